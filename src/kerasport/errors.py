@@ -1,0 +1,87 @@
+"""What can go wrong, as one tree.
+
+KerasportError
+├── ReadError               the file is not a Keras model that can be read, or a part of it is missing
+│   └── HostileFileError    the file asks for what no model needs: code, other files, endless memory
+├── UnsupportedError        the model is sound, but has no exact translation
+│   ├── UnsupportedPart     one layer, option or call of it
+│   └── UnsupportedModel    all the parts that one model met, together
+├── ShapeError              shapes do not fit together
+├── OutputExistsError       the output is there already
+└── VerifyError             verification could not run
+    └── MismatchError       it ran, and found outputs that differ
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class KerasportError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ReadError(KerasportError):
+    """The file is not a Keras model that can be read, or a part of it is missing."""
+
+
+class HostileFileError(ReadError):
+    """The file asks for what no model needs: running code, other files, endless memory."""
+
+
+class ShapeError(KerasportError):
+    """Shapes do not fit together."""
+
+
+class OutputExistsError(KerasportError):
+    """The output is there already, and replacing it was not asked for."""
+
+
+class VerifyError(KerasportError):
+    """Verification could not run."""
+
+
+class MismatchError(VerifyError):
+    """The converted model computes other numbers than the original."""
+
+
+class UnsupportedError(KerasportError):
+    """The model is sound, but has no exact translation."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One part of a model that a target cannot express exactly.
+
+    `option` is the config key at fault, empty where the layer as a whole is; `remedy` says what would do.
+    """
+
+    layer: str
+    class_name: str
+    reason: str
+    option: str = ""
+    value: object = None
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        what = f"{self.class_name} with {self.option}={self.value!r}" if self.option else self.class_name
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"layer {self.layer!r}: {what}: {self.reason}{remedy}"
+
+
+class UnsupportedPart(UnsupportedError):
+    """One layer, option or call that has no exact translation."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+
+class UnsupportedModel(UnsupportedError):
+    """Everything of one model that has no exact translation, together."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        super().__init__(f"{len(self.problems)} part(s) of the model have no exact translation:{lines}")

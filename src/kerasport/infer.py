@@ -1,0 +1,183 @@
+"""Shapes of every tensor of a model, worked out from options and inputs alone.
+
+The file says many of them too, and the shapes of all weights. Where it says something else, file and config do
+not belong together, or one of them was misread: that is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from kerasport.errors import ReadError, ShapeError, UnsupportedPart
+from kerasport.layers import LAYERS, Layer
+from kerasport.layers.recurrent import RNN, Bidirectional, StackedRNNCells, TimeDistributed, with_states
+from kerasport.layers.normalization import SpectralNormalization
+from kerasport.model import Call, LayerSpec, Model, Operation, Shape, Tensor, flatten
+
+Target: TypeAlias = LayerSpec | Operation | Model
+Shapes: TypeAlias = tuple[Shape, ...]
+
+
+@dataclass
+class Inference:
+    """Shapes of the tensors of a model and of the models inside it.
+
+    `shapes` lacks what only the layers beyond kerasport's tables would tell. A model inside is described by its own
+    inputs, whatever it is called on.
+    """
+
+    shapes: dict[Tensor, Shape] = field(default_factory=dict)
+    _outputs: dict[tuple[Model, Shapes | None], Shapes | None] = field(default_factory=dict)
+
+    def model(self, model: Model, inputs: Shapes | None = None) -> Shapes | None:
+        """Shapes of the outputs of a model; of its own inputs where none are given."""
+        key = (model, inputs)
+        if key not in self._outputs:
+            self._outputs[key] = self._model(model, inputs)
+        return self._outputs[key]
+
+    def _model(self, model: Model, inputs: Shapes | None) -> Shapes | None:
+        known = self.shapes if inputs is None else {}
+        fed = dict(zip(model.input_tensors, inputs or (), strict=False))
+        for call in model.calls:
+            outputs = self._call(call, fed, known)
+            known |= {Tensor(call, index): shape for index, shape in outputs.items()}
+        outputs_known = [known[tensor] for tensor in model.output_tensors if tensor in known]
+        return tuple(outputs_known) if len(outputs_known) == len(model.output_tensors) else None
+
+    def _call(
+        self, call: Call, fed: Mapping[Tensor, Shape], known: Mapping[Tensor, Shape]
+    ) -> Mapping[int, Shape]:
+        declared = {} if fed else call.declared
+        if isinstance(call.target, LayerSpec) and call.target.class_name == "InputLayer":
+            return {0: fed.get(Tensor(call)) or input_shape(call.target)}
+        tensors = [leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)]
+        if not all(tensor in known for tensor in tensors) or not tensors:
+            return declared
+        inputs = tuple(known[tensor] for tensor in tensors)
+        try:
+            outputs = self.target(call.target, inputs)
+        except ShapeError as error:
+            raise ReadError(f"layer {call.target.name!r}: {error}") from None
+        if outputs is None:
+            return declared
+        for index, shape in declared.items():
+            if index >= len(outputs) or not agree(outputs[index], shape):
+                found = outputs[index] if index < len(outputs) else "no such output"
+                raise ReadError(
+                    f"layer {call.target.name!r}: output {index} has the shape {found} by its options, "
+                    f"{shape} by the file"
+                )
+        return dict(enumerate(outputs))
+
+    def target(self, target: Target, inputs: Shapes) -> Shapes | None:
+        """Shapes of what a layer or model makes of inputs of these shapes; None where that is not known."""
+        if isinstance(target, Operation):
+            return None
+        if isinstance(target, Model):
+            self.model(target)
+            return self.model(target, inputs)
+        layer = known_layer(target)
+        if layer is None:
+            return None
+        check_weights(target, layer, inputs)
+        return self._layer(target, layer, inputs)
+
+    def _layer(self, spec: LayerSpec, layer: Layer, inputs: Shapes) -> Shapes | None:
+        if isinstance(layer, TimeDistributed):
+            return self._each_step(spec.children["layer"], inputs)
+        if isinstance(layer, Bidirectional):
+            return self._both_ways(spec, layer, inputs)
+        if isinstance(layer, SpectralNormalization):
+            return self.target(spec.children["layer"], inputs)
+        if isinstance(layer, RNN):
+            return self._stepped(spec, layer, inputs)
+        if isinstance(layer, StackedRNNCells):
+            return None
+        made = layer.infer(*inputs)
+        return made if made and isinstance(made[0], tuple) else (made,)  # type: ignore[return-value]
+
+    def _each_step(self, inner: Target, inputs: Shapes) -> Shapes | None:
+        batch, time, *rest = inputs[0]
+        made = self.target(inner, ((batch, *rest),))
+        return made and tuple((shape[0], time, *shape[1:]) for shape in made)
+
+    def _both_ways(self, spec: LayerSpec, layer: Bidirectional, inputs: Shapes) -> Shapes | None:
+        forward = self.target(spec.children["forward_layer"], inputs[:1])
+        backward = self.target(spec.children["backward_layer"], inputs[:1])
+        if forward is None or backward is None:
+            return None
+        (out, *states), (back, *back_states) = forward, backward
+        if layer.merge_mode is None:
+            return (out, back, *states, *back_states)
+        if layer.merge_mode == "concat":
+            size = None if out[-1] is None or back[-1] is None else out[-1] + back[-1]
+            out = (*out[:-1], size)
+        return (out, *states, *back_states)
+
+    def _stepped(self, spec: LayerSpec, layer: RNN, inputs: Shapes) -> Shapes | None:
+        batch, time, *rest = inputs[0]
+        states = self._states(spec.children["cell"], (batch, *rest))
+        if not states:
+            return None
+        made = with_states(layer, batch, time, states)
+        output = made[0] if layer.return_state else made
+        # the output of stacked cells is that of the last one
+        output = (*output[:-1], states[-1][-1])  # type: ignore[misc, index]
+        return (output, *states) if layer.return_state else (output,)  # type: ignore[return-value]
+
+    def _states(self, cell: Target, step: Shape) -> Shapes:
+        if not isinstance(cell, LayerSpec):
+            return ()
+        states: Shapes = ()
+        for part in cell.children.values() or (cell,):
+            made = self.target(part, (step,))
+            if made is None:
+                return ()
+            step = made[0]
+            states += (step,) * (2 if isinstance(part, LayerSpec) and part.class_name == "LSTMCell" else 1)
+        return states
+
+
+def known_layer(spec: LayerSpec) -> Layer | None:
+    """The layer with its options read; None for what kerasport does not know, which its targets refuse."""
+    cls = None if spec.custom else LAYERS.get(spec.class_name)
+    try:
+        return None if cls is None else cls.from_spec(spec)
+    except UnsupportedPart:
+        return None
+
+
+def input_shape(spec: LayerSpec) -> Shape:
+    """Shape of an InputLayer.
+
+    Raises:
+        ReadError: the file gives none.
+    """
+    shape = spec.config.get("batch_shape")
+    if not isinstance(shape, list) or not all(d is None or isinstance(d, int) and d >= 0 for d in shape) or not shape:
+        raise ReadError(f"layer {spec.name!r}: the shape of the input is {shape!r}, expected sizes of its axes")
+    return tuple(shape)
+
+
+def agree(a: Sequence[int | None], b: Sequence[int | None]) -> bool:
+    """Whether two shapes can be the same."""
+    return len(a) == len(b) and all(m == n or m is None or n is None for m, n in zip(a, b, strict=True))
+
+
+def check_weights(spec: LayerSpec, layer: Layer, inputs: Shapes) -> None:
+    """Compare the shapes of the weights with those that options and inputs ask for.
+
+    Raises:
+        ReadError: they differ.
+    """
+    wanted = layer.weight_shapes(*inputs)
+    for name, shape in wanted.items():
+        stored = getattr(layer, name)
+        if stored is not None and not agree(stored.shape, shape):
+            raise ReadError(
+                f"layer {spec.name!r}: the weight {name!r} has the shape {stored.shape} in the file, {shape} by "
+                "the options; weights and architecture are of different models"
+            )

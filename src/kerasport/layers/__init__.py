@@ -1,0 +1,33 @@
+"""One class a Keras layer: its options, its weights, the shapes it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kerasport.layers import (
+    activations,
+    conv,
+    core,
+    merging,
+    normalization,
+    pooling,
+    preprocessing,
+    recurrent,
+    reshaping,
+)
+from kerasport.layers.base import Layer
+
+_FAMILIES = (
+    core, activations, conv, pooling, normalization, recurrent, merging, reshaping, preprocessing,
+)  # fmt: skip
+
+LAYERS: Mapping[str, type[Layer]] = {
+    name.rstrip("_"): cls
+    for family in _FAMILIES
+    for name, cls in vars(family).items()
+    if isinstance(cls, type)
+    and issubclass(cls, Layer)
+    and cls.__module__ == family.__name__
+    and not name.startswith("_")
+}
+"""Class by the name that a Keras config gives it."""

@@ -1,0 +1,170 @@
+"""How a Keras layer is declared: the options it reads, the weights it holds, the shapes it makes."""
+
+from __future__ import annotations
+
+import types
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import lru_cache
+from typing import Any, ClassVar, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+from kerasport.errors import Problem, ShapeError, UnsupportedPart
+from kerasport.model import LayerSpec, Shape, Weight
+
+DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
+Padding: TypeAlias = Literal["valid", "same"]
+Activation: TypeAlias = Any  # a name, or the serialized object of a function or layer
+Outputs: TypeAlias = Shape | tuple[Shape, ...]
+
+# Options that shape training or the making of a layer, and never what it computes from its weights.
+TRAINING_ONLY = ("_initializer", "_regularizer", "_constraint", "_initialization")
+COMMON = frozenset(
+    {"name", "dtype", "trainable", "autocast", "batch_input_shape", "batch_shape", "input_dtype",
+     "quantization_config", "lora_rank", "lora_alpha", "build_input_shape", "gptq_unpacked_column_size"}
+)  # fmt: skip
+
+
+def weight(*, when: str | None = None, trainable: bool = True) -> Any:
+    """Declare a weight; with `when`, one that exists only where that option is true.
+
+    Keras files number the weights of a layer, so the order of declaration is their identity. Keras 2
+    files list trainable weights first, so `trainable=False` marks moving statistics.
+    """
+    return field(default=None, metadata={"weight": True, "when": when, "trainable": trainable})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer(ABC):
+    """A Keras layer. A subclass declares options by their Keras names, with Keras's defaults, then weights."""
+
+    name: str
+    ignored: ClassVar[tuple[str, ...]] = ()  # further options that never change what is computed
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True, eq=False)(cls)
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        """Shapes of the weights by name, given those of the inputs; a `None` matches any size."""
+        del inputs
+        return {}
+
+    def infer(self, *inputs: Shape) -> Outputs:
+        """Shape of the output, or shapes of the outputs, given those of the inputs."""
+        return inputs[0]
+
+    @classmethod
+    def options(cls) -> tuple[str, ...]:
+        """Names of the options that the layer reads."""
+        return tuple(f.name for f in fields(cls) if f.name != "name" and "weight" not in f.metadata)
+
+    @classmethod
+    def declared_weights(cls, config: Mapping[str, Any]) -> tuple[Field[Any], ...]:
+        """The weights that a layer of that config has, in Keras's order."""
+        defaults = {f.name: f.default for f in fields(cls)} | dict(config)
+        return tuple(
+            f for f in fields(cls)
+            if "weight" in f.metadata and (f.metadata["when"] is None or defaults[f.metadata["when"]])
+        )  # fmt: skip
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec) -> Layer:
+        """Read the layer from its description.
+
+        Raises:
+            UnsupportedPart: an option is unknown and set, or has a value that the layer does not take.
+        """
+        hints = option_types(cls)
+        values: dict[str, Any] = {"name": spec.name}
+        for option, value in spec.config.items():
+            if option in hints:
+                values[option] = _checked(spec, option, value, hints[option])
+            elif value and not _is_ignored(option, cls):
+                raise UnsupportedPart(_unread(spec, option, value))
+        missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
+        if missing:
+            reason = f"the option {missing[0]!r} is missing in the file"
+            raise UnsupportedPart(Problem(spec.name, spec.class_name, reason))
+        return cls(**values, **cls._named_weights(spec))
+
+    @classmethod
+    def _named_weights(cls, spec: LayerSpec) -> dict[str, Weight]:
+        names = [f.name for f in cls.declared_weights(spec.config)]
+        if len(names) != len(spec.weights):
+            expected, found = ", ".join(names) or "none", len(spec.weights)
+            reason = f"expected the weights {expected}; the file holds {found}"
+            raise UnsupportedPart(Problem(spec.name, spec.class_name, reason))
+        return dict(zip(names, spec.weights, strict=True))
+
+
+def _is_ignored(option: str, cls: type[Layer]) -> bool:
+    return option in COMMON or option in cls.ignored or option.endswith(TRAINING_ONLY)
+
+
+def _unread(spec: LayerSpec, option: str, value: object) -> Problem:
+    reason = "kerasport does not know this option, so it cannot say what it changes"
+    return Problem(spec.name, spec.class_name, reason, option, value)
+
+
+@lru_cache(maxsize=None)
+def option_types(cls: type[Layer]) -> Mapping[str, Any]:
+    """Type of each option that the layer reads."""
+    hints = get_type_hints(cls)
+    return {option: hints[option] for option in cls.options()}
+
+
+def _checked(spec: LayerSpec, option: str, value: Any, hint: Any) -> Any:
+    value = _tuples(value)
+    if not fits(value, hint):
+        choices = " or ".join(map(repr, get_args(hint))) if get_origin(hint) is Literal else _spell(hint)
+        raise UnsupportedPart(
+            Problem(spec.name, spec.class_name, f"expected {choices}", option, value)
+        )
+    return value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _spell(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value from a config is of the declared type."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is Literal:
+        return any(value == a and type(value) is type(a) for a in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and (
+            all(fits(item, arguments[0]) for item in value)
+            if arguments[-1] is Ellipsis
+            else len(value) == len(arguments) and all(map(fits, value, arguments))
+        )
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """The axis counted from the front.
+
+    Raises:
+        ShapeError: there is no such axis.
+    """
+    if not -rank <= axis < rank:
+        raise ShapeError(f"axis {axis} does not exist in a tensor of rank {rank}")
+    return axis % rank
+
+
+def need_rank(shape: Shape, *ranks: int) -> None:
+    """Raises `ShapeError` where the shape has none of the ranks."""
+    if len(shape) not in ranks:
+        raise ShapeError(f"expected a tensor of rank {' or '.join(map(str, ranks))}, found {shape}")

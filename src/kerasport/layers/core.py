@@ -1,0 +1,113 @@
+"""Core layers: dense, embedding, masking, and what passes its input on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kerasport.layers.base import Activation, Layer, need_rank, weight
+from kerasport.model import Shape, Weight
+
+
+class InputLayer(Layer):
+    """A tensor fed by the user."""
+
+    sparse: bool = False
+    ragged: bool = False
+    optional: bool = False
+
+
+class Dense(Layer):
+    """activation(x @ kernel + bias), over the last axis."""
+
+    units: int
+    activation: Activation = "linear"
+    use_bias: bool = True
+
+    kernel: Weight = weight()  # [input, units]
+    bias: Weight | None = weight(when="use_bias")  # [units]
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        return {"kernel": (inputs[0][-1], self.units), "bias": (self.units,)}
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return (*inputs[0][:-1], self.units)
+
+
+class Embedding(Layer):
+    """Row `x` of the table `embeddings`, for every index in the input."""
+
+    input_dim: int
+    output_dim: int
+    mask_zero: bool = False
+    input_length: Any = None  # Keras 2: the length of the sequences, which the input's shape says too
+
+    embeddings: Weight = weight()  # [input_dim, output_dim]
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        return {"embeddings": (self.input_dim, self.output_dim)}
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return (*inputs[0], self.output_dim)
+
+
+class Activation_(Layer):  # noqa: N801  (the name without underscore is the type of an option)
+    """activation(x)."""
+
+    activation: Activation = "linear"
+
+
+class Masking(Layer):
+    """x where any feature differs from `mask_value`, else 0; marks those time steps as masked."""
+
+    mask_value: float = 0.0
+
+
+class Identity(Layer):
+    """x."""
+
+
+class Lambda(Layer):
+    """Python code, which is never run here."""
+
+
+class Dropout(Layer):
+    """x at inference."""
+
+    rate: float
+    noise_shape: Any = None
+    ignored = ("seed",)
+
+
+class AlphaDropout(Layer):
+    """x at inference."""
+
+    rate: float
+    noise_shape: Any = None
+    ignored = ("seed",)
+
+
+class GaussianDropout(Layer):
+    """x at inference."""
+
+    rate: float
+    ignored = ("seed",)
+
+
+class GaussianNoise(Layer):
+    """x at inference."""
+
+    stddev: float
+    ignored = ("seed",)
+
+
+class SpatialDropout1D(Layer):
+    """x at inference."""
+
+    rate: float
+    noise_shape: Any = None
+    ignored = ("seed",)
+
+    def infer(self, *inputs: Shape) -> Shape:
+        need_rank(inputs[0], 3)
+        return inputs[0]

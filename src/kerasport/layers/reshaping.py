@@ -1,0 +1,173 @@
+"""Layers that move, repeat or cut their input."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, ClassVar, Literal
+
+from kerasport.errors import ShapeError
+from kerasport.layers.base import DataFormat, Layer, need_rank
+from kerasport.layers.conv import _Spatial
+from kerasport.model import Shape
+
+
+class Flatten(Layer):
+    """All axes but the batch in one."""
+
+    data_format: DataFormat = "channels_last"
+
+    def infer(self, *inputs: Shape) -> Shape:
+        batch, *rest = inputs[0]
+        return (batch, None if None in rest else prod(d for d in rest if d is not None))
+
+
+class Reshape(Layer):
+    """The same numbers in another shape; one size may be -1."""
+
+    target_shape: tuple[int | None, ...]
+
+    def infer(self, *inputs: Shape) -> Shape:
+        batch, *rest = inputs[0]
+        target = tuple(-1 if d is None else d for d in self.target_shape)
+        if target.count(-1) > 1:
+            raise ShapeError(f"target_shape={self.target_shape} has more than one unknown size")
+        known = prod(d for d in target if d != -1)
+        total = None if None in rest else prod(d for d in rest if d is not None)
+        if total is not None and (total != known if -1 not in target else known == 0 or total % known):
+            raise ShapeError(f"{inputs[0]} cannot be reshaped to {target}")
+        unknown = None if total is None else total // known
+        return (batch, *(unknown if d == -1 else d for d in target))
+
+
+class Permute(Layer):
+    """The axes in another order; `dims` counts from 1, the batch is not among them."""
+
+    dims: tuple[int, ...]
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if sorted(self.dims) != list(range(1, len(inputs[0]))):
+            raise ShapeError(f"dims={self.dims} does not name every axis of {inputs[0]}")
+        return (inputs[0][0], *(inputs[0][axis] for axis in self.dims))
+
+
+class RepeatVector(Layer):
+    """The vector `n` times, along a new axis of time."""
+
+    n: int
+
+    def infer(self, *inputs: Shape) -> Shape:
+        need_rank(inputs[0], 2)
+        return (inputs[0][0], self.n, inputs[0][1])
+
+
+class _Resized(_Spatial):
+    def resized(self, axis: int, size: int) -> int:
+        raise NotImplementedError
+
+    def infer(self, *inputs: Shape) -> Shape:
+        spatial, channels = self.split(inputs[0])
+        out = tuple(None if d is None else self.resized(i, d) for i, d in enumerate(spatial))
+        return self.join(inputs[0], out, channels)
+
+
+def pair(option: Any, axis: int) -> tuple[int, int]:
+    """Amounts before and after an axis, of an option that is a number, one for each axis, or pairs."""
+    of_axis = option[axis] if isinstance(option, tuple) else option
+    return (of_axis, of_axis) if isinstance(of_axis, int) else (of_axis[0], of_axis[1])
+
+
+class _Cropping(_Resized):
+    cropping: Any
+
+    def resized(self, axis: int, size: int) -> int:
+        left = size - sum(pair(self.cropping, axis))
+        if left < 0:
+            raise ShapeError(f"cropping={self.cropping} takes more than there is: {size}")
+        return left
+
+
+class Cropping1D(_Cropping):
+    """The sequence without its ends."""
+
+    rank = 1
+    cropping: Any = (1, 1)
+
+    def resized(self, axis: int, size: int) -> int:
+        del axis
+        return size - sum(pair((self.cropping,), 0))
+
+
+class Cropping2D(_Cropping):
+    """The image without its borders."""
+
+    rank = 2
+    cropping: Any = ((0, 0), (0, 0))
+
+
+class Cropping3D(_Cropping):
+    """The volume without its borders."""
+
+    rank = 3
+    cropping: Any = ((1, 1), (1, 1), (1, 1))
+
+
+class _ZeroPadding(_Resized):
+    padding: Any
+
+    def resized(self, axis: int, size: int) -> int:
+        return size + sum(pair(self.padding, axis))
+
+
+class ZeroPadding1D(_ZeroPadding):
+    """Zeros before and after the sequence."""
+
+    rank = 1
+    padding: Any = 1
+
+    def resized(self, axis: int, size: int) -> int:
+        del axis
+        return size + sum(pair((self.padding,), 0))
+
+
+class ZeroPadding2D(_ZeroPadding):
+    """Zeros around the image."""
+
+    rank = 2
+    padding: Any = ((1, 1), (1, 1))
+
+
+class ZeroPadding3D(_ZeroPadding):
+    """Zeros around the volume."""
+
+    rank = 3
+    padding: Any = ((1, 1), (1, 1), (1, 1))
+
+
+class _UpSampling(_Resized):
+    size: Any
+
+    def resized(self, axis: int, size: int) -> int:
+        factors = self.size if isinstance(self.size, tuple) else (self.size,) * self.rank
+        return size * int(factors[axis])
+
+
+class UpSampling1D(_UpSampling):
+    """Each time step `size` times."""
+
+    rank = 1
+    size: Any = 2
+
+
+class UpSampling2D(_UpSampling):
+    """The image enlarged `size` times."""
+
+    rank: ClassVar[int] = 2
+    size: Any = (2, 2)
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"] = "nearest"
+
+
+class UpSampling3D(_UpSampling):
+    """Each cell of the volume `size` times."""
+
+    rank = 3
+    size: Any = (2, 2, 2)

@@ -1,0 +1,245 @@
+"""What a Keras file says, in one spelling: that of Keras 3.
+
+A `Model` is a graph of calls. A call applies a layer, an operation or another model to tensors;
+a tensor is one output of a call. Nothing here is ever changed in place: a stage that wants another
+model builds one. Calls, layers and models compare by identity, so a layer that is called twice is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from kerasport.errors import ReadError
+
+Array: TypeAlias = npt.NDArray[Any]
+Shape: TypeAlias = tuple[int | None, ...]
+"""Sizes of the axes, batch first; `None` is known only at run time."""
+
+PIECE = 4 * 1024 * 1024  # bytes of one step when a weight is streamed
+
+
+@dataclass(frozen=True, eq=False)
+class WeightRef:
+    """An array in a file: no byte of it is read before a writer asks."""
+
+    path: Path
+    offset: int  # bytes from the start of the file
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def pieces(self, nbytes: int = PIECE) -> Iterator[Array]:
+        """The array, flat and in C order, in pieces of at most `nbytes` bytes."""
+        step = max(1, nbytes // self.dtype.itemsize)
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            for start in range(0, self.size, step):
+                piece = np.fromfile(file, self.dtype, min(step, self.size - start))
+                if piece.size != min(step, self.size - start):
+                    raise ReadError(f"{self.path}: ends inside an array of shape {self.shape}")
+                yield piece
+
+    def read(self) -> Array:
+        """The whole array."""
+        parts = list(self.pieces(max(PIECE, self.size * self.dtype.itemsize)))
+        return (parts[0] if parts else np.empty(0, self.dtype)).reshape(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class ComputedWeight:
+    """An array made from others when it is asked for: dequantised, transposed, joined."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    compute: Callable[[], Array]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def pieces(self, nbytes: int = PIECE) -> Iterator[Array]:
+        """The array, flat and in C order, in pieces of at most `nbytes` bytes."""
+        flat, step = self.read().reshape(-1), max(1, nbytes // self.dtype.itemsize)
+        yield from (flat[start : start + step] for start in range(0, flat.size, step))
+
+    def read(self) -> Array:
+        """The whole array."""
+        array = np.ascontiguousarray(self.compute(), self.dtype)
+        if array.shape != self.shape:
+            raise ReadError(f"a computed weight has the shape {array.shape}, expected {self.shape}")
+        return array
+
+
+Weight: TypeAlias = WeightRef | ComputedWeight
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSpec:
+    """A layer as its file describes it."""
+
+    name: str
+    class_name: str
+    config: Mapping[str, Any]
+    weights: tuple[Weight, ...] = ()  # in the order in which Keras creates them
+    children: Mapping[str, LayerSpec | Model] = field(default_factory=dict)  # of wrappers
+    custom: str = ""  # registered name or module of a class that is not Keras's own
+    note: str = ""  # what reading changed and a user should know
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """A `keras.ops` function used as a node of the graph; it has no weights."""
+
+    name: str
+    class_name: str
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One use of a layer, an operation or a model."""
+
+    target: LayerSpec | Operation | Model
+    args: tuple[Any, ...] = ()  # nested tuples and dicts of tensors and constants
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    declared: Mapping[int, Shape] = field(default_factory=dict)  # output → shape that the file gives it
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every tensor that the call takes, in order of its arguments."""
+        return tuple(t for t in flatten((self.args, dict(self.kwargs))) if isinstance(t, Tensor))
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One output of a call."""
+
+    call: Call
+    index: int = 0
+
+    def __repr__(self) -> str:
+        return f"<output {self.index} of {self.call.target.name!r}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Inputs, outputs, and the calls between them, each after those that it needs."""
+
+    name: str
+    kind: Literal["sequential", "functional"]
+    calls: tuple[Call, ...]
+    inputs: Any  # a tensor, or nested tuples and dicts of them
+    outputs: Any
+    trainable: bool = True
+    writer: str = ""  # which Keras wrote the file, where that is known: "3.15.1"
+    compile_config: Mapping[str, Any] | None = None
+    class_name: str = "Functional"
+
+    @property
+    def input_tensors(self) -> tuple[Tensor, ...]:
+        """The inputs, flat."""
+        return tuple(flatten(self.inputs))
+
+    @property
+    def output_tensors(self) -> tuple[Tensor, ...]:
+        """The outputs, flat."""
+        return tuple(flatten(self.outputs))
+
+    def layers(self) -> Iterator[LayerSpec | Operation | Model]:
+        """What is called, each once, in order of its first call."""
+        yield from {id(call.target): call.target for call in self.calls}.values()
+
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, LayerSpec | Operation]]:
+        """Every layer and operation with its path, those of nested models and of wrappers included, each once."""
+        yield from _walk(self.layers(), prefix, set())
+
+
+def _walk(
+    targets: Iterable[LayerSpec | Operation | Model], prefix: str, seen: set[int]
+) -> Iterator[tuple[str, LayerSpec | Operation]]:
+    for target in targets:
+        if id(target) in seen:
+            continue
+        seen.add(id(target))
+        path = f"{prefix}{target.name}"
+        if isinstance(target, Model):
+            yield from _walk(target.layers(), f"{path}/", seen)
+            continue
+        yield path, target
+        if isinstance(target, LayerSpec):
+            yield from _walk(target.children.values(), f"{path}/", seen)
+
+
+def flatten(structure: Any) -> list[Any]:
+    """Leaves of nested tuples, lists and dicts; dicts by sorted key, as Keras flattens them."""
+    if isinstance(structure, Mapping):
+        return [leaf for key in sorted(structure) for leaf in flatten(structure[key])]
+    if isinstance(structure, tuple | list):
+        return [leaf for item in structure for leaf in flatten(item)]
+    return [structure]
+
+
+def map_tensors(structure: Any, function: Callable[[Tensor], Any]) -> Any:
+    """The same structure with `function` applied to its tensors."""
+    if isinstance(structure, Tensor):
+        return function(structure)
+    if isinstance(structure, Mapping):
+        return {key: map_tensors(value, function) for key, value in structure.items()}
+    if isinstance(structure, tuple | list):
+        return tuple(map_tensors(item, function) for item in structure)
+    return structure
+
+
+def rebuild(
+    model: Model, step: Callable[[Call], Call | tuple[Tensor, ...]]
+) -> Model:
+    """The model in which each call is replaced by what `step` makes of it.
+
+    `step` is given each call with its inputs already replaced, and answers with a call, or with tensors
+    that stand for the outputs of the call from then on. Calls that no output needs are left out,
+    inputs stay.
+    """
+    new: dict[Tensor, Tensor] = {}
+    whole: dict[Call, Call] = {}
+    calls: list[Call] = []
+
+    def renew(tensor: Tensor) -> Tensor:
+        if tensor in new:
+            return new[tensor]
+        return Tensor(whole.get(tensor.call, tensor.call), tensor.index)
+
+    for call in model.calls:
+        moved = replace(
+            call,
+            args=map_tensors(call.args, renew),
+            kwargs={key: map_tensors(value, renew) for key, value in call.kwargs.items()},
+        )
+        result = step(moved)
+        if isinstance(result, Call):
+            calls.append(result)
+            whole[call] = result
+        else:
+            new |= {Tensor(call, index): tensor for index, tensor in enumerate(result)}
+    inputs, outputs = map_tensors(model.inputs, renew), map_tensors(model.outputs, renew)
+    return replace(model, calls=needed(calls, inputs, outputs), inputs=inputs, outputs=outputs)
+
+
+def needed(calls: Iterable[Call], inputs: Any, outputs: Any) -> tuple[Call, ...]:
+    """Those of the calls that make the outputs or are inputs, in the same order."""
+    wanted = {tensor.call for tensor in flatten((inputs, outputs))}
+    kept = []
+    for call in reversed(tuple(calls)):
+        if call in wanted:
+            kept.append(call)
+            wanted |= {tensor.call for tensor in call.tensors()}
+    return tuple(reversed(kept))

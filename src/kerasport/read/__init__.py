@@ -1,0 +1,91 @@
+"""From a Keras file to a `Model`, without Keras: the only part of kerasport that knows dialects."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from kerasport.errors import ReadError
+from kerasport.model import Model, Weight
+from kerasport.read import by_name
+from kerasport.read.archive import Contents, open_contents
+from kerasport.read.by_path import ByPath
+from kerasport.read.describe import Described, Describer
+from kerasport.read.dialects import major
+from kerasport.read.graph import Builder
+from kerasport.read.stored import weights_of
+
+Source: TypeAlias = str | os.PathLike[str] | Any  # Any: a live keras.Model or tf_keras.Model
+
+
+@contextmanager
+def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Iterator[Model]:
+    """The model in a Keras file, or a live Keras model; its weights can be read inside the `with` block.
+
+    Args:
+        source: a `.keras` file or directory, a whole-model HDF5 file, an architecture JSON, or a built
+            `keras.Model` or `tf_keras.Model`, which is saved to a temporary file first.
+        weights: the file of weights that belongs to an architecture JSON: `.weights.h5`, `.weights.json`, or
+            what Keras 2's `save_weights` wrote.
+
+    Raises:
+        ReadError: it is not a Keras model that can be read; the message says what it is and what to do.
+    """
+    if isinstance(source, str | os.PathLike):
+        with open_contents(Path(source), None if weights is None else Path(weights)) as contents:
+            yield _model(contents)
+        return
+    if not callable(getattr(source, "save", None)):
+        raise TypeError(f"expected a path or a Keras model, got {type(source).__name__}")
+    with tempfile.TemporaryDirectory(prefix="kerasport-") as directory:
+        path = Path(directory) / "model.keras"
+        source.save(path)
+        with open_contents(path) as contents:
+            yield _model(contents)
+
+
+def _model(contents: Contents) -> Model:
+    try:
+        root = Describer(contents.version).describe(_rooted(contents.config))
+        _refuse_layer(root)
+        found = _found(contents, root)
+        stored = {layer: weights_of(layer, groups, contents.version) for layer, groups in found.items()}
+    except ReadError as error:
+        where = str(contents.path)
+        if where in str(error):
+            raise
+        raise type(error)(f"{where}: {error}") from None
+    weights: Mapping[Described, tuple[Weight, ...]] = {layer: made for layer, (made, _) in stored.items()}
+    notes = {layer: note for layer, (_, note) in stored.items()}
+    try:
+        model = Builder(weights, notes, contents.version).model(root)
+    except ReadError as error:
+        raise type(error)(f"{contents.path}: {error}") from None
+    compiled = contents.compile_config if isinstance(contents.compile_config, Mapping) else None
+    return replace(model, writer=contents.version, compile_config=compiled)
+
+
+def _rooted(config: Any) -> Any:
+    """`get_config()` alone lacks the frame that says what it configures."""
+    if isinstance(config, dict) and "class_name" not in config and "layers" in config:
+        return {"class_name": "Functional" if "input_layers" in config else "Sequential", "config": config}
+    return config
+
+
+def _refuse_layer(root: Described) -> None:
+    if root.kind not in ("functional", "sequential"):
+        raise ReadError(
+            f"the file holds a {root.class_name}, not a Sequential or functional model; a subclassed model has no "
+            "description of its graph. Rebuild it with the functional API and save that"
+        )
+
+
+def _found(contents: Contents, root: Described) -> Mapping[Described, Any]:
+    if contents.by_name is not None:
+        return by_name.find(*contents.by_name, root, contents.version)
+    return ByPath(contents.by_path, major(contents.version) < 3).find(root)

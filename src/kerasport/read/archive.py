@@ -1,0 +1,354 @@
+"""What a path holds, told by its first bytes and never by its extension, and how to open it.
+
+Nothing is ever unpacked beside the user's file: a `.keras` zip stores its weights uncompressed, so they are
+read in place. Only where somebody has compressed the zip again, the weights go through a temporary file.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kerasport.errors import HostileFileError, ReadError
+from kerasport.read.document import MAX_BYTES, parse_json
+from kerasport.read.hdf5 import SIGNATURE, Hdf5
+
+MAX_RATIO = 100  # of inflated to stored bytes; trained weights hardly compress
+SMALL = 64 * 1024 * 1024  # below this a high ratio harms nobody
+ENCRYPTED = 0x1
+
+
+@dataclass(frozen=True)
+class Contents:
+    """An opened Keras file: what it says, and where its weights are."""
+
+    path: Path
+    config: Any  # the serialized model, as in config.json
+    version: str = ""  # of the Keras that wrote it
+    by_path: tuple[Hdf5, ...] = ()  # weights by path in the model: one file, or several shards
+    by_name: tuple[Hdf5, str] | None = None  # Keras 1 and 2 weights: file and group
+    compile_config: Any = None
+
+
+@contextmanager
+def open_contents(path: Path, weights: Path | None = None) -> Iterator[Contents]:
+    """Open the Keras model at the path; `weights` is the second file of an architecture JSON.
+
+    Raises:
+        ReadError: it is something else; the message says what, and what to do.
+    """
+    opener = _opener(path)
+    if weights is not None and opener is not _open_json:
+        raise ReadError(f"{path}: holds its own weights; give a second file only with an architecture JSON")
+    with opener(path, weights) as contents:
+        yield contents
+
+
+def _opener(path: Path) -> Callable[[Path, Path | None], Any]:
+    if path.is_dir():
+        if (path / "config.json").is_file():
+            return _open_directory
+        raise ReadError(f"{path}: {_why_not_directory(path)}")
+    if not path.exists():
+        raise ReadError(f"{path}: no such file")
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if head.startswith(b"PK\x03\x04"):
+        return _open_zip
+    if head.startswith(SIGNATURE) or _has_user_block(path):
+        return _open_hdf5
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        return _open_json
+    raise ReadError(f"{path}: {_why_not(head)}")
+
+
+def _has_user_block(path: Path) -> bool:
+    """HDF5 may begin at 512 bytes, and at each doubling."""
+    size, at = path.stat().st_size, 512
+    with path.open("rb") as file:
+        while at < size:
+            file.seek(at)
+            if file.read(len(SIGNATURE)) == SIGNATURE:
+                return True
+            at *= 2
+    return False
+
+
+def _why_not_directory(path: Path) -> str:
+    if (path / "keras_metadata.pb").is_file():
+        return (
+            "a SavedModel of Keras 2, which kerasport does not read yet; load it with tf_keras and save it: "
+            "tf_keras.models.load_model(DIR).save('model.keras')"
+        )
+    if (path / "saved_model.pb").is_file():
+        return (
+            "a SavedModel without Keras's description, as model.export() writes; the layers are gone from it. "
+            "Save the model itself with model.save('model.keras')"
+        )
+    if (path / "model.json").is_file():
+        return "a TF.js model already; there is nothing to convert"
+    return "a directory without config.json is not a Keras model; give the .keras or .h5 file"
+
+
+_FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
+    (lambda head: not head, "the file is empty"),
+    (lambda head: head[4:8] == b"TFL3", "a TensorFlow Lite model, which holds no Keras layers; give the Keras file it was made from"),
+    (lambda head: head.startswith(b"\x93NUMPY"), "a numpy array, not a model; save the model with model.save('model.keras')"),
+    (lambda head: head.startswith(b"\x80"), "a Python pickle, which is never opened since it can run code; save the model with model.save('model.keras')"),
+    (lambda head: head.startswith(b"\x1f\x8b"), "compressed with gzip; unpack it first"),
+    (lambda head: _is_onnx(head), "an ONNX file, which holds no Keras layers; give the Keras file it was made from"),
+    (lambda head: head.startswith(b"version https://git-lfs"), "a Git LFS pointer, not the model; fetch it with: git lfs pull"),
+    (lambda head: head.lstrip().startswith(b"<"), "a web page, not a model; the download went wrong"),
+)  # fmt: skip
+
+
+def _is_onnx(head: bytes) -> bool:
+    # ModelProto begins with field 1, ir_version, then a name or the graph
+    return len(head) > 3 and head[0] == 0x08 and head[1] < 0x20 and head[2] in (0x12, 0x1A, 0x22, 0x3A, 0x42)
+
+
+def _why_not(head: bytes) -> str:
+    known = (why for foreign, why in _FOREIGN if foreign(head))
+    return next(known, "neither a .keras zip, nor HDF5, nor an architecture JSON: not a Keras model")
+
+
+# ------------------------------------------------------------------------------------------ .keras
+
+
+@contextmanager
+def _open_zip(path: Path, weights: Path | None = None) -> Iterator[Contents]:
+    del weights
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise ReadError(f"{path}: a zip that is truncated or damaged ({error}); copy or download it again") from None
+    with archive:
+        config = _member(path, archive, "config.json")
+        if config is None:
+            raise ReadError(f"{path}: {_why_not_zip(archive.namelist())}")
+        member = _member(path, archive, "model.weights.h5")
+        if member is None:
+            if "model.weights.npz" in archive.namelist():
+                raise ReadError(
+                    f"{path}: its weights are a numpy archive of pickled objects, which can run code and is "
+                    "never opened; save the model again with model.save('model.keras')"
+                )
+            raise ReadError(f"{path}: holds no model.weights.h5; save the model again with model.save('model.keras')")
+        text = _inflate(path, archive, config, MAX_BYTES)
+        metadata = _member(path, archive, "metadata.json")
+        about = parse_json(_inflate(path, archive, metadata, MAX_BYTES), f"{path}: metadata.json") if metadata else {}
+        with _weights_of(path, archive, member) as tree:
+            yield _of_zip(path, parse_json(text, f"{path}: config.json"), about, (tree,))
+
+
+def _of_zip(path: Path, config: Any, about: Any, by_path: tuple[Hdf5, ...]) -> Contents:
+    version = about.get("keras_version") if isinstance(about, dict) else None
+    compiled = config.get("compile_config") if isinstance(config, dict) else None
+    return Contents(path, config, str(version or ""), by_path, compile_config=compiled)
+
+
+def _why_not_zip(names: list[str]) -> str:
+    if any(name.endswith(".npy") for name in names):
+        return "a numpy archive of arrays, without a model; save the model with model.save('model.keras')"
+    if any(name.endswith("data.pkl") for name in names):
+        return "a PyTorch file, not a Keras model"
+    if any(name.endswith("saved_model.pb") for name in names):
+        return "a zipped SavedModel; save the model itself with model.save('model.keras')"
+    if any(name.endswith("/config.json") for name in names):
+        return "a zip of the directory that holds config.json; zip the files themselves, or unzip it and give the directory"
+    return "a zip without config.json is not a Keras model"
+
+
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo | None:
+    found = [info for info in archive.infolist() if info.filename == name]
+    if len(found) > 1:
+        raise HostileFileError(f"{path}: holds {name} {len(found)} times")
+    if found and found[0].flag_bits & ENCRYPTED:
+        raise ReadError(f"{path}: {name} is encrypted; unzip it with the password and give the directory")
+    return found[0] if found else None
+
+
+def _checked_size(path: Path, info: zipfile.ZipInfo, limit: int | None = None) -> None:
+    if limit is not None and info.file_size > limit:
+        raise HostileFileError(f"{path}: {info.filename} claims {info.file_size} bytes, more than the {limit} allowed")
+    if info.file_size > SMALL and info.file_size > MAX_RATIO * max(1, info.compress_size):
+        raise HostileFileError(f"{path}: {info.filename} would inflate more than {MAX_RATIO}-fold; a zip bomb")
+
+
+def _inflate(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
+    _checked_size(path, info, limit)
+    try:
+        with archive.open(info) as member:
+            return member.read(limit)
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+        raise ReadError(f"{path}: {info.filename} is damaged ({error}); copy or download the file again") from None
+
+
+@contextmanager
+def _weights_of(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[Hdf5]:
+    if info.compress_type == zipfile.ZIP_STORED:
+        with Hdf5(path, _begin(path, info), info.file_size) as tree:
+            yield tree
+        return
+    _checked_size(path, info)
+    with tempfile.TemporaryDirectory(prefix="kerasport-") as directory:
+        target = Path(directory) / "model.weights.h5"
+        _inflate_to(path, archive, info, target)
+        with Hdf5(target) as tree:
+            yield tree
+
+
+def _begin(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where a stored member's bytes begin: after its local header, whose name and extra field vary in length."""
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        header = file.read(30)
+    if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
+        raise ReadError(f"{path}: the zip is damaged at {info.filename}")
+    name, extra = struct.unpack("<HH", header[26:30])
+    begin: int = info.header_offset + 30 + name + extra
+    if begin + info.file_size > path.stat().st_size:
+        raise ReadError(f"{path}: ends inside {info.filename}; the file is truncated")
+    return begin
+
+
+def _inflate_to(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None:
+    left = info.file_size
+    try:
+        with archive.open(info) as member, target.open("wb") as out:
+            while piece := member.read(4 * 1024 * 1024):
+                left -= len(piece)
+                if left < 0:
+                    raise HostileFileError(f"{path}: {info.filename} is larger than the zip says; a zip bomb")
+                out.write(piece)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+        raise ReadError(f"{path}: {info.filename} is damaged ({error}); copy or download the file again") from None
+
+
+@contextmanager
+def _open_directory(path: Path, weights: Path | None = None) -> Iterator[Contents]:
+    """A `.keras` saved with zipped=False, as on Hugging Face."""
+    del weights
+    config = parse_json(_text_of(path / "config.json"), f"{path / 'config.json'}")
+    metadata = path / "metadata.json"
+    about = parse_json(_text_of(metadata), str(metadata)) if metadata.is_file() else {}
+    stored = path / "model.weights.h5"
+    if not stored.is_file():
+        raise ReadError(f"{path}: holds config.json but no model.weights.h5; the weights are missing")
+    with Hdf5(stored) as tree:
+        yield _of_zip(path, config, about, (tree,))
+
+
+def _text_of(path: Path) -> bytes:
+    if path.stat().st_size > MAX_BYTES:
+        raise HostileFileError(f"{path}: more than the {MAX_BYTES} bytes allowed")
+    return path.read_bytes()
+
+
+# -------------------------------------------------------------------------------------------- HDF5
+
+
+@contextmanager
+def _open_hdf5(path: Path, weights: Path | None = None) -> Iterator[Contents]:
+    del weights
+    with Hdf5(path) as tree:
+        config = tree.attribute("", "model_config")
+        if not isinstance(config, str):
+            raise ReadError(f"{path}: {_why_not_hdf5(tree)}")
+        training = tree.attribute("", "training_config")
+        compiled = parse_json(training, f"{path}: training_config") if isinstance(training, str) else None
+        yield Contents(
+            path,
+            parse_json(config, f"{path}: model_config"),
+            _version_by_name(tree, ""),
+            by_name=(tree, "model_weights"),
+            compile_config=compiled,
+        )
+
+
+def _version_by_name(tree: Hdf5, group: str) -> str:
+    # Keras 1.0 and older wrote no version
+    version = tree.attribute(group, "keras_version") or tree.attribute("", "keras_version")
+    return version if isinstance(version, str) else "1"
+
+
+def _why_not_hdf5(tree: Hdf5) -> str:
+    names = tree.names()
+    if tree.attribute("", "nb_layers") is not None:
+        return "weights of Keras 0.x, without a model; that format is not read"
+    if tree.attribute("", "layer_names") is not None or {"layers", "_layer_checkpoint_dependencies"} & set(names):
+        return (
+            "weights only, the HDF5 data has no 'model_config'; save the whole model with model.save('model.keras'), "
+            "or give the architecture: kerasport convert model.json OUT --weights FILE, where model.json is "
+            "what model.to_json() returns"
+        )
+    return "HDF5, but not of Keras: neither a model nor weights"
+
+
+# -------------------------------------------------------------------------------- architecture JSON
+
+
+@contextmanager
+def _open_json(path: Path, weights: Path | None = None) -> Iterator[Contents]:
+    config = parse_json(_text_of(path), str(path))
+    if "modelTopology" in config or "weightsManifest" in config:
+        raise ReadError(f"{path}: a TF.js model already; there is nothing to convert")
+    if "weight_map" in config:
+        raise ReadError(
+            f"{path}: the index of sharded weights, without a model; give the architecture that model.to_json() "
+            "returns, and this file with --weights"
+        )
+    if not ("class_name" in config or "layers" in config):
+        raise ReadError(f"{path}: JSON, but not the architecture of a Keras model, which has 'class_name' and 'config'")
+    if weights is None:
+        raise ReadError(f"{path}: an architecture without weights; give their file with --weights")
+    with _open_weights(weights) as (by_path, by_name, version):
+        version = str(config.get("keras_version") or version)
+        yield Contents(path, config, version, by_path, by_name, config.get("compile_config"))
+
+
+@contextmanager
+def _open_weights(path: Path) -> Iterator[tuple[tuple[Hdf5, ...], tuple[Hdf5, str] | None, str]]:
+    if not path.is_file():
+        raise ReadError(f"{path}: no such file")
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head.lstrip().startswith(b"{"):
+        with _open_sharded(path) as shards:
+            yield shards, None, ""
+        return
+    with Hdf5(path) as tree:
+        if tree.attribute("", "layer_names") is not None or tree.attribute("", "layer_names0") is not None:
+            yield (), (tree, ""), _version_by_name(tree, "")
+        elif tree.attribute("model_weights", "layer_names") is not None:
+            yield (), (tree, "model_weights"), _version_by_name(tree, "model_weights")
+        else:
+            yield (tree,), None, ""
+
+
+@contextmanager
+def _open_sharded(path: Path) -> Iterator[tuple[Hdf5, ...]]:
+    """Weights that Keras split over several files; a variable is in whichever of them holds its group."""
+    index = parse_json(_text_of(path), str(path))
+    entries = index.get("weight_map")
+    if not isinstance(entries, dict):
+        raise ReadError(f"{path}: not an index of sharded weights, which has a 'weight_map'")
+    listed = [files if isinstance(files, list) else [files] for files in entries.values()]
+    with ExitStack() as opened:
+        names = dict.fromkeys(str(name) for files in listed for name in files)
+        yield tuple(opened.enter_context(Hdf5(_shard(path, name))) for name in names)
+
+
+def _shard(index: Path, name: str) -> Path:
+    if PurePosixPath(name.replace("\\", "/")).name != name:
+        raise HostileFileError(f"{index}: names the shard {name!r}, which lies elsewhere")
+    shard = index.parent / name
+    if not shard.is_file():
+        raise ReadError(f"{index}: the shard {name} is missing; it belongs beside the index")
+    return shard

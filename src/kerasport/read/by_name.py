@@ -1,0 +1,122 @@
+"""Weights of whole-model HDF5 and of Keras 2's weight files: one group a layer of the outer model, by its name.
+
+A nested model is one group with all its weights in a row: those that are trainable first, then the others. So the
+order depends on which layers are frozen, and is worked out from the config; the names of the arrays must agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kerasport.errors import ReadError
+from kerasport.layers import LAYERS
+from kerasport.model import WeightRef
+from kerasport.read.describe import Described
+from kerasport.read.dialects import major
+from kerasport.read.hdf5 import Hdf5
+
+
+GATES_OF_KERAS1 = {"LSTM": 4, "GRU": 3}  # which each had kernel, recurrent kernel and bias of their own
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for a weight: the `index`th of a layer."""
+
+    layer: Described
+    index: int
+    name: str
+
+
+def find(tree: Hdf5, group: str, root: Described, version: str) -> Mapping[Described, list[tuple[WeightRef, ...]]]:
+    """The arrays of every layer.
+
+    Raises:
+        ReadError: number or names of the arrays are not those of the layers.
+    """
+    found: dict[Described, dict[int, WeightRef]] = {}
+    listed = set(_strings(tree, group, "layer_names"))
+    for layer, _ in root.members:
+        if layer.kind == "operation" or layer.name not in listed:
+            continue
+        slots = [*_trainable(layer, version), *_fixed(layer, version)]
+        path = f"{group}/{layer.name}" if group else layer.name
+        names = _strings(tree, path, "weight_names")
+        if layer.kind == "layer" and layer.class_name not in LAYERS:
+            slots = [Slot(layer, index, "") for index in range(len(names))]
+        _check(tree, layer, slots, names, version)
+        for slot, name in zip(slots, names, strict=True):
+            array = tree.array(f"{path}/{name}")
+            if array is None:
+                raise ReadError(f"{tree.path}: layer {layer.name!r}: the array {name!r} is missing")
+            found.setdefault(slot.layer, {})[slot.index] = array
+    return {layer: [tuple(arrays[i] for i in sorted(arrays))] for layer, arrays in found.items()}
+
+
+def _strings(tree: Hdf5, path: str, attribute: str) -> tuple[str, ...]:
+    """A list of names; those longer than 64 kB are split over several attributes."""
+    whole = tree.attribute(path, attribute)
+    if whole is not None:
+        return tuple(map(str, whole)) if isinstance(whole, tuple) else (str(whole),)
+    parts: list[str] = []
+    while (part := tree.attribute(path, f"{attribute}{len(parts)}")) is not None:
+        parts.append(part)
+    return tuple(str(name) for part in parts for name in (part if isinstance(part, tuple) else (part,)))
+
+
+def _own(layer: Described, version: str) -> list[tuple[Slot, bool]]:
+    """The weights that a layer holds itself, and whether each is made to be trained."""
+    cls = LAYERS.get(layer.class_name)
+    if layer.kind != "layer" or cls is None:
+        return []
+    if major(version) < 2 and layer.class_name in GATES_OF_KERAS1:
+        return [(Slot(layer, i, ""), True) for i in range(3 * GATES_OF_KERAS1[layer.class_name])]
+    declared = [(f.name, bool(f.metadata["trainable"])) for f in cls.declared_weights(layer.config)]
+    if layer.config.get("lora_rank"):  # the kernel is frozen, and its two small factors are trained
+        kernel = declared[0][0]
+        declared = [(kernel, False), *declared[1:], (f"lora_{kernel}_a", True), (f"lora_{kernel}_b", True)]
+    return [(Slot(layer, i, name), trained) for i, (name, trained) in enumerate(declared)]
+
+
+def _parts(layer: Described) -> list[Described]:
+    if layer.class_name == "Bidirectional":  # made in this order, saved in the other
+        return [layer.children["forward_layer"], layer.children["backward_layer"]]
+    return [*layer.children.values(), *(member for member, _ in layer.members)]
+
+
+def _trainable(layer: Described, version: str) -> Iterator[Slot]:
+    if layer.trainable:
+        yield from (slot for slot, trained in _own(layer, version) if trained)
+        for part in _parts(layer):
+            yield from _trainable(part, version)
+
+
+def _fixed(layer: Described, version: str) -> Iterator[Slot]:
+    own = _own(layer, version)
+    if not layer.trainable:
+        yield from (slot for slot, trained in own if trained)
+    yield from (slot for slot, trained in own if not trained)
+    for part in _parts(layer) if not layer.trainable else ():
+        yield from _trainable(part, version)
+    for part in _parts(layer):
+        yield from _fixed(part, version)
+
+
+def _check(tree: Hdf5, layer: Described, slots: list[Slot], names: tuple[str, ...], version: str) -> None:
+    where = f"{tree.path}: layer {layer.name!r}"
+    if len(slots) != len(names):
+        wanted = ", ".join(slot.name for slot in slots) or "none"
+        raise ReadError(f"{where}: expected the weights {wanted}; the file holds {', '.join(names) or 'none'}")
+    if major(version) < 2:  # Keras 1 named them dense_1_W
+        return
+    for slot, name in zip(slots, names, strict=True):
+        last = name.rpartition("/")[2].partition(":")[0]
+        if slot.name and last not in _spellings(slot):
+            raise ReadError(f"{where}: found the weight {name!r} where {slot.name!r} of {slot.layer.name!r} should be")
+
+
+def _spellings(slot: Slot) -> Any:
+    depthwise = slot.layer.class_name.startswith("Depthwise") and slot.name == "kernel"
+    return {slot.name, "depthwise_kernel"} if depthwise else {slot.name}

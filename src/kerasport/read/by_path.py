@@ -1,0 +1,165 @@
+"""Weights of `.keras` files and of `.weights.h5`: found by the path that Keras's saving gives each layer.
+
+The path is made of class names in snake case, numbered where they repeat among siblings; the name a user gave
+the layer is not in it. From Keras 3.6 on each group carries that name as an attribute, which must agree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kerasport.errors import ReadError
+from kerasport.model import WeightRef
+from kerasport.read.describe import Described
+from kerasport.read.hdf5 import Hdf5
+
+# Keras 2.12 to 2.14 kept the layers of a model in a dict in which each layer that has weights stands twice.
+DOUBLED = "_layer_checkpoint_dependencies"
+
+ATTENTION = tuple((f"{part}_dense", f"_{part}_dense") for part in ("query", "key", "value", "gate", "output"))
+SUBLAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    # Sublayers that have no config of their own; their weights count as the layer's. Each may have two spellings.
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), (("cell",),)),
+    "MultiHeadAttention": ATTENTION,
+    "GroupQueryAttention": ATTENTION,
+    "TextVectorization": (("_lookup_layer",),),
+}
+REAL_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}  # the class behind a public name
+
+
+def snake(class_name: str) -> str:
+    """A class name as Keras's saving spells it in a path."""
+    name = re.sub(r"\W+", "", REAL_NAMES.get(class_name, class_name))
+    name = re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def snake3(class_name: str) -> str:
+    """The same in Keras 3, whose first rule stops at digits."""
+    name = re.sub(r"\W+", "", REAL_NAMES.get(class_name, class_name))
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+@dataclass
+class ByPath:
+    """Finds the arrays of each layer in one tree, or in the shards of one."""
+
+    trees: Sequence[Hdf5]
+    keras2: bool = False
+    _used: set[str] = field(default_factory=set)
+    _found: dict[Described, list[tuple[WeightRef, ...]]] = field(default_factory=dict)
+
+    def find(self, root: Described) -> Mapping[Described, list[tuple[WeightRef, ...]]]:
+        """The arrays of every layer, one tuple for each sublayer that Keras saves by itself.
+
+        Raises:
+            ReadError: an array is left over, or a group belongs to a layer of another name: file and config
+                do not belong together.
+        """
+        self._visit(root, "")
+        left = sorted(self._left())
+        if left:
+            raise ReadError(
+                f"{self.trees[0].path}: {len(left)} array(s) belong to no layer of the config, the first is {left[0]!r}; "
+                "weights and architecture are of different models"
+            )
+        return self._found
+
+    @property
+    def _list_name(self) -> str:
+        return DOUBLED if self._has(DOUBLED) else "layers"
+
+    def _has(self, path: str) -> bool:
+        return any(tree.group(path) is not None for tree in self.trees)
+
+    def _arrays(self, path: str) -> tuple[WeightRef, ...]:
+        """The arrays in a group; shards may each hold some of them."""
+        merged: dict[str, WeightRef] = {}
+        for tree in self.trees:
+            merged |= tree.arrays(path)
+        self._used |= {f"{path}/{name}" for name in merged}
+        ordered = sorted(merged, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+        return tuple(merged[name] for name in ordered)
+
+    def _check_name(self, layer: Described, group: str) -> None:
+        for tree in self.trees:
+            name = tree.attribute(group, "name")
+            if isinstance(name, str) and name != layer.name:
+                raise ReadError(
+                    f"{tree.path}: the weights at {group!r} are those of {name!r}, the config has {layer.name!r} there; "
+                    "weights and architecture are of different models"
+                )
+
+    def _visit(self, layer: Described, path: str) -> None:
+        if layer in self._found:
+            return
+        group = _join(path, "vars")
+        self._found[layer] = []
+        if layer.kind in ("functional", "sequential"):
+            self._refuse_own(layer, group)
+            self._members(layer, path)
+            return
+        self._check_name(layer, group)
+        self._found[layer] = [self._arrays(group), *self._sublayers(layer, path)]
+        self._visit_children(layer, path)
+
+    def _refuse_own(self, model: Described, group: str) -> None:
+        if self._arrays(group):
+            raise ReadError(f"the model {model.name!r} has weights of its own, beside those of its layers; it is subclassed")
+
+    def _sublayers(self, layer: Described, path: str) -> Iterator[tuple[WeightRef, ...]]:
+        for spellings in SUBLAYERS.get(layer.class_name, ()):
+            found = [spelling for spelling in spellings if self._has(_join(path, spelling))]
+            yield self._arrays(_join(path, f"{found[0]}/vars")) if found else ()
+        if layer.custom:
+            # what is inside a foreign layer is only counted, so that nothing seems left over
+            for tree in self.trees:
+                self._used |= set(tree.under(path))
+
+    def _visit_children(self, layer: Described, path: str) -> None:
+        if layer.class_name == "StackedRNNCells":
+            self._listed(layer.children.values(), _join(path, "cells"))
+            return
+        for part, child in layer.children.items():
+            self._visit(child, _join(path, part))
+        if layer.class_name == "Bidirectional":
+            # until 3.2 the layer that both directions were copied from stands here too, unused
+            for tree in self.trees:
+                self._used |= set(tree.under(_join(path, "layer")))
+
+    def _members(self, model: Described, path: str) -> None:
+        layers = [layer for layer, _ in model.members if layer.kind != "operation" or self.keras2]
+        if model.kind == "sequential":
+            layers = layers[1:]  # its InputLayer is not among the layers of a Sequential
+        self._listed(layers, _join(path, self._list_name))
+
+    def _listed(self, layers: Iterable[Described], path: str) -> None:
+        used: dict[str, int] = {}
+
+        def numbered(name: str) -> str:
+            used[name] = used.get(name, -1) + 1
+            return f"{name}_{used[name]}" if used[name] else name
+
+        for layer in layers:
+            name = (snake if self.keras2 else snake3)(_saved_class(layer))
+            at = _join(path, numbered(name))
+            self._visit(layer, at)
+            if self._list_name == DOUBLED and any(True for tree in self.trees for _ in tree.under(at)):
+                numbered(name)
+
+    def _left(self) -> Iterator[str]:
+        for tree in self.trees:
+            for root in (self._list_name, "vars"):
+                if tree.group(root) is not None:
+                    yield from set(tree.under(root)) - self._used
+
+
+def _saved_class(layer: Described) -> str:
+    return layer.class_name
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name

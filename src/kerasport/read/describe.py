@@ -1,0 +1,291 @@
+"""The tree of layers that a config describes, in the spelling of Keras 3, before weights and graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from kerasport.errors import HostileFileError, ReadError
+from kerasport.read.dialects import Config, custom_origin, is_operation, major, plain, spell
+
+MAX_NESTING = 60
+
+MODELS = ("Functional", "Sequential", "Model")
+WRAPPED: Mapping[str, tuple[str, ...]] = {
+    # children in the order in which Keras's saving visits them
+    "Bidirectional": ("backward_layer", "forward_layer"),
+    "TimeDistributed": ("layer",),
+    "SpectralNormalization": ("layer",),
+    "Wrapper": ("layer",),
+    "RNN": ("cell",),
+}
+
+
+@dataclass(frozen=True)
+class History:
+    """A tensor as a config names it: output `index` of call `node` of a layer."""
+
+    layer: str
+    node: int
+    index: int
+    shape: tuple[int | None, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Use:
+    """One call of a layer, its tensors still named."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Described:
+    """A layer, operation or model of the config. The same object stands wherever a layer is shared."""
+
+    name: str
+    class_name: str
+    config: Config
+    kind: Literal["layer", "operation", "functional", "sequential"]
+    custom: str = ""
+    children: dict[str, Described] = field(default_factory=dict)
+    members: list[tuple[Described, list[Use]]] = field(default_factory=list)  # of models
+    inputs: Any = None  # of functional models: nested tuples and dicts of History
+    outputs: Any = None
+    built_for: Any = None  # shapes of the inputs that the layer was built for, where the file says
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the config leaves the layer trainable."""
+        return self.config.get("trainable") is not False
+
+
+class Describer:
+    """Turns serialized objects into `Described`; one for a file, since layers may be shared across models."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self._shared: dict[tuple[int, str], Described] = {}
+
+    def describe(self, entry: Any, depth: int = 0, name: str = "") -> Described:
+        """What a serialized object describes.
+
+        Raises:
+            ReadError: it does not have the form of a serialized layer.
+        """
+        if depth > MAX_NESTING:
+            raise HostileFileError(f"models nested more than {MAX_NESTING} deep")
+        if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
+            raise ReadError(f"the config holds {_short(entry)} where a layer with a 'class_name' should be")
+        key = (entry.get("shared_object_id"), entry["class_name"])
+        if isinstance(key[0], int) and key in self._shared:
+            return self._shared[key]
+        described = self._new(entry, depth, name)
+        if isinstance(key[0], int):
+            self._shared[key] = described
+        return described
+
+    def _new(self, entry: dict[str, Any], depth: int, name: str) -> Described:
+        class_name, config = entry["class_name"].rpartition(">")[2], entry.get("config")
+        if isinstance(config, list):  # Sequential before Keras 2.2.3
+            config = {"layers": config}
+        if not isinstance(config, dict):
+            raise ReadError(f"the config of a {class_name} is {_short(config)}, expected an object")
+        name = str(config.get("name") or name or entry.get("name") or class_name.lower())
+        if is_operation({**entry, "class_name": class_name}):
+            config = {key: plain(value) for key, value in config.items() if key != "name"}
+            return Described(name, class_name, config, "operation")
+        if isinstance(config.get("layers"), list) and class_name != "Pipeline":
+            return self._model(name, class_name, config, depth)
+        class_name, spelled = spell(class_name, config, self.version)
+        described = Described(name, class_name, spelled, "layer", custom_origin(entry))
+        described.children = self._children(described, depth)
+        described.built_for = entry.get("build_config")
+        return described
+
+    # ------------------------------------------------------------------------------- wrappers
+
+    def _children(self, layer: Described, depth: int) -> dict[str, Described]:
+        config = layer.config
+        if layer.class_name == "Bidirectional":
+            forward = config.get("layer")
+            backward = config.get("backward_layer") or _reversed(forward)
+            return {
+                "backward_layer": self.describe(backward, depth + 1),
+                "forward_layer": self.describe(forward, depth + 1),
+            }
+        if layer.class_name == "StackedRNNCells":
+            return {f"cells/{i}": self.describe(c, depth + 1) for i, c in enumerate(config.get("cells") or ())}
+        return {part: self.describe(config.get(part), depth + 1) for part in WRAPPED.get(layer.class_name, ())}
+
+    # --------------------------------------------------------------------------------- models
+
+    def _model(self, name: str, class_name: str, config: dict[str, Any], depth: int) -> Described:
+        functional = "input_layers" in config and "output_layers" in config
+        kind: Literal["functional", "sequential"] = "functional" if functional else "sequential"
+        model = Described(name, class_name, {"trainable": config.get("trainable", True)}, kind)
+        if kind == "sequential":
+            model.members = [(layer, []) for layer in self._chain(config, depth)]
+            return model
+        for entry in config["layers"]:
+            layer = self.describe(entry, depth + 1, str(entry.get("name", "")) if isinstance(entry, dict) else "")
+            model.members.append((layer, []))
+        parser = _Nodes({layer.name: layer for layer, _ in model.members}, self.version)
+        for (layer, uses), entry in zip(model.members, config["layers"], strict=True):
+            uses += [parser.use(layer, node) for node in _list(entry.get("inbound_nodes"), layer.name)]
+        model.inputs = parser.structure(config["input_layers"])
+        model.outputs = parser.structure(config["output_layers"])
+        return model
+
+    def _chain(self, config: dict[str, Any], depth: int) -> list[Described]:
+        layers = [self.describe(entry, depth + 1) for entry in config["layers"]]
+        if not layers:
+            raise ReadError("a Sequential without layers computes nothing")
+        if layers[0].class_name == "InputLayer":
+            return layers
+        return [self._input_of(config, layers[0]), *layers]
+
+    def _input_of(self, config: dict[str, Any], first: Described) -> Described:
+        """The InputLayer that a Sequential leaves out when its first layer, or it itself, says the shape."""
+        shape, dtype = _first_shape(config, first), first.config.get("input_dtype")
+        if shape is None:
+            raise ReadError(
+                f"the Sequential {config.get('name', '')!r} was saved before it was built, so the shape of its input "
+                "is not known; call it on data once, or begin it with keras.Input(shape=…), and save it again"
+            )
+        kept = dtype or ("int32" if first.class_name == "Embedding" else _float(first))
+        return Described(
+            f"{first.name}_input", "InputLayer", {"batch_shape": list(shape), "dtype": kept}, "layer"
+        )
+
+
+def _float(first: Described) -> str:
+    return "float32" if first.kind != "layer" else first.config.get("dtype") or "float32"
+
+
+def _first_shape(config: dict[str, Any], first: Described) -> Any:
+    if isinstance(config.get("build_input_shape"), list):
+        return config["build_input_shape"]
+    layer = first
+    while layer.kind in ("functional", "sequential"):
+        layer = layer.members[0][0]
+    for key in ("batch_input_shape", "batch_shape"):
+        if isinstance(layer.config.get(key), list):
+            return layer.config[key]
+    if isinstance(layer.config.get("input_dim"), int) and layer.class_name == "Dense":  # Keras 1
+        return [None, layer.config["input_dim"]]
+    return None
+
+
+def _reversed(forward: Any) -> Any:
+    """The backward layer of a Bidirectional, as Keras 2 derives it from the forward one."""
+    if not isinstance(forward, dict) or not isinstance(forward.get("config"), dict):
+        return forward
+    config = forward["config"]
+    name = str(config.get("name", "")).removeprefix("forward_")
+    turned = {**config, "go_backwards": not config.get("go_backwards"), "name": f"backward_{name}"}
+    return {key: value for key, value in forward.items() if key != "shared_object_id"} | {"config": turned}
+
+
+def _list(value: Any, layer: str) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ReadError(f"layer {layer!r}: 'inbound_nodes' is {_short(value)}, expected a list")
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}…"
+
+
+@dataclass
+class _Nodes:
+    """Reads the calls of one functional model, in the way of Keras 3 or of Keras 2."""
+
+    layers: Mapping[str, Described]
+    version: str
+
+    def structure(self, value: Any) -> Any:
+        """`input_layers` or `output_layers`: triples in nested lists and dicts."""
+        if self._is_triple(value):
+            return self._history(value, outer=True)
+        if isinstance(value, dict):
+            return {key: self.structure(item) for key, item in value.items()}
+        if isinstance(value, list):
+            items = tuple(map(self.structure, value))
+            return items
+        raise ReadError(f"the model's inputs or outputs hold {_short(value)}, expected [layer, node, tensor]")
+
+    def use(self, layer: Described, node: Any) -> Use:
+        """One element of `inbound_nodes`."""
+        if isinstance(node, dict):
+            args = tuple(self._keras3(item) for item in _list(node.get("args"), layer.name))
+            kwargs = node.get("kwargs") or {}
+            return Use(args, {key: self._keras3(value) for key, value in kwargs.items()})
+        return self._keras2(layer, _list(node, layer.name))
+
+    def _keras3(self, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+            config = value.get("config") or {}
+            history, shape = config.get("keras_history"), config.get("shape")
+            if not self._is_triple(history):
+                raise ReadError(f"a tensor has the history {_short(history)}, expected [layer, node, tensor]")
+            named = self._history(history)
+            return replace(named, shape=tuple(shape)) if isinstance(shape, list) else named
+        if isinstance(value, list):
+            return tuple(map(self._keras3, value))
+        wrapped = plain(value)
+        if isinstance(wrapped, dict) and wrapped is value:
+            return {key: self._keras3(item) for key, item in value.items()}
+        return wrapped
+
+    def _keras2(self, layer: Described, node: list[Any]) -> Use:
+        # TFOpLambda nodes are not wrapped in a list when they take one tensor
+        entries = [node] if node and isinstance(node[0], str) else node
+        tensors: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for entry in entries:
+            if not isinstance(entry, list) or len(entry) < 3:
+                raise ReadError(f"layer {layer.name!r}: is called on {_short(entry)}, expected [layer, node, tensor]")
+            tensors.append(entry[2] if entry[0] == "_CONSTANT_VALUE" else self._history(entry))
+            if len(entry) > 3 and isinstance(entry[3], dict):
+                kwargs |= {key: self._keyword(value) for key, value in entry[3].items()}
+        if len(tensors) > 1 and layer.class_name in STATEFUL:
+            return Use((tensors[0],), kwargs | {"initial_state": tuple(tensors[1:])})
+        return Use((tensors[0] if len(tensors) == 1 else tuple(tensors),), kwargs)
+
+    def _keyword(self, value: Any) -> Any:
+        if self._is_triple(value) and value[0] in self.layers:
+            return self._history(value)
+        if isinstance(value, list):
+            return tuple(map(self._keyword, value))
+        return plain(value)
+
+    @staticmethod
+    def _is_triple(value: Any) -> bool:
+        return (
+            isinstance(value, list)
+            and len(value) >= 3
+            and isinstance(value[0], str)
+            and all(isinstance(v, int) and not isinstance(v, bool) for v in value[1:3])
+        )
+
+    def _history(self, triple: list[Any], *, outer: bool = False) -> History:
+        """Node indices begin at 0, but for nested models, which count a node of their own where they are made:
+
+        in Keras 2 everywhere, in Keras 3 for functional ones in `output_layers`.
+        """
+        name, node, index = triple[:3]
+        target = self.layers.get(name)
+        if target is None:
+            raise ReadError(f"the graph refers to a layer {name!r} that the model does not have")
+        if target.kind in ("functional", "sequential") and node > 0:
+            counted = major(self.version) < 3 or (outer and target.kind == "functional")
+            node -= counted
+        return History(name, node, index)
+
+
+STATEFUL = frozenset(("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"))

@@ -1,6 +1,6 @@
 """Trains the small network of this example on scikit-learn's 8x8 digits.
 
-Run it from the root of the repository; it takes about a minute on a laptop's CPU:
+Run it from the root of the repository; it takes a minute or two on a CPU:
 
     pip install keras jax scikit-learn
     KERAS_BACKEND=jax python examples/train_digits.py

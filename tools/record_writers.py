@@ -51,7 +51,6 @@ class Writer:
 
 TENSORFLOW_1 = ("tensorflow==1.15.5", "h5py==2.10.0", "protobuf==3.20.3")
 JAX_FOR_NUMPY_1 = ("jax[cpu]==0.4.30", "numpy==1.26.4", "ml-dtypes==0.4.1", "packaging")
-
 JAX = ("jax[cpu]==0.4.35",)
 
 WRITERS = (
@@ -70,14 +69,14 @@ WRITERS = (
     Writer(
         "keras-2.12.0",
         ("tensorflow-cpu==2.12.1",),
-        "functional.keras functional.hdf5.keras sequential.h5 recurrent.keras tf_ops.keras",
+        "functional.keras functional.hdf5.keras recurrent.keras tf_ops.keras",
     ),
     Writer(
         "keras-2.15.0",
         ("tensorflow-cpu==2.15.1",),
         """
-        functional.keras functional.h5 sequential.keras sequential.json
-        sequential.legacy_weights.h5 frozen.h5 tf_ops.h5
+        functional.keras functional.h5 sequential.json sequential.legacy_weights.h5 frozen.h5
+        tf_ops.h5
         """,
     ),
     Writer(
@@ -95,25 +94,13 @@ WRITERS = (
     Writer(
         "keras-3.2.1",
         ("keras==3.2.1", *JAX_FOR_NUMPY_1),
-        "shared.keras unshared.keras ops.keras",
+        "shared.keras unshared.keras",
         backend="jax",
     ),
-    Writer(
-        "keras-3.3.3",
-        ("keras==3.3.3", *JAX_FOR_NUMPY_1),
-        "functional.keras ops.keras",
-        backend="jax",
-    ),
-    Writer(
-        "keras-3.6.0",
-        ("keras==3.6.0", *JAX),
-        "functional.keras sequential.keras ops.keras",
-        backend="jax",
-    ),
-    Writer("keras-3.10.0", ("keras==3.10.0", *JAX), "recurrent.keras ops.keras", backend="jax"),
-    Writer(
-        "keras-3.12.4", ("keras==3.12.4", *JAX), "functional.keras ops.keras", backend="jax"
-    ),
+    Writer("keras-3.3.3", ("keras==3.3.3", *JAX_FOR_NUMPY_1), "shared.keras", backend="jax"),
+    Writer("keras-3.6.0", ("keras==3.6.0", *JAX), "functional.keras", backend="jax"),
+    Writer("keras-3.10.0", ("keras==3.10.0", *JAX), "recurrent.keras", backend="jax"),
+    Writer("keras-3.12.4", ("keras==3.12.4", *JAX), "functional.keras", backend="jax"),
     Writer(
         "keras-3.15.1",
         ("keras==3.15.1", "jax[cpu]==0.10.2"),
@@ -160,8 +147,8 @@ def head(keras: Any) -> Any:
     layers = keras.layers
     # Keras 2.2 has no LayerNormalization.
     norm = getattr(layers, "LayerNormalization", layers.BatchNormalization)
-    dense = [layers.Dense(5, activation="relu"), norm()]
-    return keras.models.Sequential([layers.InputLayer((3,)), *dense], name="head")
+    dense = [layers.Dense(5, activation="relu", input_shape=(3,)), norm()]
+    return keras.models.Sequential(dense, name="head")
 
 
 @model
@@ -178,17 +165,16 @@ def functional(keras: Any) -> Any:
     shared = layers.Dense(4, activation="tanh", name="shared")
     a, b = shared(x), shared(features)
     classes = layers.Dense(3, activation="softmax")(layers.Concatenate()([a, b]))
-    outputs = [classes, layers.Add()([a, b])]
-    return keras.models.Model([image, features], outputs, name="functional")
+    return keras.models.Model([image, features], [classes, b], name="functional")
 
 
 @model
 def unshared(keras: Any) -> Any:
-    """Nested models, each called once."""
+    """A nested model, called once."""
     layers = keras.layers
     image = layers.Input((6, 6, 3), name="image")
     features = layers.Input((5,), name="features")
-    x = head(keras)(layers.GlobalAveragePooling2D()(conv_block(keras)(image)))
+    x = layers.GlobalAveragePooling2D()(conv_block(keras)(image))
     x = layers.Concatenate()([x, features])
     return keras.models.Model([image, features], layers.Dense(2)(x), name="unshared")
 
@@ -210,8 +196,7 @@ def sequential(keras: Any) -> Any:
     hard = "tanh" if generation(keras) == 3 else "hard_sigmoid"
     return keras.models.Sequential(
         [
-            layers.InputLayer((8, 8, 2)),
-            layers.Conv2D(4, 3, strides=2, padding="same"),
+            layers.Conv2D(4, 3, strides=2, padding="same", input_shape=(8, 8, 2)),
             layers.BatchNormalization(epsilon=0.01),
             layers.DepthwiseConv2D(2, depth_multiplier=2),
             layers.PReLU(shared_axes=[1, 2]),
@@ -442,19 +427,21 @@ SAVERS: dict[str, Callable[[Any, Path, Any], None]] = {
 def fill(net: Any, random: np.random.RandomState) -> None:
     """Give `net` weights that no initializer would give it."""
 
-    def value(weight: Any, old: np.ndarray) -> np.ndarray:
-        if "variance" in weight.name or "running_std" in weight.name:  # Keras 1: the latter
+    def value(name: str, old: np.ndarray) -> np.ndarray:
+        if "variance" in name or "running_std" in name:  # the latter in Keras 1
             new = random.uniform(0.5, 2, old.shape)
-        elif "gamma" in weight.name:
+        elif "gamma" in name:
             new = random.uniform(0.5, 1.5, old.shape)
         elif old.ndim < 2:
             new = random.uniform(-0.5, 0.5, old.shape)
         else:
-            fan_in = max(1, old.size // old.shape[-1])
+            fan_in = old.size // old.shape[-1]
             new = random.normal(0, max(0.3, fan_in**-0.5), old.shape)
         return new.astype(old.dtype)
 
-    net.set_weights([value(*pair) for pair in zip(net.weights, net.get_weights())])
+    # The order of `get_weights`, which to Keras 2.2 is another than that of `net.weights`.
+    names = [weight.name for layer in net.layers for weight in layer.weights]
+    net.set_weights([value(*pair) for pair in zip(names, net.get_weights())])
 
 
 def inputs_of(net: Any, random: np.random.RandomState) -> Iterator[np.ndarray]:

@@ -155,13 +155,13 @@ class Model:
         """The outputs, flat."""
         return tuple(flatten(self.outputs))
 
-    def layers(self) -> Iterator[LayerSpec | Operation | Model]:
+    def targets(self) -> Iterator[LayerSpec | Operation | Model]:
         """What is called, each once, in order of its first call."""
         yield from {id(call.target): call.target for call in self.calls}.values()
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, LayerSpec | Operation]]:
         """Every layer and operation with its path, those of nested models and of wrappers included, each once."""
-        yield from _walk(self.layers(), prefix, set())
+        yield from _walk(self.targets(), prefix, set())
 
 
 def _walk(
@@ -173,7 +173,7 @@ def _walk(
         seen.add(id(target))
         path = f"{prefix}{target.name}"
         if isinstance(target, Model):
-            yield from _walk(target.layers(), f"{path}/", seen)
+            yield from _walk(target.targets(), f"{path}/", seen)
             continue
         yield path, target
         if isinstance(target, LayerSpec):
@@ -200,38 +200,94 @@ def map_tensors(structure: Any, function: Callable[[Tensor], Any]) -> Any:
     return structure
 
 
+Step: TypeAlias = Callable[[Call], "Call | tuple[Tensor, ...]"]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
 def rebuild(
-    model: Model, step: Callable[[Call], Call | tuple[Tensor, ...]]
+    model: Model,
+    step: Step = _same,
+    *,
+    layer: Callable[[LayerSpec], LayerSpec] = _same,
+    whole: Callable[[Model], Model] = _same,
+    inside: bool = True,
 ) -> Model:
-    """The model in which each call is replaced by what `step` makes of it.
+    """The model in which each call is replaced by what `step` makes of it, in models inside too.
 
-    `step` is given each call with its inputs already replaced, and answers with a call, or with tensors
-    that stand for the outputs of the call from then on. Calls that no output needs are left out,
-    inputs stay.
+    `step` is given each call with its inputs and its target already replaced, and answers with a call, or with
+    tensors that stand for the outputs of the call from then on. `layer` is given each layer and `whole` each model,
+    those inside wrappers included, once: what is shared stays shared. Calls that no output needs are left out, inputs
+    stay. Where `inside` is false the models inside are left as they are.
     """
-    new: dict[Tensor, Tensor] = {}
-    whole: dict[Call, Call] = {}
-    calls: list[Call] = []
+    return _Rebuilder(step, layer, whole, inside).model(model)
 
-    def renew(tensor: Tensor) -> Tensor:
-        if tensor in new:
-            return new[tensor]
-        return Tensor(whole.get(tensor.call, tensor.call), tensor.index)
 
-    for call in model.calls:
-        moved = replace(
-            call,
-            args=map_tensors(call.args, renew),
-            kwargs={key: map_tensors(value, renew) for key, value in call.kwargs.items()},
-        )
-        result = step(moved)
-        if isinstance(result, Call):
-            calls.append(result)
-            whole[call] = result
-        else:
-            new |= {Tensor(call, index): tensor for index, tensor in enumerate(result)}
-    inputs, outputs = map_tensors(model.inputs, renew), map_tensors(model.outputs, renew)
-    return replace(model, calls=needed(calls, inputs, outputs), inputs=inputs, outputs=outputs)
+@dataclass
+class _Rebuilder:
+    step: Step
+    layer: Callable[[LayerSpec], LayerSpec]
+    whole: Callable[[Model], Model]
+    inside: bool
+    done: dict[LayerSpec | Model, Any] = field(default_factory=dict)
+
+    def target(self, target: Any) -> Any:
+        if isinstance(target, Operation) or (isinstance(target, Model) and not self.inside):
+            return target
+        if target not in self.done:
+            self.done[target] = self.model(target) if isinstance(target, Model) else self._spec(target)
+        return self.done[target]
+
+    def _spec(self, spec: LayerSpec) -> LayerSpec:
+        children = {part: self.target(child) for part, child in spec.children.items()}
+        same = all(children[part] is child for part, child in spec.children.items())
+        return self.layer(spec if same else replace(spec, children=children))
+
+    def model(self, model: Model) -> Model:
+        tensors: dict[Tensor, Tensor] = {}  # of calls that are gone
+        whole: dict[Call, Call] = {}  # of those that are replaced
+        calls: list[Call] = []
+        known: dict[Call, None] = {}
+
+        def renew(tensor: Tensor) -> Tensor:
+            return tensors[tensor] if tensor in tensors else Tensor(whole[tensor.call], tensor.index)
+
+        for call in model.calls:
+            moved = replace(
+                call,
+                target=self.target(call.target),
+                args=map_tensors(call.args, renew),
+                kwargs={key: map_tensors(value, renew) for key, value in call.kwargs.items()},
+            )
+            result = self.step(moved)
+            if isinstance(result, Call):
+                calls.append(result)
+                whole[call] = result
+            else:
+                tensors |= {Tensor(call, index): tensor for index, tensor in enumerate(result)}
+                calls += _added(result, known)
+            known |= dict.fromkeys(calls[len(known) :])
+        inputs = map_tensors(model.inputs, lambda tensor: _entry(renew(tensor)))
+        outputs = map_tensors(model.outputs, renew)
+        return self.whole(replace(model, calls=needed(calls, inputs, outputs), inputs=inputs, outputs=outputs))
+
+
+def _added(tensors: Iterable[Tensor], known: Mapping[Call, None]) -> list[Call]:
+    """The calls that make the tensors and are not known yet, each after those that it needs."""
+    order: dict[Call, None] = {}
+    for tensor in tensors:
+        if tensor.call not in known:
+            order |= dict.fromkeys((*_added(tensor.call.tensors(), known), tensor.call))
+    return list(order)
+
+
+def _entry(tensor: Tensor) -> Tensor:
+    """The input that is fed where a step put something behind it."""
+    while tensor.call.tensors():
+        tensor = tensor.call.tensors()[0]
+    return tensor
 
 
 def needed(calls: Iterable[Call], inputs: Any, outputs: Any) -> tuple[Call, ...]:

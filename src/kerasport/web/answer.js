@@ -7,7 +7,7 @@ import { openModel } from './models.js'
 import { decode, encode } from './tensors.js'
 
 /**
- * @import { Execute, Model } from './models.js'
+ * @import { Execute } from './models.js'
  * @import { WireTensor } from './tensors.js'
  */
 
@@ -23,53 +23,10 @@ import { decode, encode } from './tensors.js'
 const METHODS = { run, describe }
 
 /**
- * The result of `work`, with the tensors freed that it made: `tf.tidy` knows no work that awaits.
- *
- * @template T
- * @param {() => Promise<T>} work
- * @returns {Promise<T>}
+ * @param {string} backend
  */
-async function tidy(work) {
-  tf.engine().startScope()
-  try {
-    return await work()
-  } finally {
-    tf.engine().endScope()
-  }
-}
-
-/**
- * @template T
- * @param {string} path
- * @param {(model: Model) => Promise<T>} work
- * @returns {Promise<T>}
- */
-async function withModel(path, work) {
-  const model = await openModel(path)
-  try {
-    return await work(model)
-  } finally {
-    model.close()
-  }
-}
-
-/**
- * @param {Request} request
- * @returns {Promise<object>}
- */
-async function run({ model: path, backend = 'cpu', feeds = [], layers = [] }) {
+async function startBackend(backend) {
   if (!await tf.setBackend(backend)) throw new Error(`backend ${backend} does not start`)
-  return withModel(path, async ({ inputs, outputs, prepare }) => {
-    const execute = prepare(layers)
-    const groups = []
-    for (const feed of feeds) groups.push(await tidy(() => runFeed(execute, feed)))
-    return {
-      inputs,
-      outputs,
-      results: groups.map(([results]) => results),
-      layers: groups.map(([, ...probes]) => Object.fromEntries(layers.map((name, i) => [name, probes[i]]))),
-    }
-  })
 }
 
 /**
@@ -78,17 +35,42 @@ async function run({ model: path, backend = 'cpu', feeds = [], layers = [] }) {
  * @returns {Promise<WireTensor[][]>}
  */
 async function runFeed(execute, feed) {
-  const groups = await execute(feed.map(decode))
-  return groups.map(tensors => tensors.map(encode))
+  // tf.tidy, but for work that awaits
+  tf.engine().startScope()
+  try {
+    const groups = await execute(feed.map(decode))
+    return groups.map(tensors => tensors.map(encode))
+  } finally {
+    tf.engine().endScope()
+  }
 }
 
 /**
  * @param {Request} request
  * @returns {Promise<object>}
  */
-async function describe({ model: path }) {
-  await tf.setBackend('cpu')
-  return withModel(path, async ({ inputs, outputs, describe }) => ({ inputs, outputs, ...describe() }))
+async function run({ model, backend = 'cpu', feeds = [], layers = [] }) {
+  await startBackend(backend)
+  const { inputs, outputs, prepare } = await openModel(model)
+  const execute = prepare(layers)
+  const groups = []
+  for (const feed of feeds) groups.push(await runFeed(execute, feed))
+  return {
+    inputs,
+    outputs,
+    results: groups.map(([results]) => results),
+    layers: groups.map(([, ...probes]) => Object.fromEntries(layers.map((name, i) => [name, probes[i]]))),
+  }
+}
+
+/**
+ * @param {Request} request
+ * @returns {Promise<object>}
+ */
+async function describe({ model }) {
+  await startBackend('cpu')
+  const { inputs, outputs, describe } = await openModel(model)
+  return { inputs, outputs, ...describe() }
 }
 
 /**
@@ -101,11 +83,11 @@ export async function answer(line) {
     const request = JSON.parse(line)
     id = request.id
     if (!Object.hasOwn(METHODS, request.method)) throw new Error(`there is no method ${request.method}`)
-    return JSON.stringify({ id, ...await tidy(() => METHODS[request.method](request)) })
+    return JSON.stringify({ id, ...await METHODS[request.method](request) })
   } catch (error) {
     return JSON.stringify({ id, error: error instanceof Error ? error.message : String(error) })
   } finally {
-    // the weights of layers-models outlive any scope
-    tf.disposeVariables()
+    // weights, states and half-loaded models: TF.js has no other way to free them all
+    tf.engine().reset()
   }
 }

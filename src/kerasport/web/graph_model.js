@@ -80,6 +80,5 @@ export function openGraphModel(model) {
       return async feed => [await execute(model, feed)]
     },
     describe: () => describeGraph(model),
-    close: () => model.dispose(),
   }
 }

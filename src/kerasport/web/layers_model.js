@@ -87,6 +87,5 @@ export function openLayersModel(model) {
     outputs: model.outputs.map(tensorInfo),
     prepare: layers => executeLayers(model, layers),
     describe: () => describeLayers(model),
-    close: () => model.resetStates(),
   }
 }

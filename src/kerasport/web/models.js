@@ -27,7 +27,6 @@ import { openLayersModel } from './layers_model.js'
  * @property {TensorInfo[]} outputs
  * @property {(layers: string[]) => Execute} prepare
  * @property {() => Record<string, unknown>} describe
- * @property {() => void} close frees what the model keeps between feeds
  */
 
 /**

@@ -24,7 +24,8 @@ function writeModel(json, weights) {
   // a blank, a percent sign and a hash, as paths may have them
   const folder = mkdtempSync(join(root, 'a model 100%41 #'))
   const manifest = weights.map(({ name, shape, dtype = 'float32' }) => ({ name, shape, dtype }))
-  const arrays = weights.map(({ values, dtype }) => dtype === 'int32' ? new Int32Array(values) : new Float32Array(values))
+  const arrays = weights.map(({ values, dtype }) =>
+    dtype === 'int32' ? new Int32Array(values) : new Float32Array(values))
   const weightsManifest = [{ paths: weights.length ? ['weights.bin'] : [], weights: manifest }]
   writeFileSync(join(folder, 'weights.bin'), Buffer.concat(arrays.map(({ buffer }) => Buffer.from(buffer))))
   writeFileSync(join(folder, 'model.json'), JSON.stringify({ ...json, weightsManifest }))
@@ -113,12 +114,13 @@ export function writeGraphModel(nodes, outputs, weights = [], width = 2) {
   const placeholder = { name: 'x', op: 'Placeholder', attr: { dtype: { type: 'DT_FLOAT' }, shape } }
   const constants = weights.map(({ name, dtype }) =>
     ({ name, op: 'Const', attr: { dtype: { type: dtype === 'int32' ? 'DT_INT32' : 'DT_FLOAT' } } }))
+  const ends = Object.entries(outputs).map(([key, node]) => [key, entry(node, [-1, width], 'DT_FLOAT')])
   return writeModel({
     format: 'graph-model',
     modelTopology: { node: [placeholder, ...constants, ...nodes], versions: {} },
     signature: {
       inputs: { x: entry('x', [-1, width], 'DT_FLOAT') },
-      outputs: Object.fromEntries(Object.entries(outputs).map(([key, node]) => [key, entry(node, [-1, width], 'DT_FLOAT')])),
+      outputs: Object.fromEntries(ends),
     },
   }, weights)
 }

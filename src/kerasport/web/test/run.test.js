@@ -8,10 +8,12 @@ const WORKER = fileURLToPath(new URL('../run.js', import.meta.url))
 
 test('the worker writes answers and nothing else to stdout', () => {
   // executed on the cpu backend, TF.js greets; Print logs its operands
-  const model = writeGraphModel([{ name: 'y', op: 'Print', input: ['x', 'x'], attr: { message: { s: 'aGVsbG8=' }, summarize: { i: '2' } } }], { y: 'y' })
+  const attr = { message: { s: 'aGVsbG8=' }, summarize: { i: '2' } }
+  const model = writeGraphModel([{ name: 'y', op: 'Print', input: ['x', 'x'], attr }], { y: 'y' })
   const x = { dtype: 'float32', shape: [1, 2], data: 'AACAPwAAAEA=' }
   const requests = ['nonsense', JSON.stringify({ id: 2, method: 'run', model, backend: 'cpu', feeds: [[x]] })]
-  const { stdout, stderr, status } = spawnSync(process.execPath, [WORKER], { input: requests.join('\n'), encoding: 'utf8' })
+  const input = requests.join('\n')
+  const { stdout, stderr, status } = spawnSync(process.execPath, [WORKER], { input, encoding: 'utf8' })
   const [failure, success, ...rest] = stdout.trimEnd().split('\n').map(line => JSON.parse(line))
   assert.equal(failure.id, null)
   assert.deepEqual(success.results, [[x]])

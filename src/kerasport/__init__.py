@@ -1,0 +1,36 @@
+"""kerasport takes Keras models to the browser, exactly."""
+
+from kerasport.api import check, convert, verify
+from kerasport.errors import (
+    HostileFileError,
+    KerasportError,
+    MismatchError,
+    OutputExistsError,
+    Problem,
+    ReadError,
+    UnsupportedError,
+    UnsupportedModel,
+    VerifyError,
+)
+from kerasport.report import Check, Conversion, LayerOutcome
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Check",
+    "Conversion",
+    "HostileFileError",
+    "KerasportError",
+    "LayerOutcome",
+    "MismatchError",
+    "OutputExistsError",
+    "Problem",
+    "ReadError",
+    "UnsupportedError",
+    "UnsupportedModel",
+    "VerifyError",
+    "__version__",
+    "check",
+    "convert",
+    "verify",
+]

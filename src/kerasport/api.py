@@ -1,0 +1,136 @@
+"""The pipelines, each on one screen: convert, check, verify."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kerasport.errors import UnsupportedModel
+from kerasport.read import Source, read
+from kerasport.report import Check, Conversion
+from kerasport.targets import layers_model
+from kerasport.targets.directory import check_free, replacing
+from kerasport.targets.weights import SHARD, nbytes_of
+
+if TYPE_CHECKING:
+    from kerasport.verify import Verification
+
+Pathlike = str | os.PathLike[str]
+
+
+def convert(
+    source: Source,
+    out: Pathlike,
+    *,
+    weights: Pathlike | None = None,
+    shard_size: int = SHARD,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Conversion:
+    """Convert a Keras model to a TF.js layers-model that computes the same numbers.
+
+    Args:
+        source: a `.keras` file or directory, a whole-model `.h5`, an architecture JSON (with `weights`), or a
+            built `keras.Model` or `tf_keras.Model`.
+        out: the directory to write, with `model.json` and the shards of the weights.
+        weights: the file of weights that belongs to an architecture JSON.
+        shard_size: bytes of a shard.
+        force: replace a model that is there already.
+        progress: is told the bytes written so far, and those in all.
+
+    Raises:
+        ReadError: the source is not a Keras model that can be read.
+        UnsupportedModel: parts of the model have no exact translation; nothing is written.
+        OutputExistsError: the output is there already.
+
+    >>> conversion = kerasport.convert("model.keras", "web_model")  # doctest: +SKIP
+    >>> print(conversion)  # doctest: +SKIP
+    model.keras -> web_model
+      layers-model: 12,345 weights, 50.1 kB in 2 file(s)
+    """
+    if shard_size < 1:
+        raise ValueError(f"a shard of {shard_size} bytes holds nothing")
+    path = Path(source) if isinstance(source, str | os.PathLike) else None
+    check_free(Path(out), force=force, source=path)
+    with read(source, weights) as model:
+        plan = layers_model.plan(model)
+        if plan.problems:
+            raise UnsupportedModel(plan.problems)
+        total, done = sum(map(nbytes_of, plan.weights.values())), 0
+
+        def count(nbytes: int) -> None:
+            nonlocal done
+            done += nbytes
+            if progress is not None:
+                progress(done, total)
+
+        with replacing(Path(out)) as directory:
+            files, nbytes = layers_model.write(plan, directory, shard_size=shard_size, progress=count)
+    return Conversion(
+        source=_name(source),
+        out=str(out),
+        target="layers-model",
+        writer=plan.writer,
+        inputs=plan.inputs,
+        outputs=plan.outputs,
+        layers=plan.layers,
+        renamed=plan.renamed,
+        notes=plan.notes,
+        files=files,
+        weights=sum(weight.size for weight in plan.weights.values()),
+        nbytes=nbytes,
+    )
+
+
+def check(source: Source, *, weights: Pathlike | None = None) -> Check:
+    """Tell what would become of each layer of a model, and what stands against its conversion.
+
+    Raises:
+        ReadError: the source is not a Keras model that can be read.
+    """
+    with read(source, weights) as model:
+        plan = layers_model.plan(model)
+    return Check(_name(source), plan.writer, plan.layers, plan.problems, plan.notes)
+
+
+def verify(
+    source: Source,
+    out: Pathlike,
+    *,
+    weights: Pathlike | None = None,
+    inputs: Pathlike | None = None,
+    expected: Pathlike | None = None,
+    backends: Sequence[str] = ("cpu", "wasm"),
+    batch_sizes: Sequence[int] = (1, 3),
+    rtol: float = 1e-4,
+    atol: float = 1e-5,
+    seed: int = 0,
+) -> Verification:
+    """Run the converted model in real TF.js and compare its numbers with those of Keras.
+
+    Args:
+        source: the Keras model that was converted.
+        out: the directory of the converted model.
+        weights: the file of weights that belongs to an architecture JSON.
+        inputs: an `.npz` of inputs, named as the model's inputs or in their order; random ones otherwise.
+        expected: an `.npz` of the outputs that Keras gives for them; otherwise Keras is run in a process of its own.
+        backends: of TF.js: "cpu", "wasm".
+        batch_sizes: of random inputs.
+        rtol: relative difference that is allowed.
+        atol: absolute difference that is allowed.
+        seed: of the random inputs.
+
+    Raises:
+        VerifyError: one of the two could not be run; the message says what to do.
+    """
+    from kerasport.verify import verify_conversion  # noqa: PLC0415  (brings in what converting does not need)
+
+    return verify_conversion(
+        source, Path(out), weights, inputs, expected, tuple(backends), tuple(batch_sizes), rtol, atol, seed
+    )
+
+
+def _name(source: Source) -> str:
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else f"the model {getattr(source, 'name', '')!r}"

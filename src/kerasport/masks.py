@@ -1,0 +1,141 @@
+"""Which mask reaches which layer, by the rules of Keras.
+
+A mask says which time steps count. It is born in an Embedding or a Masking, travels with the tensor, and most layers
+pass it on, stop it or join it with others without a word in the file; some versions of Keras record it in a call as
+well, with operations of their own that compute it. Here a mask is a description: two equal ones are the same mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from kerasport.errors import Problem
+from kerasport.model import Call, LayerSpec, Model, Operation, Tensor, flatten, rebuild
+
+Mask: TypeAlias = Hashable  # None where there is no mask
+
+RECURRENT = frozenset(("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"))
+PASSES = frozenset(
+    ("Activation", "ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax", "ThresholdedReLU", "Dense", "Identity",
+     "BatchNormalization", "GroupNormalization", "LayerNormalization", "UnitNormalization", "Dropout", "AlphaDropout",
+     "GaussianDropout", "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
+     "ActivityRegularization", "Normalization", "Rescaling", "TimeDistributed", "MultiHeadAttention",
+     "GroupQueryAttention", "Attention", "AdditiveAttention")
+)  # fmt: skip
+MERGES = frozenset(("Add", "Subtract", "Average", "Multiply", "Maximum", "Minimum"))
+
+
+@dataclass
+class Masks:
+    """The mask `of` each tensor, and the `foreign` calls: those given another mask than travels with their input."""
+
+    of: dict[Tensor, Mask] = field(default_factory=dict)
+    foreign: list[Call] = field(default_factory=list)
+
+    def trace(self, model: Model, inputs: tuple[Mask, ...] = ()) -> tuple[Mask, ...]:
+        """Follow the masks through a model, and give those of its outputs; `inputs` come in from outside."""
+        self.of |= dict(zip(model.input_tensors, inputs, strict=False))
+        for call in model.calls:
+            if isinstance(call.target, LayerSpec) and call.target.class_name == "InputLayer":
+                continue
+            recorded = call.kwargs.get("mask")
+            if recorded is not None and (self.incoming(call) or (None,))[0] != computed(recorded):
+                self.foreign.append(call)
+            self.of |= {Tensor(call, index): mask for index, mask in enumerate(self._outputs(call))}
+        return tuple(self.of.get(tensor) for tensor in model.output_tensors)
+
+    def incoming(self, call: Call) -> tuple[Mask, ...]:
+        """The masks of the tensors that a call takes by position."""
+        tensors = [leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)]
+        return tuple(self.of.get(tensor) for tensor in tensors)
+
+    def _outputs(self, call: Call) -> tuple[Mask, ...]:
+        target, incoming = call.target, self.incoming(call)
+        if isinstance(target, Operation):
+            return ()
+        if isinstance(target, Model):
+            return Masks().trace(target, incoming)
+        mask = made(call, target, incoming)
+        unmerged = target.class_name == "Bidirectional" and target.config.get("merge_mode", "concat") is None
+        return (mask, mask) if unmerged else (mask,)
+
+
+def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...]) -> Mask:
+    """The mask of a layer's first output."""
+    name = target.class_name
+    if name == "Embedding":
+        return ("not_equal", first_tensor(call), 0.0) if target.config.get("mask_zero") else None
+    if name == "Masking":
+        return ("any", ("not_equal", first_tensor(call), float(target.config.get("mask_value") or 0.0)))
+    if name in RECURRENT or name == "Bidirectional":
+        return incoming[0] if incoming and returns_sequences(target) else None
+    if name in PASSES:
+        return incoming[0] if incoming else None
+    if name in MERGES:
+        return None if None in incoming or not incoming else _joined("or", incoming)
+    if name == "Concatenate" and any(mask is not None for mask in incoming):
+        return ("concatenated", target.config.get("axis", -1), incoming) if len(set(incoming)) > 1 else incoming[0]
+    return None
+
+
+def _joined(how: str, masks: tuple[Mask, ...]) -> Mask:
+    return masks[0] if len(set(masks)) == 1 else (how, frozenset(masks))
+
+
+def first_tensor(call: Call) -> Tensor | None:
+    """The first tensor among the arguments of a call."""
+    return next((leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)), None)
+
+
+def returns_sequences(target: LayerSpec) -> bool:
+    """Whether a recurrent layer, or the one inside a Bidirectional, returns every time step."""
+    inner = target.children.get("forward_layer", target)
+    return isinstance(inner, LayerSpec) and bool(inner.config.get("return_sequences"))
+
+
+# Operations with which Keras spreads a mask over a tensor and gathers it again; they keep it what it is.
+SPREADS = frozenset(("ExpandDims", "LogicalOr", "Concatenate", "Any", "BroadcastTo"))
+
+
+def computed(tensor: Any) -> Mask:
+    """The mask that operations compute, in the terms of `made`; an opaque one where they are not Keras's own."""
+    if not isinstance(tensor, Tensor) or not isinstance(tensor.call.target, Operation):
+        return ("opaque", repr(tensor))
+    call, name = tensor.call, tensor.call.target.class_name
+    operands = flatten(call.args)
+    if name == "NotEqual" and len(operands) == 2 and isinstance(operands[1], int | float):
+        return ("not_equal", operands[0], float(operands[1]))
+    if name == "Any" and isinstance(operands[0], Tensor) and _is(operands[0], "NotEqual"):
+        return ("any", computed(operands[0]))
+    if name in SPREADS:
+        inner = {computed(o) for o in operands if isinstance(o, Tensor) and not _is(o, "ZerosLike")}
+        return inner.pop() if len(inner) == 1 else ("or", frozenset(inner))
+    return ("opaque", tensor)
+
+
+def _is(tensor: Tensor, name: str) -> bool:
+    return isinstance(tensor.call.target, Operation) and tensor.call.target.class_name == name
+
+
+def without_recorded(model: Model) -> tuple[Model, list[Problem]]:
+    """The model without mask arguments that say what travels with the tensors anyway, and what they hide otherwise."""
+
+    def step(call: Call) -> Call:
+        return replace(call, kwargs={name: value for name, value in call.kwargs.items() if name != "mask"})
+
+    reason = "it is called with a mask of the model's own making, which TF.js layers cannot be given"
+    problems = [
+        Problem(call.target.name, call.target.class_name, reason, "mask", "a tensor") for call in _foreign(model)
+    ]
+    return rebuild(model, step), problems
+
+
+def _foreign(model: Model) -> Iterator[Call]:
+    traced = Masks()
+    traced.trace(model)
+    yield from traced.foreign
+    for target in model.targets():
+        if isinstance(target, Model):
+            yield from _foreign(target)

@@ -1,0 +1,122 @@
+"""What became of a model: frozen records that print well, in a terminal and in a notebook."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+from kerasport.errors import Problem
+
+Outcome: TypeAlias = Literal["native", "removed", "refused"]
+
+
+@dataclass(frozen=True)
+class LayerOutcome:
+    """What becomes of one layer."""
+
+    path: str  # names of the models it is in, and its own
+    class_name: str
+    outcome: Outcome
+    name: str = ""  # in TF.js, where it is there
+    reason: str = ""
+
+    def row(self) -> tuple[str, ...]:
+        """The layer as a row of a table."""
+        renamed = f"now {self.name!r}" if self.name and self.name != self.path.rpartition("/")[2] else ""
+        return self.path, self.class_name, self.outcome, "; ".join(filter(None, (renamed, self.reason)))
+
+
+@dataclass(frozen=True)
+class Check:
+    """Whether a model can be converted, layer by layer."""
+
+    source: str
+    writer: str  # the Keras that wrote the file
+    layers: tuple[LayerOutcome, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def convertible(self) -> bool:
+        """Whether every part of the model has an exact translation."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """The check as JSON takes it."""
+        problems = [{**asdict(problem), "value": _plain(problem.value)} for problem in self.problems]
+        return {**asdict(self), "problems": problems, "convertible": self.convertible}
+
+    def __str__(self) -> str:
+        rows = [("layer", "class", "becomes", ""), *(layer.row() for layer in self.layers)]
+        verdict = "every part has an exact translation" if self.convertible else f"{len(self.problems)} part(s) refused"
+        lines = [f"{self.source}: {verdict}", *_columns(rows)]
+        lines += [f"refused: {problem}" for problem in self.problems]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        return _html(str(self).splitlines()[0], [layer.row() for layer in self.layers], self.notes)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A model that was written."""
+
+    source: str
+    out: str  # the directory with model.json
+    target: str
+    writer: str  # the Keras that wrote the source
+    inputs: Mapping[str, tuple[int | None, ...]]  # name in TF.js → shape
+    outputs: tuple[str, ...]  # names in TF.js
+    layers: tuple[LayerOutcome, ...]
+    renamed: Mapping[str, str]  # path in Keras → name in TF.js
+    notes: tuple[str, ...]
+    files: tuple[str, ...]
+    weights: int  # number of weights
+    nbytes: int  # of all files
+
+    def to_dict(self) -> dict[str, Any]:
+        """The conversion as JSON takes it."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        size = f"{self.weights:,} weights, {readable(self.nbytes)} in {len(self.files)} file(s)"
+        lines = [f"{self.source} -> {self.out}", f"  {self.target}: {size}"]
+        lines += [f"  input {name!r}: {_shape(shape)}" for name, shape in self.inputs.items()]
+        lines += [f"  output {name!r}" for name in self.outputs]
+        lines += [f"  layer {old!r} is now {new!r}" for old, new in self.renamed.items()]
+        lines += [f"  layer {layer.path!r} is left out: {layer.reason}" for layer in self.layers if layer.outcome == "removed"]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        return _html(str(self).splitlines()[0], [layer.row() for layer in self.layers], self.notes)
+
+
+def readable(nbytes: int) -> str:
+    """A number of bytes for people."""
+    for unit in ("bytes", "kB", "MB"):
+        if nbytes < 1000:
+            return f"{nbytes:.0f} {unit}" if unit == "bytes" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1000  # type: ignore[assignment]
+    return f"{nbytes:.1f} GB"
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
+
+
+def _shape(shape: tuple[int | None, ...]) -> str:
+    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _html(title: str, rows: list[tuple[str, ...]], notes: tuple[str, ...]) -> str:
+    cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    below = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    head = "<tr><th>layer</th><th>class</th><th>becomes</th><th></th></tr>"
+    return f"<p>{html.escape(title)}</p><table>{head}{cells}</table><ul>{below}</ul>"

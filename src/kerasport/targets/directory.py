@@ -1,0 +1,57 @@
+"""An output directory that is complete or absent."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kerasport.errors import OutputExistsError
+
+
+def check_free(out: Path, *, force: bool, source: Path | None = None) -> None:
+    """Check before any work that the output may be written.
+
+    Raises:
+        OutputExistsError: something is there that is not to be replaced, or that holds the source.
+    """
+    if source is not None and out.resolve() in (source.resolve(), *source.resolve().parents) and out.exists():
+        raise OutputExistsError(f"{out}: holds the model to convert; give another output directory")
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not force:
+        raise OutputExistsError(f"{out}: is there already; give --force to replace it")
+    if not out.is_dir() or not (out / "model.json").is_file():
+        raise OutputExistsError(f"{out}: holds no model, so --force does not replace it; remove it yourself")
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A directory beside `out` to write into, which takes its place at the end, or is removed on an error."""
+    out = out.resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    made = out.parent / f".{out.name}.{secrets.token_hex(4)}"
+    made.mkdir()
+    try:
+        yield made
+        _swap(made, out)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _swap(made: Path, out: Path) -> None:
+    """Put the new directory in place of the old one, which is back in its place if that fails."""
+    if not out.exists():
+        os.replace(made, out)
+        return
+    old = out.parent / f".{out.name}.{secrets.token_hex(4)}"
+    os.replace(out, old)
+    try:
+        os.replace(made, out)
+    except OSError:
+        os.replace(old, out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,45 @@
+"""Activations: what TF.js calls those that it computes as Keras does, and why the others are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Keras name → TF.js name. TF.js turns snake_case into camelCase before it looks a name up.
+ACTIVATIONS: Mapping[str, str] = {
+    "linear": "linear",
+    "relu": "relu",
+    "relu6": "relu6",
+    "elu": "elu",
+    "selu": "selu",
+    "sigmoid": "sigmoid",
+    "hard_sigmoid_keras2": "hard_sigmoid",  # TF.js kept Keras 2's clip(x/5 + 1/2)
+    "softplus": "softplus",
+    "softsign": "softsign",
+    "tanh": "tanh",
+    "softmax": "softmax",
+    "log_softmax": "log_softmax",
+    "silu": "swish",
+    "mish": "mish",
+    "gelu": "gelu",  # both are x · (1 + erf(x/√2)) / 2; the tanh approximation is another function
+}
+
+_ABSENT = "TF.js has no such activation"
+
+REFUSED_ACTIVATIONS: Mapping[str, str] = {
+    "hard_sigmoid": "TF.js computes clip(0.2·x + 0.5, 0, 1) under that name, Keras 3 computes clip(x/6 + 0.5, 0, 1)",
+    **dict.fromkeys(
+        ("leaky_relu", "hard_silu", "hard_tanh", "celu", "tanh_shrink", "soft_shrink", "hard_shrink",
+         "threshold", "log_sigmoid", "sparse_sigmoid", "sparse_plus", "glu", "exponential", "squareplus",
+         "sparsemax"), _ABSENT,
+    ),
+}  # fmt: skip
+
+
+def refusal(activation: Any) -> str:
+    """Why TF.js cannot compute the activation; empty where it can."""
+    if isinstance(activation, Mapping):
+        return f"the activation is a {activation.get('class_name', 'function')} object, TF.js takes names only"
+    if activation in ACTIVATIONS:
+        return ""
+    return REFUSED_ACTIVATIONS.get(activation, "this activation is not one of Keras's own")

@@ -1,0 +1,70 @@
+"""Taking out what does nothing at inference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from kerasport.errors import Problem
+from kerasport.masks import Masks
+from kerasport.model import Call, LayerSpec, Model, Tensor, flatten, rebuild
+from kerasport.targets.layers_model.outcome import IDENTITY, PASSES_MASK
+
+
+def is_identity(spec: LayerSpec) -> bool:
+    """Whether the layer computes nothing at inference, or nothing but what the layer inside it does."""
+    if spec.class_name == "TimeDistributed":
+        inner = spec.children["layer"]
+        return isinstance(inner, LayerSpec) and is_identity(inner) and inner.class_name != "SpectralNormalization"
+    # until Keras 3.7 RandomCrop crops at inference as well
+    return not spec.custom and spec.class_name in IDENTITY and "at_inference" not in spec.config
+
+
+def linear(name: str) -> LayerSpec:
+    """A layer that passes its input on and that TF.js has."""
+    return LayerSpec(name, "Activation", {"activation": "linear"})
+
+
+def without_identities(model: Model) -> Model:
+    """The model without layers that do nothing at inference.
+
+    Where such a layer makes an output of the model, a linear activation of its name takes its place, so that
+    outputs keep their names and a model keeps at least one layer.
+    """
+    ends = {id(tensor.call.target) for part in models(model) for tensor in part.output_tensors}
+
+    def layer(spec: LayerSpec) -> LayerSpec:
+        if spec.class_name == "SpectralNormalization" and isinstance(inner := spec.children["layer"], LayerSpec):
+            return replace(inner, name=spec.name)
+        if is_identity(spec) and id(spec) in ends:
+            return linear(spec.name)
+        return spec
+
+    def step(call: Call) -> Call | tuple[Tensor, ...]:
+        if isinstance(call.target, LayerSpec) and is_identity(call.target):
+            return (next(leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)),)
+        return call
+
+    return rebuild(model, step, layer=layer)
+
+
+def models(model: Model) -> Iterator[Model]:
+    """The model and all models inside it."""
+    yield model
+    for target in model.targets():
+        if isinstance(target, Model):
+            yield from models(target)
+        elif isinstance(target, LayerSpec):
+            yield from (inner for child in target.children.values() if isinstance(child, Model) for inner in models(child))
+
+
+def stopped_masks(model: Model) -> Iterator[Problem]:
+    """Layers that would be taken out and that stop a mask, which would then travel on."""
+    traced = Masks()
+    traced.trace(model)
+    for call in model.calls:
+        spec = call.target
+        if isinstance(spec, LayerSpec) and is_identity(spec) and spec.class_name not in (*PASSES_MASK, "TimeDistributed"):
+            if any(mask is not None for mask in traced.incoming(call)):
+                reason = "it stops the mask that comes with its input, which TF.js would let pass"
+                yield Problem(spec.name, spec.class_name, reason)

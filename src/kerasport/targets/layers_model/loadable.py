@@ -1,0 +1,152 @@
+"""What must hold for TF.js to load a model at all: rewrites that make it so, and a check of what is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from kerasport.errors import Problem
+from kerasport.infer import input_shape
+from kerasport.model import Call, LayerSpec, Model, Tensor, map_tensors, rebuild
+from kerasport.targets.layers_model.identity import linear
+
+NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/]*")  # tfjs-layers common.ts
+
+FLOATS = frozenset(("float16", "bfloat16", "float32", "float64"))
+INTEGERS = frozenset(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"))
+
+
+def feedable(model: Model) -> Model:
+    """The model with inputs that TF.js can be fed.
+
+    TF.js gives every input of one axis a second one, and then finds it to be of the wrong rank; so such an input is
+    declared with two axes, the second of size 1, and reshaped to the one that the layers expect.
+    """
+
+    def step(call: Call) -> Call | tuple[Tensor, ...]:
+        spec = call.target
+        if not isinstance(spec, LayerSpec) or spec.class_name != "InputLayer" or len(input_shape(spec)) != 1:
+            return call
+        shape = [*spec.config["batch_shape"], 1]
+        fed = replace(call, target=replace(spec, config={**spec.config, "batch_shape": shape}))
+        flat = LayerSpec(f"{spec.name}_flat", "Reshape", {"target_shape": []})
+        return (Tensor(Call(flat, (Tensor(fed),))),)
+
+    return rebuild(model, step, inside=False)
+
+
+def with_own_outputs(model: Model) -> Model:
+    """The model, and those inside it, with outputs that are all different and no inputs.
+
+    TF.js throws where one tensor is listed twice, and a Sequential must hold more than its input. A linear activation
+    makes another tensor of the same numbers.
+    """
+
+    def own(part: Model) -> Model:
+        seen = set(part.input_tensors)
+        added: list[Call] = []
+
+        def once(tensor: Tensor) -> Tensor:
+            if tensor not in seen:
+                seen.add(tensor)
+                return tensor
+            name = f"{tensor.call.target.name}_output" + (f"_{len(added)}" if added else "")
+            added.append(Call(linear(name), (tensor,)))
+            return Tensor(added[-1])
+
+        outputs = map_tensors(part.outputs, once)
+        return replace(part, outputs=outputs, calls=(*part.calls, *added)) if added else part
+
+    return rebuild(model, whole=own)
+
+
+def input_dtype(model: Model, tensor: Tensor) -> str:
+    """The dtype in which TF.js is fed an input: float32, but int32 where only embeddings use it.
+
+    TF.js casts what is fed to the declared dtype, and its layers compute in float32.
+    """
+    spec = tensor.call.target
+    declared = str(spec.config.get("dtype")) if isinstance(spec, LayerSpec) else "float32"
+    return "int32" if declared in INTEGERS and _embedded(model, tensor) else "float32"
+
+
+def _embedded(model: Model, tensor: Tensor) -> bool:
+    users = [call for call in model.calls if tensor in call.tensors()]
+    return bool(users) and all(_embeds(call, tensor) for call in users)
+
+
+def _embeds(call: Call, tensor: Tensor) -> bool:
+    if isinstance(call.target, Model):
+        place = call.tensors().index(tensor)
+        return _embedded(call.target, call.target.input_tensors[place])
+    return call.target.class_name == "Embedding"
+
+
+def input_problems(spec: LayerSpec) -> Iterator[Problem]:
+    """Why an input cannot be one of TF.js's."""
+    dtype = str(spec.config.get("dtype", "float32"))
+    if dtype not in FLOATS | INTEGERS | {"bool"}:
+        yield Problem(spec.name, "InputLayer", "TF.js layers take numbers only", "dtype", dtype)
+    for option in ("sparse", "ragged", "optional"):
+        if spec.config.get(option):
+            yield Problem(spec.name, "InputLayer", "TF.js layers take dense tensors only", option, True)
+
+
+def creation_order(targets: list[Any], calls: tuple[Call, ...]) -> dict[Any, list[Call]]:
+    """The calls of each layer in the order in which TF.js makes them again from a file.
+
+    TF.js goes through the layers again and again, each time making those calls whose inputs exist, and numbers
+    the calls of a layer as it makes them (tfjs-layers engine/container.ts). Where a layer is shared that order is not
+    always that of the graph, and a file that numbers otherwise is loaded into another graph.
+    """
+    waiting: dict[Any, list[Call]] = {target: [] for target in targets}
+    for call in calls:
+        waiting[call.target].append(call)
+    made: set[Call] = set()
+    order: dict[Any, list[Call]] = {target: [] for target in targets}
+    while any(waiting.values()):
+        before = len(made)
+        for target in targets:
+            left = []
+            for call in waiting[target]:
+                if all(tensor.call in made for tensor in call.tensors()):
+                    made.add(call)
+                    order[target].append(call)
+                else:
+                    left.append(call)
+            waiting[target] = left
+        assert len(made) > before, "the calls of a model are in order, so each pass makes some"
+    return order
+
+
+def check_topology(config: Mapping[str, Any], where: str = "model") -> None:
+    """Check a model config as TF.js will read it, before it is written: TF.js would loop for ever on a loose end.
+
+    Raises:
+        AssertionError: a name or reference is wrong, which is a fault of kerasport.
+    """
+    layers = config["layers"]
+    names = [layer["config"]["name"] for layer in layers]
+    assert len(set(names)) == len(names), f"{where}: two layers share a name"
+    assert all(NAME.fullmatch(name) for name in names), f"{where}: TF.js refuses a name of {names}"
+    for layer in layers:
+        inner = layer["config"].get("layer", layer)
+        for each in (layer, inner):
+            if "layers" in each["config"]:
+                check_topology(each["config"], f"{where}/{each['config']['name']}")
+    if "input_layers" in config:
+        _check_references(config, where)
+
+
+def _check_references(config: Mapping[str, Any], where: str) -> None:
+    made = {
+        layer["name"]: len(layer["inbound_nodes"]) + (1 if "layers" in layer["config"] else 0) or 1
+        for layer in config["layers"]
+    }
+    first = {layer["name"]: 1 if "layers" in layer["config"] else 0 for layer in config["layers"]}
+    used = [entry for layer in config["layers"] for node in layer["inbound_nodes"] for entry in node]
+    for name, node, *_ in [*used, *config["input_layers"], *config["output_layers"]]:
+        assert name in made, f"{where}: refers to {name!r}, which is not there"
+        assert first[name] <= node < made[name], f"{where}: refers to call {node} of {name!r}, which is not there"

@@ -1,0 +1,377 @@
+"""The layers that TF.js has natively with the same maths, and how it spells them: one table.
+
+A row names every option that the Keras layer has and says what becomes of it. TF.js ignores in silence what it
+does not know, so an option whose value it would not honour is refused here. What TF.js 4.22 does with each option
+was tried on its cpu and wasm backends; the tests try it again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from kerasport.errors import Problem
+from kerasport.layers import Layer
+from kerasport.layers.base import axis_of
+from kerasport.layers.conv import _ConvTranspose, transposed_output
+from kerasport.layers.normalization import LayerNormalization
+from kerasport.model import LayerSpec, Shape
+from kerasport.targets.layers_model.activations import ACTIVATIONS, refusal
+
+Json: TypeAlias = Any
+Spelling: TypeAlias = Callable[[str, Any], Mapping[str, Json]]
+Condition: TypeAlias = Callable[[Any, tuple[Shape, ...]], Iterator[tuple[str, str]]]
+
+GRAPH_MODEL = "a layers-model cannot express it"
+
+
+class Refused(Exception):
+    """The value of an option cannot be spelled; holds the reason."""
+
+
+@dataclass(frozen=True)
+class Native:
+    """How TF.js spells one Keras layer."""
+
+    options: Mapping[str, Spelling]
+    conditions: tuple[Condition, ...] = ()
+    weights: Mapping[str, str] = field(default_factory=dict)  # Keras's name → TF.js's, where they differ
+    always: Mapping[str, Json] = field(default_factory=dict)  # written whatever the options say
+
+    def weight_name(self, name: str) -> str:
+        """TF.js's name of a weight."""
+        return self.weights.get(name, name)
+
+
+def row(
+    kept: str = "",
+    *conditions: Condition,
+    weights: Mapping[str, str] | None = None,
+    always: Mapping[str, Json] | None = None,
+    **spelled: Spelling,
+) -> Native:
+    """A row of the table; `kept` are the options that TF.js spells and means alike."""
+    options = {option: keep for option in kept.split()} | spelled
+    return Native(options, conditions, weights or {}, always or {})
+
+
+# --------------------------------------------------------------------------------- spellings of options
+
+
+def keep(option: str, value: Any) -> Mapping[str, Json]:
+    """The same name and meaning."""
+    return {option: json_value(value)}
+
+
+def as_(name: str) -> Spelling:
+    """The same meaning under another name."""
+    return lambda _, value: {name: json_value(value)}
+
+
+def drop(option: str, value: Any) -> Mapping[str, Json]:
+    """An option that changes nothing of what is computed, or is written elsewhere."""
+    del option, value
+    return {}
+
+
+def only(*allowed: Any, because: str) -> Spelling:
+    """An option that TF.js does not read: fine where it has the value that TF.js implies."""
+
+    def spell(option: str, value: Any) -> Mapping[str, Json]:
+        del option
+        each = value if isinstance(value, tuple) else (value,)
+        if value in allowed or all(item in allowed for item in each):
+            return {}
+        raise Refused(because)
+
+    return spell
+
+
+def written(*allowed: Any, because: str) -> Spelling:
+    """An option that TF.js reads, of which only some values work."""
+
+    def spell(option: str, value: Any) -> Mapping[str, Json]:
+        return {**only(*allowed, because=because)(option, value), option: json_value(value)}
+
+    return spell
+
+
+def activation(option: str, value: Any) -> Mapping[str, Json]:
+    """The activation under TF.js's name; never null, which means tanh in one place and linear in another."""
+    reason = refusal(value)
+    if reason:
+        raise Refused(reason)
+    return {option: ACTIVATIONS[value]}
+
+
+def json_value(value: Any) -> Json:
+    """A value as strict JSON, which has no NaN and no infinity.
+
+    Raises:
+        Refused: it cannot be written.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, tuple | list):
+        return [json_value(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Refused("JSON has no such number")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise Refused(f"{type(value).__name__} cannot be written as JSON")
+
+
+# ------------------------------------------------------------------- conditions on options and shapes together
+
+
+def ranks(*allowed: int, because: str) -> Condition:
+    """The input must have one of these ranks."""
+
+    def check(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+        if len(inputs[0]) not in allowed:
+            yield "", f"its input has {len(inputs[0])} axes, {because}"
+
+    return check
+
+
+def at_least_two(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+    """TF.js merges no single input."""
+    if len(inputs) < 2:
+        yield "", "TF.js needs two inputs or more here"
+
+
+def last_axis(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+    """The axis must be the last."""
+    rank = len(inputs[0])
+    if isinstance(layer.axis, int) and axis_of(layer.axis, rank) != rank - 1:
+        yield "axis", "TF.js computes this over the last axis only, and over others wrongly or not at all"
+
+
+def whole_shape(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+    """TF.js flattens no sizes that it does not know, and nothing that is flat."""
+    if None in inputs[0][1:]:
+        yield "", f"TF.js does not flatten an input of unknown size, {inputs[0]}"
+    if len(inputs[0]) < 3:
+        yield "", "TF.js does not flatten what is flat already"
+
+
+def same_unknowns(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+    """TF.js compares the sizes beside the axis, and finds an unknown one different from a known one."""
+    axis = axis_of(layer.axis, len(inputs[0]))
+    beside = {tuple(d for at, d in enumerate(shape) if at not in (0, axis)) for shape in inputs}
+    if len(beside) > 1:
+        yield "", f"TF.js does not concatenate inputs of partly unknown sizes: {', '.join(map(str, inputs))}"
+
+
+def default_output_padding(layer: _ConvTranspose, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+    """TF.js ignores `output_padding`, which does no harm where it asks for the default length."""
+    if layer.output_padding is None:
+        return
+    paddings = layer.each(layer.output_padding)
+    for k, s, d, p in zip(layer.kernel_size, layer.strides, layer.each(layer.dilation_rate), paddings, strict=True):
+        if transposed_output(9, k, s, d, p, layer.padding) != transposed_output(9, k, s, d, None, layer.padding):
+            yield "output_padding", "TF.js ignores it, and the output would have another size"
+            return
+
+
+def low_rank_activation(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+    """From six axes on TF.js adds the bias by a path that fails."""
+    if len(inputs[0]) > 5:
+        yield "", "TF.js computes it on inputs of up to five axes"
+
+
+def sorted_axes(layer: LayerNormalization, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+    """TF.js normalises the last axes only where they are listed in order."""
+    rank = len(inputs[0])
+    axes = layer.axes(rank)
+    if axes != tuple(range(rank - len(axes), rank)):
+        yield "axis", "TF.js normalises over the last axes only"
+
+
+def tensors_of_rank_2_or_3(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+    """TF.js's Dot knows no other ranks."""
+    if any(len(shape) not in (2, 3) for shape in inputs):
+        yield "", "TF.js multiplies inputs of two or three axes only"
+
+
+# ------------------------------------------------------------------------------------------------ the table
+
+_LAST = only("channels_last", because="TF.js computes this on channels_last only")
+_NO_GROUPS = only(1, because="TF.js has no grouped convolution")
+_CONV = "filters kernel_size strides use_bias"
+_RNN = "units use_bias dropout recurrent_dropout return_sequences return_state go_backwards stateful"
+_RNN_ALWAYS: Mapping[str, Json] = {"unroll": False}  # TF.js never unrolls, and warns when asked to
+_RNN_ROW: Mapping[str, Spelling] = {
+    "activation": activation,
+    "unroll": drop,
+    "zero_output_for_mask": drop,  # the analysis of masks refuses it where there is a mask
+}
+_RESET = only(
+    False,
+    because="TF.js's GRU applies the reset gate before the product with the recurrent kernel, and has one bias",
+)
+_POOL_AXES = "pool_size strides padding"
+
+NATIVE: Mapping[str, Native] = {
+    # core
+    "Dense": row("units use_bias", low_rank_activation, activation=activation),
+    "Embedding": row("input_dim output_dim mask_zero", input_length=drop),
+    "Activation": row("", activation=activation),
+    "Masking": row("mask_value"),
+    "Dropout": row("rate noise_shape"),
+    "AlphaDropout": row("rate", noise_shape=only(None, because="TF.js reads it in another way")),
+    "GaussianDropout": row("rate"),
+    "GaussianNoise": row("stddev"),
+    "SpatialDropout1D": row("rate", noise_shape=drop),
+    # activation layers
+    "ReLU": row(
+        "max_value",
+        negative_slope=only(0, None, because="TF.js ignores it; use LeakyReLU"),
+        threshold=only(0, None, because="TF.js ignores it"),
+    ),
+    "LeakyReLU": row("", negative_slope=as_("alpha")),
+    "ELU": row("", alpha=written(1, because="TF.js computes ELU with alpha=1 only")),
+    "PReLU": row("shared_axes"),
+    "Softmax": row("axis", last_axis),
+    "ThresholdedReLU": row("theta"),
+    # convolutions
+    "Conv1D": row(
+        _CONV + " dilation_rate",
+        padding=written("valid", "same", because="TF.js throws on causal padding"),
+        data_format=_LAST,
+        groups=_NO_GROUPS,
+        activation=activation,
+    ),
+    "Conv2D": row(_CONV + " padding data_format dilation_rate", groups=_NO_GROUPS, activation=activation),
+    "Conv3D": row(_CONV + " padding dilation_rate", data_format=_LAST, groups=_NO_GROUPS, activation=activation),
+    "Conv2DTranspose": row(
+        _CONV + " padding data_format",
+        default_output_padding,
+        output_padding=drop,
+        dilation_rate=only(1, because="TF.js ignores it, and the output would have another size"),
+        activation=activation,
+    ),
+    "DepthwiseConv2D": row(
+        "kernel_size strides padding depth_multiplier data_format use_bias",
+        dilation_rate=only(1, because="TF.js ignores it"),
+        activation=activation,
+        weights={"kernel": "depthwise_kernel"},
+    ),
+    "SeparableConv2D": row(
+        _CONV + " padding depth_multiplier dilation_rate", data_format=_LAST, activation=activation
+    ),
+    # pooling
+    **dict.fromkeys(("AveragePooling1D", "MaxPooling1D"), row(_POOL_AXES, data_format=_LAST)),
+    **dict.fromkeys(("AveragePooling2D", "MaxPooling2D"), row(_POOL_AXES + " data_format")),
+    "AveragePooling3D": row(_POOL_AXES, data_format=_LAST),
+    **dict.fromkeys(
+        ("GlobalAveragePooling1D", "GlobalMaxPooling1D"),
+        row("", data_format=_LAST, keepdims=only(False, because="TF.js ignores it")),
+    ),
+    **dict.fromkeys(
+        ("GlobalAveragePooling2D", "GlobalMaxPooling2D"),
+        row("data_format", keepdims=only(False, because="TF.js ignores it")),
+    ),
+    # normalisation
+    "BatchNormalization": row(
+        "momentum epsilon center scale",
+        last_axis,
+        ranks(2, 3, 4, because="TF.js normalises inputs of two to four"),
+        axis=lambda _, __: {"axis": -1},
+        renorm=drop,  # acts in training only
+    ),
+    "LayerNormalization": row(
+        "axis epsilon center scale",
+        sorted_axes,
+        ranks(2, 3, 4, because="TF.js normalises inputs of two to four"),
+        rms_scaling=only(False, because="TF.js ignores it"),
+    ),
+    # recurrent
+    "SimpleRNN": row(_RNN, always=_RNN_ALWAYS, **_RNN_ROW),
+    "LSTM": row(
+        _RNN, always={**_RNN_ALWAYS, "unit_forget_bias": False}, recurrent_activation=activation, **_RNN_ROW
+    ),
+    "GRU": row(
+        _RNN, always=_RNN_ALWAYS, recurrent_activation=activation, reset_after=_RESET, **_RNN_ROW
+    ),
+    "SimpleRNNCell": row("units use_bias dropout recurrent_dropout", activation=activation),
+    "LSTMCell": row(
+        "units use_bias dropout recurrent_dropout",
+        always={"unit_forget_bias": False},
+        activation=activation,
+        recurrent_activation=activation,
+    ),
+    "GRUCell": row(
+        "units use_bias dropout recurrent_dropout",
+        activation=activation,
+        recurrent_activation=activation,
+        reset_after=_RESET,
+    ),
+    "StackedRNNCells": row("", cells=drop),
+    "RNN": row(
+        "return_sequences go_backwards stateful",
+        always=_RNN_ALWAYS,
+        cell=drop,
+        return_state=written(False, because="TF.js returns the states of stacked cells in another order"),
+        unroll=drop,
+        zero_output_for_mask=drop,
+    ),
+    "ConvLSTM2D": row(
+        _CONV + " padding dilation_rate dropout recurrent_dropout return_sequences return_state go_backwards stateful",
+        always={**_RNN_ALWAYS, "unit_forget_bias": False},
+        data_format=_LAST,
+        activation=activation,
+        recurrent_activation=activation,
+        unroll=drop,
+        zero_output_for_mask=drop,
+    ),
+    "Bidirectional": row("merge_mode", layer=drop, backward_layer=drop),
+    "TimeDistributed": row("", layer=drop),
+    # merging
+    **dict.fromkeys(("Add", "Multiply", "Average", "Maximum", "Minimum"), row("", at_least_two)),
+    "Concatenate": row("axis", at_least_two, same_unknowns),
+    "Dot": row(
+        "axes",
+        tensors_of_rank_2_or_3,
+        normalize=written(
+            False,
+            because="TF.js divides by a norm of at least 3e-4 (on some devices 1e-2), Keras by one of at least 1e-7",
+        ),
+    ),
+    # reshaping
+    "Flatten": row("data_format", whole_shape),
+    "Reshape": row("target_shape"),
+    "Permute": row("dims"),
+    "RepeatVector": row("n"),
+    "Cropping2D": row("cropping data_format"),
+    "ZeroPadding2D": row("padding data_format"),
+    "UpSampling2D": row(
+        "data_format",
+        size=lambda _, size: {"size": json_value(size if isinstance(size, tuple) else (size, size))},
+        interpolation=written("nearest", because="TF.js samples at other points than Keras"),
+    ),
+    # preprocessing
+    "Rescaling": row("scale offset"),
+}
+
+
+def spell(spec: LayerSpec, layer: Layer, inputs: tuple[Shape, ...] | None) -> tuple[dict[str, Json], list[Problem]]:
+    """The options of a layer as TF.js spells them, and what stands against it."""
+    native = NATIVE[spec.class_name]
+    config: dict[str, Json] = dict(native.always)
+    problems = []
+    for option, spelling in native.options.items():
+        value = getattr(layer, option)
+        try:
+            config |= spelling(option, value)
+        except Refused as refused:
+            problems.append(Problem(spec.name, spec.class_name, str(refused), option, value))
+    for condition in native.conditions if inputs else ():
+        for option, reason in condition(layer, inputs or ()):
+            value = getattr(layer, option) if option else None
+            problems.append(Problem(spec.name, spec.class_name, reason, option, value))
+    return config, problems

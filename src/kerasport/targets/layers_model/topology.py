@@ -1,0 +1,312 @@
+"""The `modelTopology` of a layers-model: layers as TF.js spells them, in the lists that it reads, under unique names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from kerasport.errors import Problem, UnsupportedPart
+from kerasport.infer import input_shape
+from kerasport.layers import LAYERS, Layer
+from kerasport.model import Call, LayerSpec, Model, Operation, Shape, Tensor, Weight, flatten
+from kerasport.targets.layers_model.loadable import NAME, creation_order, input_dtype, input_problems
+from kerasport.targets.layers_model.mask_leaks import inputs_of
+from kerasport.targets.layers_model.native import NATIVE, Json, spell
+from kerasport.targets.layers_model.outcome import why_refused
+
+Target: TypeAlias = LayerSpec | Operation | Model
+
+RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM2D", "RNN")
+IN_BIDIRECTIONAL = ("LSTM", "GRU", "SimpleRNN")
+DROPS_IN_TRAINING = ("Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D")
+
+
+@dataclass
+class Topology:
+    """Writes one model; afterwards `weights`, `renamed`, `dropped` and `problems` tell what else there is to know."""
+
+    shapes: Mapping[Tensor, Shape]
+    weights: dict[str, Weight] = field(default_factory=dict)  # by their names in the manifest
+    renamed: dict[str, str] = field(default_factory=dict)  # path in Keras → name in TF.js
+    dropped: dict[str, None] = field(default_factory=dict)  # notes on what of training is lost
+    problems: list[Problem] = field(default_factory=list)
+    names: dict[Target, str] = field(default_factory=dict)  # of everything, as it is called in TF.js
+
+    def model(self, model: Model, *, name: str = "", path: str = "", frozen: bool = False) -> Json:
+        """The class and config of a model."""
+        frozen = frozen or not model.trainable
+        names = self._names(model, path)
+        entries = [
+            (call, self._entry(call.target, names[call.target], f"{path}{call.target.name}", frozen, model, call))
+            for call in first_calls(model)
+        ]
+        if model.kind == "sequential" and _is_chain(model):
+            layers = [_bare(entry) for _, entry in entries]
+            return {"class_name": "Sequential", "config": {"name": name or names[model], "layers": layers}}
+        made = creation_order([call.target for call, _ in entries], model.calls)
+        number = {call: index + isinstance(target, Model) for target, calls in made.items() for index, call in enumerate(calls)}
+
+        def reference(tensor: Tensor) -> list[Json]:
+            return [names[tensor.call.target], number[tensor.call], tensor.index]
+
+        layers = [
+            {**entry, "inbound_nodes": _nodes(made[call.target], reference)} for call, entry in entries
+        ]
+        config = {
+            "name": name or names[model],
+            "layers": layers,
+            "input_layers": [reference(tensor) for tensor in model.input_tensors],
+            "output_layers": [reference(tensor) for tensor in model.output_tensors],
+        }
+        return {"class_name": "Functional", "config": config}
+
+    # ---------------------------------------------------------------------------------------------- names
+
+    def _names(self, model: Model, path: str) -> dict[Target, str]:
+        """TF.js names of a model and of what it calls: accepted by TF.js, and of weights that are all different."""
+        names: dict[Target, str] = {model: legal(model.name)}
+        taken: set[str] = set()
+        for call in first_calls(model):
+            target = call.target
+            name = self._free(target, legal(target.name), taken)
+            taken.add(name)
+            names[target] = name
+            if name != target.name:
+                self.renamed[f"{path}{target.name}"] = name
+        self.names |= {target: name for target, name in names.items() if target not in self.names}
+        return names
+
+    def name_of(self, tensor: Tensor) -> str:
+        """The TF.js name of the layer that makes a tensor."""
+        return self.names[tensor.call.target]
+
+    def _free(self, target: Target, wanted: str, taken: set[str]) -> str:
+        name, count = wanted, 0
+        while name in taken or (isinstance(target, LayerSpec) and self._collides(target, name)):
+            count += 1
+            name = f"{wanted}_{count}"
+        if isinstance(target, LayerSpec):
+            self.weights |= weights_of(target, name)
+        return name
+
+    def _collides(self, spec: LayerSpec, name: str) -> bool:
+        return any(weight in self.weights for weight in weights_of(spec, name))
+
+    # --------------------------------------------------------------------------------------------- layers
+
+    def _entry(self, target: Target, name: str, path: str, frozen: bool, model: Model, call: Call) -> Json:
+        if isinstance(target, Operation):
+            reason = "it is a keras.ops function, which TF.js has no layer for"
+            self.problems.append(Problem(target.name, target.class_name, reason))
+            return {"class_name": target.class_name, "config": {"name": name}, "name": name}
+        self._check_call(model, target)
+        if isinstance(target, Model):
+            inner = self.model(target, name=name, path=f"{path}/", frozen=frozen)
+            return {**inner, "name": name}
+        if target.class_name == "InputLayer":
+            self.problems += input_problems(target)
+            shape = list(input_shape(target))
+            config: Json = {"batch_input_shape": shape, "dtype": input_dtype(model, Tensor(call)), "sparse": False}
+            return {"class_name": "InputLayer", "config": {"name": name, **config}, "name": name}
+        inputs = tuple(self.shapes[t] for t in call.tensors() if t in self.shapes)
+        known = inputs if len(inputs) == len(call.tensors()) else None
+        return {**self._layer(target, name, path, frozen, known), "name": name}
+
+    def _layer(self, spec: LayerSpec, name: str, path: str, frozen: bool, inputs: tuple[Shape, ...] | None) -> Json:
+        """The class and config of a layer; problems are noted, and leave a config that nobody will see."""
+        layer = self._read(spec)
+        if layer is None:
+            return {"class_name": spec.class_name, "config": {"name": name}}
+        config, problems = spell(spec, layer, inputs)
+        self.problems += problems
+        trainable = spec.config.get("trainable") is not False and not frozen
+        config = {"name": name, "trainable": trainable, **config, **self._weight_options(spec, layer)}
+        config |= self._children(spec, path, frozen, inputs)
+        return {"class_name": spec.class_name, "config": config}
+
+    def _read(self, spec: LayerSpec) -> Layer | None:
+        if spec.custom:
+            reason = f"it is not one of Keras's own layers ({spec.custom}), and its code is not in the file"
+            self.problems.append(Problem(spec.name, spec.class_name, reason))
+        elif spec.class_name not in NATIVE:
+            self.problems.append(Problem(spec.name, spec.class_name, why_refused(spec.class_name)))
+        else:
+            try:
+                return LAYERS[spec.class_name].from_spec(spec)
+            except UnsupportedPart as error:
+                self.problems.append(error.problem)
+        return None
+
+    def _weight_options(self, spec: LayerSpec, layer: Layer) -> dict[str, Json]:
+        """Initializer and regularizer of each weight.
+
+        Weights are loaded whatever initialises them, so Zeros, which is fast, stands for all: TF.js would abort on some
+        initializers and take minutes for others. Constraints are left out, since TF.js applies them to what it loads.
+        """
+        options: dict[str, Json] = {}
+        for declared in type(layer).declared_weights(spec.config):
+            weight = NATIVE[spec.class_name].weight_name(declared.name)
+            prefix = weight if weight == "kernel" else weight.removesuffix("_kernel")
+            options[f"{prefix}_initializer"] = {"class_name": "Zeros", "config": {}}
+            regularizer = spec.config.get(f"{prefix}_regularizer") or spec.config.get(f"{declared.name}_regularizer")
+            if regularizer is not None:
+                options |= self._regularizer(spec, f"{prefix}_regularizer", regularizer)
+            if spec.config.get(f"{prefix}_constraint"):
+                self.dropped[f"layer {spec.name!r}: the {prefix} constraint, which TF.js would apply on loading"] = None
+        if spec.config.get("activity_regularizer"):
+            self.dropped[f"layer {spec.name!r}: the activity regularizer, on which TF.js throws"] = None
+        return options
+
+    def _regularizer(self, spec: LayerSpec, option: str, value: Any) -> dict[str, Json]:
+        config = value.get("config", {}) if isinstance(value, Mapping) else {}
+        if isinstance(value, Mapping) and value.get("class_name") in ("L1", "L2", "L1L2"):
+            # TF.js takes what is missing for 0.01
+            amounts = {key: float(config.get(key) or 0.0) for key in ("l1", "l2")}
+            return {option: {"class_name": "L1L2", "config": amounts}}
+        self.dropped[f"layer {spec.name!r}: the {option.replace('_', ' ')}, which TF.js lacks"] = None
+        return {}
+
+    # ------------------------------------------------------------------------------------------- wrappers
+
+    def _children(self, spec: LayerSpec, path: str, frozen: bool, inputs: tuple[Shape, ...] | None) -> dict[str, Json]:
+        if spec.class_name == "TimeDistributed":
+            step = inputs and ((inputs[0][0], *inputs[0][2:]),)
+            return {"layer": self._inner(spec.children["layer"], path, frozen, step or None)}
+        if spec.class_name == "Bidirectional":
+            return {"layer": self._forward(spec, path, frozen, inputs)}
+        if spec.class_name == "RNN":
+            return {"cell": self._inner(spec.children["cell"], path, frozen, None)}
+        if spec.class_name == "StackedRNNCells":
+            return {"cells": [self._inner(cell, path, frozen, None) for cell in spec.children.values()]}
+        return {}
+
+    def _inner(self, target: LayerSpec | Model, path: str, frozen: bool, inputs: tuple[Shape, ...] | None) -> Json:
+        if isinstance(target, Model):
+            return self.model(target, name=legal(target.name), path=f"{path}/", frozen=frozen)
+        return self._layer(target, legal(target.name), f"{path}/{target.name}", frozen, inputs)
+
+    def _forward(self, spec: LayerSpec, path: str, frozen: bool, inputs: tuple[Shape, ...] | None) -> Json:
+        """The layer of a Bidirectional; TF.js makes the backward one of it by itself."""
+        forward, backward = spec.children["forward_layer"], spec.children["backward_layer"]
+        assert isinstance(forward, LayerSpec)
+        if forward.class_name not in IN_BIDIRECTIONAL:
+            reason = f"TF.js's Bidirectional works around {', '.join(IN_BIDIRECTIONAL)} only"
+            self.problems.append(Problem(spec.name, spec.class_name, reason, "layer", forward.class_name))
+        elif not mirrored(forward, backward):
+            reason = "the backward layer is not the forward one turned around, which is what TF.js makes"
+            self.problems.append(Problem(spec.name, spec.class_name, reason, "backward_layer", backward.name))
+        return self._layer(forward, inner_name(forward), path, frozen, inputs and inputs[:1])
+
+    # ---------------------------------------------------------------------------------------------- calls
+
+    def _check_call(self, model: Model, target: LayerSpec | Model) -> None:
+        """TF.js passes no arguments to a layer but tensors and the mask that travels with them."""
+        for call in model.calls:
+            if call.target is target:
+                self.problems += _call_problems(call, target)
+
+
+def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
+    class_name = target.class_name
+    stateful = isinstance(target, LayerSpec) and class_name in (*RECURRENT, "Bidirectional")
+    for argument, value in call.kwargs.items():
+        if value is None or (argument == "training" and not value) or (argument == "initial_state" and stateful):
+            continue
+        shown = "a tensor" if isinstance(value, Tensor) else value if isinstance(value, bool | int | float | str) else "…"
+        yield Problem(target.name, class_name, "TF.js cannot be given this argument of the call", argument, shown)
+    if any(not isinstance(leaf, Tensor) for leaf in flatten(call.args)):
+        yield Problem(target.name, class_name, "it is called on a constant, which TF.js cannot hold")
+    if class_name == "RNN" and call.kwargs.get("initial_state") is not None:
+        yield Problem(target.name, class_name, "TF.js takes the states of a cell in another order", "initial_state", "…")
+
+
+def first_calls(model: Model) -> list[Call]:
+    """The first call of everything that the model calls."""
+    first: dict[int, Call] = {}
+    for call in model.calls:
+        first.setdefault(id(call.target), call)
+    return list(first.values())
+
+
+def _is_chain(model: Model) -> bool:
+    calls = model.calls
+    distinct = len({id(call.target) for call in calls}) == len(calls)
+    return distinct and all(
+        call.tensors() == (Tensor(before),) for before, call in zip(calls, calls[1:], strict=False)
+    )
+
+
+def _bare(entry: Json) -> Json:
+    return {key: value for key, value in entry.items() if key != "name"}
+
+
+def _nodes(calls: list[Call], reference: Any) -> list[Json]:
+    return [[[*reference(tensor), {}] for tensor in inputs_of(call)] for call in calls if inputs_of(call)]
+
+
+def legal(name: str) -> str:
+    """The name itself where TF.js accepts it, else one like it."""
+    if NAME.fullmatch(name):
+        return name
+    legal_name = re.sub(r"[^-A-Za-z0-9._/]", "_", name)
+    return legal_name if NAME.fullmatch(legal_name) else f"layer{legal_name}"
+
+
+def inner_name(forward: LayerSpec) -> str:
+    """Name of the layer in a Bidirectional; TF.js puts "forward_" before it, and so did Keras 3 in the file."""
+    return legal(forward.name.removeprefix("forward_"))
+
+
+def mirrored(forward: LayerSpec, backward: LayerSpec | Model) -> bool:
+    """Whether the backward layer is the forward one with time turned around."""
+    if not isinstance(backward, LayerSpec) or backward.class_name != forward.class_name:
+        return False
+    differing = {
+        key
+        for key in {*forward.config, *backward.config} - {"name", "trainable", "seed", "zero_output_for_mask"}
+        if not key.endswith(("_initializer", "_regularizer", "_constraint"))
+        and forward.config.get(key) != backward.config.get(key)
+    }
+    return differing == {"go_backwards"}
+
+
+# -------------------------------------------------------------------------------------------------------- weights
+
+
+def weights_of(spec: LayerSpec, name: str) -> dict[str, Weight]:
+    """The weights of a layer under the names by which TF.js looks for them (tfjs-layers engine/container.ts)."""
+    if spec.class_name == "Bidirectional":
+        forward, backward = spec.children["forward_layer"], spec.children["backward_layer"]
+        assert isinstance(forward, LayerSpec)
+        assert isinstance(backward, LayerSpec)
+        inner = inner_name(forward)
+        return weights_of(forward, f"{name}/forward_{inner}") | weights_of(backward, f"{name}/backward_{inner}")
+    if spec.class_name == "RNN":
+        return _cell_weights(spec.children.get("cell"), name)
+    if spec.class_name == "TimeDistributed":
+        child = spec.children["layer"]
+        return weights_of(child, name) if isinstance(child, LayerSpec) else {}
+    if spec.class_name not in NATIVE or not spec.weights:
+        return {}
+    native = NATIVE[spec.class_name]
+    declared = LAYERS[spec.class_name].declared_weights(spec.config)
+    return {
+        f"{name}/{native.weight_name(weight.name)}": stored
+        for weight, stored in zip(declared, spec.weights, strict=False)
+        if weight.name not in ("moving_stddev", "renorm_mean", "renorm_stddev")
+    }
+
+
+def _cell_weights(cell: LayerSpec | Model | None, name: str) -> dict[str, Weight]:
+    if not isinstance(cell, LayerSpec):
+        return {}
+    if cell.class_name != "StackedRNNCells":
+        return weights_of(cell, name)
+    return {
+        key: weight
+        for index, part in enumerate(cell.children.values())
+        if isinstance(part, LayerSpec)
+        for key, weight in weights_of(part, f"{name}/RNNCell_{index}").items()
+    }

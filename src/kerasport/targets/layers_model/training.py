@@ -1,0 +1,145 @@
+"""`trainingConfig`: optimizer, loss and metrics, where TF.js has them with the same meaning.
+
+One entry that TF.js does not know makes it refuse the whole model, so what has no equal is left out and reported.
+Source: tfjs-layers engine/training.ts, losses.ts, metrics.ts, optimizers.ts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kerasport.targets.layers_model.native import Json
+
+# Keras name, in snake case → TF.js name
+LOSSES: Mapping[str, str] = {
+    name: name
+    for name in (
+        "mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_logarithmic_error",
+        "squared_hinge", "hinge", "categorical_hinge", "categorical_crossentropy", "sparse_categorical_crossentropy",
+        "binary_crossentropy", "poisson", "kullback_leibler_divergence", "logcosh",
+    )
+} | {
+    "mse": "mean_squared_error", "mae": "mean_absolute_error", "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error", "log_cosh": "logcosh", "kl_divergence": "kullback_leibler_divergence",
+    "kld": "kullback_leibler_divergence",
+}  # fmt: skip
+METRICS: Mapping[str, str] = {
+    "accuracy": "accuracy", "acc": "acc", "mse": "mse", "mae": "mae", "mean_squared_error": "mse",
+    "mean_absolute_error": "mae", "binary_accuracy": "binary_accuracy",
+    "categorical_accuracy": "categorical_accuracy", "sparse_categorical_accuracy": "accuracy",
+    "categorical_crossentropy": "categorical_crossentropy", "precision": "precision",
+}  # fmt: skip
+
+# Options that Keras's optimizers have and TF.js's lack, with the values that change nothing.
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "weight_decay": (None, 0, 0.0), "clipnorm": (None,), "clipvalue": (None,), "global_clipnorm": (None,),
+    "use_ema": (False, None), "loss_scale_factor": (None,), "gradient_accumulation_steps": (None,),
+    "amsgrad": (False, None), "centered": (False, None), "decay": (0, 0.0, None), "momentum": (0, 0.0, None),
+}  # fmt: skip
+
+
+def training_config(compiled: Mapping[str, Any] | None, renamed: Mapping[str, str]) -> tuple[Json, list[str]]:
+    """The `trainingConfig` of a compiled model, and what of it was left out; None where nothing is left."""
+    if not compiled or not compiled.get("loss"):
+        return None, []
+    optimizer, why = _optimizer(compiled.get("optimizer") or compiled.get("optimizer_config"))
+    loss = _loss(compiled["loss"], renamed)
+    if optimizer is None or loss is None:
+        lost = why or f"the loss {_name(compiled['loss']) or 'of the model'} has no equal in TF.js"
+        return None, [f"the model is written uncompiled: {lost}"]
+    metrics, lost_metrics = _metrics(compiled.get("metrics"))
+    return {"optimizer_config": optimizer, "loss": loss, "metrics": metrics}, lost_metrics
+
+
+def _optimizer(value: Any) -> tuple[Json, str]:
+    name = value.get("class_name") if isinstance(value, Mapping) else value
+    config = value.get("config") if isinstance(value, Mapping) else {}
+    if not isinstance(name, str) or not isinstance(config, Mapping):
+        return None, "its optimizer is not readable"
+    class_name = name.rpartition(">")[2].lower()
+    if class_name not in OPTIMIZERS:
+        return None, f"the optimizer {name} has no equal in TF.js"
+    rate = config.get("learning_rate", config.get("lr", 0.001))
+    if not isinstance(rate, int | float):
+        return None, "TF.js has no learning rate schedules"
+    made, read = OPTIMIZERS[class_name](config, float(rate))
+    unlike = [key for key, neutral in NEUTRAL.items() if key not in read and config.get(key) not in (*neutral,)]
+    return (None, f"TF.js's optimizer has no {unlike[0]}") if unlike else (made, "")
+
+
+def _sgd(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
+    momentum = float(config.get("momentum") or 0.0)
+    if not momentum:  # TF.js's SGD has none, and would ignore it in silence
+        return {"class_name": "SGD", "config": {"learning_rate": rate}}, ("momentum",)
+    made = {"learning_rate": rate, "momentum": momentum, "use_nesterov": bool(config.get("nesterov"))}
+    return {"class_name": "Momentum", "config": made}, ("momentum",)
+
+
+def _adam(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
+    made = {
+        "learning_rate": rate,
+        "beta_1": float(config.get("beta_1", 0.9)),
+        "beta_2": float(config.get("beta_2", 0.999)),
+        "epsilon": float(config.get("epsilon") or 1e-7),
+    }
+    return {"class_name": "Adam", "config": made}, ()
+
+
+def _rmsprop(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
+    made = {
+        "learning_rate": rate,
+        "decay": float(config.get("rho", 0.9)),  # TF.js's name for it
+        "momentum": float(config.get("momentum") or 0.0),
+        "epsilon": float(config.get("epsilon") or 1e-7),
+        "centered": bool(config.get("centered")),
+    }
+    return {"class_name": "RMSProp", "config": made}, ("momentum", "centered")
+
+
+def _adagrad(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
+    start = float(config.get("initial_accumulator_value", 0.1))
+    return {"class_name": "Adagrad", "config": {"learning_rate": rate, "initial_accumulator_value": start}}, ()
+
+
+OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "rmsprop": _rmsprop, "adagrad": _adagrad}
+
+
+def _name(value: Any) -> str:
+    """A loss or metric in snake case, however it is written; empty where its options have no equal."""
+    if isinstance(value, Mapping):
+        config = value.get("config") if isinstance(value.get("config"), Mapping) else {}
+        if value.get("class_name") == "function":
+            return str(value.get("config"))
+        assert isinstance(config, Mapping)
+        if any(config.get(option) for option in ("from_logits", "label_smoothing", "ignore_class")):
+            return ""
+        if config.get("reduction") not in (None, "sum_over_batch_size", "auto"):
+            return ""
+        value = value.get("class_name")
+    if not isinstance(value, str):
+        return ""
+    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(value)).replace("__", "_")
+
+
+def _loss(value: Any, renamed: Mapping[str, str]) -> Json:
+    if isinstance(value, list | tuple):
+        losses = [_loss(item, renamed) for item in value]
+        return losses if None not in losses else None
+    if isinstance(value, Mapping) and "class_name" not in value:
+        by_output = {renamed.get(name, name): _loss(item, renamed) for name, item in value.items()}
+        # TF.js would turn a name with an underscore into camelCase, and not find it
+        return by_output if None not in by_output.values() and not any("_" in name for name in by_output) else None
+    return LOSSES.get(_name(value))
+
+
+def _metrics(value: Any) -> tuple[list[str], list[str]]:
+    wanted = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    kept, lost = [], []
+    for metric in wanted:
+        name = _name(metric)
+        if name in METRICS:
+            kept.append(METRICS[name])
+        else:
+            lost.append(f"left out of training: the metric {name or metric!r}, which TF.js lacks")
+    return kept, lost

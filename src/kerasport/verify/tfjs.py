@@ -1,0 +1,241 @@
+"""Converted models, run by TF.js itself in a Node process that answers JSON lines."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Literal, TypeAlias, final
+
+import numpy as np
+
+from kerasport.errors import VerifyError
+from kerasport.model import Array, Shape
+from kerasport.verify import node
+
+Backend: TypeAlias = Literal["cpu", "wasm"]
+Arrays: TypeAlias = tuple[Array, ...]
+Tensor: TypeAlias = Mapping[str, Any]
+"""An array as JSON: dtype, shape, and its little-endian bytes in base64."""
+
+DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "?"}
+"""The dtypes that TF.js computes with, as numpy spells their bytes."""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output, as the loaded model tells of it."""
+
+    name: str
+    dtype: str
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a model made of each feed: its outputs, and those of the layers asked for."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    results: tuple[Arrays, ...]
+    layers: tuple[Mapping[str, Arrays], ...]
+
+
+@final
+class Tfjs:
+    """TF.js in Node, for one caller at a time.
+
+    Node starts with the first call. Where it dies or hangs, the call fails and the next one
+    starts another.
+    """
+
+    def __init__(self, report: node.Report = node.tell) -> None:
+        self._report = report
+        self._worker: Worker | None = None
+        self._ids = itertools.count(1)
+
+    def __enter__(self) -> Tfjs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End Node."""
+        if self._worker:
+            self._worker.close()
+        self._worker = None
+
+    def run(
+        self,
+        model: Path,
+        feeds: Sequence[Sequence[Array]],
+        *,
+        backend: Backend,
+        layers: Sequence[str] = (),
+        timeout: float = 600,
+    ) -> Run:
+        """The outputs of a model for each feed, which is one batch of its inputs in order.
+
+        Args:
+            model: A model.json, or the directory that holds it.
+            feeds: Arrays of floats, integers or bools; TF.js gets float32, int32 or bool.
+            backend: The part of TF.js that computes.
+            layers: Top-level layers of a layers-model whose first outputs are wanted, too.
+            timeout: Seconds after which Node counts as hung.
+
+        Raises:
+            VerifyError: TF.js cannot load or run the model, or gives no answer.
+        """
+        answer = self._ask(
+            model,
+            timeout,
+            method="run",
+            backend=backend,
+            feeds=[[encode(array) for array in feed] for feed in feeds],
+            layers=list(layers),
+        )
+        return Run(
+            inputs=tensor_infos(answer["inputs"]),
+            outputs=tensor_infos(answer["outputs"]),
+            results=tuple(map(decode_all, answer["results"])),
+            layers=tuple(
+                {name: decode_all(tensors) for name, tensors in named.items()}
+                for named in answer["layers"]
+            ),
+        )
+
+    def describe(self, model: Path, *, timeout: float = 600) -> Mapping[str, Any]:
+        """What TF.js tells of a model that it loaded.
+
+        The keys are `format`, `inputs`, `outputs`, `layers` (names), `weights` (each with
+        `name`, `dtype`, `shape` and `trainable`), the numbers of `trainable` and `nonTrainable`
+        weights and, of a compiled model, `optimizer` (`className` and `config`) and `loss`.
+        """
+        return self._ask(model, timeout, method="describe")
+
+    def _ask(self, model: Path, timeout: float, **request: Any) -> dict[str, Any]:
+        path = Path(model).absolute()
+        path = path / "model.json" if path.is_dir() else path
+        question = {"id": next(self._ids), "model": str(path), **request}
+        answer: dict[str, Any] = json.loads(self._exchange(json.dumps(question), timeout))
+        assert answer["id"] == question["id"], "answers come in the order of the requests"
+        if "error" in answer:
+            raise VerifyError(f"TF.js cannot {request['method']} {path}: {answer['error']}")
+        return answer
+
+    def _exchange(self, line: str, timeout: float) -> bytes:
+        self._worker = self._worker or Worker(node.find(), node.worker(self._report))
+        try:
+            return self._worker.ask(line.encode(), timeout)
+        except BaseException:
+            # also after an interrupt: the late answer would be taken for the next one
+            self.close()
+            raise
+
+
+class Worker:
+    """A Node process that answers each line with a line."""
+
+    def __init__(self, executable: Path, script: Path) -> None:
+        # a file, not a pipe: nobody reads it before the end, and a full pipe would block Node
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(  # noqa: S603
+            [executable, script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
+        self._thread = Thread()
+
+    def ask(self, line: bytes, timeout: float) -> bytes:
+        """The answer to a line, or a VerifyError where there is none within the time."""
+        answers = SimpleQueue[bytes]()
+        # pipes know no time limit; the thread that waits for them ends with the process
+        self._thread = Thread(target=self._exchange, args=(line, answers), daemon=True)
+        self._thread.start()
+        try:
+            answer = answers.get(timeout=timeout)
+        except Empty:
+            raise VerifyError(
+                f"TF.js gave no answer in {timeout:g} seconds; one cause is a model.json that "
+                "refers to a layer which it does not hold"
+            ) from None
+        if not answer.endswith(b"\n"):
+            raise VerifyError(f"Node died without an answer{self._last_words()}")
+        return answer
+
+    def _exchange(self, line: bytes, answers: SimpleQueue[bytes]) -> None:
+        assert self._process.stdin, "made with pipes"
+        assert self._process.stdout, "made with pipes"
+        answer = b""
+        with suppress(OSError):
+            self._process.stdin.write(line + b"\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
+        answers.put(answer)
+
+    def _last_words(self) -> str:
+        self._process.wait()
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return "".join(f"\n  {line}" for line in lines[-20:])
+
+    def close(self) -> None:
+        """Kill the process, since a hung one heeds nothing else."""
+        self._process.kill()
+        self._process.wait()
+        if self._thread.is_alive():
+            self._thread.join()
+        # what an interrupted write left in the buffer has nowhere to go
+        with suppress(OSError):
+            self._process.__exit__(None, None, None)
+        self._log.close()
+
+
+def tensor_infos(infos: Iterable[Mapping[str, Any]]) -> tuple[TensorInfo, ...]:
+    return tuple(
+        TensorInfo(info["name"], info["dtype"], tuple(info["shape"])) for info in infos
+    )
+
+
+def encode(array: Array) -> Tensor:
+    dtype = tfjs_dtype(array)
+    with np.errstate(over="ignore"):
+        values = array.astype(DTYPES[dtype])
+    if dtype == "int32" and not np.array_equal(values, array):
+        raise VerifyError(
+            f"integers of TF.js have 32 bits, these reach from {array.min()} to {array.max()}"
+        )
+    data = base64.b64encode(values.tobytes()).decode()
+    return {"dtype": dtype, "shape": values.shape, "data": data}
+
+
+def tfjs_dtype(array: Array) -> str:
+    # by name, since the kind of bfloat16 and float8 is that of records
+    name = array.dtype.name
+    if name == "bool":
+        return "bool"
+    if name.startswith(("int", "uint")):
+        return "int32"
+    if name.startswith(("float", "bfloat")):
+        return "float32"
+    raise VerifyError(f"TF.js takes no array of dtype {name}")
+
+
+def decode_all(tensors: Iterable[Tensor]) -> Arrays:
+    return tuple(map(decode, tensors))
+
+
+def decode(tensor: Tensor) -> Array:
+    data = base64.b64decode(tensor["data"])
+    array: Array = np.frombuffer(data, DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
+    return array

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import types
-from abc import ABC
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -25,24 +24,48 @@ COMMON = frozenset(
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class WeightMark:
+    """Stands in a class body where the layer holds a weight."""
+
+    when: str | None
+    trainable: bool
+
+
 def weight(*, when: str | None = None, trainable: bool = True) -> Any:
     """Declare a weight; with `when`, one that exists only where that option is true.
 
     Keras files number the weights of a layer, so the order of declaration is their identity. Keras 2
     files list trainable weights first, so `trainable=False` marks moving statistics.
     """
-    return field(default=None, metadata={"weight": True, "when": when, "trainable": trainable})
+    return WeightMark(when, trainable)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Layer(ABC):
-    """A Keras layer. A subclass declares options by their Keras names, with Keras's defaults, then weights."""
+REQUIRED = object()  # the default of an option that every file gives
+
+
+class Layer:
+    """A Keras layer. A subclass declares options by their Keras names, with Keras's defaults, then weights.
+
+    The declarations are annotations, as in a dataclass; they are read once, when the class is made, and without
+    compiling anything, since a short run of kerasport would spend most of its time on that.
+    """
 
     name: str
     ignored: ClassVar[tuple[str, ...]] = ()  # further options that never change what is computed
+    defaults: ClassVar[Mapping[str, Any]] = {}  # of the options
+    weights: ClassVar[Mapping[str, WeightMark]] = {}  # in Keras's order
 
     def __init_subclass__(cls) -> None:
-        dataclass(frozen=True, kw_only=True, eq=False)(cls)
+        declared = [name for name, hint in cls.__dict__.get("__annotations__", {}).items() if "ClassVar" not in hint]
+        values = {name: cls.__dict__.get(name, REQUIRED) for name in declared}
+        marks = {name: value for name, value in values.items() if isinstance(value, WeightMark)}
+        cls.weights = {**cls.weights, **marks}
+        cls.defaults = {**cls.defaults, **{name: values[name] for name in declared if name not in marks}}
+
+    def __init__(self, name: str, values: Mapping[str, Any], weights: Mapping[str, Weight]) -> None:
+        absent = dict.fromkeys(type(self).weights)
+        vars(self).update({"name": name, **self.defaults, **values, **absent, **weights})
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
         """Shapes of the weights by name, given those of the inputs; a `None` matches any size."""
@@ -54,18 +77,10 @@ class Layer(ABC):
         return inputs[0]
 
     @classmethod
-    def options(cls) -> tuple[str, ...]:
-        """Names of the options that the layer reads."""
-        return tuple(f.name for f in fields(cls) if f.name != "name" and "weight" not in f.metadata)
-
-    @classmethod
-    def declared_weights(cls, config: Mapping[str, Any]) -> tuple[Field[Any], ...]:
+    def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
         """The weights that a layer of that config has, in Keras's order."""
-        defaults = {f.name: f.default for f in fields(cls)} | dict(config)
-        return tuple(
-            f for f in fields(cls)
-            if "weight" in f.metadata and (f.metadata["when"] is None or defaults[f.metadata["when"]])
-        )  # fmt: skip
+        options = {**cls.defaults, **config}
+        return {name: mark for name, mark in cls.weights.items() if mark.when is None or options[mark.when]}
 
     @classmethod
     def from_spec(cls, spec: LayerSpec) -> Layer:
@@ -75,21 +90,21 @@ class Layer(ABC):
             UnsupportedPart: an option is unknown and set, or has a value that the layer does not take.
         """
         hints = option_types(cls)
-        values: dict[str, Any] = {"name": spec.name}
+        values: dict[str, Any] = {}
         for option, value in spec.config.items():
             if option in hints:
                 values[option] = _checked(spec, option, value, hints[option])
             elif value and not _is_ignored(option, cls):
                 raise UnsupportedPart(_unread(spec, option, value))
-        missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
+        missing = [option for option, default in cls.defaults.items() if default is REQUIRED and option not in values]
         if missing:
             reason = f"the option {missing[0]!r} is missing in the file"
             raise UnsupportedPart(Problem(spec.name, spec.class_name, reason))
-        return cls(**values, **cls._named_weights(spec))
+        return cls(spec.name, values, cls._named_weights(spec))
 
     @classmethod
     def _named_weights(cls, spec: LayerSpec) -> dict[str, Weight]:
-        names = [f.name for f in cls.declared_weights(spec.config)]
+        names = list(cls.declared_weights(spec.config))
         if len(names) != len(spec.weights):
             expected, found = ", ".join(names) or "none", len(spec.weights)
             reason = f"expected the weights {expected}; the file holds {found}"
@@ -110,7 +125,7 @@ def _unread(spec: LayerSpec, option: str, value: object) -> Problem:
 def option_types(cls: type[Layer]) -> Mapping[str, Any]:
     """Type of each option that the layer reads."""
     hints = get_type_hints(cls)
-    return {option: hints[option] for option in cls.options()}
+    return {option: hints[option] for option in cls.defaults}
 
 
 def _checked(spec: LayerSpec, option: str, value: Any, hint: Any) -> Any:

@@ -73,7 +73,7 @@ def _own(layer: Described, version: str) -> list[tuple[Slot, bool]]:
         return []
     if major(version) < 2 and layer.class_name in GATES_OF_KERAS1:
         return [(Slot(layer, i, ""), True) for i in range(3 * GATES_OF_KERAS1[layer.class_name])]
-    declared = [(f.name, bool(f.metadata["trainable"])) for f in cls.declared_weights(layer.config)]
+    declared = [(name, mark.trainable) for name, mark in cls.declared_weights(layer.config).items()]
     if layer.config.get("lora_rank"):  # the kernel is frozen, and its two small factors are trained
         kernel = declared[0][0]
         declared = [(kernel, False), *declared[1:], (f"lora_{kernel}_a", True), (f"lora_{kernel}_b", True)]

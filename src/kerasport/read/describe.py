@@ -173,8 +173,6 @@ def _first_shape(config: dict[str, Any], first: Described) -> Any:
     for key in ("batch_input_shape", "batch_shape"):
         if isinstance(layer.config.get(key), list):
             return layer.config[key]
-    if isinstance(layer.config.get("input_dim"), int) and layer.class_name == "Dense":  # Keras 1
-        return [None, layer.config["input_dim"]]
     return None
 
 

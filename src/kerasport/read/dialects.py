@@ -246,7 +246,7 @@ def _from_keras1(class_name: str, config: Config) -> tuple[str, Config]:
         _listed(config, {"subsample_length": "strides", "pool_length": "pool_size", "stride": "strides"})
     if class_name == "Merge":
         return _merge(config)
-    for leftover in KERAS1_TRAINING:
+    for leftover in (*KERAS1_TRAINING, *(() if class_name == "Embedding" else ("input_dim",))):
         config.pop(leftover, None)
     return class_name, config
 

@@ -147,10 +147,10 @@ class Topology:
         """
         options: dict[str, Json] = {}
         for declared in type(layer).declared_weights(spec.config):
-            weight = NATIVE[spec.class_name].weight_name(declared.name)
+            weight = NATIVE[spec.class_name].weight_name(declared)
             prefix = weight if weight == "kernel" else weight.removesuffix("_kernel")
             options[f"{prefix}_initializer"] = {"class_name": "Zeros", "config": {}}
-            regularizer = spec.config.get(f"{prefix}_regularizer") or spec.config.get(f"{declared.name}_regularizer")
+            regularizer = spec.config.get(f"{prefix}_regularizer") or spec.config.get(f"{declared}_regularizer")
             if regularizer is not None:
                 options |= self._regularizer(spec, f"{prefix}_regularizer", regularizer)
             if spec.config.get(f"{prefix}_constraint"):
@@ -293,9 +293,9 @@ def weights_of(spec: LayerSpec, name: str) -> dict[str, Weight]:
     native = NATIVE[spec.class_name]
     declared = LAYERS[spec.class_name].declared_weights(spec.config)
     return {
-        f"{name}/{native.weight_name(weight.name)}": stored
+        f"{name}/{native.weight_name(weight)}": stored
         for weight, stored in zip(declared, spec.weights, strict=False)
-        if weight.name not in ("moving_stddev", "renorm_mean", "renorm_stddev")
+        if weight not in ("moving_stddev", "renorm_mean", "renorm_stddev")
     }
 
 

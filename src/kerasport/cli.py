@@ -1,0 +1,181 @@
+"""Commands in, exit codes out; no logic.
+
+Exit codes: 0 done; 1 the model has parts without an exact translation, or the numbers differ; 2 wrong usage;
+3 a file cannot be read, the output is there already, or verification cannot run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kerasport.errors import KerasportError, UnsupportedModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REFUSED = 1
+UNUSABLE = 3
+
+app = typer.Typer(
+    name="kerasport",
+    help="Take Keras models to the browser, exactly.",
+    epilog="Exit codes: 0 done; 1 refused, or the numbers differ; 2 wrong usage; 3 a file or program is missing or unusable.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Source = Annotated[Path, typer.Argument(metavar="SRC", help="The Keras model: .keras, .h5, or an architecture JSON.", show_default=False)]
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="The directory of the TF.js model.", show_default=False)]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", "-w", help="The weights of an architecture JSON: .weights.h5, .weights.json or .h5.", show_default=False),
+]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace a model that OUT holds already.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+ShardSize = Annotated[str, typer.Option("--shard-size", help="Size of a shard, such as 4MiB, 512KiB or a number of bytes.")]
+Inputs = Annotated[Path | None, typer.Option("--inputs", help="An .npz of inputs; random ones otherwise.", show_default=False)]
+Expected = Annotated[
+    Path | None,
+    typer.Option("--expected", help="An .npz of the outputs for them, where Keras is not installed.", show_default=False),
+]
+Backend = Annotated[list[str] | None, typer.Option("--backend", help="cpu or wasm; both otherwise.", show_default=False)]
+Rtol = Annotated[float, typer.Option(help="Relative difference that is allowed.")]
+Atol = Annotated[float, typer.Option(help="Absolute difference that is allowed.")]
+
+UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    *, show: Annotated[bool, typer.Option("--version", "-V", help="Print the version.", is_eager=True)] = False
+) -> None:
+    """Take Keras models to the browser, exactly."""
+    if show:
+        from kerasport import __version__  # noqa: PLC0415
+
+        typer.echo(f"kerasport {__version__}")
+        raise typer.Exit
+
+
+@app.command(
+    epilog="Examples: `kerasport convert model.keras web_model` · "
+    "`kerasport convert model.json web_model --weights model.weights.h5` · "
+    "`kerasport convert old.h5 web_model --verify`"
+)
+def convert(
+    source: Source,
+    out: Out,
+    *,
+    weights: Weights = None,
+    shard_size: ShardSize = "4MiB",
+    force: Force = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Run the result in TF.js and compare it with Keras.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Convert a Keras model to a TF.js layers-model."""
+    from kerasport import api  # noqa: PLC0415
+
+    size = _bytes(shard_size)
+    done = _run(lambda: _with_progress(lambda tell: api.convert(
+        source, out, weights=weights, shard_size=size, force=force, progress=tell)))  # fmt: skip
+    if not as_json:
+        typer.echo(str(done))
+    checked = _run(lambda: api.verify(source, out, weights=weights)) if verify else None
+    if as_json:
+        document = done.to_dict() | ({"verification": checked.to_dict()} if checked else {})
+        typer.echo(json.dumps(document, indent=2))
+    elif checked:
+        typer.echo(str(checked))
+    if checked and not checked.ok:
+        raise typer.Exit(REFUSED)
+
+
+@app.command(epilog="Example: `kerasport check model.keras` · `kerasport check model.keras --json`")
+def check(source: Source, *, weights: Weights = None, as_json: AsJson = False) -> None:
+    """Tell what becomes of each layer, and why; exit code 1 where something is refused."""
+    from kerasport import api  # noqa: PLC0415
+
+    result = _run(lambda: api.check(source, weights=weights))
+    typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
+    if not result.convertible:
+        raise typer.Exit(REFUSED)
+
+
+@app.command(
+    epilog="Examples: `kerasport verify model.keras web_model` · "
+    "`kerasport verify model.keras web_model --inputs in.npz --expected out.npz`"
+)
+def verify(
+    source: Source,
+    out: Out,
+    *,
+    weights: Weights = None,
+    inputs: Inputs = None,
+    expected: Expected = None,
+    backend: Backend = None,
+    rtol: Rtol = 1e-4,
+    atol: Atol = 1e-5,
+    as_json: AsJson = False,
+) -> None:
+    """Run the converted model in TF.js and compare its numbers with those of Keras; exit code 1 where they differ."""
+    from kerasport import api  # noqa: PLC0415
+
+    backends = tuple(backend or ("cpu", "wasm"))
+    if unknown := set(backends) - {"cpu", "wasm"}:
+        raise typer.BadParameter(f"no such backend: {', '.join(sorted(unknown))}", param_hint="--backend")
+    result = _run(lambda: api.verify(
+        source, out, weights=weights, inputs=inputs, expected=expected, backends=backends, rtol=rtol, atol=atol))  # fmt: skip
+    typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
+    if not result.ok:
+        raise typer.Exit(REFUSED)
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+)\s*([KMG]?I?B)?", text.strip().upper())
+    size = int(match[1]) * UNITS[match[2] or ""] if match else 0
+    if size < 1:
+        raise typer.BadParameter(f"{text!r} is not a size; write 4MiB, 512KiB or a number of bytes", param_hint="--shard-size")
+    return size
+
+
+def _run(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except UnsupportedModel as error:
+        typer.echo(f"kerasport: {error}", err=True)
+        raise typer.Exit(REFUSED) from None
+    except (KerasportError, OSError) as error:
+        typer.echo(f"kerasport: {error}", err=True)
+        raise typer.Exit(UNUSABLE) from None
+    except KeyboardInterrupt:
+        typer.echo("kerasport: stopped; nothing was written", err=True)
+        raise typer.Exit(130) from None
+
+
+LONG = 64 * 1024 * 1024  # bytes from which on writing takes long enough to show
+
+
+def _with_progress(work: Callable[[Callable[[int, int], None]], Any]) -> Any:
+    """Do the work, with a progress bar where it is long and somebody looks."""
+    if not sys.stderr.isatty():
+        return work(lambda _, __: None)
+    from rich.console import Console  # noqa: PLC0415  (takes time to import, and most models are small)
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn  # noqa: PLC0415
+
+    with Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("weights", visible=False)
+        return work(lambda done, total: bar.update(task, completed=done, total=total, visible=total > LONG))
+
+
+def main() -> None:
+    """Entry point of the `kerasport` command."""
+    app()

@@ -25,7 +25,7 @@ UNUSABLE = 3
 app = typer.Typer(
     name="kerasport",
     help="Take Keras models to the browser, exactly.",
-    epilog="Exit codes: 0 done; 1 refused, or the numbers differ; 2 wrong usage; 3 a file or program is missing or unusable.",
+    epilog="Exit codes: 0 done; 1 refused, or the numbers differ; 2 wrong usage; 3 a file or program is unusable.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -33,21 +33,37 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Source = Annotated[Path, typer.Argument(metavar="SRC", help="The Keras model: .keras, .h5, or an architecture JSON.", show_default=False)]
+Source = Annotated[
+    Path,
+    typer.Argument(metavar="SRC", help="The Keras model: .keras, .h5, or an architecture JSON.", show_default=False),
+]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The directory of the TF.js model.", show_default=False)]
 Weights = Annotated[
     Path | None,
-    typer.Option("--weights", "-w", help="The weights of an architecture JSON: .weights.h5, .weights.json or .h5.", show_default=False),
+    typer.Option(
+        "--weights",
+        "-w",
+        help="The weights of an architecture JSON: .weights.h5, .weights.json or .h5.",
+        show_default=False,
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace a model that OUT holds already.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-ShardSize = Annotated[str, typer.Option("--shard-size", help="Size of a shard, such as 4MiB, 512KiB or a number of bytes.")]
-Inputs = Annotated[Path | None, typer.Option("--inputs", help="An .npz of inputs; random ones otherwise.", show_default=False)]
+ShardSize = Annotated[
+    str, typer.Option("--shard-size", help="Size of a shard, such as 4MiB, 512KiB or a number of bytes.")
+]
+Inputs = Annotated[
+    Path | None, typer.Option("--inputs", help="An .npz of inputs; random ones otherwise.", show_default=False)
+]
 Expected = Annotated[
     Path | None,
-    typer.Option("--expected", help="An .npz of the outputs for them, where Keras is not installed.", show_default=False),
+    typer.Option(
+        "--expected", help="An .npz of the outputs for them, where Keras is not installed.", show_default=False
+    ),
 ]
-Backend = Annotated[list[str] | None, typer.Option("--backend", help="cpu or wasm; both otherwise.", show_default=False)]
+Backend = Annotated[
+    list[str] | None, typer.Option("--backend", help="cpu or wasm; both otherwise.", show_default=False)
+]
 Rtol = Annotated[float, typer.Option(help="Relative difference that is allowed.")]
 Atol = Annotated[float, typer.Option(help="Absolute difference that is allowed.")]
 
@@ -78,15 +94,20 @@ def convert(
     weights: Weights = None,
     shard_size: ShardSize = "4MiB",
     force: Force = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Run the result in TF.js and compare it with Keras.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Run the result in TF.js and compare it with Keras.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Convert a Keras model to a TF.js layers-model."""
     from kerasport import api  # noqa: PLC0415
 
     size = _bytes(shard_size)
-    done = _run(lambda: _with_progress(lambda tell: api.convert(
-        source, out, weights=weights, shard_size=size, force=force, progress=tell)))  # fmt: skip
+
+    def work(tell: Callable[[int, int], None]) -> Any:
+        return api.convert(source, out, weights=weights, shard_size=size, force=force, progress=tell)
+
+    done = _run(lambda: _with_progress(work))
     if not as_json:
         typer.echo(str(done))
     checked = _run(lambda: api.verify(source, out, weights=weights)) if verify else None
@@ -132,8 +153,8 @@ def verify(
     backends = tuple(backend or ("cpu", "wasm"))
     if unknown := set(backends) - {"cpu", "wasm"}:
         raise typer.BadParameter(f"no such backend: {', '.join(sorted(unknown))}", param_hint="--backend")
-    result = _run(lambda: api.verify(
-        source, out, weights=weights, inputs=inputs, expected=expected, backends=backends, rtol=rtol, atol=atol))  # fmt: skip
+    given = {"weights": weights, "inputs": inputs, "expected": expected}
+    result = _run(lambda: api.verify(source, out, **given, backends=backends, rtol=rtol, atol=atol))
     typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
     if not result.ok:
         raise typer.Exit(REFUSED)
@@ -143,7 +164,9 @@ def _bytes(text: str) -> int:
     match = re.fullmatch(r"(\d+)\s*([KMG]?I?B)?", text.strip().upper())
     size = int(match[1]) * UNITS[match[2] or ""] if match else 0
     if size < 1:
-        raise typer.BadParameter(f"{text!r} is not a size; write 4MiB, 512KiB or a number of bytes", param_hint="--shard-size")
+        raise typer.BadParameter(
+            f"{text!r} is no size; write 4MiB, 512KiB or a number of bytes", param_hint="--shard-size"
+        )
     return size
 
 
@@ -171,7 +194,9 @@ def _with_progress(work: Callable[[Callable[[int, int], None]], Any]) -> Any:
     from rich.console import Console  # noqa: PLC0415  (takes time to import, and most models are small)
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn  # noqa: PLC0415
 
-    with Progress(BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=Console(stderr=True), transient=True) as bar:
+    with Progress(
+        BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
         task = bar.add_task("weights", visible=False)
         return work(lambda done, total: bar.update(task, completed=done, total=total, visible=total > LONG))
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from kerasport.errors import ReadError, ShapeError, UnsupportedPart
-from kerasport.layers import LAYERS, Layer
-from kerasport.layers.recurrent import RNN, Bidirectional, StackedRNNCells, TimeDistributed, with_states
+from kerasport.layers import LAYERS
+from kerasport.layers.base import Layer, Outputs
 from kerasport.layers.normalization import SpectralNormalization
+from kerasport.layers.recurrent import RNN, Bidirectional, StackedRNNCells, TimeDistributed, with_states
 from kerasport.model import Call, LayerSpec, Model, Operation, Shape, Tensor, flatten
 
 Target: TypeAlias = LayerSpec | Operation | Model
@@ -47,9 +48,7 @@ class Inference:
         outputs_known = [known[tensor] for tensor in model.output_tensors if tensor in known]
         return tuple(outputs_known) if len(outputs_known) == len(model.output_tensors) else None
 
-    def _call(
-        self, call: Call, fed: Mapping[Tensor, Shape], known: Mapping[Tensor, Shape]
-    ) -> Mapping[int, Shape]:
+    def _call(self, call: Call, fed: Mapping[Tensor, Shape], known: Mapping[Tensor, Shape]) -> Mapping[int, Shape]:
         declared = {} if fed else call.declared
         if isinstance(call.target, LayerSpec) and call.target.class_name == "InputLayer":
             return {0: fed.get(Tensor(call)) or input_shape(call.target)}
@@ -96,8 +95,7 @@ class Inference:
             return self._stepped(spec, layer, inputs)
         if isinstance(layer, StackedRNNCells):
             return None
-        made = layer.infer(*inputs)
-        return made if made and isinstance(made[0], tuple) else (made,)  # type: ignore[return-value]
+        return _listed(layer.infer(*inputs))
 
     def _each_step(self, inner: Target, inputs: Shapes) -> Shapes | None:
         batch, time, *rest = inputs[0]
@@ -122,11 +120,9 @@ class Inference:
         states = self._states(spec.children["cell"], (batch, *rest))
         if not states:
             return None
-        made = with_states(layer, batch, time, states)
-        output = made[0] if layer.return_state else made
         # the output of stacked cells is that of the last one
-        output = (*output[:-1], states[-1][-1])  # type: ignore[misc, index]
-        return (output, *states) if layer.return_state else (output,)  # type: ignore[return-value]
+        output, *returned = _listed(with_states(layer, batch, time, states))
+        return ((*output[:-1], states[-1][-1]), *returned)
 
     def _states(self, cell: Target, step: Shape) -> Shapes:
         if not isinstance(cell, LayerSpec):
@@ -139,6 +135,12 @@ class Inference:
             step = made[0]
             states += (step,) * (2 if isinstance(part, LayerSpec) and part.class_name == "LSTMCell" else 1)
         return states
+
+
+def _listed(outputs: Outputs) -> Shapes:
+    """The shapes of all outputs, where a layer gives one shape or several."""
+    several = bool(outputs) and isinstance(outputs[0], tuple)
+    return cast("Shapes", outputs if several else (outputs,))
 
 
 def known_layer(spec: LayerSpec) -> Layer | None:
@@ -157,7 +159,7 @@ def input_shape(spec: LayerSpec) -> Shape:
         ReadError: the file gives none.
     """
     shape = spec.config.get("batch_shape")
-    if not isinstance(shape, list) or not all(d is None or isinstance(d, int) and d >= 0 for d in shape) or not shape:
+    if not isinstance(shape, list) or not all(d is None or (isinstance(d, int) and d >= 0) for d in shape) or not shape:
         raise ReadError(f"layer {spec.name!r}: the shape of the input is {shape!r}, expected sizes of its axes")
     return tuple(shape)
 

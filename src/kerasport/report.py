@@ -86,7 +86,9 @@ class Conversion:
         lines += [f"  input {name!r}: {_shape(shape)}" for name, shape in self.inputs.items()]
         lines += [f"  output {name!r}" for name in self.outputs]
         lines += [f"  layer {old!r} is now {new!r}" for old, new in self.renamed.items()]
-        lines += [f"  layer {layer.path!r} is left out: {layer.reason}" for layer in self.layers if layer.outcome == "removed"]
+        lines += [
+            f"  layer {layer.path!r} is left out: {layer.reason}" for layer in self.layers if layer.outcome == "removed"
+        ]
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:

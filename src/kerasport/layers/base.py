@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from kerasport.errors import Problem, ShapeError, UnsupportedPart
 from kerasport.model import LayerSpec, Shape, Weight
@@ -57,7 +59,7 @@ class Layer:
     weights: ClassVar[Mapping[str, WeightMark]] = {}  # in Keras's order
 
     def __init_subclass__(cls) -> None:
-        declared = [name for name, hint in cls.__dict__.get("__annotations__", {}).items() if "ClassVar" not in hint]
+        declared = [name for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in hint]
         values = {name: cls.__dict__.get(name, REQUIRED) for name in declared}
         marks = {name: value for name, value in values.items() if isinstance(value, WeightMark)}
         cls.weights = {**cls.weights, **marks}
@@ -94,7 +96,7 @@ class Layer:
         for option, value in spec.config.items():
             if option in hints:
                 values[option] = _checked(spec, option, value, hints[option])
-            elif value and not _is_ignored(option, cls):
+            elif _is_set(value) and not _is_ignored(option, cls):
                 raise UnsupportedPart(_unread(spec, option, value))
         missing = [option for option, default in cls.defaults.items() if default is REQUIRED and option not in values]
         if missing:
@@ -112,6 +114,11 @@ class Layer:
         return dict(zip(names, spec.weights, strict=True))
 
 
+def _is_set(value: Any) -> bool:
+    """Whether an option asks for something, as far as one can tell that does not know it."""
+    return bool(value.size) if isinstance(value, np.ndarray) else bool(value)
+
+
 def _is_ignored(option: str, cls: type[Layer]) -> bool:
     return option in COMMON or option in cls.ignored or option.endswith(TRAINING_ONLY)
 
@@ -121,20 +128,22 @@ def _unread(spec: LayerSpec, option: str, value: object) -> Problem:
     return Problem(spec.name, spec.class_name, reason, option, value)
 
 
-@lru_cache(maxsize=None)
+_TYPES: dict[str, Mapping[str, Any]] = {}  # by class, since working them out takes time
+
+
 def option_types(cls: type[Layer]) -> Mapping[str, Any]:
     """Type of each option that the layer reads."""
-    hints = get_type_hints(cls)
-    return {option: hints[option] for option in cls.defaults}
+    if cls.__qualname__ not in _TYPES:
+        hints = get_type_hints(cls)
+        _TYPES[cls.__qualname__] = {option: hints[option] for option in cls.defaults}
+    return _TYPES[cls.__qualname__]
 
 
 def _checked(spec: LayerSpec, option: str, value: Any, hint: Any) -> Any:
     value = _tuples(value)
     if not fits(value, hint):
         choices = " or ".join(map(repr, get_args(hint))) if get_origin(hint) is Literal else _spell(hint)
-        raise UnsupportedPart(
-            Problem(spec.name, spec.class_name, f"expected {choices}", option, value)
-        )
+        raise UnsupportedPart(Problem(spec.name, spec.class_name, f"expected {choices}", option, value))
     return value
 
 
@@ -161,11 +170,8 @@ def fits(value: Any, hint: Any) -> bool:
             if arguments[-1] is Ellipsis
             else len(value) == len(arguments) and all(map(fits, value, arguments))
         )
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
+    number = {int: int, float: int | float}.get(hint)
+    return isinstance(value, number or hint) and not (number and isinstance(value, bool))
 
 
 def axis_of(axis: int, rank: int) -> int:

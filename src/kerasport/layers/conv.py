@@ -10,9 +10,7 @@ from kerasport.layers.base import Activation, DataFormat, Layer, Padding, need_r
 from kerasport.model import Shape, Weight
 
 
-def window_output(
-    size: int | None, window: int, stride: int, padding: str, dilation: int = 1
-) -> int | None:
+def window_output(size: int | None, window: int, stride: int, padding: str, dilation: int = 1) -> int | None:
     """Length of one axis after a window has slid over it, as TensorFlow defines the two paddings."""
     if size is None:
         return None
@@ -117,12 +115,12 @@ class _ConvTranspose(_Spatial):
         dilations = self.each(self.dilation_rate)
         paddings = (None,) * self.rank if self.output_padding is None else self.each(self.output_padding)
         axes = zip(spatial, self.kernel_size, self.strides, dilations, paddings, strict=True)
-        out = tuple(transposed_output(n, k, s, d, p, self.padding) for n, k, s, d, p in axes)
+        out = tuple(transposed_output(n, k, s, d, p, padding=self.padding) for n, k, s, d, p in axes)
         return self.join(inputs[0], out, self.filters)
 
 
 def transposed_output(
-    size: int | None, window: int, stride: int, dilation: int, output_padding: int | None, padding: str
+    size: int | None, window: int, stride: int, dilation: int, output_padding: int | None, *, padding: str
 ) -> int | None:
     """Length of one axis after a transposed convolution, by Keras's rule."""
     if size is None:

@@ -45,6 +45,7 @@ class Embedding(Layer):
     embeddings: Weight = weight()  # [input_dim, output_dim]
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        del inputs
         return {"embeddings": (self.input_dim, self.output_dim)}
 
     def infer(self, *inputs: Shape) -> Shape:

@@ -13,7 +13,7 @@ def broadcast(a: Shape, b: Shape) -> Shape:
     a, b = ((*s[:1], *(1,) * (rank - len(s)), *s[1:]) for s in (a, b))
     if any(m != n and 1 not in (m, n) and None not in (m, n) for m, n in zip(a, b, strict=True)):
         raise ShapeError(f"{a} and {b} do not broadcast")
-    return tuple(n if m == 1 or m is None and n != 1 else m for m, n in zip(a, b, strict=True))
+    return tuple(n if m == 1 or (m is None and n != 1) else m for m, n in zip(a, b, strict=True))
 
 
 class _Merge(Layer):

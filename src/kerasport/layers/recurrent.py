@@ -18,7 +18,7 @@ class _Cell(Layer):
     use_bias: bool = True
     dropout: float = 0.0
     recurrent_dropout: float = 0.0
-    ignored = ("seed", "implementation", "unit_forget_bias")
+    ignored: ClassVar[tuple[str, ...]] = ("seed", "implementation", "unit_forget_bias")
 
     gates: ClassVar[int] = 1
 
@@ -84,9 +84,7 @@ class _Recurrent(_Cell):
         return with_states(self, batch, time, ((batch, self.units),) * self.states)
 
 
-def with_states(
-    layer: Any, batch: int | None, time: int | None, states: tuple[Shape, ...]
-) -> Outputs:
+def with_states(layer: Any, batch: int | None, time: int | None, states: tuple[Shape, ...]) -> Outputs:
     """Shapes of what a recurrent layer returns: its output, and its states where it is asked for them."""
     last = states[0][1:]
     output = (batch, time, *last) if layer.return_sequences else (batch, *last)

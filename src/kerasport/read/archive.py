@@ -96,21 +96,25 @@ def _why_not_directory(path: Path) -> str:
     return "a directory without config.json is not a Keras model; give the .keras or .h5 file"
 
 
-_FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
-    (lambda head: not head, "the file is empty"),
-    (lambda head: head[4:8] == b"TFL3", "a TensorFlow Lite model, which holds no Keras layers; give the Keras file it was made from"),
-    (lambda head: head.startswith(b"\x93NUMPY"), "a numpy array, not a model; save the model with model.save('model.keras')"),
-    (lambda head: head.startswith(b"\x80"), "a Python pickle, which is never opened since it can run code; save the model with model.save('model.keras')"),
-    (lambda head: head.startswith(b"\x1f\x8b"), "compressed with gzip; unpack it first"),
-    (lambda head: _is_onnx(head), "an ONNX file, which holds no Keras layers; give the Keras file it was made from"),
-    (lambda head: head.startswith(b"version https://git-lfs"), "a Git LFS pointer, not the model; fetch it with: git lfs pull"),
-    (lambda head: head.lstrip().startswith(b"<"), "a web page, not a model; the download went wrong"),
-)  # fmt: skip
+SAVE = "save the model with model.save('model.keras')"
+SOURCE = "give the Keras file it was made from"
 
 
 def _is_onnx(head: bytes) -> bool:
     # ModelProto begins with field 1, ir_version, then a name or the graph
     return len(head) > 3 and head[0] == 0x08 and head[1] < 0x20 and head[2] in (0x12, 0x1A, 0x22, 0x3A, 0x42)
+
+
+_FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
+    (lambda head: not head, "the file is empty"),
+    (lambda head: head[4:8] == b"TFL3", f"a TensorFlow Lite model, which holds no Keras layers; {SOURCE}"),
+    (lambda head: head.startswith(b"\x93NUMPY"), f"a numpy array, not a model; {SAVE}"),
+    (lambda head: head.startswith(b"\x80"), f"a Python pickle, which is never opened since it can run code; {SAVE}"),
+    (lambda head: head.startswith(b"\x1f\x8b"), "compressed with gzip; unpack it first"),
+    (_is_onnx, f"an ONNX file, which holds no Keras layers; {SOURCE}"),
+    (lambda head: head.startswith(b"version https://git-lfs"), "a Git LFS pointer; fetch the model: git lfs pull"),
+    (lambda head: head.lstrip().startswith(b"<"), "a web page, not a model; the download went wrong"),
+)  # fmt: skip
 
 
 def _why_not(head: bytes) -> str:
@@ -161,7 +165,7 @@ def _why_not_zip(names: list[str]) -> str:
     if any(name.endswith("saved_model.pb") for name in names):
         return "a zipped SavedModel; save the model itself with model.save('model.keras')"
     if any(name.endswith("/config.json") for name in names):
-        return "a zip of the directory that holds config.json; zip the files themselves, or unzip it and give the directory"
+        return "a zip of a directory that holds config.json; zip the files in it, or unzip it and give the directory"
     return "a zip without config.json is not a Keras model"
 
 
@@ -308,8 +312,8 @@ def _open_json(path: Path, weights: Path | None = None) -> Iterator[Contents]:
         raise ReadError(f"{path}: JSON, but not the architecture of a Keras model, which has 'class_name' and 'config'")
     if weights is None:
         raise ReadError(f"{path}: an architecture without weights; give their file with --weights")
-    with _open_weights(weights) as (by_path, by_name, version):
-        version = str(config.get("keras_version") or version)
+    with _open_weights(weights) as (by_path, by_name, written_by):
+        version = str(config.get("keras_version") or written_by)
         yield Contents(path, config, version, by_path, by_name, config.get("compile_config"))
 
 

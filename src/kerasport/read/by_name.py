@@ -17,7 +17,6 @@ from kerasport.read.describe import Described
 from kerasport.read.dialects import major
 from kerasport.read.hdf5 import Hdf5
 
-
 GATES_OF_KERAS1 = {"LSTM": 4, "GRU": 3}  # which each had kernel, recurrent kernel and bias of their own
 
 

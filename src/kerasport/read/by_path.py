@@ -63,7 +63,7 @@ class ByPath:
         left = sorted(self._left())
         if left:
             raise ReadError(
-                f"{self.trees[0].path}: {len(left)} array(s) belong to no layer of the config, the first is {left[0]!r}; "
+                f"{self.trees[0].path}: {len(left)} array(s) belong to no layer of the config, first {left[0]!r}; "
                 "weights and architecture are of different models"
             )
         return self._found
@@ -89,7 +89,7 @@ class ByPath:
             name = tree.attribute(group, "name")
             if isinstance(name, str) and name != layer.name:
                 raise ReadError(
-                    f"{tree.path}: the weights at {group!r} are those of {name!r}, the config has {layer.name!r} there; "
+                    f"{tree.path}: the weights at {group!r} are those of {name!r}, in the config of {layer.name!r}; "
                     "weights and architecture are of different models"
                 )
 
@@ -108,7 +108,9 @@ class ByPath:
 
     def _refuse_own(self, model: Described, group: str) -> None:
         if self._arrays(group):
-            raise ReadError(f"the model {model.name!r} has weights of its own, beside those of its layers; it is subclassed")
+            raise ReadError(
+                f"the model {model.name!r} has weights of its own, beside those of its layers; it is subclassed"
+            )
 
     def _sublayers(self, layer: Described, path: str) -> Iterator[tuple[WeightRef, ...]]:
         for spellings in SUBLAYERS.get(layer.class_name, ()):

@@ -78,13 +78,13 @@ class Describer:
             raise HostileFileError(f"models nested more than {MAX_NESTING} deep")
         if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
             raise ReadError(f"the config holds {_short(entry)} where a layer with a 'class_name' should be")
-        key = (entry.get("shared_object_id"), entry["class_name"])
-        if isinstance(key[0], int) and key in self._shared:
-            return self._shared[key]
-        described = self._new(entry, depth, name)
-        if isinstance(key[0], int):
-            self._shared[key] = described
-        return described
+        shared = entry.get("shared_object_id")
+        if not isinstance(shared, int):
+            return self._new(entry, depth, name)
+        key = (shared, entry["class_name"])
+        if key not in self._shared:
+            self._shared[key] = self._new(entry, depth, name)
+        return self._shared[key]
 
     def _new(self, entry: dict[str, Any], depth: int, name: str) -> Described:
         class_name, config = entry["class_name"].rpartition(">")[2], entry.get("config")
@@ -155,9 +155,7 @@ class Describer:
                 "is not known; call it on data once, or begin it with keras.Input(shape=…), and save it again"
             )
         kept = dtype or ("int32" if first.class_name == "Embedding" else _float(first))
-        return Described(
-            f"{first.name}_input", "InputLayer", {"batch_shape": list(shape), "dtype": kept}, "layer"
-        )
+        return Described(f"{first.name}_input", "InputLayer", {"batch_shape": list(shape), "dtype": kept}, "layer")
 
 
 def _float(first: Described) -> str:
@@ -213,8 +211,7 @@ class _Nodes:
         if isinstance(value, dict):
             return {key: self.structure(item) for key, item in value.items()}
         if isinstance(value, list):
-            items = tuple(map(self.structure, value))
-            return items
+            return tuple(map(self.structure, value))
         raise ReadError(f"the model's inputs or outputs hold {_short(value)}, expected [layer, node, tensor]")
 
     def use(self, layer: Described, node: Any) -> Use:
@@ -229,7 +226,7 @@ class _Nodes:
         if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
             config = value.get("config") or {}
             history, shape = config.get("keras_history"), config.get("shape")
-            if not self._is_triple(history):
+            if not isinstance(history, list) or not self._is_triple(history):
                 raise ReadError(f"a tensor has the history {_short(history)}, expected [layer, node, tensor]")
             named = self._history(history)
             return replace(named, shape=tuple(shape)) if isinstance(shape, list) else named
@@ -272,9 +269,10 @@ class _Nodes:
         )
 
     def _history(self, triple: list[Any], *, outer: bool = False) -> History:
-        """Node indices begin at 0, but for nested models, which count a node of their own where they are made:
+        """A tensor by its triple, its node counted from 0.
 
-        in Keras 2 everywhere, in Keras 3 for functional ones in `output_layers`.
+        The files count from 0 too, but for nested models, which count a node of their own where they are made: in
+        Keras 2 everywhere, in Keras 3 for functional ones in `output_layers`.
         """
         name, node, index = triple[:3]
         target = self.layers.get(name)

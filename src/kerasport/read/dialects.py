@@ -31,7 +31,7 @@ TF_LAMBDAS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod
 
 def major(version: str) -> int:
     """Major version of the Keras that wrote a file; 3 where it is unknown."""
-    head = version.split(".")[0]
+    head = version.split(".", maxsplit=1)[0]
     return int(head) if head.isdecimal() and len(head) < 4 else 3
 
 
@@ -68,7 +68,7 @@ def custom_origin(entry: Mapping[str, Any]) -> str:
         return module
     if module is None and isinstance(registered, str):
         return registered
-    return ">" in entry["class_name"] and entry["class_name"] or ""
+    return (">" in entry["class_name"] and entry["class_name"]) or ""
 
 
 def spell(class_name: str, config: Mapping[str, Any], version: str) -> tuple[str, Config]:

@@ -110,8 +110,8 @@ class Builder:
         for layer, uses in described.members:
             if len(uses) > 1:
                 raise ReadError(
-                    f"layer {layer.name!r}: is called {len(uses)} times, and Keras {self.version} lost in the file which "
-                    "call feeds what (a bug of 3.2); build the model again with another Keras and save it"
+                    f"layer {layer.name!r}: is called {len(uses)} times, and Keras {self.version} lost in the file "
+                    "which call feeds what (a bug of 3.2); build the model again with another Keras and save it"
                 )
 
 
@@ -139,9 +139,7 @@ def _histories(structure: Any) -> Iterator[History]:
     return (leaf for leaf in flatten(structure) if isinstance(leaf, History))
 
 
-def _ordered(
-    model: str, uses: Mapping[tuple[str, int], tuple[Described, Use]], ends: Any
-) -> list[tuple[str, int]]:
+def _ordered(model: str, uses: Mapping[tuple[str, int], tuple[Described, Use]], ends: Any) -> list[tuple[str, int]]:
     """Keys of the calls that the model's inputs and outputs need, each after those that it needs itself."""
     order: dict[tuple[str, int], None] = {}
     open_: set[tuple[str, int]] = set()
@@ -158,7 +156,9 @@ def _ordered(
             if key in open_:
                 raise ReadError(f"model {model!r}: layer {key[0]!r} takes its own output; the graph has a cycle")
             if key not in uses:
-                raise ReadError(f"model {model!r}: refers to call {key[1]} of layer {key[0]!r}, which the file does not hold")
+                raise ReadError(
+                    f"model {model!r}: refers to call {key[1]} of layer {key[0]!r}, which the file does not hold"
+                )
             open_.add(key)
             stack.append((key, True))
             use = uses[key][1]

@@ -12,13 +12,16 @@ from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
 from kerasport.errors import HostileFileError, ReadError
 from kerasport.model import WeightRef
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_ATTRIBUTE = 256 * 1024 * 1024
@@ -73,7 +76,7 @@ class Hdf5:
         self._user_block = int(self._file.userblock_size)
         self._groups: dict[str, Any] = {"": self._file}
 
-    def __enter__(self) -> Hdf5:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -204,14 +207,15 @@ def _dtype(data: Any, where: str) -> np.dtype[Any]:
         if _text(data.attrs.get("dtype", "bfloat16")) == "bfloat16":
             return _bfloat16()
     elif kind in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) or data.dtype == np.bool_:
-        return np.dtype(data.dtype)
+        found: np.dtype[Any] = data.dtype
+        return found
     raise ReadError(f"{where}: an array of HDF5 type {data.dtype} is not one that Keras writes for weights")
 
 
 def _bfloat16() -> np.dtype[Any]:
     import ml_dtypes  # noqa: PLC0415  (most files hold none, and the import takes time)
 
-    return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(ml_dtypes.bfloat16)  # type: ignore[no-any-return]
 
 
 def _text(value: Any) -> Any:

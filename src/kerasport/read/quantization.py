@@ -78,11 +78,7 @@ class Plan:
         became = f"its {self.mode} weights became the float32 numbers that they stand for"
         if not self.rounds_inputs:
             return f"{became}; this computes what Keras computes, up to float rounding"
-        when = (
-            "when called in reverse"
-            if self.class_name == "ReversibleEmbedding"
-            else "on every call"
-        )
+        when = "when called in reverse" if self.class_name == "ReversibleEmbedding" else "on every call"
         return (
             f"{became}; Keras also rounds the inputs to int8 {when}, the converted"
             " model does not: outputs differ by about one per cent"
@@ -193,9 +189,7 @@ def dequantise(
     return tuple(w.compute(*(arrays[i] for i in w.needs)) for w in found.weights)
 
 
-def kernel_shape_of(
-    class_name: str, config: Mapping[str, Any], input_shape: Sequence[int | None]
-) -> Shape | None:
+def kernel_shape_of(class_name: str, config: Mapping[str, Any], input_shape: Sequence[int | None]) -> Shape | None:
     """The shape of the plain kernel of a layer built for `input_shape`.
 
     `None` where that leaves a size open.
@@ -612,12 +606,8 @@ def _compute_along_outputs(_: _Kernel, shape: Shape, q: Array, scale: Array) -> 
 
 
 BYTES = _Layout("int8", "", _fit_bytes, _compute_bytes)
-ALONG_OUTPUTS = _Layout(
-    "int4", " packed along the outputs", _fit_along_outputs, _compute_along_outputs
-)
-ALONG_INPUTS = _Layout(
-    "int4", " packed along an input axis", _fit_along_inputs, _compute_along_inputs
-)
+ALONG_OUTPUTS = _Layout("int4", " packed along the outputs", _fit_along_outputs, _compute_along_outputs)
+ALONG_INPUTS = _Layout("int4", " packed along an input axis", _fit_along_inputs, _compute_along_inputs)
 
 
 def _choose(
@@ -629,8 +619,7 @@ def _choose(
     fits = {
         layout: sizes
         for layout in layouts
-        if stored.mode in ("", layout.mode)
-        and (sizes := layout.fit(kernel, q, scale)) is not None
+        if stored.mode in ("", layout.mode) and (sizes := layout.fit(kernel, q, scale)) is not None
     }
     if ALONG_OUTPUTS in fits and "/" in stored.policy:
         fits.pop(ALONG_INPUTS, None)  # Keras >= 3.14 names the block size, as "int4/-1"
@@ -638,17 +627,14 @@ def _choose(
     if len({(layout.mode, _complete(sizes)) for layout, sizes in fits.items()}) > 1:
         names = " or ".join(layout.mode + layout.where for layout in fits)
         raise stored.refuse(
-            f"these are {names}, which the dtype policy or the shape of the plain kernel"
-            " (kernel_shape) would tell"
+            f"these are {names}, which the dtype policy or the shape of the plain kernel (kernel_shape) would tell"
         )
     layout, sizes = next(iter(fits.items()), (BYTES, None))
     shape = _settle(stored, kernel, sizes)
     return layout, PlainWeight(shape, needs, lambda q, s: layout.compute(kernel, shape, q, s))
 
 
-def _grouped_sizes(
-    stored: _Stored, needs: tuple[int, ...], grouped: int, packed: int | None = None
-) -> tuple[int, int]:
+def _grouped_sizes(stored: _Stored, needs: tuple[int, ...], grouped: int, packed: int | None = None) -> tuple[int, int]:
     """The sizes of a matrix with scales for groups along an axis, and pairs along another.
 
     Where no axis is given for the pairs, the first may be packed in any way.
@@ -709,9 +695,7 @@ def _settle(stored: _Stored, kernel: _Kernel, sizes: Sizes | None) -> Shape:
         raise stored.refuse(f"these are not a plain kernel of {expected}{given}")
     shape = _complete(sizes)
     if shape is None:
-        raise stored.refuse(
-            "the shape of the plain kernel (kernel_shape) has to be known, it does not follow"
-        )
+        raise stored.refuse("the shape of the plain kernel (kernel_shape) has to be known, it does not follow")
     return shape
 
 

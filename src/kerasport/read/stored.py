@@ -15,9 +15,7 @@ from kerasport.read.dialects import major
 QUANTIZED = frozenset(("int8", "uint8"))  # dtypes in which Keras stores weights only when they are quantised
 
 
-def weights_of(
-    layer: Described, groups: Sequence[Sequence[WeightRef]], version: str
-) -> tuple[tuple[Weight, ...], str]:
+def weights_of(layer: Described, groups: Sequence[Sequence[WeightRef]], version: str) -> tuple[tuple[Weight, ...], str]:
     """The weights of a layer in Keras's order, and a note on what was changed; `groups` as its sublayers were saved.
 
     Raises:
@@ -54,9 +52,7 @@ def _plain(
     plan = quantization.plan(class_name, config, [r.dtype for r in refs], [r.shape for r in refs], kernel)
     if plan is None:
         return refs, ""
-    made = [
-        computed(weight.shape, [refs[i] for i in weight.needs], weight.compute) for weight in plan.weights
-    ]
+    made = [computed(weight.shape, [refs[i] for i in weight.needs], weight.compute) for weight in plan.weights]
     return made, plan.note
 
 
@@ -66,7 +62,7 @@ def computed(shape: tuple[int, ...], refs: Sequence[WeightRef], function: Callab
 
 
 def _merged(layer: Described, refs: Sequence[WeightRef]) -> tuple[Weight, ...]:
-    """kernel + alpha / rank · a @ b; `.keras` files hold that sum already, whole-model HDF5 holds the factors."""
+    """Kernel + alpha / rank · a @ b; `.keras` files hold that sum already, whole-model HDF5 holds the factors."""
     kernel, *rest, a, b = refs
     rank = float(layer.config["lora_rank"])
     scale = float(layer.config.get("lora_alpha") or rank) / rank
@@ -123,6 +119,15 @@ def _one(value: Any) -> Any:
 # -------------------------------------------------------------------------------------------------- Keras 1
 
 
+# Class, and whether channels come first → the axes of Keras 1's kernel in the order of Keras 2's
+KERAS1_KERNELS = {
+    ("Conv2D", True): (2, 3, 1, 0),
+    ("Conv2DTranspose", True): (2, 3, 0, 1),
+    ("Conv2DTranspose", False): (0, 1, 3, 2),
+    ("Conv3D", True): (2, 3, 4, 1, 0),
+}
+
+
 def _of_keras1(layer: Described, refs: Sequence[WeightRef]) -> tuple[Weight, ...]:
     """Keras 1 kept the gates of recurrent layers apart, and some kernels in other orders of axes.
 
@@ -135,8 +140,7 @@ def _of_keras1(layer: Described, refs: Sequence[WeightRef]) -> tuple[Weight, ...
         return tuple(_joined([refs[i] for i in gates]) for gates in ((0, 3, 6), (1, 4, 7), (2, 5, 8)))
     if layer.class_name == "Conv1D" and refs and len(refs[0].shape) == 4:
         return (_kernel_of_keras1(layer, refs[0]), *refs[1:])
-    order = {("Conv2D", True): (2, 3, 1, 0), ("Conv2DTranspose", True): (2, 3, 0, 1),
-             ("Conv2DTranspose", False): (0, 1, 3, 2), ("Conv3D", True): (2, 3, 4, 1, 0)}.get((layer.class_name, first))  # fmt: skip
+    order = KERAS1_KERNELS.get((layer.class_name, first))
     if order is None or not refs or len(refs[0].shape) != len(order):
         return tuple(refs)
     return (_transposed(refs[0], order), *refs[1:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -45,13 +44,13 @@ def replacing(out: Path) -> Iterator[Path]:
 def _swap(made: Path, out: Path) -> None:
     """Put the new directory in place of the old one, which is back in its place if that fails."""
     if not out.exists():
-        os.replace(made, out)
+        made.replace(out)
         return
     old = out.parent / f".{out.name}.{secrets.token_hex(4)}"
-    os.replace(out, old)
+    out.replace(old)
     try:
-        os.replace(made, out)
+        made.replace(out)
     except OSError:
-        os.replace(old, out)
+        old.replace(out)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -50,7 +50,7 @@ def write_weights(
     directory: Path,
     *,
     shard_size: int = SHARD,
-    progress: Callable[[int], None] = lambda nbytes: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Written:
     """Stream the weights into shards; `progress` is told how many bytes were written each time.
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kerasport.errors import Problem
 from kerasport.infer import Inference
@@ -74,7 +73,7 @@ def plan(model: Model) -> Plan:
 
 
 def write(
-    plan: Plan, directory: Path, *, shard_size: int = SHARD, progress: Callable[[int], None] = lambda nbytes: None
+    plan: Plan, directory: Path, *, shard_size: int = SHARD, progress: Callable[[int], None] = lambda _: None
 ) -> tuple[tuple[str, ...], int]:
     """Write the model into a directory; gives the names of the files, and the number of their bytes."""
     check_topology(plan.topology["config"])
@@ -102,6 +101,7 @@ def _version() -> str:
 
 
 # ------------------------------------------------------------------------------------------------ the report
+
 
 def _training_problems(model: Model) -> Iterator[Problem]:
     """Layers that are taken out and that the model calls as if it were training."""

@@ -55,7 +55,8 @@ def models(model: Model) -> Iterator[Model]:
         if isinstance(target, Model):
             yield from models(target)
         elif isinstance(target, LayerSpec):
-            yield from (inner for child in target.children.values() if isinstance(child, Model) for inner in models(child))
+            for child in target.children.values():
+                yield from models(child) if isinstance(child, Model) else ()
 
 
 def stopped_masks(model: Model) -> Iterator[Problem]:
@@ -64,7 +65,8 @@ def stopped_masks(model: Model) -> Iterator[Problem]:
     traced.trace(model)
     for call in model.calls:
         spec = call.target
-        if isinstance(spec, LayerSpec) and is_identity(spec) and spec.class_name not in (*PASSES_MASK, "TimeDistributed"):
-            if any(mask is not None for mask in traced.incoming(call)):
-                reason = "it stops the mask that comes with its input, which TF.js would let pass"
-                yield Problem(spec.name, spec.class_name, reason)
+        if not isinstance(spec, LayerSpec) or not is_identity(spec) or spec.class_name in PASSES_MASK:
+            continue
+        if any(mask is not None for mask in traced.incoming(call)):
+            reason = "it stops the mask that comes with its input, which TF.js would let pass"
+            yield Problem(spec.name, spec.class_name, reason)

@@ -144,7 +144,7 @@ def _heeds_inside(spec: LayerSpec) -> bool:
     """Whether a wrapper holds something that heeds masks."""
     inner = spec.children.get("layer") if spec.class_name == "TimeDistributed" else None
     if isinstance(inner, Model):
-        return any(isinstance(t, LayerSpec) and _heeds(t) or isinstance(t, Model) for t in inner.targets())
+        return any((isinstance(t, LayerSpec) and _heeds(t)) or isinstance(t, Model) for t in inner.targets())
     return isinstance(inner, LayerSpec) and _heeds(inner)
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from kerasport.errors import Problem
-from kerasport.layers import Layer
-from kerasport.layers.base import axis_of
+from kerasport.layers.base import Layer, axis_of
 from kerasport.layers.conv import _ConvTranspose, transposed_output
 from kerasport.layers.normalization import LayerNormalization
 from kerasport.model import LayerSpec, Shape
@@ -55,8 +54,20 @@ def row(
     **spelled: Spelling,
 ) -> Native:
     """A row of the table; `kept` are the options that TF.js spells and means alike."""
-    options = {option: keep for option in kept.split()} | spelled
+    options = dict.fromkeys(kept.split(), keep) | spelled
     return Native(options, conditions, weights or {}, always or {})
+
+
+def recurrent(**spelled: Spelling) -> Native:
+    """A row for a layer that runs a cell over time."""
+    plain = row(
+        "units use_bias dropout recurrent_dropout return_sequences return_state go_backwards stateful",
+        always=_RNN_ALWAYS,
+        activation=activation,
+        unroll=drop,
+        zero_output_for_mask=drop,  # the analysis of masks refuses it where there is a mask
+    )
+    return replace(plain, options={**plain.options, **spelled})
 
 
 # --------------------------------------------------------------------------------- spellings of options
@@ -167,18 +178,24 @@ def same_unknowns(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, 
         yield "", f"TF.js does not concatenate inputs of partly unknown sizes: {', '.join(map(str, inputs))}"
 
 
-def default_output_padding(layer: _ConvTranspose, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+def default_output_padding(layer: _ConvTranspose, _: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
     """TF.js ignores `output_padding`, which does no harm where it asks for the default length."""
     if layer.output_padding is None:
         return
     paddings = layer.each(layer.output_padding)
-    for k, s, d, p in zip(layer.kernel_size, layer.strides, layer.each(layer.dilation_rate), paddings, strict=True):
-        if transposed_output(9, k, s, d, p, layer.padding) != transposed_output(9, k, s, d, None, layer.padding):
-            yield "output_padding", "TF.js ignores it, and the output would have another size"
-            return
+    asked = [
+        transposed_output(9, k, s, 1, p, padding=layer.padding) for k, s, p in zip(*_axes(layer), paddings, strict=True)
+    ]
+    default = [transposed_output(9, k, s, 1, None, padding=layer.padding) for k, s in zip(*_axes(layer), strict=True)]
+    if asked != default:
+        yield "output_padding", "TF.js ignores it, and the output would have another size"
 
 
-def low_rank_activation(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+def _axes(layer: _ConvTranspose) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return layer.kernel_size, layer.strides
+
+
+def low_rank_activation(_: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
     """From six axes on TF.js adds the bias by a path that fails."""
     if len(inputs[0]) > 5:
         yield "", "TF.js computes it on inputs of up to five axes"
@@ -203,13 +220,8 @@ def tensors_of_rank_2_or_3(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tupl
 _LAST = only("channels_last", because="TF.js computes this on channels_last only")
 _NO_GROUPS = only(1, because="TF.js has no grouped convolution")
 _CONV = "filters kernel_size strides use_bias"
-_RNN = "units use_bias dropout recurrent_dropout return_sequences return_state go_backwards stateful"
-_RNN_ALWAYS: Mapping[str, Json] = {"unroll": False}  # TF.js never unrolls, and warns when asked to
-_RNN_ROW: Mapping[str, Spelling] = {
-    "activation": activation,
-    "unroll": drop,
-    "zero_output_for_mask": drop,  # the analysis of masks refuses it where there is a mask
-}
+# TF.js never unrolls, and warns when asked to; the bias is loaded, whatever it begins with
+_RNN_ALWAYS: Mapping[str, Json] = {"unroll": False, "unit_forget_bias": False}
 _RESET = only(
     False,
     because="TF.js's GRU applies the reset gate before the product with the recurrent kernel, and has one bias",
@@ -261,9 +273,7 @@ NATIVE: Mapping[str, Native] = {
         activation=activation,
         weights={"kernel": "depthwise_kernel"},
     ),
-    "SeparableConv2D": row(
-        _CONV + " padding depth_multiplier dilation_rate", data_format=_LAST, activation=activation
-    ),
+    "SeparableConv2D": row(_CONV + " padding depth_multiplier dilation_rate", data_format=_LAST, activation=activation),
     # pooling
     **dict.fromkeys(("AveragePooling1D", "MaxPooling1D"), row(_POOL_AXES, data_format=_LAST)),
     **dict.fromkeys(("AveragePooling2D", "MaxPooling2D"), row(_POOL_AXES + " data_format")),
@@ -291,17 +301,13 @@ NATIVE: Mapping[str, Native] = {
         rms_scaling=only(False, because="TF.js ignores it"),
     ),
     # recurrent
-    "SimpleRNN": row(_RNN, always=_RNN_ALWAYS, **_RNN_ROW),
-    "LSTM": row(
-        _RNN, always={**_RNN_ALWAYS, "unit_forget_bias": False}, recurrent_activation=activation, **_RNN_ROW
-    ),
-    "GRU": row(
-        _RNN, always=_RNN_ALWAYS, recurrent_activation=activation, reset_after=_RESET, **_RNN_ROW
-    ),
+    "SimpleRNN": recurrent(),
+    "LSTM": recurrent(recurrent_activation=activation),
+    "GRU": recurrent(recurrent_activation=activation, reset_after=_RESET),
     "SimpleRNNCell": row("units use_bias dropout recurrent_dropout", activation=activation),
     "LSTMCell": row(
         "units use_bias dropout recurrent_dropout",
-        always={"unit_forget_bias": False},
+        always=_RNN_ALWAYS,
         activation=activation,
         recurrent_activation=activation,
     ),
@@ -322,7 +328,7 @@ NATIVE: Mapping[str, Native] = {
     ),
     "ConvLSTM2D": row(
         _CONV + " padding dilation_rate dropout recurrent_dropout return_sequences return_state go_backwards stateful",
-        always={**_RNN_ALWAYS, "unit_forget_bias": False},
+        always=_RNN_ALWAYS,
         data_format=_LAST,
         activation=activation,
         recurrent_activation=activation,

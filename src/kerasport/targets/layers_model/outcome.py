@@ -25,7 +25,9 @@ IDENTITY: Mapping[str, str] = {
 }  # fmt: skip
 
 # Those of them that let a mask pass; the others stop it.
-PASSES_MASK = frozenset(("Identity", "ActivityRegularization", "SpatialDropout2D", "SpatialDropout3D"))
+PASSES_MASK = frozenset(
+    ("Identity", "ActivityRegularization", "SpatialDropout2D", "SpatialDropout3D", "TimeDistributed")
+)
 
 _ABSENT = "TF.js has no such layer"
 _STRINGS = "strings cannot enter a layers-model"

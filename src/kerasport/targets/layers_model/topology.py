@@ -1,15 +1,17 @@
-"""The `modelTopology` of a layers-model: layers as TF.js spells them, in the lists that it reads, under unique names."""
+"""The `modelTopology` of a layers-model: layers as TF.js spells them, under names that it accepts."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from kerasport.errors import Problem, UnsupportedPart
 from kerasport.infer import input_shape
-from kerasport.layers import LAYERS, Layer
+from kerasport.layers import LAYERS
+from kerasport.layers.base import Layer
 from kerasport.model import Call, LayerSpec, Model, Operation, Shape, Tensor, Weight, flatten
 from kerasport.targets.layers_model.loadable import NAME, creation_order, input_dtype, input_problems
 from kerasport.targets.layers_model.mask_leaks import inputs_of
@@ -39,21 +41,23 @@ class Topology:
         frozen = frozen or not model.trainable
         names = self._names(model, path)
         entries = [
-            (call, self._entry(call.target, names[call.target], f"{path}{call.target.name}", frozen, model, call))
+            (call, self._entry(call, names[call.target], f"{path}{call.target.name}", model, frozen=frozen))
             for call in first_calls(model)
         ]
         if model.kind == "sequential" and _is_chain(model):
             layers = [_bare(entry) for _, entry in entries]
             return {"class_name": "Sequential", "config": {"name": name or names[model], "layers": layers}}
         made = creation_order([call.target for call, _ in entries], model.calls)
-        number = {call: index + isinstance(target, Model) for target, calls in made.items() for index, call in enumerate(calls)}
+        number = {
+            call: index + isinstance(target, Model)
+            for target, calls in made.items()
+            for index, call in enumerate(calls)
+        }
 
         def reference(tensor: Tensor) -> list[Json]:
             return [names[tensor.call.target], number[tensor.call], tensor.index]
 
-        layers = [
-            {**entry, "inbound_nodes": _nodes(made[call.target], reference)} for call, entry in entries
-        ]
+        layers = [{**entry, "inbound_nodes": _nodes(made[call.target], reference)} for call, entry in entries]
         config = {
             "name": name or names[model],
             "layers": layers,
@@ -96,7 +100,8 @@ class Topology:
 
     # --------------------------------------------------------------------------------------------- layers
 
-    def _entry(self, target: Target, name: str, path: str, frozen: bool, model: Model, call: Call) -> Json:
+    def _entry(self, call: Call, name: str, path: str, model: Model, *, frozen: bool) -> Json:
+        target = call.target
         if isinstance(target, Operation):
             reason = "it is a keras.ops function, which TF.js has no layer for"
             self.problems.append(Problem(target.name, target.class_name, reason))
@@ -214,12 +219,16 @@ def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
     for argument, value in call.kwargs.items():
         if value is None or (argument == "training" and not value) or (argument == "initial_state" and stateful):
             continue
-        shown = "a tensor" if isinstance(value, Tensor) else value if isinstance(value, bool | int | float | str) else "…"
+        shown = (
+            "a tensor" if isinstance(value, Tensor) else value if isinstance(value, bool | int | float | str) else "…"
+        )
         yield Problem(target.name, class_name, "TF.js cannot be given this argument of the call", argument, shown)
     if any(not isinstance(leaf, Tensor) for leaf in flatten(call.args)):
         yield Problem(target.name, class_name, "it is called on a constant, which TF.js cannot hold")
     if class_name == "RNN" and call.kwargs.get("initial_state") is not None:
-        yield Problem(target.name, class_name, "TF.js takes the states of a cell in another order", "initial_state", "…")
+        yield Problem(
+            target.name, class_name, "TF.js takes the states of a cell in another order", "initial_state", "…"
+        )
 
 
 def first_calls(model: Model) -> list[Call]:
@@ -233,9 +242,7 @@ def first_calls(model: Model) -> list[Call]:
 def _is_chain(model: Model) -> bool:
     calls = model.calls
     distinct = len({id(call.target) for call in calls}) == len(calls)
-    return distinct and all(
-        call.tensors() == (Tensor(before),) for before, call in zip(calls, calls[1:], strict=False)
-    )
+    return distinct and all(call.tensors() == (Tensor(before),) for before, call in pairwise(calls))
 
 
 def _bare(entry: Json) -> Json:

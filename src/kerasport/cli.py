@@ -153,8 +153,12 @@ def verify(
     backends = tuple(backend or ("cpu", "wasm"))
     if unknown := set(backends) - {"cpu", "wasm"}:
         raise typer.BadParameter(f"no such backend: {', '.join(sorted(unknown))}", param_hint="--backend")
-    given = {"weights": weights, "inputs": inputs, "expected": expected}
-    result = _run(lambda: api.verify(source, out, **given, backends=backends, rtol=rtol, atol=atol))
+
+    def work() -> Any:
+        given: dict[str, Any] = {"weights": weights, "inputs": inputs, "expected": expected}
+        return api.verify(source, out, **given, backends=backends, rtol=rtol, atol=atol)
+
+    result = _run(work)
     typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
     if not result.ok:
         raise typer.Exit(REFUSED)

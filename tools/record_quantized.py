@@ -187,6 +187,8 @@ def possible(keras: Any, name: str, way: str) -> bool:
     if "Embedding" in layer.class_name:
         first = (3, 12) if mode == "int4" else (3, 3)
         return mode in ("int8", "int4") and version(keras) >= first
+    if layer.attention and ("_weights" in way or "_inputs" in way):
+        return False  # the file would not tell which inputs Keras rounds
     if "elided" in name:
         return mode == "float8"  # the other modes fail on an ellipsis
     return "bfloat16" not in name or mode in ("int8", "int4")  # gptq fails on it

@@ -75,7 +75,7 @@ class ComputedWeight:
 
     def read(self) -> Array:
         """The whole array."""
-        array = np.ascontiguousarray(self.compute(), self.dtype)
+        array = np.asarray(self.compute(), self.dtype, order="C")
         if array.shape != self.shape:
             raise ReadError(f"a computed weight has the shape {array.shape}, expected {self.shape}")
         return array

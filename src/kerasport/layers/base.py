@@ -43,6 +43,14 @@ def weight(*, when: str | None = None, trainable: bool = True) -> Any:
     return WeightMark(when, trainable)
 
 
+class Refusal(Exception):
+    """A layer cannot be lowered: the option at fault, empty where it is the layer as a whole, and the reason."""
+
+    def __init__(self, option: str, reason: str, remedy: str = "") -> None:
+        super().__init__(option, reason, remedy)
+        self.option, self.reason, self.remedy = option, reason, remedy
+
+
 REQUIRED = object()  # the default of an option that every file gives
 
 
@@ -68,6 +76,17 @@ class Layer:
     def __init__(self, name: str, values: Mapping[str, Any], weights: Mapping[str, Weight]) -> None:
         absent = dict.fromkeys(type(self).weights)
         vars(self).update({"name": name, **self.defaults, **values, **absent, **weights})
+
+    takes: ClassVar[tuple[str, ...]] = ()  # arguments of a call that `lower` takes by name, "mask" among them
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """What the layer computes at inference, in tensor operations: a tensor, or a tuple of them.
+
+        Raises:
+            Refusal: an option, or the shape of an input, has no lowering; the message is the reason.
+        """
+        del args, kwargs
+        raise Refusal("", "there is no lowering of this layer yet")
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
         """Shapes of the weights by name, given those of the inputs; a `None` matches any size."""
@@ -103,6 +122,11 @@ class Layer:
             reason = f"the option {missing[0]!r} is missing in the file"
             raise UnsupportedPart(Problem(spec.name, spec.class_name, reason))
         return cls(spec.name, values, cls._named_weights(spec))
+
+    @classmethod
+    def from_config(cls, class_name: str, config: Mapping[str, Any]) -> Layer:
+        """The layer of a config alone, for one without weights."""
+        return cls.from_spec(LayerSpec(str(config.get("name", class_name)), class_name, config))
 
     @classmethod
     def _named_weights(cls, spec: LayerSpec) -> dict[str, Weight]:

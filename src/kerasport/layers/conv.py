@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from kerasport.errors import ShapeError
+from kerasport.ir import ops
+from kerasport.layers.activations import activate
 from kerasport.layers.base import Activation, DataFormat, Layer, Padding, need_rank, weight
 from kerasport.model import Shape, Weight
+
+if TYPE_CHECKING:
+    from kerasport.ir.tensor import Tensor
+    from kerasport.ir.ops.window import Padding as Paddings
 
 
 def window_output(size: int | None, window: int, stride: int, padding: str, dilation: int = 1) -> int | None:
@@ -32,6 +38,14 @@ class _Spatial(Layer):
         """Spatial axes and number of channels."""
         need_rank(x, self.rank + 2)
         return (x[1:-1], x[-1]) if self.data_format == "channels_last" else (x[2:], x[1])
+
+    def channels_last(self, x: Tensor) -> Tensor:
+        """x with its channels as the last axis, whatever the data format of the layer."""
+        return x if self.data_format == "channels_last" else ops.move_axis(x, 1, -1)
+
+    def as_declared(self, y: Tensor) -> Tensor:
+        """y with its channels where the data format wants them."""
+        return y if self.data_format == "channels_last" else ops.move_axis(y, -1, 1)
 
     def join(self, x: Shape, spatial: Shape, channels: int | None) -> Shape:
         """The shape with those spatial axes and channels."""
@@ -62,6 +76,49 @@ class _Conv(_Spatial):
         sizes = zip(spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True)
         out = tuple(window_output(n, k, s, self.padding, d) for n, k, s, d in sizes)
         return self.join(inputs[0], out, self.filters)
+
+    def lower(self, x: Tensor) -> Tensor:
+        kernel = ops.as_tensor(self.kernel)
+        y = convolve(self.channels_last(x), kernel, self.strides, self.padding, self.dilation_rate, self.groups)
+        y = y if self.bias is None else y + self.bias
+        return self.as_declared(activate(self.activation, y))
+
+
+def convolve(
+    x: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilations: Sequence[int], groups: int = 1
+) -> Tensor:
+    """Cross-correlation of x, channels last, in groups of channels.
+
+    Of one spatial axis two are made, since targets convolve over two or three. Groups of one channel are a depthwise
+    convolution; others are convolved apart and joined.
+    """
+    if padding == "causal":
+        before = (kernel.shape[0] or 0) - 1
+        x, padding = ops.pad(x, [(0, 0), (before * dilations[0], 0), (0, 0)]), "valid"
+    if x.rank == 3:
+        wide = convolve(
+            ops.expand_dims(x, 1), ops.expand_dims(kernel, 0), (1, *strides), padding, (1, *dilations), groups
+        )
+        return ops.squeeze(wide, 1)
+    if groups == 1:
+        return ops.Conv(ops.floats(x), kernel, tuple(strides), paddings(padding), tuple(dilations))
+    *window, depth, filters = ops.known(kernel.shape)
+    if depth == 1 and x.rank == 4:
+        own = ops.reshape(kernel, (*window, groups, filters // groups))
+        return depthwise(x, own, strides, padding, dilations)
+    parts = zip(ops.split(x, groups), ops.split(kernel, groups), strict=True)
+    return ops.concat([convolve(part, own, strides, padding, dilations) for part, own in parts])
+
+
+def depthwise(x: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilations: Sequence[int]) -> Tensor:
+    """Each channel of x [batch, height, width, channels] convolved with kernels of its own."""
+    (rows, columns), (down, right) = strides, dilations
+    return ops.DepthwiseConv(ops.floats(x), kernel, (rows, columns), paddings(padding), (down, right))
+
+
+def paddings(padding: str) -> Paddings:
+    """A padding by its name."""
+    return "same" if padding == "same" else "valid"
 
 
 class Conv1D(_Conv):
@@ -117,6 +174,59 @@ class _ConvTranspose(_Spatial):
         axes = zip(spatial, self.kernel_size, self.strides, dilations, paddings, strict=True)
         out = tuple(transposed_output(n, k, s, d, p, padding=self.padding) for n, k, s, d, p in axes)
         return self.join(inputs[0], out, self.filters)
+
+    def lower(self, x: Tensor) -> Tensor:
+        """Keras pads a transposed convolution as JAX does; what it crops follows from its rules of padding."""
+        kernel, count = ops.as_tensor(self.kernel), self.rank
+        axes = [
+            self._axis(k, s, d, p)
+            for k, s, d, p in zip(self.kernel_size, self.strides, self.each(self.dilation_rate), self._asked(), strict=True)
+        ]
+        y = transposed(self.channels_last(x), spread(kernel, self.each(self.dilation_rate)), self.strides, axes, count)
+        y = y if self.bias is None else y + self.bias
+        return self.as_declared(activate(self.activation, y))
+
+    def _asked(self) -> tuple[int | None, ...]:
+        return (None,) * self.rank if self.output_padding is None else self.each(self.output_padding)
+
+    def _axis(self, window: int, stride: int, dilation: int, output_padding: int | None) -> tuple[int, int]:
+        """What is cropped at the beginning of an axis, and its length beyond size · stride."""
+        extent = (window - 1) * dilation + 1
+        if self.padding == "valid":
+            extra = max(extent, stride) - extent if output_padding is None else output_padding
+            return 0, extent - stride + extra
+        if output_padding is None:
+            pad, length = stride + extent - 2, 0
+        else:
+            pad, length = extent + extent % 2 - 2 + output_padding, extent % 2 + output_padding - stride
+        left = min(-(-pad // 2), extent - 1)
+        return extent - 1 - left, length
+
+
+def spread(kernel: Tensor, dilations: Sequence[int]) -> Tensor:
+    """A kernel [*window, output, input] with zeros between its numbers, which is what dilation means."""
+    for axis, dilation in enumerate(dilations):
+        if dilation > 1:
+            wide = ops.expand_dims(kernel, axis + 1)
+            wide = ops.pad(wide, [(0, dilation - 1) if at == axis + 1 else (0, 0) for at in range(wide.rank)])
+            size = ops.known(kernel.shape)[axis]
+            long = ops.reshape(wide, [*kernel.shape[:axis], size * dilation, *kernel.shape[axis + 1 :]])
+            kernel = ops.slice_axis(long, axis, 0, (size - 1) * dilation + 1)
+    return kernel
+
+
+def transposed(
+    x: Tensor, kernel: Tensor, strides: Sequence[int], axes: Sequence[tuple[int, int]], count: int
+) -> Tensor:
+    """A transposed convolution, cropped on each axis, of the length size · stride + extra."""
+    if count == 1:
+        wide = transposed(ops.expand_dims(x, 1), ops.expand_dims(kernel, 0), (1, *strides), ((0, 0), *axes), 2)
+        return ops.squeeze(wide, 1)
+    crop, extra = zip(*axes, strict=True)
+    sizes = tuple(
+        None if n is None else n * s + e for n, s, e in zip(x.shape[1:-1], strides, extra, strict=True)
+    )
+    return ops.ConvTranspose(ops.floats(x), kernel, tuple(strides), crop, sizes, extra)
 
 
 def transposed_output(
@@ -185,6 +295,23 @@ class _Depthwise(_Spatial):
         out = tuple(window_output(n, k, s, self.padding, d) for n, k, s, d in sizes)
         return self.join(inputs[0], out, self.made(channels))
 
+    def lower(self, x: Tensor) -> Tensor:
+        y = depthwise_of(self, self.channels_last(x), ops.as_tensor(self.kernel))
+        y = y if self.bias is None else y + self.bias
+        return self.as_declared(activate(self.activation, y))
+
+
+def depthwise_of(layer: _Depthwise | _Separable, x: Tensor, kernel: Tensor) -> Tensor:
+    """The depthwise part of a layer, over one or two spatial axes."""
+    strides, dilations, padding = layer.strides, layer.dilation_rate, str(layer.padding)
+    if padding == "causal":
+        x, padding = ops.pad(x, [(0, 0), ((layer.kernel_size[0] - 1) * dilations[0], 0), (0, 0)]), "valid"
+    if layer.rank == 2:
+        return depthwise(x, kernel, strides, padding, dilations)
+    # an axis beside the other of the same stride, since some targets know one stride only
+    wide = depthwise(ops.expand_dims(x, 1), ops.expand_dims(kernel, 0), strides * 2, padding, (1, *dilations))
+    return ops.squeeze(wide, 1)
+
 
 class DepthwiseConv1D(_Depthwise):
     """activation(each channel convolved with kernels of its own + bias), over time."""
@@ -231,6 +358,13 @@ class _Separable(_Spatial):
         sizes = zip(spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True)
         out = tuple(window_output(n, k, s, self.padding, d) for n, k, s, d in sizes)
         return self.join(inputs[0], out, self.filters)
+
+    def lower(self, x: Tensor) -> Tensor:
+        y = depthwise_of(self, self.channels_last(x), ops.as_tensor(self.depthwise_kernel))
+        ones = (1,) * self.rank
+        y = convolve(y, ops.as_tensor(self.pointwise_kernel), ones, "valid", ones)
+        y = y if self.bias is None else y + self.bias
+        return self.as_declared(activate(self.activation, y))
 
 
 class SeparableConv1D(_Separable):

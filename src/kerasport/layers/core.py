@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kerasport.layers.base import Activation, Layer, need_rank, weight
+from kerasport.ir import ops
+from kerasport.layers.activations import activate
+from kerasport.layers.base import Activation, Layer, Refusal, need_rank, weight
 from kerasport.model import Shape, Weight
+
+if TYPE_CHECKING:
+    from kerasport.ir.tensor import Tensor
 
 
 class InputLayer(Layer):
@@ -33,6 +38,10 @@ class Dense(Layer):
     def infer(self, *inputs: Shape) -> Shape:
         return (*inputs[0][:-1], self.units)
 
+    def lower(self, x: Tensor) -> Tensor:
+        y = ops.floats(x) @ self.kernel
+        return activate(self.activation, y if self.bias is None else y + self.bias)
+
 
 class Embedding(Layer):
     """Row `x` of the table `embeddings`, for every index in the input."""
@@ -51,17 +60,26 @@ class Embedding(Layer):
     def infer(self, *inputs: Shape) -> Shape:
         return (*inputs[0], self.output_dim)
 
+    def lower(self, x: Tensor) -> Tensor:
+        return ops.gather(self.embeddings, ops.cast(x, "int32"))
+
 
 class Activation_(Layer):  # noqa: N801  (the name without underscore is the type of an option)
     """activation(x)."""
 
     activation: Activation = "linear"
 
+    def lower(self, x: Tensor) -> Tensor:
+        return activate(self.activation, x)
+
 
 class Masking(Layer):
     """x where any feature differs from `mask_value`, else 0; marks those time steps as masked."""
 
     mask_value: float = 0.0
+
+    def lower(self, x: Tensor) -> Tensor:
+        return ops.where(ops.any_(ops.not_equal(x, self.mask_value), -1, keepdims=True), x, 0.0)
 
 
 class Identity(Layer):
@@ -71,8 +89,25 @@ class Identity(Layer):
 class Lambda(Layer):
     """Python code, which is never run here."""
 
+    function: Any = None
+    output_shape: Any = None
+    mask: Any = None
+    arguments: Any = None
+    output_dtype: Any = None
 
-class Dropout(Layer):
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        del args, kwargs
+        raise Refusal("", "it holds Python code, which is never run", "write it with Keras layers or keras.ops")
+
+
+class _Noise(Layer):
+    """x at inference."""
+
+    def lower(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Dropout(_Noise):
     """x at inference."""
 
     rate: float
@@ -80,7 +115,7 @@ class Dropout(Layer):
     ignored = ("seed",)
 
 
-class AlphaDropout(Layer):
+class AlphaDropout(_Noise):
     """x at inference."""
 
     rate: float
@@ -88,21 +123,21 @@ class AlphaDropout(Layer):
     ignored = ("seed",)
 
 
-class GaussianDropout(Layer):
+class GaussianDropout(_Noise):
     """x at inference."""
 
     rate: float
     ignored = ("seed",)
 
 
-class GaussianNoise(Layer):
+class GaussianNoise(_Noise):
     """x at inference."""
 
     stddev: float
     ignored = ("seed",)
 
 
-class SpatialDropout1D(Layer):
+class SpatialDropout1D(_Noise):
     """x at inference."""
 
     rate: float

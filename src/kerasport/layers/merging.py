@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from kerasport.errors import ShapeError
-from kerasport.layers.base import Layer, axis_of
+from kerasport.ir import ops
+from kerasport.layers.base import Layer, Refusal, axis_of
 from kerasport.model import Shape
+
+if TYPE_CHECKING:
+    from kerasport.ir.tensor import Tensor
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:
@@ -23,29 +30,74 @@ class _Merge(Layer):
             shape = broadcast(shape, other)
         return (inputs[0][0], *shape[1:])
 
+    def pair(self, a: Tensor, b: Tensor) -> Tensor:
+        """The merge of two."""
+        raise NotImplementedError
+
+    def lower(self, *inputs: Tensor) -> Tensor:
+        result, *rest = same_rank(inputs)
+        for other in rest:
+            result = self.pair(result, other)
+        return result
+
+
+def same_rank(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The inputs with axes of 1 behind the batch, so that all have as many axes."""
+    rank = max(x.rank for x in inputs)
+    return tuple(ops.expand_dims(x, *range(1, 1 + rank - x.rank)) if x.rank < rank else x for x in inputs)
+
 
 class Add(_Merge):
     """Sum of the inputs."""
+
+    def pair(self, a: Tensor, b: Tensor) -> Tensor:
+        return ops.add(a, b)
 
 
 class Subtract(_Merge):
     """First input minus the second."""
 
+    def pair(self, a: Tensor, b: Tensor) -> Tensor:
+        return ops.sub(a, b)
 
-class Multiply(_Merge):
-    """Product of the inputs."""
 
-
-class Average(_Merge):
+class Average(Add):
     """Mean of the inputs."""
 
+    def lower(self, *inputs: Tensor) -> Tensor:
+        return super().lower(*inputs) / len(inputs)
 
-class Maximum(_Merge):
+
+class _MaskedMerge(_Merge):
+    """A merge that leaves masked time steps of one input to the others."""
+
+    takes = ("masks",)
+
+    def lower(self, *inputs: Tensor, masks: Sequence[Tensor | None] | None = None) -> Tensor:
+        if masks is not None:
+            raise Refusal("", "its inputs are masked, and what Keras does then is not lowered yet")
+        return super().lower(*inputs)
+
+
+class Multiply(_MaskedMerge):
+    """Product of the inputs."""
+
+    def pair(self, a: Tensor, b: Tensor) -> Tensor:
+        return ops.mul(a, b)
+
+
+class Maximum(_MaskedMerge):
     """Largest of the inputs, element by element."""
 
+    def pair(self, a: Tensor, b: Tensor) -> Tensor:
+        return ops.maximum(a, b)
 
-class Minimum(_Merge):
+
+class Minimum(_MaskedMerge):
     """Smallest of the inputs, element by element."""
+
+    def pair(self, a: Tensor, b: Tensor) -> Tensor:
+        return ops.minimum(a, b)
 
 
 class Concatenate(Layer):
@@ -69,6 +121,9 @@ class Concatenate(Layer):
             for at, column in enumerate(zip(*inputs, strict=True))
         )
 
+    def lower(self, *inputs: Tensor) -> Tensor:
+        return ops.concat(inputs, self.axis)
+
 
 class Dot(Layer):
     """Sum of products of two inputs along one axis of each, sample by sample."""
@@ -89,3 +144,20 @@ class Dot(Layer):
         rest = [d for at, d in enumerate(a) if at not in (0, left)]
         rest += [d for at, d in enumerate(b) if at not in (0, right)]
         return (a[0], *(rest or [1]))
+
+    def lower(self, a: Tensor, b: Tensor) -> Tensor:
+        left, right = self.pair((a.rank, b.rank))
+        if self.normalize:
+            a, b = unit(a, left), unit(b, right)
+        labels = "bcdefghijklm"
+        first = "a" + labels[: a.rank - 1]
+        second = "a" + labels[a.rank - 1 : a.rank + b.rank - 2]
+        second = second[:right] + first[left] + second[right + 1 :]
+        out = "a" + "".join(c for c in first[1:] + second[1:] if c != first[left])
+        y = ops.einsum(f"{first},{second}->{out}", a, b)
+        return ops.expand_dims(y, 1) if y.rank == 1 else y
+
+
+def unit(x: Tensor, axis: int) -> Tensor:
+    """x / √(Σx²) along an axis, the sum at least 1e-12."""
+    return x * ops.Rsqrt(ops.maximum(ops.sum_(ops.Square(x), axis, keepdims=True), 1e-12))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kerasport.layers.base import Layer, axis_of, weight
+from kerasport.ir import ops
+from kerasport.layers.base import Layer, WeightMark, axis_of, weight
 from kerasport.model import Shape, Weight
+
+if TYPE_CHECKING:
+    from kerasport.ir.tensor import Tensor
 
 
 class BatchNormalization(Layer):
@@ -35,6 +39,21 @@ class BatchNormalization(Layer):
             ("gamma", "beta", "moving_mean", "moving_variance", "moving_stddev", "renorm_mean",
              "renorm_stddev"), channels)  # fmt: skip
 
+    def lower(self, x: Tensor) -> Tensor:
+        """x · s + b, with s and b worked out at conversion."""
+        scale = ops.Rsqrt(ops.as_tensor(self.moving_variance) + self.epsilon)
+        scale = scale if self.gamma is None else scale * self.gamma
+        offset = -(ops.as_tensor(self.moving_mean) * scale)
+        offset = offset if self.beta is None else offset + self.beta
+        return ops.floats(x) * along(scale, x, (self.axis,)) + along(offset, x, (self.axis,))
+
+
+def along(vector: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """A tensor over some axes of x, with axes of 1 for the others behind the first, so that it broadcasts."""
+    places = sorted(axis_of(axis, x.rank) for axis in axes)
+    sizes = iter(ops.dims(vector))
+    return ops.reshape(vector, tuple(next(sizes) if at in places else 1 for at in range(places[0], x.rank)))
+
 
 class LayerNormalization(Layer):
     """(x - mean) / sqrt(variance + epsilon) · gamma + beta, mean and variance over `axis`."""
@@ -47,6 +66,12 @@ class LayerNormalization(Layer):
 
     gamma: Weight | None = weight(when="scale")  # sizes of the axes, in order
     beta: Weight | None = weight(when="center")
+
+    @classmethod
+    def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
+        """With rms_scaling there is no beta, whatever `center` says."""
+        declared = super().declared_weights(config)
+        return {name: mark for name, mark in declared.items() if name != "beta" or not config.get("rms_scaling")}
 
     def axes(self, rank: int) -> tuple[int, ...]:
         """The normalised axes, counted from the front, in order."""

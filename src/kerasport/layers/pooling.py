@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from kerasport.ir import ops
 from kerasport.layers.base import Padding
 from kerasport.layers.conv import _Spatial, window_output
 from kerasport.model import Shape
+
+if TYPE_CHECKING:
+    from kerasport.ir.tensor import Tensor
 
 
 class _Pooling(_Spatial):
@@ -18,41 +24,58 @@ class _Pooling(_Spatial):
         out = tuple(window_output(n, k, s, self.padding) for n, k, s in axes)
         return self.join(inputs[0], out, channels)
 
+    kind: ClassVar[Literal["max", "average"]]
+
+    def lower(self, x: Tensor) -> Tensor:
+        y = pool(self.kind, self.channels_last(x), self.pool_size, self.strides or self.pool_size, self.padding)
+        return self.as_declared(y)
+
+
+def pool(
+    kind: Literal["max", "average"], x: Tensor, window: tuple[int, ...], strides: tuple[int, ...], padding: Padding
+) -> Tensor:
+    """One number of each window; x has its channels last."""
+    if len(window) == 1:
+        return ops.squeeze(pool(kind, ops.expand_dims(x, 1), (1, *window), (1, *strides), padding), 1)
+    if kind == "average":
+        return ops.AvgPool(ops.floats(x), window, strides, padding)
+    return ops.MaxPool(ops.floats(x), window, strides, padding)
+
 
 class AveragePooling1D(_Pooling):
     """Mean of each window, padding not counted."""
 
-    rank = 1
+    rank, kind = 1, "average"
 
 
 class AveragePooling2D(_Pooling):
     """Mean of each window, padding not counted."""
 
-    rank = 2
+    rank, kind = 2, "average"
 
 
 class AveragePooling3D(_Pooling):
     """Mean of each window, padding not counted."""
 
-    rank = 3
+    rank, kind = 3, "average"
 
 
 class MaxPooling1D(_Pooling):
     """Maximum of each window."""
 
-    rank = 1
+    rank, kind = 1, "max"
 
 
 class MaxPooling2D(_Pooling):
     """Maximum of each window."""
 
-    rank = 2
+    rank, kind = 2, "max"
 
 
 class MaxPooling3D(_Pooling):
     """Maximum of each window."""
 
-    rank = 3
+    rank, kind = 3, "max"
 
 
 class _GlobalPooling(_Spatial):
@@ -64,38 +87,61 @@ class _GlobalPooling(_Spatial):
             return self.join(inputs[0], (1,) * len(spatial), channels)
         return (inputs[0][0], channels)
 
+    def axes(self, x: Tensor) -> tuple[int, ...]:
+        """The spatial axes."""
+        return tuple(range(1, x.rank - 1)) if self.data_format == "channels_last" else tuple(range(2, x.rank))
 
-class GlobalAveragePooling1D(_GlobalPooling):
+
+class _GlobalAverage(_GlobalPooling):
+    def lower(self, x: Tensor) -> Tensor:
+        return ops.mean(ops.floats(x), self.axes(x), keepdims=self.keepdims)
+
+
+class _GlobalMax(_GlobalPooling):
+    def lower(self, x: Tensor) -> Tensor:
+        return ops.max_(x, self.axes(x), keepdims=self.keepdims)
+
+
+class GlobalAveragePooling1D(_GlobalAverage):
     """Mean over time, of the steps that are not masked."""
 
     rank = 1
+    takes = ("mask",)
+
+    def lower(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            return super().lower(x)
+        counted = ops.expand_dims(ops.floats(mask), 2 if self.data_format == "channels_last" else 1)
+        axes = self.axes(x)
+        total = ops.sum_(x * counted, axes, keepdims=self.keepdims)
+        return total / ops.sum_(counted, axes, keepdims=self.keepdims)
 
 
-class GlobalAveragePooling2D(_GlobalPooling):
+class GlobalAveragePooling2D(_GlobalAverage):
     """Mean over height and width."""
 
     rank = 2
 
 
-class GlobalAveragePooling3D(_GlobalPooling):
+class GlobalAveragePooling3D(_GlobalAverage):
     """Mean over the three spatial axes."""
 
     rank = 3
 
 
-class GlobalMaxPooling1D(_GlobalPooling):
+class GlobalMaxPooling1D(_GlobalMax):
     """Maximum over time."""
 
     rank = 1
 
 
-class GlobalMaxPooling2D(_GlobalPooling):
+class GlobalMaxPooling2D(_GlobalMax):
     """Maximum over height and width."""
 
     rank = 2
 
 
-class GlobalMaxPooling3D(_GlobalPooling):
+class GlobalMaxPooling3D(_GlobalMax):
     """Maximum over the three spatial axes."""
 
     rank = 3

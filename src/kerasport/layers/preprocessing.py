@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from kerasport.ir import ops
 from kerasport.layers.base import Layer
+
+if TYPE_CHECKING:
+    from kerasport.ir.tensor import Tensor
 
 
 class Rescaling(Layer):
@@ -12,3 +18,7 @@ class Rescaling(Layer):
 
     scale: Any
     offset: Any = 0.0
+
+    def lower(self, x: Tensor) -> Tensor:
+        scale, offset = (ops.constant(np.asarray(value, np.float32)) for value in (self.scale, self.offset))
+        return ops.floats(x) * scale + offset

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from kerasport.ir import ops
 from kerasport.layers.base import Activation, DataFormat, Layer, Outputs, Padding, need_rank, weight
 from kerasport.layers.conv import window_output
 from kerasport.model import Shape, Weight
+
+if TYPE_CHECKING:
+    from kerasport.ir.tensor import Tensor
 
 
 class _Cell(Layer):
@@ -139,6 +143,18 @@ class Bidirectional(Layer):
     merge_mode: Literal["concat", "sum", "mul", "ave"] | None = "concat"
     layer: Any = None
     backward_layer: Any = None
+    takes = ("mask", "initial_state")
+
+    def merge(self, forward: Tensor, backward: Tensor) -> tuple[Tensor, ...]:
+        """The outputs of both directions as one, or both."""
+        if self.merge_mode is None:
+            return forward, backward
+        if self.merge_mode == "concat":
+            return (ops.concat((forward, backward), -1),)
+        if self.merge_mode == "mul":
+            return (forward * backward,)
+        total = forward + backward
+        return (total / 2.0 if self.merge_mode == "ave" else total,)
 
 
 class TimeDistributed(Layer):

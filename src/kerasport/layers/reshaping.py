@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kerasport.errors import ShapeError
-from kerasport.layers.base import DataFormat, Layer, need_rank
+from kerasport.ir import ops
+from kerasport.layers.base import DataFormat, Layer, Refusal, need_rank
 from kerasport.layers.conv import _Spatial
 from kerasport.model import Shape
+
+if TYPE_CHECKING:
+    from kerasport.ir.tensor import Tensor
 
 
 class Flatten(Layer):
@@ -19,6 +23,13 @@ class Flatten(Layer):
     def infer(self, *inputs: Shape) -> Shape:
         batch, *rest = inputs[0]
         return (batch, None if None in rest else prod(d for d in rest if d is not None))
+
+    def lower(self, x: Tensor) -> Tensor:
+        if x.rank == 1:
+            return ops.expand_dims(x, 1)
+        if self.data_format == "channels_first" and x.rank > 2:
+            x = ops.move_axis(x, 1, -1)
+        return ops.flatten_from(x, 1)
 
 
 class Reshape(Layer):
@@ -38,6 +49,12 @@ class Reshape(Layer):
         unknown = None if total is None else total // known
         return (batch, *(unknown if d == -1 else d for d in target))
 
+    def lower(self, x: Tensor) -> Tensor:
+        target = [-1 if d is None else d for d in self.target_shape]
+        inferred = self.infer(x.shape)[1:]
+        sizes = [d if d != -1 or known is None else known for d, known in zip(target, inferred, strict=True)]
+        return ops.reshape(x, (ops.dim(x, 0) if -1 in sizes else -1, *sizes))
+
 
 class Permute(Layer):
     """The axes in another order; `dims` counts from 1, the batch is not among them."""
@@ -49,6 +66,9 @@ class Permute(Layer):
             raise ShapeError(f"dims={self.dims} does not name every axis of {inputs[0]}")
         return (inputs[0][0], *(inputs[0][axis] for axis in self.dims))
 
+    def lower(self, x: Tensor) -> Tensor:
+        return ops.transpose(x, (0, *self.dims))
+
 
 class RepeatVector(Layer):
     """The vector `n` times, along a new axis of time."""
@@ -58,6 +78,9 @@ class RepeatVector(Layer):
     def infer(self, *inputs: Shape) -> Shape:
         need_rank(inputs[0], 2)
         return (inputs[0][0], self.n, inputs[0][1])
+
+    def lower(self, x: Tensor) -> Tensor:
+        return ops.Tile(ops.expand_dims(x, 1), (1, self.n, 1))
 
 
 class _Resized(_Spatial):
@@ -79,8 +102,23 @@ def pair(option: Any, axis: int) -> tuple[int, int]:
 class _Cropping(_Resized):
     cropping: Any
 
+    def amount(self, axis: int) -> tuple[int, int]:
+        """What is cut off before and after a spatial axis."""
+        return pair((self.cropping,) if self.rank == 1 else self.cropping, axis)
+
+    def lower(self, x: Tensor) -> Tensor:
+        parts: list[tuple[int | None, int | None, int]] = []
+        for axis in range(self.rank):
+            before, after = self.amount(axis)
+            size = self.split(x.shape)[0][axis]
+            end = None if not after else -after if size is None else size - after
+            parts.append((before, end, 1))
+        whole: tuple[int | None, int | None, int] = (None, None, 1)
+        last = self.data_format == "channels_last"
+        return ops.strided(x, (whole, *parts, whole) if last else (whole, whole, *parts))
+
     def resized(self, axis: int, size: int) -> int:
-        left = size - sum(pair(self.cropping, axis))
+        left = size - sum(self.amount(axis))
         if left < 0:
             raise ShapeError(f"cropping={self.cropping} takes more than there is: {size}")
         return left
@@ -91,10 +129,6 @@ class Cropping1D(_Cropping):
 
     rank = 1
     cropping: Any = (1, 1)
-
-    def resized(self, axis: int, size: int) -> int:
-        del axis
-        return size - sum(pair((self.cropping,), 0))
 
 
 class Cropping2D(_Cropping):
@@ -114,8 +148,17 @@ class Cropping3D(_Cropping):
 class _ZeroPadding(_Resized):
     padding: Any
 
+    def amount(self, axis: int) -> tuple[int, int]:
+        """What is put before and after a spatial axis."""
+        return pair((self.padding,) if self.rank == 1 else self.padding, axis)
+
+    def lower(self, x: Tensor) -> Tensor:
+        amounts = [self.amount(axis) for axis in range(self.rank)]
+        none = (0, 0)
+        return ops.pad(x, (none, *amounts, none) if self.data_format == "channels_last" else (none, none, *amounts))
+
     def resized(self, axis: int, size: int) -> int:
-        return size + sum(pair(self.padding, axis))
+        return size + sum(self.amount(axis))
 
 
 class ZeroPadding1D(_ZeroPadding):
@@ -123,10 +166,6 @@ class ZeroPadding1D(_ZeroPadding):
 
     rank = 1
     padding: Any = 1
-
-    def resized(self, axis: int, size: int) -> int:
-        del axis
-        return size + sum(pair((self.padding,), 0))
 
 
 class ZeroPadding2D(_ZeroPadding):
@@ -147,8 +186,17 @@ class _UpSampling(_Resized):
     size: Any
 
     def resized(self, axis: int, size: int) -> int:
-        factors = self.size if isinstance(self.size, tuple) else (self.size,) * self.rank
-        return size * int(factors[axis])
+        return size * self.factors()[axis]
+
+    def factors(self) -> tuple[int, ...]:
+        """How many times each spatial axis grows."""
+        return tuple(self.size) if isinstance(self.size, tuple) else (int(self.size),) * self.rank
+
+    def lower(self, x: Tensor) -> Tensor:
+        y = self.channels_last(x)
+        for axis, factor in enumerate(self.factors(), start=1):
+            y = ops.repeat(y, factor, axis)
+        return self.as_declared(y)
 
 
 class UpSampling1D(_UpSampling):
@@ -164,6 +212,16 @@ class UpSampling2D(_UpSampling):
     rank: ClassVar[int] = 2
     size: Any = (2, 2)
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"] = "nearest"
+
+    def lower(self, x: Tensor) -> Tensor:
+        if self.interpolation == "nearest":
+            return super().lower(x)
+        y = self.channels_last(x)
+        height, width = y.shape[1:3]
+        if self.interpolation != "bilinear" or height is None or width is None:
+            raise Refusal("interpolation", "only bilinear images of known size are enlarged so far")
+        rows, columns = self.factors()
+        return self.as_declared(ops.Resize(ops.floats(y), (height * rows, width * columns), "bilinear"))
 
 
 class UpSampling3D(_UpSampling):

@@ -7,8 +7,9 @@ from typing import Any
 
 from kerasport.errors import HostileFileError, ReadError
 
-MAX_BYTES = 256 * 1024 * 1024
-MAX_DEPTH = 400  # a model nested 30 deep needs some 200
+MAX_BYTES = 16 * 1024 * 1024  # 5000 layers take 6 MB
+MAX_VALUES = 2 * 1024 * 1024  # each takes some 100 bytes of memory, and perhaps three of text
+MAX_DEPTH = 250  # models nested 60 deep need some 200
 
 
 def parse_json(text: bytes | str, where: str) -> Any:
@@ -20,6 +21,8 @@ def parse_json(text: bytes | str, where: str) -> Any:
     """
     if len(text) > MAX_BYTES:
         raise HostileFileError(f"{where}: {len(text)} bytes of JSON, more than the {MAX_BYTES} allowed")
+    if _values(text) > MAX_VALUES:
+        raise HostileFileError(f"{where}: JSON of more than the {MAX_VALUES} values allowed")
     try:
         value = json.loads(text)
     except RecursionError:
@@ -29,6 +32,13 @@ def parse_json(text: bytes | str, where: str) -> Any:
     if depth(value) > MAX_DEPTH:
         raise HostileFileError(f"{where}: JSON nested more than {MAX_DEPTH} deep")
     return value
+
+
+def _values(text: bytes | str) -> int:
+    """No fewer than the values of a JSON text: each follows a comma or an opening bracket."""
+    if isinstance(text, str):
+        return sum(map(text.count, "[{,"))
+    return sum(map(text.count, (b"[", b"{", b",")))
 
 
 def depth(value: Any) -> int:

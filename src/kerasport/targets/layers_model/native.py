@@ -23,6 +23,7 @@ from kerasport.targets.layers_model.activations import ACTIVATIONS, refusal
 
 Json: TypeAlias = Any
 Spelling: TypeAlias = Callable[[str, Any], Mapping[str, Json]]
+Shaped: TypeAlias = Callable[[Any, tuple[Shape, ...]], Mapping[str, Json]]
 Condition: TypeAlias = Callable[[Any, tuple[Shape, ...]], Iterator[tuple[str, str]]]
 
 GRAPH_MODEL = "a layers-model cannot express it"
@@ -40,6 +41,7 @@ class Native:
     conditions: tuple[Condition, ...] = ()
     weights: Mapping[str, str] = field(default_factory=dict)  # Keras's name → TF.js's, where they differ
     always: Mapping[str, Json] = field(default_factory=dict)  # written whatever the options say
+    shaped: Shaped | None = None  # options that depend on the shapes of the inputs
 
     def weight_name(self, name: str) -> str:
         """TF.js's name of a weight."""
@@ -51,11 +53,12 @@ def row(
     *conditions: Condition,
     weights: Mapping[str, str] | None = None,
     always: Mapping[str, Json] | None = None,
+    shaped: Shaped | None = None,
     **spelled: Spelling,
 ) -> Native:
     """A row of the table; `kept` are the options that TF.js spells and means alike."""
     options = dict.fromkeys(kept.split(), keep) | spelled
-    return Native(options, conditions, weights or {}, always or {})
+    return Native(options, conditions, weights or {}, always or {}, shaped)
 
 
 def recurrent(**spelled: Spelling) -> Native:
@@ -158,7 +161,9 @@ def at_least_two(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str
 def last_axis(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
     """The axis must be the last."""
     rank = len(inputs[0])
-    if isinstance(layer.axis, int) and axis_of(layer.axis, rank) != rank - 1:
+    axes = layer.axis if isinstance(layer.axis, tuple) else (layer.axis,)
+    # over several axes its Softmax goes another way, which works
+    if len(axes) == 1 and axis_of(axes[0], rank) != rank - 1:
         yield "axis", "TF.js computes this over the last axis only, and over others wrongly or not at all"
 
 
@@ -176,6 +181,11 @@ def same_unknowns(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, 
     beside = {tuple(d for at, d in enumerate(shape) if at not in (0, axis)) for shape in inputs}
     if len(beside) > 1:
         yield "", f"TF.js does not concatenate inputs of partly unknown sizes: {', '.join(map(str, inputs))}"
+
+
+def axis_from_the_front(layer: Any, inputs: tuple[Shape, ...]) -> Mapping[str, Json]:
+    """TF.js takes every negative axis for the last one."""
+    return {"axis": axis_of(layer.axis, len(inputs[0]))}
 
 
 def default_output_padding(layer: _ConvTranspose, _: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
@@ -339,7 +349,7 @@ NATIVE: Mapping[str, Native] = {
     "TimeDistributed": row("", layer=drop),
     # merging
     **dict.fromkeys(("Add", "Multiply", "Average", "Maximum", "Minimum"), row("", at_least_two)),
-    "Concatenate": row("axis", at_least_two, same_unknowns),
+    "Concatenate": row("", at_least_two, same_unknowns, axis=drop, shaped=axis_from_the_front),
     "Dot": row(
         "axes",
         tensors_of_rank_2_or_3,
@@ -376,6 +386,8 @@ def spell(spec: LayerSpec, layer: Layer, inputs: tuple[Shape, ...] | None) -> tu
             config |= spelling(option, value)
         except Refused as refused:
             problems.append(Problem(spec.name, spec.class_name, str(refused), option, value))
+    if native.shaped and inputs:
+        config |= native.shaped(layer, inputs)
     for condition in native.conditions if inputs else ():
         for option, reason in condition(layer, inputs or ()):
             value = getattr(layer, option) if option else None

@@ -1,33 +1,12 @@
-"""Layers that do nothing at inference, and layers that a layers-model lacks: tables with a reason a row."""
+"""Layers that a layers-model lacks, with a reason a row."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-_AUGMENTS = "augments images in training only"
-_DROPS = "drops or adds noise in training only"
+from kerasport.identity import IDENTITY, PASSES_MASK
 
-# Class → why it can be taken out. What is left computes the same numbers.
-IDENTITY: Mapping[str, str] = {
-    "Identity": "passes its input on",
-    "ActivityRegularization": "adds a loss in training only",
-    "SpatialDropout2D": _DROPS,
-    "SpatialDropout3D": _DROPS,
-    **dict.fromkeys(
-        ("Equalization", "Solarization", "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness",
-         "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomCrop", "RandomElasticTransform",
-         "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",
-         "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness",
-         "RandomShear", "RandomTranslation", "RandomZoom", "RandomHeight", "RandomWidth"), _AUGMENTS,
-    ),
-    "MaxNumBoundingBoxes": "passes images on",
-    "SpectralNormalization": "its kernel is stored normalised, so the wrapped layer stands for it",
-}  # fmt: skip
-
-# Those of them that let a mask pass; the others stop it.
-PASSES_MASK = frozenset(
-    ("Identity", "ActivityRegularization", "SpatialDropout2D", "SpatialDropout3D", "TimeDistributed")
-)
+__all__ = ["IDENTITY", "PASSES_MASK", "REFUSED", "why_refused"]
 
 _ABSENT = "TF.js has no such layer"
 _STRINGS = "strings cannot enter a layers-model"

@@ -1,0 +1,136 @@
+"""Graphs: inputs, outputs, and all that lies between. Walks are iterative, so depth is no limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeAlias
+
+from kerasport.ir.tensor import Constant, Input, Item, Node, Tensor, field_names
+from kerasport.model import Array
+
+Rule: TypeAlias = Callable[[Node], "Node | None"]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Inputs, outputs, and a name for each node: the path of the Keras layer that it stems from."""
+
+    inputs: tuple[Input, ...]
+    outputs: tuple[Tensor, ...]
+    names: Mapping[Node, str] = field(default_factory=dict)
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node that the outputs need, each after its operands."""
+        return walk(self.outputs)
+
+    def uses(self) -> dict[Node, int]:
+        """How often each node is an operand or an output."""
+        counts: dict[Node, int] = {}
+        for node in self.nodes():
+            counts.setdefault(node, 0)
+            for operand in node.operands:
+                counts[operand] = counts.get(operand, 0) + 1
+        for output in self.outputs:
+            counts[output] += 1
+        return counts
+
+    def run(self, *feeds: Array) -> tuple[Array, ...]:
+        """The outputs for these inputs, computed by numpy: the reference of what a graph means."""
+        values: dict[Node, Any] = dict(zip(self.inputs, feeds, strict=True))
+        left = self.uses()
+        for node in self.nodes():
+            if node not in values:
+                values[node] = node.compute(*(values[operand] for operand in node.operands))
+            for operand in node.operands:
+                left[operand] -= 1
+                if not left[operand]:
+                    del values[operand]
+        return tuple(values[output] for output in self.outputs)
+
+    def rebuild(self, step: Callable[[Node], Node]) -> Graph:
+        """The graph in which each node, its operands already replaced, is what `step` makes of it.
+
+        A node that takes the place of another, and those made for it, get the name of that one.
+        """
+        new: dict[Node, Node] = {}
+        names = dict(self.names)
+        for node in self.nodes():
+            made = step(with_operands(node, new))
+            new[node] = made
+            if node in self.names:
+                name_new(made, self.names[node], names)
+        outputs = tuple(new[output] for output in self.outputs)
+        assert all(isinstance(output, Tensor) for output in outputs)
+        graph = Graph(self.inputs, outputs, names)  # type: ignore[arg-type]
+        return replace(graph, names={node: names[node] for node in graph.nodes() if node in names})
+
+
+def walk(ends: Iterable[Node], known: Mapping[Node, Any] | None = None) -> Iterator[Node]:
+    """The nodes that the ends need, each after its operands; what is `known` is left out, with all before it."""
+    seen: set[Node] = set(known or ())
+    for end in ends:
+        stack: list[tuple[Node, bool]] = [(end, False)]
+        while stack:
+            node, done = stack.pop()
+            if done:
+                yield node
+            elif node not in seen:
+                seen.add(node)
+                stack.append((node, True))
+                stack += [(operand, False) for operand in reversed(node.operands) if operand not in seen]
+
+
+def name_new(end: Node, name: str, names: dict[Node, str]) -> None:
+    """Give a name to a node and to those before it that have none."""
+    for node in walk([end], names):
+        names[node] = name
+
+
+def with_operands(node: Node, new: Mapping[Node, Node]) -> Node:
+    """The node with its operands replaced; itself where none is."""
+    changes = {}
+    for name in field_names(type(node)):
+        value = getattr(node, name)
+        moved = _moved(value, new)
+        if moved is not value:
+            changes[name] = moved
+    return replace(node, **changes) if changes else node
+
+
+def _moved(value: Any, new: Mapping[Node, Node]) -> Any:
+    if isinstance(value, Node):
+        return new.get(value, value)
+    if isinstance(value, tuple):
+        moved = tuple(_moved(item, new) for item in value)
+        return moved if any(a is not b for a, b in zip(moved, value, strict=True)) else value
+    return value
+
+
+def show(graph: Graph) -> str:
+    """The graph as text, one node a line: `%2 = MatMul(%0, %1) : float32[?, 2]`."""
+    numbers: dict[Node, str] = {}
+    lines = []
+    for node in graph.nodes():
+        if isinstance(node, Item):
+            numbers[node] = f"{numbers[node.source]}.{node.index}"
+            continue
+        numbers[node] = f"%{len(lines)}"
+        operands = [numbers[operand] for operand in node.operands]
+        options = [f"{f.name}={getattr(node, f.name)!r}" for f in fields(node) if f.init and _is_option(getattr(node, f.name))]
+        if isinstance(node, Input):
+            options = [repr(node.name)]
+        shown = f" : {node.type}" if isinstance(node, Tensor) else ""
+        lines.append(f"{numbers[node]} = {type(node).__name__}({', '.join([*operands, *options])}){shown}")
+    return "\n".join([*lines, f"return {', '.join(numbers[output] for output in graph.outputs)}"])
+
+
+def _is_option(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_option(item) for item in value)
+    return not isinstance(value, Node) and value is not None and (isinstance(value, str | int | float | bool))
+
+
+def constants(graph: Graph) -> Sequence[Constant]:
+    """The constants of a graph."""
+    return [node for node in graph.nodes() if isinstance(node, Constant)]

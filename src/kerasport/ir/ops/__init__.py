@@ -1,0 +1,44 @@
+"""The operations, with the vocabulary of keras.ops, and arithmetic on tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kerasport.ir.ops import elementwise as _e
+from kerasport.ir.ops.elementwise import (
+    Abs, Acos, Acosh, Add, Asin, Asinh, Atan, Atan2, Atanh, Binary, Cast, Ceil, Clip, Cos, Cosh, Div, DivNoNan, Elu,
+    Equal, Erf, Exp, Expm1, Floor, FloorDiv, Greater, GreaterEqual, IsFinite, IsInf, IsNan, LeakyRelu, Less, LessEqual,
+    Log, Log1p, LogicalAnd, LogicalNot, LogicalOr, Maximum, Minimum, Mod, Mul, Neg, NotEqual, Pow, Reciprocal, Relu,
+    Relu6, Round, Rsqrt, Select, Selu, Sigmoid, Sign, Sin, Sinh, Softplus, Sqrt, Square, SquaredDifference, Sub, Tan,
+    Tanh, Unary, add, arithmetic, cast, clip, div, equal, floats, greater, greater_equal, less, less_equal, logical_and,
+    logical_or, matched, maximum, minimum, mul, not_equal, power, sub, where,
+)  # fmt: skip
+from kerasport.ir.ops.linear import MatMul, einsum, matmul
+from kerasport.ir.ops.loop import Scan, scan
+from kerasport.ir.ops.movement import (
+    BroadcastTo, Concat, Dim, Fill, Gather, OneHot, Pad, Range, Reshape, Reverse, Slice, StridedSlice, Tile, Transpose,
+    broadcast_to, concat, dim, dims, expand_dims, flatten_from, gather, move_axis, pad, repeat, reshape, slice_axis, split,
+    squeeze, stack, strided, transpose,
+)  # fmt: skip
+from kerasport.ir.ops.reduction import (
+    All, Any_, ArgMax, ArgMin, Cumprod, Cumsum, LogSoftmax, Max, Mean, Min, Prod, Reduction, Softmax, Sum, TopK, all_, any_,
+    axes_of, max_, mean, min_, prod, sum_,
+)  # fmt: skip
+from kerasport.ir.ops.window import AvgPool, Conv, ConvTranspose, DepthwiseConv, MaxPool, Padding, Resize, known
+from kerasport.ir.tensor import Constant, Input, Item, Tensor, TensorType, as_tensor, constant, items
+
+__all__ = [name for name in dir() if not name.startswith("_") and name not in ("annotations", "Any")]
+
+
+def _attach() -> None:
+    """Give tensors their operators, so that a lowering reads as its formula."""
+    operators: dict[str, Any] = {
+        "add": _e.add, "sub": _e.sub, "mul": _e.mul, "truediv": _e.div, "pow": _e.power, "matmul": matmul,
+    }  # fmt: skip
+    for name, function in operators.items():
+        setattr(Tensor, f"__{name}__", lambda a, b, f=function: f(a, b))
+        setattr(Tensor, f"__r{name}__", lambda a, b, f=function: f(b, a))
+    Tensor.__neg__ = lambda x: Neg(x)  # type: ignore[attr-defined]
+
+
+_attach()

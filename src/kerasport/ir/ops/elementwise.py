@@ -1,0 +1,417 @@
+"""Operations element by element, with broadcasting as in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from kerasport.ir.tensor import NUMPY, DType, Tensor, TensorType, as_tensor, broadcast
+from kerasport.model import Array
+
+FLOAT = "float32"
+
+
+@dataclass(frozen=True, eq=False)
+class Unary(Tensor):
+    """A function of one tensor; of the same element type, unless `result` says otherwise."""
+
+    x: Tensor
+    compute: ClassVar[Callable[..., Any]]
+    result: ClassVar[DType | None] = None
+
+    def infer(self) -> TensorType:
+        return TensorType(self.result or self.x.dtype, self.x.shape)
+
+
+class Abs(Unary):
+    compute = staticmethod(np.abs)
+
+
+class Neg(Unary):
+    compute = staticmethod(np.negative)
+
+
+class Exp(Unary):
+    compute = staticmethod(np.exp)
+
+
+class Expm1(Unary):
+    compute = staticmethod(np.expm1)
+
+
+class Log(Unary):
+    compute = staticmethod(np.log)
+
+
+class Log1p(Unary):
+    compute = staticmethod(np.log1p)
+
+
+class Sqrt(Unary):
+    compute = staticmethod(np.sqrt)
+
+
+class Rsqrt(Unary):
+    compute = staticmethod(lambda x: np.float32(1) / np.sqrt(x))
+
+
+class Square(Unary):
+    compute = staticmethod(np.square)
+
+
+class Reciprocal(Unary):
+    compute = staticmethod(lambda x: np.float32(1) / x)
+
+
+class Sin(Unary):
+    compute = staticmethod(np.sin)
+
+
+class Cos(Unary):
+    compute = staticmethod(np.cos)
+
+
+class Tan(Unary):
+    compute = staticmethod(np.tan)
+
+
+class Asin(Unary):
+    compute = staticmethod(np.arcsin)
+
+
+class Acos(Unary):
+    compute = staticmethod(np.arccos)
+
+
+class Atan(Unary):
+    compute = staticmethod(np.arctan)
+
+
+class Sinh(Unary):
+    compute = staticmethod(np.sinh)
+
+
+class Cosh(Unary):
+    compute = staticmethod(np.cosh)
+
+
+class Tanh(Unary):
+    compute = staticmethod(np.tanh)
+
+
+class Asinh(Unary):
+    compute = staticmethod(np.arcsinh)
+
+
+class Acosh(Unary):
+    compute = staticmethod(np.arccosh)
+
+
+class Atanh(Unary):
+    compute = staticmethod(np.arctanh)
+
+
+class Floor(Unary):
+    compute = staticmethod(np.floor)
+
+
+class Ceil(Unary):
+    compute = staticmethod(np.ceil)
+
+
+class Round(Unary):
+    """To the nearest integer, halves to the even one."""
+
+    compute = staticmethod(np.round)
+
+
+class Sign(Unary):
+    compute = staticmethod(np.sign)
+
+
+class Relu(Unary):
+    compute = staticmethod(lambda x: np.maximum(x, 0))
+
+
+class Relu6(Unary):
+    compute = staticmethod(lambda x: np.clip(x, 0, 6))
+
+
+class Elu(Unary):
+    """x where x > 0, else exp(x) - 1."""
+
+    compute = staticmethod(lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))))
+
+
+class Selu(Unary):
+    compute = staticmethod(
+        lambda x: np.float32(1.0507009873554805)
+        * np.where(x > 0, x, np.float32(1.6732632423543772) * np.expm1(np.minimum(x, 0)))
+    )
+
+
+class Sigmoid(Unary):
+    compute = staticmethod(lambda x: (1 / (1 + np.exp(-np.asarray(x, np.float64)))).astype(np.float32))
+
+
+class Softplus(Unary):
+    compute = staticmethod(lambda x: np.logaddexp(x, np.float32(0)))
+
+
+def _erf(x: Array) -> Array:
+    from math import erf  # noqa: PLC0415  (numpy has none; this is the reference, not the fast path)
+
+    return np.vectorize(erf, otypes=[np.float32])(x) if np.size(x) else np.asarray(x, np.float32)
+
+
+class Erf(Unary):
+    compute = staticmethod(_erf)
+
+
+class IsNan(Unary):
+    result = "bool"
+    compute = staticmethod(np.isnan)
+
+
+class IsInf(Unary):
+    result = "bool"
+    compute = staticmethod(np.isinf)
+
+
+class IsFinite(Unary):
+    result = "bool"
+    compute = staticmethod(np.isfinite)
+
+
+class LogicalNot(Unary):
+    result = "bool"
+    compute = staticmethod(np.logical_not)
+
+
+@dataclass(frozen=True, eq=False)
+class Cast(Tensor):
+    """x as another element type; fractions are cut off towards zero."""
+
+    x: Tensor
+    to: DType
+
+    def infer(self) -> TensorType:
+        return TensorType(self.to, self.x.shape)
+
+    def compute(self, *operands: Any) -> Array:
+        result: Array = np.asarray(operands[0]).astype(NUMPY[self.to])
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class LeakyRelu(Tensor):
+    """x where x > 0, else alpha · x."""
+
+    x: Tensor
+    alpha: float
+
+    def infer(self) -> TensorType:
+        return self.x.type
+
+    def compute(self, *operands: Any) -> Array:
+        return np.where(operands[0] > 0, operands[0], np.float32(self.alpha) * operands[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Clip(Tensor):
+    """x, but at least `low` and at most `high`."""
+
+    x: Tensor
+    low: float
+    high: float
+
+    def infer(self) -> TensorType:
+        return self.x.type
+
+    def compute(self, *operands: Any) -> Array:
+        result: Array = np.clip(operands[0], self.low, self.high).astype(operands[0].dtype)
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class Binary(Tensor):
+    """A function of two tensors of one element type."""
+
+    a: Tensor
+    b: Tensor
+    compute: ClassVar[Callable[..., Any]]
+    result: ClassVar[DType | None] = None
+
+    def infer(self) -> TensorType:
+        return TensorType(self.result or self.a.dtype, broadcast(self.a.shape, self.b.shape))
+
+
+class Add(Binary):
+    compute = staticmethod(np.add)
+
+
+class Sub(Binary):
+    compute = staticmethod(np.subtract)
+
+
+class Mul(Binary):
+    compute = staticmethod(np.multiply)
+
+
+class Div(Binary):
+    """a / b of floats."""
+
+    compute = staticmethod(np.divide)
+
+
+class DivNoNan(Binary):
+    """a / b, 0 where b is 0."""
+
+    compute = staticmethod(lambda a, b: np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape, np.float32), where=b != 0))
+
+
+class FloorDiv(Binary):
+    compute = staticmethod(np.floor_divide)
+
+
+class Mod(Binary):
+    """The rest of floor division, of the sign of b."""
+
+    compute = staticmethod(np.mod)
+
+
+class Pow(Binary):
+    compute = staticmethod(np.power)
+
+
+class Maximum(Binary):
+    compute = staticmethod(np.maximum)
+
+
+class Minimum(Binary):
+    compute = staticmethod(np.minimum)
+
+
+class SquaredDifference(Binary):
+    compute = staticmethod(lambda a, b: np.square(a - b))
+
+
+class Atan2(Binary):
+    compute = staticmethod(np.arctan2)
+
+
+class Equal(Binary):
+    result = "bool"
+    compute = staticmethod(np.equal)
+
+
+class NotEqual(Binary):
+    result = "bool"
+    compute = staticmethod(np.not_equal)
+
+
+class Less(Binary):
+    result = "bool"
+    compute = staticmethod(np.less)
+
+
+class LessEqual(Binary):
+    result = "bool"
+    compute = staticmethod(np.less_equal)
+
+
+class Greater(Binary):
+    result = "bool"
+    compute = staticmethod(np.greater)
+
+
+class GreaterEqual(Binary):
+    result = "bool"
+    compute = staticmethod(np.greater_equal)
+
+
+class LogicalAnd(Binary):
+    result = "bool"
+    compute = staticmethod(np.logical_and)
+
+
+class LogicalOr(Binary):
+    result = "bool"
+    compute = staticmethod(np.logical_or)
+
+
+@dataclass(frozen=True, eq=False)
+class Select(Tensor):
+    """a where the condition holds, else b."""
+
+    condition: Tensor
+    a: Tensor
+    b: Tensor
+
+    def infer(self) -> TensorType:
+        return TensorType(self.a.dtype, broadcast(self.condition.shape, self.a.shape, self.b.shape))
+
+    def compute(self, *operands: Any) -> Array:
+        return np.where(*operands)
+
+
+# ----------------------------------------------------------------------------- functions that coerce
+
+
+def cast(x: Tensor, to: DType) -> Tensor:
+    """x as that element type; x itself where it is so already."""
+    return x if x.dtype == to else Cast(x, to)
+
+
+ORDER: tuple[DType, ...] = ("bool", "int32", "float32")
+
+
+def matched(*values: Any, least: DType = "bool") -> tuple[Tensor, ...]:
+    """The values as tensors of one element type: the widest of theirs, at least `least`."""
+    first = next((value for value in values if isinstance(value, Tensor)), None)
+    tensors = [as_tensor(value, first) for value in values]
+    dtype = max([least, *(tensor.dtype for tensor in tensors)], key=ORDER.index)
+    return tuple(cast(tensor, dtype) for tensor in tensors)
+
+
+def floats(x: Tensor) -> Tensor:
+    """x as float32."""
+    return cast(x, "float32")
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """a where the condition holds, else b."""
+    left, right = matched(a, b)
+    return Select(cast(as_tensor(condition), "bool"), left, right)
+
+
+def arithmetic(op: type[Binary], least: DType = "int32") -> Callable[[Any, Any], Tensor]:
+    """The operation on anything that makes a tensor."""
+    return lambda a, b: op(*matched(a, b, least=least))
+
+
+add, sub, mul = arithmetic(Add), arithmetic(Sub), arithmetic(Mul)
+div = arithmetic(Div, "float32")
+power = arithmetic(Pow)
+maximum, minimum = arithmetic(Maximum), arithmetic(Minimum)
+equal, not_equal = arithmetic(Equal, "bool"), arithmetic(NotEqual, "bool")
+less, less_equal = arithmetic(Less), arithmetic(LessEqual)
+greater, greater_equal = arithmetic(Greater), arithmetic(GreaterEqual)
+
+
+def logical_and(a: Any, b: Any) -> Tensor:
+    """Whether both hold."""
+    return LogicalAnd(cast(as_tensor(a), "bool"), cast(as_tensor(b), "bool"))
+
+
+def logical_or(a: Any, b: Any) -> Tensor:
+    """Whether one of them holds."""
+    return LogicalOr(cast(as_tensor(a), "bool"), cast(as_tensor(b), "bool"))
+
+
+def clip(x: Tensor, low: float, high: float) -> Tensor:
+    """x, but at least `low` and at most `high`."""
+    return Clip(x, float(low), float(high))

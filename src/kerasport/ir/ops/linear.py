@@ -1,0 +1,135 @@
+"""Products of matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from kerasport.errors import ShapeError
+from kerasport.ir.ops.elementwise import matched, mul
+from kerasport.ir.ops.movement import Size, dims, reshape, transpose
+from kerasport.ir.ops.reduction import sum_
+from kerasport.ir.tensor import Tensor, TensorType, broadcast
+from kerasport.model import Array
+
+
+@dataclass(frozen=True, eq=False)
+class MatMul(Tensor):
+    """Matrix product over the last two axes, of either side transposed where asked; the axes before them broadcast."""
+
+    a: Tensor
+    b: Tensor
+    transpose_a: bool = False
+    transpose_b: bool = False
+
+    def infer(self) -> TensorType:
+        *left, rows, inner = self.a.shape
+        if self.transpose_a:
+            rows, inner = inner, rows
+        *right, outer, columns = self.b.shape
+        if self.transpose_b:
+            outer, columns = columns, outer
+        if inner != outer and None not in (inner, outer):
+            raise ShapeError(f"the inner sizes of {self.a.type} and {self.b.type} differ")
+        return TensorType(self.a.dtype, (*broadcast(tuple(left), tuple(right)), rows, columns))
+
+    def compute(self, *operands: Any) -> Array:
+        a, b = operands
+        a = np.swapaxes(a, -1, -2) if self.transpose_a else a
+        b = np.swapaxes(b, -1, -2) if self.transpose_b else b
+        result: Array = np.matmul(a, b)
+        return result
+
+
+def matmul(a: Any, b: Any) -> Tensor:
+    """Matrix product as numpy's: a vector on either side is a row or a column."""
+    x, y = matched(a, b, least="int32")
+    if x.rank == 1:
+        return reshape(matmul(reshape(x, (1, -1)), y), _without(y, -2))
+    if y.rank == 1:
+        product = MatMul(x, reshape(y, (-1, 1)))
+        return reshape(product, dims(product)[:-1])
+    return MatMul(x, y)
+
+
+def _without(y: Tensor, axis: int) -> tuple[Size, ...]:
+    sizes = list(dims(y))
+    del sizes[axis]
+    return tuple(sizes) if y.rank > 1 else ()
+
+
+def einsum(equation: str, a: Any, b: Any | None = None) -> Tensor:
+    """Einstein's sum of one or two tensors, as transposes, reshapes and one product of matrices.
+
+    Labels are letters; an ellipsis has to be spelled out before. A letter that stands twice in one operand is
+    refused.
+
+    Raises:
+        ShapeError: the equation does not fit the operands.
+    """
+    left, _, out = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if b is None:
+        (x,) = matched(a)
+        return _permuted(_summed(x, terms[0], out), [c for c in terms[0] if c in out], out)
+    x, y = matched(a, b, least="int32")
+    if any(len(set(term)) != len(term) for term in terms) or len(terms[0]) != x.rank or len(terms[1]) != y.rank:
+        raise ShapeError(f"the equation {equation} does not fit {x.type} and {y.type}")
+    x, y = _summed(x, terms[0], terms[1] + out), _summed(y, terms[1], terms[0] + out)
+    first = [c for c in terms[0] if c in terms[1] + out]
+    second = [c for c in terms[1] if c in terms[0] + out]
+    batch = [c for c in first if c in second and c in out]
+    inner = [c for c in first if c in second and c not in out]
+    rows = [c for c in first if c not in second]
+    columns = [c for c in second if c not in first]
+    if not inner and not (rows and columns):
+        return _outer(x, y, first, second, out)
+    sizes: dict[str, Size] = dict(zip(second, dims(y), strict=True)) | dict(zip(first, dims(x), strict=True))
+    one = _grouped(x, first, (batch, rows, inner), sizes)
+    two = _grouped(y, second, (batch, inner, columns), sizes)
+    product = MatMul(one, two)
+    labels = [*batch, *rows, *columns]
+    return _permuted(reshape(product, [sizes[c] for c in labels]), labels, out)
+
+
+def _outer(x: Tensor, y: Tensor, first: list[str], second: list[str], out: str) -> Tensor:
+    """A product element by element, both spread over the axes of the result."""
+
+    def spread(z: Tensor, labels: list[str]) -> Tensor:
+        ordered = transpose(z, [labels.index(c) for c in out if c in labels])
+        sizes = iter(dims(ordered))
+        return reshape(ordered, [next(sizes) if c in labels else 1 for c in out])
+
+    return mul(spread(x, first), spread(y, second))
+
+
+def _summed(x: Tensor, labels: str, kept: str) -> Tensor:
+    lost = [axis for axis, label in enumerate(labels) if label not in kept]
+    return sum_(x, lost) if lost else x
+
+
+def _grouped(x: Tensor, labels: list[str], groups: tuple[list[str], ...], sizes: dict[str, Size]) -> Tensor:
+    """x with its axes in the order of the groups, and the last two groups as one axis each."""
+    batch, rows, columns = groups
+    ordered = transpose(x, [labels.index(c) for group in groups for c in group])
+    return reshape(ordered, (*(sizes[c] for c in batch), _joined(rows, sizes), _joined(columns, sizes)))
+
+
+def _joined(labels: list[str], sizes: dict[str, Size]) -> Size:
+    parts = [sizes[label] for label in labels]
+    if len(parts) == 1:
+        return parts[0]
+    if all(isinstance(part, int) for part in parts):
+        return prod(part for part in parts if isinstance(part, int))
+    total: Tensor | None = None
+    for part in parts:
+        total = mul(part, 1) if total is None and isinstance(part, Tensor) else mul(total if total is not None else 1, part)
+    assert total is not None
+    return total
+
+
+def _permuted(x: Tensor, labels: list[str], out: str) -> Tensor:
+    return transpose(x, [labels.index(c) for c in out])

@@ -1,0 +1,75 @@
+"""A body run once for each time step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kerasport.ir.graph import Graph
+from kerasport.ir.tensor import Input, Several, Tensor, TensorType, items
+
+
+@dataclass(frozen=True, eq=False)
+class Scan(Several):
+    """Runs a body over time, which is the second axis of each sequence.
+
+    The body takes the states, then one step of each sequence, [batch, …], and makes the new states, then one step
+    of each result. The results are the last states, then each result over time, in the order of processing. What the
+    body needs besides, weights and tensors from outside, it takes directly as its operands.
+    """
+
+    states: tuple[Tensor, ...]
+    sequences: tuple[Tensor, ...]
+    captured: tuple[Tensor, ...]  # operands from outside; the body has an input for each, after states and steps
+    body: Graph
+    reverse: bool = False
+
+    @property
+    def time(self) -> int | None:
+        """Number of steps, where it is known."""
+        return self.sequences[0].shape[1]
+
+    def infer(self) -> tuple[TensorType, ...]:
+        count = len(self.states)
+        last = tuple(output.type for output in self.body.outputs[:count])
+        over = tuple(
+            TensorType(o.dtype, (o.shape[0], self.time, *o.shape[1:])) for o in self.body.outputs[count:]
+        )
+        return (*last, *over)
+
+    def compute(self, *operands: Any) -> tuple[Any, ...]:
+        count, number = len(self.states), len(self.sequences)
+        states = list(operands[:count])
+        sequences, captured = operands[count : count + number], operands[count + number :]
+        steps = range(sequences[0].shape[1])
+        results: list[list[Any]] = [[] for _ in self.body.outputs[count:]]
+        for t in reversed(steps) if self.reverse else steps:
+            made = self.body.run(*states, *(s[:, t] for s in sequences), *captured)
+            states = list(made[:count])
+            for result, step in zip(results, made[count:], strict=True):
+                result.append(step)
+        empty = [np.zeros((o.shape[0] or 0, 0, *(d or 0 for d in o.shape[1:])), np.float32) for o in self.body.outputs[count:]]
+        over = [np.stack(result, 1) if result else none for result, none in zip(results, empty, strict=True)]
+        return (*states, *over)
+
+
+Step = Callable[..., tuple[Sequence[Tensor], Sequence[Tensor]]]
+
+
+def scan(
+    step: Step, states: Sequence[Tensor], sequences: Sequence[Tensor], captured: Sequence[Tensor] = (), *, reverse: bool = False
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Run `step(states, steps, captured)` → (new states, results) over time; gives the last states, and the results over time.
+
+    `captured` are tensors from outside that the step uses and that are no constants.
+    """
+    inside = [Input(f"state_{i}", s.type) for i, s in enumerate(states)]
+    steps = [Input(f"step_{i}", TensorType(s.dtype, (s.shape[0], *s.shape[2:]))) for i, s in enumerate(sequences)]
+    outside = [Input(f"captured_{i}", c.type) for i, c in enumerate(captured)]
+    new, results = step(inside, steps, outside)
+    body = Graph((*inside, *steps, *outside), (*new, *results))
+    made = items(Scan(tuple(states), tuple(sequences), tuple(captured), body, reverse))
+    return made[: len(states)], made[len(states) :]

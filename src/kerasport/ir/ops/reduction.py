@@ -1,0 +1,194 @@
+"""Operations that make one number of many along axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from kerasport.errors import ShapeError
+from kerasport.ir.tensor import DType, Several, Tensor, TensorType
+from kerasport.model import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Reduction(Tensor):
+    """One number of all those along the axes, which count from the front and stand in order."""
+
+    x: Tensor
+    axes: tuple[int, ...]
+    keepdims: bool = False
+    function: ClassVar[Callable[..., Any]]
+    result: ClassVar[DType | None] = None
+
+    def infer(self) -> TensorType:
+        if not all(0 <= axis < self.x.rank for axis in self.axes):
+            raise ShapeError(f"axes {self.axes} do not exist in {self.x.type}")
+        kept = [1 if at in self.axes else d for at, d in enumerate(self.x.shape) if self.keepdims or at not in self.axes]
+        return TensorType(self.result or self.x.dtype, tuple(kept))
+
+    def compute(self, *operands: Any) -> Array:
+        reduced: Array = np.asarray(type(self).function(operands[0], axis=self.axes, keepdims=self.keepdims))
+        return reduced.astype(operands[0].dtype, copy=False) if self.result is None else reduced
+
+
+class Sum(Reduction):
+    function = np.sum
+
+
+class Mean(Reduction):
+    function = np.mean
+
+
+class Max(Reduction):
+    function = np.max
+
+
+class Min(Reduction):
+    function = np.min
+
+
+class Prod(Reduction):
+    function = np.prod
+
+
+class Any_(Reduction):  # noqa: N801  (`Any` is typing's)
+    result = "bool"
+    function = np.any
+
+
+class All(Reduction):
+    result = "bool"
+    function = np.all
+
+
+@dataclass(frozen=True, eq=False)
+class ArgReduction(Tensor):
+    """The place of the largest or smallest number along an axis, the first of equals."""
+
+    x: Tensor
+    axis: int
+    function: ClassVar[Callable[..., Any]]
+
+    def infer(self) -> TensorType:
+        return TensorType("int32", tuple(d for at, d in enumerate(self.x.shape) if at != self.axis))
+
+    def compute(self, *operands: Any) -> Array:
+        result: Array = np.asarray(type(self).function(operands[0], axis=self.axis)).astype(np.int32)
+        return result
+
+
+class ArgMax(ArgReduction):
+    function = np.argmax
+
+
+class ArgMin(ArgReduction):
+    function = np.argmin
+
+
+@dataclass(frozen=True, eq=False)
+class Cumulative(Tensor):
+    """The results of all beginnings along an axis."""
+
+    x: Tensor
+    axis: int
+    exclusive: bool = False
+    reverse: bool = False
+    function: ClassVar[Callable[..., Any]]
+    start: ClassVar[int]
+
+    def infer(self) -> TensorType:
+        return self.x.type
+
+    def compute(self, *operands: Any) -> Array:
+        x = np.flip(operands[0], self.axis) if self.reverse else operands[0]
+        y = type(self).function(x, axis=self.axis).astype(x.dtype)
+        if self.exclusive:
+            head = np.full_like(np.take(y, [0], self.axis), self.start)
+            y = np.concatenate([head, np.delete(y, -1, self.axis)], self.axis)
+        return np.flip(y, self.axis) if self.reverse else y
+
+
+class Cumsum(Cumulative):
+    function = np.cumsum
+    start = 0
+
+
+class Cumprod(Cumulative):
+    function = np.cumprod
+    start = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax(Tensor):
+    """exp(x) / Σ exp(x) over the last axis."""
+
+    x: Tensor
+
+    def infer(self) -> TensorType:
+        return self.x.type
+
+    def compute(self, *operands: Any) -> Array:
+        powers = np.exp(operands[0] - operands[0].max(-1, keepdims=True))
+        result: Array = powers / powers.sum(-1, keepdims=True)
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class LogSoftmax(Tensor):
+    """x - log Σ exp(x) over the last axis."""
+
+    x: Tensor
+
+    def infer(self) -> TensorType:
+        return self.x.type
+
+    def compute(self, *operands: Any) -> Array:
+        shifted = operands[0] - operands[0].max(-1, keepdims=True)
+        result: Array = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class TopK(Several):
+    """The k largest along the last axis in descending order, and their places."""
+
+    x: Tensor
+    k: int
+
+    def infer(self) -> tuple[TensorType, ...]:
+        shape = (*self.x.shape[:-1], self.k)
+        return TensorType(self.x.dtype, shape), TensorType("int32", shape)
+
+    def compute(self, *operands: Any) -> tuple[Array, Array]:
+        places = np.argsort(-operands[0], axis=-1, kind="stable")[..., : self.k]
+        return np.take_along_axis(operands[0], places, -1), places.astype(np.int32)
+
+
+def axes_of(x: Tensor, axis: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Axes counted from the front and in order; all of them where none is given.
+
+    Raises:
+        ShapeError: there is no such axis.
+    """
+    wanted = range(x.rank) if axis is None else (axis,) if isinstance(axis, int) else axis
+    for each in wanted:
+        if not -x.rank <= each < x.rank:
+            raise ShapeError(f"axis {each} does not exist in {x.type}")
+    return tuple(sorted({each % x.rank for each in wanted}))
+
+
+def reduction(op: type[Reduction]) -> Callable[..., Tensor]:
+    """The reduction with axes as in keras.ops."""
+
+    def reduce(x: Tensor, axis: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Tensor:
+        axes = axes_of(x, axis)
+        return op(x, axes, keepdims) if axes else x
+
+    return reduce
+
+
+sum_, mean, max_, min_, prod = (reduction(op) for op in (Sum, Mean, Max, Min, Prod))
+any_, all_ = reduction(Any_), reduction(All)

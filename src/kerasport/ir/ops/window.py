@@ -1,0 +1,225 @@
+"""Operations that slide a window over the spatial axes; channels come last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+
+from kerasport.errors import ShapeError
+from kerasport.ir.tensor import Tensor, TensorType
+from kerasport.model import Array, Shape
+
+Padding: TypeAlias = Literal["valid", "same"] | tuple[tuple[int, int], ...]
+"""Numbers before and after each spatial axis; "same" makes ceil(size / stride), the odd one at the end."""
+
+
+def amounts(size: int, window: int, stride: int, dilation: int, padding: Padding, axis: int) -> tuple[int, int]:
+    """What a padding adds before and after one axis."""
+    if padding == "valid":
+        return 0, 0
+    if padding == "same":
+        out = -(-size // stride)
+        total = max((out - 1) * stride + (window - 1) * dilation + 1 - size, 0)
+        return total // 2, total - total // 2
+    return padding[axis]
+
+
+def window_shape(x: Shape, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: Padding) -> Shape:
+    """Spatial sizes of the result.
+
+    Raises:
+        ShapeError: the window does not fit.
+    """
+    out: list[int | None] = []
+    for axis, (size, k, s, d) in enumerate(zip(x, window, strides, dilations, strict=True)):
+        if size is None:
+            out.append(None)
+            continue
+        length = size + sum(amounts(size, k, s, d, padding, axis)) - (k - 1) * d
+        if length <= 0:
+            raise ShapeError(f"a window of {tuple(window)} does not fit into {x}")
+        out.append(-(-length // s))
+    return tuple(out)
+
+
+def windows(x: Array, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: Padding, fill: float) -> Array:
+    """Every window of x: [batch, *out, channels, *window]."""
+    spatial = x.shape[1:-1]
+    pads = [amounts(n, k, s, d, padding, a) for a, (n, k, s, d) in enumerate(zip(spatial, window, strides, dilations, strict=True))]
+    padded = np.pad(x, [(0, 0), *pads, (0, 0)], constant_values=fill)
+    extents = [(k - 1) * d + 1 for k, d in zip(window, dilations, strict=True)]
+    axes = tuple(range(1, len(spatial) + 1))
+    view = np.lib.stride_tricks.sliding_window_view(padded, extents, axes)
+    steps = (slice(None), *(slice(None, None, s) for s in strides), slice(None))
+    result: Array = view[(*steps, *(slice(None, None, d) for d in dilations))]
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(Tensor):
+    """Cross-correlation of x [batch, *spatial, input] with a kernel [*window, input, output]."""
+
+    x: Tensor
+    kernel: Tensor
+    strides: tuple[int, ...]
+    padding: Padding
+    dilations: tuple[int, ...]
+
+    def infer(self) -> TensorType:
+        *window, depth, filters = self.kernel.shape
+        if self.x.rank != self.kernel.rank or self.x.shape[-1] not in (depth, None):
+            raise ShapeError(f"the kernel {self.kernel.type} does not fit {self.x.type}")
+        spatial = window_shape(self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding)
+        return TensorType(self.x.dtype, (self.x.shape[0], *spatial, filters))
+
+    def compute(self, *operands: Any) -> Array:
+        x, kernel = operands
+        view = windows(x, kernel.shape[:-2], self.strides, self.dilations, self.padding, 0)
+        count = len(self.strides)
+        axes = [*range(count + 2, 2 * count + 2), count + 1]
+        result: Array = np.tensordot(view, kernel, (axes, list(range(count + 1)))).astype(x.dtype, copy=False)
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class DepthwiseConv(Tensor):
+    """Each channel of x [batch, height, width, input] with kernels of its own [*window, input, multiplier].
+
+    The results of a channel stand beside each other: channel i and kernel m make channel i · multiplier + m.
+    """
+
+    x: Tensor
+    kernel: Tensor
+    strides: tuple[int, int]
+    padding: Padding
+    dilations: tuple[int, int]
+
+    def infer(self) -> TensorType:
+        *window, depth, multiplier = self.kernel.shape
+        if self.x.rank != 4 or self.x.shape[-1] not in (depth, None):
+            raise ShapeError(f"the kernel {self.kernel.type} does not fit {self.x.type}")
+        spatial = window_shape(self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding)
+        made = None if depth is None or multiplier is None else depth * multiplier
+        return TensorType(self.x.dtype, (self.x.shape[0], *spatial, made))
+
+    def compute(self, *operands: Any) -> Array:
+        x, kernel = operands
+        view = windows(x, kernel.shape[:2], self.strides, self.dilations, self.padding, 0)
+        made = np.einsum("bhwcij,ijcm->bhwcm", view, kernel)
+        result: Array = made.reshape(*made.shape[:3], -1).astype(x.dtype, copy=False)
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class ConvTranspose(Tensor):
+    """Each number of x [batch, *spatial, input] spread by a kernel [*window, output, input]; overlaps add up.
+
+    The whole result has (size - 1) · stride + window numbers on an axis; `crop` of them are left out at its beginning,
+    and `sizes` are kept, zeros following where it is shorter.
+    """
+
+    x: Tensor
+    kernel: Tensor
+    strides: tuple[int, ...]
+    crop: tuple[int, ...]
+    sizes: tuple[int | None, ...]  # None where the spatial size of x is unknown
+    extra: tuple[int, ...]  # sizes = size · stride + extra
+
+    def infer(self) -> TensorType:
+        return TensorType(self.x.dtype, (self.x.shape[0], *self.sizes, self.kernel.shape[-2]))
+
+    def compute(self, *operands: Any) -> Array:
+        x, kernel = operands
+        window, spatial = kernel.shape[:-2], x.shape[1:-1]
+        whole = [(n - 1) * s + k for n, s, k in zip(spatial, self.strides, window, strict=True)]
+        out = np.zeros((x.shape[0], *whole, kernel.shape[-2]), np.float32)
+        for at in np.ndindex(*window):
+            part = np.tensordot(x, kernel[at], ([-1], [-1]))
+            places = tuple(slice(t, t + (n - 1) * s + 1, s) for t, n, s in zip(at, spatial, self.strides, strict=True))
+            out[(slice(None), *places)] += part
+        kept = [n * s + e for n, s, e in zip(spatial, self.strides, self.extra, strict=True)]
+        pads = [(0, max(0, c + k - w)) for c, k, w in zip(self.crop, kept, whole, strict=True)]
+        padded = np.pad(out, [(0, 0), *pads, (0, 0)])
+        return padded[(slice(None), *(slice(c, c + k) for c, k in zip(self.crop, kept, strict=True)))]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool(Tensor):
+    """One number of each window."""
+
+    x: Tensor
+    window: tuple[int, ...]
+    strides: tuple[int, ...]
+    padding: Literal["valid", "same"]
+    fill: ClassVar[float]
+    function: ClassVar[Callable[..., Any]]
+
+    def infer(self) -> TensorType:
+        ones = (1,) * len(self.window)
+        spatial = window_shape(self.x.shape[1:-1], self.window, self.strides, ones, self.padding)
+        return TensorType(self.x.dtype, (self.x.shape[0], *spatial, self.x.shape[-1]))
+
+    def compute(self, *operands: Any) -> Array:
+        ones = (1,) * len(self.window)
+        view = windows(operands[0], self.window, self.strides, ones, self.padding, self.fill)
+        axes = tuple(range(-len(self.window), 0))
+        result: Array = type(self).function(view, axis=axes).astype(np.float32)
+        return result
+
+
+class MaxPool(Pool):
+    """The largest number of each window."""
+
+    fill = -np.inf
+    function = np.max
+
+
+class AvgPool(Pool):
+    """The mean of each window; what is padded does not count."""
+
+    fill = np.nan
+    function = np.nanmean
+
+
+@dataclass(frozen=True, eq=False)
+class Resize(Tensor):
+    """x [batch, height, width, channels] in another size, sampled at the centres of its pixels."""
+
+    x: Tensor
+    size: tuple[int, int]
+    method: Literal["nearest", "bilinear"]
+
+    def infer(self) -> TensorType:
+        return TensorType("float32", (self.x.shape[0], *self.size, self.x.shape[-1]))
+
+    def compute(self, *operands: Any) -> Array:
+        x: Array = operands[0]
+        for axis, size in zip((1, 2), self.size, strict=True):
+            x = self._along(x, axis, size)
+        return x.astype(np.float32)
+
+    def _along(self, x: Array, axis: int, size: int) -> Array:
+        old = x.shape[axis]
+        at = (np.arange(size) + 0.5) * (old / size)
+        if self.method == "nearest":
+            return np.take(x, np.minimum(np.floor(at).astype(int), old - 1), axis)
+        at -= 0.5
+        low = np.floor(at).astype(int)
+        share = (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+        below = np.take(x, np.clip(low, 0, old - 1), axis)
+        above = np.take(x, np.clip(low + 1, 0, old - 1), axis)
+        return below + (above - below) * share
+
+
+def known(sizes: Sequence[int | None]) -> tuple[int, ...]:
+    """Sizes that must be known.
+
+    Raises:
+        ShapeError: one is not.
+    """
+    if any(size is None for size in sizes):
+        raise ShapeError(f"the sizes {tuple(sizes)} have to be known")
+    return tuple(size for size in sizes if size is not None)

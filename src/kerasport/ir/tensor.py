@@ -1,0 +1,211 @@
+"""Values of the IR: a node is both an operation and the tensor that it yields.
+
+Nodes are immutable and compare by identity. So a graph keeps no list of nodes: they are whatever its outputs reach. The
+type of a node is worked out when it is made, so that a fault shows while the layer that makes it is at work.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from kerasport.errors import ShapeError
+from kerasport.model import Array, ComputedWeight, Shape, Weight, WeightRef
+
+DType: TypeAlias = Literal["float32", "int32", "bool", "string"]
+
+NUMPY: dict[str, Any] = {"float32": np.float32, "int32": np.int32, "bool": np.bool_, "string": np.object_}
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Element type and shape; a dimension of `None` is known only at run time."""
+
+    dtype: DType
+    shape: Shape
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Node(ABC):
+    """An operation applied to operands: those of its fields that are nodes, or tuples with nodes in them."""
+
+    @property
+    def operands(self) -> tuple[Node, ...]:
+        """The nodes that this one is computed from, in order."""
+        return tuple(_nodes(getattr(self, name) for name in field_names(type(self))))
+
+    @abstractmethod
+    def compute(self, *operands: Any) -> Any:
+        """Meaning of the operation in numpy, given the values of the operands in order."""
+
+
+def _nodes(values: Any) -> Iterator[Node]:
+    for value in values:
+        if isinstance(value, Node):
+            yield value
+        elif isinstance(value, tuple):
+            yield from _nodes(value)
+
+
+@cache
+def field_names(cls: Any) -> tuple[str, ...]:
+    """Names of the fields that make a node what it is."""
+    return tuple(f.name for f in fields(cls) if f.init)
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor(Node):
+    """A node with one result."""
+
+    type: TensorType = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "type", self.infer())
+
+    @abstractmethod
+    def infer(self) -> TensorType:
+        """Type of the result.
+
+        Raises:
+            ShapeError: the operands do not fit together.
+        """
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of the axes."""
+        return self.type.shape
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        return len(self.type.shape)
+
+    @property
+    def dtype(self) -> DType:
+        """Element type."""
+        return self.type.dtype
+
+    # Arithmetic is defined in ops, which attach it here, so that a lowering reads as its formula.
+
+
+@dataclass(frozen=True, eq=False)
+class Input(Tensor):
+    """A tensor fed at run time."""
+
+    name: str
+    declared: TensorType
+
+    def infer(self) -> TensorType:
+        return self.declared
+
+    def compute(self, *operands: Any) -> Array:
+        raise LookupError(f"no value was fed for input {self.name!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(Tensor):
+    """A tensor known at conversion; its numbers are read from the file when somebody asks."""
+
+    value: Weight
+
+    def infer(self) -> TensorType:
+        return TensorType(dtype_of(self.value.dtype), self.value.shape)
+
+    def read(self) -> Array:
+        """The numbers."""
+        return self.value.read().astype(NUMPY[self.dtype], copy=False)
+
+    def compute(self, *operands: Any) -> Array:
+        return self.read()
+
+
+@dataclass(frozen=True, eq=False)
+class Several(Node):
+    """A node with several results, each taken from it by an `Item`."""
+
+    @abstractmethod
+    def infer(self) -> tuple[TensorType, ...]:
+        """Types of the results."""
+
+
+@dataclass(frozen=True, eq=False)
+class Item(Tensor):
+    """One result of a node that has several."""
+
+    source: Several
+    index: int
+
+    def infer(self) -> TensorType:
+        return self.source.infer()[self.index]
+
+    def compute(self, *operands: Any) -> Any:
+        return operands[0][self.index]
+
+
+def items(source: Several) -> tuple[Item, ...]:
+    """The results of a node that has several."""
+    return tuple(Item(source, index) for index in range(len(source.infer())))
+
+
+def dtype_of(dtype: np.dtype[Any]) -> DType:
+    """The element type of the IR for one of numpy: TF.js and Keras's layers compute in these few."""
+    if dtype == np.bool_:
+        return "bool"
+    if dtype.kind in "iu":
+        return "int32"
+    return "string" if dtype.kind in "OUS" else "float32"
+
+
+def constant(value: Any, dtype: DType | None = None) -> Constant:
+    """A constant of numbers at hand; Python floats are float32, integers int32."""
+    array = np.asarray(value)
+    array = array.astype(NUMPY[dtype or dtype_of(array.dtype)], copy=False)
+    return Constant(ComputedWeight(array.dtype, array.shape, lambda: array))
+
+
+def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
+    """A tensor of anything: tensors as they are, weights and numbers as constants.
+
+    Python numbers take the element type of `like`, but a fraction beside integers makes float32, as in Keras.
+    """
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, WeightRef | ComputedWeight):
+        return Constant(value)
+    if like is not None and isinstance(value, int | float) and not isinstance(value, bool):
+        dtype: DType = "float32" if isinstance(value, float) or like.dtype == "float32" else "int32"
+        return constant(value, dtype)
+    return constant(value)
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """Shape of an elementwise result, by numpy's rule; an unknown size beside a known one (not 1) is that one.
+
+    Raises:
+        ShapeError: the shapes do not broadcast.
+    """
+    rank = max(map(len, shapes))
+    padded = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
+    return tuple(_common(sizes, shapes) for sizes in zip(*padded, strict=True))
+
+
+def _common(sizes: tuple[int | None, ...], shapes: tuple[Shape, ...]) -> int | None:
+    known = {size for size in sizes if size not in (None, 1)}
+    if len(known) > 1:
+        raise ShapeError(f"the shapes {' and '.join(map(str, shapes))} do not broadcast")
+    if known:
+        return known.pop()
+    return None if None in sizes else 1

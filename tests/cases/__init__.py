@@ -1,0 +1,5 @@
+"""The one table of models that every target is tried on."""
+
+from tests.cases import native, recurrent
+
+CASES = (*native.CASES, *recurrent.CASES)

@@ -1,0 +1,143 @@
+"""A row of the table, built, given weights, saved and run by Keras."""
+
+from __future__ import annotations
+
+import math
+import warnings
+import zlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from tests.cases.case import Array, Case, Feed
+
+BATCH = 3
+UNKNOWN = (7, 6, 5)
+"""What stands for sizes that a model leaves open: time, or height and width."""
+
+
+class Trial:
+    """A saved model with random weights, feeds for it, and what Keras computes of them.
+
+    The second feed is the first sample of the first one alone, but for a model of a fixed batch size, which is
+    given two feeds of that size; the second then finds the states that the first left.
+    """
+
+    def __init__(self, case: Case, folder: Path) -> None:
+        self.case = case
+        self.path = folder / "model.keras"
+        self.rng = np.random.default_rng(zlib.crc32(case.name.encode()))
+        with warnings.catch_warnings():
+            # of masks that a layer drops, and the like: about the model, which is meant to be so
+            warnings.simplefilter("ignore")
+            self.model = case.build()
+            randomise(self.model, self.rng)
+            self.model.save(self.path)
+
+    @cached_property
+    def feeds(self) -> tuple[tuple[Array, ...], ...]:
+        """Two batches of inputs."""
+        first = self._batch()
+        if self._fixed:
+            return first, self._batch()
+        return first, tuple(array[:1] for array in first)
+
+    @cached_property
+    def expected(self) -> tuple[tuple[Array, ...], ...]:
+        """What Keras computes of each feed."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            first = self._run(self.feeds[0])
+            if self._fixed:
+                return first, self._run(self.feeds[1])
+        return first, tuple(array[:1] for array in first)
+
+    @property
+    def _fixed(self) -> bool:
+        return self.model.inputs[0].shape[0] is not None
+
+    def _batch(self) -> tuple[Array, ...]:
+        return tuple(random_input(self.case, self.model, tensor, self.rng) for tensor in self.model.inputs)
+
+    def _run(self, feed: tuple[Array, ...]) -> tuple[Array, ...]:
+        single = isinstance(self.model, keras.Sequential)
+        inputs = feed[0] if single else keras.tree.pack_sequence_as(self.model.input, list(feed))
+        outputs = keras.tree.flatten(self.model(inputs, training=False))
+        return tuple(np.asarray(keras.ops.convert_to_numpy(output)) for output in outputs)
+
+
+def randomise(model: keras.Model, rng: np.random.Generator) -> None:
+    """Give every weight random values under which no part of the maths can hide."""
+    for variable in model.weights:
+        if "float" in str(variable.dtype):
+            variable.assign(random_weight(variable.name, tuple(variable.shape), rng))
+
+
+def random_weight(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Values of a weight, by what its name says of it."""
+    if "variance" in name or "stddev" in name:
+        return rng.uniform(0.5, 2, shape)
+    if "gamma" in name or name == "scale":
+        return rng.uniform(0.5, 1.5, shape)
+    if "kernel" in name:
+        return rng.normal(0, 1 / math.sqrt(max(1, math.prod(shape[:-1]))), shape)
+    return rng.normal(0, 0.5, shape)
+
+
+def random_input(case: Case, model: keras.Model, tensor: Any, rng: np.random.Generator) -> Array:
+    """Values of an input, of its dtype; in a model with masks some time steps are masked."""
+    fixed, *rest = tensor.shape
+    unknown = iter(UNKNOWN)
+    shape = (fixed or BATCH, *(next(unknown) if size is None else size for size in rest))
+    feed = case.feed or numbers(tensor.dtype, vocabulary(model))
+    values = feed(rng, shape).astype("float32" if tensor.dtype == "bfloat16" else tensor.dtype)
+    padding = mask_value(model, values)
+    if padding is not None and values.ndim > 1:
+        mask(values, padding)
+    return values
+
+
+def numbers(dtype: str, below: int | None) -> Feed:
+    """Random numbers of a dtype; integers below the size of a vocabulary, where there is one."""
+    if dtype == "bool":
+        return lambda rng, shape: rng.random(shape) < 0.5
+    if "int" not in dtype:
+        return lambda rng, shape: rng.normal(0, 1.5, shape)
+    lowest, end = (0, below) if below else (0, 256) if dtype.startswith("u") else (-9, 10)
+    return lambda rng, shape: rng.integers(lowest, end, shape)
+
+
+def inner_layers(model: keras.Model) -> list[Any]:
+    """Every layer of a model, those inside others included."""
+    return list(model._flatten_layers(include_self=False))
+
+
+def vocabulary(model: keras.Model) -> int | None:
+    """The number of ids that every embedding of a model knows."""
+    return min((layer.input_dim for layer in inner_layers(model) if isinstance(layer, layers.Embedding)), default=None)
+
+
+def mask_value(model: keras.Model, values: Array) -> float | None:
+    """What marks a time step of these inputs as masked, if anything does."""
+    for layer in inner_layers(model):
+        if isinstance(layer, layers.Masking) and values.ndim > 2:
+            return float(layer.mask_value)
+        if isinstance(layer, layers.Embedding) and layer.mask_zero and values.dtype.kind == "i":
+            return 0
+    return None
+
+
+def mask(values: Array, padding: float) -> None:
+    """Mask time steps at the start, in the middle and at the end of one sample, all of one, and some at an end."""
+    if padding == 0 and values.dtype.kind == "i":
+        values[values == 0] = 1
+    steps = values.shape[1]
+    values[0, [0, steps // 2, steps - 1]] = padding
+    values[1] = padding
+    values[2, : steps // 3] = padding
+    if values.ndim > 2:
+        values[2, -1, 0] = padding  # one feature of a step that counts

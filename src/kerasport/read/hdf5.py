@@ -3,12 +3,15 @@
 HDF5 can point anywhere: links into other files, raw data in other files, virtual data sets, arrays
 that claim terabytes. Keras writes none of that, so every step checks for a hard link, and every array
 for contiguous storage of exactly its size. The bytes are then read by us, from the offset that HDF5 names.
+A damaged file makes h5py raise almost anything, in any call, so every call stands in `_reading`.
 """
 
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from types import TracebackType
@@ -24,17 +27,26 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-MAX_ATTRIBUTE = 256 * 1024 * 1024
+HEAP = b"GCOL"  # begins a global heap, where HDF5 keeps texts of no fixed length
+MAX_ATTRIBUTE = 32 * 1024 * 1024
+MAX_ELEMENTS = 1024 * 1024  # of all attributes of a file; a name takes some 100 bytes of memory
+MAX_NAME = 16 * 1024
+MAX_NAMES = 4096  # of one attribute, which has 64 kB of room
 MAX_SIDE = 2**31
 MAX_DEPTH = 200
+
+DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError)
+"""What h5py raises where the data of a file contradict each other."""
 
 
 class _Window(io.RawIOBase):
     """Part of a file, as a file of its own."""
 
-    def __init__(self, path: Path, start: int, length: int) -> None:
+    def __init__(self, path: Path, start: int, length: int, max_text: int) -> None:
         self._file = path.open("rb")
         self._start, self._length, self._at = start, length, 0
+        self._max_text = max_text
+        self._heaps: set[int] = set()  # those that were checked
 
     def readable(self) -> bool:
         return True
@@ -50,11 +62,35 @@ class _Window(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer)[: max(0, self._length - self._at)]
+        whole, left = memoryview(buffer), self._length - self._at
+        data = self._peek(min(len(whole), left)) if left > 0 else b""
+        if data.startswith(HEAP) and self._at not in self._heaps:
+            self._heaps.add(self._at)
+            self._check_heap(data)
+        # h5py does not look at how much was read, so nothing is left undefined
+        whole[:] = data.ljust(len(whole), b"\0")
+        self._at += len(data)
+        return len(data)
+
+    def _peek(self, length: int) -> bytes:
         self._file.seek(self._start + self._at)
-        count = self._file.readinto(view)
-        self._at += count
-        return count
+        return self._file.read(length)
+
+    def _check_heap(self, head: bytes) -> None:
+        """Refuse a heap with a long text, or whose objects do not fill it one after the other.
+
+        On the latter libhdf5 would loop for ever.
+        """
+        size = int.from_bytes(head[8:16], "little")
+        if size > min(MAX_ATTRIBUTE, self._length - self._at):
+            raise ValueError(f"a heap of {size} bytes")
+        heap, at = self._peek(size), 16
+        while at + 16 <= size:
+            index, length = struct.unpack_from("<H6xQ", heap, at)
+            step = 16 + length + -length % 8 if index else length
+            if step < 16 or at + step > size or (index and length > self._max_text):
+                raise ValueError(f"an object of {length} bytes in a heap of {size}")
+            at += step
 
     def close(self) -> None:
         self._file.close()
@@ -64,17 +100,26 @@ class _Window(io.RawIOBase):
 class Hdf5:
     """An open HDF5 file, or one that lies inside another file."""
 
-    def __init__(self, path: Path, start: int = 0, length: int | None = None) -> None:
-        self.path, self._start = path, start
+    def __init__(
+        self, path: Path, start: int = 0, length: int | None = None, *, max_text: int = MAX_ATTRIBUTE
+    ) -> None:
+        self.path, self._start, self._max_text = path, start, max_text
         self._length = path.stat().st_size - start if length is None else length
-        self._window = _Window(path, start, self._length)
+        self._window = _Window(path, start, self._length, max_text)
         try:
             self._file = h5py.File(self._window, "r")
-        except (OSError, RuntimeError, ValueError) as error:
+            self._user_block = int(self._file.userblock_size)
+            sizes = self._file.id.get_create_plist().get_sizes()
+        except DAMAGE as error:
             self._window.close()
             raise ReadError(f"{path}: the HDF5 data cannot be opened, it may be truncated ({error})") from None
-        self._user_block = int(self._file.userblock_size)
+        if sizes != (8, 8):
+            raise ReadError(f"{path}: HDF5 whose offsets and lengths have {sizes} bytes; Keras writes 8")
         self._groups: dict[str, Any] = {"": self._file}
+        self._arrays: dict[str, WeightRef] = {}
+        self._names: Hdf5 | None = None
+        self._elements = 0  # of the attributes read so far
+        self._claimed = 0  # bytes of the arrays met so far
 
     def __enter__(self) -> Self:
         return self
@@ -86,12 +131,16 @@ class Hdf5:
 
     def close(self) -> None:
         """Close the file; references to arrays stay good."""
+        if self._names is not None:
+            self._names.close()
         self._groups.clear()
         self._file.close()
         self._window.close()
 
     def group(self, path: str) -> Any | None:
         """The group at the path, None where there is none."""
+        if path.count("/") > MAX_DEPTH:
+            raise HostileFileError(f"{self.path}: HDF5 groups more than {MAX_DEPTH} deep at {_short(path)}")
         if path not in self._groups:
             parent, _, name = path.rpartition("/")
             above = self.group(parent)
@@ -102,7 +151,8 @@ class Hdf5:
     def names(self, path: str = "") -> tuple[str, ...]:
         """Names of what the group at the path holds."""
         group = self.group(path)
-        return () if group is None else tuple(group)
+        with self._reading(path):
+            return () if group is None else tuple(group)
 
     def array(self, path: str) -> WeightRef | None:
         """A reference to the array at the path, None where there is none.
@@ -110,10 +160,16 @@ class Hdf5:
         Raises:
             HostileFileError: it is not a plain array that lies whole in this file.
         """
+        if path in self._arrays:
+            return self._arrays[path]
         parent, _, name = path.rpartition("/")
         group = self.group(parent)
         data = None if group is None else self._child(group, name, path)
-        return self._reference(data, path) if isinstance(data, h5py.Dataset) else None
+        if not isinstance(data, h5py.Dataset):
+            return None
+        with self._reading(path):
+            found = self._arrays[path] = self._reference(data, path)
+        return found
 
     def arrays(self, path: str) -> dict[str, WeightRef]:
         """The arrays that lie directly in the group at the path, in file order of their numbers."""
@@ -127,59 +183,82 @@ class Hdf5:
     def attribute(self, path: str, name: str) -> Any:
         """An attribute of the group at the path: text as str, lists of text as tuple; None where there is none."""
         group = self.group(path)
-        if group is None or name not in group.attrs:
-            return None
-        stored = group.attrs.get_id(name)
-        if prod(stored.shape) * stored.dtype.itemsize > MAX_ATTRIBUTE:
-            raise HostileFileError(f"{self.path}: the attribute {name!r} is too large to be Keras's")
-        return _text(group.attrs[name])
+        with self._reading(path):
+            if group is None or name not in group.attrs:
+                return None
+            stored = group.attrs.get_id(name)
+            if self._max_text > MAX_NAME and stored.dtype.hasobject and prod(stored.shape or ()) > 1:
+                return self._with_names().attribute(path, name)
+            return self._attribute(group, name)
 
     def under(self, path: str) -> Iterator[str]:
         """Paths of all the arrays below the group at the path."""
-        pending, seen = [(path, 0)], set[int]()
+        pending, seen = [path], set[int]()
         while pending:
-            at, depth = pending.pop()
+            at = pending.pop()
             group = self.group(at)
             if group is None:
                 continue
-            address = int(h5py.h5o.get_info(group.id).addr)
-            if address in seen or depth > MAX_DEPTH:
-                raise HostileFileError(f"{self.path}: the groups of the HDF5 data form a cycle at {at!r}")
+            with self._reading(at):
+                address = int(h5py.h5o.get_info(group.id).addr)
+            if address in seen:
+                raise HostileFileError(f"{self.path}: the HDF5 data hold the group {_short(at)} twice, perhaps a cycle")
             seen.add(address)
-            for name in group:
+            for name in self.names(at):
                 inner = f"{at}/{name}" if at else name
                 if self.group(inner) is not None:
-                    pending.append((inner, depth + 1))
+                    pending.append(inner)
                 else:
                     yield inner
 
-    def _child(self, group: Any, name: str, path: str) -> Any | None:
-        if not name or name not in group:
-            # a link that leads nowhere is not "in" its group, and is hostile all the same
-            if name and group.id.links.exists(name.encode()):
-                raise self._hostile(path)
-            return None
-        if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
-            raise self._hostile(path)
-        return group[name]
+    @contextmanager
+    def _reading(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except DAMAGE as error:
+            raise ReadError(
+                f"{self.path}: the HDF5 data are damaged at {_short(path)} ({error}); copy or download the file again"
+            ) from None
 
-    def _hostile(self, path: str) -> HostileFileError:
-        return HostileFileError(
-            f"{self.path}: {path!r} in the HDF5 data is a link to another place; Keras writes none, "
+    def _child(self, group: Any, name: str, path: str) -> Any | None:
+        with self._reading(path):
+            # a link that leads nowhere is not "in" its group, and is hostile all the same
+            if not name or not group.id.links.exists(name.encode()):
+                return None
+            if group.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD:
+                return group[name]
+        raise HostileFileError(
+            f"{self.path}: {_short(path)} in the HDF5 data is a link to another place; Keras writes none, "
             "so the file is damaged or hostile"
         )
 
+    def _with_names(self) -> Hdf5:
+        """The same file, opened once more for lists of texts, in which every text must be short.
+
+        They are references, so the elements of a list may all be the one text of the model's config.
+        """
+        if self._names is None:
+            self._names = Hdf5(self.path, self._start, self._length, max_text=MAX_NAME)
+        return self._names
+
+    def _attribute(self, holder: Any, name: str) -> Any:
+        stored = holder.attrs.get_id(name)
+        count = prod(stored.shape or ())
+        self._elements += count
+        too_many = count > MAX_NAMES if stored.dtype.hasobject else self._elements > MAX_ELEMENTS
+        if too_many or count * stored.dtype.itemsize > MAX_ATTRIBUTE:
+            raise HostileFileError(f"{self.path}: the attribute {name!r} is too large to be Keras's")
+        return _text(holder.attrs[name])
+
     def _reference(self, data: Any, path: str) -> WeightRef:
-        dtype, shape = _dtype(data, f"{self.path}: {path!r}"), tuple(map(int, data.shape or ()))
+        dtype, shape = self._dtype(data, path), tuple(map(int, data.shape or ()))
         created = data.id.get_create_plist()
         if created.get_layout() == h5py.h5d.CHUNKED and not data.is_virtual:
             raise ReadError(
-                f"{self.path}: {path!r} is stored in chunks, which Keras never does; "
+                f"{self.path}: {_short(path)} is stored in chunks, which Keras never does; "
                 "rewrite the file with: h5repack -l CONTI IN OUT"
             )
-        nbytes = dtype.itemsize
-        for side in shape:
-            nbytes *= side
+        nbytes = dtype.itemsize * prod(shape)
         offset = data.id.get_offset()
         plain = (
             not data.is_virtual
@@ -191,31 +270,39 @@ class Hdf5:
         )
         if not plain:
             raise HostileFileError(
-                f"{self.path}: {path!r} of shape {shape} does not lie in the file as a plain array; "
+                f"{self.path}: {_short(path)} of shape {shape} does not lie in the file as a plain array; "
                 "the file is damaged or hostile"
             )
         begin = 0 if offset is None else int(offset) + self._user_block
         if begin + nbytes > self._length:
-            raise ReadError(f"{self.path}: ends before the array {path!r}; the file is truncated")
+            raise ReadError(f"{self.path}: ends before the array {_short(path)}; the file is truncated")
+        self._claimed += nbytes
+        if self._claimed > self._length:
+            raise HostileFileError(f"{self.path}: its arrays claim more bytes than it has, so some lie over each other")
         return WeightRef(self.path, self._start + begin, dtype, shape)
 
-
-def _dtype(data: Any, where: str) -> np.dtype[Any]:
-    kind = data.id.get_type().get_class()
-    if kind == h5py.h5t.OPAQUE and data.dtype.itemsize == 2:
-        # Keras marks bfloat16 by an attribute; whole-model HDF5 of Keras 3 has none, and no other type it could be
-        if _text(data.attrs.get("dtype", "bfloat16")) == "bfloat16":
-            return _bfloat16()
-    elif kind in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) or data.dtype == np.bool_:
+    def _dtype(self, data: Any, path: str) -> np.dtype[Any]:
+        kind = data.id.get_type().get_class()
         found: np.dtype[Any] = data.dtype
-        return found
-    raise ReadError(f"{where}: an array of HDF5 type {data.dtype} is not one that Keras writes for weights")
+        if kind == h5py.h5t.OPAQUE and found.itemsize == 2:
+            # Keras marks bfloat16 by an attribute; whole-model HDF5 of Keras 3 has none, and no other type it could be
+            if "dtype" not in data.attrs or self._attribute(data, "dtype") == "bfloat16":
+                return _bfloat16()
+        elif kind in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) or found == np.bool_:
+            return found
+        raise ReadError(
+            f"{self.path}: {_short(path)} of HDF5 type {found} is not an array that Keras writes for weights"
+        )
 
 
 def _bfloat16() -> np.dtype[Any]:
     import ml_dtypes  # noqa: PLC0415  (most files hold none, and the import takes time)
 
     return np.dtype(ml_dtypes.bfloat16)  # type: ignore[no-any-return]
+
+
+def _short(path: str) -> str:
+    return repr(path) if len(path) < 200 else f"{path[:100]!r}…{path[-99:]!r}"
 
 
 def _text(value: Any) -> Any:

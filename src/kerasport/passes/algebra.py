@@ -1,0 +1,173 @@
+"""Rules that make a graph smaller by algebra alone, whatever the target."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+
+from kerasport.ir import ops
+from kerasport.ir.ops import (
+    Add, BroadcastTo, Cast, Concat, Constant, Conv, ConvTranspose, DepthwiseConv, MatMul, Mul, Neg, Pad, Reshape, Slice,
+    Sub, Tensor, Tile, Transpose,
+)  # fmt: skip
+from kerasport.ir.tensor import Node
+from kerasport.model import Shape
+from kerasport.passes.rewrite import Uses
+
+Linear = MatMul | Conv | DepthwiseConv | ConvTranspose
+
+
+def per_channel(c: Tensor, y: Tensor) -> bool:
+    """Whether c, broadcast to y, is one number for each of the channels, or one for all."""
+    *front, last = c.shape or (1,)
+    return c.rank <= y.rank and all(d == 1 for d in front) and last in (1, y.shape[-1])
+
+
+def flat(c: Tensor, channels: int | None) -> Tensor:
+    """A constant that is one number a channel as a vector."""
+    vector = ops.reshape(c, (-1,))
+    return vector if vector.shape == (channels,) or channels is None else ops.broadcast_to(vector, (channels,))
+
+
+def scaled(y: Linear, s: Tensor) -> Tensor | None:
+    """y · s, the scale taken into the kernel; s is a constant, one number for each channel."""
+    kernel = y.b if isinstance(y, MatMul) else y.kernel
+    if not isinstance(kernel, Constant) or y.shape[-1] is None:
+        return None
+    vector = flat(s, y.shape[-1])
+    if isinstance(y, MatMul):
+        if y.transpose_b:
+            return None
+        return replace(y, b=kernel * vector)
+    if isinstance(y, DepthwiseConv):
+        return replace(y, kernel=kernel * ops.reshape(vector, kernel.shape[-2:]))
+    if isinstance(y, ConvTranspose):
+        return replace(y, kernel=kernel * ops.expand_dims(vector, 1))
+    return replace(y, kernel=kernel * vector)
+
+
+def fold_scale(node: Node, uses: Uses) -> Node | None:
+    """(x · w) · s  →  x · (w · s), where s is one number for each output channel."""
+    match node:
+        case (Mul(MatMul() | Conv() | DepthwiseConv() | ConvTranspose() as y, Constant() as s)) | (
+            Mul(Constant() as s, MatMul() | Conv() | DepthwiseConv() | ConvTranspose() as y)
+        ) if per_channel(s, y) and uses(y) == 1:
+            return scaled(y, s)
+    return None
+
+
+def fold_scaled_sum(node: Node, uses: Uses) -> Node | None:
+    """(x · w + b) · s  →  x · (w · s) + b · s, where b and s are one number for each output channel."""
+    match node:
+        case Mul(Add(MatMul() | Conv() | DepthwiseConv() | ConvTranspose() as y, Constant() as b) as total, Constant() as s) if (
+            per_channel(s, y) and per_channel(b, y) and uses(y) == 1 and uses(total) == 1
+        ):
+            moved = scaled(y, s)
+            return None if moved is None else moved + b * s
+    return None
+
+
+def join_sums(node: Node, uses: Uses) -> Node | None:
+    """(y + b) + c  →  y + (b + c), for constants."""
+    match node:
+        case Add(Add(y, Constant() as b) as inner, Constant() as c) if uses(inner) == 1 and not isinstance(y, Constant):
+            return y + (b + c)
+    return None
+
+
+def join_products(node: Node, uses: Uses) -> Node | None:
+    """(y · b) · c  →  y · (b · c), for constants."""
+    match node:
+        case Mul(Mul(y, Constant() as b) as inner, Constant() as c) if uses(inner) == 1 and not isinstance(y, Constant):
+            return y * (b * c)
+    return None
+
+
+def constants_last(node: Node, uses: Uses) -> Node | None:
+    """c + x  →  x + c,  c · x  →  x · c: so that other rules look in one place only."""
+    del uses
+    match node:
+        case Add(Constant() as c, x) if not isinstance(x, Constant):
+            return Add(x, c)
+        case Mul(Constant() as c, x) if not isinstance(x, Constant):
+            return Mul(x, c)
+        case Sub(x, Constant() as c) if not isinstance(x, Constant) and c.dtype == "float32":
+            return Add(x, Neg(c))
+    return None
+
+
+def drop_neutral(node: Node, uses: Uses) -> Node | None:
+    """x + 0  →  x,  x · 1  →  x, where that leaves the shape as it is."""
+    del uses
+    match node:
+        case Add(x, Constant() as c) if _all(c, 0.0) and node.shape == x.shape:
+            return x
+        case Mul(x, Constant() as c) if _all(c, 1.0) and node.shape == x.shape:
+            return x
+        case Cast(x, to) if x.dtype == to:
+            return x
+    return None
+
+
+def _all(c: Constant, number: float) -> bool:
+    return c.value.size <= 4096 and bool(np.all(c.read() == number))
+
+
+def cancel_moves(node: Node, uses: Uses) -> Node | None:
+    """Reshape ∘ Reshape  →  Reshape,  Transpose ∘ Transpose  →  Transpose, and none where the result is the input."""
+    del uses
+    match node:
+        case Reshape(x, to) if x.shape == node.shape and sum(d is None for d in x.shape) <= 1:
+            return x
+        case Reshape(Reshape(x, _), to) if all(isinstance(size, int) for size in to):
+            return Reshape(x, to)
+        case Transpose(Transpose(x, inner), outer):
+            return ops.transpose(x, [inner[axis] for axis in outer])
+        case Transpose(x, order) if order == tuple(range(x.rank)):
+            return x
+        case Transpose(x, order) if _moves_ones(x.shape, order):
+            return ops.reshape(x, [ops.dim(x, axis) for axis in order])
+        case Slice(Slice(x, inner, _), outer, size) if -1 not in size:
+            return Slice(x, tuple(a + b for a, b in zip(inner, outer, strict=True)), size)
+        case Tile(x, times) if all(n == 1 for n in times):
+            return x
+        case Concat((x,), _):
+            return x
+        case BroadcastTo(x, _) if x.shape == node.shape and None not in x.shape:
+            return x
+    return None
+
+
+def _moves_ones(shape: Shape, order: tuple[int, ...]) -> bool:
+    """Whether a transpose moves axes of size 1 only, which a reshape does for nothing."""
+    rest = [axis for axis in order if shape[axis] != 1]
+    return rest == sorted(rest) and sum(shape[axis] is None for axis in order) <= 1
+
+
+def pad_in_window(node: Node, uses: Uses) -> Node | None:
+    """conv(pad(x))  →  conv(x) with that padding, for zeros on the spatial axes."""
+    match node:
+        case Conv(Pad(x, pads, "constant", 0.0) as padded, _, _, "valid", _) if uses(padded) == 1 and x.rank == 4:
+            return _padded(node, x, pads)
+        case DepthwiseConv(Pad(x, pads, "constant", 0.0) as padded, _, _, "valid", _) if uses(padded) == 1:
+            return _padded(node, x, pads)
+    return None
+
+
+def _padded(node: Conv | DepthwiseConv, x: Tensor, pads: tuple[tuple[int, int], ...]) -> Node | None:
+    first, *spatial, last = pads
+    if any(first) or any(last) or any(amount < 0 for pair in spatial for amount in pair):
+        return None
+    return replace(node, x=x, padding=tuple(spatial))
+
+
+def size_of(shape: Shape) -> int | None:
+    """Number of elements, where it is known."""
+    return None if None in shape else prod(d for d in shape if d is not None)
+
+
+ALGEBRA = (
+    constants_last, drop_neutral, cancel_moves, fold_scale, fold_scaled_sum, join_sums, join_products, pad_in_window,
+)  # fmt: skip

@@ -1,0 +1,35 @@
+"""Working out at conversion what does not depend on the inputs."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from kerasport.ir.tensor import NUMPY, Constant, Input, Item, Node, Tensor, constant
+from kerasport.model import Array, ComputedWeight
+from kerasport.passes.rewrite import Uses
+
+SMALL = 64 * 1024  # elements up to which a result is computed at once
+GROWTH = 4  # times that a folded constant may be larger than what it is made of, beyond SMALL
+
+
+def fold_constants(node: Node, uses: Uses) -> Node | None:
+    """f(c₁, c₂, …) → c, for constants; a large one is computed when it is written, from the file."""
+    del uses
+    if not isinstance(node, Tensor) or isinstance(node, Constant | Input | Item):
+        return None
+    operands = node.operands
+    if not all(isinstance(operand, Constant) for operand in operands) or None in node.shape:
+        return None
+    made, size = [o for o in operands if isinstance(o, Constant)], prod(d or 0 for d in node.shape)
+    if size > SMALL and size > GROWTH * sum(operand.value.size for operand in made):
+        return None
+    if size <= SMALL and sum(operand.value.size for operand in made) <= SMALL:
+        return constant(node.compute(*(operand.read() for operand in made)), node.dtype)
+
+    def compute() -> Array:
+        result: Array = node.compute(*(operand.read() for operand in made))
+        return result
+
+    return Constant(ComputedWeight(np.dtype(NUMPY[node.dtype]), tuple(d or 0 for d in node.shape), compute))

@@ -1,0 +1,444 @@
+"""From a graph to the nodes of a TF.js graph-model: one table operation → TF.js operation.
+
+Source of the names and attributes: tfjs-converter operations/op_list. TF.js reads values of constants from the weights
+by the name of the node, shapes and axes as constants too, and attributes as JSON of TensorFlow's protobuf.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from kerasport.errors import Problem
+from kerasport.ir import ops
+from kerasport.ir.graph import Graph
+from kerasport.ir.ops import Tensor
+from kerasport.ir.ops.window import Padding
+from kerasport.ir.tensor import Constant, DType, Input, Item, Node
+from kerasport.model import ComputedWeight, Weight
+from kerasport.targets.graph_model.fused import Fused, Prelu
+
+Json: TypeAlias = Any
+Emit: TypeAlias = Callable[["Emitter", Any], str]
+
+TYPES: Mapping[str, str] = {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL", "string": "DT_STRING"}
+SPATIAL = {3: "NWC", 4: "NHWC", 5: "NDHWC"}
+
+
+class NoEmission(Exception):
+    """TF.js has no operation for a node; holds the reason."""
+
+
+# ------------------------------------------------------------------------------------------------- attributes
+
+
+def number(value: int) -> Json:
+    return {"i": str(value)}
+
+
+def numbers(values: Sequence[int]) -> Json:
+    return {"list": {"i": [str(value) for value in values]}}
+
+
+def fraction(value: float) -> Json:
+    return {"f": float(value)}
+
+
+def truth(value: bool) -> Json:
+    return {"b": value}
+
+
+def text(value: str) -> Json:
+    return {"s": base64.b64encode(value.encode()).decode()}
+
+
+def texts(values: Sequence[str]) -> Json:
+    return {"list": {"s": [base64.b64encode(value.encode()).decode() for value in values]}}
+
+
+def dtype(value: str) -> Json:
+    return {"type": TYPES[value]}
+
+
+def shape(value: Sequence[int | None]) -> Json:
+    return {"shape": {"dim": [{"size": str(-1 if size is None else size)} for size in value]}}
+
+
+# ---------------------------------------------------------------------------------------------------- emitter
+
+
+@dataclass
+class Emitter:
+    """The nodes and weights of a graph-model as they are made."""
+
+    graph: Graph
+    nodes: list[Json] = field(default_factory=list)
+    weights: dict[str, Weight] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    functions: list[Json] = field(default_factory=list)
+    waits: bool = False  # whether the model holds a loop, for which TF.js wants executeAsync
+    _refs: dict[Node, str] = field(default_factory=dict)
+    _taken: dict[str, int] = field(default_factory=dict)
+    _small: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    _scope: str = ""
+
+    def run(self, outputs: Sequence[str]) -> list[str]:
+        """Emit the whole graph; gives the names of its output nodes, as near to the wanted ones as may be."""
+        for name in (*(given.name for given in self.graph.inputs), *outputs):
+            self._taken.setdefault(node_name(name), 0)
+        for given in self.graph.inputs:
+            self._placeholder(given)
+        for node in self.graph.nodes():
+            if node not in self._refs:
+                self._emit(node)
+        return [
+            self._identity(name, self._refs[tensor])
+            for name, tensor in zip(outputs, self.graph.outputs, strict=True)
+        ]
+
+    def _placeholder(self, given: Input) -> None:
+        attributes = {"dtype": dtype(given.dtype), "shape": shape(given.shape)}
+        self.nodes.append({"name": node_name(given.name), "op": "Placeholder", "attr": attributes})
+        self._refs[given] = node_name(given.name)
+
+    def _identity(self, name: str, source: str) -> str:
+        wanted = node_name(name)
+        if any(node["name"] == wanted for node in self.nodes):
+            wanted = self.unique(wanted)
+        self.nodes.append({"name": wanted, "op": "Identity", "input": [source], "attr": {}})
+        return wanted
+
+    def _emit(self, node: Node) -> None:
+        self._scope = self.graph.names.get(node, "")
+        emit = DIFFERENT.get(type(node))
+        if isinstance(node, Constant):
+            self._refs[node] = self.constant(node)
+            return
+        if emit is None and type(node) not in SAME:
+            self._refuse(node, UNSUPPORTED.get(type(node), "TF.js has no such operation"))
+            return
+        try:
+            self._refs[node] = emit(self, node) if emit else self.add(SAME[type(node)], node.operands)
+        except NoEmission as none:
+            self._refuse(node, str(none))
+
+    def _refuse(self, node: Node, reason: str) -> None:
+        where = self.graph.names.get(node, "")
+        self.problems.append(Problem(where.rpartition("/")[2] or where, type(node).__name__, reason))
+        self._refs[node] = "refused"
+
+    # ------------------------------------------------------------------------------------ for emissions
+
+    def ref(self, operand: Node | str) -> str:
+        """The name by which a node is taken as an input."""
+        return operand if isinstance(operand, str) else self._refs[operand]
+
+    def add(self, op: str, inputs: Sequence[Node | str], **attributes: Json) -> str:
+        """Add a node; gives its name."""
+        name = self.unique(f"{self._scope}/{op.lstrip('_')}" if self._scope else op.lstrip("_"))
+        self.nodes.append({"name": name, "op": op, "input": [self.ref(i) for i in inputs], "attr": attributes})
+        return name
+
+    def unique(self, wanted: str) -> str:
+        """A node name that nothing has yet."""
+        name = node_name(wanted)
+        while name in self._taken:
+            self._taken[name] += 1
+            name = f"{node_name(wanted)}_{self._taken[node_name(wanted)]}"
+        self._taken[name] = 0
+        return name
+
+    def constant(self, node: Constant) -> str:
+        """A node whose value stands in the weights."""
+        if node.value.size <= 16:
+            return self.small(node.read())
+        name = self.unique(f"{self._scope}/weight" if self._scope else "weight")
+        self.weights[name] = node.value
+        self.nodes.append({"name": name, "op": "Const", "attr": {"dtype": dtype(node.dtype)}})
+        return name
+
+    def small(self, value: Any, kind: DType = "int32") -> str:
+        """A constant of a few numbers, once for all who need the same."""
+        array = np.asarray(value) if isinstance(value, np.ndarray) else np.asarray(value, np.dtype(kind))
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._small:
+            name = self.unique("const")
+            self._small[key] = name
+            self.weights[name] = ComputedWeight(array.dtype, array.shape, lambda: array)
+            of = "float32" if array.dtype.kind == "f" else "bool" if array.dtype.kind == "b" else "int32"
+            self.nodes.append({"name": name, "op": "Const", "attr": {"dtype": dtype(of)}})
+        return self._small[key]
+
+    def sizes(self, to: Sequence[int | Tensor]) -> str:
+        """A shape as a node: a constant, or packed at run time."""
+        if all(isinstance(size, int) for size in to):
+            return self.small(list(to))
+        parts = [self.small(size) if isinstance(size, int) else self.ref(size) for size in to]
+        return self.add("Pack", parts, N=number(len(parts)), axis=number(0), T=dtype("int32"))
+
+
+def node_name(name: str) -> str:
+    """A name that TF.js and TensorFlow accept for a node, and that no object of JavaScript would sort as a number."""
+    made = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
+    return made if re.match(r"[A-Za-z.]", made) else f"n{made}"
+
+
+# ------------------------------------------------------------------------------------- emissions that differ
+
+
+def _window(padding: Padding) -> dict[str, Json]:
+    if isinstance(padding, str):
+        return {"padding": text(padding.upper())}
+    pairs = [amount for pair in ((0, 0), *padding, (0, 0)) for amount in pair]
+    return {"padding": text("EXPLICIT"), "explicit_paddings": numbers(pairs)}
+
+
+def _convolution(node: ops.Conv | ops.DepthwiseConv) -> dict[str, Json]:
+    return {
+        "strides": numbers((1, *node.strides, 1)),
+        "dilations": numbers((1, *node.dilations, 1)),
+        "data_format": text(SPATIAL[node.x.rank]),
+        **_window(node.padding),
+    }
+
+
+def emit_conv(e: Emitter, node: ops.Conv) -> str:
+    if node.x.rank == 5 and not isinstance(node.padding, str):
+        raise NoEmission("TF.js convolves volumes without padding of their own")
+    op = "Conv3D" if node.x.rank == 5 else "Conv2D"
+    return e.add(op, node.operands, **_convolution(node))
+
+
+def emit_depthwise(e: Emitter, node: ops.DepthwiseConv) -> str:
+    return e.add("DepthwiseConv2dNative", node.operands, **_convolution(node))
+
+
+def emit_fused(e: Emitter, node: Fused) -> str:
+    steps = ["BiasAdd", node.activation] if node.activation else ["BiasAdd"]
+    attributes = {"fused_ops": texts(steps), "num_args": number(1)}
+    if node.activation == "LeakyRelu":
+        attributes["leakyrelu_alpha"] = fraction(node.alpha)
+    linear = node.linear
+    if isinstance(linear, ops.MatMul):
+        turned = {"transpose_a": truth(linear.transpose_a), "transpose_b": truth(linear.transpose_b)}
+        return e.add("_FusedMatMul", node.operands, **attributes, **turned)
+    assert isinstance(linear, ops.Conv | ops.DepthwiseConv)
+    op = "_FusedConv2D" if isinstance(linear, ops.Conv) else "FusedDepthwiseConv2dNative"
+    return e.add(op, node.operands, **attributes, **_convolution(linear))
+
+
+def emit_conv_transpose(e: Emitter, node: ops.ConvTranspose) -> str:
+    """As the gradient of a convolution, cropped and filled up where its own paddings do not do."""
+    if node.x.rank != 4:
+        raise NoEmission("TF.js transposes convolutions of images only")
+    window = ops.known(node.kernel.shape)[:2]
+    axes = list(zip(window, node.strides, node.crop, node.extra, strict=True))
+    sizes = [_grown(e, node.x, axis, s, x) for axis, (s, x) in enumerate(zip(node.strides, node.extra, strict=True), 1)]
+    # what "same" crops of a convolution over size · stride numbers
+    if all(extra == 0 and crop == max(k - s, 0) // 2 for k, s, crop, extra in axes):
+        return _gradient(e, node, sizes, "SAME")
+    whole = [_grown(e, node.x, axis, s, k - s) for axis, (k, s, *_) in enumerate(axes, 1)]
+    full = _gradient(e, node, whole, "VALID")
+    if all(crop == 0 and extra == k - s for k, s, crop, extra in axes):
+        return full
+    missing = [max(0, crop + extra - (k - s)) for k, s, crop, extra in axes]
+    if any(missing):
+        pads = np.array([[0, 0], *([0, m] for m in missing), [0, 0]], np.int32)
+        full = e.add("PadV2", [full, e.small(pads), e.small(0.0, "float32")])
+    begin = e.small([0, *node.crop, 0])
+    batch, channels = e.small(-1), e.small(-1)
+    size = e.add("Pack", [batch, *sizes, channels], N=number(4), axis=number(0)) if None in node.sizes else e.small(
+        [-1, *(size for size in node.sizes if size is not None), -1]
+    )
+    return e.add("Slice", [full, begin, size])
+
+
+def _grown(e: Emitter, x: Tensor, axis: int, stride: int, extra: int) -> str:
+    """A spatial size times the stride, and some more."""
+    size = x.shape[axis]
+    if size is not None:
+        return e.small(size * stride + extra)
+    product = e.add("Mul", [_dim(e, x, axis), e.small(stride)])
+    return e.add("AddV2", [product, e.small(extra)]) if extra else product
+
+
+def _gradient(e: Emitter, node: ops.ConvTranspose, sizes: Sequence[str], padding: str) -> str:
+    batch, channels = node.x.shape[0], node.kernel.shape[-2]
+    first = _dim(e, node.x, 0) if batch is None else e.small(batch)
+    out = e.add("Pack", [first, *sizes, e.small(channels)], N=number(4), axis=number(0))
+    attributes = {"strides": numbers((1, *node.strides, 1)), "padding": text(padding), "data_format": text("NHWC")}
+    return e.add("Conv2DBackpropInput", [out, node.kernel, node.x], **attributes, dilations=numbers((1, 1, 1, 1)))
+
+
+def emit_pool(e: Emitter, node: ops.MaxPool | ops.AvgPool) -> str:
+    kind = "MaxPool" if isinstance(node, ops.MaxPool) else "AvgPool"
+    if node.x.rank == 5 and kind == "MaxPool":
+        raise NoEmission("TF.js's wasm backend pools volumes wrongly")
+    attributes = {"ksize": numbers((1, *node.window, 1)), "strides": numbers((1, *node.strides, 1))}
+    op = f"{kind}3D" if node.x.rank == 5 else kind
+    return e.add(op, node.operands, **attributes, padding=text(node.padding.upper()), data_format=text(SPATIAL[node.x.rank]))
+
+
+def emit_matmul(e: Emitter, node: ops.MatMul) -> str:
+    if node.rank == 2:
+        return e.add("MatMul", node.operands, transpose_a=truth(node.transpose_a), transpose_b=truth(node.transpose_b))
+    return e.add("BatchMatMulV2", node.operands, adj_x=truth(node.transpose_a), adj_y=truth(node.transpose_b))
+
+
+def emit_reduction(op: str) -> Emit:
+    def emit(e: Emitter, node: ops.Reduction) -> str:
+        return e.add(op, [node.x, e.small(list(node.axes))], keep_dims=truth(node.keepdims))
+
+    return emit
+
+
+def emit_arg(op: str) -> Emit:
+    return lambda e, node: e.add(op, [node.x, e.small(node.axis)])
+
+
+def emit_cumulative(op: str) -> Emit:
+    def emit(e: Emitter, node: ops.Cumsum | ops.Cumprod) -> str:
+        return e.add(op, [node.x, e.small(node.axis)], exclusive=truth(node.exclusive), reverse=truth(node.reverse))
+
+    return emit
+
+
+def emit_cast(e: Emitter, node: ops.Cast) -> str:
+    return e.add("Cast", [node.x], SrcT=dtype(node.x.dtype), DstT=dtype(node.to))
+
+
+def emit_clip(e: Emitter, node: ops.Clip) -> str:
+    return e.add("ClipByValue", [node.x, e.small(node.low, "float32"), e.small(node.high, "float32")])
+
+
+def emit_leaky_relu(e: Emitter, node: ops.LeakyRelu) -> str:
+    return e.add("LeakyRelu", [node.x], alpha=fraction(node.alpha))
+
+
+def emit_reshape(e: Emitter, node: ops.Reshape) -> str:
+    return e.add("Reshape", [node.x, e.sizes(node.to)])
+
+
+def emit_broadcast(e: Emitter, node: ops.BroadcastTo) -> str:
+    return e.add("BroadcastTo", [node.x, e.sizes(node.to)])
+
+
+def emit_transpose(e: Emitter, node: ops.Transpose) -> str:
+    return e.add("Transpose", [node.x, e.small(list(node.order))])
+
+
+def emit_slice(e: Emitter, node: ops.Slice) -> str:
+    return e.add("Slice", [node.x, e.small(list(node.begin)), e.small(list(node.size))])
+
+
+def emit_strided_slice(e: Emitter, node: ops.StridedSlice) -> str:
+    open_begin = sum(1 << at for at, (begin, _, _) in enumerate(node.parts) if begin is None)
+    open_end = sum(1 << at for at, (_, end, _) in enumerate(node.parts) if end is None)
+    begins = e.small([begin or 0 for begin, _, _ in node.parts])
+    ends = e.small([end or 0 for _, end, _ in node.parts])
+    steps = e.small([step for _, _, step in node.parts])
+    masks = {"begin_mask": number(open_begin), "end_mask": number(open_end)}
+    return e.add("StridedSlice", [node.x, begins, ends, steps], **masks)
+
+
+def emit_concat(e: Emitter, node: ops.Concat) -> str:
+    return e.add("ConcatV2", [*node.parts, e.small(node.axis)], N=number(len(node.parts)))
+
+
+def emit_pad(e: Emitter, node: ops.Pad) -> str:
+    pads = e.small(np.array(node.paddings, np.int32))
+    if node.mode != "constant":
+        return e.add("MirrorPad", [node.x, pads], mode=text(node.mode.upper()))
+    return e.add("PadV2", [node.x, pads, e.small(node.value, node.dtype)])
+
+
+def emit_tile(e: Emitter, node: ops.Tile) -> str:
+    return e.add("Tile", [node.x, e.small(list(node.times))])
+
+
+def emit_gather(e: Emitter, node: ops.Gather) -> str:
+    return e.add("GatherV2", [node.x, node.indices, e.small(node.axis)], batch_dims=number(0))
+
+
+def emit_reverse(e: Emitter, node: ops.Reverse) -> str:
+    return e.add("ReverseV2", [node.x, e.small(list(node.axes))])
+
+
+def emit_one_hot(e: Emitter, node: ops.OneHot) -> str:
+    kind: DType = "int32" if node.dtype == "bool" else node.dtype
+    on, off = e.small(1, kind), e.small(0, kind)
+    hot = e.add("OneHot", [node.indices, e.small(node.depth), on, off], axis=number(-1), T=dtype(kind))
+    return e.add("Cast", [hot], SrcT=dtype(kind), DstT=dtype("bool")) if node.dtype == "bool" else hot
+
+
+def emit_range(e: Emitter, node: ops.Range) -> str:
+    return e.add("Range", [e.small(0), node.stop, e.small(1)], Tidx=dtype("int32"))
+
+
+def emit_fill(e: Emitter, node: ops.Fill) -> str:
+    return e.add("Fill", [e.sizes(node.to), e.small(node.value, node.dtype)], T=dtype(node.dtype))
+
+
+def emit_resize(e: Emitter, node: ops.Resize) -> str:
+    op = "ResizeBilinear" if node.method == "bilinear" else "ResizeNearestNeighbor"
+    centres = {"align_corners": truth(False), "half_pixel_centers": truth(True)}
+    return e.add(op, [node.x, e.small(list(node.size))], **centres)
+
+
+def _dim(e: Emitter, x: Tensor, axis: int) -> str:
+    whole = e.add("Shape", [x], out_type=dtype("int32"))
+    begin, end, step = e.small([axis]), e.small([axis + 1]), e.small([1])
+    return e.add("StridedSlice", [whole, begin, end, step], shrink_axis_mask=number(1))
+
+
+def emit_dim(e: Emitter, node: ops.Dim) -> str:
+    return _dim(e, node.x, node.axis)
+
+
+def emit_item(e: Emitter, node: Item) -> str:
+    return f"{e.ref(node.source)}:{node.index}" if node.index else e.ref(node.source)
+
+
+def emit_top_k(e: Emitter, node: ops.TopK) -> str:
+    return e.add("TopKV2", [node.x, e.small(node.k)], sorted=truth(True))
+
+
+# --------------------------------------------------------------------------------------------------- the table
+
+SAME: Mapping[type[Node], str] = {
+    ops.Abs: "Abs", ops.Neg: "Neg", ops.Exp: "Exp", ops.Expm1: "Expm1", ops.Log: "Log", ops.Log1p: "Log1p",
+    ops.Sqrt: "Sqrt", ops.Rsqrt: "Rsqrt", ops.Square: "Square", ops.Reciprocal: "Reciprocal", ops.Sin: "Sin",
+    ops.Cos: "Cos", ops.Tan: "Tan", ops.Asin: "Asin", ops.Acos: "Acos", ops.Atan: "Atan", ops.Sinh: "Sinh",
+    ops.Cosh: "Cosh", ops.Tanh: "Tanh", ops.Asinh: "Asinh", ops.Acosh: "Acosh", ops.Atanh: "Atanh", ops.Floor: "Floor",
+    ops.Ceil: "Ceil", ops.Round: "Round", ops.Sign: "Sign", ops.Relu: "Relu", ops.Relu6: "Relu6", ops.Elu: "Elu",
+    ops.Selu: "Selu", ops.Sigmoid: "Sigmoid", ops.Softplus: "Softplus", ops.Erf: "Erf", ops.IsNan: "IsNan",
+    ops.IsInf: "IsInf", ops.IsFinite: "IsFinite", ops.LogicalNot: "LogicalNot", ops.Add: "AddV2", ops.Sub: "Sub",
+    ops.Mul: "Mul", ops.Div: "RealDiv", ops.DivNoNan: "DivNoNan", ops.FloorDiv: "FloorDiv", ops.Mod: "FloorMod",
+    ops.Pow: "Pow", ops.Maximum: "Maximum", ops.Minimum: "Minimum", ops.SquaredDifference: "SquaredDifference",
+    ops.Atan2: "Atan2", ops.Equal: "Equal", ops.NotEqual: "NotEqual", ops.Less: "Less", ops.LessEqual: "LessEqual",
+    ops.Greater: "Greater", ops.GreaterEqual: "GreaterEqual", ops.LogicalAnd: "LogicalAnd", ops.LogicalOr: "LogicalOr",
+    ops.Select: "SelectV2", ops.Softmax: "Softmax", ops.LogSoftmax: "LogSoftmax", Prelu: "Prelu",
+}  # fmt: skip
+
+DIFFERENT: Mapping[type[Node], Emit] = {
+    ops.Conv: emit_conv, ops.DepthwiseConv: emit_depthwise, ops.ConvTranspose: emit_conv_transpose, Fused: emit_fused,
+    ops.MaxPool: emit_pool, ops.AvgPool: emit_pool, ops.MatMul: emit_matmul, ops.Cast: emit_cast, ops.Clip: emit_clip,
+    ops.LeakyRelu: emit_leaky_relu, ops.Reshape: emit_reshape, ops.BroadcastTo: emit_broadcast,
+    ops.Transpose: emit_transpose, ops.Slice: emit_slice, ops.StridedSlice: emit_strided_slice, ops.Concat: emit_concat,
+    ops.Pad: emit_pad, ops.Tile: emit_tile, ops.Gather: emit_gather, ops.Reverse: emit_reverse, ops.OneHot: emit_one_hot,
+    ops.Range: emit_range, ops.Fill: emit_fill, ops.Resize: emit_resize, ops.Dim: emit_dim, Item: emit_item,
+    ops.TopK: emit_top_k, ops.ArgMax: emit_arg("ArgMax"), ops.ArgMin: emit_arg("ArgMin"),
+    ops.Cumsum: emit_cumulative("Cumsum"), ops.Cumprod: emit_cumulative("Cumprod"),
+    **{op: emit_reduction(name) for op, name in {
+        ops.Sum: "Sum", ops.Mean: "Mean", ops.Max: "Max", ops.Min: "Min", ops.Prod: "Prod", ops.Any_: "Any",
+        ops.All: "All"}.items()},
+}  # fmt: skip
+
+UNSUPPORTED: Mapping[type[Node], str] = {
+    ops.Scan: "a loop over an unknown or long time is not written yet",
+}

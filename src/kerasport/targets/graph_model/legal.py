@@ -1,0 +1,168 @@
+"""Rules that bring a graph into what all backends of TF.js compute rightly.
+
+The limits were measured on cpu, wasm, webgl and webgpu: padding, strided slices, reversing, selecting and running sums
+work up to four axes, everything else up to six; three-dimensional max pooling is wrong on wasm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import prod
+
+from kerasport.ir import ops
+from kerasport.ir.ops import (
+    Cast, Conv, ConvTranspose, Cumprod, Cumsum, MaxPool, OneHot, Pad, Reverse, Select, StridedSlice, Tensor,
+)  # fmt: skip
+from kerasport.ir.tensor import Node
+from kerasport.passes.rewrite import Uses
+
+LOW = 4  # axes that the more delicate kernels take
+
+
+def along_axis(x: Tensor, axis: int, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """A function of one axis, applied to x with all axes before and all behind it as one: [before, axis, behind]."""
+    before, behind = x.shape[:axis], x.shape[axis + 1 :]
+    middle = -1 if x.shape[axis] is None else x.shape[axis]
+    front = -1 if None in before else prod(d for d in before if d is not None)
+    back = -1 if None in behind else prod(d for d in behind if d is not None)
+    made = function(ops.reshape(x, (front, middle, back)))
+    size = made.shape[1] if made.shape[1] is not None else ops.dim(made, 1)
+    sizes = ops.dims(x)
+    return ops.reshape(made, (*sizes[:axis], size, *sizes[axis + 1 :]))
+
+
+def low_rank_pads(node: Node, uses: Uses) -> Node | None:
+    """Padding of many axes  →  padding of one axis after the other, the rest as two."""
+    del uses
+    match node:
+        case Pad(x, pads, mode, value) if x.rank > LOW:
+            for axis, pair in enumerate(pads):
+                if any(pair):
+                    x = along_axis(x, axis, lambda y, pair=pair: Pad(y, ((0, 0), pair, (0, 0)), mode, value))
+            return x
+    return None
+
+
+def low_rank_slices(node: Node, uses: Uses) -> Node | None:
+    """Strided slices of many axes  →  of one axis after the other."""
+    del uses
+    match node:
+        case StridedSlice(x, parts) if x.rank > LOW:
+            whole = (None, None, 1)
+            for axis, part in enumerate(parts):
+                if part != whole:
+                    x = along_axis(x, axis, lambda y, part=part: StridedSlice(y, (whole, part, whole)))
+            return x
+    return None
+
+
+def low_rank_others(node: Node, uses: Uses) -> Node | None:
+    """Reversing and running sums of many axes  →  of one axis, the rest as two."""
+    del uses
+    match node:
+        case Reverse(x, axes) if x.rank > LOW:
+            for axis in axes:
+                x = along_axis(x, axis, lambda y: Reverse(y, (1,)))
+            return x
+        case Cumsum(x, axis, exclusive, reverse) if x.rank > LOW:
+            return along_axis(x, axis, lambda y: Cumsum(y, 1, exclusive, reverse))
+        case Cumprod(x, axis, exclusive, reverse) if x.rank > LOW:
+            return along_axis(x, axis, lambda y: Cumprod(y, 1, exclusive, reverse))
+    return None
+
+
+def low_rank_select(node: Node, uses: Uses) -> Node | None:
+    """Selecting among many axes  →  among one, all three spread to the shape of the result."""
+    del uses
+    match node:
+        case Select(condition, a, b) if max(condition.rank, a.rank, b.rank) > LOW:
+            assert isinstance(node, Tensor)
+            like = ops.add(ops.add(ops.mul(Cast(condition, "float32"), 0.0), a * 0.0), b * 0.0)
+            parts = [ops.reshape(_spread(part, like), (-1,)) for part in (condition, a, b)]
+            return ops.reshape(Select(*parts), ops.dims(like))
+    return None
+
+
+def _spread(x: Tensor, like: Tensor) -> Tensor:
+    return ops.broadcast_to(x, ops.dims(like))
+
+
+def flat_max_pool(node: Node, uses: Uses) -> Node | None:
+    """Max pooling of volumes  →  of their slices, then along the first spatial axis: the maximum of maxima."""
+    del uses
+    match node:
+        case MaxPool(x, (depth, *window), (step, *strides), padding) if len(window) == 2:
+            batch, _, height, width, channels = ops.dims(x)
+            slices = ops.reshape(x, (-1, height, width, channels))
+            pooled = MaxPool(slices, tuple(window), tuple(strides), padding)
+            rows, columns = ops.dims(pooled)[1:3]
+            area = rows * columns if isinstance(rows, int) and isinstance(columns, int) else -1
+            layers = ops.reshape(pooled, (batch, ops.dim(x, 1), area, channels))
+            deep = MaxPool(layers, (depth, 1), (step, 1), padding)
+            return ops.reshape(deep, (batch, ops.dim(deep, 1), rows, columns, channels))
+    return None
+
+
+def padded_volumes(node: Node, uses: Uses) -> Node | None:
+    """A convolution of volumes with padding of its own  →  padding, then a convolution: TF.js has no other."""
+    del uses
+    match node:
+        case Conv(x, _, _, padding, _) if x.rank == 5 and isinstance(padding, tuple):
+            return replace(node, x=ops.pad(x, ((0, 0), *padding, (0, 0))), padding="valid")
+    return None
+
+
+def volumes_transposed(node: Node, uses: Uses) -> Node | None:
+    """A transposed convolution of volumes  →  zeros between the numbers, then a convolution with the turned kernel.
+
+    TF.js's graphs have no transposed convolution of volumes. y[j·s + t] += x[j] · w[t] is the cross-correlation of x,
+    with s - 1 zeros after each number and k - 1 around, with w read backwards.
+    """
+    del uses
+    match node:
+        case ConvTranspose(x, kernel, strides, crop, _, extra) if x.rank == 5:
+            window = ops.known(kernel.shape)[:3]
+            for axis, stride in enumerate(strides, start=1):
+                x = _zeros_between(x, axis, stride)
+            pads = []
+            for k, s, c, e in zip(window, strides, crop, extra, strict=True):
+                # of (n - 1) s + k numbers those from c on are kept, n s + e of them
+                pads.append((k - 1 - c, (k - 1) + c + e - (k - s)))
+            if any(amount < 0 for pair in pads for amount in pair):
+                return None
+            x = ops.pad(x, ((0, 0), *pads, (0, 0)))
+            turned = ops.transpose(Reverse(kernel, (0, 1, 2)), (0, 1, 2, 4, 3))
+            return Conv(x, turned, (1, 1, 1), "valid", (1, 1, 1))
+    return None
+
+
+def _zeros_between(x: Tensor, axis: int, stride: int) -> Tensor:
+    """x with stride - 1 zeros between its numbers along an axis, none behind the last."""
+    if stride == 1:
+        return x
+
+    def spread(y: Tensor) -> Tensor:
+        wide = Pad(ops.expand_dims(y, 2), ((0, 0), (0, 0), (0, stride - 1), (0, 0)))
+        size = y.shape[1]
+        long = ops.reshape(wide, (ops.dim(y, 0), -1 if size is None else size * stride, ops.dim(y, 2)))
+        whole = (None, None, 1)
+        return ops.strided(long, (whole, (0, -(stride - 1) if size is None else size * stride - stride + 1, 1), whole))
+
+    return along_axis(x, axis, spread)
+
+
+def deep_enough(node: Node, uses: Uses) -> Node | None:
+    """One-hot of a single class  →  a comparison: TF.js wants two classes or more."""
+    del uses
+    match node:
+        case OneHot(x, 1, dtype):
+            return Cast(ops.expand_dims(ops.equal(x, 0), x.rank), dtype)
+    return None
+
+
+LEGAL = (
+    low_rank_pads, low_rank_slices, low_rank_others, low_rank_select, flat_max_pool, padded_volumes, volumes_transposed,
+    deep_enough,
+)  # fmt: skip
+

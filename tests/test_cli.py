@@ -1,0 +1,443 @@
+"""The command line: what it prints, what it writes, and the code it exits with."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+import keras
+import pytest
+from keras import layers
+from typer.testing import CliRunner
+
+import kerasport
+from kerasport import api
+from kerasport.cli import app
+from kerasport.report import Check, Conversion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).parent.parent
+DIGITS = ROOT / "examples" / "digits.keras"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+WEIGHTS = 4 * 16_986  # bytes of digits.keras in the shards
+DONE, REFUSED, MISUSED, UNUSABLE, STOPPED = 0, 1, 2, 3, 130
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs pseudo terminals, pipes with names, and signals")
+
+
+def kerasport_command(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command, as its users run it; it may never show a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "kerasport", *map(str, arguments)],
+        capture_output=True, encoding="utf-8", cwd=cwd, env=ENVIRONMENT, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+def invoke(*arguments: str | Path) -> Any:
+    """The command within this process, where parts of it can be replaced."""
+    return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+
+
+def digest(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def converted(tmp_path: Path) -> Path:
+    """A directory with a converted model in it."""
+    kerasport.convert(DIGITS, tmp_path / "web_model")
+    return tmp_path / "web_model"
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with two parts that a layers-model cannot express."""
+    path = tmp_path_factory.mktemp("refused") / "model.keras"
+    sequence = layers.Input((7, 3))
+    made = layers.GroupNormalization(3, name="groups")(sequence)
+    keras.Model(sequence, layers.GRU(4, name="memory")(made)).save(path)
+    return path
+
+
+# --------------------------------------------------------------------------------------------------- convert
+
+
+def test_convert_writes_the_model_and_tells_of_it(tmp_path: Path) -> None:
+    done = kerasport_command("convert", DIGITS, "web_model", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (DONE, "")
+    assert done.stdout.startswith(f"{DIGITS} -> web_model\n  layers-model: 16,986 weights, ")
+    assert sorted(digest(tmp_path / "web_model")) == ["group1-shard1of1.bin", "model.json"]
+
+
+def test_convert_prints_json(tmp_path: Path) -> None:
+    done = kerasport_command("convert", DIGITS, tmp_path / "web_model", "--json")
+    told = json.loads(done.stdout)
+    assert told["target"] == "layers-model"
+    assert told["inputs"] == {"image": [None, 8, 8, 1]}
+    assert told["files"] == ["model.json", "group1-shard1of1.bin"]
+
+
+def test_convert_reads_weights_from_a_second_file(tmp_path: Path) -> None:
+    recorded = ROOT / "tests" / "recorded" / "keras-3.15.1"
+    weights = recorded / "dicts.weights.h5"
+    done = kerasport_command("convert", recorded / "dicts.json", tmp_path / "out", "--weights", weights)
+    assert done.returncode == DONE
+    assert (tmp_path / "out" / "model.json").is_file()
+
+
+def test_a_refused_model_exits_with_1_and_leaves_nothing(refused: Path, tmp_path: Path) -> None:
+    done = kerasport_command("convert", refused, tmp_path / "out")
+    assert (done.returncode, done.stdout) == (REFUSED, "")
+    assert done.stderr.startswith("kerasport: 2 part(s) of the model have no exact translation:\n  layer 'groups': ")
+    assert "\n  layer 'memory': GRU with reset_after=True: " in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("size", "nbytes"),
+    [("16KiB", 16 * 1024), ("16kb", 16_000), ("20000", 20_000), ("20000B", 20_000), (" 1 MiB ", 1024**2), ("1g", None),
+     ("1GB", 1000**3)],
+)  # fmt: skip
+def test_shards_have_the_size_that_is_asked_for(size: str, nbytes: int | None, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = kerasport_command("convert", DIGITS, out, "--shard-size", size)
+    if nbytes is None:
+        assert done.returncode == MISUSED
+        return
+    assert done.returncode == DONE
+    shards = [path.stat().st_size for path in sorted(out.glob("*.bin"))]
+    assert sum(shards) == WEIGHTS
+    assert shards == [*[nbytes] * (WEIGHTS // nbytes), *([WEIGHTS % nbytes] if WEIGHTS % nbytes else [])]
+
+
+@pytest.mark.parametrize("size", ["0", "0MiB", "-1", "1.5MiB", "lots", "4 parsecs", "", "MiB", "1e6"])
+def test_a_size_that_is_none_is_wrong_usage(size: str, tmp_path: Path) -> None:
+    done = kerasport_command("convert", DIGITS, tmp_path / "out", "--shard-size", size)
+    assert done.returncode == MISUSED
+    assert "--shard-size" in done.stderr
+    assert "is no size; write 4MiB, 512KiB or a number of bytes" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------------------- complete or absent, and --force
+
+
+def test_what_is_there_is_kept_without_force(converted: Path) -> None:
+    before = digest(converted)
+    done = kerasport_command("convert", DIGITS, converted)
+    assert done.returncode == UNUSABLE
+    assert done.stderr == f"kerasport: {converted}: is there already; give --force to replace it\n"
+    assert digest(converted) == before
+
+
+def test_force_replaces_a_model_as_a_whole(converted: Path) -> None:
+    (converted / "group1-shard9of9.bin").write_bytes(b"of another conversion")
+    assert kerasport_command("convert", DIGITS, converted, "--force").returncode == DONE
+    assert sorted(digest(converted)) == ["group1-shard1of1.bin", "model.json"]
+    assert [path.name for path in converted.parent.iterdir()] == [converted.name]
+
+
+def test_force_replaces_nothing_but_a_model(tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    (tmp_path / "notes").write_text("more of it")
+    for out in ("thesis", "notes"):
+        done = kerasport_command("convert", DIGITS, tmp_path / out, "--force")
+        assert done.returncode == UNUSABLE
+        assert "holds no model, so --force does not replace it" in done.stderr
+    assert digest(tmp_path) == {"thesis/chapter.tex": b"years of work", "notes": b"more of it"}
+
+
+def test_force_never_replaces_the_source(tmp_path: Path) -> None:
+    shutil.copyfile(DIGITS, tmp_path / "model.keras")
+    (tmp_path / "model.json").write_text("{}")
+    for out in (tmp_path, tmp_path / "model.keras"):
+        done = kerasport_command("convert", tmp_path / "model.keras", out, "--force")
+        assert done.returncode == UNUSABLE
+        assert "holds the model to convert" in done.stderr
+    assert (tmp_path / "model.keras").read_bytes() == DIGITS.read_bytes()
+
+
+def test_an_empty_directory_is_written_into(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert kerasport_command("convert", DIGITS, tmp_path / "out").returncode == DONE
+
+
+def test_directories_above_the_output_are_made(tmp_path: Path) -> None:
+    assert kerasport_command("convert", DIGITS, tmp_path / "a" / "b" / "out").returncode == DONE
+
+
+def test_an_interrupt_while_writing_leaves_what_was_there(converted: Path) -> None:
+    before = digest(converted.parent)
+
+    def interrupt(done: int, total: int) -> None:
+        assert done <= total
+        raise KeyboardInterrupt
+
+    for out in (converted, converted.parent / "new"):
+        with pytest.raises(KeyboardInterrupt):
+            kerasport.convert(DIGITS, out, force=True, progress=interrupt)
+    assert digest(converted.parent) == before
+    assert [path.name for path in converted.parent.iterdir()] == [converted.name]
+
+
+@posix
+def test_an_interrupt_is_told_in_one_line(tmp_path: Path) -> None:
+    pipe = tmp_path / "model.keras"
+    os.mkfifo(pipe)
+    # where tests run in the background, children begin with interrupts ignored
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{heed}; from kerasport.cli import main; main()", "convert", pipe, tmp_path / "out"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=ENVIRONMENT,
+    )  # fmt: skip
+    opened = _when_read(pipe, process)
+    process.send_signal(signal.SIGINT)
+    printed, told = process.communicate(timeout=60)
+    os.close(opened)
+    assert (process.returncode, printed, told) == (STOPPED, "", "kerasport: stopped; nothing was written\n")
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def _when_read(pipe: Path, process: subprocess.Popen[str]) -> int:
+    """Open the pipe for writing as soon as the process has opened it for reading, where it then waits."""
+    for _ in range(600):
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            assert error.errno == errno.ENXIO
+            assert process.poll() is None
+            time.sleep(0.1)
+    raise AssertionError("nobody reads the pipe")
+
+
+@posix
+def test_only_a_terminal_gets_a_progress_bar(tmp_path: Path) -> None:
+    # with models that are small, too
+    script = "import kerasport.cli; kerasport.cli.LONG = 0; kerasport.cli.main()"
+    terminal, end = os.openpty()
+    command = [sys.executable, "-c", script, "convert", DIGITS]
+    environment = {**ENVIRONMENT, "TERM": "xterm"}
+    subprocess.run([*command, tmp_path / "seen"], stdout=subprocess.PIPE, stderr=end, env=environment, check=True)
+    os.set_blocking(terminal, False)
+    assert b"kB" in os.read(terminal, 65536)
+    os.close(end)
+    os.close(terminal)
+    unseen = subprocess.run([*command, tmp_path / "unseen"], capture_output=True, env=environment, check=True)
+    assert unseen.stderr == b""
+
+
+# ---------------------------------------------------------------------------------------------- check and verify
+
+
+def test_check_lists_every_layer() -> None:
+    done = kerasport_command("check", DIGITS)
+    assert (done.returncode, done.stderr) == (DONE, "")
+    first, *rows = done.stdout.splitlines()
+    assert first == f"{DIGITS}: every part has an exact translation"
+    assert "digit                     Dense                   native" in rows
+
+
+def test_check_of_a_refused_model_exits_with_1(refused: Path) -> None:
+    done = kerasport_command("check", refused)
+    assert done.returncode == REFUSED
+    assert done.stdout.startswith(f"{refused}: 2 part(s) refused\n")
+    assert "refused: layer 'memory': GRU with reset_after=True: " in done.stdout
+
+
+@pytest.mark.parametrize("model", ["sound", "refused"])
+def test_check_prints_json(model: str, refused: Path) -> None:
+    sound = model == "sound"
+    done = kerasport_command("check", DIGITS if sound else refused, "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode == (DONE if sound else REFUSED)
+    assert told["convertible"] is sound
+    assert {problem["layer"] for problem in told["problems"]} == (set() if sound else {"groups", "memory"})
+
+
+class Verified:
+    """What a verification tells; how it comes by it is tried elsewhere."""
+
+    def __init__(self, *, ok: bool) -> None:
+        self.ok = ok
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"ok": self.ok}
+
+    def __str__(self) -> str:
+        return f"ok: {self.ok}"
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_verify_exits_with_1_where_numbers_differ(ok: bool, converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "verify", lambda *_, **__: Verified(ok=ok))
+    told = invoke("verify", DIGITS, converted)
+    assert (told.exit_code, told.output) == (DONE if ok else REFUSED, f"ok: {ok}\n")
+    told = invoke("verify", DIGITS, converted, "--json")
+    assert (told.exit_code, json.loads(told.output)) == (DONE if ok else REFUSED, {"ok": ok})
+    told = invoke("convert", DIGITS, converted.parent / "text", "--verify")
+    assert told.exit_code == (DONE if ok else REFUSED)
+    assert told.output.endswith(f"\nok: {ok}\n")
+    told = invoke("convert", DIGITS, converted.parent / "json", "--verify", "--json")
+    assert told.exit_code == (DONE if ok else REFUSED)
+    assert json.loads(told.output)["verification"] == {"ok": ok}
+
+
+def test_verify_hands_on_what_it_is_given(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(api, "verify", lambda *_, **options: given.update(options) or Verified(ok=True))
+    numbers = ("--inputs", "in.npz", "--expected", "out.npz", "--rtol", "0.1", "--atol", "0.2")
+    invoke("verify", DIGITS, converted, "--backend", "wasm", *numbers)
+    assert given == {
+        "weights": None, "inputs": Path("in.npz"), "expected": Path("out.npz"), "backends": ("wasm",),
+        "rtol": 0.1, "atol": 0.2,
+    }  # fmt: skip
+
+
+def test_verify_of_a_backend_that_does_not_exist_is_wrong_usage(converted: Path) -> None:
+    done = kerasport_command("verify", DIGITS, converted, "--backend", "abacus")
+    assert done.returncode == MISUSED
+    assert "no such backend: abacus" in done.stderr
+
+
+# --------------------------------------------------------------------------------------- what cannot be used
+
+
+def _not_models(folder: Path) -> dict[str, tuple[bytes, str]]:
+    """File name → its bytes, and part of what is said of them."""
+    whole = DIGITS.read_bytes()
+    del folder
+    return {
+        "empty.keras": (b"", "the file is empty"),
+        "cut.keras": (whole[: len(whole) // 2], "truncated or damaged"),
+        "cut.h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "cannot be opened"),
+        "bytes.keras": (bytes(range(256)), "not a Keras model"),
+        "list.json": (b"[]", "not a Keras model"),
+        "other.json": (b"{}", "not the architecture of a Keras model"),
+        "broken.json": (b'{"class_name":', "not valid JSON"),
+        "deep.json": (b'{"a":' * 5000, "JSON"),
+        "page.keras": (b"<!doctype html>", "a web page"),
+        "pickle.pkl": (b"\x80\x04.", "never opened"),
+        "name\n with lines.keras": (b"\x00", "not a Keras model"),
+    }
+
+
+@pytest.mark.parametrize("name", _not_models(Path()))
+@pytest.mark.parametrize("command", ["convert", "check"])
+def test_what_is_no_model_exits_with_3_and_says_why(command: str, name: str, tmp_path: Path) -> None:
+    content, said = _not_models(tmp_path)[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    done = kerasport_command(command, path, *([tmp_path / "out"] if command == "convert" else []))
+    assert (done.returncode, done.stdout) == (UNUSABLE, "")
+    assert done.stderr.startswith(f"kerasport: {path}: ")
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_that_are_not_there_exit_with_3(tmp_path: Path) -> None:
+    for arguments in (
+        ("convert", "gone.keras", "out"),
+        ("check", "gone.keras"),
+        ("convert", ROOT / "tests" / "recorded" / "keras-3.15.1" / "dicts.json", "out", "--weights", "gone.h5"),
+        ("check", "."),
+    ):
+        done = kerasport_command(*arguments, cwd=tmp_path)
+        assert done.returncode == UNUSABLE
+        assert done.stderr.startswith("kerasport: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_cannot_be_made_exits_with_3(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = kerasport_command("convert", DIGITS, tmp_path / "file" / "out")
+    assert done.returncode == UNUSABLE
+    assert done.stderr.startswith("kerasport: ")
+
+
+def test_verify_without_node_exits_with_3_and_says_what_to_do(
+    converted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "KERASPORT_NODE", "no-such-node")
+    monkeypatch.setitem(ENVIRONMENT, "KERASPORT_CACHE", str(converted.parent / "cache"))
+    done = kerasport_command("verify", DIGITS, converted)
+    assert done.returncode == UNUSABLE
+    assert 'pip install "kerasport[verify]"' in done.stderr
+
+
+# ----------------------------------------------------------------------------------------------------- usage
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("convert",), ("convert", "a.keras"), ("convert", "a.keras", "b", "c"), ("check",), ("verify", "a.keras"),
+     ("transmogrify",), ("convert", "a.keras", "b", "--no-such-option"), ("verify", "a", "b", "--rtol", "little")],
+)  # fmt: skip
+def test_wrong_usage_exits_with_2(arguments: Sequence[str], tmp_path: Path) -> None:
+    done = kerasport_command(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (MISUSED, "")
+    assert "Usage: " in done.stderr
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    for option in ("--version", "-V"):
+        done = kerasport_command(option)
+        assert (done.returncode, done.stdout) == (DONE, f"kerasport {kerasport.__version__}\n")
+    assert f'\nversion = "{kerasport.__version__}"\n' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_the_script_that_is_installed_is_the_command() -> None:
+    declared = re.search(r'^kerasport = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert declared
+    assert resolve_name(declared[1]) is resolve_name("kerasport.cli:main")
+
+
+def test_without_arguments_the_commands_are_listed() -> None:
+    done = kerasport_command()
+    for command in ("convert", "check", "verify"):
+        assert command in done.stdout
+
+
+COMMANDS = ("convert", "check", "verify")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_gives_examples(command: str, option: str) -> None:
+    done = kerasport_command(command, option)
+    assert done.returncode == DONE
+    assert f"kerasport {command} model.keras" in done.stdout
+
+
+def test_the_top_level_help_tells_the_exit_codes() -> None:
+    assert "Exit codes: 0 done; 1 refused" in kerasport_command("--help").stdout
+
+
+def _examples() -> list[str]:
+    epilogs = [command.epilog or "" for command in app.registered_commands]
+    return re.findall(r"`(kerasport [^`]+)`", " ".join(map(str, epilogs)))
+
+
+@pytest.mark.parametrize("example", _examples())
+def test_the_examples_of_the_help_are_right(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    conversion = Conversion("", "", "", "", {}, (), (), {}, (), (), 0, 0)
+    monkeypatch.setattr(api, "convert", lambda *_, **__: conversion)
+    monkeypatch.setattr(api, "check", lambda *_, **__: Check("", "", (), (), ()))
+    monkeypatch.setattr(api, "verify", lambda *_, **__: Verified(ok=True))
+    name, *arguments = shlex.split(example)
+    assert (name, invoke(*arguments).exit_code) == ("kerasport", DONE)

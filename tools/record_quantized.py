@@ -240,6 +240,11 @@ def see(keras: Any, name: str, way: str) -> Iterator[tuple[str, Seen]]:
             config = {key: own[key] for key in ("equation", "output_shape", "bias_axes")}
             config["dtype"] = saved["config"]["dtype"]
         stored = next(v for path, v in groups.items() if path.strip("_").endswith(key))
+        if way.startswith(("gptq", "awq")) and (3, 14) <= version(keras) < (3, 16):
+            # These leave the zero points out of the file; here is what it should have.
+            names = part.variable_serialization_spec[way.partition("_")[0]]
+            variables = [getattr(part, variable) for variable in names]
+            stored = tuple(as_array(v) for v in variables if v is not None)
         x = as_input(layer, part, original[key])
         reverse: tuple[Array, ...] = ()
         if layer.class_name == "ReversibleEmbedding":

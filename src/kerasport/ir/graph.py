@@ -12,7 +12,7 @@ from kerasport.model import Array
 Rule: TypeAlias = Callable[[Node], "Node | None"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Graph:
     """Inputs, outputs, and a name for each node: the path of the Keras layer that it stems from."""
 

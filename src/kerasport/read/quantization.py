@@ -504,8 +504,16 @@ def _float8(stored: _Stored, needs: tuple[int, ...]) -> Plan:
     return Plan(stored.class_name, "float8", (weight,), rounds_inputs=True)
 
 
-def _ternary(stored: _Stored, _: tuple[int, ...]) -> Plan:
+def _ternary(stored: _Stored, _: re.Match[str]) -> Plan | None:
+    if stored.shapes[-1]:
+        return None
     raise stored.refuse("quantized as 'ternary', which is not supported")
+
+
+def _without_zeros(stored: _Stored, _: re.Match[str]) -> Plan:
+    raise stored.refuse(
+        "Keras 3.14 and 3.15 leave the zero points of gptq and awq out of the file; no other Keras can load it either"
+    )
 
 
 # Embeddings -----------------------------------------------------------------------------------
@@ -706,7 +714,8 @@ KERNELS: Mapping[str, _Reader] = {
     "(f?)ufu[fg]": _with_bias(_by_group_transposed),  # bias, kernel, scale, zero, groups
     "(f?)ufuf[fg]": _with_bias(_by_group_transposed),  # the same with scales of the inputs
     "f(f?)f{6}": _with_bias(_float8),  # kernel, bias, statistics
-    "u(f?)f": _with_bias(_ternary),  # kernel, bias, scale
+    "uf?f": _ternary,  # kernel, bias, scale
+    "f?uff?[fg]": _without_zeros,  # like gptq and awq above
 }
 TABLE: Mapping[str, _Reader] = {
     "if": _tables((0, 1)),  # table, scale

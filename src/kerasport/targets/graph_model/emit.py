@@ -16,7 +16,7 @@ import numpy as np
 
 from kerasport.errors import Problem
 from kerasport.ir import ops
-from kerasport.ir.graph import Graph
+from kerasport.ir.graph import Graph, walk
 from kerasport.ir.ops import Tensor
 from kerasport.ir.ops.window import Padding
 from kerasport.ir.tensor import Constant, DType, Input, Item, Node
@@ -83,6 +83,7 @@ class Emitter:
     functions: list[Json] = field(default_factory=list)
     waits: bool = False  # whether the model holds a loop, for which TF.js wants executeAsync
     _refs: dict[Node, str] = field(default_factory=dict)
+    _several: dict[Node, tuple[str, ...]] = field(default_factory=dict)  # results of nodes that have several
     _taken: dict[str, int] = field(default_factory=dict)
     _small: dict[tuple[Any, ...], str] = field(default_factory=dict)
     _scope: str = ""
@@ -93,13 +94,8 @@ class Emitter:
             self._taken.setdefault(node_name(name), 0)
         for given in self.graph.inputs:
             self._placeholder(given)
-        for node in self.graph.nodes():
-            if node not in self._refs:
-                self._emit(node)
-        return [
-            self._identity(name, self._refs[tensor])
-            for name, tensor in zip(outputs, self.graph.outputs, strict=True)
-        ]
+        made = self.emit_all(self.graph.outputs)
+        return [self._identity(name, ref) for name, ref in zip(outputs, made, strict=True)]
 
     def _placeholder(self, given: Input) -> None:
         attributes = {"dtype": dtype(given.dtype), "shape": shape(given.shape)}
@@ -114,7 +110,7 @@ class Emitter:
         return wanted
 
     def _emit(self, node: Node) -> None:
-        self._scope = self.graph.names.get(node, "")
+        self._scope = self.graph.names.get(node, self._scope)
         emit = DIFFERENT.get(type(node))
         if isinstance(node, Constant):
             self._refs[node] = self.constant(node)
@@ -133,6 +129,48 @@ class Emitter:
         self._refs[node] = "refused"
 
     # ------------------------------------------------------------------------------------ for emissions
+
+    def inside(self, body: Graph) -> Emitter:
+        """An emitter for the body of a function; weights and names are common to all functions."""
+        inner = Emitter(body, weights=self.weights, problems=self.problems, functions=self.functions, _taken=self._taken)
+        inner._scope = self._scope
+        return inner
+
+    def function(
+        self, wanted: str, arguments: Sequence[tuple[str, str]], ends: Sequence[tuple[str, str]]
+    ) -> str:
+        """Add the nodes so far as a function, of arguments and results, each a name and an element type.
+
+        Each result has to be a node of its own: two results of one node would be taken for the same.
+        """
+        name = self.unique(wanted)
+        signature = {
+            "name": name,
+            "inputArg": [{"name": argument, **dtype(kind)} for argument, kind in arguments],
+            "outputArg": [{"name": f"out_{at}", **dtype(kind)} for at, (_, kind) in enumerate(ends)],
+        }
+        returned = {f"out_{at}": f"{ref}:0" for at, (ref, _) in enumerate(ends)}
+        self.functions.append({"signature": signature, "nodeDef": self.nodes, "ret": returned})
+        return name
+
+    def results(self, node: Node, names: tuple[str, ...]) -> str:
+        """Note the results of a node that has several."""
+        self._several[node] = names
+        return names[0]
+
+    def several(self, node: Node) -> tuple[str, ...]:
+        """The results of a node that has several."""
+        return self._several[node]
+
+    def bind(self, node: Node, name: str) -> None:
+        """Say under which name a node is known that something else makes."""
+        self._refs[node] = name
+
+    def emit_all(self, ends: Sequence[Node]) -> list[str]:
+        """Emit what the ends need; gives their names."""
+        for node in walk(ends, self._refs):
+            self._emit(node)
+        return [self._refs[end] for end in ends]
 
     def ref(self, operand: Node | str) -> str:
         """The name by which a node is taken as an input."""
@@ -401,11 +439,78 @@ def emit_dim(e: Emitter, node: ops.Dim) -> str:
 
 
 def emit_item(e: Emitter, node: Item) -> str:
-    return f"{e.ref(node.source)}:{node.index}" if node.index else e.ref(node.source)
+    return e.several(node.source)[node.index]
 
 
 def emit_top_k(e: Emitter, node: ops.TopK) -> str:
-    return e.add("TopKV2", [node.x, e.small(node.k)], sorted=truth(True))
+    name = e.add("TopKV2", [node.x, e.small(node.k)], sorted=truth(True))
+    return e.results(node, (name, f"{name}:1"))
+
+
+def emit_scan(e: Emitter, node: ops.Scan) -> str:
+    """A loop: variables are the step, the number of steps, states, sequences, what is captured; then a list for each
+    result, and for each list what was last put into it.
+
+    TF.js disposes of what a step made and does not return, also of what was put into a list; so that is returned.
+    """
+    e.waits = True
+    steps = e.small(node.time) if node.time is not None else _dim(e, node.sequences[0], 1)
+    shapes = [list(-1 if d is None else d for d in o.shape) for o in node.body.outputs[len(node.states) :]]
+    lists = [e.add("TensorListReserve", [e.small(s), steps], element_dtype=dtype("float32")) for s in shapes]
+    given = [*node.states, *node.sequences, *node.captured]
+    kinds = ["int32", "int32", *(tensor.dtype for tensor in given), *("float32" for _ in lists * 2)]
+    nothing = [e.add("Identity", [e.small(0.0, "float32")]) for _ in lists]
+    variables = [e.small(0), steps, *map(e.ref, given), *lists, *nothing]
+    cond, body = _condition(e, kinds), _body(e, node, kinds)
+    loop = e.add("StatelessWhile", variables, cond={"func": {"name": cond}}, body={"func": {"name": body}})
+    states = [f"{loop}:{2 + at}" for at in range(len(node.states))]
+    first = len(variables) - 2 * len(lists)
+    over = [_stacked(e, f"{loop}:{first + at}", sizes) for at, sizes in enumerate(shapes)]
+    return e.results(node, (*states, *over))
+
+
+def _stacked(e: Emitter, tensors: str, sizes: list[int]) -> str:
+    """A list over time as one tensor, batch first."""
+    stacked = e.add("TensorListStack", [tensors, e.small(sizes)], element_dtype=dtype("float32"))
+    order = [1, 0, *range(2, len(sizes) + 1)]
+    return e.add("Transpose", [stacked, e.small(order)])
+
+
+def _arguments(e: Emitter, kinds: Sequence[str]) -> list[tuple[str, str]]:
+    return [(e.unique("argument"), kind) for kind in kinds]
+
+
+def _condition(e: Emitter, kinds: Sequence[str]) -> str:
+    """Whether there are steps left."""
+    inner = e.inside(Graph((), ()))
+    arguments = _arguments(e, kinds)
+    left = inner.add("Less", [arguments[0][0], arguments[1][0]])
+    return inner.function("more", arguments, [(left, "bool")])
+
+
+def _body(e: Emitter, node: ops.Scan, kinds: Sequence[str]) -> str:
+    """One step."""
+    inner = e.inside(node.body)
+    arguments = _arguments(e, kinds)
+    at, steps, *given = (name for name, _ in arguments)
+    states, rest = given[: len(node.states)], given[len(node.states) :]
+    sequences, rest = rest[: len(node.sequences)], rest[len(node.sequences) :]
+    captured, lists = rest[: len(node.captured)], rest[len(node.captured) :]
+    lists = lists[: len(lists) // 2]
+    one = inner.small(1)
+    place = inner.add("Sub", [inner.add("Sub", [steps, one]), at]) if node.reverse else at
+    read = [inner.add("GatherV2", [s, place, one], batch_dims=number(0)) for s in sequences]
+    for tensor, name in zip(node.body.inputs, (*states, *read, *captured), strict=True):
+        inner.bind(tensor, name)
+    made = inner.emit_all(node.body.outputs)
+    new, results = made[: len(states)], [inner.add("Identity", [each]) for each in made[len(states) :]]
+    put = [
+        inner.add("TensorListSetItem", [tensors, at, result], element_dtype=dtype("float32"))
+        for tensors, result in zip(lists, results, strict=True)
+    ]
+    after = [inner.add("AddV2", [at, one]), steps, *new, *sequences, *captured, *put]
+    ends = [*(inner.add("Identity", [each]) for each in after), *results]
+    return inner.function("step", arguments, list(zip(ends, kinds, strict=True)))
 
 
 # --------------------------------------------------------------------------------------------------- the table
@@ -432,13 +537,12 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     ops.Transpose: emit_transpose, ops.Slice: emit_slice, ops.StridedSlice: emit_strided_slice, ops.Concat: emit_concat,
     ops.Pad: emit_pad, ops.Tile: emit_tile, ops.Gather: emit_gather, ops.Reverse: emit_reverse, ops.OneHot: emit_one_hot,
     ops.Range: emit_range, ops.Fill: emit_fill, ops.Resize: emit_resize, ops.Dim: emit_dim, Item: emit_item,
-    ops.TopK: emit_top_k, ops.ArgMax: emit_arg("ArgMax"), ops.ArgMin: emit_arg("ArgMin"),
+    ops.TopK: emit_top_k, ops.Scan: emit_scan, ops.ArgMax: emit_arg("ArgMax"), ops.ArgMin: emit_arg("ArgMin"),
     ops.Cumsum: emit_cumulative("Cumsum"), ops.Cumprod: emit_cumulative("Cumprod"),
     **{op: emit_reduction(name) for op, name in {
         ops.Sum: "Sum", ops.Mean: "Mean", ops.Max: "Max", ops.Min: "Min", ops.Prod: "Prod", ops.Any_: "Any",
         ops.All: "All"}.items()},
 }  # fmt: skip
 
-UNSUPPORTED: Mapping[type[Node], str] = {
-    ops.Scan: "a loop over an unknown or long time is not written yet",
-}
+UNSUPPORTED: Mapping[type[Node], str] = {}
+"""Operation → why TF.js cannot compute it."""

@@ -109,28 +109,29 @@ def check(seen: Seen) -> None:
     assert [w.shape for w in weights] == [w.shape for w in seen.original]
     assert plain_shapes(*about, shape) == tuple(w.shape for w in seen.original)
     coarse = any(a.dtype == ml_dtypes.bfloat16 for a in seen.stored)
-    tolerance = 0.02 if coarse else 1e-5
+    # How a number in the middle of two of float8 is rounded differs between versions of JAX.
+    tolerance = 0.05 if coarse or mode_of(seen) == "float8" else 1e-5
     y = seen.y.astype(np.float32)
-    np.testing.assert_allclose(
-        computed(seen, weights), y, rtol=tolerance, atol=tolerance * np.abs(y).max()
-    )
+    np.testing.assert_allclose(computed(seen, weights), y, rtol=tolerance, atol=tolerance * np.abs(y).max())
     if seen.reverse:
         x, y = seen.reverse
         x = as_int8(x, (-1,)) if activation_quantised(*about, shape) else x
         logits = x @ (weights[1] if len(weights) > 1 else weights[0].T)
         np.testing.assert_allclose(logits, y, rtol=1e-5, atol=1e-5 * np.abs(y).max())
     for weight, original in zip(weights, seen.original, strict=True):
-        assert np.abs(weight - original.astype(np.float32)).max() <= step(seen, original)
+        if (limit := rounding(seen, original)) is not None:
+            assert np.abs(weight - original.astype(np.float32)).max() <= limit
 
 
-def step(seen: Seen, original: Array) -> float:
-    """The most that rounding may change a weight, with a margin."""
+def rounding(seen: Seen, original: Array) -> float | None:
+    """The most that quantisation changes a weight, where that is known."""
     mode = mode_of(seen)
     if mode == "float8" or original.ndim < 2:
         return 0.0
-    span = float(original.max().astype(np.float32) - original.min().astype(np.float32))
-    steps = {"int8": 254, "int4": 14, "gptq": 3, "awq": 3}[mode]
-    return 1.1 * max(span, 2 * float(np.abs(original).max())) / steps
+    if mode not in ("int8", "int4") or any(a.dtype == np.int8 for a in seen.stored[2:4]):
+        return None  # where there are zero points, large weights are clipped
+    coarse = 2 if original.dtype == ml_dtypes.bfloat16 else 1.001
+    return coarse * float(np.abs(original).max()) / (254 if mode == "int8" else 14)
 
 
 def mode_of(seen: Seen) -> str:
@@ -180,3 +181,466 @@ def test_the_shape_of_the_kernel_is_needed_where_the_documentation_says_so() -> 
         joined = name in ("einsum_joined", "einsum_summed") or name.endswith("/output_dense")
         expected = early_int4 or unsaid_int8 or (matrix and joined)
         assert needs_shape(key, seen) is expected, key
+
+
+# The installed Keras --------------------------------------------------------------------------
+
+LIVE = (
+    *(("dense", way) for way in ("int8", "int8_weights", "int4", "int4_2", "float8")),
+    *(("dense", way) for way in ("gptq_3", "gptq_4", "gptq_4_3", "awq", "awq_3")),
+    *(("einsum_heads", way) for way in ("int8", "int4", "int4_channels", "int4_2", "gptq_4_3")),
+    *(("einsum_joined", way) for way in ("int8", "int4_inputs", "awq_3")),
+    *(("untied", way) for way in ("int8", "int4", "int4_channels", "int4_2")),
+    ("tied", "int4_2"),
+    ("embedding", "int4_2"),
+    ("dense_bfloat16", "int4_2"),
+    ("attention", "int8"),
+    ("grouped_attention", "int4_2"),
+)
+
+
+@pytest.fixture(scope="module")
+def keras() -> Any:
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    module = pytest.importorskip("keras", minversion="3.14")
+    if module.backend.backend() != "jax":
+        pytest.skip("the layers are recorded with the JAX backend")
+    return module
+
+
+from_keras = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning",
+    "ignore:Layer .* does not have a `quantize` method:UserWarning",
+)
+
+
+@from_keras
+@pytest.mark.parametrize(("name", "way"), LIVE)
+def test_layers_compute_what_the_installed_keras_computes(keras: Any, name: str, way: str) -> None:
+    assert possible(keras, name, way)
+    for _, seen in see(keras, name, way):
+        check(seen)
+
+
+# Numbers --------------------------------------------------------------------------------------
+
+
+def pack(codes: Array, axis: int, bits: int) -> Array:
+    """One value after the other, as text of binary digits."""
+    each = 8 // bits
+
+    def pack_row(row: Array) -> list[int]:
+        digits = [format(int(value) & (2**bits - 1), f"0{bits}b") for value in row]
+        parts = [digits[i : i + each] for i in range(0, len(digits), each)]
+        return [int("".join(reversed(part)), 2) for part in parts]
+
+    packed: Array = np.apply_along_axis(lambda row: np.array(pack_row(row)), axis, codes)
+    return packed.astype(np.uint8).view(codes.dtype)
+
+
+@st.composite
+def codes(draw: st.DrawFn) -> tuple[Array, int, int]:
+    """Numbers of a few bits, an axis of theirs, and the bits."""
+    bits = draw(st.sampled_from([2, 4, 8]))
+    signed = draw(st.booleans())
+    low = -(2 ** (bits - 1)) if signed else 0
+    values = st.integers(low, low + 2**bits - 1)
+    shape = draw(array_shapes(max_dims=3, max_side=7))
+    array = draw(arrays(np.int8 if signed else np.uint8, shape, elements=values))
+    return array, draw(st.integers(-len(shape), len(shape) - 1)), bits
+
+
+@given(codes())
+def test_unpacking_undoes_packing(drawn: tuple[Array, int, int]) -> None:
+    array, axis, bits = drawn
+    unpacked = unpack(pack(array, axis, bits), array.shape[axis], axis, bits)
+    np.testing.assert_array_equal(unpacked, array)
+    assert unpacked.dtype == array.dtype
+
+
+@given(st.data())
+def test_the_scale_of_an_einsum_is_put_on_the_axes_it_is_of(data: st.DataObject) -> None:
+    """A scale lies as the output does; so `x @ q / scale` is `x @ w` for every order of axes."""
+    labels = data.draw(st.permutations("abcd")).copy()
+    kept = sorted(data.draw(st.sets(st.sampled_from("abcd"), min_size=1)))
+    inputs = "n" + "".join(label for label in "abcd" if label not in kept)
+    output = "".join(data.draw(st.permutations(["n", *kept])))
+    if output[0] != "n":  # Keras takes the first axis for the batch
+        output = "n" + output.replace("n", "")
+    size = {"n": 2, "a": 2, "b": 3, "c": 4, "d": 5}
+    kernel = "".join(labels)
+    q = np.arange(-60, 60, dtype=np.int8).reshape([size[label] for label in kernel])
+    rank = len(output)
+    scale = np.arange(1, 1 + q.size, dtype=np.float32)[: int(np.prod([size[k] for k in kept]))]
+    scale = scale.reshape([1 if label == "n" else size[label] for label in output])
+    equation = f"{inputs},{kernel}->{output}"
+    config = {"equation": equation, "output_shape": [size[k] for k in output[1:]]}
+    found = dequantise("EinsumDense", {**config, "dtype": "int8_from_float32"}, [q, scale])
+    assert found is not None
+    assert scale.ndim == rank
+    x = np.arange(np.prod([size[k] for k in inputs])).reshape([size[k] for k in inputs])
+    np.testing.assert_allclose(
+        np.einsum(equation, x, found[0]),
+        np.einsum(equation, x, q.astype(np.float64)) / scale,
+        rtol=1e-4,
+        atol=1e-3,
+    )
+
+
+def test_a_scale_of_zero_makes_what_it_makes_in_keras() -> None:
+    assert divide(np.array([1, 0], np.int8), np.zeros(1, np.float32)).tolist()[0] == np.inf
+
+
+@pytest.mark.parametrize("groups", [[0.0, 2.0], [-1.0, 0.0], [np.nan, 0.0], [np.inf, 0.0]])
+def test_a_group_without_a_scale_is_refused(groups: list[float]) -> None:
+    ones = np.ones((2, 2), np.float32)
+    with pytest.raises(ReadError, match="names other groups than the 2 that have a scale"):
+        spread(np.ones((2, 2), np.int8), ones, ones, np.array(groups, np.float32), 0)
+
+
+def test_the_fraction_of_a_group_is_cut_off() -> None:
+    q, groups = np.ones((1, 4), np.uint8), np.array([0, 1 / 3, 2 / 3, 1], np.float32)
+    scale, zero = np.array([[10, 20]], np.float32), np.zeros((1, 2), np.uint8)
+    assert spread(q, scale, zero, groups, 1).tolist() == [[10, 10, 10, 20]]
+
+
+def test_memory_is_bounded_by_the_result() -> None:
+    rows, columns = 2048, 512
+    f, u = np.float32, np.uint8
+    shapes = ((columns // 2, rows), (columns, 16), (columns, 16))
+    q, scale, zero = (np.ones(s, t) for s, t in zip(shapes, (u, f, u), strict=True))
+    variables = [q, scale, zero, np.ones(rows, f), np.arange(rows, dtype=f) // 128]
+    tracemalloc.start()
+    try:
+        (kernel,) = dequantise("Dense", {"dtype": "awq/4/128_from_float32"}, variables) or ()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kernel.shape == (rows, columns)
+    assert peak < 3 * kernel.nbytes
+
+
+# What the variables and the config say --------------------------------------------------------
+
+
+def policy(class_name: str, **config: Any) -> dict[str, Any]:
+    module = "keras.dtype_policies"
+    return {"dtype": {"module": module, "class_name": class_name, "config": config}}
+
+
+def policies(default: Any, **named: Any) -> dict[str, Any]:
+    mapped = {key.replace("__", "/"): value["dtype"] for key, value in named.items()}
+    return policy("DTypePolicyMap", default_policy=default["dtype"], policy_map=mapped)
+
+
+INT8 = policy("QuantizedDTypePolicy", mode="int8", source_name="float32")
+INT4 = policy("QuantizedDTypePolicy", mode="int4", source_name=None)
+FLOAT = policy("DTypePolicy", name="float32")
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        ({"dtype": "int8_from_float32"}, (5, 4)),
+        ({"dtype": "int4_from_mixed_bfloat16"}, (9, 4)),
+        (policy("DTypePolicy", name="int8_from_float32"), (5, 4)),
+        (INT8, (5, 4)),
+        (INT4, (9, 4)),
+        (policies(INT8), (5, 4)),
+        (policies(FLOAT, model__d=INT4, model__e=INT8), (9, 4)),
+        ({**FLOAT, "units": 4}, (9, 4)),
+        ({}, (10, 4)),
+        ({}, (5, 4)),
+    ],
+)
+def test_the_policy_or_the_shape_of_the_kernel_tells_int8_from_int4(
+    config: dict[str, Any], shape: tuple[int, int]
+) -> None:
+    variables = [np.int8, np.float32], [(5, 4), (4,)]
+    assert plain_shapes("Dense", {"name": "d", **config}, *variables, shape) == (shape,)
+
+
+def test_a_pattern_among_the_policies_is_not_run() -> None:
+    config = {"name": "d", **policies(INT8, **{"(a*)*d": INT4})}
+    with pytest.raises(ReadError, match="these are int8 or int4 packed along an input axis"):
+        plan("Dense", config, [np.int8, np.float32], [(5, 4), (4,)])
+
+
+@pytest.mark.parametrize(("bits", "packed"), [(2, 2), (2, 7), (4, 4), (3, 7), (8, 7), (None, 2), (None, 4)])
+def test_values_of_gptq_are_packed_by_their_bits(bits: int | None, packed: int) -> None:
+    """Keras 3.16 packs four values of 2 bits into a byte; it also has groups of int32."""
+    stored = np.random.default_rng(1).integers(0, 256, (packed, 3)).astype(np.uint8)
+    per_byte = {2: 4, 4: 2, 7: 1}[packed]
+    scale, zero = np.full((7, 1), 2, np.float32), np.full((7, 1), 3, np.uint8)
+    variables = [stored, scale, zero, np.zeros(3, np.int32)]
+    config = {} if bits is None else {"dtype": f"gptq/{bits}/-1_from_float32"}
+    found = dequantise("Dense", config, variables)
+    assert found is not None
+    expected = unpack(stored, 7, 0, 8 // per_byte).T.astype(np.float32)
+    np.testing.assert_array_equal(found[0], (expected - 3) * 2)
+
+
+def test_one_column_is_not_packed() -> None:
+    variables = [np.full((1, 2), 5, np.uint8), np.ones((1, 1), np.float32)]
+    variables += [np.zeros((1, 1), np.uint8), np.zeros(2, np.float32)]
+    for config in ({}, *({"dtype": f"gptq/{bits}/-1_from_float32"} for bits in (2, 3, 4, 8))):
+        found = dequantise("Dense", config, variables)
+        assert found is not None
+        assert found[0].tolist() == [[5], [5]]
+
+
+def weights(letters: str, *shapes: tuple[int, ...]) -> tuple[list[Any], Sequence[Any]]:
+    dtypes = {"i": "int8", "u": "uint8", "f": "float32", "c": "complex64"}
+    return [dtypes[letter] for letter in letters], shapes
+
+
+@pytest.mark.parametrize(
+    ("class_name", "config", "variables"),
+    [
+        ("Dense", {}, weights("ff", (5, 4), (4,))),
+        ("Dense", INT8, weights("ff", (5, 4), (4,))),
+        ("Dense", {}, weights("ffff", (5, 4), (4,), (5, 2), (2, 4))),  # LoRA in a legacy file
+        ("Dense", {}, weights("i", (5, 4))),
+        ("Conv2D", INT8, weights("if", (5, 4), (4,))),
+        ("Embedding", {}, weights("f", (5, 4))),
+        ("ReversibleEmbedding", {}, weights("ff", (5, 4), (4, 5))),
+        ("Dense", {}, ([], [])),
+    ],
+)
+def test_plain_layers_are_left_alone(
+    class_name: str, config: dict[str, Any], variables: tuple[list[Any], Sequence[Any]]
+) -> None:
+    assert not is_quantized(class_name, config, *variables)
+    assert plan(class_name, config, *variables) is None
+    assert plain_shapes(class_name, config, *variables) is None
+    assert not activation_quantised(class_name, config, *variables)
+    arrays = [np.ones(shape, dtype) for dtype, shape in zip(*variables, strict=True)]
+    assert dequantise(class_name, config, arrays) is None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A group of variables that no layer has, and what is said of it."""
+
+    reason: str
+    letters: str
+    shapes: Sequence[tuple[int, ...]]
+    class_name: str = "Dense"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    kernel_shape: tuple[int, ...] | None = None
+
+
+HEADS = {"equation": "abc,cde->abde", "output_shape": [None, 2, 3]}
+JOINED = {"equation": "abcd,cde->abe", "output_shape": [None, 4]}
+TABLE = {"input_dim": 6, "output_dim": 5}
+
+REFUSALS = (
+    Refusal("quantized as 'int3', which", "if", [(5, 4), (4,)], config={"dtype": "int3_from_x"}),
+    Refusal("quantized as 'int3', which", "f", [(5, 4)], config={"dtype": "int3_from_x"}),
+    Refusal("quantized as 'ternary', which", "uf", [(1, 4), ()]),
+    Refusal("quantized as 'ternary', which", "uff", [(1, 4), (4,), ()]),
+    Refusal(
+        "quantized as 'ternary', which",
+        "uff",
+        [(1, 4), (4,), ()],
+        config={"dtype": "ternary_from_float32"},
+    ),
+    Refusal("no quantization of Keras has these", "iif", [(5, 4), (4,), (4,)]),
+    Refusal("no quantization of Keras has these", "ic", [(5, 4), (4,)], config=INT8),
+    Refusal("no quantization of Keras has these", "i", [(5, 4)], config=INT8),
+    Refusal("no quantization of Keras has these", "ifi", [(6, 5), (6,), (6,)], "Embedding", TABLE),
+    Refusal("leave the zero points of gptq and awq out", "fuff", [(4,), (2, 5), (4, 1), (5,)]),
+    Refusal("leave the zero points of gptq and awq out", "uff", [(2, 5), (4, 1), (5,)]),
+    Refusal("leave the zero points of gptq", "ufff", [(2, 5), (4, 1), (5,), (5,)]),
+    Refusal("these are int8 or int4 packed along an input axis", "if", [(5, 4), (4,)]),
+    Refusal(
+        "these are int8 or int4 packed along an input axis",
+        "if",
+        [(1, 4), (4,)],
+        kernel_shape=(1, 4),
+    ),
+    Refusal(
+        "these are int8 or int4 packed along an input axis",
+        "if",
+        [(6, 1), (6,)],
+        "Embedding",
+        {"input_dim": 6, "output_dim": 1},
+    ),
+    Refusal(
+        "these are int4 packed along the outputs or int4 packed along an input axis",
+        "if",
+        [(5, 1), (1,)],
+        config={**INT4, "units": 1},
+    ),
+    Refusal(
+        "(kernel_shape) has to be known",
+        "if",
+        [(5, 4), (4,)],
+        config={**INT4, "units": 4},
+    ),
+    Refusal(
+        "(kernel_shape) has to be known",
+        "ifif",
+        [(15, 2), (1, 4), (1, 4), (15,)],
+        "EinsumDense",
+        JOINED,
+    ),
+    Refusal("not a plain kernel of ? x 4", "if", [(5, 7), (7,)], config={**INT8, "units": 4}),
+    Refusal("not a plain kernel of ? x 4", "if", [(5, 4), (5,)], config={**INT8, "units": 4}),
+    Refusal(
+        "not a plain kernel of ? x 4, given as (9, 3)",
+        "if",
+        [(5, 4), (4,)],
+        config={**INT8, "units": 4},
+        kernel_shape=(9, 3),
+    ),
+    Refusal(
+        "not a plain kernel of 9 x 4, given as (9, 4)",
+        "if",
+        [(5, 4), (4,)],
+        config=INT8,
+        kernel_shape=(9, 4),
+    ),
+    Refusal("not a plain kernel of ? x 2 x 3", "if", [(7, 6), (1, 1, 6)], "EinsumDense", HEADS),
+    Refusal(
+        "not a plain kernel of ? x 2 x 3",
+        "ifif",
+        [(7, 4), (1, 7), (1, 7), (7,)],
+        "EinsumDense",
+        HEADS,
+    ),
+    Refusal("equation=None is not supported", "if", [(5, 4), (4,)], "EinsumDense"),
+    Refusal(
+        "equation='aa,ab->b' is not supported",
+        "if",
+        [(5, 4), (1, 4)],
+        "EinsumDense",
+        {"equation": "aa,ab->b"},
+    ),
+    Refusal(
+        "a bias is among them, but use_bias=False",
+        "iff",
+        [(5, 4), (4,), (4,)],
+        config={"use_bias": False},
+    ),
+    Refusal(
+        "no bias is among them, but bias_axes='d'",
+        "if",
+        [(5, 4), (1, 4)],
+        "EinsumDense",
+        {"equation": "ac,cd->ad", "output_shape": 4, "bias_axes": "d"},
+    ),
+    Refusal(
+        "these are of int8 or int4, but the dtype policy is 'gptq/4/-1'",
+        "if",
+        [(5, 4), (4,)],
+        config={"dtype": "gptq/4/-1_from_float32"},
+    ),
+    Refusal(
+        "these are of int4, but the dtype policy is 'int8'",
+        "ifif",
+        [(5, 2), (1, 4), (1, 4), (5,)],
+        config=INT8,
+    ),
+    Refusal(
+        "these are of gptq, but the dtype policy is 'awq/4/-1'",
+        "ufuf",
+        [(2, 5), (4, 1), (4, 1), (5,)],
+        config={"dtype": "awq/4/-1_from_float32"},
+    ),
+    Refusal("their shapes disagree", "ifif", [(5, 2), (1, 4), (1, 3), (5,)]),
+    Refusal("their shapes disagree", "ifif", [(5, 2), (1, 4), (1, 4), (6,)]),
+    Refusal("their shapes disagree", "ifif", [(5, 3), (1, 4), (1, 4), (5,)]),
+    Refusal("their shapes disagree", "ufuf", [(2, 5), (4, 1), (4, 1), (6,)]),
+    Refusal("their shapes disagree", "ufuf", [(3, 5), (4, 1), (4, 1), (5,)]),
+    Refusal("their shapes disagree", "ufuff", [(2, 5), (4, 1), (4, 1), (4,), (5,)]),
+    Refusal(
+        "their shapes disagree",
+        "ufuf",
+        [(2, 5), (4, 1), (4, 1), (5,)],
+        config={"dtype": "gptq/8/-1_from_float32"},
+    ),
+    Refusal(
+        "these are of 4 or of 2 bits, nothing tells which",
+        "ufuf",
+        [(1, 5), (2, 1), (2, 1), (5,)],
+    ),
+    Refusal(
+        "a kernel of shape (7, 2, 3) is no matrix of 6 rows",
+        "ufuf",
+        [(4, 6), (7, 1), (7, 1), (6,)],
+        "EinsumDense",
+        HEADS,
+    ),
+    Refusal(
+        "2 tables are among them, but tie_weights=True",
+        "ifif",
+        [(6, 5), (6,), (5, 6), (6,)],
+        "ReversibleEmbedding",
+        {**TABLE, "tie_weights": True},
+    ),
+    Refusal(
+        "a table of int8 and a table of int4",
+        "ifif",
+        [(6, 5), (6,), (3, 6), (6,)],
+        "ReversibleEmbedding",
+        TABLE,
+    ),
+    Refusal("not a plain kernel of 6 x 5", "if", [(6, 2), (6,)], "Embedding", TABLE),
+    Refusal("not a plain kernel of 6 x 5", "ifif", [(6, 2), (6, 1), (6, 1), (4,)], "Embedding", TABLE),
+)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.reason)
+def test_what_cannot_be_read_is_refused_with_its_reason(refusal: Refusal) -> None:
+    dtypes, shapes = weights(refusal.letters, *refusal.shapes)
+    config = {"name": "d", **refusal.config}
+    assert is_quantized(refusal.class_name, config, dtypes, shapes)
+    with pytest.raises(ReadError) as refused:
+        plan(refusal.class_name, config, dtypes, shapes, refusal.kernel_shape)
+    message = str(refused.value)
+    assert refusal.reason in message
+    assert message.startswith(f"layer 'd': {refusal.class_name} with the stored variables ")
+    assert f"{dtypes[0]} {shapes[0]}" in message
+    assert "save the model again from Keras" in message
+
+
+@pytest.mark.parametrize(
+    ("class_name", "config", "shape", "expected"),
+    [
+        ("Dense", {"units": 4}, (None, 9, 5), (5, 4)),
+        ("Dense", {"units": 4}, (None, None), None),
+        ("Dense", {"units": 4}, (), None),
+        ("EinsumDense", HEADS, (None, None, 7), (7, 2, 3)),
+        ("EinsumDense", JOINED, (None, None, 2, 3), (2, 3, 4)),
+        ("EinsumDense", JOINED, (None, None, None, 3), None),
+        ("EinsumDense", {"equation": "...x,xy->...y", "output_shape": 4}, (None, 9, 5), (5, 4)),
+        ("EinsumDense", {"equation": "ab...,bc->ac...", "output_shape": 4}, (2, 5, 9), (5, 4)),
+        ("EinsumDense", {}, (None, 5), None),
+        ("Embedding", TABLE, (), (6, 5)),
+        ("Conv2D", {"units": 4}, (None, 5), None),
+    ],
+)
+def test_the_shape_of_a_plain_kernel(
+    class_name: str,
+    config: dict[str, Any],
+    shape: tuple[int | None, ...],
+    expected: tuple[int, ...] | None,
+) -> None:
+    assert kernel_shape_of(class_name, json.loads(json.dumps(config)), shape) == expected
+
+
+def test_a_report_tells_where_keras_computes_otherwise() -> None:
+    def note(class_name: str, config: dict[str, Any], letters: str, *shapes: Any) -> str:
+        found = plan(class_name, config, *weights(letters, *shapes))
+        assert found is not None
+        return found.note
+
+    dense = note("Dense", INT8, "if", (5, 4), (4,))
+    assert dense.startswith("its int8 weights became the float32 numbers that they stand for")
+    assert "rounds the inputs to int8 on every call" in dense
+    table = note("Embedding", {**TABLE, **INT8}, "if", (6, 5), (6,))
+    assert "computes what Keras computes" in table
+    tied = note("ReversibleEmbedding", {**TABLE, **INT8}, "if", (6, 5), (6,))
+    assert "when called in reverse" in tied
+    assert "float8" in note("Dense", {}, "f" * 7, (5, 4), *([(), (16,)] * 3))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from kerasport.errors import UnsupportedModel
 from kerasport.read import Source, read
 from kerasport.report import Check, Conversion
-from kerasport.targets import layers_model
+from kerasport.targets import AUTO, UNROLL_LIMIT, planned
 from kerasport.targets.directory import check_free, replacing
+from kerasport.targets.plan import write
 from kerasport.targets.weights import SHARD, nbytes_of
 
 if TYPE_CHECKING:
@@ -24,19 +25,25 @@ def convert(
     source: Source,
     out: Pathlike,
     *,
+    to: str = AUTO,
     weights: Pathlike | None = None,
     shard_size: int = SHARD,
+    unroll_limit: int = UNROLL_LIMIT,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
-    """Convert a Keras model to a TF.js layers-model that computes the same numbers.
+    """Convert a Keras model to a TF.js model that computes the same numbers.
 
     Args:
         source: a `.keras` file or directory, a whole-model `.h5`, an architecture JSON (with `weights`), or a
             built `keras.Model` or `tf_keras.Model`.
         out: the directory to write, with `model.json` and the shards of the weights.
+        to: "tfjs-layers", a layers-model, which can be trained on; "tfjs-graph", a graph-model, which can hold
+            more and is often faster; "auto", a layers-model where every layer has one, else a graph-model.
         weights: the file of weights that belongs to an architecture JSON.
         shard_size: bytes of a shard.
+        unroll_limit: number of time steps up to which a graph-model has recurrent layers step by step, and can be run
+            with `predict`; longer ones loop.
         force: replace a model that is there already.
         progress: is told the bytes written so far, and those in all.
 
@@ -55,9 +62,9 @@ def convert(
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     check_free(Path(out), force=force, source=path)
     with read(source, weights) as model:
-        plan = layers_model.plan(model)
+        plan = planned(model, to, unroll_limit)
         if plan.problems:
-            raise UnsupportedModel(plan.problems)
+            raise UnsupportedModel(plan.problems, plan.target)
         total, done = sum(map(nbytes_of, plan.weights.values())), 0
 
         def count(nbytes: int) -> None:
@@ -67,11 +74,11 @@ def convert(
                 progress(done, total)
 
         with replacing(Path(out)) as directory:
-            files, nbytes = layers_model.write(plan, directory, shard_size=shard_size, progress=count)
+            files, nbytes = write(plan, directory, shard_size=shard_size, progress=count)
     return Conversion(
         source=_name(source),
         out=str(out),
-        target="layers-model",
+        target=plan.target,
         writer=plan.writer,
         inputs=plan.inputs,
         outputs=plan.outputs,
@@ -84,15 +91,15 @@ def convert(
     )
 
 
-def check(source: Source, *, weights: Pathlike | None = None) -> Check:
-    """Tell what would become of each layer of a model, and what stands against its conversion.
+def check(source: Source, *, to: str = AUTO, weights: Pathlike | None = None) -> Check:
+    """Tell what would become of each layer of a model, and what stands against its conversion; arguments as `convert`.
 
     Raises:
         ReadError: the source is not a Keras model that can be read.
     """
     with read(source, weights) as model:
-        plan = layers_model.plan(model)
-    return Check(_name(source), plan.writer, plan.layers, plan.problems, plan.notes)
+        plan = planned(model, to)
+    return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, plan.notes)
 
 
 def verify(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +47,22 @@ Weights = Annotated[
         help="The weights of an architecture JSON: .weights.h5, .weights.json or .h5.",
         show_default=False,
     ),
+]
+
+
+class Target(str, Enum):
+    """What to write."""
+
+    auto = "auto"
+    layers = "tfjs-layers"
+    graph = "tfjs-graph"
+
+
+To = Annotated[
+    Target, typer.Option("--to", help="A layers-model, a graph-model, or what fits: a layers-model where there is one.")
+]
+UnrollLimit = Annotated[
+    int, typer.Option(min=0, help="Time steps up to which a graph-model needs no loop, and runs with predict().")
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace a model that OUT holds already.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -91,21 +108,24 @@ def convert(
     source: Source,
     out: Out,
     *,
+    to: To = Target.auto,
     weights: Weights = None,
     shard_size: ShardSize = "4MiB",
+    unroll_limit: UnrollLimit = 64,
     force: Force = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Run the result in TF.js and compare it with Keras.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a Keras model to a TF.js layers-model."""
+    """Convert a Keras model to a TF.js model."""
     from kerasport import api  # noqa: PLC0415
 
     size = _bytes(shard_size)
 
     def work(tell: Callable[[int, int], None]) -> Any:
-        return api.convert(source, out, weights=weights, shard_size=size, force=force, progress=tell)
+        options: dict[str, Any] = {"to": to.value, "shard_size": size, "unroll_limit": unroll_limit, "force": force}
+        return api.convert(source, out, weights=weights, progress=tell, **options)
 
     done = _run(lambda: _with_progress(work))
     if not as_json:
@@ -121,11 +141,11 @@ def convert(
 
 
 @app.command(epilog="Example: `kerasport check model.keras` · `kerasport check model.keras --json`")
-def check(source: Source, *, weights: Weights = None, as_json: AsJson = False) -> None:
+def check(source: Source, *, to: To = Target.auto, weights: Weights = None, as_json: AsJson = False) -> None:
     """Tell what becomes of each layer, and why; exit code 1 where something is refused."""
     from kerasport import api  # noqa: PLC0415
 
-    result = _run(lambda: api.check(source, weights=weights))
+    result = _run(lambda: api.check(source, to=to.value, weights=weights))
     typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
     if not result.convertible:
         raise typer.Exit(REFUSED)

@@ -81,7 +81,8 @@ class UnsupportedPart(UnsupportedError):
 class UnsupportedModel(UnsupportedError):
     """Everything of one model that has no exact translation, together."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
+    def __init__(self, problems: Sequence[Problem], target: str = "") -> None:
+        self.problems, self.target = tuple(problems), target
         lines = "".join(f"\n  {problem}" for problem in self.problems)
-        super().__init__(f"{len(self.problems)} part(s) of the model have no exact translation:{lines}")
+        into = f" to a {target}" if target else ""
+        super().__init__(f"{len(self.problems)} part(s) of the model have no exact translation{into}:{lines}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kerasport.model import LayerSpec
+
 _AUGMENTS = "augments images in training only"
 _DROPS = "drops or adds noise in training only"
 
@@ -28,3 +30,12 @@ IDENTITY: Mapping[str, str] = {
 PASSES_MASK = frozenset(
     ("Identity", "ActivityRegularization", "SpatialDropout2D", "SpatialDropout3D", "TimeDistributed")
 )
+
+
+def is_identity(spec: LayerSpec) -> bool:
+    """Whether the layer computes nothing at inference, or nothing but what the layer inside it does."""
+    if spec.class_name == "TimeDistributed":
+        inner = spec.children["layer"]
+        return isinstance(inner, LayerSpec) and is_identity(inner) and inner.class_name != "SpectralNormalization"
+    # until Keras 3.7 RandomCrop crops at inference as well
+    return not spec.custom and spec.class_name in IDENTITY and "at_inference" not in spec.config

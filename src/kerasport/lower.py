@@ -56,7 +56,7 @@ def declared_input(edge: Edge) -> Input:
 def input_dtype(spec: LayerSpec) -> DType:
     """The element type in which a graph is fed an input."""
     name = str(spec.config.get("dtype") or "float32")
-    if name == "string" or name == "bool":
+    if name in ("string", "bool"):
         return name  # type: ignore[return-value]
     return "int32" if name.startswith(("int", "uint")) else "float32"
 
@@ -85,9 +85,7 @@ class Lowering:
         """Note that a part of the model has no lowering."""
         self.problems.append(Problem(target.name, target.class_name, reason, option, value))
 
-    def layer(
-        self, spec: LayerSpec, inputs: Sequence[Tensor], path: str, **given: Any
-    ) -> Lowered:
+    def layer(self, spec: LayerSpec, inputs: Sequence[Tensor], path: str, **given: Any) -> Lowered:
         """What a layer makes of its inputs; `given` are arguments of the call, of which it takes those it knows."""
         layer = self._read(spec)
         if layer is None:
@@ -96,7 +94,9 @@ class Lowering:
             outputs = self._lower(spec, layer, inputs, path, given)
         except Refusal as refusal:
             value = getattr(layer, refusal.option, None) if refusal.option else None
-            self.problems.append(Problem(spec.name, spec.class_name, refusal.reason, refusal.option, value, refusal.remedy))
+            self.problems.append(
+                Problem(spec.name, spec.class_name, refusal.reason, refusal.option, value, refusal.remedy)
+            )
             return None
         except ShapeError as error:
             self.refuse(spec, str(error))
@@ -162,13 +162,14 @@ class Lowering:
     ) -> Lowered:
         states = tuple(given.get("initial_state") or ())
         half = len(states) // 2
-        both = []
+        both: list[tuple[Tensor, ...]] = []
         for part, own in (("forward_layer", states[:half]), ("backward_layer", states[half:])):
             child = spec.children[part]
             assert isinstance(child, LayerSpec)
-            both.append(self.layer(child, (x,), path, **{**given, "initial_state": own or None}))
-        if both[0] is None or both[1] is None:
-            return None
+            made = self.layer(child, (x,), path, **{**given, "initial_state": own or None})
+            if made is None:
+                return None
+            both.append(made)
         (forward, *ahead), (backward, *behind) = both
         if forward.rank > 2:
             backward = ops.Reverse(backward, (1,))
@@ -249,7 +250,9 @@ class _Run:
 
     def _identity(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> Lowered:
         if call.kwargs.get("training"):
-            self.lowering.refuse(spec, "the model calls it with training=True, so it acts at inference", "training", True)
+            self.lowering.refuse(
+                spec, "the model calls it with training=True, so it acts at inference", "training", True
+            )
         if "at_inference" in spec.config:
             self.lowering.refuse(spec, "until Keras 3.7 it crops at inference as well")
         return inputs[:1]

@@ -33,6 +33,7 @@ class Check:
     """Whether a model can be converted, layer by layer."""
 
     source: str
+    target: str  # "layers-model" or "graph-model"
     writer: str  # the Keras that wrote the file
     layers: tuple[LayerOutcome, ...]
     problems: tuple[Problem, ...]
@@ -51,6 +52,7 @@ class Check:
     def __str__(self) -> str:
         rows = [("layer", "class", "becomes", ""), *(layer.row() for layer in self.layers)]
         verdict = "every part has an exact translation" if self.convertible else f"{len(self.problems)} part(s) refused"
+        verdict = f"as a {self.target}, {verdict}"
         lines = [f"{self.source}: {verdict}", *_columns(rows)]
         lines += [f"refused: {problem}" for problem in self.problems]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])

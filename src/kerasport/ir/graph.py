@@ -110,14 +110,16 @@ def _moved(value: Any, new: Mapping[Node, Node]) -> Any:
 def show(graph: Graph) -> str:
     """The graph as text, one node a line: `%2 = MatMul(%0, %1) : float32[?, 2]`."""
     numbers: dict[Node, str] = {}
-    lines = []
+    lines: list[str] = []
     for node in graph.nodes():
         if isinstance(node, Item):
             numbers[node] = f"{numbers[node.source]}.{node.index}"
             continue
         numbers[node] = f"%{len(lines)}"
         operands = [numbers[operand] for operand in node.operands]
-        options = [f"{f.name}={getattr(node, f.name)!r}" for f in fields(node) if f.init and _is_option(getattr(node, f.name))]
+        options = [
+            f"{f.name}={getattr(node, f.name)!r}" for f in fields(node) if f.init and _is_option(getattr(node, f.name))
+        ]
         if isinstance(node, Input):
             options = [repr(node.name)]
         shown = f" : {node.type}" if isinstance(node, Tensor) else ""

@@ -12,8 +12,8 @@ from kerasport.layers.base import Activation, DataFormat, Layer, Padding, need_r
 from kerasport.model import Shape, Weight
 
 if TYPE_CHECKING:
-    from kerasport.ir.tensor import Tensor
     from kerasport.ir.ops.window import Padding as Paddings
+    from kerasport.ir.tensor import Tensor
 
 
 def window_output(size: int | None, window: int, stride: int, padding: str, dilation: int = 1) -> int | None:
@@ -180,7 +180,9 @@ class _ConvTranspose(_Spatial):
         kernel, count = ops.as_tensor(self.kernel), self.rank
         axes = [
             self._axis(k, s, d, p)
-            for k, s, d, p in zip(self.kernel_size, self.strides, self.each(self.dilation_rate), self._asked(), strict=True)
+            for k, s, d, p in zip(
+                self.kernel_size, self.strides, self.each(self.dilation_rate), self._asked(), strict=True
+            )
         ]
         y = transposed(self.channels_last(x), spread(kernel, self.each(self.dilation_rate)), self.strides, axes, count)
         y = y if self.bias is None else y + self.bias
@@ -223,9 +225,7 @@ def transposed(
         wide = transposed(ops.expand_dims(x, 1), ops.expand_dims(kernel, 0), (1, *strides), ((0, 0), *axes), 2)
         return ops.squeeze(wide, 1)
     crop, extra = zip(*axes, strict=True)
-    sizes = tuple(
-        None if n is None else n * s + e for n, s, e in zip(x.shape[1:-1], strides, extra, strict=True)
-    )
+    sizes = tuple(None if n is None else n * s + e for n, s, e in zip(x.shape[1:-1], strides, extra, strict=True))
     return ops.ConvTranspose(ops.floats(x), kernel, tuple(strides), crop, sizes, extra)
 
 

@@ -41,7 +41,7 @@ class BatchNormalization(Layer):
 
     def lower(self, x: Tensor) -> Tensor:
         """x · s + b, with s and b worked out at conversion."""
-        scale = ops.Rsqrt(ops.as_tensor(self.moving_variance) + self.epsilon)
+        scale: Tensor = ops.Rsqrt(ops.as_tensor(self.moving_variance) + self.epsilon)
         scale = scale if self.gamma is None else scale * self.gamma
         offset = -(ops.as_tensor(self.moving_mean) * scale)
         offset = offset if self.beta is None else offset + self.beta

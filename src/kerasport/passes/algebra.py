@@ -9,8 +9,24 @@ import numpy as np
 
 from kerasport.ir import ops
 from kerasport.ir.ops import (
-    Add, BroadcastTo, Cast, Concat, Constant, Conv, ConvTranspose, DepthwiseConv, MatMul, Mul, Neg, Pad, Reshape, Slice,
-    Sub, Tensor, Tile, Transpose,
+    Add,
+    BroadcastTo,
+    Cast,
+    Concat,
+    Constant,
+    Conv,
+    ConvTranspose,
+    DepthwiseConv,
+    MatMul,
+    Mul,
+    Neg,
+    Pad,
+    Reshape,
+    Slice,
+    Sub,
+    Tensor,
+    Tile,
+    Transpose,
 )  # fmt: skip
 from kerasport.ir.tensor import Node
 from kerasport.model import Shape
@@ -61,9 +77,9 @@ def fold_scale(node: Node, uses: Uses) -> Node | None:
 def fold_scaled_sum(node: Node, uses: Uses) -> Node | None:
     """(x · w + b) · s  →  x · (w · s) + b · s, where b and s are one number for each output channel."""
     match node:
-        case Mul(Add(MatMul() | Conv() | DepthwiseConv() | ConvTranspose() as y, Constant() as b) as total, Constant() as s) if (
-            per_channel(s, y) and per_channel(b, y) and uses(y) == 1 and uses(total) == 1
-        ):
+        case Mul(
+            Add(MatMul() | Conv() | DepthwiseConv() | ConvTranspose() as y, Constant() as b) as total, Constant() as s
+        ) if per_channel(s, y) and per_channel(b, y) and uses(y) == 1 and uses(total) == 1:
             moved = scaled(y, s)
             return None if moved is None else moved + b * s
     return None

@@ -6,9 +6,11 @@ read in place. Only where somebody has compressed the zip again, the weights go 
 
 from __future__ import annotations
 
+import io
 import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,7 +23,13 @@ from kerasport.read.hdf5 import SIGNATURE, Hdf5
 
 MAX_RATIO = 100  # of inflated to stored bytes; trained weights hardly compress
 SMALL = 64 * 1024 * 1024  # below this a high ratio harms nobody
+PIECE = 1024 * 1024  # of a member that is inflated
+MAX_NAME = 200  # of a shard
+MAX_DIRECTORY = 4 * 1024 * 1024  # bytes of a zip's list of members; Keras writes some 300
 ENCRYPTED = 0x1
+
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, RuntimeError, ValueError, OverflowError)
+"""What zipfile raises where the data of a file contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,8 @@ def open_contents(path: Path, weights: Path | None = None) -> Iterator[Contents]
     Raises:
         ReadError: it is something else; the message says what, and what to do.
     """
-    opener = _opener(path)
+    with _readable(path):
+        opener = _opener(path)
     if weights is not None and opener is not _open_json:
         raise ReadError(f"{path}: holds its own weights; give a second file only with an architecture JSON")
     with opener(path, weights) as contents:
@@ -55,10 +64,7 @@ def _opener(path: Path) -> Callable[[Path, Path | None], Any]:
         if (path / "config.json").is_file():
             return _open_directory
         raise ReadError(f"{path}: {_why_not_directory(path)}")
-    if not path.exists():
-        raise ReadError(f"{path}: no such file")
-    with path.open("rb") as file:
-        head = file.read(4096)
+    head = _head(path)
     if head.startswith(b"PK\x03\x04"):
         return _open_zip
     if head.startswith(SIGNATURE) or _has_user_block(path):
@@ -66,6 +72,22 @@ def _opener(path: Path) -> Callable[[Path, Path | None], Any]:
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return _open_json
     raise ReadError(f"{path}: {_why_not(head)}")
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file."""
+    if not path.is_file():
+        raise ReadError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
+    with path.open("rb") as file:
+        return file.read(4096)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ReadError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _has_user_block(path: Path) -> bool:
@@ -125,14 +147,25 @@ def _why_not(head: bytes) -> str:
 # ------------------------------------------------------------------------------------------ .keras
 
 
+class _Bounded(io.FileIO):
+    """A file that is read in small parts only: zipfile would read a list of members of any size at once."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_DIRECTORY:
+            raise HostileFileError(f"{self.name}: the zip has a list of members of {size} bytes; a model has few")
+        return super().read(size)
+
+
 @contextmanager
 def _open_zip(path: Path, weights: Path | None = None) -> Iterator[Contents]:
     del weights
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise ReadError(f"{path}: a zip that is truncated or damaged ({error}); copy or download it again") from None
-    with archive:
+    with _Bounded(path) as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except DAMAGE as error:
+            raise ReadError(
+                f"{path}: a zip that is truncated or damaged ({error}); copy or download it again"
+            ) from None
         config = _member(path, archive, "config.json")
         if config is None:
             raise ReadError(f"{path}: {_why_not_zip(archive.namelist())}")
@@ -175,6 +208,8 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo 
         raise HostileFileError(f"{path}: holds {name} {len(found)} times")
     if found and found[0].flag_bits & ENCRYPTED:
         raise ReadError(f"{path}: {name} is encrypted; unzip it with the password and give the directory")
+    if found and found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ReadError(f"{path}: {name} is compressed in an unusual way; unzip the file and give the directory")
     return found[0] if found else None
 
 
@@ -187,10 +222,15 @@ def _checked_size(path: Path, info: zipfile.ZipInfo, limit: int | None = None) -
 
 def _inflate(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
     _checked_size(path, info, limit)
+    return b"".join(_pieces(path, archive, info))
+
+
+def _pieces(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """A member, inflated; zipfile stops at the size that was checked."""
     try:
         with archive.open(info) as member:
-            return member.read(limit)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+            yield from iter(lambda: member.read(PIECE), b"")
+    except DAMAGE as error:
         raise ReadError(f"{path}: {info.filename} is damaged ({error}); copy or download the file again") from None
 
 
@@ -202,8 +242,9 @@ def _weights_of(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
         return
     _checked_size(path, info)
     with tempfile.TemporaryDirectory(prefix="kerasport-") as directory:
-        target = Path(directory) / "model.weights.h5"
-        _inflate_to(path, archive, info, target)
+        target = Path(directory) / info.filename
+        with target.open("wb") as out:
+            out.writelines(_pieces(path, archive, info))
         with Hdf5(target) as tree:
             yield tree
 
@@ -211,28 +252,15 @@ def _weights_of(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
 def _begin(path: Path, info: zipfile.ZipInfo) -> int:
     """Where a stored member's bytes begin: after its local header, whose name and extra field vary in length."""
     with path.open("rb") as file:
-        file.seek(info.header_offset)
-        header = file.read(30)
-    if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
+        file.seek(max(0, info.header_offset))
+        header, name = file.read(30), file.read(len(info.filename))
+    signature, method, length, extra = struct.unpack("<4s4xH16xHH", header.ljust(30, b"\0"))
+    if (signature, method, length, name) != (b"PK\3\4", info.compress_type, len(name), info.filename.encode()):
         raise ReadError(f"{path}: the zip is damaged at {info.filename}")
-    name, extra = struct.unpack("<HH", header[26:30])
-    begin: int = info.header_offset + 30 + name + extra
+    begin: int = info.header_offset + 30 + length + extra
     if begin + info.file_size > path.stat().st_size:
         raise ReadError(f"{path}: ends inside {info.filename}; the file is truncated")
     return begin
-
-
-def _inflate_to(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> None:
-    left = info.file_size
-    try:
-        with archive.open(info) as member, target.open("wb") as out:
-            while piece := member.read(4 * 1024 * 1024):
-                left -= len(piece)
-                if left < 0:
-                    raise HostileFileError(f"{path}: {info.filename} is larger than the zip says; a zip bomb")
-                out.write(piece)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
-        raise ReadError(f"{path}: {info.filename} is damaged ({error}); copy or download the file again") from None
 
 
 @contextmanager
@@ -250,9 +278,10 @@ def _open_directory(path: Path, weights: Path | None = None) -> Iterator[Content
 
 
 def _text_of(path: Path) -> bytes:
-    if path.stat().st_size > MAX_BYTES:
-        raise HostileFileError(f"{path}: more than the {MAX_BYTES} bytes allowed")
-    return path.read_bytes()
+    with _readable(path):
+        if path.stat().st_size > MAX_BYTES:
+            raise HostileFileError(f"{path}: more than the {MAX_BYTES} bytes allowed")
+        return path.read_bytes()
 
 
 # -------------------------------------------------------------------------------------------- HDF5
@@ -319,10 +348,8 @@ def _open_json(path: Path, weights: Path | None = None) -> Iterator[Contents]:
 
 @contextmanager
 def _open_weights(path: Path) -> Iterator[tuple[tuple[Hdf5, ...], tuple[Hdf5, str] | None, str]]:
-    if not path.is_file():
-        raise ReadError(f"{path}: no such file")
-    with path.open("rb") as file:
-        head = file.read(16)
+    with _readable(path):
+        head = _head(path)
     if head.lstrip().startswith(b"{"):
         with _open_sharded(path) as shards:
             yield shards, None, ""
@@ -350,9 +377,11 @@ def _open_sharded(path: Path) -> Iterator[tuple[Hdf5, ...]]:
 
 
 def _shard(index: Path, name: str) -> Path:
-    if PurePosixPath(name.replace("\\", "/")).name != name:
-        raise HostileFileError(f"{index}: names the shard {name!r}, which lies elsewhere")
+    if PurePosixPath(name.replace("\\", "/")).name != name or len(name) > MAX_NAME:
+        raise HostileFileError(
+            f"{index}: names the shard {name[:MAX_NAME]!r}, which is not the name of a file beside it"
+        )
     shard = index.parent / name
     if not shard.is_file():
-        raise ReadError(f"{index}: the shard {name} is missing; it belongs beside the index")
+        raise ReadError(f"{index}: the shard {name!r} is missing; it belongs beside the index")
     return shard

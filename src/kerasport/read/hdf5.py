@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 HEAP = b"GCOL"  # begins a global heap, where HDF5 keeps texts of no fixed length
 MAX_ATTRIBUTE = 32 * 1024 * 1024
-MAX_ELEMENTS = 1024 * 1024  # of all attributes of a file; a name takes some 100 bytes of memory
+MAX_ATTRIBUTES = 128 * 1024 * 1024  # of all that are read from a file
+OBJECT = 100  # bytes that a short text takes in memory
 MAX_NAME = 16 * 1024
 MAX_NAMES = 4096  # of one attribute, which has 64 kB of room
 MAX_SIDE = 2**31
@@ -100,12 +101,13 @@ class _Window(io.RawIOBase):
 class Hdf5:
     """An open HDF5 file, or one that lies inside another file."""
 
-    def __init__(
-        self, path: Path, start: int = 0, length: int | None = None, *, max_text: int = MAX_ATTRIBUTE
-    ) -> None:
+    def __init__(self, path: Path, start: int = 0, length: int | None = None, *, max_text: int = MAX_ATTRIBUTE) -> None:
         self.path, self._start, self._max_text = path, start, max_text
-        self._length = path.stat().st_size - start if length is None else length
-        self._window = _Window(path, start, self._length, max_text)
+        try:
+            self._length = path.stat().st_size - start if length is None else length
+            self._window = _Window(path, start, self._length, max_text)
+        except OSError as error:
+            raise ReadError(f"{path}: cannot be read ({error.strerror})") from None
         try:
             self._file = h5py.File(self._window, "r")
             self._user_block = int(self._file.userblock_size)
@@ -118,8 +120,8 @@ class Hdf5:
         self._groups: dict[str, Any] = {"": self._file}
         self._arrays: dict[str, WeightRef] = {}
         self._names: Hdf5 | None = None
-        self._elements = 0  # of the attributes read so far
-        self._claimed = 0  # bytes of the arrays met so far
+        self._read = 0  # bytes of the attributes met so far
+        self._claimed = 0  # and of the arrays
 
     def __enter__(self) -> Self:
         return self
@@ -243,12 +245,16 @@ class Hdf5:
 
     def _attribute(self, holder: Any, name: str) -> Any:
         stored = holder.attrs.get_id(name)
-        count = prod(stored.shape or ())
-        self._elements += count
-        too_many = count > MAX_NAMES if stored.dtype.hasobject else self._elements > MAX_ELEMENTS
-        if too_many or count * stored.dtype.itemsize > MAX_ATTRIBUTE:
-            raise HostileFileError(f"{self.path}: the attribute {name!r} is too large to be Keras's")
-        return _text(holder.attrs[name])
+        dtype, count = stored.dtype, prod(stored.shape or ())
+        if dtype.kind not in "Sifub" and h5py.check_string_dtype(dtype) is None:
+            raise ReadError(f"{self.path}: the attribute {name!r} of HDF5 type {dtype} is not one that Keras writes")
+        too_many = dtype.hasobject and count > MAX_NAMES
+        if not too_many and count * max(dtype.itemsize, OBJECT) <= MAX_ATTRIBUTE:
+            value = _text(holder.attrs[name])
+            self._read += sum(OBJECT + len(str(item)) for item in (value if isinstance(value, tuple) else (value,)))
+            if self._read <= MAX_ATTRIBUTES:
+                return value
+        raise HostileFileError(f"{self.path}: the attribute {name!r} is too large to be Keras's")
 
     def _reference(self, data: Any, path: str) -> WeightRef:
         dtype, shape = self._dtype(data, path), tuple(map(int, data.shape or ()))

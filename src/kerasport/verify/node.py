@@ -48,9 +48,7 @@ def find() -> Path:
         if int(version.split(".")[0]) >= OLDEST:
             return executable
     old = ", ".join(f"{executable} is {version}" for executable, version in found.items())
-    raise VerifyError(
-        f"TF.js needs Node {OLDEST} or later, {old or 'and there is none'}; {REMEDY}"
-    )
+    raise VerifyError(f"TF.js needs Node {OLDEST} or later, {old or 'and there is none'}; {REMEDY}")
 
 
 def candidates() -> Iterator[str]:
@@ -144,9 +142,7 @@ def once(folder: Path, fill: Callable[[Path], None]) -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=".new-", dir=folder.parent, ignore_cleanup_errors=True
-        ) as temporary:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent, ignore_cleanup_errors=True) as temporary:
             new = Path(temporary, folder.name)
             new.mkdir()
             fill(new)

@@ -107,10 +107,7 @@ class Tfjs:
             inputs=tensor_infos(answer["inputs"]),
             outputs=tensor_infos(answer["outputs"]),
             results=tuple(map(decode_all, answer["results"])),
-            layers=tuple(
-                {name: decode_all(tensors) for name, tensors in named.items()}
-                for named in answer["layers"]
-            ),
+            layers=tuple({name: decode_all(tensors) for name, tensors in named.items()} for named in answer["layers"]),
         )
 
     def describe(self, model: Path, *, timeout: float = 600) -> Mapping[str, Any]:
@@ -202,9 +199,7 @@ class Worker:
 
 
 def tensor_infos(infos: Iterable[Mapping[str, Any]]) -> tuple[TensorInfo, ...]:
-    return tuple(
-        TensorInfo(info["name"], info["dtype"], tuple(info["shape"])) for info in infos
-    )
+    return tuple(TensorInfo(info["name"], info["dtype"], tuple(info["shape"])) for info in infos)
 
 
 def encode(array: Array) -> Tensor:
@@ -212,9 +207,7 @@ def encode(array: Array) -> Tensor:
     with np.errstate(over="ignore"):
         values = array.astype(DTYPES[dtype])
     if dtype == "int32" and not np.array_equal(values, array):
-        raise VerifyError(
-            f"integers of TF.js have 32 bits, these reach from {array.min()} to {array.max()}"
-        )
+        raise VerifyError(f"integers of TF.js have 32 bits, these reach from {array.min()} to {array.max()}")
     data = base64.b64encode(values.tobytes()).decode()
     return {"dtype": dtype, "shape": values.shape, "data": data}
 

@@ -148,8 +148,10 @@ class Elu(Unary):
 
 class Selu(Unary):
     compute = staticmethod(
-        lambda x: np.float32(1.0507009873554805)
-        * np.where(x > 0, x, np.float32(1.6732632423543772) * np.expm1(np.minimum(x, 0)))
+        lambda x: (
+            np.float32(1.0507009873554805)
+            * np.where(x > 0, x, np.float32(1.6732632423543772) * np.expm1(np.minimum(x, 0)))
+        )
     )
 
 
@@ -217,7 +219,8 @@ class LeakyRelu(Tensor):
         return self.x.type
 
     def compute(self, *operands: Any) -> Array:
-        return np.where(operands[0] > 0, operands[0], np.float32(self.alpha) * operands[0])
+        result: Array = np.where(operands[0] > 0, operands[0], np.float32(self.alpha) * operands[0])
+        return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +273,9 @@ class Div(Binary):
 class DivNoNan(Binary):
     """a / b, 0 where b is 0."""
 
-    compute = staticmethod(lambda a, b: np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape, np.float32), where=b != 0))
+    compute = staticmethod(
+        lambda a, b: np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape, np.float32), where=b != 0)
+    )
 
 
 class FloorDiv(Binary):
@@ -355,7 +360,8 @@ class Select(Tensor):
         return TensorType(self.a.dtype, broadcast(self.condition.shape, self.a.shape, self.b.shape))
 
     def compute(self, *operands: Any) -> Array:
-        return np.where(*operands)
+        result: Array = np.where(*operands)
+        return result
 
 
 # ----------------------------------------------------------------------------- functions that coerce

@@ -126,7 +126,9 @@ def _joined(labels: list[str], sizes: dict[str, Size]) -> Size:
         return prod(part for part in parts if isinstance(part, int))
     total: Tensor | None = None
     for part in parts:
-        total = mul(part, 1) if total is None and isinstance(part, Tensor) else mul(total if total is not None else 1, part)
+        total = (
+            mul(part, 1) if total is None and isinstance(part, Tensor) else mul(total if total is not None else 1, part)
+        )
     assert total is not None
     return total
 

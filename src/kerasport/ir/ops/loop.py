@@ -35,9 +35,7 @@ class Scan(Several):
     def infer(self) -> tuple[TensorType, ...]:
         count = len(self.states)
         last = tuple(output.type for output in self.body.outputs[:count])
-        over = tuple(
-            TensorType(o.dtype, (o.shape[0], self.time, *o.shape[1:])) for o in self.body.outputs[count:]
-        )
+        over = tuple(TensorType(o.dtype, (o.shape[0], self.time, *o.shape[1:])) for o in self.body.outputs[count:])
         return (*last, *over)
 
     def compute(self, *operands: Any) -> tuple[Any, ...]:
@@ -51,7 +49,10 @@ class Scan(Several):
             states = list(made[:count])
             for result, step in zip(results, made[count:], strict=True):
                 result.append(step)
-        empty = [np.zeros((o.shape[0] or 0, 0, *(d or 0 for d in o.shape[1:])), np.float32) for o in self.body.outputs[count:]]
+        empty = [
+            np.zeros((o.shape[0] or 0, 0, *(d or 0 for d in o.shape[1:])), np.float32)
+            for o in self.body.outputs[count:]
+        ]
         over = [np.stack(result, 1) if result else none for result, none in zip(results, empty, strict=True)]
         return (*states, *over)
 
@@ -60,7 +61,12 @@ Step = Callable[..., tuple[Sequence[Tensor], Sequence[Tensor]]]
 
 
 def scan(
-    step: Step, states: Sequence[Tensor], sequences: Sequence[Tensor], captured: Sequence[Tensor] = (), *, reverse: bool = False
+    step: Step,
+    states: Sequence[Tensor],
+    sequences: Sequence[Tensor],
+    captured: Sequence[Tensor] = (),
+    *,
+    reverse: bool = False,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Run `step(states, steps, captured)` → (new states, results) over time; gives the last states, and the results over time.
 

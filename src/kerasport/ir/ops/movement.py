@@ -196,7 +196,9 @@ def strided(x: Tensor, parts: Sequence[tuple[int | None, int | None, int]]) -> T
         sizes.append(-1 if d is None else max(0, last - first))
     if not any(begins) and all(s in (-1, d) for s, d in zip(sizes, x.shape, strict=True)):
         return x
-    return Slice(x, tuple(begins), tuple(-1 if b + s == d else s for b, s, d in zip(begins, sizes, x.shape, strict=True)))
+    return Slice(
+        x, tuple(begins), tuple(-1 if b + s == d else s for b, s, d in zip(begins, sizes, x.shape, strict=True))
+    )
 
 
 def split(x: Tensor, parts: int, axis: int = -1) -> tuple[Tensor, ...]:

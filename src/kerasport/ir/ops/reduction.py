@@ -26,7 +26,9 @@ class Reduction(Tensor):
     def infer(self) -> TensorType:
         if not all(0 <= axis < self.x.rank for axis in self.axes):
             raise ShapeError(f"axes {self.axes} do not exist in {self.x.type}")
-        kept = [1 if at in self.axes else d for at, d in enumerate(self.x.shape) if self.keepdims or at not in self.axes]
+        kept = [
+            1 if at in self.axes else d for at, d in enumerate(self.x.shape) if self.keepdims or at not in self.axes
+        ]
         return TensorType(self.result or self.x.dtype, tuple(kept))
 
     def compute(self, *operands: Any) -> Array:

@@ -27,7 +27,9 @@ def amounts(size: int, window: int, stride: int, dilation: int, padding: Padding
     return padding[axis]
 
 
-def window_shape(x: Shape, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: Padding) -> Shape:
+def window_shape(
+    x: Shape, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: Padding
+) -> Shape:
     """Spatial sizes of the result.
 
     Raises:
@@ -45,16 +47,22 @@ def window_shape(x: Shape, window: Sequence[int], strides: Sequence[int], dilati
     return tuple(out)
 
 
-def windows(x: Array, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: Padding, fill: float) -> Array:
+def windows(
+    x: Array, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: Padding, fill: float
+) -> Array:
     """Every window of x: [batch, *out, channels, *window]."""
     spatial = x.shape[1:-1]
-    pads = [amounts(n, k, s, d, padding, a) for a, (n, k, s, d) in enumerate(zip(spatial, window, strides, dilations, strict=True))]
+    pads = [
+        amounts(n, k, s, d, padding, a)
+        for a, (n, k, s, d) in enumerate(zip(spatial, window, strides, dilations, strict=True))
+    ]
     padded = np.pad(x, [(0, 0), *pads, (0, 0)], constant_values=fill)
     extents = [(k - 1) * d + 1 for k, d in zip(window, dilations, strict=True)]
     axes = tuple(range(1, len(spatial) + 1))
     view = np.lib.stride_tricks.sliding_window_view(padded, extents, axes)
-    steps = (slice(None), *(slice(None, None, s) for s in strides), slice(None))
-    result: Array = view[(*steps, *(slice(None, None, d) for d in dilations))]
+    every = [slice(None), *(slice(None, None, s) for s in strides), slice(None)]
+    index = tuple(every + [slice(None, None, d) for d in dilations])
+    result: Array = view[index]
     return result
 
 
@@ -138,12 +146,14 @@ class ConvTranspose(Tensor):
         out = np.zeros((x.shape[0], *whole, kernel.shape[-2]), np.float32)
         for at in np.ndindex(*window):
             part = np.tensordot(x, kernel[at], ([-1], [-1]))
-            places = tuple(slice(t, t + (n - 1) * s + 1, s) for t, n, s in zip(at, spatial, self.strides, strict=True))
-            out[(slice(None), *places)] += part
+            steps = zip(at, spatial, self.strides, strict=True)
+            places = (slice(None), *(slice(t, t + (n - 1) * s + 1, s) for t, n, s in steps))
+            out[places] += part
         kept = [n * s + e for n, s, e in zip(spatial, self.strides, self.extra, strict=True)]
         pads = [(0, max(0, c + k - w)) for c, k, w in zip(self.crop, kept, whole, strict=True)]
         padded = np.pad(out, [(0, 0), *pads, (0, 0)])
-        return padded[(slice(None), *(slice(c, c + k) for c, k in zip(self.crop, kept, strict=True)))]
+        index = (slice(None), *(slice(c, c + k) for c, k in zip(self.crop, kept, strict=True)))
+        return padded[index]
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,13 +215,15 @@ class Resize(Tensor):
         old = x.shape[axis]
         at = (np.arange(size) + 0.5) * (old / size)
         if self.method == "nearest":
-            return np.take(x, np.minimum(np.floor(at).astype(int), old - 1), axis)
+            nearest: Array = np.take(x, np.minimum(np.floor(at).astype(int), old - 1), axis)
+            return nearest
         at -= 0.5
         low = np.floor(at).astype(int)
         share = (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
         below = np.take(x, np.clip(low, 0, old - 1), axis)
         above = np.take(x, np.clip(low + 1, 0, old - 1), axis)
-        return below + (above - below) * share
+        mixed: Array = below + (above - below) * share
+        return mixed
 
 
 def known(sizes: Sequence[int | None]) -> tuple[int, ...]:

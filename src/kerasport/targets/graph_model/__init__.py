@@ -2,107 +2,68 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
-from kerasport.errors import Problem, UnsupportedModel
-from kerasport.identity import IDENTITY
+from kerasport.errors import UnsupportedModel
 from kerasport.ir.graph import Graph
+from kerasport.ir.tensor import Tensor
 from kerasport.lower import lower
-from kerasport.model import LayerSpec, Model, Shape, Weight
+from kerasport.model import Model
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import fold_constants
 from kerasport.passes.rewrite import rewrite
-from kerasport.report import LayerOutcome
 from kerasport.targets.graph_model.emit import TYPES, Emitter, Json, node_name, shape
 from kerasport.targets.graph_model.fused import FUSION
 from kerasport.targets.graph_model.legal import LEGAL
-from kerasport.targets.weights import SHARD, write_weights
-
-NAME = "tfjs-graph"
+from kerasport.targets.plan import Plan, notes_of, outcomes_of
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A graph-model before it is written, and everything that a user should know about it."""
-
-    topology: Json
-    weights: Mapping[str, Weight]
-    inputs: Mapping[str, Shape]
-    outputs: tuple[str, ...]
-    layers: tuple[LayerOutcome, ...]
-    problems: tuple[Problem, ...]
-    notes: tuple[str, ...]
-    writer: str
-    signature: Json = None
-    renamed: Mapping[str, str] = field(default_factory=dict)
-
-
-def optimised(graph: Graph) -> Graph:
+def optimised(graph: Graph, unroll_limit: int = 0) -> Graph:
     """The graph as TF.js computes it best: constants worked out, operations joined, limits kept."""
     graph = rewrite(graph, fold_constants, *ALGEBRA)
     graph = rewrite(graph, *LEGAL, fold_constants, *ALGEBRA)
     return rewrite(graph, *FUSION, fold_constants, *ALGEBRA)
 
 
-def plan(model: Model) -> Plan:
+def plan(model: Model, unroll_limit: int = 0) -> Plan:
     """What becomes of a model as a graph-model, with all the problems that stand against it."""
-    names = _output_names(model)
     try:
-        graph = optimised(lower(model))
+        graph = optimised(lower(model), unroll_limit)
     except UnsupportedModel as error:
-        outcomes = tuple(_outcomes(model, error.problems))
-        return Plan({}, {}, {}, (), outcomes, error.problems, (), model.writer)
+        return Plan("graph-model", model.writer, outcomes_of(model, error.problems, "lowered"), error.problems)
     emitter = Emitter(graph)
-    outputs = emitter.run(names)
+    outputs = emitter.run(_output_names(model))
+    outcomes, problems = outcomes_of(model, emitter.problems, "lowered"), tuple(dict.fromkeys(emitter.problems))
+    if problems:
+        return Plan("graph-model", model.writer, outcomes, problems)
     inputs = {node_name(given.name): given for given in graph.inputs}
-    signature = {
-        "inputs": {name: _tensor_info(name, given.dtype, given.shape) for name, given in inputs.items()},
-        "outputs": {
-            name: _tensor_info(name, tensor.dtype, tensor.shape)
-            for name, tensor in zip(outputs, graph.outputs, strict=True)
+    ends = dict(zip(outputs, graph.outputs, strict=True))
+    document = {
+        "signature": {
+            "inputs": {name: _tensor_info(name, given) for name, given in inputs.items()},
+            "outputs": {name: _tensor_info(name, tensor) for name, tensor in ends.items()},
+        },
+        "modelTopology": {
+            "node": emitter.nodes,
+            "library": {"function": emitter.functions},
+            "versions": {"producer": 1482},  # TF.js wants it to be there, and reads it not
         },
     }
-    topology = {"node": emitter.nodes, "library": {"function": emitter.functions}, "versions": {"producer": 1482}}
     return Plan(
-        topology,
+        "graph-model",
+        model.writer,
+        outcomes,
+        (),
+        document,
         emitter.weights,
         {name: given.shape for name, given in inputs.items()},
         tuple(outputs),
-        tuple(_outcomes(model, emitter.problems)),
-        tuple(emitter.problems),
-        tuple(_notes(emitter)),
-        model.writer,
-        signature,
+        notes=(*notes_of(model), *_notes(emitter)),
     )
 
 
-def write(
-    plan: Plan, directory: Path, *, shard_size: int = SHARD, progress: Callable[[int], None] = lambda _: None
-) -> tuple[tuple[str, ...], int]:
-    """Write the model into a directory; gives the names of the files, and the number of their bytes."""
-    from kerasport import __version__  # noqa: PLC0415  (the package imports this module)
-
-    written = write_weights(plan.weights, directory, shard_size=shard_size, progress=progress)
-    document = {
-        "format": "graph-model",
-        "generatedBy": f"keras {plan.writer}".strip(),
-        "convertedBy": f"kerasport {__version__}",
-        "signature": plan.signature,
-        "modelTopology": plan.topology,
-        "weightsManifest": written.manifest or [{"paths": [], "weights": []}],
-        "userDefinedMetadata": {"kerasport": {}},
-    }
-    # allow_nan=False: a browser's JSON has neither NaN nor Infinity
-    text = json.dumps(document, allow_nan=False, separators=(",", ":"))
-    (directory / "model.json").write_text(text, encoding="utf-8")
-    return ("model.json", *written.files), len(text) + written.nbytes
-
-
-def _tensor_info(name: str, dtype: str, sizes: Shape) -> Json:
-    return {"name": f"{name}:0", "dtype": TYPES[dtype], "tensorShape": shape(sizes)["shape"]}
+def _tensor_info(name: str, tensor: Tensor) -> Json:
+    return {"name": f"{name}:0", "dtype": TYPES[tensor.dtype], "tensorShape": shape(tensor.shape)["shape"]}
 
 
 def _output_names(model: Model) -> list[str]:
@@ -122,17 +83,6 @@ def _output_names(model: Model) -> list[str]:
         taken.add(free)
         names.append(free)
     return names
-
-
-def _outcomes(model: Model, problems: tuple[Problem, ...] | list[Problem]) -> Iterator[LayerOutcome]:
-    refused = {problem.layer: problem.reason for problem in problems}
-    for path, spec in model.walk():
-        if spec.name in refused:
-            yield LayerOutcome(path, spec.class_name, "refused", "", refused[spec.name])
-        elif isinstance(spec, LayerSpec) and spec.class_name in IDENTITY:
-            yield LayerOutcome(path, spec.class_name, "removed", "", IDENTITY[spec.class_name])
-        else:
-            yield LayerOutcome(path, spec.class_name, "lowered")
 
 
 def _notes(emitter: Emitter) -> Iterator[str]:

@@ -132,13 +132,13 @@ class Emitter:
 
     def inside(self, body: Graph) -> Emitter:
         """An emitter for the body of a function; weights and names are common to all functions."""
-        inner = Emitter(body, weights=self.weights, problems=self.problems, functions=self.functions, _taken=self._taken)
+        inner = Emitter(
+            body, weights=self.weights, problems=self.problems, functions=self.functions, _taken=self._taken
+        )
         inner._scope = self._scope
         return inner
 
-    def function(
-        self, wanted: str, arguments: Sequence[tuple[str, str]], ends: Sequence[tuple[str, str]]
-    ) -> str:
+    def function(self, wanted: str, arguments: Sequence[tuple[str, str]], ends: Sequence[tuple[str, str]]) -> str:
         """Add the nodes so far as a function, of arguments and results, each a name and an element type.
 
         Each result has to be a node of its own: two results of one node would be taken for the same.
@@ -290,8 +290,10 @@ def emit_conv_transpose(e: Emitter, node: ops.ConvTranspose) -> str:
         full = e.add("PadV2", [full, e.small(pads), e.small(0.0, "float32")])
     begin = e.small([0, *node.crop, 0])
     batch, channels = e.small(-1), e.small(-1)
-    size = e.add("Pack", [batch, *sizes, channels], N=number(4), axis=number(0)) if None in node.sizes else e.small(
-        [-1, *(size for size in node.sizes if size is not None), -1]
+    size = (
+        e.add("Pack", [batch, *sizes, channels], N=number(4), axis=number(0))
+        if None in node.sizes
+        else e.small([-1, *(size for size in node.sizes if size is not None), -1])
     )
     return e.add("Slice", [full, begin, size])
 
@@ -319,7 +321,9 @@ def emit_pool(e: Emitter, node: ops.MaxPool | ops.AvgPool) -> str:
         raise NoEmission("TF.js's wasm backend pools volumes wrongly")
     attributes = {"ksize": numbers((1, *node.window, 1)), "strides": numbers((1, *node.strides, 1))}
     op = f"{kind}3D" if node.x.rank == 5 else kind
-    return e.add(op, node.operands, **attributes, padding=text(node.padding.upper()), data_format=text(SPATIAL[node.x.rank]))
+    return e.add(
+        op, node.operands, **attributes, padding=text(node.padding.upper()), data_format=text(SPATIAL[node.x.rank])
+    )
 
 
 def emit_matmul(e: Emitter, node: ops.MatMul) -> str:
@@ -448,14 +452,15 @@ def emit_top_k(e: Emitter, node: ops.TopK) -> str:
 
 
 def emit_scan(e: Emitter, node: ops.Scan) -> str:
-    """A loop: variables are the step, the number of steps, states, sequences, what is captured; then a list for each
-    result, and for each list what was last put into it.
+    """A loop.
 
-    TF.js disposes of what a step made and does not return, also of what was put into a list; so that is returned.
+    Its variables are the step, the number of steps, states, sequences, what is captured; then a list for each result,
+    and for each list what was last put into it. TF.js disposes of what a step made and does not return, also of what
+    was put into a list; so that is returned.
     """
     e.waits = True
     steps = e.small(node.time) if node.time is not None else _dim(e, node.sequences[0], 1)
-    shapes = [list(-1 if d is None else d for d in o.shape) for o in node.body.outputs[len(node.states) :]]
+    shapes = [[-1 if d is None else d for d in o.shape] for o in node.body.outputs[len(node.states) :]]
     lists = [e.add("TensorListReserve", [e.small(s), steps], element_dtype=dtype("float32")) for s in shapes]
     given = [*node.states, *node.sequences, *node.captured]
     kinds = ["int32", "int32", *(tensor.dtype for tensor in given), *("float32" for _ in lists * 2)]
@@ -535,8 +540,8 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     ops.MaxPool: emit_pool, ops.AvgPool: emit_pool, ops.MatMul: emit_matmul, ops.Cast: emit_cast, ops.Clip: emit_clip,
     ops.LeakyRelu: emit_leaky_relu, ops.Reshape: emit_reshape, ops.BroadcastTo: emit_broadcast,
     ops.Transpose: emit_transpose, ops.Slice: emit_slice, ops.StridedSlice: emit_strided_slice, ops.Concat: emit_concat,
-    ops.Pad: emit_pad, ops.Tile: emit_tile, ops.Gather: emit_gather, ops.Reverse: emit_reverse, ops.OneHot: emit_one_hot,
-    ops.Range: emit_range, ops.Fill: emit_fill, ops.Resize: emit_resize, ops.Dim: emit_dim, Item: emit_item,
+    ops.Pad: emit_pad, ops.Tile: emit_tile, ops.Gather: emit_gather, ops.Reverse: emit_reverse,
+    ops.OneHot: emit_one_hot, ops.Range: emit_range, ops.Fill: emit_fill, ops.Resize: emit_resize, ops.Dim: emit_dim, Item: emit_item,
     ops.TopK: emit_top_k, ops.Scan: emit_scan, ops.ArgMax: emit_arg("ArgMax"), ops.ArgMin: emit_arg("ArgMin"),
     ops.Cumsum: emit_cumulative("Cumsum"), ops.Cumprod: emit_cumulative("Cumprod"),
     **{op: emit_reduction(name) for op, name in {

@@ -10,7 +10,22 @@ import numpy as np
 
 from kerasport.ir import ops
 from kerasport.ir.ops import (
-    Add, Clip, Constant, Conv, DepthwiseConv, Elu, LeakyRelu, MatMul, Mul, Neg, Relu, Relu6, Sigmoid, Sub, Tensor, TensorType,
+    Add,
+    Clip,
+    Constant,
+    Conv,
+    DepthwiseConv,
+    Elu,
+    LeakyRelu,
+    MatMul,
+    Mul,
+    Neg,
+    Relu,
+    Relu6,
+    Sigmoid,
+    Sub,
+    Tensor,
+    TensorType,
 )  # fmt: skip
 from kerasport.ir.tensor import Node
 from kerasport.model import Array
@@ -31,12 +46,13 @@ class Prelu(Tensor):
         return self.x.type
 
     def compute(self, *operands: Any) -> Array:
-        return np.where(operands[0] > 0, operands[0], operands[1] * operands[0])
+        result: Array = np.where(operands[0] > 0, operands[0], operands[1] * operands[0])
+        return result
 
 
 @dataclass(frozen=True, eq=False)
 class Fused(Tensor):
-    """activation(linear + bias) in one kernel; the linear operation is a MatMul of matrices or a convolution of images."""
+    """activation(linear + bias) in one kernel; linear is a MatMul of matrices or a convolution of images."""
 
     linear: Tensor  # never emitted by itself
     a: Tensor
@@ -55,7 +71,8 @@ class Fused(Tensor):
     def compute(self, *operands: Any) -> Array:
         a, b, bias = operands
         y = self.linear.compute(a, b) + bias
-        return ACTIVATE[self.activation](y, self.alpha)
+        result: Array = ACTIVATE[self.activation](y, self.alpha)
+        return result
 
 
 ACTIVATE: Mapping[str, Any] = {
@@ -137,12 +154,14 @@ def sink_reshape(node: Node, uses: Uses) -> Node | None:
             uses(moved) == 1 and x.rank == 2 and c.value.size == c.shape[-1] == x.shape[-1] == moved.shape[-1]
         ):
             return ops.Reshape(x + ops.reshape(c, (-1,)), to)
-        case Relu(ops.Reshape(x, to) as moved) | Relu6(ops.Reshape(x, to) as moved) | Elu(
-            ops.Reshape(x, to) as moved
-        ) | Sigmoid(ops.Reshape(x, to) as moved) if uses(moved) == 1 and isinstance(x, Fused):
-            return ops.Reshape(type(node)(x), to)  # type: ignore[call-arg]
+        case (
+            Relu(ops.Reshape(x, to) as moved)
+            | Relu6(ops.Reshape(x, to) as moved)
+            | Elu(ops.Reshape(x, to) as moved)
+            | Sigmoid(ops.Reshape(x, to) as moved)
+        ) if uses(moved) == 1 and isinstance(x, Fused):
+            return ops.Reshape(type(node)(x), to)
     return None
 
 
 FUSION = (fuse_prelu, fuse_relu6, flat_products, sink_reshape, fuse_bias, fuse_activation)
-

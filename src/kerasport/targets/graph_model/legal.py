@@ -8,12 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import prod
 
 from kerasport.ir import ops
 from kerasport.ir.ops import (
-    Cast, Conv, ConvTranspose, Cumprod, Cumsum, MaxPool, OneHot, Pad, Reverse, Select, StridedSlice, Tensor,
+    Cast,
+    Conv,
+    ConvTranspose,
+    Cumprod,
+    Cumsum,
+    MaxPool,
+    OneHot,
+    Pad,
+    Reverse,
+    Select,
+    StridedSlice,
+    Tensor,
 )  # fmt: skip
+from kerasport.ir.ops.movement import PadMode
 from kerasport.ir.tensor import Node
 from kerasport.passes.rewrite import Uses
 
@@ -39,9 +52,13 @@ def low_rank_pads(node: Node, uses: Uses) -> Node | None:
         case Pad(x, pads, mode, value) if x.rank > LOW:
             for axis, pair in enumerate(pads):
                 if any(pair):
-                    x = along_axis(x, axis, lambda y, pair=pair: Pad(y, ((0, 0), pair, (0, 0)), mode, value))
+                    x = along_axis(x, axis, partial(_padded, pair=pair, mode=mode, value=value))
             return x
     return None
+
+
+def _padded(y: Tensor, *, pair: tuple[int, int], mode: PadMode, value: float) -> Tensor:
+    return Pad(y, ((0, 0), pair, (0, 0)), mode, value)
 
 
 def low_rank_slices(node: Node, uses: Uses) -> Node | None:
@@ -52,7 +69,7 @@ def low_rank_slices(node: Node, uses: Uses) -> Node | None:
             whole = (None, None, 1)
             for axis, part in enumerate(parts):
                 if part != whole:
-                    x = along_axis(x, axis, lambda y, part=part: StridedSlice(y, (whole, part, whole)))
+                    x = along_axis(x, axis, partial(StridedSlice, parts=(whole, part, whole)))
             return x
     return None
 
@@ -165,4 +182,3 @@ LEGAL = (
     low_rank_pads, low_rank_slices, low_rank_others, low_rank_select, flat_max_pool, padded_volumes, volumes_transposed,
     deep_enough,
 )  # fmt: skip
-

@@ -6,18 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from kerasport.errors import Problem
+from kerasport.identity import PASSES_MASK, is_identity
 from kerasport.masks import Masks
 from kerasport.model import Call, LayerSpec, Model, Tensor, flatten, rebuild
-from kerasport.targets.layers_model.outcome import IDENTITY, PASSES_MASK
-
-
-def is_identity(spec: LayerSpec) -> bool:
-    """Whether the layer computes nothing at inference, or nothing but what the layer inside it does."""
-    if spec.class_name == "TimeDistributed":
-        inner = spec.children["layer"]
-        return isinstance(inner, LayerSpec) and is_identity(inner) and inner.class_name != "SpectralNormalization"
-    # until Keras 3.7 RandomCrop crops at inference as well
-    return not spec.custom and spec.class_name in IDENTITY and "at_inference" not in spec.config
 
 
 def linear(name: str) -> LayerSpec:

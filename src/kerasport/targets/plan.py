@@ -1,0 +1,98 @@
+"""A model before it is written: what the targets make, and the one way in which it becomes files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kerasport.errors import Problem
+from kerasport.identity import IDENTITY, is_identity
+from kerasport.model import LayerSpec, Model, Shape, Weight
+from kerasport.report import LayerOutcome, Outcome
+from kerasport.targets.weights import SHARD, write_weights
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A TF.js model before it is written, and everything that a user should know about it."""
+
+    target: str  # "layers-model" or "graph-model", the format that model.json names
+    writer: str  # the Keras that wrote the source
+    layers: tuple[LayerOutcome, ...]
+    problems: tuple[Problem, ...]  # where there are any, the rest is not to be written
+    document: Mapping[str, Any] = field(default_factory=dict)  # of model.json: topology, signature, training …
+    weights: Mapping[str, Weight] = field(default_factory=dict)
+    inputs: Mapping[str, Shape] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)  # path in Keras → name in TF.js
+    notes: tuple[str, ...] = ()
+
+
+def write(
+    plan: Plan, directory: Path, *, shard_size: int = SHARD, progress: Callable[[int], None] = lambda _: None
+) -> tuple[tuple[str, ...], int]:
+    """Write the model into a directory; gives the names of the files, and the number of their bytes."""
+    from kerasport import __version__  # noqa: PLC0415  (the package imports this module)
+
+    written = write_weights(plan.weights, directory, shard_size=shard_size, progress=progress)
+    document = {
+        "format": plan.target,
+        "generatedBy": f"keras {plan.writer}".strip(),
+        "convertedBy": f"kerasport {__version__}",
+        **plan.document,
+        # a graph-model without weights still has a manifest, or TF.js throws
+        "weightsManifest": written.manifest or [{"paths": [], "weights": []}],
+        "userDefinedMetadata": {"kerasport": {"renamed": dict(plan.renamed)}},
+    }
+    # allow_nan=False: a browser's JSON has neither NaN nor Infinity
+    text = json.dumps(document, allow_nan=False, separators=(",", ":"))
+    (directory / "model.json").write_text(text, encoding="utf-8")
+    return ("model.json", *written.files), len(text) + written.nbytes
+
+
+def outcomes_of(
+    model: Model, problems: Iterable[Problem], otherwise: Outcome, renamed: Mapping[str, str] | None = None
+) -> tuple[LayerOutcome, ...]:
+    """What becomes of each layer: refused, removed, or `otherwise`."""
+    refused: dict[str, str] = {}
+    for problem in problems:
+        refused.setdefault(problem.layer, problem.reason)
+    return tuple(_outcome(path, spec, refused, otherwise, renamed or {}) for path, spec in model.walk())
+
+
+def _outcome(
+    path: str, spec: Any, refused: Mapping[str, str], otherwise: Outcome, renamed: Mapping[str, str]
+) -> LayerOutcome:
+    if spec.name in refused:
+        return LayerOutcome(path, spec.class_name, "refused", "", refused[spec.name])
+    if isinstance(spec, LayerSpec) and is_identity(spec):
+        return LayerOutcome(path, spec.class_name, "removed", "", IDENTITY.get(spec.class_name, ""))
+    return LayerOutcome(path, spec.class_name, otherwise, renamed.get(path, spec.name))
+
+
+def notes_of(model: Model) -> tuple[str, ...]:
+    """What a user should know of a model, whatever it becomes."""
+    return tuple(dict.fromkeys(_notes(model)))
+
+
+def _notes(model: Model) -> Iterator[str]:
+    for path, spec in model.walk():
+        if not isinstance(spec, LayerSpec):
+            continue
+        if spec.class_name == "Rescaling":
+            yield (
+                f"layer {path!r}: the model rescales its input itself (scale={spec.config.get('scale')}, "
+                f"offset={spec.config.get('offset', 0)}); do not do it in the page again"
+            )
+        if spec.note:
+            yield f"layer {path!r}: {spec.note}"
+    policies = {str(spec.config.get("dtype")) for _, spec in model.walk() if isinstance(spec, LayerSpec)}
+    halves = sorted(policy for policy in policies if "16" in policy)
+    if halves:
+        yield (
+            f"the model computes in {', '.join(halves)}; TF.js computes in float32, so its numbers are those of Keras "
+            "without the rounding of 16 bits"
+        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kerasport.errors import UnsupportedModel
 from kerasport.read import Source, read
 from kerasport.report import Check, Conversion
-from kerasport.targets import AUTO, UNROLL_LIMIT, planned
+from kerasport.targets import UNROLL_LIMIT, planned
 from kerasport.targets.directory import check_free, replacing
 from kerasport.targets.plan import write
 from kerasport.targets.weights import SHARD, nbytes_of
@@ -25,7 +25,7 @@ def convert(
     source: Source,
     out: Pathlike,
     *,
-    to: str = AUTO,
+    to: str = "tfjs-layers",
     weights: Pathlike | None = None,
     shard_size: int = SHARD,
     unroll_limit: int = UNROLL_LIMIT,
@@ -91,7 +91,7 @@ def convert(
     )
 
 
-def check(source: Source, *, to: str = AUTO, weights: Pathlike | None = None) -> Check:
+def check(source: Source, *, to: str = "tfjs-layers", weights: Pathlike | None = None) -> Check:
     """Tell what would become of each layer of a model, and what stands against its conversion; arguments as `convert`.
 
     Raises:

@@ -108,7 +108,7 @@ def convert(
     source: Source,
     out: Out,
     *,
-    to: To = Target.auto,
+    to: To = Target.layers,
     weights: Weights = None,
     shard_size: ShardSize = "4MiB",
     unroll_limit: UnrollLimit = 64,
@@ -141,7 +141,7 @@ def convert(
 
 
 @app.command(epilog="Example: `kerasport check model.keras` · `kerasport check model.keras --json`")
-def check(source: Source, *, to: To = Target.auto, weights: Weights = None, as_json: AsJson = False) -> None:
+def check(source: Source, *, to: To = Target.layers, weights: Weights = None, as_json: AsJson = False) -> None:
     """Tell what becomes of each layer, and why; exit code 1 where something is refused."""
     from kerasport import api  # noqa: PLC0415
 

@@ -30,11 +30,11 @@ def test_layers_model_computes_what_keras_computes_or_is_refused(
     case, out = trial.case, tmp_path / "web_model"
     if LAYERS_MODEL in case.refused:
         with pytest.raises(kerasport.UnsupportedModel) as refusal:
-            kerasport.convert(trial.path, out)
+            kerasport.convert(trial.path, out, to=LAYERS_MODEL)
         assert case.refused[LAYERS_MODEL] in str(refusal.value)
         assert not list(tmp_path.iterdir())
         return
-    kerasport.convert(trial.path, out)
+    kerasport.convert(trial.path, out, to=LAYERS_MODEL)
     json.loads((out / "model.json").read_text(encoding="utf-8"), parse_constant=no_constant)
     for backend in BACKENDS:
         run = tfjs.run(out, trial.feeds, backend=backend)

@@ -63,7 +63,7 @@ def test_the_tree_of_errors_is_that_of_its_docstring() -> None:
         above = [*above[: len(found[1]) // 4], found[2]]
         drawn[found[2]] = above[-2] if len(above) > 1 else "Exception"
     raised = {
-        name: cls.__base__.__name__
+        name: cls.__bases__[0].__name__
         for name, cls in vars(errors).items()
         if isinstance(cls, type) and issubclass(cls, Exception)
     }
@@ -77,7 +77,7 @@ def test_public_functions_are_documented() -> None:
         assert "Raises:" in documented
 
 
-# --------------------------------------------------------------------------------------------------- imports
+# --------------------------------------------------------------------------------------- the way of imports
 
 # Every part may import those above it and, inside a package, its own; an import within a function is not looked at.
 ORDER = (
@@ -140,7 +140,7 @@ def _printed(script: str) -> str:
 
 def test_the_dependencies_are_those_that_are_imported() -> None:
     declared = re.search(
-        r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M | re.S
+        r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
     assert declared
     needed = {name.replace("-", "_") for name in re.findall(r'"([\w-]+)', declared[1])}

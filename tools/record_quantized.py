@@ -266,10 +266,10 @@ def save(net: Any) -> tuple[Any, dict[str, tuple[Array, ...]]]:
     with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
         paths: list[str] = []
         file["layers"].visit(paths.append)
-        for path in (p for p in paths if p.endswith("/vars") and len(file["layers"][p])):
-            group = file["layers"][path]
+        for name in (p for p in paths if p.endswith("/vars") and len(file["layers"][p])):
+            group = file["layers"][name]
             numbers = sorted(group, key=int)
-            groups[path[: -len("/vars")]] = tuple(as_variable(group[n]) for n in numbers)
+            groups[name[: -len("/vars")]] = tuple(as_variable(group[n]) for n in numbers)
     return layers[1], groups
 
 
@@ -327,15 +327,15 @@ def as_json(seen: Seen) -> dict[str, Any]:
 def read(path: Path) -> dict[str, Seen]:
     """The layers in a recorded file."""
     entries = json.loads(gzip.decompress(path.read_bytes()))
-    return {
-        key: Seen(
-            entry["class_name"],
-            entry["config"],
-            *(decode(*array) for array in entry["arrays"]),
-            *(tuple(decode(*a) for a in entry[k]) for k in ("original", "stored", "reverse")),
-        )
-        for key, entry in entries.items()
-    }
+    return {key: of_json(entry) for key, entry in entries.items()}
+
+
+def of_json(entry: Mapping[str, Any]) -> Seen:
+    x, y = (decode(*array) for array in entry["arrays"])
+    original, stored, reverse = (
+        tuple(decode(*array) for array in entry[key]) for key in ("original", "stored", "reverse")
+    )
+    return Seen(entry["class_name"], entry["config"], x, y, original, stored, reverse)
 
 
 def main() -> None:

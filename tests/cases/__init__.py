@@ -1,5 +1,5 @@
 """The one table of models that every target is tried on."""
 
-from tests.cases import native, recurrent
+from tests.cases import identity, native, recurrent, topologies
 
-CASES = (*native.CASES, *recurrent.CASES)
+CASES = (*native.CASES, *recurrent.CASES, *identity.CASES, *topologies.CASES)

@@ -16,7 +16,7 @@ Sizes: TypeAlias = tuple[int | None, ...]
 Feed: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], Array]
 """Values of an input, given its shape."""
 
-LAYERS_MODEL = "layers-model"
+LAYERS_MODEL = "tfjs-layers"
 
 
 @dataclass(frozen=True)

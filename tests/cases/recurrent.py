@@ -42,8 +42,10 @@ def plain() -> Iterator[Case]:
         yield one(f"{name}_zero_output_without_mask", SERIES, layer, 4, zero_output_for_mask=True)
         yield Case(f"{name}_stateful", lambda layer=layer: stateful(layer))
         yield Case(f"{name}_stateful_sequences", lambda layer=layer: stateful(layer, return_sequences=True))
-        yield Case(f"{name}_stateful_state", lambda layer=layer: stateful(layer, return_state=True))
-        yield Case(f"{name}_stateful_state_of_one_use", lambda layer=layer: state_of(stateful(layer, return_state=True)))
+        yield Case(
+            f"{name}_stateful_state", lambda layer=layer: stateful(layer, return_state=True),
+            refused=no_layers_model("once for each of its outputs"),
+        )  # fmt: skip
     yield one("lstm_unit_forget_bias", SERIES, layers.LSTM, 4, unit_forget_bias=False)
     yield one("gru_reset_after", SERIES, layers.GRU, 4, refused="applies the reset gate before the product")
 
@@ -52,11 +54,6 @@ def stateful(layer: Made, **options: Any) -> keras.Model:
     """A layer that begins where the last batch left it."""
     x = layers.Input(SERIES, batch_size=2)
     return keras.Model(x, layer(4, stateful=True, **options)(x))
-
-
-def state_of(model: keras.Model) -> keras.Model:
-    """The model with the last of its outputs alone."""
-    return keras.Model(model.input, model.outputs[-1])
 
 
 CELLS: tuple[tuple[str, Made], ...] = (
@@ -90,7 +87,6 @@ def cells() -> Iterator[Case]:
         options = {"return_sequences": sequences, "go_backwards": backwards}
         yield one(row, SERIES, lambda options=options: layers.RNN(stack(), **options))
     yield one("rnn_stacked_explicitly", SERIES, lambda: layers.RNN(layers.StackedRNNCells(stack())))
-    yield one("rnn_stack_of_one", SERIES, lambda: layers.RNN([layers.LSTMCell(4)]))
     yield one("rnn_stacked_unknown_length", (None, 3), lambda: layers.RNN(stack()))
     yield one("rnn_stacked_state", SERIES, lambda: layers.RNN(stack(), return_state=True), refused="another order")
     yield one("rnn_stack_with_reset_after", SERIES, lambda: layers.RNN([layers.LSTMCell(4), layers.GRUCell(2)]),
@@ -154,7 +150,7 @@ def bidirectional() -> Iterator[Case]:
             yield one(f"{row}_state", SERIES, both_ways, layer, merge_mode, return_sequences=True, return_state=True)
     yield one("bidirectional_unmerged_state", SERIES, both_ways, layers.LSTM, None, return_state=True)
     yield one("bidirectional_unknown_length", (None, 3), both_ways, layers.LSTM, return_sequences=True)
-    yield one("bidirectional_backwards", SERIES, both_ways, layers.LSTM, go_backwards=True, return_sequences=True)
+    yield one("bidirectional_backwards", SERIES, turned)
     yield one("bidirectional_without_bias", SERIES, both_ways, layers.LSTM, use_bias=False)
     yield one("bidirectional_relu", SERIES, both_ways, layers.LSTM, activation="relu", recurrent_activation="relu6")
     yield one("bidirectional_named", SERIES, both_ways, layers.LSTM, name="both ways")
@@ -170,6 +166,10 @@ def bidirectional() -> Iterator[Case]:
         "bidirectional_conv_lstm2d", FILM, lambda: layers.Bidirectional(layers.ConvLSTM2D(3, 2)), refused="works around"
     )
     yield Case("bidirectional_stateful", lambda: stateful(both_ways_units))
+    yield Case(
+        "bidirectional_stateful_unmerged", lambda: stateful(lambda *args, **options: both_ways(layers.LSTM, None, **options)),
+        refused=no_layers_model("once for each of its outputs"),
+    )  # fmt: skip
     yield Case("bidirectional_initial_state", bidirectional_initial_state)
     yield Case("bidirectional_twice", bidirectional_twice)
 
@@ -177,6 +177,12 @@ def bidirectional() -> Iterator[Case]:
 def with_backward(backward: Made, *, units: int) -> Any:
     """Bidirectional with a backward layer of the user's making."""
     return layers.Bidirectional(layers.LSTM(4), backward_layer=backward(units, go_backwards=True))
+
+
+def turned() -> Any:
+    """Bidirectional whose forward layer goes backwards."""
+    forward = layers.LSTM(4, go_backwards=True, return_sequences=True)
+    return layers.Bidirectional(forward, backward_layer=layers.LSTM(4, return_sequences=True))
 
 
 def both_ways_units(units: int, **options: Any) -> Any:
@@ -325,7 +331,7 @@ SEVERAL = (
     Case("states_from_outside", states_from_outside),
     Case("two_after_a_state", two_after_a_state),
     Case("a_state_in_a_nested_model", a_state_in_a_nested_model, refused=no_layers_model("initial state")),
-    Case("conv_lstm_state", conv_lstm_state),
+    Case("conv_lstm_state", conv_lstm_state, refused=no_layers_model("initial_state=")),
     Case("rnn_cell_state", rnn_cell_state, refused=no_layers_model("in another order")),
     Case("shared_lstm", shared_lstm),
     Case("only_the_cell_state", only_the_cell_state),

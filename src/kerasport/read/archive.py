@@ -24,7 +24,7 @@ from kerasport.read.hdf5 import SIGNATURE, Hdf5
 MAX_RATIO = 100  # of inflated to stored bytes; trained weights hardly compress
 SMALL = 64 * 1024 * 1024  # below this a high ratio harms nobody
 PIECE = 1024 * 1024  # of a member that is inflated
-MAX_NAME = 200  # of a shard
+MAX_NAME = 255  # bytes; no file system takes more
 MAX_DIRECTORY = 4 * 1024 * 1024  # bytes of a zip's list of members; Keras writes some 300
 ENCRYPTED = 0x1
 
@@ -377,7 +377,7 @@ def _open_sharded(path: Path) -> Iterator[tuple[Hdf5, ...]]:
 
 
 def _shard(index: Path, name: str) -> Path:
-    if PurePosixPath(name.replace("\\", "/")).name != name or len(name) > MAX_NAME:
+    if PurePosixPath(name.replace("\\", "/")).name != name or len(name.encode(errors="replace")) > MAX_NAME:
         raise HostileFileError(
             f"{index}: names the shard {name[:MAX_NAME]!r}, which is not the name of a file beside it"
         )

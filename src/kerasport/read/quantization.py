@@ -468,9 +468,13 @@ def _by_group_transposed(stored: _Stored, needs: tuple[int, ...]) -> Plan:
     bits = _bits(stored, mode, stored.shapes[needs[0]][0], columns)
     if mode == "awq" and stored.shapes[needs[3]] != (rows,):
         raise stored.refuse("their shapes disagree")
-    sizes = _fill(kernel.sizes, range(len(kernel.sizes)), rows * columns)
+    # A kernel with two axes is the matrix; with three, its first two or its last two are joined.
+    sizes = (
+        _agree(kernel.sizes, (rows, columns))
+        if len(kernel.sizes) == 2
+        else _fill(kernel.sizes, range(len(kernel.sizes)), rows * columns)
+    )
     shape = _settle(stored, kernel, sizes)
-    # Of a kernel with three axes Keras joins the first two or the last two.
     if rows not in accumulate(shape[:-1], mul):
         raise stored.refuse(f"a kernel of shape {shape} is no matrix of {rows} rows")
 

@@ -29,6 +29,7 @@ class Plan:
     outputs: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)  # path in Keras → name in TF.js
     notes: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # further keys of userDefinedMetadata
 
 
 def write(
@@ -45,7 +46,7 @@ def write(
         **plan.document,
         # a graph-model without weights still has a manifest, or TF.js throws
         "weightsManifest": written.manifest or [{"paths": [], "weights": []}],
-        "userDefinedMetadata": {"kerasport": {"renamed": dict(plan.renamed)}},
+        "userDefinedMetadata": {**plan.metadata, "kerasport": {"renamed": dict(plan.renamed)}},
     }
     # allow_nan=False: a browser's JSON has neither NaN nor Infinity
     text = json.dumps(document, allow_nan=False, separators=(",", ":"))

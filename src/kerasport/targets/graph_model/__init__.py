@@ -59,6 +59,8 @@ def plan(model: Model, unroll_limit: int = 0) -> Plan:
         {name: given.shape for name, given in inputs.items()},
         tuple(outputs),
         notes=(*notes_of(model), *_notes(emitter)),
+        # with these, predict() gives an object with the outputs by name, as Keras gives a dict
+        metadata={"structuredOutputKeys": outputs} if isinstance(model.outputs, Mapping) else {},
     )
 
 

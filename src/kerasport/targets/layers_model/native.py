@@ -65,6 +65,7 @@ def recurrent(**spelled: Spelling) -> Native:
     """A row for a layer that runs a cell over time."""
     plain = row(
         "units use_bias dropout recurrent_dropout return_sequences return_state go_backwards stateful",
+        one_output_where_stateful,
         always=_RNN_ALWAYS,
         activation=activation,
         unroll=drop,
@@ -183,6 +184,19 @@ def same_unknowns(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, 
         yield "", f"TF.js does not concatenate inputs of partly unknown sizes: {', '.join(map(str, inputs))}"
 
 
+def one_output_where_stateful(layer: Any, _: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+    """TF.js computes a layer once for each of its outputs, and each time its states move on."""
+    if layer.stateful and layer.return_state:
+        yield "stateful", "TF.js runs the layer once for each of its outputs, and its states move on each time"
+
+
+def one_output_of_both_where_stateful(layer: Any, _: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+    """The same for the layer in a Bidirectional, of which the unmerged one has two outputs in any case."""
+    inner = layer.layer["config"]
+    if inner.get("stateful") and (inner.get("return_state") or layer.merge_mode is None):
+        yield "", "it is stateful, and TF.js runs the layer once for each of its outputs, and its states move on each time"
+
+
 def axis_from_the_front(layer: Any, inputs: tuple[Shape, ...]) -> Mapping[str, Json]:
     """TF.js takes every negative axis for the last one."""
     return {"axis": axis_of(layer.axis, len(inputs[0]))}
@@ -237,6 +251,9 @@ _RESET = only(
     because="TF.js's GRU applies the reset gate before the product with the recurrent kernel, and has one bias",
 )
 _POOL_AXES = "pool_size strides padding"
+
+# TF.js's RNN keeps what a cell made of its first batch to drop, which fits no batch of another size
+_CELL_DROPOUT: Mapping[str, Spelling] = {"dropout": drop, "recurrent_dropout": drop}
 
 NATIVE: Mapping[str, Native] = {
     # core
@@ -314,16 +331,18 @@ NATIVE: Mapping[str, Native] = {
     "SimpleRNN": recurrent(),
     "LSTM": recurrent(recurrent_activation=activation),
     "GRU": recurrent(recurrent_activation=activation, reset_after=_RESET),
-    "SimpleRNNCell": row("units use_bias dropout recurrent_dropout", activation=activation),
+    "SimpleRNNCell": row("units use_bias", activation=activation, **_CELL_DROPOUT),
     "LSTMCell": row(
-        "units use_bias dropout recurrent_dropout",
+        "units use_bias",
         always=_RNN_ALWAYS,
         activation=activation,
         recurrent_activation=activation,
+        **_CELL_DROPOUT,
     ),
     "GRUCell": row(
-        "units use_bias dropout recurrent_dropout",
+        "units use_bias",
         activation=activation,
+        **_CELL_DROPOUT,
         recurrent_activation=activation,
         reset_after=_RESET,
     ),
@@ -338,6 +357,7 @@ NATIVE: Mapping[str, Native] = {
     ),
     "ConvLSTM2D": row(
         _CONV + " padding dilation_rate dropout recurrent_dropout return_sequences return_state go_backwards stateful",
+        one_output_where_stateful,
         always=_RNN_ALWAYS,
         data_format=_LAST,
         activation=activation,
@@ -345,7 +365,7 @@ NATIVE: Mapping[str, Native] = {
         unroll=drop,
         zero_output_for_mask=drop,
     ),
-    "Bidirectional": row("merge_mode", layer=drop, backward_layer=drop),
+    "Bidirectional": row("merge_mode", one_output_of_both_where_stateful, layer=drop, backward_layer=drop),
     "TimeDistributed": row("", layer=drop),
     # merging
     **dict.fromkeys(("Add", "Multiply", "Average", "Maximum", "Minimum"), row("", at_least_two)),

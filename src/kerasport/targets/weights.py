@@ -106,7 +106,8 @@ class _Shards:
 
     def write(self, data: memoryview) -> None:
         while data:
-            count = self._file.write(data[: self._room()])
+            room = self._room()
+            count = self._file.write(data[:room])
             self._left -= count
             data = data[count:]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from kerasport.errors import UnsupportedModel
 from kerasport.ir.graph import Graph
@@ -36,9 +36,27 @@ def plan(model: Model, unroll_limit: int = 0) -> Plan:
     outcomes, problems = outcomes_of(model, emitter.problems, "lowered"), tuple(dict.fromkeys(emitter.problems))
     if problems:
         return Plan("graph-model", model.writer, outcomes, problems)
+    return Plan(
+        "graph-model",
+        model.writer,
+        outcomes,
+        (),
+        document(emitter, outputs),
+        emitter.weights,
+        {node_name(given.name): given.shape for given in graph.inputs},
+        tuple(outputs),
+        notes=(*notes_of(model), *_notes(emitter)),
+        # with these, predict() gives an object with the outputs by name, as Keras gives a dict
+        metadata={"structuredOutputKeys": outputs} if isinstance(model.outputs, Mapping) else {},
+    )
+
+
+def document(emitter: Emitter, outputs: Sequence[str]) -> Json:
+    """What model.json says of a graph that was emitted: its signature and its nodes."""
+    graph = emitter.graph
     inputs = {node_name(given.name): given for given in graph.inputs}
     ends = dict(zip(outputs, graph.outputs, strict=True))
-    document = {
+    return {
         "signature": {
             "inputs": {name: _tensor_info(name, given) for name, given in inputs.items()},
             "outputs": {name: _tensor_info(name, tensor) for name, tensor in ends.items()},
@@ -49,19 +67,6 @@ def plan(model: Model, unroll_limit: int = 0) -> Plan:
             "versions": {"producer": 1482},  # TF.js wants it to be there, and reads it not
         },
     }
-    return Plan(
-        "graph-model",
-        model.writer,
-        outcomes,
-        (),
-        document,
-        emitter.weights,
-        {name: given.shape for name, given in inputs.items()},
-        tuple(outputs),
-        notes=(*notes_of(model), *_notes(emitter)),
-        # with these, predict() gives an object with the outputs by name, as Keras gives a dict
-        metadata={"structuredOutputKeys": outputs} if isinstance(model.outputs, Mapping) else {},
-    )
 
 
 def _tensor_info(name: str, tensor: Tensor) -> Json:

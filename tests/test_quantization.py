@@ -112,6 +112,7 @@ def check(seen: Seen) -> None:
     tolerance = 0.05 if coarse or mode_of(seen) == "float8" else 1e-5
     y = seen.y.astype(np.float32)
     np.testing.assert_allclose(computed(seen, weights), y, rtol=tolerance, atol=tolerance * np.abs(y).max())
+    assert seen.class_name != "Embedding" or not activation_quantised(*about)
     if seen.reverse:
         x, y = seen.reverse
         x = as_int8(x, (-1,)) if activation_quantised(*about, shape) else x
@@ -185,16 +186,14 @@ def test_the_shape_of_the_kernel_is_needed_where_the_documentation_says_so() -> 
 # The installed Keras --------------------------------------------------------------------------
 
 LIVE = (
-    *(("dense", way) for way in ("int8", "int8_weights", "int4", "int4_2", "float8")),
-    *(("dense", way) for way in ("gptq_3", "gptq_4", "gptq_4_3", "awq", "awq_3")),
-    *(("einsum_heads", way) for way in ("int8", "int4", "int4_channels", "int4_2", "gptq_4_3")),
-    *(("einsum_joined", way) for way in ("int8", "int4_inputs", "awq_3")),
+    *(("dense", way) for way in ("int8", "int8_weights", "int4_2", "float8", "gptq_4_3", "awq_3")),
+    *(("einsum_heads", way) for way in ("int8", "int4_channels", "int4_2", "gptq_3", "awq")),
+    *(("einsum_joined", way) for way in ("int8", "int4_inputs")),
     *(("untied", way) for way in ("int8", "int4", "int4_channels", "int4_2")),
-    ("tied", "int4_2"),
     ("embedding", "int4_2"),
     ("dense_bfloat16", "int4_2"),
     ("attention", "int8"),
-    ("grouped_attention", "int4_2"),
+    ("grouped_attention", "int4"),
 )
 
 
@@ -357,6 +356,19 @@ def test_the_policy_or_the_shape_of_the_kernel_tells_int8_from_int4(
 ) -> None:
     variables = [np.int8, np.float32], [(5, 4), (4,)]
     assert plain_shapes("Dense", {"name": "d", **config}, *variables, shape) == (shape,)
+
+
+def test_the_scale_tells_the_layout_of_a_square_kernel() -> None:
+    """One that broadcasts against the output has an axis for the batch as well."""
+    config = {"equation": "abc,dc->abd", "output_shape": [None, 4]}
+    for scale, shape in (((4,), None), ((1, 1, 4), (4, 4)), ((1, 1, 4), (4, 3))):
+        variables = [np.int8, np.float32], [(4, 2), scale]
+        assert plain_shapes("EinsumDense", config, *variables, shape) == (shape or (4, 4),)
+
+
+def test_a_kernel_without_a_summed_axis_is_not_packed() -> None:
+    config = {"equation": "ab,b->ab", "output_shape": 5}
+    assert plain_shapes("EinsumDense", config, [np.int8, np.float32], [(5,), (1, 5)]) == ((5,),)
 
 
 def test_a_pattern_among_the_policies_is_not_run() -> None:
@@ -563,6 +575,14 @@ REFUSALS = (
         "these are of 4 or of 2 bits, nothing tells which",
         "ufuf",
         [(1, 5), (2, 1), (2, 1), (5,)],
+    ),
+    Refusal("their shapes disagree", "ufuff", [(4, 5), (4, 1), (4, 1), (5,), (5,)]),
+    Refusal(
+        "not a plain kernel of ? x 2 x 3",
+        "ufuf",
+        [(4, 7), (7, 1), (7, 1), (7,)],
+        "EinsumDense",
+        HEADS,
     ),
     Refusal(
         "a kernel of shape (7, 2, 3) is no matrix of 6 rows",

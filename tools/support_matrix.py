@@ -72,10 +72,13 @@ class Catalogue:
 
 def catalogue(page: str) -> Catalogue:
     """Every layer of kerasport's tables, and of Keras where it is installed, else of the page as it is."""
-    found = of_keras() if importlib.util.find_spec("keras") else of_page(page)
-    for name in (*NATIVE, *IDENTITY, *REFUSED, *LAYERS):
-        found.aliases.setdefault(name, ())
-    return found
+    return completed(of_keras() if importlib.util.find_spec("keras") else of_page(page))
+
+
+def completed(found: Catalogue) -> Catalogue:
+    """With the layers of kerasport's tables."""
+    tables = dict.fromkeys((*NATIVE, *IDENTITY, *REFUSED, *LAYERS), ())
+    return Catalogue(found.version, {**tables, **found.aliases})
 
 
 def of_keras() -> Catalogue:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from kerasport.errors import ReadError, ShapeError, UnsupportedPart
 from kerasport.layers import LAYERS
@@ -52,12 +52,15 @@ class Inference:
         declared = {} if fed else call.declared
         if isinstance(call.target, LayerSpec) and call.target.class_name == "InputLayer":
             return {0: fed.get(Tensor(call)) or input_shape(call.target)}
-        tensors = [leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)]
+        tensors = [leaf for leaf in flatten(tuple(arguments_of(call).values())) if isinstance(leaf, Tensor)]
+        if call.kwargs.get("return_attention_scores"):
+            # Keras says that keys are as many as queries, and that there are four axes
+            declared = {index: shape for index, shape in declared.items() if index == 0}
         if not all(tensor in known for tensor in tensors) or not tensors:
             return declared
         inputs = tuple(known[tensor] for tensor in tensors)
         try:
-            outputs = self.target(call.target, inputs)
+            outputs = self.target(call.target, inputs, call.kwargs)
         except ShapeError as error:
             raise ReadError(f"layer {call.target.name!r}: {error}") from None
         if outputs is None:
@@ -71,8 +74,11 @@ class Inference:
                 )
         return dict(enumerate(outputs))
 
-    def target(self, target: Target, inputs: Shapes) -> Shapes | None:
-        """Shapes of what a layer or model makes of inputs of these shapes; None where that is not known."""
+    def target(self, target: Target, inputs: Shapes, given: Mapping[str, Any] | None = None) -> Shapes | None:
+        """Shapes of what a layer or model makes of inputs of these shapes; None where that is not known.
+
+        `given` are further arguments of the call.
+        """
         if isinstance(target, Operation):
             return None
         if isinstance(target, Model):
@@ -82,9 +88,9 @@ class Inference:
         if layer is None:
             return None
         check_weights(target, layer, inputs)
-        return self._layer(target, layer, inputs)
+        return self._layer(target, layer, inputs, given or {})
 
-    def _layer(self, spec: LayerSpec, layer: Layer, inputs: Shapes) -> Shapes | None:
+    def _layer(self, spec: LayerSpec, layer: Layer, inputs: Shapes, given: Mapping[str, Any]) -> Shapes | None:
         if isinstance(layer, TimeDistributed):
             return self._each_step(spec.children["layer"], inputs)
         if isinstance(layer, Bidirectional):
@@ -95,7 +101,7 @@ class Inference:
             return self._stepped(spec, layer, inputs)
         if isinstance(layer, StackedRNNCells):
             return None
-        return _listed(layer.infer(*inputs))
+        return _listed(layer.infer_call(given, *inputs))
 
     def _each_step(self, inner: Target, inputs: Shapes) -> Shapes | None:
         batch, time, *rest = inputs[0]
@@ -141,6 +147,22 @@ def _listed(outputs: Outputs) -> Shapes:
     """The shapes of all outputs, where a layer gives one shape or several."""
     several = bool(outputs) and isinstance(outputs[0], tuple)
     return cast("Shapes", outputs if several else (outputs,))
+
+
+def named_arguments(call: Call) -> dict[str, Any]:
+    """The arguments of a call by name: those given by name, and all of a layer that has names for them."""
+    cls = LAYERS.get(call.target.class_name) if isinstance(call.target, LayerSpec) else None
+    by_place = zip(cls.signature if cls is not None else (), call.args, strict=False)
+    return {**dict(by_place), **call.kwargs}
+
+
+def arguments_of(call: Call) -> dict[str, Any]:
+    """The arguments of a call that hold the tensors it works on, in order, by name or place."""
+    cls = LAYERS.get(call.target.class_name) if isinstance(call.target, LayerSpec) else None
+    if cls is None or not cls.signature:
+        return {str(place): argument for place, argument in enumerate(call.args)}
+    named = named_arguments(call)
+    return {name: named[name] for name in cls.tensors if named.get(name) is not None}
 
 
 def known_layer(spec: LayerSpec) -> Layer | None:

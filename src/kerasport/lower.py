@@ -7,28 +7,27 @@ computed. Everything that has no lowering is gathered and reported at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from kerasport.errors import Problem, ShapeError, UnsupportedModel, UnsupportedPart
 from kerasport.identity import IDENTITY
-from kerasport.infer import input_shape
+from kerasport.infer import arguments_of, input_shape, named_arguments
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, name_new
 from kerasport.ir.tensor import DType, Input, Node, Tensor, TensorType
 from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer, Refusal
-from kerasport.layers.recurrent import Bidirectional, TimeDistributed
-from kerasport.masks import MERGES, PASSES, RECURRENT
+from kerasport.layers.recurrent import CELLS, RNN, Bidirectional, Cell, TimeDistributed, initial_states
+from kerasport.masks import MERGES, PASSES, RECURRENT, stripped
 from kerasport.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
 from kerasport.model import Tensor as Edge
-from kerasport.operations import OPERATIONS
+from kerasport.operations import apply, refusal
 
 Lowered: TypeAlias = tuple[Tensor, ...] | None  # None where a call was refused
 
 TRAINING_ONLY = ("training",)
 NO_LAYER = "there is no lowering of this layer yet"
-NO_OPERATION = "there is no lowering of this operation yet"
 
 
 def lower(model: Model) -> Graph:
@@ -37,7 +36,7 @@ def lower(model: Model) -> Graph:
     Raises:
         UnsupportedModel: parts of the model have no lowering.
     """
-    lowering = Lowering()
+    lowering = Lowering(keras2=model.writer.startswith(("1", "2")))
     inputs = tuple(declared_input(edge) for edge in model.input_tensors)
     outputs, _ = lowering.model(model, inputs, (None,) * len(inputs), "")
     if lowering.problems:
@@ -67,12 +66,14 @@ class Lowering:
 
     names: dict[Node, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    keras2: bool = False  # whether masks travel as in Keras 2
 
     def model(
         self, model: Model, inputs: Sequence[Tensor], masks: Sequence[Tensor | None], path: str
     ) -> tuple[Lowered, tuple[Tensor | None, ...]]:
         """The outputs of a model and their masks; no outputs where a part of it was refused."""
         run = _Run(self, path, dict(zip(model.input_tensors, inputs, strict=True)))
+        run.bare = {} if self.keras2 else stripped(model)
         run.masks |= {edge: mask for edge, mask in zip(model.input_tensors, masks, strict=True) if mask is not None}
         for call in model.calls:
             run.call(call)
@@ -120,18 +121,33 @@ class Lowering:
         self, spec: LayerSpec, layer: Layer, inputs: Sequence[Tensor], path: str, given: Mapping[str, Any]
     ) -> Tensor | Lowered:
         if isinstance(layer, TimeDistributed):
-            return self._each_step(spec, inputs[0], path)
+            return self._each_step(spec, inputs[0], path, given.get("mask"))
         if isinstance(layer, Bidirectional):
-            return self._both_ways(spec, layer, inputs[0], path, given)
+            return self._both_ways(spec, layer, inputs, path, given)
+        if isinstance(layer, RNN):
+            cells = self._cells(spec.children["cell"])
+            return None if cells is None else layer.lower(*inputs, cells=cells, **given)
         if spec.class_name == "SpectralNormalization":
             return self.child(spec.children["layer"], inputs, path)
         return layer.lower(*inputs, **given)  # type: ignore[no-any-return]
 
+    def _cells(self, target: LayerSpec | Model) -> tuple[Cell, ...] | None:
+        """The cells of a recurrent layer in their order; None where one was refused."""
+        assert isinstance(target, LayerSpec)
+        if target.class_name == "StackedRNNCells" and not target.custom:
+            parts = [self._cells(child) for child in target.children.values()]
+            return None if None in parts else tuple(cell for part in parts for cell in part or ())
+        layer = self._read(target)
+        if layer is not None and not isinstance(layer, CELLS):
+            self.refuse(target, "it is no cell of Keras's own")
+            return None
+        return None if layer is None else (layer,)
+
     def look_at(self, target: LayerSpec | Operation | Model) -> None:
         """Note what can be said against a part without its inputs, so that all problems are told at once."""
         if isinstance(target, Operation):
-            if target.class_name not in OPERATIONS:
-                self.refuse(target, NO_OPERATION)
+            if reason := refusal(target.class_name):
+                self.refuse(target, reason)
         elif isinstance(target, Model):
             for inner in target.targets():
                 self.look_at(inner)
@@ -142,36 +158,55 @@ class Lowering:
             for child in target.children.values():
                 self.look_at(child)
 
-    def child(self, target: LayerSpec | Model, inputs: Sequence[Tensor], path: str, **given: Any) -> Lowered:
+    def child(
+        self, target: LayerSpec | Model, inputs: Sequence[Tensor], path: str, mask: Tensor | None = None, **given: Any
+    ) -> Lowered:
         """What the layer or model inside a wrapper makes of its inputs."""
         if isinstance(target, Model):
-            return self.model(target, inputs, (None,) * len(inputs), path)[0]
+            return self.model(target, inputs, (mask, *(None,) * (len(inputs) - 1)), path)[0]
+        if is_plain_identity(target):
+            return tuple(inputs[:1])
+        if mask is not None and "mask" in takes_of(target):
+            given["mask"] = mask
         return self.layer(target, inputs, path, **given)
 
-    def _each_step(self, spec: LayerSpec, x: Tensor, path: str) -> Lowered:
+    def _each_step(self, spec: LayerSpec, x: Tensor, path: str, mask: Tensor | None) -> Lowered:
         """Batch and time as one axis, and apart again behind the layer."""
+        inner = spec.children["layer"]
+        if (which := mixes_samples(inner)) is not None:
+            raise Refusal("layer", f"{which} inside it works across the batch, which is that of one time step")
         steps = ops.reshape(x, (-1, *known_dims(x, 2)))
-        made = self.child(spec.children["layer"], (steps,), path)
+        if mask is not None and mask.rank > 2:
+            mask = ops.reshape(mask, (-1, *known_dims(mask, 2)))
+        elif mask is not None and reads_masks(inner):
+            raise Refusal("layer", "the layer inside it reads masks, and would be given one number for each sample")
+        else:
+            mask = None
+        made = self.child(inner, (steps,), path, mask)
         if made is None:
             return None
         front = ops.dims(x)[:2]
         return tuple(ops.reshape(y, (*front, *known_dims(y, 1))) for y in made)
 
     def _both_ways(
-        self, spec: LayerSpec, layer: Bidirectional, x: Tensor, path: str, given: Mapping[str, Any]
+        self, spec: LayerSpec, layer: Bidirectional, inputs: Sequence[Tensor], path: str, given: Mapping[str, Any]
     ) -> Lowered:
-        states = tuple(given.get("initial_state") or ())
+        states = initial_states(inputs[1:], given.get("initial_state"))
         half = len(states) // 2
         both: list[tuple[Tensor, ...]] = []
+        sequences = False
         for part, own in (("forward_layer", states[:half]), ("backward_layer", states[half:])):
             child = spec.children[part]
             assert isinstance(child, LayerSpec)
-            made = self.layer(child, (x,), path, **{**given, "initial_state": own or None})
+            sequences = bool(child.config.get("return_sequences"))
+            # whatever the option says, Keras makes zeros of masked steps here, and of the last output never
+            child = replace(child, config={**child.config, "zero_output_for_mask": sequences})
+            made = self.layer(child, inputs[:1], path, **{**given, "initial_state": tuple(own)})
             if made is None:
                 return None
             both.append(made)
         (forward, *ahead), (backward, *behind) = both
-        if forward.rank > 2:
+        if sequences:
             backward = ops.Reverse(backward, (1,))
         return (*layer.merge(forward, backward), *ahead, *behind)
 
@@ -184,6 +219,7 @@ class _Run:
     path: str
     values: dict[Edge, Tensor]
     masks: dict[Edge, Tensor] = field(default_factory=dict)
+    bare: Mapping[Edge, frozenset[Call]] = field(default_factory=dict)  # tensor → calls that find it without its mask
 
     def call(self, call: Call) -> None:
         target = call.target
@@ -203,13 +239,22 @@ class _Run:
             name_new(output, f"{self.path}{target.name}", self.lowering.names)
 
     def _positional(self, call: Call) -> tuple[Edge, ...]:
-        return tuple(leaf for leaf in flatten(call.args) if isinstance(leaf, Edge))
+        """The tensors that a call works on, in the order of its arguments."""
+        arguments = arguments_of(call)
+        return tuple(leaf for leaf in flatten(tuple(arguments.values())) if isinstance(leaf, Edge))
+
+    def _mask_of(self, edge: Any, call: Call) -> Tensor | None:
+        """The mask that travels with a tensor, as a call finds it."""
+        gone = not isinstance(edge, Edge) or call in self.bare.get(edge, ())
+        return None if gone else self.masks.get(edge)
 
     def _incoming(self, call: Call) -> tuple[Tensor | None, ...]:
-        """The masks of the positional tensors; one that the call is given stands for that of the first."""
-        masks = tuple(self.masks.get(edge) for edge in self._positional(call))
+        """The masks of the tensors that a call works on; those that it is given stand for them, from the first on."""
+        masks = tuple(self._mask_of(edge, call) for edge in self._positional(call))
         given = call.kwargs.get("mask")
-        return (self.values[given], *masks[1:]) if isinstance(given, Edge) else masks
+        listed = given if isinstance(given, tuple | list) else () if given is None else (given,)
+        own = tuple(self.values[mask] if isinstance(mask, Edge) else None for mask in listed)
+        return (*own, *masks[len(own) :])
 
     def _model(self, call: Call, model: Model) -> Lowered:
         inputs = tuple(self.values[edge] for edge in self._positional(call))
@@ -218,25 +263,20 @@ class _Run:
         return outputs
 
     def _operation(self, call: Call, operation: Operation) -> Lowered:
-        lowered = OPERATIONS.get(operation.class_name)
-        if lowered is None:
-            self.lowering.refuse(operation, NO_OPERATION)
-            return None
         args = map_tensors(call.args, self.values.__getitem__)
         kwargs = {name: map_tensors(value, self.values.__getitem__) for name, value in call.kwargs.items()}
         try:
-            outputs = lowered(operation.config, *args, **kwargs)
-        except Refusal as refusal:
-            self.lowering.refuse(operation, refusal.reason, refusal.option)
-            return None
-        except (ShapeError, TypeError) as error:
+            return apply(operation, args, kwargs)
+        except Refusal as refused:
+            value = operation.config.get(refused.option) if refused.option else None
+            self.lowering.refuse(operation, refused.reason, refused.option, value)
+        except ShapeError as error:
             self.lowering.refuse(operation, str(error))
-            return None
-        return outputs if isinstance(outputs, tuple) else (outputs,)
+        return None
 
     def _layer(self, call: Call, spec: LayerSpec) -> Lowered:
         inputs = tuple(self.values[edge] for edge in self._positional(call))
-        if spec.class_name in IDENTITY and spec.class_name != "SpectralNormalization" and not spec.custom:
+        if is_plain_identity(spec):
             outputs: Lowered = self._identity(call, spec, inputs)
         else:
             given = self._given(call, spec)
@@ -253,34 +293,51 @@ class _Run:
             self.lowering.refuse(
                 spec, "the model calls it with training=True, so it acts at inference", "training", True
             )
-        if "at_inference" in spec.config:
-            self.lowering.refuse(spec, "until Keras 3.7 it crops at inference as well")
         return inputs[:1]
 
     def _given(self, call: Call, spec: LayerSpec) -> dict[str, Any] | None:
         """The arguments of the call that the layer takes; None, and a problem, where it takes one not."""
-        cls = LAYERS.get(spec.class_name)
-        takes = cls.takes if cls is not None else ()
+        takes, own = takes_of(spec), arguments_of(call)
+        named = named_arguments(call)
         given: dict[str, Any] = {}
-        for name, value in call.kwargs.items():
-            if value is None or name == "mask" or (name in TRAINING_ONLY and not value):
+        for name, value in named.items():
+            if value is None or name == "mask" or name in own or (name in TRAINING_ONLY and not value):
                 continue
             if name not in takes:
                 shown = value if isinstance(value, bool | int | float | str) else "…"
                 self.lowering.refuse(spec, "the lowering does not take this argument of the call", name, shown)
                 return None
             given[name] = map_tensors(value, self.values.__getitem__)
-        incoming = self._incoming(call)
-        if "mask" in takes and incoming and incoming[0] is not None:
-            given["mask"] = incoming[0]
+        return given | self._masks_given(call, spec, given)
+
+    def _masks_given(self, call: Call, spec: LayerSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The masks that a layer is called with.
+
+        A layer that takes one argument of tensors finds its mask as `mask`, be it given or travel with the tensor;
+        one that takes several, those of the names that it has for them. Layers with initial states take several, and
+        have no such names, so that only Keras 2 gives them a mask that travels.
+        """
+        takes, incoming, masks = takes_of(spec), self._incoming(call), dict[str, Any]()
+        explicit = call.kwargs.get("mask") is not None
+        if "initial_state" in takes:
+            started = given.get("initial_state") is not None or len(incoming) > 1
+            if incoming[0] is not None and (explicit or self.lowering.keras2 or not started):
+                masks["mask"] = incoming[0]
+                masks["zeros_first"] = self.lowering.keras2
+        elif "mask" in takes and incoming and incoming[0] is not None:
+            masks["mask"] = incoming[0]
         if "masks" in takes and any(mask is not None for mask in incoming):
-            given["masks"] = incoming
-        return given
+            masks["masks"] = incoming
+        for name, edge in arguments_of(call).items():
+            own, overruled = f"{name}_mask", name in OVERRULED.get(spec.class_name, ())
+            if own in takes and (overruled or own not in given):
+                masks[own] = self._mask_of(edge, call)
+        return masks
 
     def _mask(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> Tensor | None:
         """The mask of the first output, by the rules that masks.py describes."""
         name, incoming = spec.class_name, self._incoming(call)
-        if name == "Embedding":
+        if name == "Embedding" or (name == "ReversibleEmbedding" and not call.kwargs.get("reverse")):
             return ops.not_equal(inputs[0], 0) if spec.config.get("mask_zero") else None
         if name == "Masking":
             return ops.any_(ops.not_equal(inputs[0], float(spec.config.get("mask_value") or 0.0)), -1)
@@ -295,6 +352,47 @@ class _Run:
         if name == "Concatenate" and any(mask is not None for mask in incoming):
             return concatenated(incoming, inputs, int(spec.config.get("axis", -1)))
         return None
+
+
+def is_plain_identity(spec: LayerSpec) -> bool:
+    """Whether a layer passes its input on, and is nothing that wraps another."""
+    return spec.class_name in IDENTITY and spec.class_name != "SpectralNormalization" and not spec.custom
+
+
+def takes_of(spec: LayerSpec) -> tuple[str, ...]:
+    """The arguments of a call that a layer's lowering takes by name."""
+    cls = LAYERS.get(spec.class_name)
+    return cls.takes if cls is not None else ()
+
+
+def reads_masks(target: LayerSpec | Model | Operation) -> bool:
+    """Whether what is computed depends on a mask that comes with the input."""
+    if isinstance(target, Model):
+        return any(reads_masks(inner) for inner in target.targets())
+    if isinstance(target, Operation):
+        return False
+    if target.class_name in ("TimeDistributed", "SpectralNormalization"):
+        return any(reads_masks(child) for child in target.children.values())
+    return any(name.endswith(("mask", "masks")) for name in takes_of(target))
+
+
+def mixes_samples(target: LayerSpec | Model | Operation) -> str | None:
+    """The name of a layer or operation that works across the batch, if there is one."""
+    if isinstance(target, Model):
+        return next((name for inner in target.targets() if (name := mixes_samples(inner)) is not None), None)
+    if isinstance(target, LayerSpec) and target.children:
+        return next((name for child in target.children.values() if (name := mixes_samples(child)) is not None), None)
+    axis = target.config.get("axis", -1)
+    axes = axis if isinstance(axis, list | tuple) else (axis,)
+    whole = isinstance(target, Operation) and axis is None and "axis" in target.config
+    return target.name if 0 in axes or whole or target.class_name in ACROSS_SAMPLES else None
+
+
+ACROSS_SAMPLES = frozenset(("MelSpectrogram",))
+"""Layers in which one sample of a batch bears upon another."""
+
+OVERRULED: Mapping[str, tuple[str, ...]] = {"MultiHeadAttention": ("query",)}
+"""Layer → arguments whose travelling mask counts even where the call gives another."""
 
 
 def joined(masks: Sequence[Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ well, with operations of their own that compute it. Here a mask is a description
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -65,7 +65,7 @@ class Masks:
 def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...]) -> Mask:
     """The mask of a layer's first output."""
     name = target.class_name
-    if name == "Embedding":
+    if name == "Embedding" or (name == "ReversibleEmbedding" and not call.kwargs.get("reverse")):
         return ("not_equal", first_tensor(call), 0.0) if target.config.get("mask_zero") else None
     if name == "Masking":
         return ("any", ("not_equal", first_tensor(call), float(target.config.get("mask_value") or 0.0)))
@@ -93,6 +93,60 @@ def returns_sequences(target: LayerSpec) -> bool:
     """Whether a recurrent layer, or the one inside a Bidirectional, returns every time step."""
     inner = target.children.get("forward_layer", target)
     return isinstance(inner, LayerSpec) and bool(inner.config.get("return_sequences"))
+
+
+def stripped(model: Model) -> Mapping[Tensor, frozenset[Call]]:
+    """The tensors whose mask a call takes off, each with the calls that find it without.
+
+    MultiHeadAttention of Keras 3 takes the masks off its inputs, for good. So it is the order of calls that decides
+    who still sees them: Keras goes from the inputs on by depth, which is the longest way to an output. Of calls of one
+    depth it chooses any order; here they see the mask all.
+    """
+    depth = depths(model)
+    takers: dict[Tensor, int] = {}
+    for call in model.calls:
+        for tensor in (same for first in _strips(call) for same in _one_object(first)):
+            takers[tensor] = max(takers.get(tensor, 0), depth[call])
+    return {tensor: frozenset(call for call in model.calls if depth[call] < at) for tensor, at in takers.items()}
+
+
+# Layers that hand on their input as it is, not a tensor like it.
+SAME_OBJECT = frozenset(
+    ("Identity", "ActivityRegularization", "Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise",
+     "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
+)  # fmt: skip
+
+
+def _one_object(tensor: Tensor) -> Iterator[Tensor]:
+    """A tensor, and those that layers handed on to become it."""
+    yield tensor
+    while isinstance(tensor.call.target, LayerSpec) and tensor.call.target.class_name in SAME_OBJECT:
+        tensor = tensor.call.tensors()[0]
+        yield tensor
+
+
+def _strips(call: Call) -> list[Tensor]:
+    """The tensors whose masks are gone after a call."""
+    target = call.target
+    if isinstance(target, Model):
+        positional = [leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)]
+        inside = stripped(target)
+        return [outer for outer, inner in zip(positional, target.input_tensors, strict=False) if inner in inside]
+    if not isinstance(target, LayerSpec) or target.class_name != "MultiHeadAttention" or target.custom:
+        return []
+    named = (call.kwargs.get(name) for name in ("query", "value", "key"))
+    return [leaf for leaf in flatten((call.args[:3], *named)) if isinstance(leaf, Tensor)]
+
+
+def depths(model: Model) -> Mapping[Call, int]:
+    """How many calls lie between each call and the outputs, on the longest way; of a shared layer the most."""
+    depth = dict.fromkeys(model.calls, 0)
+    deepest: dict[Any, int] = {}
+    for call in reversed(model.calls):
+        depth[call] = deepest[call.target] = max(depth[call], deepest.get(call.target, 0))
+        for tensor in call.tensors():
+            depth[tensor.call] = max(depth[tensor.call], depth[call] + 1)
+    return depth
 
 
 # Operations with which Keras spreads a mask over a tensor and gathers it again; they keep it what it is.

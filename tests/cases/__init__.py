@@ -1,5 +1,13 @@
 """The one table of models that every target is tried on."""
 
-from tests.cases import identity, native, recurrent, topologies
+from tests.cases import dtypes, identity, masks, native, recurrent, refused, topologies
 
-CASES = (*native.CASES, *recurrent.CASES, *identity.CASES, *topologies.CASES)
+CASES = (
+    *native.CASES,
+    *recurrent.CASES,
+    *identity.CASES,
+    *topologies.CASES,
+    *masks.CASES,
+    *dtypes.CASES,
+    *refused.CASES,
+)

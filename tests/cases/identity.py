@@ -46,7 +46,7 @@ OF_IMAGES: Mapping[str, Callable[[], Any]] = {
     "random_shear": lambda: layers.RandomShear(0.5, 0.5),
     "random_translation": lambda: layers.RandomTranslation(0.5, 0.5),
     "random_zoom": lambda: layers.RandomZoom(0.5),
-    "max_num_bounding_boxes": lambda: layers.MaxNumBoundingBoxes(4, "pad"),
+    "max_num_bounding_boxes": lambda: layers.MaxNumBoundingBoxes(4),
 }
 
 
@@ -58,14 +58,19 @@ def everywhere() -> Iterator[Case]:
         yield one(f"{name}_alone", (4, 3), make)
     for name, make in OF_IMAGES.items():
         yield chain(f"{name}_between", IMAGE, make, lambda: layers.Conv2D(2, 3))
-        yield chain(f"{name}_last", IMAGE, lambda: layers.Conv2D(3, 1), make)
+        if name != "equalization":  # Keras finds a cycle there
+            yield chain(f"{name}_last", IMAGE, lambda: layers.Conv2D(3, 1), make)
     yield one("spatial_dropout3d", (3, 4, 5, 2), layers.SpatialDropout3D, 0.5)
     yield one("spectral_normalization_dense", (5,), lambda: layers.SpectralNormalization(layers.Dense(3, activation="tanh")))
     yield chain(
         "spectral_normalization_conv2d", IMAGE,
         lambda: layers.SpectralNormalization(layers.Conv2D(4, 3, strides=2)), layers.ReLU,
     )  # fmt: skip
-    yield one("spectral_normalization_embedding", (6,), lambda: layers.SpectralNormalization(layers.Embedding(9, 4)), of="int32")
+    # Keras casts the output to the dtype of the input, and so cuts the fractions off
+    yield one(
+        "spectral_normalization_embedding", (6,), lambda: layers.SpectralNormalization(layers.Embedding(9, 4)),
+        of="int32", refused="SpectralNormalization",
+    )  # fmt: skip
     yield one(
         "spectral_normalization_hard_sigmoid", (5,),
         lambda: layers.SpectralNormalization(layers.Dense(3, activation="hard_sigmoid")), refused="clip(0.2",

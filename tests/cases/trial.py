@@ -61,7 +61,10 @@ class Trial:
         return self.model.inputs[0].shape[0] is not None
 
     def _batch(self) -> tuple[Array, ...]:
-        return tuple(random_input(self.case, self.model, tensor, self.rng) for tensor in self.model.inputs)
+        return tuple(
+            random_input(self.case, self.model, tensor, index, self.rng)
+            for index, tensor in enumerate(self.model.inputs)
+        )
 
     def _run(self, feed: tuple[Array, ...]) -> tuple[Array, ...]:
         single = isinstance(self.model, keras.Sequential)
@@ -88,8 +91,8 @@ def random_weight(name: str, shape: tuple[int, ...], rng: np.random.Generator) -
     return rng.normal(0, 0.5, shape)
 
 
-def random_input(case: Case, model: keras.Model, tensor: Any, rng: np.random.Generator) -> Array:
-    """Values of an input, of its dtype; in a model with masks some time steps are masked."""
+def random_input(case: Case, model: keras.Model, tensor: Any, index: int, rng: np.random.Generator) -> Array:
+    """Values of an input, of its dtype; in a model with masks some time steps are masked, others in each input."""
     fixed, *rest = tensor.shape
     unknown = iter(UNKNOWN)
     shape = (fixed or BATCH, *(next(unknown) if size is None else size for size in rest))
@@ -98,6 +101,7 @@ def random_input(case: Case, model: keras.Model, tensor: Any, rng: np.random.Gen
     padding = mask_value(model, values)
     if padding is not None and values.ndim > 1:
         mask(values, padding)
+        values = np.roll(values, index, axis=0)
     return values
 
 

@@ -7,7 +7,7 @@ type of a node is worked out when it is made, so that a fault shows while the la
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -18,6 +18,9 @@ from kerasport.errors import ShapeError
 from kerasport.model import Array, ComputedWeight, Shape, Weight, WeightRef
 
 DType: TypeAlias = Literal["float32", "int32", "bool", "string"]
+
+FLOATS: tuple[DType, ...] = ("float32",)
+NUMBERS: tuple[DType, ...] = ("int32", "float32")
 
 NUMPY: dict[str, Any] = {"float32": np.float32, "int32": np.int32, "bool": np.bool_, "string": np.object_}
 
@@ -166,6 +169,16 @@ class Item(Tensor):
 
     def compute(self, *operands: Any) -> Any:
         return operands[0][self.index]
+
+
+def expect(node: Node, x: Tensor, dtypes: Sequence[DType]) -> None:
+    """Make sure that an operation is given numbers of a kind for which it has a meaning, and every target the same.
+
+    Raises:
+        ShapeError: it is not.
+    """
+    if x.dtype not in dtypes:
+        raise ShapeError(f"{type(node).__name__} takes {' or '.join(dtypes)}, not {x.type}")
 
 
 def items(source: Several) -> tuple[Item, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from kerasport.layers import (
     activations,
+    attention,
     conv,
     core,
     merging,
@@ -18,7 +19,7 @@ from kerasport.layers import (
 from kerasport.layers.base import Layer
 
 _FAMILIES = (
-    core, activations, conv, pooling, normalization, recurrent, merging, reshaping, preprocessing,
+    core, activations, conv, pooling, normalization, recurrent, attention, merging, reshaping, preprocessing,
 )  # fmt: skip
 
 LAYERS: Mapping[str, type[Layer]] = {

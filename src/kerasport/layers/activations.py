@@ -144,12 +144,22 @@ ACTIVATIONS: Mapping[str, Callable[..., Tensor]] = {
 """Keras's activations by name; `hard_sigmoid_keras2` is what Keras 1 and 2 called hard_sigmoid."""
 
 
-def activate(activation: Any, x: Tensor) -> Tensor:
-    """x through an activation, as a config names it.
+ALONG_AN_AXIS = frozenset(("softmax", "log_softmax", "sparsemax", "glu", "Softmax"))
+"""Activations, and layers that stand as one, that do not work element by element."""
+
+
+def activate(activation: Any, x: Tensor, *, channels_first: bool = False) -> Tensor:
+    """x, channels last, through an activation as a config names it.
+
+    What works along an axis takes the last one of the layer's own layout, which is none of channels with
+    channels_first.
 
     Raises:
         Refusal: it is none of Keras's own.
     """
+    name = activation.get("class_name") if isinstance(activation, Mapping) else activation
+    if channels_first and name in ALONG_AN_AXIS:
+        return ops.move_axis(activate(activation, ops.move_axis(x, -1, 1)), 1, -1)
     if isinstance(activation, Mapping):
         name, config = activation.get("class_name"), activation.get("config")
         cls = OBJECTS.get(str(name))

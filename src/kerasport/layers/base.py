@@ -78,6 +78,8 @@ class Layer:
         vars(self).update({"name": name, **self.defaults, **values, **absent, **weights})
 
     takes: ClassVar[tuple[str, ...]] = ()  # arguments of a call that `lower` takes by name, "mask" among them
+    signature: ClassVar[tuple[str, ...]] = ()  # arguments of a call in order, where several may be given by name
+    tensors: ClassVar[tuple[str, ...]] = ()  # those of them that the layer works on
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """What the layer computes at inference, in tensor operations: a tensor, or a tuple of them.
@@ -96,6 +98,11 @@ class Layer:
     def infer(self, *inputs: Shape) -> Outputs:
         """Shape of the output, or shapes of the outputs, given those of the inputs."""
         return inputs[0]
+
+    def infer_call(self, given: Mapping[str, Any], *inputs: Shape) -> Outputs:
+        """The same of a call with further arguments, which may change them."""
+        del given
+        return self.infer(*inputs)
 
     @classmethod
     def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:

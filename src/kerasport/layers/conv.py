@@ -47,6 +47,10 @@ class _Spatial(Layer):
         """y with its channels where the data format wants them."""
         return y if self.data_format == "channels_last" else ops.move_axis(y, -1, 1)
 
+    def activated(self, y: Tensor, activation: Activation) -> Tensor:
+        """y, channels last, through the activation and as declared."""
+        return self.as_declared(activate(activation, y, channels_first=self.data_format == "channels_first"))
+
     def join(self, x: Shape, spatial: Shape, channels: int | None) -> Shape:
         """The shape with those spatial axes and channels."""
         last = self.data_format == "channels_last"
@@ -81,7 +85,7 @@ class _Conv(_Spatial):
         kernel = ops.as_tensor(self.kernel)
         y = convolve(self.channels_last(x), kernel, self.strides, self.padding, self.dilation_rate, self.groups)
         y = y if self.bias is None else y + self.bias
-        return self.as_declared(activate(self.activation, y))
+        return self.activated(y, self.activation)
 
 
 def convolve(
@@ -186,7 +190,7 @@ class _ConvTranspose(_Spatial):
         ]
         y = transposed(self.channels_last(x), spread(kernel, self.each(self.dilation_rate)), self.strides, axes, count)
         y = y if self.bias is None else y + self.bias
-        return self.as_declared(activate(self.activation, y))
+        return self.activated(y, self.activation)
 
     def _asked(self) -> tuple[int | None, ...]:
         return (None,) * self.rank if self.output_padding is None else self.each(self.output_padding)
@@ -298,7 +302,7 @@ class _Depthwise(_Spatial):
     def lower(self, x: Tensor) -> Tensor:
         y = depthwise_of(self, self.channels_last(x), ops.as_tensor(self.kernel))
         y = y if self.bias is None else y + self.bias
-        return self.as_declared(activate(self.activation, y))
+        return self.activated(y, self.activation)
 
 
 def depthwise_of(layer: _Depthwise | _Separable, x: Tensor, kernel: Tensor) -> Tensor:
@@ -364,7 +368,7 @@ class _Separable(_Spatial):
         ones = (1,) * self.rank
         y = convolve(y, ops.as_tensor(self.pointwise_kernel), ones, "valid", ones)
         y = y if self.bias is None else y + self.bias
-        return self.as_declared(activate(self.activation, y))
+        return self.activated(y, self.activation)
 
 
 class SeparableConv1D(_Separable):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.layers.activations import activate
-from kerasport.layers.base import Activation, Layer, Refusal, need_rank, weight
+from kerasport.layers.base import Activation, Layer, Outputs, Refusal, WeightMark, need_rank, weight
 from kerasport.model import Shape, Weight
 
 if TYPE_CHECKING:
@@ -62,6 +65,104 @@ class Embedding(Layer):
 
     def lower(self, x: Tensor) -> Tensor:
         return ops.gather(self.embeddings, ops.cast(x, "int32"))
+
+
+class ReversibleEmbedding(Embedding):
+    """Row `x` of the table `embeddings`; with `reverse`, x @ embeddingsᵀ, drawn within ±logit_soft_cap."""
+
+    tie_weights: bool = True
+    logit_soft_cap: float | None = None
+    ignored = ("reverse_dtype",)  # of what is computed; here that is always float32
+    takes = ("reverse",)
+
+    reverse_embeddings: Weight | None = weight()  # [output_dim, input_dim], where the table does not serve for both
+
+    @classmethod
+    def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
+        """Without the second table where the weights are tied."""
+        declared = super().declared_weights(config)
+        tied = config.get("tie_weights", True)
+        return {name: mark for name, mark in declared.items() if not tied or name != "reverse_embeddings"}
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        tables = {"reverse_embeddings": (self.output_dim, self.input_dim)}
+        return {**super().weight_shapes(*inputs), **tables}
+
+    def infer_call(self, given: Mapping[str, Any], *inputs: Shape) -> Outputs:
+        return (*inputs[0][:-1], self.input_dim) if given.get("reverse") else self.infer(*inputs)
+
+    def lower(self, x: Tensor, *, reverse: bool = False) -> Tensor:
+        if not reverse:
+            return super().lower(x)
+        if self.reverse_embeddings is None:
+            logits: Tensor = ops.MatMul(ops.floats(x), ops.as_tensor(self.embeddings), transpose_b=True)
+        else:
+            logits = ops.floats(x) @ self.reverse_embeddings
+        cap = self.logit_soft_cap
+        return logits if cap is None else ops.Tanh(logits / cap) * cap
+
+
+class EinsumDense(Layer):
+    """activation(einsum(equation, x, kernel) + bias)."""
+
+    equation: str
+    output_shape: Any
+    activation: Activation = "linear"
+    bias_axes: str | None = None
+
+    kernel: Weight = weight()  # sizes by label: that of the output, else that of the input
+    bias: Weight | None = weight(when="bias_axes")  # labels of the output from the first in bias_axes on
+
+    def labels(self, rank: int) -> tuple[str, str, str]:
+        """The labels of the input, of the kernel and of the output, an ellipsis spelled out.
+
+        Raises:
+            ShapeError: the equation is none of the three forms that Keras takes, or does not fit the input.
+        """
+        form = re.fullmatch(r"(\.{3})?([a-zA-Z]+)(\.{3})?,([a-zA-Z]+)->(\.{3})?([a-zA-Z]+)(\.{3})?", self.equation)
+        if form is None:
+            forms = "ab,bc->ac, ...ab,bc->...ac or ab...,bc->ac..."
+            raise ShapeError(f"equation={self.equation!r} is not of the form {forms}")
+        left, given, right, kernel, left_out, made, right_out = form.groups()
+        free = (c for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in given + kernel + made)
+        more = "".join(islice(free, rank - len(given))) if left or right else ""
+        if (left, right) != (left_out, right_out) or (left and right) or len(given) + len(more) != rank:
+            raise ShapeError(f"equation={self.equation!r} does not fit an input of {rank} axes")
+        return (more + given, kernel, more + made) if left else (given + more, kernel, made + more)
+
+    def _sizes(self, x: Shape) -> dict[str, int | None]:
+        """The sizes by label."""
+        given, _, made = self.labels(len(x))
+        inside = self.output_shape if isinstance(self.output_shape, tuple) else (self.output_shape,)
+        # the sizes that the option gives are those of the labels, but for the batch, which is not among them
+        elided = [label for label in made if label not in self.equation.partition("->")[2]]
+        listed = [label for label in made if label not in elided]
+        if not (elided and made.startswith(elided[0])):
+            listed = listed[1:]
+        sizes: dict[str, int | None] = dict(zip(given, x, strict=True))
+        for label, size in zip(listed, inside, strict=False):
+            if size is not None or label not in sizes:
+                sizes[label] = size
+        return sizes
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        sizes = self._sizes(inputs[0])
+        _, kernel, made = self.labels(len(inputs[0]))
+        axes = self.bias_axes or ""
+        first = min((made.index(label) for label in axes), default=len(made))
+        return {
+            "kernel": tuple(sizes.get(label) for label in kernel),
+            "bias": tuple(sizes.get(label) if label in axes else 1 for label in made[first:]),
+        }
+
+    def infer(self, *inputs: Shape) -> Shape:
+        sizes = self._sizes(inputs[0])
+        return tuple(sizes.get(label) for label in self.labels(len(inputs[0]))[2])
+
+    def lower(self, x: Tensor) -> Tensor:
+        given, kernel, made = self.labels(x.rank)
+        y = ops.einsum(f"{given},{kernel}->{made}", ops.floats(x), self.kernel)
+        return activate(self.activation, y if self.bias is None else y + self.bias)
 
 
 class Activation_(Layer):  # noqa: N801  (the name without underscore is the type of an option)

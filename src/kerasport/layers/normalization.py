@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import TYPE_CHECKING, Any
 
+from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.layers.base import Layer, WeightMark, axis_of, weight
 from kerasport.model import Shape, Weight
@@ -69,18 +71,44 @@ class LayerNormalization(Layer):
 
     @classmethod
     def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
-        """With rms_scaling there is no beta, whatever `center` says."""
-        declared = super().declared_weights(config)
-        return {name: mark for name, mark in declared.items() if name != "beta" or not config.get("rms_scaling")}
+        """With rms_scaling there is a gamma and no beta, whatever `scale` and `center` say."""
+        if config.get("rms_scaling"):
+            return {"gamma": cls.weights["gamma"]}
+        return super().declared_weights(config)
 
     def axes(self, rank: int) -> tuple[int, ...]:
         """The normalised axes, counted from the front, in order."""
-        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        return tuple(sorted(axis_of(axis, rank) for axis in axes))
+        return axes_of(self.axis, rank)
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
-        sizes = tuple(inputs[0][axis] for axis in self.axes(len(inputs[0])))
+        sizes = sizes_of(inputs[0], self.axis)
         return {"gamma": sizes, "beta": sizes}
+
+    def lower(self, x: Tensor) -> Tensor:
+        axes, x = self.axes(x.rank), ops.floats(x)
+        centred = x - ops.mean(x, axes, keepdims=True)
+        inverse = ops.Rsqrt(ops.mean(ops.Square(centred), axes, keepdims=True) + self.epsilon)
+        # with rms_scaling too it is the variance that counts
+        y = (x if self.rms_scaling else centred) * inverse
+        y = y if self.gamma is None else y * spread(ops.as_tensor(self.gamma), x, axes)
+        return y if self.beta is None else y + spread(ops.as_tensor(self.beta), x, axes)
+
+
+def axes_of(axis: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """The normalised axes, counted from the front, in order."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    return tuple(sorted(axis_of(each, rank) for each in axes))
+
+
+def sizes_of(x: Shape, axis: int | tuple[int, ...]) -> Shape:
+    """The sizes of axes, in the order in which Keras has them in a weight: sorted as they are written."""
+    axes = sorted(axis) if isinstance(axis, tuple) else (axis,)
+    return tuple(x[axis_of(each, len(x))] for each in axes)
+
+
+def spread(vector: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """A weight over some axes of x, its numbers in the order of those, so that it broadcasts."""
+    return ops.reshape(vector, tuple(x.shape[at] if at in axes else 1 for at in range(axes[0], x.rank)))
 
 
 class GroupNormalization(Layer):
@@ -99,6 +127,29 @@ class GroupNormalization(Layer):
         channels = (inputs[0][axis_of(self.axis, len(inputs[0]))],)
         return {"gamma": channels, "beta": channels}
 
+    def lower(self, x: Tensor) -> Tensor:
+        """With x as [batch, before, groups, channels of a group, behind], less what is empty of it."""
+        axis = axis_of(self.axis, x.rank)
+        (channels,) = ops.known((x.shape[axis],))
+        groups = channels if self.groups == -1 else self.groups
+        if not axis or channels % groups:
+            raise ShapeError(f"the {channels} channels of axis {self.axis} do not make {groups} groups")
+        before, behind = whole(x.shape[1:axis]), whole(x.shape[axis + 1 :])
+        inner = (groups, channels // groups, *behind)
+        y = ops.reshape(ops.floats(x), (ops.dim(x, 0) if -1 in (*before, *behind) else -1, *before, *inner))
+        axes = [at for at in range(1, y.rank) if at != 1 + len(before)]
+        centred = y - ops.mean(y, axes, keepdims=True)
+        y = centred * ops.Rsqrt(ops.mean(ops.Square(centred), axes, keepdims=True) + self.epsilon)
+        ones = (groups, channels // groups, *(1,) * len(behind))
+        y = y if self.gamma is None else y * ops.reshape(ops.as_tensor(self.gamma), ones)
+        y = y if self.beta is None else y + ops.reshape(ops.as_tensor(self.beta), ones)
+        return ops.reshape(y, ops.dims(x))
+
+
+def whole(sizes: Shape) -> Shape:
+    """Axes as one, -1 where its size is unknown; none where there are none."""
+    return () if not sizes else (-1,) if None in sizes else (prod(d for d in sizes if d is not None),)
+
 
 class RMSNormalization(Layer):
     """x / sqrt(mean(x²) + epsilon) · scale, over `axis`."""
@@ -106,13 +157,26 @@ class RMSNormalization(Layer):
     axis: int | tuple[int, ...] = -1
     epsilon: float = 1e-6
 
-    scale: Weight = weight()
+    scale: Weight = weight()  # sizes of the axes; it meets the last axes of x, whichever those are
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        return {"scale": sizes_of(inputs[0], self.axis)}
+
+    def lower(self, x: Tensor) -> Tensor:
+        x = ops.floats(x)
+        mean = ops.mean(ops.Square(x), axes_of(self.axis, x.rank), keepdims=True)
+        return x * ops.Rsqrt(mean + self.epsilon) * self.scale
 
 
 class UnitNormalization(Layer):
-    """x / sqrt(Σx²), over `axis`."""
+    """x / sqrt(Σx²), over `axis`; 0 where x is."""
 
     axis: int | tuple[int, ...] = -1
+
+    def lower(self, x: Tensor) -> Tensor:
+        x = ops.floats(x)
+        total = ops.sum_(ops.Square(x), axes_of(self.axis, x.rank), keepdims=True)
+        return x * ops.Rsqrt(ops.maximum(total, 1e-24))
 
 
 class SpectralNormalization(Layer):

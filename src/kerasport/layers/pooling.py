@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import numpy as np
+
 from kerasport.ir import ops
-from kerasport.layers.base import Padding
+from kerasport.layers.base import Padding, Refusal
 from kerasport.layers.conv import _Spatial, window_output
+from kerasport.layers.resampling import weighted
 from kerasport.model import Shape
 
 if TYPE_CHECKING:
@@ -145,3 +148,78 @@ class GlobalMaxPooling3D(_GlobalMax):
     """Maximum over the three spatial axes."""
 
     rank = 3
+
+
+class _AdaptivePooling(_Spatial):
+    """One number of each of so many windows, of which window i begins at ⌊i · n / o⌋ and ends at ⌈(i + 1) · n / o⌉."""
+
+    output_size: int | tuple[int, ...]
+    kind: ClassVar[Literal["max", "average"]]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many windows each spatial axis has."""
+        return self.output_size if isinstance(self.output_size, tuple) else (self.output_size,) * self.rank
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return self.join(inputs[0], self.sizes, self.split(inputs[0])[1])
+
+    def lower(self, x: Tensor) -> Tensor:
+        y = ops.floats(self.channels_last(x))
+        spatial = y.shape[1:-1]
+        if None in spatial:
+            raise Refusal("output_size", "the spatial sizes have to be known at conversion")
+        known = ops.known(spatial)
+        if all(old % new == 0 for old, new in zip(known, self.sizes, strict=True)):
+            window = tuple(old // new for old, new in zip(known, self.sizes, strict=True))
+            return self.as_declared(pool(self.kind, y, window, window, "valid"))
+        for axis, (old, new) in enumerate(zip(known, self.sizes, strict=True), start=1):
+            y = self._along(y, axis, old, new)
+        return self.as_declared(y)
+
+    def _along(self, x: Tensor, axis: int, old: int, new: int) -> Tensor:
+        begins = np.arange(new) * old // new
+        ends = -(-(np.arange(1, new + 1) * old) // new)
+        if self.kind == "average":
+            places = np.arange(old)
+            inside = (places >= begins[:, None]) & (places < ends[:, None])
+            return weighted(x, (inside / (ends - begins)[:, None]).astype(np.float32), axis)
+        # a window that is shorter than others sees its last number again
+        places = np.minimum(begins[:, None] + np.arange(max(ends - begins)), ends[:, None] - 1).astype(np.int32)
+        return ops.max_(ops.gather(x, ops.constant(places), axis), axis + 1)
+
+
+class AdaptiveAveragePooling1D(_AdaptivePooling):
+    """Mean of each of so many windows."""
+
+    rank, kind = 1, "average"
+
+
+class AdaptiveAveragePooling2D(_AdaptivePooling):
+    """Mean of each of so many windows."""
+
+    rank, kind = 2, "average"
+
+
+class AdaptiveAveragePooling3D(_AdaptivePooling):
+    """Mean of each of so many windows."""
+
+    rank, kind = 3, "average"
+
+
+class AdaptiveMaxPooling1D(_AdaptivePooling):
+    """Maximum of each of so many windows."""
+
+    rank, kind = 1, "max"
+
+
+class AdaptiveMaxPooling2D(_AdaptivePooling):
+    """Maximum of each of so many windows."""
+
+    rank, kind = 2, "max"
+
+
+class AdaptiveMaxPooling3D(_AdaptivePooling):
+    """Maximum of each of so many windows."""
+
+    rank, kind = 3, "max"

@@ -2,16 +2,125 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.layers.base import Activation, DataFormat, Layer, Outputs, Padding, need_rank, weight
-from kerasport.layers.conv import window_output
-from kerasport.model import Shape, Weight
+from kerasport.layers.activations import activate
+from kerasport.layers.base import Activation, DataFormat, Layer, Outputs, Padding, Refusal, need_rank, weight
+from kerasport.layers.conv import convolve, window_output
+from kerasport.model import Shape, Weight, flatten
 
 if TYPE_CHECKING:
+    from kerasport.ir.ops.movement import Size
     from kerasport.ir.tensor import Tensor
+
+
+class Cell(Protocol):
+    """What a recurrent layer does in one time step: part of it for all steps at once, the rest in turn."""
+
+    states: ClassVar[int]
+
+    def project(self, x: Tensor) -> Tensor:
+        """What the input contributes, of one step or of all, the last axis holding all gates."""
+
+    def step(self, z: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """The new states; the first is the output."""
+
+    def zeros(self, z: Tensor) -> tuple[Tensor, ...]:
+        """The states before the first step."""
+
+
+class Loop(Protocol):
+    """The options of a layer that runs cells over time."""
+
+    return_sequences: bool
+    return_state: bool
+    go_backwards: bool
+    stateful: bool
+    zero_output_for_mask: bool
+
+
+def over_time(
+    loop: Loop,
+    cells: Sequence[Cell],
+    x: Tensor,
+    states: Sequence[Tensor],
+    mask: Tensor | None,
+    *,
+    zeros_first: bool = False,
+) -> tuple[Tensor, ...]:
+    """The output of cells run over time one behind the other, and their last states where the loop returns them.
+
+    A masked step leaves the states as they are and repeats the output before it, or makes zeros. Before the first
+    step the output is the state; zeros with `zeros_first`.
+
+    Raises:
+        Refusal: the layer goes on from the states of the run before.
+        ShapeError: states or mask are not those of such a layer.
+    """
+    if loop.stateful and not states:
+        reason = "it goes on where the run before left off, and a graph remembers nothing from run to run"
+        raise Refusal("stateful", reason, "feed the states with initial_state and take them with return_state")
+    z = cells[0].project(ops.floats(x))
+    initial = list(states) or [zero for cell in cells for zero in cell.zeros(z)]
+    count, last = sum(cell.states for cell in cells), cells[-1].states
+    if len(initial) != count:
+        raise ShapeError(f"it is given {len(initial)} initial states, and has {count}")
+    held = mask is not None and zeros_first and not loop.zero_output_for_mask  # an output that is no state
+    carried = held or (mask is not None and loop.zero_output_for_mask and not loop.return_sequences)
+
+    def step(old: Sequence[Tensor], given: Sequence[Tensor], _: object) -> tuple[list[Tensor], list[Tensor]]:
+        y, *rest = given
+        new: list[Tensor] = []
+        for cell in cells:
+            made = cell.step(y if not new else cell.project(y), *old[len(new) : len(new) + cell.states])
+            y = made[0]
+            new += made
+        if mask is not None:
+            new = [chosen(rest[0], after, before) for after, before in zip(new, old, strict=False)]
+            if loop.zero_output_for_mask:
+                y = chosen(rest[0], y, 0.0)
+            else:
+                y = chosen(rest[0], y, old[-1]) if held else new[-last]
+        return [*new, y] if carried else new, [y] if loop.return_sequences else []
+
+    steps = [z] if mask is None else [z, steps_of(mask)]
+    start = [*initial, *cells[-1].zeros(z)[:1]] if carried else initial
+    ends, over = ops.scan(step, start, steps, reverse=loop.go_backwards)
+    output = over[0] if loop.return_sequences else ends[-1] if carried else ends[count - last]
+    return (output, *ends[:count]) if loop.return_state else (output,)
+
+
+def steps_of(mask: Tensor) -> Tensor:
+    """A mask as a sequence of columns, [batch, time, 1]; of features that are masked apart, a step that has any left.
+
+    Raises:
+        ShapeError: it masks more than time steps.
+    """
+    need_rank(mask.shape, 2, 3)
+    mask = ops.cast(mask, "bool")
+    return ops.expand_dims(mask, 2) if mask.rank == 2 else ops.any_(mask, -1, keepdims=True)
+
+
+def chosen(mask: Tensor, a: Tensor, b: Tensor | float) -> Tensor:
+    """a where the mask [batch, 1] holds, else b; of many axes as one, since not all targets select among more."""
+    if a.rank <= 2:
+        return ops.where(mask, a, b)
+    flat = ops.where(mask, ops.flatten_from(a, 1), ops.flatten_from(b, 1) if not isinstance(b, float) else b)
+    return ops.reshape(flat, ops.dims(a))
+
+
+def zeros(*sizes: Size) -> Tensor:
+    """Zeros of these sizes."""
+    return ops.Fill(sizes, 0.0)
+
+
+def initial_states(states: Sequence[Tensor], given: Any) -> list[Tensor]:
+    """The states that a call gives, by position or by name, flat."""
+    return [state for state in (*states, *flatten(given)) if state is not None]
 
 
 class _Cell(Layer):
@@ -25,6 +134,7 @@ class _Cell(Layer):
     ignored: ClassVar[tuple[str, ...]] = ("seed", "implementation", "unit_forget_bias")
 
     gates: ClassVar[int] = 1
+    states: ClassVar[int] = 1
 
     kernel: Weight = weight()  # [input, gates · units]
     recurrent_kernel: Weight = weight()  # [units, gates · units]
@@ -45,16 +155,48 @@ class _Cell(Layer):
     def infer(self, *inputs: Shape) -> Outputs:
         return (inputs[0][0], self.units)
 
+    def project(self, x: Tensor) -> Tensor:
+        """What the input contributes, of one step or of all."""
+        z = x @ self.kernel
+        return z if self.bias is None else z + self.bias
+
+    def step(self, z: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """The new states; the first is the output."""
+        raise NotImplementedError
+
+    def zeros(self, z: Tensor) -> tuple[Tensor, ...]:
+        """The states before the first step."""
+        return (zeros(ops.dim(z, 0), self.units),) * self.states
+
 
 class SimpleRNNCell(_Cell):
     """h = activation(x @ kernel + h @ recurrent_kernel + bias)."""
+
+    def step(self, z: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        (h,) = states
+        return (activate(self.activation, z + h @ self.recurrent_kernel),)
 
 
 class LSTMCell(_Cell):
     """Long short-term memory; the gates stand in the order input, forget, cell, output."""
 
     gates = 4
+    states = 2
     recurrent_activation: Activation = "sigmoid"
+
+    def step(self, z: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        h, c = states
+        return lstm(self, z + h @ self.recurrent_kernel, c)
+
+
+def lstm(cell: LSTMCell | ConvLSTM2D, z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """h and c after a step, of the sums before the gates."""
+    first = getattr(cell, "data_format", "channels_last") == "channels_first"
+    gate = partial(activate, cell.recurrent_activation, channels_first=first)
+    activated = partial(activate, cell.activation, channels_first=first)
+    i, f, g, o = ops.split(z, 4)
+    c = gate(f) * c + gate(i) * activated(g)
+    return gate(o) * activated(c), c
 
 
 class GRUCell(_Cell):
@@ -68,6 +210,43 @@ class GRUCell(_Cell):
         made = self.gates * self.units
         return (2, made) if self.reset_after else (made,)
 
+    def _biases(self) -> tuple[Tensor | None, Tensor | None]:
+        """What is added to the input's part, and to that of the state."""
+        if self.bias is None:
+            return None, None
+        bias = ops.as_tensor(self.bias)
+        if not self.reset_after:
+            return bias, None
+        both, of_input = ops.reshape(bias, (-1,)), self.gates * self.units
+        return ops.slice_axis(both, 0, 0, of_input), ops.slice_axis(both, 0, of_input, of_input)
+
+    def project(self, x: Tensor) -> Tensor:
+        z, (bias, _) = x @ self.kernel, self._biases()
+        return z if bias is None else z + bias
+
+    def step(self, z: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        (h,), both, kernel = states, 2 * self.units, ops.as_tensor(self.recurrent_kernel)
+        candidate = ops.slice_axis(z, 1, both, self.units)
+        if self.reset_after:
+            # the reset gate is applied behind the product, and so behind its bias
+            inner, (_, bias) = h @ kernel, self._biases()
+            inner = inner if bias is None else inner + bias
+            update, reset = self._gates(z, ops.slice_axis(inner, 1, 0, both))
+            candidate = activate(self.activation, candidate + reset * ops.slice_axis(inner, 1, both, self.units))
+        else:
+            update, reset = self._gates(z, h @ ops.slice_axis(kernel, 1, 0, both))
+            inner = (reset * h) @ ops.slice_axis(kernel, 1, both, self.units)
+            candidate = activate(self.activation, candidate + inner)
+        return (update * h + (1.0 - update) * candidate,)
+
+    def _gates(self, z: Tensor, inner: Tensor) -> list[Tensor]:
+        """Update and reset."""
+        sums = ops.slice_axis(z, 1, 0, 2 * self.units) + inner
+        return [activate(self.recurrent_activation, part) for part in ops.split(sums, 2)]
+
+
+CELLS = (SimpleRNNCell, LSTMCell, GRUCell)
+
 
 class _Recurrent(_Cell):
     """A cell run over time."""
@@ -79,13 +258,34 @@ class _Recurrent(_Cell):
     unroll: bool = False
     zero_output_for_mask: bool = False
     ignored = (*_Cell.ignored, "use_cudnn", "input_dim", "input_length", "consume_less")
+    takes = ("mask", "initial_state", "zeros_first")
 
-    states: ClassVar[int] = 1
+    of: ClassVar[type[_Cell]]
+
+    @property
+    def cell(self) -> _Cell:
+        """The cell, which has the weights of the layer."""
+        options = {name: getattr(self, name) for name in self.of.defaults}
+        return self.of(self.name, options, {name: getattr(self, name) for name in self.weights})
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        return self.cell.weight_shapes(*inputs)
 
     def infer(self, *inputs: Shape) -> Outputs:
         need_rank(inputs[0], 3)
         batch, time, _ = inputs[0]
-        return with_states(self, batch, time, ((batch, self.units),) * self.states)
+        return with_states(self, batch, time, ((batch, self.units),) * self.of.states)
+
+    def lower(
+        self,
+        x: Tensor,
+        *states: Tensor,
+        mask: Tensor | None = None,
+        initial_state: Any = None,
+        zeros_first: bool = False,
+    ) -> tuple[Tensor, ...]:
+        given = initial_states(states, initial_state)
+        return over_time(self, (self.cell,), x, given, mask, zeros_first=zeros_first)
 
 
 def with_states(layer: Any, batch: int | None, time: int | None, states: tuple[Shape, ...]) -> Outputs:
@@ -98,25 +298,22 @@ def with_states(layer: Any, batch: int | None, time: int | None, states: tuple[S
 class SimpleRNN(_Recurrent):
     """SimpleRNNCell over time."""
 
+    of = SimpleRNNCell
+
 
 class LSTM(_Recurrent):
     """LSTMCell over time."""
 
-    gates = 4
-    states = 2
+    of = LSTMCell
     recurrent_activation: Activation = "sigmoid"
 
 
 class GRU(_Recurrent):
     """GRUCell over time."""
 
-    gates = 3
+    of = GRUCell
     recurrent_activation: Activation = "sigmoid"
     reset_after: bool = False  # what a file means that does not say; Keras 3 always says
-
-    def bias_shape(self) -> Shape:
-        made = self.gates * self.units
-        return (2, made) if self.reset_after else (made,)
 
 
 class StackedRNNCells(Layer):
@@ -135,6 +332,21 @@ class RNN(Layer):
     stateful: bool = False
     unroll: bool = False
     zero_output_for_mask: bool = False
+    takes = ("mask", "initial_state", "zeros_first")
+
+    def lower(
+        self,
+        x: Tensor,
+        *states: Tensor,
+        cells: Sequence[Cell] = (),
+        mask: Tensor | None = None,
+        initial_state: Any = None,
+        zeros_first: bool = False,
+    ) -> tuple[Tensor, ...]:
+        given = initial_states(states, initial_state)
+        if given and mask is not None and len(cells) > 1:
+            raise Refusal("cell", "of stacked cells with initial states, the output of a masked step is not defined")
+        return over_time(self, cells, x, given, mask, zeros_first=zeros_first)
 
 
 class Bidirectional(Layer):
@@ -143,7 +355,7 @@ class Bidirectional(Layer):
     merge_mode: Literal["concat", "sum", "mul", "ave"] | None = "concat"
     layer: Any = None
     backward_layer: Any = None
-    takes = ("mask", "initial_state")
+    takes = ("mask", "initial_state", "zeros_first")
 
     def merge(self, forward: Tensor, backward: Tensor) -> tuple[Tensor, ...]:
         """The outputs of both directions as one, or both."""
@@ -161,6 +373,7 @@ class TimeDistributed(Layer):
     """The wrapped layer or model, on each time step by itself."""
 
     layer: Any = None
+    takes = ("mask",)
 
 
 class ConvLSTM2D(Layer):
@@ -184,6 +397,9 @@ class ConvLSTM2D(Layer):
     dropout: float = 0.0
     recurrent_dropout: float = 0.0
     ignored = ("seed", "unit_forget_bias", "implementation")
+
+    takes = ("mask", "initial_state", "zeros_first")
+    states: ClassVar[int] = 2
 
     kernel: Weight = weight()  # [*kernel_size, input, 4 · filters]
     recurrent_kernel: Weight = weight()  # [*kernel_size, filters, 4 · filters]
@@ -211,6 +427,38 @@ class ConvLSTM2D(Layer):
         state = (batch, *out, self.filters) if last else (batch, self.filters, *out)
         return with_states(self, batch, time, (state, state))
 
+    def project(self, x: Tensor) -> Tensor:
+        """The convolution of all images at once, [batch, time, *out, 4 · filters]."""
+        images = ops.reshape(x, (-1, *ops.dims(x)[2:]))
+        z = convolve(images, ops.as_tensor(self.kernel), self.strides, self.padding, self.dilation_rate)
+        z = z if self.bias is None else z + self.bias
+        return ops.reshape(z, (*ops.dims(x)[:2], *ops.dims(z)[1:]))
+
+    def step(self, z: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """The new states; the convolution of a state keeps its size, whatever the options are for that of the input."""
+        h, c = states
+        ones = (1,) * len(self.kernel_size)
+        return lstm(self, z + convolve(h, ops.as_tensor(self.recurrent_kernel), ones, "same", ones), c)
+
+    def zeros(self, z: Tensor) -> tuple[Tensor, ...]:
+        """The states before the first step."""
+        batch, _, *out, _ = ops.dims(z)
+        return (zeros(batch, *out, self.filters),) * 2
+
+    def lower(
+        self,
+        x: Tensor,
+        *states: Tensor,
+        mask: Tensor | None = None,
+        initial_state: Any = None,
+        zeros_first: bool = False,
+    ) -> tuple[Tensor, ...]:
+        given = initial_states(states, initial_state)
+        if self.data_format == "channels_last":
+            return over_time(self, (self,), x, given, mask, zeros_first=zeros_first)
+        given = [ops.move_axis(state, 1, -1) for state in given]
+        output, *ends = over_time(self, (self,), ops.move_axis(x, 2, -1), given, mask, zeros_first=zeros_first)
+        return (ops.move_axis(output, -1, 2 if self.return_sequences else 1), *(ops.move_axis(s, -1, 1) for s in ends))
 
 class ConvLSTM1D(ConvLSTM2D):
     """LSTM whose products are convolutions of sequences."""

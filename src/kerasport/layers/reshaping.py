@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.layers.base import DataFormat, Layer, Refusal, need_rank
+from kerasport.layers.base import DataFormat, Layer, need_rank
 from kerasport.layers.conv import _Spatial
+from kerasport.layers.resampling import Interpolation, known_sizes, resize
 from kerasport.model import Shape
 
 if TYPE_CHECKING:
@@ -211,17 +212,15 @@ class UpSampling2D(_UpSampling):
 
     rank: ClassVar[int] = 2
     size: Any = (2, 2)
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"] = "nearest"
+    interpolation: Interpolation = "nearest"
 
     def lower(self, x: Tensor) -> Tensor:
         if self.interpolation == "nearest":
             return super().lower(x)
         y = self.channels_last(x)
-        height, width = y.shape[1:3]
-        if self.interpolation != "bilinear" or height is None or width is None:
-            raise Refusal("interpolation", "only bilinear images of known size are enlarged so far")
+        height, width = known_sizes(y, "interpolation")
         rows, columns = self.factors()
-        return self.as_declared(ops.Resize(ops.floats(y), (height * rows, width * columns), "bilinear"))
+        return self.as_declared(resize(y, (height * rows, width * columns), self.interpolation))
 
 
 class UpSampling3D(_UpSampling):

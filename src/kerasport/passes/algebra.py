@@ -64,6 +64,21 @@ def scaled(y: Linear, s: Tensor) -> Tensor | None:
     return replace(y, kernel=kernel * vector)
 
 
+def turn_constants(node: Node, uses: Uses) -> Node | None:
+    """x · wᵀ  →  x · w', for a constant w that nothing else needs."""
+    match node:
+        case MatMul(_, Constant() as w, _, True) if uses(w) == 1:
+            return replace(node, b=swapped(w), transpose_b=False)
+        case MatMul(Constant() as w, _, True, _) if uses(w) == 1:
+            return replace(node, a=swapped(w), transpose_a=False)
+    return None
+
+
+def swapped(x: Tensor) -> Tensor:
+    """x with its last two axes in each other's place."""
+    return ops.move_axis(x, -1, -2)
+
+
 def fold_scale(node: Node, uses: Uses) -> Node | None:
     """(x · w) · s  →  x · (w · s), where s is one number for each output channel."""
     match node:
@@ -185,5 +200,5 @@ def size_of(shape: Shape) -> int | None:
 
 
 ALGEBRA = (
-    constants_last, drop_neutral, cancel_moves, fold_scale, fold_scaled_sum, join_sums, join_products, pad_in_window,
+    constants_last, drop_neutral, cancel_moves, turn_constants, fold_scale, fold_scaled_sum, join_sums, join_products, pad_in_window,
 )  # fmt: skip

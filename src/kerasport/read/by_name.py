@@ -17,6 +17,7 @@ from kerasport.read.describe import Described
 from kerasport.read.dialects import major
 from kerasport.read.hdf5 import Hdf5
 
+ATTENTION = frozenset(("MultiHeadAttention", "GroupQueryAttention"))
 GATES_OF_KERAS1 = {"LSTM": 4, "GRU": 3}  # which each had kernel, recurrent kernel and bias of their own
 
 
@@ -72,11 +73,20 @@ def _own(layer: Described, version: str) -> list[tuple[Slot, bool]]:
         return []
     if major(version) < 2 and layer.class_name in GATES_OF_KERAS1:
         return [(Slot(layer, i, ""), True) for i in range(3 * GATES_OF_KERAS1[layer.class_name])]
-    declared = [(name, mark.trainable) for name, mark in cls.declared_weights(layer.config).items()]
+    weights = list(cls.declared_weights(layer.config).items())
+    if layer.class_name in ATTENTION:
+        return [(Slot(layer, i, name), mark.trainable) for i, (name, mark) in sorted(enumerate(weights), key=_made)]
+    declared = [(name, mark.trainable) for name, mark in weights]
     if layer.config.get("lora_rank"):  # the kernel is frozen, and its two small factors are trained
         kernel = declared[0][0]
         declared = [(kernel, False), *declared[1:], (f"lora_{kernel}_a", True), (f"lora_{kernel}_b", True)]
     return [(Slot(layer, i, name), trained) for i, (name, trained) in enumerate(declared)]
+
+
+def _made(weight: tuple[int, tuple[str, Any]]) -> tuple[int, int]:
+    """Where a weight of an attention layer stands: in the order in which the projections are made."""
+    index, (name, _) = weight
+    return ("query", "key", "gate", "value", "output").index(name.partition("_")[0]), index
 
 
 def _parts(layer: Described) -> list[Described]:
@@ -111,11 +121,14 @@ def _check(tree: Hdf5, layer: Described, slots: list[Slot], names: tuple[str, ..
     if major(version) < 2:  # Keras 1 named them dense_1_W
         return
     for slot, name in zip(slots, names, strict=True):
-        last = name.rpartition("/")[2].partition(":")[0]
-        if slot.name and last not in _spellings(slot):
+        last = name.partition(":")[0]
+        if slot.name and not any(f"/{last}".endswith(f"/{spelling}") for spelling in _spellings(slot)):
             raise ReadError(f"{where}: found the weight {name!r} where {slot.name!r} of {slot.layer.name!r} should be")
 
 
 def _spellings(slot: Slot) -> Any:
+    if slot.layer.class_name in ATTENTION:  # each projection is a layer, with a name of its own
+        part, _, weight = slot.name.partition("_")
+        return {f"attention_output/{weight}" if part == "output" else f"{part}/{weight}"}
     depthwise = slot.layer.class_name.startswith("Depthwise") and slot.name == "kernel"
     return {slot.name, "depthwise_kernel"} if depthwise else {slot.name}

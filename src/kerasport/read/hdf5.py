@@ -22,32 +22,28 @@ import numpy as np
 
 from kerasport.errors import HostileFileError, ReadError
 from kerasport.model import WeightRef
+from kerasport.read.texts import Texts
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-HEAP = b"GCOL"  # begins a global heap, where HDF5 keeps texts of no fixed length
 MAX_ATTRIBUTE = 32 * 1024 * 1024
 MAX_ATTRIBUTES = 128 * 1024 * 1024  # of all that are read from a file
 OBJECT = 100  # bytes that a short text takes in memory
-MAX_NAME = 16 * 1024
-MAX_NAMES = 4096  # of one attribute, which has 64 kB of room
 MAX_SIDE = 2**31
 MAX_DEPTH = 200
 
-DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError)
-"""What h5py raises where the data of a file contradict each other."""
+DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError, struct.error)
+"""What reading raises where the data of a file contradict each other."""
 
 
 class _Window(io.RawIOBase):
     """Part of a file, as a file of its own."""
 
-    def __init__(self, path: Path, start: int, length: int, max_text: int) -> None:
+    def __init__(self, path: Path, start: int, length: int) -> None:
         self._file = path.open("rb")
         self._start, self._length, self._at = start, length, 0
-        self._max_text = max_text
-        self._heaps: set[int] = set()  # those that were checked
 
     def readable(self) -> bool:
         return True
@@ -63,35 +59,20 @@ class _Window(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        whole, left = memoryview(buffer), self._length - self._at
-        data = self._peek(min(len(whole), left)) if left > 0 else b""
-        if data.startswith(HEAP) and self._at not in self._heaps:
-            self._heaps.add(self._at)
-            self._check_heap(data)
+        whole = memoryview(buffer)
+        data = self.part(self._at, len(whole))
         # h5py does not look at how much was read, so nothing is left undefined
         whole[:] = data.ljust(len(whole), b"\0")
         self._at += len(data)
         return len(data)
 
-    def _peek(self, length: int) -> bytes:
-        self._file.seek(self._start + self._at)
-        return self._file.read(length)
-
-    def _check_heap(self, head: bytes) -> None:
-        """Refuse a heap with a long text, or whose objects do not fill it one after the other.
-
-        On the latter libhdf5 would loop for ever.
-        """
-        size = int.from_bytes(head[8:16], "little")
-        if size > min(MAX_ATTRIBUTE, self._length - self._at):
-            raise ValueError(f"a heap of {size} bytes")
-        heap, at = self._peek(size), 16
-        while at + 16 <= size:
-            index, length = struct.unpack_from("<H6xQ", heap, at)
-            step = 16 + length + -length % 8 if index else length
-            if step < 16 or at + step > size or (index and length > self._max_text):
-                raise ValueError(f"an object of {length} bytes in a heap of {size}")
-            at += step
+    def part(self, begin: int, length: int) -> bytes:
+        """So many bytes, or fewer where the file ends."""
+        left = self._length - begin
+        if left <= 0:
+            return b""
+        self._file.seek(self._start + begin)
+        return self._file.read(max(0, min(length, left)))
 
     def close(self) -> None:
         self._file.close()
@@ -101,11 +82,11 @@ class _Window(io.RawIOBase):
 class Hdf5:
     """An open HDF5 file, or one that lies inside another file."""
 
-    def __init__(self, path: Path, start: int = 0, length: int | None = None, *, max_text: int = MAX_ATTRIBUTE) -> None:
-        self.path, self._start, self._max_text = path, start, max_text
+    def __init__(self, path: Path, start: int = 0, length: int | None = None) -> None:
+        self.path, self._start = path, start
         try:
             self._length = path.stat().st_size - start if length is None else length
-            self._window = _Window(path, start, self._length, max_text)
+            self._window = _Window(path, start, self._length)
         except OSError as error:
             raise ReadError(f"{path}: cannot be read ({error.strerror})") from None
         try:
@@ -119,7 +100,7 @@ class Hdf5:
             raise ReadError(f"{path}: HDF5 whose offsets and lengths have {sizes} bytes; Keras writes 8")
         self._groups: dict[str, Any] = {"": self._file}
         self._arrays: dict[str, WeightRef] = {}
-        self._names: Hdf5 | None = None
+        self._texts = Texts(lambda address, size: self._window.part(self._user_block + address, size))
         self._read = 0  # bytes of the attributes met so far
         self._claimed = 0  # and of the arrays
 
@@ -133,8 +114,6 @@ class Hdf5:
 
     def close(self) -> None:
         """Close the file; references to arrays stay good."""
-        if self._names is not None:
-            self._names.close()
         self._groups.clear()
         self._file.close()
         self._window.close()
@@ -154,7 +133,10 @@ class Hdf5:
         """Names of what the group at the path holds."""
         group = self.group(path)
         with self._reading(path):
-            return () if group is None else tuple(group)
+            found = () if group is None else tuple(group)
+            if not all(isinstance(name, str) for name in found):
+                raise ValueError("a name that is not UTF-8")
+            return found
 
     def array(self, path: str) -> WeightRef | None:
         """A reference to the array at the path, None where there is none.
@@ -186,12 +168,7 @@ class Hdf5:
         """An attribute of the group at the path: text as str, lists of text as tuple; None where there is none."""
         group = self.group(path)
         with self._reading(path):
-            if group is None or name not in group.attrs:
-                return None
-            stored = group.attrs.get_id(name)
-            if self._max_text > MAX_NAME and stored.dtype.hasobject and prod(stored.shape or ()) > 1:
-                return self._with_names().attribute(path, name)
-            return self._attribute(group, name)
+            return None if group is None or name not in group.attrs else self._attribute(group, name)
 
     def under(self, path: str) -> Iterator[str]:
         """Paths of all the arrays below the group at the path."""
@@ -234,27 +211,19 @@ class Hdf5:
             "so the file is damaged or hostile"
         )
 
-    def _with_names(self) -> Hdf5:
-        """The same file, opened once more for lists of texts, in which every text must be short.
-
-        They are references, so the elements of a list may all be the one text of the model's config.
-        """
-        if self._names is None:
-            self._names = Hdf5(self.path, self._start, self._length, max_text=MAX_NAME)
-        return self._names
-
     def _attribute(self, holder: Any, name: str) -> Any:
         stored = holder.attrs.get_id(name)
-        dtype, count = stored.dtype, prod(stored.shape or ())
-        if dtype.kind not in "Sifub" and h5py.check_string_dtype(dtype) is None:
+        dtype, shape = stored.dtype, stored.shape or ()
+        self._read += prod(shape) * max(dtype.itemsize, OBJECT)
+        if self._read > MAX_ATTRIBUTES or prod(shape) * max(dtype.itemsize, OBJECT) > MAX_ATTRIBUTE:
+            raise HostileFileError(f"{self.path}: the attribute {name!r} is too large to be Keras's")
+        if dtype.kind in "Sifub":
+            return _text(holder.attrs[name])
+        if h5py.check_string_dtype(dtype) is None:
             raise ReadError(f"{self.path}: the attribute {name!r} of HDF5 type {dtype} is not one that Keras writes")
-        too_many = dtype.hasobject and count > MAX_NAMES
-        if not too_many and count * max(dtype.itemsize, OBJECT) <= MAX_ATTRIBUTE:
-            value = _text(holder.attrs[name])
-            self._read += sum(OBJECT + len(str(item)) for item in (value if isinstance(value, tuple) else (value,)))
-            if self._read <= MAX_ATTRIBUTES:
-                return value
-        raise HostileFileError(f"{self.path}: the attribute {name!r} is too large to be Keras's")
+        texts = self._texts.of(int(h5py.h5o.get_info(holder.id).addr), name, prod(shape))
+        self._read += sum(map(len, texts))
+        return tuple(map(_text, texts)) if shape else _text(texts[0])
 
     def _reference(self, data: Any, path: str) -> WeightRef:
         dtype, shape = self._dtype(data, path), tuple(map(int, data.shape or ()))

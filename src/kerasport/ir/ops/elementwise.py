@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kerasport.ir.tensor import NUMPY, DType, Tensor, TensorType, as_tensor, broadcast
+from kerasport.ir.tensor import FLOATS, NUMBERS, NUMPY, DType, Tensor, TensorType, as_tensor, broadcast, expect
 from kerasport.model import Array
 
-FLOAT = "float32"
+ANY: tuple[DType, ...] = ("bool", "int32", "float32", "string")
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,17 +20,21 @@ class Unary(Tensor):
 
     x: Tensor
     compute: ClassVar[Callable[..., Any]]
+    takes: ClassVar[tuple[DType, ...]] = FLOATS
     result: ClassVar[DType | None] = None
 
     def infer(self) -> TensorType:
+        expect(self, self.x, self.takes)
         return TensorType(self.result or self.x.dtype, self.x.shape)
 
 
 class Abs(Unary):
+    takes = NUMBERS
     compute = staticmethod(np.abs)
 
 
 class Neg(Unary):
+    takes = NUMBERS
     compute = staticmethod(np.negative)
 
 
@@ -59,6 +63,7 @@ class Rsqrt(Unary):
 
 
 class Square(Unary):
+    takes = NUMBERS
     compute = staticmethod(np.square)
 
 
@@ -129,14 +134,17 @@ class Round(Unary):
 
 
 class Sign(Unary):
+    takes = NUMBERS
     compute = staticmethod(np.sign)
 
 
 class Relu(Unary):
+    takes = NUMBERS
     compute = staticmethod(lambda x: np.maximum(x, 0))
 
 
 class Relu6(Unary):
+    takes = NUMBERS
     compute = staticmethod(lambda x: np.clip(x, 0, 6))
 
 
@@ -189,6 +197,7 @@ class IsFinite(Unary):
 
 
 class LogicalNot(Unary):
+    takes = ("bool",)
     result = "bool"
     compute = staticmethod(np.logical_not)
 
@@ -216,6 +225,7 @@ class LeakyRelu(Tensor):
     alpha: float
 
     def infer(self) -> TensorType:
+        expect(self, self.x, FLOATS)
         return self.x.type
 
     def compute(self, *operands: Any) -> Array:
@@ -232,10 +242,11 @@ class Clip(Tensor):
     high: float
 
     def infer(self) -> TensorType:
+        expect(self, self.x, FLOATS)
         return self.x.type
 
     def compute(self, *operands: Any) -> Array:
-        result: Array = np.clip(operands[0], self.low, self.high).astype(operands[0].dtype)
+        result: Array = np.clip(operands[0], np.float32(self.low), np.float32(self.high))
         return result
 
 
@@ -246,9 +257,12 @@ class Binary(Tensor):
     a: Tensor
     b: Tensor
     compute: ClassVar[Callable[..., Any]]
+    takes: ClassVar[tuple[DType, ...]] = NUMBERS
     result: ClassVar[DType | None] = None
 
     def infer(self) -> TensorType:
+        expect(self, self.a, self.takes)
+        expect(self, self.b, (self.a.dtype,))
         return TensorType(self.result or self.a.dtype, broadcast(self.a.shape, self.b.shape))
 
 
@@ -265,20 +279,23 @@ class Mul(Binary):
 
 
 class Div(Binary):
-    """a / b of floats."""
-
+    takes = FLOATS
     compute = staticmethod(np.divide)
 
 
 class DivNoNan(Binary):
     """a / b, 0 where b is 0."""
 
+    takes = FLOATS
     compute = staticmethod(
         lambda a, b: np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape, np.float32), where=b != 0)
     )
 
 
 class FloorDiv(Binary):
+    """⌊a / b⌋ of integers; TF.js makes integers of fractions here."""
+
+    takes = ("int32",)
     compute = staticmethod(np.floor_divide)
 
 
@@ -305,15 +322,18 @@ class SquaredDifference(Binary):
 
 
 class Atan2(Binary):
+    takes = FLOATS
     compute = staticmethod(np.arctan2)
 
 
 class Equal(Binary):
+    takes = ANY
     result = "bool"
     compute = staticmethod(np.equal)
 
 
 class NotEqual(Binary):
+    takes = ANY
     result = "bool"
     compute = staticmethod(np.not_equal)
 
@@ -339,11 +359,13 @@ class GreaterEqual(Binary):
 
 
 class LogicalAnd(Binary):
+    takes = ("bool",)
     result = "bool"
     compute = staticmethod(np.logical_and)
 
 
 class LogicalOr(Binary):
+    takes = ("bool",)
     result = "bool"
     compute = staticmethod(np.logical_or)
 
@@ -357,6 +379,8 @@ class Select(Tensor):
     b: Tensor
 
     def infer(self) -> TensorType:
+        expect(self, self.condition, ("bool",))
+        expect(self, self.b, (self.a.dtype,))
         return TensorType(self.a.dtype, broadcast(self.condition.shape, self.a.shape, self.b.shape))
 
     def compute(self, *operands: Any) -> Array:
@@ -419,5 +443,5 @@ def logical_or(a: Any, b: Any) -> Tensor:
 
 
 def clip(x: Tensor, low: float, high: float) -> Tensor:
-    """x, but at least `low` and at most `high`."""
-    return Clip(x, float(low), float(high))
+    """x as floats, but at least `low` and at most `high`."""
+    return Clip(floats(x), float(low), float(high))

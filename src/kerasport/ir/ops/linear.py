@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from kerasport.errors import ShapeError
 from kerasport.ir.ops.elementwise import matched, mul
-from kerasport.ir.ops.movement import Size, dims, reshape, transpose
+from kerasport.ir.ops.movement import Size, dims, product, reshape, transpose
 from kerasport.ir.ops.reduction import sum_
-from kerasport.ir.tensor import Tensor, TensorType, broadcast
+from kerasport.ir.tensor import NUMBERS, Tensor, TensorType, broadcast, expect
 from kerasport.model import Array
 
 
@@ -26,6 +25,10 @@ class MatMul(Tensor):
     transpose_b: bool = False
 
     def infer(self) -> TensorType:
+        expect(self, self.a, NUMBERS)
+        expect(self, self.b, (self.a.dtype,))
+        if min(self.a.rank, self.b.rank) < 2:
+            raise ShapeError(f"{self.a.type} and {self.b.type} are not both matrices")
         *left, rows, inner = self.a.shape
         if self.transpose_a:
             rows, inner = inner, rows
@@ -48,17 +51,12 @@ def matmul(a: Any, b: Any) -> Tensor:
     """Matrix product as numpy's: a vector on either side is a row or a column."""
     x, y = matched(a, b, least="int32")
     if x.rank == 1:
-        return reshape(matmul(reshape(x, (1, -1)), y), _without(y, -2))
+        row = matmul(reshape(x, (1, -1)), y)
+        return reshape(row, (*dims(row)[:-2], *dims(y)[-1:])) if y.rank > 1 else reshape(row, ())
     if y.rank == 1:
-        product = MatMul(x, reshape(y, (-1, 1)))
-        return reshape(product, dims(product)[:-1])
+        column = MatMul(x, reshape(y, (-1, 1)))
+        return reshape(column, dims(column)[:-1])
     return MatMul(x, y)
-
-
-def _without(y: Tensor, axis: int) -> tuple[Size, ...]:
-    sizes = list(dims(y))
-    del sizes[axis]
-    return tuple(sizes) if y.rank > 1 else ()
 
 
 def einsum(equation: str, a: Any, b: Any | None = None) -> Tensor:
@@ -90,9 +88,8 @@ def einsum(equation: str, a: Any, b: Any | None = None) -> Tensor:
     sizes: dict[str, Size] = dict(zip(second, dims(y), strict=True)) | dict(zip(first, dims(x), strict=True))
     one = _grouped(x, first, (batch, rows, inner), sizes)
     two = _grouped(y, second, (batch, inner, columns), sizes)
-    product = MatMul(one, two)
     labels = [*batch, *rows, *columns]
-    return _permuted(reshape(product, [sizes[c] for c in labels]), labels, out)
+    return _permuted(reshape(MatMul(one, two), [sizes[c] for c in labels]), labels, out)
 
 
 def _outer(x: Tensor, y: Tensor, first: list[str], second: list[str], out: str) -> Tensor:
@@ -115,22 +112,8 @@ def _grouped(x: Tensor, labels: list[str], groups: tuple[list[str], ...], sizes:
     """x with its axes in the order of the groups, and the last two groups as one axis each."""
     batch, rows, columns = groups
     ordered = transpose(x, [labels.index(c) for group in groups for c in group])
-    return reshape(ordered, (*(sizes[c] for c in batch), _joined(rows, sizes), _joined(columns, sizes)))
-
-
-def _joined(labels: list[str], sizes: dict[str, Size]) -> Size:
-    parts = [sizes[label] for label in labels]
-    if len(parts) == 1:
-        return parts[0]
-    if all(isinstance(part, int) for part in parts):
-        return prod(part for part in parts if isinstance(part, int))
-    total: Tensor | None = None
-    for part in parts:
-        total = (
-            mul(part, 1) if total is None and isinstance(part, Tensor) else mul(total if total is not None else 1, part)
-        )
-    assert total is not None
-    return total
+    joined = (product([sizes[c] for c in group]) for group in (rows, columns))
+    return reshape(ordered, (*(sizes[c] for c in batch), *joined))
 
 
 def _permuted(x: Tensor, labels: list[str], out: str) -> Tensor:

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from kerasport.errors import ShapeError
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Input, Several, Tensor, TensorType, items
+from kerasport.model import Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,9 @@ class Scan(Several):
 
     def infer(self) -> tuple[TensorType, ...]:
         count = len(self.states)
+        for before, after in zip(self.states, self.body.outputs[:count], strict=True):
+            if before.dtype != after.dtype or not same_shape(before.shape, after.shape):
+                raise ShapeError(f"a loop begins with the state {before.type}, and a step makes {after.type} of it")
         last = tuple(output.type for output in self.body.outputs[:count])
         over = tuple(TensorType(o.dtype, (o.shape[0], self.time, *o.shape[1:])) for o in self.body.outputs[count:])
         return (*last, *over)
@@ -57,6 +62,11 @@ class Scan(Several):
         return (*states, *over)
 
 
+def same_shape(a: Shape, b: Shape) -> bool:
+    """Whether two shapes can be the same at run time."""
+    return len(a) == len(b) and all(m == n or None in (m, n) for m, n in zip(a, b, strict=True))
+
+
 Step = Callable[..., tuple[Sequence[Tensor], Sequence[Tensor]]]
 
 
@@ -68,7 +78,9 @@ def scan(
     *,
     reverse: bool = False,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Run `step(states, steps, captured)` → (new states, results) over time; gives the last states, and the results over time.
+    """Run `step(states, steps, captured)` → (new states, results) over time.
+
+    Gives the last states, and the results over time.
 
     `captured` are tensors from outside that the step uses and that are no constants.
     """

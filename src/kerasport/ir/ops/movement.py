@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.ir.ops.elementwise import matched
+from kerasport.ir.ops.elementwise import matched, mul
 from kerasport.ir.tensor import DType, Tensor, TensorType, as_tensor
 from kerasport.model import Array, Shape
 
@@ -40,6 +40,15 @@ def dim(x: Tensor, axis: int) -> Size:
 def dims(x: Tensor) -> tuple[Size, ...]:
     """The sizes of all axes."""
     return tuple(dim(x, axis) for axis in range(x.rank))
+
+
+def product(sizes: Sequence[Size]) -> Size:
+    """How many numbers axes of these sizes hold: a number where it is known."""
+    total: Size = prod(size for size in sizes if isinstance(size, int))
+    for size in sizes:
+        if not isinstance(size, int):
+            total = size if isinstance(total, int) and total == 1 else mul(size, total)
+    return total
 
 
 def _static(size: Size) -> int | None:
@@ -308,7 +317,13 @@ class BroadcastTo(Tensor):
     to: tuple[Size, ...]
 
     def infer(self) -> TensorType:
-        return TensorType(self.x.dtype, tuple(_static(size) for size in self.to))
+        shape = tuple(_static(size) for size in self.to)
+        if len(shape) < self.x.rank or any(
+            d not in (1, None, size) and size is not None
+            for d, size in zip(reversed(self.x.shape), reversed(shape), strict=False)
+        ):
+            raise ShapeError(f"{self.x.type} does not spread to {TensorType(self.x.dtype, shape)}")
+        return TensorType(self.x.dtype, shape)
 
     def compute(self, *operands: Any) -> Array:
         given = iter(operands[1:])
@@ -318,8 +333,11 @@ class BroadcastTo(Tensor):
 def broadcast_to(x: Tensor, to: Sequence[Size]) -> Tensor:
     """x spread over a larger shape; x itself where it has it already."""
     sizes = tuple(static if (static := _static(size)) is not None else size for size in to)
-    same = len(sizes) == x.rank and all(isinstance(s, int) and s == d for s, d in zip(sizes, x.shape, strict=True))
-    return x if same else BroadcastTo(x, sizes)
+    return x if len(sizes) == x.rank and all(_is_size(x, *each) for each in enumerate(sizes)) else BroadcastTo(x, sizes)
+
+
+def _is_size(x: Tensor, axis: int, size: Size) -> bool:
+    return size == x.shape[axis] if isinstance(size, int) else isinstance(size, Dim) and (size.x, size.axis) == (x, axis)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.ir.tensor import DType, Several, Tensor, TensorType
+from kerasport.ir.tensor import FLOATS, NUMBERS, DType, Several, Tensor, TensorType, expect
 from kerasport.model import Array
 
 
@@ -21,9 +21,11 @@ class Reduction(Tensor):
     axes: tuple[int, ...]
     keepdims: bool = False
     function: ClassVar[Callable[..., Any]]
+    takes: ClassVar[tuple[DType, ...]] = NUMBERS
     result: ClassVar[DType | None] = None
 
     def infer(self) -> TensorType:
+        expect(self, self.x, self.takes)
         if not all(0 <= axis < self.x.rank for axis in self.axes):
             raise ShapeError(f"axes {self.axes} do not exist in {self.x.type}")
         kept = [
@@ -41,6 +43,7 @@ class Sum(Reduction):
 
 
 class Mean(Reduction):
+    takes = FLOATS
     function = np.mean
 
 
@@ -57,11 +60,13 @@ class Prod(Reduction):
 
 
 class Any_(Reduction):  # noqa: N801  (`Any` is typing's)
+    takes = ("bool",)
     result = "bool"
     function = np.any
 
 
 class All(Reduction):
+    takes = ("bool",)
     result = "bool"
     function = np.all
 
@@ -75,6 +80,7 @@ class ArgReduction(Tensor):
     function: ClassVar[Callable[..., Any]]
 
     def infer(self) -> TensorType:
+        expect(self, self.x, NUMBERS)
         return TensorType("int32", tuple(d for at, d in enumerate(self.x.shape) if at != self.axis))
 
     def compute(self, *operands: Any) -> Array:
@@ -102,6 +108,7 @@ class Cumulative(Tensor):
     start: ClassVar[int]
 
     def infer(self) -> TensorType:
+        expect(self, self.x, NUMBERS)
         return self.x.type
 
     def compute(self, *operands: Any) -> Array:
@@ -130,6 +137,7 @@ class Softmax(Tensor):
     x: Tensor
 
     def infer(self) -> TensorType:
+        expect(self, self.x, FLOATS)
         return self.x.type
 
     def compute(self, *operands: Any) -> Array:
@@ -145,6 +153,7 @@ class LogSoftmax(Tensor):
     x: Tensor
 
     def infer(self) -> TensorType:
+        expect(self, self.x, FLOATS)
         return self.x.type
 
     def compute(self, *operands: Any) -> Array:

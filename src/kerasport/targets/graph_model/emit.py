@@ -236,7 +236,16 @@ def _window(padding: Padding) -> dict[str, Json]:
     return {"padding": text("EXPLICIT"), "explicit_paddings": numbers(pairs)}
 
 
+def narrow(window: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> bool:
+    """Whether TF.js's wasm backend pads "same" wrongly: where windows leave numbers out, but for those of one number."""
+    reach = [(k - 1) * d + 1 for k, d in zip(window, dilations, strict=True)]
+    return max(reach) > 1 and any(r < s for r, s in zip(reach, strides, strict=True))
+
+
 def _convolution(node: ops.Conv | ops.DepthwiseConv) -> dict[str, Json]:
+    window = ops.known(node.kernel.shape)[:-2]
+    if node.padding == "same" and node.x.rank == 4 and narrow(window, node.strides, node.dilations):
+        raise NoEmission("TF.js's wasm backend pads a window smaller than its stride wrongly, where sizes are not known")
     return {
         "strides": numbers((1, *node.strides, 1)),
         "dilations": numbers((1, *node.dilations, 1)),
@@ -412,10 +421,10 @@ def emit_reverse(e: Emitter, node: ops.Reverse) -> str:
 
 
 def emit_one_hot(e: Emitter, node: ops.OneHot) -> str:
-    kind: DType = "int32" if node.dtype == "bool" else node.dtype
-    on, off = e.small(1, kind), e.small(0, kind)
-    hot = e.add("OneHot", [node.indices, e.small(node.depth), on, off], axis=number(-1), T=dtype(kind))
-    return e.add("Cast", [hot], SrcT=dtype(kind), DstT=dtype("bool")) if node.dtype == "bool" else hot
+    # TF.js's wasm backend writes integers, whatever is asked for
+    kind: DType = "int32"
+    hot = e.add("OneHot", [node.indices, e.small(node.depth), e.small(1), e.small(0)], axis=number(-1), T=dtype(kind))
+    return hot if node.dtype == kind else e.add("Cast", [hot], SrcT=dtype(kind), DstT=dtype(node.dtype))
 
 
 def emit_range(e: Emitter, node: ops.Range) -> str:

@@ -117,9 +117,12 @@ def fuse_bias(node: Node, uses: Uses) -> Node | None:
 
 
 def _fits(y: MatMul | Conv | DepthwiseConv, b: Constant) -> bool:
-    # TF.js's wasm kernels want matrices here, and a bias of one axis
+    # TF.js's wasm kernels want matrices here, neither of them transposed, and a bias of one axis
     channels = y.shape[-1]
-    wanted = y.rank == 2 if isinstance(y, MatMul) else y.rank == 4
+    if isinstance(y, MatMul):
+        wanted = y.rank == 2 and not (y.transpose_a or y.transpose_b)
+    else:
+        wanted = y.rank == 4
     return wanted and b.value.size == channels and b.shape[-1] == channels
 
 
@@ -142,7 +145,7 @@ def flat_products(node: Node, uses: Uses) -> Node | None:
     del uses
     match node:
         case MatMul(x, Constant() as w, False, transposed) if x.rank > 2 and w.rank == 2:
-            product = MatMul(ops.reshape(x, (-1, x.shape[-1])), w, transpose_b=transposed)
+            product = MatMul(ops.reshape(x, (-1, w.shape[1 if transposed else 0])), w, transpose_b=transposed)
             return ops.reshape(product, (*ops.dims(x)[:-1], node.shape[-1])) if isinstance(node, Tensor) else None
     return None
 

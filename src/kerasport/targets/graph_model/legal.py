@@ -6,10 +6,9 @@ work up to four axes, everything else up to six; three-dimensional max pooling i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
-from math import prod
+from functools import partial, reduce
 
 from kerasport.ir import ops
 from kerasport.ir.ops import (
@@ -18,31 +17,37 @@ from kerasport.ir.ops import (
     ConvTranspose,
     Cumprod,
     Cumsum,
+    DepthwiseConv,
+    LogicalAnd,
+    LogicalNot,
+    LogicalOr,
+    MatMul,
     MaxPool,
     OneHot,
     Pad,
+    Range,
     Reverse,
     Select,
     StridedSlice,
     Tensor,
 )  # fmt: skip
-from kerasport.ir.ops.movement import PadMode
-from kerasport.ir.tensor import Node
+from kerasport.ir.ops.movement import PadMode, Size, product
+from kerasport.ir.ops.window import amounts
+from kerasport.ir.tensor import Node, as_tensor
+from kerasport.model import Shape
 from kerasport.passes.rewrite import Uses
+from kerasport.targets.graph_model.emit import narrow
 
+WHOLE = (None, None, 1)
 LOW = 4  # axes that the more delicate kernels take
 
 
 def along_axis(x: Tensor, axis: int, function: Callable[[Tensor], Tensor]) -> Tensor:
     """A function of one axis, applied to x with all axes before and all behind it as one: [before, axis, behind]."""
-    before, behind = x.shape[:axis], x.shape[axis + 1 :]
-    middle = -1 if x.shape[axis] is None else x.shape[axis]
-    front = -1 if None in before else prod(d for d in before if d is not None)
-    back = -1 if None in behind else prod(d for d in behind if d is not None)
-    made = function(ops.reshape(x, (front, middle, back)))
-    size = made.shape[1] if made.shape[1] is not None else ops.dim(made, 1)
     sizes = ops.dims(x)
-    return ops.reshape(made, (*sizes[:axis], size, *sizes[axis + 1 :]))
+    before, behind = sizes[:axis], sizes[axis + 1 :]
+    made = function(ops.reshape(x, (product(before), sizes[axis], product(behind))))
+    return ops.reshape(made, (*before, ops.dim(made, 1), *behind))
 
 
 def low_rank_pads(node: Node, uses: Uses) -> Node | None:
@@ -66,10 +71,9 @@ def low_rank_slices(node: Node, uses: Uses) -> Node | None:
     del uses
     match node:
         case StridedSlice(x, parts) if x.rank > LOW:
-            whole = (None, None, 1)
             for axis, part in enumerate(parts):
-                if part != whole:
-                    x = along_axis(x, axis, partial(StridedSlice, parts=(whole, part, whole)))
+                if part != WHOLE:
+                    x = along_axis(x, axis, partial(StridedSlice, parts=(WHOLE, part, WHOLE)))
             return x
     return None
 
@@ -94,15 +98,32 @@ def low_rank_select(node: Node, uses: Uses) -> Node | None:
     del uses
     match node:
         case Select(condition, a, b) if max(condition.rank, a.rank, b.rank) > LOW:
-            assert isinstance(node, Tensor)
-            like = ops.add(ops.add(ops.mul(Cast(condition, "float32"), 0.0), a * 0.0), b * 0.0)
-            parts = [ops.reshape(_spread(part, like), (-1,)) for part in (condition, a, b)]
-            return ops.reshape(Select(*parts), ops.dims(like))
+            sizes = joint_sizes(condition, a, b)
+            parts = [ops.reshape(spread(part, sizes), (-1,)) for part in (condition, a, b)]
+            return ops.reshape(Select(*parts), sizes)
     return None
 
 
-def _spread(x: Tensor, like: Tensor) -> Tensor:
-    return ops.broadcast_to(x, ops.dims(like))
+def joint_sizes(*tensors: Tensor, inner: int = 0) -> tuple[Size, ...]:
+    """The sizes of tensors broadcast together, but for the last `inner` axes."""
+    rank = max(x.rank for x in tensors)
+    return tuple(_joint_size(tensors, axis) for axis in range(-rank, -inner))
+
+
+def _joint_size(tensors: Sequence[Tensor], axis: int) -> Size:
+    sizes = [ops.dim(x, axis) for x in tensors if x.rank + axis >= 0 and x.shape[axis] != 1]
+    known = [size for size in sizes if isinstance(size, int)]
+    return known[0] if known else reduce(ops.maximum, sizes) if sizes else 1
+
+
+def spread(x: Tensor, sizes: Sequence[Size], inner: int = 0) -> Tensor:
+    """x broadcast to sizes, but for the last `inner` axes."""
+    return ops.broadcast_to(x, (*sizes, *ops.dims(x)[x.rank - inner :]))
+
+
+def ones(count: int) -> Shape:
+    """The shape of so many axes of size 1."""
+    return (1,) * count
 
 
 def flat_max_pool(node: Node, uses: Uses) -> Node | None:
@@ -127,6 +148,18 @@ def padded_volumes(node: Node, uses: Uses) -> Node | None:
     match node:
         case Conv(x, _, _, padding, _) if x.rank == 5 and isinstance(padding, tuple):
             return replace(node, x=ops.pad(x, ((0, 0), *padding, (0, 0))), padding="valid")
+    return None
+
+
+def exact_same(node: Node, uses: Uses) -> Node | None:
+    """Padding "same" of windows smaller than their stride  →  the numbers that it adds: wasm adds others."""
+    del uses
+    match node:
+        case Conv(x, kernel, strides, "same", dilations) | DepthwiseConv(x, kernel, strides, "same", dilations) if (
+            narrow(ops.known(kernel.shape)[:-2], strides, dilations) and None not in x.shape[1:-1]
+        ):
+            sizes = zip(ops.known(x.shape[1:-1]), kernel.shape, strides, dilations, strict=False)
+            return replace(node, padding=tuple(amounts(n, k or 0, s, d, "same", 0) for n, k, s, d in sizes))
     return None
 
 
@@ -163,8 +196,7 @@ def _zeros_between(x: Tensor, axis: int, stride: int) -> Tensor:
         wide = Pad(ops.expand_dims(y, 2), ((0, 0), (0, 0), (0, stride - 1), (0, 0)))
         size = y.shape[1]
         long = ops.reshape(wide, (ops.dim(y, 0), -1 if size is None else size * stride, ops.dim(y, 2)))
-        whole = (None, None, 1)
-        return ops.strided(long, (whole, (0, -(stride - 1) if size is None else size * stride - stride + 1, 1), whole))
+        return ops.strided(long, (WHOLE, (0, -(stride - 1) if size is None else size * stride - stride + 1, 1), WHOLE))
 
     return along_axis(x, axis, spread)
 
@@ -178,7 +210,53 @@ def deep_enough(node: Node, uses: Uses) -> Node | None:
     return None
 
 
+def truths(node: Node, uses: Uses) -> Node | None:
+    """What TF.js's wasm backend gets wrong about truth values, by operations that it gets right.
+
+    Choosing between truth values and turning them round reads beyond its memory there, and fractions below 1 are false.
+    """
+    del uses
+    match node:
+        case Reverse(x, axes) if x.dtype == "bool":
+            return Cast(Reverse(Cast(x, "int32"), axes), "bool")
+        case Select(condition, a, b) if a.dtype == "bool":
+            return LogicalOr(LogicalAnd(condition, a), LogicalAnd(LogicalNot(condition), b))
+        case Cast(x, "bool") if x.dtype == "float32":
+            return ops.not_equal(x, 0.0)
+    return None
+
+
+def products(node: Node, uses: Uses) -> Node | None:
+    """Products of integers, which wasm has not  →  of floats; of batches that TF.js would pair wrongly  →  of equal ones.
+
+    TF.js multiplies the sizes of the axes before the matrices, and compares the totals only.
+    """
+    del uses
+    match node:
+        case MatMul(a, b) if a.dtype == "int32":
+            return Cast(replace(node, a=ops.floats(a), b=ops.floats(b)), "int32")
+        case MatMul(a, b):
+            fronts = [ones(node.rank - x.rank) + x.shape[:-2] for x in (a, b)]
+            if fronts[0] != fronts[1] and not any(front == ones(len(front)) for front in fronts):
+                front = joint_sizes(a, b, inner=2)
+                return replace(node, a=spread(a, front, inner=2), b=spread(b, front, inner=2))
+    return None
+
+
+def taken(node: Node, uses: Uses) -> Node | None:
+    """Every k-th of integers or truth values  →  those at these places: TF.js's wasm backend takes them for fractions."""
+    del uses
+    match node:
+        case StridedSlice(x, parts) if x.dtype != "float32":
+            for axis, part in enumerate(parts):
+                if part != WHOLE:
+                    places = ops.floats(Range(as_tensor(ops.dim(x, axis))))
+                    x = ops.gather(x, Cast(StridedSlice(places, (part,)), "int32"), axis)
+            return x
+    return None
+
+
 LEGAL = (
-    low_rank_pads, low_rank_slices, low_rank_others, low_rank_select, flat_max_pool, padded_volumes, volumes_transposed,
+    truths, taken, products, exact_same, low_rank_pads, low_rank_slices, low_rank_others, low_rank_select, flat_max_pool, padded_volumes, volumes_transposed,
     deep_enough,
 )  # fmt: skip

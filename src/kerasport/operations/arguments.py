@@ -1,0 +1,101 @@
+"""What the arguments of `keras.ops` functions mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kerasport.errors import ShapeError
+from kerasport.ir import ops
+from kerasport.ir.tensor import DType, Tensor, as_tensor, constant
+from kerasport.layers.base import Refusal
+
+DTYPES: Mapping[str, DType] = {
+    **dict.fromkeys(("float16", "bfloat16", "float32", "float64", "float"), "float32"),
+    **dict.fromkeys(("int32", "int64", "uint32", "int"), "int32"),
+    "bool": "bool",
+}
+"""Element type of the IR for one of Keras; TF.js computes in these three."""
+
+
+def named(dtype: Any) -> DType:
+    """The element type of that name.
+
+    Raises:
+        Refusal: TF.js has none that behaves as it does.
+    """
+    if isinstance(dtype, str) and dtype in DTYPES:
+        return DTYPES[dtype]
+    raise Refusal("dtype", f"TF.js computes with float32, int32 and bool, and {dtype!r} is none of them")
+
+
+def numbers(option: Any, count: int) -> tuple[int, ...]:
+    """An option that is one number for all axes, or one for each.
+
+    Raises:
+        ShapeError: there are not so many.
+    """
+    values = tuple(option) if isinstance(option, Sequence) else (option,) * count
+    if len(values) != count:
+        raise ShapeError(f"{option} does not say something for each of {count} axes")
+    return values
+
+
+def several(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+    """Axes in the order in which they are named, counted from the front; all of them where none is.
+
+    Raises:
+        ShapeError: there is no such axis.
+    """
+    wanted = range(rank) if axis is None else (axis,) if isinstance(axis, int) else axis
+    return tuple(single(each, rank) for each in wanted)
+
+
+def single(axis: int, rank: int) -> int:
+    """An axis counted from the front.
+
+    Raises:
+        ShapeError: there is no such axis.
+    """
+    if not -rank <= axis < rank:
+        raise ShapeError(f"axis {axis} does not exist in a tensor of rank {rank}")
+    return axis % rank
+
+
+def size(x: Tensor, axis: int, what: str = "") -> int:
+    """The size of an axis that has to be known at conversion.
+
+    Raises:
+        Refusal: it is known at run time only.
+    """
+    known = x.shape[axis]
+    if known is None:
+        raise Refusal(what, f"the size of axis {axis % x.rank} has to be known at conversion")
+    return known
+
+
+def flat(x: Tensor) -> Tensor:
+    """All numbers along one axis."""
+    return ops.reshape(x, (-1,))
+
+
+def counted(length: ops.Size) -> Tensor:
+    """0, 1, … up to a length."""
+    return constant(list(range(length)), "int32") if isinstance(length, int) else ops.Range(length)
+
+
+def known_value(x: Any, what: str) -> Any:
+    """An argument that has to be known at conversion, as an array.
+
+    Raises:
+        Refusal: the model computes it.
+    """
+    tensor = as_tensor(x)
+    if not isinstance(tensor, ops.Constant):
+        raise Refusal(what, "it is computed by the model, and has to be known at conversion")
+    return tensor.read()
+
+
+def filled(like: Tensor, value: float, dtype: DType) -> Tensor:
+    """One number in the shape of a tensor."""
+    return ops.Fill(ops.dims(like), value, dtype)

@@ -1,0 +1,481 @@
+"""Functions that move numbers about: shapes, joins, cuts, indices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from kerasport.errors import ShapeError
+from kerasport.ir import ops
+from kerasport.ir.ops import Size, Tensor, where
+from kerasport.ir.tensor import as_tensor, constant
+from kerasport.layers.base import Refusal
+from kerasport.operations.arguments import counted, flat, known_value, several, single, size
+
+Part: TypeAlias = tuple[int | None, int | None, int]
+WHOLE: Part = (None, None, 1)
+
+# --------------------------------------------------------------------------------------------------------- shapes
+
+
+def reshape(x: Tensor, *, newshape: Any) -> Tensor:
+    """The same numbers in another shape; one size may be -1."""
+    wanted = tuple(newshape) if isinstance(newshape, Sequence) else (newshape,)
+    if None in wanted and (wanted.count(None) > 1 or -1 in wanted):
+        # an unknown size that Keras wrote as it found it
+        wanted = tuple(ops.dim(x, at) if n is None else n for at, n in enumerate(wanted))
+    return ops.reshape(x, wanted)
+
+
+def transpose(x: Tensor, *, axes: Sequence[int] | None = None) -> Tensor:
+    """The axes in another order, backwards where none is given."""
+    return ops.transpose(x, axes)
+
+
+def squeeze(x: Tensor, *, axis: int | Sequence[int] | None = None) -> Tensor:
+    """Without axes of size 1."""
+    if axis is None:
+        return ops.squeeze(x) if 1 in x.shape else x
+    axes = several(axis, x.rank)
+    if any(x.shape[at] not in (1, None) for at in axes):
+        raise ShapeError(f"an axis of {axes} of {x.type} is not of size 1")
+    return ops.squeeze(x, *axes) if axes else x
+
+
+def expand_dims(x: Tensor, *, axis: int | Sequence[int]) -> Tensor:
+    """With new axes of size 1."""
+    return ops.expand_dims(x, *((axis,) if isinstance(axis, int) else axis))
+
+
+def swapaxes(x: Tensor, *, axis1: int, axis2: int) -> Tensor:
+    """Two axes in each other's place."""
+    order = list(range(x.rank))
+    one, two = single(axis1, x.rank), single(axis2, x.rank)
+    order[one], order[two] = two, one
+    return ops.transpose(x, order)
+
+
+def moveaxis(x: Tensor, *, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """Axes at other places, the others in their order."""
+    places = dict(zip(several(destination, x.rank), several(source, x.rank), strict=True))
+    rest = iter(at for at in range(x.rank) if at not in places.values())
+    return ops.transpose(x, [places[at] if at in places else next(rest) for at in range(x.rank)])
+
+
+def ravel(x: Tensor) -> Tensor:
+    """All numbers along one axis."""
+    return flat(x)
+
+
+def broadcast_to(x: Any, *, shape: Sequence[int | None]) -> Tensor:
+    """x spread over a larger shape."""
+    tensor = as_tensor(x)
+    missing = len(shape) - tensor.rank
+    sizes = [
+        ops.dim(tensor, at - missing) if n in (None, -1) and at >= missing else n for at, n in enumerate(shape)
+    ]
+    return ops.broadcast_to(tensor, [1 if n is None else n for n in sizes])
+
+
+def flip(x: Tensor, *, axis: int | Sequence[int] | None = None) -> Tensor:
+    """Turned around along axes."""
+    return ops.Reverse(x, tuple(sorted(several(axis, x.rank))))
+
+
+def roll(x: Tensor, *, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
+    """Moved along axes, what leaves at one end coming in at the other."""
+    if axis is None:
+        return ops.reshape(roll(flat(x), shift=shift, axis=0), ops.dims(x))
+    axes = several(axis, x.rank)
+    for at, by in zip(axes, shift if isinstance(shift, Sequence) else (shift,) * len(axes), strict=True):
+        length = size(x, at, "axis")
+        ahead = by % length if length else 0
+        if ahead:
+            x = ops.concat([ops.slice_axis(x, at, length - ahead), ops.slice_axis(x, at, 0, length - ahead)], at)
+    return x
+
+
+def rot90(array: Tensor, *, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
+    """Turned by so many right angles in the plane of two axes."""
+    one, two = several(axes, array.rank)
+    if k % 4 == 2:
+        return ops.Reverse(array, tuple(sorted((one, two))))
+    turned = swapaxes(array, axis1=one, axis2=two)
+    return array if k % 4 == 0 else ops.Reverse(turned, (one if k % 4 == 1 else two,))
+
+
+def tile(x: Tensor, *, repeats: int | Sequence[int]) -> Tensor:
+    """Repeated along each axis."""
+    times = tuple(repeats) if isinstance(repeats, Sequence) else (repeats,)
+    times = (1,) * (x.rank - len(times)) + times
+    wide = ops.expand_dims(x, *range(len(times) - x.rank)) if len(times) > x.rank else x
+    return ops.Tile(wide, times)
+
+
+def repeat(x: Tensor, *, repeats: Any, axis: int | None = None) -> Tensor:
+    """Each number so many times: a, a, b, b."""
+    y, at = (flat(x), 0) if axis is None else (x, single(axis, x.rank))
+    times = np.atleast_1d(known_value(repeats, "repeats"))
+    if times.size == 1:
+        return ops.repeat(y, int(times[0]), at)
+    return ops.gather(y, constant(np.repeat(np.arange(size(y, at, "axis")), times).astype(np.int32)), at)
+
+
+# ---------------------------------------------------------------------------------------------------------- joins
+
+
+def at_least(rank: int) -> Callable[[Any], Tensor]:
+    """A tensor of so many axes, in the way of numpy's stacks."""
+
+    def raised(x: Any) -> Tensor:
+        tensor = as_tensor(x)
+        while tensor.rank < rank:
+            tensor = ops.expand_dims(tensor, 2 if tensor.rank == 2 else 0)
+        return tensor
+
+    return raised
+
+
+def concatenate(xs: Sequence[Any], *, axis: int | None = 0) -> Tensor:
+    """One after the other along an axis."""
+    if axis is None:
+        return ops.concat([flat(as_tensor(x)) for x in xs], 0)
+    return ops.concat([as_tensor(x) for x in xs], axis)
+
+
+def stack(x: Sequence[Any], *, axis: int = 0) -> Tensor:
+    """One after the other along a new axis."""
+    parts = ops.matched(*x)
+    rank = max(part.rank for part in parts)
+    return ops.stack(parts, single(axis, rank + 1))
+
+
+def hstack(xs: Sequence[Any]) -> Tensor:
+    """Beside each other."""
+    parts = [at_least(1)(x) for x in xs]
+    return ops.concat(parts, 0 if parts[0].rank == 1 else 1)
+
+
+def vstack(xs: Sequence[Any]) -> Tensor:
+    """Below each other."""
+    return ops.concat([at_least(2)(x) for x in xs], 0)
+
+
+def dstack(xs: Sequence[Any]) -> Tensor:
+    """Behind each other."""
+    parts = [at_least(2)(x) for x in xs]
+    return ops.concat([ops.expand_dims(p, 2) if p.rank == 2 else p for p in parts], 2)
+
+
+def append(x1: Any, x2: Any, *, axis: int | None = None) -> Tensor:
+    """The second after the first."""
+    return concatenate((x1, x2), axis=axis)
+
+
+def meshgrid(*x: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
+    """Coordinates of all points of a grid."""
+    lines = [flat(as_tensor(each)) for each in x]
+    swapped = indexing == "xy" and len(lines) > 1
+    places = [1, 0, *range(2, len(lines))] if swapped else list(range(len(lines)))
+    sizes: list[Size] = [0] * len(lines)
+    for line, at in zip(lines, places, strict=True):
+        sizes[at] = ops.dim(line, 0)
+    return tuple(
+        ops.broadcast_to(ops.reshape(line, [-1 if a == at else 1 for a in range(len(lines))]), sizes)
+        for line, at in zip(lines, places, strict=True)
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- cuts
+
+
+def split(x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+    """Cut into so many parts, or at those places."""
+    at = single(axis, x.rank)
+    if isinstance(indices_or_sections, int):
+        return ops.split(x, indices_or_sections, at)
+    edges = [None, *indices_or_sections, None]
+    return tuple(
+        ops.strided(x, [(begin, end, 1) if a == at else WHOLE for a in range(x.rank)])
+        for begin, end in zip(edges[:-1], edges[1:], strict=True)
+    )
+
+
+def array_split(x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+    """Cut into parts of which the first are longer by one where it does not come out even."""
+    if not isinstance(indices_or_sections, int):
+        return split(x, indices_or_sections=indices_or_sections, axis=axis)
+    length, count = size(x, axis, "axis"), indices_or_sections
+    sizes = [length // count + (at < length % count) for at in range(count)]
+    return split(x, indices_or_sections=[sum(sizes[:at]) for at in range(1, count)], axis=axis)
+
+
+def splitting(axis: int) -> Callable[..., tuple[Tensor, ...]]:
+    """A cut along one axis, the first where there is only one."""
+
+    def lower(x: Tensor, *, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
+        return split(x, indices_or_sections=indices_or_sections, axis=min(axis, x.rank - 1))
+
+    return lower
+
+
+def unstack(x: Tensor, *, num: int | None = None, axis: int = 0) -> tuple[Tensor, ...]:
+    """The slices along an axis."""
+    count = size(x, axis, "num") if num is None else num
+    return tuple(ops.squeeze(ops.slice_axis(x, axis, at, 1), axis) for at in range(count))
+
+
+def slice_(inputs: Tensor, start_indices: Any, *, shape: Sequence[int | None]) -> Tensor:
+    """A part of that shape, moved so that it lies inside."""
+    starts = np.atleast_1d(known_value(start_indices, "start_indices")).tolist()
+    parts: list[Part] = []
+    for at, (start, length) in enumerate(zip(starts, shape, strict=True)):
+        whole = inputs.shape[at]
+        if length is None or length == -1:
+            parts.append((start or None, None, 1))
+        else:
+            begin = start if whole is None else max(0, min(start, whole - length))
+            parts.append((begin, begin + length, 1))
+    return ops.strided(inputs, parts)
+
+
+def slice_update(inputs: Tensor, start_indices: Any, updates: Any) -> Tensor:
+    """x with other numbers in the part that begins there."""
+    new, starts = ops.cast(as_tensor(updates), inputs.dtype), known_value(start_indices, "start_indices").tolist()
+    pads, inside = [], np.ones((1,) * inputs.rank, np.bool_)
+    for at, start in enumerate(starts):
+        whole, length = inputs.shape[at], new.shape[at]
+        if whole is None or length is None:
+            if start:
+                raise Refusal("start_indices", f"the size of axis {at} has to be known at conversion")
+            pads.append((0, 0))
+            continue
+        begin = max(0, min(start, whole - length))
+        pads.append((begin, whole - length - begin))
+        place = np.zeros(whole, np.bool_)
+        place[begin : begin + length] = True
+        inside = inside & place.reshape([-1 if a == at else 1 for a in range(inputs.rank)])
+    return where(constant(inside), ops.pad(new, pads), inputs)
+
+
+# --------------------------------------------------------------------------------------------------------- indices
+
+
+def get_item(x: Any, key: Any) -> Tensor:
+    """x[key], as in numpy: numbers, slices, an ellipsis, new axes, and one list of places."""
+    tensor = as_tensor(x)
+    keys = list(key) if isinstance(key, tuple | list) else [key]
+    keys = [np.asarray(k) if isinstance(k, tuple | list) else k for k in keys]
+    taken = sum(k is not None and k is not Ellipsis for k in keys)
+    if not any(k is Ellipsis for k in keys):
+        keys.append(Ellipsis)
+    at = next(i for i, k in enumerate(keys) if k is Ellipsis)
+    keys[at : at + 1] = [slice(None)] * (tensor.rank - taken)
+    if sum(k is not None for k in keys) != tensor.rank or any(k is Ellipsis for k in keys):
+        raise ShapeError(f"{tensor.type} has no part {key}")
+    return _picked(tensor, keys)
+
+
+def _picked(x: Tensor, keys: Sequence[Any]) -> Tensor:
+    arrays = [at for at, k in enumerate(keys) if isinstance(k, np.ndarray | Tensor)]
+    advanced = [at for at, k in enumerate(keys) if isinstance(k, np.ndarray | Tensor | int)]
+    if len(arrays) > 1 or (arrays and advanced[-1] - advanced[0] >= len(advanced)):
+        raise Refusal("", "it picks by several lists of places at once")
+    parts, backwards, axis = [], [], 0
+    for key in keys:
+        if key is not None:
+            parts.append(_part(key, x.shape[axis]))
+            if parts[-1] == (None, None, -1):
+                parts[-1] = WHOLE
+                backwards.append(axis)
+            axis += 1
+    y = ops.strided(x, parts)
+    y = ops.Reverse(y, tuple(backwards)) if backwards else y
+    places = [at for at, k in enumerate(k for k in keys if k is not None) if isinstance(k, np.ndarray | Tensor)]
+    gone = [at for at, k in enumerate(k for k in keys if k is not None) if isinstance(k, int)]
+    index = keys[arrays[0]] if arrays else None
+    if index is not None:
+        y = take(y, index, axis=places[0])
+        extra = as_tensor(index).rank - 1
+        gone = [at + extra if at > places[0] else at for at in gone]
+    else:
+        extra = 0
+    y = ops.squeeze(y, *gone) if gone else y
+    made, new = 0, []
+    for key in keys:
+        if key is None:
+            new.append(made)
+            made += 1
+        elif isinstance(key, slice):
+            made += 1
+        elif not isinstance(key, int):
+            made += 1 + extra
+    return ops.expand_dims(y, *new) if new else y
+
+
+def _part(key: Any, length: int | None) -> Part:
+    """The part of an axis that a key leaves, numbers as parts of size 1."""
+    if isinstance(key, slice):
+        bounds = (key.start, key.stop, key.step)
+        if any(isinstance(bound, Tensor) for bound in bounds):
+            raise Refusal("", "where a slice begins or ends is known at run time only")
+        return key.start, key.stop, 1 if key.step is None else key.step
+    if isinstance(key, bool) or (isinstance(key, np.ndarray | Tensor) and as_tensor(key).dtype == "bool"):
+        raise Refusal("", "how many places a mask picks is known at run time only")
+    if isinstance(key, int):
+        if length is not None and not -length <= key < length:
+            raise ShapeError(f"there is no place {key} in an axis of size {length}")
+        return key, key + 1 or None, 1
+    if isinstance(key, np.ndarray | Tensor):
+        return WHOLE
+    raise Refusal("", f"{key!r} is no index")
+
+
+def take(x: Any, indices: Any, *, axis: int | None = None) -> Tensor:
+    """The slices along an axis that the indices name; negative ones count from the end."""
+    tensor = as_tensor(x)
+    if axis is None:
+        tensor, axis = flat(tensor), 0
+    places = ops.cast(as_tensor(indices), "int32")
+    return ops.gather(tensor, from_the_front(places, ops.dim(tensor, axis)), axis)
+
+
+def from_the_front(places: Tensor, length: Size) -> Tensor:
+    """Places counted from the front, also those that count from the end."""
+    if isinstance(places, ops.Constant):
+        numbers = places.read()
+        if (numbers >= 0).all():
+            return places
+        if isinstance(length, int):
+            return constant(np.where(numbers < 0, numbers + length, numbers).astype(np.int32))
+    return where(ops.less(places, 0), ops.add(places, length), places)
+
+
+def take_along_axis(x: Any, indices: Any, *, axis: int | None = None) -> Tensor:
+    """For each place the number that its index names, along one axis."""
+    tensor, places = as_tensor(x), ops.cast(as_tensor(indices), "int32")
+    if axis is None:
+        return take(flat(tensor), flat(places), axis=0)
+    last, wanted = ops.move_axis(tensor, axis, -1), ops.move_axis(places, axis, -1)
+    front = ops.dims(last)[:-1]
+    wanted = ops.broadcast_to(wanted, (*front, ops.dim(wanted, -1)))
+    length = ops.dim(last, -1)
+    rows = ops.reshape(from_the_front(wanted, length), (-1, ops.dim(wanted, -1)))
+    begins = ops.mul(counted(ops.dim(rows, 0)), length)
+    found = ops.gather(flat(last), rows + ops.expand_dims(begins, 1), 0)
+    return ops.move_axis(ops.reshape(found, ops.dims(wanted)), -1, axis)
+
+
+def unravel_index(indices: Any, *, shape: Sequence[int]) -> tuple[Tensor, ...]:
+    """Places in a flat tensor as places along its axes."""
+    places = from_the_front(ops.cast(as_tensor(indices), "int32"), prod(shape))
+    made = []
+    for length in reversed(shape):
+        made.append(ops.Mod(*ops.matched(places, length)))
+        places = ops.FloorDiv(*ops.matched(places, length))
+    return tuple(reversed(made))
+
+
+def is_in(x1: Any, x2: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Whether a number is one of others."""
+    del assume_unique
+    each, others = as_tensor(x1), flat(as_tensor(x2))
+    found = ops.any_(ops.equal(ops.expand_dims(each, each.rank), others), -1)
+    return ops.LogicalNot(found) if invert else found
+
+
+# ------------------------------------------------------------------------------------------------------- diagonals
+
+
+def diagonal(x: Tensor, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The diagonal of the plane of two axes, as the last axis."""
+    y = moveaxis(x, source=(axis1, axis2), destination=(-2, -1))
+    rows, columns = size(y, -2), size(y, -1)
+    count = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    first = offset if offset > 0 else -offset * columns
+    places = constant((first + np.arange(count) * (columns + 1)).astype(np.int32))
+    return ops.gather(ops.reshape(y, (*ops.dims(y)[:-2], rows * columns)), places, -1)
+
+
+def trace(x: Tensor, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The sum of the diagonal."""
+    y = ops.cast(x, "int32") if x.dtype == "bool" else x
+    return ops.sum_(diagonal(y, offset=offset, axis1=axis1, axis2=axis2), -1)
+
+
+def diag(x: Tensor, *, k: int = 0) -> Tensor:
+    """The diagonal of a matrix, or the matrix of a diagonal."""
+    return diagonal(x, offset=k) if x.rank == 2 else diagflat(x, k=k)
+
+
+def diagflat(x: Tensor, *, k: int = 0) -> Tensor:
+    """The matrix with those numbers on its diagonal."""
+    line = flat(x)
+    count = size(line, 0)
+    side = count + abs(k)
+    place = np.zeros((count, side, side), np.bool_)
+    place[np.arange(count), np.arange(count) + max(-k, 0), np.arange(count) + max(k, 0)] = True
+    spread = where(constant(place), ops.reshape(line, (count, 1, 1)), constant(0, x.dtype))
+    return ops.any_(spread, 0) if x.dtype == "bool" else ops.sum_(spread, 0)
+
+
+def triangle(*, lower: bool) -> Callable[..., Tensor]:
+    """A matrix with zeros on one side of a diagonal."""
+
+    def cut(x: Tensor, *, k: int = 0) -> Tensor:
+        y = ops.broadcast_to(x, (ops.dim(x, 0), ops.dim(x, 0))) if x.rank == 1 else x
+        rows = ops.expand_dims(counted(ops.dim(y, -2)), 1)
+        ahead = counted(ops.dim(y, -1)) - rows
+        return where(ops.less_equal(ahead, k) if lower else ops.greater_equal(ahead, k), y, constant(0, y.dtype))
+
+    return cut
+
+
+# ---------------------------------------------------------------------------------------------------------- padding
+
+
+def pad(x: Tensor, constant_values: Any = None, *, pad_width: Any, mode: str = "constant") -> Tensor:
+    """With more numbers around: one of them, or x itself mirrored, repeated or its edges."""
+    pairs = np.broadcast_to(np.asarray(pad_width), (x.rank, 2)).tolist()
+    if mode == "constant":
+        value = 0 if constant_values is None else known_value(constant_values, "constant_values").item()
+        if x.dtype == "bool":
+            return ops.cast(ops.pad(ops.cast(x, "int32"), pairs, "constant", float(bool(value))), "bool")
+        return ops.pad(x, pairs, "constant", float(value))
+    if mode in ("edge", "wrap", "circular"):
+        for at, (before, after) in enumerate(pairs):
+            x = _continued(x, at, before, after, edge=mode == "edge")
+        return x
+    if mode not in ("reflect", "symmetric"):
+        raise Refusal("mode", "there is no lowering of this way to pad")
+    for at, pair in enumerate(pairs):
+        length = x.shape[at]
+        if length is not None and max(pair) > length - (mode == "reflect"):
+            raise Refusal("pad_width", f"it mirrors more than there is in axis {at}")
+    return ops.pad(x, pairs, mode)  # type: ignore[arg-type]
+
+
+def _continued(x: Tensor, axis: int, before: int, after: int, *, edge: bool) -> Tensor:
+    """An axis continued at both ends, by its edges or by its other end."""
+    if not before and not after:
+        return x
+    length = size(x, axis, "pad_width")
+    places = np.arange(-before, length + after)
+    places = np.clip(places, 0, length - 1) if edge else places % length
+    return ops.gather(x, constant(places.astype(np.int32)), axis)
+
+
+OPERATIONS: Mapping[str, Callable[..., Any]] = {
+    "Reshape": reshape, "Transpose": transpose, "Squeeze": squeeze, "ExpandDims": expand_dims, "Swapaxes": swapaxes,
+    "Moveaxis": moveaxis, "Ravel": ravel, "BroadcastTo": broadcast_to, "Flip": flip,
+    "Fliplr": lambda x: flip(x, axis=1), "Flipud": lambda x: flip(x, axis=0), "Roll": roll, "Rot90": rot90,
+    "Tile": tile, "Repeat": repeat, "Concatenate": concatenate, "Stack": stack, "Hstack": hstack, "Vstack": vstack,
+    "Dstack": dstack, "Append": append, "Meshgrid": meshgrid, "Split": split, "ArraySplit": array_split,
+    "Vsplit": splitting(0), "Hsplit": splitting(1), "Dsplit": splitting(2), "Unstack": unstack, "Slice": slice_,
+    "SliceUpdate": slice_update, "GetItem": get_item, "Take": take, "TakeAlongAxis": take_along_axis,
+    "UnravelIndex": unravel_index, "IsIn": is_in, "Diagonal": diagonal, "Trace": trace, "Diag": diag,
+    "Diagflat": diagflat, "Tril": triangle(lower=True), "Triu": triangle(lower=False), "Pad": pad,
+}  # fmt: skip

@@ -1,0 +1,59 @@
+"""Loops over time: written out step by step, or rewritten inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from kerasport.ir import ops
+from kerasport.ir.graph import Graph, with_operands
+from kerasport.ir.ops import Item, Scan, Tensor
+from kerasport.ir.tensor import Node
+
+
+def unroll(graph: Graph, limit: int) -> Graph:
+    """The graph in which each loop of at most `limit` steps, where their number is known, is its body once a step."""
+    written: dict[Node, tuple[Tensor, ...]] = {}
+
+    def step(node: Node) -> Node:
+        if isinstance(node, Scan) and node.time is not None and 0 < node.time <= limit:
+            written[node] = steps_of(node)
+        if isinstance(node, Item) and node.source in written:
+            return written[node.source][node.index]
+        return node
+
+    return graph.rebuild(step)
+
+
+def steps_of(loop: Scan) -> tuple[Tensor, ...]:
+    """The results of a loop of a known number of steps."""
+    assert loop.time is not None
+    states = loop.states
+    over: list[tuple[Tensor, ...]] = []
+    for t in range(loop.time):
+        at = loop.time - 1 - t if loop.reverse else t
+        given = (ops.squeeze(ops.slice_axis(sequence, 1, at, 1), 1) for sequence in loop.sequences)
+        made = once(loop.body, (*states, *given, *loop.captured))
+        states, results = made[: len(states)], made[len(states) :]
+        over.append(results)
+    return (*states, *(ops.stack(result, 1) for result in zip(*over, strict=True)))
+
+
+def once(body: Graph, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The outputs of a body for these inputs; what depends on none of them is the same node each time."""
+    new: dict[Node, Node] = dict(zip(body.inputs, operands, strict=True))
+    for node in body.nodes():
+        if node not in new:
+            new[node] = with_operands(node, new)
+    made = tuple(new[output] for output in body.outputs)
+    assert all(isinstance(output, Tensor) for output in made)
+    return made  # type: ignore[return-value]
+
+
+def inside_loops(graph: Graph, function: Callable[[Graph], Graph]) -> Graph:
+    """The graph with the bodies of its loops, and of loops in those, as a function makes them."""
+
+    def step(node: Node) -> Node:
+        return replace(node, body=function(inside_loops(node.body, function))) if isinstance(node, Scan) else node
+
+    return graph.rebuild(step)

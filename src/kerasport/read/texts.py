@@ -1,0 +1,92 @@
+"""Texts of no fixed length in the attributes of HDF5, read without libhdf5.
+
+Such a text is a reference into a heap. libhdf5 takes the memory that a reference claims before it looks, copies
+one text as often as it is referred to, and loops for ever on a damaged heap. So the few structures between an
+object and its texts are read here, each with its size checked (HDF5 File Format Specification, III.E and IV).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+
+MAX_TEXT = 32 * 1024 * 1024  # bytes of all texts of an attribute, and of a heap
+MAX_CHUNKS = 1000  # of an object header
+CONTINUATION, ATTRIBUTE = 0x10, 0x0C  # kinds of messages in it
+
+
+class Texts:
+    """The texts of one file; `read` gives so many bytes from an address, or fewer where the file ends."""
+
+    def __init__(self, read: Callable[[int, int], bytes]) -> None:
+        self._read = read
+        self._heaps: dict[int, Mapping[int, tuple[int, int]]] = {}
+
+    def of(self, header: int, name: str, count: int) -> list[bytes]:
+        """The texts of an attribute of the object whose header is at an address.
+
+        Raises:
+            ValueError, LookupError, struct.error: the structures are damaged.
+        """
+        found = (_data(body, name.encode()) for kind, body in self._messages(header) if kind == ATTRIBUTE)
+        data = next(filter(None, found), b"")
+        references = [struct.unpack_from("<IQI", data, 16 * index) for index in range(count)]
+        if sum(length for length, _, _ in references) > MAX_TEXT:
+            raise ValueError("its texts are longer than any of Keras")
+        return [self._text(*reference) for reference in references]
+
+    def _text(self, length: int, heap: int, index: int) -> bytes:
+        if not length:
+            return b""
+        if heap not in self._heaps:
+            self._heaps[heap] = dict(self._objects(heap))
+        begin, size = self._heaps[heap][index]
+        if length > size:
+            raise ValueError(f"a text of {length} bytes in an object of {size}")
+        return self._read(begin, length)
+
+    def _objects(self, heap: int) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Index, address and size of each object in a heap."""
+        signature, size = struct.unpack("<4s4xQ", self._read(heap, 16))
+        if signature != b"GCOL" or size > MAX_TEXT:
+            raise ValueError(f"a heap {signature!r} of {size} bytes")
+        data, at = self._read(heap, size), 16
+        while at + 16 <= len(data):
+            index, length = struct.unpack_from("<H6xQ", data, at)
+            if not index:  # what is free stands at the end
+                return
+            yield index, (heap + at + 16, length)
+            at += 16 + length + -length % 8
+
+    def _messages(self, header: int) -> Iterator[tuple[int, bytes]]:
+        """Kind and body of each message in an object header, of version 1 or 2."""
+        head = self._read(header, 64)
+        second = head.startswith(b"OHDR")
+        if second:
+            flags = head[5]
+            at, width = 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0), 1 << (flags & 3)
+            chunks = [(header + at + width, int.from_bytes(head[at : at + width], "little"))]
+            prefix = struct.Struct("<BHxH" if flags & 4 else "<BHx")
+        else:
+            chunks = [(header + 16, int.from_bytes(head[8:12], "little"))]
+            prefix = struct.Struct("<HH4x")
+        for begin, size in chunks:
+            data, at = self._read(begin, min(size, MAX_TEXT)), 0
+            while at + prefix.size <= len(data):
+                kind, length = prefix.unpack_from(data, at)[:2]
+                body = data[at + prefix.size : at + prefix.size + length]
+                at += prefix.size + length
+                if kind == CONTINUATION and len(chunks) < MAX_CHUNKS:
+                    address, extent = struct.unpack_from("<QQ", body)
+                    # those of version 2 begin with a signature and end with a checksum
+                    chunks.append((address + 4, extent - 8) if second else (address, extent))
+                yield kind, body
+
+
+def _data(message: bytes, name: bytes) -> bytes | None:
+    """What an attribute's message holds, None where it is another attribute."""
+    version, *sizes = struct.unpack_from("<BxHHH", message)
+    at = 9 if version == 3 else 8
+    if message[at : at + sizes[0]].partition(b"\0")[0] != name:
+        return None
+    return message[at + sum(size + -size % 8 if version == 1 else size for size in sizes) :]

@@ -1,0 +1,77 @@
+"""A converted model on disk, as its model.json and TF.js tell of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kerasport.errors import VerifyError
+from kerasport.model import Model
+from kerasport.verify.tfjs import TensorInfo, Tfjs, tensor_infos
+
+HOUR = 3600.0  # the plain JavaScript of the cpu backend takes long for a large model
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A model that TF.js can load."""
+
+    path: Path
+    renamed: Mapping[str, str]  # path in Keras → name in TF.js
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    layers: tuple[str, ...]  # at the top level; of a graph-model none
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs; a layer that makes several gets a number behind each."""
+        names = [info.name for info in self.outputs]
+        several, seen = Counter(names), Counter[str]()
+        told = []
+        for name in names:
+            told.append(f"{name}:{seen[name]}" if several[name] > 1 else name)
+            seen[name] += 1
+        return tuple(told)
+
+
+def open_converted(tfjs: Tfjs, out: Path, model: Model) -> Converted:
+    """What was made of the model.
+
+    Raises:
+        VerifyError: nothing is there, TF.js does not load it, or it was made of another model.
+    """
+    renamed = _renamed(out)
+    told = tfjs.describe(out, timeout=HOUR)
+    converted = Converted(
+        out, renamed, tensor_infos(told["inputs"]), tensor_infos(told["outputs"]), tuple(told["layers"])
+    )
+    for role, here, there in (
+        ("input", converted.inputs, model.input_tensors),
+        ("output", converted.outputs, model.output_tensors),
+    ):
+        if len(here) != len(there):
+            raise VerifyError(f"{out}: has {_count(here, role)}, the original {_count(there, role)}; {OTHER}")
+    return converted
+
+
+OTHER = "it was made of another model, or of another version of this one"
+
+
+def _count(items: Sequence[object], role: str) -> str:
+    return f"{len(items)} {role}{'s' if len(items) > 1 else ''}"
+
+
+def _renamed(out: Path) -> Mapping[str, str]:
+    """What the converter wrote of the names that it changed."""
+    path = out / "model.json" if out.is_dir() else out
+    try:
+        document = json.loads(path.read_bytes())
+        metadata = (document.get("userDefinedMetadata") or {}).get("kerasport") or {}
+        return dict(metadata.get("renamed", {}))
+    except FileNotFoundError:
+        raise VerifyError(f"{out}: no converted model is there; make one with kerasport convert") from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise VerifyError(f"{path}: not the model.json of a TF.js model ({error})") from None

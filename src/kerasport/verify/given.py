@@ -1,0 +1,156 @@
+"""Inputs and outputs that a user gives as an `.npz`."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasport.errors import VerifyError
+from kerasport.infer import Inference, agree, input_shape
+from kerasport.model import Array, Model, Shape
+from kerasport.verify.arrays import Arrays
+from kerasport.verify.inputs import input_dtype, input_layer
+from kerasport.verify.tfjs import TensorInfo
+
+
+def read_inputs(path: Path, model: Model, infos: Sequence[TensorInfo]) -> Arrays:
+    """One batch of the model's inputs, flat and in the dtypes that Keras declares.
+
+    Raises:
+        VerifyError: the file holds something else.
+    """
+    arrays = arranged(path, labels(model.inputs, infos), "input")
+    specs = [input_layer(tensor) for tensor in model.input_tensors]
+    for spec, array in zip(specs, arrays, strict=True):
+        _check_shape(f"{path}: input {spec.name!r}", array, input_shape(spec))
+    sizes = {array.shape[0] for array in arrays}
+    if len(sizes) > 1:
+        raise VerifyError(f"{path}: the inputs are batches of different sizes, {sorted(sizes)}")
+    wanted = [input_dtype(spec) for spec in specs]
+    return tuple(
+        as_dtype(f"{path}: input {spec.name!r}", array, dtype)
+        for spec, array, dtype in zip(specs, arrays, wanted, strict=True)
+    )
+
+
+def read_expected(path: Path, model: Model, infos: Sequence[TensorInfo], batch: int) -> Arrays:
+    """What Keras gives for that batch, flat.
+
+    Raises:
+        VerifyError: the file holds something else.
+    """
+    arrays = arranged(path, labels(model.outputs, infos), "output")
+    shapes = Inference().model(model) or [None] * len(arrays)
+    for tensor, array, shape in zip(model.output_tensors, arrays, shapes, strict=True):
+        what = f"{path}: output {tensor.call.target.name!r}"
+        _check_numbers(what, array)
+        if shape is not None:
+            _check_shape(what, array, (shape[0] or batch, *shape[1:]))
+    return arrays
+
+
+# -------------------------------------------------------------------------------------------------- names
+
+
+def labels(structure: Any, infos: Sequence[TensorInfo]) -> tuple[frozenset[str], ...]:
+    """The names by which each leaf of a model's inputs or outputs can be called, in Keras or TF.js."""
+    names = [
+        {label for label in (key, tensor.call.target.name, info.name) if label}
+        for (key, tensor), info in zip(_leaves(structure), infos, strict=True)
+    ]
+    return tuple(
+        frozenset(mine - set().union(*(theirs for j, theirs in enumerate(names) if j != i)))
+        for i, mine in enumerate(names)
+    )
+
+
+def _leaves(structure: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The tensors of a structure, each with the key of the dict that it is in."""
+    if isinstance(structure, Mapping):
+        for inner in sorted(structure):
+            yield from _leaves(structure[inner], str(inner))
+    elif isinstance(structure, tuple | list):
+        for item in structure:
+            yield from _leaves(item, key)
+    else:
+        yield key, structure
+
+
+def arranged(path: Path, wanted: Sequence[frozenset[str]], role: str) -> Arrays:
+    """The arrays of a file in the order of the model: by their names, else as input_0…, output_0… or arr_0….
+
+    Raises:
+        VerifyError: they are not all there, or more than they.
+    """
+    stored = read_npz(path)
+    by_name = [next((stored[name] for name in stored if name in names), None) for names in wanted]
+    if all(array is not None for array in by_name):
+        return tuple(array for array in by_name if array is not None)
+    for prefix in (f"{role}_", "arr_"):
+        numbered = sorted(_numbers(stored, prefix))
+        if numbered == list(range(len(wanted))):
+            return tuple(stored[f"{prefix}{number}"] for number in numbered)
+    names = ", ".join("/".join(sorted(names)) or "?" for names in wanted)
+    raise VerifyError(
+        f"{path}: holds {', '.join(stored) or 'nothing'}; the model's {role}s are {names}: name the arrays so, or "
+        f"{role}_0 … {role}_{len(wanted) - 1} in their order"
+    )
+
+
+def _numbers(names: Iterable[str], prefix: str) -> Iterator[int]:
+    for name in names:
+        if name.startswith(prefix) and name.removeprefix(prefix).isdecimal():
+            yield int(name.removeprefix(prefix))
+
+
+def read_npz(path: Path) -> Mapping[str, Array]:
+    """The arrays of a file; nothing that could run code is read.
+
+    Raises:
+        VerifyError: it is not an `.npz` of numbers.
+    """
+    try:
+        stored = np.load(path)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise VerifyError(f"{path}: one array, not an .npz; write it with numpy.savez(path, array)")
+        with stored:
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise VerifyError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise VerifyError(f"{path}: not an .npz of numbers ({error}); write it with numpy.savez") from None
+
+
+# ------------------------------------------------------------------------------------------------- checks
+
+
+def _check_shape(what: str, array: Array, shape: Shape) -> None:
+    if not agree(array.shape, shape):
+        raise VerifyError(f"{what} has the shape {_spell(array.shape)}, the model's is {_spell(shape)}")
+
+
+def _check_numbers(what: str, array: Array) -> None:
+    if array.dtype.kind not in "biuf":
+        raise VerifyError(f"{what} is of the dtype {array.dtype}, which is no number's")
+
+
+def as_dtype(what: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    """The array in that dtype.
+
+    Raises:
+        VerifyError: the dtype is one of whole numbers and does not hold the values.
+    """
+    _check_numbers(what, array)
+    with np.errstate(invalid="ignore", over="ignore"):
+        made = array.astype(dtype)
+    if dtype.kind in "biu" and not np.array_equal(made, array):
+        raise VerifyError(f"{what} has values of {array.dtype} that {dtype}, the dtype of the model's, does not hold")
+    return made
+
+
+def _spell(shape: Shape) -> str:
+    return f"[{', '.join('?' if size is None else str(size) for size in shape)}]"

@@ -1,0 +1,138 @@
+"""What verification found: frozen records that print well, in a terminal and in a notebook."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kerasport.errors import MismatchError
+from kerasport.verify.comparison import Difference
+from kerasport.verify.tfjs import Backend
+
+HEAD = ("backend", "output", "batch", "largest error", "relative", "worst at", "TF.js", "Keras", "allowed")
+
+
+@dataclass(frozen=True)
+class OutputError(Difference):
+    """How far one output is from that of Keras on one backend, in the batch where it is furthest."""
+
+    backend: Backend = "cpu"
+    name: str = ""
+    batch: int = 0  # its number
+    batch_size: int = 0
+
+    def row(self) -> tuple[str, ...]:
+        """The output as a row of a table."""
+        start = (self.backend, self.name, str(self.batch_size))
+        if self.reason:
+            return (*start, self.reason, *("",) * 5)
+        numbers = (self.actual, self.expected, self.allowed)
+        return (*start, _short(self.absolute), _short(self.relative), str([*self.where]), *map(_short, numbers))
+
+    def __str__(self) -> str:
+        if self.reason:
+            return f"output {self.name!r} on {self.backend}: {self.reason}"
+        return f"output {self.name!r} on {self.backend}: {_told(self)}"
+
+
+@dataclass(frozen=True)
+class LayerDivergence(Difference):
+    """The first layer whose output is not that of Keras."""
+
+    backend: Backend = "cpu"
+    name: str = ""  # in Keras
+    tfjs_name: str = ""
+    class_name: str = ""
+
+    def __str__(self) -> str:
+        renamed = f", {self.tfjs_name!r} in TF.js" if self.tfjs_name != self.name else ""
+        told = self.reason or _told(self)
+        return f"the first layer that diverges is {self.name!r} ({self.class_name}{renamed}), on {self.backend}: {told}"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The numbers of a converted model, compared with those of the original."""
+
+    source: str
+    out: str
+    reference: str  # what the original was run by, "Keras 3.15.1 (jax)", or the file with its outputs
+    backends: tuple[Backend, ...]
+    rtol: float
+    atol: float
+    outputs: tuple[OutputError, ...]  # of each backend
+    diverges: LayerDivergence | None = None
+    notes: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)  # that Keras and each backend took
+
+    @property
+    def ok(self) -> bool:
+        """Whether every output is within what is allowed."""
+        return all(output.ok for output in self.outputs)
+
+    def raise_for_mismatch(self) -> None:
+        """Do nothing where the numbers are the same.
+
+        Raises:
+            MismatchError: they are not; the message is this report.
+        """
+        if not self.ok:
+            raise MismatchError(str(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verification as JSON takes it; infinite numbers and NaN as text."""
+        document: dict[str, Any] = _plain({**asdict(self), "ok": self.ok})
+        return document
+
+    def __str__(self) -> str:
+        rows = [HEAD, *(output.row() for output in self.outputs)]
+        return "\n".join([self._verdict(), *(f"  {line}" for line in columns(rows)), *self._below()])
+
+    def _verdict(self) -> str:
+        same = "the same numbers as" if self.ok else "other numbers than"
+        return f"{self.out} computes {same} {self.source} (rtol {self.rtol:g}, atol {self.atol:g}; {self.reference})"
+
+    def _below(self) -> list[str]:
+        found = [] if self.diverges is None else [str(self.diverges)]
+        took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
+        return [*found, *(f"note: {note}" for note in self.notes), *([f"took: {took}"] if took else [])]
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{cell}</th>" for cell in HEAD)
+        rows = "".join(_html_row(output) for output in self.outputs)
+        below = "".join(f"<li>{html.escape(line)}</li>" for line in self._below())
+        return f"<p>{html.escape(self._verdict())}</p><table><tr>{head}</tr>{rows}</table><ul>{below}</ul>"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines of text with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _html_row(output: OutputError) -> str:
+    cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in output.row())
+    return f"<tr>{cells}</tr>" if output.ok else f'<tr style="font-weight: bold">{cells}</tr>'
+
+
+def _told(worst: Difference) -> str:
+    error = _short(abs(worst.actual - worst.expected))
+    return (
+        f"{worst.actual:.7g} in TF.js, {worst.expected:.7g} in Keras at {[*worst.where]}, a difference of {error} "
+        f"where {_short(worst.allowed)} is allowed"
+    )
+
+
+def _short(number: float) -> str:
+    return f"{number:.3g}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

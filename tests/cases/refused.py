@@ -1,0 +1,189 @@
+"""Models that a layers-model cannot hold, or that no target can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from tests.cases.case import Case, no_layers_model, one
+
+ABSENT = "no such layer"
+SERIES = (6, 4)
+IMAGE = (8, 6, 4)
+VOLUME = (4, 4, 4, 2)
+
+
+def absent() -> Iterator[Case]:
+    """Layers that TF.js lacks."""
+    for name, shape, layer, args in (
+        ("attention", [SERIES, SERIES], layers.Attention, ()),
+        ("additive_attention", [SERIES, SERIES], layers.AdditiveAttention, ()),
+        ("einsum_dense", SERIES, layers.EinsumDense, ("abc,cd->abd", (None, 3))),
+        ("group_normalization", IMAGE, layers.GroupNormalization, (2,)),
+        ("rms_normalization", SERIES, layers.RMSNormalization, ()),
+        ("unit_normalization", SERIES, layers.UnitNormalization, ()),
+        ("conv1d_transpose", SERIES, layers.Conv1DTranspose, (3, 2)),
+        ("depthwise_conv1d", SERIES, layers.DepthwiseConv1D, (2,)),
+        ("separable_conv1d", SERIES, layers.SeparableConv1D, (3, 2)),
+        ("conv_lstm1d", (3, *SERIES), layers.ConvLSTM1D, (2, 2)),
+        ("conv_lstm3d", (2, *VOLUME), layers.ConvLSTM3D, (2, 2)),
+        ("cropping1d", SERIES, layers.Cropping1D, (1,)),
+        ("cropping3d", VOLUME, layers.Cropping3D, (1,)),
+        ("zero_padding1d", SERIES, layers.ZeroPadding1D, (1,)),
+        ("zero_padding3d", VOLUME, layers.ZeroPadding3D, (1,)),
+        ("up_sampling1d", SERIES, layers.UpSampling1D, (2,)),
+        ("up_sampling3d", VOLUME, layers.UpSampling3D, (2,)),
+        ("global_average_pooling3d", VOLUME, layers.GlobalAveragePooling3D, ()),
+        ("global_max_pooling3d", VOLUME, layers.GlobalMaxPooling3D, ()),
+        ("adaptive_average_pooling1d", SERIES, layers.AdaptiveAveragePooling1D, (3,)),
+        ("adaptive_average_pooling2d", IMAGE, layers.AdaptiveAveragePooling2D, (3,)),
+        ("adaptive_average_pooling3d", VOLUME, layers.AdaptiveAveragePooling3D, (2,)),
+        ("adaptive_max_pooling1d", SERIES, layers.AdaptiveMaxPooling1D, (3,)),
+        ("adaptive_max_pooling2d", IMAGE, layers.AdaptiveMaxPooling2D, (3,)),
+        ("adaptive_max_pooling3d", VOLUME, layers.AdaptiveMaxPooling3D, (2,)),
+        ("discretization", (5,), layers.Discretization, ([-1.0, 0.0, 1.0],)),
+        ("auto_contrast", IMAGE, layers.AutoContrast, ()),
+        ("pipeline", IMAGE, lambda: layers.Pipeline([layers.Rescaling(0.5)]), ()),
+        ("stft_spectrogram", (64, 1), lambda: layers.STFTSpectrogram(frame_length=16, frame_step=8), ()),
+        ("mel_spectrogram", (64,), lambda: layers.MelSpectrogram(16, sequence_stride=8, num_mel_bins=4), ()),
+    ):
+        yield one(name, shape, layer, *args, refused=ABSENT)
+    yield one("normalization", (5,), adapted, refused=ABSENT)
+    yield one("multi_head_attention", [SERIES, SERIES], attended(lambda: layers.MultiHeadAttention(2, 3)), refused=ABSENT)
+    yield one(
+        "group_query_attention", [SERIES, SERIES], attended(lambda: layers.GroupQueryAttention(3, 4, 2)), refused=ABSENT
+    )
+    yield one("reversible_embedding", (5,), layers.ReversibleEmbedding, 9, 3, of="int32", refused=ABSENT)
+    yield one("integer_lookup", (5,), layers.IntegerLookup, vocabulary=[1, 2, 3], of="int64", refused=ABSENT)
+    yield one("category_encoding", (5,), layers.CategoryEncoding, 10, of="int32", refused="rejects its own input")
+    yield one("max_pooling3d", VOLUME, layers.MaxPooling3D, refused="for negative inputs")
+    yield one("conv3d_transpose", VOLUME, layers.Conv3DTranspose, 2, 2, refused="wasm backend computes it wrongly")
+    yield one("resizing", IMAGE, layers.Resizing, 5, 7, refused="samples at other points")
+    yield one("center_crop", IMAGE, layers.CenterCrop, 4, 4, refused="rejects its own input")
+
+
+def adapted() -> Any:
+    """A Normalization of known statistics."""
+    return layers.Normalization(mean=[1, 2, 3, 4, 5], variance=[1, 2, 3, 4, 5])
+
+
+def attended(make: Callable[[], Any]) -> Callable[[], Callable[[Any], Any]]:
+    """An attention layer that takes its inputs in a list."""
+    return lambda: lambda inputs: make()(*inputs)
+
+
+# ------------------------------------------------------------------------------------------------ the user's own
+
+
+@keras.saving.register_keras_serializable("mine")
+class Scale(layers.Layer):
+    """A layer of the user's."""
+
+    def call(self, x: Any) -> Any:
+        return 2 * x
+
+
+@keras.saving.register_keras_serializable("mine")
+class Dense(layers.Dense):
+    """A layer of the user's with the name of one of Keras's."""
+
+    def call(self, x: Any) -> Any:
+        return 2 * super().call(x)
+
+
+@keras.saving.register_keras_serializable("mine")
+class Doubled(keras.Model):
+    """A functional model that computes something else than its graph."""
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        return 2 * super().call(*args, **kwargs)
+
+
+@keras.saving.register_keras_serializable("mine")
+def cube(x: Any) -> Any:
+    """An activation of the user's."""
+    return x * x * x
+
+
+@keras.saving.register_keras_serializable("mine")
+class Cell(layers.SimpleRNNCell):
+    """A cell of the user's."""
+
+
+def doubled() -> keras.Model:
+    x = layers.Input((4,))
+    return Doubled(x, layers.Dense(2)(x))
+
+
+def nested_doubled() -> keras.Model:
+    x = layers.Input((4,))
+    return keras.Model(x, doubled()(x))
+
+
+# --------------------------------------------------------------------------------------------- calls and operations
+
+
+def graph(make: Callable[[Any], Any], *shape: int) -> Callable[[], keras.Model]:
+    """The builder of a model of one input."""
+
+    def build() -> keras.Model:
+        x = layers.Input(shape)
+        return keras.Model(x, make(x))
+
+    return build
+
+
+def sliced(x: Any) -> Any:
+    return layers.Dense(2)(x[:, 1:])
+
+
+def in_training(x: Any) -> Any:
+    """A nested model that is always called as if training."""
+    inner = keras.Sequential([layers.Input((4,)), layers.Dropout(0.5)])
+    return inner(x, training=True)
+
+
+OPERATION = "keras.ops function"
+TRAINING = "training=True"
+ARGUMENT = "cannot be given this argument"
+
+GRAPHS = (
+    ("ops_plus_one", lambda x: x + 1, OPERATION),
+    ("ops_add", lambda x: ops.add(x, layers.Dense(4)(x)), OPERATION),
+    ("ops_relu", ops.relu, OPERATION),
+    ("ops_matmul", lambda x: ops.matmul(x, ops.transpose(x)), OPERATION),
+    ("ops_concatenate", lambda x: ops.concatenate([x, x]), OPERATION),
+    ("ops_reshape", lambda x: ops.reshape(x, (-1, 2)), OPERATION),
+    ("ops_slice", sliced, OPERATION),
+    ("ops_mean", lambda x: ops.mean(layers.Dense(2)(x), axis=-1), OPERATION),
+    ("activations_relu_of_six", lambda x: keras.activations.relu(x, max_value=6), OPERATION),
+    ("added_to_a_constant", lambda x: layers.Add()([x, np.ones((1, 4), "float32")]), "on a constant"),
+    ("dropout_in_training", lambda x: layers.Dropout(0.5)(x, training=True), TRAINING),
+    ("spatial_dropout_in_training", lambda x: layers.SpatialDropout2D(0.5)(layers.Reshape((2, 2, 1))(x), training=True),
+     TRAINING),
+    ("gaussian_noise_in_training", lambda x: layers.GaussianNoise(0.5)(x, training=True), TRAINING),
+    ("batch_normalization_in_training", lambda x: layers.BatchNormalization()(x, training=True), TRAINING),
+    ("nested_in_training", in_training, TRAINING),
+    ("lstm_in_training", lambda x: layers.LSTM(2, dropout=0.5)(layers.Reshape((2, 2))(x), training=True), TRAINING),
+    ("activation_object", lambda x: layers.Dense(2, activation=layers.LeakyReLU(0.1))(x), "takes names only"),
+    ("activation_function", lambda x: layers.Dense(2, activation=cube)(x), "activation="),
+    ("activation_lambda", lambda x: layers.Dense(2, activation=lambda y: y * y)(x), "activation="),
+    ("lambda_layer", layers.Lambda(lambda y: y * 2), "Python code"),
+    ("lambda_of_a_function", layers.Lambda(cube), "Python code"),
+    ("custom_layer", lambda x: Scale()(x), "mine>Scale"),
+    ("custom_layer_of_a_known_name", lambda x: Dense(2)(x), "mine>Dense"),
+    ("custom_cell", lambda x: layers.RNN(Cell(3))(layers.Reshape((2, 2))(x)), "mine>Cell"),
+    ("custom_layer_in_time_distributed", lambda x: layers.TimeDistributed(Scale())(layers.Reshape((2, 2))(x)),
+     "mine>Scale"),
+)  # fmt: skip
+
+CASES = (
+    *absent(),
+    *(Case(name, graph(make, 4), refused=no_layers_model(reason)) for name, make, reason in GRAPHS),
+    Case("custom_model", doubled, refused=no_layers_model("mine>Doubled")),
+    Case("custom_model_nested", nested_doubled, refused=no_layers_model("mine>Doubled")),
+)

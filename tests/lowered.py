@@ -1,0 +1,53 @@
+"""Whether a model lowered and run by numpy computes what Keras computes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kerasport.lower import lower
+from kerasport.passes.algebra import ALGEBRA
+from kerasport.passes.fold import fold_constants
+from kerasport.passes.loop import inside_loops, unroll
+from kerasport.passes.rewrite import rewrite
+from kerasport.read import read
+from tests.cases.trial import Trial
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kerasport.ir.graph import Graph
+    from tests.cases.case import Array, Case
+
+MANY = 100  # more steps than any model here has
+
+
+def agrees(case: Case, folder: Path) -> Graph:
+    """The graph of a case, which has been run, as a loop and written out, and compared with Keras."""
+    trial = Trial(case, folder)
+    with read(trial.path) as model:
+        graph = lower(model)
+        ways = {
+            "as it is": graph,
+            "unrolled": unroll(graph, MANY),
+            "with its loops rewritten": inside_loops(graph, lambda body: rewrite(body, fold_constants, *ALGEBRA)),
+            "unrolled and rewritten": rewrite(unroll(graph, MANY), fold_constants, *ALGEBRA),
+        }
+        for feeds, expected in zip(trial.feeds, trial.expected, strict=True):
+            for how, way in ways.items():
+                same(way, feeds, expected, case, how)
+    return graph
+
+
+def same(graph: Graph, feeds: tuple[Array, ...], expected: tuple[Array, ...], case: Case, how: str) -> None:
+    """Run a graph on feeds, and compare."""
+    fed = (feed.astype("int32") if feed.dtype.kind in "iu" else feed for feed in feeds)
+    made = graph.run(*fed)
+    for index, (wanted, got, tensor) in enumerate(zip(expected, made, graph.outputs, strict=True)):
+        where = f"output {index}, {how}"
+        assert got.shape == wanted.shape, where
+        assert np.isfinite(got.astype("float64")).all(), where
+        pairs = zip(tensor.shape, got.shape, strict=True)
+        assert all(said in (None, size) for said, size in pairs), f"{where}: {tensor.type} is {got.shape}"
+        np.testing.assert_allclose(got.astype("float64"), wanted.astype("float64"), case.rtol, case.atol, err_msg=where)

@@ -7,6 +7,7 @@ from typing import Any
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
+from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import DType, Tensor, as_tensor, constant
 from kerasport.layers.base import Refusal
 
@@ -79,7 +80,7 @@ def flat(x: Tensor) -> Tensor:
     return ops.reshape(x, (-1,))
 
 
-def counted(length: ops.Size) -> Tensor:
+def counted(length: Size) -> Tensor:
     """0, 1, … up to a length."""
     return constant(list(range(length)), "int32") if isinstance(length, int) else ops.Range(length)
 

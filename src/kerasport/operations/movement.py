@@ -10,7 +10,8 @@ import numpy as np
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.ir.ops import Size, Tensor, where
+from kerasport.ir.ops import Tensor, where
+from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import as_tensor, constant
 from kerasport.layers.base import Refusal
 from kerasport.operations.arguments import counted, flat, known_value, several, single, size

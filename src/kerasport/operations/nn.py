@@ -10,7 +10,8 @@ import numpy as np
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.ir.ops import Size, Tensor, where
+from kerasport.ir.ops import Tensor, where
+from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import as_tensor, constant
 from kerasport.layers import activations, conv, pooling
 from kerasport.layers.activations import ACTIVATIONS, softmax_over

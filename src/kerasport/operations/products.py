@@ -12,7 +12,8 @@ import numpy as np
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.ir.ops import Size, Tensor
+from kerasport.ir.ops import Tensor
+from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import as_tensor, constant
 from kerasport.layers.base import Refusal
 from kerasport.operations.arguments import flat, several, size

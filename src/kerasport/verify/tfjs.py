@@ -110,6 +110,14 @@ class Tfjs:
             layers=tuple({name: decode_all(tensors) for name, tensors in named.items()} for named in answer["layers"]),
         )
 
+    def time(
+        self, model: Path, feed: Sequence[Array], *, backend: Backend, repeats: int = 20, timeout: float = 600
+    ) -> tuple[float, ...]:
+        """Milliseconds that each of some runs takes, after a few that are not counted; arguments as in `run`."""
+        feeds = [[encode(array) for array in feed]]
+        answer = self._ask(model, timeout, method="time", backend=backend, feeds=feeds, repeats=repeats)
+        return tuple(answer["milliseconds"])
+
     def describe(self, model: Path, *, timeout: float = 600) -> Mapping[str, Any]:
         """What TF.js tells of a model that it loaded.
 

@@ -17,10 +17,13 @@ import { decode, encode } from './tensors.js'
  * @property {string} [backend]
  * @property {WireTensor[][]} [feeds] batches, each in the order of the model's inputs
  * @property {string[]} [layers] layers whose outputs are wanted, too
+ * @property {number} [repeats] how often to run what is timed
  */
 
+const WARM_UP = 3
+
 /** @type {Record<string, (request: Request) => Promise<object>>} */
-const METHODS = { run, describe }
+const METHODS = { run, describe, time }
 
 /**
  * @param {string} backend
@@ -71,6 +74,29 @@ async function describe({ model }) {
   await startBackend('cpu')
   const { inputs, outputs, describe } = await openModel(model)
   return { inputs, outputs, ...describe() }
+}
+
+/**
+ * Milliseconds of each run of the first feed, after some runs that are not counted.
+ *
+ * @param {Request} request
+ * @returns {Promise<object>}
+ */
+async function time({ model, backend = 'cpu', feeds = [[]], repeats = 20 }) {
+  await startBackend(backend)
+  const { prepare } = await openModel(model)
+  const execute = prepare([])
+  const milliseconds = []
+  for (let count = -WARM_UP; count < repeats; count++) {
+    tf.engine().startScope()
+    const feed = feeds[0].map(decode)
+    const begin = performance.now()
+    const [outputs] = await execute(feed)
+    await Promise.all(outputs.map(output => output.data()))
+    if (count >= 0) milliseconds.push(performance.now() - begin)
+    tf.engine().endScope()
+  }
+  return { milliseconds }
 }
 
 /**

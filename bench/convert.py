@@ -52,7 +52,8 @@ class Run:
     """What one process took."""
 
     seconds: float
-    peak: float | None  # MB of memory; None where the system does not tell
+    busy: float | None = None  # seconds of processor time, which a busy machine changes least
+    peak: float | None = None  # MB of memory; both None where the system does not tell
 
 
 # ------------------------------------------------------------------------------------------------- measuring
@@ -69,10 +70,11 @@ def measure(command: list[str], environment: Mapping[str, str] | None = None) ->
     with tempfile.TemporaryFile() as log:
         begin = time.perf_counter()
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        peak = None
+        busy = peak = None
         if hasattr(os, "wait4"):
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
+            busy = usage.ru_utime + usage.ru_stime
             peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / MB
         else:
             process.wait()
@@ -80,7 +82,7 @@ def measure(command: list[str], environment: Mapping[str, str] | None = None) ->
         if process.returncode:
             log.seek(0)
             raise SystemExit(f"{' '.join(command)} failed:\n{log.read().decode(errors='replace')}")
-    return Run(seconds, peak)
+    return Run(seconds, busy, peak)
 
 
 def commands(python: str, model: Path, folder: Path) -> dict[str, list[str]]:
@@ -118,14 +120,16 @@ def rounds(python: str, model: Path, repeats: int, environment: Mapping[str, str
 def table(size: str, nbytes: int, found: list[dict[str, Run]]) -> Iterator[str]:
     """What a model took, as a table in Markdown."""
     yield f"\n### {size if size == 'tiny' else f'{size} MB'} ({nbytes / MB:.1f} MB, {len(found)} rounds)\n"
-    yield "| command | min s | median s | times the start | times cp | peak MB |"
-    yield "|---|---:|---:|---:|---:|---:|"
+    yield "| command | min s | median s | times the start | times cp | min CPU s | peak MB |"
+    yield "|---|---:|---:|---:|---:|---:|---:|"
     for name in found[0]:
         seconds = [runs[name].seconds for runs in found]
         start, copy = (ratio(found, name, base) for base in (START, COPY))
+        busy = [busy for runs in found if (busy := runs[name].busy) is not None]
         peaks = [peak for runs in found if (peak := runs[name].peak) is not None]
-        memory = f"{max(peaks):.0f}" if peaks else "?"
-        yield f"| `{name}` | {min(seconds):.3f} | {median(seconds):.3f} | {start:.2f} | {copy:.2f} | {memory} |"
+        cells = [f"{min(seconds):.3f}", f"{median(seconds):.3f}", f"{start:.2f}", f"{copy:.2f}"]
+        cells += [f"{min(busy):.3f}" if busy else "?", f"{max(peaks):.0f}" if peaks else "?"]
+        yield f"| `{name}` | {' | '.join(cells)} |"
 
 
 def ratio(found: list[dict[str, Run]], name: str, base: str) -> float:
@@ -163,7 +167,7 @@ def forge(path: Path, megabytes: float) -> None:
         layers.append(entry("Conv2D", f"conv_{index}", filters=channels, **CONV))
         shapes.append(("conv2d", [(3, 3, channels, channels), (channels,)]))
     layers.append(entry("GlobalAveragePooling2D", "pool", data_format="channels_last", keepdims=False))
-    for index in range(max(1, round(megabytes * MB / 2 / (4 * width**2)))):
+    for index in range(1 + round(megabytes * MB / 2 / (4 * width**2))):
         layers.append(entry("Dense", f"dense_{index}", units=width, activation="relu", use_bias=True))
         shapes.append(("dense", [(width if index else channels, width), (width,)]))
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:

@@ -82,10 +82,10 @@ def test_public_functions_are_documented() -> None:
 # Every part may import those above it and, inside a package, its own; an import within a function is not looked at.
 ORDER = (
     ("errors",),
-    ("model", "report", "identity"),
-    ("ir",),
-    ("layers", "masks", "operations"),
-    ("read", "infer"),
+    ("model", "report"),
+    ("identity", "ir", "masks"),
+    ("layers",),
+    ("read", "infer", "operations"),
     ("lower",),
     ("passes",),
     ("targets", "verify"),
@@ -162,7 +162,7 @@ OPTIONAL = {"keras", "tf_keras", "typing_extensions"}  # in processes of their o
 HOSTILE = "<script>alert(1)</script>"
 LAYER = LayerOutcome(f"outer/{HOSTILE}", "Dense", "native", "layer_1")
 PROBLEM = Problem("memory", "GRU", "TF.js has another one", "reset_after", True, "use an LSTM")
-CHECK = Check("model.keras", "3.15.1", (LAYER,), (PROBLEM,), ("a note",))
+CHECK = Check("model.keras", "layers-model", "3.15.1", (LAYER,), (PROBLEM,), ("a note",))
 CONVERSION = Conversion(
     source="model.keras",
     out="web_model",
@@ -188,7 +188,7 @@ def test_reports_are_frozen(report: Any) -> None:
 
 def test_a_check_prints_as_a_table() -> None:
     assert str(CHECK).splitlines() == [
-        "model.keras: 1 part(s) refused",
+        "model.keras: as a layers-model, 1 part(s) refused",
         "layer                            class  becomes",
         "outer/<script>alert(1)</script>  Dense  native   now 'layer_1'",
         "refused: layer 'memory': GRU with reset_after=True: TF.js has another one; use an LSTM",

@@ -94,7 +94,7 @@ class Lowering:
         try:
             outputs = self._lower(spec, layer, inputs, path, given)
         except Refusal as refusal:
-            value = getattr(layer, refusal.option, None) if refusal.option else None
+            value = shown(getattr(layer, refusal.option, None)) if refusal.option else None
             self.problems.append(
                 Problem(spec.name, spec.class_name, refusal.reason, refusal.option, value, refusal.remedy)
             )
@@ -174,12 +174,12 @@ class Lowering:
         """Batch and time as one axis, and apart again behind the layer."""
         inner = spec.children["layer"]
         if (which := mixes_samples(inner)) is not None:
-            raise Refusal("layer", f"{which} inside it works across the batch, which is that of one time step")
+            raise Refusal("", f"{which} inside it works across the batch, which is that of one time step")
         steps = ops.reshape(x, (-1, *known_dims(x, 2)))
         if mask is not None and mask.rank > 2:
             mask = ops.reshape(mask, (-1, *known_dims(mask, 2)))
         elif mask is not None and reads_masks(inner):
-            raise Refusal("layer", "the layer inside it reads masks, and would be given one number for each sample")
+            raise Refusal("", "the layer inside it reads masks, and would be given one number for each sample")
         else:
             mask = None
         made = self.child(inner, (steps,), path, mask)
@@ -304,8 +304,7 @@ class _Run:
             if value is None or name == "mask" or name in own or (name in TRAINING_ONLY and not value):
                 continue
             if name not in takes:
-                shown = value if isinstance(value, bool | int | float | str) else "…"
-                self.lowering.refuse(spec, "the lowering does not take this argument of the call", name, shown)
+                self.lowering.refuse(spec, "the lowering does not take this argument of the call", name, shown(value))
                 return None
             given[name] = map_tensors(value, self.values.__getitem__)
         return given | self._masks_given(call, spec, given)
@@ -352,6 +351,11 @@ class _Run:
         if name == "Concatenate" and any(mask is not None for mask in incoming):
             return concatenated(incoming, inputs, int(spec.config.get("axis", -1)))
         return None
+
+
+def shown(value: Any) -> Any:
+    """A value as a message tells it: nothing that is long."""
+    return value if value is None or isinstance(value, bool | int | float | str | tuple) else "…"
 
 
 def is_plain_identity(spec: LayerSpec) -> bool:

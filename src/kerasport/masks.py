@@ -7,7 +7,7 @@ well, with operations of their own that compute it. Here a mask is a description
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -98,16 +98,17 @@ def returns_sequences(target: LayerSpec) -> bool:
 def stripped(model: Model) -> Mapping[Tensor, frozenset[Call]]:
     """The tensors whose mask a call takes off, each with the calls that find it without.
 
-    MultiHeadAttention of Keras 3 takes the masks off its inputs, for good. So it is the order of calls that decides
-    who still sees them: Keras goes from the inputs on by depth, which is the longest way to an output. Of calls of one
-    depth it chooses any order; here they see the mask all.
+    MultiHeadAttention of Keras 3 takes the masks off its inputs, for good. So it is the order in which Keras makes the
+    calls that decides who still sees them.
     """
-    depth = depths(model)
     takers: dict[Tensor, int] = {}
-    for call in model.calls:
+    order: Sequence[Call] = ()
+    if any(_may_strip(target) for target in model.targets()):
+        order = order_of_calls(model)
+    for place, call in enumerate(order):
         for tensor in (same for first in _strips(call) for same in _one_object(first)):
-            takers[tensor] = max(takers.get(tensor, 0), depth[call])
-    return {tensor: frozenset(call for call in model.calls if depth[call] < at) for tensor, at in takers.items()}
+            takers.setdefault(tensor, place)
+    return {tensor: frozenset(order[place + 1 :]) for tensor, place in takers.items()}
 
 
 # Layers that hand on their input as it is, not a tensor like it.
@@ -138,15 +139,39 @@ def _strips(call: Call) -> list[Tensor]:
     return [leaf for leaf in flatten((call.args[:3], *named)) if isinstance(leaf, Tensor)]
 
 
-def depths(model: Model) -> Mapping[Call, int]:
-    """How many calls lie between each call and the outputs, on the longest way; of a shared layer the most."""
-    depth = dict.fromkeys(model.calls, 0)
+def _may_strip(target: LayerSpec | Operation | Model) -> bool:
+    if isinstance(target, Model):
+        return any(_may_strip(inner) for inner in target.targets())
+    return target.class_name == "MultiHeadAttention"
+
+
+def order_of_calls(model: Model) -> Sequence[Call]:
+    """The calls in the order in which Keras makes them.
+
+    It goes by depth, which is the longest way to an output; of one depth by when a walk from the last output to the
+    first inputs met them. A shared layer has the depth of its deepest call so far.
+    """
+    depth: dict[Call, int] = {}
     deepest: dict[Any, int] = {}
-    for call in reversed(model.calls):
-        depth[call] = deepest[call.target] = max(depth[call], deepest.get(call.target, 0))
+    for call in reversed(_met(model)):
+        depth[call] = deepest[call.target] = max(depth.get(call, 0), deepest.get(call.target, 0))
         for tensor in call.tensors():
-            depth[tensor.call] = max(depth[tensor.call], depth[call] + 1)
-    return depth
+            depth[tensor.call] = max(depth.get(tensor.call, 0), depth[call] + 1)
+    return sorted(depth, key=lambda call: -depth[call])
+
+
+def _met(model: Model) -> Sequence[Call]:
+    """The calls as a walk from the outputs leaves them, each after those that it needs."""
+    met: dict[Call, None] = {}
+    stack = [(tensor.call, False) for tensor in reversed(model.output_tensors)]
+    while stack:
+        call, done = stack.pop()
+        if done:
+            met.setdefault(call)
+        elif call not in met:
+            stack.append((call, True))
+            stack += [(tensor.call, False) for tensor in reversed(call.tensors()) if tensor.call not in met]
+    return list(met)
 
 
 # Operations with which Keras spreads a mask over a tensor and gathers it again; they keep it what it is.

@@ -68,14 +68,14 @@ class Graph:
 
 def walk(ends: Iterable[Node], known: Mapping[Node, Any] | None = None) -> Iterator[Node]:
     """The nodes that the ends need, each after its operands; what is `known` is left out, with all before it."""
-    seen: set[Node] = set(known or ())
+    known, seen = known or {}, set[Node]()
     for end in ends:
         stack: list[tuple[Node, bool]] = [(end, False)]
         while stack:
             node, done = stack.pop()
             if done:
                 yield node
-            elif node not in seen:
+            elif node not in seen and node not in known:
                 seen.add(node)
                 stack.append((node, True))
                 stack += [(operand, False) for operand in reversed(node.operands) if operand not in seen]
@@ -130,7 +130,7 @@ def show(graph: Graph) -> str:
 def _is_option(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(_is_option(item) for item in value)
-    return not isinstance(value, Node) and value is not None and (isinstance(value, str | int | float | bool))
+    return value is None or isinstance(value, str | int | float | bool)
 
 
 def constants(graph: Graph) -> Sequence[Constant]:

@@ -127,7 +127,7 @@ class Input(Tensor):
     def infer(self) -> TensorType:
         return self.declared
 
-    def compute(self, *operands: Any) -> Array:
+    def compute(self, *_: Any) -> Array:
         raise LookupError(f"no value was fed for input {self.name!r}")
 
 
@@ -144,7 +144,7 @@ class Constant(Tensor):
         """The numbers."""
         return self.value.read().astype(NUMPY[self.dtype], copy=False)
 
-    def compute(self, *operands: Any) -> Array:
+    def compute(self, *_: Any) -> Array:
         return self.read()
 
 

@@ -240,7 +240,7 @@ class _Heads(Layer):
         query_mask: Tensor | None = None,
         value_mask: Tensor | None = None,
         key_mask: Tensor | None = None,
-        attention_mask: Tensor | None = None,
+        attention_mask: Any = None,
         use_causal_mask: bool = False,
         return_attention_scores: bool = False,
     ) -> tuple[Tensor, ...]:
@@ -265,10 +265,11 @@ class _Heads(Layer):
         return (y, scores) if return_attention_scores else (y,)
 
     @staticmethod
-    def _asked(attention_mask: Tensor | None, mask: Tensor | None) -> Tensor | None:
+    def _asked(given: Any, mask: Tensor | None) -> Tensor | None:
         """The mask that the call gives."""
-        if attention_mask is None:
+        if given is None:
             return None
+        attention_mask = ops.as_tensor(given)
         if mask is not None and attention_mask.rank > mask.rank and mask.shape[0] != 1:
             reason = "Keras joins a mask for each head with those of the inputs along the wrong axes"
             raise Refusal("attention_mask", reason)

@@ -237,7 +237,7 @@ class GRUCell(_Cell):
             update, reset = self._gates(z, h @ ops.slice_axis(kernel, 1, 0, both))
             inner = (reset * h) @ ops.slice_axis(kernel, 1, both, self.units)
             candidate = activate(self.activation, candidate + inner)
-        return (update * h + (1.0 - update) * candidate,)
+        return (candidate + update * (h - candidate),)  # update · h + (1 - update) · candidate
 
     def _gates(self, z: Tensor, inner: Tensor) -> list[Tensor]:
         """Update and reset."""

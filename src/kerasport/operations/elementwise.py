@@ -247,7 +247,7 @@ def rad2deg(x: Tensor) -> Tensor:
 def angle(x: Tensor) -> Tensor:
     """The angle of a number that is real: 0 or π."""
     y = ops.floats(x)
-    return where(ops.IsNan(y), y, where(ops.less(y, 0.0), math.pi, 0.0))
+    return where(ops.IsNan(y), y, where(signbit(y), math.pi, 0.0))
 
 
 def imag(x: Tensor) -> Tensor:

@@ -266,73 +266,40 @@ def slice_update(inputs: Tensor, start_indices: Any, updates: Any) -> Tensor:
 
 
 def get_item(x: Any, key: Any) -> Tensor:
-    """x[key], as in numpy: numbers, slices, an ellipsis, new axes, and one list of places."""
+    """x[key], as in numpy: numbers, slices, an ellipsis and new axes."""
     tensor = as_tensor(x)
     keys = list(key) if isinstance(key, tuple | list) else [key]
-    keys = [np.asarray(k) if isinstance(k, tuple | list) else k for k in keys]
-    taken = sum(k is not None and k is not Ellipsis for k in keys)
     if not any(k is Ellipsis for k in keys):
         keys.append(Ellipsis)
     at = next(i for i, k in enumerate(keys) if k is Ellipsis)
-    keys[at : at + 1] = [slice(None)] * (tensor.rank - taken)
-    if sum(k is not None for k in keys) != tensor.rank or any(k is Ellipsis for k in keys):
+    rest = tensor.rank - sum(k is not None for k in keys) + 1
+    if rest < 0 or sum(k is Ellipsis for k in keys) > 1:
         raise ShapeError(f"{tensor.type} has no part {key}")
-    return _picked(tensor, keys)
-
-
-def _picked(x: Tensor, keys: Sequence[Any]) -> Tensor:
-    arrays = [at for at, k in enumerate(keys) if isinstance(k, np.ndarray | Tensor)]
-    advanced = [at for at, k in enumerate(keys) if isinstance(k, np.ndarray | Tensor | int)]
-    if len(arrays) > 1 or (arrays and advanced[-1] - advanced[0] >= len(advanced)):
-        raise Refusal("", "it picks by several lists of places at once")
-    parts, backwards, axis = [], [], 0
-    for key in keys:
-        if key is not None:
-            parts.append(_part(key, x.shape[axis]))
-            if parts[-1] == (None, None, -1):
-                parts[-1] = WHOLE
-                backwards.append(axis)
-            axis += 1
-    y = ops.strided(x, parts)
-    y = ops.Reverse(y, tuple(backwards)) if backwards else y
-    places = [at for at, k in enumerate(k for k in keys if k is not None) if isinstance(k, np.ndarray | Tensor)]
-    gone = [at for at, k in enumerate(k for k in keys if k is not None) if isinstance(k, int)]
-    index = keys[arrays[0]] if arrays else None
-    if index is not None:
-        y = take(y, index, axis=places[0])
-        extra = as_tensor(index).rank - 1
-        gone = [at + extra if at > places[0] else at for at in gone]
-    else:
-        extra = 0
-    y = ops.squeeze(y, *gone) if gone else y
-    made, new = 0, []
-    for key in keys:
-        if key is None:
-            new.append(made)
-            made += 1
-        elif isinstance(key, slice):
-            made += 1
-        elif not isinstance(key, int):
-            made += 1 + extra
-    return ops.expand_dims(y, *new) if new else y
+    keys[at : at + 1] = [slice(None)] * rest
+    parts = [_part(k, d) for k, d in zip((k for k in keys if k is not None), tensor.shape, strict=True)]
+    turned = tuple(axis for axis, part in enumerate(parts) if part == (None, None, -1))
+    y = ops.strided(tensor, [WHOLE if axis in turned else part for axis, part in enumerate(parts)])
+    y = ops.Reverse(y, turned) if turned else y
+    sizes = iter(ops.dims(y))
+    made: list[Size] = []
+    for k in keys:
+        size_ = 1 if k is None else next(sizes)
+        if not isinstance(k, int):
+            made.append(size_)
+    return ops.reshape(y, made)
 
 
 def _part(key: Any, length: int | None) -> Part:
-    """The part of an axis that a key leaves, numbers as parts of size 1."""
+    """The part of an axis that a key leaves, a number a part of size 1."""
     if isinstance(key, slice):
-        bounds = (key.start, key.stop, key.step)
-        if any(isinstance(bound, Tensor) for bound in bounds):
+        if any(isinstance(bound, Tensor) for bound in (key.start, key.stop, key.step)):
             raise Refusal("", "where a slice begins or ends is known at run time only")
         return key.start, key.stop, 1 if key.step is None else key.step
-    if isinstance(key, bool) or (isinstance(key, np.ndarray | Tensor) and as_tensor(key).dtype == "bool"):
-        raise Refusal("", "how many places a mask picks is known at run time only")
-    if isinstance(key, int):
-        if length is not None and not -length <= key < length:
-            raise ShapeError(f"there is no place {key} in an axis of size {length}")
-        return key, key + 1 or None, 1
-    if isinstance(key, np.ndarray | Tensor):
-        return WHOLE
-    raise Refusal("", f"{key!r} is no index")
+    if not isinstance(key, int) or isinstance(key, bool):
+        raise Refusal("", "it picks places that are known at run time only")
+    if length is not None and not -length <= key < length:
+        raise ShapeError(f"there is no place {key} in an axis of size {length}")
+    return key, key + 1 or None, 1
 
 
 def take(x: Any, indices: Any, *, axis: int | None = None) -> Tensor:

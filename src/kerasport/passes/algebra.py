@@ -153,7 +153,7 @@ def cancel_moves(node: Node, uses: Uses) -> Node | None:
         case Reshape(x, to) if x.shape == node.shape and sum(d is None for d in x.shape) <= 1:
             return x
         case Reshape(Reshape(x, _), to) if all(isinstance(size, int) for size in to):
-            return Reshape(x, to)
+            return Reshape(x, to if None in node.shape else ops.known(node.shape))
         case Transpose(Transpose(x, inner), outer):
             return ops.transpose(x, [inner[axis] for axis in outer])
         case Transpose(x, order) if order == tuple(range(x.rank)):
@@ -200,5 +200,6 @@ def size_of(shape: Shape) -> int | None:
 
 
 ALGEBRA = (
-    constants_last, drop_neutral, cancel_moves, turn_constants, fold_scale, fold_scaled_sum, join_sums, join_products, pad_in_window,
+    constants_last, drop_neutral, cancel_moves, turn_constants, fold_scale, fold_scaled_sum, join_sums, join_products,
+    pad_in_window,
 )  # fmt: skip

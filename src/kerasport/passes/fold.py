@@ -25,11 +25,12 @@ def fold_constants(node: Node, uses: Uses) -> Node | None:
     made, size = [o for o in operands if isinstance(o, Constant)], prod(d or 0 for d in node.shape)
     if size > SMALL and size > GROWTH * sum(operand.value.size for operand in made):
         return None
-    if size <= SMALL and sum(operand.value.size for operand in made) <= SMALL:
-        return constant(node.compute(*(operand.read() for operand in made)), node.dtype)
 
     def compute() -> Array:
-        result: Array = node.compute(*(operand.read() for operand in made))
+        with np.errstate(all="ignore"):  # what is no number at conversion would be none at run time
+            result: Array = node.compute(*(operand.read() for operand in made))
         return result
 
+    if size <= SMALL and sum(operand.value.size for operand in made) <= SMALL:
+        return constant(compute(), node.dtype)
     return Constant(ComputedWeight(np.dtype(NUMPY[node.dtype]), tuple(d or 0 for d in node.shape), compute))

@@ -21,7 +21,7 @@ from kerasport.verify.converted import HOUR, Converted, open_converted
 from kerasport.verify.divergence import first_divergence, telling_feeds
 from kerasport.verify.given import read_expected, read_inputs
 from kerasport.verify.inputs import input_layer, random_inputs
-from kerasport.verify.original import Original, find_original, on_disk
+from kerasport.verify.original import Original, find_original, on_disk, rounded_policies
 from kerasport.verify.tfjs import Backend, Tfjs
 from kerasport.verify.verification import LayerDivergence, OutputError, Verification
 
@@ -104,6 +104,11 @@ class Trial:
     converted: Converted
     tfjs: Tfjs
 
+    @property
+    def fixed_batch(self) -> bool:
+        """Whether the model takes batches of one size only; then it may be stateful as well."""
+        return any(input_shape(input_layer(tensor))[0] is not None for tensor in self.model.input_tensors)
+
     # ------------------------------------------------------------------------------------------ batches
 
     def random(self, sizes: Sequence[int], seed: int) -> Batches:
@@ -126,16 +131,20 @@ class Trial:
     def keras(self, feeds: Batches) -> Reference:
         """What Keras makes of the batches."""
         original = self.original()
-        run = original.run(feeds)
+        # some backends compile every operation for each batch size: so all batches are run as one, where one may
+        run = original.run(feeds if self.fixed_batch else [tuple(map(np.concatenate, zip(*feeds, strict=True)))])
         found, wanted = len(run.results[0]), len(self.converted.outputs)
         if found != wanted:
             raise VerifyError(f"{original.keras} gives {found} outputs for {self.path}, the file says {wanted}")
-        return Reference(str(original.keras), run.results, original.notes, {original.keras.module: run.seconds})
+        results = run.results if self.fixed_batch else _split(run.results[0], [len(feed[0]) for feed in feeds])
+        return Reference(str(original.keras), results, original.notes, {original.keras.module: run.seconds})
 
     def expected(self, path: Path, feeds: Batches) -> Reference:
         """What a file says."""
-        batch = len(feeds[0][0])
-        return Reference(path.name, [read_expected(path, self.model, self.converted.outputs, batch)])
+        results = [read_expected(path, self.model, self.converted.outputs, batch=len(feeds[0][0]))]
+        policies = ", ".join(rounded_policies(self.model))
+        note = f"the model computes in {policies}, the converted one in float32: so much they may differ"
+        return Reference(path.name, results, (note,) if policies else ())
 
     # -------------------------------------------------------------------------------------- comparisons
 
@@ -164,8 +173,7 @@ class Trial:
         wrong = next((error for error in errors if not error.ok), None)
         if wrong is None or not self.converted.layers:
             return None, ()
-        fixed = any(input_shape(input_layer(tensor))[0] is not None for tensor in self.model.input_tensors)
-        telling = telling_feeds(feeds, wrong.batch, wrong.where, fixed=fixed)
+        telling = telling_feeds(feeds, wrong.batch, wrong.where, fixed=self.fixed_batch)
         try:
             found = first_divergence(
                 self.tfjs, self.converted, wrong.backend, self.model, self.original(), telling, tolerance
@@ -175,6 +183,12 @@ class Trial:
         if found is None:
             return None, ("no single layer diverges from Keras by more than is allowed; the differences add up",)
         return found, ()
+
+
+def _split(outputs: Arrays, sizes: Sequence[int]) -> Batches:
+    """The outputs of batches that were run as one."""
+    ends = np.cumsum(sizes)[:-1]
+    return list(zip(*(np.split(output, ends) for output in outputs), strict=True))
 
 
 __all__ = ["LayerDivergence", "OutputError", "Verification", "verify_conversion"]

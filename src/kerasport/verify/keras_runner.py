@@ -89,7 +89,8 @@ def load(keras: Any, request: Request) -> Any:
 
 def call(keras: Any, model: Any, feed: Arrays) -> Arrays:
     """The outputs for a batch, flat."""
-    inputs = pack(model.input, iter(feed))
+    single = isinstance(model, keras.Sequential)  # whose `input` Keras 3 does not tell
+    inputs = feed[0] if single else pack(model.input, iter(feed))
     return arrays_of(keras, model(inputs, training=False))
 
 

@@ -77,6 +77,7 @@ class Original:
     path: Path
     weights: Path | None
     keras: Keras
+    old: bool  # a file of Keras 1 or 2
     request: Request  # but for the paths and layers
     notes: tuple[str, ...]
 
@@ -116,7 +117,8 @@ class Original:
             raise VerifyError(f"{self.keras} died on {self.path}: {_last_words(child)}")
         told = json.loads(answer.read_text(encoding="utf-8"))
         if "error" in told:
-            raise VerifyError(f"{self.keras} cannot run {self.path}: {_in_short(told['error'])}; {GIVE}")
+            remedy = f"pip install tf_keras, or {GIVE}" if self.old and major(self.keras.version) > 2 else GIVE
+            raise VerifyError(f"{self.keras} cannot run {self.path}: {_in_short(told['error'])}; {remedy}")
         return told
 
 
@@ -125,7 +127,7 @@ def _last_words(child: subprocess.CompletedProcess[bytes]) -> str:
     return lines[-1] if lines else f"exit code {child.returncode}"
 
 
-def _in_short(error: str, limit: int = 500) -> str:
+def _in_short(error: str, limit: int = 300) -> str:
     """What an exception says, on one line."""
     line = " ".join(error.split())
     return line if len(line) <= limit else f"{line[:limit]} …"
@@ -143,7 +145,7 @@ def find_original(model: Model, path: Path, weights: Path | None) -> Original:
     refuse_code(model)
     keras = find_keras(model.writer)
     old_sigmoid = keras.module == "keras" and major(keras.version) > 2 and has_keras2_hard_sigmoid(model)
-    rounded = sorted({policy for policy in policies(model) if ROUNDED.search(policy)})
+    rounded = rounded_policies(model)
     notes = []
     if old_sigmoid:
         notes.append(
@@ -156,16 +158,14 @@ def find_original(model: Model, path: Path, weights: Path | None) -> Original:
             "model does not do"
         )
     request = Request(keras.module, "", keras2_hard_sigmoid=old_sigmoid, unrounded=bool(rounded))
-    return Original(path, weights, keras, request, tuple(notes))
+    return Original(path, weights, keras, major(model.writer) < 3, request, tuple(notes))
 
 
 def refuse_code(model: Model) -> None:
     """Raises `VerifyError` where Keras would have to run Python code that comes with the file, or that it lacks."""
     for path, spec in model.walk():
         if spec.class_name == "Lambda" or (isinstance(spec, LayerSpec) and spec.custom):
-            raise VerifyError(
-                f"layer {path!r}: {spec.class_name} is Python code, which is not run here; {GIVE}"
-            )
+            raise VerifyError(f"layer {path!r}: {spec.class_name} is Python code, which is not run here; {GIVE}")
 
 
 def has_keras2_hard_sigmoid(model: Model) -> bool:
@@ -173,11 +173,11 @@ def has_keras2_hard_sigmoid(model: Model) -> bool:
     return any("hard_sigmoid_keras2" in map(str, spec.config.values()) for _, spec in model.walk())
 
 
-def policies(model: Model) -> Iterator[str]:
-    """The dtype policies of the layers, but for inputs."""
-    for _, spec in model.walk():
-        if isinstance(spec, LayerSpec) and spec.class_name != "InputLayer":
-            yield str(spec.config.get("dtype", ""))
+def rounded_policies(model: Model) -> list[str]:
+    """The dtype policies of layers that round to fewer bits than TF.js has."""
+    layers = (spec for _, spec in model.walk() if isinstance(spec, LayerSpec))
+    found = {str(layer.config.get("dtype")) for layer in layers if layer.class_name != "InputLayer"}
+    return sorted(filter(ROUNDED.search, found))
 
 
 def find_keras(writer: str) -> Keras:

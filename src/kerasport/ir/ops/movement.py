@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasport.errors import ShapeError
 from kerasport.ir.ops.elementwise import matched, mul
-from kerasport.ir.tensor import DType, Tensor, TensorType, as_tensor
+from kerasport.ir.tensor import Constant, DType, Tensor, TensorType, as_tensor
 from kerasport.model import Array, Shape
 
 Size: TypeAlias = int | Tensor  # a number, -1 for what is left over, or a scalar known at run time
@@ -52,6 +52,8 @@ def product(sizes: Sequence[Size]) -> Size:
 
 
 def _static(size: Size) -> int | None:
+    if isinstance(size, Constant):
+        return int(size.read())
     return size if isinstance(size, int) else size.x.shape[size.axis] if isinstance(size, Dim) else None
 
 
@@ -337,7 +339,9 @@ def broadcast_to(x: Tensor, to: Sequence[Size]) -> Tensor:
 
 
 def _is_size(x: Tensor, axis: int, size: Size) -> bool:
-    return size == x.shape[axis] if isinstance(size, int) else isinstance(size, Dim) and (size.x, size.axis) == (x, axis)
+    if isinstance(size, Dim):
+        return size.x is x and size.axis == axis
+    return isinstance(size, int) and size == x.shape[axis]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,25 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.ir.tensor import Tensor, TensorType
+from kerasport.ir.tensor import FLOATS, Tensor, TensorType, expect
 from kerasport.model import Array, Shape
 
 Padding: TypeAlias = Literal["valid", "same"] | tuple[tuple[int, int], ...]
 """Numbers before and after each spatial axis; "same" makes ceil(size / stride), the odd one at the end."""
+
+
+RANKS = (4, 5)  # of images and volumes, with batch and channels; of one axis a layer makes two
+
+
+def expect_images(node: Tensor, x: Tensor) -> None:
+    """Make sure that x is a batch of images or volumes.
+
+    Raises:
+        ShapeError: it is not.
+    """
+    expect(node, x, FLOATS)
+    if x.rank not in RANKS:
+        raise ShapeError(f"{type(node).__name__} takes images or volumes, not {x.type}")
 
 
 def amounts(size: int, window: int, stride: int, dilation: int, padding: Padding, axis: int) -> tuple[int, int]:
@@ -77,11 +91,12 @@ class Conv(Tensor):
     dilations: tuple[int, ...]
 
     def infer(self) -> TensorType:
+        expect_images(self, self.x)
         *window, depth, filters = self.kernel.shape
         if self.x.rank != self.kernel.rank or self.x.shape[-1] not in (depth, None):
             raise ShapeError(f"the kernel {self.kernel.type} does not fit {self.x.type}")
-        spatial = window_shape(self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding)
-        return TensorType(self.x.dtype, (self.x.shape[0], *spatial, filters))
+        out = window_shape(self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding)
+        return TensorType(self.x.dtype, (self.x.shape[0], *out, filters))
 
     def compute(self, *operands: Any) -> Array:
         x, kernel = operands
@@ -106,12 +121,13 @@ class DepthwiseConv(Tensor):
     dilations: tuple[int, int]
 
     def infer(self) -> TensorType:
+        expect(self, self.x, FLOATS)
         *window, depth, multiplier = self.kernel.shape
         if self.x.rank != 4 or self.x.shape[-1] not in (depth, None):
             raise ShapeError(f"the kernel {self.kernel.type} does not fit {self.x.type}")
-        spatial = window_shape(self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding)
+        out = window_shape(self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding)
         made = None if depth is None or multiplier is None else depth * multiplier
-        return TensorType(self.x.dtype, (self.x.shape[0], *spatial, made))
+        return TensorType(self.x.dtype, (self.x.shape[0], *out, made))
 
     def compute(self, *operands: Any) -> Array:
         x, kernel = operands
@@ -137,7 +153,11 @@ class ConvTranspose(Tensor):
     extra: tuple[int, ...]  # sizes = size · stride + extra
 
     def infer(self) -> TensorType:
-        return TensorType(self.x.dtype, (self.x.shape[0], *self.sizes, self.kernel.shape[-2]))
+        expect_images(self, self.x)
+        *_, filters, depth = self.kernel.shape
+        if self.x.rank != self.kernel.rank or self.x.shape[-1] not in (depth, None):
+            raise ShapeError(f"the kernel {self.kernel.type} does not fit {self.x.type}")
+        return TensorType(self.x.dtype, (self.x.shape[0], *self.sizes, filters))
 
     def compute(self, *operands: Any) -> Array:
         x, kernel = operands
@@ -168,9 +188,10 @@ class Pool(Tensor):
     function: ClassVar[Callable[..., Any]]
 
     def infer(self) -> TensorType:
+        expect_images(self, self.x)
         ones = (1,) * len(self.window)
-        spatial = window_shape(self.x.shape[1:-1], self.window, self.strides, ones, self.padding)
-        return TensorType(self.x.dtype, (self.x.shape[0], *spatial, self.x.shape[-1]))
+        out = window_shape(self.x.shape[1:-1], self.window, self.strides, ones, self.padding)
+        return TensorType(self.x.dtype, (self.x.shape[0], *out, self.x.shape[-1]))
 
     def compute(self, *operands: Any) -> Array:
         ones = (1,) * len(self.window)
@@ -203,6 +224,9 @@ class Resize(Tensor):
     method: Literal["nearest", "bilinear"]
 
     def infer(self) -> TensorType:
+        expect(self, self.x, FLOATS)
+        if self.x.rank != 4:
+            raise ShapeError(f"Resize takes images, not {self.x.type}")
         return TensorType("float32", (self.x.shape[0], *self.size, self.x.shape[-1]))
 
     def compute(self, *operands: Any) -> Array:

@@ -12,7 +12,7 @@ from kerasport.model import Model
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import fold_constants
 from kerasport.passes.rewrite import rewrite
-from kerasport.targets.graph_model.emit import TYPES, Emitter, Json, node_name, shape
+from kerasport.targets.graph_model.emit import TYPES, Emitter, Json, shape
 from kerasport.targets.graph_model.fused import FUSION
 from kerasport.targets.graph_model.legal import LEGAL
 from kerasport.targets.plan import Plan, notes_of, outcomes_of
@@ -43,7 +43,7 @@ def plan(model: Model, unroll_limit: int = 0) -> Plan:
         (),
         document(emitter, outputs),
         emitter.weights,
-        {node_name(given.name): given.shape for given in graph.inputs},
+        {name: given.shape for name, given in emitter.inputs.items()},
         tuple(outputs),
         notes=(*notes_of(model), *_notes(emitter)),
         # with these, predict() gives an object with the outputs by name, as Keras gives a dict
@@ -53,12 +53,10 @@ def plan(model: Model, unroll_limit: int = 0) -> Plan:
 
 def document(emitter: Emitter, outputs: Sequence[str]) -> Json:
     """What model.json says of a graph that was emitted: its signature and its nodes."""
-    graph = emitter.graph
-    inputs = {node_name(given.name): given for given in graph.inputs}
-    ends = dict(zip(outputs, graph.outputs, strict=True))
+    ends = dict(zip(outputs, emitter.graph.outputs, strict=True))
     return {
         "signature": {
-            "inputs": {name: _tensor_info(name, given) for name, given in inputs.items()},
+            "inputs": {name: _tensor_info(name, given) for name, given in emitter.inputs.items()},
             "outputs": {name: _tensor_info(name, tensor) for name, tensor in ends.items()},
         },
         "modelTopology": {
@@ -74,22 +72,10 @@ def _tensor_info(name: str, tensor: Tensor) -> Json:
 
 
 def _output_names(model: Model) -> list[str]:
-    """The names of the outputs: keys of a dict, else the layers that make them; numbered where they repeat."""
-    names: list[str] = []
-    wanted = (
-        sorted(map(str, model.outputs))
-        if isinstance(model.outputs, Mapping) and len(model.outputs) == len(model.output_tensors)
-        else [tensor.call.target.name for tensor in model.output_tensors]
-    )
-    taken = {node_name(tensor.call.target.name) for tensor in model.input_tensors}
-    for name in wanted:
-        free, count = node_name(name), 0
-        while free in taken:
-            count += 1
-            free = f"{node_name(name)}_{count}"
-        taken.add(free)
-        names.append(free)
-    return names
+    """The names wished for the outputs: keys of a dict, else the layers that make them."""
+    if isinstance(model.outputs, Mapping) and len(model.outputs) == len(model.output_tensors):
+        return sorted(map(str, model.outputs))
+    return [tensor.call.target.name for tensor in model.output_tensors]
 
 
 def _notes(emitter: Emitter) -> Iterator[str]:

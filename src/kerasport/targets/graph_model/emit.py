@@ -19,7 +19,7 @@ from kerasport.ir import ops
 from kerasport.ir.graph import Graph, walk
 from kerasport.ir.ops import Tensor
 from kerasport.ir.ops.window import Padding
-from kerasport.ir.tensor import Constant, DType, Input, Item, Node
+from kerasport.ir.tensor import Constant, DType, Input, Item, Node, TensorType
 from kerasport.model import ComputedWeight, Weight
 from kerasport.targets.graph_model.fused import Fused, Prelu
 
@@ -27,7 +27,7 @@ Json: TypeAlias = Any
 Emit: TypeAlias = Callable[["Emitter", Any], str]
 
 TYPES: Mapping[str, str] = {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL", "string": "DT_STRING"}
-SPATIAL = {3: "NWC", 4: "NHWC", 5: "NDHWC"}
+SPATIAL = {4: "NHWC", 5: "NDHWC"}
 
 
 class NoEmission(Exception):
@@ -81,6 +81,7 @@ class Emitter:
     weights: dict[str, Weight] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     functions: list[Json] = field(default_factory=list)
+    inputs: dict[str, Input] = field(default_factory=dict)
     waits: bool = False  # whether the model holds a loop, for which TF.js wants executeAsync
     _refs: dict[Node, str] = field(default_factory=dict)
     _several: dict[Node, tuple[str, ...]] = field(default_factory=dict)  # results of nodes that have several
@@ -90,24 +91,21 @@ class Emitter:
 
     def run(self, outputs: Sequence[str]) -> list[str]:
         """Emit the whole graph; gives the names of its output nodes, as near to the wanted ones as may be."""
-        for name in (*(given.name for given in self.graph.inputs), *outputs):
-            self._taken.setdefault(node_name(name), 0)
         for given in self.graph.inputs:
             self._placeholder(given)
+        names = [self.unique(name) for name in outputs]  # before the nodes between, which take what is left
         made = self.emit_all(self.graph.outputs)
-        return [self._identity(name, ref) for name, ref in zip(outputs, made, strict=True)]
+        for name, source in zip(names, made, strict=True):
+            # of its own for each output: TF.js would take two of one node for the same
+            self.nodes.append({"name": name, "op": "Identity", "input": [source], "attr": {}})
+        return names
 
     def _placeholder(self, given: Input) -> None:
+        name = self.unique(given.name)
+        self.inputs[name] = given
+        self._refs[given] = name
         attributes = {"dtype": dtype(given.dtype), "shape": shape(given.shape)}
-        self.nodes.append({"name": node_name(given.name), "op": "Placeholder", "attr": attributes})
-        self._refs[given] = node_name(given.name)
-
-    def _identity(self, name: str, source: str) -> str:
-        wanted = node_name(name)
-        if any(node["name"] == wanted for node in self.nodes):
-            wanted = self.unique(wanted)
-        self.nodes.append({"name": wanted, "op": "Identity", "input": [source], "attr": {}})
-        return wanted
+        self.nodes.append({"name": name, "op": "Placeholder", "attr": attributes})
 
     def _emit(self, node: Node) -> None:
         self._scope = self.graph.names.get(node, self._scope)
@@ -220,10 +218,16 @@ class Emitter:
         return self.add("Pack", parts, N=number(len(parts)), axis=number(0), T=dtype("int32"))
 
 
+NATIVE = frozenset(
+    ("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf")
+)
+"""What every object of JavaScript has by name, also those in which TF.js looks for nodes."""
+
+
 def node_name(name: str) -> str:
-    """A name that TF.js and TensorFlow accept for a node, and that no object of JavaScript would sort as a number."""
+    """A name that TF.js and TensorFlow accept for a node, and that no object of JavaScript has or sorts as a number."""
     made = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
-    return made if re.match(r"[A-Za-z.]", made) else f"n{made}"
+    return made if re.match(r"[A-Za-z.]", made) and made not in NATIVE else f"n{made}"
 
 
 # ------------------------------------------------------------------------------------- emissions that differ
@@ -237,15 +241,15 @@ def _window(padding: Padding) -> dict[str, Json]:
 
 
 def narrow(window: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> bool:
-    """Whether TF.js's wasm backend pads "same" wrongly: where windows leave numbers out, but for those of one number."""
-    reach = [(k - 1) * d + 1 for k, d in zip(window, dilations, strict=True)]
-    return max(reach) > 1 and any(r < s for r, s in zip(reach, strides, strict=True))
+    """Whether windows leave numbers out: TF.js pads "same" wrongly then, of volumes everywhere, of images on wasm."""
+    return any((k - 1) * d + 1 < s for k, s, d in zip(window, strides, dilations, strict=True))
 
 
 def _convolution(node: ops.Conv | ops.DepthwiseConv) -> dict[str, Json]:
-    window = ops.known(node.kernel.shape)[:-2]
-    if node.padding == "same" and node.x.rank == 4 and narrow(window, node.strides, node.dilations):
-        raise NoEmission("TF.js's wasm backend pads a window smaller than its stride wrongly, where sizes are not known")
+    if max(node.strides) > 1 and max(node.dilations) > 1:
+        raise NoEmission("TF.js convolves with strides or with dilations, not with both")
+    if node.padding == "same" and narrow(ops.known(node.kernel.shape)[:-2], node.strides, node.dilations):
+        raise NoEmission("TF.js pads windows smaller than their stride wrongly, and sizes to do it here are not known")
     return {
         "strides": numbers((1, *node.strides, 1)),
         "dilations": numbers((1, *node.dilations, 1)),
@@ -469,25 +473,28 @@ def emit_scan(e: Emitter, node: ops.Scan) -> str:
     """
     e.waits = True
     steps = e.small(node.time) if node.time is not None else _dim(e, node.sequences[0], 1)
-    shapes = [[-1 if d is None else d for d in o.shape] for o in node.body.outputs[len(node.states) :]]
-    lists = [e.add("TensorListReserve", [e.small(s), steps], element_dtype=dtype("float32")) for s in shapes]
+    results = [output.type for output in node.body.outputs[len(node.states) :]]
+    lists = [e.add("TensorListReserve", [_sizes(e, r), steps], element_dtype=dtype(r.dtype)) for r in results]
     given = [*node.states, *node.sequences, *node.captured]
-    kinds = ["int32", "int32", *(tensor.dtype for tensor in given), *("float32" for _ in lists * 2)]
-    nothing = [e.add("Identity", [e.small(0.0, "float32")]) for _ in lists]
+    kinds = ["int32", "int32", *(tensor.dtype for tensor in given), *(result.dtype for result in results * 2)]
+    nothing = [e.add("Identity", [e.small(0, result.dtype)]) for result in results]
     variables = [e.small(0), steps, *map(e.ref, given), *lists, *nothing]
     cond, body = _condition(e, kinds), _body(e, node, kinds)
     loop = e.add("StatelessWhile", variables, cond={"func": {"name": cond}}, body={"func": {"name": body}})
     states = [f"{loop}:{2 + at}" for at in range(len(node.states))]
     first = len(variables) - 2 * len(lists)
-    over = [_stacked(e, f"{loop}:{first + at}", sizes) for at, sizes in enumerate(shapes)]
+    over = [_stacked(e, f"{loop}:{first + at}", result) for at, result in enumerate(results)]
     return e.results(node, (*states, *over))
 
 
-def _stacked(e: Emitter, tensors: str, sizes: list[int]) -> str:
+def _sizes(e: Emitter, result: TensorType) -> str:
+    return e.small([-1 if size is None else size for size in result.shape])
+
+
+def _stacked(e: Emitter, tensors: str, result: TensorType) -> str:
     """A list over time as one tensor, batch first."""
-    stacked = e.add("TensorListStack", [tensors, e.small(sizes)], element_dtype=dtype("float32"))
-    order = [1, 0, *range(2, len(sizes) + 1)]
-    return e.add("Transpose", [stacked, e.small(order)])
+    stacked = e.add("TensorListStack", [tensors, _sizes(e, result)], element_dtype=dtype(result.dtype))
+    return e.add("Transpose", [stacked, e.small([1, 0, *range(2, result.rank + 1)])])
 
 
 def _arguments(e: Emitter, kinds: Sequence[str]) -> list[tuple[str, str]]:
@@ -519,8 +526,8 @@ def _body(e: Emitter, node: ops.Scan, kinds: Sequence[str]) -> str:
     made = inner.emit_all(node.body.outputs)
     new, results = made[: len(states)], [inner.add("Identity", [each]) for each in made[len(states) :]]
     put = [
-        inner.add("TensorListSetItem", [tensors, at, result], element_dtype=dtype("float32"))
-        for tensors, result in zip(lists, results, strict=True)
+        inner.add("TensorListSetItem", [tensors, at, result], element_dtype=dtype(output.dtype))
+        for tensors, result, output in zip(lists, results, node.body.outputs[len(states) :], strict=True)
     ]
     after = [inner.add("AddV2", [at, one]), steps, *new, *sequences, *captured, *put]
     ends = [*(inner.add("Identity", [each]) for each in after), *results]
@@ -550,9 +557,9 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     ops.LeakyRelu: emit_leaky_relu, ops.Reshape: emit_reshape, ops.BroadcastTo: emit_broadcast,
     ops.Transpose: emit_transpose, ops.Slice: emit_slice, ops.StridedSlice: emit_strided_slice, ops.Concat: emit_concat,
     ops.Pad: emit_pad, ops.Tile: emit_tile, ops.Gather: emit_gather, ops.Reverse: emit_reverse,
-    ops.OneHot: emit_one_hot, ops.Range: emit_range, ops.Fill: emit_fill, ops.Resize: emit_resize, ops.Dim: emit_dim, Item: emit_item,
-    ops.TopK: emit_top_k, ops.Scan: emit_scan, ops.ArgMax: emit_arg("ArgMax"), ops.ArgMin: emit_arg("ArgMin"),
-    ops.Cumsum: emit_cumulative("Cumsum"), ops.Cumprod: emit_cumulative("Cumprod"),
+    ops.OneHot: emit_one_hot, ops.Range: emit_range, ops.Fill: emit_fill, ops.Resize: emit_resize, ops.Dim: emit_dim,
+    Item: emit_item, ops.TopK: emit_top_k, ops.Scan: emit_scan, ops.ArgMax: emit_arg("ArgMax"),
+    ops.ArgMin: emit_arg("ArgMin"), ops.Cumsum: emit_cumulative("Cumsum"), ops.Cumprod: emit_cumulative("Cumprod"),
     **{op: emit_reduction(name) for op, name in {
         ops.Sum: "Sum", ops.Mean: "Mean", ops.Max: "Max", ops.Min: "Min", ops.Prod: "Prod", ops.Any_: "Any",
         ops.All: "All"}.items()},

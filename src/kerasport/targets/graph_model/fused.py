@@ -89,11 +89,17 @@ def fuse_prelu(node: Node, uses: Uses) -> Node | None:
     """relu(x) - a · relu(-x)  →  prelu(x, a), for a constant a."""
     del uses
     match node:
-        case Sub(Relu(x), Mul(Relu(Neg(y)), Constant() as a)) if x is y:
+        case Sub(Relu(x), Mul(Relu(Neg(y)), Constant() as a)) if x is y and _repeats(a, x):
             return Prelu(x, a)
-        case Add(Relu(x), Mul(Relu(Neg(y)), Constant() as a)) if x is y:
+        case Add(Relu(x), Mul(Relu(Neg(y)), Constant() as a)) if x is y and _repeats(a, x):
             return Prelu(x, -a)
     return None
+
+
+def _repeats(a: Tensor, x: Tensor) -> bool:
+    """Whether a stands for the last axes of x, over and over: TF.js's wasm kernel broadcasts no other way."""
+    own = a.shape[next((axis for axis, size in enumerate(a.shape) if size != 1), a.rank) :]
+    return a.rank <= x.rank and own == x.shape[x.rank - len(own) :]
 
 
 def fuse_relu6(node: Node, uses: Uses) -> Node | None:
@@ -118,12 +124,14 @@ def fuse_bias(node: Node, uses: Uses) -> Node | None:
 
 def _fits(y: MatMul | Conv | DepthwiseConv, b: Constant) -> bool:
     # TF.js's wasm kernels want matrices here, neither of them transposed, and a bias of one axis
-    channels = y.shape[-1]
     if isinstance(y, MatMul):
-        wanted = y.rank == 2 and not (y.transpose_a or y.transpose_b)
-    else:
-        wanted = y.rank == 4
-    return wanted and b.value.size == channels and b.shape[-1] == channels
+        return y.rank == 2 and not y.transpose_a and not y.transpose_b and _is_vector(b, y)
+    return y.rank == 4 and _is_vector(b, y)
+
+
+def _is_vector(b: Constant, y: Tensor) -> bool:
+    """Whether b is one number for each channel of y."""
+    return 0 < b.rank <= y.rank and b.value.size == b.shape[-1] == y.shape[-1]
 
 
 def fuse_activation(node: Node, uses: Uses) -> Node | None:
@@ -154,7 +162,7 @@ def sink_reshape(node: Node, uses: Uses) -> Node | None:
     """f(reshape(x))  →  reshape(f(x)), for f element by element and a reshape that keeps the last axis."""
     match node:
         case Add(ops.Reshape(x, to) as moved, Constant() as c) if (
-            uses(moved) == 1 and x.rank == 2 and c.value.size == c.shape[-1] == x.shape[-1] == moved.shape[-1]
+            uses(moved) == 1 and x.rank == 2 and x.shape[-1] == moved.shape[-1] and _is_vector(c, moved)
         ):
             return ops.Reshape(x + ops.reshape(c, (-1,)), to)
         case (

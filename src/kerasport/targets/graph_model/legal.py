@@ -12,6 +12,7 @@ from functools import partial, reduce
 
 from kerasport.ir import ops
 from kerasport.ir.ops import (
+    AvgPool,
     Cast,
     Conv,
     ConvTranspose,
@@ -126,20 +127,28 @@ def ones(count: int) -> Shape:
     return (1,) * count
 
 
-def flat_max_pool(node: Node, uses: Uses) -> Node | None:
-    """Max pooling of volumes  →  of their slices, then along the first spatial axis: the maximum of maxima."""
+def flat_pools(node: Node, uses: Uses) -> Node | None:
+    """Pooling of volumes  →  of their slices, then along the first spatial axis: the maximum of maxima, mean of means.
+
+    Of maxima wasm makes a mess, and of means all do where "same" windows are smaller than their stride.
+    """
     del uses
     match node:
-        case MaxPool(x, (depth, *window), (step, *strides), padding) if len(window) == 2:
-            batch, _, height, width, channels = ops.dims(x)
-            slices = ops.reshape(x, (-1, height, width, channels))
-            pooled = MaxPool(slices, tuple(window), tuple(strides), padding)
-            rows, columns = ops.dims(pooled)[1:3]
-            area = rows * columns if isinstance(rows, int) and isinstance(columns, int) else -1
-            layers = ops.reshape(pooled, (batch, ops.dim(x, 1), area, channels))
-            deep = MaxPool(layers, (depth, 1), (step, 1), padding)
-            return ops.reshape(deep, (batch, ops.dim(deep, 1), rows, columns, channels))
+        case MaxPool(x) if x.rank == 5:
+            return _flat_pool(node)
+        case AvgPool(x, window, strides, "same") if x.rank == 5 and narrow(window, strides, (1, 1, 1)):
+            return _flat_pool(node)
     return None
+
+
+def _flat_pool(node: MaxPool | AvgPool) -> Tensor:
+    batch, depth, height, width, channels = ops.dims(node.x)
+    slices = ops.reshape(node.x, (product((batch, depth)), height, width, channels))
+    pooled = replace(node, x=slices, window=node.window[1:], strides=node.strides[1:])
+    rows, columns = ops.dims(pooled)[1:3]
+    layers = ops.reshape(pooled, (batch, depth, product((rows, columns)), channels))
+    deep = replace(node, x=layers, window=(node.window[0], 1), strides=(node.strides[0], 1))
+    return ops.reshape(deep, (batch, ops.dim(deep, 1), rows, columns, channels))
 
 
 def padded_volumes(node: Node, uses: Uses) -> Node | None:
@@ -152,14 +161,16 @@ def padded_volumes(node: Node, uses: Uses) -> Node | None:
 
 
 def exact_same(node: Node, uses: Uses) -> Node | None:
-    """Padding "same" of windows smaller than their stride  →  the numbers that it adds: wasm adds others."""
+    """Padding "same" of windows smaller than their stride  →  the numbers that it adds: TF.js adds others."""
     del uses
     match node:
-        case Conv(x, kernel, strides, "same", dilations) | DepthwiseConv(x, kernel, strides, "same", dilations) if (
-            narrow(ops.known(kernel.shape)[:-2], strides, dilations) and None not in x.shape[1:-1]
-        ):
-            sizes = zip(ops.known(x.shape[1:-1]), kernel.shape, strides, dilations, strict=False)
-            return replace(node, padding=tuple(amounts(n, k or 0, s, d, "same", 0) for n, k, s, d in sizes))
+        case Conv(x, kernel, strides, "same", dilations) | DepthwiseConv(x, kernel, strides, "same", dilations):
+            window = ops.known(kernel.shape)[:-2]
+            axes = list(zip(x.shape[1:-1], window, strides, dilations, strict=True))
+            # a window of one number is not padded, nor does the size count where none is left out
+            if narrow(window, strides, dilations) and all(n is not None or 1 in (k, s) for n, k, s, _ in axes):
+                pads = tuple(amounts(n or 1, k, s, d, "same", 0) for n, k, s, d in axes)
+                return replace(node, padding=pads if any(map(any, pads)) else "valid")
     return None
 
 
@@ -227,7 +238,7 @@ def truths(node: Node, uses: Uses) -> Node | None:
 
 
 def products(node: Node, uses: Uses) -> Node | None:
-    """Products of integers, which wasm has not  →  of floats; of batches that TF.js would pair wrongly  →  of equal ones.
+    """Products of integers, which wasm has not  →  of floats; of batches of several shapes  →  of one.
 
     TF.js multiplies the sizes of the axes before the matrices, and compares the totals only.
     """
@@ -244,7 +255,7 @@ def products(node: Node, uses: Uses) -> Node | None:
 
 
 def taken(node: Node, uses: Uses) -> Node | None:
-    """Every k-th of integers or truth values  →  those at these places: TF.js's wasm backend takes them for fractions."""
+    """Every k-th of integers or truth values  →  those at these places: wasm takes them for fractions."""
     del uses
     match node:
         case StridedSlice(x, parts) if x.dtype != "float32":
@@ -257,6 +268,6 @@ def taken(node: Node, uses: Uses) -> Node | None:
 
 
 LEGAL = (
-    truths, taken, products, exact_same, low_rank_pads, low_rank_slices, low_rank_others, low_rank_select, flat_max_pool, padded_volumes, volumes_transposed,
-    deep_enough,
+    truths, taken, products, exact_same, padded_volumes, low_rank_pads, low_rank_slices, low_rank_others,
+    low_rank_select, flat_pools, volumes_transposed, deep_enough,
 )  # fmt: skip

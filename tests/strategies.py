@@ -1,0 +1,396 @@
+"""Random operations: for each class of the IR one strategy, which draws operands and how the operation is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import mutually_broadcastable_shapes
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from kerasport.ir import ops
+from kerasport.ir.ops import Tensor
+from kerasport.ir.ops.elementwise import Binary, Unary
+from kerasport.ir.ops.reduction import ArgReduction, Cumulative, Reduction
+from kerasport.ir.ops.window import Padding, Pool
+from kerasport.ir.tensor import NUMBERS, DType, Node, Several
+from kerasport.model import Array
+
+Made: TypeAlias = Tensor | Several
+Sizes: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Operands, and the operation on inputs of their kinds."""
+
+    arrays: tuple[Array, ...]
+    build: Callable[..., Made]
+    known: Mapping[int, Sizes]  # axes of each operand whose sizes have to be known at conversion
+
+
+def sample(build: Callable[..., Made], *arrays: Array, known: Mapping[int, Sizes] | None = None) -> Sample:
+    return Sample(arrays, build, known or {})
+
+
+def numbers(draw: DrawFn, shape: Sizes, dtype: DType = "float32", low: float = -3, high: float = 3) -> Array:
+    """Random numbers of a shape."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    if dtype == "bool":
+        return np.asarray(rng.random(shape) < 0.5)
+    if dtype == "int32":
+        return np.asarray(rng.integers(int(low), int(high) + 1, shape), np.int32)
+    return np.asarray(rng.uniform(low, high, shape), np.float32)
+
+
+def shapes(low: int = 0, high: int = 5) -> SearchStrategy[Sizes]:
+    """Shapes of a number of axes."""
+    return st.lists(st.integers(1, 4), min_size=low, max_size=high).map(tuple)
+
+
+def kinds(*dtypes: DType) -> SearchStrategy[DType]:
+    return st.sampled_from(dtypes)
+
+
+def any_tensor(draw: DrawFn, low: int = 0, high: int = 5) -> Array:
+    return numbers(draw, draw(shapes(low, high)), draw(kinds("float32", "int32", "bool")))
+
+
+def axis_of(draw: DrawFn, x: Array) -> int:
+    return draw(st.integers(0, x.ndim - 1))
+
+
+def some_axes(draw: DrawFn, x: Array) -> Sizes:
+    return tuple(sorted(draw(st.sets(st.integers(0, x.ndim - 1), min_size=1))))
+
+
+def broadcastable(draw: DrawFn, count: int) -> tuple[Sizes, ...]:
+    wanted = mutually_broadcastable_shapes(num_shapes=count, min_dims=0, max_dims=4, min_side=1, max_side=4)
+    return draw(wanted).input_shapes
+
+
+# ------------------------------------------------------------------------------------------------- families
+
+
+def unary(op: type[Unary]) -> SearchStrategy[Sample]:
+    @st.composite
+    def made(draw: DrawFn) -> Sample:
+        return sample(op, numbers(draw, draw(shapes()), draw(kinds(*op.takes))))
+
+    return made()
+
+
+def binary(op: type[Binary]) -> SearchStrategy[Sample]:
+    @st.composite
+    def made(draw: DrawFn) -> Sample:
+        dtype = draw(kinds(*(kind for kind in op.takes if kind != "string")))
+        a, b = broadcastable(draw, 2)
+        # above zero, for the sake of powers and divisions
+        return sample(op, numbers(draw, a, dtype, 1), numbers(draw, b, dtype, 1))
+
+    return made()
+
+
+def reduction(op: type[Reduction]) -> SearchStrategy[Sample]:
+    @st.composite
+    def made(draw: DrawFn) -> Sample:
+        x = numbers(draw, draw(shapes(1)), draw(kinds(*op.takes)))
+        axes, keepdims = some_axes(draw, x), draw(st.booleans())
+        return sample(lambda x: op(x, axes, keepdims), x)
+
+    return made()
+
+
+def place(op: type[ArgReduction]) -> SearchStrategy[Sample]:
+    @st.composite
+    def made(draw: DrawFn) -> Sample:
+        x = numbers(draw, draw(shapes(1)), draw(kinds(*NUMBERS)))
+        axis = axis_of(draw, x)
+        return sample(lambda x: op(x, axis), x)
+
+    return made()
+
+
+def cumulative(op: type[Cumulative]) -> SearchStrategy[Sample]:
+    @st.composite
+    def made(draw: DrawFn) -> Sample:
+        x = numbers(draw, draw(shapes(1)), draw(kinds(*NUMBERS)))
+        axis, exclusive, reverse = axis_of(draw, x), draw(st.booleans()), draw(st.booleans())
+        return sample(lambda x: op(x, axis, exclusive, reverse), x)
+
+    return made()
+
+
+def last_axis(op: Callable[[Tensor], Tensor]) -> SearchStrategy[Sample]:
+    @st.composite
+    def made(draw: DrawFn) -> Sample:
+        return sample(op, numbers(draw, draw(shapes(1))))
+
+    return made()
+
+
+@st.composite
+def geometry(draw: DrawFn, axes: int, *, explicit: bool = True) -> tuple[Sizes, Sizes, Sizes, Sizes, Padding]:
+    """Sizes of images, a window that fits, strides, dilations, and a padding."""
+
+    def each(low: int, high: int) -> Sizes:
+        return tuple(draw(st.integers(low, high)) for _ in range(axes))
+
+    window, strides, dilations = each(1, 3), each(1, 3), each(1, 2)
+    if max(strides) > 1:
+        dilations = (1,) * axes
+    sizes = tuple((k - 1) * d + more for k, d, more in zip(window, dilations, each(1, 4), strict=True))
+    choices = [st.just("valid"), st.just("same")]
+    if explicit:
+        choices.append(st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * axes))  # type: ignore[arg-type]
+    return sizes, window, strides, dilations, draw(st.one_of(choices))  # type: ignore[return-value]
+
+
+@st.composite
+def conv(draw: DrawFn) -> Sample:
+    axes = draw(st.integers(2, 3))
+    sizes, window, strides, dilations, padding = draw(geometry(axes))
+    depth, filters = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    x, kernel = numbers(draw, (2, *sizes, depth)), numbers(draw, (*window, depth, filters))
+    build = lambda x, kernel: ops.Conv(x, kernel, strides, padding, dilations)  # noqa: E731
+    return sample(build, x, kernel, known={1: tuple(range(axes + 2))})
+
+
+@st.composite
+def depthwise(draw: DrawFn) -> Sample:
+    sizes, window, strides, dilations, padding = draw(geometry(2))
+    depth, multiplier = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    x, kernel = numbers(draw, (2, *sizes, depth)), numbers(draw, (*window, depth, multiplier))
+    build = lambda x, kernel: ops.DepthwiseConv(x, kernel, strides, padding, dilations)  # type: ignore[arg-type]  # noqa: E731
+    return sample(build, x, kernel, known={1: (0, 1, 2, 3)})
+
+
+@st.composite
+def conv_transpose(draw: DrawFn) -> Sample:
+    axes = draw(st.integers(2, 3))
+    sizes, window, strides, *_ = draw(geometry(axes))
+    depth, filters = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    crop = tuple(draw(st.integers(0, k - 1)) for k in window)
+    extra = tuple(draw(st.integers(1 - s, 3)) for s in strides)
+
+    def build(x: Tensor, kernel: Tensor) -> Tensor:
+        out = tuple(None if n is None else n * s + e for n, s, e in zip(x.shape[1:-1], strides, extra, strict=True))
+        return ops.ConvTranspose(x, kernel, strides, crop, out, extra)
+
+    x, kernel = numbers(draw, (2, *sizes, depth)), numbers(draw, (*window, filters, depth))
+    return sample(build, x, kernel, known={1: tuple(range(axes + 2))})
+
+
+def pool(op: type[Pool]) -> SearchStrategy[Sample]:
+    @st.composite
+    def made(draw: DrawFn) -> Sample:
+        sizes, window, strides, _, padding = draw(geometry(draw(st.integers(2, 3)), explicit=False))
+        x = numbers(draw, (2, *sizes, draw(st.integers(1, 3))))
+        return sample(lambda x: op(x, window, strides, padding), x)  # type: ignore[arg-type]
+
+    return made()
+
+
+@st.composite
+def resize(draw: DrawFn) -> Sample:
+    size = draw(st.integers(1, 7)), draw(st.integers(1, 7))
+    method = draw(st.sampled_from(["nearest", "bilinear"]))
+    x = numbers(draw, (2, draw(st.integers(1, 5)), draw(st.integers(1, 5)), 2))
+    return sample(lambda x: ops.Resize(x, size, method), x)  # type: ignore[arg-type]
+
+
+@st.composite
+def matmul(draw: DrawFn) -> Sample:
+    front_a, front_b = broadcastable(draw, 2)
+    rows, inner, columns = (draw(st.integers(1, 4)) for _ in range(3))
+    turn_a, turn_b, dtype = draw(st.booleans()), draw(st.booleans()), draw(kinds(*NUMBERS))
+    a = numbers(draw, (*front_a, *((inner, rows) if turn_a else (rows, inner))), dtype)
+    b = numbers(draw, (*front_b, *((columns, inner) if turn_b else (inner, columns))), dtype)
+    return sample(lambda a, b: ops.MatMul(a, b, turn_a, turn_b), a, b)
+
+
+@st.composite
+def cast(draw: DrawFn) -> Sample:
+    to = draw(kinds("float32", "int32", "bool"))
+    return sample(lambda x: ops.Cast(x, to), any_tensor(draw))
+
+
+@st.composite
+def leaky_relu(draw: DrawFn) -> Sample:
+    alpha = draw(st.floats(-1, 3))
+    return sample(lambda x: ops.LeakyRelu(x, alpha), numbers(draw, draw(shapes())))
+
+
+@st.composite
+def clip(draw: DrawFn) -> Sample:
+    low = draw(st.floats(-2, 1))
+    return sample(lambda x: ops.Clip(x, low, 1.0), numbers(draw, draw(shapes())))
+
+
+@st.composite
+def select(draw: DrawFn) -> Sample:
+    condition, a, b = broadcastable(draw, 3)
+    dtype = draw(kinds("float32", "int32", "bool"))
+    return sample(ops.Select, numbers(draw, condition, "bool"), numbers(draw, a, dtype), numbers(draw, b, dtype))
+
+
+@st.composite
+def top_k(draw: DrawFn) -> Sample:
+    x = numbers(draw, draw(shapes(1)), draw(kinds(*NUMBERS)))
+    k = draw(st.integers(1, x.shape[-1]))
+    return sample(lambda x: ops.TopK(x, k), x)
+
+
+@st.composite
+def dim(draw: DrawFn) -> Sample:
+    x = any_tensor(draw, 1)
+    axis = axis_of(draw, x)
+    return sample(lambda x: ops.Dim(x, axis), x)
+
+
+@st.composite
+def reshape(draw: DrawFn) -> Sample:
+    x = any_tensor(draw, 1)
+    left = prod(x.shape)
+    to: list[int] = []
+    while left > 1:
+        to.append(draw(st.sampled_from([d for d in range(1, left + 1) if left % d == 0])))
+        left //= to[-1]
+    rest = draw(st.integers(0, len(to)))
+    to = [-1 if at == rest else d for at, d in enumerate(to)]
+    return sample(lambda x: ops.Reshape(x, tuple(to)), x)
+
+
+@st.composite
+def transpose(draw: DrawFn) -> Sample:
+    x = any_tensor(draw)
+    order = tuple(draw(st.permutations(range(x.ndim))))
+    return sample(lambda x: ops.Transpose(x, order), x)
+
+
+@st.composite
+def slice_(draw: DrawFn) -> Sample:
+    x = any_tensor(draw, 1)
+    begin = tuple(draw(st.integers(0, d - 1)) for d in x.shape)
+    size = tuple(draw(st.sampled_from([-1, *range(1, d - b + 1)])) for d, b in zip(x.shape, begin, strict=True))
+    return sample(lambda x: ops.Slice(x, begin, size), x)
+
+
+@st.composite
+def strided_slice(draw: DrawFn) -> Sample:
+    x = any_tensor(draw, 1)
+    ends = st.none() | st.integers(-5, 5)
+    steps = st.sampled_from([-3, -2, -1, 1, 2, 3])
+    parts = tuple((draw(ends), draw(ends), draw(steps)) for _ in x.shape)
+    return sample(lambda x: ops.StridedSlice(x, parts), x)
+
+
+@st.composite
+def concat(draw: DrawFn) -> Sample:
+    x = any_tensor(draw, 1)
+    axis, more = axis_of(draw, x), draw(st.lists(st.integers(1, 4), max_size=2))
+    dtype: DType = "bool" if x.dtype == np.bool_ else "int32" if x.dtype == np.int32 else "float32"
+    others = [numbers(draw, (*x.shape[:axis], size, *x.shape[axis + 1 :]), dtype) for size in more]
+    return sample(lambda *parts: ops.Concat(parts, axis), x, *others)
+
+
+@st.composite
+def pad(draw: DrawFn) -> Sample:
+    x = any_tensor(draw, 1)
+    mode = draw(st.sampled_from(["constant", "reflect", "symmetric"]))
+    most = [3 if mode == "constant" else d if mode == "symmetric" else d - 1 for d in x.shape]
+    pads = tuple((draw(st.integers(0, n)), draw(st.integers(0, n))) for n in most)
+    return sample(lambda x: ops.Pad(x, pads, mode, 1.0 if mode == "constant" else 0.0), x)  # type: ignore[arg-type]
+
+
+@st.composite
+def tile(draw: DrawFn) -> Sample:
+    x = any_tensor(draw, 1)
+    times = tuple(draw(st.integers(1, 3)) for _ in x.shape)
+    return sample(lambda x: ops.Tile(x, times), x)
+
+
+@st.composite
+def broadcast_to(draw: DrawFn) -> Sample:
+    wanted = draw(mutually_broadcastable_shapes(num_shapes=1, base_shape=draw(shapes(1)), min_side=1, max_dims=5))
+    (shape,), result = wanted.input_shapes, wanted.result_shape
+    spread = tuple(result[len(result) - len(shape) :])
+    narrow = tuple(d if d == r else 1 for d, r in zip(shape, spread, strict=True))
+    return sample(lambda x: ops.BroadcastTo(x, result), numbers(draw, narrow))
+
+
+@st.composite
+def gather(draw: DrawFn) -> Sample:
+    x = any_tensor(draw, 1, 4)
+    axis = axis_of(draw, x)
+    indices = numbers(draw, draw(shapes(0, 2)), "int32", 0, x.shape[axis] - 1)
+    return sample(lambda x, i: ops.Gather(x, i, axis), x, indices)
+
+
+@st.composite
+def reverse(draw: DrawFn) -> Sample:
+    x = any_tensor(draw, 1)
+    axes = some_axes(draw, x)
+    return sample(lambda x: ops.Reverse(x, axes), x)
+
+
+@st.composite
+def one_hot(draw: DrawFn) -> Sample:
+    depth, dtype = draw(st.integers(1, 4)), draw(kinds("float32", "int32", "bool"))
+    return sample(lambda x: ops.OneHot(x, depth, dtype), numbers(draw, draw(shapes()), "int32", -1, 5))
+
+
+@st.composite
+def range_(draw: DrawFn) -> Sample:
+    return sample(lambda x: ops.Range(ops.as_tensor(ops.dim(x, 0))), any_tensor(draw, 1))
+
+
+@st.composite
+def fill(draw: DrawFn) -> Sample:
+    dtype = draw(kinds("float32", "int32", "bool"))
+    return sample(lambda x: ops.Fill((*ops.dims(x), 2), 1.0, dtype), any_tensor(draw))
+
+
+@st.composite
+def scan(draw: DrawFn) -> Sample:
+    time, reverse = draw(st.integers(1, 3)), draw(st.booleans())
+
+    def step(states: Any, steps: Any, captured: Any) -> Any:
+        new = states[0] * 0.5 + steps[0] + captured[0]
+        return (new,), (new, ops.greater(steps[0], 0.0))
+
+    def build(x: Tensor, h: Tensor, c: Tensor) -> Several:
+        (last,), _ = ops.scan(step, (h,), (x,), (c,), reverse=reverse)
+        assert isinstance(last, ops.Item)
+        return last.source
+
+    x, h, c = numbers(draw, (2, time, 3)), numbers(draw, (2, 3)), numbers(draw, (3,))
+    return sample(build, x, h, c, known={0: (0, 2), 1: (0, 1), 2: (0,)})
+
+
+def leaves(root: type[Node]) -> set[type[Node]]:
+    """The operations below a class that have no others below them."""
+    own = {cls for cls in root.__subclasses__() if cls.__module__.startswith("kerasport")}
+    return set().union(*(leaves(cls) or {cls} for cls in own))
+
+
+OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {
+    **{op: unary(op) for op in Unary.__subclasses__()},
+    **{op: binary(op) for op in Binary.__subclasses__()},
+    **{op: reduction(op) for op in Reduction.__subclasses__()},
+    **{op: place(op) for op in ArgReduction.__subclasses__()},
+    **{op: cumulative(op) for op in Cumulative.__subclasses__()},
+    **{op: pool(op) for op in Pool.__subclasses__()},
+    ops.Softmax: last_axis(ops.Softmax), ops.LogSoftmax: last_axis(ops.LogSoftmax), ops.TopK: top_k(),
+    ops.Cast: cast(), ops.LeakyRelu: leaky_relu(), ops.Clip: clip(), ops.Select: select(), ops.MatMul: matmul(),
+    ops.Conv: conv(), ops.DepthwiseConv: depthwise(), ops.ConvTranspose: conv_transpose(), ops.Resize: resize(),
+    ops.Dim: dim(), ops.Reshape: reshape(), ops.Transpose: transpose(), ops.Slice: slice_(),
+    ops.StridedSlice: strided_slice(), ops.Concat: concat(), ops.Pad: pad(), ops.Tile: tile(),
+    ops.BroadcastTo: broadcast_to(), ops.Gather: gather(), ops.Reverse: reverse(), ops.OneHot: one_hot(),
+    ops.Range: range_(), ops.Fill: fill(), ops.Scan: scan(),
+}  # fmt: skip
+"""Operation → random uses of it."""

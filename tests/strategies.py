@@ -22,6 +22,7 @@ from kerasport.model import Array
 
 Made: TypeAlias = Tensor | Several
 Sizes: TypeAlias = tuple[int, ...]
+Draw: TypeAlias = Callable[[SearchStrategy[Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def sample(build: Callable[..., Made], *arrays: Array, known: Mapping[int, Sizes
     return Sample(arrays, build, known or {})
 
 
-def numbers(draw: DrawFn, shape: Sizes, dtype: DType = "float32", low: float = -3, high: float = 3) -> Array:
+def numbers(draw: Draw, shape: Sizes, dtype: DType = "float32", low: float = -3, high: float = 3) -> Array:
     """Random numbers of a shape."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     if dtype == "bool":
@@ -56,21 +57,23 @@ def kinds(*dtypes: DType) -> SearchStrategy[DType]:
     return st.sampled_from(dtypes)
 
 
-def any_tensor(draw: DrawFn, low: int = 0, high: int = 5) -> Array:
+def any_tensor(draw: Draw, low: int = 0, high: int = 5) -> Array:
     return numbers(draw, draw(shapes(low, high)), draw(kinds("float32", "int32", "bool")))
 
 
-def axis_of(draw: DrawFn, x: Array) -> int:
-    return draw(st.integers(0, x.ndim - 1))
+def axis_of(draw: Draw, x: Array) -> int:
+    axis: int = draw(st.integers(0, x.ndim - 1))
+    return axis
 
 
-def some_axes(draw: DrawFn, x: Array) -> Sizes:
+def some_axes(draw: Draw, x: Array) -> Sizes:
     return tuple(sorted(draw(st.sets(st.integers(0, x.ndim - 1), min_size=1))))
 
 
-def broadcastable(draw: DrawFn, count: int) -> tuple[Sizes, ...]:
+def broadcastable(draw: Draw, count: int) -> tuple[Sizes, ...]:
     wanted = mutually_broadcastable_shapes(num_shapes=count, min_dims=0, max_dims=4, min_side=1, max_side=4)
-    return draw(wanted).input_shapes
+    made: tuple[Sizes, ...] = draw(wanted).input_shapes
+    return made
 
 
 # ------------------------------------------------------------------------------------------------- families
@@ -144,10 +147,10 @@ def geometry(draw: DrawFn, axes: int, *, explicit: bool = True) -> tuple[Sizes, 
     if max(strides) > 1:
         dilations = (1,) * axes
     sizes = tuple((k - 1) * d + more for k, d, more in zip(window, dilations, each(1, 4), strict=True))
-    choices = [st.just("valid"), st.just("same")]
+    choices: list[SearchStrategy[Any]] = [st.just("valid"), st.just("same")]
     if explicit:
-        choices.append(st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * axes))  # type: ignore[arg-type]
-    return sizes, window, strides, dilations, draw(st.one_of(choices))  # type: ignore[return-value]
+        choices.append(st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * axes))
+    return sizes, window, strides, dilations, draw(st.one_of(choices))
 
 
 @st.composite
@@ -372,7 +375,7 @@ def scan(draw: DrawFn) -> Sample:
     return sample(build, x, h, c, known={0: (0, 2), 1: (0, 1), 2: (0,)})
 
 
-def leaves(root: type[Node]) -> set[type[Node]]:
+def leaves(root: Any) -> set[type[Node]]:
     """The operations below a class that have no others below them."""
     own = {cls for cls in root.__subclasses__() if cls.__module__.startswith("kerasport")}
     return set().union(*(leaves(cls) or {cls} for cls in own))

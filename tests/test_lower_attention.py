@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-QUERY, VALUE = (5, 6), (7, 6)
+QUERY, VALUE, OPEN = (5, 6), (7, 6), (None, 6)
 KEYS_OF_TWO, GROUPED = {"num_heads": 2, "key_dim": 3}, {"head_dim": 3, "num_query_heads": 4, "num_key_value_heads": 2}
 
 
@@ -61,18 +62,17 @@ SINGLE: dict[str, Callable[[], Any]] = {
 def single() -> Iterator[Case]:
     """Attention and AdditiveAttention."""
     for name, make in SINGLE.items():
-        yield Case(f"{name}", lambda m=make: three(m, QUERY, VALUE, listed=True))
-        yield Case(f"{name}_key", lambda m=make: three(m, QUERY, (7, 4), VALUE, listed=True))
-        yield Case(f"{name}_open", lambda m=make: three(m, (None, 6), (None, 6), listed=True, use_causal_mask=True))
-        yield Case(f"{name}_scores", lambda m=make: three(m, QUERY, VALUE, listed=True, return_attention_scores=True))
+        yield Case(f"{name}", partial(three, make, QUERY, VALUE, listed=True))
+        yield Case(f"{name}_key", partial(three, make, QUERY, (7, 4), VALUE, listed=True))
+        yield Case(f"{name}_open", partial(three, make, OPEN, OPEN, listed=True, use_causal_mask=True))
+        yield Case(f"{name}_scores", partial(three, make, QUERY, VALUE, listed=True, return_attention_scores=True))
     for name in ("dot", "additive"):
         for which in itertools.product((False, True), repeat=2):
             for causal in (False, True):
                 options = {"listed": True, "return_attention_scores": True, "use_causal_mask": causal}
-                yield Case(
-                    f"{name}_masked_{which}_{causal}", lambda m=SINGLE[name], w=which, o=options: hidden(m, *w, **o)
-                )
-    yield Case("dot_masked_key", lambda: hidden(layers.Attention, False, False, True, listed=True))
+                build = partial(hidden, SINGLE[name], *which, **options)
+                yield Case(f"{name}_masked_{which}_{causal}", build)
+    yield Case("dot_masked_key", partial(hidden, layers.Attention, False, False, True, listed=True))
     yield Case("dot_mask_given", mask_given)
 
 
@@ -80,7 +80,8 @@ def mask_given() -> keras.Model:
     """Masks of the call's own."""
     q, v = layers.Input(QUERY), layers.Input(VALUE)
     masks = [ops.greater(q[..., 0], 0), ops.greater(v[..., 0], 0)]
-    return keras.Model([q, v], [layers.Attention()([q, v], mask=masks), layers.Attention()([q, v], mask=[None, masks[1]])])
+    outputs = [layers.Attention()([q, v], mask=mask) for mask in (masks, [None, masks[1]])]
+    return keras.Model([q, v], outputs)
 
 
 # --------------------------------------------------------------------------------- of several heads, projected
@@ -109,32 +110,21 @@ def several() -> Iterator[Case]:
     }
     for kind, make in LAYERS.items():
         for name, given in options.items():
-            yield Case(f"{kind}_{name}", lambda m=make, g=given: three(lambda: m(**g), QUERY, VALUE))
-        yield Case(f"{kind}_key", lambda m=make: three(m, QUERY, VALUE, (7, 4)))
+            yield Case(f"{kind}_{name}", partial(three, partial(make, **given), QUERY, VALUE))
+        yield Case(f"{kind}_key", partial(three, make, QUERY, VALUE, (7, 4)))
         for causal, window in ((False, None), (True, None), (True, 2)):
-            given = {"use_causal_mask": causal}
-            yield Case(
-                f"{kind}_open_{causal}_{window}",
-                lambda m=make, g=given, w=window: three(lambda: m(sliding_window=w), (None, 6), (None, 6), **g),
-            )
-            yield Case(
-                f"{kind}_causal_{causal}_{window}",
-                lambda m=make, g=given, w=window: three(lambda: m(sliding_window=w), VALUE, QUERY, **g),
-            )
+            windowed = partial(three, partial(make, sliding_window=window), use_causal_mask=causal)
+            yield Case(f"{kind}_open_{causal}_{window}", partial(windowed, OPEN, OPEN))
+            yield Case(f"{kind}_causal_{causal}_{window}", partial(windowed, VALUE, QUERY))
         for rate, causal in itertools.product((0.0, 0.3), (False, True)):
-            given = {"use_causal_mask": causal}
             for which in ((True, False), (False, True), (True, True, True)):
-                yield Case(
-                    f"{kind}_masked_{which}_{rate}_{causal}",
-                    lambda m=make, r=rate, w=which, g=given: hidden(lambda: m(dropout=r), *w, **g),
-                )
-        yield Case(
-            f"{kind}_scores_masked",
-            lambda m=make: hidden(m, True, True, return_attention_scores=True, use_causal_mask=True),
-        )
-        yield Case(f"{kind}_mask_given", lambda m=make: attention_masks(m))
-        yield Case(f"{kind}_by_name", lambda m=make: by_name(m))
-        yield Case(f"{kind}_on_itself", lambda m=make: on_itself(m))
+                build = partial(hidden, partial(make, dropout=rate), *which, use_causal_mask=causal)
+                yield Case(f"{kind}_masked_{which}_{rate}_{causal}", build)
+        scores = {"return_attention_scores": True, "use_causal_mask": True}
+        yield Case(f"{kind}_scores_masked", partial(hidden, make, True, True, **scores))
+        yield Case(f"{kind}_mask_given", partial(attention_masks, make))
+        yield Case(f"{kind}_by_name", partial(by_name, make))
+        yield Case(f"{kind}_on_itself", partial(on_itself, make))
 
 
 def attention_masks(make: Callable[..., Any]) -> keras.Model:
@@ -176,26 +166,26 @@ FILM = (3, 4, 6)
 
 def multi_headed() -> Iterator[Case]:
     """What only MultiHeadAttention has."""
-    yield Case("multi_value_dim", lambda: three(lambda: multi(value_dim=4, dropout=0.1), QUERY, VALUE))
-    yield Case("multi_value_dim_gate", lambda: three(lambda: multi(value_dim=4, dropout=0.1, use_gate=True), QUERY, VALUE))
+    for gate in (False, True):
+        made = partial(multi, value_dim=4, dropout=0.1, use_gate=gate)
+        yield Case(f"multi_value_dim_{gate}", partial(three, made, QUERY, VALUE))
     for shape in (4, (4,), (4, 3)):
-        yield Case(f"multi_output_{shape}", lambda s=shape: three(lambda: multi(output_shape=s), QUERY, VALUE))
-    yield Case("multi_axis_named", lambda: three(lambda: multi(attention_axes=(1,)), QUERY, VALUE))
+        yield Case(f"multi_output_{shape}", partial(three, partial(multi, output_shape=shape), QUERY, VALUE))
+    yield Case("multi_axis_named", partial(three, partial(multi, attention_axes=(1,)), QUERY, VALUE))
     for axes in (None, 1, 2, (1, 2), (2, 1), (-2,)):
         for scores in (False, True):
             options = {"return_attention_scores": True} if scores else {}
             value = FILM if axes in (1, 2, (-2,)) else (2, 5, 6)
-            yield Case(
-                f"multi_film_{axes}_{scores}",
-                lambda a=axes, v=value, o=options: three(lambda: multi(attention_axes=a), FILM, v, **o),
-            )
-    yield Case("multi_volume", lambda: three(multi, (2, 3, 2, 4), (3, 2, 2, 4)))
-    yield Case("multi_volume_axis", lambda: three(lambda: multi(attention_axes=2), (2, 3, 2, 4), (2, 3, 2, 4)))
-    yield Case("multi_film_open", lambda: three(lambda: multi(attention_axes=2), (None, None, 6), (None, None, 6)))
-    yield Case("multi_film_open_both", lambda: three(multi, (None, None, 6), (None, None, 6)))
+            build = partial(three, partial(multi, attention_axes=axes), FILM, value, **options)
+            yield Case(f"multi_film_{axes}_{scores}", build)
+    yield Case("multi_volume", partial(three, multi, (2, 3, 2, 4), (3, 2, 2, 4)))
+    second = partial(multi, attention_axes=2)
+    yield Case("multi_volume_axis", partial(three, second, (2, 3, 2, 4), (2, 3, 2, 4)))
+    yield Case("multi_film_open", partial(three, second, (None, None, 6), (None, None, 6)))
+    yield Case("multi_film_open_both", partial(three, multi, (None, None, 6), (None, None, 6)))
     for axes in (1, 2, (1, 2)):
-        yield Case(f"multi_film_masked_{axes}", lambda a=axes: film_masked(a))
-    yield Case("multi_film_causal", lambda: three(lambda: multi(attention_axes=1), FILM, FILM, use_causal_mask=True))
+        yield Case(f"multi_film_masked_{axes}", partial(film_masked, axes))
+    yield Case("multi_film_causal", partial(three, partial(multi, attention_axes=1), FILM, FILM, use_causal_mask=True))
     yield Case("multi_takes_masks_off", takes_masks_off)
     yield Case("multi_takes_masks_off_inside", takes_masks_off_inside)
     yield Case("multi_takes_masks_off_beside", takes_masks_off_beside)
@@ -266,7 +256,7 @@ def test_the_graph_computes_what_keras_computes(case: Case, tmp_path: Path) -> N
 @pytest.mark.parametrize("kind", LAYERS)
 def test_whole_model_hdf5_gives_each_projection_its_weights(kind: str, name: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"gate": {"use_gate": True}, "no_bias": {"use_bias": False}, "plain": {}}[name]
-    trial = Trial(Case(name, lambda: three(lambda: LAYERS[kind](**options), QUERY, VALUE)), tmp_path)
+    trial = Trial(Case(name, partial(three, partial(LAYERS[kind], **options), QUERY, VALUE)), tmp_path)
     path = tmp_path / "model.h5"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ def layer_normalizations() -> Iterator[Case]:
         yield one(f"layer_axis_{axis}", IMAGE, layers.LayerNormalization, axis=axis, epsilon=0.01)
     for center, scale, rms in ((False, True, False), (True, False, False), (False, False, False),
                                (True, True, True), (False, False, True)):  # fmt: skip
-        options = {"center": center, "scale": scale, "rms_scaling": rms}
+        options: dict[str, Any] = {"center": center, "scale": scale, "rms_scaling": rms}
         yield one(f"layer_{center}_{scale}_{rms}", SERIES, layers.LayerNormalization, **options)
         yield one(f"layer_{center}_{scale}_{rms}_axes", IMAGE, layers.LayerNormalization, axis=(1, 3), **options)
     yield one("layer_unknown_length", (None, 6), layers.LayerNormalization)
@@ -112,10 +113,10 @@ def reversible(*, reverse: bool = True, **options: Any) -> keras.Model:
 
 REVERSIBLE = (
     Case("reversible_tied", reversible),
-    Case("reversible_untied", lambda: reversible(tie_weights=False)),
-    Case("reversible_capped", lambda: reversible(logit_soft_cap=1.5)),
-    Case("reversible_masked", lambda: reversible(mask_zero=True)),
-    Case("reversible_one_way", lambda: reversible(reverse=False, tie_weights=False)),
+    Case("reversible_untied", partial(reversible, tie_weights=False)),
+    Case("reversible_capped", partial(reversible, logit_soft_cap=1.5)),
+    Case("reversible_masked", partial(reversible, mask_zero=True)),
+    Case("reversible_one_way", partial(reversible, reverse=False, tie_weights=False)),
     one("reversible_plain", (6,), layers.ReversibleEmbedding, 9, 4, of="int32", feed=ids(9)),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def plain() -> Iterator[Case]:
             if "zeros" not in name and kind == "lstm":
                 yield one(f"{kind}_{name}", SERIES, make, 4, **options)
             shape = OPEN if name in ("both", "zeros_backwards") else SERIES
-            yield Case(f"{kind}_{name}_masked", masked(shape, lambda m=make, o=options: m(4, **o)))
+            yield Case(f"{kind}_{name}_masked", masked(shape, partial(make, 4, **options)))
         yield one(f"{kind}_open", OPEN, make, 4)
         yield one(f"{kind}_no_bias", SERIES, make, 4, use_bias=False)
         yield one(f"{kind}_softmax", SERIES, make, 4, activation="softmax")
@@ -78,7 +79,7 @@ def plain() -> Iterator[Case]:
     yield one("lstm_activation_object", SERIES, layers.LSTM, 4, activation=layers.LeakyReLU(0.1))
     yield Case("lstm_of_embedded", embedded)
     yield Case("lstm_with_its_own_mask", own_mask)
-    yield Case("lstm_with_a_mask_of_features", lambda: own_mask(rank=3))
+    yield Case("lstm_with_a_mask_of_features", partial(own_mask, rank=3))
 
 
 def embedded() -> keras.Model:
@@ -100,15 +101,12 @@ def cells() -> Iterator[Case]:
     """RNN of each cell, and of stacked ones."""
     for cell in (layers.SimpleRNNCell, layers.LSTMCell, layers.GRUCell):
         for name in ("last", "zeros_both"):
-            yield Case(
-                f"rnn_{cell.__name__}_{name}",
-                masked(SERIES, lambda c=cell, n=name: layers.RNN(c(4), **OPTIONS[n])),
-            )
+            yield Case(f"rnn_{cell.__name__}_{name}", masked(SERIES, partial(run, partial(cell, 4), **OPTIONS[name])))
     yield one("rnn_gru_before", SERIES, lambda: layers.RNN(layers.GRUCell(4, reset_after=False)))
     for name, options in OPTIONS.items():
-        yield Case(f"stacked_{name}_masked", masked(SERIES, lambda o=options: layers.RNN(stack(), **o)))
+        yield Case(f"stacked_{name}_masked", masked(SERIES, partial(run, stack, **options)))
         if name in ("last", "backwards_both"):
-            yield one(f"stacked_{name}", OPEN, lambda o=options: layers.RNN(stack(), **o))
+            yield one(f"stacked_{name}", OPEN, partial(run, stack, **options))
     yield one("stacked_listed", SERIES, lambda: layers.RNN([layers.GRUCell(2), layers.SimpleRNNCell(3)]))
     yield Case("stacked_simple_masked", masked(SERIES, simple_stack))
     yield one("stacked_both_ways", SERIES, lambda: layers.Bidirectional(layers.RNN(stack(), return_state=True)))
@@ -118,6 +116,11 @@ def cells() -> Iterator[Case]:
 def stack() -> Any:
     """Cells of different kind and size."""
     return layers.StackedRNNCells([layers.LSTMCell(4), layers.GRUCell(2), layers.LSTMCell(3)])
+
+
+def run(cell: Callable[[], Any], **options: Any) -> Any:
+    """A new cell, run over time."""
+    return layers.RNN(cell(), **options)
 
 
 def simple_stack() -> Any:
@@ -142,25 +145,31 @@ def films() -> Iterator[Case]:
             options = {**OPTIONS[name], "padding": padding}
             yield one(f"conv_lstm{rank}d_{name}_{padding}", shape, make, 2, 2, **options)
         for name in ("last", "backwards_both"):
-            yield one(f"conv_lstm{rank}d_{name}_first", first, make, 2, 2, data_format="channels_first", **OPTIONS[name])
+            options = {**OPTIONS[name], "data_format": "channels_first"}
+            yield one(f"conv_lstm{rank}d_{name}_first", first, make, 2, 2, **options)
         yield one(f"conv_lstm{rank}d_strides", shape, make, 2, 3, strides=2, padding="same")
         yield one(f"conv_lstm{rank}d_dilated", shape, make, 2, 2, dilation_rate=2, padding="same")
         yield one(f"conv_lstm{rank}d_no_bias", shape, make, 2, 2, use_bias=False)
         # Keras on JAX spreads masks over images only where it unrolls
         yield Case(f"conv_lstm{rank}d_masked", film_masked(shape, make))
-        yield one(f"conv_lstm{rank}d_both_ways", shape, lambda m=make: layers.Bidirectional(m(2, 2)))
+        yield one(f"conv_lstm{rank}d_both_ways", shape, partial(both_ways_of, make, 2, 2))
     yield one("conv_lstm2d_open", (None, *FILMS[2][1:]), layers.ConvLSTM2D, 2, (3, 2), return_sequences=True)
     yield one("conv_lstm2d_softmax", FILMS[2], layers.ConvLSTM2D, 2, 2, activation="softmax")
     for option in ("activation", "recurrent_activation"):
         options = {"data_format": "channels_first", option: "softmax"}
         yield one(f"conv_lstm2d_first_{option}", (4, 2, 5, 6), layers.ConvLSTM2D, 2, 2, **options)
     yield Case("conv_lstm2d_initial_state", conv_initial_state)
-    yield Case("conv_lstm2d_initial_state_first", lambda: conv_initial_state(data_format="channels_first"))
+    yield Case("conv_lstm2d_initial_state_first", partial(conv_initial_state, data_format="channels_first"))
     yield one("conv_lstm2d_twice", FILMS[2], lambda: both_ways(layers.ConvLSTM2D(2, 2, return_sequences=True)))
 
 
 def both_ways(layer: Any, **options: Any) -> Any:
     return layers.Bidirectional(layer, **options)
+
+
+def both_ways_of(make: Callable[..., Any], *args: Any, merge_mode: str | None = "concat", **options: Any) -> Any:
+    """A new layer, both ways."""
+    return layers.Bidirectional(make(*args, **options), merge_mode=merge_mode)
 
 
 def film_masked(shape: tuple[int, ...], make: Any) -> Callable[[], keras.Model]:
@@ -188,21 +197,21 @@ def bidirectional() -> Iterator[Case]:
         for name in ("last", "both"):
             yield Case(
                 f"both_ways_{mode}_{name}_masked",
-                masked(SERIES, lambda m=mode, n=name: both_ways(layers.GRU(4, **OPTIONS[n]), merge_mode=m)),
+                masked(SERIES, partial(both_ways_of, layers.GRU, 4, merge_mode=mode, **OPTIONS[name])),
             )
     for kind, make in KINDS.items():
-        yield one(f"both_ways_{kind}", OPEN, lambda m=make: both_ways(m(3, return_sequences=True)))
+        yield one(f"both_ways_{kind}", OPEN, partial(both_ways_of, make, 3, return_sequences=True))
     for zeros, sequences in ((False, True), (True, True), (True, False)):
-        options = {"return_sequences": sequences, "zero_output_for_mask": zeros}
+        options: dict[str, Any] = {"return_sequences": sequences, "zero_output_for_mask": zeros}
         yield Case(
             f"both_ways_zeros_{zeros}_{sequences}_masked",
-            masked(OPEN, lambda o=options: both_ways(layers.LSTM(3, **o))),
+            masked(OPEN, partial(both_ways_of, layers.LSTM, 3, **options)),
         )
     yield Case("both_ways_other_backward", masked(SERIES, other_backward))
     yield Case("both_ways_first_backwards", masked(SERIES, first_backwards))
     yield Case("both_ways_twice_masked", both_ways_twice)
     yield Case("both_ways_initial_state", both_ways_initial_state)
-    yield Case("both_ways_initial_state_masked", lambda: both_ways_initial_state(mask=True))
+    yield Case("both_ways_initial_state_masked", partial(both_ways_initial_state, mask=True))
     yield Case("both_ways_unmerged_masked", unmerged)
 
 
@@ -241,10 +250,10 @@ def both_ways_initial_state(*, mask: bool = False) -> keras.Model:
 def states() -> Iterator[Case]:
     """Initial states, given by name and by place."""
     for kind, make in KINDS.items():
-        yield Case(f"{kind}_initial_state", lambda m=make, k=kind: with_states(m, k))
-        yield Case(f"{kind}_initial_state_masked", lambda m=make, k=kind: with_states(m, k, mask="travelling"))
-        yield Case(f"{kind}_initial_state_own_mask", lambda m=make, k=kind: with_states(m, k, mask="given"))
-    yield Case("lstm_initial_state_by_place", lambda: with_states(layers.LSTM, "lstm", by_name=False))
+        yield Case(f"{kind}_initial_state", partial(with_states, make, kind))
+        yield Case(f"{kind}_initial_state_masked", partial(with_states, make, kind, mask="travelling"))
+        yield Case(f"{kind}_initial_state_own_mask", partial(with_states, make, kind, mask="given"))
+    yield Case("lstm_initial_state_by_place", partial(with_states, layers.LSTM, "lstm", by_name=False))
     yield Case("encoder_decoder", encoder_decoder)
     yield Case("stateful_with_states", stateful_with_states)
     yield Case("shared", shared)
@@ -316,7 +325,7 @@ def distributed() -> Iterator[Case]:
         yield one(f"each_{name}", shape, each, make)
     for name in ("dense", "dense_open", "lstm", "both_ways", "recurrent_model", "model", "twice"):
         shape, make = inner[name]
-        yield Case(f"each_{name}_masked", masked(shape, lambda m=make: each(m)))
+        yield Case(f"each_{name}_masked", masked(shape, partial(each, make)))
     yield Case("each_softmax_masked", softmax_of_parts)
     yield chain(
         "each_then_lstm_masked", SERIES, layers.Masking, lambda: each(lambda: layers.Dense(4)), lambda: layers.LSTM(2)
@@ -417,7 +426,7 @@ def test_what_a_graph_cannot_do_is_refused(build: Callable[[], keras.Model], rea
 
 
 def test_keras_2_masks_a_layer_with_initial_states_and_begins_with_zeros(tmp_path: Path) -> None:
-    trial = Trial(Case("states", lambda: with_states(layers.LSTM, "lstm", mask="travelling")), tmp_path)
+    trial = Trial(Case("states", partial(with_states, layers.LSTM, "lstm", mask="travelling")), tmp_path)
     x: Array = np.ones((1, 5, 3), np.float32)
     x[:, [0, 3]] = 0
     h = np.full((1, 4), 0.5, np.float32)

@@ -51,7 +51,7 @@ VERSIONS: Mapping[str, Version] = {
     "3.12.4": Version(("jax[cpu]==0.4.35",), "int8 int4 gptq_3 gptq_4"),
     "3.13.2": Version(("jax[cpu]==0.4.35",), "int8_weights int4 int4_weights"),
     "3.15.1": Version(
-        ("jax[cpu]==0.4.35",),
+        ("jax[cpu]==0.10.2",),
         """
         int8 int4 int4_channels int4_inputs int4_2 float8
         gptq_2 gptq_4_3 gptq_8_ordered awq awq_3

@@ -22,7 +22,7 @@ from kerasport.layers.recurrent import CELLS, RNN, Bidirectional, Cell, TimeDist
 from kerasport.masks import MERGES, PASSES, RECURRENT, stripped
 from kerasport.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
 from kerasport.model import Tensor as Edge
-from kerasport.operations import apply, refusal
+from kerasport.operations import apply, lowering_of
 
 Lowered: TypeAlias = tuple[Tensor, ...] | None  # None where a call was refused
 
@@ -146,8 +146,10 @@ class Lowering:
     def look_at(self, target: LayerSpec | Operation | Model) -> None:
         """Note what can be said against a part without its inputs, so that all problems are told at once."""
         if isinstance(target, Operation):
-            if reason := refusal(target.class_name):
-                self.refuse(target, reason)
+            try:
+                lowering_of(target)
+            except Refusal as refused:
+                self.refuse(target, refused.reason, refused.option, target.config.get(refused.option))
         elif isinstance(target, Model):
             for inner in target.targets():
                 self.look_at(inner)
@@ -268,8 +270,9 @@ class _Run:
         try:
             return apply(operation, args, kwargs)
         except Refusal as refused:
-            value = operation.config.get(refused.option) if refused.option else None
-            self.lowering.refuse(operation, refused.reason, refused.option, value)
+            value = operation.config.get(refused.option)
+            shown = value if value is None or isinstance(value, bool | int | float | str) else "…"
+            self.lowering.refuse(operation, refused.reason, refused.option, shown)
         except ShapeError as error:
             self.lowering.refuse(operation, str(error))
         return None

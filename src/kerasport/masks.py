@@ -22,7 +22,7 @@ PASSES = frozenset(
      "BatchNormalization", "GroupNormalization", "LayerNormalization", "UnitNormalization", "Dropout", "AlphaDropout",
      "GaussianDropout", "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
      "ActivityRegularization", "Normalization", "Rescaling", "TimeDistributed", "MultiHeadAttention",
-     "GroupQueryAttention", "Attention", "AdditiveAttention")
+     "GroupQueryAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention")
 )  # fmt: skip
 MERGES = frozenset(("Add", "Subtract", "Average", "Multiply", "Maximum", "Minimum"))
 

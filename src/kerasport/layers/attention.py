@@ -404,3 +404,7 @@ class GroupQueryAttention(_Heads):
         weights = self.weights_of(scores, mask, returned=returned)
         y = ops.MatMul(ops.reshape(weights, (batch, groups, together, columns)), v)
         return ops.transpose(ops.reshape(y, (batch, heads, rows, size)), (0, 2, 1, 3)), weights
+
+
+class GroupedQueryAttention(GroupQueryAttention):
+    """GroupQueryAttention by the name that it has in whole-model HDF5."""

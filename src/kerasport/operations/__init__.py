@@ -20,6 +20,7 @@ from kerasport.operations.refused import REFUSED
 Operate: TypeAlias = Callable[..., Any]  # (arguments of the call, options of the config) → a tensor or a tuple of them
 
 NO_OPERATION = "there is no lowering of this operation yet"
+NO_FUNCTION = "there is no lowering of this TensorFlow function"
 
 OPERATIONS: Mapping[str, Operate] = {
     **elementwise.OPERATIONS,
@@ -29,14 +30,25 @@ OPERATIONS: Mapping[str, Operate] = {
     **creation.OPERATIONS,
     **nn.OPERATIONS,
     **image.OPERATIONS,
-    **tensorflow.OPERATIONS,
 }
 """Lowering of an operation by the name of its class."""
 
 
-def refusal(class_name: str) -> str:
-    """Why an operation of that class is refused; empty where there is a lowering."""
-    return "" if class_name in OPERATIONS else REFUSED.get(class_name, NO_OPERATION)
+def lowering_of(operation: Operation) -> tuple[Operate, Mapping[str, Any]]:
+    """The lowering of an operation, and the options that its config gives it.
+
+    Raises:
+        Refusal: there is none.
+    """
+    name, config = operation.class_name, operation.config
+    if name in tensorflow.LAMBDAS:
+        function = tensorflow.FUNCTIONS.get(str(config.get("function")))
+        if function is None:
+            raise Refusal("function", NO_FUNCTION)
+        return function, {}
+    if name not in OPERATIONS:
+        raise Refusal("", REFUSED.get(name, NO_OPERATION))
+    return OPERATIONS[name], config
 
 
 def apply(operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Tensor, ...]:
@@ -46,16 +58,15 @@ def apply(operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any]) 
         Refusal: there is no lowering of it, or of one of its options.
         ShapeError: its arguments do not fit together.
     """
-    reason = refusal(operation.class_name)
-    if reason:
-        raise Refusal("", reason)
-    lower = OPERATIONS[operation.class_name]
+    lower, options = lowering_of(operation)
+    if operation.class_name in tensorflow.LAMBDAS:
+        kwargs = {name: value for name, value in kwargs.items() if name != "name"}  # of the node
     try:
-        inspect.signature(lower).bind(*args, **operation.config, **kwargs)
+        inspect.signature(lower).bind(*args, **options, **kwargs)
     except TypeError as error:
         raise Refusal("", f"its arguments are not those that its lowering takes: {error}") from None
     try:
-        made = lower(*args, **operation.config, **kwargs)
+        made = lower(*args, **options, **kwargs)
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise ShapeError(f"its arguments do not fit: {error}") from error
     return made if isinstance(made, tuple) else (made,)

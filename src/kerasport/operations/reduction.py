@@ -254,7 +254,9 @@ def in_top_k(targets: Tensor, predictions: Tensor, *, k: int) -> Tensor:
 
 
 def quantile(x: Tensor, q: Any, *, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Tensor:
-    """The number below which a share of all stands, between numbers as the method says."""
+    """The number below which a share of all stands."""
+    if method != "linear":
+        raise Refusal("method", "Keras forgets this option when it runs the model, and computes 'linear'")
     return quantiles(x, known_value(q, "q"), axis, method, keepdims=keepdims)
 
 

@@ -17,7 +17,7 @@ from kerasport.read.describe import Described
 from kerasport.read.dialects import major
 from kerasport.read.hdf5 import Hdf5
 
-ATTENTION = frozenset(("MultiHeadAttention", "GroupQueryAttention"))
+ATTENTION = frozenset(("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"))
 GATES_OF_KERAS1 = {"LSTM": 4, "GRU": 3}  # which each had kernel, recurrent kernel and bias of their own
 
 
@@ -52,7 +52,16 @@ def find(tree: Hdf5, group: str, root: Described, version: str) -> Mapping[Descr
             if array is None:
                 raise ReadError(f"{tree.path}: layer {layer.name!r}: the array {name!r} is missing")
             found.setdefault(slot.layer, {})[slot.index] = array
-    return {layer: [tuple(arrays[i] for i in sorted(arrays))] for layer, arrays in found.items()}
+    return {layer: _groups(layer, [arrays[i] for i in sorted(arrays)]) for layer, arrays in found.items()}
+
+
+def _groups(layer: Described, arrays: list[WeightRef]) -> list[tuple[WeightRef, ...]]:
+    """The arrays as `.keras` files have them apart: those of each sublayer behind the layer's own."""
+    if layer.class_name not in ATTENTION:
+        return [tuple(arrays)]
+    named = list(zip(LAYERS[layer.class_name].declared_weights(layer.config), arrays, strict=True))
+    parts = ("query", "key", "value", "gate", "output")
+    return [(), *(tuple(array for name, array in named if name.startswith(part)) for part in parts)]
 
 
 def _strings(tree: Hdf5, path: str, attribute: str) -> tuple[str, ...]:

@@ -29,10 +29,9 @@ from kerasport.verify.arrays import Arrays
 from kerasport.verify.keras_runner import Request
 
 BACKENDS = ("tensorflow", "jax", "torch")
-GIVE = "give inputs and the outputs that Keras gives for them: --inputs in.npz --expected out.npz"
 
-ROUNDED = re.compile("float16|int8_from|int4_from|float8_from|gptq|awq")
-"""Dtype policies that round to fewer bits than TF.js has."""
+ROUNDED = re.compile("float16|_from_")
+"""Dtype policies that round to fewer bits than TF.js does: halves, and the quantised, "int8_from_float32"."""
 
 # The child finds the modules that its parent finds, however that was started.
 START = (
@@ -56,6 +55,11 @@ class Keras:
     module: str  # "keras" or "tf_keras"
     version: str
     backend: str
+
+    @property
+    def is_3(self) -> bool:
+        """Whether it is Keras 3, which changed formats and some meanings."""
+        return major(self.version) > 2
 
     def __str__(self) -> str:
         return f"{'Keras' if self.module == 'keras' else self.module} {self.version} ({self.backend})"
@@ -117,8 +121,8 @@ class Original:
             raise VerifyError(f"{self.keras} died on {self.path}: {_last_words(child)}")
         told = json.loads(answer.read_text(encoding="utf-8"))
         if "error" in told:
-            remedy = f"pip install tf_keras, or {GIVE}" if self.old and major(self.keras.version) > 2 else GIVE
-            raise VerifyError(f"{self.keras} cannot run {self.path}: {_in_short(told['error'])}; {remedy}")
+            remedy = "; pip install tf_keras, which reads such files" if self.old and self.keras.is_3 else ""
+            raise VerifyError(f"{self.keras} cannot run {self.path}: {_in_short(told['error'])}{remedy}")
         return told
 
 
@@ -144,7 +148,7 @@ def find_original(model: Model, path: Path, weights: Path | None) -> Original:
     """
     refuse_code(model)
     keras = find_keras(model.writer)
-    old_sigmoid = keras.module == "keras" and major(keras.version) > 2 and has_keras2_hard_sigmoid(model)
+    old_sigmoid = keras.is_3 and has_keras2_hard_sigmoid(model)
     rounded = rounded_policies(model)
     notes = []
     if old_sigmoid:
@@ -165,7 +169,7 @@ def refuse_code(model: Model) -> None:
     """Raises `VerifyError` where Keras would have to run Python code that comes with the file, or that it lacks."""
     for path, spec in model.walk():
         if spec.class_name == "Lambda" or (isinstance(spec, LayerSpec) and spec.custom):
-            raise VerifyError(f"layer {path!r}: {spec.class_name} is Python code, which is not run here; {GIVE}")
+            raise VerifyError(f"layer {path!r}: {spec.class_name} is Python code, which is not run here")
 
 
 def has_keras2_hard_sigmoid(model: Model) -> bool:
@@ -195,7 +199,7 @@ def find_keras(writer: str) -> Keras:
             return Keras(module, versions[module], backend)
     found = "".join(f"; {module} {version} does not read it" for module, version in versions.items())
     wanted = "tf_keras" if old else "keras"
-    raise VerifyError(f"a file of Keras {writer or 3} needs Keras to run{found}; pip install {wanted}, or {GIVE}")
+    raise VerifyError(f"a file of Keras {writer or 3} needs Keras to run{found}; pip install {wanted}")
 
 
 def version_of(module: str) -> str:
@@ -220,7 +224,7 @@ def find_backend() -> str:
     for name in (configured_backend(), *BACKENDS):
         if name and importlib.util.find_spec(name):
             return name
-    raise VerifyError(f"Keras has no backend here; pip install jax, or {GIVE}")
+    raise VerifyError("Keras has no backend here; pip install jax")
 
 
 def configured_backend() -> str:
@@ -252,7 +256,7 @@ def on_disk(source: Any) -> Iterator[Path]:
 def loadable(path: Path, folder: Path, keras: Keras) -> Path:
     """The model under a name by which Keras knows what it is."""
     if path.is_dir():
-        return path.absolute() if major(keras.version) > 2 else zipped(path, folder / "model.keras")
+        return path.absolute() if keras.is_3 else zipped(path, folder / "model.keras")
     if zipfile.is_zipfile(path):
         return named(path, folder / "model.keras", ".keras")
     if h5py.is_hdf5(path):

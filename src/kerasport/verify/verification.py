@@ -29,8 +29,8 @@ class OutputError(Difference):
         start = (self.backend, self.name, str(self.batch_size))
         if self.reason:
             return (*start, self.reason, *("",) * 5)
-        numbers = (self.actual, self.expected, self.allowed)
-        return (*start, _short(self.absolute), _short(self.relative), str([*self.where]), *map(_short, numbers))
+        errors = (_short(self.absolute), _short(self.relative))
+        return (*start, *errors, str([*self.where]), _long(self.actual), _long(self.expected), _short(self.allowed))
 
     def __str__(self) -> str:
         if self.reason:
@@ -121,9 +121,13 @@ def _html_row(output: OutputError) -> str:
 def _told(worst: Difference) -> str:
     error = _short(abs(worst.actual - worst.expected))
     return (
-        f"{worst.actual:.7g} in TF.js, {worst.expected:.7g} in Keras at {[*worst.where]}, a difference of {error} "
-        f"where {_short(worst.allowed)} is allowed"
+        f"{_long(worst.actual)} in TF.js, {_long(worst.expected)} in Keras at {[*worst.where]}, a difference of "
+        f"{error} where {_short(worst.allowed)} is allowed"
     )
+
+
+def _long(number: float) -> str:
+    return f"{number:.7g}"
 
 
 def _short(number: float) -> str:

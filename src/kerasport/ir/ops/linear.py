@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +75,7 @@ def einsum(equation: str, a: Any, b: Any | None = None) -> Tensor:
         (x,) = matched(a)
         return _permuted(_summed(x, terms[0], out), [c for c in terms[0] if c in out], out)
     x, y = matched(a, b, least="int32")
-    if any(len(set(term)) != len(term) for term in terms) or len(terms[0]) != x.rank or len(terms[1]) != y.rank:
+    if not _fits(terms[0], x) or not _fits(terms[1], y) or _differ(terms, x, y):
         raise ShapeError(f"the equation {equation} does not fit {x.type} and {y.type}")
     x, y = _summed(x, terms[0], terms[1] + out), _summed(y, terms[1], terms[0] + out)
     first = [c for c in terms[0] if c in terms[1] + out]
@@ -85,11 +86,31 @@ def einsum(equation: str, a: Any, b: Any | None = None) -> Tensor:
     columns = [c for c in second if c not in first]
     if not inner and not (rows and columns):
         return _outer(x, y, first, second, out)
-    sizes: dict[str, Size] = dict(zip(second, dims(y), strict=True)) | dict(zip(first, dims(x), strict=True))
+    sizes = _sizes((*first, *second), (*dims(x), *dims(y)))
     one = _grouped(x, first, (batch, rows, inner), sizes)
     two = _grouped(y, second, (batch, inner, columns), sizes)
     labels = [*batch, *rows, *columns]
     return _permuted(reshape(MatMul(one, two), [sizes[c] for c in labels]), labels, out)
+
+
+def _fits(term: str, x: Tensor) -> bool:
+    return len(set(term)) == len(term) == x.rank
+
+
+def _differ(terms: Sequence[str], x: Tensor, y: Tensor) -> bool:
+    """Whether a label stands for two sizes."""
+    sizes = {*zip(terms[0], x.shape, strict=True), *zip(terms[1], y.shape, strict=True)}
+    labels = [label for label, size in sizes if size is not None]
+    return len(labels) != len(set(labels))
+
+
+def _sizes(labels: Iterable[str], sizes: Iterable[Size]) -> dict[str, Size]:
+    """The size of each label, a number where one is known."""
+    found: dict[str, Size] = {}
+    for label, size in zip(labels, sizes, strict=True):
+        if isinstance(size, int) or label not in found:
+            found[label] = size
+    return found
 
 
 def _outer(x: Tensor, y: Tensor, first: list[str], second: list[str], out: str) -> Tensor:

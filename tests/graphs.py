@@ -92,12 +92,8 @@ class Runner:
     def check(self, checks: Sequence[Check]) -> None:
         """Compare what TF.js makes of computations with what numpy does."""
         graphs = [check.graph(f"x{at}") for at, check in enumerate(checks)]
-        whole = Graph(
-            tuple(given for graph in graphs for given in graph.inputs),
-            tuple(output for graph in graphs for output in graph.outputs),
-        )
         try:
-            results = self.run(whole, [array for check in checks for array in check.arrays])
+            results = self.run(together(graphs), [array for check in checks for array in check.arrays])
         except VerifyError:
             if len(checks) == 1:
                 raise
@@ -108,6 +104,12 @@ class Runner:
             rest = iter(got)
             for check, graph in zip(checks, graphs, strict=True):
                 check.compare(meaning(check, graph), tuple(itertools.islice(rest, len(graph.outputs))), backend)
+
+
+def together(graphs: Sequence[Graph]) -> Graph:
+    """Graphs beside each other as one."""
+    inputs = tuple(given for graph in graphs for given in graph.inputs)
+    return Graph(inputs, tuple(output for graph in graphs for output in graph.outputs))
 
 
 def meaning(check: Check, graph: Graph) -> Arrays:

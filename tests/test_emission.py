@@ -1,4 +1,4 @@
-"""The graph-model in TF.js: every operation of the IR, emitted and run on each backend, against its meaning in numpy."""
+"""The graph-model in TF.js: every operation of the IR, run on each backend, against its meaning in numpy."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import given as drawn
 from hypothesis import strategies as st
+from tests.graphs import Check, Runner, batches, emitted, given, random, together, write_graph
+from tests.strategies import OPERATIONS, Sample, leaves
 
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
@@ -23,15 +25,13 @@ from kerasport.ir.ops.elementwise import Binary, Unary
 from kerasport.ir.ops.loop import Scan
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.ops.reduction import Reduction
-from kerasport.ir.tensor import Constant, Input, Node, Several, TensorType, constant
+from kerasport.ir.tensor import Constant, Input, Several, TensorType, constant
 from kerasport.model import Array
 from kerasport.targets.graph_model import optimised
-from kerasport.targets.graph_model.emit import DIFFERENT, SAME, UNSUPPORTED, Emitter, node_name
+from kerasport.targets.graph_model.emit import DIFFERENT, SAME, UNSUPPORTED, Emitter, narrow, node_name
 from kerasport.targets.graph_model.fused import Fused, Prelu
 from kerasport.verify import node as node_js
 from kerasport.verify.tfjs import Tfjs
-from tests.graphs import Check, Runner, batches, emitted, given, random, write_graph
-from tests.strategies import OPERATIONS, Sample, leaves
 
 SHAPE = (2, 3, 1, 4, 2, 3)
 """Sizes of as many axes as TF.js computes with."""
@@ -123,9 +123,9 @@ def binary() -> Iterator[Check]:
                     yield Check(f"{where} of truths", op, (truths(*a), truths(*b)), unknown)
         if "int32" in op.takes and op not in (ops.Pow, ops.SquaredDifference):
             yield Check(f"{name} of large integers", op, WHOLE)
-    a, b = np.array([1, -1, 0, 0, 3], np.float32), np.array([0, 0, 0, 2, 2], np.float32)
+    zeros = np.array([1, -1, 0, 0, 3], np.float32), np.array([0, 0, 0, 2, 2], np.float32)
     for op in (ops.Div, ops.DivNoNan, ops.Equal, ops.Less, ops.Atan2):
-        yield Check(f"{op.__name__} of nothing", op, (a, b))
+        yield Check(f"{op.__name__} of zeros", op, zeros)
 
 
 def selections() -> Iterator[Check]:
@@ -167,10 +167,10 @@ def running() -> Iterator[Check]:
                     (kind(*shape),),
                     range(rank),
                 )
-            for op, exclusive, reverse in product((ops.Cumsum, ops.Cumprod), (False, True), (False, True)):
-                build = lambda x, op=op, axis=axis, e=exclusive, r=reverse: op(x, axis, e, r)  # noqa: E731
+            for sums, exclusive, reverse in product((ops.Cumsum, ops.Cumprod), (False, True), (False, True)):
+                build = lambda x, op=sums, axis=axis, e=exclusive, r=reverse: op(x, axis, e, r)  # noqa: E731
                 yield Check(
-                    f"{op.__name__} {rank} {axis} {exclusive} {reverse} {kind.__name__}",
+                    f"{sums.__name__} {rank} {axis} {exclusive} {reverse} {kind.__name__}",
                     build,
                     (kind(*shape),),
                     range(rank) if reverse else (),
@@ -188,9 +188,9 @@ def running() -> Iterator[Check]:
 
 
 PARTS: Mapping[str, Any] = {
-    "backwards": (None, None, -1), "every other": (None, None, 2), "last two": (-2, None, 1), "but the last": (None, -1, 1),
-    "some backwards": (-1, -3, -1), "every other backwards": (None, None, -2), "too long": (0, 99, 1), "too early": (-99, 2, 1),
-    "from beyond": (99, None, -1),
+    "backwards": (None, None, -1), "every other": (None, None, 2), "last two": (-2, None, 1),
+    "but the last": (None, -1, 1), "some backwards": (-1, -3, -1), "every other backwards": (None, None, -2),
+    "too long": (0, 99, 1), "too early": (-99, 2, 1), "from beyond": (99, None, -1),
 }  # fmt: skip
 
 
@@ -219,7 +219,7 @@ def movements() -> Iterator[Check]:
             yield checks("Slice of one", lambda x, b=begin: ops.Slice(x, b, (1,) * len(b)))
         for name, part in PARTS.items():
             parts = [(None, None, 1)] * last + [part]
-            if len(range(*slice(*part).indices(shape[-1]))):
+            if range(*slice(*part).indices(shape[-1])):
                 yield checks(f"strided, {name}", lambda x, p=parts: ops.strided(x, p))
         yield checks(
             "strided, all",
@@ -278,13 +278,15 @@ def products() -> Iterator[Check]:
     for a, b in pairs:
         for kind in (floats, integers):
             yield Check(f"matmul {kind.__name__} {a} {b}", ops.matmul, (kind(*a), kind(*b)))
-        yield Check(f"matmul with a constant {a} {b}", lambda x, y=floats(*b): ops.matmul(x, y), (floats(*a),), (0,))
+        matrix = floats(*b)
+        yield Check(f"matmul with a constant {a} {b}", lambda x, y=matrix: ops.matmul(x, y), (floats(*a),), (0,))
         if min(len(a), len(b)) > 1:
-            bias, turned = constant(floats(b[-1])), constant(floats(*b[:-2], b[-1], b[-2]))
+            other = floats(*b[:-2], b[-1], b[-2])
+            bias, turned = constant(floats(b[-1])), constant(other)
             yield Check(
                 f"MatMul, b turned {a} {b}",
                 lambda x, y: ops.MatMul(x, y, transpose_b=True),
-                (floats(*a), floats(*turned.shape)),
+                (floats(*a), other),
                 (len(a) - 2,),
             )
             yield Check(
@@ -305,8 +307,8 @@ def products() -> Iterator[Check]:
                 (0,),
             )
     equations = [
-        "ab,bc->ac", "abc,cd->abd", "abcd,aecd->acbe", "acbe,aecd->abcd", "ab,cd->abcd", "a,a->", "ab,ab->ab", "abc,ab->abc",
-        "abc,d->ad", "abc,acd->bd", "ab,b->a", "abcd,cde->abe",
+        "ab,bc->ac", "abc,cd->abd", "abcd,aecd->acbe", "acbe,aecd->abcd", "ab,cd->abcd", "a,a->", "ab,ab->ab",
+        "abc,ab->abc", "abc,d->ad", "abc,acd->bd", "ab,b->a", "abcd,cde->abe",
     ]  # fmt: skip
     for equation, unknown in product(equations, ((), range(4))):
         terms = [[ord(label) - 95 for label in term] for term in equation.partition("->")[0].split(",")]
@@ -367,16 +369,29 @@ def convolutions() -> Iterator[Check]:
         if max(s) > 1 and max(d) > 1:
             continue
         kernel, own = constant(floats(*k, 3, 4)), constant(floats(*k, 3, 2))
-        small = any(a > b and b > 1 for a, b in zip(s, k, strict=True)) or (1 in k and max(k) > 1 and max(s) > 1)
         for size, unknown in (((9, 10), ()), ((11, 13), (0,)), ((8, 11), (0, 1, 2))):
-            if p == "same" and len(unknown) > 1 and small:
+            if (
+                p == "same"
+                and len(unknown) > 1
+                and narrow(k, s, d)
+                and not all(1 in pair for pair in zip(k, s, strict=True))
+            ):
                 continue  # refused, see below
             x, where = floats(2, *size, 3), f"{k} {s} {d} {p} {size}"
             yield Check(f"Conv {where}", lambda x, w=kernel, a=(s, p, d): ops.Conv(x, w, *a), (x,), unknown)
             yield Check(
                 f"DepthwiseConv {where}", lambda x, w=own, a=(s, p, d): ops.DepthwiseConv(x, w, *a), (x,), unknown
             )
-    volumes = (
+    yield Check(
+        "Conv with a kernel from outside",
+        lambda x, w: ops.Conv(x, w, (1, 1), "same", (1, 1)),
+        (floats(2, 5, 6, 3), floats(2, 2, 3, 2)),
+    )
+
+
+def convolutions_of_volumes() -> Iterator[Check]:
+    windows, paddings = ((1, 1, 1), (2, 3, 2), (3, 3, 3), (1, 2, 4)), ("valid", "same", ((1, 1), (0, 2), (1, 0)))
+    moves = (
         ((1, 1, 1), (1, 1, 1)),
         ((2, 2, 2), (1, 1, 1)),
         ((1, 2, 3), (1, 1, 1)),
@@ -384,20 +399,13 @@ def convolutions() -> Iterator[Check]:
         ((1, 1, 1), (2, 2, 2)),
         ((1, 1, 1), (1, 2, 1)),
     )
-    for k, (s, d), p in product(
-        ((1, 1, 1), (2, 3, 2), (3, 3, 3), (1, 2, 4)), volumes, (*paddings[:2], ((1, 1), (0, 2), (1, 0)))
-    ):
+    for k, (s, d), p in product(windows, moves, paddings):
         kernel = constant(floats(*k, 3, 2))
         for unknown in ((), (0,)):
             build = lambda x, w=kernel, a=(s, p, d): ops.Conv(x, w, *a)  # noqa: E731
             yield Check(f"Conv of volumes {k} {s} {d} {p} {unknown}", build, (floats(2, 5, 6, 7, 3),), unknown)
         if p != "same" or max(s) == 1:
             yield Check(f"Conv of open volumes {k} {s} {d} {p}", build, (floats(2, 5, 6, 7, 3),), (0, 1, 2, 3))
-    yield Check(
-        "Conv with a kernel from outside",
-        lambda x, w: ops.Conv(x, w, (1, 1), "same", (1, 1)),
-        (floats(2, 5, 6, 3), floats(2, 2, 3, 2)),
-    )
 
 
 def transposed(
@@ -440,7 +448,12 @@ def poolings() -> Iterator[Check]:
                     (x,),
                     unknown[:3],
                 )
-        for w, s in product(((1, 1, 1), (2, 2, 2), (3, 2, 1), (2, 3, 4)), ((1, 1, 1), (2, 2, 2), (2, 1, 3), (3, 3, 1))):
+
+
+def poolings_of_volumes() -> Iterator[Check]:
+    windows, strides = ((1, 1, 1), (2, 2, 2), (3, 2, 1), (2, 3, 4)), ((1, 1, 1), (2, 2, 2), (2, 1, 3), (3, 3, 1))
+    for op, p, unknown in product((ops.MaxPool, ops.AvgPool), ("valid", "same"), ((), (0, 1, 2, 3))):
+        for w, s in product(windows, strides):
             x = -1 - np.abs(floats(2, 5, 6, 7, 3))
             yield Check(
                 f"{op.__name__} of volumes {w} {s} {p} {unknown}",
@@ -448,6 +461,9 @@ def poolings() -> Iterator[Check]:
                 (x,),
                 unknown,
             )
+
+
+def resizings() -> Iterator[Check]:
     for method, unknown in product(("nearest", "bilinear"), ((), (0, 1, 2))):
         for size in product((1, 2, 5, 7, 10), (1, 3, 6, 12, 13)):
             yield Check(
@@ -461,7 +477,7 @@ def poolings() -> Iterator[Check]:
 FAMILIES: Mapping[str, Callable[[], Iterator[Check]]] = {
     family.__name__: family for family in (
         unary, binary, selections, reductions, running, movements, creations, products, fusions, convolutions,
-        transposed_convolutions, poolings,
+        convolutions_of_volumes, transposed_convolutions, poolings, poolings_of_volumes, resizings,
     )
 }  # fmt: skip
 
@@ -479,17 +495,12 @@ def test_tfjs_computes_what_numpy_computes(runner: Runner, family: str) -> None:
         runner.check(batch)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @drawn(st.lists(st.sampled_from(list(OPERATIONS.values())).flatmap(lambda each: each), min_size=15, max_size=30))
 def test_tfjs_computes_what_numpy_computes_of_random_operations(runner: Runner, samples: list[Sample]) -> None:
     checks = [Check(str(at), results_of(each), each.arrays) for at, each in enumerate(samples)]
-    kept = [
-        check
-        for check in checks
-        if None not in (sizes := [t.shape for t in check.graph().outputs]) and all(map(np.prod, sizes))
-    ]
-    assume(kept)
-    runner.check(kept)
+    # of no numbers at all wasm makes no shape
+    runner.check([check for check in checks if all(size != 0 for t in check.graph().outputs for size in t.shape)])
 
 
 def results_of(each: Sample) -> Callable[..., tuple[Tensor, ...]]:
@@ -523,11 +534,8 @@ def known_to_tfjs() -> frozenset[str]:
 def test_every_operation_is_run_and_every_emitted_one_known_to_tfjs() -> None:
     kinds: set[Any] = set()
     names: set[str] = set()
-    for graph in (
-        loops(False),
-        loops(True),
-        *(check.graph() for family in FAMILIES for check in checks_of(family)[::7]),
-    ):
+    families = [together([check.graph() for check in checks_of(family)]) for family in FAMILIES]
+    for graph in (loops(False), loops(True), *families):
         emitter, _ = emitted(graph)
         kinds |= {type(node) for node in (*graph.nodes(), *emitter.graph.nodes())}
         nodes = emitter.nodes + [node for function in emitter.functions for node in function["nodeDef"]]
@@ -543,36 +551,25 @@ def test_every_operation_is_run_and_every_emitted_one_known_to_tfjs() -> None:
 image = Input("image", TensorType("float32", (None, None, None, 3)))
 volume = Input("volume", TensorType("float32", (None, None, None, None, 3)))
 
+PADS = "TF.js pads windows smaller than their stride wrongly, and sizes to do it here are not known"
+BOTH = "TF.js convolves with strides or with dilations, not with both"
+
 REFUSED: tuple[tuple[Tensor, str], ...] = (
-    (
-        ops.Conv(image, constant(floats(2, 3, 3, 2)), (3, 1), "same", (1, 1)),
-        "TF.js pads windows smaller than their stride wrongly, and sizes to do it here are not known",
-    ),
-    (
-        ops.Conv(volume, constant(floats(1, 2, 2, 3, 2)), (2, 2, 2), "same", (1, 1, 1)) * 2.0,
-        "",
-    ),
-    (
-        ops.Conv(volume, constant(floats(2, 2, 2, 3, 2)), (3, 2, 2), "same", (1, 1, 1)),
-        "TF.js pads windows smaller than their stride wrongly, and sizes to do it here are not known",
-    ),
-    (
-        ops.DepthwiseConv(image, constant(floats(2, 3, 3, 2)), (2, 2), "same", (2, 1)),
-        "TF.js convolves with strides or with dilations, not with both",
-    ),
+    (ops.Conv(image, constant(floats(2, 3, 3, 2)), (3, 1), "same", (1, 1)), PADS),
+    (ops.DepthwiseConv(image, constant(floats(2, 3, 3, 2)), (2, 4), "same", (1, 1)), PADS),
+    (ops.Conv(volume, constant(floats(1, 2, 2, 3, 2)), (2, 2, 2), "same", (1, 1, 1)), PADS),
+    (ops.Conv(volume, constant(floats(2, 2, 2, 3, 2)), (3, 2, 2), "same", (1, 1, 1)), PADS),
+    (ops.Conv(image, constant(floats(2, 3, 3, 2)), (1, 2), "valid", (2, 1)), BOTH),
+    (ops.DepthwiseConv(image, constant(floats(2, 3, 3, 2)), (2, 2), "same", (2, 1)), BOTH),
 )
 
 
-@pytest.mark.parametrize(("tensor", "reason"), REFUSED, ids=range(len(REFUSED)))
+@pytest.mark.parametrize(("tensor", "reason"), REFUSED, ids=map(str, range(len(REFUSED))))
 def test_what_tfjs_would_compute_otherwise_is_refused(tensor: Tensor, reason: str) -> None:
-    given_ = next(node for node in Graph((), (tensor,)).nodes() if isinstance(node, Input))
-    named = Graph((given_,), (tensor,), {tensor: "model/odd"})
-    emitter = Emitter(optimised(named))
+    inputs = tuple(node for node in Graph((), (tensor,)).nodes() if isinstance(node, Input))
+    emitter = Emitter(optimised(Graph(inputs, (tensor,), {tensor: "model/odd"})))
     emitter.run(["y"])
-    if not reason:
-        reason = "TF.js pads windows smaller than their stride wrongly, and sizes to do it here are not known"
-    (problem,) = emitter.problems
-    assert (problem.layer, problem.reason) == ("odd", reason)
+    assert [(problem.layer, problem.reason) for problem in emitter.problems] == [("odd", reason)]
 
 
 DELICATE = (ops.Pad, ops.StridedSlice, ops.Reverse, ops.Select, ops.Cumsum, ops.Cumprod)
@@ -585,8 +582,9 @@ def test_delicate_operations_have_at_most_four_axes(rank: int, unknown: Sequence
     row = Input("row", TensorType("float32", (SHAPE[rank - 1],)))
     pads = [(1, 0)] * rank
     outputs = (
-        ops.pad(x, pads), ops.pad(x, [(0, 0), (1, 1)] + [(0, 0)] * (rank - 2), "reflect"), ops.Reverse(x, (0, rank - 1)),
-        ops.strided(x, [(None, None, -1)] * rank), ops.Cumsum(x, 1), ops.Cumprod(x, rank - 1, True, True),
+        ops.pad(x, pads), ops.pad(x, [(0, 0), (1, 1)] + [(0, 0)] * (rank - 2), "reflect"),
+        ops.Reverse(x, (0, rank - 1)), ops.strided(x, [(None, None, -1)] * rank),
+        ops.Cumsum(x, 1), ops.Cumprod(x, rank - 1, True, True),
         ops.where(ops.greater(x, 0.0), x, row), ops.where(ops.greater(row, 0.0), x, 1.0),
     )  # fmt: skip
     graph = optimised(Graph((x, row), outputs))

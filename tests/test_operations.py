@@ -592,9 +592,9 @@ def _put(value: Any, x: Tensor) -> Any:
     return tuple(_put(v, x) for v in value) if isinstance(value, tuple) else x if value is ... else value
 
 
-def of(class_name: str, config: dict[str, Any], *args: Any, shape: tuple[int | None, ...] = (None, 4), **kwargs: Any) -> Model:
+def of(class_name: str, config: dict[str, Any], *args: Any, sizes: tuple[int | None, ...] = (None, 4), **kwargs: Any) -> Model:
     """A model of one operation, as a reader would describe it; `...` among the arguments is the input."""
-    entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": list(shape), "dtype": "float32"}))
+    entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": list(sizes), "dtype": "float32"}))
     x = Tensor(entry)
     given = {name: x if value is ... else value for name, value in kwargs.items()}
     call = Call(Described("op", class_name, config), tuple(_put(a, x) for a in args), given)
@@ -730,7 +730,7 @@ TF = [
 def test_tensorflow_functions(case: Tf) -> None:
     given = IMAGE_ if case.image else X
     model = of("TFOpLambda", {"function": case.function, "trainable": True, "dtype": "float32"}, *case.args,
-               shape=(None, *given.shape[1:]), **case.kwargs)  # fmt: skip
+               sizes=(None, *given.shape[1:]), **case.kwargs)  # fmt: skip
     (got,) = lower(model).run(given)
     expected = np.asarray(case.expected(given))
     assert got.shape == expected.shape

@@ -8,6 +8,13 @@ from kerasport.model import LayerSpec
 
 _AUGMENTS = "augments images in training only"
 _DROPS = "drops or adds noise in training only"
+_AUGMENTATIONS = (
+    "Equalization", "Solarization", "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness",
+    "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomCrop", "RandomElasticTransform",
+    "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",
+    "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear",
+    "RandomTranslation", "RandomZoom", "RandomHeight", "RandomWidth",
+)  # fmt: skip
 
 # Class → why it can be taken out. What is left computes the same numbers.
 IDENTITY: Mapping[str, str] = {
@@ -15,16 +22,16 @@ IDENTITY: Mapping[str, str] = {
     "ActivityRegularization": "adds a loss in training only",
     "SpatialDropout2D": _DROPS,
     "SpatialDropout3D": _DROPS,
-    **dict.fromkeys(
-        ("Equalization", "Solarization", "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness",
-         "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomCrop", "RandomElasticTransform",
-         "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",
-         "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness",
-         "RandomShear", "RandomTranslation", "RandomZoom", "RandomHeight", "RandomWidth"), _AUGMENTS,
-    ),
+    **dict.fromkeys(_AUGMENTATIONS, _AUGMENTS),
     "MaxNumBoundingBoxes": "passes images on",
     "SpectralNormalization": "its kernel is stored normalised, so the wrapped layer stands for it",
 }  # fmt: skip
+
+IMAGES = frozenset(
+    (*_AUGMENTATIONS, "AutoContrast", "CenterCrop", "ContrastLimitedAdaptiveHistogramEqualization",
+     "MaxNumBoundingBoxes", "Pipeline", "Resizing")
+)  # fmt: skip
+"""Layers of images. Keras 3 records training=True in every call of them, and overrules it at inference."""
 
 # Those of them that let a mask pass; the others stop it.
 PASSES_MASK = frozenset(

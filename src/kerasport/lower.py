@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from kerasport.errors import Problem, ShapeError, UnsupportedModel, UnsupportedPart
-from kerasport.identity import IDENTITY
+from kerasport.identity import IDENTITY, IMAGES
 from kerasport.infer import arguments_of, input_shape, named_arguments
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, name_new
@@ -292,11 +292,17 @@ class _Run:
         return outputs
 
     def _identity(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> Lowered:
-        if call.kwargs.get("training"):
+        training = call.kwargs.get("training")
+        if not self._says_nothing("training", spec, training):
             self.lowering.refuse(
                 spec, "the model calls it with training=True, so it acts at inference", "training", True
             )
         return inputs[:1]
+
+    def _says_nothing(self, argument: str, spec: LayerSpec, value: Any) -> bool:
+        """Whether an argument of a call leaves what the layer computes at inference as it is."""
+        recorded = spec.class_name in IMAGES and not self.lowering.keras2
+        return argument in TRAINING_ONLY and (not value or recorded)
 
     def _given(self, call: Call, spec: LayerSpec) -> dict[str, Any] | None:
         """The arguments of the call that the layer takes; None, and a problem, where it takes one not."""
@@ -304,7 +310,7 @@ class _Run:
         named = named_arguments(call)
         given: dict[str, Any] = {}
         for name, value in named.items():
-            if value is None or name == "mask" or name in own or (name in TRAINING_ONLY and not value):
+            if value is None or name == "mask" or name in own or self._says_nothing(name, spec, value):
                 continue
             if name not in takes:
                 self.lowering.refuse(spec, "the lowering does not take this argument of the call", name, shown(value))

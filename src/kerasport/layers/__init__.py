@@ -26,7 +26,9 @@ LAYERS: Mapping[str, type[Layer]] = {
     name.rstrip("_"): cls
     for family in _FAMILIES
     for name, cls in vars(family).items()
-    if isinstance(cls, type)
+    # classes alone, since a look at `ops` would load it
+    if name[0].isupper()
+    and isinstance(cls, type)
     and issubclass(cls, Layer)
     and cls.__module__ == family.__name__
     and not name.startswith("_")

@@ -69,9 +69,8 @@ def errors(actual: Array, expected: Array) -> Array:
     a, e = actual.astype("float64"), expected.astype("float64")
     with np.errstate(invalid="ignore"):  # of infinity minus infinity
         error = np.abs(a - e)
-    error[np.isnan(error)] = math.inf
-    error[(a == e) | (np.isnan(a) & np.isnan(e))] = 0
-    return np.asarray(error)
+    same = (a == e) | (np.isnan(a) & np.isnan(e))
+    return np.where(same, 0, np.where(np.isnan(error), math.inf, error))
 
 
 def scale(array: Array) -> float:

@@ -11,6 +11,7 @@ from kerasport.lower import lower
 from kerasport.model import Model
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import fold_constants
+from kerasport.passes.loop import inside_loops, unroll
 from kerasport.passes.rewrite import rewrite
 from kerasport.targets.graph_model.emit import TYPES, Emitter, Json, shape
 from kerasport.targets.graph_model.fused import FUSION
@@ -19,7 +20,12 @@ from kerasport.targets.plan import Plan, notes_of, outcomes_of
 
 
 def optimised(graph: Graph, unroll_limit: int = 0) -> Graph:
-    """The graph as TF.js computes it best: constants worked out, operations joined, limits kept."""
+    """The graph as TF.js computes it best, with loops of at most so many steps written out."""
+    return _rewritten(inside_loops(unroll(graph, unroll_limit), _rewritten))
+
+
+def _rewritten(graph: Graph) -> Graph:
+    """The graph with constants worked out, operations joined, and limits kept."""
     graph = rewrite(graph, fold_constants, *ALGEBRA)
     graph = rewrite(graph, *LEGAL, fold_constants, *ALGEBRA)
     return rewrite(graph, *FUSION, fold_constants, *ALGEBRA)

@@ -1,0 +1,89 @@
+"""The networks of keras.applications, with random weights, in TF.js."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pytest
+from keras import applications
+
+import kerasport
+from kerasport.verify.tfjs import Backend, Tfjs
+from tests.cases.case import LAYERS_MODEL
+from tests.cases.trial import random_weight
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, at the smallest size that it takes."""
+
+    make: Callable[..., keras.Model]
+    size: int = 32
+    backends: tuple[Backend, ...] = ("wasm",)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of the network."""
+        return self.make.__name__
+
+
+# the two dense layers of VGG16 hold nine tenths of its weights
+HEADLESS = {"include_top": False, "pooling": "avg"}
+
+NETWORKS = (
+    Network(applications.ResNet50),
+    Network(applications.MobileNet, backends=("cpu", "wasm"), options={"alpha": 0.25}),
+    Network(applications.MobileNetV2, backends=("cpu", "wasm"), options={"alpha": 0.35}),
+    Network(applications.VGG16, options=HEADLESS),
+    Network(applications.InceptionV3, 75),
+    Network(applications.Xception, 71),
+    Network(applications.DenseNet121),
+)
+
+
+def randomise(model: keras.Model, rng: np.random.Generator) -> None:
+    """Random weights under which the numbers neither grow nor fade from layer to layer."""
+    for variable in model.weights:
+        shape = tuple(variable.shape)
+        if "kernel" in variable.name:
+            depthwise = "depthwise" in variable.path.rsplit("/", 2)[-2] + variable.name
+            fan_in = np.prod(shape[:2] if depthwise else shape[:-1])
+            variable.assign(rng.normal(0, np.sqrt(2 / fan_in), shape))
+        elif "moving_variance" in variable.name:
+            variable.assign(rng.uniform(0.5, 2, shape))
+        else:
+            variable.assign(0.2 * random_weight(variable.name, shape, rng) + 0.8 * ("gamma" in variable.name))
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=attrgetter("name"))
+def test_layers_model_of_a_network_computes_what_keras_computes(
+    network: Network, tfjs: Tfjs, tmp_path: Path
+) -> None:
+    options = {"classes": 10, "classifier_activation": None, **network.options}
+    options = options if options.get("include_top", True) else dict(network.options)
+    model = network.make(weights=None, input_shape=(network.size, network.size, 3), **options)
+    rng = np.random.default_rng(zlib.crc32(network.name.encode()))
+    randomise(model, rng)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    images = rng.normal(0, 1, (2, network.size, network.size, 3)).astype("float32")
+    wanted = keras.ops.convert_to_numpy(model(images, training=False))
+    scale = np.abs(wanted).max()
+    assert np.isfinite(scale)
+    assert wanted.std(axis=0).max() > 1e-3 * scale, "the two images are told apart"
+    kerasport.convert(path, tmp_path / "web_model", to=LAYERS_MODEL)
+    for backend in network.backends:
+        (got,), *_ = tfjs.run(tmp_path / "web_model", [[images]], backend=backend).results
+        assert got.shape == wanted.shape
+        np.testing.assert_allclose(got / scale, wanted / scale, rtol=1e-4, atol=1e-5, err_msg=backend)

@@ -1,0 +1,155 @@
+"""Files of many versions of Keras, compared with what those versions computed themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+import kerasport
+from kerasport.model import Array
+from kerasport.read import read
+from kerasport.verify.tfjs import Backend, Tfjs
+from tests.cases.case import LAYERS_MODEL
+
+RECORDED = Path(__file__).parent / "recorded"
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+
+STRUCTURES: Mapping[str, str] = {
+    "functional": (
+        "4 InputLayer, Conv2D, BatchNormalization, LeakyReLU, Add, GlobalAveragePooling2D, 3 Dense, "
+        "LayerNormalization, Concatenate"
+    ),
+    "unshared": "3 InputLayer, Conv2D, BatchNormalization, LeakyReLU, GlobalAveragePooling2D, Concatenate, Dense",
+    "shared": "2 InputLayer, Dense, Subtract",
+    "sequential": (
+        "InputLayer, Conv2D, BatchNormalization, DepthwiseConv2D, PReLU, MaxPooling2D, LeakyReLU, Flatten, 2 Dense"
+    ),
+    "recurrent": "2 InputLayer, Embedding, Bidirectional, 4 LSTM, GRU, TimeDistributed, Dense",
+    "frozen": "3 InputLayer, 3 Dense, 2 BatchNormalization",
+    "ops": "InputLayer, Multiply, Add, Dense, Mean, GetItem, Relu",
+    "tf_ops": "InputLayer, 4 TFOpLambda, SlicingOpLambda, Dense",
+    "dicts": "2 InputLayer, Concatenate, Dense",
+    "sharded": "InputLayer, 2 Dense",
+    "lora": "InputLayer, 2 Dense",
+    **dict.fromkeys(("mixed_float16", "float16", "bfloat16"), "InputLayer, 2 Dense, BatchNormalization"),
+    **dict.fromkeys(
+        ("int8", "int4", "float8"), "InputLayer, Embedding, EinsumDense, GlobalAveragePooling1D, Dense"
+    ),
+    "keras_1": (
+        "InputLayer, Conv2D, BatchNormalization, Activation, LeakyReLU, Concatenate, MaxPooling2D, Flatten, Dense"
+    ),
+    "keras_1_recurrent": "InputLayer, Conv1D, LSTM, TimeDistributed, 2 Dense, Bidirectional, 2 GRU, SimpleRNN",
+}
+"""Layers of each model, those inside others included."""
+
+OLDER = {"keras-2.2.4/functional": {"LayerNormalization": "BatchNormalization"}}
+"""Layers that a writer did not have yet, and what it was given for them."""
+
+REFUSED: Mapping[str, tuple[str, ...]] = {
+    # each reason stands for a layer: all must be given at once
+    "recurrent": ("GRU: TF.js hands it another mask", "LSTM: TF.js hands it another mask"),
+    "ops": ("Multiply: it is a keras.ops", "Add: it is a keras.ops", "Mean: ", "GetItem: ", "Relu: "),
+    "tf_ops": ("TFOpLambda: it is a", "SlicingOpLambda: it is a"),
+    "shared": ("Subtract: TF.js has no such layer",),
+    **dict.fromkeys(("int8", "int4", "float8"), ("EinsumDense: TF.js has no such layer",)),
+}
+
+BOUNDS: Mapping[str, float] = {
+    # Keras rounded each step to 16 bits, TF.js rounds it to 32
+    "mixed_float16": 1e-3,
+    "float16": 1e-3,
+    "bfloat16": 1e-2,
+}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A file, with its weights where they are in another."""
+
+    path: Path
+    weights: Path | None = None
+
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return self.path.name.split(".")[0]
+
+    def __str__(self) -> str:
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    def arrays(self, prefix: str) -> tuple[Array, ...]:
+        """The inputs or outputs of Keras."""
+        with np.load(self.path.parent / f"{self.model}.npz") as recorded:
+            count = sum(name.startswith(prefix) for name in recorded)
+            return tuple(recorded[f"{prefix}_{index}"] for index in range(count))
+
+
+def every_file() -> Iterator[Recorded]:
+    """All that the folders hold, each architecture with its weights."""
+    for path in sorted(RECORDED.glob("*/*")):
+        if path.suffix == ".json" and ".weights" not in path.name:
+            yield Recorded(path, next(path.parent.glob(f"{path.stem}.*weights*")))
+        elif path.suffix in (".keras", ".unzipped") or (path.suffix == ".h5" and "weights" not in path.name):
+            yield Recorded(path)
+
+
+FILES = tuple(every_file())
+LOST = "keras-3.2.1/shared.keras"
+READABLE = [file for file in FILES if str(file) != LOST]
+
+
+def counted(text: str) -> Counter[str]:
+    """The counts that a list of names, some with a number, stands for."""
+    words = [item.split() for item in text.split(", ")]
+    return Counter({word[-1]: int(word[0]) if len(word) == 2 else 1 for word in words})
+
+
+def test_every_writer_is_there() -> None:
+    assert len(FILES) > 40
+    assert {file.path.parent for file in FILES} == {path for path in RECORDED.iterdir() if path.is_dir()}
+    assert {file.model for file in FILES} == set(STRUCTURES)
+
+
+@pytest.mark.parametrize("file", READABLE, ids=str)
+def test_every_layer_is_read(file: Recorded) -> None:
+    wanted = counted(STRUCTURES[file.model])
+    for newer, older in OLDER.get(f"{file.path.parent.name}/{file.model}", {}).items():
+        wanted[older] += wanted.pop(newer)
+    with read(file.path, file.weights) as model:
+        found = Counter(spec.class_name for _, spec in model.walk())
+        # Keras 3 records how it computes the mask, with an operation
+        del found["NotEqual"]
+        assert found == wanted
+        assert len(model.input_tensors) == len(file.arrays("input"))
+        assert len(model.output_tensors) == len(file.arrays("output"))
+
+
+@pytest.mark.parametrize("file", [file for file in READABLE if file.model not in REFUSED], ids=str)
+def test_layers_model_computes_what_its_keras_computed(file: Recorded, tfjs: Tfjs, tmp_path: Path) -> None:
+    kerasport.convert(file.path, tmp_path / "web_model", weights=file.weights, to=LAYERS_MODEL)
+    bound = BOUNDS.get(file.model, 1e-5)
+    for backend in BACKENDS:
+        run = tfjs.run(tmp_path / "web_model", [file.arrays("input")], backend=backend)
+        for wanted, got in zip(file.arrays("output"), run.results[0], strict=True):
+            assert got.shape == wanted.shape
+            np.testing.assert_allclose(got, wanted, rtol=bound, atol=bound, err_msg=backend)
+
+
+@pytest.mark.parametrize("file", [file for file in READABLE if file.model in REFUSED], ids=str)
+def test_layers_model_is_refused_for_all_that_it_cannot_hold(file: Recorded, tmp_path: Path) -> None:
+    with pytest.raises(kerasport.UnsupportedModel) as refusal:
+        kerasport.convert(file.path, tmp_path / "web_model", weights=file.weights, to=LAYERS_MODEL)
+    for reason in REFUSED[file.model]:
+        assert reason in str(refusal.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_lost_its_calls_is_not_guessed_at(tmp_path: Path) -> None:
+    with pytest.raises(kerasport.ReadError, match="which call feeds what"):
+        kerasport.convert(RECORDED / LOST, tmp_path / "web_model")

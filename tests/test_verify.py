@@ -1,0 +1,696 @@
+"""Verification: the original in Keras, the converted model in TF.js, both for real."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import ml_dtypes  # noqa: F401  (makes numpy know bfloat16)
+import numpy as np
+import pytest
+from keras import layers
+
+from kerasport.api import convert, verify
+from kerasport.errors import MismatchError, VerifyError
+from kerasport.model import Array, Call, LayerSpec, Model, Tensor
+from kerasport.read import read
+from kerasport.verify import arrays, original
+from kerasport.verify.comparison import Tolerance
+from kerasport.verify.divergence import nearest, telling_feeds
+from kerasport.verify.given import read_expected, read_inputs
+from kerasport.verify.inputs import concrete_shapes, random_inputs
+from kerasport.verify.original import Keras, find_backend, find_keras, loadable, loadable_weights
+from kerasport.verify.tfjs import TensorInfo
+from kerasport.verify.verification import LayerDivergence, OutputError, Verification
+
+RECORDED = Path(__file__).parent / "recorded"
+OLD = RECORDED / "keras-2.15.0" / "functional.h5"
+
+
+def saved(model: keras.Model, path: Path) -> Path:
+    """The model on disk, its weights all different from those that layers begin with."""
+    rng = np.random.default_rng(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Keras, about numpy
+        for weight in model.weights:
+            if "float" in str(weight.dtype):
+                weight.assign(rng.uniform(0.2, 0.8, weight.shape))
+        model.save(path)
+    return path
+
+
+def cnn() -> keras.Model:
+    image = layers.Input((None, None, 3), name="image")
+    x = layers.Rescaling(1 / 255, name="scale")(image)
+    x = layers.Conv2D(4, 3, strides=2, name="conv", activation="relu")(x)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Dropout(0.5, name="drop")(x)
+    return keras.Model(image, layers.Dense(5, "softmax", name="probs")(layers.GlobalAveragePooling2D(name="mean")(x)))
+
+
+def words() -> keras.Model:
+    return keras.Sequential([
+        layers.Input((None,), dtype="int32", name="ids"),
+        layers.Embedding(11, 4, mask_zero=True, name="table"),
+        layers.LSTM(3, name="memory"),
+        layers.Dense(2, name="classes"),
+    ])  # fmt: skip
+
+
+def dicts() -> keras.Model:
+    """A model of two inputs and two outputs, whose names are not in the order of the keys."""
+    a = layers.Input((4,), name="z")
+    b = layers.Input((3,), dtype="int32", name="a b")
+    both = layers.Concatenate(name="both")([a, layers.Flatten(name="flat")(layers.Embedding(7, 2, name="table")(b))])
+    one, two = layers.Dense(2, name="øne")(both), layers.Dense(3, name="two")(both)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of keys that are not the names of the inputs
+        return keras.Model({"numbers": a, "ids": b}, {"second": two, "first": one})
+
+
+def converted(build: Callable[[], keras.Model], folder: Path, name: str = "model.keras") -> tuple[Path, Path]:
+    """A model and what it is converted to."""
+    source = saved(build(), folder / name)
+    convert(source, folder / "web_model")
+    return source, folder / "web_model"
+
+
+def corrupt(out: Path, weight: str) -> None:
+    """Change the first number of a weight."""
+    (group,) = json.loads((out / "model.json").read_bytes())["weightsManifest"]
+    (shard,), offset = group["paths"], 0
+    for entry in group["weights"]:
+        if entry["name"] == weight:
+            break
+        offset += 4 * math.prod(entry["shape"])
+    with (out / shard).open("r+b") as file:
+        file.seek(offset)
+        file.write(np.float32(-3).tobytes())
+
+
+def hide_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    hidden = ("keras", "tf_keras")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *of: None if name in hidden else find(name, *of))
+
+
+# -------------------------------------------------------------------------------------- models that are right
+
+
+@pytest.mark.parametrize("build", [cnn, words, dicts], ids=lambda build: build.__name__)
+def test_a_converted_model_computes_what_keras_computes(build: Callable[[], keras.Model], tmp_path: Path) -> None:
+    result = verify(*converted(build, tmp_path))
+    assert result.ok
+    assert result.reference == f"Keras {keras.__version__} (jax)"
+    assert [*result.seconds] == ["keras", "cpu", "wasm"]
+    outputs = 2 if build is dicts else 1
+    assert [error.backend for error in result.outputs] == ["cpu"] * outputs + ["wasm"] * outputs
+    assert all(error.ok and error.absolute < 1e-5 for error in result.outputs)
+    assert (result.diverges, result.notes) == (None, ())
+    result.raise_for_mismatch()
+    assert "computes the same numbers as" in str(result)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")  # about numpy, while saving
+def test_a_live_model_with_states_is_verified(tmp_path: Path) -> None:
+    model = keras.Sequential(
+        [layers.Input(batch_shape=(2, 5, 3)), layers.LSTM(4, stateful=True, name="memory")], name="runner"
+    )
+    saved(model, tmp_path / "model.keras")  # for its weights
+    convert(model, tmp_path / "out")
+    result = verify(model, tmp_path / "out", backends=["wasm"])
+    assert result.ok
+    assert (result.source, result.backends) == ("the model 'runner'", ("wasm",))
+    assert result.outputs[0].batch_size == 2
+
+
+def unzipped(folder: Path) -> tuple[Path, None]:
+    shutil.copytree(RECORDED / "keras-3.15.1" / "dicts.unzipped", folder / "model")
+    return folder / "model", None
+
+
+def architecture(folder: Path) -> tuple[Path, Path]:
+    """Files that must be told by what is in them."""
+    recorded = RECORDED / "keras-3.15.1"
+    shutil.copyfile(recorded / "dicts.json", folder / "architecture")
+    shutil.copyfile(recorded / "dicts.weights.h5", folder / "weights")
+    return folder / "architecture", folder / "weights"
+
+
+def misnamed(folder: Path) -> tuple[Path, None]:
+    """HDF5 under the name of a zip."""
+    return saved(words(), folder / "model.h5").rename(folder / "model.keras"), None
+
+
+@pytest.mark.parametrize("made", [unzipped, architecture, misnamed], ids=lambda made: made.__name__)
+def test_keras_reads_what_kerasport_reads(made: Callable[[Path], Any], tmp_path: Path) -> None:
+    source, weights = made(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    convert(source, tmp_path / "web_model", weights=weights)
+    assert verify(source, tmp_path / "web_model", weights=weights, backends=["cpu"], batch_sizes=[2]).ok
+    shutil.rmtree(tmp_path / "web_model")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_hard_sigmoid_of_an_old_file_keeps_its_meaning(tmp_path: Path) -> None:
+    model = keras.Sequential([
+        layers.Input((4, 3)),
+        layers.LSTM(4, recurrent_activation="hard_sigmoid", name="memory"),
+        layers.Dense(3, "hard_sigmoid", name="gate"),
+    ])  # fmt: skip
+    source = saved(model, tmp_path / "model.h5")
+    with h5py.File(source, "r+") as file:
+        file.attrs["keras_version"] = "2.2.4"
+    convert(source, tmp_path / "out")
+    result = verify(source, tmp_path / "out")
+    assert result.ok
+    assert "Keras 3 reads it as clip(x/6 + 0.5, 0, 1)" in str(result)
+
+
+def half() -> keras.Model:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        try:
+            return keras.Sequential([layers.Input((5,)), layers.Dense(4, "relu"), layers.Dense(2, dtype="float16")])
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+
+def int8() -> keras.Model:
+    model = keras.Sequential([layers.Input((5,)), layers.Dense(4, "relu"), layers.Dense(2)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a layer that has nothing to quantise
+        model.quantize("int8")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("build", "policies"),
+    [(half, "float16, mixed_bfloat16"), (int8, "int8_from_float32")],
+    ids=["half", "int8"],
+)
+def test_keras_is_run_without_rounding(build: Callable[[], keras.Model], policies: str, tmp_path: Path) -> None:
+    result = verify(*converted(build, tmp_path), backends=["wasm"])
+    assert result.ok
+    assert f"note: the model computes in {policies}; Keras was run without that rounding" in str(result)
+
+
+# ------------------------------------------------------------------------------------- models that are wrong
+
+
+def test_the_first_layer_that_diverges_is_named(tmp_path: Path) -> None:
+    source, out = converted(dicts, tmp_path)
+    corrupt(out, "_ne/kernel")
+    result = verify(source, out)
+    assert not result.ok
+    assert [error.ok for error in result.outputs] == [False, True, False, True]
+    found = result.diverges
+    assert found is not None
+    assert (found.name, found.tfjs_name, found.class_name, found.backend) == ("øne", "_ne", "Dense", "cpu")
+    assert found.absolute > 0.1
+    assert "the first layer that diverges is 'øne' (Dense, '_ne' in TF.js), on cpu: " in str(result)
+    with pytest.raises(MismatchError, match="computes other numbers than"):
+        result.raise_for_mismatch()
+    assert "font-weight" in result._repr_html_()
+    document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert document["ok"] is False
+    assert document["diverges"]["name"] == "øne"
+
+
+def test_of_layers_after_each_other_the_first_is_named(tmp_path: Path) -> None:
+    source, out = converted(cnn, tmp_path)
+    corrupt(out, "norm/moving_mean")
+    found = verify(source, out, backends=["wasm"], batch_sizes=[2]).diverges
+    assert found is not None
+    assert (found.name, found.backend) == ("norm", "wasm")
+
+
+def test_a_model_made_of_another_one_is_refused(tmp_path: Path) -> None:
+    source = saved(words(), tmp_path / "words.keras")
+    _, out = converted(dicts, tmp_path)
+    with pytest.raises(VerifyError, match="has 2 inputs, the original 1 input; it was made of another model"):
+        verify(source, out)
+
+
+# ------------------------------------------------------------------------------------------- given batches
+
+
+def test_recorded_outputs_need_no_keras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hide_keras(monkeypatch)
+    convert(OLD, tmp_path / "out")
+    recorded = OLD.with_name("functional.npz")
+    result = verify(OLD, tmp_path / "out", inputs=recorded, expected=recorded)
+    assert result.ok
+    assert (result.reference, [*result.seconds]) == ("functional.npz", ["cpu", "wasm"])
+    corrupt(tmp_path / "out", "shared/bias")
+    result = verify(OLD, tmp_path / "out", inputs=recorded, expected=recorded)
+    assert not result.ok
+    (note,) = result.notes
+    assert note == (
+        "which layer diverges first is not known: a file of Keras 2.15.0 needs Keras to run; pip install tf_keras"
+    )
+
+
+def test_given_inputs_are_run_by_keras(tmp_path: Path) -> None:
+    source, out = converted(dicts, tmp_path)
+    rng = np.random.default_rng(0)
+    # float64 and int64, as numpy makes them
+    np.savez(tmp_path / "in.npz", ids=rng.integers(0, 7, (4, 3)), numbers=rng.normal(size=(4, 4)))
+    result = verify(source, out, inputs=tmp_path / "in.npz", backends=["cpu"])
+    assert result.ok
+    assert result.outputs[0].batch_size == 4
+
+
+NUMBERS = np.zeros((2, 4), "float32")
+IDS = np.zeros((2, 3), "int32")
+INFOS = (TensorInfo("a_b", "int32", (None, 3)), TensorInfo("z", "float32", (None, 4)))
+OUTS = (TensorInfo("_ne", "float32", (None, 2)), TensorInfo("two", "float32", (None, 3)))
+
+
+@pytest.fixture(scope="module")
+def dicts_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(dicts(), tmp_path_factory.mktemp("dicts") / "model.keras")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"numbers": NUMBERS, "ids": IDS},
+        {"z": NUMBERS, "a b": IDS},
+        {"z": NUMBERS, "a_b": IDS, "labels": IDS},
+        {"arr_0": IDS, "arr_1": NUMBERS},
+        {"input_0": IDS, "input_1": NUMBERS, "output_0": IDS, "output_1": IDS},
+        {"ids": IDS.astype("float64"), "numbers": NUMBERS.astype("uint8")},
+    ],
+    ids=["keys", "keras", "tfjs", "order", "recorded", "dtypes"],
+)
+def test_inputs_are_found_in_a_file(given: Mapping[str, Any], dicts_path: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "in.npz", **given)
+    with read(dicts_path) as model:
+        ids, numbers = read_inputs(tmp_path / "in.npz", model, INFOS)
+    assert (ids.shape, ids.dtype.name) == ((2, 3), "int32")
+    assert (numbers.shape, numbers.dtype.name) == ((2, 4), "float32")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"numbers": NUMBERS}, r"holds numbers; the model's inputs are a b/a_b/ids, numbers/z: name the arrays so, or"),
+        ({"arr_0": IDS, "arr_1": NUMBERS, "arr_2": IDS}, r"holds arr_0, arr_1, arr_2; the model's inputs are"),
+        ({"numbers": NUMBERS[0], "ids": IDS}, r"input 'z' has the shape \[4\], the model's is \[\?, 4\]"),
+        ({"numbers": NUMBERS, "ids": IDS[:, :2]}, r"input 'a b' has the shape \[2, 2\], the model's is \[\?, 3\]"),
+        ({"numbers": NUMBERS, "ids": IDS[:1]}, r"batches of different sizes, \[1, 2\]"),
+        ({"numbers": NUMBERS, "ids": IDS + 0.5}, r"input 'a b' has values of float64 that int32, .* does not hold"),
+        ({"numbers": NUMBERS, "ids": IDS.astype("int64") + 2**40}, r"input 'a b' has values of int64 that int32"),
+        ({"numbers": NUMBERS.astype("U"), "ids": IDS}, r"input 'z' is of the dtype <U32, which is no number's"),
+        ({"numbers": np.array([["x", None]]), "ids": IDS}, r"not an \.npz of numbers \(Object arrays"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_told(
+    given: Mapping[str, Any], message: str, dicts_path: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "in.npz", **given)
+    with read(dicts_path) as model, pytest.raises(VerifyError, match=message):
+        read_inputs(tmp_path / "in.npz", model, INFOS)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"first": np.zeros((2, 2)), "second": np.zeros((2, 5))}, r"output 'two' has the shape \[2, 5\], .* \[2, 3\]"),
+        ({"first": np.zeros((4, 2)), "second": np.zeros((4, 3))}, r"output 'øne' has the shape \[4, 2\], .* \[2, 2\]"),
+        ({"second": np.zeros((2, 3))}, r"holds second; the model's outputs are _ne/first/øne, second/two"),
+    ],
+)
+def test_outputs_that_do_not_fit_are_told(
+    given: Mapping[str, Any], message: str, dicts_path: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "out.npz", **given)
+    with read(dicts_path) as model, pytest.raises(VerifyError, match=message):
+        read_expected(tmp_path / "out.npz", model, OUTS, batch=2)
+
+
+def test_files_that_are_no_npz_are_told(dicts_path: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", NUMBERS)
+    (tmp_path / "text").write_text("?")
+    with read(dicts_path) as model:
+        for name, message in (
+            ("one.npy", "one array, not an .npz"), ("text", "not an .npz of numbers"), ("none", "no such file")
+        ):  # fmt: skip
+            with pytest.raises(VerifyError, match=message):
+                read_inputs(tmp_path / name, model, INFOS)
+
+
+# ------------------------------------------------------------------------------------------------ refusals
+
+
+def test_what_cannot_be_verified_is_told(dicts_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(VerifyError, match="no converted model is there; make one with kerasport convert"):
+        verify(dicts_path, tmp_path / "nothing")
+    with pytest.raises(VerifyError, match=r"not the model\.json of a TF\.js model"):
+        verify(dicts_path, dicts_path)
+    with pytest.raises(VerifyError, match="give --inputs, too"):
+        verify(dicts_path, tmp_path, expected=tmp_path / "out.npz")
+    with pytest.raises(VerifyError, match="run on cpu or wasm, not on webgl"):
+        verify(dicts_path, tmp_path, backends=["webgl"])
+    with pytest.raises(TypeError, match="expected a path or a Keras model, got int"):
+        verify(3, tmp_path)
+
+
+def test_without_keras_a_user_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pair = converted(words, tmp_path)
+    hide_keras(monkeypatch)
+    with pytest.raises(VerifyError, match=r"pip install keras; or give inputs, .* --expected out\.npz"):
+        verify(*pair)
+
+
+def test_what_keras_says_is_told_in_short(tmp_path: Path) -> None:
+    convert(OLD, tmp_path / "out")
+    with pytest.raises(
+        VerifyError, match=r"^Keras 3.* cannot run .*functional\.h5: ValueError: Invalid .* …; pip install tf_keras"
+    ) as refusal:
+        verify(OLD, tmp_path / "out")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_backend_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pair = converted(words, tmp_path)
+    monkeypatch.setenv("KERAS_BACKEND", "mxnet")
+    with pytest.raises(VerifyError, match=r"Keras .* \(mxnet\) cannot run .*mxnet"):
+        verify(*pair)
+
+
+def test_a_child_that_dies_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pair = converted(words, tmp_path)
+    monkeypatch.setattr(original, "START", "import sys; sys.exit('out of memory')")
+    with pytest.raises(VerifyError, match=r"Keras .* died on .*model\.keras: out of memory; or give"):
+        verify(*pair)
+
+
+@pytest.mark.parametrize("spec", [LayerSpec("code", "Lambda", {}), LayerSpec("mine", "Mine", {}, custom="x>Mine")])
+def test_python_code_is_never_run(spec: LayerSpec) -> None:
+    start = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 2]}))
+    end = Call(spec, (Tensor(start),))
+    model = Model("model", "functional", (start, end), Tensor(start), Tensor(end))
+    with pytest.raises(VerifyError, match=f"layer '{spec.name}': {spec.class_name} is Python code"):
+        original.find_original(model, Path("model.keras"), None)
+
+
+# ---------------------------------------------------------------------------------------------- which Keras
+
+
+@pytest.mark.parametrize(
+    ("installed", "writer", "expected"),
+    [
+        ({"keras": "3.15.1", "tf_keras": "2.21.0"}, "2.15.0", Keras("tf_keras", "2.21.0", "tensorflow")),
+        ({"keras": "3.15.1", "tf_keras": "2.21.0"}, "3.0.5", Keras("keras", "3.15.1", "jax")),
+        ({"keras": "3.15.1"}, "2.15.0", Keras("keras", "3.15.1", "jax")),
+        ({"keras": "2.15.0"}, "2.15.0", Keras("keras", "2.15.0", "tensorflow")),
+        ({"keras": "2.15.0"}, "3.1.0", r"Keras 3\.1\.0 needs Keras to run; keras 2\.15\.0 does not read it; pip"),
+        ({"tf_keras": "2.21.0"}, "", "Keras 3 needs Keras to run; tf_keras 2.21.0 does not read it; pip install keras"),
+        ({}, "2.2.4", "pip install tf_keras"),
+    ],
+)
+def test_the_keras_that_means_the_same_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, installed: Mapping[str, str], writer: str, expected: Keras | str
+) -> None:
+    monkeypatch.setattr(original, "version_of", lambda module: installed.get(module, ""))
+    if isinstance(expected, Keras):
+        assert find_keras(writer) == expected
+    else:
+        with pytest.raises(VerifyError, match=expected):
+            find_keras(writer)
+
+
+def test_the_backend_is_the_chosen_one_or_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    there = {"jax", "torch"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in there else None)
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    assert find_backend() == "tensorflow"
+    monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert find_backend() == "jax"
+    for chosen, expected in (("torch", "torch"), ("tensorflow", "jax")):
+        (tmp_path / "keras.json").write_text(json.dumps({"backend": chosen}))
+        assert find_backend() == expected
+    (tmp_path / "keras.json").write_text("[")
+    assert find_backend() == "jax"
+    there.clear()
+    with pytest.raises(VerifyError, match="no backend here; pip install jax"):
+        find_backend()
+
+
+def test_files_get_the_names_that_keras_expects(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    keras_2, keras_3 = Keras("tf_keras", "2.21.0", "tensorflow"), Keras("keras", "3.15.1", "jax")
+    folder = tmp_path / "names"
+    folder.mkdir()
+    shutil.copyfile(OLD, tmp_path / "some.weights.h5")
+    assert loadable(OLD, folder, keras_3) == OLD
+    assert loadable(OLD.with_name("functional.keras"), folder, keras_2) == OLD.with_name("functional.keras")
+    by_name = loadable_weights(tmp_path / "some.weights.h5", folder)
+    assert by_name.name == "by_name.h5"
+    unzipped = RECORDED / "keras-3.15.1" / "dicts.unzipped"
+    assert loadable(unzipped, folder, keras_3) == unzipped
+    assert loadable_weights(unzipped / "model.weights.h5", folder) == unzipped / "model.weights.h5"
+    zipped = loadable(unzipped, folder, keras_2)
+    with read(zipped) as model:
+        assert len(model.input_tensors) > 1
+    by_name.unlink()
+
+    def refuse(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    copy = loadable_weights(tmp_path / "some.weights.h5", folder)
+    assert copy.read_bytes() == OLD.read_bytes()
+
+
+# -------------------------------------------------------------------------------------------- random inputs
+
+
+def inputs_of(model: keras.Model, folder: Path, batch: int = 3) -> tuple[Array, ...]:
+    with read(saved(model, folder / "model.keras")) as described:
+        return random_inputs(described, batch, np.random.default_rng(0))
+
+
+def test_indices_stay_below_the_smallest_vocabulary(tmp_path: Path) -> None:
+    inner_ids = layers.Input((6,), dtype="int32")
+    inner = keras.Model(inner_ids, layers.Embedding(3, 2)(inner_ids), name="inner")
+    ids, others, steps = (layers.Input(shape, dtype="int32") for shape in ((None,), (2, 3), (4, 6)))
+    first = inner(layers.Reshape((6,))(others))
+    second = layers.Embedding(9, 2, mask_zero=True)(ids)
+    third = layers.TimeDistributed(layers.Embedding(5, 2))(steps)
+    model = keras.Model([ids, others, steps], [first, second, third])
+    ids_, others_, steps_ = inputs_of(model, tmp_path, batch=40)
+    assert (ids_.shape, others_.shape, steps_.shape) == ((40, 7), (40, 2, 3), (40, 4, 6))
+    assert {*others_.flat} == {0, 1, 2}
+    assert {*steps_.flat} == {0, 1, 2, 3, 4}
+    assert {*ids_.flat} == {*range(9)}
+    lengths = (ids_ != 0).sum(axis=1)
+    assert set(lengths) == {1, 2, 3, 4, 5, 6, 7}
+    assert all(row[:length].all() and not row[length:].any() for row, length in zip(ids_, lengths, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [("bool", {0, 1}), ("uint8", {*range(256)}), ("int64", {*range(10)})],
+)
+def test_integers_are_of_the_input_s_dtype(dtype: str, values: set[int], tmp_path: Path) -> None:
+    x = layers.Input((900,), dtype=dtype)
+    (array,) = inputs_of(keras.Model(x, layers.Flatten()(x)), tmp_path)
+    assert (array.dtype.name, {*array.flat} == values) == (dtype, True)
+
+
+def test_numbers_are_small_but_pixels_are_not(tmp_path: Path) -> None:
+    x = layers.Input((20, 20, 3))
+    (array,) = inputs_of(keras.Model(x, layers.Conv2D(2, 3)(x)), tmp_path)
+    assert array.dtype == "float32"
+    assert -2 <= array.min() < -1.5 < 1.5 < array.max() <= 2
+    (array,) = inputs_of(keras.Model(x, layers.Rescaling(1 / 127.5, offset=-1)(x)), tmp_path)
+    assert (array.min(), array.max()) == (0, 255)
+    halves = layers.Input((4,), dtype="bfloat16")
+    (array,) = inputs_of(keras.Model(halves, layers.Dense(2)(halves)), tmp_path)
+    assert array.dtype.name == "bfloat16"
+
+
+def test_some_steps_are_masked(tmp_path: Path) -> None:
+    x = layers.Input((9, 2))
+    (array,) = inputs_of(keras.Model(x, layers.Masking(-1.5)(x)), tmp_path, batch=20)
+    masked = (array == -1.5).all(axis=2)
+    assert masked.any()
+    assert not masked[:, 0].any()
+
+
+def u_net() -> keras.Model:
+    x = layers.Input((None, None, 1))
+    small = layers.MaxPooling2D(8)(layers.Conv2D(1, 3, padding="same")(x))
+    return keras.Model(x, layers.Concatenate()([x, layers.UpSampling2D(8)(small)]))
+
+
+def deep() -> keras.Model:
+    x = layers.Input((None, None, 1))
+    return keras.Model(x, layers.Conv2D(1, 9)(layers.MaxPooling2D(3)(x)))
+
+
+def pair() -> keras.Model:
+    a, b = layers.Input((None, 2)), layers.Input((None, 2))
+    return keras.Model([a, b], layers.Add()([a, b]))
+
+
+def fixed() -> keras.Model:
+    x = layers.Input(batch_shape=(4, None, 2))
+    return keras.Model(x, layers.Dense(2)(x))
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (u_net, ((3, 8, 8, 1),)),
+        (deep, ((3, 32, 32, 1),)),
+        (pair, ((3, 7, 2), (3, 7, 2))),
+        (fixed, ((4, 7, 2),)),
+        (cnn, ((3, 7, 6, 3),)),
+    ],
+    ids=lambda of: getattr(of, "__name__", ""),
+)
+def test_open_sizes_are_filled_with_what_works(
+    build: Callable[[], keras.Model], expected: tuple[tuple[int, ...], ...], tmp_path: Path
+) -> None:
+    with read(saved(build(), tmp_path / "model.keras")) as model:
+        assert concrete_shapes(model, 3) == expected
+
+
+def test_a_model_for_which_no_size_works_is_told(tmp_path: Path) -> None:
+    a, b = layers.Input((None, 2), name="a"), layers.Input((None, 2), name="b")
+    impossible = keras.Model([a, b], layers.Add()([a, layers.ZeroPadding1D(1)(b)]))
+    with (
+        read(saved(impossible, tmp_path / "model.keras")) as model,
+        pytest.raises(VerifyError, match="for its inputs 'a', 'b'; give some with --inputs"),
+    ):
+        random_inputs(model, 1, np.random.default_rng(0))
+
+
+# --------------------------------------------------------------------------------------------- comparisons
+
+TOLERANCE = Tolerance(rtol=0.1, atol=0.01)
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "ok", "absolute", "where"),
+    [
+        ([1, 2], [1, 2], True, 0, (0,)),
+        ([1, 2.2], [1, 2], True, 0.2, (1,)),
+        ([1, 2.22], [1, 2], False, 0.22, (1,)),
+        ([100, 0.02], [109, 0], False, 9, (1,)),  # not the largest difference, but the largest that is not allowed
+        ([NAN, 1], [NAN, 1], True, 0, (0,)),
+        ([1, NAN], [1, 1], False, INF, (1,)),
+        ([1, 1], [1, NAN], False, INF, (1,)),
+        ([INF, -INF], [INF, -INF], True, 0, (0,)),
+        ([INF, INF], [INF, -INF], False, INF, (1,)),
+        ([1, 1e30], [1, INF], False, INF, (1,)),
+        ([], [], True, 0, ()),
+        (3, 3, True, 0, ()),
+    ],
+)
+def test_differences(actual: Any, expected: Any, ok: bool, absolute: float, where: tuple[int, ...]) -> None:
+    found = TOLERANCE.compare(np.array(actual, "float64"), np.array(expected, "float64"))
+    assert (found.ok, found.where) == (ok, where)
+    assert found.absolute == pytest.approx(absolute)
+
+
+def test_arrays_of_other_shapes_differ() -> None:
+    found = TOLERANCE.compare(np.zeros((2, 3)), np.zeros((2, 1)))
+    assert (found.ok, found.reason) == (False, "has the shape [2, 3], expected [2, 1]")
+
+
+def test_bools_and_integers_are_compared_as_numbers() -> None:
+    assert TOLERANCE.compare(np.array([0.0, 1.0]), np.array([False, True])).ok
+    assert not TOLERANCE.compare(np.array([0, 0]), np.array([False, True])).ok
+
+
+def test_layers_are_compared_by_their_scale() -> None:
+    actual, expected = np.array([0.5, 10]), np.array([0.0, 10])
+    assert not TOLERANCE.compare(actual, expected).ok
+    assert TOLERANCE.compare_to_scale(actual, expected).ok
+
+
+def test_a_shared_layer_is_compared_with_its_nearest_call() -> None:
+    calls = ((np.zeros(2),), (np.ones(2),), (np.zeros(3),))
+    assert nearest((np.ones(2),), calls, TOLERANCE).ok
+    found = nearest((np.full(2, 1.5),), calls, TOLERANCE)
+    assert (found.ok, found.absolute) == (False, 0.5)
+
+
+def test_a_divergence_is_looked_for_in_one_sample() -> None:
+    feeds = [(np.arange(1),), (np.arange(3),)]
+    ((sample,),) = telling_feeds(feeds, 1, (2, 0), fixed=False)
+    assert sample.tolist() == [2]
+    assert telling_feeds(feeds, 1, (2, 0), fixed=True) == feeds
+
+
+def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
+    groups = [(np.zeros((0, 2)), np.array(True)), (np.arange(3, dtype="bfloat16"),), *[(np.arange(2),)] * 9]
+    arrays.save(tmp_path / "it.npz", groups)
+    loaded = arrays.load(tmp_path / "it.npz")
+    assert [[array.shape for array in group] for group in loaded] == [[array.shape for array in g] for g in groups]
+    assert loaded[1][0].tolist() == [0, 1, 2]
+
+
+def verification(**changes: Any) -> Verification:
+    worst: dict[str, Any] = {
+        "absolute": 0.5,
+        "relative": 0.25,
+        "where": (2, 7),
+        "actual": 1.5,
+        "expected": 2.0,
+        "allowed": 1e-4,
+    }
+    wrong = OutputError(**worst, ok=False, backend="cpu", name="<probs>", batch=1, batch_size=3)
+    shape = OutputError(INF, INF, (), NAN, NAN, 0, ok=False, reason="has the shape [2], expected [3]", backend="wasm",
+                        name="y", batch_size=3)  # fmt: skip
+    layer = LayerDivergence(**worst, ok=False, backend="cpu", name="conv", tfjs_name="conv", class_name="Conv2D")
+    options: dict[str, Any] = {"outputs": (wrong, shape), "diverges": layer, "notes": ("so & so",), **changes}
+    return Verification(
+        "model.keras", "out", "Keras 3.15.1 (jax)", ("cpu", "wasm"), 1e-4, 1e-5, seconds={"cpu": 2}, **options
+    )
+
+
+TEXT = """\
+out computes other numbers than model.keras (rtol 0.0001, atol 1e-05; Keras 3.15.1 (jax))
+  backend  output   batch  largest error                    relative  worst at  TF.js  Keras  allowed
+  cpu      <probs>  3      0.5                              0.25      [2, 7]    1.5    2      0.0001
+  wasm     y        3      has the shape [2], expected [3]
+the first layer that diverges is 'conv' (Conv2D), on cpu: 1.5 in TF.js, 2 in Keras at [2, 7], a difference of 0.5 \
+where 0.0001 is allowed
+note: so & so
+took: cpu 2.0 s"""
+
+
+def test_a_verification_prints_well() -> None:
+    assert str(verification()) == TEXT
+    page = verification()._repr_html_()
+    assert "&lt;probs&gt;" in page
+    assert "so &amp; so" in page
+    document = verification().to_dict()
+    assert document["outputs"][1]["absolute"] == "inf"
+    assert document["outputs"][0]["where"] == [2, 7]
+    json.dumps(document, allow_nan=False)
+    assert str(verification().outputs[0]).startswith("output '<probs>' on cpu: 1.5 in TF.js")
+    assert str(verification().outputs[1]) == "output 'y' on wasm: has the shape [2], expected [3]"
+
+
+def test_keras_is_never_imported_beside_a_user_s_program() -> None:
+    code = "import sys; sys.path[:] = sys.argv[1:]; import kerasport.verify as _; sys.exit('keras' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code, *sys.path], check=True)

@@ -1,4 +1,4 @@
-"""Random operations: for each class of the IR one strategy, which draws operands and how the operation is made."""
+"""Random operations, by a strategy for each class of the IR that draws operands and how it is made, and random graphs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from kerasport.ir import ops
+from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Tensor
 from kerasport.ir.ops.elementwise import Binary, Unary
 from kerasport.ir.ops.reduction import ArgReduction, Cumulative, Reduction
 from kerasport.ir.ops.window import Padding, Pool
-from kerasport.ir.tensor import NUMBERS, DType, Node, Several
+from kerasport.ir.tensor import NUMBERS, DType, Input, Node, Several, TensorType
 from kerasport.model import Array
 
 Made: TypeAlias = Tensor | Several
@@ -397,3 +398,116 @@ OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {
     ops.Range: range_(), ops.Fill: fill(), ops.Scan: scan(),
 }  # fmt: skip
 """Operation → random uses of it."""
+
+
+# ------------------------------------------------------------------------------------------- random graphs
+
+
+@st.composite
+def computations(draw: DrawFn) -> Graph:
+    """Graphs of layers, constants and moves on an image or a matrix, with branches that meet again."""
+    shape = draw(st.sampled_from([(None, 5, 4, 3), (2, 4, 3, 2), (None, 3), (2, 4, 3), (None, None, 4, 2)]))
+    x = Input("x", TensorType("float32", shape))
+    made: list[Tensor] = [x]
+    for _ in range(draw(st.integers(2, 9))):
+        source = made[-1] if draw(st.booleans()) else draw(st.sampled_from(made))
+        made.append(draw(st.sampled_from(STEPS))(draw, source, made))
+    count = draw(st.integers(1, min(3, len(made))))
+    names: dict[Node, str] = {node: f"layer_{at}" for at, node in enumerate(made)}
+    return Graph((x,), tuple(made[-count:]), names)
+
+
+def drawn(draw: Draw, *shape: int) -> Tensor:
+    return ops.constant(numbers(draw, shape))
+
+
+def beside(draw: Draw, x: Tensor) -> Any:
+    """A constant that broadcasts to x: a number, one for each channel, or one for each place."""
+    channels = x.shape[-1] or 1
+    choices: list[Any] = [(), (1,), (channels,), (1,) * (x.rank - 1) + (channels,)]
+    inner = x.shape[1:]
+    if None not in inner:
+        choices.append(inner)
+    return drawn(draw, *draw(st.sampled_from(choices)))
+
+
+def convolve(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
+    if x.rank != 4 or x.shape[-1] is None or min(d or 9 for d in x.shape[1:3]) < 2:
+        return x
+    padding = draw(st.sampled_from(["valid", "same"])) if None not in x.shape[1:] else "same"
+    strides = draw(st.sampled_from([(1, 1), (2, 1), (2, 2)]))
+    if draw(st.booleans()):
+        return ops.DepthwiseConv(x, drawn(draw, 2, 2, x.shape[-1], 2), strides, padding, (1, 1))  # type: ignore[arg-type]
+    return ops.Conv(x, drawn(draw, 2, 2, x.shape[-1], 3), strides, padding, (1, 1))  # type: ignore[arg-type]
+
+
+def multiply(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
+    if x.rank < 2 or x.shape[-1] is None:
+        return x
+    if draw(st.booleans()):
+        return ops.MatMul(x, drawn(draw, 3, x.shape[-1]), transpose_b=True)
+    return ops.matmul(x, drawn(draw, x.shape[-1], 3))
+
+
+def combine(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
+    other = beside(draw, x)
+    function: Callable[[Any, Any], Tensor] = draw(st.sampled_from([ops.add, ops.mul, ops.sub]))
+    return function(other, x) if draw(st.booleans()) else function(x, other)
+
+
+def activate(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
+    functions: list[Callable[[Tensor], Tensor]] = [
+        ops.Relu, ops.Sigmoid, ops.Elu, ops.Tanh, lambda y: ops.LeakyRelu(y, 0.3), lambda y: ops.clip(y, 0, 6),
+        lambda y: ops.Relu(y) - ops.mul(0.25, ops.Relu(-y)), lambda y: ops.where(ops.greater(y, 0.5), y, 0.0),
+    ]  # fmt: skip
+    function = draw(st.sampled_from(functions))
+    return function(x)
+
+
+def move(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
+    kind = draw(st.integers(0, 6))
+    if kind == 0:
+        return ops.transpose(x, draw(st.permutations(range(x.rank))))
+    if kind == 1 and x.rank > 1:
+        return ops.reshape(x, (*ops.dims(x)[:-2], -1) if None not in x.shape[-2:] else ops.dims(x))
+    if kind == 2:
+        return ops.expand_dims(x, draw(st.integers(0, x.rank))) if x.rank < 4 else ops.squeeze(x)
+    if kind == 3:
+        axis = draw(st.integers(0, x.rank - 1)) if x.rank else 0
+        return ops.slice_axis(x, axis, 1) if x.rank and (x.shape[axis] or 0) > 1 else x
+    if kind == 4:
+        return ops.Reverse(x, (x.rank - 1,)) if x.rank else x
+    if kind == 5 and x.rank:
+        return ops.concat([x, x], draw(st.integers(0, x.rank - 1)))
+    if x.rank == 4:
+        value = draw(st.sampled_from([0.0, 0.0, 1.0]))
+        return ops.pad(
+            x, [(0, 0), (draw(st.integers(0, 1)), 1), (1, 0), (0, draw(st.integers(0, 1)))], "constant", value
+        )
+    return x
+
+
+def meet(draw: Draw, x: Tensor, made: list[Tensor]) -> Tensor:
+    alike = [other for other in made if other.shape == x.shape]
+    return x + draw(st.sampled_from(alike))
+
+
+def reduce(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
+    return ops.Mean(x, (x.rank - 1,), True) if x.rank else x
+
+
+STEPS = (
+    convolve,
+    convolve,
+    multiply,
+    multiply,
+    combine,
+    combine,
+    combine,
+    activate,
+    activate,
+    move,
+    move,
+    meet,
+    reduce,
+)

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 from tests.graphs import Check, Runner, batches, emitted, given, random, together, write_graph
-from tests.strategies import OPERATIONS, Sample, leaves
+from tests.strategies import OPERATIONS, Sample, computations, leaves
 
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
@@ -501,6 +501,17 @@ def test_tfjs_computes_what_numpy_computes_of_random_operations(runner: Runner, 
     checks = [Check(str(at), results_of(each), each.arrays) for at, each in enumerate(samples)]
     # of no numbers at all wasm makes no shape
     runner.check([check for check in checks if all(size != 0 for t in check.graph().outputs for size in t.shape)])
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@drawn(computations())
+def test_tfjs_computes_what_numpy_computes_of_random_graphs(runner: Runner, graph: Graph) -> None:
+    feed = [random(at, *(3 if d is None else d for d in given_.shape)) for at, given_ in enumerate(graph.inputs)]
+    wanted = tuple(map(np.asarray, graph.run(*feed)))
+    large = max(1.0, *(float(np.max(np.abs(result), initial=0)) for result in wanted))
+    check = Check("graph", tuple, tuple(feed), atol=2e-5 * large)
+    for backend, got in runner.run(graph, feed).items():
+        check.compare(wanted, got, backend)
 
 
 def results_of(each: Sample) -> Callable[..., tuple[Tensor, ...]]:

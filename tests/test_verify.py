@@ -88,11 +88,9 @@ def converted(build: Callable[[], keras.Model], folder: Path, name: str = "model
 def corrupt(out: Path, weight: str) -> None:
     """Change the first number of a weight."""
     (group,) = json.loads((out / "model.json").read_bytes())["weightsManifest"]
-    (shard,), offset = group["paths"], 0
-    for entry in group["weights"]:
-        if entry["name"] == weight:
-            break
-        offset += 4 * math.prod(entry["shape"])
+    (shard,) = group["paths"]
+    sizes = {entry["name"]: 4 * math.prod(entry["shape"]) for entry in group["weights"]}
+    offset = sum([*sizes.values()][: [*sizes].index(weight)])
     with (out / shard).open("r+b") as file:
         file.seek(offset)
         file.write(np.float32(-3).tobytes())
@@ -211,15 +209,15 @@ def test_keras_is_run_without_rounding(build: Callable[[], keras.Model], policie
 
 def test_the_first_layer_that_diverges_is_named(tmp_path: Path) -> None:
     source, out = converted(dicts, tmp_path)
-    corrupt(out, "_ne/kernel")
+    corrupt(out, "layer_ne/kernel")
     result = verify(source, out)
     assert not result.ok
     assert [error.ok for error in result.outputs] == [False, True, False, True]
     found = result.diverges
     assert found is not None
-    assert (found.name, found.tfjs_name, found.class_name, found.backend) == ("øne", "_ne", "Dense", "cpu")
+    assert (found.name, found.tfjs_name, found.class_name, found.backend) == ("øne", "layer_ne", "Dense", "cpu")
     assert found.absolute > 0.1
-    assert "the first layer that diverges is 'øne' (Dense, '_ne' in TF.js), on cpu: " in str(result)
+    assert "the first layer that diverges is 'øne' (Dense, 'layer_ne' in TF.js), on cpu: " in str(result)
     with pytest.raises(MismatchError, match="computes other numbers than"):
         result.raise_for_mismatch()
     assert "font-weight" in result._repr_html_()
@@ -275,7 +273,7 @@ def test_given_inputs_are_run_by_keras(tmp_path: Path) -> None:
 NUMBERS = np.zeros((2, 4), "float32")
 IDS = np.zeros((2, 3), "int32")
 INFOS = (TensorInfo("a_b", "int32", (None, 3)), TensorInfo("z", "float32", (None, 4)))
-OUTS = (TensorInfo("_ne", "float32", (None, 2)), TensorInfo("two", "float32", (None, 3)))
+OUTS = (TensorInfo("layer_ne", "float32", (None, 2)), TensorInfo("two", "float32", (None, 3)))
 
 
 @pytest.fixture(scope="module")
@@ -330,7 +328,7 @@ def test_inputs_that_do_not_fit_are_told(
     [
         ({"first": np.zeros((2, 2)), "second": np.zeros((2, 5))}, r"output 'two' has the shape \[2, 5\], .* \[2, 3\]"),
         ({"first": np.zeros((4, 2)), "second": np.zeros((4, 3))}, r"output 'øne' has the shape \[4, 2\], .* \[2, 2\]"),
-        ({"second": np.zeros((2, 3))}, r"holds second; the model's outputs are _ne/first/øne, second/two"),
+        ({"second": np.zeros((2, 3))}, r"holds second; the model's outputs are first/layer_ne/øne, second/two"),
     ],
 )
 def test_outputs_that_do_not_fit_are_told(

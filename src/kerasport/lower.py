@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from kerasport.errors import Problem, ShapeError, UnsupportedModel, UnsupportedPart
-from kerasport.identity import IDENTITY, IMAGES
+from kerasport.identity import IDENTITY, IMAGES, is_identity
 from kerasport.infer import arguments_of, input_shape, named_arguments
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, name_new
@@ -149,7 +149,7 @@ class Lowering:
             try:
                 lowering_of(target)
             except Refusal as refused:
-                self.refuse(target, refused.reason, refused.option, target.config.get(refused.option))
+                self.refuse(target, refused.reason, refused.option, shown(target.config.get(refused.option)))
         elif isinstance(target, Model):
             for inner in target.targets():
                 self.look_at(inner)
@@ -270,9 +270,7 @@ class _Run:
         try:
             return apply(operation, args, kwargs)
         except Refusal as refused:
-            value = operation.config.get(refused.option)
-            shown = value if value is None or isinstance(value, bool | int | float | str) else "…"
-            self.lowering.refuse(operation, refused.reason, refused.option, shown)
+            self.lowering.refuse(operation, refused.reason, refused.option, shown(operation.config.get(refused.option)))
         except ShapeError as error:
             self.lowering.refuse(operation, str(error))
         return None
@@ -364,12 +362,14 @@ class _Run:
 
 def shown(value: Any) -> Any:
     """A value as a message tells it: nothing that is long."""
-    return value if value is None or isinstance(value, bool | int | float | str | tuple) else "…"
+    if isinstance(value, tuple):
+        return tuple(map(shown, value))
+    return value if value is None or isinstance(value, bool | int | float | str) else "…"
 
 
 def is_plain_identity(spec: LayerSpec) -> bool:
     """Whether a layer passes its input on, and is nothing that wraps another."""
-    return spec.class_name in IDENTITY and spec.class_name != "SpectralNormalization" and not spec.custom
+    return is_identity(spec) and spec.class_name not in ("SpectralNormalization", "TimeDistributed")
 
 
 def takes_of(spec: LayerSpec) -> tuple[str, ...]:

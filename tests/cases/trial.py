@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,7 @@ class Trial:
         self.case = case
         self.path = folder / "model.keras"
         self.rng = np.random.default_rng(zlib.crc32(case.name.encode()))
-        with warnings.catch_warnings():
-            # of masks that a layer drops, and the like: about the model, which is meant to be so
-            warnings.simplefilter("ignore")
+        with quiet():
             self.model = case.build()
             randomise(self.model, self.rng)
             self.model.save(self.path)
@@ -49,8 +49,7 @@ class Trial:
     @cached_property
     def expected(self) -> tuple[tuple[Array, ...], ...]:
         """What Keras computes of each feed."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             first = self._run(self.feeds[0])
             if self._fixed:
                 return first, self._run(self.feeds[1])
@@ -71,6 +70,14 @@ class Trial:
         inputs = feed[0] if single else keras.tree.pack_sequence_as(self.model.input, list(feed))
         outputs = keras.tree.flatten(self.model(inputs, training=False))
         return tuple(np.asarray(keras.ops.convert_to_numpy(output)) for output in outputs)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings of Keras: of masks that a layer drops, say, or of JAX and numpy, which are none of our doing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def randomise(model: keras.Model, rng: np.random.Generator) -> None:

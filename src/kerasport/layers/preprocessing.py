@@ -85,7 +85,7 @@ class Normalization(Layer):
 
 
 def encode(indices: Tensor, mode: str, depth: int, weights: Tensor | None = None) -> Tensor:
-    """Indices as they are, or as ones in a new last axis: for each (one_hot), for each sample (multi_hot), or counted."""
+    """Indices as they are, or ones in a new last axis: for each (one_hot), for each sample (multi_hot), or counted."""
     if mode == "int":
         return indices
     if mode == "one_hot":
@@ -284,7 +284,11 @@ class _Image(Layer):
         need_rank(shape, 3, 4)
         *front, channels = shape if self.data_format == "channels_last" else (*shape[:-3], *shape[-2:], shape[-3])
         batch = front[:-2]
-        return (*batch, height, width, channels) if self.data_format == "channels_last" else (*batch, channels, height, width)
+        return (
+            (*batch, height, width, channels)
+            if self.data_format == "channels_last"
+            else (*batch, channels, height, width)
+        )
 
 
 class Resizing(_Image):
@@ -454,7 +458,7 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
 
 
 def neighbours(tiles: int, size: int) -> tuple[Array, Array, Array]:
-    """For each pixel of an axis the tiles on both sides, in a table with one more at each end, and the share of the second."""
+    """For each pixel of an axis the tiles around it, counted with one more at each end, and the share of the second."""
     at = (np.arange(tiles * size) - size / 2.0) / size + 1.0
     low = np.floor(at)
     return np.clip(low, 0, tiles + 1).astype(int), np.clip(low + 1, 0, tiles + 1).astype(int), at - low
@@ -479,7 +483,11 @@ class Pipeline(Layer):
         for entry in self.layers:
             name, config = str(entry.get("class_name")), entry.get("config")
             module = str(entry.get("module") or "keras")
-            if not module.startswith("keras") or not isinstance(config, Mapping) or ">" in str(entry.get("registered_name")):
+            if (
+                not module.startswith("keras")
+                or not isinstance(config, Mapping)
+                or ">" in str(entry.get("registered_name"))
+            ):
                 raise Refusal("layers", f"{name} is not one of Keras's own layers")
             if name in IDENTITY:
                 continue
@@ -616,7 +624,9 @@ class MelSpectrogram(Layer):
         half, mel = self.fft_length // 2, self._mel()
         heard = np.flatnonzero(mel.any(1))  # frequencies that no band takes are not worked out
         signal = ops.pad(ops.floats(x), ((0, 0), (half, half)), "reflect")
-        spectra = convolve(ops.expand_dims(signal, 2), ops.constant(self._kernel(heard)), (self.sequence_stride,), "valid", (1,))
+        spectra = convolve(
+            ops.expand_dims(signal, 2), ops.constant(self._kernel(heard)), (self.sequence_stride,), "valid", (1,)
+        )
         real, imag = ops.split(spectra, 2)
         power = ops.Square(real) + ops.Square(imag)
         if self.mag_exp != 2:
@@ -649,7 +659,9 @@ class MelSpectrogram(Layer):
 
         bins = self.fft_length // 2 + 1
         at = mel(np.linspace(0.0, self.sampling_rate / 2, bins)[1:, None])
-        edges = np.linspace(mel(self.min_freq), mel(self.max_freq or int(self.sampling_rate / 2)), self.num_mel_bins + 2)
+        edges = np.linspace(
+            mel(self.min_freq), mel(self.max_freq or int(self.sampling_rate / 2)), self.num_mel_bins + 2
+        )
         low, centre, high = edges[:-2], edges[1:-1], edges[2:]
         bands = np.maximum(0.0, np.minimum((at - low) / (centre - low), (high - at) / (high - centre)))
         made: Array = np.pad(bands, ((1, 0), (0, 0))).astype(np.float32)

@@ -101,7 +101,7 @@ def crop_to_aspect(x: Tensor, size: tuple[int, int], option: str = "") -> Tensor
 
 
 def pad_to_aspect(x: Tensor, size: tuple[int, int], fill: float) -> Tensor:
-    """Images with as much around them as gives them the proportions of the size, the odd pixel left out as Keras does."""
+    """Images with so much around them that they have the proportions of the size, but for an odd pixel, as in Keras."""
     height, width = known_sizes(x, "pad_to_aspect_ratio")
     above = (max(height, int(float(width * size[0]) / size[1])) - height) // 2
     beside = 0 if above else (max(width, int(float(height * size[1]) / size[0])) - width) // 2

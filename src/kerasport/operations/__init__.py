@@ -33,6 +33,8 @@ OPERATIONS: Mapping[str, Operate] = {
 }
 """Lowering of an operation by the name of its class."""
 
+__all__ = ["OPERATIONS", "REFUSED", "apply", "lowering_of"]
+
 
 def lowering_of(operation: Operation) -> tuple[Operate, Mapping[str, Any]]:
     """The lowering of an operation, and the options that its config gives it.

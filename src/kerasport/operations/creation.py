@@ -97,7 +97,13 @@ def view(x: Tensor, *, dtype: str | None = None) -> Tensor:
 
 
 def fake_quantized(
-    inputs: Tensor, min_vals: Any, max_vals: Any, *, num_bits: int = 8, narrow_range: bool = False, axis: int | None = None
+    inputs: Tensor,
+    min_vals: Any,
+    max_vals: Any,
+    *,
+    num_bits: int = 8,
+    narrow_range: bool = False,
+    axis: int | None = None,
 ) -> Tensor:
     """Rounded to one of 2^bits numbers between two bounds, which are moved so that 0 is among them."""
     low, high = ops.matched(min_vals, max_vals, least="float32")

@@ -142,7 +142,7 @@ def hypot(x1: Any, x2: Any) -> Tensor:
 
 
 def logaddexp(x1: Any, x2: Any) -> Tensor:
-    """Log(exp(x1) + exp(x2))."""
+    """The logarithm of the sum of powers of e."""
     a, b = ops.matched(x1, x2, least="float32")
     return where(ops.Equal(a, b), a + math.log(2), ops.Maximum(a, b) + ops.Log1p(ops.Exp(-ops.Abs(a - b))))
 
@@ -278,7 +278,7 @@ def nan_to_num(x: Tensor, *, nan: float = 0.0, posinf: float | None = None, negi
 
 
 def erfc(x: Tensor) -> Tensor:
-    """1 - erf(x), by Chebyshev's approximation of exp(x²) · erfc(x), which keeps its precision far from 0."""
+    """What is left of erf(x) to 1, by Chebyshev's approximation, which keeps its precision far from 0."""
     y = ops.floats(x)
     t = 1.0 / (ops.Abs(y) * 0.5 + 1.0)
     tail = t * ops.Exp(
@@ -311,9 +311,7 @@ def i0(x: Tensor) -> Tensor:
     """The modified Bessel function of order 0, by the polynomials of Abramowitz and Stegun, 9.8.1 and 9.8.2."""
     y = ops.Abs(ops.floats(x))
     small, large = ops.minimum(y, 3.75) * (1 / 3.75), ops.maximum(y, 3.75)
-    inner = polynomial(
-        ops.Square(small), 0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1.0
-    )
+    inner = polynomial(ops.Square(small), 0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1.0)
     outer = polynomial(
         3.75 / large, 0.00392377, -0.01647633, 0.02635537, -0.02057706, 0.00916281, -0.00157565, 0.00225319, 0.01328592,
         0.39894228,
@@ -481,5 +479,6 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "Isposinf": isposinf, "Isneginf": isneginf, "Isreal": isreal, "Isclose": isclose, "AllClose": all_close,
     "Where": where_, "Select": select, "BitwiseAnd": bitwise(logical_and), "BitwiseOr": bitwise(logical_or),
     "BitwiseXor": bitwise(logical_xor), "BitwiseNot": bitwise_not, "BitwiseInvert": bitwise_not,
-    "Cast": cast, "SaturateCast": saturate_cast, "ConvertToTensor": convert, "Array": convert, "StopGradient": unchanged,
+    "Cast": cast, "SaturateCast": saturate_cast, "ConvertToTensor": convert, "Array": convert,
+    "StopGradient": unchanged,
 }  # fmt: skip

@@ -50,7 +50,13 @@ def scale_and_translate(
     antialias: bool = True,
 ) -> Tensor:  # fmt: skip
     """Moved and scaled along axes, each by itself."""
-    names = {"linear": "bilinear", "trilinear": "bilinear", "triangle": "bilinear", "cubic": "bicubic", "tricubic": "bicubic"}
+    names = {
+        "linear": "bilinear",
+        "trilinear": "bilinear",
+        "triangle": "bilinear",
+        "cubic": "bicubic",
+        "tricubic": "bicubic",
+    }
     interpolation = names.get(method, method)
     if interpolation not in resampling.KERNELS:
         raise Refusal("method", "there is no such interpolation")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any, TypeAlias
 
@@ -75,9 +76,7 @@ def broadcast_to(x: Any, *, shape: Sequence[int | None]) -> Tensor:
     """x spread over a larger shape."""
     tensor = as_tensor(x)
     missing = len(shape) - tensor.rank
-    sizes = [
-        ops.dim(tensor, at - missing) if n in (None, -1) and at >= missing else n for at, n in enumerate(shape)
-    ]
+    sizes = [ops.dim(tensor, at - missing) if n in (None, -1) and at >= missing else n for at, n in enumerate(shape)]
     return ops.broadcast_to(tensor, [1 if n is None else n for n in sizes])
 
 
@@ -198,10 +197,9 @@ def split(x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0)
     at = single(axis, x.rank)
     if isinstance(indices_or_sections, int):
         return ops.split(x, indices_or_sections, at)
-    edges = [None, *indices_or_sections, None]
+    edges: list[int | None] = [None, *indices_or_sections, None]
     return tuple(
-        ops.strided(x, [(begin, end, 1) if a == at else WHOLE for a in range(x.rank)])
-        for begin, end in zip(edges[:-1], edges[1:], strict=True)
+        ops.strided(x, [(begin, end, 1) if a == at else WHOLE for a in range(x.rank)]) for begin, end in pairwise(edges)
     )
 
 

@@ -149,7 +149,9 @@ ADAPTIVE_AVERAGE: Mapping[int, type[Layer]] = {
 }  # fmt: skip
 
 
-def windowed(kind: str, rank: int, strides: Any, padding: str, data_format: str | None, dilations: Any) -> dict[str, Any]:
+def windowed(
+    kind: str, rank: int, strides: Any, padding: str, data_format: str | None, dilations: Any
+) -> dict[str, Any]:
     """Options that all convolutions share.
 
     Raises:
@@ -326,7 +328,7 @@ def batch_norm(
 ) -> Tensor:
     """(x - mean) / √(variance + epsilon) · scale + offset."""
     y = ops.floats(x)
-    factor = ops.Rsqrt(ops.floats(as_tensor(variance)) + epsilon)
+    factor: Tensor = ops.Rsqrt(ops.floats(as_tensor(variance)) + epsilon)
     factor = factor if scale is None else factor * as_tensor(scale)
     shift = -(as_tensor(mean) * factor)
     shift = shift if offset is None else shift + as_tensor(offset)
@@ -339,7 +341,7 @@ def layer_norm(
 ) -> Tensor:  # fmt: skip
     """(x - mean) / √(variance + epsilon) · gamma + beta; with `rms_scaling` neither less the mean nor plus beta."""
     y, axes = ops.floats(x), tuple(sorted(several(axis, x.rank)))
-    factor = ops.Rsqrt(variance(y, axis=axes, keepdims=True) + (EPSILON if epsilon is None else epsilon))
+    factor: Tensor = ops.Rsqrt(variance(y, axis=axes, keepdims=True) + (EPSILON if epsilon is None else epsilon))
     factor = factor if gamma is None else factor * _over(gamma, y, axes)
     if rms_scaling:
         return y * factor
@@ -411,9 +413,7 @@ def attention(
 # ------------------------------------------------------------------------------------------------ classes and losses
 
 
-def one_hot(
-    x: Any, *, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False
-) -> Tensor:
+def one_hot(x: Any, *, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False) -> Tensor:
     """A new axis that is 1 at the index."""
     if sparse:
         raise Refusal("sparse", "TF.js has dense tensors only")

@@ -60,7 +60,9 @@ def tensordot(x1: Any, x2: Any, *, axes: int | Sequence[Any] = 2) -> Tensor:
         pairs: Sequence[Any] = (range(a.rank - axes, a.rank), range(axes))
     else:
         pairs = axes
-    left, right = (several(each if isinstance(each, int) else tuple(each), x.rank) for each, x in zip(pairs, (a, b), strict=True))
+    left, right = (
+        several(each if isinstance(each, int) else tuple(each), x.rank) for each, x in zip(pairs, (a, b), strict=True)
+    )
     first, second = list(ascii_letters[: a.rank]), list(ascii_letters[a.rank : a.rank + b.rank])
     for one, two in zip(left, right, strict=True):
         second[two] = first[one]
@@ -137,7 +139,9 @@ def spelled_out(subscripts: str, tensors: Sequence[Tensor]) -> tuple[list[str], 
     if len(terms) != len(tensors) or not re.fullmatch(r"[A-Za-z.,]*(->[A-Za-z.]*)?", subscripts):
         raise ShapeError(f"the subscripts {subscripts!r} do not fit {len(tensors)} tensors")
     free = [c for c in ascii_letters if c not in subscripts]
-    hidden = [x.rank - len(term.replace("...", "")) if "..." in term else 0 for x, term in zip(tensors, terms, strict=True)]
+    hidden = [
+        x.rank - len(term.replace("...", "")) if "..." in term else 0 for x, term in zip(tensors, terms, strict=True)
+    ]
     longest = max(hidden)
     if min(hidden) < 0 or longest > len(free):
         raise ShapeError(f"the subscripts {subscripts!r} do not fit {', '.join(str(x.type) for x in tensors)}")
@@ -164,9 +168,7 @@ def kron(x1: Any, x2: Any) -> Tensor:
     return ops.reshape(product, [-1 if m is None or n is None else m * n for m, n in sizes])
 
 
-def cross(
-    x1: Any, x2: Any, *, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
-) -> Tensor:
+def cross(x1: Any, x2: Any, *, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Tensor:
     """The vector that stands upright on two others."""
     if axis is not None:
         axisa = axisb = axisc = axis
@@ -285,7 +287,7 @@ def rearrange(tensor: Tensor, pattern: str, **axes_lengths: int) -> Tensor:
         open_ = [name for name in group if name not in sizes]
         if len(open_) > 1:
             raise ShapeError(f"the pattern {pattern!r} leaves the sizes of {open_} open")
-        known = math.prod(int(sizes[name]) for name in group if name not in open_)  # type: ignore[call-overload]
+        known = math.prod(axes_lengths.get(name, 1) for name in group)
         if open_:
             whole = tensor.shape[at]
             sizes[open_[0]] = ops.dim(tensor, at) if len(group) == 1 else -1 if whole is None else whole // known

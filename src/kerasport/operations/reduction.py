@@ -112,7 +112,7 @@ def without(x: Tensor, axes: Sequence[int]) -> Tensor:
     return ops.squeeze(x, *axes) if axes else x
 
 
-def place(op: type[ops.ArgMax] | type[ops.ArgMin]) -> Callable[..., Tensor]:
+def place(op: type[ops.ArgMax | ops.ArgMin]) -> Callable[..., Tensor]:
     """The place of a number along an axis, or among all."""
 
     def lower(x: Tensor, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
@@ -189,7 +189,7 @@ def nan_deviation(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Te
 # -------------------------------------------------------------------------------------------------------- running
 
 
-def cumulative(op: type[ops.Cumsum] | type[ops.Cumprod], other: float | None = None) -> Callable[..., Tensor]:
+def cumulative(op: type[ops.Cumsum | ops.Cumprod], other: float | None = None) -> Callable[..., Tensor]:
     """The results of all beginnings along an axis, or of all numbers; `other` stands where there is no number."""
 
     def lower(x: Tensor, *, axis: int | None = None, dtype: str | None = None) -> Tensor:
@@ -323,7 +323,9 @@ def segment_sum(data: Tensor, segment_ids: Any, *, num_segments: int | None = No
     del sorted
     hot = segments(segment_ids, num_segments)
     rows = counting(data)
-    table = ops.reshape(ops.floats(rows), (ops.dim(data, 0), -1)) if data.rank > 1 else ops.expand_dims(ops.floats(rows), 1)
+    table = (
+        ops.reshape(ops.floats(rows), (ops.dim(data, 0), -1)) if data.rank > 1 else ops.expand_dims(ops.floats(rows), 1)
+    )
     made = ops.MatMul(ops.floats(hot), table, transpose_a=True)
     return ops.cast(ops.reshape(made, (num_segments, *ops.dims(data)[1:])), rows.dtype)
 

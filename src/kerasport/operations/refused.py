@@ -15,8 +15,8 @@ DIVISORS = "it takes as many steps as the numbers that go in ask for"
 
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("Nonzero", "Unique", "Bincount", "Arange"), DATA_DEPENDENT),
-    **dict.fromkeys(("Map", "VectorizedMap", "Scan", "AssociativeScan", "WhileLoop", "ForiLoop", "Cond", "Switch", "JVP",
-                     "Function"), CODE),
+    **dict.fromkeys(("Map", "VectorizedMap", "Scan", "AssociativeScan", "WhileLoop", "ForiLoop", "Cond", "Switch",
+                     "JVP", "Function"), CODE),
     **dict.fromkeys(("FFT", "FFT2", "IFFT2", "RFFT", "IRFFT", "STFT", "ISTFT", "ViewAsComplex", "ViewAsReal", "Polar"),
                     COMPLEX),
     **dict.fromkeys(("Cholesky", "CholeskyInverse", "Det", "Eig", "Eigh", "Inv", "Lstsq", "LuFactor", "MatrixRank",
@@ -25,7 +25,7 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("Scatter", "ScatterUpdate"), SCATTER),
     **dict.fromkeys(("AffineTransform", "PerspectiveTransform", "ElasticTransform", "MapCoordinates"), SAMPLING),
     **dict.fromkeys(("Gcd", "Lcm"), DIVISORS),
-    **dict.fromkeys(("CTCLoss", "CTCDecode"), "it searches through all readings of a sequence, for training or decoding"),
+    **dict.fromkeys(("CTCLoss", "CTCDecode"), "it searches through all readings of a sequence"),
     **dict.fromkeys(("Nanmedian", "Nanquantile", "Nanpercentile"),
                     "which numbers it lies between depends on how many of them there are at run time"),
     "Argpartition": "it leaves the order of its result open, so that no other program makes the same",

@@ -54,13 +54,13 @@ def beside(x: Any, y: Any) -> tuple[Any, Any]:
 def reduced(function: Lower) -> Lower:
     """A reduction; what it makes of integers is an integer, as in TensorFlow."""
 
-    def lower(input_tensor: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:  # noqa: FBT001, FBT002
+    def lower(input_tensor: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
         return ops.cast(function(input_tensor, axis=axis, keepdims=keepdims), input_tensor.dtype)
 
     return lower
 
 
-def place(op: type[ops.ArgMax] | type[ops.ArgMin]) -> Lower:
+def place(op: type[ops.ArgMax | ops.ArgMin]) -> Lower:
     """The place of a number along an axis, the first one where none is named."""
 
     def lower(input: Tensor, axis: int | None = None, output_type: str = "int64") -> Tensor:  # noqa: A002
@@ -70,10 +70,10 @@ def place(op: type[ops.ArgMax] | type[ops.ArgMin]) -> Lower:
     return lower
 
 
-def cumulated(op: type[ops.Cumsum] | type[ops.Cumprod]) -> Lower:
+def cumulated(op: type[ops.Cumsum | ops.Cumprod]) -> Lower:
     """The results of all beginnings along an axis, or of all ends."""
 
-    def lower(x: Tensor, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Tensor:  # noqa: FBT001, FBT002
+    def lower(x: Tensor, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Tensor:
         return op(reduction.counting(x), single(axis, x.rank), exclusive, reverse)
 
     return lower
@@ -127,7 +127,7 @@ def broadcast_to(input: Any, shape: Any) -> Tensor:  # noqa: A002
     return ops.broadcast_to(as_tensor(input), sizes_of(shape))
 
 
-def transpose(a: Tensor, perm: Any = None, conjugate: bool = False) -> Tensor:  # noqa: FBT001, FBT002
+def transpose(a: Tensor, perm: Any = None, conjugate: bool = False) -> Tensor:
     """The axes in another order."""
     del conjugate  # of real numbers
     return ops.transpose(a, perm)
@@ -222,9 +222,15 @@ def cast(x: Any, dtype: str) -> Tensor:
 
 def clip_by_value(t: Tensor, clip_value_min: Any, clip_value_max: Any) -> Tensor:
     """t, but between two bounds."""
-    low, high = (each if isinstance(each, Tensor) else constant(each, t.dtype) for each in (clip_value_min, clip_value_max))
+    low, high = (
+        each if isinstance(each, Tensor) else constant(each, t.dtype) for each in (clip_value_min, clip_value_max)
+    )
     fixed = all(isinstance(each, int | float) for each in (clip_value_min, clip_value_max))
-    return ops.clip(t, clip_value_min, clip_value_max) if fixed and t.dtype == "float32" else ops.minimum(ops.maximum(t, low), high)
+    return (
+        ops.clip(t, clip_value_min, clip_value_max)
+        if fixed and t.dtype == "float32"
+        else ops.minimum(ops.maximum(t, low), high)
+    )
 
 
 def where_(condition: Any, x: Any = None, y: Any = None) -> Tensor:
@@ -233,7 +239,12 @@ def where_(condition: Any, x: Any = None, y: Any = None) -> Tensor:
 
 
 def one_hot(
-    indices: Any, depth: int, on_value: Any = None, off_value: Any = None, axis: int | None = None, dtype: str | None = None
+    indices: Any,
+    depth: int,
+    on_value: Any = None,
+    off_value: Any = None,
+    axis: int | None = None,
+    dtype: str | None = None,
 ) -> Tensor:
     """A new axis that is 1 at the index."""
     hot = nn.one_hot(indices, num_classes=depth, axis=-1 if axis is None else axis, dtype="bool")
@@ -253,11 +264,15 @@ def like(value: float) -> Lower:
     return lower
 
 
-def matmul(
-    a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, **sparse: Any  # noqa: FBT001, FBT002
-) -> Tensor:
+def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, **sparse: Any) -> Tensor:
     """The product of matrices in the last two axes."""
-    if any(sparse.values()) or not set(sparse) <= {"a_is_sparse", "b_is_sparse", "adjoint_a", "adjoint_b", "output_type"}:
+    if any(sparse.values()) or not set(sparse) <= {
+        "a_is_sparse",
+        "b_is_sparse",
+        "adjoint_a",
+        "adjoint_b",
+        "output_type",
+    }:
         raise Refusal("", "it takes more than two matrices and whether they are transposed")
     x, y = as_tensor(a), as_tensor(b)
     x = movement.swapaxes(x, axis1=-1, axis2=-2) if transpose_a else x
@@ -276,7 +291,7 @@ def l2_normalize(x: Tensor, axis: Any = None, epsilon: float = 1e-12, dim: Any =
     return x * ops.Rsqrt(ops.maximum(ops.sum_(ops.Square(x), axes, keepdims=True), epsilon))
 
 
-def norm(tensor: Tensor, ord: Any = "euclidean", axis: Any = None, keepdims: bool | None = None) -> Tensor:  # noqa: A002, FBT001
+def norm(tensor: Tensor, ord: Any = "euclidean", axis: Any = None, keepdims: bool | None = None) -> Tensor:  # noqa: A002
     """The length of a vector."""
     if ord not in ("euclidean", 2):
         raise Refusal("ord", "the euclidean length is lowered only")
@@ -298,13 +313,13 @@ def leaky_relu(features: Tensor, alpha: float = 0.2) -> Tensor:
     return activations.leaky_relu(features, alpha)
 
 
-def gelu(features: Tensor, approximate: bool = False) -> Tensor:  # noqa: FBT001, FBT002
+def gelu(features: Tensor, approximate: bool = False) -> Tensor:
     """x · Φ(x)."""
     return activations.gelu(features, approximate=approximate)
 
 
 def silu(features: Tensor, beta: float = 1.0) -> Tensor:
-    """x · σ(beta · x)."""
+    """x · sigmoid(beta · x)."""
     return features * ops.Sigmoid(features if beta == 1 else features * beta)
 
 
@@ -354,8 +369,8 @@ def pooled(kind: str) -> Lower:
     def lower(input: Tensor, ksize: Any, strides: Any, padding: str, data_format: str | None = None) -> Tensor:  # noqa: A002
         rank = input.rank - 2
         return nn.OPERATIONS[kind](  # type: ignore[no-any-return]
-            input, pool_size=inner(ksize, rank, data_format), strides=inner(strides, rank, data_format), padding=padding,
-            data_format=FORMATS[data_format],
+            input, pool_size=inner(ksize, rank, data_format), strides=inner(strides, rank, data_format),
+            padding=padding, data_format=FORMATS[data_format],
         )  # fmt: skip
 
     return lower
@@ -370,14 +385,14 @@ def blocks(kind: str) -> Lower:
     return lower
 
 
-def moments(x: Tensor, axes: Any, shift: Any = None, keepdims: bool = False) -> tuple[Tensor, ...]:  # noqa: FBT001, FBT002
+def moments(x: Tensor, axes: Any, shift: Any = None, keepdims: bool = False) -> tuple[Tensor, ...]:
     """Mean and variance."""
     del shift
     return nn.moments(x, axes=axes, keepdims=keepdims)
 
 
 def resize(
-    images: Tensor, size: Any, method: str = "bilinear", preserve_aspect_ratio: bool = False, antialias: bool = False  # noqa: FBT001, FBT002
+    images: Tensor, size: Any, method: str = "bilinear", preserve_aspect_ratio: bool = False, antialias: bool = False
 ) -> Tensor:
     """Images in another size."""
     if preserve_aspect_ratio:
@@ -392,9 +407,7 @@ def resize(
 def legacy_resize(method: str) -> Lower:
     """Images in another size, as TensorFlow 1 had it, which Keras 2 asks for half pixels."""
 
-    def lower(
-        images: Tensor, size: Any, align_corners: bool = False, half_pixel_centers: bool = False  # noqa: FBT001, FBT002
-    ) -> Tensor:
+    def lower(images: Tensor, size: Any, align_corners: bool = False, half_pixel_centers: bool = False) -> Tensor:
         if align_corners or not half_pixel_centers:
             raise Refusal("half_pixel_centers", "pixels are sampled at their centres only")
         return resize(images, size, method)
@@ -402,9 +415,7 @@ def legacy_resize(method: str) -> Lower:
     return lower
 
 
-def relu_keras(
-    x: Tensor, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0
-) -> Tensor:
+def relu_keras(x: Tensor, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Tensor:
     """Keras's relu with its options."""
     return nn.relu_of(x, negative_slope=alpha, max_value=max_value, threshold=threshold)
 
@@ -418,7 +429,7 @@ def add_n(inputs: Any) -> Tensor:
     return total
 
 
-def top_k(input: Tensor, k: int = 1, sorted: bool = True) -> tuple[Tensor, ...]:  # noqa: A002, FBT001, FBT002
+def top_k(input: Tensor, k: int = 1, sorted: bool = True) -> tuple[Tensor, ...]:  # noqa: A002
     """The k largest along the last axis, and their places."""
     return reduction.top_k(input, k=k, sorted=sorted)
 
@@ -454,8 +465,8 @@ BINARY: Mapping[str, Lower] = {
     "add": ops.add, "subtract": ops.sub, "multiply": ops.mul, "divide": e.divide, "truediv": e.divide,
     "floordiv": e.floor_divide, "floormod": e.mod, "mod": e.mod, "pow": e.power, "maximum": ops.maximum,
     "minimum": ops.minimum, "equal": e.equal, "not_equal": e.not_equal, "less": e.less, "less_equal": e.less_equal,
-    "greater": e.greater, "greater_equal": e.greater_equal, "divide_no_nan": e.divide_no_nan, "logical_and": e.logical_and,
-    "logical_or": e.logical_or, "logical_xor": e.logical_xor,
+    "greater": e.greater, "greater_equal": e.greater_equal, "divide_no_nan": e.divide_no_nan,
+    "logical_and": e.logical_and, "logical_or": e.logical_or, "logical_xor": e.logical_xor,
 }  # fmt: skip
 OPERATORS: Mapping[str, Lower] = {
     "add": ops.add, "radd": lambda x, y: ops.add(y, x), "sub": ops.sub, "rsub": lambda x, y: ops.sub(y, x),
@@ -482,7 +493,8 @@ FUNCTIONS: Mapping[str, Lower] = {
         ("argmax", ops.ArgMax), ("argmin", ops.ArgMin))},
     **{f"{space}{name}": cumulated(op) for space in ("math.", "") for name, op in (
         ("cumsum", ops.Cumsum), ("cumprod", ops.Cumprod))},
-    "__operators__.getitem": get_item, "__operators__.neg": one(e.negative), "__operators__.abs": one(e.OPERATIONS["Abs"]),
+    "__operators__.getitem": get_item, "__operators__.neg": one(e.negative),
+    "__operators__.abs": one(e.OPERATIONS["Abs"]),
     "__operators__.invert": one(e.logical_not), "__operators__.matmul": products.matmul,
     "math.squared_difference": squared_difference, "math.add_n": add_n, "math.top_k": top_k, "nn.top_k": top_k,
     "math.l2_normalize": l2_normalize, "nn.l2_normalize": l2_normalize, "linalg.l2_normalize": l2_normalize,

@@ -160,8 +160,9 @@ def cancel_moves(node: Node, uses: Uses) -> Node | None:
             return x
         case Transpose(x, order) if _moves_ones(x.shape, order):
             return ops.reshape(x, [ops.dim(x, axis) for axis in order])
-        case Slice(Slice(x, inner, _), outer, size) if -1 not in size:
-            return Slice(x, tuple(a + b for a, b in zip(inner, outer, strict=True)), size)
+        case Slice(Slice(x, inner, taken), outer, size):
+            begin = tuple(a + b for a, b in zip(inner, outer, strict=True))
+            return Slice(x, begin, tuple(map(_part_of, taken, outer, size)))
         case Tile(x, times) if all(n == 1 for n in times):
             return x
         case Concat((x,), _):
@@ -169,6 +170,11 @@ def cancel_moves(node: Node, uses: Uses) -> Node | None:
         case BroadcastTo(x, _) if x.shape == node.shape and None not in x.shape:
             return x
     return None
+
+
+def _part_of(taken: int, begin: int, size: int) -> int:
+    """How much of a part is taken from `begin` on, -1 for all that is left."""
+    return size if size != -1 or taken == -1 else taken - begin
 
 
 def _moves_ones(shape: Shape, order: tuple[int, ...]) -> bool:

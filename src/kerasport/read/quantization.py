@@ -158,8 +158,9 @@ def activation_quantised(
 ) -> bool:
     """Whether Keras rounds the layer's inputs too; arguments and errors are those of `plan`.
 
-    Where it does, the plain weights compute what the layer would without that: near Keras's
-    numbers, not equal.
+    Where it does, the plain weights compute what the layer would without that: near Keras's numbers, not equal.
+    Without a `quantization_config`, which no file has for the layers inside an attention layer, the answer is
+    Keras's default.
     """
     found = plan(class_name, config, dtypes, shapes, kernel_shape)
     return found is not None and found.rounds_inputs

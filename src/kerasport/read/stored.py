@@ -12,6 +12,7 @@ from kerasport.model import Array, ComputedWeight, Weight, WeightRef
 from kerasport.read.describe import Described
 from kerasport.read.dialects import major
 
+FLOAT8 = 7  # variables at least that Keras stores of a layer quantised to float8, all of them float32
 QUANTIZED = frozenset(("int8", "uint8"))  # dtypes in which Keras stores weights only when they are quantised
 
 
@@ -43,7 +44,7 @@ def _plain(
     class_name: str, config: Mapping[str, Any], built_for: Any, refs: Sequence[WeightRef]
 ) -> tuple[Sequence[Weight], str]:
     policy = str(config.get("dtype", ""))
-    if not (any(ref.dtype.name in QUANTIZED for ref in refs) or "_from_" in policy):
+    if not (any(ref.dtype.name in QUANTIZED for ref in refs) or "_from_" in policy or len(refs) >= FLOAT8):
         return refs, ""
     # quantisation is rare, and what it imports is not needed otherwise
     from kerasport.read import quantization  # noqa: PLC0415

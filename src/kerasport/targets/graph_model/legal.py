@@ -100,9 +100,13 @@ def low_rank_select(node: Node, uses: Uses) -> Node | None:
     match node:
         case Select(condition, a, b) if max(condition.rank, a.rank, b.rank) > LOW:
             sizes = joint_sizes(condition, a, b)
-            parts = [ops.reshape(spread(part, sizes), (-1,)) for part in (condition, a, b)]
-            return ops.reshape(Select(*parts), sizes)
+            return ops.reshape(Select(*(_row(part, sizes) for part in (condition, a, b))), sizes)
     return None
+
+
+def _row(x: Tensor, sizes: Sequence[Size]) -> Tensor:
+    """x spread to sizes, as one axis; a single number as it is."""
+    return ops.reshape(x, ()) if x.shape == ones(x.rank) else ops.reshape(spread(x, sizes), (-1,))
 
 
 def joint_sizes(*tensors: Tensor, inner: int = 0) -> tuple[Size, ...]:

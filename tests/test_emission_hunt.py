@@ -1,0 +1,768 @@
+"""The graph-model in TF.js: every operation of the IR, run on each backend, against its meaning in numpy."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+from tests.graphs import Check, Runner, batches, emitted, given, random, together, write_graph
+from tests.strategies import OPERATIONS, Sample, computations, leaves
+
+from kerasport.ir import ops
+from kerasport.ir.graph import Graph
+from kerasport.ir.ops import Tensor
+from kerasport.ir.ops.elementwise import Binary, Unary
+from kerasport.ir.ops.loop import Scan
+from kerasport.ir.ops.movement import Size
+from kerasport.ir.ops.reduction import Reduction
+from kerasport.ir.tensor import Constant, Input, Several, TensorType, constant
+from kerasport.model import Array
+from kerasport.targets.graph_model import optimised
+from kerasport.targets.graph_model.emit import DIFFERENT, SAME, UNSUPPORTED, Emitter, narrow, node_name
+from kerasport.targets.graph_model.fused import Fused, Prelu
+from kerasport.verify import node as node_js
+from kerasport.verify.tfjs import Tfjs
+
+SHAPE = (2, 3, 1, 4, 2, 3)
+"""Sizes of as many axes as TF.js computes with."""
+
+product = itertools.product
+
+
+@pytest.fixture(scope="module")
+def runner(tfjs: Tfjs, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    return Runner(tfjs, tmp_path_factory.mktemp("graphs"))
+
+
+def floats(*shape: int) -> Array:
+    return random(sum(shape), *shape)
+
+
+def integers(*shape: int, low: int = -5, high: int = 5) -> Array:
+    return np.asarray(np.random.default_rng(sum(shape)).integers(low, high + 1, shape), np.int32)
+
+
+def truths(*shape: int) -> Array:
+    return np.asarray(np.random.default_rng(sum(shape)).random(shape) < 0.6)
+
+
+KINDS: tuple[Callable[..., Array], ...] = (floats, integers, truths)
+
+# ------------------------------------------------------------------------------------------------ the checks
+
+DOMAINS: Mapping[type[Unary], tuple[float, float]] = {
+    ops.Log: (0.1, 5), ops.Log1p: (-0.9, 5), ops.Sqrt: (0, 5), ops.Rsqrt: (0.1, 5), ops.Asin: (-1, 1),
+    ops.Acos: (-1, 1), ops.Acosh: (1, 5), ops.Atanh: (-0.99, 0.99),
+}  # fmt: skip
+
+EDGES = np.array([0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, 1, -1, 20, -20, 100, -100, np.inf, -np.inf, np.nan], np.float32)
+NAN_LOST = (ops.Sign, ops.Relu6)
+"""Operations by which TF.js makes 0 of what is no number."""
+
+
+def unary() -> Iterator[Check]:
+    for op in Unary.__subclasses__():
+        name, (low, high) = op.__name__, DOMAINS.get(op, (-3, 3))
+        for rank in (0, 1, 3, 5, 6):
+            if op is ops.LogicalNot:
+                yield Check(f"{name} of {rank} axes", op, (truths(*SHAPE[:rank]),))
+                continue
+            yield Check(f"{name} of {rank} axes", op, (random(rank, *SHAPE[:rank], low=low, high=high),))
+            if "int32" in op.takes:
+                yield Check(f"{name} of integers, {rank} axes", op, (integers(*SHAPE[:rank]),))
+        if op is not ops.LogicalNot:
+            yield Check(f"{name} of edges", op, (EDGES[:-1] if op in NAN_LOST else EDGES,))
+    x = np.concatenate([floats(20) * 5, EDGES[:-1]])
+    yield Check("LeakyRelu", lambda x: ops.LeakyRelu(x, 0.2), (x,))
+    yield Check("LeakyRelu, steep", lambda x: ops.LeakyRelu(x, -1.5), (x[:-2],))
+    yield Check("Clip", lambda x: ops.Clip(x, -1.0, 1.5), (x,))
+    yield Check("Clip, open", lambda x: ops.Clip(x, -np.inf, 1.5), (x,))
+    yield Check("Clip to 6", lambda x: ops.clip(x, 0, 6), (x,))
+    for array, to in product((floats(9), integers(9), truths(9)), ("float32", "int32", "bool")):
+        yield Check(f"Cast from {array.dtype} to {to}", lambda x, to=to: ops.Cast(x, to), (array,))
+    yield Check("Cast of halves", lambda x: ops.Cast(x, "bool"), (EDGES,))
+
+
+WHOLE = (
+    np.array([7, -7, 7, -7, 0, 5, 3, -1, 1000, 12345678, 6, -6], np.int32),
+    np.array([3, 3, -3, -3, 4, 5, 9, -1, 1000, 7, 2, 2], np.int32),
+)
+
+
+def binary() -> Iterator[Check]:
+    shapes = [
+        ((), (4,)),
+        ((4, 1), (3,)),
+        ((2, 1, 3, 2), (2, 1, 3, 1)),
+        ((1, 2, 1, 3, 2, 1), (2, 1, 1, 3, 1, 1)),
+        ((3,), (3,)),
+    ]
+    for op in Binary.__subclasses__():
+        name = op.__name__
+        for at, (a, b) in enumerate(shapes):
+            for unknown in ((), range(6)):
+                where = f"{name} {at} {'open' if unknown else ''}"
+                if "float32" in op.takes:
+                    left = np.abs(random(at, *a)) + 0.1 if op is ops.Pow else random(at, *a)
+                    yield Check(where, op, (left.astype(np.float32), random(at + 9, *b)), unknown)
+                if "int32" in op.takes:
+                    low = 1 if op is ops.Pow else -7
+                    right = integers(*b, low=1, high=3)
+                    yield Check(f"{where} of integers", op, (integers(*a, low=low, high=7), right), unknown)
+                if "bool" in op.takes:
+                    yield Check(f"{where} of truths", op, (truths(*a), truths(*b)), unknown)
+        if "int32" in op.takes and op not in (ops.Pow, ops.SquaredDifference):
+            yield Check(f"{name} of large integers", op, WHOLE)
+    zeros = np.array([1, -1, 0, 0, 3], np.float32), np.array([0, 0, 0, 2, 2], np.float32)
+    for op in (ops.Div, ops.DivNoNan, ops.Equal, ops.Less, ops.Atan2):
+        yield Check(f"{op.__name__} of zeros", op, zeros)
+
+
+def selections() -> Iterator[Check]:
+    shapes = [
+        ((4,), (4,), (4,)), ((3, 4), (4,), ()), ((3, 1), (3, 4), (3, 4)), ((1,), (2, 3, 4, 5), ()), ((), (2, 3), (3,)),
+        ((2, 3, 1, 2, 2), (2, 3, 2, 2, 2), (2,)), ((2, 1, 1, 2, 1, 2), (1,), (1, 3, 2, 2, 1, 2)),
+    ]  # fmt: skip
+    for (at, (condition, a, b)), kind, unknown in product(enumerate(shapes), KINDS, ((), range(6))):
+        arrays = (truths(*condition), kind(*a), kind(*b))
+        yield Check(f"Select {at} of {kind.__name__} {'open' if unknown else ''}", ops.Select, arrays, unknown)
+    nothing = np.full((2, 3, 2, 2, 2), np.nan, np.float32)
+    yield Check("Select beside nothing", ops.Select, (truths(2, 3, 1, 2, 2), nothing, np.ones(2, np.float32)))
+
+
+def reductions() -> Iterator[Check]:
+    for op, rank in product(Reduction.__subclasses__(), range(1, 7)):
+        shape = SHAPE[:rank]
+        for axes in dict.fromkeys([(0,), (rank - 1,), tuple(range(rank)), (rank // 2,), tuple({0, rank - 1})]):
+            for kind, keepdims in product(KINDS, (False, True)):
+                x = kind(*shape)
+                if str(x.dtype) in op.takes:
+                    build = lambda x, op=op, axes=axes, keepdims=keepdims: op(x, tuple(sorted(axes)), keepdims)  # noqa: E731
+                    x = np.clip(x, -2, 2) if op is ops.Prod else x
+                    where = f"{op.__name__} of {kind.__name__} {rank} {axes} {keepdims}"
+                    yield Check(where, build, (x,), range(rank) if keepdims else ())
+    yield Check("Max of -inf", lambda x: ops.Max(x, (0,)), (np.full((3, 2), -np.inf, np.float32),))
+    yield Check("Max of nothing", lambda x: ops.Max(x, (0,)), (np.array([1, np.nan, 2], np.float32),))
+    yield Check("Sum of large integers", lambda x: ops.Sum(x, (0,)), (np.array([123456789, 987654], np.int32),))
+
+
+def running() -> Iterator[Check]:
+    for rank in range(1, 7):
+        shape = SHAPE[:rank]
+        for axis, kind in product(range(rank), (floats, integers)):
+            for op in (ops.ArgMax, ops.ArgMin):
+                yield Check(
+                    f"{op.__name__} {rank} {axis} {kind.__name__}",
+                    lambda x, op=op, axis=axis: op(x, axis),
+                    (kind(*shape),),
+                    range(rank),
+                )
+            for sums, exclusive, reverse in product((ops.Cumsum, ops.Cumprod), (False, True), (False, True)):
+                build = lambda x, op=sums, axis=axis, e=exclusive, r=reverse: op(x, axis, e, r)  # noqa: E731
+                yield Check(
+                    f"{sums.__name__} {rank} {axis} {exclusive} {reverse} {kind.__name__}",
+                    build,
+                    (kind(*shape),),
+                    range(rank) if reverse else (),
+                )
+        yield Check(f"Softmax {rank}", ops.Softmax, (floats(*shape) * 5,), range(rank))
+        yield Check(f"LogSoftmax {rank}", ops.LogSoftmax, (floats(*shape) * 5,), range(rank))
+        for kind in (floats, integers):
+            k = min(2, shape[-1])
+            yield Check(f"TopK {rank} {kind.__name__}", lambda x, k=k: ops.items(ops.TopK(x, k)), (kind(*shape),))
+    ties = np.array([[1, 2, 2, 1, 2]], np.float32)
+    yield Check("ArgMax of equals", lambda x: ops.ArgMax(x, 1), (ties,))
+    yield Check("ArgMin of equals", lambda x: ops.ArgMin(x, 1), (ties,))
+    yield Check("TopK of equals", lambda x: ops.items(ops.TopK(x, 3)), (ties,))
+    yield Check("Softmax, masked", ops.Softmax, (np.array([[1, 2, -1e9], [-1e9, -1e9, -1e9]], np.float32),))
+
+
+PARTS: Mapping[str, Any] = {
+    "backwards": (None, None, -1), "every other": (None, None, 2), "last two": (-2, None, 1),
+    "but the last": (None, -1, 1), "some backwards": (-1, -3, -1), "every other backwards": (None, None, -2),
+    "too long": (0, 99, 1), "too early": (-99, 2, 1), "from beyond": (99, None, -1),
+}  # fmt: skip
+
+
+def movements() -> Iterator[Check]:
+    for rank, kind, far in product(range(1, 7), KINDS, (False, True)):
+        shape, unknown = SHAPE[:rank], range(rank) if far else ()
+        x = kind(*shape)
+        where = f"{rank} {kind.__name__} {'open' if far else ''}"
+        last = rank - 1
+
+        def checks(
+            name: str,
+            build: Callable[..., Tensor],
+            *more: Array,
+            x: Array = x,
+            where: str = where,
+            unknown: Sequence[int] = unknown,
+        ) -> Check:
+            return Check(f"{name} {where}", build, (x, *more), unknown)
+
+        yield checks("Transpose", ops.transpose)
+        yield checks("Transpose round", lambda x, r=rank: ops.transpose(x, [*range(1, r), 0]))
+        if not far:
+            begin = tuple(n // 2 for n in shape)
+            yield checks("Slice", lambda x, b=begin: ops.Slice(x, b, (-1,) * len(b)))
+            yield checks("Slice of one", lambda x, b=begin: ops.Slice(x, b, (1,) * len(b)))
+        for name, part in PARTS.items():
+            parts = [(None, None, 1)] * last + [part]
+            if range(*slice(*part).indices(shape[-1])):
+                yield checks(f"strided, {name}", lambda x, p=parts: ops.strided(x, p))
+        yield checks(
+            "strided, all",
+            lambda x, r=rank: ops.strided(
+                x, [(None, None, -1), (0, None, 2)] * (r // 2) + [(None, None, -1)] * (r % 2)
+            ),
+        )
+        for mode, pair in product(("constant", "reflect", "symmetric"), ((1, 0), (1, 1))):
+            pads = [pair if n > 1 or mode == "constant" else (0, 0) for n in shape]
+            number = 1.0 if mode == "constant" else 0.0
+            yield checks(f"Pad {mode} {pair}", lambda x, p=pads, m=mode, v=number: ops.pad(x, p, m, v))
+        yield checks("Tile", lambda x, r=rank: ops.Tile(x, (2, 3, 1, 2, 1, 2)[:r]))
+        if rank < 6:
+            yield checks("repeat", lambda x, a=last: ops.repeat(x, 2, a))
+            yield checks("expand_dims", lambda x: ops.expand_dims(x, 0))
+            yield checks("stack", lambda x, y: ops.stack([x, y], 1), kind(*shape))
+            yield checks("broadcast_to more", lambda x: ops.broadcast_to(x, (2, *ops.dims(x))))
+        for axis in {0, last}:
+            yield checks(f"Concat {axis}", lambda x, y, a=axis: ops.concat([x, y, x], a), kind(*shape))
+            for some in ((), (3,), (2, 2)):
+                if rank + len(some) < 7:
+                    indices = np.asarray(integers(*some, low=0, high=shape[axis] - 1))
+                    yield checks(f"Gather {axis} {some}", lambda x, i, a=axis: ops.gather(x, i, a), indices)
+            yield checks(f"Reverse {axis}", lambda x, a=axis: ops.Reverse(x, (a,)))
+        yield checks("Reverse", lambda x, r=rank: ops.Reverse(x, tuple(range(r))))
+        yield checks("Dim", lambda x, a=last: ops.Dim(x, a))
+        yield checks("flatten_from", lambda x, r=rank: ops.flatten_from(x, min(1, r - 1)))
+        yield checks("Reshape", lambda x: ops.reshape(x, (1, *reversed(ops.dims(x)))[-6:] if x.rank < 6 else (-1,)))
+
+
+def creations() -> Iterator[Check]:
+    for rank, depth, dtype in product(range(5), (1, 2, 5), ("float32", "int32", "bool")):
+        build = lambda x, d=depth, t=dtype: ops.OneHot(x, d, t)  # noqa: E731
+        yield Check(f"OneHot {rank} {depth} {dtype}", build, (integers(*SHAPE[:rank]),), range(rank))
+    x = floats(4, 3)
+    yield Check("Range", lambda x: ops.Range(ops.Dim(x, 0)), (x,), (0, 1))
+    yield Check("Range of a number", lambda x: ops.Range(constant(4)) + ops.cast(x, "int32"), (x[0, 0],))
+    for dtype in ("float32", "int32", "bool"):
+        yield Check(f"Fill {dtype}", lambda x, t=dtype: ops.Fill((ops.Dim(x, 0), 2), 1.0, t), (x,), (0, 1))
+    yield Check("Fill inf", lambda x: ops.Fill((ops.Dim(x, 0), 2), -np.inf), (x,), (0, 1))
+    yield Check("Reshape, turned", lambda x: ops.reshape(x, (ops.Dim(x, 1), ops.Dim(x, 0), 1)), (x,), (0, 1))
+    for rank in (2, 5):
+        wide = floats(*(4, 3, 2, 3, 2)[:rank])
+        narrow = floats(*(1, 3, 1, 1, 2)[:rank])
+        yield Check(
+            f"broadcast_to like {rank}", lambda x, y: ops.broadcast_to(x, ops.dims(y)), (narrow, wide), range(5)
+        )
+
+
+def products() -> Iterator[Check]:
+    pairs = [
+        ((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)), ((3, 4), (2, 4, 5)), ((1, 3, 4), (2, 4, 5)),
+        ((2, 1, 3, 4), (5, 4, 2)), ((2, 3, 1, 3, 4), (1, 3, 2, 4, 2)), ((2, 1, 3, 4), (1, 2, 4, 3)), ((4,), (4, 5)),
+        ((3, 4), (4,)), ((4,), (4,)), ((2, 3, 4), (4,)), ((4,), (2, 4, 3)),
+    ]  # fmt: skip
+    for a, b in pairs:
+        for kind in (floats, integers):
+            yield Check(f"matmul {kind.__name__} {a} {b}", ops.matmul, (kind(*a), kind(*b)))
+        matrix = floats(*b)
+        yield Check(f"matmul with a constant {a} {b}", lambda x, y=matrix: ops.matmul(x, y), (floats(*a),), (0,))
+        if min(len(a), len(b)) > 1:
+            other = floats(*b[:-2], b[-1], b[-2])
+            bias, turned = constant(floats(b[-1])), constant(other)
+            yield Check(
+                f"MatMul, b turned {a} {b}",
+                lambda x, y: ops.MatMul(x, y, transpose_b=True),
+                (floats(*a), other),
+                (len(a) - 2,),
+            )
+            yield Check(
+                f"MatMul, a turned {a} {b}",
+                lambda x, y: ops.MatMul(x, y, transpose_a=True),
+                (floats(*a[:-2], a[-1], a[-2]), floats(*b)),
+            )
+            yield Check(
+                f"MatMul, turned constant, bias {a} {b}",
+                lambda x, w=turned, c=bias: ops.Relu(ops.MatMul(x, w, transpose_b=True) + c),
+                (floats(*a),),
+                (0,),
+            )
+            yield Check(
+                f"MatMul, turned constant twice {a} {b}",
+                lambda x, w=turned, c=bias: (ops.MatMul(x, w, transpose_b=True) + c, w + 0.5),
+                (floats(*a),),
+                (0,),
+            )
+    equations = [
+        "ab,bc->ac", "abc,cd->abd", "abcd,aecd->acbe", "acbe,aecd->abcd", "ab,cd->abcd", "a,a->", "ab,ab->ab",
+        "abc,ab->abc", "abc,d->ad", "abc,acd->bd", "ab,b->a", "abcd,cde->abe",
+    ]  # fmt: skip
+    for equation, unknown in product(equations, ((), range(4))):
+        terms = [[ord(label) - 95 for label in term] for term in equation.partition("->")[0].split(",")]
+        yield Check(
+            f"einsum {equation} {bool(unknown)}",
+            lambda x, y, e=equation: ops.einsum(e, x, y),
+            (floats(*terms[0]), floats(*terms[1])),
+            unknown,
+        )
+
+
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "": lambda y: y, "relu": ops.Relu, "relu6": lambda y: ops.clip(y, 0, 6), "elu": ops.Elu, "sigmoid": ops.Sigmoid,
+    "leaky": lambda y: ops.LeakyRelu(y, 0.3), "tanh": ops.Tanh, "selu": ops.Selu,
+}  # fmt: skip
+
+
+def fusions() -> Iterator[Check]:
+    kernel, own, b4, b6 = (
+        constant(floats(3, 3, 3, 4)),
+        constant(floats(3, 3, 3, 2)),
+        constant(floats(4)),
+        constant(floats(6)),
+    )
+    matrix, image = constant(floats(3, 4)), floats(2, 5, 6, 3)
+    for name, act in ACTIVATIONS.items():
+        conv = lambda x, s=(1, 1): ops.Conv(x, kernel, s, "same", (1, 1))  # noqa: E731
+        yield Check(f"conv, {name}", lambda x, f=act, c=conv: f(c(x)), (image,), (0,))
+        yield Check(f"conv, bias, {name}", lambda x, f=act, c=conv: f(c(x) + b4), (image,), (0, 1, 2))
+        yield Check(f"conv, norm, {name}", lambda x, f=act, c=conv: f((c(x, (2, 2)) + b4) * b4 + b4), (image,), (0,))
+        yield Check(
+            f"depthwise, bias, {name}",
+            lambda x, f=act: f(ops.DepthwiseConv(x, own, (1, 1), "same", (1, 1)) + b6),
+            (image,),
+            (0,),
+        )
+        for rank in (2, 3, 4):
+            x = floats(*(2, 5, 4)[: rank - 1], 3)
+            yield Check(
+                f"dense, bias, {name} {rank}", lambda x, f=act: f(ops.matmul(x, matrix) + b4), (x,), range(rank - 1)
+            )
+    yield Check("dense and a number", lambda x: ops.matmul(x, matrix) + 0.5, (floats(2, 5, 3),), (0,))
+    for shape in ((3,), (1,), (1, 1, 3), (5, 6, 3), (5, 1, 3), (1, 6, 1), (1, 6, 3)):
+        slope = constant(floats(*shape))
+        yield Check(f"prelu {shape}", lambda x, a=slope: ops.Relu(x) - a * ops.Relu(-x), (image,), (0,))
+        yield Check(f"prelu, added {shape}", lambda x, a=slope: ops.Relu(x) + a * ops.Relu(-x), (image,), (0,))
+    for rank in (2, 3, 5):
+        slope = constant(floats(SHAPE[rank - 1]))
+        yield Check(
+            f"prelu of {rank} axes", lambda x, a=slope: ops.Relu(x) - a * ops.Relu(-x), (floats(*SHAPE[:rank]),), (0,)
+        )
+
+
+def convolutions() -> Iterator[Check]:
+    windows, strides = ((1, 1), (2, 3), (3, 2), (4, 4), (1, 2)), ((1, 1), (2, 2), (1, 2), (3, 1), (2, 4))
+    paddings: tuple[Any, ...] = ("valid", "same", ((1, 1), (1, 1)), ((2, 0), (0, 1)))
+    for k, s, d, p in product(windows, strides, ((1, 1), (2, 2), (1, 3)), paddings):
+        if max(s) > 1 and max(d) > 1:
+            continue
+        kernel, own = constant(floats(*k, 3, 4)), constant(floats(*k, 3, 2))
+        for size, unknown in (((9, 10), ()), ((11, 13), (0,)), ((8, 11), (0, 1, 2))):
+            if (
+                p == "same"
+                and len(unknown) > 1
+                and narrow(k, s, d)
+                and not all(1 in pair for pair in zip(k, s, strict=True))
+            ):
+                continue  # refused, see below
+            x, where = floats(2, *size, 3), f"{k} {s} {d} {p} {size}"
+            yield Check(f"Conv {where}", lambda x, w=kernel, a=(s, p, d): ops.Conv(x, w, *a), (x,), unknown)
+            yield Check(
+                f"DepthwiseConv {where}", lambda x, w=own, a=(s, p, d): ops.DepthwiseConv(x, w, *a), (x,), unknown
+            )
+    yield Check(
+        "Conv with a kernel from outside",
+        lambda x, w: ops.Conv(x, w, (1, 1), "same", (1, 1)),
+        (floats(2, 5, 6, 3), floats(2, 2, 3, 2)),
+    )
+
+
+def convolutions_of_volumes() -> Iterator[Check]:
+    windows, paddings = ((1, 1, 1), (2, 3, 2), (3, 3, 3), (1, 2, 4)), ("valid", "same", ((1, 1), (0, 2), (1, 0)))
+    moves = (
+        ((1, 1, 1), (1, 1, 1)),
+        ((2, 2, 2), (1, 1, 1)),
+        ((1, 2, 3), (1, 1, 1)),
+        ((3, 1, 1), (1, 1, 1)),
+        ((1, 1, 1), (2, 2, 2)),
+        ((1, 1, 1), (1, 2, 1)),
+    )
+    for k, (s, d), p in product(windows, moves, paddings):
+        kernel = constant(floats(*k, 3, 2))
+        for unknown in ((), (0,)):
+            build = lambda x, w=kernel, a=(s, p, d): ops.Conv(x, w, *a)  # noqa: E731
+            yield Check(f"Conv of volumes {k} {s} {d} {p} {unknown}", build, (floats(2, 5, 6, 7, 3),), unknown)
+        if p != "same" or max(s) == 1:
+            yield Check(f"Conv of open volumes {k} {s} {d} {p}", build, (floats(2, 5, 6, 7, 3),), (0, 1, 2, 3))
+
+
+def transposed(
+    x: Tensor, kernel: Tensor, strides: tuple[int, ...], crop: tuple[int, ...], extra: tuple[int, ...]
+) -> Tensor:
+    sizes = tuple(None if n is None else n * s + e for n, s, e in zip(x.shape[1:-1], strides, extra, strict=True))
+    return ops.ConvTranspose(x, kernel, strides, crop, sizes, extra)
+
+
+def transposed_convolutions() -> Iterator[Check]:
+    """Valid, same, cropped in other ways, and longer than what the kernel reaches."""
+    for rank, unknown in product((2, 3), ((), (0,), (0, 1, 2, 3)[:3])):
+        windows = ((1, 1, 1), (2, 3, 2), (3, 3, 3), (4, 2, 1), (1, 4, 5))
+        for k, s in product(
+            (w[:rank] for w in windows), (t[:rank] for t in ((1, 1, 1), (2, 2, 2), (3, 2, 1), (1, 3, 2)))
+        ):
+            kernel, x = constant(floats(*k, 2, 3)), floats(2, *(4, 5, 3)[:rank], 3)
+            pairs = list(zip(k, s, strict=True))
+            cuts = {
+                "valid": [(0, a - b) for a, b in pairs],
+                "longer": [(0, max(a, b) - b) for a, b in pairs],
+                "same": [(max(a - b, 0) // 2, 0) for a, b in pairs],
+                "cropped": [(a - 1, 1 - b) for a, b in pairs],
+                "shifted": [((a - 1) // 2, 2) for a, b in pairs],
+            }
+            for name, cut in cuts.items():
+                crop, extra = zip(*cut, strict=True)
+                build = lambda x, w=kernel, a=(s, crop, extra): transposed(x, w, *a)  # noqa: E731
+                yield Check(f"ConvTranspose {k} {s} {name} {unknown}", build, (x,), unknown)
+
+
+def poolings() -> Iterator[Check]:
+    for op, p, unknown in product((ops.MaxPool, ops.AvgPool), ("valid", "same"), ((), (0, 1, 2, 3))):
+        for w, s in product(product((1, 2, 3), (1, 2, 4)), product((1, 2, 3), (1, 3))):
+            for size in ((5, 6), (9, 7)):
+                x = -1 - np.abs(floats(2, *size, 3))
+                yield Check(
+                    f"{op.__name__} {w} {s} {p} {size} {unknown}",
+                    lambda x, op=op, a=(w, s, p): op(x, *a),
+                    (x,),
+                    unknown[:3],
+                )
+
+
+def poolings_of_volumes() -> Iterator[Check]:
+    windows, strides = ((1, 1, 1), (2, 2, 2), (3, 2, 1), (2, 3, 4)), ((1, 1, 1), (2, 2, 2), (2, 1, 3), (3, 3, 1))
+    for op, p, unknown in product((ops.MaxPool, ops.AvgPool), ("valid", "same"), ((), (0, 1, 2, 3))):
+        for w, s in product(windows, strides):
+            x = -1 - np.abs(floats(2, 5, 6, 7, 3))
+            yield Check(
+                f"{op.__name__} of volumes {w} {s} {p} {unknown}",
+                lambda x, op=op, a=(w, s, p): op(x, *a),
+                (x,),
+                unknown,
+            )
+
+
+def resizings() -> Iterator[Check]:
+    for method, unknown in product(("nearest", "bilinear"), ((), (0, 1, 2))):
+        for size in product((1, 2, 5, 7, 10), (1, 3, 6, 12, 13)):
+            yield Check(
+                f"Resize {size} {method} {unknown}",
+                lambda x, a=(size, method): ops.Resize(x, *a),
+                (floats(2, 5, 6, 3),),
+                unknown,
+            )
+
+
+FAMILIES: Mapping[str, Callable[[], Iterator[Check]]] = {
+    family.__name__: family for family in (
+        unary, binary, selections, reductions, running, movements, creations, products, fusions, convolutions,
+        convolutions_of_volumes, transposed_convolutions, poolings, poolings_of_volumes, resizings,
+    )
+}  # fmt: skip
+
+
+@cache
+def checks_of(family: str) -> tuple[Check, ...]:
+    return tuple(FAMILIES[family]())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tfjs_computes_what_numpy_computes(runner: Runner, family: str) -> None:
+    checks = checks_of(family)
+    assert len({check.name for check in checks}) == len(checks)
+    for batch in batches(checks, 200):
+        runner.check(batch)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@drawn(st.lists(st.sampled_from(list(OPERATIONS.values())).flatmap(lambda each: each), min_size=15, max_size=30))
+def test_tfjs_computes_what_numpy_computes_of_random_operations(runner: Runner, samples: list[Sample]) -> None:
+    checks = [Check(str(at), results_of(each), each.arrays) for at, each in enumerate(samples)]
+    # of no numbers at all wasm makes no shape
+    runner.check([check for check in checks if all(size != 0 for t in check.graph().outputs for size in t.shape)])
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@drawn(computations())
+def test_tfjs_computes_what_numpy_computes_of_random_graphs(runner: Runner, graph: Graph) -> None:
+    feed = [random(at, *(3 if d is None else d for d in given_.shape)) for at, given_ in enumerate(graph.inputs)]
+    wanted = tuple(map(np.asarray, graph.run(*feed)))
+    large = max(1.0, *(float(np.max(np.abs(result), initial=0)) for result in wanted))
+    check = Check("graph", tuple, tuple(feed), atol=2e-5 * large)
+    for backend, got in runner.run(graph, feed).items():
+        check.compare(wanted, got, backend)
+
+
+def results_of(each: Sample) -> Callable[..., tuple[Tensor, ...]]:
+    def build(*inputs: Input) -> tuple[Tensor, ...]:
+        made = each.build(*inputs)
+        return ops.items(made) if isinstance(made, Several) else (made,)
+
+    return build
+
+
+# ------------------------------------------------------------------------------------------------ the tables
+
+
+def test_every_operation_has_a_row() -> None:
+    operations: set[Any] = leaves(Tensor) | leaves(Several)
+    rows: dict[Any, Any] = {**SAME, **DIFFERENT, **UNSUPPORTED}
+    assert set(rows) == operations - {Input, Constant}
+    assert len(rows) == len(SAME) + len(DIFFERENT) + len(UNSUPPORTED)
+    assert {Fused, Prelu, Scan} <= set(rows)
+
+
+@cache
+def known_to_tfjs() -> frozenset[str]:
+    """The operations in the lists of TF.js's own converter."""
+    lists = node_js.packages() / "node_modules/@tensorflow/tfjs-converter/dist/operations/op_list"
+    return frozenset(
+        name for path in lists.glob("*.js") for name in re.findall(r"'tfOpName': '(\w+)'", path.read_text())
+    )
+
+
+def test_every_operation_is_run_and_every_emitted_one_known_to_tfjs() -> None:
+    kinds: set[Any] = set()
+    names: set[str] = set()
+    families = [together([check.graph() for check in checks_of(family)]) for family in FAMILIES]
+    for graph in (loops(False), loops(True), *families):
+        emitter, _ = emitted(graph)
+        kinds |= {type(node) for node in (*graph.nodes(), *emitter.graph.nodes())}
+        nodes = emitter.nodes + [node for function in emitter.functions for node in function["nodeDef"]]
+        names |= {node["op"] for node in nodes}
+    assert {*SAME, *DIFFERENT} <= kinds
+    assert names <= known_to_tfjs()
+    assert not names & {"Einsum", "FFT", "RFFT", "IRFFT", "Complex", "MaxPool3D", "Conv3DBackpropInputV2"}
+    assert len(known_to_tfjs()) > 200
+
+
+# ------------------------------------------------------------------------------------------------ the limits
+
+image = Input("image", TensorType("float32", (None, None, None, 3)))
+volume = Input("volume", TensorType("float32", (None, None, None, None, 3)))
+
+PADS = "TF.js pads windows smaller than their stride wrongly, and sizes to do it here are not known"
+BOTH = "TF.js convolves with strides or with dilations, not with both"
+
+REFUSED: tuple[tuple[Tensor, str], ...] = (
+    (ops.Conv(image, constant(floats(2, 3, 3, 2)), (3, 1), "same", (1, 1)), PADS),
+    (ops.DepthwiseConv(image, constant(floats(2, 3, 3, 2)), (2, 4), "same", (1, 1)), PADS),
+    (ops.Conv(volume, constant(floats(1, 2, 2, 3, 2)), (2, 2, 2), "same", (1, 1, 1)), PADS),
+    (ops.Conv(volume, constant(floats(2, 2, 2, 3, 2)), (3, 2, 2), "same", (1, 1, 1)), PADS),
+    (ops.Conv(image, constant(floats(2, 3, 3, 2)), (1, 2), "valid", (2, 1)), BOTH),
+    (ops.DepthwiseConv(image, constant(floats(2, 3, 3, 2)), (2, 2), "same", (2, 1)), BOTH),
+)
+
+
+@pytest.mark.parametrize(("tensor", "reason"), REFUSED, ids=map(str, range(len(REFUSED))))
+def test_what_tfjs_would_compute_otherwise_is_refused(tensor: Tensor, reason: str) -> None:
+    inputs = tuple(node for node in Graph((), (tensor,)).nodes() if isinstance(node, Input))
+    emitter = Emitter(optimised(Graph(inputs, (tensor,), {tensor: "model/odd"})))
+    emitter.run(["y"])
+    assert [(problem.layer, problem.reason) for problem in emitter.problems] == [("odd", reason)]
+
+
+DELICATE = (ops.Pad, ops.StridedSlice, ops.Reverse, ops.Select, ops.Cumsum, ops.Cumprod)
+
+
+@pytest.mark.parametrize("unknown", [(), (0,), range(6)], ids=["known", "batch", "open"])
+@pytest.mark.parametrize("rank", [5, 6])
+def test_delicate_operations_have_at_most_four_axes(rank: int, unknown: Sequence[int]) -> None:
+    x = given("x", floats(*SHAPE[:rank]), unknown)
+    row = Input("row", TensorType("float32", (SHAPE[rank - 1],)))
+    pads = [(1, 0)] * rank
+    outputs = (
+        ops.pad(x, pads), ops.pad(x, [(0, 0), (1, 1)] + [(0, 0)] * (rank - 2), "reflect"),
+        ops.Reverse(x, (0, rank - 1)), ops.strided(x, [(None, None, -1)] * rank),
+        ops.Cumsum(x, 1), ops.Cumprod(x, rank - 1, True, True),
+        ops.where(ops.greater(x, 0.0), x, row), ops.where(ops.greater(row, 0.0), x, 1.0),
+    )  # fmt: skip
+    graph = optimised(Graph((x, row), outputs))
+    found = [node for node in graph.nodes() if isinstance(node, DELICATE)]
+    assert {type(node) for node in found} == set(DELICATE)
+    assert max(node.rank for node in found) <= 4
+    arrays = floats(*SHAPE[:rank]), floats(SHAPE[rank - 1])
+    for before, after in zip(Graph((x, row), outputs).run(*arrays), graph.run(*arrays), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_nothing_is_left_of_what_wasm_gets_wrong() -> None:
+    truth, x = Input("truth", TensorType("bool", (3, 2))), Input("x", TensorType("float32", (3, 2)))
+    outputs = (
+        ops.Select(truth, truth, truth),
+        ops.Reverse(truth, (0,)),
+        ops.Cast(x, "bool"),
+        ops.StridedSlice(truth, ((None, None, 2),) * 2),
+    )
+    nodes = list(optimised(Graph((truth, x), outputs)).nodes())
+    assert not [node for node in nodes if isinstance(node, ops.Select)]
+    assert not [node for node in nodes if isinstance(node, ops.Reverse | ops.StridedSlice) and node.dtype == "bool"]
+    assert not [node for node in nodes if isinstance(node, ops.Cast) and (node.to, node.x.dtype) == ("bool", "float32")]
+
+
+# ------------------------------------------------------------------------------------------------- the ends
+
+
+def test_outputs_may_be_inputs_constants_and_the_same_tensor(runner: Runner) -> None:
+    array = floats(2, 3)
+    x = given("x", array, (0,))
+    y = x + 1.0
+    graph = Graph((x,), (x, y, x, constant(floats(20)), constant(3), y, constant(3)))
+    for got in runner.run(graph, [array]).values():
+        for wanted, result in zip(graph.run(array), got, strict=True):
+            np.testing.assert_array_equal(wanted, result)
+
+
+ODD = (
+    "0",
+    "1",
+    "10",
+    "a b",
+    "a_b",
+    "constructor",
+    "toString",
+    "__proto__",
+    "hasOwnProperty",
+    "é",
+    "x:0",
+    "^x",
+    "const",
+    "length",
+    "A.b/c-d",
+    "",
+)
+
+
+def test_odd_names_keep_their_order(tfjs: Tfjs, tmp_path: Path) -> None:
+    array = floats(2)
+    inputs = tuple(given(name, array) for name in ODD)
+    graph = Graph(inputs, tuple(x + float(at) for at, x in enumerate(inputs)))
+    feed = [array * at for at in range(len(ODD))]
+    for at, names in enumerate((ODD, tuple(reversed(ODD)), ("y",) * len(ODD))):
+        model = write_graph(graph, tmp_path / f"{at}", names)
+        run = tfjs.run(model, [feed], backend="cpu")
+        for wanted, result in zip(graph.run(*feed), run.results[0], strict=True):
+            np.testing.assert_array_equal(wanted, result)
+        ends = [end.name for end in (*run.inputs, *run.outputs)]
+        assert len(set(ends)) == 2 * len(ODD)
+    assert [end.name for end in run.inputs][:6] == ["n0", "n1", "n10", "a_b", "a_b_1", "nconstructor"]
+    assert [end.name for end in run.outputs][:3] == ["y", "y_1", "y_2"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_node_name_is_one_for_tensorflow(name: str) -> None:
+    assert re.fullmatch(r"[A-Za-z.][A-Za-z0-9_./-]*", node_name(name))
+
+
+def test_the_signature_tells_names_types_and_shapes(tmp_path: Path) -> None:
+    x, n = Input("x", TensorType("float32", (None, 3))), Input("n", TensorType("int32", ()))
+    flags = ops.greater(x, ops.floats(n))
+    model = write_graph(Graph((x, n), (flags, x)), tmp_path / "model", ["flags", "x"])
+    document = json.loads((model / "model.json").read_text())
+    sizes = {"dim": [{"size": "-1"}, {"size": "3"}]}
+    assert document["signature"] == {
+        "inputs": {
+            "x": {"name": "x:0", "dtype": "DT_FLOAT", "tensorShape": sizes},
+            "n": {"name": "n:0", "dtype": "DT_INT32", "tensorShape": {"dim": []}},
+        },
+        "outputs": {
+            "flags": {"name": "flags:0", "dtype": "DT_BOOL", "tensorShape": sizes},
+            "x_1": {"name": "x_1:0", "dtype": "DT_FLOAT", "tensorShape": sizes},
+        },
+    }
+    nodes = {node["name"]: node for node in document["modelTopology"]["node"]}
+    assert len(nodes) == len(document["modelTopology"]["node"])
+    assert {nodes[name]["op"] for name in ("flags", "x_1")} == {"Identity"}
+    assert document["modelTopology"]["versions"]
+
+
+def test_a_model_without_weights_has_a_manifest(tfjs: Tfjs, tmp_path: Path) -> None:
+    x = given("x", floats(2))
+    model = write_graph(Graph((x,), (ops.Abs(x),)), tmp_path / "model")
+    assert json.loads((model / "model.json").read_text())["weightsManifest"] == [{"paths": [], "weights": []}]
+    assert tfjs.run(model, [[floats(2)]], backend="cpu").results[0][0].tolist() == np.abs(floats(2)).tolist()
+
+
+def test_a_name_from_keras_is_that_of_its_nodes() -> None:
+    x = given("x", floats(2, 3))
+    y = ops.Tanh(x)
+    emitter, _ = emitted(Graph((x,), (y, ops.Tanh(y)), {y: "model/dense 1"}))
+    assert [node["name"] for node in emitter.nodes if node["op"] == "Tanh"] == [
+        "model/dense_1/Tanh",
+        "model/dense_1/Tanh_1",
+    ]
+
+
+def test_the_same_small_constants_are_written_once() -> None:
+    x = given("x", floats(2, 3))
+    emitter, _ = emitted(Graph((x,), (ops.Sum(x, (1,)), ops.Max(x, (1,)), ops.Min(x, (1,)))))
+    assert len(emitter.weights) == 1
+
+
+# ------------------------------------------------------------------------------------------------- the loops
+
+WEIGHT, RECURRENT = floats(4, 3), floats(3, 3)
+
+
+def loops(reverse: bool, time: Size | None = None) -> Graph:
+    """A recurrent layer; a counter with results of each element type, and a tensor from outside; a loop in a loop."""
+    x, h = Input("x", TensorType("float32", (None, time, 4))), Input("h", TensorType("float32", (None, 3)))  # type: ignore[arg-type]
+    outside = Input("outside", TensorType("float32", (3,)))
+
+    def recurrent(states: Any, steps: Any, _: Any) -> Any:
+        new = ops.Tanh(ops.matmul(steps[0], WEIGHT) + ops.matmul(states[0], RECURRENT))
+        return (new,), (new,)
+
+    def counter(states: Any, steps: Any, captured: Any) -> Any:
+        count, total, last = states
+        positive = ops.greater(ops.slice_axis(steps[0], 1, 0, 3), 0.0)
+        chosen = ops.Select(positive, positive, last)
+        return (count + 1, ops.where(positive, total + captured[0], total), chosen), (count, positive, total)
+
+    def around(states: Any, steps: Any, _: Any) -> Any:
+        spread = ops.reshape(steps[0], (-1, 2, 2))
+        (last,), (every,) = ops.scan(lambda s, z, _: ((s[0] + z[0],), (s[0] * z[0],)), (states[0],), (spread,))
+        return (last,), (ops.sum_(every, 1),)
+
+    first = ops.scan(recurrent, (h,), (x,), reverse=reverse)
+    zero = ops.cast(h * 0.0, "int32")
+    second = ops.scan(counter, (zero, h, ops.greater(h, 0.0)), (x,), (outside,), reverse=reverse)
+    third = ops.scan(around, (ops.slice_axis(h, 1, 0, 2),), (x,), reverse=reverse)
+    return Graph((x, h, outside), tuple(item for pair in (first, second, third) for side in pair for item in side))
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("time", [None, 5, 1], ids=["unknown", "5", "1"])
+def test_loops_over_time_run_in_tfjs(runner: Runner, time: int | None, reverse: bool) -> None:
+    graph, arrays = loops(reverse, time), (floats(2, time or 5, 4), floats(2, 3), floats(3))
+    check = Check("loop", lambda: (), arrays)
+    for backend, got in runner.run(graph, arrays).items():
+        check.compare(tuple(map(np.asarray, graph.run(*arrays))), got, backend)
+    emitter, _ = emitted(graph)
+    assert emitter.waits
+    functions = [function["signature"]["name"] for function in emitter.functions]
+    names = [node["name"] for function in emitter.functions for node in function["nodeDef"]]
+    names += [argument["name"] for function in emitter.functions for argument in function["signature"]["inputArg"]]
+    names += [node["name"] for node in emitter.nodes] + functions
+    assert len(set(names)) == len(names)

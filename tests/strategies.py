@@ -1,4 +1,4 @@
-"""Random operations, by a strategy for each class of the IR that draws operands and how it is made, and random graphs."""
+"""Random operations, by a strategy for each class of the IR, and random graphs of them."""
 
 from __future__ import annotations
 
@@ -461,7 +461,8 @@ def activate(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
         lambda y: ops.Relu(y) - ops.mul(0.25, ops.Relu(-y)), lambda y: ops.where(ops.greater(y, 0.5), y, 0.0),
     ]  # fmt: skip
     function = draw(st.sampled_from(functions))
-    return function(x)
+    made: Tensor = function(x)
+    return made
 
 
 def move(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
@@ -477,8 +478,8 @@ def move(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
         return ops.slice_axis(x, axis, 1) if x.rank and (x.shape[axis] or 0) > 1 else x
     if kind == 4:
         return ops.Reverse(x, (x.rank - 1,)) if x.rank else x
-    if kind == 5 and x.rank:
-        return ops.concat([x, x], draw(st.integers(0, x.rank - 1)))
+    if kind == 5 and x.rank and x.shape[-1] is not None:
+        return ops.concat([x, x], -1)
     if x.rank == 4:
         value = draw(st.sampled_from([0.0, 0.0, 1.0]))
         return ops.pad(
@@ -488,8 +489,9 @@ def move(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
 
 
 def meet(draw: Draw, x: Tensor, made: list[Tensor]) -> Tensor:
-    alike = [other for other in made if other.shape == x.shape]
-    return x + draw(st.sampled_from(alike))
+    # of two sizes that are not known one may be another here than there
+    alike = [other for other in made if other.shape == x.shape and x.shape.count(None) < 2]
+    return ops.add(x, draw(st.sampled_from(alike or [x])))
 
 
 def reduce(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import pytest
-from keras import applications
+from keras import applications, layers
 
 import kerasport
 from kerasport.verify.tfjs import Backend, Tfjs
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+HEADLESS = {"include_top": False, "pooling": "avg"}
 TEN = {"classes": 10, "classifier_activation": None}  # a softmax would hide large numbers behind the largest
 
 
@@ -43,10 +45,11 @@ class Network:
 
 NETWORKS = (
     Network(applications.ResNet50),
-    Network(applications.MobileNet, backends=("cpu", "wasm"), options={**TEN, "alpha": 0.25}),
+    # its head pools with keepdims, which a layers-model lacks
+    Network(applications.MobileNet, backends=("cpu", "wasm"), options={**HEADLESS, "alpha": 0.25}),
     Network(applications.MobileNetV2, backends=("cpu", "wasm"), options={**TEN, "alpha": 0.35}),
     # its two dense layers hold nine tenths of the weights
-    Network(applications.VGG16, options={"include_top": False, "pooling": "avg"}),
+    Network(applications.VGG16, options=HEADLESS),
     Network(applications.InceptionV3, 75),
     Network(applications.Xception, 71),
     Network(applications.DenseNet121),
@@ -55,16 +58,16 @@ NETWORKS = (
 
 def randomise(model: keras.Model, rng: np.random.Generator) -> None:
     """Random weights under which the numbers neither grow nor fade from layer to layer."""
-    for variable in model.weights:
-        shape = tuple(variable.shape)
-        if "kernel" in variable.name:
-            depthwise = "depthwise" in variable.path.rsplit("/", 2)[-2] + variable.name
-            fan_in = np.prod(shape[:2] if depthwise else shape[:-1])
-            variable.assign(rng.normal(0, np.sqrt(2 / fan_in), shape))
-        elif "moving_variance" in variable.name:
-            variable.assign(rng.uniform(0.5, 2, shape))
-        else:
-            variable.assign(0.2 * random_weight(variable.name, shape, rng) + 0.8 * ("gamma" in variable.name))
+    for layer in model.layers:
+        for variable in layer.weights:
+            shape = tuple(variable.shape)
+            each_channel = isinstance(layer, layers.DepthwiseConv2D) or variable.name == "depthwise_kernel"
+            values = random_weight(variable.name, shape, rng)
+            if "kernel" in variable.name:
+                values = rng.normal(0, math.sqrt(2 / math.prod(shape[:2] if each_channel else shape[:-1])), shape)
+            elif "variance" not in variable.name:
+                values = 0.2 * values + (0.8 if "gamma" in variable.name else 0)
+            variable.assign(values)
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=attrgetter("name"))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, get_args
+from pathlib import Path
+from typing import Any, get_args
 
+import h5py
+import keras
 import numpy as np
 import pytest
 
 import kerasport
+from kerasport.infer import Inference
+from kerasport.layers import LAYERS
+from kerasport.read import read
+from kerasport.targets.layers_model.native import NATIVE
 from kerasport.verify.tfjs import Backend, Tfjs
+from tests.cases import CASES
 from tests.cases.case import LAYERS_MODEL
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.cases.trial import Trial
+from tests.cases.trial import Trial, inner_layers, quiet
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
@@ -45,3 +49,79 @@ def test_layers_model_computes_what_keras_computes_or_is_refused(
                 np.testing.assert_allclose(
                     got.astype("float64"), wanted.astype("float64"), case.rtol, case.atol, err_msg=where
                 )
+
+
+def test_shapes_are_those_of_keras(trial: Trial) -> None:
+    with read(trial.path) as model:
+        inferred = Inference()
+        inferred.model(model)
+        tensors = (*model.input_tensors, *model.output_tensors)
+        shapes = [inferred.shapes.get(tensor) for tensor in tensors]
+    declared = [*trial.model.inputs, *trial.model.outputs]
+    for tensor, shape, of_keras in zip(tensors, shapes, declared, strict=True):
+        # layers beyond kerasport's tables leave a shape unknown
+        assert shape in (None, tuple(of_keras.shape)), tensor
+
+
+def test_hdf5_makes_the_same_layers_model(trial: Trial, tmp_path: Path) -> None:
+    if LAYERS_MODEL in trial.case.refused:
+        pytest.skip("there is none")
+    with quiet():
+        try:
+            trial.model.save(tmp_path / "model.h5")
+        except TypeError:
+            pytest.skip("Keras cannot save it as HDF5")
+    kerasport.convert(trial.path, tmp_path / "archive", to=LAYERS_MODEL)
+    kerasport.convert(tmp_path / "model.h5", tmp_path / "hdf5", to=LAYERS_MODEL)
+    files = [{path.name: path.read_bytes() for path in (tmp_path / of).iterdir()} for of in ("archive", "hdf5")]
+    assert files[0] == files[1]
+
+
+def test_names_are_unique() -> None:
+    names = [case.name for case in CASES]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_bounds_that_are_not_the_usual_ones_have_a_reason() -> None:
+    assert [case.name for case in CASES if (case.rtol, case.atol) != (1e-4, 1e-5) and not case.because] == []
+
+
+# Keras 3 has no such layer, so no row of the table can hold it.
+ONLY_IN_KERAS_2 = frozenset(("ThresholdedReLU",))
+
+
+@pytest.mark.parametrize("class_name", sorted(set(NATIVE) - ONLY_IN_KERAS_2))
+def test_every_native_layer_is_in_a_model_that_converts(class_name: str) -> None:
+    named = [
+        case
+        for case in CASES
+        if LAYERS_MODEL not in case.refused and class_name.lower() in case.name.replace("_", "")
+    ]
+    with quiet():
+        assert any(class_name in classes(case.build()) for case in named)
+
+
+def classes(model: keras.Model) -> set[str]:
+    """Classes of all layers of a model."""
+    return {type(layer).__name__ for layer in inner_layers(model)}
+
+
+@pytest.mark.parametrize("class_name", sorted(NATIVE))
+def test_native_table_names_every_option(class_name: str) -> None:
+    assert set(NATIVE[class_name].options) == set(LAYERS[class_name].defaults)
+
+
+def test_thresholded_relu_of_keras_2(tfjs: Tfjs, tmp_path: Path) -> None:
+    layer = {"name": "thresholded", "theta": 0.5, "trainable": True, "dtype": "float32", "batch_input_shape": [None, 4]}
+    config = {"name": "model", "layers": [{"class_name": "ThresholdedReLU", "config": layer}]}
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config})
+        file.attrs["keras_version"] = "2.4.0"
+        weights = file.create_group("model_weights")
+        weights.attrs["layer_names"] = np.array([b"thresholded"])
+        weights.create_group("thresholded").attrs["weight_names"] = np.empty(0, "S1")
+    kerasport.convert(tmp_path / "model.h5", tmp_path / "web_model", to=LAYERS_MODEL)
+    x = np.array([[-1, 0.4, 0.5, 0.6]], np.float32)
+    for backend in BACKENDS:
+        ((got,),) = tfjs.run(tmp_path / "web_model", [[x]], backend=backend).results
+        np.testing.assert_array_equal(got, np.where(x > 0.5, x, 0))

@@ -71,7 +71,7 @@ def dicts() -> keras.Model:
     """A model of two inputs and two outputs, whose names are not in the order of the keys."""
     a = layers.Input((4,), name="z")
     b = layers.Input((3,), dtype="int32", name="a b")
-    both = layers.Concatenate(name="both")([a, layers.Flatten(name="flat")(layers.Embedding(7, 2, name="table")(b))])
+    both = layers.Concatenate(name="both")([a, layers.Flatten(name="flat")(layers.Embedding(7, 2, name="täble")(b))])
     one, two = layers.Dense(2, name="øne")(both), layers.Dense(3, name="two")(both)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of keys that are not the names of the inputs
@@ -105,14 +105,13 @@ def hide_keras(monkeypatch: pytest.MonkeyPatch) -> None:
 # -------------------------------------------------------------------------------------- models that are right
 
 
-@pytest.mark.parametrize("build", [cnn, words, dicts], ids=lambda build: build.__name__)
+@pytest.mark.parametrize("build", [cnn, words], ids=lambda build: build.__name__)
 def test_a_converted_model_computes_what_keras_computes(build: Callable[[], keras.Model], tmp_path: Path) -> None:
     result = verify(*converted(build, tmp_path))
     assert result.ok
     assert result.reference == f"Keras {keras.__version__} (jax)"
     assert [*result.seconds] == ["keras", "cpu", "wasm"]
-    outputs = 2 if build is dicts else 1
-    assert [error.backend for error in result.outputs] == ["cpu"] * outputs + ["wasm"] * outputs
+    assert [error.backend for error in result.outputs] == ["cpu", "wasm"]
     assert all(error.ok and error.absolute < 1e-5 for error in result.outputs)
     assert (result.diverges, result.notes) == (None, ())
     result.raise_for_mismatch()
@@ -175,32 +174,24 @@ def test_hard_sigmoid_of_an_old_file_keeps_its_meaning(tmp_path: Path) -> None:
     assert "Keras 3 reads it as clip(x/6 + 0.5, 0, 1)" in str(result)
 
 
-def half() -> keras.Model:
+def rounded() -> keras.Model:
+    """A model whose layers round to fewer bits, each in another way."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        keras.config.set_dtype_policy("mixed_bfloat16")
-        try:
-            return keras.Sequential([layers.Input((5,)), layers.Dense(4, "relu"), layers.Dense(2, dtype="float16")])
-        finally:
-            keras.config.set_dtype_policy("float32")
+        model = keras.Sequential([
+            layers.Input((5,)),
+            layers.Dense(4, "relu", dtype="mixed_bfloat16"),
+            layers.Dense(3, "relu", dtype="float16"),
+            layers.Dense(2),
+        ])  # fmt: skip
+        model.layers[-1].quantize("int8")
+        return model
 
 
-def int8() -> keras.Model:
-    model = keras.Sequential([layers.Input((5,)), layers.Dense(4, "relu"), layers.Dense(2)])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a layer that has nothing to quantise
-        model.quantize("int8")
-    return model
-
-
-@pytest.mark.parametrize(
-    ("build", "policies"),
-    [(half, "float16, mixed_bfloat16"), (int8, "int8_from_float32")],
-    ids=["half", "int8"],
-)
-def test_keras_is_run_without_rounding(build: Callable[[], keras.Model], policies: str, tmp_path: Path) -> None:
-    result = verify(*converted(build, tmp_path), backends=["wasm"])
+def test_keras_is_run_without_rounding(tmp_path: Path) -> None:
+    result = verify(*converted(rounded, tmp_path), backends=["wasm"])
     assert result.ok
+    policies = "float16, int8_from_float32, mixed_bfloat16"
     assert f"note: the model computes in {policies}; Keras was run without that rounding" in str(result)
 
 
@@ -209,29 +200,21 @@ def test_keras_is_run_without_rounding(build: Callable[[], keras.Model], policie
 
 def test_the_first_layer_that_diverges_is_named(tmp_path: Path) -> None:
     source, out = converted(dicts, tmp_path)
-    corrupt(out, "layer_ne/kernel")
+    corrupt(out, "t_ble/embeddings")
     result = verify(source, out)
     assert not result.ok
-    assert [error.ok for error in result.outputs] == [False, True, False, True]
+    assert [error.ok for error in result.outputs] == [False] * 4
     found = result.diverges
     assert found is not None
-    assert (found.name, found.tfjs_name, found.class_name, found.backend) == ("øne", "layer_ne", "Dense", "cpu")
+    assert (found.name, found.tfjs_name, found.class_name, found.backend) == ("täble", "t_ble", "Embedding", "cpu")
     assert found.absolute > 0.1
-    assert "the first layer that diverges is 'øne' (Dense, 'layer_ne' in TF.js), on cpu: " in str(result)
+    assert "the first layer that diverges is 'täble' (Embedding, 't_ble' in TF.js), on cpu: " in str(result)
     with pytest.raises(MismatchError, match="computes other numbers than"):
         result.raise_for_mismatch()
     assert "font-weight" in result._repr_html_()
     document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert document["ok"] is False
-    assert document["diverges"]["name"] == "øne"
-
-
-def test_of_layers_after_each_other_the_first_is_named(tmp_path: Path) -> None:
-    source, out = converted(cnn, tmp_path)
-    corrupt(out, "norm/moving_mean")
-    found = verify(source, out, backends=["wasm"], batch_sizes=[2]).diverges
-    assert found is not None
-    assert (found.name, found.backend) == ("norm", "wasm")
+    assert document["diverges"]["name"] == "täble"
 
 
 def test_a_model_made_of_another_one_is_refused(tmp_path: Path) -> None:
@@ -267,7 +250,7 @@ def test_given_inputs_are_run_by_keras(tmp_path: Path) -> None:
     np.savez(tmp_path / "in.npz", ids=rng.integers(0, 7, (4, 3)), numbers=rng.normal(size=(4, 4)))
     result = verify(source, out, inputs=tmp_path / "in.npz", backends=["cpu"])
     assert result.ok
-    assert result.outputs[0].batch_size == 4
+    assert [(error.name, error.batch_size) for error in result.outputs] == [("layer_ne", 4), ("two", 4)]
 
 
 NUMBERS = np.zeros((2, 4), "float32")

@@ -6,7 +6,7 @@ computed. Everything that has no lowering is gathered and reported at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -23,6 +23,7 @@ from kerasport.masks import MERGES, PASSES, RECURRENT, stripped
 from kerasport.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
 from kerasport.model import Tensor as Edge
 from kerasport.operations import apply, lowering_of
+from kerasport.refusals import refusals
 
 Lowered: TypeAlias = tuple[Tensor, ...] | None  # None where a call was refused
 
@@ -39,10 +40,18 @@ def lower(model: Model) -> Graph:
     lowering = Lowering(keras2=model.writer.startswith(("1", "2")))
     inputs = tuple(declared_input(edge) for edge in model.input_tensors)
     outputs, _ = lowering.model(model, inputs, (None,) * len(inputs), "")
-    if lowering.problems:
-        raise UnsupportedModel(tuple(dict.fromkeys(lowering.problems)))
+    problems = [*refusals(model), *_string_inputs(model), *lowering.problems]
+    if problems:
+        raise UnsupportedModel(tuple(dict.fromkeys(problems)))
     assert outputs is not None
     return Graph(inputs, outputs, lowering.names)
+
+
+def _string_inputs(model: Model) -> Iterator[Problem]:
+    for edge in model.input_tensors:
+        spec = edge.call.target
+        if isinstance(spec, LayerSpec) and spec.config.get("dtype") == "string":
+            yield Problem(spec.name, "InputLayer", "graphs are fed numbers only", "dtype", "string")
 
 
 def declared_input(edge: Edge) -> Input:

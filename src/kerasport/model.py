@@ -144,6 +144,7 @@ class Model:
     writer: str = ""  # which Keras wrote the file, where that is known: "3.15.1"
     compile_config: Mapping[str, Any] | None = None
     class_name: str = "Functional"
+    custom: str = ""  # registered name or class of a subclass that is not Keras's own
 
     @property
     def input_tensors(self) -> tuple[Tensor, ...]:

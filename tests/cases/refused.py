@@ -158,7 +158,7 @@ GRAPHS = (
     ("ops_add", lambda x: ops.add(x, layers.Dense(4)(x)), OPERATION),
     ("ops_relu", ops.relu, OPERATION),
     ("ops_matmul", lambda x: ops.matmul(x, ops.transpose(x)), OPERATION),
-    ("ops_concatenate", lambda x: ops.concatenate([x, x]), OPERATION),
+    ("ops_concatenate", lambda x: ops.concatenate([x, x], axis=1), OPERATION),
     ("ops_reshape", lambda x: ops.reshape(x, (-1, 2)), OPERATION),
     ("ops_slice", sliced, OPERATION),
     ("ops_mean", lambda x: ops.mean(layers.Dense(2)(x), axis=-1), OPERATION),

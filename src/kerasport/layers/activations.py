@@ -168,7 +168,10 @@ def activate(activation: Any, x: Tensor, *, channels_first: bool = False) -> Ten
         return cls.from_config(str(name), config).lower(x)  # type: ignore[no-any-return]
     if activation not in ACTIVATIONS:
         raise Refusal("activation", "this activation is not one of Keras's own")
-    return ACTIVATIONS[activation](x)
+    return ACTIVATIONS[activation](x if activation in OF_INTEGERS else ops.floats(x))
+
+
+OF_INTEGERS = ("linear", "relu", "relu6")  # which leave whole numbers whole
 
 
 # ---------------------------------------------------------------------------------------------------- layers
@@ -210,7 +213,7 @@ class ELU(Layer):
     alpha: float = 1.0
 
     def lower(self, x: Tensor) -> Tensor:
-        return elu(x, self.alpha)
+        return elu(ops.floats(x), self.alpha)
 
 
 class PReLU(Layer):

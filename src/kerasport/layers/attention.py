@@ -225,9 +225,7 @@ class _Heads(Layer):
         """
         return masked_softmax(scores, mask, zeroed=self.dropout > 0 or returned)
 
-    def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, returned: bool
-    ) -> tuple[Tensor, Tensor]:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, returned: bool) -> tuple[Tensor, Tensor]:
         """What each head makes of queries, keys and values, and its scores; heads and their size are the last axes."""
         raise NotImplementedError
 
@@ -324,9 +322,7 @@ class MultiHeadAttention(_Heads):
         front = tuple(d for at, d in enumerate(query[:-1]) if at not in axes)
         return (*front, self.num_heads, *(query[axis] for axis in axes), *(value[axis] for axis in axes))
 
-    def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, returned: bool
-    ) -> tuple[Tensor, Tensor]:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, returned: bool) -> tuple[Tensor, Tensor]:
         """With the attended axes as one, and the others and the heads before them, [*front, rows, size]."""
         axes = self.axes(q.rank - 1)
         front = [at for at in range(q.rank - 1) if at not in axes]
@@ -389,9 +385,7 @@ class GroupQueryAttention(_Heads):
     def scores_shape(self, query: Shape, value: Shape) -> Shape:
         return (query[0], self.num_query_heads, query[1], value[1])
 
-    def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, returned: bool
-    ) -> tuple[Tensor, Tensor]:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, returned: bool) -> tuple[Tensor, Tensor]:
         """With the queries of the heads that share a key one behind the other."""
         batch, rows, heads, size = ops.dims(q)
         columns, groups = ops.dim(k, 1), self.num_key_value_heads

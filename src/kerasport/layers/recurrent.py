@@ -460,6 +460,7 @@ class ConvLSTM2D(Layer):
         output, *ends = over_time(self, (self,), ops.move_axis(x, 2, -1), given, mask, zeros_first=zeros_first)
         return (ops.move_axis(output, -1, 2 if self.return_sequences else 1), *(ops.move_axis(s, -1, 1) for s in ends))
 
+
 class ConvLSTM1D(ConvLSTM2D):
     """LSTM whose products are convolutions of sequences."""
 

@@ -230,7 +230,9 @@ def signbit(x: Tensor) -> Tensor:
 
 
 def sign(x: Tensor) -> Tensor:
-    """-1, 0 or 1."""
+    """-1, 0 or 1; TF.js makes 0 of what is no number."""
+    if x.dtype == "float32":
+        return where(ops.IsNan(x), x, ops.Sign(x))
     return x if x.dtype == "bool" else ops.Sign(x)
 
 

@@ -97,7 +97,9 @@ class Describer:
             config = {key: plain(value) for key, value in config.items() if key != "name"}
             return Described(name, class_name, config, "operation")
         if isinstance(config.get("layers"), list) and class_name != "Pipeline":
-            return self._model(name, class_name, config, depth)
+            model = self._model(name, class_name, config, depth)
+            model.custom = custom_origin(entry) or ("" if class_name in MODELS else class_name)
+            return model
         class_name, spelled = spell(class_name, config, self.version)
         described = Described(name, class_name, spelled, "layer", custom_origin(entry))
         described.children = self._children(described, depth)

@@ -8,7 +8,7 @@ from typing import Any
 from kerasport.errors import HostileFileError, ReadError
 
 MAX_BYTES = 16 * 1024 * 1024  # 5000 layers take 6 MB
-MAX_VALUES = 2 * 1024 * 1024  # each takes some 100 bytes of memory, and perhaps three of text
+MAX_VALUES = 1024 * 1024  # each takes up to 200 bytes of memory, and perhaps three of text
 MAX_DEPTH = 250  # models nested 60 deep need some 200
 
 

@@ -69,6 +69,7 @@ class Builder:
             Tensor(calls[-1]),
             described.trainable,
             class_name=described.class_name,
+            custom=described.custom,
         )
 
     def _functional(self, described: Described) -> Model:
@@ -101,6 +102,7 @@ class Builder:
             outputs,
             described.trainable,
             class_name=described.class_name,
+            custom=described.custom,
         )
 
     def _refuse_ambiguous(self, described: Described) -> None:

@@ -137,12 +137,13 @@ def _of_class(layers: Iterable[LayerSpec], class_name: str) -> list[LayerSpec]:
 
 
 def _indices(embeddings: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Indices into the smallest of the tables; with padding behind them where 0 is masked."""
+    """Indices into the smallest of the tables, its ends among them; with padding behind them where 0 is masked."""
     end = min(layer.config["input_dim"] for layer in embeddings)
-    if any(layer.config.get("mask_zero") for layer in embeddings):
-        indices = rng.integers(min(1, end - 1), end, shape)
-        return np.where(_real_steps(shape, rng), indices, 0) if len(shape) > 1 else indices
-    return rng.integers(0, end, shape)
+    masked = any(layer.config.get("mask_zero") for layer in embeddings)
+    first = min(1, end - 1) if masked else 0
+    indices = rng.integers(first, end, shape)
+    indices.flat[[-1, 0]] = first, end - 1
+    return np.where(_real_steps(shape, rng), indices, 0) if masked and len(shape) > 1 else indices
 
 
 def _real_steps(shape: tuple[int, ...], rng: np.random.Generator) -> Array:

@@ -8,7 +8,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kerasport.ir.tensor import FLOATS, NUMBERS, NUMPY, DType, Tensor, TensorType, as_tensor, broadcast, expect
+from kerasport.ir.tensor import (
+    FLOATS,
+    NUMBERS,
+    NUMPY,
+    DType,
+    Tensor,
+    TensorType,
+    as_tensor,
+    broadcast,
+    constant,
+    expect,
+)
 from kerasport.model import Array
 
 ANY: tuple[DType, ...] = ("bool", "int32", "float32", "string")
@@ -393,6 +404,8 @@ class Select(Tensor):
 
 def cast(x: Tensor, to: DType) -> Tensor:
     """x as that element type; x itself where it is so already."""
+    if to == "bool" and x.dtype in NUMBERS:
+        return NotEqual(x, constant(0, x.dtype))  # TF.js's wasm backend takes the bytes of integers for truth values
     return x if x.dtype == to else Cast(x, to)
 
 

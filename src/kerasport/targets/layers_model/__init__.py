@@ -9,7 +9,8 @@ from kerasport.identity import is_identity
 from kerasport.infer import Inference
 from kerasport.masks import without_recorded
 from kerasport.model import LayerSpec, Model
-from kerasport.targets.layers_model.identity import models, stopped_masks, without_identities
+from kerasport.refusals import models, refusals
+from kerasport.targets.layers_model.identity import stopped_masks, without_identities
 from kerasport.targets.layers_model.loadable import check_topology, feedable, with_own_outputs
 from kerasport.targets.layers_model.mask_leaks import mask_problems
 from kerasport.targets.layers_model.native import Json
@@ -25,7 +26,7 @@ def plan(model: Model, unroll_limit: int = 0) -> Plan:
         ReadError: shapes show that file and config do not belong together.
     """
     del unroll_limit  # a layers-model leaves time to TF.js
-    problems = list(stopped_masks(model))
+    problems = [*refusals(model), *stopped_masks(model)]
     bare, recorded = without_recorded(model)
     native = with_own_outputs(feedable(without_identities(bare)))
     inference = Inference()

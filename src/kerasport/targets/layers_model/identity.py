@@ -9,6 +9,7 @@ from kerasport.errors import Problem
 from kerasport.identity import PASSES_MASK, is_identity
 from kerasport.masks import Masks
 from kerasport.model import Call, LayerSpec, Model, Tensor, flatten, rebuild
+from kerasport.refusals import models
 
 
 def linear(name: str) -> LayerSpec:
@@ -37,17 +38,6 @@ def without_identities(model: Model) -> Model:
         return call
 
     return rebuild(model, step, layer=layer)
-
-
-def models(model: Model) -> Iterator[Model]:
-    """The model and all models inside it."""
-    yield model
-    for target in model.targets():
-        if isinstance(target, Model):
-            yield from models(target)
-        elif isinstance(target, LayerSpec):
-            for child in target.children.values():
-                yield from models(child) if isinstance(child, Model) else ()
 
 
 def stopped_masks(model: Model) -> Iterator[Problem]:

@@ -194,7 +194,10 @@ def one_output_of_both_where_stateful(layer: Any, _: tuple[Shape, ...]) -> Itera
     """The same for the layer in a Bidirectional, of which the unmerged one has two outputs in any case."""
     inner = layer.layer["config"]
     if inner.get("stateful") and (inner.get("return_state") or layer.merge_mode is None):
-        yield "", "it is stateful, and TF.js runs the layer once for each of its outputs, and its states move on each time"
+        yield (
+            "",
+            "it is stateful, and TF.js runs the layer once for each of its outputs, and its states move on each time",
+        )
 
 
 def axis_from_the_front(layer: Any, inputs: tuple[Shape, ...]) -> Mapping[str, Json]:

@@ -1,0 +1,73 @@
+"""What no target can translate, whatever it has: found in the model itself, before a target looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kerasport.errors import Problem
+from kerasport.model import Call, LayerSpec, Model, Tensor, flatten
+
+# dtypes of inputs in whose few bits Keras goes on to compute, where targets compute in float32 or int32
+NARROW = frozenset(("int8", "int16", "uint8", "uint16", "bool"))
+INTEGERS = NARROW | {"int32", "int64", "uint32", "uint64"}
+
+# Layers and operations that leave the dtype of integers as it is.
+KEEPS = frozenset(
+    ("Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D",
+     "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "ZeroPadding1D", "ZeroPadding2D",
+     "ZeroPadding3D", "Cropping1D", "Cropping2D", "Cropping3D", "UpSampling1D", "Identity", "Dropout", "GetItem", "Transpose",
+     "ExpandDims", "Squeeze", "Stack", "Maximum", "Minimum")
+)  # fmt: skip
+# Those whose results may need more bits.
+GROWS = frozenset(
+    ("Add", "Subtract", "Multiply", "Average", "Dot", "Power", "Square", "Negative", "Sum", "Prod", "Cumsum")
+)
+
+
+def refusals(model: Model) -> Iterator[Problem]:
+    """Everything about a model that is refused whatever it is to become."""
+    for part in models(model):
+        if part.custom:
+            reason = (
+                f"it is a subclass of Model ({part.custom}) whose call() may compute something else than its layers, "
+                "and its code is not in the file"
+            )
+            remedy = "save keras.Model(model.inputs, model.outputs) instead, if they compute the same"
+            yield Problem(part.name, part.class_name, reason, remedy=remedy)
+        yield from _integer_problems(part)
+
+
+def models(model: Model) -> Iterator[Model]:
+    """The model and all models inside it."""
+    yield model
+    for target in model.targets():
+        if isinstance(target, Model):
+            yield from models(target)
+        elif isinstance(target, LayerSpec):
+            for child in target.children.values():
+                yield from models(child) if isinstance(child, Model) else ()
+
+
+def _integer_problems(model: Model) -> Iterator[Problem]:
+    """Layers that Keras computes in the few bits of an integer input."""
+    dtypes: dict[Tensor, str] = {}
+    for call in model.calls:
+        target, inputs = call.target, [dtypes[tensor] for tensor in call.tensors() if tensor in dtypes]
+        if isinstance(target, LayerSpec) and target.class_name == "InputLayer":
+            dtypes[Tensor(call)] = str(target.config.get("dtype", "float32"))
+        elif len(inputs) == len(call.tensors()) and inputs and set(inputs) <= INTEGERS:
+            if target.class_name in KEEPS:
+                dtypes[Tensor(call)] = inputs[0]
+            yield from _problems_of(call, inputs[0])
+
+
+def _problems_of(call: Call, dtype: str) -> Iterator[Problem]:
+    target = call.target
+    fractions = any(isinstance(leaf, float) for leaf in flatten((call.args, dict(call.kwargs))))
+    both = target.class_name == "Multiply" and dtype == "bool"  # that of bools is the same in any number of bits
+    if dtype in NARROW and target.class_name in GROWS and not fractions and not both:
+        reason = f"Keras computes it in the bits of its {dtype} input, where results wrap around, and TF.js in 32"
+        yield Problem(target.name, target.class_name, reason, remedy="give the model float32 or int32 inputs")
+    if target.class_name == "LayerNormalization" and isinstance(target, LayerSpec):
+        reason = f"Keras casts its output to {dtype}, the dtype of its input, and so cuts fractions off"
+        yield Problem(target.name, target.class_name, reason, remedy="give the model float32 inputs")

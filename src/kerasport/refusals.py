@@ -15,8 +15,8 @@ INTEGERS = NARROW | {"int32", "int64", "uint32", "uint64"}
 KEEPS = frozenset(
     ("Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D",
      "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "ZeroPadding1D", "ZeroPadding2D",
-     "ZeroPadding3D", "Cropping1D", "Cropping2D", "Cropping3D", "UpSampling1D", "Identity", "Dropout", "GetItem", "Transpose",
-     "ExpandDims", "Squeeze", "Stack", "Maximum", "Minimum")
+     "ZeroPadding3D", "Cropping1D", "Cropping2D", "Cropping3D", "UpSampling1D", "Identity", "Dropout", "GetItem",
+     "Transpose", "ExpandDims", "Squeeze", "Stack", "Maximum", "Minimum")
 )  # fmt: skip
 # Those whose results may need more bits.
 GROWS = frozenset(

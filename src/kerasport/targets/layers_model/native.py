@@ -74,6 +74,12 @@ def recurrent(**spelled: Spelling) -> Native:
     return replace(plain, options={**plain.options, **spelled})
 
 
+def stepping(**spelled: Spelling) -> Native:
+    """A row for a cell."""
+    plain = row("units use_bias", always=_RNN_ALWAYS, activation=activation)
+    return replace(plain, options={**plain.options, **_CELL_DROPOUT, **spelled})
+
+
 # --------------------------------------------------------------------------------- spellings of options
 
 
@@ -334,21 +340,9 @@ NATIVE: Mapping[str, Native] = {
     "SimpleRNN": recurrent(),
     "LSTM": recurrent(recurrent_activation=activation),
     "GRU": recurrent(recurrent_activation=activation, reset_after=_RESET),
-    "SimpleRNNCell": row("units use_bias", activation=activation, **_CELL_DROPOUT),
-    "LSTMCell": row(
-        "units use_bias",
-        always=_RNN_ALWAYS,
-        activation=activation,
-        recurrent_activation=activation,
-        **_CELL_DROPOUT,
-    ),
-    "GRUCell": row(
-        "units use_bias",
-        activation=activation,
-        **_CELL_DROPOUT,
-        recurrent_activation=activation,
-        reset_after=_RESET,
-    ),
+    "SimpleRNNCell": stepping(),
+    "LSTMCell": stepping(recurrent_activation=activation),
+    "GRUCell": stepping(recurrent_activation=activation, reset_after=_RESET),
     "StackedRNNCells": row("", cells=drop),
     "RNN": row(
         "return_sequences go_backwards stateful",

@@ -28,7 +28,7 @@ import numpy as np
 from keras import layers
 
 import kerasport
-from kerasport.verify.tfjs import Tfjs
+from kerasport.verification.tfjs import Tfjs
 
 RUNS = 20
 

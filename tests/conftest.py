@@ -12,10 +12,10 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import pytest
-
-from kerasport.verify.tfjs import Tfjs
 from tests.cases import CASES
 from tests.cases.trial import Trial
+
+from kerasport.verification.tfjs import Tfjs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

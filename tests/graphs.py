@@ -18,7 +18,7 @@ from kerasport.model import Array
 from kerasport.targets.graph_model import document, optimised
 from kerasport.targets.graph_model.emit import Emitter
 from kerasport.targets.plan import Plan, write
-from kerasport.verify.tfjs import Backend, Tfjs
+from kerasport.verification.tfjs import Backend, Tfjs
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 Arrays: TypeAlias = tuple[Array, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tests.cases.trial import Trial
 
 from kerasport.lower import lower
 from kerasport.passes.algebra import ALGEBRA
@@ -12,13 +13,13 @@ from kerasport.passes.fold import fold_constants
 from kerasport.passes.loop import inside_loops, unroll
 from kerasport.passes.rewrite import rewrite
 from kerasport.read import read
-from tests.cases.trial import Trial
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kerasport.ir.graph import Graph
     from tests.cases.case import Array, Case
+
+    from kerasport.ir.graph import Graph
 
 MANY = 100  # more steps than any model here has
 

@@ -13,11 +13,11 @@ import keras
 import numpy as np
 import pytest
 from keras import applications, layers
-
-import kerasport
-from kerasport.verify.tfjs import Backend, Tfjs
 from tests.cases.case import LAYERS_MODEL
 from tests.cases.trial import quiet, random_weight
+
+import kerasport
+from kerasport.verification.tfjs import Backend, Tfjs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,9 +71,7 @@ def randomise(model: keras.Model, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=attrgetter("name"))
-def test_layers_model_of_a_network_computes_what_keras_computes(
-    network: Network, tfjs: Tfjs, tmp_path: Path
-) -> None:
+def test_layers_model_of_a_network_computes_what_keras_computes(network: Network, tfjs: Tfjs, tmp_path: Path) -> None:
     rng = np.random.default_rng(zlib.crc32(network.name.encode()))
     size, path = (network.size, network.size, 3), tmp_path / "model.keras"
     images = rng.normal(0, 1, (2, *size)).astype("float32")

@@ -10,16 +10,16 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from tests.cases import CASES
+from tests.cases.case import LAYERS_MODEL
+from tests.cases.trial import Trial, inner_layers, quiet
 
 import kerasport
 from kerasport.infer import Inference
 from kerasport.layers import LAYERS
 from kerasport.read import read
 from kerasport.targets.layers_model.native import NATIVE
-from kerasport.verify.tfjs import Backend, Tfjs
-from tests.cases import CASES
-from tests.cases.case import LAYERS_MODEL
-from tests.cases.trial import Trial, inner_layers, quiet
+from kerasport.verification.tfjs import Backend, Tfjs
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
@@ -28,9 +28,7 @@ def no_constant(name: str) -> Any:
     raise ValueError(f"JSON knows no {name}")
 
 
-def test_layers_model_computes_what_keras_computes_or_is_refused(
-    trial: Trial, tfjs: Tfjs, tmp_path: Path
-) -> None:
+def test_layers_model_computes_what_keras_computes_or_is_refused(trial: Trial, tfjs: Tfjs, tmp_path: Path) -> None:
     case, out = trial.case, tmp_path / "web_model"
     if LAYERS_MODEL in case.refused:
         with pytest.raises(kerasport.UnsupportedModel) as refusal:
@@ -93,9 +91,7 @@ ONLY_IN_KERAS_2 = frozenset(("ThresholdedReLU",))
 @pytest.mark.parametrize("class_name", sorted(set(NATIVE) - ONLY_IN_KERAS_2))
 def test_every_native_layer_is_in_a_model_that_converts(class_name: str) -> None:
     named = [
-        case
-        for case in CASES
-        if LAYERS_MODEL not in case.refused and class_name.lower() in case.name.replace("_", "")
+        case for case in CASES if LAYERS_MODEL not in case.refused and class_name.lower() in case.name.replace("_", "")
     ]
     with quiet():
         assert any(class_name in classes(case.build()) for case in named)

@@ -24,12 +24,12 @@ from keras import layers
 
 import kerasport
 from kerasport.errors import VerifyError
-from kerasport.verify import node
+from kerasport.verification import node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kerasport.verify.tfjs import Tfjs
+    from kerasport.verification.tfjs import Tfjs
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

@@ -30,8 +30,8 @@ from kerasport.model import Array
 from kerasport.targets.graph_model import optimised
 from kerasport.targets.graph_model.emit import DIFFERENT, SAME, UNSUPPORTED, Emitter, narrow, node_name
 from kerasport.targets.graph_model.fused import Fused, Prelu
-from kerasport.verify import node as node_js
-from kerasport.verify.tfjs import Tfjs
+from kerasport.verification import node as node_js
+from kerasport.verification.tfjs import Tfjs
 
 SHAPE = (2, 3, 1, 4, 2, 3)
 """Sizes of as many axes as TF.js computes with."""

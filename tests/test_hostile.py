@@ -26,11 +26,6 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-
-import kerasport
-from kerasport.errors import HostileFileError, KerasportError, OutputExistsError, ReadError
-from kerasport.read.document import MAX_BYTES, MAX_DEPTH
-from kerasport.read.hdf5 import Hdf5
 from tests import forged
 from tests.forged import (
     BIAS,
@@ -59,6 +54,11 @@ from tests.forged import (
     unzipped,
     zipped,
 )  # fmt: skip
+
+import kerasport
+from kerasport.errors import HostileFileError, KerasportError, OutputExistsError, ReadError
+from kerasport.read.document import MAX_BYTES, MAX_DEPTH
+from kerasport.read.hdf5 import Hdf5
 
 PWN = "open('pwned', 'w').close() or __import__('os').system('touch pwned')"
 

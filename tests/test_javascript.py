@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from kerasport.verify import node
+from kerasport.verification import node
 
 WEB = Path(__file__).parent.parent / "src" / "kerasport" / "web"
 

@@ -12,14 +12,14 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from tests.cases.case import Case, one
+from tests.cases.trial import Trial
+from tests.lowered import agrees
 
 from kerasport.errors import UnsupportedModel
 from kerasport.ir.ops import Select
 from kerasport.lower import lower
 from kerasport.read import read
-from tests.cases.case import Case, one
-from tests.cases.trial import Trial
-from tests.lowered import agrees
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 import pytest
 from keras import layers
-
 from tests.cases.case import Case, chain, ids, one
 from tests.lowered import agrees
 

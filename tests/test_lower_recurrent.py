@@ -11,15 +11,15 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from tests.cases.case import Case, chain, one
+from tests.cases.trial import Trial
+from tests.lowered import agrees
 
 from kerasport.errors import UnsupportedModel
 from kerasport.ir.ops import Constant, Scan, Slice
 from kerasport.lower import lower
 from kerasport.passes.loop import unroll
 from kerasport.read import read
-from tests.cases.case import Case, chain, one
-from tests.cases.trial import Trial
-from tests.lowered import agrees
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import kerasport
-from kerasport.verify import node
+from kerasport.verification import node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,12 +10,12 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from tests.cases.case import LAYERS_MODEL
 
 import kerasport
 from kerasport.model import Array
 from kerasport.read import read
-from kerasport.verify.tfjs import Backend, Tfjs
-from tests.cases.case import LAYERS_MODEL
+from kerasport.verification.tfjs import Backend, Tfjs
 
 RECORDED = Path(__file__).parent / "recorded"
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -38,9 +38,7 @@ STRUCTURES: Mapping[str, str] = {
     "sharded": "InputLayer, 2 Dense",
     "lora": "InputLayer, 2 Dense",
     **dict.fromkeys(("mixed_float16", "float16", "bfloat16"), "InputLayer, 2 Dense, BatchNormalization"),
-    **dict.fromkeys(
-        ("int8", "int4", "float8"), "InputLayer, Embedding, EinsumDense, GlobalAveragePooling1D, Dense"
-    ),
+    **dict.fromkeys(("int8", "int4", "float8"), "InputLayer, Embedding, EinsumDense, GlobalAveragePooling1D, Dense"),
     "keras_1": (
         "InputLayer, Conv2D, BatchNormalization, Activation, LeakyReLU, Concatenate, MaxPooling2D, Flatten, Dense"
     ),

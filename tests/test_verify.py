@@ -24,14 +24,14 @@ from kerasport.api import convert, verify
 from kerasport.errors import MismatchError, VerifyError
 from kerasport.model import Array, Call, LayerSpec, Model, Tensor
 from kerasport.read import read
-from kerasport.verify import arrays, original
-from kerasport.verify.comparison import Tolerance
-from kerasport.verify.divergence import nearest, telling_feeds
-from kerasport.verify.given import read_expected, read_inputs
-from kerasport.verify.inputs import concrete_shapes, random_inputs
-from kerasport.verify.original import Keras, find_backend, find_keras, loadable, loadable_weights
-from kerasport.verify.tfjs import TensorInfo
-from kerasport.verify.verification import LayerDivergence, OutputError, Verification
+from kerasport.verification import arrays, original
+from kerasport.verification.comparison import Tolerance
+from kerasport.verification.divergence import nearest, telling_feeds
+from kerasport.verification.given import read_expected, read_inputs
+from kerasport.verification.inputs import concrete_shapes, random_inputs
+from kerasport.verification.original import Keras, find_backend, find_keras, loadable, loadable_weights
+from kerasport.verification.tfjs import TensorInfo
+from kerasport.verification.verification import LayerDivergence, OutputError, Verification
 
 RECORDED = Path(__file__).parent / "recorded"
 OLD = RECORDED / "keras-2.15.0" / "functional.h5"

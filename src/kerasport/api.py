@@ -16,7 +16,7 @@ from kerasport.targets.plan import write
 from kerasport.targets.weights import SHARD, nbytes_of
 
 if TYPE_CHECKING:
-    from kerasport.verify import Verification
+    from kerasport.verification import Verification
 
 Pathlike = str | os.PathLike[str]
 
@@ -132,7 +132,7 @@ def verify(
     Raises:
         VerifyError: one of the two could not be run; the message says what to do.
     """
-    from kerasport.verify import verify_conversion  # noqa: PLC0415  (brings in what converting does not need)
+    from kerasport.verification import verify_conversion  # noqa: PLC0415  (brings in what converting does not need)
 
     return verify_conversion(
         source, Path(out), weights, inputs, expected, tuple(backends), tuple(batch_sizes), rtol, atol, seed

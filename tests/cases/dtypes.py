@@ -8,8 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
-
-from tests.cases.case import Array, Case, no_layers_model, one
+from tests.cases.case import Array, Case, one
 
 INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "uint32")
 IMAGE = (6, 5, 3)
@@ -46,11 +45,15 @@ def inputs() -> Iterator[Case]:
         yield one(f"int32_input_{name}", IMAGE, layer, of="int32")
         yield one(f"uint8_input_{name}", IMAGE, layer, of="uint8")
     # Keras casts its output to the dtype of its input, and so cuts fractions off
-    yield one("int32_input_layer_normalization", (5,), layers.LayerNormalization, of="int32", refused="LayerNormalization")
+    yield one(
+        "int32_input_layer_normalization", (5,), layers.LayerNormalization, of="int32", refused="LayerNormalization"
+    )
     for name in ("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"):
         for dtype in ("int32", "uint8", "bool"):
             # Keras adds and multiplies bytes modulo 256, and adds bools to bools
-            other = dtype != "int32" and name in ("Add", "Multiply", "Average") and (dtype, name) != ("bool", "Multiply")
+            other = (
+                dtype != "int32" and name in ("Add", "Multiply", "Average") and (dtype, name) != ("bool", "Multiply")
+            )
             refused = name if other else ""
             yield one(f"{dtype}_inputs_{name.lower()}", [(5,), (5,)], getattr(layers, name), of=dtype, refused=refused)
     yield one("int32_inputs_dot", [(5,), (5,)], layers.Dot, axes=1, of="int32")

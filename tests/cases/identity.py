@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 from keras import layers
-
 from tests.cases.case import Case, chain, one
 
 IMAGE = (6, 6, 3)
@@ -61,7 +60,9 @@ def everywhere() -> Iterator[Case]:
         if name != "equalization":  # Keras finds a cycle there
             yield chain(f"{name}_last", IMAGE, lambda: layers.Conv2D(3, 1), make)
     yield one("spatial_dropout3d", (3, 4, 5, 2), layers.SpatialDropout3D, 0.5)
-    yield one("spectral_normalization_dense", (5,), lambda: layers.SpectralNormalization(layers.Dense(3, activation="tanh")))
+    yield one(
+        "spectral_normalization_dense", (5,), lambda: layers.SpectralNormalization(layers.Dense(3, activation="tanh"))
+    )
     yield chain(
         "spectral_normalization_conv2d", IMAGE,
         lambda: layers.SpectralNormalization(layers.Conv2D(4, 3, strides=2)), layers.ReLU,

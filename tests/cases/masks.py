@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 from keras import layers
-
 from tests.cases.case import Case, chain, no_layers_model
 
 STEPS = 6

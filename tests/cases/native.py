@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Iterator
 
 from keras import layers
-
 from tests.cases.case import Case, chain, ids, negative, one
 
 IMAGE = (7, 6, 3)
@@ -42,9 +41,7 @@ def with_activations() -> Iterator[Case]:
         yield one(f"lstm_recurrent_{name}", SERIES, layers.LSTM, 4, recurrent_activation=name)
         yield one(f"gru_{name}", SERIES, layers.GRU, 4, activation=name, reset_after=False)
         # few steps, for gates that are not between 0 and 1 make the state grow without end
-        yield one(
-            f"gru_recurrent_{name}", (3, 3), layers.GRU, 4, recurrent_activation=name, reset_after=False
-        )
+        yield one(f"gru_recurrent_{name}", (3, 3), layers.GRU, 4, recurrent_activation=name, reset_after=False)
         yield one(f"simple_rnn_{name}", SERIES, layers.SimpleRNN, 4, activation=name)
     for layer in (layers.Conv1D, layers.Conv3D, layers.SeparableConv2D):
         rank = 2 if layer is layers.SeparableConv2D else int(layer.__name__[4])
@@ -231,7 +228,9 @@ def poolings() -> Iterator[Case]:
         yield one(f"{row}1d_strided", SERIES, one_d, 2, strides=3, feed=negative)
         yield one(f"{row}1d_same", SERIES, one_d, 3, strides=1, padding="same", feed=negative)
         yield one(f"{row}1d_strided_same", (8, 3), one_d, 3, strides=2, padding="same", feed=negative)
-        yield one(f"{row}1d_channels_first", (3, 7), one_d, 2, data_format="channels_first", refused="channels_last only")
+        yield one(
+            f"{row}1d_channels_first", (3, 7), one_d, 2, data_format="channels_first", refused="channels_last only"
+        )
         yield one(f"{row}2d_of_one_size", IMAGE, two_d, 2, feed=negative)
         yield one(f"{row}2d_unknown_size", (None, None, 3), two_d, 2, padding="same", feed=negative)
         for rank, shape in ((1, SERIES), (2, IMAGE)):

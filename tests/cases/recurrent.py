@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 from keras import layers
-
 from tests.cases.case import Case, chain, no_layers_model, one
 
 SERIES = (5, 3)
@@ -71,12 +70,19 @@ def cells() -> Iterator[Case]:
         yield one(f"rnn_{name}_backwards", SERIES, lambda cell=cell: layers.RNN(cell(4), go_backwards=True))
         yield one(f"rnn_{name}_unrolled", SERIES, lambda cell=cell: layers.RNN(cell(4), unroll=True))
         yield one(f"rnn_{name}_relu", SERIES, lambda cell=cell: layers.RNN(cell(4, activation="relu", use_bias=False)))
-        yield one(f"rnn_{name}_dropout", SERIES, lambda cell=cell: layers.RNN(cell(4, dropout=0.5, recurrent_dropout=0.5)))
         yield one(
-            f"rnn_{name}_state", SERIES, lambda cell=cell: layers.RNN(cell(4), return_state=True), refused="another order"
+            f"rnn_{name}_dropout", SERIES, lambda cell=cell: layers.RNN(cell(4, dropout=0.5, recurrent_dropout=0.5))
+        )
+        yield one(
+            f"rnn_{name}_state",
+            SERIES,
+            lambda cell=cell: layers.RNN(cell(4), return_state=True),
+            refused="another order",
         )
         yield Case(f"rnn_{name}_stateful", lambda cell=cell: stateful(lambda units, **o: layers.RNN(cell(units), **o)))
-    yield one("rnn_lstm_cell_recurrent_relu6", SERIES, lambda: layers.RNN(layers.LSTMCell(4, recurrent_activation="relu6")))
+    yield one(
+        "rnn_lstm_cell_recurrent_relu6", SERIES, lambda: layers.RNN(layers.LSTMCell(4, recurrent_activation="relu6"))
+    )
     yield one("rnn_gru_cell_reset_after", SERIES, lambda: layers.RNN(layers.GRUCell(4)), refused="the reset gate")
     yield one(
         "rnn_lstm_cell_hard_sigmoid", SERIES,
@@ -160,7 +166,10 @@ def bidirectional() -> Iterator[Case]:
     yield one("bidirectional_of_other_size", SERIES, with_backward, layers.LSTM, units=2, refused="turned around")
     yield one("bidirectional_of_other_kind", SERIES, with_backward, gru, units=4, refused="turned around")
     yield one(
-        "bidirectional_rnn", SERIES, lambda: layers.Bidirectional(layers.RNN(layers.LSTMCell(4))), refused="works around"
+        "bidirectional_rnn",
+        SERIES,
+        lambda: layers.Bidirectional(layers.RNN(layers.LSTMCell(4))),
+        refused="works around",
     )
     yield one(
         "bidirectional_conv_lstm2d", FILM, lambda: layers.Bidirectional(layers.ConvLSTM2D(3, 2)), refused="works around"
@@ -336,7 +345,9 @@ SEVERAL = (
     Case("shared_lstm", shared_lstm),
     Case("only_the_cell_state", only_the_cell_state),
     chain("stacked_lstm", SERIES, lambda: layers.LSTM(4, return_sequences=True), lambda: layers.LSTM(2)),
-    chain("lstm_after_conv", (9, 3), lambda: layers.Conv1D(4, 3), lambda: layers.MaxPooling1D(2), lambda: layers.LSTM(3)),
+    chain(
+        "lstm_after_conv", (9, 3), lambda: layers.Conv1D(4, 3), lambda: layers.MaxPooling1D(2), lambda: layers.LSTM(3)
+    ),
 )
 
 CASES = (

@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers, ops
-
 from tests.cases.case import Case, no_layers_model, one
 
 ABSENT = "no such layer"
@@ -53,7 +52,9 @@ def absent() -> Iterator[Case]:
     ):
         yield one(name, shape, layer, *args, refused=ABSENT)
     yield one("normalization", (5,), adapted, refused=ABSENT)
-    yield one("multi_head_attention", [SERIES, SERIES], attended(lambda: layers.MultiHeadAttention(2, 3)), refused=ABSENT)
+    yield one(
+        "multi_head_attention", [SERIES, SERIES], attended(lambda: layers.MultiHeadAttention(2, 3)), refused=ABSENT
+    )
     yield one(
         "group_query_attention", [SERIES, SERIES], attended(lambda: layers.GroupQueryAttention(3, 4, 2)), refused=ABSENT
     )

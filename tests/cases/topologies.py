@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import keras
 from keras import layers
-
 from tests.cases.case import Case, no_layers_model
 
 ROWS: list[Case] = []
@@ -433,8 +432,12 @@ def nested_backbone_by_tensors() -> keras.Model:
 
 @row()
 def autoencoder() -> keras.Model:
-    encoder = keras.Sequential([layers.Input((6,)), layers.Dense(4, activation="relu"), layers.Dense(2)], name="encoder")
-    decoder = keras.Sequential([layers.Input((2,)), layers.Dense(4, activation="relu"), layers.Dense(6)], name="decoder")
+    encoder = keras.Sequential(
+        [layers.Input((6,)), layers.Dense(4, activation="relu"), layers.Dense(2)], name="encoder"
+    )
+    decoder = keras.Sequential(
+        [layers.Input((2,)), layers.Dense(4, activation="relu"), layers.Dense(6)], name="decoder"
+    )
     x = layers.Input((6,))
     return keras.Model(x, decoder(encoder(x)))
 

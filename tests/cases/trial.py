@@ -14,7 +14,6 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
-
 from tests.cases.case import Array, Case, Feed
 
 BATCH = 3

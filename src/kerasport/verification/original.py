@@ -24,9 +24,9 @@ import h5py
 from kerasport.errors import VerifyError
 from kerasport.model import LayerSpec, Model
 from kerasport.read.dialects import major
-from kerasport.verify import arrays
-from kerasport.verify.arrays import Arrays
-from kerasport.verify.keras_runner import Request
+from kerasport.verification import arrays
+from kerasport.verification.arrays import Arrays
+from kerasport.verification.keras_runner import Request
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -36,7 +36,7 @@ ROUNDED = re.compile("float16|_from_")
 # The child finds the modules that its parent finds, however that was started.
 START = (
     "import sys; sys.path[:] = sys.argv[1].split('\\n'); "
-    "from kerasport.verify.keras_runner import main; main(sys.argv[2])"
+    "from kerasport.verification.keras_runner import main; main(sys.argv[2])"
 )
 
 # Graphics cards round float32 products to fewer bits.

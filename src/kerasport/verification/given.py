@@ -12,9 +12,9 @@ import numpy as np
 from kerasport.errors import VerifyError
 from kerasport.infer import Inference, agree, input_shape
 from kerasport.model import Array, Model, Shape
-from kerasport.verify.arrays import Arrays
-from kerasport.verify.inputs import input_dtype, input_layer
-from kerasport.verify.tfjs import TensorInfo
+from kerasport.verification.arrays import Arrays
+from kerasport.verification.inputs import input_dtype, input_layer
+from kerasport.verification.tfjs import TensorInfo
 
 
 def read_inputs(path: Path, model: Model, infos: Sequence[TensorInfo]) -> Arrays:

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kerasport.errors import MismatchError
-from kerasport.verify.comparison import Difference
-from kerasport.verify.tfjs import Backend
+from kerasport.verification.comparison import Difference
+from kerasport.verification.tfjs import Backend
 
 HEAD = ("backend", "output", "batch", "largest error", "relative", "worst at", "TF.js", "Keras", "allowed")
 

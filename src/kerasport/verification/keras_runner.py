@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from kerasport.model import Array, flatten
-from kerasport.verify import arrays
-from kerasport.verify.arrays import Arrays
+from kerasport.verification import arrays
+from kerasport.verification.arrays import Arrays
 
 HALVES = ("float16", "bfloat16")
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from kerasport.errors import VerifyError
 from kerasport.model import Array, Shape
-from kerasport.verify import node
+from kerasport.verification import node
 
 Backend: TypeAlias = Literal["cpu", "wasm"]
 Arrays: TypeAlias = tuple[Array, ...]

@@ -10,12 +10,12 @@ from typing import Any, TypeAlias, get_args
 
 from kerasport.errors import VerifyError
 from kerasport.read import read
-from kerasport.verify.comparison import Tolerance
-from kerasport.verify.converted import open_converted
-from kerasport.verify.original import on_disk
-from kerasport.verify.tfjs import Backend, Tfjs
-from kerasport.verify.trial import Trial
-from kerasport.verify.verification import LayerDivergence, OutputError, Verification
+from kerasport.verification.comparison import Tolerance
+from kerasport.verification.converted import open_converted
+from kerasport.verification.original import on_disk
+from kerasport.verification.tfjs import Backend, Tfjs
+from kerasport.verification.trial import Trial
+from kerasport.verification.verification import LayerDivergence, OutputError, Verification
 
 Pathlike: TypeAlias = str | os.PathLike[str]
 

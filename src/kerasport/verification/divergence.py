@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from kerasport.model import LayerSpec, Model
-from kerasport.verify.arrays import Arrays
-from kerasport.verify.comparison import Difference, Tolerance
-from kerasport.verify.converted import HOUR, Converted
-from kerasport.verify.original import Original
-from kerasport.verify.tfjs import Backend, Tfjs
-from kerasport.verify.verification import LayerDivergence
+from kerasport.verification.arrays import Arrays
+from kerasport.verification.comparison import Difference, Tolerance
+from kerasport.verification.converted import HOUR, Converted
+from kerasport.verification.original import Original
+from kerasport.verification.tfjs import Backend, Tfjs
+from kerasport.verification.verification import LayerDivergence
 
 AT_ONCE = 16  # layers that TF.js is asked for at a time, since an answer is one string of limited length
 

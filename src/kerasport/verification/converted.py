@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kerasport.errors import VerifyError
 from kerasport.model import Model
-from kerasport.verify.tfjs import TensorInfo, Tfjs, tensor_infos
+from kerasport.verification.tfjs import TensorInfo, Tfjs, tensor_infos
 
 HOUR = 3600.0  # the plain JavaScript of the cpu backend takes long for a large model
 

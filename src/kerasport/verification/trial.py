@@ -12,15 +12,15 @@ import numpy as np
 from kerasport.errors import VerifyError
 from kerasport.infer import input_shape
 from kerasport.model import Model
-from kerasport.verify.arrays import Arrays
-from kerasport.verify.comparison import Tolerance
-from kerasport.verify.converted import HOUR, Converted
-from kerasport.verify.divergence import first_divergence, telling_feeds
-from kerasport.verify.given import read_expected, read_inputs
-from kerasport.verify.inputs import input_layer, random_inputs
-from kerasport.verify.original import Original, find_original, rounded_policies
-from kerasport.verify.tfjs import Backend, Tfjs
-from kerasport.verify.verification import LayerDivergence, OutputError
+from kerasport.verification.arrays import Arrays
+from kerasport.verification.comparison import Tolerance
+from kerasport.verification.converted import HOUR, Converted
+from kerasport.verification.divergence import first_divergence, telling_feeds
+from kerasport.verification.given import read_expected, read_inputs
+from kerasport.verification.inputs import input_layer, random_inputs
+from kerasport.verification.original import Original, find_original, rounded_policies
+from kerasport.verification.tfjs import Backend, Tfjs
+from kerasport.verification.verification import LayerDivergence, OutputError
 
 Feeds: TypeAlias = Sequence[Arrays]
 """Batches of a model's inputs."""

@@ -3,8 +3,8 @@
     python bench/inference.py [NAME ...]
 
 For each model: our layers-model, our graph-model, and the graph-model of the official converter where `tensorflowjs`
-can be imported. Figures are the number of nodes, the size of all files, and the median milliseconds of 20 runs after three
-that are not counted. Needs Keras (any backend) and Node.
+can be imported. Figures are the number of nodes, the size of all files, and the median milliseconds of 20 runs, after
+three that are not counted. Needs Keras (any backend) and Node.
 
 Aim: the graph-model is no slower than the official one on any model, and has fewer nodes.
 """

@@ -14,8 +14,8 @@ INTEGERS = ("int8", "int16", "int32", "uint8", "uint16", "uint32")
 IMAGE = (6, 5, 3)
 
 ROUNDED = "Keras rounds every step to 16 bits, TF.js to 32"
-HALVES = {"rtol": 1e-2, "atol": 1e-2, "because": ROUNDED}
-BRAINS = {"rtol": 5e-2, "atol": 8e-2, "because": ROUNDED}
+HALVES: dict[str, Any] = {"rtol": 1e-2, "atol": 1e-2, "because": ROUNDED}
+BRAINS: dict[str, Any] = {"rtol": 5e-2, "atol": 8e-2, "because": ROUNDED}
 
 
 def inputs() -> Iterator[Case]:

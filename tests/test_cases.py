@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import pytest
 from tests.cases import CASES
-from tests.cases.case import LAYERS_MODEL
+from tests.cases.case import GRAPH_MODEL, LAYERS_MODEL
+from tests.cases.graphs import REFUSED_BY_GRAPHS
 from tests.cases.trial import Trial, inner_layers, quiet
 
 import kerasport
@@ -19,7 +20,7 @@ from kerasport.infer import Inference
 from kerasport.layers import LAYERS
 from kerasport.read import read
 from kerasport.targets.layers_model.native import NATIVE
-from kerasport.verification.tfjs import Backend, Tfjs
+from kerasport.verification.tfjs import Backend, Run, Tfjs
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
@@ -28,25 +29,33 @@ def no_constant(name: str) -> Any:
     raise ValueError(f"JSON knows no {name}")
 
 
-def test_layers_model_computes_what_keras_computes_or_is_refused(trial: Trial, tfjs: Tfjs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", [LAYERS_MODEL, GRAPH_MODEL])
+def test_tfjs_computes_what_keras_computes_or_the_model_is_refused(
+    trial: Trial, target: str, tfjs: Tfjs, tmp_path: Path
+) -> None:
     case, out = trial.case, tmp_path / "web_model"
-    if LAYERS_MODEL in case.refused:
+    refused = REFUSED_BY_GRAPHS.get(case.name) if target == GRAPH_MODEL else case.refused.get(target)
+    if refused:
         with pytest.raises(kerasport.UnsupportedModel) as refusal:
-            kerasport.convert(trial.path, out, to=LAYERS_MODEL)
-        assert case.refused[LAYERS_MODEL] in str(refusal.value)
+            kerasport.convert(trial.path, out, to=target)
+        assert refused in str(refusal.value)
         assert not list(tmp_path.iterdir())
         return
-    kerasport.convert(trial.path, out, to=LAYERS_MODEL)
+    kerasport.convert(trial.path, out, to=target)
     json.loads((out / "model.json").read_text(encoding="utf-8"), parse_constant=no_constant)
     for backend in BACKENDS:
-        run = tfjs.run(out, trial.feeds, backend=backend)
-        for expected, computed in zip(trial.expected, run.results, strict=True):
-            for index, (wanted, got) in enumerate(zip(expected, computed, strict=True)):
-                where = f"output {index} on {backend}"
-                assert got.shape == wanted.shape, where
-                np.testing.assert_allclose(
-                    got.astype("float64"), wanted.astype("float64"), case.rtol, case.atol, err_msg=where
-                )
+        compare(trial, tfjs.run(out, trial.feeds, backend=backend), backend)
+
+
+def compare(trial: Trial, run: Run, backend: str) -> None:
+    """Assert that TF.js computed what Keras computes, within the bounds of the row."""
+    for expected, computed in zip(trial.expected, run.results, strict=True):
+        for index, (wanted, got) in enumerate(zip(expected, computed, strict=True)):
+            where = f"output {index} on {backend}"
+            assert got.shape == wanted.shape, where
+            np.testing.assert_allclose(
+                got.astype("float64"), wanted.astype("float64"), trial.case.rtol, trial.case.atol, err_msg=where
+            )
 
 
 def test_shapes_are_those_of_keras(trial: Trial) -> None:

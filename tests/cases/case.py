@@ -17,6 +17,7 @@ Feed: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], Array]
 """Values of an input, given its shape."""
 
 LAYERS_MODEL = "tfjs-layers"
+GRAPH_MODEL = "tfjs-graph"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
 import json
@@ -27,6 +28,8 @@ import pytest
 import kerasport
 import kerasport.read.quantization
 from kerasport.errors import KerasportError
+from kerasport.layers import LAYERS
+from kerasport.layers.base import option_types
 from kerasport.targets import planned
 
 Json: TypeAlias = dict[str, Any]
@@ -230,7 +233,9 @@ def _warm_up() -> None:
     sys.addaudithook(_hear)
     _warm.append(True)
     for encoding in ("utf-8-sig", "utf-16-le", "utf-16-be", "utf-16", "utf-32-le", "utf-32-be", "utf-32", "cp437"):
-        b"".decode(encoding)
+        codecs.lookup(encoding)
+    for cls in LAYERS.values():
+        option_types(cls)
     with tempfile.TemporaryDirectory() as folder:
         for name in ("keras-3.15.1/functional.keras", "keras-3.15.1/int8.keras", "keras-2.15.0/functional.h5"):
             for target in TARGETS:
@@ -301,7 +306,7 @@ LIMITED = r"""
 import json, pathlib, re, resource, sys, time
 import kerasport, ml_dtypes, kerasport.read.quantization
 from kerasport.errors import KerasportError
-resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
 source, out, weights, to = (argument or None for argument in sys.argv[1:5])

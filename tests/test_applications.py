@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from keras import applications, layers
 from tests.cases.case import LAYERS_MODEL
-from tests.cases.trial import quiet, random_weight
+from tests.cases.trial import quiet, random_weight, undrawn_weights
 
 import kerasport
 from kerasport.verification.tfjs import Backend, Tfjs
@@ -75,7 +75,7 @@ def test_layers_model_of_a_network_computes_what_keras_computes(network: Network
     rng = np.random.default_rng(zlib.crc32(network.name.encode()))
     size, path = (network.size, network.size, 3), tmp_path / "model.keras"
     images = rng.normal(0, 1, (2, *size)).astype("float32")
-    with quiet():
+    with quiet(), undrawn_weights():
         model = network.make(weights=None, input_shape=size, **network.options)
         randomise(model, rng)
         model.save(path)

@@ -15,7 +15,7 @@ KerasportError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class KerasportError(Exception):
@@ -61,7 +61,7 @@ class Problem:
     class_name: str
     reason: str
     option: str = ""
-    value: object = None
+    value: object = field(default=None, hash=False)  # may be anything that a config holds
     remedy: str = ""
 
     def __str__(self) -> str:

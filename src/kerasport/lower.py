@@ -285,6 +285,9 @@ class _Run:
         return None
 
     def _layer(self, call: Call, spec: LayerSpec) -> Lowered:
+        if any(not isinstance(leaf, Edge) for leaf in flatten(call.args)):
+            self.lowering.refuse(spec, "it is called on a constant beside tensors, which is not lowered yet")
+            return None
         inputs = tuple(self.values[edge] for edge in self._positional(call))
         if is_plain_identity(spec):
             outputs: Lowered = self._identity(call, spec, inputs)

@@ -41,7 +41,7 @@ class Masks:
             if isinstance(call.target, LayerSpec) and call.target.class_name == "InputLayer":
                 continue
             recorded = call.kwargs.get("mask")
-            if recorded is not None and (self.incoming(call) or (None,))[0] != computed(recorded):
+            if not agrees(recorded, self.incoming(call)):
                 self.foreign.append(call)
             self.of |= {Tensor(call, index): mask for index, mask in enumerate(self._outputs(call))}
         return tuple(self.of.get(tensor) for tensor in model.output_tensors)
@@ -60,6 +60,13 @@ class Masks:
         mask = made(call, target, incoming)
         unmerged = target.class_name == "Bidirectional" and target.config.get("merge_mode", "concat") is None
         return (mask, mask) if unmerged else (mask,)
+
+
+def agrees(recorded: Any, incoming: tuple[Mask, ...]) -> bool:
+    """Whether a recorded mask, or one for each tensor, is what travels with the tensors; None says nothing."""
+    masks = flatten(recorded)
+    pairs = zip(masks, (*incoming, *(None,) * len(masks)), strict=False)
+    return all(mask is None or computed(mask) == travels for mask, travels in pairs)
 
 
 def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...]) -> Mask:

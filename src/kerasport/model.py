@@ -264,7 +264,7 @@ class _Rebuilder:
             )
             result = self.step(moved)
             if isinstance(result, Call):
-                calls.append(result)
+                calls += [*_added(result.tensors(), known), result]
                 whole[call] = result
             else:
                 tensors |= {Tensor(call, index): tensor for index, tensor in enumerate(result)}

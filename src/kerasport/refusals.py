@@ -35,6 +35,28 @@ def refusals(model: Model) -> Iterator[Problem]:
             remedy = "save keras.Model(model.inputs, model.outputs) instead, if they compute the same"
             yield Problem(part.name, part.class_name, reason, remedy=remedy)
         yield from _integer_problems(part)
+        for target in part.targets():
+            if isinstance(target, LayerSpec):
+                yield from _layer_problems(target)
+
+
+# Layers that give integers by nature, or compute nothing.
+OF_INTEGERS = KEEPS | {
+    "InputLayer", "Embedding", "Discretization", "CategoryEncoding", "IntegerLookup", "StringLookup", "Hashing",
+    "HashedCrossing", "TextVectorization",
+}  # fmt: skip
+
+
+def _layer_problems(spec: LayerSpec) -> Iterator[Problem]:
+    """Layers that compute in integers, and wrappers that compute something else than what is stored."""
+    dtype = str(spec.config.get("dtype", ""))
+    if dtype in INTEGERS and spec.class_name not in OF_INTEGERS:
+        reason = f"Keras casts its input to {dtype}, and so cuts fractions off; TF.js computes in float32"
+        yield Problem(spec.name, spec.class_name, reason, "dtype", dtype)
+    inner = spec.children.get("layer")
+    if spec.class_name == "SpectralNormalization" and getattr(inner, "class_name", "") == "Embedding":
+        reason = "Keras normalises an Embedding in another way than it stores it"
+        yield Problem(spec.name, spec.class_name, reason, "layer", "Embedding")
 
 
 def models(model: Model) -> Iterator[Model]:

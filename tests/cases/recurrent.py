@@ -92,7 +92,7 @@ def cells() -> Iterator[Case]:
         row = f"rnn_stacked{'_sequences' * sequences}{'_backwards' * backwards}"
         options = {"return_sequences": sequences, "go_backwards": backwards}
         yield one(row, SERIES, lambda options=options: layers.RNN(stack(), **options))
-    yield one("rnn_stacked_explicitly", SERIES, lambda: layers.RNN(layers.StackedRNNCells(stack())))
+    yield one("stacked_rnn_cells", SERIES, lambda: layers.RNN(layers.StackedRNNCells(stack())))
     yield one("rnn_stacked_unknown_length", (None, 3), lambda: layers.RNN(stack()))
     yield one("rnn_stacked_state", SERIES, lambda: layers.RNN(stack(), return_state=True), refused="another order")
     yield one("rnn_stack_with_reset_after", SERIES, lambda: layers.RNN([layers.LSTMCell(4), layers.GRUCell(2)]),

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -32,7 +33,7 @@ class Trial:
         self.case = case
         self.path = folder / "model.keras"
         self.rng = np.random.default_rng(zlib.crc32(case.name.encode()))
-        with quiet():
+        with quiet(), undrawn_weights():
             self.model = case.build()
             randomise(self.model, self.rng)
             self.model.save(self.path)
@@ -76,6 +77,18 @@ def quiet() -> Iterator[None]:
     """No warnings of Keras: of masks that a layer drops, say, or of JAX and numpy, which are none of our doing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def undrawn_weights() -> Iterator[None]:
+    """Layers are made with weights of zero: to draw random ones takes Keras most of the time, and others follow."""
+    add_weight = layers.Layer.add_weight
+
+    def add_zeros(layer: layers.Layer, *args: Any, initializer: Any = None, **options: Any) -> Any:
+        return add_weight(layer, *args, initializer="zeros", **options)
+
+    with mock.patch.object(layers.Layer, "add_weight", add_zeros):
         yield
 
 

@@ -44,10 +44,9 @@ def is_operation(entry: Mapping[str, Any]) -> bool:
         return module.startswith(OPERATION_MODULES)
     # HDF5 of Keras 3 names no modules; a layer's config says whether it is trainable or of which dtype
     config = entry.get("config") or {}
-    known = entry["class_name"] in OPERATION_CLASSES
-    if entry["class_name"] in AMBIGUOUS or known:
+    if entry["class_name"] in AMBIGUOUS:
         return not {"trainable", "dtype"} & set(config)
-    return False
+    return entry["class_name"] in OPERATION_CLASSES
 
 
 # Operations that Keras records on its own account, for masks, or that users write as operators.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kerasport.errors import Problem
-from kerasport.identity import is_identity
+from kerasport.identity import IMAGES, is_identity
 from kerasport.infer import Inference
 from kerasport.masks import without_recorded
 from kerasport.model import LayerSpec, Model
 from kerasport.refusals import models, refusals
 from kerasport.targets.layers_model.identity import stopped_masks, without_identities
-from kerasport.targets.layers_model.loadable import check_topology, feedable, with_own_outputs
+from kerasport.targets.layers_model.loadable import check_topology, feedable, with_distinct_inputs, with_own_outputs
 from kerasport.targets.layers_model.mask_leaks import mask_problems
 from kerasport.targets.layers_model.native import Json
 from kerasport.targets.layers_model.topology import Topology
@@ -28,7 +28,7 @@ def plan(model: Model, unroll_limit: int = 0) -> Plan:
     del unroll_limit  # a layers-model leaves time to TF.js
     problems = [*refusals(model), *stopped_masks(model)]
     bare, recorded = without_recorded(model)
-    native = with_own_outputs(feedable(without_identities(bare)))
+    native = with_distinct_inputs(with_own_outputs(feedable(without_identities(bare))))
     inference = Inference()
     inference.model(native)
     written = Topology(inference.shapes)
@@ -63,6 +63,10 @@ def _training_problems(model: Model) -> Iterator[Problem]:
     """Layers that are taken out and that the model calls as if it were training."""
     for part in models(model):
         for call in part.calls:
-            if isinstance(call.target, LayerSpec) and is_identity(call.target) and call.kwargs.get("training"):
+            if not isinstance(call.target, LayerSpec) or not is_identity(call.target):
+                continue
+            # Keras 3 records it in every call of an image layer, and overrules it at inference
+            recorded = call.target.class_name in IMAGES and not model.writer.startswith(("1", "2"))
+            if call.kwargs.get("training") and not recorded:
                 reason = "the model calls it with training=True, so it acts at inference as well"
                 yield Problem(call.target.name, call.target.class_name, reason, "training", True)

@@ -37,6 +37,30 @@ def feedable(model: Model) -> Model:
     return rebuild(model, step, inside=False)
 
 
+def with_distinct_inputs(model: Model) -> Model:
+    """The model in which no layer is given one tensor twice.
+
+    TF.js counts such a use once and ends it twice, and so disposes of the tensor while others still need it.
+    """
+
+    def step(call: Call) -> Call:
+        seen: set[Tensor] = set()
+
+        def once(tensor: Tensor) -> Tensor:
+            if tensor not in seen:
+                seen.add(tensor)
+                return tensor
+            again = Call(linear(f"{call.target.name}_again_{len(seen)}"), (tensor,))
+            seen.add(Tensor(again))
+            return Tensor(again)
+
+        return (
+            replace(call, args=map_tensors(call.args, once)) if len(set(call.tensors())) < len(call.tensors()) else call
+        )
+
+    return rebuild(model, step)
+
+
 def with_own_outputs(model: Model) -> Model:
     """The model, and those inside it, with outputs that are all different and no inputs.
 

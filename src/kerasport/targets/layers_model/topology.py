@@ -225,6 +225,8 @@ def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
         yield Problem(target.name, class_name, "TF.js cannot be given this argument of the call", argument, shown)
     if any(not isinstance(leaf, Tensor) for leaf in flatten(call.args)):
         yield Problem(target.name, class_name, "it is called on a constant, which TF.js cannot hold")
+    if class_name == "ConvLSTM2D" and call.kwargs.get("initial_state") is not None:
+        yield Problem(target.name, class_name, "TF.js checks the states of a convolution wrongly", "initial_state", "…")
     if class_name == "RNN" and call.kwargs.get("initial_state") is not None:
         yield Problem(
             target.name, class_name, "TF.js takes the states of a cell in another order", "initial_state", "…"
@@ -253,8 +255,16 @@ def _nodes(calls: list[Call], reference: Any) -> list[Json]:
     return [[[*reference(tensor), {}] for tensor in inputs_of(call)] for call in calls if inputs_of(call)]
 
 
+# What every object of JavaScript has, so that TF.js finds it where it looks for a layer of that name.
+OF_OBJECTS = frozenset(
+    ("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf")
+)
+
+
 def legal(name: str) -> str:
     """The name itself where TF.js accepts it, else one like it."""
+    if name in OF_OBJECTS:
+        return f"{name}_layer"
     if NAME.fullmatch(name):
         return name
     legal_name = re.sub(r"[^-A-Za-z0-9._/]", "_", name)

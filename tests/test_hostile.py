@@ -64,32 +64,10 @@ PWN = "open('pwned', 'w').close() or __import__('os').system('touch pwned')"
 
 
 # What is not refused as it should be, yet.
-UNHASHED = "a Problem may hold a value that has no hash"
 LONG = "a message shows all of what the file holds"
-UNCHECKED = "an option of a wrong size or kind meets the arithmetic of shapes"
-LOOSE = "a call on nothing, or an output that does not exist, is followed into the graph"
-LARGE_NUMBERS = "a graph-model has numbers of 32 bits"
 REPORTED: dict[str, str] = {
-    **dict.fromkeys(("lambda as activation to tfjs-layers", "lambda as units", "an array as an option",
-                     "an option of a megabyte", "units of {'a': 3}", "a bias of an object",
-                     "an activation of objects to tfjs-layers", "3.15.1 functional object", "3.15.1 int8 object",
-                     "2.15.0 functional object"), UNHASHED),
     **dict.fromkeys(("name of a megabyte", "weight_names of thousands of slashes", "a class name of a megabyte",
                      "a layer name of a megabyte"), LONG),
-    **dict.fromkeys(("no stride", "strides of too few axes", "a window of nothing", "one input for two",
-                     "a cropping of texts", "a padding of texts", "a size of texts", "cells of nothing",
-                     "a regularizer of a text to tfjs-layers", "an array of a list as type",
-                     "a negative axis to concatenate to tfjs-graph",
-                     *(f"3.15.1 int8 {value}" for value in ("text", "minus one", "huge", "true"))), UNCHECKED),
-    **dict.fromkeys(("an output that is not there to tfjs-graph", "an output before the first to tfjs-graph",
-                     "no inputs to tfjs-graph", "called on nothing to tfjs-graph", "called on a number to tfjs-graph",
-                     "nothing to concatenate to tfjs-graph", "2.15.0 functional null", "2.15.0 functional list",
-                     "2.15.0 functional deep", "2.15.0 functional gone",
-                     *(f"3.15.1 functional {value}"
-                       for value in ("null", "list", "text", "minus one", "huge", "true", "deep", "gone"))), LOOSE),
-    **dict.fromkeys(("a padding of 10**12 to tfjs-graph", "10**12 repetitions to tfjs-graph",
-                     "a size of 4000 digits to tfjs-graph"), LARGE_NUMBERS),
-    "an option that is no number to tfjs-graph": "the JSON of browsers has no NaN",
     "models nested 59 deep to tfjs-layers": "check_topology visits a model inside twice",
     "models that double 25 times": "a model that is shared is written as often as it is called",
     "the directory of the weights": "only the model itself is looked for in the output",

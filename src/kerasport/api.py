@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kerasport.errors import UnsupportedModel
-from kerasport.read import Source, read
+from kerasport.read import Source, read, well_formed
 from kerasport.report import Check, Conversion
-from kerasport.targets import UNROLL_LIMIT, planned
+from kerasport.targets import UNROLL_LIMIT, check_target, planned
 from kerasport.targets.directory import check_free, replacing
 from kerasport.targets.plan import write
 from kerasport.targets.weights import SHARD, nbytes_of
@@ -57,12 +57,14 @@ def convert(
     model.keras -> web_model
       layers-model: 12,345 weights, 50.1 kB in 2 file(s)
     """
+    check_target(to)
     if shard_size < 1:
         raise ValueError(f"a shard of {shard_size} bytes holds nothing")
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     check_free(Path(out), force=force, source=path)
     with read(source, weights) as model:
-        plan = planned(model, to, unroll_limit)
+        with well_formed(_name(source)):
+            plan = planned(model, to, unroll_limit)
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)
         total, done = sum(map(nbytes_of, plan.weights.values())), 0
@@ -97,7 +99,8 @@ def check(source: Source, *, to: str = "tfjs-layers", weights: Pathlike | None =
     Raises:
         ReadError: the source is not a Keras model that can be read.
     """
-    with read(source, weights) as model:
+    check_target(to)
+    with read(source, weights) as model, well_formed(_name(source)):
         plan = planned(model, to)
     return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, plan.notes)
 

@@ -61,7 +61,7 @@ class Problem:
     class_name: str
     reason: str
     option: str = ""
-    value: object = field(default=None, hash=False)  # may be anything that a config holds
+    value: object = field(default=None, compare=False)  # may be anything that a config holds
     remedy: str = ""
 
     def __str__(self) -> str:

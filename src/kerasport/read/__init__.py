@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from kerasport.errors import ReadError
+from kerasport.errors import KerasportError, ReadError
 from kerasport.model import Model, Weight
 from kerasport.read import by_name
 from kerasport.read.archive import Contents, open_contents
@@ -49,7 +49,30 @@ def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Itera
             yield _model(contents)
 
 
+@contextmanager
+def well_formed(where: str) -> Iterator[None]:
+    """Tell in one line of a config that is not formed as Keras forms it.
+
+    A config has thousands of places where a value can be of the wrong kind. Those that matter are checked where they
+    are read; this catches the others at the border, so that nobody is shown a traceback.
+    """
+    try:
+        yield
+    except KerasportError:
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        what = str(error)[:200]
+        raise ReadError(
+            f"{where}: the config is not formed as Keras forms it ({type(error).__name__}: {what})"
+        ) from error
+
+
 def _model(contents: Contents) -> Model:
+    with well_formed(str(contents.path)):
+        return _described(contents)
+
+
+def _described(contents: Contents) -> Model:
     try:
         root = Describer(contents.version).describe(_rooted(contents.config))
         _refuse_layer(root)

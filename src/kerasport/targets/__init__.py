@@ -19,6 +19,12 @@ TARGETS: Mapping[str, str] = {
 """Name of a target → the module that plans it, loaded when somebody asks for it."""
 
 
+def check_target(to: str) -> None:
+    """Raises `ValueError` where there is no such target."""
+    if to not in (AUTO, *TARGETS):
+        raise ValueError(f"no such target: {to!r}; there are {AUTO}, {', '.join(TARGETS)}")
+
+
 def planned(model: Model, to: str = AUTO, unroll_limit: int = UNROLL_LIMIT) -> Plan:
     """What becomes of a model as a target.
 
@@ -27,8 +33,7 @@ def planned(model: Model, to: str = AUTO, unroll_limit: int = UNROLL_LIMIT) -> P
     """
     if to == AUTO:
         return _chosen(model, unroll_limit)
-    if to not in TARGETS:
-        raise ValueError(f"no such target: {to!r}; there are {AUTO}, {', '.join(TARGETS)}")
+    check_target(to)
     plan: Plan = import_module(TARGETS[to]).plan(model, unroll_limit)
     return plan
 

@@ -294,12 +294,25 @@ class _Run:
         else:
             given = self._given(call, spec)
             outputs = None if given is None else self.lowering.layer(spec, inputs, f"{self.path}{spec.name}/", **given)
+        if self._keeps_mask_by_chance(call, spec, inputs, outputs):
+            self.lowering.refuse(
+                spec, "whether the mask of its input goes on behind it depends on the backend of Keras"
+            )
+            return None
         mask = self._mask(call, spec, inputs) if outputs is not None else None
         if mask is not None:
             self.masks[Edge(call)] = mask
             if spec.class_name == "Bidirectional" and spec.config.get("merge_mode", "concat") is None:
                 self.masks[Edge(call, 1)] = mask
         return outputs
+
+    def _keeps_mask_by_chance(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...], outputs: Lowered) -> bool:
+        """Whether a layer that stops masks gives back the very tensor that it was given, with whatever hangs on it."""
+        incoming = self._incoming(call)
+        masked = bool(incoming) and incoming[0] is not None
+        unchanged = outputs is not None and outputs[0].shape == inputs[0].shape
+        same = spec.class_name == "SpectralNormalization" or (spec.class_name == "Reshape" and unchanged)
+        return masked and same
 
     def _identity(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> Lowered:
         training = call.kwargs.get("training")

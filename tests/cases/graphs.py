@@ -28,6 +28,7 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     "spectral_normalization_embedding": "normalises an Embedding",
     "added_to_a_constant": "on a constant",
     "string_input": "numbers only",
+    **dict.fromkeys(("mask_reshape", "mask_spectral_normalization"), "depends on the backend"),
     "mask_softmax": "do not broadcast",
     **dict.fromkeys(
         ("dropout_in_training", "gaussian_noise_in_training", "spatial_dropout_in_training",
@@ -41,13 +42,10 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     **dict.fromkeys(("custom_model", "custom_model_nested"), "mine>Doubled"),
 }  # fmt: skip
 
-SAME_ARRAY = "eager Keras on JAX lets the mask pass where a layer returns the very array of another; it is not followed"
 ACROSS = "it computes across the batch, so a part of the batch is no trial of it"
 
 NOT_YET: Mapping[tuple[str, str], str] = {
     ("tfjs-layers", "mask_lstm_zero_output"): "Keras does not save zero_output_for_mask, so the file does not say it",
-    ("tfjs-graph", "mask_reshape"): SAME_ARRAY,
-    ("tfjs-graph", "mask_spectral_normalization"): SAME_ARRAY,
     ("tfjs-graph", "ops_matmul"): ACROSS,
     ("tfjs-graph", "ops_reshape"): ACROSS,
     ("tfjs-graph", "layer_inside_nested_and_called"): "a layer shared with a nested model is refused, though it need not be",

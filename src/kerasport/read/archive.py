@@ -354,6 +354,10 @@ def _open_weights(path: Path) -> Iterator[tuple[tuple[Hdf5, ...], tuple[Hdf5, st
         with _open_sharded(path) as shards:
             yield shards, None, ""
         return
+    if head.startswith(b"PK\x03\x04"):
+        raise ReadError(f"{path}: a zip, not weights; a .keras file has its own architecture, give it alone")
+    if not (head.startswith(SIGNATURE) or _has_user_block(path)):
+        raise ReadError(f"{path}: not HDF5, in which Keras saves weights; {_why_not(head)}")
     with Hdf5(path) as tree:
         if tree.attribute("", "layer_names") is not None or tree.attribute("", "layer_names0") is not None:
             yield (), (tree, ""), _version_by_name(tree, "")

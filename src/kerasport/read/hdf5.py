@@ -222,6 +222,11 @@ class Hdf5:
         if h5py.check_string_dtype(dtype) is None:
             raise ReadError(f"{self.path}: the attribute {name!r} of HDF5 type {dtype} is not one that Keras writes")
         texts = self._texts.of(int(h5py.h5o.get_info(holder.id).addr), name, prod(shape))
+        if texts is None:
+            raise ReadError(
+                f"{self.path}: the attribute {name!r} does not lie with its object, as Keras's do; "
+                "rewrite the file with: h5repack --low=0 IN OUT"
+            )
         self._read += sum(map(len, texts))
         return tuple(map(_text, texts)) if shape else _text(texts[0])
 
@@ -248,7 +253,7 @@ class Hdf5:
                 f"{self.path}: {_short(path)} of shape {shape} does not lie in the file as a plain array; "
                 "the file is damaged or hostile"
             )
-        begin = 0 if offset is None else int(offset) + self._user_block
+        begin = int(offset or 0)  # the user block is counted in already
         if begin + nbytes > self._length:
             raise ReadError(f"{self.path}: ends before the array {_short(path)}; the file is truncated")
         self._claimed += nbytes

@@ -22,14 +22,16 @@ class Texts:
         self._read = read
         self._heaps: dict[int, Mapping[int, tuple[int, int]]] = {}
 
-    def of(self, header: int, name: str, count: int) -> list[bytes]:
-        """The texts of an attribute of the object whose header is at an address.
+    def of(self, header: int, name: str, count: int) -> list[bytes] | None:
+        """The texts of an attribute of the object whose header is at an address; None where it is not in there.
 
         Raises:
             ValueError, LookupError, struct.error: the structures are damaged.
         """
         found = (_data(body, name.encode()) for kind, body in self._messages(header) if kind == ATTRIBUTE)
-        data = next(filter(None, found), b"")
+        data = next((each for each in found if each is not None), None)
+        if data is None:
+            return None
         references = [struct.unpack_from("<IQI", data, 16 * index) for index in range(count)]
         if sum(length for length, _, _ in references) > MAX_TEXT:
             raise ValueError("its texts are longer than any of Keras")

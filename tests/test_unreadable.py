@@ -1,0 +1,416 @@
+"""What is no Keras model that can be read says what it is, and what to do; odd packings of one are read."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from tests.forged import (
+    BIAS,
+    DENSE,
+    KERNEL,
+    RECORDED,
+    Json,
+    dense,
+    dense_weights,
+    functional,
+    given,
+    hdf5,
+    keras,
+    keras_members,
+    layer,
+    legacy,
+    put,
+    refused,
+    sequential,
+    text_of,
+    unzipped,
+)
+
+import kerasport
+from kerasport.errors import HostileFileError, KerasportError
+
+SAVE = r"model\.save\('model\.keras'\)"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A directory for the file, beside which the output goes."""
+    made = tmp_path / "in"
+    made.mkdir()
+    return made
+
+
+def archive(*names: str, **options: Any) -> bytes:
+    """A zip of members without content."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", **options) as file:
+        for name in names:
+            file.writestr(name, b"x")
+    return buffer.getvalue()
+
+
+def below(top: str) -> bytes:
+    """A `.keras` whose members lie in a directory."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, data in keras_members().items():
+            file.writestr(f"{top}/{name}", data)
+    return buffer.getvalue()
+
+
+def numpy(save: Callable[..., None], *arrays: Any, **named: Any) -> bytes:
+    buffer = io.BytesIO()
+    save(buffer, *arrays, **named)
+    return buffer.getvalue()
+
+
+def encrypted() -> bytes:
+    data = bytearray(keras())
+    for mark, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        begin = -1
+        while (begin := data.find(mark, begin + 1)) >= 0:
+            data[begin + at] |= 1
+    return bytes(data)
+
+
+def nothing(file: Any) -> None:
+    file["measurements"] = KERNEL
+
+
+def keras_0(file: Any) -> None:
+    file.attrs["nb_layers"] = 1
+    file["layer_0/param_0"] = KERNEL
+
+
+ONNX = b"\x08\x08\x12\x07pytorch\x1a\x052.0.0:\x10"
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+TFJS: Json = {"format": "layers-model", "modelTopology": {}, "weightsManifest": []}
+
+FILES: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
+    "weights of Keras 3": (hdf5, rf"weights only.*{SAVE}, or give the architecture: .*--weights"),
+    "weights of Keras 2": (
+        (RECORDED / "keras-2.15.0" / "sequential.legacy_weights.h5").read_bytes, "weights only.*--weights FILE",
+    ),
+    "a shard of weights": (
+        (RECORDED / "keras-3.15.1" / "sharded_00000.weights.h5").read_bytes, "weights only.*--weights FILE",
+    ),
+    "weights of Keras 0": (lambda: hdf5(keras_0), "weights of Keras 0.x, without a model"),
+    "HDF5 of others": (lambda: hdf5(nothing), "HDF5, but not of Keras"),
+    "HDF5 of nothing": (lambda: hdf5(lambda _: None), "HDF5, but not of Keras"),
+    "a numpy array": (lambda: numpy(np.save, KERNEL), rf"a numpy array, not a model; .*{SAVE}"),
+    "numpy arrays": (lambda: numpy(np.savez, KERNEL), rf"a numpy archive of arrays, without a model; .*{SAVE}"),
+    "compressed numpy arrays": (lambda: numpy(np.savez_compressed, a=KERNEL), "a numpy archive of arrays"),
+    "an ONNX model": (ONNX, "an ONNX file, .*; give the Keras file it was made from"),
+    "a TensorFlow Lite model": (b"\x1c\0\0\0TFL3" + bytes(40), "a TensorFlow Lite model, .*; give the Keras file"),
+    "a pickle": (lambda: pickle.dumps({"model": KERNEL}), rf"a Python pickle, .* can run code; .*{SAVE}"),
+    "gzip": (lambda: gzip.compress(keras()), "compressed with gzip; unpack it"),
+    "a pointer of Git LFS": (LFS, "a Git LFS pointer; .*: git lfs pull"),
+    "a web page": (b"\n<!DOCTYPE html><html>Not found</html>", "a web page, .*; the download went wrong"),
+    "an empty file": (b"", "the file is empty"),
+    "a text": (b"hello\n", "neither a .keras zip, nor HDF5, nor an architecture JSON"),
+    "noise": (bytes(range(1, 256)) * 8, "neither a .keras zip, nor HDF5, nor an architecture JSON"),
+    "zeros": (bytes(5000), "neither a .keras zip, nor HDF5, nor an architecture JSON"),
+    "the first half of a .keras": (lambda: keras()[:3000], "a zip that is truncated or damaged .*; copy or download it again"),
+    "the first half of HDF5": (lambda: hdf5(legacy())[:3000], "cannot be opened, it may be truncated"),
+    "a damaged config": (lambda: keras().replace(b'"Sequential"', b'"Sequentiel"'), "config.json is damaged .* again"),
+    "an encrypted .keras": (encrypted, "config.json is encrypted; unzip it with the password and give the directory"),
+    "a .keras within a directory": (lambda: below("model"), "that holds config.json; zip the files"),
+    "a .keras with numpy weights": (
+        lambda: archive("config.json", "metadata.json", "model.weights.npz"), rf"pickled objects, .* never opened; .*{SAVE}",
+    ),
+    "a .keras without weights": (lambda: archive("config.json", "metadata.json"), rf"holds no model.weights.h5; .*{SAVE}"),
+    "a PyTorch model": (lambda: archive("archive/data.pkl", "archive/data/0", "archive/version"), "a PyTorch file"),
+    "a zipped SavedModel": (lambda: archive("m/saved_model.pb", "m/variables/x"), rf"a zipped SavedModel; .*{SAVE}"),
+    "a zip of others": (lambda: archive("readme.txt"), "a zip without config.json is not a Keras model"),
+    "a .keras of a layer": (lambda: keras(dense()), "holds a Dense, not a Sequential or functional model"),
+    "a subclassed model": (
+        lambda: keras({"module": "mine", "class_name": "MyModel", "config": {}, "registered_name": "mine>MyModel"}),
+        "holds a MyModel, .*no description of its graph. Rebuild it with the functional API",
+    ),
+    "an unbuilt model": (lambda: keras(sequential(dense())), r"saved before it was built, .*keras.Input\(shape=…\)"),
+    "a model of TF.js": (text_of(TFJS), "a TF.js model already; there is nothing to convert"),
+    "a graph-model of TF.js": (text_of({**TFJS, "format": "graph-model"}), "a TF.js model already"),
+    "JSON of others": (b'{"a": 1}', "JSON, but not the architecture of a Keras model"),
+    "JSON that ends early": (b'{"class_name": ', "not valid JSON"),
+    "an index of shards": (
+        text_of({"metadata": {}, "weight_map": {"/layers/dense/vars": "m_00000.weights.h5"}}),
+        r"index of sharded weights, without a model; .*model.to_json\(\).*--weights",
+    ),
+    "an architecture": (text_of(DENSE), "an architecture without weights; give their file with --weights"),
+    "a config of others": (lambda: keras({"class_name": "Sequential", "config": 7}), "the config of a Sequential is 7"),
+    "Keras 3.2": (
+        (RECORDED / "keras-3.2.1" / "shared.keras").read_bytes, "3.2.1 lost in the file .* build the model again",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_a_file_that_is_no_model_says_what_it_is(name: str, suffix: str, folder: Path) -> None:
+    """Whatever it is called."""
+    data, match = FILES[name]
+    path = put(folder / f"m.{suffix}", data if isinstance(data, bytes) else data())
+    error = refused(path, match)
+    assert str(error).startswith(f"{path}: ")
+    assert not isinstance(error, HostileFileError)
+
+
+DIRECTORIES: dict[str, tuple[dict[str, bytes], str]] = {
+    "a SavedModel of Keras 2": ({"saved_model.pb": b"", "keras_metadata.pb": b""}, r"tf_keras.models.load_model\(DIR\).save"),
+    "a SavedModel without Keras": ({"saved_model.pb": b"", "variables/variables.index": b""}, rf"SavedModel without .*{SAVE}"),
+    "an export of Keras 3": ({"saved_model.pb": b"", "fingerprint.pb": b"", "assets/x": b""}, rf"model.export\(\).*{SAVE}"),
+    "a model of TF.js": ({"model.json": text_of(TFJS), "group1-shard1of1.bin": b""}, "a TF.js model already"),
+    "nothing": ({}, "a directory without config.json is not a Keras model; give the .keras or .h5 file"),
+    "a model beside others": ({"m.keras": b""}, "give the .keras or .h5 file"),
+    "a config without weights": ({"config.json": text_of(DENSE)}, "holds config.json but no model.weights.h5"),
+    "a config that is none": ({"config.json": b"x", "model.weights.h5": b""}, "config.json: not valid JSON"),
+    "weights that are none": ({"config.json": text_of(DENSE), "model.weights.h5": LFS}, "may be truncated|Git LFS"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DIRECTORIES)
+def test_a_directory_that_is_no_model_says_what_it_is(name: str, folder: Path) -> None:
+    files, match = DIRECTORIES[name]
+    source = folder / "m"
+    source.mkdir()
+    for file, data in files.items():
+        put(source / file, data)
+    assert str(source) in str(refused(source, match))
+
+
+@pytest.mark.parametrize("name", ["gone.keras", "gone/m.keras", "m.keras/x", "x" * 300])
+def test_a_path_that_leads_nowhere(name: str, folder: Path) -> None:
+    put(folder / "m.keras", keras())
+    assert name in str(refused(folder / name, "no such file|cannot be read"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read anything")
+@pytest.mark.parametrize("which", ["model", "weights"])
+def test_a_file_that_may_not_be_read(which: str, folder: Path) -> None:
+    path = put(folder / "closed", keras())
+    path.chmod(0)
+    if which == "model":
+        with pytest.raises(KerasportError, match="cannot be read"):
+            kerasport.check(path)
+    else:
+        with pytest.raises(KerasportError, match="cannot be read"):
+            kerasport.check(put(folder / "m.json", text_of(DENSE)), weights=path)
+
+
+WEIGHTS: dict[str, tuple[bytes, str]] = {
+    "a .keras": (keras(), "a zip.*give it alone"),
+    "an empty file": (b"", "empty"),
+    "a text": (b"hello", "not HDF5"),
+    "a pointer of Git LFS": (LFS, "git lfs pull"),
+    "HDF5 of others": (hdf5(nothing), "expected the weights|belong"),
+    "JSON of others": (b'{"a": 1}', "not an index of sharded weights, which has a 'weight_map'"),
+    "half of them": (hdf5()[:3000], "cannot be opened, it may be truncated"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_that_are_none_say_what_they_are(name: str, folder: Path) -> None:
+    data, match = WEIGHTS[name]
+    refused(put(folder / "m.json", text_of(DENSE)), match, weights=put(folder / "w", data))
+
+
+def test_weights_that_are_not_there(folder: Path) -> None:
+    refused(put(folder / "m.json", text_of(DENSE)), "w.h5: no such file", weights=folder / "w.h5")
+
+
+@pytest.mark.parametrize("data", [keras(), hdf5(legacy())], ids=["keras", "h5"])
+def test_a_model_with_weights_of_its_own_takes_no_others(data: bytes, folder: Path) -> None:
+    weights = put(folder / "w.h5", hdf5())
+    refused(put(folder / "m.keras", data), "holds its own weights; give a second file only with", weights=weights)
+
+
+def renamed(file: Any) -> None:
+    dense_weights(file)
+    file["layers/dense/vars"].attrs["name"] = "other"
+
+
+def more(file: Any) -> None:
+    dense_weights(file)
+    file["layers/dense_1/vars/0"] = KERNEL
+
+
+def less(file: Any) -> None:
+    file["layers/dense/vars/0"] = KERNEL
+
+
+def turned(file: Any) -> None:
+    file["layers/dense/vars/0"], file["layers/dense/vars/1"] = KERNEL.T, BIAS
+
+
+def chunked(file: Any) -> None:
+    file.create_dataset("layers/dense/vars/0", data=KERNEL, chunks=(2, 3))
+    file["layers/dense/vars/1"] = BIAS
+
+
+OTHERS: dict[str, tuple[Callable[[Any], None], str]] = {
+    "of another name": (renamed, "the weights at .* are those of 'other', .*'dense'.*of different models"),
+    "of more layers": (more, r"1 array\(s\) belong to no layer of the config, .*dense_1/vars/0.*of different models"),
+    "of fewer": (less, "expected the weights kernel, bias; the file holds 1"),
+    "of another shape": (turned, r"'kernel' has the shape \(3, 4\) in the file, \(4, 3\) by the options"),
+    "in chunks": (chunked, "stored in chunks, which Keras never does; rewrite the file with: h5repack -l CONTI IN OUT"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_weights_of_another_model(name: str, folder: Path) -> None:
+    fill, match = OTHERS[name]
+    refused(put(folder / "m.keras", keras(weights=hdf5(fill))), match)
+
+
+# ------------------------------------------------------------------------------------------------ what works
+
+
+def of_dtype(dtype: str) -> Callable[[Any], None]:
+    def fill(file: Any) -> None:
+        file["layers/dense/vars/0"], file["layers/dense/vars/1"] = KERNEL.astype(dtype), BIAS.astype(dtype)
+
+    return fill
+
+
+def as_bfloat16(file: Any) -> None:
+    """As Keras stores bfloat16: two opaque bytes, which hold the upper half of a float32."""
+    dense_weights(file)
+    for name, array in (("0", KERNEL), ("1", BIAS)):
+        del file[f"layers/dense/vars/{name}"]
+        halves = (array.view("u4") >> 16).astype("<u2").view("V2")
+        file[f"layers/dense/vars/{name}"] = halves
+        file[f"layers/dense/vars/{name}"].attrs["dtype"] = "bfloat16"
+
+
+def short_names(file: Any) -> None:
+    legacy()(file)
+    weights = file["model_weights"]
+    weights.attrs["layer_names"] = ["dense"]  # as newer h5py writes them: references to texts
+    weights["dense"].attrs["weight_names"] = ["dense/kernel", "dense/bias"]
+
+
+def split_names(file: Any) -> None:
+    """Lists of more than 64 kB are split."""
+    legacy()(file)
+    group = file["model_weights/dense"]
+    del group.attrs["weight_names"]
+    group.attrs["weight_names0"], group.attrs["weight_names1"] = [b"dense/kernel"], [b"dense/bias"]
+
+
+def many_attributes(file: Any) -> None:
+    legacy()(file)
+    for number in range(20):
+        file.attrs[f"note{number}"] = "x" * number
+
+
+PACKED: dict[str, Callable[[], bytes]] = {
+    "as Keras does": keras,
+    "compressed": lambda: keras(compression=zipfile.ZIP_DEFLATED),
+    "with a comment": lambda: keras()[:-2] + b"\5\0hello",
+    "from Keras 2": lambda: hdf5(legacy(version="2.15.0")),
+    "as HDF5": lambda: hdf5(legacy()),
+    "as HDF5 behind 512 bytes": lambda: hdf5(legacy(), userblock_size=512),
+    "as HDF5 behind 1024 bytes": lambda: hdf5(legacy(), userblock_size=1024),
+    "as HDF5 behind 65536 bytes": lambda: hdf5(legacy(), userblock_size=65536),
+    "as HDF5 of the latest format": lambda: hdf5(legacy(), libver="latest"),
+    "as HDF5 of another format": lambda: hdf5(legacy(), libver=("v108", "v110")),
+    "as HDF5 in order of creation": lambda: hdf5(legacy(), track_order=True),
+    "as HDF5 with names of no fixed length": lambda: hdf5(short_names),
+    "as HDF5 with split names": lambda: hdf5(split_names),
+    "as HDF5 with many attributes": lambda: hdf5(many_attributes),
+    "with weights behind 512 bytes": lambda: keras(weights=hdf5(userblock_size=512)),
+    "with weights of the latest format": lambda: keras(weights=hdf5(libver="latest")),
+    "with big-endian weights": lambda: keras(weights=hdf5(of_dtype(">f4"))),
+    "with float64 weights": lambda: keras(weights=hdf5(of_dtype("<f8"))),
+    "with float16 weights": lambda: keras(weights=hdf5(of_dtype("<f2"))),
+    "with bfloat16 weights": lambda: keras(weights=hdf5(as_bfloat16)),
+    "with a byte order mark": lambda: keras(b"\xef\xbb\xbf" + text_of(DENSE)),
+    "with assets": lambda: _with(keras(), "assets/x.txt", "readme.txt", "__MACOSX/._config.json"),
+}
+
+
+def _with(data: bytes, *names: str) -> bytes:
+    buffer = io.BytesIO(data)
+    with zipfile.ZipFile(buffer, "a") as file:
+        for name in names:
+            file.writestr(name, b"x")
+    return buffer.getvalue()
+
+
+def converted(source: Path, out: Path, weights: Path | None = None) -> bytes:
+    """The bytes of the weights that were written."""
+    kerasport.convert(source, out, weights=weights)
+    return (out / "group1-shard1of1.bin").read_bytes()
+
+
+EXPECTED = KERNEL.tobytes() + BIAS.tobytes()
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5", "json", "bin"])
+@pytest.mark.parametrize("name", PACKED)
+def test_a_model_is_read_however_it_is_packed_and_called(name: str, suffix: str, folder: Path) -> None:
+    assert converted(put(folder / f"m.{suffix}", PACKED[name]()), folder / "out") == EXPECTED
+
+
+def test_a_directory_is_read(folder: Path) -> None:
+    assert converted(unzipped(folder / "m"), folder / "out") == EXPECTED
+
+
+def test_a_directory_of_links_is_read(folder: Path) -> None:
+    """As Hugging Face's cache keeps models."""
+    source = folder / "m"
+    source.mkdir()
+    for name, data in keras_members().items():
+        (source / name).symlink_to(put(folder / "blobs" / name, data))
+    assert converted(source, folder / "out") == EXPECTED
+
+
+ARCHITECTURES: dict[str, bytes] = {
+    "as to_json says": text_of(DENSE),
+    "as get_config says": text_of(DENSE["config"]),
+    "as get_config of a graph says": text_of(functional(given(), dense("dense", "x"))["config"]),
+    "with a byte order mark": b"\xef\xbb\xbf" + text_of(DENSE),
+    "in many lines": json.dumps(DENSE, indent=4).encode(),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("weights", ["of Keras 3", "behind 512 bytes", "in a whole model", "in a shard"])
+def test_an_architecture_is_read_with_its_weights(name: str, weights: str, folder: Path) -> None:
+    data = {
+        "of Keras 3": hdf5(),
+        "behind 512 bytes": hdf5(userblock_size=512),
+        "in a whole model": hdf5(legacy()),
+        "in a shard": text_of({"weight_map": {"/layers/dense/vars": ["s.h5"]}}),
+    }[weights]
+    put(folder / "s.h5", hdf5())
+    source = put(folder / "m.json", ARCHITECTURES[name])
+    assert converted(source, folder / "out", put(folder / "w", data)) == EXPECTED
+
+
+def test_weights_of_nothing_are_read(folder: Path) -> None:
+    """A model may have none; its HDF5 is then almost empty."""
+    config = sequential(given(), layer("ReLU", "r"))
+    kerasport.convert(
+        put(folder / "m.keras", keras(config, hdf5(lambda file: file.create_group("layers")))), folder / "o"
+    )
+    assert sorted(path.name for path in (folder / "o").iterdir()) == ["model.json"]
+
+
+def test_attributes_out_of_line_say_how_to_rewrite_the_file(folder: Path) -> None:
+    """The latest format keeps more than eight attributes apart from their object, as Keras's never does."""
+    source = put(folder / "m.h5", hdf5(many_attributes, libver="latest"))
+    with h5py.File(source) as file:
+        assert len(file.attrs) > 8
+    refused(source, "h5repack")

@@ -68,6 +68,9 @@ LONG = "a message shows all of what the file holds"
 REPORTED: dict[str, str] = {
     **dict.fromkeys(("name of a megabyte", "weight_names of thousands of slashes", "a class name of a megabyte",
                      "a layer name of a megabyte"), LONG),
+    **dict.fromkeys(("an option that is no number to tfjs-graph", "a negative axis to concatenate to tfjs-graph"),
+                    "a graph-model writes it all the same, or tells of it in another way"),
+    "an option of a megabyte": LONG,
     "models nested 59 deep to tfjs-layers": "check_topology visits a model inside twice",
     "models that double 25 times": "a model that is shared is written as often as it is called",
     "the directory of the weights": "only the model itself is looked for in the output",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kerasport.errors import Problem
-from kerasport.model import Call, LayerSpec, Model, Tensor, flatten
+from kerasport.model import Call, LayerSpec, Model, Operation, Tensor, flatten
 
 # dtypes of inputs in whose few bits Keras goes on to compute, where targets compute in float32 or int32
 NARROW = frozenset(("int8", "int16", "uint8", "uint16", "bool"))
@@ -86,7 +86,8 @@ def _integer_problems(model: Model) -> Iterator[Problem]:
 def _problems_of(call: Call, dtype: str) -> Iterator[Problem]:
     target = call.target
     fractions = any(isinstance(leaf, float) for leaf in flatten((call.args, dict(call.kwargs))))
-    both = target.class_name == "Multiply" and dtype == "bool"  # that of bools is the same in any number of bits
+    # of bools, the product is the same in any number of bits, and operations are lowered for what they are
+    both = dtype == "bool" and (target.class_name == "Multiply" or isinstance(target, Operation))
     if dtype in NARROW and target.class_name in GROWS and not fractions and not both:
         reason = f"Keras computes it in the bits of its {dtype} input, where results wrap around, and TF.js in 32"
         yield Problem(target.name, target.class_name, reason, remedy="give the model float32 or int32 inputs")

@@ -71,6 +71,8 @@ REPORTED: dict[str, str] = {
     **dict.fromkeys(("an option that is no number to tfjs-graph", "a negative axis to concatenate to tfjs-graph"),
                     "a graph-model writes it all the same, or tells of it in another way"),
     "an option of a megabyte": LONG,
+    **dict.fromkeys(("report of with a byte 0", "report of half a letter", "report of an escape",
+                     "report of a megabyte"), "the table of layers shows a name as it is"),
     "models nested 59 deep to tfjs-layers": "check_topology visits a model inside twice",
     "models that double 25 times": "a model that is shared is written as often as it is called",
     "the directory of the weights": "only the model itself is looked for in the output",
@@ -591,6 +593,16 @@ def test_a_heap_that_never_ends(head: bytes, folder: Path) -> None:
     assert taken.seconds < 10
 
 
+@pytest.mark.parametrize("name", ["keras-3.15.1/lora.h5", "keras-3.15.1/lora.keras"])
+def test_trees_whose_nodes_form_a_circle(name: str, folder: Path) -> None:
+    """libhdf5 2.0 and older follow them for ever when asked about a group."""
+    data = bytearray((RECORDED / name).read_bytes())
+    begin = data.index(b"\x89HDF")
+    for node in re.finditer(b"TREE", bytes(data)):
+        data[node.start() + 16 : node.start() + 24] = struct.pack("<Q", node.start() - begin)
+    assert cost(put(folder / "m.keras", bytes(data))).seconds < 10
+
+
 def test_arrays_that_lie_over_each_other(folder: Path) -> None:
     """Two hundred layers whose kernels are one and the same megabyte, so that the output would be 200 MB."""
     side = 512
@@ -835,7 +847,7 @@ def test_configs_that_make_no_sense(config: Any, weights: Any, match: str, to: s
         outcome(source, to=to)
 
 
-LAYER_NAMES = {
+LAYER_NAMES: dict[str, Any] = {
     "climbing": "../../x", "rooted": "/etc/passwd", "with a slash": "a/b", "with a byte 0": "a\0b", "dots": "..",
     "markup": "<script>alert(1)</script>", "half a letter": "\ud800", "a megabyte": "x" * 2**20, "empty": "",
     "blank": " ", "a line": "a\nb", "an escape": "\x1b[31m", "a number": 7, "an object": {"a": 1}, "null": None,
@@ -847,7 +859,7 @@ LAYER_NAMES = {
 @pytest.mark.parametrize("where", ["layer", "input", "model"])
 @pytest.mark.parametrize("name", LAYER_NAMES)
 def test_names_that_are_no_names(name: str, where: str, to: str, folder: Path) -> None:
-    odd: Any = LAYER_NAMES[name]
+    odd = LAYER_NAMES[name]
     names = {"layer": "dense", "input": "x", "model": "model", where: odd}
     config = sequential(given(names["input"]), dense(names["layer"]), name=names["model"])
     source = put(folder / "m.keras", keras(config))
@@ -855,6 +867,24 @@ def test_names_that_are_no_names(name: str, where: str, to: str, folder: Path) -
         written = folder.parent / f"{folder.name}-out"
         assert all(re.fullmatch(r"model\.json|group1-shard\d+of\d+\.bin", path.name) for path in written.iterdir())
         assert "<script" not in json.dumps(json.loads((written / "model.json").read_text())["modelTopology"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=reported(f"report of {name}"))
+        for name, odd in LAYER_NAMES.items()
+        if isinstance(odd, str)
+    ],
+)
+def test_reports_can_be_printed(name: str, folder: Path) -> None:
+    """Without commands to the terminal."""
+    lines = str(kerasport.check(put(folder / "m.keras", keras(sequential(given(), dense(LAYER_NAMES[name])))))).split(
+        "\n"
+    )
+    assert all(line.isprintable() for line in lines)
+    assert len(lines) < 9
+    assert max(map(len, lines)) < 1000
 
 
 # ------------------------------------------------------------------------------------------------ size

@@ -179,7 +179,7 @@ class Hdf5:
             if group is None:
                 continue
             with self._reading(at):
-                address = int(h5py.h5o.get_info(group.id).addr)
+                address = _address(group)
             if address in seen:
                 raise HostileFileError(f"{self.path}: the HDF5 data hold the group {_short(at)} twice, perhaps a cycle")
             seen.add(address)
@@ -221,7 +221,7 @@ class Hdf5:
             return _text(holder.attrs[name])
         if h5py.check_string_dtype(dtype) is None:
             raise ReadError(f"{self.path}: the attribute {name!r} of HDF5 type {dtype} is not one that Keras writes")
-        texts = self._texts.of(int(h5py.h5o.get_info(holder.id).addr), name, prod(shape))
+        texts = self._texts.of(_address(holder), name, prod(shape))
         if texts is None:
             raise ReadError(
                 f"{self.path}: the attribute {name!r} does not lie with its object, as Keras's do; "
@@ -273,6 +273,15 @@ class Hdf5:
         raise ReadError(
             f"{self.path}: {_short(path)} of HDF5 type {found} is not an array that Keras writes for weights"
         )
+
+
+def _address(holder: Any) -> int:
+    """Where the header of a group or an array lies.
+
+    h5o.get_info would tell it as well, but counts the nodes of trees, which a hostile file makes a circle.
+    """
+    low, high = h5py.h5g.get_objinfo(holder.id).objno
+    return int(low + (high << 32))
 
 
 def _bfloat16() -> np.dtype[Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kerasport.errors import UnsupportedModel
 from kerasport.read import Source, read, well_formed
 from kerasport.report import Check, Conversion
-from kerasport.targets import UNROLL_LIMIT, check_target, planned
+from kerasport.targets import UNROLL_LIMIT, Options, check_target, planned
 from kerasport.targets.directory import check_free, replacing
 from kerasport.targets.plan import write
 from kerasport.targets.weights import SHARD, nbytes_of
@@ -29,6 +29,7 @@ def convert(
     weights: Pathlike | None = None,
     shard_size: int = SHARD,
     unroll_limit: int = UNROLL_LIMIT,
+    companion: bool = True,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
@@ -44,6 +45,8 @@ def convert(
         shard_size: bytes of a shard.
         unroll_limit: number of time steps up to which a graph-model has recurrent layers step by step, and can be run
             with `predict`; longer ones loop.
+        companion: whether a layers-model may need kerasport-layers.js, a script that is then written beside it and
+            that the page loads first; otherwise what TF.js itself lacks is refused.
         force: replace a model that is there already.
         progress: is told the bytes written so far, and those in all.
 
@@ -64,7 +67,7 @@ def convert(
     check_free(Path(out), force=force, source=path)
     with read(source, weights) as model:
         with well_formed(_name(source)):
-            plan = planned(model, to, unroll_limit)
+            plan = planned(model, to, Options(unroll_limit, companion))
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)
         total, done = sum(map(nbytes_of, plan.weights.values())), 0
@@ -86,14 +89,14 @@ def convert(
         outputs=plan.outputs,
         layers=plan.layers,
         renamed=plan.renamed,
-        notes=plan.notes,
+        notes=plan.notes_for(Path(out).resolve().name),
         files=files,
         weights=sum(weight.size for weight in plan.weights.values()),
         nbytes=nbytes,
     )
 
 
-def check(source: Source, *, to: str = "tfjs-layers", weights: Pathlike | None = None) -> Check:
+def check(source: Source, *, to: str = "tfjs-layers", weights: Pathlike | None = None, companion: bool = True) -> Check:
     """Tell what would become of each layer of a model, and what stands against its conversion; arguments as `convert`.
 
     Raises:
@@ -101,8 +104,8 @@ def check(source: Source, *, to: str = "tfjs-layers", weights: Pathlike | None =
     """
     check_target(to)
     with read(source, weights) as model, well_formed(_name(source)):
-        plan = planned(model, to)
-    return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, plan.notes)
+        plan = planned(model, to, Options(companion=companion))
+    return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, plan.notes_for("web_model"))
 
 
 def verify(

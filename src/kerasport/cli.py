@@ -64,6 +64,13 @@ To = Annotated[
 UnrollLimit = Annotated[
     int, typer.Option(min=0, help="Time steps up to which a graph-model needs no loop, and runs with predict().")
 ]
+Companion = Annotated[
+    bool,
+    typer.Option(
+        "--companion/--no-companion",
+        help="Let a layers-model need kerasport-layers.js, a script beside it that the page loads first.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace a model that OUT holds already.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ShardSize = Annotated[
@@ -112,6 +119,7 @@ def convert(
     weights: Weights = None,
     shard_size: ShardSize = "4MiB",
     unroll_limit: UnrollLimit = 64,
+    companion: Companion = True,
     force: Force = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Run the result in TF.js and compare it with Keras.")
@@ -124,8 +132,8 @@ def convert(
     size = _bytes(shard_size)
 
     def work(tell: Callable[[int, int], None]) -> Any:
-        options: dict[str, Any] = {"to": to.value, "shard_size": size, "unroll_limit": unroll_limit, "force": force}
-        return api.convert(source, out, weights=weights, progress=tell, **options)
+        options: dict[str, Any] = {"shard_size": size, "unroll_limit": unroll_limit, "companion": companion}
+        return api.convert(source, out, to=to.value, weights=weights, force=force, progress=tell, **options)
 
     done = _run(lambda: _with_progress(work))
     if not as_json:
@@ -141,11 +149,18 @@ def convert(
 
 
 @app.command(epilog="Example: `kerasport check model.keras` · `kerasport check model.keras --json`")
-def check(source: Source, *, to: To = Target.layers, weights: Weights = None, as_json: AsJson = False) -> None:
+def check(
+    source: Source,
+    *,
+    to: To = Target.layers,
+    weights: Weights = None,
+    companion: Companion = True,
+    as_json: AsJson = False,
+) -> None:
     """Tell what becomes of each layer, and why; exit code 1 where something is refused."""
     from kerasport import api  # noqa: PLC0415
 
-    result = _run(lambda: api.check(source, to=to.value, weights=weights))
+    result = _run(lambda: api.check(source, to=to.value, weights=weights, companion=companion))
     typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
     if not result.convertible:
         raise typer.Exit(REFUSED)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from kerasport.errors import Problem
 
-Outcome: TypeAlias = Literal["native", "lowered", "removed", "refused"]
+Outcome: TypeAlias = Literal["native", "companion", "lowered", "removed", "refused"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,11 @@ class Conversion:
         lines += [f"  layer {old!r} is now {new!r}" for old, new in self.renamed.items()]
         lines += [
             f"  layer {layer.path!r} is left out: {layer.reason}" for layer in self.layers if layer.outcome == "removed"
+        ]
+        lines += [
+            f"  layer {layer.path!r} needs the companion: {layer.reason}"
+            for layer in self.layers
+            if layer.outcome == "companion"
         ]
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 

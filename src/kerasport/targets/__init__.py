@@ -7,10 +7,11 @@ from dataclasses import replace
 from importlib import import_module
 
 from kerasport.model import Model
-from kerasport.targets.plan import Plan
+from kerasport.targets.plan import DEFAULTS, UNROLL_LIMIT, Options, Plan
+
+__all__ = ["AUTO", "TARGETS", "UNROLL_LIMIT", "Options", "check_target", "planned"]
 
 AUTO = "auto"
-UNROLL_LIMIT = 64  # time steps; each adds some dozen nodes to a graph-model
 
 TARGETS: Mapping[str, str] = {
     "tfjs-layers": "kerasport.targets.layers_model",
@@ -25,25 +26,28 @@ def check_target(to: str) -> None:
         raise ValueError(f"no such target: {to!r}; there are {AUTO}, {', '.join(TARGETS)}")
 
 
-def planned(model: Model, to: str = AUTO, unroll_limit: int = UNROLL_LIMIT) -> Plan:
+def planned(model: Model, to: str = AUTO, options: Options = DEFAULTS) -> Plan:
     """What becomes of a model as a target.
 
     Raises:
         ValueError: there is no such target.
     """
     if to == AUTO:
-        return _chosen(model, unroll_limit)
+        return _chosen(model, options)
     check_target(to)
-    plan: Plan = import_module(TARGETS[to]).plan(model, unroll_limit)
+    plan: Plan = import_module(TARGETS[to]).plan(model, options)
     return plan
 
 
-def _chosen(model: Model, unroll_limit: int) -> Plan:
-    """A layers-model where every layer has one, else a graph-model, else the one of which less is missing."""
-    layers = planned(model, "tfjs-layers")
+def _chosen(model: Model, options: Options) -> Plan:
+    """A layers-model where every layer has one, else a graph-model, else the one of which less is missing.
+
+    A layers-model with the companion comes before a graph-model, for it can be trained on.
+    """
+    layers = planned(model, "tfjs-layers", options)
     if not layers.problems:
         return layers
-    graph = planned(model, "tfjs-graph", unroll_limit)
+    graph = planned(model, "tfjs-graph", options)
     if graph.problems:
         return min((layers, graph), key=lambda plan: len(plan.problems))
     first, *others = layers.problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,20 @@ from kerasport.identity import IDENTITY, is_identity
 from kerasport.model import LayerSpec, Model, Shape, Weight
 from kerasport.report import LayerOutcome, Outcome
 from kerasport.targets.weights import SHARD, write_weights
+
+WEB = Path(__file__).parent.parent / "web"
+UNROLL_LIMIT = 64  # time steps; each adds some dozen nodes to a graph-model
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may choose about a target; each target heeds what concerns it."""
+
+    unroll_limit: int = UNROLL_LIMIT  # of a graph-model: time steps up to which a loop is written out
+    companion: bool = True  # of a layers-model: whether a script of kerasport's may stand in for what TF.js lacks
+
+
+DEFAULTS = Options()
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,14 @@ class Plan:
     renamed: Mapping[str, str] = field(default_factory=dict)  # path in Keras → name in TF.js
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)  # further keys of userDefinedMetadata
+    scripts: tuple[Path, ...] = ()  # modules to write beside the model, with which a page registers what TF.js lacks
+
+    def notes_for(self, folder: str) -> tuple[str, ...]:
+        """The notes, with what a page has to do before it loads the model from a folder of that name."""
+        return (*self.notes, *(HOW_TO_LOAD.format(folder=folder, script=script.name) for script in self.scripts))
+
+
+HOW_TO_LOAD = "before it loads the model, the page runs: import {{ register }} from './{folder}/{script}'; register(tf)"
 
 
 def write(
@@ -39,6 +61,9 @@ def write(
     from kerasport import __version__  # noqa: PLC0415  (the package imports this module)
 
     written = write_weights(plan.weights, directory, shard_size=shard_size, progress=progress)
+    scripts = {script.name: script.read_bytes() for script in plan.scripts}
+    for name, content in scripts.items():
+        (directory / name).write_bytes(content)
     document = {
         "format": plan.target,
         "generatedBy": f"keras {plan.writer}".strip(),
@@ -51,17 +76,32 @@ def write(
     # allow_nan=False: a browser's JSON has neither NaN nor Infinity
     text = json.dumps(document, allow_nan=False, separators=(",", ":"))
     (directory / "model.json").write_text(text, encoding="utf-8")
-    return ("model.json", *written.files), len(text) + written.nbytes
+    nbytes = len(text) + sum(map(len, scripts.values())) + written.nbytes
+    return ("model.json", *scripts, *written.files), nbytes
 
 
 def outcomes_of(
-    model: Model, problems: Iterable[Problem], otherwise: Outcome, renamed: Mapping[str, str] | None = None
+    model: Model,
+    problems: Iterable[Problem],
+    otherwise: Outcome,
+    renamed: Mapping[str, str] | None = None,
+    companions: Mapping[str, str] | None = None,
 ) -> tuple[LayerOutcome, ...]:
-    """What becomes of each layer: refused, removed, or `otherwise`."""
+    """What becomes of each layer: refused, removed, a class of the companion, or `otherwise`.
+
+    `companions` holds the paths of layers that take the companion, and why.
+    """
     refused: dict[str, str] = {}
     for problem in problems:
         refused.setdefault(problem.layer, problem.reason)
-    return tuple(_outcome(path, spec, refused, otherwise, renamed or {}) for path, spec in model.walk())
+    made = (_outcome(path, spec, refused, otherwise, renamed or {}) for path, spec in model.walk())
+    reasons = companions or {}
+    return tuple(
+        replace(each, outcome="companion", reason=reasons[each.path])
+        if each.outcome == "native" and each.path in reasons
+        else each
+        for each in made
+    )
 
 
 def _outcome(

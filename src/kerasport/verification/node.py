@@ -27,6 +27,7 @@ WORKER = (
     "layers_model.js",
     "graph_model.js",
     "tensors.js",
+    "kerasport-layers.js",
 )
 
 Report = Callable[[str], None]

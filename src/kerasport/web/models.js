@@ -4,9 +4,13 @@ import { readFile } from 'node:fs/promises'
 import { pathToFileURL } from 'node:url'
 import * as tf from '@tensorflow/tfjs-core'
 import { loadGraphModel } from '@tensorflow/tfjs-converter'
-import { loadLayersModel } from '@tensorflow/tfjs-layers'
+import * as layers from '@tensorflow/tfjs-layers'
+import { register } from './kerasport-layers.js'
 import { openGraphModel } from './graph_model.js'
 import { openLayersModel } from './layers_model.js'
+
+// as in a page of a model that needs it; not the script beside the model, which anybody may have written
+register({ ...tf, ...layers })
 
 /**
  * @typedef {object} TensorInfo
@@ -50,5 +54,5 @@ export async function openModel(path) {
   const loaded = { load: async () => artifacts }
   return artifacts.format === 'graph-model'
     ? openGraphModel(await loadGraphModel(loaded))
-    : openLayersModel(await loadLayersModel(loaded))
+    : openLayersModel(await layers.loadLayersModel(loaded))
 }

@@ -16,7 +16,7 @@ from kerasport.passes.rewrite import rewrite
 from kerasport.targets.graph_model.emit import TYPES, Emitter, Json, shape
 from kerasport.targets.graph_model.fused import FUSION
 from kerasport.targets.graph_model.legal import LEGAL
-from kerasport.targets.plan import Plan, notes_of, outcomes_of
+from kerasport.targets.plan import DEFAULTS, Options, Plan, notes_of, outcomes_of
 
 
 def optimised(graph: Graph, unroll_limit: int = 0) -> Graph:
@@ -31,10 +31,10 @@ def _rewritten(graph: Graph) -> Graph:
     return rewrite(graph, *FUSION, fold_constants, *ALGEBRA)
 
 
-def plan(model: Model, unroll_limit: int = 0) -> Plan:
+def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     """What becomes of a model as a graph-model, with all the problems that stand against it."""
     try:
-        graph = optimised(lower(model), unroll_limit)
+        graph = optimised(lower(model), options.unroll_limit)
     except UnsupportedModel as error:
         return Plan("graph-model", model.writer, outcomes_of(model, error.problems, "lowered"), error.problems)
     emitter = Emitter(graph)

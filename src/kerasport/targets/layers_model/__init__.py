@@ -16,27 +16,30 @@ from kerasport.targets.layers_model.mask_leaks import mask_problems
 from kerasport.targets.layers_model.native import Json
 from kerasport.targets.layers_model.topology import Topology
 from kerasport.targets.layers_model.training import training_config
-from kerasport.targets.plan import Plan, notes_of, outcomes_of
+from kerasport.targets.plan import DEFAULTS, WEB, Options, Plan, notes_of, outcomes_of
+
+COMPANION = WEB / "kerasport-layers.js"
+"""The classes that Keras has and TF.js lacks, for a page to register; it is written beside the models that need it."""
 
 
-def plan(model: Model, unroll_limit: int = 0) -> Plan:
+def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     """What becomes of a model as a layers-model, with all the problems that stand against it.
 
     Raises:
         ReadError: shapes show that file and config do not belong together.
     """
-    del unroll_limit  # a layers-model leaves time to TF.js
     problems = [*refusals(model), *stopped_masks(model)]
     bare, recorded = without_recorded(model)
     native = with_distinct_inputs(with_own_outputs(feedable(without_identities(bare))))
     inference = Inference()
     inference.model(native)
-    written = Topology(inference.shapes)
+    written = Topology(inference.shapes, companion=options.companion)
     topology = written.model(native)
     problems += [*recorded, *written.problems, *_training_problems(model)]
     if not problems:
         problems += mask_problems(native)
-    notes, outcomes = notes_of(model), outcomes_of(model, problems, "native", written.renamed)
+    notes = notes_of(model)
+    outcomes = outcomes_of(model, problems, "native", written.renamed, written.companions)
     if problems:
         return Plan("layers-model", model.writer, outcomes, tuple(dict.fromkeys(problems)), notes=notes)
     check_topology(topology["config"])
@@ -56,6 +59,7 @@ def plan(model: Model, unroll_limit: int = 0) -> Plan:
         tuple(written.name_of(tensor) for tensor in native.output_tensors),
         written.renamed,
         tuple(dict.fromkeys([*notes, *lost, *(f"left out of training: {each}" for each in written.dropped)])),
+        scripts=(COMPANION,) if written.companions else (),
     )
 
 

@@ -1,4 +1,4 @@
-"""Activations: what TF.js calls those that it computes as Keras does, and why the others are refused."""
+"""Activations: what TF.js calls those that it computes as Keras does, and what becomes of the others."""
 
 from __future__ import annotations
 
@@ -22,22 +22,33 @@ ACTIVATIONS: Mapping[str, str] = {
     "silu": "swish",
     "mish": "mish",
     "gelu": "gelu",  # both are x · (1 + erf(x/√2)) / 2; the tanh approximation is another function
+    "celu": "elu",  # which it is for the alpha of 1 that a name stands for
 }
+
+GELU_TANH = "gelu(approximate=True)"
+"""What gelu is called here with the approximation by tanh, for which Keras has no name."""
+
+# Keras name → that of the companion's class (web/kerasport-layers.js), before TF.js turns it into camelCase.
+COMPANION: Mapping[str, str] = {
+    name: f"kerasport_{name}"
+    for name in ("exponential", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "log_sigmoid",
+                 "soft_shrink", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "tanh_shrink")
+} | {GELU_TANH: "kerasport_gelu_tanh"}  # fmt: skip
 
 _ABSENT = "TF.js has no such activation"
 
 REFUSED_ACTIVATIONS: Mapping[str, str] = {
     "hard_sigmoid": "TF.js computes clip(0.2·x + 0.5, 0, 1) under that name, Keras 3 computes clip(x/6 + 0.5, 0, 1)",
     **dict.fromkeys(
-        ("leaky_relu", "hard_silu", "hard_tanh", "celu", "tanh_shrink", "soft_shrink", "hard_shrink",
-         "threshold", "log_sigmoid", "sparse_sigmoid", "sparse_plus", "glu", "exponential", "squareplus",
-         "sparsemax"), _ABSENT,
+        ("leaky_relu", "hard_silu", "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink", "threshold",
+         "log_sigmoid", "sparse_sigmoid", "sparse_plus", "glu", "exponential", "squareplus", "sparsemax"), _ABSENT,
     ),
+    GELU_TANH: "TF.js computes gelu by erf, under a name for the approximation that its loader cannot find",
 }  # fmt: skip
 
 
 def refusal(activation: Any) -> str:
-    """Why TF.js cannot compute the activation; empty where it can."""
+    """Why TF.js itself cannot compute the activation; empty where it can."""
     if isinstance(activation, Mapping):
         return f"the activation is a {activation.get('class_name', 'function')} object, TF.js takes names only"
     if activation in ACTIVATIONS:

@@ -19,7 +19,7 @@ from kerasport.layers.base import Layer, axis_of
 from kerasport.layers.conv import _ConvTranspose, transposed_output
 from kerasport.layers.normalization import LayerNormalization
 from kerasport.model import LayerSpec, Shape
-from kerasport.targets.layers_model.activations import ACTIVATIONS, refusal
+from kerasport.targets.layers_model.activations import ACTIVATIONS, COMPANION, refusal
 
 Json: TypeAlias = Any
 Spelling: TypeAlias = Callable[[str, Any], Mapping[str, Json]]
@@ -29,8 +29,30 @@ Condition: TypeAlias = Callable[[Any, tuple[Shape, ...]], Iterator[tuple[str, st
 GRAPH_MODEL = "a layers-model cannot express it"
 
 
+@dataclass(frozen=True)
+class Companion:
+    """How an option is spelled for the companion, and the class of it that stands for TF.js's own, if one does."""
+
+    config: Mapping[str, Json]
+    class_name: str = ""
+
+
 class Refused(Exception):
-    """The value of an option cannot be spelled; holds the reason."""
+    """TF.js itself has no spelling for the value of an option; holds the reason, and what the companion has."""
+
+    def __init__(self, reason: str, companion: Companion | None = None) -> None:
+        self.companion = companion
+        super().__init__(reason)
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """A layer as TF.js spells it, with what stands against that."""
+
+    class_name: str
+    config: dict[str, Json]
+    problems: tuple[Problem, ...] = ()
+    companion: str = ""  # why it takes the companion; empty where it does not
 
 
 @dataclass(frozen=True)
@@ -99,15 +121,17 @@ def drop(option: str, value: Any) -> Mapping[str, Json]:
     return {}
 
 
-def only(*allowed: Any, because: str) -> Spelling:
-    """An option that TF.js does not read: fine where it has the value that TF.js implies."""
+def only(*allowed: Any, because: str, companion: str = "") -> Spelling:
+    """An option that TF.js does not read: fine where it has the value that TF.js implies.
+
+    Where it has another, `companion` is the class of the companion that does read it.
+    """
 
     def spell(option: str, value: Any) -> Mapping[str, Json]:
-        del option
         each = value if isinstance(value, tuple) else (value,)
         if value in allowed or all(item in allowed for item in each):
             return {}
-        raise Refused(because)
+        raise Refused(because, Companion({option: json_value(value)}, companion) if companion else None)
 
     return spell
 
@@ -125,7 +149,8 @@ def activation(option: str, value: Any) -> Mapping[str, Json]:
     """The activation under TF.js's name; never null, which means tanh in one place and linear in another."""
     reason = refusal(value)
     if reason:
-        raise Refused(reason)
+        known = isinstance(value, str) and value in COMPANION
+        raise Refused(reason, Companion({option: COMPANION[value]}) if known else None)
     return {option: ACTIVATIONS[value]}
 
 
@@ -255,10 +280,7 @@ _NO_GROUPS = only(1, because="TF.js has no grouped convolution")
 _CONV = "filters kernel_size strides use_bias"
 # TF.js never unrolls, and warns when asked to; the bias is loaded, whatever it begins with
 _RNN_ALWAYS: Mapping[str, Json] = {"unroll": False, "unit_forget_bias": False}
-_RESET = only(
-    False,
-    because="TF.js's GRU applies the reset gate before the product with the recurrent kernel, and has one bias",
-)
+_RESET = "TF.js's GRU applies the reset gate before the product with the recurrent kernel, and has one bias"
 _POOL_AXES = "pool_size strides padding"
 
 # TF.js's RNN keeps what a cell made of its first batch to drop, which fits no batch of another size
@@ -339,10 +361,14 @@ NATIVE: Mapping[str, Native] = {
     # recurrent
     "SimpleRNN": recurrent(),
     "LSTM": recurrent(recurrent_activation=activation),
-    "GRU": recurrent(recurrent_activation=activation, reset_after=_RESET),
+    "GRU": recurrent(
+        recurrent_activation=activation, reset_after=only(False, because=_RESET, companion="KerasportGRU")
+    ),
     "SimpleRNNCell": stepping(),
     "LSTMCell": stepping(recurrent_activation=activation),
-    "GRUCell": stepping(recurrent_activation=activation, reset_after=_RESET),
+    "GRUCell": stepping(
+        recurrent_activation=activation, reset_after=only(False, because=_RESET, companion="KerasportGRUCell")
+    ),
     "StackedRNNCells": row("", cells=drop),
     "RNN": row(
         "return_sequences go_backwards stateful",
@@ -392,21 +418,30 @@ NATIVE: Mapping[str, Native] = {
 }
 
 
-def spell(spec: LayerSpec, layer: Layer, inputs: tuple[Shape, ...] | None) -> tuple[dict[str, Json], list[Problem]]:
-    """The options of a layer as TF.js spells them, and what stands against it."""
+ALLOW = "the companion script can compute it; leave out --no-companion"
+
+
+def spell(spec: LayerSpec, layer: Layer, inputs: tuple[Shape, ...] | None, *, companion: bool) -> Spelled:
+    """A layer as TF.js spells it; what only the companion understands is a problem where there is to be none."""
     native = NATIVE[spec.class_name]
     config: dict[str, Json] = dict(native.always)
-    problems = []
+    class_name, reasons, problems = spec.class_name, [], []
     for option, spelling in native.options.items():
         value = getattr(layer, option)
         try:
             config |= spelling(option, value)
         except Refused as refused:
-            problems.append(Problem(spec.name, spec.class_name, str(refused), option, value))
+            if companion and refused.companion:
+                config |= refused.companion.config
+                class_name = refused.companion.class_name or class_name
+                reasons.append(str(refused))
+            else:
+                remedy = ALLOW if refused.companion else ""
+                problems.append(Problem(spec.name, spec.class_name, str(refused), option, value, remedy))
     if native.shaped and inputs:
         config |= native.shaped(layer, inputs)
     for condition in native.conditions if inputs else ():
         for option, reason in condition(layer, inputs or ()):
             value = getattr(layer, option) if option else None
             problems.append(Problem(spec.name, spec.class_name, reason, option, value))
-    return config, problems
+    return Spelled(class_name, config, tuple(problems), "; ".join(dict.fromkeys(reasons)))

@@ -27,11 +27,13 @@ DROPS_IN_TRAINING = ("Dropout", "AlphaDropout", "GaussianDropout", "GaussianNois
 
 @dataclass
 class Topology:
-    """Writes one model; afterwards `weights`, `renamed`, `dropped` and `problems` tell what else there is to know."""
+    """Writes one model; afterwards what its fields hold tells what else there is to know."""
 
     shapes: Mapping[Tensor, Shape]
+    companion: bool = True  # whether the companion may stand in for what TF.js lacks
     weights: dict[str, Weight] = field(default_factory=dict)  # by their names in the manifest
     renamed: dict[str, str] = field(default_factory=dict)  # path in Keras → name in TF.js
+    companions: dict[str, str] = field(default_factory=dict)  # path of a layer → why it takes the companion
     dropped: dict[str, None] = field(default_factory=dict)  # notes on what of training is lost
     problems: list[Problem] = field(default_factory=list)
     names: dict[Target, str] = field(default_factory=dict)  # of everything, as it is called in TF.js
@@ -124,12 +126,14 @@ class Topology:
         layer = self._read(spec)
         if layer is None:
             return {"class_name": spec.class_name, "config": {"name": name}}
-        config, problems = spell(spec, layer, inputs)
-        self.problems += problems
+        spelled = spell(spec, layer, inputs, companion=self.companion)
+        self.problems += spelled.problems
+        if spelled.companion:
+            self.companions[path] = spelled.companion
         trainable = spec.config.get("trainable") is not False and not frozen
-        config = {"name": name, "trainable": trainable, **config, **self._weight_options(spec, layer)}
+        config = {"name": name, "trainable": trainable, **spelled.config, **self._weight_options(spec, layer)}
         config |= self._children(spec, path, frozen, inputs)
-        return {"class_name": spec.class_name, "config": config}
+        return {"class_name": spelled.class_name, "config": config}
 
     def _read(self, spec: LayerSpec) -> Layer | None:
         if spec.custom:
@@ -202,7 +206,10 @@ class Topology:
         elif not mirrored(forward, backward):
             reason = "the backward layer is not the forward one turned around, which is what TF.js makes"
             self.problems.append(Problem(spec.name, spec.class_name, reason, "backward_layer", backward.name))
-        return self._layer(forward, inner_name(forward), path, frozen, inputs and inputs[:1])
+        written = self._layer(forward, inner_name(forward), f"{path}/{forward.name}", frozen, inputs and inputs[:1])
+        if f"{path}/{forward.name}" in self.companions:
+            self.companions[f"{path}/{backward.name}"] = self.companions[f"{path}/{forward.name}"]
+        return written
 
     # ---------------------------------------------------------------------------------------------- calls
 

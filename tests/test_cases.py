@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 from tests.cases import CASES
-from tests.cases.case import GRAPH_MODEL, LAYERS_MODEL
+from tests.cases.case import GRAPH_MODEL, LAYERS_MODEL, Case
 from tests.cases.graphs import NOT_YET, REFUSED_BY_GRAPHS
 from tests.cases.trial import Trial, inner_layers, quiet, undrawn_weights
 
@@ -43,7 +43,8 @@ def test_tfjs_computes_what_keras_computes_or_the_model_is_refused(
         assert refused in str(refusal.value)
         assert not list(tmp_path.iterdir())
         return
-    kerasport.convert(trial.path, out, to=target)
+    conversion = kerasport.convert(trial.path, out, to=target)
+    assert ("kerasport-layers.js" in conversion.files) is bool(target == LAYERS_MODEL and case.companion)
     json.loads((out / "model.json").read_text(encoding="utf-8"), parse_constant=no_constant)
     for backend in BACKENDS:
         compare(trial, tfjs.run(out, trial.feeds, backend=backend), backend)
@@ -58,6 +59,16 @@ def compare(trial: Trial, run: Run, backend: str) -> None:
             np.testing.assert_allclose(
                 got.astype("float64"), wanted.astype("float64"), trial.case.rtol, trial.case.atol, err_msg=where
             )
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.companion], ids=lambda case: case.name)
+def test_without_the_companion_a_model_that_needs_it_is_refused(case: Case, tmp_path: Path) -> None:
+    trial = Trial(case, tmp_path)
+    with pytest.raises(kerasport.UnsupportedModel) as refusal:
+        kerasport.convert(trial.path, tmp_path / "web_model", to=LAYERS_MODEL, companion=False)
+    assert case.companion in str(refusal.value)
+    assert "--no-companion" in str(refusal.value)
+    assert not (tmp_path / "web_model").exists()
 
 
 # Keras takes the backward half for as large as the forward one, and the batch for that of the constant.

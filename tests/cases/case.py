@@ -31,6 +31,7 @@ class Case:
     because: str = ""  # why the bounds are not the usual ones
     refused: Mapping[str, str] = field(default_factory=dict)  # target → part of the reason it gives
     feed: Feed | None = None  # where random numbers of the input's dtype would not do
+    companion: str = ""  # part of the reason for which its layers-model needs the companion, if it does
 
 
 def no_layers_model(reason: str) -> Mapping[str, str]:
@@ -50,6 +51,7 @@ def one(
     atol: float = 1e-5,
     because: str = "",
     feed: Feed | None = None,
+    companion: str = "",
     **options: Any,
 ) -> Case:
     """The case of one layer on an input of that shape and dtype, or on a list of inputs."""
@@ -62,7 +64,7 @@ def one(
         return keras.Model(x, layer(*args, **options)(x))
 
     refusals = no_layers_model(refused) if refused else {}
-    return Case(name, build, rtol, atol, because, refusals, feed)
+    return Case(name, build, rtol, atol, because, refusals, feed, companion)
 
 
 def chain(

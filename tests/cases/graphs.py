@@ -15,7 +15,9 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
         ("simple_rnn_stateful", "simple_rnn_stateful_state", "simple_rnn_stateful_sequences", "lstm_stateful",
          "lstm_stateful_state", "lstm_stateful_sequences", "gru_stateful", "gru_stateful_state",
          "gru_stateful_sequences", "rnn_simple_rnn_cell_stateful", "rnn_lstm_cell_stateful", "rnn_gru_cell_stateful",
-         "rnn_stacked_stateful", "conv_lstm2d_stateful", "bidirectional_stateful", "bidirectional_stateful_unmerged"),
+         "rnn_stacked_stateful", "conv_lstm2d_stateful", "bidirectional_stateful", "bidirectional_stateful_unmerged",
+         "gru_reset_after_stateful", "gru_reset_after_stateful_state", "gru_reset_after_stateful_sequences",
+         "rnn_gru_cell_reset_after_stateful", "bidirectional_gru_reset_after_stateful"),
         REMEMBERS,
     ),
     **dict.fromkeys(("masks_maximum", "masks_multiplied"), MASKED),
@@ -52,6 +54,7 @@ NOT_YET: Mapping[tuple[str, str], str] = {
     ("shapes", "bidirectional_of_other_size"): "Keras takes both directions for equally wide, which they are not",
     ("hdf5", "names_that_become_the_same"): "a layer name with a colon is misread in HDF5, and refused",
     **{("hdf5", name): "HDF5 of Keras 3 lists the weights of a SpectralNormalization twice, which is refused" for name in
-       ("spectral_normalization_dense", "spectral_normalization_conv2d", "time_distributed_spectral_normalization")},
+       ("spectral_normalization_dense", "spectral_normalization_conv2d", "spectral_normalization_hard_sigmoid",
+        "time_distributed_spectral_normalization")},
 }  # fmt: skip
 """Target, or "hdf5", and row → what is not right yet."""

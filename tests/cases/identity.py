@@ -74,7 +74,7 @@ def everywhere() -> Iterator[Case]:
     )  # fmt: skip
     yield one(
         "spectral_normalization_hard_sigmoid", (5,),
-        lambda: layers.SpectralNormalization(layers.Dense(3, activation="hard_sigmoid")), refused="clip(0.2",
+        lambda: layers.SpectralNormalization(layers.Dense(3, activation="hard_sigmoid")), companion="clip(0.2",
     )  # fmt: skip
     yield one("time_distributed_spectral_normalization", (4, 5), lambda: layers.TimeDistributed(
         layers.SpectralNormalization(layers.Dense(3))))  # fmt: skip

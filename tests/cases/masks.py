@@ -21,6 +21,7 @@ AVERAGES = "leaves masked time steps out"
 ZEROED = "puts zeros into its output"
 STARTS = "before the first unmasked time step"
 RECORDED = "mask='a tensor'"
+RESET = "the reset gate"
 
 
 def row(refused: str = "") -> Callable[[Callable[[], keras.Model]], Callable[[], keras.Model]]:
@@ -62,9 +63,9 @@ def gru(**options: Any) -> Any:
     return layers.GRU(4, reset_after=False, **options)
 
 
-def words(name: str, *made: Callable[[], Any], refused: str = "") -> Case:
+def words(name: str, *made: Callable[[], Any], refused: str = "", companion: str = "") -> Case:
     """A chain that begins with masked words."""
-    return chain(name, (STEPS,), embedding, *made, of="int32", refused=refused)
+    return chain(name, (STEPS,), embedding, *made, of="int32", refused=refused, companion=companion)
 
 
 def masked(name: str, *made: Callable[[], Any], value: float = 0.0, refused: str = "") -> Case:
@@ -76,6 +77,17 @@ CHAINS = (
     # ends
     words("mask_lstm", lambda: layers.LSTM(4)),
     words("mask_gru", gru),
+    words("mask_gru_reset_after", lambda: layers.GRU(4), companion=RESET),
+    words("mask_gru_reset_after_backwards_sequences", lambda: layers.GRU(4, go_backwards=True, return_sequences=True),
+          companion=RESET),
+    words("mask_gru_cell_reset_after", lambda: layers.RNN(layers.GRUCell(4)), companion=RESET),
+    words("mask_two_gru_reset_after", lambda: layers.GRU(4, return_sequences=True), lambda: layers.Dense(3),
+          lambda: layers.GRU(2), companion=RESET),
+    words("mask_bidirectional_gru_reset_after", lambda: layers.Bidirectional(layers.GRU(4)), companion=RESET),
+    words("mask_bidirectional_sequences_gru_reset_after",
+          lambda: layers.Bidirectional(layers.GRU(4, return_sequences=True)), refused=ZEROED),
+    words("mask_conv1d_gru_reset_after", lambda: layers.Conv1D(4, 3), lambda: layers.GRU(3), refused=OTHERWISE),
+    words("mask_hard_sigmoid", lambda: layers.Activation("hard_sigmoid"), lambda: layers.LSTM(3), companion="clip(0.2"),
     words("mask_simple_rnn", lambda: layers.SimpleRNN(4)),
     words("mask_rnn_cell", lambda: layers.RNN(layers.LSTMCell(4))),
     words("mask_rnn_stacked", lambda: layers.RNN([layers.LSTMCell(4), layers.SimpleRNNCell(3)])),

@@ -17,10 +17,10 @@ VOLUME = (5, 6, 4, 3)
 
 ACTIVATIONS = (
     "linear", "relu", "relu6", "elu", "selu", "sigmoid", "softplus", "softsign", "tanh", "softmax", "log_softmax",
-    "silu", "mish", "gelu",
+    "silu", "mish", "gelu", "celu",
 )  # fmt: skip
 OTHER_ACTIVATIONS = (
-    "hard_sigmoid", "leaky_relu", "hard_silu", "hard_tanh", "celu", "tanh_shrink", "soft_shrink", "hard_shrink",
+    "hard_sigmoid", "leaky_relu", "hard_silu", "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink",
     "log_sigmoid", "sparse_sigmoid", "sparse_plus", "exponential", "squareplus", "sparsemax",
 )  # fmt: skip
 ABSENT = "TF.js has no such activation"
@@ -63,9 +63,19 @@ def without_activations() -> Iterator[Case]:
     """Activations that TF.js lacks, or gives another meaning."""
     for name in OTHER_ACTIVATIONS:
         reason = "clip(0.2·x + 0.5, 0, 1)" if name == "hard_sigmoid" else ABSENT
-        yield one(f"activation_{name}", (4, 5), layers.Activation, name, refused=reason)
-        yield one(f"dense_{name}", (5,), layers.Dense, 3, activation=name, refused=reason)
-        yield one(f"lstm_recurrent_{name}", SERIES, layers.LSTM, 4, recurrent_activation=name, refused=reason)
+        yield one(f"activation_{name}", (4, 5), layers.Activation, name, companion=reason)
+        yield chain(
+            f"activation_{name}_far_out", (9,), lambda: layers.Rescaling(40),
+            lambda name=name: layers.Activation(name), companion=reason,
+        )  # fmt: skip
+        yield one(f"dense_{name}", (5,), layers.Dense, 3, activation=name, companion=reason)
+        yield one(f"conv2d_{name}", IMAGE, layers.Conv2D, 4, 3, activation=name, companion=reason)
+        yield one(f"simple_rnn_{name}", (3, 3), layers.SimpleRNN, 4, activation=name, companion=reason)
+        for kind, layer in (("lstm", layers.LSTM), ("gru", layers.GRU)):
+            yield one(f"{kind}_{name}", (3, 3), layer, 4, activation=name, companion=reason)
+            yield one(f"{kind}_recurrent_{name}", (3, 3), layer, 4, recurrent_activation=name, companion=reason)
+    yield one("gru_before_hard_sigmoid", SERIES, layers.GRU, 4, reset_after=False, recurrent_activation="hard_sigmoid",
+              companion="clip(0.2·x + 0.5, 0, 1)")  # fmt: skip
     yield one("activation_glu", (4, 6), layers.Activation, "glu", refused=ABSENT)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import keras
@@ -20,33 +21,45 @@ def gru(units: int, **options: Any) -> layers.GRU:
     return layers.GRU(units, reset_after=False, **options)
 
 
-KINDS: tuple[tuple[str, Made], ...] = (("simple_rnn", layers.SimpleRNN), ("lstm", layers.LSTM), ("gru", gru))
+KINDS: tuple[tuple[str, Made], ...] = (
+    ("simple_rnn", layers.SimpleRNN),
+    ("lstm", layers.LSTM),
+    ("gru", gru),
+    ("gru_reset_after", layers.GRU),
+)
+RESET = "applies the reset gate before the product"
+SIGMOID = "clip(0.2·x + 0.5, 0, 1)"
+
+
+def needs(name: str) -> dict[str, str]:
+    """Why a row of that name needs the companion."""
+    return {"companion": RESET} if "reset_after" in name else {}
 
 
 def plain() -> Iterator[Case]:
     """Each recurrent layer with each option."""
     for name, layer in KINDS:
-        yield one(name, SERIES, layer, 4)
-        yield one(f"{name}_one_unit_one_step", (1, 1), layer, 1)
-        yield one(f"{name}_unknown_length", (None, 3), layer, 4)
-        yield one(f"{name}_sequences", SERIES, layer, 4, return_sequences=True)
-        yield one(f"{name}_state", SERIES, layer, 4, return_state=True)
-        yield one(f"{name}_sequences_state", SERIES, layer, 4, return_sequences=True, return_state=True)
-        yield one(f"{name}_backwards", SERIES, layer, 4, go_backwards=True)
-        yield one(f"{name}_backwards_sequences", SERIES, layer, 4, go_backwards=True, return_sequences=True)
-        yield one(f"{name}_backwards_state", SERIES, layer, 4, go_backwards=True, return_state=True)
-        yield one(f"{name}_unrolled", SERIES, layer, 4, unroll=True)
-        yield one(f"{name}_without_bias", SERIES, layer, 4, use_bias=False)
-        yield one(f"{name}_dropout", SERIES, layer, 4, dropout=0.5, recurrent_dropout=0.25, seed=7)
-        yield one(f"{name}_zero_output_without_mask", SERIES, layer, 4, zero_output_for_mask=True)
-        yield Case(f"{name}_stateful", lambda layer=layer: stateful(layer))
-        yield Case(f"{name}_stateful_sequences", lambda layer=layer: stateful(layer, return_sequences=True))
+        why = needs(name)
+        yield one(name, SERIES, layer, 4, **why)
+        yield one(f"{name}_one_unit_one_step", (1, 1), layer, 1, **why)
+        yield one(f"{name}_unknown_length", (None, 3), layer, 4, **why)
+        yield one(f"{name}_sequences", SERIES, layer, 4, return_sequences=True, **why)
+        yield one(f"{name}_state", SERIES, layer, 4, return_state=True, **why)
+        yield one(f"{name}_sequences_state", SERIES, layer, 4, return_sequences=True, return_state=True, **why)
+        yield one(f"{name}_backwards", SERIES, layer, 4, go_backwards=True, **why)
+        yield one(f"{name}_backwards_sequences", SERIES, layer, 4, go_backwards=True, return_sequences=True, **why)
+        yield one(f"{name}_backwards_state", SERIES, layer, 4, go_backwards=True, return_state=True, **why)
+        yield one(f"{name}_unrolled", SERIES, layer, 4, unroll=True, **why)
+        yield one(f"{name}_without_bias", SERIES, layer, 4, use_bias=False, **why)
+        yield one(f"{name}_dropout", SERIES, layer, 4, dropout=0.5, recurrent_dropout=0.25, seed=7, **why)
+        yield one(f"{name}_zero_output_without_mask", SERIES, layer, 4, zero_output_for_mask=True, **why)
+        yield Case(f"{name}_stateful", lambda layer=layer: stateful(layer), **why)
+        yield Case(f"{name}_stateful_sequences", lambda layer=layer: stateful(layer, return_sequences=True), **why)
         yield Case(
             f"{name}_stateful_state", lambda layer=layer: stateful(layer, return_state=True),
             refused=no_layers_model("once for each of its outputs"),
         )  # fmt: skip
     yield one("lstm_unit_forget_bias", SERIES, layers.LSTM, 4, unit_forget_bias=False)
-    yield one("gru_reset_after", SERIES, layers.GRU, 4, refused="applies the reset gate before the product")
 
 
 def stateful(layer: Made, **options: Any) -> keras.Model:
@@ -59,19 +72,26 @@ CELLS: tuple[tuple[str, Made], ...] = (
     ("simple_rnn_cell", layers.SimpleRNNCell),
     ("lstm_cell", layers.LSTMCell),
     ("gru_cell", lambda units, **options: layers.GRUCell(units, reset_after=False, **options)),
+    ("gru_cell_reset_after", layers.GRUCell),
 )
 
 
 def cells() -> Iterator[Case]:
     """Cells, alone and stacked."""
     for name, cell in CELLS:
-        yield one(f"rnn_{name}", SERIES, lambda cell=cell: layers.RNN(cell(4)))
-        yield one(f"rnn_{name}_sequences", SERIES, lambda cell=cell: layers.RNN(cell(4), return_sequences=True))
-        yield one(f"rnn_{name}_backwards", SERIES, lambda cell=cell: layers.RNN(cell(4), go_backwards=True))
-        yield one(f"rnn_{name}_unrolled", SERIES, lambda cell=cell: layers.RNN(cell(4), unroll=True))
-        yield one(f"rnn_{name}_relu", SERIES, lambda cell=cell: layers.RNN(cell(4, activation="relu", use_bias=False)))
+        why = needs(name)
+        yield one(f"rnn_{name}", SERIES, lambda cell=cell: layers.RNN(cell(4)), **why)
+        yield one(f"rnn_{name}_sequences", SERIES, lambda cell=cell: layers.RNN(cell(4), return_sequences=True), **why)
+        yield one(f"rnn_{name}_backwards", SERIES, lambda cell=cell: layers.RNN(cell(4), go_backwards=True), **why)
+        yield one(f"rnn_{name}_unrolled", SERIES, lambda cell=cell: layers.RNN(cell(4), unroll=True), **why)
         yield one(
-            f"rnn_{name}_dropout", SERIES, lambda cell=cell: layers.RNN(cell(4, dropout=0.5, recurrent_dropout=0.5))
+            f"rnn_{name}_relu", SERIES, lambda cell=cell: layers.RNN(cell(4, activation="relu", use_bias=False)), **why
+        )
+        yield one(
+            f"rnn_{name}_dropout",
+            SERIES,
+            lambda cell=cell: layers.RNN(cell(4, dropout=0.5, recurrent_dropout=0.5)),
+            **why,
         )
         yield one(
             f"rnn_{name}_state",
@@ -79,14 +99,15 @@ def cells() -> Iterator[Case]:
             lambda cell=cell: layers.RNN(cell(4), return_state=True),
             refused="another order",
         )
-        yield Case(f"rnn_{name}_stateful", lambda cell=cell: stateful(lambda units, **o: layers.RNN(cell(units), **o)))
+        yield Case(
+            f"rnn_{name}_stateful", lambda cell=cell: stateful(lambda units, **o: layers.RNN(cell(units), **o)), **why
+        )
     yield one(
         "rnn_lstm_cell_recurrent_relu6", SERIES, lambda: layers.RNN(layers.LSTMCell(4, recurrent_activation="relu6"))
     )
-    yield one("rnn_gru_cell_reset_after", SERIES, lambda: layers.RNN(layers.GRUCell(4)), refused="the reset gate")
     yield one(
         "rnn_lstm_cell_hard_sigmoid", SERIES,
-        lambda: layers.RNN(layers.LSTMCell(4, recurrent_activation="hard_sigmoid")), refused="clip(0.2·x + 0.5, 0, 1)",
+        lambda: layers.RNN(layers.LSTMCell(4, recurrent_activation="hard_sigmoid")), companion=SIGMOID,
     )  # fmt: skip
     for sequences, backwards in itertools.product((False, True), repeat=2):
         row = f"rnn_stacked{'_sequences' * sequences}{'_backwards' * backwards}"
@@ -96,7 +117,7 @@ def cells() -> Iterator[Case]:
     yield one("rnn_stacked_unknown_length", (None, 3), lambda: layers.RNN(stack()))
     yield one("rnn_stacked_state", SERIES, lambda: layers.RNN(stack(), return_state=True), refused="another order")
     yield one("rnn_stack_with_reset_after", SERIES, lambda: layers.RNN([layers.LSTMCell(4), layers.GRUCell(2)]),
-              refused="the reset gate")  # fmt: skip
+              companion=RESET)  # fmt: skip
     yield Case("rnn_stacked_stateful", lambda: stateful(lambda _, **options: layers.RNN(stack(), **options)))
 
 
@@ -130,7 +151,7 @@ def films() -> Iterator[Case]:
     )  # fmt: skip
     yield one(
         "conv_lstm2d_hard_sigmoid", FILM, layers.ConvLSTM2D, 3, 2, recurrent_activation="hard_sigmoid",
-        refused="clip(0.2·x + 0.5, 0, 1)",
+        companion=SIGMOID,
     )  # fmt: skip
     yield Case("conv_lstm2d_stateful", stateful_film)
 
@@ -149,11 +170,13 @@ def both_ways(layer: Made, merge_mode: str | None = "concat", **options: Any) ->
 def bidirectional() -> Iterator[Case]:
     """Each way of merging, around each layer."""
     for (name, layer), merge_mode in itertools.product(KINDS, ("concat", "sum", "mul", "ave", None)):
-        row = f"bidirectional_{name}_{merge_mode or 'unmerged'}"
-        yield one(row, SERIES, both_ways, layer, merge_mode)
-        yield one(f"{row}_sequences", SERIES, both_ways, layer, merge_mode, return_sequences=True)
+        row, why = f"bidirectional_{name}_{merge_mode or 'unmerged'}", needs(name)
+        yield one(row, SERIES, both_ways, layer, merge_mode, **why)
+        yield one(f"{row}_sequences", SERIES, both_ways, layer, merge_mode, return_sequences=True, **why)
         if merge_mode in ("concat", "sum"):
-            yield one(f"{row}_state", SERIES, both_ways, layer, merge_mode, return_sequences=True, return_state=True)
+            yield one(
+                f"{row}_state", SERIES, both_ways, layer, merge_mode, return_sequences=True, return_state=True, **why
+            )
     yield one("bidirectional_unmerged_state", SERIES, both_ways, layers.LSTM, None, return_state=True)
     yield one("bidirectional_unknown_length", (None, 3), both_ways, layers.LSTM, return_sequences=True)
     yield one("bidirectional_backwards", SERIES, turned)
@@ -161,7 +184,11 @@ def bidirectional() -> Iterator[Case]:
     yield one("bidirectional_relu", SERIES, both_ways, layers.LSTM, activation="relu", recurrent_activation="relu6")
     yield one("bidirectional_named", SERIES, both_ways, layers.LSTM, name="both ways")
     yield one("bidirectional_named_forward", SERIES, both_ways, layers.LSTM, name="forward_forward_x")
-    yield one("bidirectional_gru_reset_after", SERIES, both_ways, layers.GRU, refused="the reset gate")
+    yield one("bidirectional_gru_reset_after", SERIES, both_ways, layers.GRU, companion=RESET)
+    yield one(
+        "bidirectional_gru_reset_after_hard_sigmoid", SERIES, both_ways, layers.GRU, return_sequences=True,
+        activation="squareplus", recurrent_activation="hard_sigmoid", use_bias=False, companion=SIGMOID,
+    )  # fmt: skip
     yield one("bidirectional_mirrored", SERIES, with_backward, layers.LSTM, units=4)
     yield one("bidirectional_of_other_size", SERIES, with_backward, layers.LSTM, units=2, refused="turned around")
     yield one("bidirectional_of_other_kind", SERIES, with_backward, gru, units=4, refused="turned around")
@@ -176,10 +203,16 @@ def bidirectional() -> Iterator[Case]:
     )
     yield Case("bidirectional_stateful", lambda: stateful(both_ways_units))
     yield Case(
+        "bidirectional_gru_reset_after_stateful",
+        lambda: stateful(partial(both_ways_units, layer=layers.GRU)),
+        companion=RESET,
+    )
+    yield Case(
         "bidirectional_stateful_unmerged", lambda: stateful(lambda *args, **options: both_ways(layers.LSTM, None, **options)),
         refused=no_layers_model("once for each of its outputs"),
     )  # fmt: skip
     yield Case("bidirectional_initial_state", bidirectional_initial_state)
+    yield Case("bidirectional_gru_reset_after_initial_state", bidirectional_gru_initial_state, companion=RESET)
     yield Case("bidirectional_twice", bidirectional_twice)
 
 
@@ -194,8 +227,8 @@ def turned() -> Any:
     return layers.Bidirectional(forward, backward_layer=layers.LSTM(4, return_sequences=True))
 
 
-def both_ways_units(units: int, **options: Any) -> Any:
-    return layers.Bidirectional(layers.LSTM(units, **options))
+def both_ways_units(units: int, layer: Made = layers.LSTM, **options: Any) -> Any:
+    return layers.Bidirectional(layer(units, **options))
 
 
 def bidirectional_initial_state() -> keras.Model:
@@ -203,6 +236,14 @@ def bidirectional_initial_state() -> keras.Model:
     x, y = layers.Input(SERIES), layers.Input((4, 2))
     _, *states = layers.Bidirectional(layers.LSTM(4, return_state=True))(x)
     out = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(y, initial_state=states)
+    return keras.Model([x, y], out)
+
+
+def bidirectional_gru_initial_state() -> keras.Model:
+    """The same of GRUs, which have one state."""
+    x, y = layers.Input(SERIES), layers.Input((4, 2))
+    _, *states = layers.Bidirectional(layers.GRU(4, return_state=True))(x)
+    out = layers.Bidirectional(layers.GRU(4, return_sequences=True))(y, initial_state=states)
     return keras.Model([x, y], out)
 
 
@@ -256,13 +297,17 @@ TIME_DISTRIBUTED = (
     one("time_distributed_lstm", (2, 5, 3), each, lambda: layers.LSTM(4)),
     one("time_distributed_lstm_sequences", (2, 5, 3), each, lambda: layers.LSTM(4, return_sequences=True)),
     one("time_distributed_bidirectional", (2, 5, 3), each, lambda: layers.Bidirectional(layers.LSTM(4))),
+    one("time_distributed_gru_reset_after", (2, 5, 3), each, lambda: layers.GRU(4, return_sequences=True),
+        companion=RESET),
+    one("time_distributed_bidirectional_gru_reset_after", (2, 5, 3), each, lambda: layers.Bidirectional(layers.GRU(4)),
+        companion=RESET),
     one("time_distributed_time_distributed", (2, 5, 3), each, lambda: layers.TimeDistributed(layers.Dense(4))),
     one("time_distributed_functional", SERIES, each, inner_functional),
     one("time_distributed_sequential", SERIES, each, inner_sequential),
     one("time_distributed_nested", SERIES, each, inner_nested),
     one("time_distributed_embedding", (4, 2), each, lambda: layers.Embedding(9, 3), of="int32"),
     one("time_distributed_hard_sigmoid", SERIES, each, lambda: layers.Dense(4, activation="hard_sigmoid"),
-        refused="clip(0.2·x + 0.5, 0, 1)"),
+        companion=SIGMOID),
     one("time_distributed_max_pooling3d", (2, 4, 4, 4, 1), each, layers.MaxPooling3D, refused="for negative inputs"),
     one("time_distributed_lambda", SERIES, each, lambda: layers.Lambda(abs), refused="Python code"),
     chain("time_distributed_then_lstm", SERIES, lambda: each(lambda: layers.Dense(4)), lambda: layers.LSTM(2)),
@@ -285,6 +330,36 @@ def encoder_decoder_gru() -> keras.Model:
     source, target = layers.Input((5, 3)), layers.Input((4, 2))
     _, h = gru(4, return_state=True)(source)
     return keras.Model([source, target], gru(4, return_sequences=True)(target, initial_state=h))
+
+
+def encoder_decoder_gru_reset_after() -> keras.Model:
+    """The same with GRUs as Keras makes them."""
+    source, target = layers.Input((5, 3)), layers.Input((4, 2))
+    _, h = layers.GRU(4, return_state=True)(source)
+    return keras.Model([source, target], layers.GRU(4, return_sequences=True)(target, initial_state=h))
+
+
+def gru_state_from_outside() -> keras.Model:
+    """A state that the user feeds, and the one that comes of it."""
+    x, h = layers.Input((1, 3)), layers.Input((4,))
+    return keras.Model([x, h], layers.GRU(4, return_state=True)(x, initial_state=h))
+
+
+def shared_gru() -> keras.Model:
+    """One layer on two series, the second time from the state of the first."""
+    x, y = layers.Input((5, 3)), layers.Input((2, 3))
+    gru = layers.GRU(4, return_state=True)
+    _, h = gru(x)
+    return keras.Model([x, y], gru(y, initial_state=h)[0])
+
+
+def nested_gru() -> keras.Model:
+    """One inside a model inside a model, and one of the same name outside."""
+    x = layers.Input(SERIES)
+    inner = keras.Sequential([layers.Input(SERIES), layers.GRU(4, return_sequences=True, name="memory")])
+    middle = keras.Model(x, layers.Dense(3)(inner(x)))
+    y = layers.Input(SERIES)
+    return keras.Model(y, layers.GRU(2, name="memory")(middle(y)))
 
 
 def states_from_outside() -> keras.Model:
@@ -337,6 +412,10 @@ def only_the_cell_state() -> keras.Model:
 SEVERAL = (
     Case("encoder_decoder", encoder_decoder),
     Case("encoder_decoder_gru", encoder_decoder_gru),
+    Case("encoder_decoder_gru_reset_after", encoder_decoder_gru_reset_after, companion=RESET),
+    Case("gru_state_from_outside", gru_state_from_outside, companion=RESET),
+    Case("shared_gru", shared_gru, companion=RESET),
+    Case("nested_gru", nested_gru, companion=RESET),
     Case("states_from_outside", states_from_outside),
     Case("two_after_a_state", two_after_a_state),
     Case("a_state_in_a_nested_model", a_state_in_a_nested_model, refused=no_layers_model("initial state")),

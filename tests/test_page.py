@@ -1,4 +1,4 @@
-"""The page of the example, in a real browser: its sample digits and a drawn one are recognized."""
+"""Pages in a real browser: that of the example recognizes digits, and one loads a model with the companion."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
 import pytest
+from keras import layers
+from tests.cases.case import one
+from tests.cases.trial import Trial
 
 import kerasport
 from kerasport.verification import node
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -74,48 +75,84 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """The example's page as a folder that needs no network, with its model."""
-    kerasport.convert(EXAMPLES / "digits.keras", tmp_path / "web_model")
+def scripts(folder: Path) -> str:
+    """The tags of TF.js, which they find beside the page."""
     for name in BUNDLES:
-        bundle = f"tfjs-{name}/dist/tf-{name}.min.js"
-        shutil.copy(node.packages() / "node_modules/@tensorflow" / bundle, tmp_path)
-    local = "".join(f'<script src="tf-{name}.min.js"></script>\n' for name in BUNDLES)
-    page, found = re.subn(
-        r'<script src="https://[^>]*></script>\n', local, (EXAMPLES / "index.html").read_text("utf-8")
-    )
-    assert found == 1
-    assert "https://" not in page
-    (tmp_path / "index.html").write_text(page + USER, "utf-8")
-    return tmp_path
+        shutil.copy(node.packages() / f"node_modules/@tensorflow/tfjs-{name}/dist/tf-{name}.min.js", folder)
+    return "".join(f'<script src="tf-{name}.min.js"></script>\n' for name in BUNDLES)
 
 
-@pytest.fixture
-def answers(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """What the page said."""
+def visit(site: Path, profile: Path) -> Any:
+    """What the page of a folder posts."""
     posted: Queue[bytes] = Queue()
     handler = partial(Handler, posted=posted, directory=str(site))
     assert BROWSER
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/index.html"
-        profile = f"--user-data-dir={tmp_path_factory.mktemp('profile')}"
         browser = subprocess.Popen(
-            [BROWSER, *FLAGS.split(), profile, "--remote-debugging-port=0", url], stderr=subprocess.DEVNULL
+            [BROWSER, *FLAGS.split(), f"--user-data-dir={profile}", "--remote-debugging-port=0", url],
+            stderr=subprocess.DEVNULL,
         )
         try:
-            yield json.loads(posted.get(timeout=120))
+            return json.loads(posted.get(timeout=120))
         finally:
             browser.terminate()
             browser.wait()
             server.shutdown()
 
 
-@pytest.mark.skipif(BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is on PATH")
-def test_the_page_of_the_example_recognizes_digits(answers: Mapping[str, str]) -> None:
-    assert answers == {
+pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is on PATH")
+
+
+def test_the_page_of_the_example_recognizes_digits(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    kerasport.convert(EXAMPLES / "digits.keras", tmp_path / "web_model")
+    page, found = re.subn(
+        r'<script src="https://[^>]*></script>\n', scripts(tmp_path), (EXAMPLES / "index.html").read_text("utf-8")
+    )
+    assert found == 1
+    assert "https://" not in page
+    (tmp_path / "index.html").write_text(page + USER, "utf-8")
+    assert visit(tmp_path, tmp_path_factory.mktemp("profile")) == {
         **{f"sample {digit}": f"It looks like a {digit}" for digit in range(10)},
         "clear": "Draw, or choose a digit",
         "drawn": "It looks like a 7",
     }
+
+
+# A page that loads a model and runs it.
+RUNS = """
+<script type="module">
+  LINES
+  let answer
+  try {
+    const model = await tf.loadLayersModel("web_model/model.json")
+    answer = await model.predict(tf.tensor(INPUT)).array()
+  } catch (error) {
+    answer = error.message
+  }
+  await fetch("answers", { method: "POST", body: JSON.stringify(answer) })
+</script>
+"""
+
+
+def memory(words: Any) -> Any:
+    """A GRU of Keras's defaults, in both directions and then in one."""
+    both = layers.Bidirectional(layers.GRU(3, return_sequences=True, recurrent_activation="hard_sigmoid"))(words)
+    return layers.GRU(2, name="memory")(both)
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_page_runs_a_gru_once_it_has_loaded_the_companion(
+    loaded: bool, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    trial = Trial(one("memory", (5, 4), lambda: memory), tmp_path)
+    conversion = kerasport.convert(trial.path, tmp_path / "web_model", to="tfjs-layers")
+    (lines,) = [note.partition("the page runs: ")[2] for note in conversion.notes if "the page runs: " in note]
+    page = RUNS.replace("LINES", lines if loaded else "").replace("INPUT", json.dumps(trial.feeds[0][0].tolist()))
+    (tmp_path / "index.html").write_text(scripts(tmp_path) + page, "utf-8")
+    answer = visit(tmp_path, tmp_path_factory.mktemp("profile"))
+    if loaded:
+        np.testing.assert_allclose(answer, trial.expected[0][0], 1e-4, 1e-5)
+    else:
+        assert answer.startswith("Unknown layer: KerasportGRU.")

@@ -102,7 +102,7 @@ def test_convert_reads_weights_from_a_second_file(tmp_path: Path) -> None:
 
 
 def test_a_refused_model_exits_with_1_and_leaves_nothing(refused: Path, tmp_path: Path) -> None:
-    done = kerasport_command("convert", refused, tmp_path / "out")
+    done = kerasport_command("convert", refused, tmp_path / "out", "--no-companion")
     assert (done.returncode, done.stdout) == (REFUSED, "")
     assert done.stderr.startswith("kerasport: 2 part(s) of the model have no exact translation to a layers-model:\n")
     assert "\n  layer 'groups': GroupNormalization: " in done.stderr
@@ -259,16 +259,58 @@ def test_check_lists_every_layer() -> None:
 
 
 def test_check_of_a_refused_model_exits_with_1(refused: Path) -> None:
-    done = kerasport_command("check", refused)
+    done = kerasport_command("check", refused, "--no-companion")
     assert done.returncode == REFUSED
     assert done.stdout.startswith(f"{refused}: as a layers-model, 2 part(s) refused\n")
     assert "refused: layer 'memory': GRU with reset_after=True: " in done.stdout
 
 
+@pytest.fixture
+def memory(tmp_path: Path) -> Path:
+    """A model that needs the companion."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Keras, about numpy
+        sequence = layers.Input((7, 3))
+        keras.Model(sequence, layers.GRU(4, name="memory")(sequence)).save(tmp_path / "model.keras")
+    return tmp_path / "model.keras"
+
+
+LINES = "import { register } from './web model/kerasport-layers.js'; register(tf)"
+
+
+def test_a_conversion_tells_how_to_load_the_companion(memory: Path, tmp_path: Path) -> None:
+    done = kerasport_command("convert", memory, tmp_path / "web model")
+    assert done.returncode == DONE
+    assert "\n  layer 'memory' needs the companion: TF.js's GRU applies the reset gate" in done.stdout
+    assert done.stdout.endswith(f"\n  note: before it loads the model, the page runs: {LINES}\n")
+    script = (tmp_path / "web model" / "kerasport-layers.js").read_bytes()
+    assert script == (ROOT / "src" / "kerasport" / "web" / "kerasport-layers.js").read_bytes()
+    assert len(script) < 30_000
+
+
+def test_auto_prefers_the_companion_and_takes_a_graph_model_without(memory: Path, tmp_path: Path) -> None:
+    for options, target, files in (
+        ([], "layers-model", ["group1-shard1of1.bin", "kerasport-layers.js", "model.json"]),
+        (["--no-companion"], "graph-model", ["group1-shard1of1.bin", "model.json"]),
+    ):
+        done = kerasport_command("convert", memory, tmp_path / target, "--to", "auto", "--json", *options)
+        told = json.loads(done.stdout)
+        assert told["target"] == target
+        assert sorted(digest(tmp_path / target)) == sorted(told["files"]) == files
+        assert told["nbytes"] == sum(map(len, digest(tmp_path / target).values()))
+
+
+def test_check_tells_which_layers_need_the_companion(memory: Path) -> None:
+    told = json.loads(kerasport_command("check", memory, "--json").stdout)
+    assert told["convertible"] is True
+    assert [(layer["path"], layer["outcome"]) for layer in told["layers"]][-1] == ("memory", "companion")
+    assert told["notes"][-1] == f"before it loads the model, the page runs: {LINES.replace(' model', '_model')}"
+
+
 @pytest.mark.parametrize("model", ["sound", "refused"])
 def test_check_prints_json(model: str, refused: Path) -> None:
     sound = model == "sound"
-    done = kerasport_command("check", DIGITS if sound else refused, "--json")
+    done = kerasport_command("check", DIGITS if sound else refused, "--json", "--no-companion")
     told = json.loads(done.stdout)
     assert done.returncode == (DONE if sound else REFUSED)
     assert told["convertible"] is sound

@@ -20,7 +20,12 @@ from kerasport.layers import LAYERS
 from kerasport.layers.activations import ACTIVATIONS as LOWERED_ACTIVATIONS
 from kerasport.layers.base import Layer
 from kerasport.targets.layers_model import native
-from kerasport.targets.layers_model.activations import ACTIVATIONS, REFUSED_ACTIVATIONS
+from kerasport.targets.layers_model.activations import (
+    ACTIVATIONS,
+    COMPANION,
+    GELU_TANH,
+    REFUSED_ACTIVATIONS,
+)
 from kerasport.targets.layers_model.native import NATIVE, Condition, Spelling
 from kerasport.targets.layers_model.outcome import REFUSED, why_refused
 
@@ -36,6 +41,8 @@ What becomes of each Keras layer, as a TF.js layers-model (`--to tfjs-layers`, t
 
 * **native**: TF.js has the layer and computes the same. Where only some values of an option are given here, the others
   are refused, with the reason in brackets.
+* **companion**: TF.js lacks it, or computes it otherwise; a class of `kerasport-layers.js` computes it, a script that
+  is written beside model.json and that the page loads first ([companion.md](companion.md)). `--no-companion` refuses it.
 * **lowered**: written as TF.js operations that compute the same.
 * **removed**: it does nothing at inference, so it is left out; what is left computes the same.
 * **refused**: there is no exact translation, or none yet; `kerasport check` says so before anything is written.
@@ -118,7 +125,8 @@ def in_layers_model(name: str) -> tuple[str, list[str]]:
     if name in NATIVE:
         row = NATIVE[name]
         limits = [*restricted(row.options), *said(row.conditions), *BY_HAND.get(name, ())]
-        return "native", limits
+        helped = any(companion_of(spelling) for spelling in row.options.values())
+        return "native or companion" if helped else "native", limits
     if name in IDENTITY:
         return "removed", [IDENTITY[name], *BY_HAND.get(name, ())]
     return "refused", [why_refused(name)]
@@ -139,7 +147,13 @@ def restricted(options: Mapping[str, Spelling]) -> Iterator[str]:
             continue
         held = inspect.getclosurevars(spelling).nonlocals
         if "because" in held:
-            yield f"`{option}`: {values(held['allowed'])} ({held['because']})"
+            otherwise = ", else by the companion" if companion_of(spelling) else ""
+            yield f"`{option}`: {values(held['allowed'])}{otherwise} ({held['because']})"
+
+
+def companion_of(spelling: Spelling) -> str:
+    """The class of the companion that understands other values of an option than TF.js's own."""
+    return str(inspect.getclosurevars(spelling).nonlocals.get("companion", ""))
 
 
 def values(allowed: Iterable[Any]) -> str:
@@ -225,7 +239,10 @@ def activation_rows() -> Iterator[str]:
         note = f"`{spelled}` in TF.js" if spelled != name else ""
         yield f"| {activation(name)} | native | {lowered(name)} | {note} |"
     for name, reason in REFUSED_ACTIVATIONS.items():
-        yield f"| {activation(name)} | refused | {lowered(name)} | {escaped(reason)} |"
+        if name == GELU_TANH:  # no file has it as the activation of a layer
+            continue
+        outcome = "companion" if name in COMPANION else "refused"
+        yield f"| {activation(name)} | {outcome} | {lowered(name)} | {escaped(reason)} |"
 
 
 def lowered(name: str) -> str:

@@ -267,7 +267,7 @@ def tfjs_sources() -> str:
 def test_messages_of_tfjs_are_its_own(message: str) -> None:
     if message in NOT_LITERAL:
         return
-    said = re.sub(r"^Unknown \w+: ([Kk]erasport\w*)?", "Unknown ", message)
+    said = re.sub(r"^Unknown \w+: ([Kk]erasport\w*)?", "Unknown …", message)
     for fragment in fragments(said):
         assert fragment in tfjs_sources(), fragment
 

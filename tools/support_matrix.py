@@ -42,7 +42,7 @@ What becomes of each Keras layer, as a TF.js layers-model (`--to tfjs-layers`, t
 * **native**: TF.js has the layer and computes the same. Where only some values of an option are given here, the others
   are refused, with the reason in brackets.
 * **companion**: TF.js lacks it, or computes it otherwise; a class of `kerasport-layers.js` computes it, a script that
-  is written beside model.json and that the page loads first ([companion.md](companion.md)). `--no-companion` refuses it.
+  is written beside model.json and that the page loads first ([companion.md](companion.md)). `--no-companion` refuses.
 * **lowered**: written as TF.js operations that compute the same.
 * **removed**: it does nothing at inference, so it is left out; what is left computes the same.
 * **refused**: there is no exact translation, or none yet; `kerasport check` says so before anything is written.

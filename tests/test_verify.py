@@ -227,6 +227,23 @@ def test_a_model_made_of_another_one_is_refused(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------- given batches
 
 
+@pytest.mark.parametrize("harm", ["gone", "changed"])
+def test_a_model_is_verified_with_the_companion_that_a_page_finds(harm: str, tmp_path: Path) -> None:
+    def memory() -> keras.Model:
+        x = keras.Input((5, 3))
+        return keras.Model(x, keras.layers.GRU(4)(x))
+
+    source, out = converted(memory, tmp_path)
+    companion = out / "kerasport-layers.js"
+    assert verify(source, out).ok
+    if harm == "gone":
+        companion.unlink()
+    else:
+        companion.write_text("export function register(tf) { globalThis.process?.exit(7) }", "utf-8")
+    with pytest.raises(VerifyError, match=r"kerasport-layers\.js: is (missing|not the one)"):
+        verify(source, out)
+
+
 def test_recorded_outputs_need_no_keras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hide_keras(monkeypatch)
     convert(OLD, tmp_path / "out")

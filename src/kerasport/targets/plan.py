@@ -64,6 +64,7 @@ def write(
     scripts = {script.name: script.read_bytes() for script in plan.scripts}
     for name, content in scripts.items():
         (directory / name).write_bytes(content)
+    ours: dict[str, Any] = {"renamed": dict(plan.renamed), **({"scripts": [*scripts]} if scripts else {})}
     document = {
         "format": plan.target,
         "generatedBy": f"keras {plan.writer}".strip(),
@@ -71,7 +72,7 @@ def write(
         **plan.document,
         # a graph-model without weights still has a manifest, or TF.js throws
         "weightsManifest": written.manifest or [{"paths": [], "weights": []}],
-        "userDefinedMetadata": {**plan.metadata, "kerasport": {"renamed": dict(plan.renamed)}},
+        "userDefinedMetadata": {**plan.metadata, "kerasport": ours},
     }
     # allow_nan=False: a browser's JSON has neither NaN nor Infinity
     text = json.dumps(document, allow_nan=False, separators=(",", ":"))

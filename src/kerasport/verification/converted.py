@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kerasport.errors import VerifyError
 from kerasport.model import Model
+from kerasport.verification import node
 from kerasport.verification.tfjs import TensorInfo, Tfjs, tensor_infos
 
 HOUR = 3600.0  # the plain JavaScript of the cpu backend takes long for a large model
@@ -43,7 +44,9 @@ def open_converted(tfjs: Tfjs, out: Path, model: Model) -> Converted:
     Raises:
         VerifyError: nothing is there, TF.js does not load it, or it was made of another model.
     """
-    renamed = _renamed(out)
+    renamed, scripts = _metadata(out)
+    if node.COMPANION in scripts:
+        _check_companion((out if out.is_dir() else out.parent) / node.COMPANION)
     told = tfjs.describe(out, timeout=HOUR)
     converted = Converted(
         out, renamed, tensor_infos(told["inputs"]), tensor_infos(told["outputs"]), tuple(told["layers"])
@@ -64,14 +67,22 @@ def _count(items: Sequence[object], role: str) -> str:
     return f"{len(items)} {role}{'s' if len(items) > 1 else ''}"
 
 
-def _renamed(out: Path) -> Mapping[str, str]:
-    """What the converter wrote of the names that it changed."""
+def _check_companion(beside: Path) -> None:
+    """Raises `VerifyError` where a page would find another script than the one that is verified here."""
+    if not beside.is_file():
+        raise VerifyError(f"{beside}: is missing, and the model needs it; convert the model again")
+    if beside.read_bytes() != (node.WEB / node.COMPANION).read_bytes():
+        raise VerifyError(f"{beside}: is not the one that this kerasport writes; convert the model again")
+
+
+def _metadata(out: Path) -> tuple[Mapping[str, str], Sequence[str]]:
+    """What the converter wrote of the names that it changed, and of the scripts that a page loads."""
     path = out / "model.json" if out.is_dir() else out
     try:
         document = json.loads(path.read_bytes())
         metadata = (document.get("userDefinedMetadata") or {}).get("kerasport") or {}
-        return dict(metadata.get("renamed", {}))
+        return dict(metadata.get("renamed", {})), list(metadata.get("scripts", ()))
     except FileNotFoundError:
         raise VerifyError(f"{out}: no converted model is there; make one with kerasport convert") from None
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise VerifyError(f"{path}: not the model.json of a TF.js model ({error})") from None

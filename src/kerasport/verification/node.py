@@ -19,6 +19,7 @@ OLDEST = 18
 REMEDY = f'install Node {OLDEST}+ or pip install "kerasport[verify]"'
 WEB = Path(__file__).parent.parent / "web"
 LOCK = ("package.json", "package-lock.json")
+COMPANION = "kerasport-layers.js"  # the worker's, and that of pages
 WORKER = (
     "run.js",
     "stdout.js",
@@ -27,7 +28,7 @@ WORKER = (
     "layers_model.js",
     "graph_model.js",
     "tensors.js",
-    "kerasport-layers.js",
+    COMPANION,
 )
 
 Report = Callable[[str], None]

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 import kerasport
 from kerasport import api
 from kerasport.cli import app
-from kerasport.report import Check, Conversion
+from kerasport.report import Check, Conversion, Repair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -362,6 +362,47 @@ def test_verify_of_a_backend_that_does_not_exist_is_wrong_usage(converted: Path)
     assert "no such backend: abacus" in done.stderr
 
 
+# ---------------------------------------------------------------------------------------------------- repair
+
+UNREPAIRED = ROOT / "tests" / "unrepaired"
+
+
+def test_repair_rewrites_in_place_and_tells_of_it(tmp_path: Path) -> None:
+    shutil.copytree(UNREPAIRED / "residual.h5", tmp_path / "web_model")
+    done = kerasport_command("repair", "web_model/model.json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (DONE, "")
+    first, *lines = done.stdout.splitlines()
+    assert first == "web_model/model.json: repaired in place; as it was: web_model/model.json.bak"
+    assert "  calls are nested lists now, of 9 layer(s)" in lines
+    done = kerasport_command("repair", "web_model", cwd=tmp_path)
+    assert done.returncode == DONE
+    assert done.stdout.startswith("web_model/model.json: nothing to repair\n")
+
+
+def test_repair_writes_elsewhere_and_prints_json(tmp_path: Path) -> None:
+    done = kerasport_command("repair", UNREPAIRED / "residual.h5", "right", "--json", cwd=tmp_path)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["repaired"], told["out"]) == (DONE, True, str(Path("right", "model.json")))
+    assert sorted(digest(tmp_path / "right")) == sorted(told["files"])
+    again = kerasport_command("repair", UNREPAIRED / "residual.h5", "right", cwd=tmp_path)
+    assert (again.returncode, again.stderr) == (
+        UNUSABLE,
+        "kerasport: right: is there already; give --force to replace it\n",
+    )
+    assert kerasport_command("repair", UNREPAIRED / "residual.h5", "right", "-f", cwd=tmp_path).returncode == DONE
+
+
+def test_repair_of_what_has_no_translation_exits_with_1(tmp_path: Path) -> None:
+    shutil.copytree(UNREPAIRED / "gru.h5", tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"GRU"', '"Mystery"'), encoding="utf-8")
+    before = digest(tmp_path)
+    done = kerasport_command("repair", path)
+    assert (done.returncode, done.stdout) == (REFUSED, "")
+    assert "Mystery: TF.js has no such layer" in done.stderr
+    assert digest(tmp_path) == before
+
+
 # --------------------------------------------------------------------------------------- what cannot be used
 
 
@@ -453,11 +494,11 @@ def test_the_script_that_is_installed_is_the_command() -> None:
 
 def test_without_arguments_the_commands_are_listed() -> None:
     done = kerasport_command()
-    for command in ("convert", "check", "verify"):
+    for command in COMMANDS:
         assert command in done.stdout
 
 
-COMMANDS = ("convert", "check", "verify")
+COMMANDS = ("convert", "check", "repair", "verify")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -465,7 +506,7 @@ COMMANDS = ("convert", "check", "verify")
 def test_help_gives_examples(command: str, option: str) -> None:
     done = kerasport_command(command, option)
     assert done.returncode == DONE
-    assert f"kerasport {command} model.keras" in done.stdout
+    assert f"kerasport {command} {'web_model' if command == 'repair' else 'model.keras'}" in done.stdout
 
 
 def test_the_top_level_help_tells_the_exit_codes() -> None:
@@ -483,5 +524,6 @@ def test_the_examples_of_the_help_are_right(example: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(api, "convert", lambda *_, **__: conversion)
     monkeypatch.setattr(api, "check", lambda *_, **__: Check("", "", "", (), (), ()))
     monkeypatch.setattr(api, "verify", lambda *_, **__: Verified(ok=True))
+    monkeypatch.setattr(api, "repair", lambda *_, **__: Repair("", "", "", "", "", (), {}, (), ()))
     name, *arguments = shlex.split(example)
     assert (name, invoke(*arguments).exit_code) == ("kerasport", DONE)

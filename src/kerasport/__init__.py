@@ -1,6 +1,6 @@
 """kerasport takes Keras models to the browser, exactly."""
 
-from kerasport.api import check, convert, verify
+from kerasport.api import check, convert, repair, verify
 from kerasport.errors import (
     HostileFileError,
     KerasportError,
@@ -12,7 +12,7 @@ from kerasport.errors import (
     UnsupportedModel,
     VerifyError,
 )
-from kerasport.report import Check, Conversion, LayerOutcome
+from kerasport.report import Check, Conversion, LayerOutcome, Repair
 
 __version__ = "0.1.0"
 
@@ -26,11 +26,13 @@ __all__ = [
     "OutputExistsError",
     "Problem",
     "ReadError",
+    "Repair",
     "UnsupportedError",
     "UnsupportedModel",
     "VerifyError",
     "__version__",
     "check",
     "convert",
+    "repair",
     "verify",
 ]

@@ -1,4 +1,4 @@
-"""The pipelines, each on one screen: convert, check, verify."""
+"""The pipelines, each on one screen: convert, check, repair, verify."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kerasport.errors import UnsupportedModel
 from kerasport.read import Source, read, well_formed
-from kerasport.report import Check, Conversion
+from kerasport.report import Check, Conversion, Repair
 from kerasport.targets import UNROLL_LIMIT, Options, check_target, planned
 from kerasport.targets.directory import check_free, replacing
 from kerasport.targets.plan import write
@@ -106,6 +106,50 @@ def check(source: Source, *, to: str = "tfjs-layers", weights: Pathlike | None =
     with read(source, weights) as model, well_formed(_name(source)):
         plan = planned(model, to, Options(companion=companion))
     return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, plan.notes_for("web_model"))
+
+
+def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = True, force: bool = False) -> Repair:
+    """Make a layers-model right that the official converter made of a Keras 3 model, and that TF.js does not load.
+
+    The shards stay as they are unless a weight must change. Where nothing is wrong, nothing is written.
+
+    Args:
+        source: the `model.json`, or the directory that holds it and the shards.
+        out: a directory for the right model; without it model.json is rewritten in place, and the former one kept
+            beside it as `model.json.bak`.
+        companion: whether the right model may need kerasport-layers.js, as in `convert`.
+        force: replace a model that `out` holds already, or a former backup.
+
+    Raises:
+        ReadError: the source is not such a model, or config and weights do not belong together.
+        UnsupportedModel: parts of the model have no exact translation; nothing is written.
+        OutputExistsError: the output or the backup is there already.
+    """
+    from kerasport.read.layers_model import open_layers_model, read_layers_model  # noqa: PLC0415  (rarely needed)
+    from kerasport.targets.repaired import changes_of, write_repaired  # noqa: PLC0415
+
+    given = open_layers_model(Path(source))
+    path = str(given.path)
+    if given.spoken:
+        note = f"{given.spoken} wrote it, as TF.js reads it; what its layers compute was not looked at"
+        return Repair(path, "", "", given.version, given.converter, (), {}, (note,), ())
+    with well_formed(path):
+        plan = planned(read_layers_model(given), "tfjs-layers", Options(companion=companion))
+        if plan.problems:
+            raise UnsupportedModel(plan.problems, plan.target)
+        files, backup = write_repaired(given, plan, None if out is None else Path(out), force=force)
+    written = given.path if out is None else Path(out) / "model.json"
+    return Repair(
+        source=path,
+        out=str(written),
+        backup=backup,
+        writer=plan.writer,
+        converter=given.converter,
+        changes=changes_of(given, plan),
+        renamed=plan.renamed,
+        notes=plan.notes_for(written.resolve().parent.name),
+        files=files,
+    )
 
 
 def verify(

@@ -166,6 +166,32 @@ def check(
         raise typer.Exit(REFUSED)
 
 
+@app.command(epilog="Examples: `kerasport repair web_model/model.json` · `kerasport repair web_model right_model`")
+def repair(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="The model.json, or the directory that holds it.", show_default=False),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[OUT]",
+            help="The directory of the right model; without it, model.json is rewritten, and kept as model.json.bak.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    companion: Companion = True,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the model in OUT, or the backup.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a model.json right that tensorflowjs_converter made of a Keras 3 model, and that TF.js does not load."""
+    from kerasport import api  # noqa: PLC0415
+
+    result = _run(lambda: api.repair(source, out, companion=companion, force=force))
+    typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
+
+
 @app.command(
     epilog="Examples: `kerasport verify model.keras web_model` · "
     "`kerasport verify model.keras web_model --inputs in.npz --expected out.npz`"

@@ -102,6 +102,42 @@ class Conversion:
         return _html(str(self).splitlines()[0], [layer.row() for layer in self.layers], self.notes)
 
 
+@dataclass(frozen=True)
+class Repair:
+    """What was wrong with a layers-model of another converter, and where the right one is."""
+
+    source: str  # its model.json
+    out: str  # the model.json that was written; the same where it was rewritten in place, empty where nothing was
+    backup: str  # what the former model.json is called now, where it was rewritten in place
+    writer: str  # the Keras that wrote the model
+    converter: str  # what made a layers-model of it
+    changes: tuple[str, ...]  # none where the model is right as it is
+    renamed: Mapping[str, str]  # path in Keras → name in TF.js
+    notes: tuple[str, ...]
+    files: tuple[str, ...]  # that were written
+
+    @property
+    def repaired(self) -> bool:
+        """Whether anything was changed."""
+        return bool(self.changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The repair as JSON takes it."""
+        return {**asdict(self), "repaired": self.repaired}
+
+    def __str__(self) -> str:
+        if not self.changes:
+            return "\n".join([f"{self.source}: nothing to repair", *(f"  note: {note}" for note in self.notes)])
+        where = f"repaired in place; as it was: {self.backup}" if self.backup else f"repaired -> {self.out}"
+        lines = [f"{self.source}: {where}", *(f"  {change}" for change in self.changes)]
+        lines += [f"  layer {old!r} is now {new!r}" for old, new in self.renamed.items()]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in str(self).splitlines()[1:])
+        return f"<p>{html.escape(str(self).splitlines()[0])}</p><ul>{items}</ul>"
+
+
 def readable(nbytes: int) -> str:
     """A number of bytes for people."""
     for unit in ("bytes", "kB", "MB"):

@@ -38,7 +38,7 @@ def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Itera
     """
     if isinstance(source, str | os.PathLike):
         with open_contents(Path(source), None if weights is None else Path(weights)) as contents:
-            yield _model(contents)
+            yield model_of(contents)
         return
     if not callable(getattr(source, "save", None)):
         raise TypeError(f"expected a path or a Keras model, got {type(source).__name__}")
@@ -46,7 +46,7 @@ def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Itera
         path = Path(directory) / "model.keras"
         source.save(path)
         with open_contents(path) as contents:
-            yield _model(contents)
+            yield model_of(contents)
 
 
 @contextmanager
@@ -67,7 +67,12 @@ def well_formed(where: str) -> Iterator[None]:
         ) from error
 
 
-def _model(contents: Contents) -> Model:
+def model_of(contents: Contents) -> Model:
+    """The model in an opened file.
+
+    Raises:
+        ReadError: config and weights do not belong together, or are not formed as Keras forms them.
+    """
     with well_formed(str(contents.path)):
         return _described(contents)
 
@@ -109,6 +114,8 @@ def _refuse_layer(root: Described) -> None:
 
 
 def _found(contents: Contents, root: Described) -> Mapping[Described, Any]:
+    if contents.manifest is not None:
+        return contents.manifest.find(root, contents.version)
     if contents.by_name is not None:
         return by_name.find(*contents.by_name, root, contents.version)
     return ByPath(contents.by_path, major(contents.version) < 3).find(root)

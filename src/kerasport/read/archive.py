@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kerasport.errors import HostileFileError, ReadError
 from kerasport.read.document import MAX_BYTES, parse_json
 from kerasport.read.hdf5 import SIGNATURE, Hdf5
+
+if TYPE_CHECKING:
+    from kerasport.read.manifest import Manifest
 
 MAX_RATIO = 100  # of inflated to stored bytes; trained weights hardly compress
 SMALL = 64 * 1024 * 1024  # below this a high ratio harms nobody
@@ -42,6 +45,7 @@ class Contents:
     by_path: tuple[Hdf5, ...] = ()  # weights by path in the model: one file, or several shards
     by_name: tuple[Hdf5, str] | None = None  # Keras 1 and 2 weights: file and group
     compile_config: Any = None
+    manifest: Manifest | None = None  # weights of a TF.js model
 
 
 @contextmanager
@@ -114,10 +118,11 @@ def _why_not_directory(path: Path) -> str:
             "Save the model itself with model.save('model.keras')"
         )
     if (path / "model.json").is_file():
-        return "a TF.js model already; there is nothing to convert"
+        return TFJS_MODEL
     return "a directory without config.json is not a Keras model; give the .keras or .h5 file"
 
 
+TFJS_MODEL = "a TF.js model already; there is nothing to convert. If it does not load: kerasport repair model.json"
 SAVE = "save the model with model.save('model.keras')"
 SOURCE = "give the Keras file it was made from"
 
@@ -267,9 +272,9 @@ def _begin(path: Path, info: zipfile.ZipInfo) -> int:
 def _open_directory(path: Path, weights: Path | None = None) -> Iterator[Contents]:
     """A `.keras` saved with zipped=False, as on Hugging Face."""
     del weights
-    config = parse_json(_text_of(path / "config.json"), f"{path / 'config.json'}")
+    config = parse_json(read_text(path / "config.json"), f"{path / 'config.json'}")
     metadata = path / "metadata.json"
-    about = parse_json(_text_of(metadata), str(metadata)) if metadata.is_file() else {}
+    about = parse_json(read_text(metadata), str(metadata)) if metadata.is_file() else {}
     stored = path / "model.weights.h5"
     if not stored.is_file():
         raise ReadError(f"{path}: holds config.json but no model.weights.h5; the weights are missing")
@@ -277,7 +282,8 @@ def _open_directory(path: Path, weights: Path | None = None) -> Iterator[Content
         yield _of_zip(path, config, about, (tree,))
 
 
-def _text_of(path: Path) -> bytes:
+def read_text(path: Path) -> bytes:
+    """A file of JSON, as far as one may be long."""
     with _readable(path):
         if path.stat().st_size > MAX_BYTES:
             raise HostileFileError(f"{path}: more than the {MAX_BYTES} bytes allowed")
@@ -329,9 +335,9 @@ def _why_not_hdf5(tree: Hdf5) -> str:
 
 @contextmanager
 def _open_json(path: Path, weights: Path | None = None) -> Iterator[Contents]:
-    config = parse_json(_text_of(path), str(path))
+    config = parse_json(read_text(path), str(path))
     if "modelTopology" in config or "weightsManifest" in config:
-        raise ReadError(f"{path}: a TF.js model already; there is nothing to convert")
+        raise ReadError(f"{path}: {TFJS_MODEL}")
     if "weight_map" in config:
         raise ReadError(
             f"{path}: the index of sharded weights, without a model; give the architecture that model.to_json() "
@@ -370,17 +376,22 @@ def _open_weights(path: Path) -> Iterator[tuple[tuple[Hdf5, ...], tuple[Hdf5, st
 @contextmanager
 def _open_sharded(path: Path) -> Iterator[tuple[Hdf5, ...]]:
     """Weights that Keras split over several files; a variable is in whichever of them holds its group."""
-    index = parse_json(_text_of(path), str(path))
+    index = parse_json(read_text(path), str(path))
     entries = index.get("weight_map")
     if not isinstance(entries, dict):
         raise ReadError(f"{path}: not an index of sharded weights, which has a 'weight_map'")
     listed = [files if isinstance(files, list) else [files] for files in entries.values()]
     with ExitStack() as opened:
         names = dict.fromkeys(str(name) for files in listed for name in files)
-        yield tuple(opened.enter_context(Hdf5(_shard(path, name))) for name in names)
+        yield tuple(opened.enter_context(Hdf5(beside(path, name))) for name in names)
 
 
-def _shard(index: Path, name: str) -> Path:
+def beside(index: Path, name: str) -> Path:
+    """The shard of that name in the directory of the index.
+
+    Raises:
+        ReadError: it is missing, or the name is a path to elsewhere.
+    """
     if PurePosixPath(name.replace("\\", "/")).name != name or len(name.encode(errors="replace")) > MAX_NAME:
         raise HostileFileError(
             f"{index}: names the shard {name[:MAX_NAME]!r}, which is not the name of a file beside it"

@@ -6,13 +6,14 @@ order depends on which layers are frozen, and is worked out from the config; the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kerasport.errors import ReadError
 from kerasport.layers import LAYERS
-from kerasport.model import WeightRef
+from kerasport.model import Weight
 from kerasport.read.describe import Described
 from kerasport.read.dialects import major
 from kerasport.read.hdf5 import Hdf5
@@ -30,32 +31,37 @@ class Slot:
     name: str
 
 
-def find(tree: Hdf5, group: str, root: Described, version: str) -> Mapping[Described, list[tuple[WeightRef, ...]]]:
+def find(tree: Hdf5, group: str, root: Described, version: str) -> Mapping[Described, list[tuple[Weight, ...]]]:
     """The arrays of every layer.
 
     Raises:
         ReadError: number or names of the arrays are not those of the layers.
     """
-    found: dict[Described, dict[int, WeightRef]] = {}
+    found: dict[Described, dict[int, Weight]] = {}
     listed = set(_strings(tree, group, "layer_names"))
     for layer, _ in root.members:
         if layer.kind == "operation" or layer.name not in listed:
             continue
-        slots = [*_trainable(layer, version), *_fixed(layer, version)]
+        slots = slots_of(layer, version)
         path = f"{group}/{layer.name}" if group else layer.name
         names = _strings(tree, path, "weight_names")
         if layer.kind == "layer" and layer.class_name not in LAYERS:
             slots = [Slot(layer, index, "") for index in range(len(names))]
-        _check(tree, layer, slots, names, version)
+        check(tree.path, layer, slots, names, version)
         for slot, name in zip(slots, names, strict=True):
             array = tree.array(f"{path}/{name}")
             if array is None:
                 raise ReadError(f"{tree.path}: layer {layer.name!r}: the array {name!r} is missing")
             found.setdefault(slot.layer, {})[slot.index] = array
+    return grouped(found)
+
+
+def grouped(found: Mapping[Described, Mapping[int, Weight]]) -> Mapping[Described, list[tuple[Weight, ...]]]:
+    """The arrays of each layer in order, as `.keras` files have them apart."""
     return {layer: _groups(layer, [arrays[i] for i in sorted(arrays)]) for layer, arrays in found.items()}
 
 
-def _groups(layer: Described, arrays: list[WeightRef]) -> list[tuple[WeightRef, ...]]:
+def _groups(layer: Described, arrays: Sequence[Weight]) -> list[tuple[Weight, ...]]:
     """The arrays as `.keras` files have them apart: those of each sublayer behind the layer's own."""
     if layer.class_name not in ATTENTION:
         return [tuple(arrays)]
@@ -104,6 +110,11 @@ def _parts(layer: Described) -> list[Described]:
     return [*layer.children.values(), *(member for member, _ in layer.members)]
 
 
+def slots_of(layer: Described, version: str) -> list[Slot]:
+    """The places for the weights of a layer of the outer model, in the order in which they are saved."""
+    return [*_trainable(layer, version), *_fixed(layer, version)]
+
+
 def _trainable(layer: Described, version: str) -> Iterator[Slot]:
     if layer.trainable:
         yield from (slot for slot, trained in _own(layer, version) if trained)
@@ -122,8 +133,13 @@ def _fixed(layer: Described, version: str) -> Iterator[Slot]:
         yield from _fixed(part, version)
 
 
-def _check(tree: Hdf5, layer: Described, slots: list[Slot], names: tuple[str, ...], version: str) -> None:
-    where = f"{tree.path}: layer {layer.name!r}"
+def check(path: Path, layer: Described, slots: Sequence[Slot], names: Sequence[str], version: str) -> None:
+    """Compare the names of the arrays with those of the places.
+
+    Raises:
+        ReadError: number or names are others.
+    """
+    where = f"{path}: layer {layer.name!r}"
     if len(slots) != len(names):
         wanted = ", ".join(slot.name for slot in slots) or "none"
         raise ReadError(f"{where}: expected the weights {wanted}; the file holds {', '.join(names) or 'none'}")

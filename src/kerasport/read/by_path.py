@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
 
 from kerasport.errors import ReadError
-from kerasport.model import WeightRef
+from kerasport.model import Weight
 from kerasport.read.describe import Described
-from kerasport.read.hdf5 import Hdf5
 
 # Keras 2.12 to 2.14 kept the layers of a model in a dict in which each layer that has weights stands twice.
 DOUBLED = "_layer_checkpoint_dependencies"
@@ -43,16 +44,31 @@ def snake3(class_name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+class Tree(Protocol):
+    """Arrays in groups, as in HDF5; what is asked of it is told by `Hdf5`."""
+
+    @property
+    def path(self) -> Path: ...
+
+    def group(self, path: str) -> Any | None: ...
+
+    def arrays(self, path: str) -> Mapping[str, Weight]: ...
+
+    def attribute(self, path: str, name: str) -> Any: ...
+
+    def under(self, path: str) -> Iterator[str]: ...
+
+
 @dataclass
 class ByPath:
     """Finds the arrays of each layer in one tree, or in the shards of one."""
 
-    trees: Sequence[Hdf5]
+    trees: Sequence[Tree]
     keras2: bool = False
     _used: set[str] = field(default_factory=set)
-    _found: dict[Described, list[tuple[WeightRef, ...]]] = field(default_factory=dict)
+    _found: dict[Described, list[tuple[Weight, ...]]] = field(default_factory=dict)
 
-    def find(self, root: Described) -> Mapping[Described, list[tuple[WeightRef, ...]]]:
+    def find(self, root: Described) -> Mapping[Described, list[tuple[Weight, ...]]]:
         """The arrays of every layer, one tuple for each sublayer that Keras saves by itself.
 
         Raises:
@@ -75,9 +91,9 @@ class ByPath:
     def _has(self, path: str) -> bool:
         return any(tree.group(path) is not None for tree in self.trees)
 
-    def _arrays(self, path: str) -> tuple[WeightRef, ...]:
+    def _arrays(self, path: str) -> tuple[Weight, ...]:
         """The arrays in a group; shards may each hold some of them."""
-        merged: dict[str, WeightRef] = {}
+        merged: dict[str, Weight] = {}
         for tree in self.trees:
             merged |= tree.arrays(path)
         self._used |= {f"{path}/{name}" for name in merged}
@@ -112,7 +128,7 @@ class ByPath:
                 f"the model {model.name!r} has weights of its own, beside those of its layers; it is subclassed"
             )
 
-    def _sublayers(self, layer: Described, path: str) -> Iterator[tuple[WeightRef, ...]]:
+    def _sublayers(self, layer: Described, path: str) -> Iterator[tuple[Weight, ...]]:
         for spellings in SUBLAYERS.get(layer.class_name, ()):
             found = [spelling for spelling in spellings if self._has(_join(path, spelling))]
             yield self._arrays(_join(path, f"{found[0]}/vars")) if found else ()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kerasport.errors import ReadError
-from kerasport.model import Array, ComputedWeight, Weight, WeightRef
+from kerasport.model import Array, ComputedWeight, Weight
 from kerasport.read.describe import Described
 from kerasport.read.dialects import major
 
@@ -16,7 +16,7 @@ FLOAT8 = 7  # variables at least that Keras stores of a layer quantised to float
 QUANTIZED = frozenset(("int8", "uint8"))  # dtypes in which Keras stores weights only when they are quantised
 
 
-def weights_of(layer: Described, groups: Sequence[Sequence[WeightRef]], version: str) -> tuple[tuple[Weight, ...], str]:
+def weights_of(layer: Described, groups: Sequence[Sequence[Weight]], version: str) -> tuple[tuple[Weight, ...], str]:
     """The weights of a layer in Keras's order, and a note on what was changed; `groups` as its sublayers were saved.
 
     Raises:
@@ -41,7 +41,7 @@ def weights_of(layer: Described, groups: Sequence[Sequence[WeightRef]], version:
 
 
 def _plain(
-    class_name: str, config: Mapping[str, Any], built_for: Any, refs: Sequence[WeightRef]
+    class_name: str, config: Mapping[str, Any], built_for: Any, refs: Sequence[Weight]
 ) -> tuple[Sequence[Weight], str]:
     policy = str(config.get("dtype", ""))
     if not (any(ref.dtype.name in QUANTIZED for ref in refs) or "_from_" in policy or len(refs) >= FLOAT8):
@@ -57,12 +57,12 @@ def _plain(
     return made, plan.note
 
 
-def computed(shape: tuple[int, ...], refs: Sequence[WeightRef], function: Callable[..., Array]) -> ComputedWeight:
+def computed(shape: tuple[int, ...], refs: Sequence[Weight], function: Callable[..., Array]) -> ComputedWeight:
     """A float32 weight made of stored arrays."""
     return ComputedWeight(np.dtype(np.float32), shape, lambda: function(*(ref.read() for ref in refs)))
 
 
-def _merged(layer: Described, refs: Sequence[WeightRef]) -> tuple[Weight, ...]:
+def _merged(layer: Described, refs: Sequence[Weight]) -> tuple[Weight, ...]:
     """Kernel + alpha / rank · a @ b; `.keras` files hold that sum already, whole-model HDF5 holds the factors."""
     kernel, *rest, a, b = refs
     rank = float(layer.config["lora_rank"])
@@ -129,7 +129,7 @@ KERAS1_KERNELS = {
 }
 
 
-def _of_keras1(layer: Described, refs: Sequence[WeightRef]) -> tuple[Weight, ...]:
+def _of_keras1(layer: Described, refs: Sequence[Weight]) -> tuple[Weight, ...]:
     """Keras 1 kept the gates of recurrent layers apart, and some kernels in other orders of axes.
 
     Gates of an LSTM stood as input, cell, forget, output; they are joined as input, forget, cell, output.
@@ -147,14 +147,14 @@ def _of_keras1(layer: Described, refs: Sequence[WeightRef]) -> tuple[Weight, ...
     return (_transposed(refs[0], order), *refs[1:])
 
 
-def _joined(refs: Sequence[WeightRef]) -> ComputedWeight:
+def _joined(refs: Sequence[Weight]) -> ComputedWeight:
     *rest, last = refs[0].shape
     if any(ref.shape != refs[0].shape for ref in refs):
         raise ReadError(f"the gates of a recurrent layer differ in shape: {[ref.shape for ref in refs]}")
     return computed((*rest, last * len(refs)), refs, lambda *gates: np.concatenate(gates, axis=-1))
 
 
-def _kernel_of_keras1(layer: Described, ref: WeightRef) -> ComputedWeight:
+def _kernel_of_keras1(layer: Described, ref: Weight) -> ComputedWeight:
     # (length, 1, input, filters), or in Theano's order (filters, input, length, 1)
     length, filters = _one(layer.config.get("kernel_size")), layer.config.get("filters")
     if ref.shape[:2] == (length, 1) and ref.shape[3] == filters:
@@ -163,5 +163,5 @@ def _kernel_of_keras1(layer: Described, ref: WeightRef) -> ComputedWeight:
     return computed((size, depth, out), [ref], lambda k: k.transpose(2, 3, 1, 0)[:, 0])
 
 
-def _transposed(ref: WeightRef, order: tuple[int, ...]) -> ComputedWeight:
+def _transposed(ref: Weight, order: tuple[int, ...]) -> ComputedWeight:
     return computed(tuple(ref.shape[axis] for axis in order), [ref], lambda kernel: kernel.transpose(order))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from kerasport.errors import Problem
 from kerasport.identity import IDENTITY, is_identity
 from kerasport.model import LayerSpec, Model, Shape, Weight
 from kerasport.report import LayerOutcome, Outcome
-from kerasport.targets.weights import SHARD, write_weights
+from kerasport.targets.weights import SHARD, Written, write_weights
 
 WEB = Path(__file__).parent.parent / "web"
 UNROLL_LIMIT = 64  # time steps; each adds some dozen nodes to a graph-model
@@ -58,27 +58,38 @@ def write(
     plan: Plan, directory: Path, *, shard_size: int = SHARD, progress: Callable[[int], None] = lambda _: None
 ) -> tuple[tuple[str, ...], int]:
     """Write the model into a directory; gives the names of the files, and the number of their bytes."""
-    from kerasport import __version__  # noqa: PLC0415  (the package imports this module)
-
     written = write_weights(plan.weights, directory, shard_size=shard_size, progress=progress)
+    return write_around(plan, written, directory)
+
+
+def write_around(plan: Plan, written: Written, directory: Path) -> tuple[tuple[str, ...], int]:
+    """Write what a model has beside its weights, which are there already; gives what `write` does."""
+    text = model_json(plan, written.manifest)
+    (directory / "model.json").write_text(text, encoding="utf-8")
     scripts = {script.name: script.read_bytes() for script in plan.scripts}
     for name, content in scripts.items():
         (directory / name).write_bytes(content)
-    ours: dict[str, Any] = {"renamed": dict(plan.renamed), **({"scripts": [*scripts]} if scripts else {})}
+    nbytes = len(text) + sum(map(len, scripts.values())) + written.nbytes
+    return ("model.json", *scripts, *written.files), nbytes
+
+
+def model_json(plan: Plan, manifest: Sequence[Mapping[str, Any]]) -> str:
+    """The text of model.json, with a manifest of the weights."""
+    from kerasport import __version__  # noqa: PLC0415  (the package imports this module)
+
+    ours = {**plan.metadata.get("kerasport", {}), "renamed": dict(plan.renamed)}
+    ours |= {"scripts": [script.name for script in plan.scripts]} if plan.scripts else {}
     document = {
         "format": plan.target,
         "generatedBy": f"keras {plan.writer}".strip(),
         "convertedBy": f"kerasport {__version__}",
         **plan.document,
         # a graph-model without weights still has a manifest, or TF.js throws
-        "weightsManifest": written.manifest or [{"paths": [], "weights": []}],
+        "weightsManifest": manifest or [{"paths": [], "weights": []}],
         "userDefinedMetadata": {**plan.metadata, "kerasport": ours},
     }
     # allow_nan=False: a browser's JSON has neither NaN nor Infinity
-    text = json.dumps(document, allow_nan=False, separators=(",", ":"))
-    (directory / "model.json").write_text(text, encoding="utf-8")
-    nbytes = len(text) + sum(map(len, scripts.values())) + written.nbytes
-    return ("model.json", *scripts, *written.files), nbytes
+    return json.dumps(document, allow_nan=False, separators=(",", ":"))
 
 
 def outcomes_of(

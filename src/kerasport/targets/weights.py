@@ -52,16 +52,17 @@ def write_weights(
     directory: Path,
     *,
     shard_size: int = SHARD,
+    stem: str = "group1-",
     progress: Callable[[int], None] = lambda _: None,
 ) -> Written:
-    """Stream the weights into shards; `progress` is told how many bytes were written each time.
+    """Stream the weights into shards, whose names begin with `stem`; `progress` is told what was written each time.
 
     Raises:
         KerasportError: a number does not fit into TF.js's dtypes.
     """
     total = sum(map(nbytes_of, weights.values()))
     count = -(-total // shard_size)
-    files = tuple(f"group1-shard{index + 1}of{count}.bin" for index in range(count))
+    files = tuple(f"{stem}shard{index + 1}of{count}.bin" for index in range(count))
     shards = _Shards([directory / file for file in files], shard_size)
     try:
         for name, weight in weights.items():

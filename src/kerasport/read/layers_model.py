@@ -1,0 +1,150 @@
+"""A layers-model that the official converter made of a Keras 3 model: a config that TF.js does not understand.
+
+It is read as the Keras file that it was made from would be, with references into its shards for weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kerasport.errors import HostileFileError, ReadError
+from kerasport.model import Model
+from kerasport.read import model_of, well_formed
+from kerasport.read.archive import Contents, beside, read_text
+from kerasport.read.dialects import major
+from kerasport.read.document import parse_json
+from kerasport.read.manifest import Manifest, read_group
+
+ORIGINAL = "convert the Keras file that it was made from: kerasport convert model.keras web_model"
+
+
+@dataclass(frozen=True)
+class LayersModel:
+    """A model.json with its shards."""
+
+    path: Path
+    document: Mapping[str, Any]
+    topology: Mapping[str, Any]  # class and config of the model
+    version: str  # of the Keras that made it
+    manifest: Manifest
+    compile_config: Any = None
+
+    @property
+    def converter(self) -> str:
+        """What wrote it, as it says itself."""
+        return str(self.document.get("convertedBy") or self.document.get("generatedBy") or "")
+
+    @property
+    def spoken(self) -> str:
+        """Whose dialect it is, where that is one which TF.js understands; else empty."""
+        if self.converter.startswith(("kerasport", "TensorFlow.js tfjs-layers")) or self.version.startswith("tfjs"):
+            return self.converter
+        if major(self.version) < 3 and not self.manifest.by_path:
+            return f"Keras {self.version}"
+        return ""
+
+
+def open_layers_model(path: Path) -> LayersModel:
+    """The model.json at the path, or in the directory there; no byte of a weight is read.
+
+    Raises:
+        ReadError: it is something else, or its shards are not there.
+        HostileFileError: it asks for files elsewhere, or for more than a model needs.
+    """
+    path = path / "model.json" if path.is_dir() else path
+    document = _document(path)
+    with well_formed(str(path)):
+        return _layers_model(path, document)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ReadError(f"{path}: no such file; give the model.json that tensorflowjs_converter wrote")
+    text = read_text(path)
+    if not text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        raise ReadError(f"{path}: not a model.json; to convert a Keras file: kerasport convert {path.name} web_model")
+    document: dict[str, Any] = parse_json(text, str(path))
+    return document
+
+
+def _layers_model(path: Path, document: dict[str, Any]) -> LayersModel:
+    if document.get("format") == "graph-model":
+        raise ReadError(f"{path}: a graph-model, which loads as it is, with tf.loadGraphModel; nothing to repair")
+    if "modelTopology" not in document and "class_name" in document:
+        raise ReadError(
+            f"{path}: an architecture of Keras, not a TF.js model; kerasport convert takes it, with --weights"
+        )
+    topology = document.get("modelTopology")
+    if not isinstance(topology, dict):
+        raise ReadError(f"{path}: has no modelTopology, so the layers are not known; {ORIGINAL}")
+    model = topology.get("model_config", topology)
+    if not isinstance(model, dict) or not isinstance(model.get("class_name"), str):
+        raise ReadError(f"{path}: its modelTopology describes no Keras model; {ORIGINAL}")
+    compiled = topology.get("training_config") or model.get("compile_config")
+    version = str(topology.get("keras_version") or "")
+    return LayersModel(path, document, model, version, _manifest(path, document), compiled)
+
+
+def _manifest(path: Path, document: Mapping[str, Any]) -> Manifest:
+    groups = document.get("weightsManifest")
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        raise ReadError(f"{path}: has no weightsManifest, so the weights are not known; {ORIGINAL}")
+    listed = [name for group in groups for name in group.get("paths") or ()]
+    if not all(isinstance(name, str) for name in listed):
+        raise ReadError(f"{path}: the paths of the manifest are not names of files")
+    if len(set(listed)) < len(listed):
+        raise HostileFileError(f"{path}: the manifest names a shard twice")
+    files = {name: beside(path, name) for name in listed}
+    read = (read_group(str(path), g.get("weights"), [files[name] for name in g.get("paths") or ()]) for g in groups)
+    manifest = Manifest(path, tuple(read))
+    names = [entry.name for entry in manifest.entries]
+    if len(set(names)) < len(names):
+        raise ReadError(f"{path}: two weights of the manifest share a name")
+    return manifest
+
+
+def read_layers_model(source: LayersModel) -> Model:
+    """The model that it was made from.
+
+    Raises:
+        ReadError: config and weights do not belong together, or somebody has changed the config since.
+    """
+    _refuse_renumbered(source.path, source.topology)
+    contents = Contents(
+        source.path,
+        dict(source.topology),
+        source.version,
+        compile_config=source.compile_config,
+        manifest=source.manifest,
+    )
+    return model_of(contents)
+
+
+def _refuse_renumbered(path: Path, topology: Mapping[str, Any]) -> None:
+    """Calls of models inside models are numbered otherwise in TF.js, so once rewritten they could be either."""
+    for entry in entries_of(topology):
+        layers = entry["config"].get("layers")
+        members = [each for each in layers if isinstance(each, dict)] if isinstance(layers, list) else []
+        nodes = [node for each in members for node in each.get("inbound_nodes") or ()]
+        inner = any("layers" in (each.get("config") or ()) for each in members)
+        if inner and any(isinstance(node, list) for node in nodes):
+            raise ReadError(
+                f"{path}: the calls of {entry['config'].get('name', entry['class_name'])!r} have been rewritten by "
+                f"hand, and may be numbered in two ways; restore the file that the converter wrote, or {ORIGINAL}"
+            )
+
+
+def entries_of(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Everything in a config that has a class and a config of its own, outermost first."""
+    pending = [value]
+    while pending:
+        at = pending.pop()
+        if isinstance(at, dict):
+            if isinstance(at.get("class_name"), str) and isinstance(at.get("config"), dict):
+                yield at
+            pending += reversed(at.values())
+        elif isinstance(at, list):
+            pending += reversed(at)

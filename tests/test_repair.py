@@ -1,0 +1,425 @@
+"""Layers-models that the official converter made of Keras 3 models: what it wrote does not load, repaired it does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+import kerasport
+from kerasport.errors import HostileFileError, OutputExistsError, ReadError, UnsupportedModel, VerifyError
+from kerasport.model import Array
+from kerasport.verification.tfjs import Backend, Tfjs
+
+UNREPAIRED = Path(__file__).parent / "unrepaired"
+FOLDERS = sorted(path.name for path in UNREPAIRED.iterdir() if path.is_dir())
+COMPANION = {"gru": "reset_after", "hard_sigmoid": "hard_sigmoid"}
+"""Models that need the companion, and why they are refused without it."""
+ADDED = {
+    # the weights hold some that no layer has
+    **{f"compiled.{way}": {"repaired-shard1of1.bin"} for way in ("keras", "small_keras")},
+    **{f"{model}.{way}": {"kerasport-layers.js"} for model in COMPANION for way in ("h5", "keras")},
+}
+"""Files that a model has more when it is repaired."""
+
+Json = dict[str, Any]
+
+
+def arrays(folder: str, prefix: str) -> list[Array]:
+    with np.load(UNREPAIRED / folder / "expected.npz") as recorded:
+        return [recorded[name] for name in sorted(recorded) if name.startswith(prefix)]
+
+
+def computes_the_same(tfjs: Tfjs, folder: str, model: Path) -> None:
+    for backend in get_args(Backend):
+        run = tfjs.run(model, [arrays(folder, "input")], backend=backend)
+        for got, wanted in zip(run.results[0], arrays(folder, "output"), strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6, err_msg=backend)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def copied(folder: str, to: Path) -> Path:
+    return Path(shutil.copytree(UNREPAIRED / folder, to / "model", ignore=shutil.ignore_patterns("*.npz")))
+
+
+def edited(folder: Path, edit: Callable[[Json], object]) -> Path:
+    """The model with another model.json."""
+    path = folder / "model.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    edit(document)
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
+def layers_of(document: Json) -> list[Json]:
+    made: list[Json] = document["modelTopology"]["model_config"]["config"]["layers"]
+    return made
+
+
+def manifest_of(document: Json) -> list[Json]:
+    made: list[Json] = document["weightsManifest"][0]["weights"]
+    return made
+
+
+# --------------------------------------------------------------------------------------- what was recorded
+
+
+def test_every_way_of_converting_is_recorded() -> None:
+    assert {name.partition(".")[2] for name in FOLDERS} == {
+        "h5",
+        "keras",
+        "shards",
+        "groups",
+        "small",
+        "small_shards",
+        "small_keras",
+    }
+    for name in FOLDERS:
+        document = json.loads((UNREPAIRED / name / "model.json").read_text(encoding="utf-8"))
+        assert document["convertedBy"] == "TensorFlow.js Converter v4.22.0"
+        assert document["modelTopology"]["keras_version"].startswith("3.")
+        assert sum(map(len, contents(UNREPAIRED / name).values())) < 100_000
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_the_converter_wrote_does_not_load(folder: str, tfjs: Tfjs) -> None:
+    with pytest.raises(VerifyError, match="batchInputShape"):
+        tfjs.run(UNREPAIRED / folder, [arrays(folder, "input")], backend="cpu")
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_repaired_in_place_it_computes_what_keras_computed(folder: str, tfjs: Tfjs, tmp_path: Path) -> None:
+    model = copied(folder, tmp_path)
+    before = contents(model)
+    repair = kerasport.repair(model / "model.json")
+    computes_the_same(tfjs, folder, model)
+    after = contents(model)
+    assert after.pop("model.json.bak") == before.pop("model.json")
+    del after["model.json"]
+    assert {name: after.pop(name) for name in before} == before  # the shards are not touched
+    assert set(after) == ADDED.get(folder, set())
+    assert repair.repaired
+    assert repair.backup == str(model / "model.json.bak")
+    assert set(repair.files) == {"model.json", *after}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_repaired_elsewhere_it_computes_what_keras_computed(folder: str, tfjs: Tfjs, tmp_path: Path) -> None:
+    model = copied(folder, tmp_path)
+    before = contents(model)
+    repair = kerasport.repair(model, tmp_path / "right")
+    computes_the_same(tfjs, folder, tmp_path / "right")
+    assert contents(model) == before
+    assert set(repair.files) == set(contents(tmp_path / "right"))
+    assert (repair.out, repair.backup) == (str(tmp_path / "right" / "model.json"), "")
+
+
+@pytest.mark.parametrize("model", COMPANION)
+def test_the_companion_may_be_declined(model: str, tmp_path: Path) -> None:
+    folder = copied(f"{model}.h5", tmp_path)
+    before = contents(folder)
+    with pytest.raises(UnsupportedModel, match=COMPANION[model]):
+        kerasport.repair(folder, companion=False)
+    assert contents(folder) == before
+    repair = kerasport.repair(folder)
+    assert any("needs the companion" in change for change in repair.changes)
+    assert "import { register } from './model/kerasport-layers.js'" in str(repair)
+
+
+def test_a_compiled_model_can_be_trained_further(tfjs: Tfjs, tmp_path: Path) -> None:
+    kerasport.repair(copied("compiled.h5", tmp_path))
+    described = tfjs.describe(tmp_path / "model")
+    assert described["optimizer"]["className"] == "Adam"
+    assert described["loss"] == "meanSquaredError"
+
+
+# ------------------------------------------------------------------------------------------ what it tells
+
+
+GAMMA = "batch_normalization/gamma"
+
+
+def test_it_tells_what_it_changed(tmp_path: Path) -> None:
+    model = copied("convolutions.h5", tmp_path)
+    repair = kerasport.repair(model / "model.json")
+    assert repair.changes == (
+        "batch_shape is batch_input_shape now, in 1 layer(s)",
+        "dtype policies are gone, from 12 layer(s)",
+        "initializers are Zeros now, in 6 layer(s), whose weights are loaded anyway",
+        "regularizers are those of TF.js now, in 1 layer(s)",
+        "negative_slope is alpha now, in 1 LeakyReLU",
+        f"15 weight(s) have other names now, such as 'sequential/{GAMMA}': '{GAMMA}'",
+    )
+    first, *lines = str(repair).splitlines()
+    assert first == f"{model}/model.json: repaired in place; as it was: {model}/model.json.bak"
+    assert [f"  {change}" for change in repair.changes] == lines[:6]
+    assert repair.to_dict()["repaired"] is True
+    assert "<li>  negative_slope is alpha now" in repair._repr_html_()
+
+
+def test_weights_that_no_layer_has_are_told_of(tmp_path: Path) -> None:
+    repair = kerasport.repair(copied("compiled.keras", tmp_path), tmp_path / "right")
+    assert "10 weight(s) that no layer has are gone, such as 'optimizer/vars/0'" in repair.changes
+
+
+def test_names_that_collide_are_changed_and_told_of(tmp_path: Path) -> None:
+    repair = kerasport.repair(copied("nested.h5", tmp_path))
+    assert repair.renamed == {"outer/inner/first": "first_1", "outer/inner/norm": "norm_1"}
+    assert "layer 'outer/inner/norm' is now 'norm_1'" in str(repair)
+
+
+def test_the_metadata_of_the_user_stay(tmp_path: Path) -> None:
+    model = edited(copied("compiled.h5", tmp_path), lambda it: it.update(userDefinedMetadata={"labels": ["a", "b"]}))
+    kerasport.repair(model)
+    document = json.loads((model / "model.json").read_text(encoding="utf-8"))
+    assert document["userDefinedMetadata"] == {
+        "labels": ["a", "b"], "kerasport": {"repaired": "TensorFlow.js Converter v4.22.0", "renamed": {}},
+    }  # fmt: skip
+
+
+def keras2(document: Json) -> None:
+    document["modelTopology"]["keras_version"] = "2.15.0"
+
+
+def of_a_page(document: Json) -> None:
+    document.update(convertedBy=None, generatedBy="TensorFlow.js tfjs-layers v4.22.0")
+    document["modelTopology"]["keras_version"] = "tfjs-layers 4.22.0"
+
+
+@pytest.mark.parametrize("writer", [kerasport.repair, keras2, of_a_page], ids=lambda writer: writer.__name__)
+def test_a_model_that_is_right_is_left_alone(writer: Callable[[Any], object], tmp_path: Path) -> None:
+    model = copied("residual.h5", tmp_path)
+    if writer is kerasport.repair:
+        kerasport.repair(model)
+    else:
+        edited(model, writer)
+    before = contents(tmp_path)
+    repair = kerasport.repair(model, tmp_path / "right" if writer is keras2 else None)
+    assert not repair.repaired
+    assert str(repair).startswith(f"{model}/model.json: nothing to repair\n  note: ")
+    assert (repair.out, repair.backup, repair.files) == ("", "", ())
+    assert contents(tmp_path) == before
+
+
+# ------------------------------------------------------------------------------- what somebody else changed
+
+
+def half_edited(document: Json) -> None:
+    """What is found as advice: rename the key, and write the calls as lists."""
+    for layer in layers_of(document):
+        if layer["class_name"] == "InputLayer":
+            layer["config"]["batch_input_shape"] = layer["config"].pop("batch_shape")
+        for index, node in enumerate(layer["inbound_nodes"]):
+            (tensors,) = node["args"]
+            tensors = tensors if isinstance(tensors, list) else [tensors]
+            layer["inbound_nodes"][index] = [[*tensor["config"]["keras_history"], {}] for tensor in tensors]
+
+
+def test_what_was_edited_by_hand_is_repaired_further(tfjs: Tfjs, tmp_path: Path) -> None:
+    model = edited(copied("residual.keras", tmp_path), half_edited)
+    with pytest.raises(VerifyError):
+        computes_the_same(tfjs, "residual.keras", model)
+    kerasport.repair(model)
+    computes_the_same(tfjs, "residual.keras", model)
+
+
+def test_calls_that_could_be_numbered_in_two_ways_are_refused(tmp_path: Path) -> None:
+    def edit(document: Json) -> None:
+        for layer in layers_of(document):
+            if layer["class_name"] == "Dense":
+                node = layer["inbound_nodes"][0]
+                layer["inbound_nodes"] = [[[*node["args"][0]["config"]["keras_history"], {}]]]
+
+    refused(edited(copied("nested.h5", tmp_path), edit), ReadError, "numbered in two ways")
+
+
+# -------------------------------------------------------------------------------------- what is refused
+
+
+def refused(model: Path, error: type[Exception], reason: str) -> None:
+    """Nothing may be written, in place or elsewhere."""
+    before = contents(model.parent)
+    for out in (None, model.parent / "right"):
+        with pytest.raises(error, match=reason):
+            kerasport.repair(model, out)
+        assert contents(model.parent) == before
+        assert not (model.parent / "right").exists()
+
+
+def test_all_that_has_no_translation_is_told_at_once(tmp_path: Path) -> None:
+    def edit(document: Json) -> None:
+        layers = layers_of(document)
+        layers[1]["class_name"] = "Mystery"
+        layers[2]["config"]["activation"] = "threshold"
+
+    model = edited(copied("compiled.h5", tmp_path), edit)
+    refused(model, UnsupportedModel, "2 part")
+    refused(model, UnsupportedModel, "Mystery: TF.js has no such layer")
+    refused(model, UnsupportedModel, "threshold")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../other.bin", "/etc/passwd", "a/../../b.bin", "..", "a\\..\\b", "sub/group1-shard1of1.bin", "x" * 300, ""],
+)
+def test_a_shard_is_a_file_beside_model_json(name: str, tmp_path: Path) -> None:
+    (tmp_path / "other.bin").write_bytes(bytes(124))
+    edit: Callable[[Json], object] = lambda it: it["weightsManifest"][0].update(paths=[name])  # noqa: E731
+    refused(edited(copied("compiled.h5", tmp_path), edit), ReadError, "not the name of a file beside it|is missing")
+
+
+def set_first(**values: Any) -> Callable[[Json], object]:
+    return lambda document: manifest_of(document)[0].update(values)
+
+
+BAD: dict[str, tuple[Callable[[Json], object], str]] = {
+    "shape larger": (set_first(shape=[5, 5]), "asks for 144 bytes of weights, and the shards hold 124"),
+    "shape of another": (set_first(shape=[5, 4]), "shape"),
+    "shape endless": (set_first(shape=[2**31 - 1] * 16), "asks for"),
+    "shape negative": (set_first(shape=[-4, -5]), "expected sizes of its axes"),
+    "shape of bools": (set_first(shape=[True, 20]), "expected sizes of its axes"),
+    "shape no list": (set_first(shape="45"), "expected sizes of its axes"),
+    "rank": (set_first(shape=[1] * 40), "expected sizes of its axes"),
+    "dtype": (set_first(dtype="string"), "no number's"),
+    "dtype object": (set_first(dtype={}), "not formed|no number's"),
+    "name": (set_first(name=7), "has no name"),
+    "name twice": (lambda it: manifest_of(it)[1].update(name=manifest_of(it)[0]["name"]), "share a name"),
+    "name of another": (set_first(name="sequential/dense_1/kernel_"), "found the weight"),
+    "quantised": (set_first(quantization={"dtype": "uint8"}), "asks for"),
+    "quantised no object": (set_first(quantization="uint8"), "is no object"),
+    "weights no list": (lambda it: it["weightsManifest"][0].update(weights={}), "no list of weights"),
+    "paths no names": (lambda it: it["weightsManifest"][0].update(paths=[1]), "not names of files"),
+    "shard twice": (lambda it: it["weightsManifest"].append(it["weightsManifest"][0]), "names a shard twice"),
+    "no manifest": (lambda it: it.pop("weightsManifest"), "no weightsManifest"),
+    "no topology": (lambda it: it.update(modelTopology=None), "no modelTopology"),
+    "topology no model": (lambda it: it["modelTopology"].update(model_config=[]), "describes no Keras model"),
+    "graph-model": (lambda it: it.update(format="graph-model"), "tf.loadGraphModel"),
+    "weights gone": (lambda it: it.update(weightsManifest=[]), "expected the weights"),
+    "layer gone": (lambda it: layers_of(it).pop(), "belong to no layer"),
+    "loose end": (lambda it: layers_of(it)[1].update(class_name=3), "class_name"),
+    "infinite": (lambda it: it.update(userDefinedMetadata={"a": float("inf")}), "not formed"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_not_formed_as_the_converter_forms_it_is_refused(name: str, tmp_path: Path) -> None:
+    edit, reason = BAD[name]
+    refused(edited(copied("compiled.h5", tmp_path), edit), ReadError, reason)
+
+
+def test_weights_in_another_order_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    def edit(document: Json) -> None:
+        weights = manifest_of(document)
+        weights.sort(key=lambda entry: entry["name"], reverse=True)
+
+    # of the same shapes, so that only the names tell
+    refused(edited(copied("nested.h5", tmp_path), edit), ReadError, "found the weight|not in the order")
+
+
+def test_whole_layers_in_another_order_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    def edit(document: Json) -> None:
+        weights = manifest_of(document)
+        first, start = weights[:2], weights[-2:]
+        weights[:2], weights[-2:] = start, first
+
+    refused(edited(copied("nested.h5", tmp_path), edit), ReadError, "belongs|shape|not in the order")
+
+
+def test_a_truncated_shard_is_refused(tmp_path: Path) -> None:
+    model = copied("residual.shards", tmp_path)
+    shard = model / "group1-shard3of6.bin"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    refused(model, ReadError, "a shard is truncated, or of another model")
+    shard.unlink()
+    refused(model, ReadError, "'group1-shard3of6.bin' is missing")
+
+
+def test_long_and_deep_json_is_refused(tmp_path: Path) -> None:
+    model = copied("compiled.h5", tmp_path)
+    (model / "model.json").write_bytes(b'{"a":' * 5000)
+    refused(model, ReadError, "JSON")
+    (model / "model.json").write_bytes(b'{"a":[' + b"0," * 2_000_000 + b"0]}")
+    refused(model, HostileFileError, "JSON of more than")
+
+
+def test_a_name_of_many_parts_is_refused(tmp_path: Path) -> None:
+    model = edited(copied("compiled.keras", tmp_path), set_first(name="a/" * 5000 + "vars/0"))
+    refused(model, HostileFileError, "5001 parts")
+
+
+def test_what_is_no_model_json_says_so(tmp_path: Path) -> None:
+    (tmp_path / "architecture.json").write_text('{"class_name": "Sequential", "config": {}}', encoding="utf-8")
+    (tmp_path / "list.json").write_text("[]", encoding="utf-8")
+    for name, said in {
+        "gone": "no such file",
+        "list.json": "kerasport convert list.json",
+        "architecture.json": "--weights",
+    }.items():
+        with pytest.raises(ReadError, match=said):
+            kerasport.repair(tmp_path / name)
+
+
+# -------------------------------------------------------------------------------- complete or as it was
+
+
+def test_a_backup_is_not_overwritten(tmp_path: Path) -> None:
+    model = copied("residual.h5", tmp_path)
+    (model / "model.json.bak").write_text("precious", encoding="utf-8")
+    before = contents(model)
+    with pytest.raises(OutputExistsError, match="--force"):
+        kerasport.repair(model)
+    assert contents(model) == before
+    kerasport.repair(model, force=True)
+    assert (model / "model.json.bak").read_bytes() == before["model.json"]
+
+
+def test_the_output_is_not_where_the_model_is(tmp_path: Path) -> None:
+    model = copied("residual.h5", tmp_path)
+    before = contents(tmp_path)
+    for out in (model, tmp_path):
+        with pytest.raises(OutputExistsError):
+            kerasport.repair(model, out, force=True)
+    assert contents(tmp_path) == before
+
+
+def interrupt(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("folder", "step"),
+    [("residual.h5", "write_around"), ("residual.h5", "shutil.copyfile"), ("compiled.keras", "write_around"),
+     ("compiled.keras", "write_weights")],
+)  # fmt: skip
+def test_an_interrupt_leaves_everything_as_it_was(
+    folder: str, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = copied(folder, tmp_path)
+    before = contents(tmp_path)
+    monkeypatch.setattr(f"kerasport.targets.repaired.{step}", interrupt)
+    for out in (None, tmp_path / "right"):
+        with pytest.raises(KeyboardInterrupt):
+            kerasport.repair(model, out)
+        assert contents(tmp_path) == before
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
+        assert not [path for path in model.iterdir() if path.is_dir()]
+
+
+def test_shards_are_gone_again_where_model_json_cannot_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = copied("compiled.keras", tmp_path)
+    before = contents(tmp_path)
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda a, b: interrupt() if b == model / "model.json" else replace(a, b))
+    with pytest.raises(KeyboardInterrupt):
+        kerasport.repair(model)
+    assert contents(tmp_path) == before

@@ -102,7 +102,7 @@ def test_convert_reads_weights_from_a_second_file(tmp_path: Path) -> None:
 
 
 def test_a_refused_model_exits_with_1_and_leaves_nothing(refused: Path, tmp_path: Path) -> None:
-    done = kerasport_command("convert", refused, tmp_path / "out", "--no-companion")
+    done = kerasport_command("convert", refused, tmp_path / "out", "--to", "tfjs-layers", "--no-companion")
     assert (done.returncode, done.stdout) == (REFUSED, "")
     assert done.stderr.startswith("kerasport: 2 part(s) of the model have no exact translation to a layers-model:\n")
     assert "\n  layer 'groups': GroupNormalization: " in done.stderr
@@ -259,10 +259,34 @@ def test_check_lists_every_layer() -> None:
 
 
 def test_check_of_a_refused_model_exits_with_1(refused: Path) -> None:
-    done = kerasport_command("check", refused, "--no-companion")
+    done = kerasport_command("check", refused, "--to", "tfjs-layers", "--no-companion")
     assert done.returncode == REFUSED
     assert done.stdout.startswith(f"{refused}: as a layers-model, 2 part(s) refused\n")
     assert "refused: layer 'memory': GRU with reset_after=True: " in done.stdout
+
+
+def test_what_a_layers_model_cannot_hold_becomes_a_graph_model(refused: Path, tmp_path: Path) -> None:
+    done = kerasport_command("convert", refused, "out", cwd=tmp_path)
+    assert done.returncode == DONE
+    assert done.stdout.startswith(f"{refused} -> out\n  graph-model: ")
+    assert (
+        "\n  note: written as a graph-model, since a layers-model cannot hold all of it (layer 'groups': "
+        in done.stdout
+    )
+    told = json.loads(kerasport_command("check", refused, "--json").stdout)
+    assert (told["convertible"], told["target"]) == (True, "graph-model")
+    assert told["notes"][0].startswith("written as a graph-model, since ")
+
+
+def test_what_no_target_can_hold_is_told_as_the_one_that_lacks_least(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Keras, about numpy
+        made = [layers.GroupNormalization(3), layers.Lambda(abs, output_shape=(7, 3), name="python")]
+        keras.Sequential([layers.Input((7, 3)), *made]).save(tmp_path / "model.keras")
+    done = kerasport_command("check", "model.keras", cwd=tmp_path)
+    assert done.returncode == REFUSED
+    assert done.stdout.startswith("model.keras: as a graph-model, 1 part(s) refused\n")
+    assert done.stdout.endswith("\nnote: as a layers-model, 2 part(s) would be refused\n")
 
 
 @pytest.fixture
@@ -288,12 +312,12 @@ def test_a_conversion_tells_how_to_load_the_companion(memory: Path, tmp_path: Pa
     assert len(script) < 30_000
 
 
-def test_auto_prefers_the_companion_and_takes_a_graph_model_without(memory: Path, tmp_path: Path) -> None:
+def test_a_layers_model_with_the_companion_is_preferred_to_a_graph_model(memory: Path, tmp_path: Path) -> None:
     for options, target, files in (
         ([], "layers-model", ["group1-shard1of1.bin", "kerasport-layers.js", "model.json"]),
         (["--no-companion"], "graph-model", ["group1-shard1of1.bin", "model.json"]),
     ):
-        done = kerasport_command("convert", memory, tmp_path / target, "--to", "auto", "--json", *options)
+        done = kerasport_command("convert", memory, tmp_path / target, "--json", *options)
         told = json.loads(done.stdout)
         assert told["target"] == target
         assert sorted(digest(tmp_path / target)) == sorted(told["files"]) == files
@@ -310,7 +334,8 @@ def test_check_tells_which_layers_need_the_companion(memory: Path) -> None:
 @pytest.mark.parametrize("model", ["sound", "refused"])
 def test_check_prints_json(model: str, refused: Path) -> None:
     sound = model == "sound"
-    done = kerasport_command("check", DIGITS if sound else refused, "--json", "--no-companion")
+    source = DIGITS if sound else refused
+    done = kerasport_command("check", source, "--json", "--to", "tfjs-layers", "--no-companion")
     told = json.loads(done.stdout)
     assert done.returncode == (DONE if sound else REFUSED)
     assert told["convertible"] is sound

@@ -216,7 +216,9 @@ def test_the_support_matrix_says_what_check_says(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         made = [layers.Dense(6), layers.Identity(), layers.GroupNormalization(3)]
         keras.Sequential([layers.Input((4,)), *made]).save(tmp_path / "model.keras")
-    told = {layer.class_name: layer.outcome for layer in kerasport.check(tmp_path / "model.keras").layers}
+    told = {
+        layer.class_name: layer.outcome for layer in kerasport.check(tmp_path / "model.keras", to="tfjs-layers").layers
+    }
     for name, outcome in rows.items():
         assert told[name] == outcome
         assert f"| `{name}` | {outcome} |" in read(SUPPORT)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kerasport.errors import UnsupportedModel
 from kerasport.read import Source, read, well_formed
 from kerasport.report import Check, Conversion, Repair
-from kerasport.targets import UNROLL_LIMIT, Options, check_target, planned
+from kerasport.targets import AUTO, UNROLL_LIMIT, Options, check_target, planned
 from kerasport.targets.directory import check_free, replacing
 from kerasport.targets.plan import write
 from kerasport.targets.weights import SHARD, nbytes_of
@@ -25,7 +25,7 @@ def convert(
     source: Source,
     out: Pathlike,
     *,
-    to: str = "tfjs-layers",
+    to: str = AUTO,
     weights: Pathlike | None = None,
     shard_size: int = SHARD,
     unroll_limit: int = UNROLL_LIMIT,
@@ -39,8 +39,9 @@ def convert(
         source: a `.keras` file or directory, a whole-model `.h5`, an architecture JSON (with `weights`), or a
             built `keras.Model` or `tf_keras.Model`.
         out: the directory to write, with `model.json` and the shards of the weights.
-        to: "tfjs-layers", a layers-model, which can be trained on; "tfjs-graph", a graph-model, which can hold
-            more and is often faster; "auto", a layers-model where every layer has one, else a graph-model.
+        to: "auto", a layers-model where every layer has one, else a graph-model, and a note that says why;
+            "tfjs-layers", a layers-model, which can be trained on; "tfjs-graph", a graph-model, which can hold more
+            and is often faster.
         weights: the file of weights that belongs to an architecture JSON.
         shard_size: bytes of a shard.
         unroll_limit: number of time steps up to which a graph-model has recurrent layers step by step, and can be run
@@ -96,7 +97,7 @@ def convert(
     )
 
 
-def check(source: Source, *, to: str = "tfjs-layers", weights: Pathlike | None = None, companion: bool = True) -> Check:
+def check(source: Source, *, to: str = AUTO, weights: Pathlike | None = None, companion: bool = True) -> Check:
     """Tell what would become of each layer of a model, and what stands against its conversion; arguments as `convert`.
 
     Raises:

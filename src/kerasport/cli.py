@@ -59,7 +59,8 @@ class Target(str, Enum):
 
 
 To = Annotated[
-    Target, typer.Option("--to", help="A layers-model, a graph-model, or what fits: a layers-model where there is one.")
+    Target,
+    typer.Option("--to", help="A layers-model, a graph-model, or (auto) a layers-model where every layer has one."),
 ]
 UnrollLimit = Annotated[
     int, typer.Option(min=0, help="Time steps up to which a graph-model needs no loop, and runs with predict().")
@@ -115,7 +116,7 @@ def convert(
     source: Source,
     out: Out,
     *,
-    to: To = Target.layers,
+    to: To = Target.auto,
     weights: Weights = None,
     shard_size: ShardSize = "4MiB",
     unroll_limit: UnrollLimit = 64,
@@ -152,7 +153,7 @@ def convert(
 def check(
     source: Source,
     *,
-    to: To = Target.layers,
+    to: To = Target.auto,
     weights: Weights = None,
     companion: Companion = True,
     as_json: AsJson = False,

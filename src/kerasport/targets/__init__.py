@@ -49,7 +49,9 @@ def _chosen(model: Model, options: Options) -> Plan:
         return layers
     graph = planned(model, "tfjs-graph", options)
     if graph.problems:
-        return min((layers, graph), key=lambda plan: len(plan.problems))
+        best, other = sorted((layers, graph), key=lambda plan: len(plan.problems))
+        note = f"as a {other.target}, {len(other.problems)} part(s) would be refused"
+        return replace(best, notes=(*best.notes, note))
     first, *others = layers.problems
     more = f", and {len(others)} more" if others else ""
     note = f"written as a graph-model, since a layers-model cannot hold all of it ({first}{more})"

@@ -523,7 +523,7 @@ def test_without_arguments_the_commands_are_listed() -> None:
         assert command in done.stdout
 
 
-COMMANDS = ("convert", "check", "repair", "verify")
+COMMANDS = ("convert", "check", "repair", "verify", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -549,6 +549,7 @@ def test_the_examples_of_the_help_are_right(example: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(api, "convert", lambda *_, **__: conversion)
     monkeypatch.setattr(api, "check", lambda *_, **__: Check("", "", "", (), (), ()))
     monkeypatch.setattr(api, "verify", lambda *_, **__: Verified(ok=True))
+    monkeypatch.setattr(api, "doctor", lambda *_, **__: Verified(ok=True))
     monkeypatch.setattr(api, "repair", lambda *_, **__: Repair("", "", "", "", "", (), {}, (), ()))
     name, *arguments = shlex.split(example)
     assert (name, invoke(*arguments).exit_code) == ("kerasport", DONE)

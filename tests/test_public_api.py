@@ -47,7 +47,7 @@ def test_the_functions_stay_functions_whatever_is_imported() -> None:
         for module in pkgutil.walk_packages(kerasport.__path__, "kerasport."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
-        print(*[name for name in ("check", "convert", "repair", "verify") if not callable(getattr(kerasport, name))])
+        print(*[name for name in ("check", "convert", "doctor", "repair", "verify") if not callable(getattr(kerasport, name))])
     """
     assert _printed(script) == ""
 
@@ -71,7 +71,7 @@ def test_the_tree_of_errors_is_that_of_its_docstring() -> None:
 
 
 def test_public_functions_are_documented() -> None:
-    for name in ("check", "convert", "repair", "verify"):
+    for name in ("check", "convert", "doctor", "repair", "verify"):
         documented = getattr(importlib.import_module("kerasport.api"), name).__doc__ or ""
         assert documented.splitlines()[0].endswith(".")
         assert "Raises:" in documented
@@ -89,6 +89,7 @@ ORDER = (
     ("lower",),
     ("passes",),
     ("targets", "verification"),
+    ("diagnosis",),
     ("api",),
     ("__init__",),
     ("cli",),

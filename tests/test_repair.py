@@ -85,13 +85,13 @@ def test_every_way_of_converting_is_recorded() -> None:
     for name in FOLDERS:
         document = json.loads((UNREPAIRED / name / "model.json").read_text(encoding="utf-8"))
         assert document["convertedBy"] == "TensorFlow.js Converter v4.22.0"
-        assert document["modelTopology"]["keras_version"].startswith("3.")
+        assert document["modelTopology"]["keras_version"] == ("2.15.0" if name == "functional_2.keras" else "3.15.1")
         assert sum(map(len, contents(UNREPAIRED / name).values())) < 100_000
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_what_the_converter_wrote_does_not_load(folder: str, tfjs: Tfjs) -> None:
-    with pytest.raises(VerifyError, match="batchInputShape"):
+    with pytest.raises(VerifyError, match=r"batchInputShape|has no target variable"):
         tfjs.run(UNREPAIRED / folder, [arrays(folder, "input")], backend="cpu")
 
 

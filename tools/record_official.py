@@ -273,6 +273,18 @@ def record(keras: Any, name: str, to: Path) -> None:
         print(f"{name}.{way}", flush=True)
 
 
+def record_keras2(to: Path) -> None:
+    """Convert a `.keras` file of Keras 2 that is recorded already, with what its Keras computed."""
+    recorded = RECORDED.parent / "recorded" / "keras-2.15.0"
+    folder = to / "functional_2.keras"
+    formats = ("--input_format=keras_keras", "--output_format=tfjs_layers_model")
+    with tempfile.TemporaryDirectory() as directory:
+        # the converter unpacks it where it is
+        path = shutil.copy(recorded / "functional.keras", directory)
+        importlib.import_module("tensorflowjs").converters.convert([*formats, path, str(folder)])
+    shutil.copyfile(recorded / "functional.npz", folder / "expected.npz")
+
+
 def python_of(environment: Path) -> Path:
     """The Python of the environment with the converter, which is made where it is not there yet."""
     python, ready = environment / "bin" / "python", environment / "READY"
@@ -302,6 +314,7 @@ def main() -> None:
         keras = importlib.import_module("keras")
         for name in names:
             record(keras, name, options.to)
+        record_keras2(options.to)
         return
     environment = options.environment or Path(tempfile.mkdtemp(prefix="kerasport-official-"))
     for name in names:

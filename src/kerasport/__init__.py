@@ -1,6 +1,6 @@
 """kerasport takes Keras models to the browser, exactly."""
 
-from kerasport.api import check, convert, repair, verify
+from kerasport.api import check, convert, doctor, repair, verify
 from kerasport.errors import (
     HostileFileError,
     KerasportError,
@@ -33,6 +33,7 @@ __all__ = [
     "__version__",
     "check",
     "convert",
+    "doctor",
     "repair",
     "verify",
 ]

@@ -1,4 +1,4 @@
-"""The pipelines, each on one screen: convert, check, repair, verify."""
+"""The pipelines, each on one screen: convert, check, repair, verify, doctor."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from kerasport.targets.plan import write
 from kerasport.targets.weights import SHARD, nbytes_of
 
 if TYPE_CHECKING:
+    from kerasport.diagnosis import Diagnosis
     from kerasport.verification import Verification
 
 Pathlike = str | os.PathLike[str]
@@ -187,6 +188,37 @@ def verify(
 
     return verify_conversion(
         source, Path(out), weights, inputs, expected, tuple(backends), tuple(batch_sizes), rtol, atol, seed
+    )
+
+
+def doctor(
+    source: Pathlike | None = None,
+    *,
+    weights: Pathlike | None = None,
+    python: Pathlike | None = None,
+    timeout: float = 60,
+) -> Diagnosis:
+    """Tell what is installed, whether it works together, and which ways into the browser are open for a file.
+
+    Packages are imported in processes of their own, never in this one, and the file is only read.
+
+    Args:
+        source: a Keras file, or a model.json of TF.js.
+        weights: the file of weights that belongs to an architecture JSON.
+        python: the Python to look at; otherwise the one that runs this.
+        timeout: seconds after which an import counts as hung.
+
+    Raises:
+        ReadError: the source is not a model that can be read.
+        KerasportError: the Python does not answer.
+    """
+    from kerasport.diagnosis import diagnose  # noqa: PLC0415  (brings in what converting does not need)
+
+    return diagnose(
+        None if source is None else Path(source),
+        None if weights is None else Path(weights),
+        None if python is None else os.fspath(python),
+        timeout,
     )
 
 

@@ -1,7 +1,7 @@
 """Commands in, exit codes out; no logic.
 
-Exit codes: 0 done; 1 the model has parts without an exact translation, or the numbers differ; 2 wrong usage;
-3 a file cannot be read, the output is there already, or verification cannot run.
+Exit codes: 0 done; 1 the model has parts without an exact translation, the numbers differ, or doctor found something
+that does not work; 2 wrong usage; 3 a file cannot be read, the output is there already, or a program cannot be run.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def repair(
     out: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[OUT]",
+            metavar="OUT",
             help="The directory of the right model; without it, model.json is rewritten, and kept as model.json.bak.",
             show_default=False,
         ),
@@ -221,6 +221,35 @@ def verify(
         return api.verify(source, out, **given, backends=backends, rtol=rtol, atol=atol)
 
     result = _run(work)
+    typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
+    if not result.ok:
+        raise typer.Exit(REFUSED)
+
+
+@app.command(
+    epilog="Examples: `kerasport doctor` · `kerasport doctor model.keras` · "
+    "`kerasport doctor --python ~/old-project/.venv/bin/python`"
+)
+def doctor(
+    source: Annotated[
+        Path | None,
+        typer.Argument(metavar="SRC", help="A Keras file, or the model.json of TF.js.", show_default=False),
+    ] = None,
+    *,
+    weights: Weights = None,
+    python: Annotated[
+        str | None, typer.Option("--python", help="The Python to look at; otherwise kerasport's.", show_default=False)
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds after which an import counts as hung.")] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what is installed and whether it works, and with SRC, which ways into the browser are open for it.
+
+    Exit code 1 where kerasport has no way for SRC; without SRC, where something that is installed does not work.
+    """
+    from kerasport import api  # noqa: PLC0415
+
+    result = _run(lambda: api.doctor(source, weights=weights, python=python, timeout=timeout))
     typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
     if not result.ok:
         raise typer.Exit(REFUSED)

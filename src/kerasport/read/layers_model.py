@@ -60,6 +60,13 @@ def open_layers_model(path: Path) -> LayersModel:
         return _layers_model(path, document)
 
 
+def is_layers_model(path: Path) -> bool:
+    """Whether a path is, or holds, a model.json of TF.js; one that is damaged counts as well."""
+    if path.is_dir():
+        return (path / "model.json").is_file() and not (path / "config.json").is_file()
+    return path.is_file() and path.suffix == ".json" and b'"modelTopology"' in read_text(path)
+
+
 def _document(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ReadError(f"{path}: no such file; give the model.json that tensorflowjs_converter wrote")
@@ -112,7 +119,8 @@ def read_layers_model(source: LayersModel) -> Model:
     Raises:
         ReadError: config and weights do not belong together, or somebody has changed the config since.
     """
-    _refuse_renumbered(source.path, source.topology)
+    if major(source.version) >= 3:
+        _refuse_renumbered(source.path, source.topology)
     contents = Contents(
         source.path,
         dict(source.topology),

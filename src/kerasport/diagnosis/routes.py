@@ -1,0 +1,136 @@
+"""The ways into the browser that are open for a file."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kerasport.diagnosis.advice import FIRST_WITH_KERAS_3, tf_keras_for
+from kerasport.diagnosis.probe import Environment
+from kerasport.errors import Problem
+from kerasport.read import read, well_formed
+from kerasport.read.dialects import major
+from kerasport.read.hdf5 import SIGNATURE
+from kerasport.read.layers_model import is_layers_model, open_layers_model, read_layers_model
+from kerasport.targets import TARGETS, planned
+
+KERASPORT, LEGACY, ONNX = "kerasport", "legacy", "onnx"
+FIRST_WITH_ONNX = (3, 8)  # of Keras
+OUT = "web_model"
+
+
+@dataclass(frozen=True)
+class Route:
+    """A way into the browser."""
+
+    name: str
+    by: str  # "kerasport", "legacy" or "onnx"
+    open: bool
+    command: str = ""  # what to run where it is open, and what would open it where that is known
+    reason: str = ""
+
+
+def routes_of(path: Path, weights: Path | None, found: Environment) -> tuple[str, tuple[Route, ...]]:
+    """Which Keras wrote a file, and the routes for it.
+
+    Raises:
+        ReadError: it is no model.
+    """
+    if is_layers_model(path):
+        return _of_layers_model(path)
+    with read(path, weights) as model, well_formed(str(path)):
+        problems = {name: planned(model, name).problems for name in TARGETS}
+        writer = model.writer
+    options = f" --weights {_quoted(weights)}" if weights else ""
+    own = [_own(name, _quoted(path), options, why) for name, why in problems.items()]
+    foreign = (_legacy(path, writer, found), *([] if "onnx" in TARGETS else [_onnx(path, writer, found)]))
+    return writer, (*own, *foreign)
+
+
+def _own(target: str, source: str, options: str, problems: tuple[Problem, ...]) -> Route:
+    name = f"kerasport, {target}"
+    if not problems:
+        # where there is a layers-model, it is written without being asked for
+        to = "" if target == "tfjs-layers" else f" --to {target}"
+        return Route(name, KERASPORT, open=True, command=f"kerasport convert {source} {OUT}{to}{options}")
+    told = f"kerasport check {source} --to {target}{options}"
+    return Route(name, KERASPORT, open=False, command=told, reason=f"{len(problems)} part(s) refused: {problems[0]}")
+
+
+def _of_layers_model(path: Path) -> tuple[str, tuple[Route, ...]]:
+    given = open_layers_model(path)
+    if given.spoken:
+        command = f"tf.loadLayersModel({given.path.name!r})"
+        return given.version, (Route("as it is", KERASPORT, open=True, command=command, reason="TF.js reads it"),)
+    with well_formed(str(given.path)):
+        problems = planned(read_layers_model(given), "tfjs-layers").problems
+    reason = f"{len(problems)} part(s) refused: {problems[0]}" if problems else "it does not load in TF.js as it is"
+    command = f"kerasport repair {_quoted(given.path)}"
+    return given.version, (Route("kerasport repair", KERASPORT, open=not problems, command=command, reason=reason),)
+
+
+def _legacy(path: Path, writer: str, found: Environment) -> Route:
+    """Through Keras 2 and the official converter."""
+    name = "tf_keras, tensorflowjs"
+    old = major(writer)
+    if old >= 3:
+        tensorflow = found.version("tensorflow")
+        install = (
+            f"pip install {tf_keras_for(tensorflow)}" if tensorflow >= FIRST_WITH_KERAS_3 else "pip install tf_keras"
+        )
+        reason = "Keras 2 does not read files of Keras 3; train again with Keras 2, or with TensorFlow 2.15 or older"
+        return Route(
+            name, LEGACY, open=False, command=f"{install} && TF_USE_LEGACY_KERAS=1 python train.py", reason=reason
+        )
+    if old < 2:
+        return Route(name, LEGACY, open=False, reason="the converter does not translate configs of Keras 1")
+    is_hdf5 = path.is_file() and _begins_with(path, SIGNATURE)
+    convert = f"tensorflowjs_converter --input_format keras {{}} {OUT}"
+    missing = [each for each in ("tensorflowjs", *(() if is_hdf5 else ("tf_keras",))) if not found.works(each)]
+    if is_hdf5:
+        command = convert.format(_quoted(path))
+    else:
+        load = f'import tf_keras; tf_keras.models.load_model({json.dumps(str(path))}).save("model.h5")'
+        command = f"python -c {shlex.quote(load)} && {convert.format('model.h5')}"
+    if missing:
+        absent = [each for each in missing if found.packages[each].state == "absent"]
+        reason = "; ".join(f"{each} {'is not installed' if each in absent else 'does not work'}" for each in missing)
+        return Route(
+            name, LEGACY, open=False, command=f"pip install {' '.join(missing)}" if absent else "", reason=reason
+        )
+    reason = "it writes options that TF.js ignores, so compare the numbers"
+    return Route(name, LEGACY, open=True, command=command, reason=reason)
+
+
+def _begins_with(path: Path, signature: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(signature)) == signature
+
+
+def _onnx(path: Path, writer: str, found: Environment) -> Route:
+    """Keras's own export, for ONNX Runtime Web."""
+    name = "Keras, ONNX"
+    if major(writer) < 3:
+        return Route(name, ONNX, open=False, reason="Keras exports ONNX since 3.8, and does not read this file")
+    lacking = list(_lacking_for_onnx(found))
+    # Keras exports only models that were called, and one that was loaded was not
+    load = f"import keras; m = keras.saving.load_model({json.dumps(str(path))})"
+    export = f'{load}; m(m.inputs); m.export("model.onnx", format="onnx")'
+    if lacking:
+        return Route(
+            name, ONNX, open=False, command=f"pip install {' '.join(lacking)}", reason=f"needs {', '.join(lacking)}"
+        )
+    return Route(name, ONNX, open=True, command=f"KERAS_BACKEND=tensorflow python -c {shlex.quote(export)}")
+
+
+def _lacking_for_onnx(found: Environment) -> Iterator[str]:
+    if found.version("keras") < FIRST_WITH_ONNX:
+        yield '"keras>=3.8"'
+    yield from (name for name in ("tensorflow", "tf2onnx") if not found.packages[name].version)
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

@@ -37,7 +37,8 @@ HEAD = """\
 <!-- Written by tools/support_matrix.py from the tables in src/kerasport; do not edit by hand. -->
 
 What becomes of each Keras layer, as a TF.js layers-model (`--to tfjs-layers`) and as a graph-model
-(`--to tfjs-graph`). Without `--to`, a model is written as a layers-model where all of its layers have one. Layers and their aliases are those of Keras {version}, and what older versions of Keras had.
+(`--to tfjs-graph`). Without `--to`, a model is written as a layers-model where all of its layers have one.
+Layers and their aliases are those of Keras {version}, and what older versions of Keras had.
 
 * **native**: TF.js has the layer and computes the same. Where only some values of an option are given here, the others
   are refused, with the reason in brackets.

@@ -273,16 +273,24 @@ def record(keras: Any, name: str, to: Path) -> None:
         print(f"{name}.{way}", flush=True)
 
 
+OF_KERAS_2: Mapping[str, tuple[str, str]] = {
+    # recorded already, with what their Keras computed → the name of the format
+    "functional_2.keras": ("keras-2.15.0/functional.keras", "keras_keras"),
+    "functional_2.h5": ("keras-2.15.0/functional.h5", "keras"),
+    "recurrent_2.h5": ("tf_keras-2.21.0/recurrent.h5", "keras"),
+}
+
+
 def record_keras2(to: Path) -> None:
-    """Convert a `.keras` file of Keras 2 that is recorded already, with what its Keras computed."""
-    recorded = RECORDED.parent / "recorded" / "keras-2.15.0"
-    folder = to / "functional_2.keras"
-    formats = ("--input_format=keras_keras", "--output_format=tfjs_layers_model")
-    with tempfile.TemporaryDirectory() as directory:
-        # the converter unpacks it where it is
-        path = shutil.copy(recorded / "functional.keras", directory)
-        importlib.import_module("tensorflowjs").converters.convert([*formats, path, str(folder)])
-    shutil.copyfile(recorded / "functional.npz", folder / "expected.npz")
+    """Convert files of Keras 2."""
+    for name, (file, format_name) in OF_KERAS_2.items():
+        recorded = RECORDED.parent / "recorded" / file
+        formats = (f"--input_format={format_name}", "--output_format=tfjs_layers_model")
+        with tempfile.TemporaryDirectory() as directory:
+            # the converter may unpack it where it is
+            path = shutil.copy(recorded, directory)
+            importlib.import_module("tensorflowjs").converters.convert([*formats, path, str(to / name)])
+        shutil.copyfile(recorded.with_suffix(".npz"), to / name / "expected.npz")
 
 
 def python_of(environment: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,13 +133,16 @@ def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = T
 
     given = open_layers_model(Path(source))
     path = str(given.path)
-    if given.spoken:
-        note = f"{given.spoken} wrote it, as TF.js reads it; what its layers compute was not looked at"
-        return Repair(path, "", "", given.version, given.converter, (), {}, (note,), ())
+    right = Repair(path, "", "", given.version, given.converter, (), {}, (), ())
+    if given.native:
+        return replace(right, notes=(f"{given.converter} wrote it for TF.js",))
     with well_formed(path):
         plan = planned(read_layers_model(given), "tfjs-layers", Options(companion=companion))
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)
+        changes = changes_of(given, plan)
+        if not changes:
+            return replace(right, notes=("TF.js loads it, and computes every layer of it as Keras does",))
         files, backup = write_repaired(given, plan, None if out is None else Path(out), force=force)
     written = given.path if out is None else Path(out) / "model.json"
     return Repair(
@@ -147,7 +151,7 @@ def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = T
         backup=backup,
         writer=plan.writer,
         converter=given.converter,
-        changes=changes_of(given, plan),
+        changes=changes,
         renamed=plan.renamed,
         notes=plan.notes_for(written.resolve().parent.name),
         files=files,

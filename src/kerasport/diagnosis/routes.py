@@ -16,6 +16,7 @@ from kerasport.read.dialects import major
 from kerasport.read.hdf5 import SIGNATURE
 from kerasport.read.layers_model import is_layers_model, open_layers_model, read_layers_model
 from kerasport.targets import TARGETS, planned
+from kerasport.targets.repaired import changes_of
 
 KERASPORT, LEGACY, ONNX = "kerasport", "legacy", "onnx"
 FIRST_WITH_ONNX = (3, 8)  # of Keras
@@ -62,11 +63,15 @@ def _own(target: str, source: str, options: str, problems: tuple[Problem, ...]) 
 
 def _of_layers_model(path: Path) -> tuple[str, tuple[Route, ...]]:
     given = open_layers_model(path)
-    if given.spoken:
-        command = f"tf.loadLayersModel({given.path.name!r})"
-        return given.version, (Route("as it is", KERASPORT, open=True, command=command, reason="TF.js reads it"),)
+    as_it_is = f"tf.loadLayersModel({given.path.name!r})"
+    if given.native:
+        return given.version, (Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js reads it"),)
     with well_formed(str(given.path)):
-        problems = planned(read_layers_model(given), "tfjs-layers").problems
+        plan = planned(read_layers_model(given), "tfjs-layers")
+        right = not plan.problems and not changes_of(given, plan)
+    if right:
+        return given.version, (Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js reads it"),)
+    problems = plan.problems
     reason = f"{len(problems)} part(s) refused: {problems[0]}" if problems else "it does not load in TF.js as it is"
     command = f"kerasport repair {_quoted(given.path)}"
     return given.version, (Route("kerasport repair", KERASPORT, open=not problems, command=command, reason=reason),)

@@ -38,13 +38,10 @@ class LayersModel:
         return str(self.document.get("convertedBy") or self.document.get("generatedBy") or "")
 
     @property
-    def spoken(self) -> str:
-        """Whose dialect it is, where that is one which TF.js understands; else empty."""
-        if self.converter.startswith(("kerasport", "TensorFlow.js tfjs-layers")) or self.version.startswith("tfjs"):
-            return self.converter
-        if major(self.version) < 3 and not self.manifest.by_path:
-            return f"Keras {self.version}"
-        return ""
+    def native(self) -> bool:
+        """Whether it was written for TF.js, by TF.js itself or by kerasport: it is in no dialect of Keras."""
+        writers = ("kerasport", "TensorFlow.js tfjs-layers")
+        return self.converter.startswith(writers) or self.version.startswith("tfjs")
 
 
 def open_layers_model(path: Path) -> LayersModel:

@@ -14,6 +14,7 @@ import pytest
 import kerasport
 from kerasport.errors import HostileFileError, OutputExistsError, ReadError, UnsupportedModel, VerifyError
 from kerasport.model import Array
+from kerasport.read.manifest import read_group
 from kerasport.verification.tfjs import Backend, Tfjs
 
 UNREPAIRED = Path(__file__).parent / "unrepaired"
@@ -311,6 +312,39 @@ def test_calls_that_could_be_numbered_in_two_ways_are_refused(tmp_path: Path) ->
                 layer["inbound_nodes"] = [[[*node["args"][0]["config"]["keras_history"], {}]]]
 
     refused(edited(copied("nested.h5", tmp_path), edit), ReadError, "numbered in two ways")
+
+
+# ------------------------------------------------------------------------------------------ the weights
+
+
+def test_weights_are_read_in_pieces_whatever_the_shards(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    values = {"a": random.normal(size=(7, 5)), "b": random.integers(0, 256, (9,)), "c": random.normal(size=0)}
+    stored = {"a": values["a"].astype("<f4"), "b": values["b"].astype("u1"), "c": values["c"].astype("<f4")}
+    entries: list[Json] = [
+        {"name": name, "shape": list(array.shape), "dtype": "float32"} for name, array in stored.items()
+    ]
+    entries[1]["quantization"] = {"dtype": "uint8", "min": -1.5, "scale": 0.25}
+    data = b"".join(array.tobytes() for array in stored.values())
+    for size in (1, 3, 7, 64, 1000):
+        files = []
+        for start in range(0, len(data), size):
+            files.append(tmp_path / f"{size}-{start}.bin")
+            files[-1].write_bytes(data[start : start + size])
+        found = {entry.name: entry.weight for entry in read_group("model.json", entries, files).entries}
+        wanted = stored | {"b": values["b"].astype("f4") * np.float32(0.25) - np.float32(1.5)}
+        for name, weight in found.items():
+            np.testing.assert_array_equal(weight.read(), wanted[name])
+            pieces = [np.empty(0, "f4"), *weight.pieces(8)]
+            assert max(map(len, pieces)) <= 8
+            np.testing.assert_array_equal(np.concatenate(pieces), wanted[name].reshape(-1))
+
+
+def test_integers_are_rounded_as_javascript_rounds(tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(bytes([0, 1, 2, 3, 4, 5]))
+    entry = {"name": "a", "shape": [6], "dtype": "int32", "quantization": {"dtype": "uint8", "min": -1.5, "scale": 0.5}}
+    (weight,) = (entry.weight for entry in read_group("", [entry], [tmp_path / "a.bin"]).entries)
+    assert weight.read().tolist() == [-1, -1, 0, 0, 1, 1]
 
 
 # -------------------------------------------------------------------------------------- what is refused

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 
 from kerasport.errors import HostileFileError, ReadError
 from kerasport.layers import LAYERS
-from kerasport.model import Array, ComputedWeight, Weight, WeightRef
+from kerasport.model import PIECE, Array, ComputedWeight, Weight, WeightRef
 from kerasport.read import by_name
 from kerasport.read.by_path import ByPath
 from kerasport.read.describe import Described
@@ -242,39 +242,64 @@ class _Cuts:
         return pieces
 
 
+@dataclass(frozen=True, eq=False)
+class StreamedWeight(ComputedWeight):
+    """A weight that is made in pieces, so that no more than one of them is held."""
+
+    stream: Callable[[int], Iterator[Array]] = field(kw_only=True)  # number of bytes → flat pieces of about so many
+
+    def pieces(self, nbytes: int = PIECE) -> Iterator[Array]:
+        """The array, flat and in C order."""
+        return self.stream(nbytes)
+
+
+def _streamed(dtype: np.dtype[Any], shape: tuple[int, ...], stream: Callable[[int], Iterator[Array]]) -> Weight:
+    def compute() -> Array:
+        return np.concatenate([np.empty(0, dtype), *stream(PIECE)]).reshape(shape)
+
+    return StreamedWeight(dtype, shape, compute, stream=stream)
+
+
 def _stored(pieces: Sequence[Piece], dtype: np.dtype[Any], shape: tuple[int, ...]) -> Weight:
     if len(pieces) == 1:
         path, offset, _ = pieces[0]
         return WeightRef(path, offset, dtype, shape)
-    return ComputedWeight(dtype, shape, lambda: _joined(pieces, dtype).reshape(shape))
+    return _streamed(dtype, shape, lambda nbytes: _joined(pieces, dtype, nbytes))
 
 
-def _joined(pieces: Sequence[Piece], dtype: np.dtype[Any]) -> Array:
-    """The bytes of several files as one array, without a second copy of them."""
-    data = bytearray()
-    for path, offset, nbytes in pieces:
+def _joined(pieces: Sequence[Piece], dtype: np.dtype[Any], nbytes: int) -> Iterator[Array]:
+    """The values in parts of several files, where each may end inside of one."""
+    pending = b""
+    for path, offset, count in pieces:
+        left = count
         with path.open("rb") as file:
             file.seek(offset)
-            part = file.read(nbytes)
-        if len(part) != nbytes:
-            raise ReadError(f"{path}: ends inside a weight; it was changed while it was read")
-        data += part
-    return np.frombuffer(data, dtype)
+            while left:
+                data = file.read(min(left, nbytes))
+                if not data:
+                    raise ReadError(f"{path}: ends inside a weight; it was changed while it was read")
+                left -= len(data)
+                pending += data
+                whole = len(pending) // dtype.itemsize
+                yield np.frombuffer(pending, dtype, whole)
+                pending = pending[whole * dtype.itemsize :]
 
 
 def _dequantized(where: str, name: str, stored: Weight, dtype: str, quantization: Mapping[str, Any]) -> Weight:
     """What TF.js makes of a quantised weight (tfjs-core io_utils.ts, decodeWeights)."""
+    made = np.dtype(DTYPES[dtype])
     if quantization["dtype"] == "float16" and dtype == "float32":
-        return ComputedWeight(np.dtype(np.float32), stored.shape, lambda: stored.read().astype(np.float32))
+        return _streamed(made, stored.shape, lambda nbytes: (piece.astype(made) for piece in stored.pieces(nbytes)))
     if quantization["dtype"] not in ("uint8", "uint16") or dtype not in ("float32", "int32"):
         raise ReadError(f"{where}: the weight {name!r} of {dtype} is quantised in a way that TF.js does not have")
     scale, least = (_number(where, name, quantization.get(key)) for key in ("scale", "min"))
 
-    def compute() -> Array:
-        values: Array = stored.read().astype(np.float64) * scale + least
-        return np.floor(values + 0.5) if dtype == "int32" else values
+    def decoded(piece: Array) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):  # as in JavaScript, without a word
+            values: Array = piece.astype(np.float64) * scale + least
+            return (np.floor(values + 0.5) if dtype == "int32" else values).astype(made)
 
-    return ComputedWeight(np.dtype(dtype), stored.shape, compute)
+    return _streamed(made, stored.shape, lambda nbytes: map(decoded, stored.pieces(nbytes)))
 
 
 def _number(where: str, name: str, value: Any) -> float:

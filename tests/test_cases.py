@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.cases import CASES
 from tests.cases.case import GRAPH_MODEL, LAYERS_MODEL, Case
-from tests.cases.graphs import NOT_YET, REFUSED_BY_GRAPHS
+from tests.cases.graphs import REFUSED_BY_GRAPHS
 from tests.cases.trial import Trial, inner_layers, quiet, undrawn_weights
 
 import kerasport
@@ -34,8 +34,6 @@ def test_tfjs_computes_what_keras_computes_or_the_model_is_refused(
     trial: Trial, target: str, tfjs: Tfjs, tmp_path: Path
 ) -> None:
     case, out = trial.case, tmp_path / "web_model"
-    if (target, case.name) in NOT_YET:
-        pytest.xfail(NOT_YET[target, case.name])
     refused = REFUSED_BY_GRAPHS.get(case.name) if target == GRAPH_MODEL else case.refused.get(target)
     if refused:
         with pytest.raises(kerasport.UnsupportedModel) as refusal:
@@ -78,8 +76,6 @@ MISTAKEN_SHAPES = frozenset(("bidirectional_of_other_size", "added_to_a_constant
 def test_shapes_are_those_of_keras(trial: Trial) -> None:
     if trial.case.name in MISTAKEN_SHAPES:
         pytest.skip("Keras is wrong")
-    if ("shapes", trial.case.name) in NOT_YET:
-        pytest.xfail(NOT_YET["shapes", trial.case.name])
     with read(trial.path) as model:
         inferred = Inference()
         inferred.model(model)
@@ -94,8 +90,6 @@ def test_shapes_are_those_of_keras(trial: Trial) -> None:
 def test_hdf5_makes_the_same_layers_model(trial: Trial, tmp_path: Path) -> None:
     if LAYERS_MODEL in trial.case.refused:
         pytest.skip("there is none")
-    if ("hdf5", trial.case.name) in NOT_YET:
-        pytest.xfail(NOT_YET["hdf5", trial.case.name])
     with quiet():
         try:
             trial.model.save(tmp_path / "model.h5")

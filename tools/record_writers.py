@@ -76,7 +76,7 @@ WRITERS = (
         ("tensorflow-cpu==2.15.1",),
         """
         functional.keras functional.h5 sequential.json sequential.legacy_weights.h5 frozen.h5
-        tf_ops.h5
+        tf_ops.h5 masks.h5
         """,
     ),
     Writer(
@@ -97,10 +97,10 @@ WRITERS = (
         "shared.keras unshared.keras",
         backend="jax",
     ),
-    Writer("keras-3.3.3", ("keras==3.3.3", *JAX_FOR_NUMPY_1), "shared.keras", backend="jax"),
+    Writer("keras-3.3.3", ("keras==3.3.3", *JAX_FOR_NUMPY_1), "shared.keras masks.keras", backend="jax"),
     Writer("keras-3.6.0", ("keras==3.6.0", *JAX), "functional.keras", backend="jax"),
     Writer("keras-3.10.0", ("keras==3.10.0", *JAX), "recurrent.keras", backend="jax"),
-    Writer("keras-3.12.4", ("keras==3.12.4", *JAX), "functional.keras", backend="jax"),
+    Writer("keras-3.12.4", ("keras==3.12.4", *JAX), "functional.keras masks.keras", backend="jax"),
     Writer(
         "keras-3.15.1",
         ("keras==3.15.1", "jax[cpu]==0.10.2"),
@@ -108,7 +108,7 @@ WRITERS = (
         functional.keras functional.h5 sequential.keras recurrent.keras ops.keras ops.h5
         frozen.h5 dicts.keras dicts.unzipped dicts.json dicts.weights.h5 sharded.json
         sharded.weights.json mixed_float16.keras float16.keras bfloat16.keras bfloat16.h5
-        lora.keras lora.h5 int8.keras int4.keras float8.keras
+        lora.keras lora.h5 int8.keras int4.keras float8.keras masks.keras
         """,
         backend="jax",
     ),
@@ -223,6 +223,23 @@ def recurrent(keras: Any) -> Any:
     y = layers.TimeDistributed(layers.Dense(2, activation="relu"))(y)
     y = layers.LSTM(3, name="decoder")(y, initial_state=[h, c])
     return keras.models.Model([tokens, series], [code, y], name="recurrent")
+
+
+@model
+def masks(keras: Any) -> Any:
+    """Masks that meet: what becomes of them has changed from version to version."""
+    layers = keras.layers
+    inputs = [layers.Input((STEPS,), dtype="int32", name=name) for name in ("a", "b")]
+    a, b = (layers.Embedding(TOKENS, 4, mask_zero=True)(x) for x in inputs)
+    outputs = [
+        layers.LSTM(3)(layers.Add()([a, b])),
+        layers.LSTM(3)(layers.Concatenate()([a, b])),
+        layers.LSTM(3)(layers.Concatenate(axis=1)([a, b])),
+        layers.Multiply()([a, b]),
+        layers.Maximum()([a, b]),
+        layers.MultiHeadAttention(2, 3, dropout=0.1)(layers.Dense(4)(a), layers.Dense(4)(b)),
+    ]
+    return keras.models.Model(inputs, outputs, name="masks")
 
 
 @model
@@ -445,14 +462,15 @@ def fill(net: Any, random: np.random.RandomState) -> None:
 
 
 def inputs_of(net: Any, random: np.random.RandomState) -> Iterator[np.ndarray]:
-    """Random numbers, or sentences of different lengths, for each input in order."""
-    for tensor in net.inputs:
+    """Random numbers, or sentences of different lengths, others in each input, for each input in order."""
+    np = importlib.import_module("numpy")
+    for index, tensor in enumerate(net.inputs):
         shape = (BATCH, *(int(size) for size in tensor.shape[1:]))
         if "int" in getattr(tensor.dtype, "name", tensor.dtype):  # Keras 3 has a string there
             sentences = random.randint(1, TOKENS, shape).astype("int32")
             for row, length in zip(sentences, (STEPS, 3, 1)):
                 row[length:] = 0
-            yield sentences
+            yield np.roll(sentences, index, axis=0)
         else:
             yield random.normal(size=shape).astype("float32")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any, TypeAlias
 
 from kerasport.errors import Problem, ShapeError, UnsupportedModel, UnsupportedPart
@@ -19,7 +20,7 @@ from kerasport.ir.tensor import DType, Input, Node, Tensor, TensorType
 from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer, Refusal
 from kerasport.layers.recurrent import CELLS, RNN, Bidirectional, Cell, TimeDistributed, initial_states
-from kerasport.masks import MERGES, PASSES, RECURRENT, stripped
+from kerasport.masks import MERGES, PASSES, RECURRENT, merging_of, stripped
 from kerasport.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
 from kerasport.model import Tensor as Edge
 from kerasport.operations import apply, lowering_of
@@ -37,7 +38,7 @@ def lower(model: Model) -> Graph:
     Raises:
         UnsupportedModel: parts of the model have no lowering.
     """
-    lowering = Lowering(keras2=model.writer.startswith(("1", "2")))
+    lowering = Lowering(model.release)
     inputs = tuple(declared_input(edge) for edge in model.input_tensors)
     outputs, _ = lowering.model(model, inputs, (None,) * len(inputs), "")
     problems = [*refusals(model), *_string_inputs(model), *lowering.problems]
@@ -73,9 +74,14 @@ def input_dtype(spec: LayerSpec) -> DType:
 class Lowering:
     """The state of one lowering: names of the nodes so far, and what was refused."""
 
+    keras: tuple[int, int]  # the release whose rules count
     names: dict[Node, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    keras2: bool = False  # whether masks travel as in Keras 2
+
+    @property
+    def keras2(self) -> bool:
+        """Whether masks travel as in Keras 2."""
+        return self.keras < (3, 0)
 
     def model(
         self, model: Model, inputs: Sequence[Tensor], masks: Sequence[Tensor | None], path: str
@@ -357,8 +363,12 @@ class _Run:
                 masks["zeros_first"] = self.lowering.keras2
         elif "mask" in takes and incoming and incoming[0] is not None:
             masks["mask"] = incoming[0]
-        if "masks" in takes and any(mask is not None for mask in incoming):
+        # layers that merge have taken their masks into account since they join them by "any"
+        heeds = spec.class_name not in MERGES or merging_of(self.lowering.keras) == "any"
+        if "masks" in takes and heeds and any(mask is not None for mask in incoming):
             masks["masks"] = incoming
+        if "uniform" in takes:
+            masks["uniform"] = self.lowering.keras < (3, 10)
         for name, edge in arguments_of(call).items():
             own, overruled = f"{name}_mask", name in OVERRULED.get(spec.class_name, ())
             if own in takes and (overruled or own not in given):
@@ -378,10 +388,21 @@ class _Run:
             return incoming[0] if incoming and sequences else None
         if name in PASSES:
             return incoming[0] if incoming else None
-        if name in MERGES and incoming and all(mask is not None for mask in incoming):
-            return joined([mask for mask in incoming if mask is not None])
-        if name == "Concatenate" and any(mask is not None for mask in incoming):
-            return concatenated(incoming, inputs, int(spec.config.get("axis", -1)))
+        return self._merged_mask(spec, incoming, inputs)
+
+    def _merged_mask(
+        self, spec: LayerSpec, incoming: tuple[Tensor | None, ...], inputs: tuple[Tensor, ...]
+    ) -> Tensor | None:
+        known, merging = [mask for mask in incoming if mask is not None], merging_of(self.lowering.keras)
+        if not known or not merging:
+            return None
+        if spec.class_name in MERGES and (len(known) == len(incoming) or merging == "all"):
+            return reduce(ops.logical_and if merging == "all" else ops.logical_or, dict.fromkeys(known))
+        if spec.class_name == "Concatenate":
+            axis = int(spec.config.get("axis", -1))
+            if len(set(incoming)) == 1 and axis in (-1, inputs[0].rank - 1):
+                return known[0]
+            return (ops.all_ if merging == "all" else ops.any_)(concatenated(incoming, inputs, axis), -1)
         return None
 
 
@@ -433,18 +454,8 @@ OVERRULED: Mapping[str, tuple[str, ...]] = {"MultiHeadAttention": ("query",)}
 """Layer → arguments whose travelling mask counts even where the call gives another."""
 
 
-def joined(masks: Sequence[Tensor]) -> Tensor:
-    """Where any of the masks holds."""
-    result, *rest = dict.fromkeys(masks)
-    for mask in rest:
-        result = ops.logical_or(result, mask)
-    return result
-
-
 def concatenated(masks: Sequence[Tensor | None], inputs: Sequence[Tensor], axis: int) -> Tensor:
-    """The mask of a concatenation: each spread over its input, missing ones as ones, joined, any over the last axis."""
-    if len(set(masks)) == 1 and axis in (-1, inputs[0].rank - 1) and masks[0] is not None:
-        return masks[0]
+    """The masks of what is concatenated, each spread over its input, missing ones as ones, one after the other."""
     spread = []
     for mask, x in zip(masks, inputs, strict=True):
         ones = ops.greater_equal(ops.Abs(ops.floats(x)), 0.0)
@@ -452,7 +463,7 @@ def concatenated(masks: Sequence[Tensor | None], inputs: Sequence[Tensor], axis:
         while wide.rank < x.rank:
             wide = ops.expand_dims(wide, wide.rank)
         spread.append(ops.logical_and(wide, ones))
-    return ops.any_(ops.concat(spread, axis), -1)
+    return ops.concat(spread, axis)
 
 
 def known_dims(x: Tensor, start: int) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from kerasport.errors import Problem
 from kerasport.model import Call, LayerSpec, Model, Operation, Tensor, flatten, rebuild
@@ -26,11 +26,19 @@ PASSES = frozenset(
 )  # fmt: skip
 MERGES = frozenset(("Add", "Subtract", "Average", "Multiply", "Maximum", "Minimum"))
 
+Merging: TypeAlias = Literal["all", "any", ""]
+
+
+def merging_of(release: tuple[int, int]) -> Merging:
+    """Which of the masks of merged inputs have to hold: all in Keras 2, any from 3.4 on; between, they were lost."""
+    return "all" if release < (3, 0) else "any" if release >= (3, 4) else ""
+
 
 @dataclass
 class Masks:
     """The mask `of` each tensor, and the `foreign` calls: those given another mask than travels with their input."""
 
+    merging: Merging = "any"
     of: dict[Tensor, Mask] = field(default_factory=dict)
     foreign: list[Call] = field(default_factory=list)
 
@@ -56,8 +64,8 @@ class Masks:
         if isinstance(target, Operation):
             return ()
         if isinstance(target, Model):
-            return Masks().trace(target, incoming)
-        mask = made(call, target, incoming)
+            return Masks(self.merging).trace(target, incoming)
+        mask = made(call, target, incoming, self.merging)
         unmerged = target.class_name == "Bidirectional" and target.config.get("merge_mode", "concat") is None
         return (mask, mask) if unmerged else (mask,)
 
@@ -69,7 +77,7 @@ def agrees(recorded: Any, incoming: tuple[Mask, ...]) -> bool:
     return all(mask is None or computed(mask) == travels for mask, travels in pairs)
 
 
-def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...]) -> Mask:
+def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...], merging: Merging) -> Mask:
     """The mask of a layer's first output."""
     name = target.class_name
     if name == "Embedding" or (name == "ReversibleEmbedding" and not call.kwargs.get("reverse")):
@@ -80,10 +88,14 @@ def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...]) -> Mask:
         return incoming[0] if incoming and returns_sequences(target) else None
     if name in PASSES:
         return incoming[0] if incoming else None
-    if name in MERGES:
-        return None if None in incoming or not incoming else _joined("or", incoming)
-    if name == "Concatenate" and any(mask is not None for mask in incoming):
-        return ("concatenated", target.config.get("axis", -1), incoming) if len(set(incoming)) > 1 else incoming[0]
+    known = tuple(mask for mask in incoming if mask is not None)
+    if not known or not merging:
+        return None
+    if name in MERGES and (len(known) == len(incoming) or merging == "all"):
+        return _joined("and" if merging == "all" else "or", known)
+    if name == "Concatenate":
+        axis = target.config.get("axis", -1)
+        return ("concatenated", merging, axis, incoming) if len(set(incoming)) > 1 else incoming[0]
     return None
 
 
@@ -213,15 +225,16 @@ def without_recorded(model: Model) -> tuple[Model, list[Problem]]:
 
     reason = "it is called with a mask of the model's own making, which TF.js layers cannot be given"
     problems = [
-        Problem(call.target.name, call.target.class_name, reason, "mask", "a tensor") for call in _foreign(model)
+        Problem(call.target.name, call.target.class_name, reason, "mask", "a tensor")
+        for call in _foreign(model, merging_of(model.release))
     ]
     return rebuild(model, step), problems
 
 
-def _foreign(model: Model) -> Iterator[Call]:
-    traced = Masks()
+def _foreign(model: Model, merging: Merging) -> Iterator[Call]:
+    traced = Masks(merging)
     traced.trace(model)
     yield from traced.foreign
     for target in model.targets():
         if isinstance(target, Model):
-            yield from _foreign(target)
+            yield from _foreign(target, merging)

@@ -7,6 +7,7 @@ model builds one. Calls, layers and models compare by identity, so a layer that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -145,6 +146,12 @@ class Model:
     compile_config: Mapping[str, Any] | None = None
     class_name: str = "Functional"
     custom: str = ""  # registered name or class of a subclass that is not Keras's own
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """Major and minor version of the Keras that wrote the file; the newest where it is not known."""
+        found = re.match(r"(\d{1,3})\.(\d{1,3})", self.writer)
+        return (int(found[1]), int(found[2])) if found else (999, 0)
 
     @property
     def input_tensors(self) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Rows of the table that a graph-model refuses, with a part of the reason, and what is not right yet."""
+"""Rows of the table that a graph-model refuses, with a part of the reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ REMEMBERS = "a graph remembers nothing"
 IN_TRAINING = "training=True"
 BITS = "in the bits of its"
 NOT_KERAS = "not one of Keras's own layers"
-MASKED = "its inputs are masked"
 
 REFUSED_BY_GRAPHS: Mapping[str, str] = {
     **dict.fromkeys(
@@ -20,7 +19,6 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
          "rnn_gru_cell_reset_after_stateful", "bidirectional_gru_reset_after_stateful"),
         REMEMBERS,
     ),
-    **dict.fromkeys(("masks_maximum", "masks_multiplied"), MASKED),
     **dict.fromkeys(
         ("bool_inputs_add", "bool_inputs_average", "uint8_inputs_add", "uint8_inputs_multiply", "uint8_inputs_average"),
         BITS,
@@ -31,7 +29,9 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     "added_to_a_constant": "on a constant",
     "string_input": "numbers only",
     **dict.fromkeys(("mask_reshape", "mask_spectral_normalization"), "depends on the backend"),
-    "mask_softmax": "do not broadcast",
+    "mask_softmax": "Keras applies no mask of the shape",  # it raises an error
+    # Keras does not say in the file that the two layers are one, and cannot load it either
+    "layer_inside_nested_and_called": "expected the weights",
     **dict.fromkeys(
         ("dropout_in_training", "gaussian_noise_in_training", "spatial_dropout_in_training",
          "batch_normalization_in_training", "lstm_in_training"), IN_TRAINING,
@@ -43,18 +43,3 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("custom_model", "custom_model_nested"), "mine>Doubled"),
 }  # fmt: skip
-
-ACROSS = "it computes across the batch, so a part of the batch is no trial of it"
-
-NOT_YET: Mapping[tuple[str, str], str] = {
-    ("tfjs-layers", "mask_lstm_zero_output"): "Keras does not save zero_output_for_mask, so the file does not say it",
-    ("tfjs-graph", "ops_matmul"): ACROSS,
-    ("tfjs-graph", "ops_reshape"): ACROSS,
-    ("tfjs-graph", "layer_inside_nested_and_called"): "a layer shared with a nested model is refused, though it need not be",
-    ("shapes", "bidirectional_of_other_size"): "Keras takes both directions for equally wide, which they are not",
-    ("hdf5", "names_that_become_the_same"): "a layer name with a colon is misread in HDF5, and refused",
-    **{("hdf5", name): "HDF5 of Keras 3 lists the weights of a SpectralNormalization twice, which is refused" for name in
-       ("spectral_normalization_dense", "spectral_normalization_conv2d", "spectral_normalization_hard_sigmoid",
-        "time_distributed_spectral_normalization")},
-}  # fmt: skip
-"""Target, or "hdf5", and row → what is not right yet."""

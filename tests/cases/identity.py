@@ -76,6 +76,13 @@ def everywhere() -> Iterator[Case]:
         "spectral_normalization_hard_sigmoid", (5,),
         lambda: layers.SpectralNormalization(layers.Dense(3, activation="hard_sigmoid")), companion="clip(0.2",
     )  # fmt: skip
+    yield one(
+        "spectral_normalization_frozen", (5,), lambda: layers.SpectralNormalization(layers.Dense(3), trainable=False)
+    )
+    yield one("spectral_normalization_of_frozen", (5,), lambda: layers.SpectralNormalization(
+        layers.Dense(3, trainable=False)))  # fmt: skip
+    yield one("spectral_normalization_twice", (5,), lambda: layers.SpectralNormalization(
+        layers.SpectralNormalization(layers.Dense(3))))  # fmt: skip
     yield one("time_distributed_spectral_normalization", (4, 5), lambda: layers.TimeDistributed(
         layers.SpectralNormalization(layers.Dense(3))))  # fmt: skip
 

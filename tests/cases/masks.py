@@ -275,6 +275,54 @@ def masks_maximum() -> keras.Model:
     return keras.Model([x, y], layers.Maximum()([embedded(x), y]))
 
 
+@row(AVERAGES)
+def masks_multiplied_with_unmasked() -> keras.Model:
+    x, y = tokens(), series(4)
+    return keras.Model([x, y], layers.Multiply()([y, embedded(x)]))
+
+
+@row(AVERAGES)
+def masks_multiplied_with_vectors() -> keras.Model:
+    x, y = tokens(), layers.Input((4,))
+    return keras.Model([x, y], layers.Multiply()([embedded(x), y]))
+
+
+@row(AVERAGES)
+def masks_multiplied_then_lstm() -> keras.Model:
+    x, y = tokens(), tokens()
+    return keras.Model([x, y], layers.LSTM(3)(layers.Multiply()([embedded(x), embedded(y)])))
+
+
+@row(AVERAGES)
+def masks_minimum_then_lstm() -> keras.Model:
+    x, y = tokens(), tokens()
+    return keras.Model([x, y], layers.LSTM(3)(layers.Minimum()([embedded(x), embedded(y)])))
+
+
+@row(AVERAGES)
+def masks_maximum_of_three() -> keras.Model:
+    x, y, z = tokens(), tokens(), tokens()
+    return keras.Model([x, y, z], layers.Maximum()([embedded(x), embedded(y), embedded(z)]))
+
+
+@row(AVERAGES)
+def masks_maximum_of_three_one_without() -> keras.Model:
+    x, y, z = tokens(), series(4), tokens()
+    return keras.Model([x, y, z], layers.Maximum()([embedded(x), y, embedded(z)]))
+
+
+@row(AVERAGES)
+def masks_minimum_of_unmasked_first() -> keras.Model:
+    x, y = tokens(), series(4)
+    return keras.Model([x, y], layers.Minimum()([y, embedded(x)]))
+
+
+@row(RECORDED)
+def softmax_of_a_given_mask() -> keras.Model:
+    x, y = series(4), layers.Input((STEPS, 4), dtype="bool")
+    return keras.Model([x, y], layers.Softmax()(x, mask=y))
+
+
 @row()
 def masks_averaged() -> keras.Model:
     x, y = tokens(), tokens()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.layers.base import Layer, Refusal, weight
 from kerasport.model import Shape, Weight
@@ -235,14 +236,21 @@ class Softmax(Layer):
     """exp(x) / Σ exp(x) over `axis`."""
 
     axis: int | tuple[int, ...] = -1
-    takes = ("mask",)
+    takes = ("mask", "uniform")
 
-    def lower(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        if mask is not None:
-            x = ops.where(mask, x, -1e9)
-        y = softmax_over(x, self.axis if isinstance(self.axis, tuple) else (self.axis,))
-        # a row that is masked whole is 0, not uniform
-        return y if mask is None else ops.where(mask, y, 0.0)
+    def lower(self, x: Tensor, *, mask: Tensor | None = None, uniform: bool = False) -> Tensor:
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        if mask is None:
+            return softmax_over(x, axes)
+        differ = any(m not in (1, n, None) and n for m, n in zip(mask.shape[::-1], x.shape[::-1], strict=False))
+        samples = mask.rank < x.rank and mask.shape[:1] == (None,)  # beside another axis than that of the batch
+        if mask.rank > x.rank or differ or samples:
+            raise ShapeError(f"Keras applies no mask of the shape {mask.shape} to an input of the shape {x.shape}")
+        if mask.dtype != "bool":
+            mask = ops.greater(mask, 0.5)
+        y = softmax_over(ops.where(mask, x, -1e9), axes)
+        # a row that is masked whole is 0; up to Keras 3.9 it was uniform
+        return y if uniform else ops.where(mask, y, 0.0)
 
 
 def softmax_over(x: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -160,7 +160,7 @@ class _Heads(Layer):
     ignored: ClassVar[tuple[str, ...]] = ("seed", "flash_attention")
     tensors = ("query", "value", "key")
     signature = ("query", "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask")
-    takes = (*signature[3:], "use_causal_mask", "return_attention_scores")
+    takes = (*signature[3:], "use_causal_mask", "return_attention_scores", "uniform")
 
     query_kernel: Weight = weight()  # [input, heads, size]
     query_bias: Weight | None = weight(when="use_bias")  # [heads, size]
@@ -218,15 +218,19 @@ class _Heads(Layer):
         del rank
         return (1,)
 
-    def weights_of(self, scores: Tensor, mask: Tensor | None, *, returned: bool) -> Tensor:
+    def weights_of(self, scores: Tensor, mask: Tensor | None, *, returned: bool, uniform: bool) -> Tensor:
         """Softmax of scores.
 
-        Keras has two ways to it, of which one makes a row that is masked whole uniform, and the other 0.
+        Keras has two ways to it, of which one makes a row that is masked whole uniform, and the other 0; up to 3.9
+        both are `uniform`.
         """
-        return masked_softmax(scores, mask, zeroed=self.dropout > 0 or returned)
+        return masked_softmax(scores, mask, zeroed=not uniform and (self.dropout > 0 or returned))
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, returned: bool) -> tuple[Tensor, Tensor]:
-        """What each head makes of queries, keys and values, and its scores; heads and their size are the last axes."""
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool) -> tuple[Tensor, Tensor]:
+        """What each head makes of queries, keys and values, and its scores; heads and their size are the last axes.
+
+        `how` are the arguments of `weights_of`.
+        """
         raise NotImplementedError
 
     def lower(
@@ -241,6 +245,7 @@ class _Heads(Layer):
         attention_mask: Any = None,
         use_causal_mask: bool = False,
         return_attention_scores: bool = False,
+        uniform: bool = False,
     ) -> tuple[Tensor, ...]:
         query, value, key = ops.floats(query), ops.floats(value), ops.floats(value if key is None else key)
         mask: Tensor | None = None
@@ -256,7 +261,7 @@ class _Heads(Layer):
         q = projected(query, self.query_kernel, self.query_bias) * self.sizes()[0][1] ** -0.5
         k = projected(key, self.key_kernel, self.key_bias)
         v = projected(value, self.value_kernel, self.value_bias)
-        y, scores = self.attend(q, k, v, mask, returned=return_attention_scores)
+        y, scores = self.attend(q, k, v, mask, returned=return_attention_scores, uniform=uniform)
         if self.gate_kernel is not None:
             y = y * ops.Sigmoid(projected(query, self.gate_kernel, self.gate_bias))
         y = self._joined(y, query)
@@ -322,7 +327,7 @@ class MultiHeadAttention(_Heads):
         front = tuple(d for at, d in enumerate(query[:-1]) if at not in axes)
         return (*front, self.num_heads, *(query[axis] for axis in axes), *(value[axis] for axis in axes))
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, returned: bool) -> tuple[Tensor, Tensor]:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool) -> tuple[Tensor, Tensor]:
         """With the attended axes as one, and the others and the heads before them, [*front, rows, size]."""
         axes = self.axes(q.rank - 1)
         front = [at for at in range(q.rank - 1) if at not in axes]
@@ -339,10 +344,10 @@ class MultiHeadAttention(_Heads):
         scores = ops.MatMul(flat(q), flat(k), transpose_b=True)
         spread = None if mask is None else self._spread(mask, len(front), rows, columns)
         rank_3 = q.rank == 4  # of the input, where Keras has an operation of its own
-        weights = self.weights_of(scores, spread, returned=returned or not rank_3)
+        weights = self.weights_of(scores, spread, **{**how, "returned": how["returned"] or not rank_3})
         y = ops.reshape(ops.MatMul(weights, flat(v)), (*sizes, *rows, v.shape[-1]))
         y = ops.transpose(y, [order.index(at) for at in range(q.rank)])
-        return y, ops.reshape(weights, (*sizes, *rows, *columns)) if returned else weights
+        return y, ops.reshape(weights, (*sizes, *rows, *columns)) if how["returned"] else weights
 
     @staticmethod
     def _spread(mask: Tensor, front: int, rows: Sequence[Size], columns: Sequence[Size]) -> Tensor:
@@ -385,7 +390,7 @@ class GroupQueryAttention(_Heads):
     def scores_shape(self, query: Shape, value: Shape) -> Shape:
         return (query[0], self.num_query_heads, query[1], value[1])
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, returned: bool) -> tuple[Tensor, Tensor]:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool) -> tuple[Tensor, Tensor]:
         """With the queries of the heads that share a key one behind the other."""
         batch, rows, heads, size = ops.dims(q)
         columns, groups = ops.dim(k, 1), self.num_key_value_heads
@@ -395,7 +400,7 @@ class GroupQueryAttention(_Heads):
         scores = ops.reshape(ops.MatMul(q, k, transpose_b=True), (batch, heads, rows, columns))
         if mask is not None and mask.rank == 3:
             mask = ops.expand_dims(mask, 1)
-        weights = self.weights_of(scores, mask, returned=returned)
+        weights = self.weights_of(scores, mask, **how)
         y = ops.MatMul(ops.reshape(weights, (batch, groups, together, columns)), v)
         return ops.transpose(ops.reshape(y, (batch, heads, rows, size)), (0, 2, 1, 3)), weights
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.layers.base import Layer, Refusal, axis_of
+from kerasport.layers.base import Layer, axis_of
 from kerasport.model import Shape
 
 if TYPE_CHECKING:
@@ -74,26 +75,60 @@ class _MaskedMerge(_Merge):
     takes = ("masks",)
 
     def lower(self, *inputs: Tensor, masks: Sequence[Tensor | None] | None = None) -> Tensor:
-        if masks is not None:
-            raise Refusal("", "its inputs are masked, and what Keras does then is not lowered yet")
-        return super().lower(*inputs)
+        # where it gives some inputs further axes first, Keras no longer finds their masks
+        spread = [
+            None if mask is None or x.rank < max(y.rank for y in inputs) else of_features(mask, x)
+            for x, mask in zip(inputs, masks or (None,) * len(inputs), strict=True)
+        ]
+        return self.masked(same_rank(inputs), spread)
+
+    def masked(self, inputs: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
+        """The merge of inputs with masks that broadcast to them."""
+        raise NotImplementedError
+
+
+def of_features(mask: Tensor, x: Tensor) -> Tensor:
+    """A mask of all axes of x but the last one, with an axis of 1 for that.
+
+    Raises:
+        ShapeError: the mask has other axes, which Keras does not take either.
+    """
+    if mask.rank != x.rank - 1:
+        raise ShapeError(f"Keras spreads no mask of the shape {mask.shape} over an input of the shape {x.shape}")
+    return ops.expand_dims(ops.cast(mask, "bool"), mask.rank)
 
 
 class Multiply(_MaskedMerge):
-    """Product of the inputs."""
+    """Product of the inputs; masked time steps of one do not count, and those of all are 0."""
 
-    def pair(self, a: Tensor, b: Tensor) -> Tensor:
-        return ops.mul(a, b)
+    def masked(self, inputs: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
+        counted = [x if mask is None else ops.where(mask, x, 1.0) for x, mask in zip(inputs, masks, strict=True)]
+        product = reduce(ops.mul, counted)
+        known = [mask for mask in masks if mask is not None]
+        return product if len(known) < len(masks) else ops.where(reduce(ops.logical_or, known), product, 0.0)
 
 
-class Maximum(_MaskedMerge):
+class _Extreme(_MaskedMerge):
+    """The input on one side that is not masked, else the larger or smaller one; input by input, as Keras goes."""
+
+    def masked(self, inputs: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
+        result, seen = inputs[0], masks[0]
+        for x, mask in zip(inputs[1:], masks[1:], strict=True):
+            other = x if mask is None else ops.where(mask, x, result)
+            own = result if seen is None else ops.where(seen, result, other)
+            seen = None if seen is None or mask is None else ops.logical_or(seen, mask)
+            result = self.pair(own, other)
+        return result
+
+
+class Maximum(_Extreme):
     """Largest of the inputs, element by element."""
 
     def pair(self, a: Tensor, b: Tensor) -> Tensor:
         return ops.maximum(a, b)
 
 
-class Minimum(_MaskedMerge):
+class Minimum(_Extreme):
     """Smallest of the inputs, element by element."""
 
     def pair(self, a: Tensor, b: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ order depends on which layers are frozen, and is worked out from the config; the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,10 @@ def _own(layer: Described, version: str) -> list[tuple[Slot, bool]]:
     cls = LAYERS.get(layer.class_name)
     if layer.kind != "layer" or cls is None:
         return []
+    if layer.class_name == "SpectralNormalization":  # it holds the kernel of the layer inside as well as that does
+        inner = layer.children["layer"]
+        shared = [(slot, trained and inner.trainable) for slot, trained in _own(inner, version)[:1]]
+        return [*shared, (Slot(layer, 0, "vector_u"), False)]
     if major(version) < 2 and layer.class_name in GATES_OF_KERAS1:
         return [(Slot(layer, i, ""), True) for i in range(3 * GATES_OF_KERAS1[layer.class_name])]
     weights = list(cls.declared_weights(layer.config).items())
@@ -111,8 +116,8 @@ def _parts(layer: Described) -> list[Described]:
 
 
 def slots_of(layer: Described, version: str) -> list[Slot]:
-    """The places for the weights of a layer of the outer model, in the order in which they are saved."""
-    return [*_trainable(layer, version), *_fixed(layer, version)]
+    """The places for the weights of a layer of the outer model, in the order in which they are saved, each once."""
+    return list(dict.fromkeys([*_trainable(layer, version), *_fixed(layer, version)]))
 
 
 def _trainable(layer: Described, version: str) -> Iterator[Slot]:
@@ -146,8 +151,8 @@ def check(path: Path, layer: Described, slots: Sequence[Slot], names: Sequence[s
     if major(version) < 2:  # Keras 1 named them dense_1_W
         return
     for slot, name in zip(slots, names, strict=True):
-        last = name.partition(":")[0]
-        if slot.name and not any(f"/{last}".endswith(f"/{spelling}") for spelling in _spellings(slot)):
+        plain = re.sub(r":\d+$", "", name)  # of a tensor of TensorFlow
+        if slot.name and not any(f"/{plain}".endswith(f"/{spelling}") for spelling in _spellings(slot)):
             raise ReadError(f"{where}: found the weight {name!r} where {slot.name!r} of {slot.layer.name!r} should be")
 
 

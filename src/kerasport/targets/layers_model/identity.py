@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kerasport.errors import Problem
 from kerasport.identity import PASSES_MASK, is_identity
-from kerasport.masks import Masks
+from kerasport.masks import Masks, merging_of
 from kerasport.model import Call, LayerSpec, Model, Tensor, flatten, rebuild
 from kerasport.refusals import models
 
@@ -42,7 +42,7 @@ def without_identities(model: Model) -> Model:
 
 def stopped_masks(model: Model) -> Iterator[Problem]:
     """Layers that would be taken out and that stop a mask, which would then travel on."""
-    traced = Masks()
+    traced = Masks(merging_of(model.release))
     traced.trace(model)
     for call in model.calls:
         spec = call.target

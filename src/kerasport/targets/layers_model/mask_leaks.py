@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from kerasport.errors import Problem
-from kerasport.masks import MERGES, RECURRENT, Mask, Masks, first_tensor, made, returns_sequences
+from kerasport.masks import MERGES, RECURRENT, Mask, Masks, first_tensor, made, merging_of, returns_sequences
 from kerasport.model import Call, LayerSpec, Model, Tensor, flatten
 
 # Layers for which TF.js sets `supportsMasking`; the others drop the mask of their inputs.
@@ -84,7 +84,7 @@ class _Run:
         for tensor in inputs_of(call):
             if tensor in self.differs:
                 self.problems.append(self.differs[tensor])
-        keras = Masks()
+        keras = Masks(self.keras.merging)
         keras.trace(model, self.keras.incoming(call))
         # a nested model gets the kwargs of the run it is in, or an empty object of its own
         run = _Run(model, keras, self.kwargs or _Kwargs())
@@ -136,7 +136,7 @@ class _Run:
             # TF.js asks for all of the masks where Keras asks for any of them
             return masks[0] if set(masks) == {None} else ("all", tuple(masks))
         if name in RECURRENT or name in ("Bidirectional", "Embedding", "Masking", "Concatenate"):
-            return made(call, spec, tuple(masks))
+            return made(call, spec, tuple(masks), "all")
         return None
 
 
@@ -153,9 +153,9 @@ def _heeds(spec: LayerSpec) -> bool:
 
 
 def _differs(call: Call, spec: LayerSpec) -> str:
-    sequences = returns_sequences(spec)
     # Keras makes both halves of a Bidirectional put zeros at masked steps where they return sequences
-    if sequences and (spec.class_name == "Bidirectional" or spec.config.get("zero_output_for_mask")):
+    both_ways = spec.class_name == "Bidirectional" and returns_sequences(spec)
+    if both_ways or spec.config.get("zero_output_for_mask"):
         return ZEROED
     return STARTS if call.kwargs.get("initial_state") is not None else ""
 
@@ -187,7 +187,7 @@ def executed(model: Model) -> Iterator[Tensor]:
 
 def mask_problems(model: Model) -> list[Problem]:
     """Everything about masks that TF.js would do in another way than Keras."""
-    keras = Masks()
+    keras = Masks(merging_of(model.release))
     keras.trace(model)
     run = _Run(model, keras, None)
     run.go()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from kerasport.report import Check, Conversion, Repair
 from kerasport.targets import AUTO, UNROLL_LIMIT, Options, check_target, planned
 from kerasport.targets.directory import check_free, replacing
 from kerasport.targets.plan import write
+from kerasport.targets.quantize import parsed, quantized, report
 from kerasport.targets.weights import SHARD, nbytes_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def convert(
     shard_size: int = SHARD,
     unroll_limit: int = UNROLL_LIMIT,
     companion: bool = True,
+    quantize: str | Iterable[str] = (),
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
@@ -50,6 +52,8 @@ def convert(
             with `predict`; longer ones loop.
         companion: whether a layers-model may need kerasport-layers.js, a script that is then written beside it and
             that the page loads first; otherwise what TF.js itself lacks is refused.
+        quantize: "float16", "uint16" or "uint8", to which weights are rounded where it does little harm;
+            "uint8=PATTERN,PATTERN" rounds those weights whose names in TF.js match; several of them in a list.
         force: replace a model that is there already.
         progress: is told the bytes written so far, and those in all.
 
@@ -66,6 +70,7 @@ def convert(
     check_target(to)
     if shard_size < 1:
         raise ValueError(f"a shard of {shard_size} bytes holds nothing")
+    rules = parsed(quantize)
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     check_free(Path(out), force=force, source=path)
     with read(source, weights) as model:
@@ -73,7 +78,9 @@ def convert(
             plan = planned(model, to, Options(unroll_limit, companion))
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)
-        total, done = sum(map(nbytes_of, plan.weights.values())), 0
+        plan = quantized(plan, rules) if rules else plan
+        total = sum(nbytes_of(weight, plan.encodings.get(name)) for name, weight in plan.weights.items())
+        done = 0
 
         def count(nbytes: int) -> None:
             nonlocal done
@@ -82,7 +89,7 @@ def convert(
                 progress(done, total)
 
         with replacing(Path(out)) as directory:
-            files, nbytes = write(plan, directory, shard_size=shard_size, progress=count)
+            files, nbytes, errors = write(plan, directory, shard_size=shard_size, progress=count)
     return Conversion(
         source=_name(source),
         out=str(out),
@@ -96,6 +103,7 @@ def convert(
         files=files,
         weights=sum(weight.size for weight in plan.weights.values()),
         nbytes=nbytes,
+        rounded=report(plan, errors) if rules else (),
     )
 
 
@@ -167,8 +175,8 @@ def verify(
     expected: Pathlike | None = None,
     backends: Sequence[str] = ("cpu", "wasm"),
     batch_sizes: Sequence[int] = (1, 3),
-    rtol: float = 1e-4,
-    atol: float = 1e-5,
+    rtol: float | None = None,
+    atol: float | None = None,
     seed: int = 0,
 ) -> Verification:
     """Run the converted model in real TF.js and compare its numbers with those of Keras.
@@ -181,8 +189,9 @@ def verify(
         expected: an `.npz` of the outputs that Keras gives for them; otherwise Keras is run in a process of its own.
         backends: of TF.js: "cpu", "wasm".
         batch_sizes: of random inputs.
-        rtol: relative difference that is allowed.
-        atol: absolute difference that is allowed.
+        rtol: relative difference that is allowed; 1e-4 where nothing is said.
+        atol: absolute difference that is allowed; 1e-5 where nothing is said. Of a quantised model the differences are
+            told, and held to nothing, unless one of the two is given.
         seed: of the random inputs.
 
     Raises:

@@ -89,8 +89,23 @@ Expected = Annotated[
 Backend = Annotated[
     list[str] | None, typer.Option("--backend", help="cpu or wasm; both otherwise.", show_default=False)
 ]
-Rtol = Annotated[float, typer.Option(help="Relative difference that is allowed.")]
-Atol = Annotated[float, typer.Option(help="Absolute difference that is allowed.")]
+HELD = "a quantised model is held to none, unless one is given."
+Rtol = Annotated[
+    float | None, typer.Option(help=f"Relative difference that is allowed, else 1e-4; {HELD}", show_default=False)
+]
+Atol = Annotated[
+    float | None, typer.Option(help=f"Absolute difference that is allowed, else 1e-5; {HELD}", show_default=False)
+]
+Quantize = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--quantize",
+        "-q",
+        metavar="KIND[=PATTERN,…]",
+        help="Round weights to float16, uint16 or uint8: all where it does little harm, or those of such names.",
+        show_default=False,
+    ),
+]
 
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
 
@@ -110,7 +125,7 @@ def version(
 @app.command(
     epilog="Examples: `kerasport convert model.keras web_model` · "
     "`kerasport convert model.json web_model --weights model.weights.h5` · "
-    "`kerasport convert old.h5 web_model --verify`"
+    "`kerasport convert old.h5 web_model --verify` · `kerasport convert model.keras web_model --quantize uint8`"
 )
 def convert(
     source: Source,
@@ -121,6 +136,7 @@ def convert(
     shard_size: ShardSize = "4MiB",
     unroll_limit: UnrollLimit = 64,
     companion: Companion = True,
+    quantize: Quantize = None,
     force: Force = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Run the result in TF.js and compare it with Keras.")
@@ -130,10 +146,11 @@ def convert(
     """Convert a Keras model to a TF.js model."""
     from kerasport import api  # noqa: PLC0415
 
-    size = _bytes(shard_size)
+    size, kinds = _bytes(shard_size), _kinds(quantize)
 
     def work(tell: Callable[[int, int], None]) -> Any:
         options: dict[str, Any] = {"shard_size": size, "unroll_limit": unroll_limit, "companion": companion}
+        options |= {"quantize": kinds} if kinds else {}
         return api.convert(source, out, to=to.value, weights=weights, force=force, progress=tell, **options)
 
     done = _run(lambda: _with_progress(work))
@@ -205,8 +222,8 @@ def verify(
     inputs: Inputs = None,
     expected: Expected = None,
     backend: Backend = None,
-    rtol: Rtol = 1e-4,
-    atol: Atol = 1e-5,
+    rtol: Rtol = None,
+    atol: Atol = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the converted model in TF.js and compare its numbers with those of Keras; exit code 1 where they differ."""
@@ -263,6 +280,16 @@ def _bytes(text: str) -> int:
             f"{text!r} is no size; write 4MiB, 512KiB or a number of bytes", param_hint="--shard-size"
         )
     return size
+
+
+def _kinds(quantize: list[str] | None) -> list[str]:
+    from kerasport.targets.quantize import parsed  # noqa: PLC0415
+
+    try:
+        parsed(quantize or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--quantize") from None
+    return quantize or []
 
 
 def _run(work: Callable[[], Any]) -> Any:

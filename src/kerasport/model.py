@@ -82,7 +82,42 @@ class ComputedWeight:
         return array
 
 
-Weight: TypeAlias = WeightRef | ComputedWeight
+@dataclass(frozen=True, eq=False)
+class DividedWeight:
+    """An array of which each channel is divided by a number of its own; the channels are its last axis or axes."""
+
+    whole: WeightRef | ComputedWeight
+    by: Array  # a number for each channel, flat
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The element type."""
+        return np.dtype(np.float32)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
+        return self.whole.shape
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.whole.size
+
+    def pieces(self, nbytes: int = PIECE) -> Iterator[Array]:
+        """The array, flat and in C order, in pieces of at most `nbytes` bytes."""
+        at = 0
+        for piece in self.whole.pieces(nbytes // 2 if self.whole.dtype.itemsize < 4 else nbytes):
+            divisors = np.resize(np.roll(self.by, -at % self.by.size), piece.size)
+            yield (piece / divisors).astype(self.dtype)
+            at = (at + piece.size) % self.by.size
+
+    def read(self) -> Array:
+        """The whole array."""
+        return np.concatenate([*self.pieces(), np.empty(0, self.dtype)]).reshape(self.shape)
+
+
+Weight: TypeAlias = WeightRef | ComputedWeight | DividedWeight
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,6 +62,22 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Rounded:
+    """The weights that a quantised model holds in one kind of numbers."""
+
+    kind: str  # "float16", "uint8", "uint16", and "float32" for those that stay as they are
+    weights: int  # number of arrays
+    nbytes: int
+    before: int  # bytes of the same in float32
+    error: float  # the largest of one number
+    worst: str  # the weight that has it, by its name in TF.js
+
+    def __str__(self) -> str:
+        size = f"{self.kind}: {self.weights} weight(s), {readable(self.before)} -> {readable(self.nbytes)}"
+        return f"{size}, largest error {self.error:.3g} in {self.worst!r}" if self.worst else size
+
+
+@dataclass(frozen=True)
 class Conversion:
     """A model that was written."""
 
@@ -77,6 +93,7 @@ class Conversion:
     files: tuple[str, ...]
     weights: int  # number of weights
     nbytes: int  # of all files
+    rounded: tuple[Rounded, ...] = ()  # where weights were quantised
 
     def to_dict(self) -> dict[str, Any]:
         """The conversion as JSON takes it."""
@@ -85,6 +102,7 @@ class Conversion:
     def __str__(self) -> str:
         size = f"{self.weights:,} weights, {readable(self.nbytes)} in {len(self.files)} file(s)"
         lines = [f"{self.source} -> {self.out}", f"  {self.target}: {size}"]
+        lines += [f"  {each}" for each in self.rounded]
         lines += [f"  input {name!r}: {_shape(shape)}" for name, shape in self.inputs.items()]
         lines += [f"  output {name!r}" for name in self.outputs]
         lines += [f"  layer {old!r} is now {new!r}" for old, new in self.renamed.items()]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.model import Array, ComputedWeight, Shape, Weight, WeightRef
+from kerasport.model import Array, ComputedWeight, DividedWeight, Shape, Weight, WeightRef
 
 DType: TypeAlias = Literal["float32", "int32", "bool", "string"]
 
@@ -209,7 +209,7 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     """
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, WeightRef | ComputedWeight):
+    if isinstance(value, WeightRef | ComputedWeight | DividedWeight):
         return Constant(value)
     if like is not None and isinstance(value, int | float) and not isinstance(value, bool):
         dtype: DType = "float32" if isinstance(value, float) or like.dtype == "float32" else "int32"

@@ -12,7 +12,8 @@ from kerasport.errors import Problem
 from kerasport.identity import IDENTITY, is_identity
 from kerasport.model import LayerSpec, Model, Shape, Weight
 from kerasport.report import LayerOutcome, Outcome
-from kerasport.targets.weights import SHARD, Written, write_weights
+from kerasport.targets.channels import Channels
+from kerasport.targets.weights import SHARD, Encoding, Written, write_weights
 
 WEB = Path(__file__).parent.parent / "web"
 UNROLL_LIMIT = 64  # time steps; each adds some dozen nodes to a graph-model
@@ -44,6 +45,8 @@ class Plan:
     renamed: Mapping[str, str] = field(default_factory=dict)  # path in Keras → name in TF.js
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)  # further keys of userDefinedMetadata
+    channels: Mapping[str, Channels] = field(default_factory=dict)  # kernels that could be held otherwise
+    encodings: Mapping[str, Encoding] = field(default_factory=dict)  # of weights that are rounded
     scripts: tuple[Path, ...] = ()  # modules to write beside the model, with which a page registers what TF.js lacks
 
     def notes_for(self, folder: str) -> tuple[str, ...]:
@@ -56,14 +59,17 @@ HOW_TO_LOAD = "before it loads the model, the page runs: import {{ register }} f
 
 def write(
     plan: Plan, directory: Path, *, shard_size: int = SHARD, progress: Callable[[int], None] = lambda _: None
-) -> tuple[tuple[str, ...], int]:
-    """Write the model into a directory; gives the names of the files, and the number of their bytes."""
-    written = write_weights(plan.weights, directory, shard_size=shard_size, progress=progress)
-    return write_around(plan, written, directory)
+) -> tuple[tuple[str, ...], int, Mapping[str, float]]:
+    """Write the model into a directory.
+
+    Gives the names of the files, the number of their bytes, and the largest error of each weight that was rounded.
+    """
+    written = write_weights(plan.weights, directory, shard_size=shard_size, encodings=plan.encodings, progress=progress)
+    return *write_around(plan, written, directory), written.errors
 
 
 def write_around(plan: Plan, written: Written, directory: Path) -> tuple[tuple[str, ...], int]:
-    """Write what a model has beside its weights, which are there already; gives what `write` does."""
+    """Write what a model has beside its weights, which are there already; gives the files, and the bytes of all."""
     text = model_json(plan, written.manifest)
     (directory / "model.json").write_text(text, encoding="utf-8")
     scripts = {script.name: script.read_bytes() for script in plan.scripts}

@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,6 +28,44 @@ class Written:
     manifest: list[dict[str, Any]]  # the weightsManifest of model.json
     files: tuple[str, ...]
     nbytes: int
+    errors: Mapping[str, float] = field(default_factory=dict)  # of each quantised weight, the largest
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the numbers of a weight are rounded to fewer bits; TF.js decodes them as it loads the model.
+
+    Source: tfjs-core io/io_utils.ts, decodeWeight. Integers q stand for q · scale + minimum, worked out in float64 and
+    rounded to float32.
+    """
+
+    dtype: Literal["float16", "uint8", "uint16"]
+    scale: float = 1.0  # of integers
+    minimum: float = 0.0
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number."""
+        return np.dtype(self.dtype).itemsize
+
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        affine = {} if self.dtype == "float16" else {"min": self.minimum, "scale": self.scale}
+        return {"dtype": self.dtype, **affine, "original_dtype": "float32"}
+
+    def encode(self, numbers: Array) -> Array:
+        """The stored form of float32 numbers, little-endian."""
+        if self.dtype == "float16":
+            return numbers.astype("<f2")
+        steps = np.round((numbers.astype(np.float64) - self.minimum) / self.scale)
+        kind = np.dtype(self.dtype).newbyteorder("<")
+        return steps.clip(0, np.iinfo(kind).max).astype(kind)
+
+    def decode(self, stored: Array) -> Array:
+        """The float32 numbers that TF.js makes of the stored form."""
+        if self.dtype == "float16":
+            return stored.astype(np.float32)
+        return (stored.astype(np.float64) * self.scale + self.minimum).astype(np.float32)
 
 
 def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -42,9 +80,18 @@ def manifest_dtype(dtype: np.dtype[Any]) -> str:
     return {"u": "bool", "i": "int32", "f": "float32"}[stored_dtype(dtype).kind]
 
 
-def nbytes_of(weight: Weight) -> int:
+def nbytes_of(weight: Weight, encoding: Encoding | None = None) -> int:
     """How many bytes a weight takes in the shards."""
-    return weight.size * stored_dtype(weight.dtype).itemsize
+    return weight.size * (encoding or stored_dtype(weight.dtype)).itemsize
+
+
+def numbers_of(name: str, weight: Weight) -> Iterator[Array]:
+    """The numbers of a weight in TF.js's dtypes, flat, piece by piece.
+
+    Raises:
+        KerasportError: a number does not fit into them.
+    """
+    return (_converted(name, piece) for piece in weight.pieces() if piece.size)
 
 
 def write_weights(
@@ -53,38 +100,54 @@ def write_weights(
     *,
     shard_size: int = SHARD,
     stem: str = "group1-",
+    encodings: Mapping[str, Encoding] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Written:
     """Stream the weights into shards, whose names begin with `stem`; `progress` is told what was written each time.
 
+    Weights with an encoding are rounded.
+
     Raises:
         KerasportError: a number does not fit into TF.js's dtypes.
     """
-    total = sum(map(nbytes_of, weights.values()))
+    encodings = encodings or {}
+    total = sum(nbytes_of(weight, encodings.get(name)) for name, weight in weights.items())
     count = -(-total // shard_size)
     files = tuple(f"{stem}shard{index + 1}of{count}.bin" for index in range(count))
     shards = _Shards([directory / file for file in files], shard_size)
+    errors: dict[str, float] = {}
     try:
         for name, weight in weights.items():
-            if isinstance(weight, WeightRef) and weight.dtype == stored_dtype(weight.dtype):
+            if name in encodings:
+                errors[name] = _encode(name, weight, encodings[name], shards, progress)
+            elif isinstance(weight, WeightRef) and weight.dtype == stored_dtype(weight.dtype):
                 shards.copy(weight.path, weight.offset, nbytes_of(weight), progress)
             else:
-                _convert(name, weight, shards, progress)
+                for numbers in numbers_of(name, weight):
+                    shards.put(numbers, progress)
     finally:
         shards.close()
     entries = [
-        {"name": name, "shape": list(weight.shape), "dtype": manifest_dtype(weight.dtype)}
+        {
+            "name": name,
+            "shape": list(weight.shape),
+            "dtype": manifest_dtype(weight.dtype),
+            # TF.js looks whether there is such a key, not what it holds
+            **({"quantization": encodings[name].manifest()} if name in encodings else {}),
+        }
         for name, weight in weights.items()
     ]
-    return Written([{"paths": list(files), "weights": entries}] if entries else [], files, total)
+    return Written([{"paths": list(files), "weights": entries}] if entries else [], files, total, errors)
 
 
-def _convert(name: str, weight: Weight, shards: _Shards, progress: Callable[[int], None]) -> None:
-    for piece in weight.pieces():
-        if piece.size:
-            data = _converted(name, piece).data.cast("B")
-            shards.write(data)
-            progress(len(data))
+def _encode(name: str, weight: Weight, encoding: Encoding, shards: _Shards, progress: Callable[[int], None]) -> float:
+    """Write a weight rounded; gives the largest error."""
+    error = 0.0
+    for numbers in numbers_of(name, weight):
+        stored = encoding.encode(numbers)
+        shards.put(stored, progress)
+        error = max(error, float(np.abs(encoding.decode(stored).astype(np.float64) - numbers).max()))
+    return error
 
 
 def _converted(name: str, piece: Array) -> Array:
@@ -111,6 +174,12 @@ class _Shards:
             count = self._file.write(data[:room])
             self._left -= count
             data = data[count:]
+
+    def put(self, numbers: Array, progress: Callable[[int], None]) -> None:
+        """Write the bytes of an array."""
+        data = np.ascontiguousarray(numbers).data.cast("B")
+        self.write(data)
+        progress(len(data))
 
     def copy(self, path: Path, offset: int, nbytes: int, progress: Callable[[int], None]) -> None:
         """Write bytes of a file as they are, without looking at them."""

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, get_args
 
 from kerasport.errors import VerifyError
 from kerasport.read import read
-from kerasport.verification.comparison import Tolerance
+from kerasport.verification.comparison import Anything, Tolerance
 from kerasport.verification.converted import open_converted
 from kerasport.verification.original import on_disk
 from kerasport.verification.tfjs import Backend, Tfjs
@@ -30,16 +30,21 @@ def verify_conversion(
     expected: Pathlike | None = None,
     backends: Sequence[str] = BACKENDS,
     batch_sizes: Sequence[int] = (1, 3),
-    rtol: float = 1e-4,
-    atol: float = 1e-5,
+    rtol: float | None = None,
+    atol: float | None = None,
     seed: int = 0,
 ) -> Verification:
     """Compare a converted model with the original; the arguments are those of `kerasport.verify`."""
-    chosen, tolerance = known_backends(backends), Tolerance(rtol, atol)
+    chosen, tolerance = (
+        known_backends(backends),
+        Tolerance(1e-4 if rtol is None else rtol, 1e-5 if atol is None else atol),
+    )
     if expected is not None and inputs is None:
         raise VerifyError("expected outputs say nothing without the inputs that they are of; give --inputs, too")
     with on_disk(source) as path, read(path, weights) as model, Tfjs() as tfjs:
         converted = open_converted(tfjs, out, model)
+        told = converted.quantized and rtol is None and atol is None
+        tolerance = Anything(tolerance.rtol, tolerance.atol) if told else tolerance
         trial = Trial(model, path, None if weights is None else Path(weights), converted, tfjs)
         feeds = trial.random_feeds(batch_sizes, seed) if inputs is None else trial.given_feeds(Path(inputs))
         reference = trial.keras_reference(feeds) if expected is None else trial.given_reference(Path(expected), feeds)
@@ -54,8 +59,9 @@ def verify_conversion(
         out=str(out),
         reference=reference.by,
         backends=chosen,
-        rtol=rtol,
-        atol=atol,
+        rtol=tolerance.rtol,
+        atol=tolerance.atol,
+        only_told=told,
         outputs=tuple(errors),
         diverges=diverges,
         notes=(*reference.notes, *why_not),

@@ -25,6 +25,7 @@ class Converted:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     layers: tuple[str, ...]  # at the top level; of a graph-model none
+    quantized: bool = False  # whether weights were rounded
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -44,12 +45,17 @@ def open_converted(tfjs: Tfjs, out: Path, model: Model) -> Converted:
     Raises:
         VerifyError: nothing is there, TF.js does not load it, or it was made of another model.
     """
-    renamed, scripts = _metadata(out)
+    renamed, scripts, quantized = _metadata(out)
     if node.COMPANION in scripts:
         _check_companion((out if out.is_dir() else out.parent) / node.COMPANION)
     told = tfjs.describe(out, timeout=HOUR)
     converted = Converted(
-        out, renamed, tensor_infos(told["inputs"]), tensor_infos(told["outputs"]), tuple(told["layers"])
+        out,
+        renamed,
+        tensor_infos(told["inputs"]),
+        tensor_infos(told["outputs"]),
+        tuple(told["layers"]),
+        quantized,
     )
     for role, here, there in (
         ("input", converted.inputs, model.input_tensors),
@@ -75,14 +81,16 @@ def _check_companion(beside: Path) -> None:
         raise VerifyError(f"{beside}: is not the one that this kerasport writes; convert the model again")
 
 
-def _metadata(out: Path) -> tuple[Mapping[str, str], Sequence[str]]:
-    """What the converter wrote of the names that it changed, and of the scripts that a page loads."""
+def _metadata(out: Path) -> tuple[Mapping[str, str], Sequence[str], bool]:
+    """The names that the converter changed, the scripts that a page loads, and whether weights are quantised."""
     path = out / "model.json" if out.is_dir() else out
     try:
         document = json.loads(path.read_bytes())
         metadata = (document.get("userDefinedMetadata") or {}).get("kerasport") or {}
-        return dict(metadata.get("renamed", {})), list(metadata.get("scripts", ()))
+        weights = [weight for group in document.get("weightsManifest") or () for weight in group["weights"]]
+        quantized = any("quantization" in weight for weight in weights)
+        return dict(metadata.get("renamed", {})), list(metadata.get("scripts", ())), quantized
     except FileNotFoundError:
         raise VerifyError(f"{out}: no converted model is there; make one with kerasport convert") from None
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise VerifyError(f"{path}: not the model.json of a TF.js model ({error})") from None

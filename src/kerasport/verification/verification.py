@@ -66,6 +66,7 @@ class Verification:
     outputs: tuple[OutputError, ...]  # of each backend
     diverges: LayerDivergence | None = None
     notes: tuple[str, ...] = ()
+    only_told: bool = False  # of a quantised model: how far the numbers are, held to nothing
     seconds: Mapping[str, float] = field(default_factory=dict)  # that Keras and each backend took
 
     @property
@@ -92,6 +93,10 @@ class Verification:
         return "\n".join([self._verdict(), *(f"  {line}" for line in columns(rows)), *self._below()])
 
     def _verdict(self) -> str:
+        if self.only_told and self.ok:
+            worst = max(self.outputs, key=lambda output: output.relative)
+            far = f"within {_short(worst.absolute)}, or {worst.relative:.2%} of the largest number"
+            return f"{self.out}, which is quantised, computes the numbers of {self.source} {far} ({self.reference})"
         same = "the same numbers as" if self.ok else "other numbers than"
         return f"{self.out} computes {same} {self.source} (rtol {self.rtol:g}, atol {self.atol:g}; {self.reference})"
 

@@ -16,6 +16,7 @@ from kerasport.passes.rewrite import rewrite
 from kerasport.targets.graph_model.emit import TYPES, Emitter, Json, shape
 from kerasport.targets.graph_model.fused import FUSION
 from kerasport.targets.graph_model.legal import LEGAL
+from kerasport.targets.graph_model.scaled import kernels
 from kerasport.targets.plan import DEFAULTS, Options, Plan, notes_of, outcomes_of
 
 
@@ -54,6 +55,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         notes=(*notes_of(model), *_notes(emitter)),
         # with these, predict() gives an object with the outputs by name, as Keras gives a dict
         metadata={"structuredOutputKeys": outputs} if isinstance(model.outputs, Mapping) else {},
+        channels=kernels(emitter.nodes, emitter.weights),
     )
 
 

@@ -14,6 +14,7 @@ from kerasport.targets.layers_model.identity import stopped_masks, without_ident
 from kerasport.targets.layers_model.loadable import check_topology, feedable, with_distinct_inputs, with_own_outputs
 from kerasport.targets.layers_model.mask_leaks import mask_problems
 from kerasport.targets.layers_model.native import Json
+from kerasport.targets.layers_model.normalised import normalised
 from kerasport.targets.layers_model.topology import Topology
 from kerasport.targets.layers_model.training import training_config
 from kerasport.targets.plan import DEFAULTS, WEB, Options, Plan, notes_of, outcomes_of
@@ -59,6 +60,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         tuple(written.name_of(tensor) for tensor in native.output_tensors),
         written.renamed,
         tuple(dict.fromkeys([*notes, *lost, *(f"left out of training: {each}" for each in written.dropped)])),
+        channels=dict(normalised(native, written, inference.shapes)),
         scripts=(COMPANION,) if written.companions else (),
     )
 

@@ -3,8 +3,9 @@
     python bench/quantize.py
 
 The network has random weights, made as uneven as those of trained ones: the channels of each kernel differ in size by a
-log-normal factor, and the moving statistics are those of its own activations. The plain way, `uint8=*`, is what the official converter
-does. The error of the output is the root of its mean square, as a part of the spread of the output, over 8 images.
+log-normal factor, and the moving statistics are those of its own activations. The plain way, `uint8=*`, is what the
+official converter does. The error of the output is the root of its mean square, as a part of the spread of the output,
+over 8 images.
 Needs Keras (any backend) and Node.
 
 Aim: at most half the plain error at no more than 105 % of the plain size.
@@ -81,9 +82,8 @@ def main() -> int:
             }
             size, error, _ = found["uint8=*"]
             for way, (nbytes, wrong, took) in found.items():
-                print(
-                    f"| {target} | {way} | {nbytes:,} | {nbytes / size:.1%} | {wrong:.3%} | {wrong / error:.3f} | {took:.0f} |"
-                )
+                shares = f"{nbytes:,} | {nbytes / size:.1%} | {wrong:.3%} | {wrong / error:.3f}"
+                print(f"| {target} | {way} | {shares} | {took:.0f} |")
             ours = found["uint8"]
             missed |= ours[0] > 1.05 * size or ours[1] > error / 2
     return int(missed)

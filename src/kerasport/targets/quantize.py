@@ -25,7 +25,7 @@ Kind: TypeAlias = Literal["float16", "uint8", "uint16"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 BUDGET = 0.05  # of the size: what may be spent on weights that keep more bits
-AT_LEAST = 4096  # bytes of it, since a small model is small anyway
+AT_LEAST = 4096  # bytes of it for vectors, since a small model is small anyway
 SCALARS = 16  # numbers: a weight of no more is a constant of the graph, and stays
 FLOAT32 = float(np.finfo(np.float32).max)
 FLOAT16 = float(np.finfo(np.float16).max)
@@ -188,7 +188,7 @@ class _Choice:
         self.encodings: dict[str, Encoding] = dict(plan.encodings)
         self.notes: list[str] = []
         size = sum(plan.weights[name].size for name in names) * np.dtype(kind).itemsize
-        self.budget = max(AT_LEAST, int(BUDGET * size))
+        self.budget = int(BUDGET * size)
 
     def made(self) -> Plan:
         """The plan with all of them chosen.
@@ -200,13 +200,25 @@ class _Choice:
         for name in names:
             if self.plan.weights[name].size > SCALARS:
                 self._round(name, self.kind)
-        lifted = self._lift(filter(self._is_vector, names))
-        lifted |= self._lift(filter(self._is_depthwise, names))
-        scales = self._scales(name for name in names if name not in lifted) if self.kind == "uint8" else {}
-        lifted |= self._lift(name for name in names if name not in lifted and name not in scales)
-        self._lift(filter(self._is_vector, names))
+        scales = self._spent(names)
         plan = replace(self.plan, encodings=self.encodings, notes=(*self.plan.notes, *self.notes))
         return self._scaled(plan, scales) if scales else plan
+
+    def _spent(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Spend the budget; gives the scales of channels."""
+        if self.kind == "float16":
+            return {}
+        vectors, share = [*filter(self._is_vector, names)], self.budget
+        self.budget = max(AT_LEAST, share)
+        lifted = self._lift(vectors)
+        self.budget = min(self.budget, share)
+        if self.kind == "uint16":
+            return {}
+        lifted |= self._lift(filter(self._is_depthwise, names))
+        scales = self._scales(name for name in names if name not in lifted)
+        self._lift(name for name in names if name not in lifted and name not in scales)
+        self._lift(vectors)
+        return scales
 
     def _round(self, name: str, kind: Kind) -> None:
         encoding, why_not = fitted(kind, self.ranges[name])

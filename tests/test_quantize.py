@@ -1,0 +1,344 @@
+"""Quantisation: what is rounded and how, what is not, and what TF.js makes of it."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from typer.testing import CliRunner
+
+from kerasport import cli
+from kerasport.api import convert, verify
+from kerasport.errors import KerasportError, MismatchError
+from kerasport.model import ComputedWeight, DividedWeight, Weight, WeightRef
+from kerasport.read import read
+from kerasport.targets import planned
+from kerasport.targets.channels import Channels, Norm, divided, even, sizes
+from kerasport.targets.plan import Plan
+from kerasport.targets.quantize import Kind, Range, affine, fitted, parsed, quantized
+from kerasport.targets.weights import Encoding, write_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kerasport.model import Array
+    from kerasport.verification.tfjs import Tfjs
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, about numpy
+
+TARGETS = ("tfjs-layers", "tfjs-graph")
+
+
+def held(array: Any) -> ComputedWeight:
+    """An array as a weight."""
+    made = np.asarray(array)
+    return ComputedWeight(made.dtype, made.shape, lambda: made)
+
+
+def floats(*numbers: float) -> ComputedWeight:
+    return held(np.array(numbers, np.float32))
+
+
+def plan_of(weights: Mapping[str, Weight], *, rules: str, channels: Mapping[str, Channels] | None = None) -> Plan:
+    """The weights as a plan of a layers-model, with the rules heeded."""
+    return quantized(Plan("layers-model", "", (), (), weights=weights, channels=channels or {}), parsed(rules.split()))
+
+
+# -------------------------------------------------------------------------------------------- the format
+
+
+@pytest.mark.parametrize(
+    ("numbers", "stored", "scale", "minimum"),
+    [
+        # what tensorflowjs 4.22 writes for them
+        ([-1, 0, 0.3, 2], [0, 85, 111, 255], 0.011764705882352941, -1.0),
+        ([1, 2, 4], [0, 85, 255], 0.011764705882352941, 1.0),
+        ([5, 5], [0, 0], 1.0, 5.0),
+        ([-3, -1.5, -1], [0, 191, 255], 0.00784313725490196, -3.0),
+    ],
+)
+def test_integers_are_those_of_the_official_converter(
+    numbers: list[float], stored: list[int], scale: float, minimum: float
+) -> None:
+    encoding, _ = affine("uint8", min(numbers), max(numbers))
+    assert encoding == Encoding("uint8", scale, minimum)
+    assert encoding.encode(np.array(numbers, np.float32)).tolist() == stored
+    assert encoding.manifest() == {"dtype": "uint8", "min": minimum, "scale": scale, "original_dtype": "float32"}
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+@pytest.mark.parametrize(("low", "high"), [(-1.7, 0.3), (-1e-30, 3e-30), (-2e30, 1e30), (0.0, 0.7), (-0.7, 0.0)])
+def test_zero_stays_zero_and_nothing_moves_by_more_than_a_step(
+    kind: Literal["uint8", "uint16"], low: float, high: float
+) -> None:
+    encoding, _ = affine(kind, low, high)
+    assert encoding
+    numbers = np.linspace(low, high, 1001).astype(np.float32)
+    decoded = encoding.decode(encoding.encode(numbers))
+    assert np.abs(decoded.astype(np.float64) - numbers).max() <= encoding.scale * 1.001
+    assert encoding.decode(encoding.encode(np.zeros(1, np.float32))).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("kind", ["float16", "uint8", "uint16"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_tfjs_decodes_what_was_written(kind: Kind, target: str, tmp_path: Path, tfjs: Tfjs) -> None:
+    """An identity matrix shows the numbers that TF.js has."""
+    kernel = np.random.default_rng(3).normal(size=(7, 5)).astype("float32")
+    kernel[2, 3] = 0
+    model = keras.Sequential([layers.Input((7,)), layers.Dense(5, use_bias=False)])
+    model.set_weights([kernel])
+    model.save(tmp_path / "model.keras")
+    made = convert(tmp_path / "model.keras", tmp_path / "out", to=target, quantize=f"{kind}=*")
+    encoding, _ = fitted(kind, Range(float(kernel.min()), float(kernel.max())))
+    assert encoding
+    wanted = encoding.decode(encoding.encode(kernel))
+    assert not np.array_equal(wanted, kernel)
+    for backend in ("cpu", "wasm"):
+        run = tfjs.run(tmp_path / "out", [[np.eye(7, dtype="float32")]], backend=backend)
+        np.testing.assert_array_equal(run.results[0][0], wanted, err_msg=backend)
+    (group,) = made.rounded
+    assert (group.kind, group.weights, group.before, group.nbytes) == (kind, 1, 140, 35 * encoding.itemsize)
+    assert group.error == pytest.approx(np.abs(wanted.astype("float64") - kernel).max())
+
+
+# ------------------------------------------------------------------------------------------- what stays
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "reason"),
+    [
+        ("uint8", [1, np.nan], "it holds NaN or infinity"),
+        ("float16", [1, -np.inf], "it holds NaN or infinity"),
+        ("float16", [1, 65520], "float16 ends at 65504"),
+        ("float16", [1e-6, -1e-5], "its numbers are too small for float16"),
+        ("uint8", [-3.4e38, 1, 3.4e38], "rounding its largest numbers would go beyond float32"),
+        ("uint16", [], "it has no numbers"),
+    ],
+)
+def test_what_would_go_wrong_stays_in_float32_and_is_told(kind: str, numbers: list[float], reason: str) -> None:
+    for rules in (kind, f"{kind}=w"):
+        plan = plan_of({"w": floats(*numbers, *numbers[:1] * 20)}, rules=rules)
+        assert plan.encodings == {}
+        assert plan.notes == ((f"weight 'w' stays in float32: {reason}",) if numbers or "=" in rules else ())
+
+
+def test_integers_and_bools_stay() -> None:
+    weights = {"i": held(np.arange(40)), "b": held(np.ones(40, bool)), "f": floats(*range(40))}
+    plan = plan_of(weights, rules="uint8=*")
+    assert list(plan.encodings) == ["f"]
+    assert plan.notes == tuple(f"weight {name!r} is not of floats, and stays as it is" for name in "ib")
+
+
+def test_the_budget_goes_to_vectors_then_to_depthwise_kernels_then_to_small_ones() -> None:
+    shapes = {"large": (512, 512), "small": (32, 32), "depthwise": (3, 3, 256, 1), "bias": (600,), "eps": (4,)}
+    rng = np.random.default_rng(0)
+    weights = {name: held(rng.normal(size=shape).astype("float32")) for name, shape in shapes.items()}
+    plan = plan_of(weights, rules="uint8", channels={"depthwise": Channels(2, Norm((), "bias", 0.0))})
+    kinds = {name: encoding.dtype for name, encoding in plan.encodings.items()}
+    assert kinds == {"large": "uint8", "small": "float16", "depthwise": "float16"}
+    size = sum(weight.size for weight in weights.values())
+    spent = sum(weights[name].size * (plan.encodings[name].itemsize if name in kinds else 4) for name in weights)
+    assert spent <= 1.05 * size + 16
+
+
+def test_rules_with_patterns_are_done_to_the_letter() -> None:
+    weights = {name: floats(*range(40)) for name in ("a/kernel", "a/bias", "b/kernel", "b/bias")}
+    plan = plan_of(weights, rules="uint8=*/kernel float16=a/bias")
+    kinds = {name: encoding.dtype for name, encoding in plan.encodings.items()}
+    assert kinds == {"a/kernel": "uint8", "b/kernel": "uint8", "a/bias": "float16"}
+
+
+def test_patterns_that_contradict_or_match_nothing_are_errors() -> None:
+    weights = {"a/kernel": floats(1, 2), "a/bias": floats(1)}
+    with pytest.raises(KerasportError, match=r"no weight has a name like 'b/\*'; their names are a/kernel, a/bias"):
+        plan_of(weights, rules="uint8=b/*")
+    with pytest.raises(KerasportError, match="'a/kernel' is to be rounded to uint8 and to float16"):
+        plan_of(weights, rules="uint8=a/* float16=*kernel")
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (["int4"], "not to 'int4'"),
+        (["uint8", "float16"], "two kinds are given for all weights"),
+        (["uint8="], "'uint8=' names no weights"),
+    ],
+)
+def test_rules_that_are_none(rules: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parsed(rules)
+    options = [part for rule in rules for part in ("--quantize", rule)]
+    done = CliRunner().invoke(cli.app, ["convert", "a.keras", "b", *options])
+    assert done.exit_code == 2  # wrong usage
+
+
+# ---------------------------------------------------------------------------------------------- channels
+
+
+def test_a_kernel_is_divided_and_its_normalisation_makes_up_for_it_exactly() -> None:
+    rng, epsilon = np.random.default_rng(1), 0.01
+    kernel = (rng.normal(size=(3, 2, 5, 6)) * rng.lognormal(0, 1.5, 6)).astype("float32")
+    kernel[..., 4] = 0
+    weights: dict[str, Weight] = {
+        "kernel": held(kernel), "bias": held(rng.normal(size=6)), "mean": held(rng.normal(size=6)),
+        "variance": held(rng.uniform(0, 2, 6)),
+    }  # fmt: skip
+    norm = Norm(("mean", "bias"), "variance", epsilon)
+    by = even("kernel", weights["kernel"], Channels(1, norm))
+    assert by is not None
+    assert (np.float16(by) == by).all()
+    made = {name: weight.read().astype("float64") for name, weight in divided(weights, "kernel", norm, by).items()}
+    assert np.abs(made["kernel"]).max() <= np.abs(kernel).max() * (1 + 1e-6)
+    assert (made["variance"] >= 0).all()
+
+    def normal(of: Mapping[str, Array]) -> Array:
+        x = np.random.default_rng(2).normal(size=(4, 30))
+        y = x @ of["kernel"].reshape(30, 6).astype("float64") + of["bias"]
+        result: Array = (y - of["mean"]) / np.sqrt(of["variance"] + epsilon)
+        return result
+
+    np.testing.assert_allclose(normal(made), normal({n: w.read() for n, w in weights.items()}), rtol=1e-5, atol=1e-5)
+
+
+def test_even_channels_and_odd_numbers_are_left_alone() -> None:
+    rng = np.random.default_rng(1)
+    assert even("w", held(rng.uniform(-1, 1, (50, 8)).astype("float32")), Channels(1)) is None
+    assert even("w", held(np.zeros((50, 8), "float32")), Channels(1)) is None
+    assert even("w", floats(1, np.nan, 1, 100), Channels(1)) is None
+
+
+@pytest.mark.parametrize("nbytes", [4, 12, 28, 10**6])
+def test_channels_are_found_whatever_the_pieces(nbytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.random.default_rng(0).normal(size=(11, 5)).astype("float32")
+    array.tofile(tmp_path / "w")
+    whole = WeightRef(tmp_path / "w", 0, array.dtype, array.shape)
+    by = np.arange(1.0, 6)
+    pieces = list(DividedWeight(whole, by).pieces(nbytes))
+    np.testing.assert_allclose(np.concatenate(pieces).reshape(11, 5), array / by, rtol=1e-6)
+    original = WeightRef.pieces
+    monkeypatch.setattr(WeightRef, "pieces", lambda self: original(self, nbytes))
+    np.testing.assert_array_equal(sizes("w", whole, 5), np.abs(array).max(axis=0))
+
+
+def test_memory_does_not_grow_with_a_weight(tmp_path: Path) -> None:
+    shape = (5000, 5000)  # 100 MB
+    np.random.default_rng(0).normal(size=shape).astype("float32").tofile(tmp_path / "w")
+    weight = WeightRef(tmp_path / "w", 0, np.dtype("float32"), shape)
+    tracemalloc.start()
+    plan = plan_of(
+        {"w": weight, "v": held(np.ones(5000, "float32"))}, rules="uint8", channels={"w": Channels(1, Norm((), "v", 0))}
+    )
+    written = write_weights(
+        {"w": DividedWeight(weight, np.arange(1.0, 5001))}, tmp_path, encodings={"w": plan.encodings["w"]}
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert written.nbytes == 25_000_000
+    assert peak < 60e6  # some copies of a piece, in float64
+
+
+# ------------------------------------------------------------------------------------------- whole models
+
+
+def network(path: Path, *, uneven: float = 1.5, seed: int = 5) -> Path:
+    """Convolutions of all kinds before normalisations, with channels of sizes that differ."""
+    rng = np.random.default_rng(seed)
+    model = keras.Sequential(
+        [
+            layers.Input((9, 11, 3)),
+            layers.Conv2D(24, 3, use_bias=False), layers.BatchNormalization(), layers.ReLU(6.0),
+            layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2), layers.BatchNormalization(scale=False),
+            layers.ReLU(),
+            layers.Conv2D(40, 1, strides=2), layers.BatchNormalization(epsilon=0.02), layers.Conv2D(48, 3),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(64), layers.BatchNormalization(), layers.Dense(10),
+        ]
+    )  # fmt: skip
+    for weight in model.weights:
+        low, high = (0.3, 2.0) if weight.name in ("moving_variance", "gamma") else (-0.5, 0.5)
+        numbers = rng.uniform(low, high, weight.shape)
+        if weight.name == "kernel":
+            numbers = rng.normal(size=weight.shape) * rng.lognormal(0, uneven, weight.shape[-1])
+        weight.assign(numbers / (np.sqrt(np.prod(weight.shape[:-1])) if weight.name == "kernel" else 1))
+    model.save(path)
+    return path
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_uint8_errs_less_than_one_scale_for_all(target: str, tmp_path: Path, tfjs: Tfjs) -> None:
+    path = network(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(6, 9, 11, 3)).astype("float32")
+    wanted = keras.models.load_model(path).predict(x, verbose=0)
+    for backend in ("cpu", "wasm"):
+        errors = {}
+        for way in ("float16", "uint16", "uint8", "uint8=*"):
+            out = tmp_path / f"{backend}-{way.replace('*', 'all')}"
+            convert(path, out, to=target, quantize=way)
+            (got,) = tfjs.run(out, [[x]], backend=backend).results[0]
+            errors[way] = float(np.abs(got - wanted).max() / np.abs(wanted).max())
+        assert errors["float16"] < 2e-3
+        assert errors["uint16"] < 2e-3
+        assert errors["uint8"] < 0.05
+        assert errors["uint8"] < errors["uint8=*"] / 2
+
+
+def test_a_divided_layers_model_keeps_what_it_was_but_for_the_rounding(tmp_path: Path) -> None:
+    made = convert(network(tmp_path / "model.keras"), tmp_path / "out", quantize="uint8")
+    plain = convert(tmp_path / "model.keras", tmp_path / "plain")
+    written = [json.loads((tmp_path / out / "model.json").read_text()) for out in ("out", "plain")]
+    assert written[0]["modelTopology"] == written[1]["modelTopology"]
+    assert made.weights == plain.weights
+    assert {group.kind for group in made.rounded} >= {"uint8", "float32"}
+    assert "largest error" in str(made)
+
+
+def test_kernels_that_nothing_makes_up_for_are_not_divided(tmp_path: Path) -> None:
+    """Between a convolution and its normalisation stands an activation, or another reader of its output."""
+    image = layers.Input((8, 8, 3))
+    shared = layers.Conv2D(32, 3, name="shared")(image)
+    active = layers.Conv2D(32, 3, activation="relu", name="active")(image)
+    outputs = [layers.BatchNormalization(name=f"n{at}")(x) for at, x in enumerate((shared, active))]
+    model = keras.Model(image, [layers.Add()([*outputs, shared])])
+    model.save(tmp_path / "model.keras")
+    with read(tmp_path / "model.keras") as found:
+        assert planned(found, "tfjs-layers").channels == {}
+    with read(network(tmp_path / "other.keras")) as found:
+        channels = planned(found, "tfjs-layers").channels
+    kinds = sorted(
+        (name.split("/")[1], each.axes, len(each.norm.shifted)) for name, each in channels.items() if each.norm
+    )
+    assert kinds == [("depthwise_kernel", 2, 2), ("kernel", 1, 1), ("kernel", 1, 2), ("kernel", 1, 2)]
+
+
+# --------------------------------------------------------------------------------------------- verifying
+
+
+def test_a_quantised_model_is_held_to_what_is_asked_for_only(tmp_path: Path) -> None:
+    path = network(tmp_path / "model.keras")
+    convert(path, tmp_path / "out", quantize="uint8")
+    told = verify(path, tmp_path / "out", backends=("wasm",))
+    assert told.ok
+    assert told.only_told
+    assert "which is quantised, computes the numbers of" in str(told)
+    assert told.outputs[0].absolute > 1e-4
+    strict = verify(path, tmp_path / "out", backends=("wasm",), rtol=1e-4)
+    assert not strict.ok
+    with pytest.raises(MismatchError):
+        strict.raise_for_mismatch()
+
+
+def test_the_command_rounds_verifies_and_reports(tmp_path: Path) -> None:
+    path = network(tmp_path / "model.keras")
+    options = ("--quantize", "uint8=*/kernel", "-q", "float16", "--json", "--to", "tfjs-layers", "--verify")
+    done = CliRunner().invoke(cli.app, ["convert", str(path), str(tmp_path / "out"), *options])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert {group["kind"] for group in document["rounded"]} >= {"uint8", "float16"}
+    assert document["verification"]["ok"] is True
+    assert document["verification"]["only_told"] is True

@@ -31,7 +31,7 @@ from kerasport.targets.graph_model import optimised
 from kerasport.targets.graph_model.emit import DIFFERENT, SAME, UNSUPPORTED, Emitter, narrow, node_name
 from kerasport.targets.graph_model.fused import Fused, Prelu
 from kerasport.verification import node as node_js
-from kerasport.verification.tfjs import Tfjs
+from kerasport.verification.tfjs import Backend, Tfjs
 
 SHAPE = (2, 3, 1, 4, 2, 3)
 """Sizes of as many axes as TF.js computes with."""
@@ -542,11 +542,34 @@ def known_to_tfjs() -> frozenset[str]:
     )
 
 
+FROM = ("tea", "käse", "", "\N{TEACUP WITHOUT HANDLE}")
+
+
+def tables(shape: tuple[int | None, ...]) -> Graph:
+    """Strings to places and back, by tables of their own."""
+    words = Input("words", TensorType("string", shape))
+    places = ops.Lookup(words, FROM, (3, 1, 0, 7), -1)
+    return Graph((words,), (places, ops.Lookup(places, (0, 1, 7), ("", "käse", "tea"), "[UNK]")))
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3), (None,), (None, 3), (None, None, 2)])
+@pytest.mark.parametrize("backend", ["cpu", "wasm"])
+def test_strings_are_looked_up(shape: tuple[int | None, ...], backend: Backend, tfjs: Tfjs, tmp_path: Path) -> None:
+    sizes = tuple(2 if size is None else size for size in shape)
+    feeds = [np.random.default_rng(seed).choice([*FROM, "tea ", "Tea"], sizes).astype(object) for seed in (1, 2)]
+    graph = tables(shape)
+    run = tfjs.run(write_graph(graph, tmp_path / "graph"), [[feed] for feed in feeds], backend=backend)
+    for feed, results in zip(feeds, run.results, strict=True):
+        for wanted, got in zip(graph.run(feed), results, strict=True):
+            assert got.shape == sizes
+            np.testing.assert_array_equal(got, wanted)
+
+
 def test_every_operation_is_run_and_every_emitted_one_known_to_tfjs() -> None:
     kinds: set[Any] = set()
     names: set[str] = set()
     families = [together([check.graph() for check in checks_of(family)]) for family in FAMILIES]
-    for graph in (loops(False), loops(True), *families):
+    for graph in (loops(False), loops(True), tables((None, 3)), *families):
         emitter, _ = emitted(graph)
         kinds |= {type(node) for node in (*graph.nodes(), *emitter.graph.nodes())}
         nodes = emitter.nodes + [node for function in emitter.functions for node in function["nodeDef"]]

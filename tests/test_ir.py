@@ -25,8 +25,8 @@ from kerasport.ir.ops import Tensor
 from kerasport.ir.tensor import DType, Input, Item, Node, Several, TensorType, constant, dtype_of
 from kerasport.model import Array, Shape
 
-ALONE: set[Any] = {Input, ops.Constant, Item}
-"""Nodes that are no operations."""
+ALONE: set[Any] = {Input, ops.Constant, Item, ops.Lookup}
+"""Nodes that are no operations on numbers."""
 
 
 def types_of(node: Tensor | Several) -> tuple[TensorType, ...]:

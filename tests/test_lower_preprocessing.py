@@ -328,7 +328,9 @@ def test_random_crop_of_old_keras_crops_at_inference() -> None:
 @pytest.mark.parametrize(
     ("class_name", "config", "reason"),
     [
-        ("StringLookup", {"vocabulary": ["a"]}, "hash tables"),
+        ("StringLookup", {"vocabulary": ["a"], "num_oov_indices": 2}, "by a hash"),
+        ("StringLookup", {"vocabulary": None}, "adapt"),
+        ("StringLookup", {"vocabulary": ["a", "b", "a"]}, "twice"),
         ("TextVectorization", {"max_tokens": 3}, "words"),
         ("Hashing", {"num_bins": 3}, "hashes"),
         ("HashedCrossing", {"num_bins": 3}, "hashes"),

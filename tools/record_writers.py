@@ -30,6 +30,7 @@ RECORDED = Path(__file__).parent.parent / "tests" / "recorded"
 BATCH = 3
 STEPS = 5
 TOKENS = 9  # the size of the vocabulary; token 0 is padding
+WORDS = ("tea", "", "käse", "[UNK]", "wine", "water")  # what inputs of strings are given
 
 BUILDERS: dict[str, Callable[[Any], Any]] = {}
 
@@ -76,13 +77,13 @@ WRITERS = (
         ("tensorflow-cpu==2.15.1",),
         """
         functional.keras functional.h5 sequential.json sequential.legacy_weights.h5 frozen.h5
-        tf_ops.h5 masks.h5
+        tf_ops.h5 masks.h5 lookups.keras
         """,
     ),
     Writer(
         "tf_keras-2.21.0",
         ("tf_keras==2.21.0", "tensorflow-cpu==2.21.0"),
-        "functional.keras recurrent.h5 tf_ops.keras",
+        "functional.keras recurrent.h5 tf_ops.keras lookups.keras",
         module="tf_keras",
     ),
     Writer(
@@ -112,6 +113,8 @@ WRITERS = (
         """,
         backend="jax",
     ),
+    # looking strings up takes TensorFlow
+    Writer("keras-3.15.1-tensorflow", ("keras==3.15.1", "tensorflow-cpu==2.21.0"), "lookups.keras"),
 )
 
 
@@ -240,6 +243,34 @@ def masks(keras: Any) -> Any:
         layers.MultiHeadAttention(2, 3, dropout=0.1)(layers.Dense(4)(a), layers.Dense(4)(b)),
     ]
     return keras.models.Model(inputs, outputs, name="masks")
+
+
+@model
+def lookups(keras: Any) -> Any:
+    """Places in vocabularies, given and learned, of strings and integers, and back."""
+    layers = keras.layers
+    words = layers.Input((4,), dtype="string", name="words")
+    ids = layers.Input((4,), dtype="int64", name="ids")
+    known = ["wine", "käse", "tea"]
+    learned = layers.StringLookup(name="learned", output_mode="count")
+    learned.adapt(["wine", "wine", "tea", "water", "wine", "tea"])
+    counted = layers.IntegerLookup(name="counted", mask_token=0)
+    counted.adapt([5, 5, 7, -2, 5, 7])
+    place = layers.StringLookup(vocabulary=known, mask_token="", name="place")(words)
+    outputs = [
+        place,
+        layers.StringLookup(vocabulary=known, output_mode="multi_hot", name="hot")(words),
+        layers.StringLookup(vocabulary=known, output_mode="count", mask_token="", max_tokens=9, pad_to_max_tokens=True)(
+            words
+        ),
+        learned(words),
+        counted(ids),
+        layers.IntegerLookup(vocabulary=[4, 2, 9], num_oov_indices=3)(ids),
+        layers.IntegerLookup(vocabulary=[4, 2, 9], output_mode="multi_hot")(ids),
+        layers.Dense(2)(layers.Flatten()(layers.Embedding(5, 3)(place))),
+        layers.StringLookup(vocabulary=known, mask_token="", invert=True, name="back")(place),
+    ]
+    return keras.models.Model([words, ids], outputs, name="lookups")
 
 
 @model
@@ -456,9 +487,11 @@ def fill(net: Any, random: np.random.RandomState) -> None:
             new = random.normal(0, max(0.3, fan_in**-0.5), old.shape)
         return new.astype(old.dtype)
 
-    # The order of `get_weights`, which to Keras 2.2 is another than that of `net.weights`.
-    names = [weight.name for layer in net.layers for weight in layer.weights]
-    net.set_weights([value(*pair) for pair in zip(names, net.get_weights())])
+    for layer in net.layers:
+        # to Keras 2 vocabularies are weights without a name
+        if "Lookup" not in type(layer).__name__:
+            names = [weight.name for weight in layer.weights]
+            layer.set_weights([value(*pair) for pair in zip(names, layer.get_weights())])
 
 
 def inputs_of(net: Any, random: np.random.RandomState) -> Iterator[np.ndarray]:
@@ -466,7 +499,9 @@ def inputs_of(net: Any, random: np.random.RandomState) -> Iterator[np.ndarray]:
     np = importlib.import_module("numpy")
     for index, tensor in enumerate(net.inputs):
         shape = (BATCH, *(int(size) for size in tensor.shape[1:]))
-        if "int" in getattr(tensor.dtype, "name", tensor.dtype):  # Keras 3 has a string there
+        if "string" in getattr(tensor.dtype, "name", tensor.dtype):
+            yield random.choice(WORDS, shape)
+        elif "int" in getattr(tensor.dtype, "name", tensor.dtype):  # Keras 3 has a string there
             sentences = random.randint(1, TOKENS, shape).astype("int32")
             for row, length in zip(sentences, (STEPS, 3, 1)):
                 row[length:] = 0
@@ -485,6 +520,14 @@ def flat(outputs: Any) -> Iterator[np.ndarray]:
         yield outputs
 
 
+def computed(net: Any, feed: Any, arrays: Sequence[np.ndarray]) -> Any:
+    """What a model computes; `predict` does not take strings."""
+    if any(array.dtype.kind == "U" for array in arrays):
+        tf = importlib.import_module("tensorflow")
+        return net([tf.constant(array) for array in arrays])
+    return net.predict(feed, batch_size=BATCH, verbose=0)
+
+
 def record(keras: Any, name: str, savers: Iterable[str], folder: Path) -> None:
     """Save the model of that name by each saver, and what it computes."""
     np = importlib.import_module("numpy")
@@ -497,10 +540,13 @@ def record(keras: Any, name: str, savers: Iterable[str], folder: Path) -> None:
     # A dict model has its inputs in the order of its keys.
     keys = ["narrow", "wide"] if name == "dicts" else None
     feed = dict(zip(keys, arrays)) if keys else arrays if len(arrays) > 1 else arrays[0]
-    outputs = [np.asarray(y) for y in flat(net.predict(feed, batch_size=BATCH, verbose=0))]
+    outputs = [np.asarray(y) for y in flat(computed(net, feed, arrays))]
+    # bytes of UTF-8, and objects in a file would be pickled
+    outputs = [np.char.decode(y.astype("S"), "utf-8") if y.dtype.kind in "OS" else y for y in outputs]
     # numpy cannot name bfloat16 in a file; float32 holds its every number.
     outputs = [y.astype("float32") if "bfloat16" in str(y.dtype) else y for y in outputs]
-    assert all(np.isfinite(y).all() and np.ptp(y) > 0 for y in outputs), (name, outputs)
+    numbers = [y for y in outputs if y.dtype.kind != "U"]
+    assert all(np.isfinite(y).all() and np.ptp(y) > 0 for y in numbers), (name, outputs)
     np.savez(
         str(folder / name),
         **{f"input_{i}": x for i, x in enumerate(arrays)},

@@ -59,7 +59,9 @@ FOOT = """\
   TF.js hands masks to layers by rules of its own, which are followed step by step at conversion.
 * **Arguments of calls**: `initial_state` of recurrent layers is written; `training=True`, and what else TF.js cannot be
   given, is refused.
-* **Inputs** are dense numbers of known rank: `sparse`, `ragged` and `optional` inputs and strings are refused.
+* **Inputs** are dense numbers of known rank: `sparse`, `ragged` and `optional` inputs are refused. In a graph-model
+  there may be inputs of strings for `StringLookup`, with one index for what is unknown; it looks them up in TF.js's
+  hash tables, and so is run with `executeAsync`. Vocabularies that `adapt()` learned are read from `.keras` files.
 * **16-bit models** are written in float32, **quantised** ones (`int8`, `int4`, `gptq`, `awq`, `float8`) with the
   float32 numbers that their weights stand for, and **LoRA** is merged. The report says so.
 * **Training**: optimizer, loss and metrics are written to a layers-model where TF.js has the same, else the model is
@@ -194,10 +196,11 @@ CONDITIONS: Mapping[str, str] = {
 """What the conditions ask for, by the names of their functions, in the words of a user."""
 
 
-AROUND = ("TimeDistributed", "Bidirectional", "SpectralNormalization")
-"""Layers that are lowered as what they wrap."""
+PARTS = ("TimeDistributed", "Bidirectional", "SpectralNormalization", "LSTMCell", "GRUCell", "SimpleRNNCell",
+         "StackedRNNCells")  # fmt: skip
+"""Layers that are lowered with what they wrap, or what wraps them."""
 
-PYTHON = ("Lambda",)
+REFUSING = ("Lambda", "TextVectorization", "Hashing", "HashedCrossing")
 """Layers whose `lower` does nothing but refuse."""
 
 
@@ -207,8 +210,8 @@ def in_graph_model(name: str) -> str:
         return "lowered"
     if name in IDENTITY:
         return "removed"
-    own = name in LAYERS and LAYERS[name].lower is not Layer.lower and name not in PYTHON
-    return "lowered" if own or name in AROUND else "refused"
+    own = name in LAYERS and LAYERS[name].lower is not Layer.lower and name not in REFUSING
+    return "lowered" if own or name in PARTS else "refused"
 
 
 # ------------------------------------------------------------------------------------------------------- the page

@@ -41,18 +41,28 @@ def lower(model: Model) -> Graph:
     lowering = Lowering(model.release)
     inputs = tuple(declared_input(edge) for edge in model.input_tensors)
     outputs, _ = lowering.model(model, inputs, (None,) * len(inputs), "")
-    problems = [*refusals(model), *_string_inputs(model), *lowering.problems]
+    graph = Graph(inputs, outputs or (), lowering.names)
+    problems = [*refusals(model), *lowering.problems, *_strings(graph)]
     if problems:
         raise UnsupportedModel(tuple(dict.fromkeys(problems)))
     assert outputs is not None
-    return Graph(inputs, outputs, lowering.names)
+    return graph
 
 
-def _string_inputs(model: Model) -> Iterator[Problem]:
-    for edge in model.input_tensors:
-        spec = edge.call.target
-        if isinstance(spec, LayerSpec) and spec.config.get("dtype") == "string":
-            yield Problem(spec.name, "InputLayer", "graphs are fed numbers only", "dtype", "string")
+def _strings(graph: Graph) -> Iterator[Problem]:
+    """What takes strings and is not a table: backends of TF.js have few operations for them, and others each."""
+    reason = "of strings, a graph-model can look up places in a vocabulary, and nothing else"
+    for node in graph.nodes():
+        if not isinstance(node, ops.Lookup) and any(is_string(operand) for operand in node.operands):
+            yield Problem(graph.names.get(node, "").rpartition("/")[2], type(node).__name__, reason)
+    for output in graph.outputs:
+        if isinstance(output, Input) and is_string(output):
+            yield Problem(output.name, "InputLayer", reason, "dtype", "string")
+
+
+def is_string(node: Node) -> bool:
+    """Whether a node is a tensor of strings."""
+    return isinstance(node, Tensor) and node.dtype == "string"
 
 
 def declared_input(edge: Edge) -> Input:

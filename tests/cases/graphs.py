@@ -27,7 +27,7 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     "activation_of_dtype_int32": "cuts fractions off",
     "spectral_normalization_embedding": "normalises an Embedding",
     "added_to_a_constant": "on a constant",
-    "string_input": "numbers only",
+    "string_input": "look up places",
     **dict.fromkeys(("mask_reshape", "mask_spectral_normalization"), "depends on the backend"),
     "mask_softmax": "Keras applies no mask of the shape",  # it raises an error
     # Keras does not say in the file that the two layers are one, and cannot load it either

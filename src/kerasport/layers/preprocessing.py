@@ -147,20 +147,19 @@ EXACT = 2**24  # from here on TF.js's GPU backends confuse integers, which they 
 TABLE, COMPARED = 2**20, 4096  # sizes up to which tokens are looked up in a table, or compared with each
 
 
-class IntegerLookup(Layer):
+class _Vocabulary(Layer):
     """The place of x in a vocabulary, behind places for the masked and the unknown; or the token at a place."""
 
-    vocabulary: tuple[int, ...] | None = None
+    vocabulary: Any
     num_oov_indices: int = 1
-    mask_token: int | None = None
-    oov_token: int = -1
+    mask_token: Any
+    oov_token: Any
     invert: bool = False
     output_mode: Literal["int", "one_hot", "multi_hot", "count"] = "int"
     sparse: Literal[False] = False
     pad_to_max_tokens: bool = False
     max_tokens: int | None = None
-    oov_method: Literal["floormod"] = "floormod"
-    ignored = ("vocabulary_dtype", "vocabulary_size", "has_input_vocabulary")
+    ignored: ClassVar[tuple[str, ...]] = ("vocabulary_dtype", "vocabulary_size", "has_input_vocabulary")
 
     @property
     def mask_places(self) -> int:
@@ -168,19 +167,20 @@ class IntegerLookup(Layer):
         return int(self.mask_token is not None and self.output_mode == "int")
 
     @property
-    def tokens(self) -> tuple[int, ...]:
+    def tokens(self) -> tuple[Any, ...]:
         """The vocabulary without what stands for the masked and the unknown.
 
         Raises:
-            Refusal: it is not in the config.
+            Refusal: it is not in the file, or cannot be a vocabulary.
         """
         if not self.vocabulary:
-            raise Refusal("vocabulary", "the vocabulary was learned by adapt() and stands beside the config",
-                          "give the vocabulary to the layer where it is made")  # fmt: skip
+            remedy = "give the vocabulary to the layer where it is made, or call adapt() and save a .keras file"
+            raise Refusal("vocabulary", "the file does not hold the vocabulary", remedy)
         special = (self.mask_token,) * self.mask_places + (self.oov_token,) * self.num_oov_indices
-        tokens = self.vocabulary[len(special) :] if self.vocabulary[: len(special)] == special else self.vocabulary
-        if any(abs(token) >= EXACT for token in tokens):
-            raise Refusal("vocabulary", "TF.js's GPU backends confuse integers from 2^24 on")
+        found = self.vocabulary[: len(special)] == special
+        tokens: tuple[Any, ...] = self.vocabulary[len(special) :] if found else self.vocabulary
+        if len(set(tokens)) < len(tokens):
+            raise Refusal("vocabulary", "it holds a token twice")
         return tokens
 
     @property
@@ -195,6 +195,22 @@ class IntegerLookup(Layer):
 
     def infer(self, *inputs: Shape) -> Shape:
         return inputs[0] if self.output_mode == "int" else encoded(inputs[0], self.output_mode, self.depth())
+
+
+class IntegerLookup(_Vocabulary):
+    """The place of an integer in a vocabulary, behind places for the masked and the unknown; or the way back."""
+
+    vocabulary: tuple[int, ...] | None = None
+    mask_token: int | None = None
+    oov_token: int = -1
+    oov_method: Literal["floormod"] = "floormod"
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        tokens = super().tokens
+        if any(abs(token) >= EXACT for token in tokens):
+            raise Refusal("vocabulary", "TF.js's GPU backends confuse integers from 2^24 on")
+        return tokens
 
     def lower(self, x: Tensor) -> Tensor:
         ids = ops.cast(x, "int32")
@@ -248,10 +264,29 @@ class _Text(Layer):
         raise Refusal("", self.reason, "look tokens up before the model, and feed their indices")
 
 
-class StringLookup(_Text):
-    """The place of a string in a vocabulary."""
+class StringLookup(_Vocabulary):
+    """The place of a string in a vocabulary, behind places for the masked and the unknown; or the way back."""
 
-    reason = "it looks strings up, which takes one of TF.js's hash tables"
+    vocabulary: tuple[str, ...] | None = None
+    mask_token: str | None = None
+    oov_token: str = "[UNK]"  # noqa: S105
+    encoding: Literal["utf-8"] = "utf-8"
+    ignored = (*_Vocabulary.ignored, "oov_method")  # of integers only
+
+    def lower(self, x: Tensor) -> Tensor:
+        places = tuple(range(self.start, self.start + len(self.tokens)))
+        masked = () if self.mask_token is None else (self.mask_token,)
+        if self.invert:
+            return ops.Lookup(x, (*places, *(0 for _ in masked)), (*self.tokens, *masked), self.oov_token)
+        if self.num_oov_indices > 1:
+            reason = "Keras spreads unknown strings by a hash, for which TF.js has no operation on all of its backends"
+            raise Refusal("num_oov_indices", reason, "with one index for the unknown it can be converted")
+        # in the other modes a masked token counts nowhere
+        at_mask = tuple(0 if self.output_mode == "int" else -1 for _ in masked)
+        # without an index for the unknown Keras raises an error
+        unknown = self.mask_places if self.num_oov_indices else -1
+        found = ops.Lookup(x, (*self.tokens, *masked), (*places, *at_mask), unknown)
+        return encode(found, self.output_mode, self.depth())
 
 
 class TextVectorization(_Text):

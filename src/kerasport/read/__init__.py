@@ -118,4 +118,23 @@ def _found(contents: Contents, root: Described) -> Mapping[Described, Any]:
         return contents.manifest.find(root, contents.version)
     if contents.by_name is not None:
         return by_name.find(*contents.by_name, root, contents.version)
-    return ByPath(contents.by_path, major(contents.version) < 3).find(root)
+    tree = ByPath(contents.by_path, major(contents.version) < 3)
+    found = tree.find(root)
+    for layer, path in tree.paths.items():
+        _give_vocabulary(layer, path, contents)
+    return found
+
+
+def _give_vocabulary(layer: Described, path: str, contents: Contents) -> None:
+    """Tell a layer what it learned by adapt(): a token a line, beside the weights."""
+    if layer.class_name not in ("StringLookup", "IntegerLookup") or layer.config.get("vocabulary") is not None:
+        return
+    text = contents.asset(f"{path}/vocabulary.txt")
+    if text is None:
+        return
+    try:
+        lines = text.decode().rstrip("\n").splitlines()
+        learned = lines if layer.class_name == "StringLookup" else [int(line) for line in lines]
+    except ValueError as error:
+        raise ReadError(f"layer {layer.name!r}: its vocabulary.txt cannot be read ({error})") from None
+    layer.config = {**layer.config, "vocabulary": learned}

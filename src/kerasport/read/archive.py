@@ -46,6 +46,7 @@ class Contents:
     by_name: tuple[Hdf5, str] | None = None  # Keras 1 and 2 weights: file and group
     compile_config: Any = None
     manifest: Manifest | None = None  # weights of a TF.js model
+    asset: Callable[[str], bytes | None] = lambda _: None  # a file that a layer has beside its weights, by its path
 
 
 @contextmanager
@@ -185,14 +186,21 @@ def _open_zip(path: Path, weights: Path | None = None) -> Iterator[Contents]:
         text = _inflate(path, archive, config, MAX_BYTES)
         metadata = _member(path, archive, "metadata.json")
         about = parse_json(_inflate(path, archive, metadata, MAX_BYTES), f"{path}: metadata.json") if metadata else {}
+
+        def asset(name: str) -> bytes | None:
+            found = _member(path, archive, f"assets/{name}")
+            return None if found is None else _inflate(path, archive, found, MAX_BYTES)
+
         with _weights_of(path, archive, member) as tree:
-            yield _of_zip(path, parse_json(text, f"{path}: config.json"), about, (tree,))
+            yield _of_zip(path, parse_json(text, f"{path}: config.json"), about, (tree,), asset)
 
 
-def _of_zip(path: Path, config: Any, about: Any, by_path: tuple[Hdf5, ...]) -> Contents:
+def _of_zip(
+    path: Path, config: Any, about: Any, by_path: tuple[Hdf5, ...], asset: Callable[[str], bytes | None]
+) -> Contents:
     version = about.get("keras_version") if isinstance(about, dict) else None
     compiled = config.get("compile_config") if isinstance(config, dict) else None
-    return Contents(path, config, str(version or ""), by_path, compile_config=compiled)
+    return Contents(path, config, str(version or ""), by_path, compile_config=compiled, asset=asset)
 
 
 def _why_not_zip(names: list[str]) -> str:
@@ -278,12 +286,17 @@ def _open_directory(path: Path, weights: Path | None = None) -> Iterator[Content
     stored = path / "model.weights.h5"
     if not stored.is_file():
         raise ReadError(f"{path}: holds config.json but no model.weights.h5; the weights are missing")
+
+    def asset(name: str) -> bytes | None:
+        found = path / "assets" / name
+        return read_text(found) if found.is_file() else None
+
     with Hdf5(stored) as tree:
-        yield _of_zip(path, config, about, (tree,))
+        yield _of_zip(path, config, about, (tree,), asset)
 
 
 def read_text(path: Path) -> bytes:
-    """A file of JSON, as far as one may be long."""
+    """A file of JSON or text, as far as one may be long."""
     with _readable(path):
         if path.stat().st_size > MAX_BYTES:
             raise HostileFileError(f"{path}: more than the {MAX_BYTES} bytes allowed")

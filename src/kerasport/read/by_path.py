@@ -65,6 +65,7 @@ class ByPath:
 
     trees: Sequence[Tree]
     keras2: bool = False
+    paths: dict[Described, str] = field(default_factory=dict)  # where each layer was looked for
     _used: set[str] = field(default_factory=set)
     _found: dict[Described, list[tuple[Weight, ...]]] = field(default_factory=dict)
 
@@ -114,6 +115,7 @@ class ByPath:
             return
         group = _join(path, "vars")
         self._found[layer] = []
+        self.paths[layer] = path
         if layer.kind in ("functional", "sequential"):
             self._refuse_own(layer, group)
             self._members(layer, path)

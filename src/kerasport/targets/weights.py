@@ -69,7 +69,9 @@ class Encoding:
 
 
 def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype in which TF.js holds weights of a dtype: float32, int32 or bool."""
+    """The dtype in which TF.js holds weights of a dtype: float32, int32 or bool; of strings, that of their bytes."""
+    if dtype.kind == "O":
+        return np.dtype(np.uint8)
     if dtype == np.bool_:
         return np.dtype(np.uint8)  # a byte each
     return np.dtype("<i4") if dtype.kind in "iu" else np.dtype("<f4")
@@ -77,16 +79,20 @@ def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def manifest_dtype(dtype: np.dtype[Any]) -> str:
     """The same as the manifest spells it."""
+    if dtype.kind == "O":
+        return "string"
     return {"u": "bool", "i": "int32", "f": "float32"}[stored_dtype(dtype).kind]
 
 
 def nbytes_of(weight: Weight, encoding: Encoding | None = None) -> int:
     """How many bytes a weight takes in the shards."""
+    if weight.dtype.kind == "O":
+        return len(_texts(weight.read()))
     return weight.size * (encoding or stored_dtype(weight.dtype)).itemsize
 
 
 def numbers_of(name: str, weight: Weight) -> Iterator[Array]:
-    """The numbers of a weight in TF.js's dtypes, flat, piece by piece.
+    """The numbers of a weight in TF.js's dtypes, flat, piece by piece; of strings the bytes.
 
     Raises:
         KerasportError: a number does not fit into them.
@@ -150,7 +156,15 @@ def _encode(name: str, weight: Weight, encoding: Encoding, shards: _Shards, prog
     return error
 
 
+def _texts(array: Array) -> bytes:
+    """Strings in UTF-8, each behind the number of its bytes."""
+    encoded = [str(text).encode() for text in array.reshape(-1)]
+    return b"".join(len(text).to_bytes(4, "little") + text for text in encoded)
+
+
 def _converted(name: str, piece: Array) -> Array:
+    if piece.dtype.kind == "O":
+        return np.frombuffer(_texts(piece), np.uint8)
     wanted = stored_dtype(piece.dtype)
     if piece.dtype.kind in "iu" and piece.dtype.itemsize >= 4 and piece.dtype != np.int32:
         limits = np.iinfo(np.int32)

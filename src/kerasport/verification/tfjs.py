@@ -24,7 +24,7 @@ from kerasport.verification import node
 Backend: TypeAlias = Literal["cpu", "wasm"]
 Arrays: TypeAlias = tuple[Array, ...]
 Tensor: TypeAlias = Mapping[str, Any]
-"""An array as JSON: dtype, shape, and its little-endian bytes in base64."""
+"""An array as JSON: dtype, shape, and its little-endian bytes in base64; of strings, their list as JSON."""
 
 DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "?"}
 """The dtypes that TF.js computes with, as numpy spells their bytes."""
@@ -87,7 +87,7 @@ class Tfjs:
 
         Args:
             model: A model.json, or the directory that holds it.
-            feeds: Arrays of floats, integers or bools; TF.js gets float32, int32 or bool.
+            feeds: Arrays of floats, integers, bools or strings; TF.js gets float32, int32, bool or string.
             backend: The part of TF.js that computes.
             layers: Top-level layers of a layers-model whose first outputs are wanted, too.
             timeout: Seconds after which Node counts as hung.
@@ -212,6 +212,8 @@ def tensor_infos(infos: Iterable[Mapping[str, Any]]) -> tuple[TensorInfo, ...]:
 
 def encode(array: Array) -> Tensor:
     dtype = tfjs_dtype(array)
+    if dtype == "string":
+        return {"dtype": dtype, "shape": array.shape, "data": json.dumps(array.reshape(-1).tolist())}
     with np.errstate(over="ignore"):
         values = array.astype(DTYPES[dtype])
     if dtype == "int32" and not np.array_equal(values, array):
@@ -229,6 +231,8 @@ def tfjs_dtype(array: Array) -> str:
         return "int32"
     if name.startswith(("float", "bfloat")):
         return "float32"
+    if name.startswith("str") or name == "object":
+        return "string"
     raise VerifyError(f"TF.js takes no array of dtype {name}")
 
 
@@ -237,6 +241,9 @@ def decode_all(tensors: Iterable[Tensor]) -> Arrays:
 
 
 def decode(tensor: Tensor) -> Array:
+    if tensor["dtype"] == "string":
+        texts: Array = np.array(json.loads(tensor["data"]), object).reshape(tensor["shape"])
+        return texts
     data = base64.b64decode(tensor["data"])
     array: Array = np.frombuffer(data, DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
     return array

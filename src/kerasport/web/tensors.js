@@ -1,4 +1,4 @@
-// Tensors as JSON: dtype, shape, and the bytes of the values, little endian, in base64.
+// Tensors as JSON: dtype, shape, and the bytes of the values, little endian, in base64; of strings, their list in JSON.
 
 import * as tf from '@tensorflow/tfjs-core'
 
@@ -25,6 +25,7 @@ function checkDtype(dtype) {
  * @returns {tf.Tensor}
  */
 export function decode({ dtype, shape, data }) {
+  if (dtype === 'string') return tf.tensor(JSON.parse(data), shape, dtype)
   checkDtype(dtype)
   // a Buffer may start at any byte of a shared pool, a Float32Array may not: hence the copy
   const bytes = new Uint8Array(Buffer.from(data, 'base64'))
@@ -37,6 +38,7 @@ export function decode({ dtype, shape, data }) {
  */
 export function encode(tensor) {
   const { dtype, shape } = tensor
+  if (dtype === 'string') return { dtype, shape, data: JSON.stringify(tensor.dataSync()) }
   checkDtype(dtype)
   const stored = tensor.dataSync()
   // the cpu backend casts int32 to float32 by name only, and may keep fractions in an int32 tensor

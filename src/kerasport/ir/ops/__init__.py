@@ -92,6 +92,7 @@ from kerasport.ir.ops.elementwise import (
     where,
 )  # fmt: skip
 from kerasport.ir.ops.linear import MatMul, einsum, matmul
+from kerasport.ir.ops.lookup import Lookup
 from kerasport.ir.ops.loop import Scan, scan
 from kerasport.ir.ops.movement import (
     BroadcastTo,

@@ -221,6 +221,7 @@ class Cast(Tensor):
     to: DType
 
     def infer(self) -> TensorType:
+        expect(self, self.x, ("bool", *NUMBERS))
         return TensorType(self.to, self.x.shape)
 
     def compute(self, *operands: Any) -> Array:

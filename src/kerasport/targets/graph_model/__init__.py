@@ -19,6 +19,8 @@ from kerasport.targets.graph_model.legal import LEGAL
 from kerasport.targets.graph_model.scaled import kernels
 from kerasport.targets.plan import DEFAULTS, Options, Plan, notes_of, outcomes_of
 
+VERSIONS = {"producer": 1482}  # TF.js wants it to be there, and reads it not
+
 
 def optimised(graph: Graph, unroll_limit: int = 0) -> Graph:
     """The graph as TF.js computes it best, with loops of at most so many steps written out."""
@@ -70,8 +72,9 @@ def document(emitter: Emitter, outputs: Sequence[str]) -> Json:
         "modelTopology": {
             "node": emitter.nodes,
             "library": {"function": emitter.functions},
-            "versions": {"producer": 1482},  # TF.js wants it to be there, and reads it not
+            "versions": VERSIONS,
         },
+        **({"modelInitializer": {"node": emitter.tables, "versions": VERSIONS}} if emitter.tables else {}),
     }
 
 
@@ -88,4 +91,4 @@ def _output_names(model: Model) -> list[str]:
 
 def _notes(emitter: Emitter) -> Iterator[str]:
     if emitter.waits:
-        yield "the model loops over time, so run it with model.executeAsync(), not predict()"
+        yield f"the model {emitter.waits}, so run it with model.executeAsync(), not predict()"

@@ -82,7 +82,8 @@ class Emitter:
     problems: list[Problem] = field(default_factory=list)
     functions: list[Json] = field(default_factory=list)
     inputs: dict[str, Input] = field(default_factory=dict)
-    waits: bool = False  # whether the model holds a loop, for which TF.js wants executeAsync
+    tables: list[Json] = field(default_factory=list)  # nodes that fill them, before the first run
+    waits: str = ""  # why TF.js wants executeAsync, if it does
     _refs: dict[Node, str] = field(default_factory=dict)
     _several: dict[Node, tuple[str, ...]] = field(default_factory=dict)  # results of nodes that have several
     _taken: dict[str, int] = field(default_factory=dict)
@@ -209,6 +210,14 @@ class Emitter:
             of = "float32" if array.dtype.kind == "f" else "bool" if array.dtype.kind == "b" else "int32"
             self.nodes.append({"name": name, "op": "Const", "attr": {"dtype": dtype(of)}})
         return self._small[key]
+
+    def weight(self, wanted: str, value: Any) -> str:
+        """A weight of strings or integers, without the node that reads it; gives its name."""
+        name = self.unique(wanted)
+        array = np.asarray(value)
+        array = array.astype(object if array.dtype.kind == "U" else np.int32)
+        self.weights[name] = ComputedWeight(array.dtype, array.shape, lambda: array)
+        return name
 
     def sizes(self, to: Sequence[int | Tensor]) -> str:
         """A shape as a node: a constant, or packed at run time."""
@@ -471,7 +480,7 @@ def emit_scan(e: Emitter, node: ops.Scan) -> str:
     and for each list what was last put into it. TF.js disposes of what a step made and does not return, also of what
     was put into a list; so that is returned.
     """
-    e.waits = True
+    e.waits = "loops over time"
     steps = e.small(node.time) if node.time is not None else _dim(e, node.sequences[0], 1)
     results = [output.type for output in node.body.outputs[len(node.states) :]]
     lists = [e.add("TensorListReserve", [_sizes(e, r), steps], element_dtype=dtype(r.dtype)) for r in results]
@@ -534,6 +543,32 @@ def _body(e: Emitter, node: ops.Scan, kinds: Sequence[str]) -> str:
     return inner.function("step", arguments, list(zip(ends, kinds, strict=True)))
 
 
+def emit_lookup(e: Emitter, node: ops.Lookup) -> str:
+    """A table, which TF.js knows by its name; what it finds is flat.
+
+    The initializer, a graph of its own, fills it.
+    """
+    e.waits = "looks values up in tables"
+    kinds = {"key_dtype": dtype(node.x.dtype), "value_dtype": dtype(node.dtype)}
+    table = e.add("HashTableV2", [], **kinds)
+    keys, values = e.weight(f"{table}/keys", node.keys), e.weight(f"{table}/values", node.values)
+    e.tables += [
+        {"name": table, "op": "HashTableV2", "attr": kinds},
+        {"name": keys, "op": "Const", "attr": {"dtype": kinds["key_dtype"]}},
+        {"name": values, "op": "Const", "attr": {"dtype": kinds["value_dtype"]}},
+        {"name": f"{table}/import", "op": "LookupTableImportV2", "input": [table, keys, values], "attr": {}},
+    ]
+    default = e.weight(f"{table}/default", node.default)
+    e.nodes.append({"name": default, "op": "Const", "attr": {"dtype": dtype(node.dtype)}})
+    found = e.add("LookupTableFindV2", [table, node.x, default])
+    if node.x.rank == 1:
+        return found
+    sizes = [-1 if size is None else size for size in node.shape]
+    if sizes.count(-1) < 2:
+        return e.add("Reshape", [found, e.small(sizes)])
+    return e.add("Reshape", [found, e.add("Shape", [node.x], out_type=dtype("int32"))])
+
+
 # --------------------------------------------------------------------------------------------------- the table
 
 SAME: Mapping[type[Node], str] = {
@@ -558,7 +593,7 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     ops.Transpose: emit_transpose, ops.Slice: emit_slice, ops.StridedSlice: emit_strided_slice, ops.Concat: emit_concat,
     ops.Pad: emit_pad, ops.Tile: emit_tile, ops.Gather: emit_gather, ops.Reverse: emit_reverse,
     ops.OneHot: emit_one_hot, ops.Range: emit_range, ops.Fill: emit_fill, ops.Resize: emit_resize, ops.Dim: emit_dim,
-    Item: emit_item, ops.TopK: emit_top_k, ops.Scan: emit_scan, ops.ArgMax: emit_arg("ArgMax"),
+    Item: emit_item, ops.TopK: emit_top_k, ops.Scan: emit_scan, ops.Lookup: emit_lookup, ops.ArgMax: emit_arg("ArgMax"),
     ops.ArgMin: emit_arg("ArgMin"), ops.Cumsum: emit_cumulative("Cumsum"), ops.Cumprod: emit_cumulative("Cumprod"),
     **{op: emit_reduction(name) for op, name in {
         ops.Sum: "Sum", ops.Mean: "Mean", ops.Max: "Max", ops.Min: "Min", ops.Prod: "Prod", ops.Any_: "Any",

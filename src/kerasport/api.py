@@ -33,6 +33,7 @@ def convert(
     shard_size: int = SHARD,
     unroll_limit: int = UNROLL_LIMIT,
     companion: bool = True,
+    optimizer: bool = False,
     quantize: str | Iterable[str] = (),
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -52,6 +53,8 @@ def convert(
             with `predict`; longer ones loop.
         companion: whether a layers-model may need kerasport-layers.js, a script that is then written beside it and
             that the page loads first; otherwise what TF.js itself lacks is refused.
+        optimizer: whether a compiled layers-model takes the state of its optimizer along, so that training goes on
+            where it was; with Adam that makes it three times as large.
         quantize: "float16", "uint16" or "uint8", to which weights are rounded where it does little harm;
             "uint8=PATTERN,PATTERN" rounds those weights whose names in TF.js match; several of them in a list.
         force: replace a model that is there already.
@@ -75,11 +78,12 @@ def convert(
     check_free(Path(out), force=force, source=path)
     with read(source, weights) as model:
         with well_formed(_name(source)):
-            plan = planned(model, to, Options(unroll_limit, companion))
+            plan = planned(model, to, Options(unroll_limit, optimizer, companion))
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)
         plan = quantized(plan, rules) if rules else plan
         total = sum(nbytes_of(weight, plan.encodings.get(name)) for name, weight in plan.weights.items())
+        total += sum(map(nbytes_of, plan.optimizer.values()))
         done = 0
 
         def count(nbytes: int) -> None:

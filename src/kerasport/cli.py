@@ -136,6 +136,9 @@ def convert(
     shard_size: ShardSize = "4MiB",
     unroll_limit: UnrollLimit = 64,
     companion: Companion = True,
+    optimizer: Annotated[
+        bool, typer.Option("--optimizer", help="Take the optimizer's state along, to go on with training in TF.js.")
+    ] = False,
     quantize: Quantize = None,
     force: Force = False,
     verify: Annotated[
@@ -150,6 +153,7 @@ def convert(
 
     def work(tell: Callable[[int, int], None]) -> Any:
         options: dict[str, Any] = {"shard_size": size, "unroll_limit": unroll_limit, "companion": companion}
+        options |= {"optimizer": True} if optimizer else {}
         options |= {"quantize": kinds} if kinds else {}
         return api.convert(source, out, to=to.value, weights=weights, force=force, progress=tell, **options)
 

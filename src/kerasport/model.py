@@ -179,6 +179,7 @@ class Model:
     trainable: bool = True
     writer: str = ""  # which Keras wrote the file, where that is known: "3.15.1"
     compile_config: Mapping[str, Any] | None = None
+    optimizer: tuple[Weight, ...] = ()  # variables of the optimizer, in the order in which Keras makes them
     class_name: str = "Functional"
     custom: str = ""  # registered name or class of a subclass that is not Keras's own
 

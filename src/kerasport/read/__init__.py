@@ -95,7 +95,7 @@ def _described(contents: Contents) -> Model:
     except ReadError as error:
         raise type(error)(f"{contents.path}: {error}") from None
     compiled = contents.compile_config if isinstance(contents.compile_config, Mapping) else None
-    return replace(model, writer=contents.version, compile_config=compiled)
+    return replace(model, writer=contents.version, compile_config=compiled, optimizer=contents.optimizer)
 
 
 def _rooted(config: Any) -> Any:

@@ -22,6 +22,7 @@ from kerasport.read.document import MAX_BYTES, parse_json
 from kerasport.read.hdf5 import SIGNATURE, Hdf5
 
 if TYPE_CHECKING:
+    from kerasport.model import WeightRef
     from kerasport.read.manifest import Manifest
 
 MAX_RATIO = 100  # of inflated to stored bytes; trained weights hardly compress
@@ -45,6 +46,7 @@ class Contents:
     by_path: tuple[Hdf5, ...] = ()  # weights by path in the model: one file, or several shards
     by_name: tuple[Hdf5, str] | None = None  # Keras 1 and 2 weights: file and group
     compile_config: Any = None
+    optimizer: tuple[WeightRef, ...] = ()  # variables of the optimizer
     manifest: Manifest | None = None  # weights of a TF.js model
     asset: Callable[[str], bytes | None] = lambda _: None  # a file that a layer has beside its weights, by its path
 
@@ -200,7 +202,10 @@ def _of_zip(
 ) -> Contents:
     version = about.get("keras_version") if isinstance(about, dict) else None
     compiled = config.get("compile_config") if isinstance(config, dict) else None
-    return Contents(path, config, str(version or ""), by_path, compile_config=compiled, asset=asset)
+    optimizer = tuple(ref for tree in by_path if compiled for ref in tree.arrays("optimizer/vars").values())
+    return Contents(
+        path, config, str(version or ""), by_path, compile_config=compiled, optimizer=optimizer, asset=asset
+    )
 
 
 def _why_not_zip(names: list[str]) -> str:
@@ -321,7 +326,17 @@ def _open_hdf5(path: Path, weights: Path | None = None) -> Iterator[Contents]:
             _version_by_name(tree, ""),
             by_name=(tree, "model_weights"),
             compile_config=compiled,
+            optimizer=tuple(_optimizer_by_name(tree)) if compiled else (),
         )
+
+
+def _optimizer_by_name(tree: Hdf5) -> Iterator[WeightRef]:
+    names = tree.attribute("optimizer_weights", "weight_names")
+    for name in names if isinstance(names, tuple) else ():
+        ref = tree.array(f"optimizer_weights/{name}")
+        if ref is None:
+            raise ReadError(f"{tree.path}: lacks the variable {str(name)[:MAX_NAME]!r} of the optimizer")
+        yield ref
 
 
 def _version_by_name(tree: Hdf5, group: str) -> str:

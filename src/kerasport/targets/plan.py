@@ -24,6 +24,7 @@ class Options:
     """What a user may choose about a target; each target heeds what concerns it."""
 
     unroll_limit: int = UNROLL_LIMIT  # of a graph-model: time steps up to which a loop is written out
+    optimizer: bool = False  # of a layers-model: whether the state of the optimizer comes along
     companion: bool = True  # of a layers-model: whether a script of kerasport's may stand in for what TF.js lacks
 
 
@@ -46,6 +47,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)  # further keys of userDefinedMetadata
     channels: Mapping[str, Channels] = field(default_factory=dict)  # kernels that could be held otherwise
+    optimizer: Mapping[str, Weight] = field(default_factory=dict)  # its state, in the order in which TF.js reads it
     encodings: Mapping[str, Encoding] = field(default_factory=dict)  # of weights that are rounded
     scripts: tuple[Path, ...] = ()  # modules to write beside the model, with which a page registers what TF.js lacks
 
@@ -64,7 +66,14 @@ def write(
 
     Gives the names of the files, the number of their bytes, and the largest error of each weight that was rounded.
     """
-    written = write_weights(plan.weights, directory, shard_size=shard_size, encodings=plan.encodings, progress=progress)
+    written = write_weights(
+        {**plan.weights, **plan.optimizer},
+        directory,
+        optimizer=frozenset(plan.optimizer),
+        shard_size=shard_size,
+        encodings=plan.encodings,
+        progress=progress,
+    )
     return *write_around(plan, written, directory), written.errors
 
 

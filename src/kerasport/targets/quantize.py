@@ -284,7 +284,8 @@ class _Choice:
                 before = encodings.pop(each, None)
                 after = fitted(before.dtype, Range.of(each, weight))[0] if before else None
                 encodings |= {each: after} if after else {}
-        plan = replace(plan, weights=weights, encodings=encodings)
+        lost = ("the state of the optimizer is left out, since kernels were divided",) if plan.optimizer else ()
+        plan = replace(plan, weights=weights, encodings=encodings, optimizer={}, notes=(*plan.notes, *lost))
         nodes = {name: by for name, by in scales.items() if plan.channels[name].norm is None}
         if not nodes:
             return plan

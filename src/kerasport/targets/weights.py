@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -107,11 +107,12 @@ def write_weights(
     shard_size: int = SHARD,
     stem: str = "group1-",
     encodings: Mapping[str, Encoding] | None = None,
+    optimizer: Collection[str] = (),
     progress: Callable[[int], None] = lambda _: None,
 ) -> Written:
     """Stream the weights into shards, whose names begin with `stem`; `progress` is told what was written each time.
 
-    Weights with an encoding are rounded.
+    Weights with an encoding are rounded; `optimizer` names those that are not of the model but of its optimizer.
 
     Raises:
         KerasportError: a number does not fit into TF.js's dtypes.
@@ -140,6 +141,7 @@ def write_weights(
             "dtype": manifest_dtype(weight.dtype),
             # TF.js looks whether there is such a key, not what it holds
             **({"quantization": encodings[name].manifest()} if name in encodings else {}),
+            **({"group": "optimizer"} if name in optimizer else {}),
         }
         for name, weight in weights.items()
     ]

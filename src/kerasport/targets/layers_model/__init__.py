@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from kerasport.errors import Problem
 from kerasport.identity import IMAGES, is_identity
 from kerasport.infer import Inference
-from kerasport.masks import without_recorded
-from kerasport.model import LayerSpec, Model
+from kerasport.masks import Masks, without_recorded
+from kerasport.model import LayerSpec, Model, Weight
 from kerasport.refusals import models, refusals
 from kerasport.targets.layers_model.identity import stopped_masks, without_identities
 from kerasport.targets.layers_model.loadable import check_topology, feedable, with_distinct_inputs, with_own_outputs
 from kerasport.targets.layers_model.mask_leaks import mask_problems
 from kerasport.targets.layers_model.native import Json
 from kerasport.targets.layers_model.normalised import normalised
+from kerasport.targets.layers_model.optimizer import optimizer_state
 from kerasport.targets.layers_model.topology import Topology
 from kerasport.targets.layers_model.training import training_config
 from kerasport.targets.plan import DEFAULTS, WEB, Options, Plan, notes_of, outcomes_of
@@ -44,7 +45,12 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     if problems:
         return Plan("layers-model", model.writer, outcomes, tuple(dict.fromkeys(problems)), notes=notes)
     check_topology(topology["config"])
-    training, lost = training_config(model.compile_config, written.renamed)
+    masked = any(mask is not None for mask in Masks().trace(model))
+    training, lost = training_config(model.compile_config, written.renamed, masked=masked)
+    state: Mapping[str, Weight] = {}
+    if training is not None and options.optimizer:
+        state, why_not = optimizer_state(model, native, written, training["optimizer_config"])
+        lost += why_not
     document: dict[str, Json] = {
         "modelTopology": {"keras_version": model.writer, "backend": "tensorflow", "model_config": topology},
         **({"trainingConfig": training} if training is not None else {}),
@@ -60,6 +66,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         tuple(written.name_of(tensor) for tensor in native.output_tensors),
         written.renamed,
         tuple(dict.fromkeys([*notes, *lost, *(f"left out of training: {each}" for each in written.dropped)])),
+        optimizer=state,
         channels=dict(normalised(native, written, inference.shapes)),
         scripts=(COMPANION,) if written.companions else (),
     )

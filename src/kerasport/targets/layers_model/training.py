@@ -16,19 +16,19 @@ LOSSES: Mapping[str, str] = {
     name: name
     for name in (
         "mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_logarithmic_error",
-        "squared_hinge", "hinge", "categorical_hinge", "categorical_crossentropy", "sparse_categorical_crossentropy",
+        "categorical_hinge", "categorical_crossentropy", "sparse_categorical_crossentropy",
         "binary_crossentropy", "poisson", "kullback_leibler_divergence", "logcosh",
     )
 } | {
     "mse": "mean_squared_error", "mae": "mean_absolute_error", "mape": "mean_absolute_percentage_error",
     "msle": "mean_squared_logarithmic_error", "log_cosh": "logcosh", "kl_divergence": "kullback_leibler_divergence",
-    "kld": "kullback_leibler_divergence",
+    "kld": "kullback_leibler_divergence", "cosine_similarity": "cosine_proximity",
 }  # fmt: skip
 METRICS: Mapping[str, str] = {
     "accuracy": "accuracy", "acc": "acc", "mse": "mse", "mae": "mae", "mean_squared_error": "mse",
     "mean_absolute_error": "mae", "binary_accuracy": "binary_accuracy",
     "categorical_accuracy": "categorical_accuracy", "sparse_categorical_accuracy": "accuracy",
-    "categorical_crossentropy": "categorical_crossentropy", "precision": "precision",
+    "categorical_crossentropy": "categorical_crossentropy",
 }  # fmt: skip
 
 # Options that Keras's optimizers have and TF.js's lack, with the values that change nothing.
@@ -39,16 +39,31 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-def training_config(compiled: Mapping[str, Any] | None, renamed: Mapping[str, str]) -> tuple[Json, list[str]]:
-    """The `trainingConfig` of a compiled model, and what of it was left out; None where nothing is left."""
+HINGES = ("hinge", "squared_hinge")  # Keras takes labels of 0 for -1, TF.js does not
+LARGE_EPSILON = 1e-5  # from which on it matters that TF.js's Adam adds it at another place
+
+
+def training_config(
+    compiled: Mapping[str, Any] | None, renamed: Mapping[str, str], *, masked: bool = False
+) -> tuple[Json, list[str]]:
+    """The `trainingConfig` of a compiled model, and what of it was left out; None where nothing is left.
+
+    `masked` tells that an output carries a mask, by which Keras leaves steps out of the loss.
+    """
     if not compiled or not compiled.get("loss"):
         return None, []
+    if masked:
+        return None, ["the model is written uncompiled: an output is masked, which TF.js's losses do not heed"]
+    if compiled.get("loss_weights") is not None:
+        return None, ["the model is written uncompiled: TF.js has no weights of losses"]
     optimizer, why = _optimizer(compiled.get("optimizer") or compiled.get("optimizer_config"))
     loss = _loss(compiled["loss"], renamed)
     if optimizer is None or loss is None:
         lost = why or f"the loss {_name(compiled['loss']) or 'of the model'} has no equal in TF.js"
         return None, [f"the model is written uncompiled: {lost}"]
-    metrics, lost_metrics = _metrics(compiled.get("metrics"))
+    metrics, lost_metrics = _metrics(compiled.get("metrics"), loss)
+    if compiled.get("weighted_metrics"):
+        lost_metrics.append("left out of training: weighted metrics, which TF.js lacks")
     return {"optimizer_config": optimizer, "loss": loss, "metrics": metrics}, lost_metrics
 
 
@@ -64,6 +79,10 @@ def _optimizer(value: Any) -> tuple[Json, str]:
     if not isinstance(rate, int | float):
         return None, "TF.js has no learning rate schedules"
     made, read = OPTIMIZERS[class_name](config, float(rate))
+    if class_name == "adam" and made["config"]["epsilon"] > LARGE_EPSILON:
+        return None, f"TF.js's Adam adds epsilon at another place, which matters for {made['config']['epsilon']:g}"
+    if class_name == "adagrad" and float(config.get("epsilon") or 1e-7) != 1e-7:
+        return None, "the epsilon of TF.js's Adagrad is 1e-7"
     unlike = [key for key, neutral in NEUTRAL.items() if key not in read and config.get(key) not in (*neutral,)]
     return (None, f"TF.js's optimizer has no {unlike[0]}") if unlike else (made, "")
 
@@ -92,9 +111,9 @@ def _rmsprop(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, .
         "decay": float(config.get("rho", 0.9)),  # TF.js's name for it
         "momentum": float(config.get("momentum") or 0.0),
         "epsilon": float(config.get("epsilon") or 1e-7),
-        "centered": bool(config.get("centered")),
+        "centered": False,  # TF.js subtracts the epsilon then, and takes the root of negative numbers
     }
-    return {"class_name": "RMSProp", "config": made}, ("momentum", "centered")
+    return {"class_name": "RMSProp", "config": made}, ("momentum",)
 
 
 def _adagrad(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
@@ -116,6 +135,8 @@ def _name(value: Any) -> str:
             return ""
         if config.get("reduction") not in (None, "sum_over_batch_size", "auto"):
             return ""
+        if config.get("axis") not in (None, -1) or config.get("threshold") not in (None, 0.5):
+            return ""
         value = value.get("class_name")
     if not isinstance(value, str):
         return ""
@@ -133,12 +154,15 @@ def _loss(value: Any, renamed: Mapping[str, str]) -> Json:
     return LOSSES.get(_name(value))
 
 
-def _metrics(value: Any) -> tuple[list[str], list[str]]:
+def _metrics(value: Any, loss: Json) -> tuple[list[str], list[str]]:
     wanted = value if isinstance(value, list | tuple) else [] if value is None else [value]
     kept, lost = [], []
     for metric in wanted:
         name = _name(metric)
-        if name in METRICS:
+        if METRICS.get(name) in ("accuracy", "acc") and "binary_crossentropy" in str(loss):
+            # of which accuracy it is, TF.js decides by the loss, Keras by the shape of the outputs
+            lost.append(f"left out of training: the metric {name}; say which one, as binary_accuracy")
+        elif name in METRICS:
             kept.append(METRICS[name])
         else:
             lost.append(f"left out of training: the metric {name or metric!r}, which TF.js lacks")

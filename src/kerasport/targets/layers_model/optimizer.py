@@ -1,0 +1,134 @@
+"""The state of an optimizer, so that training goes on in TF.js where it stopped in Keras.
+
+TF.js matches it by position: the step, then for each slot the arrays of all trainable weights, in the order of its
+`model.trainableWeights` (tfjs-core optimizers/*.ts, setWeights). Keras stores the step, the learning rate, and the
+slots in the order of its own `trainable_variables`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from kerasport.layers import LAYERS
+from kerasport.model import Array, Call, ComputedWeight, LayerSpec, Model, Tensor, Weight
+from kerasport.read.dialects import major
+from kerasport.targets.layers_model.mask_leaks import inputs_of
+from kerasport.targets.layers_model.native import Json
+from kerasport.targets.layers_model.topology import Topology
+
+Slots = Mapping[str, Sequence[Weight]]
+
+
+def optimizer_state(
+    model: Model, native: Model, written: Topology, optimizer: Json
+) -> tuple[dict[str, Weight], list[str]]:
+    """The weights of the optimizer by name, in TF.js's order, and why there are none where there should be."""
+    stored, lost = model.optimizer, "the state of the optimizer is left out: "
+    if len(stored) <= 2:
+        return {}, []  # it has not made a step yet
+    if major(model.writer) < 3:
+        return {}, [f"{lost}it is of Keras {model.writer}"]
+    ours, theirs = _trainable(model), _trainable(native)
+    if ours is None or theirs is None:
+        return {}, [f"{lost}the order of weights in nested models and wrappers is TF.js's own"]
+    step, _, *rest = stored
+    slots = _slots(rest, ours, optimizer)
+    if slots is None or {*map(id, ours)} != {*map(id, theirs)}:
+        return {}, [f"{lost}it is not of the weights that are trainable now"]
+    names = {id(weight): name for name, weight in written.weights.items()}
+    place = {id(weight): at for at, weight in enumerate(ours)}
+    made: dict[str, Weight] = {"optimizer/iter": _step(step)}
+    for slot, arrays in slots.items():
+        made |= {f"optimizer/{names[id(weight)]}/{slot}": arrays[place[id(weight)]] for weight in theirs}
+    return made, []
+
+
+def _step(step: Weight) -> ComputedWeight:
+    return ComputedWeight(np.dtype(np.int32), (), lambda: step.read().astype(np.int32))
+
+
+def _slots(rest: Sequence[Weight], trainable: Sequence[Weight], optimizer: Json) -> Slots | None:
+    """The arrays of each slot in Keras's order of weights; None where they do not fit."""
+    config, count = optimizer["config"], len(trainable)
+    kind = optimizer["class_name"]
+    slots: dict[str, Sequence[Weight]]
+    if kind == "Adam":
+        slots = {"m": rest[::2], "v": rest[1::2]}
+    elif kind == "Momentum":
+        # Keras's velocity holds the learning rate already, TF.js's not
+        slots = {"momentum": [_times(weight, -1 / config["learning_rate"]) for weight in rest]}
+    elif kind == "Adagrad":
+        slots = {"accumulator": rest}
+    elif kind == "RMSProp":
+        moments = rest[count:] if config["momentum"] else [_times(weight, 0) for weight in rest]
+        slots = {"rms": rest[:count] if config["momentum"] else rest, "momentum": moments}
+    else:
+        return None
+    shapes = [weight.shape for weight in trainable]
+    return slots if all([weight.shape for weight in arrays] == shapes for arrays in slots.values()) else None
+
+
+def _times(weight: Weight, factor: float) -> ComputedWeight:
+    def compute() -> Array:
+        numbers: Array = (weight.read().astype(np.float64) * factor).astype(np.float32)
+        return numbers
+
+    return ComputedWeight(np.dtype(np.float32), weight.shape, compute)
+
+
+# ------------------------------------------------------------------------------------------ the two orders
+
+
+def _trainable(model: Model) -> list[Weight] | None:
+    """The trainable weights in order; None where there are layers inside of others."""
+    found: list[Weight] = []
+    for target in by_depth(model):
+        if isinstance(target, Model) or (isinstance(target, LayerSpec) and target.children):
+            return None
+        if isinstance(target, LayerSpec) and target.weights:
+            if target.class_name not in LAYERS or len(LAYERS[target.class_name].declared_weights(target.config)) != len(
+                target.weights
+            ):
+                return None
+            found += _of_layer(target)
+    return found if model.trainable else []
+
+
+def _of_layer(spec: LayerSpec) -> Iterator[Weight]:
+    declared = LAYERS[spec.class_name].declared_weights(spec.config)
+    for mark, weight in zip(declared.values(), spec.weights, strict=True):
+        if mark.trainable and spec.config.get("trainable") is not False:
+            yield weight
+
+
+def by_depth(model: Model) -> list[object]:
+    """What is called, in the order of Keras and of TF.js: from the inputs, by the longest way to an output.
+
+    What is equally deep stands as it is met on the way back from the outputs. Both number what they meet before they
+    go on to its inputs (keras models/functional.py, map_graph; tfjs-layers engine/container.ts).
+    """
+    met: dict[int, int] = {}
+    order: dict[Call, None] = {}
+
+    def visit(tensor: Tensor) -> None:
+        call = tensor.call
+        if call in order:
+            return
+        met.setdefault(id(call.target), len(met))
+        for before in inputs_of(call):
+            visit(before)
+        order[call] = None
+
+    for tensor in model.output_tensors:
+        visit(tensor)
+    depths: dict[Call, int] = {}
+    deepest: dict[int, int] = {}
+    for call in reversed(order):
+        depth = max(depths.setdefault(call, 0), deepest.get(id(call.target), 0))
+        depths[call] = deepest[id(call.target)] = depth
+        for tensor in inputs_of(call):
+            depths[tensor.call] = max(depth + 1, depths.get(tensor.call, 0))
+    targets = {id(call.target): call.target for call in order}
+    return [targets[key] for key in sorted(targets, key=lambda key: (-deepest[key], met[key]))]

@@ -1,0 +1,186 @@
+"""Training in TF.js goes on where it stopped in Keras: the same losses from the same batches."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, optimizers
+
+from kerasport.api import convert
+from kerasport.targets.layers_model.training import training_config
+from kerasport.verification import node
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, about numpy
+
+FIT = """
+const [packages, out, data] = process.argv.slice(1)
+const packaged = require('module').createRequire(packages + '/x.js')
+const tf = packaged('@tensorflow/tfjs-core')
+packaged('@tensorflow/tfjs-backend-cpu')
+const tfl = packaged('@tensorflow/tfjs-layers')
+const fs = require('fs')
+const { modelTopology, weightsManifest, trainingConfig } = JSON.parse(fs.readFileSync(out + '/model.json'))
+const bytes = Buffer.concat(weightsManifest[0].paths.map(path => fs.readFileSync(out + '/' + path)))
+const weightData = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)
+const load = async () => ({ modelTopology, trainingConfig, weightData, weightSpecs: weightsManifest[0].weights })
+const { x, y, batchSize, epochs } = JSON.parse(fs.readFileSync(data))
+tf.setBackend('cpu').then(async () => {
+  const model = await tfl.loadLayersModel({ load })
+  const { history } = await model.fit(tf.tensor(x), tf.tensor(y), { batchSize, epochs, shuffle: false, verbose: 0 })
+  console.log(JSON.stringify(history))
+})
+"""
+
+
+def fitted_in_tfjs(out: Path, x: Any, y: Any, *, batch_size: int = 8, epochs: int = 2) -> dict[str, list[float]]:
+    """What `model.fit` tells of each epoch."""
+    data = out.parent / "data.json"
+    data.write_text(json.dumps({"x": x.tolist(), "y": y.tolist(), "batchSize": batch_size, "epochs": epochs}))
+    command = [str(node.find()), "-e", FIT, str(node.packages()), str(out), str(data)]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    history: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+    return history
+
+
+def branched() -> keras.Model:
+    """Branches of different lengths, and a layer that is left out, so that the orders of weights matter."""
+    image = layers.Input((6,))
+    left = layers.Dense(5, activation="tanh")(image)
+    right = layers.Dense(5, activation="sigmoid")(layers.Identity()(layers.Dense(5)(image)))
+    frozen = layers.Dense(5, trainable=False)(image)
+    return keras.Model(image, layers.Dense(3, activation="softmax")(layers.Add()([frozen, right, left])))
+
+
+def chain() -> keras.Model:
+    return keras.Sequential(
+        [
+            layers.Input((6,)),
+            layers.Dense(7, activation="tanh"),
+            layers.BatchNormalization(),
+            layers.Dense(3, "softmax"),
+        ]
+    )
+
+
+OPTIMIZERS = {
+    "sgd": lambda: optimizers.SGD(0.1),
+    "momentum": lambda: optimizers.SGD(0.05, momentum=0.9),
+    "nesterov": lambda: optimizers.SGD(0.05, momentum=0.8, nesterov=True),
+    "adam": lambda: optimizers.Adam(0.02, beta_1=0.8),
+    "rmsprop": lambda: optimizers.RMSprop(0.01, rho=0.8),
+    "rmsprop_momentum": lambda: optimizers.RMSprop(0.01, momentum=0.5),
+    "adagrad": lambda: optimizers.Adagrad(0.1),
+}
+
+
+def trained(
+    build: Any, optimizer: Any, loss: Any = "categorical_crossentropy", metrics: Any = ()
+) -> tuple[Any, Any, Any]:
+    """A model that made some steps, and what it goes on with."""
+    keras.utils.set_random_seed(3)
+    model = build()
+    model.compile(optimizer, loss, metrics=list(metrics))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(24, 6)).astype("float32")
+    y = np.eye(3, dtype="float32")[rng.integers(0, 3, 24)]
+    model.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+    return model, x, y
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize("build", [branched, chain])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_training_goes_on_with_the_losses_of_keras(name: str, build: Any, suffix: str, tmp_path: Path) -> None:
+    model, x, y = trained(build, OPTIMIZERS[name]())
+    path = tmp_path / f"model.{suffix}"
+    model.save(path)
+    made = convert(path, tmp_path / "out", optimizer=True)
+    assert not [note for note in made.notes if "optimizer" in note]
+    told = fitted_in_tfjs(tmp_path / "out", x, y)
+    wanted = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
+    np.testing.assert_allclose(told["loss"], wanted["loss"], rtol=1e-3)
+    if name == "sgd":
+        return
+    convert(path, tmp_path / "fresh")
+    fresh = fitted_in_tfjs(tmp_path / "fresh", x, y)
+    assert np.abs(np.divide(fresh["loss"], wanted["loss"]) - 1).max() > 1e-3, "the state makes no difference"
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["mse", "mae", "msle", "mape", "kl_divergence", "poisson", "log_cosh", "categorical_hinge", "binary_crossentropy",
+     "categorical_crossentropy", "cosine_similarity"],
+)  # fmt: skip
+def test_losses_and_metrics_mean_the_same(loss: str, tmp_path: Path) -> None:
+    model, x, y = trained(branched, optimizers.SGD(0.01), loss, ["mae", "categorical_accuracy", "mse"])
+    model.save(tmp_path / "model.keras")
+    convert(tmp_path / "model.keras", tmp_path / "out")
+    told = fitted_in_tfjs(tmp_path / "out", x, y)
+    wanted = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
+    np.testing.assert_allclose(told["loss"], wanted["loss"], rtol=1e-3)
+    for theirs, ours in (("mae", "mae"), ("mse", "mse"), ("categorical_accuracy", "categoricalAccuracy")):
+        found = next(told[key] for key in (ours, theirs, ours.upper()) if key in told)
+        np.testing.assert_allclose(found, wanted[theirs], rtol=1e-3)
+
+
+ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.1}}
+
+
+@pytest.mark.parametrize(
+    ("compiled", "reason"),
+    [
+        ({"loss": "hinge"}, "the loss hinge has no equal"),
+        ({"loss": "mse", "loss_weights": [1.0]}, "no weights of losses"),
+        ({"loss": {"class_name": "BinaryCrossentropy", "config": {"from_logits": True}}}, "has no equal"),
+        ({"loss": {"class_name": "CategoricalCrossentropy", "config": {"label_smoothing": 0.1}}}, "has no equal"),
+        ({"loss": {"class_name": "MeanSquaredError", "config": {"reduction": "sum"}}}, "has no equal"),
+        ({"loss": {"class_name": "CosineSimilarity", "config": {"axis": 1}}}, "has no equal"),
+        ({"loss": "mse", "optimizer": {"class_name": "Adam", "config": {"epsilon": 0.1}}}, "adds epsilon"),
+        ({"loss": "mse", "optimizer": {"class_name": "Adagrad", "config": {"epsilon": 0.1}}}, "Adagrad is 1e-7"),
+        ({"loss": "mse", "optimizer": {"class_name": "Adam", "config": {"amsgrad": True}}}, "no amsgrad"),
+        ({"loss": "mse", "optimizer": {"class_name": "RMSprop", "config": {"centered": True}}}, "no centered"),
+        ({"loss": "mse", "optimizer": {"class_name": "Adadelta", "config": {}}}, "Adadelta has no equal"),
+    ],
+)
+def test_what_tfjs_computes_otherwise_is_left_out(compiled: dict[str, Any], reason: str) -> None:
+    made, (lost,) = training_config({"optimizer": ADAM, **compiled}, {})
+    assert made is None
+    assert reason in lost
+
+
+def test_masked_outputs_are_not_compiled() -> None:
+    _, (lost,) = training_config({"optimizer": ADAM, "loss": "mse"}, {}, masked=True)
+    assert "an output is masked" in lost
+
+
+def test_metrics_that_would_be_others_are_left_out() -> None:
+    metrics = ["accuracy", "mae", "precision", {"class_name": "BinaryAccuracy", "config": {"threshold": 0.2}}]
+    made, lost = training_config({"optimizer": ADAM, "loss": "binary_crossentropy", "metrics": metrics}, {})
+    assert made["metrics"] == ["mae"]
+    assert len(lost) == 3
+
+
+def test_the_state_stays_behind_where_its_order_is_not_known(tmp_path: Path) -> None:
+    def nested() -> keras.Model:
+        return keras.Sequential([layers.Input((6,)), chain(), layers.Dense(3, "softmax")])
+
+    model, _, _ = trained(nested, optimizers.Adam())
+    model.save(tmp_path / "model.keras")
+    made = convert(tmp_path / "model.keras", tmp_path / "out", optimizer=True)
+    assert [note for note in made.notes if "state of the optimizer is left out: the order" in note]
+
+
+def test_without_being_asked_the_state_stays_behind(tmp_path: Path) -> None:
+    model, _, _ = trained(chain, optimizers.Adam())
+    model.save(tmp_path / "model.keras")
+    convert(tmp_path / "model.keras", tmp_path / "out")
+    document = json.loads((tmp_path / "out" / "model.json").read_text())
+    assert not [weight for weight in document["weightsManifest"][0]["weights"] if "group" in weight]
+    assert document["trainingConfig"]["optimizer_config"]["class_name"] == "Adam"

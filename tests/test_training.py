@@ -13,6 +13,8 @@ import pytest
 from keras import layers, optimizers
 
 from kerasport.api import convert
+from kerasport.model import Call, LayerSpec, Model, Tensor
+from kerasport.targets.layers_model.optimizer import by_depth
 from kerasport.targets.layers_model.training import training_config
 from kerasport.verification import node
 
@@ -130,6 +132,29 @@ def test_losses_and_metrics_mean_the_same(loss: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(found, wanted[theirs], rtol=1e-3)
 
 
+def test_sparse_labels_mean_the_same(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(4)
+    model = branched()
+    model.compile(optimizers.SGD(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(24, 6)).astype("float32"), rng.integers(0, 3, (24, 1)).astype("float32")
+    model.save(tmp_path / "model.keras")
+    convert(tmp_path / "model.keras", tmp_path / "out")
+    told = fitted_in_tfjs(tmp_path / "out", x, y)
+    wanted = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
+    np.testing.assert_allclose(told["loss"], wanted["loss"], rtol=1e-3)
+    np.testing.assert_allclose(told["acc"], wanted["accuracy"], rtol=1e-3)
+
+
+def test_deep_models_have_an_order() -> None:
+    """Deeper than Python's stack, so than Keras can build."""
+    calls = [Call(LayerSpec("input", "InputLayer", {}))]
+    for at in range(3000):
+        calls.append(Call(LayerSpec(f"layer_{at}", "Activation", {}), (Tensor(calls[-1]),)))
+    deep = Model("deep", "functional", tuple(calls), Tensor(calls[0]), Tensor(calls[-1]))
+    assert by_depth(deep) == [call.target for call in calls]
+
+
 ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.1}}
 
 
@@ -161,10 +186,16 @@ def test_masked_outputs_are_not_compiled() -> None:
 
 
 def test_metrics_that_would_be_others_are_left_out() -> None:
-    metrics = ["accuracy", "mae", "precision", {"class_name": "BinaryAccuracy", "config": {"threshold": 0.2}}]
+    metrics = [
+        "accuracy",
+        "mae",
+        "precision",
+        "sparse_categorical_accuracy",
+        {"class_name": "BinaryAccuracy", "config": {"threshold": 0.2}},
+    ]
     made, lost = training_config({"optimizer": ADAM, "loss": "binary_crossentropy", "metrics": metrics}, {})
     assert made["metrics"] == ["mae"]
-    assert len(lost) == 3
+    assert len(lost) == 4
 
 
 def test_the_state_stays_behind_where_its_order_is_not_known(tmp_path: Path) -> None:

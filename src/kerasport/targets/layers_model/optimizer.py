@@ -35,9 +35,9 @@ def optimizer_state(
         return {}, [f"{lost}the order of weights in nested models and wrappers is TF.js's own"]
     step, _, *rest = stored
     slots = _slots(rest, ours, optimizer)
-    if slots is None or {*map(id, ours)} != {*map(id, theirs)}:
-        return {}, [f"{lost}it is not of the weights that are trainable now"]
     names = {id(weight): name for name, weight in written.weights.items()}
+    if slots is None or {*map(id, ours)} != {*map(id, theirs)} or not names.keys() >= {*map(id, ours)}:
+        return {}, [f"{lost}it is not of the weights that are trainable now"]
     place = {id(weight): at for at, weight in enumerate(ours)}
     made: dict[str, Weight] = {"optimizer/iter": _step(step)}
     for slot, arrays in slots.items():
@@ -56,7 +56,7 @@ def _slots(rest: Sequence[Weight], trainable: Sequence[Weight], optimizer: Json)
     slots: dict[str, Sequence[Weight]]
     if kind == "Adam":
         slots = {"m": rest[::2], "v": rest[1::2]}
-    elif kind == "Momentum":
+    elif kind == "Momentum" and config["learning_rate"]:
         # Keras's velocity holds the learning rate already, TF.js's not
         slots = {"momentum": [_times(weight, -1 / config["learning_rate"]) for weight in rest]}
     elif kind == "Adagrad":
@@ -112,17 +112,24 @@ def by_depth(model: Model) -> list[object]:
     met: dict[int, int] = {}
     order: dict[Call, None] = {}
 
-    def visit(tensor: Tensor) -> None:
-        call = tensor.call
-        if call in order:
-            return
-        met.setdefault(id(call.target), len(met))
-        for before in inputs_of(call):
-            visit(before)
-        order[call] = None
+    started: set[Call] = set()
 
-    for tensor in model.output_tensors:
-        visit(tensor)
+    def inputs(tensor: Tensor) -> Iterator[Tensor]:
+        """What is to be visited before the call is done; nothing where it was met before."""
+        if tensor.call not in started:
+            started.add(tensor.call)
+            met.setdefault(id(tensor.call.target), len(met))
+            yield from inputs_of(tensor.call)
+            order[tensor.call] = None
+
+    for end in model.output_tensors:
+        pending = [inputs(end)]  # not by recursion, for models may be deep
+        while pending:
+            before = next(pending[-1], None)
+            if before is None:
+                pending.pop()
+            else:
+                pending.append(inputs(before))
     depths: dict[Call, int] = {}
     deepest: dict[int, int] = {}
     for call in reversed(order):

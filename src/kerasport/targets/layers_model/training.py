@@ -159,7 +159,9 @@ def _metrics(value: Any, loss: Json) -> tuple[list[str], list[str]]:
     kept, lost = [], []
     for metric in wanted:
         name = _name(metric)
-        if METRICS.get(name) in ("accuracy", "acc") and "binary_crossentropy" in str(loss):
+        if name == "sparse_categorical_accuracy" and loss != "sparse_categorical_crossentropy":
+            lost.append(f"left out of training: the metric {name}, which TF.js has beside the loss of that name only")
+        elif METRICS.get(name) in ("accuracy", "acc") and "binary_crossentropy" in str(loss):
             # of which accuracy it is, TF.js decides by the loss, Keras by the shape of the outputs
             lost.append(f"left out of training: the metric {name}; say which one, as binary_accuracy")
         elif name in METRICS:

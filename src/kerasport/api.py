@@ -34,6 +34,7 @@ def convert(
     unroll_limit: int = UNROLL_LIMIT,
     companion: bool = True,
     optimizer: bool = False,
+    trainable: bool = False,
     quantize: str | Iterable[str] = (),
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -55,6 +56,7 @@ def convert(
             that the page loads first; otherwise what TF.js itself lacks is refused.
         optimizer: whether a compiled layers-model takes the state of its optimizer along, so that training goes on
             where it was; with Adam that makes it three times as large.
+        trainable: refuse what would be exact at inference but not train as in Keras; a layers-model it is, then.
         quantize: "float16", "uint16" or "uint8", to which weights are rounded where it does little harm;
             "uint8=PATTERN,PATTERN" rounds those weights whose names in TF.js match; several of them in a list.
         force: replace a model that is there already.
@@ -78,7 +80,8 @@ def convert(
     check_free(Path(out), force=force, source=path)
     with read(source, weights) as model:
         with well_formed(_name(source)):
-            plan = planned(model, to, Options(unroll_limit, optimizer, companion))
+            options = Options(unroll_limit, companion=companion, optimizer=optimizer, trainable=trainable)
+            plan = planned(model, to, options)
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)
         plan = quantized(plan, rules) if rules else plan
@@ -111,7 +114,14 @@ def convert(
     )
 
 
-def check(source: Source, *, to: str = AUTO, weights: Pathlike | None = None, companion: bool = True) -> Check:
+def check(
+    source: Source,
+    *,
+    to: str = AUTO,
+    weights: Pathlike | None = None,
+    companion: bool = True,
+    trainable: bool = False,
+) -> Check:
     """Tell what would become of each layer of a model, and what stands against its conversion; arguments as `convert`.
 
     Raises:
@@ -119,7 +129,7 @@ def check(source: Source, *, to: str = AUTO, weights: Pathlike | None = None, co
     """
     check_target(to)
     with read(source, weights) as model, well_formed(_name(source)):
-        plan = planned(model, to, Options(companion=companion))
+        plan = planned(model, to, Options(companion=companion, trainable=trainable))
     return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, plan.notes_for("web_model"))
 
 

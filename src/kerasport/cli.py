@@ -72,6 +72,10 @@ Companion = Annotated[
         help="Let a layers-model need kerasport-layers.js, a script beside it that the page loads first.",
     ),
 ]
+Trainable = Annotated[
+    bool,
+    typer.Option("--trainable", help="Refuse what is exact at inference but would not train in TF.js as in Keras."),
+]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace a model that OUT holds already.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ShardSize = Annotated[
@@ -139,6 +143,7 @@ def convert(
     optimizer: Annotated[
         bool, typer.Option("--optimizer", help="Take the optimizer's state along, to go on with training in TF.js.")
     ] = False,
+    trainable: Trainable = False,
     quantize: Quantize = None,
     force: Force = False,
     verify: Annotated[
@@ -153,7 +158,7 @@ def convert(
 
     def work(tell: Callable[[int, int], None]) -> Any:
         options: dict[str, Any] = {"shard_size": size, "unroll_limit": unroll_limit, "companion": companion}
-        options |= {"optimizer": True} if optimizer else {}
+        options |= {"optimizer": optimizer, "trainable": trainable}
         options |= {"quantize": kinds} if kinds else {}
         return api.convert(source, out, to=to.value, weights=weights, force=force, progress=tell, **options)
 
@@ -177,12 +182,13 @@ def check(
     to: To = Target.auto,
     weights: Weights = None,
     companion: Companion = True,
+    trainable: Trainable = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell what becomes of each layer, and why; exit code 1 where something is refused."""
     from kerasport import api  # noqa: PLC0415
 
-    result = _run(lambda: api.check(source, to=to.value, weights=weights, companion=companion))
+    result = _run(lambda: api.check(source, to=to.value, weights=weights, companion=companion, trainable=trainable))
     typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
     if not result.convertible:
         raise typer.Exit(REFUSED)

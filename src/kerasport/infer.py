@@ -39,6 +39,10 @@ class Inference:
             self._outputs[key] = self._model(model, inputs)
         return self._outputs[key]
 
+    def call(self, call: Call) -> None:
+        """Work out the shapes of the outputs of one call, whose inputs are known."""
+        self.shapes |= {Tensor(call, index): shape for index, shape in self._call(call, {}, self.shapes).items()}
+
     def _model(self, model: Model, inputs: Shapes | None) -> Shapes | None:
         known = self.shapes if inputs is None else {}
         fed = dict(zip(model.input_tensors, inputs or (), strict=False))

@@ -41,6 +41,7 @@ class Masks:
     merging: Merging = "any"
     of: dict[Tensor, Mask] = field(default_factory=dict)
     foreign: list[Call] = field(default_factory=list)
+    origins: Mapping[Tensor, Call] = field(default_factory=dict)  # of parts that stand for a call: that call
 
     def trace(self, model: Model, inputs: tuple[Mask, ...] = ()) -> tuple[Mask, ...]:
         """Follow the masks through a model, and give those of its outputs; `inputs` come in from outside."""
@@ -51,7 +52,7 @@ class Masks:
             recorded = call.kwargs.get("mask")
             if not agrees(recorded, self.incoming(call)):
                 self.foreign.append(call)
-            self.of |= {Tensor(call, index): mask for index, mask in enumerate(self._outputs(call))}
+            self.of |= {Tensor(call, index): mask for index, mask in enumerate(self.outputs(call))}
         return tuple(self.of.get(tensor) for tensor in model.output_tensors)
 
     def incoming(self, call: Call) -> tuple[Mask, ...]:
@@ -59,12 +60,14 @@ class Masks:
         tensors = [leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)]
         return tuple(self.of.get(tensor) for tensor in tensors)
 
-    def _outputs(self, call: Call) -> tuple[Mask, ...]:
+    def outputs(self, call: Call) -> tuple[Mask, ...]:
+        """The masks of the first outputs of a call, or of the one that it stands for."""
+        call = self.origins.get(Tensor(call), call)
         target, incoming = call.target, self.incoming(call)
         if isinstance(target, Operation):
             return ()
         if isinstance(target, Model):
-            return Masks(self.merging).trace(target, incoming)
+            return Masks(self.merging, origins=self.origins).trace(target, incoming)
         mask = made(call, target, incoming, self.merging)
         unmerged = target.class_name == "Bidirectional" and target.config.get("merge_mode", "concat") is None
         return (mask, mask) if unmerged else (mask,)

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from kerasport.errors import Problem
 
-Outcome: TypeAlias = Literal["native", "companion", "lowered", "removed", "refused"]
+Outcome: TypeAlias = Literal["native", "rewritten", "companion", "lowered", "removed", "refused"]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Options:
     unroll_limit: int = UNROLL_LIMIT  # of a graph-model: time steps up to which a loop is written out
     optimizer: bool = False  # of a layers-model: whether the state of the optimizer comes along
     companion: bool = True  # of a layers-model: whether a script of kerasport's may stand in for what TF.js lacks
+    trainable: bool = False  # of a layers-model: refuse what would not train as in Keras
 
 
 DEFAULTS = Options()
@@ -113,32 +114,35 @@ def outcomes_of(
     otherwise: Outcome,
     renamed: Mapping[str, str] | None = None,
     companions: Mapping[str, str] | None = None,
+    became: Mapping[Any, Sequence[str]] | None = None,
 ) -> tuple[LayerOutcome, ...]:
-    """What becomes of each layer: refused, removed, a class of the companion, or `otherwise`.
+    """What becomes of each layer: refused, removed, a class of the companion, other layers, or `otherwise`.
 
-    `companions` holds the paths of layers that take the companion, and why.
+    `companions` holds the paths of layers that take the companion, and why; `became` the layers and operations that
+    others stand for, with the classes of those.
     """
     refused: dict[str, str] = {}
     for problem in problems:
         refused.setdefault(problem.layer, problem.reason)
-    made = (_outcome(path, spec, refused, otherwise, renamed or {}) for path, spec in model.walk())
-    reasons = companions or {}
-    return tuple(
-        replace(each, outcome="companion", reason=reasons[each.path])
-        if each.outcome == "native" and each.path in reasons
-        else each
-        for each in made
-    )
+
+    def outcome(path: str, spec: Any) -> LayerOutcome:
+        if spec.name in refused:
+            return LayerOutcome(path, spec.class_name, "refused", "", refused[spec.name])
+        if isinstance(spec, LayerSpec) and is_identity(spec):
+            return LayerOutcome(path, spec.class_name, "removed", "", IDENTITY.get(spec.class_name, ""))
+        name = (renamed or {}).get(path, spec.name)
+        if path in (companions or {}):
+            return LayerOutcome(path, spec.class_name, "companion", name, (companions or {})[path])
+        if spec in (became or {}):
+            return LayerOutcome(path, spec.class_name, "rewritten", name, listed((became or {})[spec]))
+        return LayerOutcome(path, spec.class_name, otherwise, name)
+
+    return tuple(outcome(path, spec) for path, spec in model.walk())
 
 
-def _outcome(
-    path: str, spec: Any, refused: Mapping[str, str], otherwise: Outcome, renamed: Mapping[str, str]
-) -> LayerOutcome:
-    if spec.name in refused:
-        return LayerOutcome(path, spec.class_name, "refused", "", refused[spec.name])
-    if isinstance(spec, LayerSpec) and is_identity(spec):
-        return LayerOutcome(path, spec.class_name, "removed", "", IDENTITY.get(spec.class_name, ""))
-    return LayerOutcome(path, spec.class_name, otherwise, renamed.get(path, spec.name))
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them: a, b and c."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def notes_of(model: Model) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from kerasport.errors import Problem
-from kerasport.identity import IMAGES, is_identity
+from kerasport.identity import IDENTITY, IMAGES, is_identity
 from kerasport.infer import Inference
 from kerasport.masks import Masks, without_recorded
 from kerasport.model import LayerSpec, Model, Weight
@@ -16,6 +16,7 @@ from kerasport.targets.layers_model.mask_leaks import mask_problems
 from kerasport.targets.layers_model.native import Json
 from kerasport.targets.layers_model.normalised import normalised
 from kerasport.targets.layers_model.optimizer import optimizer_state
+from kerasport.targets.layers_model.rewrites import Rewritten, rewritten
 from kerasport.targets.layers_model.topology import Topology
 from kerasport.targets.layers_model.training import training_config
 from kerasport.targets.plan import DEFAULTS, WEB, Options, Plan, notes_of, outcomes_of
@@ -32,21 +33,31 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     """
     problems = [*refusals(model), *stopped_masks(model)]
     bare, recorded = without_recorded(model)
-    native = with_distinct_inputs(with_own_outputs(feedable(without_identities(bare))))
+    rewriting = rewritten(
+        with_distinct_inputs(with_own_outputs(feedable(without_identities(bare)))), companion=options.companion
+    )
+    native = rewriting.model
     inference = Inference()
     inference.model(native)
     written = Topology(inference.shapes, companion=options.companion)
     topology = written.model(native)
-    problems += [*recorded, *written.problems, *_training_problems(model)]
+    problems += [*recorded, *rewriting.rewriter.problems, *written.problems, *_training_problems(model)]
     if not problems:
-        problems += mask_problems(native)
+        problems += mask_problems(native, rewriting.rewriter.origins)
+    lost_in_training = tuple(_lost_in_training(model, rewriting))
+    if options.trainable:
+        problems += lost_in_training
+    problems = [rewriting.of_root(problem) for problem in problems]
+    paths = {path for path, _ in model.walk()}
+    renamed = {path: name for path, name in written.renamed.items() if path in paths}
+    companions = {rewriting.root_path(path): reason for path, reason in written.companions.items()}
     notes = notes_of(model)
-    outcomes = outcomes_of(model, problems, "native", written.renamed, written.companions)
+    outcomes = outcomes_of(model, problems, "native", renamed, companions, rewriting.became)
     if problems:
         return Plan("layers-model", model.writer, outcomes, tuple(dict.fromkeys(problems)), notes=notes)
     check_topology(topology["config"])
     masked = any(mask is not None for mask in Masks().trace(model))
-    training, lost = training_config(model.compile_config, written.renamed, masked=masked)
+    training, lost = training_config(model.compile_config, renamed, masked=masked)
     state: Mapping[str, Weight] = {}
     if training is not None and options.optimizer:
         state, why_not = optimizer_state(model, native, written, training["optimizer_config"])
@@ -64,12 +75,39 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         written.weights,
         {written.name_of(tensor): inference.shapes.get(tensor, ()) for tensor in native.input_tensors},
         tuple(written.name_of(tensor) for tensor in native.output_tensors),
-        written.renamed,
-        tuple(dict.fromkeys([*notes, *lost, *(f"left out of training: {each}" for each in written.dropped)])),
+        renamed,
+        tuple(
+            dict.fromkeys(
+                [
+                    *notes,
+                    *lost,
+                    *map(_note_of, lost_in_training),
+                    *(f"left out of training: {each}" for each in written.dropped),
+                ]
+            )
+        ),
         optimizer=state,
         channels=dict(normalised(native, written, inference.shapes)),
         scripts=(COMPANION,) if written.companions else (),
     )
+
+
+def _lost_in_training(model: Model, rewriting: Rewritten) -> Iterator[Problem]:
+    """What is right at inference and does not train as in Keras."""
+    for spec, reason in rewriting.untrainable():
+        yield Problem(spec.name, spec.class_name, reason, remedy=LEAVE_OUT)
+    for _, spec in model.walk():
+        if isinstance(spec, LayerSpec) and is_identity(spec) and spec.class_name not in ("Identity", "TimeDistributed"):
+            yield Problem(
+                spec.name, spec.class_name, f"it is left out, and {IDENTITY[spec.class_name]}", remedy=LEAVE_OUT
+            )
+
+
+LEAVE_OUT = "leave out --trainable to convert for inference alone"
+
+
+def _note_of(problem: Problem) -> str:
+    return f"layer {problem.layer!r} is exact at inference only: {problem.reason}"
 
 
 def _training_problems(model: Model) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ another one than in Keras, or treats it in another way, the model is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kerasport.errors import Problem
@@ -26,6 +26,12 @@ STEPWISE = frozenset(
      "SpatialDropout1D", "LeakyReLU", "ELU")
 )  # fmt: skip
 BROKEN: Mask = ("a mask of the wrong rank",)  # what TF.js's merge layers make of several masks
+
+# Layers that compute something else where a mask comes, and that are rewritten without it.
+HEEDS = frozenset(
+    ("Softmax", "GlobalAveragePooling1D", "Multiply", "Maximum", "Minimum", "Attention", "AdditiveAttention",
+     "MultiHeadAttention", "GroupQueryAttention", "TimeDistributed", "RNN", "Bidirectional", "ConvLSTM1D", "BatchNormalization")
+)  # fmt: skip
 
 GIVEN_OTHERWISE = "TF.js hands it another mask than Keras does"
 AVERAGES = "Keras leaves masked time steps out, TF.js does not"
@@ -84,7 +90,7 @@ class _Run:
         for tensor in inputs_of(call):
             if tensor in self.differs:
                 self.problems.append(self.differs[tensor])
-        keras = Masks(self.keras.merging)
+        keras = Masks(self.keras.merging, origins=self.keras.origins)
         keras.trace(model, self.keras.incoming(call))
         # a nested model gets the kwargs of the run it is in, or an empty object of its own
         run = _Run(model, keras, self.kwargs or _Kwargs())
@@ -92,6 +98,9 @@ class _Run:
         self.problems += run.problems
 
     def _layer(self, call: Call, spec: LayerSpec, given: Mask, wanted: Mask) -> None:
+        origin = self.keras.origins.get(Tensor(call))
+        if origin is not None and origin.target.class_name in HEEDS and any(self.keras.incoming(origin)):
+            self.problems.append(Problem(origin.target.name, origin.target.class_name, AVERAGES))
         name, problems = spec.class_name, self.problems
         recurrent = name in RECURRENT or name == "Bidirectional"
         if (recurrent or name == "Softmax" or _heeds_inside(spec)) and given != wanted:
@@ -185,9 +194,12 @@ def executed(model: Model) -> Iterator[Tensor]:
             stack += [tensor for tensor in inputs_of(top.call) if tensor not in visited]
 
 
-def mask_problems(model: Model) -> list[Problem]:
-    """Everything about masks that TF.js would do in another way than Keras."""
-    keras = Masks(merging_of(model.release))
+def mask_problems(model: Model, origins: Mapping[Tensor, Call]) -> list[Problem]:
+    """Everything about masks that TF.js would do in another way than Keras.
+
+    `origins` are the calls of Keras that tensors stand for.
+    """
+    keras = Masks(merging_of(model.release), origins=origins)
     keras.trace(model)
     run = _Run(model, keras, None)
     run.go()

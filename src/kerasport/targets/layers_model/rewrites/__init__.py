@@ -1,0 +1,83 @@
+"""Layers that TF.js lacks, or computes otherwise, out of layers that it has: Model → Model.
+
+One function a rewrite, its docstring the algebra. What needs many layers to imitate one is left to the graph-model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from kerasport.errors import Problem
+from kerasport.masks import Masks, merging_of
+from kerasport.model import Model, rebuild
+from kerasport.targets.layers_model.rewrites import activations, merging
+from kerasport.targets.layers_model.rewrites.site import Rewrite, Rewriter
+
+REWRITES: Mapping[str, Rewrite] = {
+    # activations
+    "Activation": activations.activation,
+    "ReLU": activations.relu_layer,
+    "ELU": activations.elu_layer,
+    "Softmax": activations.softmax_layer,
+    # merging
+    "Subtract": merging.subtract,
+    **dict.fromkeys(("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"), merging.merge),
+}
+"""Keras's class → what becomes of its calls, where TF.js has no such layer or not with all its options."""
+
+OPERATIONS: Mapping[str, Rewrite] = {}
+"""Class of keras.ops → likewise."""
+
+GENERAL: tuple[Rewrite, ...] = (activations.activation_apart,)
+"""Rewrites of any layer, tried where its own has nothing to say."""
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A model of layers that TF.js has, as far as rewrites go, and what they did."""
+
+    model: Model
+    rewriter: Rewriter
+
+    @cached_property
+    def became(self) -> Mapping[Any, tuple[str, ...]]:
+        """Layers and operations that were rewritten → the classes of what stands for them."""
+        classes: dict[Any, dict[str, None]] = {}
+        for _, spec in self.model.walk():
+            root = self.rewriter.root(spec)
+            if root is not spec:
+                classes.setdefault(root, {})[spec.class_name] = None
+        return {root: tuple(names) for root, names in classes.items()}
+
+    @cached_property
+    def _roots(self) -> Mapping[str, Any]:
+        """Names of parts → what they are parts of."""
+        return {part.name: self.rewriter.root(part) for part in self.rewriter.parents}
+
+    def of_root(self, problem: Problem) -> Problem:
+        """The problem of a part, as one of the layer that the user knows."""
+        root = self._roots.get(problem.layer)
+        return problem if root is None else replace(problem, layer=root.name, class_name=root.class_name)
+
+    def root_path(self, path: str) -> str:
+        """The path of a part, as that of the layer that the user knows."""
+        above, slash, name = path.rpartition("/")
+        root = self._roots.get(name)
+        return path if root is None else f"{above}{slash}{root.name}"
+
+    def untrainable(self) -> Iterator[tuple[Any, str]]:
+        """What was rewritten so that it does not train as in Keras, and why."""
+        for part, reason in self.rewriter.untrainable.items():
+            yield self.rewriter.root(part), reason
+
+
+def rewritten(model: Model, *, companion: bool) -> Rewritten:
+    """The model with rewrites applied to it and to the models inside.
+
+    `companion` says whether a script may stand in for what TF.js lacks, which keeps masks where several layers would not.
+    """
+    rewriter = Rewriter(REWRITES, OPERATIONS, GENERAL, companion, masks=Masks(merging_of(model.release)))
+    return Rewritten(rebuild(model, rewriter.step), rewriter)

@@ -30,7 +30,8 @@ BROKEN: Mask = ("a mask of the wrong rank",)  # what TF.js's merge layers make o
 # Layers that compute something else where a mask comes, and that are rewritten without it.
 HEEDS = frozenset(
     ("Softmax", "GlobalAveragePooling1D", "Multiply", "Maximum", "Minimum", "Attention", "AdditiveAttention",
-     "MultiHeadAttention", "GroupQueryAttention", "TimeDistributed", "RNN", "Bidirectional", "ConvLSTM1D", "BatchNormalization")
+     "MultiHeadAttention", "GroupQueryAttention", "TimeDistributed", "RNN", "Bidirectional",
+     "ConvLSTM1D")
 )  # fmt: skip
 
 GIVEN_OTHERWISE = "TF.js hands it another mask than Keras does"

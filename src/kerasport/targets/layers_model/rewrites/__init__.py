@@ -77,7 +77,7 @@ class Rewritten:
 def rewritten(model: Model, *, companion: bool) -> Rewritten:
     """The model with rewrites applied to it and to the models inside.
 
-    `companion` says whether a script may stand in for what TF.js lacks, which keeps masks where several layers would not.
+    `companion` says whether a script may stand in for what TF.js lacks, and keep masks where several layers would not.
     """
     rewriter = Rewriter(REWRITES, OPERATIONS, GENERAL, companion, masks=Masks(merging_of(model.release)))
     return Rewritten(rebuild(model, rewriter.step), rewriter)

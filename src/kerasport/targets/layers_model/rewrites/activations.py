@@ -148,8 +148,8 @@ def activation_apart(at: Site) -> Tensor | None:
 def relu_layer(at: Site) -> Tensor | None:
     """ReLU with its options.
 
-    With a threshold t: x where x > t, else slope · (x - t), at most max_value. That is relu_t(x) - slope · relu(t - x), and
-    with t = 0 a leaky one, of which the positive part may be cut.
+    x where x > t, else slope · (x - t), at most max_value. The two parts are added; where the threshold t is 0 and nothing is
+    cut, it is LeakyReLU.
     """
     layer: ReLU = at.layer
     limit, slope, top = float(layer.threshold or 0), float(layer.negative_slope or 0), layer.max_value

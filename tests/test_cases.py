@@ -101,6 +101,23 @@ def test_hdf5_makes_the_same_layers_model(trial: Trial, tmp_path: Path) -> None:
     assert files[0] == files[1]
 
 
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: keras.ops.transpose(x, (1, 0)), "the axis of the batch"),
+        (lambda x: x - keras.ops.mean(x, 0, keepdims=True), "reduces the batch"),
+        (lambda x: keras.ops.reshape(x, (-1, 2)), "reshapes across the batch"),
+        (lambda x: keras.ops.flip(x), "turns the batch around"),
+    ],
+    ids=["transpose", "mean", "reshape", "flip"],
+)
+def test_functions_across_the_batch_are_refused_in_a_layers_model(function: Any, reason: str, tmp_path: Path) -> None:
+    x = keras.Input((4,))
+    keras.Model(x, function(x)).save(tmp_path / "model.keras")
+    with pytest.raises(kerasport.UnsupportedModel, match=reason):
+        kerasport.convert(tmp_path / "model.keras", tmp_path / "out", to=LAYERS_MODEL)
+
+
 def test_names_are_unique() -> None:
     names = [case.name for case in CASES]
     assert sorted(names) == sorted(set(names))

@@ -28,6 +28,8 @@ from kerasport.targets.layers_model.activations import (
 )
 from kerasport.targets.layers_model.native import NATIVE, Condition, Spelling
 from kerasport.targets.layers_model.outcome import REFUSED, why_refused
+from kerasport.targets.layers_model.rewrites import REWRITES
+from kerasport.targets.layers_model.rewrites.activations import REWRITTEN
 
 PAGE = Path(__file__).parent.parent / "docs" / "support.md"
 
@@ -42,6 +44,8 @@ Layers and their aliases are those of Keras {version}, and what older versions o
 
 * **native**: TF.js has the layer and computes the same. Where only some values of an option are given here, the others
   are refused, with the reason in brackets.
+* **rewritten**: TF.js lacks it, or some of its options, and other layers of TF.js together compute the same. A layer
+  that is native, rewritten or of the companion is the first of these that does.
 * **companion**: TF.js lacks it, or computes it otherwise; a class of `kerasport-layers.js` computes it, a script that
   is written beside model.json and that the page loads first ([companion.md](companion.md)). `--no-companion` refuses.
 * **lowered**: written as TF.js operations that compute the same.
@@ -129,10 +133,20 @@ def in_layers_model(name: str) -> tuple[str, list[str]]:
         row = NATIVE[name]
         limits = [*restricted(row.options), *said(row.conditions), *BY_HAND.get(name, ())]
         helped = any(companion_of(spelling) for spelling in row.options.values())
-        return "native or companion" if helped else "native", limits
+        outcomes = ["native", *(["rewritten"] if name in REWRITES else []), *(["companion"] if helped else [])]
+        formula = [f"otherwise rewritten: {formula_of(name)}"] if name in REWRITES else []
+        return " or ".join(outcomes), [*limits, *formula]
+    if name in REWRITES:
+        return "rewritten", [formula_of(name)]
     if name in IDENTITY:
         return "removed", [IDENTITY[name], *BY_HAND.get(name, ())]
     return "refused", [why_refused(name)]
+
+
+def formula_of(name: str) -> str:
+    """What a rewrite makes of a layer, as its docstring says it."""
+    text, _, _ = (inspect.getdoc(REWRITES[name]) or "").partition("\n\n")
+    return " ".join(text.split()).rstrip(".")
 
 
 BY_HAND: Mapping[str, tuple[str, ...]] = {
@@ -245,8 +259,8 @@ def activation_rows() -> Iterator[str]:
     for name, reason in REFUSED_ACTIVATIONS.items():
         if name == GELU_TANH:  # no file has it as the activation of a layer
             continue
-        outcome = "companion" if name in COMPANION else "refused"
-        yield f"| {activation(name)} | {outcome} | {lowered(name)} | {escaped(reason)} |"
+        outcomes = [*(["rewritten"] if name in REWRITTEN else []), *(["companion"] if name in COMPANION else [])]
+        yield f"| {activation(name)} | {' or '.join(outcomes) or 'refused'} | {lowered(name)} | {escaped(reason)} |"
 
 
 def lowered(name: str) -> str:

@@ -1,6 +1,6 @@
 """The one table of models that every target is tried on."""
 
-from tests.cases import dtypes, identity, masks, native, recurrent, refused, topologies
+from tests.cases import dtypes, functions, identity, masks, native, recurrent, refused, topologies
 
 CASES = (
     *native.CASES,
@@ -9,5 +9,6 @@ CASES = (
     *topologies.CASES,
     *masks.CASES,
     *dtypes.CASES,
+    *functions.CASES,
     *refused.CASES,
 )

@@ -74,7 +74,7 @@ def everywhere() -> Iterator[Case]:
     )  # fmt: skip
     yield one(
         "spectral_normalization_hard_sigmoid", (5,),
-        lambda: layers.SpectralNormalization(layers.Dense(3, activation="hard_sigmoid")), companion="clip(0.2",
+        lambda: layers.SpectralNormalization(layers.Dense(3, activation="hard_sigmoid")),
     )  # fmt: skip
     yield one(
         "spectral_normalization_frozen", (5,), lambda: layers.SpectralNormalization(layers.Dense(3), trainable=False)

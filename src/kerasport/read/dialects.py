@@ -20,11 +20,6 @@ KERAS_PACKAGES = ("keras", "tf_keras", "tensorflow.keras", "tensorflow.python.ke
 OPERATION_MODULES = (
     "keras.src.ops", "keras.ops", "keras.src.activations", "keras.src.quantizers", "keras_core.src.ops",
 )  # fmt: skip
-# Names that a layer and an operation share, so that a file without modules leaves them ambiguous.
-AMBIGUOUS = frozenset(
-    ("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Average", "Concatenate", "Dot", "Reshape",
-     "Softmax", "ReLU")
-)  # fmt: skip
 TF_LAMBDAS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod",
               "InstanceProperty")  # fmt: skip
 
@@ -42,20 +37,10 @@ def is_operation(entry: Mapping[str, Any]) -> bool:
     module = entry.get("module")
     if isinstance(module, str):
         return module.startswith(OPERATION_MODULES)
-    # HDF5 of Keras 3 names no modules; a layer's config says whether it is trainable or of which dtype
-    config = entry.get("config") or {}
-    if entry["class_name"] in AMBIGUOUS:
-        return not {"trainable", "dtype"} & set(config)
-    return entry["class_name"] in OPERATION_CLASSES
-
-
-# Operations that Keras records on its own account, for masks, or that users write as operators.
-OPERATION_CLASSES = frozenset(
-    ("GetItem", "NotEqual", "Equal", "Any", "All", "LogicalOr", "LogicalAnd", "ExpandDims", "ZerosLike", "OnesLike",
-     "Divide", "TrueDivide", "Power", "Negative", "Matmul", "Mean", "Sum", "Max", "Min", "Transpose", "Cast",
-     "Where", "Stack", "Split", "Squeeze", "Sqrt", "Square", "Exp", "Log", "Absolute", "Abs", "Clip", "Einsum",
-     "Relu", "Sigmoid", "Tanh", "Silu", "Gelu", "BroadcastTo", "Tile", "Take", "Pad", "Greater", "Less")
-)  # fmt: skip
+    # HDF5 of Keras 3 names no modules; a layer's config says whether it is trainable and of which dtype
+    config, nodes = entry.get("config") or {}, entry.get("inbound_nodes") or ()
+    called = any(isinstance(node, Mapping) for node in nodes)  # as Keras 3 writes it
+    return called and not {"trainable", "dtype", "layers"} & set(config)
 
 
 def custom_origin(entry: Mapping[str, Any]) -> str:

@@ -33,15 +33,16 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     """
     problems = [*refusals(model), *stopped_masks(model)]
     bare, recorded = without_recorded(model)
-    rewriting = rewritten(
-        with_distinct_inputs(with_own_outputs(feedable(without_identities(bare)))), companion=options.companion
-    )
+    rewriting = rewritten(with_distinct_inputs(with_own_outputs(feedable(without_identities(bare)))))
     native = rewriting.model
     inference = Inference()
     inference.model(native)
     written = Topology(inference.shapes, companion=options.companion)
     topology = written.model(native)
-    problems += [*recorded, *rewriting.rewriter.problems, *written.problems, *_training_problems(model)]
+    refused = rewriting.rewriter.problems
+    told = {problem.layer for problem in refused}  # of which the native table knows less
+    others = [problem for problem in written.problems if problem.layer not in told]
+    problems += [*recorded, *refused, *others, *_training_problems(model)]
     if not problems:
         problems += mask_problems(native, rewriting.rewriter.origins)
     lost_in_training = tuple(_lost_in_training(model, rewriting))

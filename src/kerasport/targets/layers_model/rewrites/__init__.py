@@ -12,9 +12,9 @@ from typing import Any
 
 from kerasport.errors import Problem
 from kerasport.masks import Masks, merging_of
-from kerasport.model import Model, rebuild
+from kerasport.model import Model, Tensor, rebuild
 from kerasport.targets.layers_model.rewrites import activations, merging
-from kerasport.targets.layers_model.rewrites.site import Rewrite, Rewriter
+from kerasport.targets.layers_model.rewrites.site import Rewrite, Rewriter, Site
 
 REWRITES: Mapping[str, Rewrite] = {
     # activations
@@ -28,11 +28,18 @@ REWRITES: Mapping[str, Rewrite] = {
 }
 """Keras's class → what becomes of its calls, where TF.js has no such layer or not with all its options."""
 
-OPERATIONS: Mapping[str, Rewrite] = {}
-"""Class of keras.ops → likewise."""
+TAKES: Mapping[str, tuple[str, ...]] = {}
+"""Class → arguments of a call by name, besides its inputs, that its rewrite heeds; other calls are left as they are."""
 
 GENERAL: tuple[Rewrite, ...] = (activations.activation_apart,)
 """Rewrites of any layer, tried where its own has nothing to say."""
+
+
+def operation(at: Site) -> Tensor | tuple[Tensor, ...] | None:
+    """A function of keras.ops as layers, by way of its tensor operations, which most models never need to load."""
+    from kerasport.targets.layers_model.rewrites import operations  # noqa: PLC0415
+
+    return operations.operation(at)
 
 
 @dataclass(frozen=True)
@@ -74,10 +81,7 @@ class Rewritten:
             yield self.rewriter.root(part), reason
 
 
-def rewritten(model: Model, *, companion: bool) -> Rewritten:
-    """The model with rewrites applied to it and to the models inside.
-
-    `companion` says whether a script may stand in for what TF.js lacks, and keep masks where several layers would not.
-    """
-    rewriter = Rewriter(REWRITES, OPERATIONS, GENERAL, companion, masks=Masks(merging_of(model.release)))
+def rewritten(model: Model) -> Rewritten:
+    """The model with rewrites applied to it and to the models inside."""
+    rewriter = Rewriter(REWRITES, (operation,), GENERAL, TAKES, masks=Masks(merging_of(model.release)))
     return Rewritten(rebuild(model, rewriter.step), rewriter)

@@ -112,8 +112,8 @@ def activation(at: Site) -> Tensor | None:
 
 
 def left_to_companion(at: Site, name: str) -> bool:
-    """Whether the companion computes it instead: a layer of several inputs would lose the mask."""
-    return at.masked and at.rewriter.companion and name in COMPANION
+    """Whether it is the companion's: what layers make of several inputs would lose the mask."""
+    return at.masked and name in COMPANION
 
 
 def _object(activation: Mapping[str, Any]) -> str:
@@ -148,8 +148,8 @@ def activation_apart(at: Site) -> Tensor | None:
 def relu_layer(at: Site) -> Tensor | None:
     """ReLU with its options.
 
-    x where x > t, else slope · (x - t), at most max_value. The two parts are added; where the threshold t is 0 and nothing is
-    cut, it is LeakyReLU.
+    x where x > t, else slope · (x - t), at most max_value. The two parts are added; it is LeakyReLU where t
+    is 0 and nothing is cut.
     """
     layer: ReLU = at.layer
     limit, slope, top = float(layer.threshold or 0), float(layer.negative_slope or 0), layer.max_value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -111,20 +111,66 @@ def channel_affine(at: Site, x: Tensor, kernel: Weight | None, bias: Weight | No
 
 def _merged(sizes: Shape) -> tuple[int | None, int | None]:
     """Two sizes for all of these together."""
-    if None not in sizes:
-        return 1, prod(size for size in sizes if size is not None)
-    return 1, None
+    return (1, None) if None in sizes else (1, prod(size or 0 for size in sizes))
 
 
-def sliced(at: Site, x: Tensor, start: int, end: int) -> Tensor:
-    """Channels of x, the last axis, from `start` up to `end`.
+def within(at: Site, x: Tensor, axis: int, change: Callable[[Tensor], Tensor], size: int | None) -> Tensor:
+    """x with one axis changed by a layer that works on images: the axis is their width while it does.
+
+    `size` is that of the axis afterwards.
+    """
+    shape = at.shape_of(x)
+    before, after = shape[1:axis], shape[axis + 1 :]
+    if len(shape) == 4 and axis == 2:
+        return change(x)
+    merged = [prod(d or 0 for d in sizes) if None not in sizes else None for sizes in (before, after)]
+    image = reshaped(at, x, (merged[0], shape[axis], merged[1]))
+    return reshaped(at, change(image), (*before, size, *after))
+
+
+def sliced(at: Site, x: Tensor, start: int, end: int | None, axis: int = -1) -> Tensor:
+    """x[start:end] along an axis; an `end` below 0 counts from the end, None is the end.
 
     Cropping2D that is told of channels first crops the last two axes of four, whatever they hold.
     """
     shape = at.shape_of(x)
-    size = shape[-1]
-    if size is None:
-        raise Refusal("", "the number of channels is not known")
-    whole = x if len(shape) == 4 else reshaped(at, x, (*_merged(shape[1:-1]), size))
-    cut = at.add("Cropping2D", whole, cropping=[[0, 0], [start, size - end]], data_format="channels_first")
-    return cut if len(shape) == 4 else reshaped(at, cut, (*shape[1:-1], end - start))
+    axis %= len(shape)
+    size = shape[axis]
+    if end is None or end < 0:
+        cut = -(end or 0)
+    elif size is None:
+        raise Refusal("", "the size of the axis that it slices is not known")
+    else:
+        cut = size - end
+    left = None if size is None else size - cut - start
+    if axis == len(shape) - 1:
+        whole = x if len(shape) == 4 else reshaped(at, x, (*_merged(shape[1:-1]), size))
+        part = at.add("Cropping2D", whole, cropping=[[0, 0], [start, cut]], data_format="channels_first")
+        return part if len(shape) == 4 else reshaped(at, part, (*shape[1:-1], left))
+    return within(
+        at, x, axis, lambda image: at.add("Cropping2D", image, cropping=[[0, 0], [start, cut]],
+                                          data_format="channels_last"), left,
+    )  # fmt: skip
+
+
+def padded(at: Site, x: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """x with zeros before and behind it along an axis."""
+    size = at.shape_of(x)[axis]
+    return within(
+        at, x, axis, lambda image: at.add("ZeroPadding2D", image, padding=[[0, 0], [before, after]],
+                                          data_format="channels_last"),
+        None if size is None else size + before + after,
+    )  # fmt: skip
+
+
+def reduced(at: Site, x: Tensor, axes: Sequence[int], layer: str, *, keepdims: bool) -> Tensor:
+    """x with one number for all those along the axes, by a layer that pools over the whole time."""
+    shape = at.shape_of(x)
+    kept = [axis for axis in range(1, len(shape)) if axis not in axes]
+    moved = permuted(at, x, (0, *axes, *kept))
+    sizes = [[shape[axis] for axis in which] for which in (axes, kept)]
+    merged = [prod(d or 0 for d in each) if None not in each else None for each in sizes]
+    series = moved if len(shape) == 3 and len(kept) == 1 else reshaped(at, moved, merged)
+    pooled = at.add(layer, series, keepdims=False, data_format="channels_last")
+    left = [1 if axis in axes else shape[axis] for axis in range(1, len(shape)) if keepdims or axis not in axes]
+    return pooled if len(left) == 1 and not keepdims else reshaped(at, pooled, left)

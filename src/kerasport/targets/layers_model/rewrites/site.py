@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -43,6 +44,11 @@ class Site:
     def inputs(self) -> tuple[Tensor, ...]:
         """The tensors that it is called on."""
         return tuple(leaf for leaf in flatten(self.call.args) if isinstance(leaf, Tensor))
+
+    @property
+    def inputs_of_all(self) -> tuple[Tensor, ...]:
+        """The tensors in all its arguments, each once."""
+        return tuple(dict.fromkeys(self.call.tensors()))
 
     @property
     def x(self) -> Tensor:
@@ -156,9 +162,9 @@ class Rewriter:
     """Applies rewrites to the calls of one model, each with its inputs replaced already."""
 
     rewrites: Mapping[str, Rewrite]  # by class name, of layers
-    operations: Mapping[str, Rewrite]  # likewise, of keras.ops
+    operations: Sequence[Rewrite]  # of functions that are called as nodes
     general: Sequence[Rewrite]  # tried where those have nothing to say
-    companion: bool  # whether the companion may stand in for what TF.js lacks
+    takes: Mapping[str, Sequence[str]]  # class → arguments of a call by name that its rewrite heeds
     inference: Inference = field(default_factory=Inference)
     masks: Masks = field(default_factory=Masks)
     origins: dict[Tensor, Call] = field(default_factory=dict)  # result → the call that it stands for
@@ -175,7 +181,7 @@ class Rewriter:
             self._know(call)
             return call
         tensors = self._named(call, result if isinstance(result, tuple) else (result,))
-        for tensor, mask in zip(tensors, self.masks.outputs(call), strict=False):
+        for tensor, mask in zip_longest(tensors, self.masks.outputs(call)[: len(tensors)]):
             self.origins[tensor] = call
             self.masks.of[tensor] = mask
         return tensors
@@ -187,7 +193,7 @@ class Rewriter:
 
     def _rewritten(self, call: Call) -> Tensor | tuple[Tensor, ...] | None:
         rewrites = self._rewrites_of(call.target)
-        if not rewrites:
+        if not rewrites or (isinstance(call.target, LayerSpec) and self._has_more(call)):
             return None
         layer = self._read(call.target) if isinstance(call.target, LayerSpec) else None
         if layer is None and isinstance(call.target, LayerSpec):
@@ -199,11 +205,17 @@ class Rewriter:
             self.problems.append(self._problem(call.target, refusal))
         return None
 
+    def _has_more(self, call: Call) -> bool:
+        """Whether a layer is given something besides tensors, which a rewrite would lose; it is told of later."""
+        heeded = self.takes.get(call.target.class_name, ())
+        others = [value for name, value in call.kwargs.items() if name not in heeded and value not in (None, False)]
+        return bool(others) or not all(isinstance(leaf, Tensor) for leaf in flatten(call.args))
+
     def _rewrites_of(self, target: Any) -> Sequence[Rewrite]:
         if isinstance(target, Model) or target.class_name == "InputLayer" or getattr(target, "custom", ""):
             return ()
         if isinstance(target, Operation):
-            return (self.operations[target.class_name],) if target.class_name in self.operations else ()
+            return self.operations
         own = (self.rewrites[target.class_name],) if target.class_name in self.rewrites else ()
         return (*own, *self.general)
 

@@ -32,8 +32,8 @@ def planned(model: Model, to: str = AUTO, options: Options = DEFAULTS) -> Plan:
     Raises:
         ValueError: there is no such target, or it is to be trained and cannot be.
     """
-    if options.trainable and to not in (AUTO, "tfjs-layers"):
-        raise ValueError(f"{to} cannot be trained; leave it out, or leave out trainable")
+    if (options.trainable or options.optimizer) and to not in (AUTO, "tfjs-layers"):
+        raise ValueError(f"{to} cannot be trained on; ask for tfjs-layers, or leave out trainable and optimizer")
     if to == AUTO:
         return _chosen(model, options)
     check_target(to)
@@ -47,7 +47,7 @@ def _chosen(model: Model, options: Options) -> Plan:
     A layers-model with the companion comes before a graph-model, for it can be trained on.
     """
     layers = planned(model, "tfjs-layers", options)
-    if not layers.problems or options.trainable:
+    if not layers.problems or options.trainable or options.optimizer:
         return layers
     graph = planned(model, "tfjs-graph", options)
     if graph.problems:

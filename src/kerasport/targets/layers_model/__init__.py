@@ -40,8 +40,8 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     written = Topology(inference.shapes, companion=options.companion)
     topology = written.model(native)
     refused = rewriting.rewriter.problems
-    told = {problem.layer for problem in refused}  # of which the native table knows less
-    others = [problem for problem in written.problems if problem.layer not in told]
+    known = {problem.layer for problem in refused}  # of which the native table knows less
+    others = [problem for problem in written.problems if problem.layer not in known]
     problems += [*recorded, *refused, *others, *_training_problems(model)]
     if not problems:
         problems += mask_problems(native, rewriting.rewriter.origins)
@@ -49,8 +49,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     if options.trainable:
         problems += lost_in_training
     problems = [rewriting.of_root(problem) for problem in problems]
-    paths = {path for path, _ in model.walk()}
-    renamed = {path: name for path, name in written.renamed.items() if path in paths}
+    renamed = {path: name for path, name in written.renamed.items() if rewriting.root_path(path) == path}
     companions = {rewriting.root_path(path): reason for path, reason in written.companions.items()}
     notes = notes_of(model)
     outcomes = outcomes_of(model, problems, "native", renamed, companions, rewriting.became)
@@ -63,6 +62,8 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     if training is not None and options.optimizer:
         state, why_not = optimizer_state(model, native, written, training["optimizer_config"])
         lost += why_not
+    dropped = (f"left out of training: {each}" for each in written.dropped)
+    told = [*map(_note_of, lost_in_training), *dropped]
     document: dict[str, Json] = {
         "modelTopology": {"keras_version": model.writer, "backend": "tensorflow", "model_config": topology},
         **({"trainingConfig": training} if training is not None else {}),
@@ -77,16 +78,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         {written.name_of(tensor): inference.shapes.get(tensor, ()) for tensor in native.input_tensors},
         tuple(written.name_of(tensor) for tensor in native.output_tensors),
         renamed,
-        tuple(
-            dict.fromkeys(
-                [
-                    *notes,
-                    *lost,
-                    *map(_note_of, lost_in_training),
-                    *(f"left out of training: {each}" for each in written.dropped),
-                ]
-            )
-        ),
+        tuple(dict.fromkeys([*notes, *lost, *told])),
         optimizer=state,
         channels=dict(normalised(native, written, inference.shapes)),
         scripts=(COMPANION,) if written.companions else (),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import math
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -13,78 +14,166 @@ import keras
 import numpy as np
 import pytest
 from keras import applications, layers
-from tests.cases.case import LAYERS_MODEL
-from tests.cases.trial import quiet, random_weight, undrawn_weights
+from tests.cases.case import GRAPH_MODEL, LAYERS_MODEL
+from tests.cases.trial import inner_layers, quiet, random_weight, undrawn_weights
 
 import kerasport
-from kerasport.verification.tfjs import Backend, Tfjs
+from kerasport.model import ComputedWeight
+from kerasport.read.describe import Described, Describer
+from kerasport.read.graph import Builder
+from kerasport.targets import planned
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from tests.cases.case import Array
+
+    from kerasport.model import Model
+    from kerasport.verification.tfjs import Backend, Tfjs
 
 HEADLESS = {"include_top": False, "pooling": "avg"}
 TEN = {"classes": 10, "classifier_activation": None}  # a softmax would hide large numbers behind the largest
+SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
+"""The smallest images that a network takes, where those are not of 32 pixels."""
 
 
 @dataclass(frozen=True)
 class Network:
     """A network, at the smallest size that it takes."""
 
-    make: Callable[..., keras.Model]
-    size: int = 32
+    name: str
+    layers_model: bool = True  # whether there is one
     backends: tuple[Backend, ...] = ("wasm",)
     options: Mapping[str, Any] = field(default_factory=lambda: TEN)
+    pixels: bool = False  # whether it rescales its images itself
+    gain: float = 1.0  # by which kernels are larger, where activations and gates make the numbers smaller
 
-    @property
-    def name(self) -> str:
-        """The name of the network."""
-        return self.make.__name__
+    def make(self) -> keras.Model:
+        """The network, as Keras builds it."""
+        size = SIZES.get(self.name, 32)
+        return getattr(applications, self.name)(weights=None, input_shape=(size, size, 3), **self.options)
 
 
 NETWORKS = (
-    Network(applications.ResNet50),
+    Network("ResNet50"),
+    Network("ResNet50V2"),
     # its head pools with keepdims, which a layers-model lacks
-    Network(applications.MobileNet, backends=("cpu", "wasm"), options={**HEADLESS, "alpha": 0.25}),
-    Network(applications.MobileNetV2, backends=("cpu", "wasm"), options={**TEN, "alpha": 0.35}),
+    Network("MobileNet", backends=("cpu", "wasm"), options={**HEADLESS, "alpha": 0.25}),
+    Network("MobileNetV2", backends=("cpu", "wasm"), options={**TEN, "alpha": 0.35}),
+    Network("MobileNetV3Small", layers_model=False, pixels=True, gain=1.4, backends=("cpu", "wasm")),
+    Network("MobileNetV3Large", layers_model=False, pixels=True, gain=1.4),
     # its two dense layers hold nine tenths of the weights
-    Network(applications.VGG16, options=HEADLESS),
-    Network(applications.InceptionV3, 75),
-    Network(applications.Xception, 71),
-    Network(applications.DenseNet121),
+    Network("VGG16", options=HEADLESS),
+    Network("VGG19", options=HEADLESS),
+    Network("InceptionV3"),
+    Network("InceptionResNetV2", layers_model=False),
+    Network("Xception"),
+    Network("DenseNet121"),
+    Network("EfficientNetB0", layers_model=False, pixels=True, gain=1.2),
+    Network("EfficientNetV2B0", layers_model=False, pixels=True),
+    Network("ConvNeXtTiny", layers_model=False, pixels=True),
+    Network("NASNetMobile"),
 )
 
 
-def randomise(model: keras.Model, rng: np.random.Generator) -> None:
+def randomise(model: keras.Model, rng: np.random.Generator, gain: float) -> None:
     """Random weights under which the numbers neither grow nor fade from layer to layer."""
-    for layer in model.layers:
+    for layer in inner_layers(model):
+        if isinstance(layer, keras.Model):
+            continue
         for variable in layer.weights:
             shape = tuple(variable.shape)
             each_channel = isinstance(layer, layers.DepthwiseConv2D) or variable.name == "depthwise_kernel"
             values = random_weight(variable.name, shape, rng)
             if "kernel" in variable.name:
-                values = rng.normal(0, math.sqrt(2 / math.prod(shape[:2] if each_channel else shape[:-1])), shape)
+                taken = math.prod(shape[:2] if each_channel else shape[:-1])
+                values = rng.normal(0, gain * math.sqrt(2 / taken), shape)
             elif "variance" not in variable.name:
                 values = 0.2 * values + (0.8 if "gamma" in variable.name else 0)
             variable.assign(values)
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()  # as it does when it is loaded
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=attrgetter("name"))
-def test_layers_model_of_a_network_computes_what_keras_computes(network: Network, tfjs: Tfjs, tmp_path: Path) -> None:
-    rng = np.random.default_rng(zlib.crc32(network.name.encode()))
-    size, path = (network.size, network.size, 3), tmp_path / "model.keras"
-    images = rng.normal(0, 1, (2, *size)).astype("float32")
-    with quiet(), undrawn_weights():
-        model = network.make(weights=None, input_shape=size, **network.options)
-        randomise(model, rng)
-        model.save(path)
-        wanted = keras.ops.convert_to_numpy(model(images, training=False))
-    scale = np.abs(wanted).max()
-    assert np.isfinite(scale)
-    assert wanted.std(axis=0).max() > 1e-3 * scale, "the two images are told apart"
-    kerasport.convert(path, tmp_path / "web_model", to=LAYERS_MODEL)
-    for backend in network.backends:
-        (got,), *_ = tfjs.run(tmp_path / "web_model", [[images]], backend=backend).results
-        assert got.shape == wanted.shape
-        np.testing.assert_allclose(got / scale, wanted / scale, rtol=1e-4, atol=1e-5, err_msg=backend)
+class Trial:
+    """A network with random weights, saved, and what Keras makes of two images."""
+
+    def __init__(self, network: Network, folder: Path) -> None:
+        self.network, self.path = network, folder / "model.keras"
+        rng = np.random.default_rng(zlib.crc32(network.name.encode()))
+        with quiet(), undrawn_weights():
+            model = network.make()
+            randomise(model, rng, network.gain)
+            model.save(self.path)
+            shape = (2, *model.input_shape[1:])
+            images = rng.uniform(0, 255, shape) if network.pixels else rng.normal(0, 1, shape)
+            images[1] *= 0.4  # or what is pooled over a whole image of noise is much the same
+            self.images: Array = images.astype("float32")
+            self.wanted: Array = keras.ops.convert_to_numpy(model(self.images, training=False))
+
+    def compare(self, target: str, tfjs: Tfjs, folder: Path) -> None:
+        """Assert that TF.js computes the same."""
+        scale = np.abs(self.wanted).max()
+        assert np.isfinite(scale)
+        assert self.wanted.std(axis=0).max() > 1e-3 * scale, "the two images are told apart"
+        kerasport.convert(self.path, folder / "web_model", to=target)
+        for backend in self.network.backends:
+            (got,), *_ = tfjs.run(folder / "web_model", [[self.images]], backend=backend).results
+            assert got.shape == self.wanted.shape
+            np.testing.assert_allclose(got / scale, self.wanted / scale, rtol=1e-4, atol=1e-5, err_msg=backend)
+
+
+@pytest.fixture(scope="module", params=NETWORKS, ids=attrgetter("name"))
+def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trial:
+    """A network, built and run by Keras once for all tests."""
+    return Trial(request.param, tmp_path_factory.mktemp("network"))
+
+
+def test_layers_model_of_a_network_computes_what_keras_computes(network: Trial, tfjs: Tfjs, tmp_path: Path) -> None:
+    if not network.network.layers_model:
+        pytest.skip("there is none")
+    network.compare(LAYERS_MODEL, tfjs, tmp_path)
+
+
+def test_graph_model_of_a_network_computes_what_keras_computes(network: Trial, tfjs: Tfjs, tmp_path: Path) -> None:
+    network.compare(GRAPH_MODEL, tfjs, tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------ all the others
+
+EVERY = sorted(name for name, made in vars(applications).items() if inspect.isfunction(made))
+
+
+def described(model: keras.Model) -> Model:
+    """A model whose weights were never made, as the reader would describe it with zeros for them."""
+    root = Describer(keras.__version__).describe(json.loads(model.to_json()))
+    shapes = {layer.name: [tuple(weight.shape) for weight in layer.weights] for layer in inner_layers(model)}
+    weights = {layer: tuple(map(zeros, shapes[layer.name])) for layer in layers_of(root)}
+    return Builder(weights, {}, keras.__version__).model(root)
+
+
+def layers_of(model: Described) -> Iterator[Described]:
+    """The layers of a model and of those inside it."""
+    for member, _ in model.members:
+        yield from layers_of(member) if member.members else (member,) if member.kind == "layer" else ()
+
+
+def zeros(shape: tuple[int, ...]) -> ComputedWeight:
+    return ComputedWeight(np.dtype(np.float32), shape, lambda: np.zeros(shape, np.float32))
+
+
+def test_there_are_all_networks() -> None:
+    assert {network.name for network in NETWORKS} <= set(EVERY)
+    assert len(EVERY) >= 38
+
+
+@pytest.mark.parametrize("name", sorted(set(EVERY) - {network.name for network in NETWORKS}))
+def test_larger_networks_become_graph_models(name: str) -> None:
+    with quiet(), keras.StatelessScope(initialize_variables=False):  # variables of which only the shapes are there
+        model = Network(name).make()
+    plan = planned(described(model), GRAPH_MODEL)
+    assert plan.problems == ()
+    (output,) = plan.document["signature"]["outputs"].values()
+    assert [size["size"] for size in output["tensorShape"]["dim"]] == ["-1", "10"]
+    assert not {node["op"] for node in plan.document["modelTopology"]["node"]} & {"FusedBatchNormV3", "Einsum"}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from kerasport.layers import (
     activations,
+    applications,
     attention,
     conv,
     core,
@@ -20,6 +21,7 @@ from kerasport.layers.base import Layer
 
 _FAMILIES = (
     core, activations, conv, pooling, normalization, recurrent, attention, merging, reshaping, preprocessing,
+    applications,
 )  # fmt: skip
 
 LAYERS: Mapping[str, type[Layer]] = {

@@ -20,7 +20,7 @@ from kerasport.ir.tensor import DType, Input, Node, Tensor, TensorType
 from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer, Refusal
 from kerasport.layers.recurrent import CELLS, RNN, Bidirectional, Cell, TimeDistributed, initial_states
-from kerasport.masks import MERGES, PASSES, RECURRENT, merging_of, stripped
+from kerasport.masks import BY_BACKEND, MERGES, PASSES, RECURRENT, merging_of, stripped
 from kerasport.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
 from kerasport.model import Tensor as Edge
 from kerasport.operations import apply, lowering_of
@@ -311,9 +311,7 @@ class _Run:
             given = self._given(call, spec)
             outputs = None if given is None else self.lowering.layer(spec, inputs, f"{self.path}{spec.name}/", **given)
         if self._keeps_mask_by_chance(call, spec, inputs, outputs):
-            self.lowering.refuse(
-                spec, "whether the mask of its input goes on behind it depends on the backend of Keras"
-            )
+            self.lowering.refuse(spec, BY_BACKEND)
             return None
         mask = self._mask(call, spec, inputs) if outputs is not None else None
         if mask is not None:

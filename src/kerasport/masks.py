@@ -26,6 +26,11 @@ PASSES = frozenset(
 )  # fmt: skip
 MERGES = frozenset(("Add", "Subtract", "Average", "Multiply", "Maximum", "Minimum"))
 
+EVERYTHING = 3e38
+"""What a Masking looks for that is to mask nothing; no time step is all of it."""
+
+BY_BACKEND = "whether the mask of its input goes on behind it depends on the backend of Keras"
+
 Merging: TypeAlias = Literal["all", "any", ""]
 
 
@@ -86,6 +91,8 @@ def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...], merging: Mer
     if name == "Embedding" or (name == "ReversibleEmbedding" and not call.kwargs.get("reverse")):
         return ("not_equal", first_tensor(call), 0.0) if target.config.get("mask_zero") else None
     if name == "Masking":
+        if target.config.get("mask_value") == EVERYTHING:
+            return None
         return ("any", ("not_equal", first_tensor(call), float(target.config.get("mask_value") or 0.0)))
     if name in RECURRENT or name == "Bidirectional":
         return incoming[0] if incoming and returns_sequences(target) else None

@@ -37,10 +37,10 @@ def is_operation(entry: Mapping[str, Any]) -> bool:
     module = entry.get("module")
     if isinstance(module, str):
         return module.startswith(OPERATION_MODULES)
-    # HDF5 of Keras 3 names no modules; a layer's config says whether it is trainable and of which dtype
+    # HDF5 of Keras 3 names no modules; a layer's config says whether it is trainable
     config, nodes = entry.get("config") or {}, entry.get("inbound_nodes") or ()
     called = any(isinstance(node, Mapping) for node in nodes)  # as Keras 3 writes it
-    return called and not {"trainable", "dtype", "layers"} & set(config)
+    return called and not {"trainable", "layers"} & set(config)
 
 
 def custom_origin(entry: Mapping[str, Any]) -> str:

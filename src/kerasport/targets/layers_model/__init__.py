@@ -19,6 +19,7 @@ from kerasport.targets.layers_model.optimizer import optimizer_state
 from kerasport.targets.layers_model.rewrites import Rewritten, rewritten
 from kerasport.targets.layers_model.topology import Topology
 from kerasport.targets.layers_model.training import training_config
+from kerasport.targets.layers_model.unmasked import without_leaks
 from kerasport.targets.plan import DEFAULTS, WEB, Options, Plan, notes_of, outcomes_of
 
 COMPANION = WEB / "kerasport-layers.js"
@@ -33,7 +34,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     """
     problems = [*refusals(model), *stopped_masks(model)]
     bare, recorded = without_recorded(model)
-    rewriting = rewritten(with_distinct_inputs(with_own_outputs(feedable(without_identities(bare)))))
+    rewriting = rewritten(with_distinct_inputs(with_own_outputs(feedable(without_leaks(without_identities(bare))))))
     native = rewriting.model
     inference = Inference()
     inference.model(native)

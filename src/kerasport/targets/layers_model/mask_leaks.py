@@ -12,7 +12,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kerasport.errors import Problem
-from kerasport.masks import MERGES, RECURRENT, Mask, Masks, first_tensor, made, merging_of, returns_sequences
+from kerasport.masks import (
+    EVERYTHING,
+    MERGES,
+    RECURRENT,
+    Mask,
+    Masks,
+    first_tensor,
+    made,
+    merging_of,
+    returns_sequences,
+)
 from kerasport.model import Call, LayerSpec, Model, Tensor, flatten
 
 # Layers for which TF.js sets `supportsMasking`; the others drop the mask of their inputs.
@@ -25,6 +35,7 @@ STEPWISE = frozenset(
     ("Activation", "AlphaDropout", "BatchNormalization", "Dense", "Dropout", "GaussianDropout", "GaussianNoise", "ReLU",
      "SpatialDropout1D", "LeakyReLU", "ELU")
 )  # fmt: skip
+ONES: Mask = ("ones",)  # under which nothing is masked
 BROKEN: Mask = ("a mask of the wrong rank",)  # what TF.js's merge layers make of several masks
 
 # Layers that compute something else where a mask comes, and that are rewritten without it.
@@ -104,7 +115,8 @@ class _Run:
             self.problems.append(Problem(origin.target.name, origin.target.class_name, AVERAGES))
         name, problems = spec.class_name, self.problems
         recurrent = name in RECURRENT or name == "Bidirectional"
-        if (recurrent or name == "Softmax" or _heeds_inside(spec)) and given != wanted:
+        same = given == wanted or (given == ONES and wanted is None and recurrent)
+        if (recurrent or name == "Softmax" or _heeds_inside(spec)) and not same:
             problems.append(Problem(spec.name, name, GIVEN_OTHERWISE))
         elif (name == "Softmax" or _heeds_inside(spec)) and wanted is not None:
             problems.append(Problem(spec.name, name, "TF.js applies the mask in another way than Keras"))
@@ -138,6 +150,8 @@ class _Run:
 
     def _made(self, call: Call, spec: LayerSpec, masks: list[Mask]) -> Mask:
         name = spec.class_name
+        if name == "Masking" and spec.config.get("mask_value") == EVERYTHING:
+            return ONES
         if name in SUPPORTS:
             return masks[0] if masks else None
         if name in MERGES:

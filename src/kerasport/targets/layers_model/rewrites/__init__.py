@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from kerasport.errors import Problem
-from kerasport.masks import Masks, merging_of
+from kerasport.layers.base import Refusal
+from kerasport.masks import BY_BACKEND, Masks, merging_of
 from kerasport.model import Model, Tensor, rebuild
 from kerasport.targets.layers_model.rewrites import activations, merging
 from kerasport.targets.layers_model.rewrites.site import Rewrite, Rewriter, Site
@@ -31,7 +32,14 @@ REWRITES: Mapping[str, Rewrite] = {
 TAKES: Mapping[str, tuple[str, ...]] = {}
 """Class → arguments of a call by name, besides its inputs, that its rewrite heeds; other calls are left as they are."""
 
-GENERAL: tuple[Rewrite, ...] = (activations.activation_apart,)
+
+def check_mask(at: Site) -> None:
+    """A Reshape that changes nothing may hand on the very tensor, with its mask."""
+    if at.spec.class_name == "Reshape" and at.masked and at.layer.infer(at.shape) == at.shape:
+        raise Refusal("", BY_BACKEND)
+
+
+GENERAL: tuple[Rewrite, ...] = (check_mask, activations.activation_apart)
 """Rewrites of any layer, tried where its own has nothing to say."""
 
 

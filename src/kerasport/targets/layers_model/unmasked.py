@@ -1,0 +1,44 @@
+"""Layers that Keras gives no mask, in models with masks: TF.js would give them one of before.
+
+TF.js keeps the mask that one layer was given for every later one whose inputs bring none (`mask_leaks`). So such a
+layer is given a mask of ones: a Masking of a number that never comes makes it, and leaves its input as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kerasport.masks import EVERYTHING, RECURRENT, Masks, merging_of
+from kerasport.model import Call, LayerSpec, Model, Tensor, map_tensors, rebuild
+
+
+def without_leaks(model: Model) -> Model:
+    """The model in which no mask of before reaches a layer that heeds masks; models inside are left as they are."""
+    keras = Masks(merging_of(model.release))
+    keras.trace(model)
+    if not _makes_masks(model):
+        return model
+    calls = iter(model.calls)  # in the order in which they are rebuilt
+    made: dict[LayerSpec, LayerSpec] = {}
+
+    def step(moved: Call) -> Call:
+        spec = moved.target
+        bare = not any(mask is not None for mask in keras.incoming(next(calls)))
+        if not bare or not isinstance(spec, LayerSpec) or not moved.tensors():
+            return moved
+        if spec.class_name in RECURRENT or spec.class_name == "Bidirectional":
+            masking = made.setdefault(spec, LayerSpec(f"{spec.name}_unmasked", "Masking", {"mask_value": EVERYTHING}))
+            x = moved.tensors()[0]
+            whole = Tensor(Call(masking, (x,)))
+            return replace(moved, args=map_tensors(moved.args, lambda tensor: whole if tensor is x else tensor))
+        if spec.class_name == "Softmax" and spec.config.get("axis", -1) == -1:
+            activation = made.setdefault(spec, replace(spec, class_name="Activation", config={"activation": "softmax"}))
+            return replace(moved, target=activation)
+        return moved
+
+    return rebuild(model, step, inside=False)
+
+
+def _makes_masks(model: Model) -> bool:
+    specs = [spec for _, spec in model.walk() if isinstance(spec, LayerSpec)]
+    return any(spec.class_name == "Masking" or spec.config.get("mask_zero") for spec in specs)

@@ -67,7 +67,7 @@ NETWORKS = (
     Network("VGG16", options=HEADLESS),
     Network("VGG19", options=HEADLESS),
     Network("InceptionV3"),
-    Network("InceptionResNetV2", layers_model=False),
+    Network("InceptionResNetV2"),
     Network("Xception"),
     Network("DenseNet121"),
     Network("EfficientNetB0", layers_model=False, pixels=True, gain=1.2),

@@ -13,6 +13,7 @@ import pytest
 from keras import layers, optimizers
 
 from kerasport.api import convert
+from kerasport.errors import UnsupportedModel
 from kerasport.model import Call, LayerSpec, Model, Tensor
 from kerasport.targets.layers_model.optimizer import by_depth
 from kerasport.targets.layers_model.training import training_config
@@ -130,6 +131,53 @@ def test_losses_and_metrics_mean_the_same(loss: str, tmp_path: Path) -> None:
     for theirs, ours in (("mae", "mae"), ("mse", "mse"), ("categorical_accuracy", "categoricalAccuracy")):
         found = next(told[key] for key in (ours, theirs, ours.upper()) if key in told)
         np.testing.assert_allclose(found, wanted[theirs], rtol=1e-3)
+
+
+def rewritten() -> keras.Model:
+    """Layers and functions that others stand for in TF.js."""
+    x = layers.Input((6,))
+    a = layers.Dense(5, activation="hard_silu")(x)
+    b = layers.ELU(0.6)(layers.Dense(5, activation="leaky_relu")(x))
+    y = keras.ops.relu(layers.Subtract()([a, b]) * 2 + 0.1)
+    y = layers.Add()([y, layers.Dense(5, activation="log_sigmoid")(x)])
+    return keras.Model(x, layers.Dense(3, activation="softmax")(y))
+
+
+def test_what_is_rewritten_trains_as_in_keras(tmp_path: Path) -> None:
+    model, x, y = trained(rewritten, optimizers.SGD(0.05))
+    model.save(tmp_path / "model.keras")
+    made = convert(tmp_path / "model.keras", tmp_path / "out", trainable=True)
+    assert {layer.class_name for layer in made.layers if layer.outcome == "rewritten"} >= {"Dense", "ELU", "Relu"}
+    told = fitted_in_tfjs(tmp_path / "out", x, y)
+    wanted = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
+    np.testing.assert_allclose(told["loss"], wanted["loss"], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (lambda: layers.ReLU(threshold=0.5), "no gradient of a comparison"),
+        (lambda: layers.RandomFlip(), "augments images in training only"),
+    ],
+    ids=["compares", "augments"],
+)
+def test_what_would_not_train_as_in_keras_is_told_or_refused(layer: Any, reason: str, tmp_path: Path) -> None:
+    model = keras.Sequential([layers.Input((4, 4, 1)), layer(), layers.Flatten(), layers.Dense(2)])
+    model.save(tmp_path / "model.keras")
+    made = convert(tmp_path / "model.keras", tmp_path / "out")
+    assert any("exact at inference only" in note and reason in note for note in made.notes)
+    with pytest.raises(UnsupportedModel, match=reason) as refusal:
+        convert(tmp_path / "model.keras", tmp_path / "refused", trainable=True)
+    assert "--trainable" in str(refusal.value)
+    assert not (tmp_path / "refused").exists()
+
+
+def test_a_graph_model_is_not_trained_on(tmp_path: Path) -> None:
+    branched().save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="cannot be trained on"):
+        convert(tmp_path / "model.keras", tmp_path / "out", to="tfjs-graph", trainable=True)
+    with pytest.raises(ValueError, match="cannot be trained on"):
+        convert(tmp_path / "model.keras", tmp_path / "out", to="tfjs-graph", optimizer=True)
 
 
 def test_sparse_labels_mean_the_same(tmp_path: Path) -> None:

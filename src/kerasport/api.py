@@ -72,7 +72,7 @@ def convert(
     model.keras -> web_model
       layers-model: 12,345 weights, 50.1 kB in 2 file(s)
     """
-    check_target(to)
+    check_target(to, training=trainable or optimizer)
     if shard_size < 1:
         raise ValueError(f"a shard of {shard_size} bytes holds nothing")
     rules = parsed(quantize)
@@ -127,7 +127,7 @@ def check(
     Raises:
         ReadError: the source is not a Keras model that can be read.
     """
-    check_target(to)
+    check_target(to, training=trainable)
     with read(source, weights) as model, well_formed(_name(source)):
         plan = planned(model, to, Options(companion=companion, trainable=trainable))
     return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, plan.notes_for("web_model"))

@@ -20,20 +20,20 @@ TARGETS: Mapping[str, str] = {
 """Name of a target → the module that plans it, loaded when somebody asks for it."""
 
 
-def check_target(to: str) -> None:
-    """Raises `ValueError` where there is no such target."""
+def check_target(to: str, *, training: bool = False) -> None:
+    """Raises `ValueError` where there is no such target, or it is to be trained on and cannot be."""
     if to not in (AUTO, *TARGETS):
         raise ValueError(f"no such target: {to!r}; there are {AUTO}, {', '.join(TARGETS)}")
+    if training and to not in (AUTO, "tfjs-layers"):
+        raise ValueError(f"{to} cannot be trained on; ask for tfjs-layers, or leave out trainable and optimizer")
 
 
 def planned(model: Model, to: str = AUTO, options: Options = DEFAULTS) -> Plan:
     """What becomes of a model as a target.
 
     Raises:
-        ValueError: there is no such target, or it is to be trained and cannot be.
+        ValueError: there is no such target.
     """
-    if (options.trainable or options.optimizer) and to not in (AUTO, "tfjs-layers"):
-        raise ValueError(f"{to} cannot be trained on; ask for tfjs-layers, or leave out trainable and optimizer")
     if to == AUTO:
         return _chosen(model, options)
     check_target(to)

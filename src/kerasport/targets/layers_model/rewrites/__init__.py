@@ -14,7 +14,7 @@ from kerasport.errors import Problem
 from kerasport.layers.base import Refusal
 from kerasport.masks import BY_BACKEND, Masks, merging_of
 from kerasport.model import Model, Tensor, rebuild
-from kerasport.targets.layers_model.rewrites import activations, merging
+from kerasport.targets.layers_model.rewrites import activations, applications, merging
 from kerasport.targets.layers_model.rewrites.site import Rewrite, Rewriter, Site
 
 REWRITES: Mapping[str, Rewrite] = {
@@ -26,6 +26,9 @@ REWRITES: Mapping[str, Rewrite] = {
     # merging
     "Subtract": merging.subtract,
     **dict.fromkeys(("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"), merging.merge),
+    # of networks of keras.applications
+    "LayerScale": applications.layer_scale,
+    "CustomScaleLayer": applications.custom_scale,
 }
 """Keras's class → what becomes of its calls, where TF.js has no such layer or not with all its options."""
 

@@ -1,0 +1,18 @@
+"""Layers that networks of keras.applications have for themselves."""
+
+from __future__ import annotations
+
+from kerasport.model import Tensor
+from kerasport.targets.layers_model.rewrites.blocks import channel_affine, scaled
+from kerasport.targets.layers_model.rewrites.site import Site
+
+
+def layer_scale(at: Site) -> Tensor:
+    """x · gamma, a number a channel: a depthwise convolution whose window is a single pixel."""
+    return channel_affine(at, at.x, at.layer.gamma, None)
+
+
+def custom_scale(at: Site) -> Tensor:
+    """a + scale · b"""
+    a, b = at.inputs
+    return at.add("Add", a, scaled(at, b, at.layer.scale))

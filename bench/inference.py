@@ -1,17 +1,21 @@
 """How fast converted models run in TF.js (wasm, in Node), beside each other, as ratios of one run.
 
-    python bench/inference.py [NAME ...]
+    python bench/inference.py [NAME ...] [--official PYTHON]
 
-For each model: our layers-model, our graph-model, and the graph-model of the official converter where `tensorflowjs`
-can be imported. Figures are the number of nodes, the size of all files, and the median milliseconds of 20 runs, after
-three that are not counted. Needs Keras (any backend) and Node.
+For each model: our layers-model, our graph-model, and the graph-models that the official converter makes of it in
+Keras 3 and in tf_keras, where the Python of an environment is given that has `tensorflowjs`, Keras and tf_keras.
+Figures are the number of nodes, the size of all files, and the median milliseconds of 40 runs, of which each model has
+ten in turn with the others, four times. Needs Keras (any backend) and Node.
 
 Aim: the graph-model is no slower than the official one on any model, and has fewer nodes.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -19,22 +23,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
-
-import keras
 import numpy as np
-from keras import layers
 
-import kerasport
-from kerasport.verification.tfjs import Tfjs
+if TYPE_CHECKING:
+    from kerasport.verification.tfjs import Tfjs
 
-RUNS = 20
+ROUNDS, RUNS = 4, 10
 
 
-def transformer(length: int = 64, width: int = 128, heads: int = 4, blocks: int = 4) -> keras.Model:
+def transformer(keras: Any, length: int = 64, width: int = 128, heads: int = 4, blocks: int = 4) -> Any:
     """An encoder of four blocks."""
+    layers = keras.layers
     x = tokens = keras.Input((length,), dtype="int32", name="tokens")
     x = layers.Embedding(1000, width)(x)
     for _ in range(blocks):
@@ -46,12 +47,12 @@ def transformer(length: int = 64, width: int = 128, heads: int = 4, blocks: int 
     return keras.Model(tokens, layers.GlobalAveragePooling1D()(x))
 
 
-def application(name: str, side: int) -> Callable[[], keras.Model]:
+def application(name: str, side: int) -> Callable[[Any], Any]:
     """A model of keras.applications with random weights."""
-    return lambda: getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3))
+    return lambda keras: getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3))
 
 
-MODELS: Mapping[str, Callable[[], keras.Model]] = {
+MODELS: Mapping[str, Callable[[Any], Any]] = {
     "MobileNetV2": application("MobileNetV2", 224),
     "ResNet50": application("ResNet50", 224),
     "EfficientNetB0": application("EfficientNetB0", 224),
@@ -59,8 +60,27 @@ MODELS: Mapping[str, Callable[[], keras.Model]] = {
 }
 
 
+def built(name: str, module: str) -> Any:
+    """A model with random weights: converters leave out what zeros and ones make of no effect."""
+    model = MODELS[name](importlib.import_module(module))
+    rng = np.random.default_rng(0)
+    model.set_weights([random(rng, weight) for weight in model.get_weights()])
+    return model
+
+
+def random(rng: np.random.Generator, old: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Values of a weight, small for kernels, around 1 for the others."""
+    new = rng.normal(0, 0.05, old.shape) if old.ndim > 1 else rng.uniform(0.5, 1.5, old.shape)
+    return new.astype(old.dtype)
+
+
+# ------------------------------------------------------------------------------------------ what is compared
+
+
 def convert(path: Path, out: Path, target: str) -> Path | None:
     """Our model, None where the target cannot hold it."""
+    import kerasport  # noqa: PLC0415  (the environment of the official converter is without)
+
     try:
         kerasport.convert(path, out, to=target)
     except kerasport.UnsupportedModel:
@@ -68,19 +88,36 @@ def convert(path: Path, out: Path, target: str) -> Path | None:
     return out
 
 
-def official(model: keras.Model, out: Path) -> Path | None:
-    """The graph-model of the official converter, None where it cannot be made here."""
-    saved = out.with_suffix(".saved")
-    script = (
-        "import sys; from tensorflowjs.converters import tf_saved_model_conversion_v2 as official; "
-        "official.convert_tf_saved_model(*sys.argv[1:])"
-    )
-    try:
-        model.export(saved)
-        subprocess.run([sys.executable, "-c", script, str(saved), str(out)], check=True, capture_output=True)
-    except Exception:  # noqa: BLE001  (whatever it is, there is no model)
+def official(name: str, out: Path, python: str | None, module: str) -> Path | None:
+    """The graph-model of the official converter; None, and a word on why, where it makes none."""
+    if python is None:
+        return None
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": ""}
+    done = subprocess.run(
+        [python, __file__, name, "--make", module, str(out)],
+        env=environment, capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    if done.returncode:
+        tell(f"{name}: the official converter fails: {done.stderr.strip().splitlines()[-1]}")
         return None
     return out
+
+
+def make(name: str, module: str, out: str) -> None:
+    """Convert with the official converter, in its own environment."""
+    from tensorflowjs.converters import tf_saved_model_conversion_v2 as converter  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as saved:
+        built(name, module).export(saved)
+        converter.convert_tf_saved_model(saved, out)
+
+
+def tell(what: str) -> None:
+    """Say beside the table what is not in it."""
+    print(what, file=sys.stderr)
+
+
+# ---------------------------------------------------------------------------------------------------- figures
 
 
 def nodes(out: Path) -> int:
@@ -90,7 +127,7 @@ def nodes(out: Path) -> int:
     return len(topology["node"] if "node" in topology else topology["model_config"]["config"]["layers"])
 
 
-def feed(model: keras.Model) -> list[np.ndarray[Any, Any]]:
+def feed(model: Any) -> list[np.ndarray[Any, Any]]:
     """One batch of one."""
     rng = np.random.default_rng(0)
     shapes = [(1, *tensor.shape[1:]) for tensor in model.inputs]
@@ -101,34 +138,68 @@ def feed(model: keras.Model) -> list[np.ndarray[Any, Any]]:
     ]
 
 
-def rows(name: str, folder: Path, tfjs: Tfjs) -> Iterator[str]:
+def milliseconds(models: Mapping[str, Path], inputs: list[np.ndarray[Any, Any]], tfjs: Tfjs) -> dict[str, float]:
+    """The median of the runs of each model; they take turns, since a machine is faster at one time than at another.
+
+    NaN for a model that TF.js cannot run.
+    """
+    taken: dict[str, list[float]] = {kind: [] for kind in models}
+    for _ in range(ROUNDS):
+        for kind, out in models.items():
+            taken[kind] += timed(kind, out, inputs, tfjs)
+    return {kind: statistics.median(runs) for kind, runs in taken.items()}
+
+
+def timed(kind: str, out: Path, inputs: list[np.ndarray[Any, Any]], tfjs: Tfjs) -> tuple[float, ...]:
+    """Milliseconds of some runs."""
+    from kerasport.errors import VerifyError  # noqa: PLC0415
+
+    try:
+        return tfjs.time(out, inputs, backend="wasm", repeats=RUNS)
+    except VerifyError as error:
+        tell(f"{kind}: {error}")
+        return (math.nan,)
+
+
+def rows(name: str, folder: Path, tfjs: Tfjs, python: str | None) -> Iterator[str]:
     """The table rows of one model."""
-    model = MODELS[name]()
+    model = built(name, "keras")
     path = folder / f"{name}.keras"
     model.save(path)
     made = {
         "layers-model": convert(path, folder / f"{name}.layers", "tfjs-layers"),
         "graph-model": convert(path, folder / f"{name}.graph", "tfjs-graph"),
-        "official graph-model": official(model, folder / f"{name}.official"),
+        "official, of Keras 3": official(name, folder / f"{name}.3", python, "keras"),
+        "official, of tf_keras": official(name, folder / f"{name}.2", python, "tf_keras"),
     }
-    inputs = feed(model)
-    base: float | None = None
-    for kind, out in made.items():
-        if out is None:
+    there = {kind: out for kind, out in made.items() if out is not None}
+    medians = milliseconds(there, feed(model), tfjs)
+    for kind in made:
+        if kind not in there:
             yield f"| {name} | {kind} | - | - | - | - |"
             continue
-        median = statistics.median(tfjs.time(out, inputs, backend="wasm", repeats=RUNS))
-        base = base or median
-        size = sum(file.stat().st_size for file in out.iterdir())
-        yield f"| {name} | {kind} | {nodes(out)} | {size / 1e6:.1f} MB | {median:.1f} | {median / base:.2f} |"
+        size = sum(file.stat().st_size for file in there[kind].iterdir()) / 1e6
+        ratio = medians[kind] / medians["graph-model"]
+        yield f"| {name} | {kind} | {nodes(there[kind])} | {size:.1f} MB | {medians[kind]:.1f} | {ratio:.2f} |"
 
 
 def main() -> None:
     """Print the table."""
-    print("| model | as | nodes | download | median ms | of the first |\n|---|---|---|---|---|---|")
+    parser = argparse.ArgumentParser(description="How fast converted models run, beside each other.")
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(MODELS)} (default: all)")
+    parser.add_argument("--official", metavar="PYTHON", help="that of an environment with tensorflowjs")
+    parser.add_argument("--make", nargs=2, metavar=("MODULE", "OUT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.make:
+        make(options.names[0], *options.make)
+        return
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    from kerasport.verification.tfjs import Tfjs  # noqa: PLC0415
+
+    print("| model | as | nodes | download | median ms | of the graph-model |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder, Tfjs() as tfjs:
-        for name in sys.argv[1:] or MODELS:
-            for row in rows(name, Path(folder), tfjs):
+        for name in options.names or MODELS:
+            for row in rows(name, Path(folder), tfjs, options.official):
                 print(row, flush=True)
 
 

@@ -353,6 +353,17 @@ ALGEBRAIC = (
         """,
     ),
     Rewrite(
+        "axes that come back are kept",
+        lambda x: ops.reshape(ops.mean(x, (1, 2)), (-1, 1, 1, 3)),
+        IMAGE,
+        """
+        %0 = Input('x') : float32[?, 5, 6, 3]
+        %1 = Mean(%0, axes=(1, 2), keepdims=True) : float32[?, 1, 1, 3]
+        return %1
+        """,
+    ),
+    Rewrite("axes that come back elsewhere", lambda x: ops.reshape(ops.mean(x, (1, 2)), (-1, 3, 1, 1)), IMAGE),
+    Rewrite(
         "a reshape keeps the sizes that it knows",
         lambda x: ops.reshape(ops.reshape(x, (6, 4)), (-1, 8)),
         (None,),

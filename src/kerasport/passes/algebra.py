@@ -21,6 +21,7 @@ from kerasport.ir.ops import (
     Mul,
     Neg,
     Pad,
+    Reduction,
     Reshape,
     Slice,
     Sub,
@@ -172,6 +173,15 @@ def cancel_moves(node: Node, uses: Uses) -> Node | None:
     return None
 
 
+def keep_axes(node: Node, uses: Uses) -> Node | None:
+    """Reshape ∘ Mean  →  Mean that keeps its axes, where those that it took come back with size 1; so with others."""
+    match node:
+        case Reshape(Reduction(_, _, False) as reduced, _) if uses(reduced) == 1:
+            kept = replace(reduced, keepdims=True)
+            return kept if kept.shape == node.shape and sum(size is None for size in node.shape) <= 1 else None
+    return None
+
+
 def _part_of(taken: int, begin: int, size: int) -> int:
     """How much of a part is taken from `begin` on, -1 for all that is left."""
     return size if size != -1 or taken == -1 else taken - begin
@@ -206,6 +216,6 @@ def size_of(shape: Shape) -> int | None:
 
 
 ALGEBRA = (
-    constants_last, drop_neutral, cancel_moves, turn_constants, fold_scale, fold_scaled_sum, join_sums, join_products,
-    pad_in_window,
+    constants_last, drop_neutral, cancel_moves, keep_axes, turn_constants, fold_scale, fold_scaled_sum, join_sums,
+    join_products, pad_in_window,
 )  # fmt: skip

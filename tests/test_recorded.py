@@ -53,10 +53,6 @@ OLDER = {"keras-2.2.4/functional": {"LayerNormalization": "BatchNormalization"}}
 
 REFUSED: Mapping[str, tuple[str, ...]] = {
     # each reason stands for a layer: all must be given at once
-    "recurrent": ("GRU: TF.js hands it another mask", "LSTM: TF.js hands it another mask"),
-    "ops": ("Multiply: it is a keras.ops", "Add: it is a keras.ops", "Mean: ", "GetItem: ", "Relu: "),
-    "tf_ops": ("TFOpLambda: it is a", "SlicingOpLambda: it is a"),
-    "shared": ("Subtract: TF.js has no such layer",),
     "lookups": ("StringLookup: strings cannot enter", "IntegerLookup: TF.js has no such layer"),
     "masks": ("MultiHeadAttention: TF.js has no such layer",),
     **dict.fromkeys(("int8", "int4", "float8"), ("EinsumDense: TF.js has no such layer",)),

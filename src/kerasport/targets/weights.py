@@ -6,8 +6,6 @@ padding; a shard may end inside a value. Only a few dtypes exist.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,6 +174,11 @@ def _converted(name: str, piece: Array) -> Array:
         return np.ascontiguousarray(piece.astype(wanted, copy=False))
 
 
+# Bytes that are copied at once: few enough to stay in the processor's cache, so that this is faster than letting the
+# kernel copy, which does it badly from places that are not aligned to pages.
+COPIED = 256 * 1024
+
+
 class _Shards:
     """Files of one size, filled one after the other."""
 
@@ -199,13 +202,15 @@ class _Shards:
 
     def copy(self, path: Path, offset: int, nbytes: int, progress: Callable[[int], None]) -> None:
         """Write bytes of a file as they are, without looking at them."""
+        buffer = memoryview(bytearray(COPIED))
         with path.open("rb", buffering=0) as source:
+            source.seek(offset)
             while nbytes:
-                room = self._room()
-                count = copy_bytes(source, offset, self._file, min(nbytes, room))
+                count = source.readinto(buffer[: min(nbytes, COPIED)]) or 0
                 if not count:
                     raise ReadError(f"{path}: ends inside a weight; it was changed while it was read")
-                offset, nbytes, self._left = offset + count, nbytes - count, self._left - count
+                self.write(buffer[:count])
+                nbytes -= count
                 progress(count)
 
     def _room(self) -> int:
@@ -219,17 +224,3 @@ class _Shards:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def copy_bytes(source: Any, offset: int, target: Any, count: int) -> int:
-    """Copy bytes from a place in one file to the end of another, and tell how many; Linux does so in the kernel."""
-    if hasattr(os, "copy_file_range"):
-        try:
-            return os.copy_file_range(source.fileno(), target.fileno(), count, offset)
-        except OSError as error:
-            # some pairs of file systems cannot
-            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF):
-                raise
-    source.seek(offset)
-    written: int = target.write(source.read(min(count, SHARD)))
-    return written

@@ -217,6 +217,24 @@ def test_the_first_layer_that_diverges_is_named(tmp_path: Path) -> None:
     assert document["diverges"]["name"] == "täble"
 
 
+def tiny() -> keras.Model:
+    """A model whose outputs are some 1e-7, of inputs that are not."""
+    x = layers.Input((6,), name="x")
+    y = layers.Rescaling(1e-7, name="shrink")(layers.Dense(5, "tanh", name="hidden")(x))
+    return keras.Model(x, layers.Dense(3, use_bias=False, name="small")(y))
+
+
+def test_small_outputs_are_verified_by_their_size(tmp_path: Path) -> None:
+    source, out = converted(tiny, tmp_path)
+    assert verify(source, out).ok
+    corrupt(out, "small/kernel")
+    result = verify(source, out)
+    assert not result.ok
+    assert all(error.absolute < 1e-5 for error in result.outputs)
+    assert "--atol 1e-05 allows for that" in str(result)
+    assert verify(source, out, atol=1e-5).ok
+
+
 def test_a_model_made_of_another_one_is_refused(tmp_path: Path) -> None:
     source = saved(words(), tmp_path / "words.keras")
     _, out = converted(dicts, tmp_path)
@@ -606,6 +624,31 @@ def test_differences(actual: Any, expected: Any, ok: bool, absolute: float, wher
     found = TOLERANCE.compare(np.array(actual, "float64"), np.array(expected, "float64"))
     assert (found.ok, found.where) == (ok, where)
     assert found.absolute == pytest.approx(absolute)
+
+
+SMALL = np.array([1e-7, -3e-8, 0], "float32")
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "ok"),
+    [
+        (np.zeros(3), SMALL, False),
+        (-SMALL, SMALL, False),
+        (SMALL * np.float32(1.001), SMALL, False),
+        (SMALL * np.float32(1 + 1e-6), SMALL, True),
+        (SMALL + np.float32(5e-13), SMALL, True),  # 0 by 5e-13, of 1e-7
+        (SMALL, np.zeros(3), True),
+        ([0.5, 1e-6], [0.5, 0], True),
+        ([0.5, 9e-6], [0.5, 0], False),
+        ([50, 9e-6], [50, 0], True),
+        ([50, 2e-5], [50, 0], False),
+        ([0.0], [1e-40], True),  # below the normal numbers of float32
+    ],
+)
+def test_small_outputs_are_held_to_their_size(actual: Any, expected: Any, ok: bool) -> None:
+    actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")
+    assert Tolerance(1e-4, 1e-5, scaled=True).compare(actual, expected).ok is ok
+    assert Tolerance(1e-4, 1e-5).compare(actual, expected).ok is bool(np.abs(actual - expected).max() < 1.5e-5)
 
 
 def test_arrays_of_other_shapes_differ() -> None:

@@ -98,7 +98,11 @@ Rtol = Annotated[
     float | None, typer.Option(help=f"Relative difference that is allowed, else 1e-4; {HELD}", show_default=False)
 ]
 Atol = Annotated[
-    float | None, typer.Option(help=f"Absolute difference that is allowed, else 1e-5; {HELD}", show_default=False)
+    float | None,
+    typer.Option(
+        help=f"Absolute difference that is allowed, else 1e-5 of the outputs' size, at most 1e-5; {HELD}",
+        show_default=False,
+    ),
 ]
 Quantize = Annotated[
     list[str] | None,

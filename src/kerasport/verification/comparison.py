@@ -30,10 +30,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What may be: a difference of atol + rtol · |expected|."""
+    """What may be: a difference of atol + rtol · |expected|.
+
+    Where it is `scaled`, atol is a part of the largest expected number if that is below 1. An absolute bound says
+    nothing of outputs that are small throughout, such as densities in many dimensions: zeros would pass.
+    """
 
     rtol: float
     atol: float
+    scaled: bool = False
 
     def compare(self, actual: Array, expected: Array) -> Difference:
         """The difference of two arrays, element by element."""
@@ -49,7 +54,7 @@ class Tolerance:
             return Difference(math.inf, math.inf, (), math.nan, math.nan, 0, ok=False, reason=reason)
         if not expected.size:
             return Difference(0, 0, (), math.nan, math.nan, 0, ok=True)
-        error, allowed = errors(actual, expected), self.atol + self.rtol * magnitude
+        error, allowed = errors(actual, expected), self._absolute(expected) + self.rtol * magnitude
         wrong = error > allowed
         where = np.unravel_index(np.argmax(np.where(wrong, error, -1) if wrong.any() else error), error.shape)
         largest, size = float(error.max()), scale(expected)
@@ -62,6 +67,16 @@ class Tolerance:
             allowed=float(allowed[where]),
             ok=not wrong.any(),
         )
+
+    def _absolute(self, expected: Array) -> float:
+        largest = scale(expected)
+        if not self.scaled or not largest:  # zeros have no scale of their own
+            return self.atol
+        return max(self.atol * min(1.0, largest), TINY)
+
+
+TINY = float(np.finfo(np.float32).tiny)
+"""The least normal float32: what is less some backends take for 0."""
 
 
 @dataclass(frozen=True)

@@ -631,17 +631,24 @@ def test_delicate_operations_have_at_most_four_axes(rank: int, unknown: Sequence
 
 
 def test_nothing_is_left_of_what_wasm_gets_wrong() -> None:
-    truth, x = Input("truth", TensorType("bool", (3, 2))), Input("x", TensorType("float32", (3, 2)))
+    truth, x, whole = (Input(f"given_{kind}", TensorType(kind, (3, 2))) for kind in ("bool", "float32", "int32"))
     outputs = (
         ops.Select(truth, truth, truth),
         ops.Reverse(truth, (0,)),
         ops.Cast(x, "bool"),
+        ops.Cast(whole, "bool"),
+        *(ops.OneHot(whole, depth, kind) for depth in (1, 2) for kind in ("bool", "float32")),
         ops.StridedSlice(truth, ((None, None, 2),) * 2),
     )
-    nodes = list(optimised(Graph((truth, x), outputs)).nodes())
+    graph = optimised(Graph((truth, x, whole), outputs))
+    nodes = list(graph.nodes())
     assert not [node for node in nodes if isinstance(node, ops.Select)]
     assert not [node for node in nodes if isinstance(node, ops.Reverse | ops.StridedSlice) and node.dtype == "bool"]
-    assert not [node for node in nodes if isinstance(node, ops.Cast) and (node.to, node.x.dtype) == ("bool", "float32")]
+    assert {node.dtype for node in nodes if isinstance(node, ops.OneHot)} == {"int32"}
+    emitter = Emitter(graph)
+    emitter.run([f"y{number}" for number in range(len(outputs))])
+    assert not emitter.problems
+    assert not [node for node in emitter.nodes if node["op"] == "Cast" and node["attr"]["DstT"]["type"] == "DT_BOOL"]
 
 
 # ------------------------------------------------------------------------------------------------- the ends

@@ -769,8 +769,9 @@ LEGALISING = (
         %0 = Input('x') : bool[3]
         %1 = Cast(%0, to='int32') : int32[3]
         %2 = Reverse(%1, axes=(0,)) : int32[3]
-        %3 = Cast(%2, to='bool') : bool[3]
-        return %3
+        %3 = Constant() : int32[]
+        %4 = NotEqual(%2, %3) : bool[3]
+        return %4
         """,
         dtype="bool",
     ),
@@ -941,8 +942,20 @@ LEGALISING = (
     ),
     Rewrite(
         "two classes",
+        lambda x: ops.OneHot(x, 2, "int32"),
+        (None,),
+        dtype="int32",
+    ),
+    Rewrite(
+        "two classes are integers first",
         lambda x: ops.OneHot(x, 2),
         (None,),
+        """
+        %0 = Input('x') : int32[?]
+        %1 = OneHot(%0, depth=2, dtype_='int32') : int32[?, 2]
+        %2 = Cast(%1, to='float32') : float32[?, 2]
+        return %2
+        """,
         dtype="int32",
     ),
     Rewrite(

@@ -7,6 +7,7 @@ by the name of the node, shapes and axes as constants too, and attributes as JSO
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ def numbers(values: Sequence[int]) -> Json:
 
 
 def fraction(value: float) -> Json:
+    if not math.isfinite(value):
+        raise NoEmission(f"JSON, in which TF.js reads this argument, has no {value}")
     return {"f": float(value)}
 
 
@@ -373,6 +376,7 @@ def emit_cumulative(op: str) -> Emit:
 
 
 def emit_cast(e: Emitter, node: ops.Cast) -> str:
+    assert node.to != "bool", "a comparison with 0, since wasm takes the bytes of numbers for truth values"
     return e.add("Cast", [node.x], SrcT=dtype(node.x.dtype), DstT=dtype(node.to))
 
 
@@ -434,10 +438,9 @@ def emit_reverse(e: Emitter, node: ops.Reverse) -> str:
 
 
 def emit_one_hot(e: Emitter, node: ops.OneHot) -> str:
-    # TF.js's wasm backend writes integers, whatever is asked for
-    kind: DType = "int32"
-    hot = e.add("OneHot", [node.indices, e.small(node.depth), e.small(1), e.small(0)], axis=number(-1), T=dtype(kind))
-    return hot if node.dtype == kind else e.add("Cast", [hot], SrcT=dtype(kind), DstT=dtype(node.dtype))
+    assert node.dtype == "int32", "wasm writes integers, whatever is asked for"
+    ends = [e.small(node.depth), e.small(1), e.small(0)]
+    return e.add("OneHot", [node.indices, *ends], axis=number(-1), T=dtype(node.dtype))
 
 
 def emit_range(e: Emitter, node: ops.Range) -> str:

@@ -217,27 +217,33 @@ def _zeros_between(x: Tensor, axis: int, stride: int) -> Tensor:
 
 
 def deep_enough(node: Node, uses: Uses) -> Node | None:
-    """One-hot of a single class  →  a comparison: TF.js wants two classes or more."""
+    """One-hot of a single class  →  a comparison: TF.js wants two classes or more; of other than integers  →  of them.
+
+    TF.js's wasm backend writes integers, whatever is asked for.
+    """
     del uses
     match node:
         case OneHot(x, 1, dtype):
-            return Cast(ops.expand_dims(ops.equal(x, 0), x.rank), dtype)
+            return ops.cast(ops.expand_dims(ops.equal(x, 0), x.rank), dtype)
+        case OneHot(x, depth, dtype) if dtype != "int32":
+            return ops.cast(OneHot(x, depth, "int32"), dtype)
     return None
 
 
 def truths(node: Node, uses: Uses) -> Node | None:
     """What TF.js's wasm backend gets wrong about truth values, by operations that it gets right.
 
-    Choosing between truth values and turning them round reads beyond its memory there, and fractions below 1 are false.
+    Choosing between truth values and turning them round reads beyond its memory there, and casting takes the bytes of
+    integers for truth values, and fractions below 1 for false.
     """
     del uses
     match node:
         case Reverse(x, axes) if x.dtype == "bool":
-            return Cast(Reverse(Cast(x, "int32"), axes), "bool")
+            return ops.cast(Reverse(ops.cast(x, "int32"), axes), "bool")
         case Select(condition, a, b) if a.dtype == "bool":
             return LogicalOr(LogicalAnd(condition, a), LogicalAnd(LogicalNot(condition), b))
-        case Cast(x, "bool") if x.dtype == "float32":
-            return ops.not_equal(x, 0.0)
+        case Cast(x, "bool"):
+            return ops.cast(x, "bool")
     return None
 
 

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 import kerasport
 from kerasport import api
 from kerasport.cli import app
+from kerasport.errors import legible
 from kerasport.report import Check, Conversion, Repair
 
 if TYPE_CHECKING:
@@ -457,7 +458,7 @@ def test_what_is_no_model_exits_with_3_and_says_why(command: str, name: str, tmp
     path.write_bytes(content)
     done = kerasport_command(command, path, *([tmp_path / "out"] if command == "convert" else []))
     assert (done.returncode, done.stdout) == (UNUSABLE, "")
-    assert done.stderr.startswith(f"kerasport: {path}: ")
+    assert done.stderr.startswith(f"kerasport: {legible(str(path))}: ")
     assert said in done.stderr
     assert list(tmp_path.iterdir()) == [path]
 

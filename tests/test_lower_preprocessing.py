@@ -341,13 +341,60 @@ def test_random_crop_of_old_keras_crops_at_inference() -> None:
         ("Discretization", {"bin_boundaries": [1.0], "sparse": True}, "sparse"),
         ("CategoryEncoding", {"num_tokens": 3, "weights": 1}, "weights"),
         ("Resizing", {"height": 2, "width": 2, "interpolation": "area"}, "area"),
-        ("Pipeline", {"layers": [{"class_name": "Dense", "module": "keras.layers", "config": {"units": 2}}]}, "kernel"),
-        ("Pipeline", {"layers": [{"class_name": "Mine", "module": "mine", "config": {}}]}, "not one of Keras's own"),
     ],
 )
 def test_what_has_no_lowering_is_refused_with_its_reason(class_name: str, config: dict[str, Any], reason: str) -> None:
     with pytest.raises(kerasport.UnsupportedModel, match=reason):
         run(class_name, config, X, "float32")
+
+
+@keras.saving.register_keras_serializable("mine")
+class Mine(layers.Layer):  # type: ignore[misc]
+    """A layer of somebody's own."""
+
+    def call(self, x: Any) -> Any:
+        return x
+
+
+@pytest.mark.parametrize(
+    ("inside", "shape", "reason"),
+    [
+        ([Mine()], ODD, "not one of Keras's own"),
+        ([layers.Masking(), layers.LSTM(2)], (4, 3), "how a mask travels"),
+        ([layers.Embedding(5, 3, mask_zero=True), layers.LSTM(2)], (4,), "how a mask travels"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_pipelines_that_are_refused(inside: list[Any], shape: Sizes, reason: str, tmp_path: Path) -> None:
+    x = keras.Input(shape)
+    keras.Model(x, layers.Pipeline(inside)(x)).save(tmp_path / "model.keras")
+    with read(tmp_path / "model.keras") as model, pytest.raises(kerasport.UnsupportedModel, match=reason):
+        lower(model)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_mask_does_not_enter_a_pipeline(tmp_path: Path) -> None:
+    x = keras.Input((4, 3))
+    y = layers.Pipeline([layers.Dense(2), layers.LSTM(2)])(layers.Masking()(x))
+    keras.Model(x, y).save(tmp_path / "model.keras")
+    with read(tmp_path / "model.keras") as model, pytest.raises(kerasport.UnsupportedModel, match="how a mask travels"):
+        lower(model)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.filterwarnings("ignore")
+def test_layers_in_a_pipeline_have_weights(suffix: str, tmp_path: Path) -> None:
+    x = keras.Input((9, 7, 3))
+    inner = layers.Pipeline([layers.Conv2D(4, 3), layers.BatchNormalization()])
+    pipe = layers.Pipeline([layers.Conv2D(2, 2), inner, layers.Dropout(0.5), layers.Conv2D(3, 2), layers.PReLU()])
+    model = keras.Model(x, pipe(x))
+    rng = np.random.default_rng(4)
+    model.set_weights([rng.uniform(0.3, 1.2, weight.shape) for weight in model.get_weights()])
+    model.save(tmp_path / f"model.{suffix}")
+    feed = rng.normal(0, 1, (BATCH, 9, 7, 3)).astype("float32")
+    with read(tmp_path / f"model.{suffix}") as described:
+        (got,) = lower(described).run(feed)
+    np.testing.assert_allclose(got, np.asarray(model(feed, training=False)), 1e-4, 1e-5)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ STRUCTURES: Mapping[str, str] = {
     "frozen": "3 InputLayer, 3 Dense, 2 BatchNormalization",
     "ops": "InputLayer, Multiply, Add, Dense, Mean, GetItem, Relu",
     "tf_ops": "InputLayer, 4 TFOpLambda, SlicingOpLambda, Dense",
+    "crops": "InputLayer, 2 RandomCrop, GlobalAveragePooling2D",
     "dicts": "2 InputLayer, Concatenate, Dense",
     "sharded": "InputLayer, 2 Dense",
     "lora": "InputLayer, 2 Dense",
@@ -56,7 +57,10 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
     "lookups": ("StringLookup: strings cannot enter", "IntegerLookup: TF.js has no such layer"),
     "masks": ("MultiHeadAttention: TF.js has no such layer",),
     **dict.fromkeys(("int8", "int4", "float8"), ("EinsumDense: TF.js has no such layer",)),
+    "crops": ("RandomCrop: TF.js has no such layer",),
 }
+
+CONVERTED = "keras-3.10.0/crops.keras"  # though others of that name are refused: here the layers are left out
 
 BOUNDS: Mapping[str, float] = {
     # Keras rounded each step to 16 bits, TF.js rounds it to 32
@@ -105,6 +109,11 @@ LOST = "keras-3.2.1/shared.keras"
 READABLE = [file for file in FILES if str(file) != LOST]
 
 
+def _is_refused(file: Recorded) -> bool:
+    """Whether a layers-model cannot hold the model."""
+    return file.model in REFUSED and str(file) != CONVERTED
+
+
 def counted(text: str) -> Counter[str]:
     """The counts that a list of names, some with a number, stands for."""
     words = [item.split() for item in text.split(", ")]
@@ -145,12 +154,12 @@ def compare(file: Recorded, target: str, tfjs: Tfjs, folder: Path) -> None:
             np.testing.assert_allclose(got, wanted, rtol=bound, atol=bound, err_msg=backend)
 
 
-@pytest.mark.parametrize("file", [file for file in READABLE if file.model not in REFUSED], ids=str)
+@pytest.mark.parametrize("file", [file for file in READABLE if not _is_refused(file)], ids=str)
 def test_layers_model_computes_what_its_keras_computed(file: Recorded, tfjs: Tfjs, tmp_path: Path) -> None:
     compare(file, LAYERS_MODEL, tfjs, tmp_path)
 
 
-@pytest.mark.parametrize("file", [file for file in READABLE if file.model in REFUSED], ids=str)
+@pytest.mark.parametrize("file", [file for file in READABLE if _is_refused(file)], ids=str)
 def test_layers_model_is_refused_for_all_that_it_cannot_hold(file: Recorded, tmp_path: Path) -> None:
     with pytest.raises(kerasport.UnsupportedModel) as refusal:
         kerasport.convert(file.path, tmp_path / "web_model", weights=file.weights, to=LAYERS_MODEL)

@@ -77,7 +77,7 @@ WRITERS = (
         ("tensorflow-cpu==2.15.1",),
         """
         functional.keras functional.h5 sequential.json sequential.legacy_weights.h5 frozen.h5
-        tf_ops.h5 masks.h5 lookups.keras
+        tf_ops.h5 masks.h5 crops.h5 lookups.keras
         """,
     ),
     Writer(
@@ -98,9 +98,9 @@ WRITERS = (
         "shared.keras unshared.keras",
         backend="jax",
     ),
-    Writer("keras-3.3.3", ("keras==3.3.3", *JAX_FOR_NUMPY_1), "shared.keras masks.keras", backend="jax"),
-    Writer("keras-3.6.0", ("keras==3.6.0", *JAX), "functional.keras", backend="jax"),
-    Writer("keras-3.10.0", ("keras==3.10.0", *JAX), "recurrent.keras", backend="jax"),
+    Writer("keras-3.3.3", ("keras==3.3.3", *JAX_FOR_NUMPY_1), "shared.keras masks.keras crops.keras", backend="jax"),
+    Writer("keras-3.6.0", ("keras==3.6.0", *JAX), "functional.keras crops.keras", backend="jax"),
+    Writer("keras-3.10.0", ("keras==3.10.0", *JAX), "recurrent.keras crops.keras", backend="jax"),
     Writer("keras-3.12.4", ("keras==3.12.4", *JAX), "functional.keras masks.keras", backend="jax"),
     Writer(
         "keras-3.15.1",
@@ -308,6 +308,17 @@ def tf_ops(keras: Any) -> Any:
     y = keras.layers.Dense(3)(x * 2.0 + 1.0)
     mean = tf.reduce_mean(y, axis=1)
     return keras.models.Model(x, [mean, tf.nn.relu(y[:, 1:])], name="tf_ops")
+
+
+@model
+def crops(keras: Any) -> Any:
+    """Layers that some versions leave out at inference, and that crop in others, each in its way."""
+    layers = keras.layers
+    image = layers.Input((9, 12, 3))
+    smaller = layers.RandomCrop(6, 4)(image)
+    larger = layers.RandomCrop(12, 8)(image)
+    flat = layers.GlobalAveragePooling2D()(smaller)
+    return keras.models.Model(image, [smaller, larger, flat], name="crops")
 
 
 @model

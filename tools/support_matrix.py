@@ -210,8 +210,8 @@ CONDITIONS: Mapping[str, str] = {
 """What the conditions ask for, by the names of their functions, in the words of a user."""
 
 
-PARTS = ("TimeDistributed", "Bidirectional", "SpectralNormalization", "LSTMCell", "GRUCell", "SimpleRNNCell",
-         "StackedRNNCells")  # fmt: skip
+PARTS = ("TimeDistributed", "Bidirectional", "SpectralNormalization", "Pipeline", "LSTMCell", "GRUCell",
+         "SimpleRNNCell", "StackedRNNCells")  # fmt: skip
 """Layers that are lowered with what they wrap, or what wraps them."""
 
 REFUSING = ("Lambda", "TextVectorization", "Hashing", "HashedCrossing")

@@ -76,8 +76,8 @@ def convert(
     if shard_size < 1:
         raise ValueError(f"a shard of {shard_size} bytes holds nothing")
     rules = parsed(quantize)
-    path = Path(source) if isinstance(source, str | os.PathLike) else None
-    check_free(Path(out), force=force, source=path)
+    files_read = [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
+    check_free(Path(out), force=force, sources=files_read)
     with read(source, weights) as model:
         with well_formed(_name(source)):
             options = Options(unroll_limit, companion=companion, optimizer=optimizer, trainable=trainable)
@@ -204,8 +204,9 @@ def verify(
         backends: of TF.js: "cpu", "wasm".
         batch_sizes: of random inputs.
         rtol: relative difference that is allowed; 1e-4 where nothing is said.
-        atol: absolute difference that is allowed; 1e-5 where nothing is said. Of a quantised model the differences are
-            told, and held to nothing, unless one of the two is given.
+        atol: absolute difference that is allowed; where nothing is said 1e-5, or 1e-5 of the largest number of an
+            output in which all are below 1. Of a quantised model the differences are told, and held to nothing,
+            unless one of the two is given.
         seed: of the random inputs.
 
     Raises:

@@ -17,13 +17,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+SHORT = 100  # characters of a name or value within a line
+LINE = 800  # characters of a line of a message
+SHOWN = 50  # parts of a model that one message tells of
+
+
+def legible(text: str, longest: int = LINE) -> str:
+    """A text from a file as it may be shown: in one line, printable, and cut in the middle where it is long."""
+    if len(text) > longest:
+        half = longest // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def quoted(value: object) -> str:
+    """A name or value from a file, as Python writes it, in short."""
+    return legible(repr(value), SHORT)
+
 
 class KerasportError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose; whatever a file holds, the message can be printed."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("\n".join(map(legible, message.split("\n"))))
 
 
 class ReadError(KerasportError):
     """The file is not a Keras model that can be read, or a part of it is missing."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(legible(message))
 
 
 class HostileFileError(ReadError):
@@ -65,9 +90,11 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        what = f"{self.class_name} with {self.option}={self.value!r}" if self.option else self.class_name
+        what = legible(self.class_name, SHORT)
+        if self.option:
+            what = f"{what} with {legible(self.option, SHORT)}={quoted(self.value)}"
         remedy = f"; {self.remedy}" if self.remedy else ""
-        return f"layer {self.layer!r}: {what}: {self.reason}{remedy}"
+        return legible(f"layer {quoted(self.layer)}: {what}: {self.reason}{remedy}")
 
 
 class UnsupportedPart(UnsupportedError):
@@ -83,6 +110,8 @@ class UnsupportedModel(UnsupportedError):
 
     def __init__(self, problems: Sequence[Problem], target: str = "") -> None:
         self.problems, self.target = tuple(problems), target
-        lines = "".join(f"\n  {problem}" for problem in self.problems)
+        lines = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
+        if (more := len(self.problems) - SHOWN) > 0:
+            lines += f"\n  and {more} more, which kerasport check lists"
         into = f" to a {target}" if target else ""
         super().__init__(f"{len(self.problems)} part(s) of the model have no exact translation{into}:{lines}")

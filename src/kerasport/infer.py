@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
-from kerasport.errors import ReadError, ShapeError, UnsupportedPart
+from kerasport.errors import ReadError, ShapeError, UnsupportedPart, quoted
+from kerasport.identity import is_identity
 from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer, Outputs
 from kerasport.layers.normalization import SpectralNormalization
+from kerasport.layers.preprocessing import Pipeline
 from kerasport.layers.recurrent import RNN, Bidirectional, StackedRNNCells, TimeDistributed, with_states
 from kerasport.model import Call, LayerSpec, Model, Operation, Shape, Tensor, flatten
 
@@ -66,14 +68,14 @@ class Inference:
         try:
             outputs = self.target(call.target, inputs, call.kwargs)
         except ShapeError as error:
-            raise ReadError(f"layer {call.target.name!r}: {error}") from None
+            raise ReadError(f"layer {quoted(call.target.name)}: {error}") from None
         if outputs is None:
             return declared
         for index, shape in declared.items():
             if index >= len(outputs) or not agree(outputs[index], shape):
                 found = outputs[index] if index < len(outputs) else "no such output"
                 raise ReadError(
-                    f"layer {call.target.name!r}: output {index} has the shape {found} by its options, "
+                    f"layer {quoted(call.target.name)}: output {index} has the shape {found} by its options, "
                     f"{shape} by the file"
                 )
         return dict(enumerate(outputs))
@@ -105,7 +107,16 @@ class Inference:
             return self._stepped(spec, layer, inputs)
         if isinstance(layer, StackedRNNCells):
             return None
+        if isinstance(layer, Pipeline):
+            return self._in_turn(spec, inputs)
         return _listed(layer.infer_call(given, *inputs))
+
+    def _in_turn(self, spec: LayerSpec, inputs: Shapes) -> Shapes | None:
+        shapes: Shapes | None = inputs
+        for child in spec.children.values():
+            if shapes is not None and not (isinstance(child, LayerSpec) and is_identity(child)):
+                shapes = self.target(child, shapes)
+        return shapes
 
     def _each_step(self, inner: Target, inputs: Shapes) -> Shapes | None:
         batch, time, *rest = inputs[0]
@@ -186,7 +197,9 @@ def input_shape(spec: LayerSpec) -> Shape:
     """
     shape = spec.config.get("batch_shape")
     if not isinstance(shape, list) or not all(d is None or (isinstance(d, int) and d >= 0) for d in shape) or not shape:
-        raise ReadError(f"layer {spec.name!r}: the shape of the input is {shape!r}, expected sizes of its axes")
+        raise ReadError(
+            f"layer {quoted(spec.name)}: the shape of the input is {quoted(shape)}, expected sizes of its axes"
+        )
     return tuple(shape)
 
 
@@ -206,6 +219,6 @@ def check_weights(spec: LayerSpec, layer: Layer, inputs: Shapes) -> None:
         stored = getattr(layer, name)
         if stored is not None and not agree(stored.shape, shape):
             raise ReadError(
-                f"layer {spec.name!r}: the weight {name!r} has the shape {stored.shape} in the file, {shape} by "
-                "the options; weights and architecture are of different models"
+                f"layer {quoted(spec.name)}: the weight {quoted(name)} has the shape {stored.shape} in the file, "
+                f"{shape} by the options; weights and architecture are of different models"
             )

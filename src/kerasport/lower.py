@@ -19,6 +19,7 @@ from kerasport.ir.graph import Graph, name_new
 from kerasport.ir.tensor import DType, Input, Node, Tensor, TensorType
 from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer, Refusal
+from kerasport.layers.preprocessing import Pipeline
 from kerasport.layers.recurrent import CELLS, RNN, Bidirectional, Cell, TimeDistributed, initial_states
 from kerasport.masks import BY_BACKEND, MERGES, PASSES, RECURRENT, merging_of, stripped
 from kerasport.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
@@ -149,6 +150,8 @@ class Lowering:
             return self._each_step(spec, inputs[0], path, given.get("mask"))
         if isinstance(layer, Bidirectional):
             return self._both_ways(spec, layer, inputs, path, given)
+        if isinstance(layer, Pipeline):
+            return self._in_turn(spec, inputs, path, given.get("mask"))
         if isinstance(layer, RNN):
             cells = self._cells(spec.children["cell"])
             return None if cells is None else layer.lower(*inputs, cells=cells, **given)
@@ -196,6 +199,15 @@ class Lowering:
         if mask is not None and "mask" in takes_of(target):
             given["mask"] = mask
         return self.layer(target, inputs, path, **given)
+
+    def _in_turn(self, spec: LayerSpec, inputs: Sequence[Tensor], path: str, mask: Tensor | None) -> Lowered:
+        """One layer inside after the other."""
+        if mask is not None or any(makes_mask(child) for child in spec.children.values()):
+            raise Refusal("", "how a mask travels between the layers inside it is not lowered yet")
+        made: Lowered = tuple(inputs)
+        for child in spec.children.values():
+            made = None if made is None else self.child(child, made, path)
+        return made
 
     def _each_step(self, spec: LayerSpec, x: Tensor, path: str, mask: Tensor | None) -> Lowered:
         """Batch and time as one axis, and apart again behind the layer."""
@@ -441,6 +453,13 @@ def reads_masks(target: LayerSpec | Model | Operation) -> bool:
     if target.class_name in ("TimeDistributed", "SpectralNormalization"):
         return any(reads_masks(child) for child in target.children.values())
     return any(name.endswith(("mask", "masks")) for name in takes_of(target))
+
+
+def makes_mask(target: LayerSpec | Model) -> bool:
+    """Whether a mask begins in a layer, or in a part of it."""
+    parts = target.targets() if isinstance(target, Model) else target.children.values()
+    own = isinstance(target, LayerSpec) and (target.class_name == "Masking" or bool(target.config.get("mask_zero")))
+    return own or any(makes_mask(part) for part in parts if not isinstance(part, Operation))
 
 
 def mixes_samples(target: LayerSpec | Model | Operation) -> str | None:

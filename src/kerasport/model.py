@@ -16,13 +16,24 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kerasport.errors import ReadError
+from kerasport.errors import ReadError, ShapeError
 
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int | None, ...]
 """Sizes of the axes, batch first; `None` is known only at run time."""
 
 PIECE = 4 * 1024 * 1024  # bytes of one step when a weight is streamed
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """The axis counted from the front.
+
+    Raises:
+        ShapeError: there is no such axis.
+    """
+    if not -rank <= axis < rank:
+        raise ShapeError(f"axis {axis} does not exist in a tensor of rank {rank}")
+    return axis % rank
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from kerasport.errors import Problem
+from kerasport.errors import SHORT, Problem, legible, quoted
 
 Outcome: TypeAlias = Literal["native", "rewritten", "companion", "lowered", "removed", "refused"]
 
@@ -24,8 +24,9 @@ class LayerOutcome:
 
     def row(self) -> tuple[str, ...]:
         """The layer as a row of a table."""
-        renamed = f"now {self.name!r}" if self.name and self.name != self.path.rpartition("/")[2] else ""
-        return self.path, self.class_name, self.outcome, "; ".join(filter(None, (renamed, self.reason)))
+        renamed = f"now {quoted(self.name)}" if self.name and self.name != self.path.rpartition("/")[2] else ""
+        told = "; ".join(filter(None, (renamed, self.reason)))
+        return legible(self.path, SHORT), legible(self.class_name, SHORT), self.outcome, legible(told)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Check:
         verdict = f"as a {self.target}, {verdict}"
         lines = [f"{self.source}: {verdict}", *_columns(rows)]
         lines += [f"refused: {problem}" for problem in self.problems]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return _text([*lines, *(f"note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
         return _html(str(self).splitlines()[0], [layer.row() for layer in self.layers], self.notes)
@@ -74,7 +75,7 @@ class Rounded:
 
     def __str__(self) -> str:
         size = f"{self.kind}: {self.weights} weight(s), {readable(self.before)} -> {readable(self.nbytes)}"
-        return f"{size}, largest error {self.error:.3g} in {self.worst!r}" if self.worst else size
+        return f"{size}, largest error {self.error:.3g} in {quoted(self.worst)}" if self.worst else size
 
 
 @dataclass(frozen=True)
@@ -103,18 +104,20 @@ class Conversion:
         size = f"{self.weights:,} weights, {readable(self.nbytes)} in {len(self.files)} file(s)"
         lines = [f"{self.source} -> {self.out}", f"  {self.target}: {size}"]
         lines += [f"  {each}" for each in self.rounded]
-        lines += [f"  input {name!r}: {_shape(shape)}" for name, shape in self.inputs.items()]
-        lines += [f"  output {name!r}" for name in self.outputs]
-        lines += [f"  layer {old!r} is now {new!r}" for old, new in self.renamed.items()]
+        lines += [f"  input {quoted(name)}: {_shape(shape)}" for name, shape in self.inputs.items()]
+        lines += [f"  output {quoted(name)}" for name in self.outputs]
+        lines += [f"  layer {quoted(old)} is now {quoted(new)}" for old, new in self.renamed.items()]
         lines += [
-            f"  layer {layer.path!r} is left out: {layer.reason}" for layer in self.layers if layer.outcome == "removed"
+            f"  layer {quoted(layer.path)} is left out: {layer.reason}"
+            for layer in self.layers
+            if layer.outcome == "removed"
         ]
         lines += [
-            f"  layer {layer.path!r} needs the companion: {layer.reason}"
+            f"  layer {quoted(layer.path)} needs the companion: {layer.reason}"
             for layer in self.layers
             if layer.outcome == "companion"
         ]
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+        return _text([*lines, *(f"  note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
         return _html(str(self).splitlines()[0], [layer.row() for layer in self.layers], self.notes)
@@ -145,11 +148,11 @@ class Repair:
 
     def __str__(self) -> str:
         if not self.changes:
-            return "\n".join([f"{self.source}: nothing to repair", *(f"  note: {note}" for note in self.notes)])
+            return _text([f"{self.source}: nothing to repair", *(f"  note: {note}" for note in self.notes)])
         where = f"repaired in place; as it was: {self.backup}" if self.backup else f"repaired -> {self.out}"
         lines = [f"{self.source}: {where}", *(f"  {change}" for change in self.changes)]
-        lines += [f"  layer {old!r} is now {new!r}" for old, new in self.renamed.items()]
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+        lines += [f"  layer {quoted(old)} is now {quoted(new)}" for old, new in self.renamed.items()]
+        return _text([*lines, *(f"  note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
         items = "".join(f"<li>{html.escape(line)}</li>" for line in str(self).splitlines()[1:])
@@ -163,6 +166,10 @@ def readable(nbytes: int) -> str:
             return f"{nbytes:.0f} {unit}" if unit == "bytes" else f"{nbytes:.1f} {unit}"
         nbytes /= 1000  # type: ignore[assignment]
     return f"{nbytes:.1f} GB"
+
+
+def _text(lines: list[str]) -> str:
+    return "\n".join(map(legible, lines))
 
 
 def _plain(value: object) -> object:
@@ -180,6 +187,6 @@ def _columns(rows: list[tuple[str, ...]]) -> list[str]:
 
 def _html(title: str, rows: list[tuple[str, ...]], notes: tuple[str, ...]) -> str:
     cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    below = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    below = "".join(f"<li>{html.escape(legible(note))}</li>" for note in notes)
     head = "<tr><th>layer</th><th>class</th><th>becomes</th><th></th></tr>"
     return f"<p>{html.escape(title)}</p><table>{head}{cells}</table><ul>{below}</ul>"

@@ -47,6 +47,7 @@ def absent() -> Iterator[Case]:
         ("discretization", (5,), layers.Discretization, ([-1.0, 0.0, 1.0],)),
         ("auto_contrast", IMAGE, layers.AutoContrast, ()),
         ("pipeline", IMAGE, lambda: layers.Pipeline([layers.Rescaling(0.5)]), ()),
+        ("pipeline_of_weights", IMAGE, piped, ()),
         ("stft_spectrogram", (64, 1), lambda: layers.STFTSpectrogram(frame_length=16, frame_step=8), ()),
         ("mel_spectrogram", (64,), lambda: layers.MelSpectrogram(16, sequence_stride=8, num_mel_bins=4), ()),
     ):
@@ -64,6 +65,12 @@ def absent() -> Iterator[Case]:
     yield one("conv3d_transpose", VOLUME, layers.Conv3DTranspose, 2, 2, refused="wasm backend computes it wrongly")
     yield one("resizing", IMAGE, layers.Resizing, 5, 7, refused="samples at other points")
     yield one("center_crop", IMAGE, layers.CenterCrop, 4, 4, refused="rejects its own input")
+
+
+def piped() -> Any:
+    """Layers in a row, most of which have weights, two of one class, and one that is left out at inference."""
+    inner = [layers.Conv2D(4, 3), layers.Dropout(0.5), layers.BatchNormalization(), layers.Conv2D(2, (2, 1))]
+    return layers.Pipeline([layers.Rescaling(0.5, 0.1), layers.Pipeline(inner), layers.PReLU()])
 
 
 def adapted() -> Any:

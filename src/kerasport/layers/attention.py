@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from kerasport.ir import ops
-from kerasport.layers.base import Layer, Outputs, Refusal, WeightMark, axis_of, weight
-from kerasport.model import Shape, Weight
+from kerasport.layers.base import Layer, Outputs, Refusal, WeightMark, weight
+from kerasport.model import Shape, Weight, axis_of
 
 if TYPE_CHECKING:
     from kerasport.ir.ops.movement import Size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, Union, get_args, get_origi
 import numpy as np
 
 from kerasport.errors import Problem, ShapeError, UnsupportedPart
-from kerasport.model import LayerSpec, Shape, Weight
+from kerasport.model import LayerSpec, Shape, Weight, flatten
 
 DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
 Padding: TypeAlias = Literal["valid", "same"]
@@ -175,6 +176,9 @@ def _checked(spec: LayerSpec, option: str, value: Any, hint: Any) -> Any:
     if not fits(value, hint):
         choices = " or ".join(map(repr, get_args(hint))) if get_origin(hint) is Literal else _spell(hint)
         raise UnsupportedPart(Problem(spec.name, spec.class_name, f"expected {choices}", option, value))
+    if any(isinstance(leaf, float) and not math.isfinite(leaf) for leaf in flatten(value)):
+        # formulas that agree for all numbers differ here, in 0 · ∞ or in which of two NaN is compared with
+        raise UnsupportedPart(Problem(spec.name, spec.class_name, "expected a finite number", option, value))
     return value
 
 
@@ -203,17 +207,6 @@ def fits(value: Any, hint: Any) -> bool:
         )
     number = {int: int, float: int | float}.get(hint)
     return isinstance(value, number or hint) and not (number and isinstance(value, bool))
-
-
-def axis_of(axis: int, rank: int) -> int:
-    """The axis counted from the front.
-
-    Raises:
-        ShapeError: there is no such axis.
-    """
-    if not -rank <= axis < rank:
-        raise ShapeError(f"axis {axis} does not exist in a tensor of rank {rank}")
-    return axis % rank
 
 
 def need_rank(shape: Shape, *ranks: int) -> None:

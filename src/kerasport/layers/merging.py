@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.layers.base import Layer, axis_of
-from kerasport.model import Shape
+from kerasport.layers.base import Layer
+from kerasport.model import Shape, axis_of
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor

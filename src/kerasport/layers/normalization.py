@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.layers.base import Layer, WeightMark, axis_of, weight
-from kerasport.model import Shape, Weight
+from kerasport.layers.base import Layer, WeightMark, weight
+from kerasport.model import Shape, Weight, axis_of
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from kerasport.errors import ShapeError, UnsupportedPart
-from kerasport.identity import IDENTITY
+from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.layers.base import DataFormat, Layer, Padding, Refusal, WeightMark, axis_of, need_rank, weight
+from kerasport.layers.base import DataFormat, Layer, Padding, Refusal, WeightMark, need_rank, weight
 from kerasport.layers.conv import convolve, window_output
 from kerasport.layers.resampling import Interpolation, crop_to_aspect, images, known_sizes, pad_to_aspect, resize
-from kerasport.model import Array, Shape, Weight
+from kerasport.model import Array, Shape, Weight, axis_of
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor
@@ -508,41 +507,10 @@ def scaled(x: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Ten
 
 
 class Pipeline(Layer):
-    """Layers one after the other."""
+    """Layers one after the other, its children."""
 
-    layers: tuple[Any, ...]
-
-    def lower(self, x: Tensor) -> Tensor:
-        from kerasport.layers import LAYERS  # noqa: PLC0415  (the table holds this class too)
-
-        for entry in self.layers:
-            name, config = str(entry.get("class_name")), entry.get("config")
-            module = str(entry.get("module") or "keras")
-            if (
-                not module.startswith("keras")
-                or not isinstance(config, Mapping)
-                or ">" in str(entry.get("registered_name"))
-            ):
-                raise Refusal("layers", f"{name} is not one of Keras's own layers")
-            if name in IDENTITY:
-                continue
-            if name not in LAYERS:
-                raise Refusal("layers", f"there is no lowering of {name}")
-            try:
-                x = LAYERS[name].from_config(name, config).lower(x)
-            except UnsupportedPart as error:
-                raise Refusal("layers", str(error)) from None
-        return x
-
-    def infer(self, *inputs: Shape) -> Shape:
-        from kerasport.layers import LAYERS  # noqa: PLC0415  (as above)
-
-        shape = inputs[0]
-        for entry in self.layers:
-            cls = LAYERS.get(str(entry.get("class_name")))
-            if cls is not None and entry["class_name"] not in IDENTITY:
-                shape = cls.from_config(entry["class_name"], entry["config"]).infer(shape)  # type: ignore[assignment]
-        return shape
+    takes = ("mask",)
+    ignored = ("layers",)
 
 
 # --------------------------------------------------------------------------------------------------------- sounds

@@ -10,7 +10,7 @@ import numpy as np
 
 from kerasport.ir import ops
 from kerasport.layers.base import Refusal
-from kerasport.model import Array
+from kerasport.model import Array, axis_of
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor
@@ -60,7 +60,7 @@ def weights(
 
 def weighted(x: Tensor, matrix: Array, axis: int) -> Tensor:
     """Sums along an axis of x, each with the weights of a row of the matrix."""
-    at, sizes = axis % x.rank, ops.dims(x)
+    at, sizes = axis_of(axis, x.rank), ops.dims(x)
     behind = sizes[at + 1 :]
     rest = prod(size for size in behind if isinstance(size, int)) if all(isinstance(s, int) for s in behind) else -1
     made = ops.MatMul(ops.constant(matrix, "float32"), ops.reshape(ops.floats(x), (*sizes[:at], sizes[at], rest)))

@@ -10,6 +10,7 @@ from kerasport.ir import ops
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import DType, Tensor, as_tensor, constant
 from kerasport.layers.base import Refusal
+from kerasport.model import axis_of
 
 DTYPES: Mapping[str, DType] = {
     **dict.fromkeys(("float16", "bfloat16", "float32", "float64", "float"), "float32"),
@@ -49,18 +50,7 @@ def several(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
         ShapeError: there is no such axis.
     """
     wanted = range(rank) if axis is None else (axis,) if isinstance(axis, int) else axis
-    return tuple(single(each, rank) for each in wanted)
-
-
-def single(axis: int, rank: int) -> int:
-    """An axis counted from the front.
-
-    Raises:
-        ShapeError: there is no such axis.
-    """
-    if not -rank <= axis < rank:
-        raise ShapeError(f"axis {axis} does not exist in a tensor of rank {rank}")
-    return axis % rank
+    return tuple(axis_of(each, rank) for each in wanted)
 
 
 def size(x: Tensor, axis: int, what: str = "") -> int:

@@ -12,7 +12,8 @@ from kerasport.ir import ops
 from kerasport.ir.ops import Tensor
 from kerasport.ir.tensor import as_tensor, constant
 from kerasport.layers.base import Refusal
-from kerasport.operations.arguments import filled, named, single, size
+from kerasport.model import axis_of
+from kerasport.operations.arguments import filled, named, size
 
 
 def like(value: float) -> Callable[..., Tensor]:
@@ -52,7 +53,7 @@ def linspace(
     along = constant(share.astype(np.float32).reshape(num, *(1,) * rank))
     made = first * (1.0 - along) + last * along
     made = made if dtype is None else ops.cast(ops.Floor(made) if named(dtype) == "int32" else made, named(dtype))
-    made = ops.move_axis(made, 0, single(axis, rank + 1))
+    made = ops.move_axis(made, 0, axis_of(axis, rank + 1))
     return (made, (last - first) * (1 / steps if steps else math.nan)) if retstep else made
 
 
@@ -71,7 +72,7 @@ def geomspace(
     """Numbers at equal ratios between two of the same sign."""
     first, last = ops.matched(start, stop, least="float32")
     exponents = linspace(ops.Log(ops.Abs(first)), ops.Log(ops.Abs(last)), num=num, endpoint=endpoint, axis=axis)
-    below = ops.expand_dims(ops.Sign(first), single(axis, exponents.rank)) if first.rank else ops.Sign(first)
+    below = ops.expand_dims(ops.Sign(first), axis_of(axis, exponents.rank)) if first.rank else ops.Sign(first)
     made = below * ops.Exp(exponents)
     return made if dtype is None else ops.cast(made, named(dtype))
 
@@ -112,7 +113,7 @@ def fake_quantized(
     zero = ops.maximum(ops.minimum(ops.Round(first - low / step), last), first)
     bottom, top = (first - zero) * step, (last - zero) * step
     if axis is not None and bottom.rank:
-        place = single(axis, inputs.rank)
+        place = axis_of(axis, inputs.rank)
         bottom, top, step = (
             ops.reshape(v, tuple(ops.dim(v, 0) if at == place else 1 for at in range(inputs.rank)))
             for v in (bottom, top, step)

@@ -15,7 +15,8 @@ from kerasport.ir.ops import Tensor, where
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import as_tensor, constant
 from kerasport.layers.base import Refusal
-from kerasport.operations.arguments import counted, flat, known_value, several, single, size
+from kerasport.model import axis_of
+from kerasport.operations.arguments import counted, flat, known_value, several, size
 
 Part: TypeAlias = tuple[int | None, int | None, int]
 WHOLE: Part = (None, None, 1)
@@ -55,7 +56,7 @@ def expand_dims(x: Tensor, *, axis: int | Sequence[int]) -> Tensor:
 def swapaxes(x: Tensor, *, axis1: int, axis2: int) -> Tensor:
     """Two axes in each other's place."""
     order = list(range(x.rank))
-    one, two = single(axis1, x.rank), single(axis2, x.rank)
+    one, two = axis_of(axis1, x.rank), axis_of(axis2, x.rank)
     order[one], order[two] = two, one
     return ops.transpose(x, order)
 
@@ -117,7 +118,7 @@ def tile(x: Tensor, *, repeats: int | Sequence[int]) -> Tensor:
 
 def repeat(x: Tensor, *, repeats: Any, axis: int | None = None) -> Tensor:
     """Each number so many times: a, a, b, b."""
-    y, at = (flat(x), 0) if axis is None else (x, single(axis, x.rank))
+    y, at = (flat(x), 0) if axis is None else (x, axis_of(axis, x.rank))
     times = np.atleast_1d(known_value(repeats, "repeats"))
     if times.size == 1:
         return ops.repeat(y, int(times[0]), at)
@@ -150,7 +151,7 @@ def stack(x: Sequence[Any], *, axis: int = 0) -> Tensor:
     """One after the other along a new axis."""
     parts = ops.matched(*x)
     rank = max(part.rank for part in parts)
-    return ops.stack(parts, single(axis, rank + 1))
+    return ops.stack(parts, axis_of(axis, rank + 1))
 
 
 def hstack(xs: Sequence[Any]) -> Tensor:
@@ -194,7 +195,7 @@ def meshgrid(*x: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
 
 def split(x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
     """Cut into so many parts, or at those places."""
-    at = single(axis, x.rank)
+    at = axis_of(axis, x.rank)
     if isinstance(indices_or_sections, int):
         return ops.split(x, indices_or_sections, at)
     edges: list[int | None] = [None, *indices_or_sections, None]

@@ -17,7 +17,8 @@ from kerasport.layers import activations, conv, pooling
 from kerasport.layers.activations import ACTIVATIONS, softmax_over
 from kerasport.layers.base import Layer, Refusal
 from kerasport.layers.normalization import along
-from kerasport.operations.arguments import counted, named, numbers, several, single, size
+from kerasport.model import axis_of
+from kerasport.operations.arguments import counted, named, numbers, several, size
 from kerasport.operations.elementwise import log10
 from kerasport.operations.products import einsum, vector_norm
 from kerasport.operations.reduction import logsumexp, mean, variance
@@ -84,7 +85,7 @@ def threshold_(x: Tensor, *, threshold: float, default_value: float) -> Tensor:
 
 def sparsemax(x: Tensor, *, axis: int = -1) -> Tensor:
     """x less what makes its positive numbers, along an axis, a distribution."""
-    return activations.sparsemax(ops.floats(x), single(axis, x.rank))
+    return activations.sparsemax(ops.floats(x), axis_of(axis, x.rank))
 
 
 def softmax(x: Tensor, *, axis: int | Sequence[int] | None = -1) -> Tensor:
@@ -419,7 +420,7 @@ def one_hot(x: Any, *, num_classes: int, axis: int = -1, dtype: str | None = Non
         raise Refusal("sparse", "TF.js has dense tensors only")
     indices = ops.cast(as_tensor(x), "int32")
     hot = ops.OneHot(indices, num_classes, "float32" if dtype is None else named(dtype))
-    return ops.move_axis(hot, -1, single(axis, hot.rank))
+    return ops.move_axis(hot, -1, axis_of(axis, hot.rank))
 
 
 def multi_hot(
@@ -438,7 +439,7 @@ def multi_hot(
 def _logs(output: Tensor, axis: int, *, from_logits: bool) -> Tensor:
     """Logarithms of probabilities."""
     if from_logits:
-        return activations.log_softmax(output, single(axis, output.rank))
+        return activations.log_softmax(output, axis_of(axis, output.rank))
     share = output / ops.sum_(output, axis, keepdims=True)
     return ops.Log(ops.clip(share, EPSILON, 1 - EPSILON))
 

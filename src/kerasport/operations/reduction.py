@@ -12,7 +12,8 @@ from kerasport.ir import ops
 from kerasport.ir.ops import Tensor, where
 from kerasport.ir.tensor import as_tensor, constant
 from kerasport.layers.base import Refusal
-from kerasport.operations.arguments import flat, known_value, named, several, single, size
+from kerasport.model import axis_of
+from kerasport.operations.arguments import flat, known_value, named, several, size
 
 Axis: TypeAlias = int | Sequence[int] | None
 
@@ -81,7 +82,7 @@ def average(x: Tensor, weights: Any = None, *, axis: Axis = None) -> Tensor:
         return mean(x, axis=axis)
     w = ops.floats(as_tensor(weights))
     if w.rank == 1 < x.rank and isinstance(axis, int):
-        place = single(axis, x.rank)
+        place = axis_of(axis, x.rank)
         w = ops.reshape(w, tuple(ops.dim(w, 0) if at == place else 1 for at in range(x.rank)))
         # weights stand for every number beside the axis
         return ops.sum_(ops.floats(x) * w, axis) / ops.sum_(w)
@@ -117,10 +118,10 @@ def place(op: type[ops.ArgMax | ops.ArgMin]) -> Callable[..., Tensor]:
 
     def lower(x: Tensor, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
         y = counting(x)
-        found = op(flat(y), 0) if axis is None else op(y, single(axis, x.rank))
+        found = op(flat(y), 0) if axis is None else op(y, axis_of(axis, x.rank))
         if not keepdims:
             return found
-        return ops.reshape(found, (1,) * x.rank) if axis is None else ops.expand_dims(found, single(axis, x.rank))
+        return ops.reshape(found, (1,) * x.rank) if axis is None else ops.expand_dims(found, axis_of(axis, x.rank))
 
     return lower
 
@@ -195,7 +196,7 @@ def cumulative(op: type[ops.Cumsum | ops.Cumprod], other: float | None = None) -
     def lower(x: Tensor, *, axis: int | None = None, dtype: str | None = None) -> Tensor:
         y = counting(x) if dtype is None else ops.cast(x, named(dtype))
         y = y if other is None else numbered(y, other)
-        return op(flat(y), 0) if axis is None else op(y, single(axis, x.rank))
+        return op(flat(y), 0) if axis is None else op(y, axis_of(axis, x.rank))
 
     return lower
 

@@ -16,9 +16,10 @@ from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import as_tensor, constant
 from kerasport.layers import activations
 from kerasport.layers.base import Refusal
+from kerasport.model import axis_of
 from kerasport.operations import elementwise as e
 from kerasport.operations import image, movement, nn, products, reduction
-from kerasport.operations.arguments import filled, known_value, named, single
+from kerasport.operations.arguments import filled, known_value, named
 
 Lower = Callable[..., Any]
 
@@ -74,7 +75,7 @@ def cumulated(op: type[ops.Cumsum | ops.Cumprod]) -> Lower:
     """The results of all beginnings along an axis, or of all ends."""
 
     def lower(x: Tensor, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Tensor:
-        return op(reduction.counting(x), single(axis, x.rank), exclusive, reverse)
+        return op(reduction.counting(x), axis_of(axis, x.rank), exclusive, reverse)
 
     return lower
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from kerasport.errors import KerasportError, ReadError
+from kerasport.errors import SHORT, KerasportError, ReadError, legible
 from kerasport.model import Model, Weight
 from kerasport.read import by_name
 from kerasport.read.archive import Contents, open_contents
@@ -61,7 +61,7 @@ def well_formed(where: str) -> Iterator[None]:
     except KerasportError:
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-        what = str(error)[:200]
+        what = legible(str(error), 200)
         raise ReadError(
             f"{where}: the config is not formed as Keras forms it ({type(error).__name__}: {what})"
         ) from error
@@ -85,7 +85,7 @@ def _described(contents: Contents) -> Model:
         stored = {layer: weights_of(layer, groups, contents.version) for layer, groups in found.items()}
     except ReadError as error:
         where = str(contents.path)
-        if where in str(error):
+        if legible(where) in str(error):
             raise
         raise type(error)(f"{where}: {error}") from None
     weights: Mapping[Described, tuple[Weight, ...]] = {layer: made for layer, (made, _) in stored.items()}
@@ -108,8 +108,8 @@ def _rooted(config: Any) -> Any:
 def _refuse_layer(root: Described) -> None:
     if root.kind not in ("functional", "sequential"):
         raise ReadError(
-            f"the file holds a {root.class_name}, not a Sequential or functional model; a subclassed model has no "
-            "description of its graph. Rebuild it with the functional API and save that"
+            f"the file holds a {legible(root.class_name, SHORT)}, not a Sequential or functional model; a subclassed "
+            "model has no description of its graph. Rebuild it with the functional API and save that"
         )
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from kerasport.errors import HostileFileError, ReadError
+from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.read.document import MAX_BYTES, parse_json
 from kerasport.read.hdf5 import SIGNATURE, Hdf5
 
@@ -421,10 +421,8 @@ def beside(index: Path, name: str) -> Path:
         ReadError: it is missing, or the name is a path to elsewhere.
     """
     if PurePosixPath(name.replace("\\", "/")).name != name or len(name.encode(errors="replace")) > MAX_NAME:
-        raise HostileFileError(
-            f"{index}: names the shard {name[:MAX_NAME]!r}, which is not the name of a file beside it"
-        )
+        raise HostileFileError(f"{index}: names the shard {quoted(name)}, which is not the name of a file beside it")
     shard = index.parent / name
     if not shard.is_file():
-        raise ReadError(f"{index}: the shard {name!r} is missing; it belongs beside the index")
+        raise ReadError(f"{index}: the shard {quoted(name)} is missing; it belongs beside the index")
     return shard

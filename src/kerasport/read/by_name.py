@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kerasport.errors import ReadError
+from kerasport.errors import ReadError, quoted
 from kerasport.layers import LAYERS
 from kerasport.model import Weight
 from kerasport.read.describe import Described
@@ -52,7 +52,7 @@ def find(tree: Hdf5, group: str, root: Described, version: str) -> Mapping[Descr
         for slot, name in zip(slots, names, strict=True):
             array = tree.array(f"{path}/{name}")
             if array is None:
-                raise ReadError(f"{tree.path}: layer {layer.name!r}: the array {name!r} is missing")
+                raise ReadError(f"{tree.path}: layer {quoted(layer.name)}: the array {quoted(name)} is missing")
             found.setdefault(slot.layer, {})[slot.index] = array
     return grouped(found)
 
@@ -144,7 +144,7 @@ def check(path: Path, layer: Described, slots: Sequence[Slot], names: Sequence[s
     Raises:
         ReadError: number or names are others.
     """
-    where = f"{path}: layer {layer.name!r}"
+    where = f"{path}: layer {quoted(layer.name)}"
     if len(slots) != len(names):
         wanted = ", ".join(slot.name for slot in slots) or "none"
         raise ReadError(f"{where}: expected the weights {wanted}; the file holds {', '.join(names) or 'none'}")
@@ -153,7 +153,10 @@ def check(path: Path, layer: Described, slots: Sequence[Slot], names: Sequence[s
     for slot, name in zip(slots, names, strict=True):
         plain = re.sub(r":\d+$", "", name)  # of a tensor of TensorFlow
         if slot.name and not any(f"/{plain}".endswith(f"/{spelling}") for spelling in _spellings(slot)):
-            raise ReadError(f"{where}: found the weight {name!r} where {slot.name!r} of {slot.layer.name!r} should be")
+            raise ReadError(
+                f"{where}: found the weight {quoted(name)} where {quoted(slot.name)} of {quoted(slot.layer.name)} "
+                "should be"
+            )
 
 
 def _spellings(slot: Slot) -> Any:

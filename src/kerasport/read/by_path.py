@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from kerasport.errors import ReadError
+from kerasport.errors import ReadError, quoted
 from kerasport.model import Weight
-from kerasport.read.describe import Described
+from kerasport.read.describe import LISTED, Described
 
 # Keras 2.12 to 2.14 kept the layers of a model in a dict in which each layer that has weights stands twice.
 DOUBLED = "_layer_checkpoint_dependencies"
@@ -80,8 +80,8 @@ class ByPath:
         left = sorted(self._left())
         if left:
             raise ReadError(
-                f"{self.trees[0].path}: {len(left)} array(s) belong to no layer of the config, first {left[0]!r}; "
-                "weights and architecture are of different models"
+                f"{self.trees[0].path}: {len(left)} array(s) belong to no layer of the config, first "
+                f"{quoted(left[0])}; weights and architecture are of different models"
             )
         return self._found
 
@@ -106,8 +106,8 @@ class ByPath:
             name = tree.attribute(group, "name")
             if isinstance(name, str) and name != layer.name:
                 raise ReadError(
-                    f"{tree.path}: the weights at {group!r} are those of {name!r}, in the config of {layer.name!r}; "
-                    "weights and architecture are of different models"
+                    f"{tree.path}: the weights at {quoted(group)} are those of {quoted(name)}, in the config of "
+                    f"{quoted(layer.name)}; weights and architecture are of different models"
                 )
 
     def _visit(self, layer: Described, path: str) -> None:
@@ -127,7 +127,7 @@ class ByPath:
     def _refuse_own(self, model: Described, group: str) -> None:
         if self._arrays(group):
             raise ReadError(
-                f"the model {model.name!r} has weights of its own, beside those of its layers; it is subclassed"
+                f"the model {quoted(model.name)} has weights of its own, beside those of its layers; it is subclassed"
             )
 
     def _sublayers(self, layer: Described, path: str) -> Iterator[tuple[Weight, ...]]:
@@ -140,8 +140,8 @@ class ByPath:
                 self._used |= set(tree.under(path))
 
     def _visit_children(self, layer: Described, path: str) -> None:
-        if layer.class_name == "StackedRNNCells":
-            self._listed(layer.children.values(), _join(path, "cells"))
+        if layer.class_name in LISTED:
+            self._listed(layer.children.values(), _join(path, LISTED[layer.class_name]))
             return
         for part, child in layer.children.items():
             self._visit(child, _join(path, part))

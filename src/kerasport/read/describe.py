@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from kerasport.errors import HostileFileError, ReadError
+from kerasport.errors import SHORT, HostileFileError, ReadError, legible, quoted
 from kerasport.read.dialects import Config, custom_origin, is_operation, major, plain, spell
 
 MAX_NESTING = 60
+MAX_CALLS = 50_000  # of layers, in one run of a model: a shared model counts as often as it is called
 
 MODELS = ("Functional", "Sequential", "Model")
 WRAPPED: Mapping[str, tuple[str, ...]] = {
@@ -20,6 +21,8 @@ WRAPPED: Mapping[str, tuple[str, ...]] = {
     "Wrapper": ("layer",),
     "RNN": ("cell",),
 }
+LISTED: Mapping[str, str] = {"StackedRNNCells": "cells", "Pipeline": "layers"}
+"""Layer → the option that lists the layers inside it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,9 @@ class Described:
     inputs: Any = None  # of functional models: nested tuples and dicts of History
     outputs: Any = None
     built_for: Any = None  # shapes of the inputs that the layer was built for, where the file says
+    nesting: int = 0  # levels of what is inside it
+    calls: int = 1  # of layers, in one run
+    declares: bool = True  # whether the shapes that the file gives are those at inference
 
     @property
     def trainable(self) -> bool:
@@ -75,15 +81,15 @@ class Describer:
             ReadError: it does not have the form of a serialized layer.
         """
         if depth > MAX_NESTING:
-            raise HostileFileError(f"models nested more than {MAX_NESTING} deep")
+            raise HostileFileError(TOO_DEEP)
         if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
-            raise ReadError(f"the config holds {_short(entry)} where a layer with a 'class_name' should be")
+            raise ReadError(f"the config holds {quoted(entry)} where a layer with a 'class_name' should be")
         shared = entry.get("shared_object_id")
         if not isinstance(shared, int):
-            return self._new(entry, depth, name)
+            return _measured(self._new(entry, depth, name))
         key = (shared, entry["class_name"])
         if key not in self._shared:
-            self._shared[key] = self._new(entry, depth, name)
+            self._shared[key] = _measured(self._new(entry, depth, name))
         return self._shared[key]
 
     def _new(self, entry: dict[str, Any], depth: int, name: str) -> Described:
@@ -91,12 +97,12 @@ class Describer:
         if isinstance(config, list):  # Sequential before Keras 2.2.3
             config = {"layers": config}
         if not isinstance(config, dict):
-            raise ReadError(f"the config of a {class_name} is {_short(config)}, expected an object")
+            raise ReadError(f"the config of a {legible(class_name, SHORT)} is {quoted(config)}, expected an object")
         name = str(config.get("name") or name or entry.get("name") or class_name.lower())
         if is_operation({**entry, "class_name": class_name}):
             config = {key: plain(value) for key, value in config.items() if key != "name"}
             return Described(name, class_name, config, "operation")
-        if isinstance(config.get("layers"), list) and class_name != "Pipeline":
+        if isinstance(config.get("layers"), list) and class_name not in LISTED:
             model = self._model(name, class_name, config, depth)
             model.custom = custom_origin(entry) or ("" if class_name in MODELS else class_name)
             return model
@@ -117,8 +123,9 @@ class Describer:
                 "backward_layer": self.describe(backward, depth + 1),
                 "forward_layer": self.describe(forward, depth + 1),
             }
-        if layer.class_name == "StackedRNNCells":
-            return {f"cells/{i}": self.describe(c, depth + 1) for i, c in enumerate(config.get("cells") or ())}
+        if layer.class_name in LISTED:
+            part = LISTED[layer.class_name]
+            return {f"{part}/{i}": self.describe(each, depth + 1) for i, each in enumerate(config.get(part) or ())}
         return {part: self.describe(config.get(part), depth + 1) for part in WRAPPED.get(layer.class_name, ())}
 
     # --------------------------------------------------------------------------------- models
@@ -153,11 +160,33 @@ class Describer:
         shape, dtype = _first_shape(config, first), first.config.get("input_dtype")
         if shape is None:
             raise ReadError(
-                f"the Sequential {config.get('name', '')!r} was saved before it was built, so the shape of its input "
-                "is not known; call it on data once, or begin it with keras.Input(shape=…), and save it again"
+                f"the Sequential {quoted(config.get('name', ''))} was saved before it was built, so the shape of its "
+                "input is not known; call it on data once, or begin it with keras.Input(shape=…), and save it again"
             )
         kept = dtype or ("int32" if first.class_name == "Embedding" else _float(first))
         return Described(f"{first.name}_input", "InputLayer", {"batch_shape": list(shape), "dtype": kept}, "layer")
+
+
+TOO_DEEP = f"models nested more than {MAX_NESTING} deep"
+
+
+def _measured(described: Described) -> Described:
+    """The same, with its measures: sharing lets a small file hold more models than can ever be run."""
+    parts = [(part, 1) for part in described.children.values()]
+    parts += [(part, max(1, len(uses))) for part, uses in described.members]
+    described.nesting = max((part.nesting + 1 for part, _ in parts), default=0)
+    # from Keras 3.8 on a RandomCrop leaves images whole at inference, and the file tells of those that it crops
+    whole = described.class_name == "RandomCrop" and "at_inference" not in described.config
+    described.declares = not whole and all(part.declares for part, _ in parts)
+    described.calls = 1 + sum(part.calls * times for part, times in parts)
+    if described.nesting > MAX_NESTING:
+        raise HostileFileError(TOO_DEEP)
+    if described.calls > MAX_CALLS:
+        raise HostileFileError(
+            f"the model {quoted(described.name)} calls layers {described.calls:,} times, since models inside it are "
+            f"shared; TF.js runs each call by itself, and more than {MAX_CALLS:,} take too long"
+        )
+    return described
 
 
 def _float(first: Described) -> str:
@@ -190,13 +219,8 @@ def _list(value: Any, layer: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise ReadError(f"layer {layer!r}: 'inbound_nodes' is {_short(value)}, expected a list")
+        raise ReadError(f"layer {quoted(layer)}: 'inbound_nodes' is {quoted(value)}, expected a list")
     return value
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 60 else f"{text[:57]}…"
 
 
 @dataclass
@@ -214,7 +238,7 @@ class _Nodes:
             return {key: self.structure(item) for key, item in value.items()}
         if isinstance(value, list):
             return tuple(map(self.structure, value))
-        raise ReadError(f"the model's inputs or outputs hold {_short(value)}, expected [layer, node, tensor]")
+        raise ReadError(f"the model's inputs or outputs hold {quoted(value)}, expected [layer, node, tensor]")
 
     def use(self, layer: Described, node: Any) -> Use:
         """One element of `inbound_nodes`."""
@@ -229,7 +253,7 @@ class _Nodes:
             config = value.get("config") or {}
             history, shape = config.get("keras_history"), config.get("shape")
             if not isinstance(history, list) or not self._is_triple(history):
-                raise ReadError(f"a tensor has the history {_short(history)}, expected [layer, node, tensor]")
+                raise ReadError(f"a tensor has the history {quoted(history)}, expected [layer, node, tensor]")
             named = self._history(history)
             return replace(named, shape=tuple(shape)) if isinstance(shape, list) else named
         if isinstance(value, list):
@@ -246,7 +270,9 @@ class _Nodes:
         kwargs: dict[str, Any] = {}
         for entry in entries:
             if not isinstance(entry, list) or len(entry) < 3:
-                raise ReadError(f"layer {layer.name!r}: is called on {_short(entry)}, expected [layer, node, tensor]")
+                raise ReadError(
+                    f"layer {quoted(layer.name)}: is called on {quoted(entry)}, expected [layer, node, tensor]"
+                )
             tensors.append(entry[2] if entry[0] == "_CONSTANT_VALUE" else self._history(entry))
             if len(entry) > 3 and isinstance(entry[3], dict):
                 kwargs |= {key: self._keyword(value) for key, value in entry[3].items()}
@@ -279,7 +305,7 @@ class _Nodes:
         name, node, index = triple[:3]
         target = self.layers.get(name)
         if target is None:
-            raise ReadError(f"the graph refers to a layer {name!r} that the model does not have")
+            raise ReadError(f"the graph refers to a layer {quoted(name)} that the model does not have")
         if target.kind in ("functional", "sequential") and node > 0:
             counted = major(self.version) < 3 or (outer and target.kind == "functional")
             node -= counted

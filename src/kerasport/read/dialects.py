@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from kerasport.errors import ReadError
+from kerasport.errors import ReadError, quoted
 
 Config: TypeAlias = dict[str, Any]
 
@@ -104,9 +104,9 @@ def _one_axis(config: Config, version: str) -> None:
 
 
 def _random_crop(config: Config, version: str) -> None:
-    # Until 3.7 the layer cropped and resized at inference too; since 3.8 it passes its input on.
+    # Until 3.7 the layer cropped at inference too, since 3.6 in another way; since 3.8 it passes its input on.
     if _before(version, 3, 8):
-        config["at_inference"] = "smart_resize"
+        config["at_inference"] = "smart_resize" if _before(version, 3, 6) else "corner_crop"
 
 
 def _numbers(config: Config, version: str) -> None:
@@ -167,7 +167,7 @@ def array(value: Any, dtype: Any) -> np.ndarray[Any, Any]:
              "uint32", "uint64"}  # fmt: skip
     name = "float32" if dtype in (None, "bfloat16") else dtype
     if name not in known:
-        raise ReadError(f"an array in the config has the dtype {dtype!r}, which is not a number's")
+        raise ReadError(f"an array in the config has the dtype {quoted(dtype)}, which is not a number's")
     try:
         return np.array(value, dtype=name)
     except (ValueError, TypeError, OverflowError):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kerasport.errors import ReadError
+from kerasport.errors import ReadError, quoted
 from kerasport.model import Call, LayerSpec, Model, Operation, Tensor, Weight, flatten
 from kerasport.read.describe import Described, History, Use
 
@@ -29,11 +29,7 @@ class Builder:
     def model(self, described: Described) -> Model:
         """The model that is described."""
         target = self.target(described)
-        if not isinstance(target, Model):
-            raise ReadError(
-                f"the file holds a {described.class_name}, not a Sequential or functional model; a subclassed model "
-                "has no description of its graph. Rebuild it with the functional API and save that"
-            )
+        assert isinstance(target, Model), "a file of something else is refused before"
         return target
 
     def _new(self, described: Described) -> LayerSpec | Operation | Model:
@@ -54,7 +50,7 @@ class Builder:
     def _child(self, described: Described) -> LayerSpec | Model:
         target = self.target(described)
         if isinstance(target, Operation):
-            raise ReadError(f"{described.name!r} is an operation inside a wrapper, which Keras cannot save")
+            raise ReadError(f"{quoted(described.name)} is an operation inside a wrapper, which Keras cannot save")
         return target
 
     def _sequential(self, described: Described) -> Model:
@@ -112,8 +108,8 @@ class Builder:
         for layer, uses in described.members:
             if len(uses) > 1:
                 raise ReadError(
-                    f"layer {layer.name!r}: is called {len(uses)} times, and Keras {self.version} lost in the file "
-                    "which call feeds what (a bug of 3.2); build the model again with another Keras and save it"
+                    f"layer {quoted(layer.name)}: is called {len(uses)} times, and Keras {self.version} lost in the "
+                    "file which call feeds what (a bug of 3.2); build the model again with another Keras and save it"
                 )
 
 
@@ -129,7 +125,7 @@ def _structured(structure: Any) -> Any:
 def _declared(described: Described) -> dict[tuple[str, int], dict[int, tuple[int | None, ...]]]:
     """Shapes that the file gives to the outputs of calls: what their users wrote down."""
     shapes: dict[tuple[str, int], dict[int, tuple[int | None, ...]]] = {}
-    for _, uses in described.members:
+    for _, uses in described.members if described.declares else ():
         for use in uses:
             for tensor in _histories((use.args, dict(use.kwargs))):
                 if tensor.shape is not None:
@@ -156,10 +152,13 @@ def _ordered(model: str, uses: Mapping[tuple[str, int], tuple[Described, Use]], 
             if key in order:
                 continue
             if key in open_:
-                raise ReadError(f"model {model!r}: layer {key[0]!r} takes its own output; the graph has a cycle")
+                raise ReadError(
+                    f"model {quoted(model)}: layer {quoted(key[0])} takes its own output; the graph has a cycle"
+                )
             if key not in uses:
                 raise ReadError(
-                    f"model {model!r}: refers to call {key[1]} of layer {key[0]!r}, which the file does not hold"
+                    f"model {quoted(model)}: refers to call {key[1]} of layer {quoted(key[0])}, which the file does "
+                    "not hold"
                 )
             open_.add(key)
             stack.append((key, True))

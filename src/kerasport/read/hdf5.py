@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from kerasport.errors import HostileFileError, ReadError
+from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.model import WeightRef
 from kerasport.read.texts import Texts
 
@@ -121,7 +121,7 @@ class Hdf5:
     def group(self, path: str) -> Any | None:
         """The group at the path, None where there is none."""
         if path.count("/") > MAX_DEPTH:
-            raise HostileFileError(f"{self.path}: HDF5 groups more than {MAX_DEPTH} deep at {_short(path)}")
+            raise HostileFileError(f"{self.path}: HDF5 groups more than {MAX_DEPTH} deep at {quoted(path)}")
         if path not in self._groups:
             parent, _, name = path.rpartition("/")
             above = self.group(parent)
@@ -181,7 +181,7 @@ class Hdf5:
             with self._reading(at):
                 address = _address(group)
             if address in seen:
-                raise HostileFileError(f"{self.path}: the HDF5 data hold the group {_short(at)} twice, perhaps a cycle")
+                raise HostileFileError(f"{self.path}: the HDF5 data hold the group {quoted(at)} twice, perhaps a cycle")
             seen.add(address)
             for name in self.names(at):
                 inner = f"{at}/{name}" if at else name
@@ -196,7 +196,7 @@ class Hdf5:
             yield
         except DAMAGE as error:
             raise ReadError(
-                f"{self.path}: the HDF5 data are damaged at {_short(path)} ({error}); copy or download the file again"
+                f"{self.path}: the HDF5 data are damaged at {quoted(path)} ({error}); copy or download the file again"
             ) from None
 
     def _child(self, group: Any, name: str, path: str) -> Any | None:
@@ -207,7 +207,7 @@ class Hdf5:
             if group.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD:
                 return group[name]
         raise HostileFileError(
-            f"{self.path}: {_short(path)} in the HDF5 data is a link to another place; Keras writes none, "
+            f"{self.path}: {quoted(path)} in the HDF5 data is a link to another place; Keras writes none, "
             "so the file is damaged or hostile"
         )
 
@@ -216,15 +216,17 @@ class Hdf5:
         dtype, shape = stored.dtype, stored.shape or ()
         self._read += prod(shape) * max(dtype.itemsize, OBJECT)
         if self._read > MAX_ATTRIBUTES or prod(shape) * max(dtype.itemsize, OBJECT) > MAX_ATTRIBUTE:
-            raise HostileFileError(f"{self.path}: the attribute {name!r} is too large to be Keras's")
+            raise HostileFileError(f"{self.path}: the attribute {quoted(name)} is too large to be Keras's")
         if dtype.kind in "Sifub":
             return _text(holder.attrs[name])
         if h5py.check_string_dtype(dtype) is None:
-            raise ReadError(f"{self.path}: the attribute {name!r} of HDF5 type {dtype} is not one that Keras writes")
+            raise ReadError(
+                f"{self.path}: the attribute {quoted(name)} of HDF5 type {dtype} is not one that Keras writes"
+            )
         texts = self._texts.of(_address(holder), name, prod(shape))
         if texts is None:
             raise ReadError(
-                f"{self.path}: the attribute {name!r} does not lie with its object, as Keras's do; "
+                f"{self.path}: the attribute {quoted(name)} does not lie with its object, as Keras's do; "
                 "rewrite the file with: h5repack --low=0 IN OUT"
             )
         self._read += sum(map(len, texts))
@@ -235,7 +237,7 @@ class Hdf5:
         created = data.id.get_create_plist()
         if created.get_layout() == h5py.h5d.CHUNKED and not data.is_virtual:
             raise ReadError(
-                f"{self.path}: {_short(path)} is stored in chunks, which Keras never does; "
+                f"{self.path}: {quoted(path)} is stored in chunks, which Keras never does; "
                 "rewrite the file with: h5repack -l CONTI IN OUT"
             )
         nbytes = dtype.itemsize * prod(shape)
@@ -250,12 +252,12 @@ class Hdf5:
         )
         if not plain:
             raise HostileFileError(
-                f"{self.path}: {_short(path)} of shape {shape} does not lie in the file as a plain array; "
+                f"{self.path}: {quoted(path)} of shape {shape} does not lie in the file as a plain array; "
                 "the file is damaged or hostile"
             )
         begin = int(offset or 0)  # the user block is counted in already
         if begin + nbytes > self._length:
-            raise ReadError(f"{self.path}: ends before the array {_short(path)}; the file is truncated")
+            raise ReadError(f"{self.path}: ends before the array {quoted(path)}; the file is truncated")
         self._claimed += nbytes
         if self._claimed > self._length:
             raise HostileFileError(f"{self.path}: its arrays claim more bytes than it has, so some lie over each other")
@@ -271,7 +273,7 @@ class Hdf5:
         elif kind in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) or found == np.bool_:
             return found
         raise ReadError(
-            f"{self.path}: {_short(path)} of HDF5 type {found} is not an array that Keras writes for weights"
+            f"{self.path}: {quoted(path)} of HDF5 type {found} is not an array that Keras writes for weights"
         )
 
 
@@ -288,10 +290,6 @@ def _bfloat16() -> np.dtype[Any]:
     import ml_dtypes  # noqa: PLC0415  (most files hold none, and the import takes time)
 
     return np.dtype(ml_dtypes.bfloat16)  # type: ignore[no-any-return]
-
-
-def _short(path: str) -> str:
-    return repr(path) if len(path) < 200 else f"{path[:100]!r}…{path[-99:]!r}"
 
 
 def _text(value: Any) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kerasport.errors import HostileFileError, ReadError
+from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.model import Model
 from kerasport.read import model_of, well_formed
 from kerasport.read.archive import Contents, beside, read_text
@@ -137,8 +137,9 @@ def _refuse_renumbered(path: Path, topology: Mapping[str, Any]) -> None:
         inner = any("layers" in (each.get("config") or ()) for each in members)
         if inner and any(isinstance(node, list) for node in nodes):
             raise ReadError(
-                f"{path}: the calls of {entry['config'].get('name', entry['class_name'])!r} have been rewritten by "
-                f"hand, and may be numbered in two ways; restore the file that the converter wrote, or {ORIGINAL}"
+                f"{path}: the calls of {quoted(entry['config'].get('name', entry['class_name']))} have been "
+                f"rewritten by hand, and may be numbered in two ways; restore the file that the converter wrote, "
+                f"or {ORIGINAL}"
             )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasport.errors import HostileFileError, ReadError
+from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.layers import LAYERS
 from kerasport.model import PIECE, Array, ComputedWeight, Weight, WeightRef
 from kerasport.read import by_name
@@ -105,7 +105,7 @@ class Manifest:
                 self._check_owner(slot, entry, owners)
                 found.setdefault(slot.layer, {})[slot.index] = entry.weight
         if left:
-            raise ReadError(f"{self.path}: {len(left)} weight(s) belong to no layer, first {left[-1].name!r}")
+            raise ReadError(f"{self.path}: {len(left)} weight(s) belong to no layer, first {quoted(left[-1].name)}")
         return by_name.grouped(found)
 
     def _check_owner(self, slot: by_name.Slot, entry: Entry, owners: frozenset[str]) -> None:
@@ -113,8 +113,8 @@ class Manifest:
         *path, _ = entry.name.split("/")
         if path and slot.layer.name not in path and path[-1] in owners:
             raise ReadError(
-                f"{self.path}: the weights are not in the order in which the converter writes them: {entry.name!r} "
-                f"stands where those of {slot.layer.name!r} should be"
+                f"{self.path}: the weights are not in the order in which the converter writes them: "
+                f"{quoted(entry.name)} stands where those of {quoted(slot.layer.name)} should be"
             )
 
     # ------------------------------------------------------------------------- as a tree, for `ByPath`
@@ -130,7 +130,7 @@ class Manifest:
             for group in groups:
                 at = at.setdefault(group, {})
                 if not isinstance(at, dict):
-                    raise ReadError(f"{self.path}: {entry.name!r} stands below another weight")
+                    raise ReadError(f"{self.path}: {quoted(entry.name)} stands below another weight")
             at[name] = entry.weight
         return tree
 
@@ -207,12 +207,12 @@ def _layout(where: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...], int
         raise ReadError(f"{where}: a weight of the manifest has no name")
     name, shape, quantization = entry["name"], entry.get("shape"), entry.get("quantization")
     if not isinstance(shape, list) or len(shape) > MAX_RANK or not all(map(_is_size, shape)):
-        raise ReadError(f"{where}: the weight {name!r} has the shape {str(shape)[:60]}, expected sizes of its axes")
+        raise ReadError(f"{where}: the weight {quoted(name)} has the shape {quoted(shape)}, expected sizes of its axes")
     if quantization is not None and not isinstance(quantization, dict):
-        raise ReadError(f"{where}: the quantisation of the weight {name!r} is no object")
+        raise ReadError(f"{where}: the quantisation of the weight {quoted(name)} is no object")
     stored = entry.get("dtype") if quantization is None else quantization.get("dtype")
     if stored not in DTYPES or entry.get("dtype") not in DTYPES:
-        raise ReadError(f"{where}: the weight {name!r} is of the dtype {str(stored)[:60]!r}, which is no number's")
+        raise ReadError(f"{where}: the weight {quoted(name)} is of the dtype {quoted(stored)}, which is no number's")
     dtype = np.dtype(DTYPES[stored])
     return dtype, tuple(shape), math.prod(shape) * dtype.itemsize
 
@@ -291,7 +291,7 @@ def _dequantized(where: str, name: str, stored: Weight, dtype: str, quantization
     if quantization["dtype"] == "float16" and dtype == "float32":
         return _streamed(made, stored.shape, lambda nbytes: (piece.astype(made) for piece in stored.pieces(nbytes)))
     if quantization["dtype"] not in ("uint8", "uint16") or dtype not in ("float32", "int32"):
-        raise ReadError(f"{where}: the weight {name!r} of {dtype} is quantised in a way that TF.js does not have")
+        raise ReadError(f"{where}: the weight {quoted(name)} of {dtype} is quantised in a way that TF.js does not have")
     scale, least = (_number(where, name, quantization.get(key)) for key in ("scale", "min"))
 
     def decoded(piece: Array) -> Array:
@@ -304,5 +304,5 @@ def _dequantized(where: str, name: str, stored: Weight, dtype: str, quantization
 
 def _number(where: str, name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ReadError(f"{where}: the weight {name!r} is quantised without a scale and a least value")
+        raise ReadError(f"{where}: the weight {quoted(name)} is quantised without a scale and a least value")
     return float(value)

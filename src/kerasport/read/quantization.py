@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from kerasport.errors import ReadError
+from kerasport.errors import ReadError, quoted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -119,7 +119,7 @@ def plan(
     if not stored.quantised:
         return None
     if stored.mode not in ("", *MODES):
-        raise stored.refuse(f"quantized as {stored.mode!r}, which is not supported")
+        raise stored.refuse(f"quantized as {quoted(stored.mode)}, which is not supported")
     for pattern, read in READERS[class_name].items():
         found = re.fullmatch(pattern, stored.word)
         if found is not None and (plain := read(stored, found)) is not None:
@@ -300,10 +300,10 @@ class _Stored:
     def expect(self, *modes: str) -> None:
         if self.mode not in ("", *modes):
             these = " or ".join(modes)
-            raise self.refuse(f"these are of {these}, but the dtype policy is {self.policy!r}")
+            raise self.refuse(f"these are of {these}, but the dtype policy is {quoted(self.policy)}")
 
     def refuse(self, reason: str) -> ReadError:
-        name = f"layer {self.config['name']!r}: " if self.config.get("name") else ""
+        name = f"layer {quoted(self.config['name'])}: " if self.config.get("name") else ""
         pairs = zip(self.dtypes, self.shapes, strict=True)
         variables = ", ".join(f"{dtype} {shape}" for dtype, shape in pairs)
         return ReadError(
@@ -408,7 +408,7 @@ def _kernel(stored: _Stored) -> _Kernel:
     else:
         equation = _Equation.of(stored.config)
         if equation is None:
-            raise stored.refuse(f"equation={stored.config.get('equation')!r} is not supported")
+            raise stored.refuse(f"equation={quoted(stored.config.get('equation'))} is not supported")
         known, labels = equation.output_sizes(stored.config), equation.kernel
         kept = tuple(labels.index(label) for label in equation.output if label in labels)
         # A scale broadcasts against the output, which has the axis of the batch as well.
@@ -428,7 +428,7 @@ def _with_bias(read: Callable[[_Stored, tuple[int, ...]], Plan]) -> _Reader:
         wanted = stored.config.get(option, bool(bias))
         if bool(wanted) is not bool(bias):
             one = "a" if bias else "no"
-            raise stored.refuse(f"{one} bias is among them, but {option}={wanted!r}")
+            raise stored.refuse(f"{one} bias is among them, but {option}={quoted(wanted)}")
         plain = read(stored, tuple(i for i in range(len(stored.word)) if i not in bias))
         return replace(plain, weights=(*plain.weights, *(_as_stored(stored, i) for i in bias)))
 
@@ -533,7 +533,7 @@ def _tables(*tables: tuple[int, ...]) -> _Reader:
             return None
         if stored.config.get("tie_weights", tied) is not tied:
             tie = stored.config["tie_weights"]
-            raise stored.refuse(f"{len(tables)} tables are among them, but tie_weights={tie!r}")
+            raise stored.refuse(f"{len(tables)} tables are among them, but tie_weights={quoted(tie)}")
         read = [_table(stored, needs, tokens) for tokens, needs in enumerate(tables)]
         if len({mode for mode, _ in read}) > 1:
             raise stored.refuse(f"a table of {read[0][0]} and a table of {read[1][0]}")

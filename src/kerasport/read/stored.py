@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasport.errors import ReadError
+from kerasport.errors import ReadError, quoted
 from kerasport.model import Array, ComputedWeight, Weight
 from kerasport.read.describe import Described
 from kerasport.read.dialects import major
@@ -68,7 +68,9 @@ def _merged(layer: Described, refs: Sequence[Weight]) -> tuple[Weight, ...]:
     rank = float(layer.config["lora_rank"])
     scale = float(layer.config.get("lora_alpha") or rank) / rank
     if a.shape != (*kernel.shape[:-1], b.shape[0]) or b.shape[1] != kernel.shape[-1]:
-        raise ReadError(f"layer {layer.name!r}: the LoRA factors {a.shape} and {b.shape} do not fit {kernel.shape}")
+        raise ReadError(
+            f"layer {quoted(layer.name)}: the LoRA factors {a.shape} and {b.shape} do not fit {kernel.shape}"
+        )
     merged = computed(kernel.shape, [kernel, a, b], lambda k, x, y: k + np.float32(scale) * (x @ y))
     return (merged, *rest)
 

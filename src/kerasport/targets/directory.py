@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from kerasport.errors import OutputExistsError
 
 
-def check_free(out: Path, *, force: bool, source: Path | None = None) -> None:
+def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
     """Check before any work that the output may be written.
 
     Raises:
-        OutputExistsError: something is there that is not to be replaced, or that holds the source.
+        OutputExistsError: something is there that is not to be replaced, or that holds one of the sources.
     """
-    if source is not None and out.resolve() in (source.resolve(), *source.resolve().parents) and out.exists():
-        raise OutputExistsError(f"{out}: holds the model to convert; give another output directory")
+    for source in sources:
+        if out.exists() and out.resolve() in (source.resolve(), *source.resolve().parents):
+            raise OutputExistsError(f"{out}: holds the model to convert; give another output directory")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not force:

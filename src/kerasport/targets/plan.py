@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kerasport.errors import Problem
+from kerasport.errors import Problem, quoted
 from kerasport.identity import IDENTITY, is_identity
 from kerasport.model import LayerSpec, Model, Shape, Weight
 from kerasport.report import LayerOutcome, Outcome
@@ -156,11 +156,11 @@ def _notes(model: Model) -> Iterator[str]:
             continue
         if spec.class_name == "Rescaling":
             yield (
-                f"layer {path!r}: the model rescales its input itself (scale={spec.config.get('scale')}, "
+                f"layer {quoted(path)}: the model rescales its input itself (scale={spec.config.get('scale')}, "
                 f"offset={spec.config.get('offset', 0)}); do not do it in the page again"
             )
         if spec.note:
-            yield f"layer {path!r}: {spec.note}"
+            yield f"layer {quoted(path)}: {spec.note}"
     policies = {str(spec.config.get("dtype")) for _, spec in model.walk() if isinstance(spec, LayerSpec)}
     halves = sorted(policy for policy in policies if "16" in policy)
     if halves:

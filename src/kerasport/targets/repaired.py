@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kerasport.errors import OutputExistsError
+from kerasport.errors import OutputExistsError, quoted
 from kerasport.read.layers_model import LayersModel, entries_of
 from kerasport.read.manifest import Manifest
 from kerasport.targets.directory import check_free, replacing
@@ -113,7 +113,7 @@ def _changed_layers(entries: Sequence[Config], plan: Plan) -> Iterator[str]:
         yield f"{len(removed)} layer(s) that do nothing at inference are gone: {', '.join(removed)}"
     for layer in plan.layers:
         if layer.outcome == "companion":
-            yield f"layer {layer.path!r} needs the companion: {layer.reason}"
+            yield f"layer {quoted(layer.path)} needs the companion: {layer.reason}"
     written = list(entries_of(plan.document["modelTopology"]))
     made = {
         str(each["config"]["name"])
@@ -163,7 +163,7 @@ def _changed_weights(manifest: Manifest, plan: Plan) -> Iterator[str]:
     if computed:
         yield f"{computed} weight(s) are worked out anew"
     elif unused:
-        yield f"{len(unused)} weight(s) that no layer has are gone, such as {unused[0]!r}"
+        yield f"{len(unused)} weight(s) that no layer has are gone, such as {quoted(unused[0])}"
     unreadable = [entry.described["dtype"] for entry in entries if not entry.readable]
     if unreadable:
         yield f"{len(unreadable)} weight(s) are of a dtype that TF.js reads now, such as {unreadable[0]}"
@@ -200,7 +200,7 @@ def write_repaired(source: LayersModel, plan: Plan, out: Path | None, *, force: 
     plan = replace(plan, metadata=_metadata(source))
     if out is None:
         return _in_place(source, plan, force=force)
-    check_free(out, force=force, source=source.path)
+    check_free(out, force=force, sources=[source.path])
     kept = manifest_as_it_is(source.manifest, plan)
     with replacing(out) as directory:
         if kept is None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kerasport.errors import KerasportError, ReadError
+from kerasport.errors import KerasportError, ReadError, quoted
 from kerasport.model import Array, Weight, WeightRef
 
 SHARD = 4 * 1024 * 1024  # bytes; browsers fetch shards in parallel and cache each by itself
@@ -169,7 +169,7 @@ def _converted(name: str, piece: Array) -> Array:
     if piece.dtype.kind in "iu" and piece.dtype.itemsize >= 4 and piece.dtype != np.int32:
         limits = np.iinfo(np.int32)
         if piece.min() < limits.min or piece.max() > limits.max:
-            raise KerasportError(f"weight {name!r}: holds integers beyond 32 bits, which TF.js does not have")
+            raise KerasportError(f"weight {quoted(name)}: holds integers beyond 32 bits, which TF.js does not have")
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, as in Keras's own cast
         return np.ascontiguousarray(piece.astype(wanted, copy=False))
 

@@ -12,7 +12,7 @@ import numpy as np
 from kerasport.errors import ShapeError
 from kerasport.ir.ops.elementwise import matched, mul
 from kerasport.ir.tensor import Constant, DType, Tensor, TensorType, as_tensor
-from kerasport.model import Array, Shape
+from kerasport.model import Array, Shape, axis_of
 
 Size: TypeAlias = int | Tensor  # a number, -1 for what is left over, or a scalar known at run time
 
@@ -34,7 +34,7 @@ class Dim(Tensor):
 def dim(x: Tensor, axis: int) -> Size:
     """The size of an axis: a number where it is known."""
     size = x.shape[axis]
-    return Dim(x, axis % x.rank) if size is None else size
+    return Dim(x, axis_of(axis, x.rank)) if size is None else size
 
 
 def dims(x: Tensor) -> tuple[Size, ...]:
@@ -103,14 +103,14 @@ def flatten_from(x: Tensor, axis: int) -> Tensor:
 def expand_dims(x: Tensor, *axes: int) -> Tensor:
     """New axes of size 1 at these places of the result."""
     rank = x.rank + len(axes)
-    places = {axis % rank for axis in axes}
+    places = {axis_of(axis, rank) for axis in axes}
     old = iter(dims(x))
     return reshape(x, tuple(1 if at in places else next(old) for at in range(rank)))
 
 
 def squeeze(x: Tensor, *axes: int) -> Tensor:
     """Without these axes, which are of size 1; all such axes where none is named."""
-    places = {axis % x.rank for axis in axes} or {at for at, d in enumerate(x.shape) if d == 1}
+    places = {axis_of(axis, x.rank) for axis in axes} or {at for at, d in enumerate(x.shape) if d == 1}
     return reshape(x, tuple(size for at, size in enumerate(dims(x)) if at not in places))
 
 
@@ -133,14 +133,15 @@ class Transpose(Tensor):
 
 def transpose(x: Tensor, order: Sequence[int] | None = None) -> Tensor:
     """The axes in another order, reversed where none is given."""
-    wanted = tuple(axis % x.rank for axis in order) if order is not None else tuple(reversed(range(x.rank)))
+    wanted = tuple(axis_of(axis, x.rank) for axis in order) if order is not None else tuple(reversed(range(x.rank)))
     return x if wanted == tuple(range(x.rank)) else Transpose(x, wanted)
 
 
 def move_axis(x: Tensor, source: int, destination: int) -> Tensor:
     """One axis at another place, the others in their order."""
-    order = [at for at in range(x.rank) if at != source % x.rank]
-    order.insert(destination % x.rank, source % x.rank)
+    moved = axis_of(source, x.rank)
+    order = [at for at in range(x.rank) if at != moved]
+    order.insert(axis_of(destination, x.rank), moved)
     return transpose(x, order)
 
 
@@ -190,7 +191,7 @@ class StridedSlice(Tensor):
 
 def slice_axis(x: Tensor, axis: int, begin: int, size: int = -1) -> Tensor:
     """A part of one axis, the others whole."""
-    at = axis % x.rank
+    at = axis_of(axis, x.rank)
     whole = begin == 0 and size in (-1, x.shape[at])
     begins = tuple(begin if a == at else 0 for a in range(x.rank))
     return x if whole else Slice(x, begins, tuple(size if a == at else -1 for a in range(x.rank)))
@@ -249,12 +250,12 @@ class Concat(Tensor):
 def concat(parts: Sequence[Any], axis: int = -1) -> Tensor:
     """The tensors one after the other along an axis."""
     tensors = matched(*parts)
-    return tensors[0] if len(tensors) == 1 else Concat(tensors, axis % tensors[0].rank)
+    return tensors[0] if len(tensors) == 1 else Concat(tensors, axis_of(axis, tensors[0].rank))
 
 
 def stack(parts: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors along a new axis."""
-    return concat([expand_dims(part, axis if axis >= 0 else axis % (part.rank + 1)) for part in parts], axis)
+    return concat([expand_dims(part, axis_of(axis, part.rank + 1)) for part in parts], axis)
 
 
 PadMode: TypeAlias = Literal["constant", "reflect", "symmetric"]
@@ -301,7 +302,7 @@ class Tile(Tensor):
 
 def repeat(x: Tensor, times: int, axis: int) -> Tensor:
     """Each number `times` times along an axis: a, a, b, b."""
-    at = axis % x.rank
+    at = axis_of(axis, x.rank)
     if times == 1:
         return x
     wide = expand_dims(x, at + 1)
@@ -364,7 +365,7 @@ class Gather(Tensor):
 def gather(x: Any, indices: Any, axis: int = 0) -> Tensor:
     """The slices of x along an axis that the indices name."""
     tensor = as_tensor(x)
-    return Gather(tensor, matched(indices, least="int32")[0], axis % tensor.rank)
+    return Gather(tensor, matched(indices, least="int32")[0], axis_of(axis, tensor.rank))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from kerasport.errors import ShapeError
 from kerasport.ir.tensor import FLOATS, NUMBERS, DType, Several, Tensor, TensorType, expect
-from kerasport.model import Array
+from kerasport.model import Array, axis_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,10 +185,7 @@ def axes_of(x: Tensor, axis: int | Sequence[int] | None) -> tuple[int, ...]:
         ShapeError: there is no such axis.
     """
     wanted = range(x.rank) if axis is None else (axis,) if isinstance(axis, int) else axis
-    for each in wanted:
-        if not -x.rank <= each < x.rank:
-            raise ShapeError(f"axis {each} does not exist in {x.type}")
-    return tuple(sorted({each % x.rank for each in wanted}))
+    return tuple(sorted({axis_of(each, x.rank) for each in wanted}))
 
 
 def reduction(op: type[Reduction]) -> Callable[..., Tensor]:

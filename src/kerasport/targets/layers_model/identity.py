@@ -24,18 +24,22 @@ def without_identities(model: Model) -> Model:
     outputs keep their names and a model keeps at least one layer.
     """
     ends = {id(tensor.call.target) for part in models(model) for tensor in part.output_tensors}
+    made: set[LayerSpec] = set()
 
     def layer(spec: LayerSpec) -> LayerSpec:
         if spec.class_name == "SpectralNormalization" and isinstance(inner := spec.children["layer"], LayerSpec):
             return replace(inner, name=spec.name)
         if is_identity(spec) and id(spec) in ends:
-            return linear(spec.name)
+            kept = linear(spec.name)
+            made.add(kept)
+            return kept
         return spec
 
     def step(call: Call) -> Call | tuple[Tensor, ...]:
         if isinstance(call.target, LayerSpec) and is_identity(call.target):
             return (next(leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)),)
-        return call
+        # whether it is called as in training is asked elsewhere, of the layer that it was
+        return replace(call, kwargs={}) if call.target in made else call
 
     return rebuild(model, step, layer=layer)
 

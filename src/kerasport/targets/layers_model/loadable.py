@@ -156,9 +156,8 @@ def check_topology(config: Mapping[str, Any], where: str = "model") -> None:
     assert len(set(names)) == len(names), f"{where}: two layers share a name"
     assert all(NAME.fullmatch(name) for name in names), f"{where}: TF.js refuses a name of {names}"
     for layer in layers:
-        inner = layer["config"].get("layer", layer)
-        for each in (layer, inner):
-            if "layers" in each["config"]:
+        for each in (layer, layer["config"].get("layer")):
+            if each is not None and "layers" in each["config"]:
                 check_topology(each["config"], f"{where}/{each['config']['name']}")
     if "input_layers" in config:
         _check_references(config, where)

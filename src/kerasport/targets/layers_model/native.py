@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from kerasport.errors import Problem
-from kerasport.layers.base import Layer, axis_of
+from kerasport.layers.base import Layer
 from kerasport.layers.conv import _ConvTranspose, transposed_output
 from kerasport.layers.normalization import LayerNormalization
-from kerasport.model import LayerSpec, Shape
+from kerasport.model import LayerSpec, Shape, axis_of
 from kerasport.targets.layers_model.activations import ACTIVATIONS, COMPANION, refusal
 
 Json: TypeAlias = Any

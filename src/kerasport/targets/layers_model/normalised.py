@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from kerasport.layers import LAYERS
-from kerasport.layers.base import axis_of
 from kerasport.layers.normalization import BatchNormalization
-from kerasport.model import Call, LayerSpec, Model, Shape, Tensor
+from kerasport.model import Call, LayerSpec, Model, Shape, Tensor, axis_of
 from kerasport.refusals import models
 from kerasport.targets.channels import Channels, Norm
 from kerasport.targets.layers_model.topology import Topology, weights_of

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from kerasport.errors import Problem, UnsupportedPart
+from kerasport.errors import Problem, UnsupportedPart, quoted
+from kerasport.identity import IMAGES
 from kerasport.infer import input_shape
 from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer
 from kerasport.model import Call, LayerSpec, Model, Operation, Shape, Tensor, Weight, flatten
+from kerasport.read.dialects import TF_LAMBDAS
 from kerasport.targets.layers_model.loadable import NAME, creation_order, input_dtype, input_problems
 from kerasport.targets.layers_model.mask_leaks import inputs_of
 from kerasport.targets.layers_model.native import NATIVE, Json, spell
@@ -105,7 +107,8 @@ class Topology:
     def _entry(self, call: Call, name: str, path: str, model: Model, *, frozen: bool) -> Json:
         target = call.target
         if isinstance(target, Operation):
-            reason = "it is a keras.ops function, which TF.js has no layer for"
+            library = "TensorFlow" if target.class_name in TF_LAMBDAS else "keras.ops"
+            reason = f"it is a {library} function, which TF.js has no layer for"
             self.problems.append(Problem(target.name, target.class_name, reason))
             return {"class_name": target.class_name, "config": {"name": name}, "name": name}
         self._check_call(model, target)
@@ -163,9 +166,11 @@ class Topology:
             if regularizer is not None:
                 options |= self._regularizer(spec, f"{prefix}_regularizer", regularizer)
             if spec.config.get(f"{prefix}_constraint"):
-                self.dropped[f"layer {spec.name!r}: the {prefix} constraint, which TF.js would apply on loading"] = None
+                self.dropped[
+                    f"layer {quoted(spec.name)}: the {prefix} constraint, which TF.js would apply on loading"
+                ] = None
         if spec.config.get("activity_regularizer"):
-            self.dropped[f"layer {spec.name!r}: the activity regularizer, on which TF.js throws"] = None
+            self.dropped[f"layer {quoted(spec.name)}: the activity regularizer, on which TF.js throws"] = None
         return options
 
     def _regularizer(self, spec: LayerSpec, option: str, value: Any) -> dict[str, Json]:
@@ -174,7 +179,7 @@ class Topology:
             # TF.js takes what is missing for 0.01
             amounts = {key: float(config.get(key) or 0.0) for key in ("l1", "l2")}
             return {option: {"class_name": "L1L2", "config": amounts}}
-        self.dropped[f"layer {spec.name!r}: the {option.replace('_', ' ')}, which TF.js lacks"] = None
+        self.dropped[f"layer {quoted(spec.name)}: the {option.replace('_', ' ')}, which TF.js lacks"] = None
         return {}
 
     # ------------------------------------------------------------------------------------------- wrappers
@@ -224,7 +229,9 @@ def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
     class_name = target.class_name
     stateful = isinstance(target, LayerSpec) and class_name in (*RECURRENT, "Bidirectional")
     for argument, value in call.kwargs.items():
-        if value is None or (argument == "training" and not value) or (argument == "initial_state" and stateful):
+        # Keras 3 records training=True in every call of an image layer, and overrules it at inference
+        says_nothing = argument == "training" and (not value or class_name in IMAGES)
+        if value is None or says_nothing or (argument == "initial_state" and stateful):
             continue
         shown = (
             "a tensor" if isinstance(value, Tensor) else value if isinstance(value, bool | int | float | str) else "…"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kerasport.errors import quoted
 from kerasport.targets.layers_model.native import Json
 
 # Keras name, in snake case → TF.js name
@@ -167,5 +168,5 @@ def _metrics(value: Any, loss: Json) -> tuple[list[str], list[str]]:
         elif name in METRICS:
             kept.append(METRICS[name])
         else:
-            lost.append(f"left out of training: the metric {name or metric!r}, which TF.js lacks")
+            lost.append(f"left out of training: the metric {quoted(name or metric)}, which TF.js lacks")
     return kept, lost

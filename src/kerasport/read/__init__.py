@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from kerasport.errors import SHORT, KerasportError, ReadError, legible
+from kerasport.errors import SHORT, KerasportError, ReadError, legible, quoted
 from kerasport.model import Model, Weight
 from kerasport.read import by_name
 from kerasport.read.archive import Contents, open_contents
@@ -136,5 +136,5 @@ def _give_vocabulary(layer: Described, path: str, contents: Contents) -> None:
         lines = text.decode().rstrip("\n").splitlines()
         learned = lines if layer.class_name == "StringLookup" else [int(line) for line in lines]
     except ValueError as error:
-        raise ReadError(f"layer {layer.name!r}: its vocabulary.txt cannot be read ({error})") from None
+        raise ReadError(f"layer {quoted(layer.name)}: its vocabulary.txt cannot be read ({error})") from None
     layer.config = {**layer.config, "vocabulary": learned}

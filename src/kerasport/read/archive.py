@@ -335,7 +335,7 @@ def _optimizer_by_name(tree: Hdf5) -> Iterator[WeightRef]:
     for name in names if isinstance(names, tuple) else ():
         ref = tree.array(f"optimizer_weights/{name}")
         if ref is None:
-            raise ReadError(f"{tree.path}: lacks the variable {str(name)[:MAX_NAME]!r} of the optimizer")
+            raise ReadError(f"{tree.path}: lacks the variable {quoted(name)} of the optimizer")
         yield ref
 
 

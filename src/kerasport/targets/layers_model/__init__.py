@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kerasport.errors import Problem
+from kerasport.errors import Problem, quoted
 from kerasport.identity import IDENTITY, IMAGES, is_identity
 from kerasport.infer import Inference
 from kerasport.masks import Masks, without_recorded
@@ -101,7 +101,7 @@ LEAVE_OUT = "leave out --trainable to convert for inference alone"
 
 
 def _note_of(problem: Problem) -> str:
-    return f"layer {problem.layer!r} is exact at inference only: {problem.reason}"
+    return f"layer {quoted(problem.layer)} is exact at inference only: {problem.reason}"
 
 
 def _training_problems(model: Model) -> Iterator[Problem]:

@@ -120,7 +120,7 @@ def test_imports_run_one_way(path: Path) -> None:
         assert other == part or RANK[other] < RANK[part], f"{part!r} comes before {imported!r}"
 
 
-HEAVY = ("tensorflow", "keras", "tf_keras", "jax", "torch", "onnx", "scipy", "sklearn", "PIL")
+HEAVY = ("tensorflow", "keras", "tf_keras", "jax", "torch", "onnx", "onnx_ir", "scipy", "sklearn", "PIL")
 
 
 def test_nothing_heavy_is_imported_by_a_conversion(tmp_path: Path) -> None:
@@ -157,6 +157,7 @@ def test_the_dependencies_are_those_that_are_imported() -> None:
 
 
 OPTIONAL = {"keras", "tf_keras", "typing_extensions"}  # in processes of their own, and for types alone
+OPTIONAL |= {"onnx", "onnx_ir", "onnxruntime"}  # for ONNX models alone
 
 # --------------------------------------------------------------------------------------------------- reports
 

@@ -38,8 +38,8 @@ HEAD = """\
 
 <!-- Written by tools/support_matrix.py from the tables in src/kerasport; do not edit by hand. -->
 
-What becomes of each Keras layer, as a TF.js layers-model (`--to tfjs-layers`) and as a graph-model
-(`--to tfjs-graph`). Without `--to`, a model is written as a layers-model where all of its layers have one.
+What becomes of each Keras layer, as a TF.js layers-model (`--to tfjs-layers`), as a graph-model (`--to tfjs-graph`) and
+as an ONNX model (`model.onnx`). Without `--to`, a model is written as a layers-model where all of its layers have one.
 Layers and their aliases are those of Keras {version}, and what older versions of Keras had.
 
 * **native**: TF.js has the layer and computes the same. Where only some values of an option are given here, the others
@@ -48,7 +48,7 @@ Layers and their aliases are those of Keras {version}, and what older versions o
   that is native, rewritten or of the companion is the first of these that does.
 * **companion**: TF.js lacks it, or computes it otherwise; a class of `kerasport-layers.js` computes it, a script that
   is written beside model.json and that the page loads first ([companion.md](companion.md)). `--no-companion` refuses.
-* **lowered**: written as TF.js operations that compute the same.
+* **lowered**: written as operations of TF.js or ONNX that compute the same.
 * **removed**: it does nothing at inference, so it is left out; what is left computes the same.
 * **refused**: there is no exact translation, or none yet; `kerasport check` says so before anything is written.
 """
@@ -65,7 +65,8 @@ FOOT = """\
   given, is refused.
 * **Inputs** are dense numbers of known rank: `sparse`, `ragged` and `optional` inputs are refused. In a graph-model
   there may be inputs of strings for `StringLookup`, with one index for what is unknown; it looks them up in TF.js's
-  hash tables, and so is run with `executeAsync`. Vocabularies that `adapt()` learned are read from `.keras` files.
+  hash tables, and so is run with `executeAsync`; an ONNX model has them as LabelEncoder. Vocabularies that `adapt()`
+  learned are read from `.keras` files.
 * **16-bit models** are written in float32, **quantised** ones (`int8`, `int4`, `gptq`, `awq`, `float8`) with the
   float32 numbers that their weights stand for, and **LoRA** is merged. The report says so.
 * **Training**: optimizer, loss and metrics are written to a layers-model where TF.js has the same, else the model is
@@ -239,28 +240,30 @@ def page(catalogue: Catalogue) -> str:
 
 def layer_rows(catalogue: Catalogue) -> Iterator[str]:
     """A row for each layer."""
-    yield "| layer | layers-model | graph-model | only with, or why, in a layers-model |"
-    yield "|---|---|---|---|"
+    yield "| layer | layers-model | graph-model | ONNX | only with, or why, in a layers-model |"
+    yield "|---|---|---|---|---|"
     for name, aliases in sorted(catalogue.aliases.items()):
         also = f" ({', '.join(f'`{alias}`' for alias in aliases)})" if aliases else ""
         outcome, limits = in_layers_model(name)
-        yield f"| `{name}`{also} | {outcome} | {in_graph_model(name)} | {escaped('; '.join(limits))} |"
+        graph = in_graph_model(name)  # from which both are made
+        yield f"| `{name}`{also} | {outcome} | {graph} | {graph} | {escaped('; '.join(limits))} |"
 
 
 def activation_rows() -> Iterator[str]:
     """A row for each activation."""
     yield "## Activations\n"
     yield "By the names of Keras 3, alone or as the `activation` of a layer.\n"
-    yield "| activation | layers-model | graph-model | in a layers-model |"
-    yield "|---|---|---|---|"
+    yield "| activation | layers-model | graph-model | ONNX | in a layers-model |"
+    yield "|---|---|---|---|---|"
     for name, spelled in ACTIVATIONS.items():
         note = f"`{spelled}` in TF.js" if spelled != name else ""
-        yield f"| {activation(name)} | native | {lowered(name)} | {note} |"
+        yield f"| {activation(name)} | native | {lowered(name)} | {lowered(name)} | {note} |"
     for name, reason in REFUSED_ACTIVATIONS.items():
         if name == GELU_TANH:  # no file has it as the activation of a layer
             continue
         outcomes = [*(["rewritten"] if name in REWRITTEN else []), *(["companion"] if name in COMPANION else [])]
-        yield f"| {activation(name)} | {' or '.join(outcomes) or 'refused'} | {lowered(name)} | {escaped(reason)} |"
+        outcome = " or ".join(outcomes) or "refused"
+        yield f"| {activation(name)} | {outcome} | {lowered(name)} | {lowered(name)} | {escaped(reason)} |"
 
 
 def lowered(name: str) -> str:

@@ -8,12 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kerasport.errors import UnsupportedModel
+from kerasport.errors import KerasportError, UnsupportedModel
 from kerasport.read import Source, read, well_formed
 from kerasport.report import Check, Conversion, Repair
-from kerasport.targets import AUTO, UNROLL_LIMIT, Options, check_target, planned
-from kerasport.targets.directory import check_free, replacing
-from kerasport.targets.plan import write
+from kerasport.targets import AUTO, ONNX, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
 from kerasport.targets.quantize import parsed, quantized, report
 from kerasport.targets.weights import SHARD, nbytes_of
 
@@ -35,19 +33,21 @@ def convert(
     companion: bool = True,
     optimizer: bool = False,
     trainable: bool = False,
+    opset: int = OPSET,
     quantize: str | Iterable[str] = (),
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
-    """Convert a Keras model to a TF.js model that computes the same numbers.
+    """Convert a Keras model to a TF.js or ONNX model that computes the same numbers.
 
     Args:
         source: a `.keras` file or directory, a whole-model `.h5`, an architecture JSON (with `weights`), or a
             built `keras.Model` or `tf_keras.Model`.
-        out: the directory to write, with `model.json` and the shards of the weights.
+        out: the directory to write, with `model.json` and the shards of the weights; or a file with the suffix `.onnx`,
+            beside which weights of more than 1 GB stand in a file of their own.
         to: "auto", a layers-model where every layer has one, else a graph-model, and a note that says why;
             "tfjs-layers", a layers-model, which can be trained on; "tfjs-graph", a graph-model, which can hold more
-            and is often faster.
+            and is often faster; "onnx", which a suffix `.onnx` of `out` means as well.
         weights: the file of weights that belongs to an architecture JSON.
         shard_size: bytes of a shard.
         unroll_limit: number of time steps up to which a graph-model has recurrent layers step by step, and can be run
@@ -57,6 +57,7 @@ def convert(
         optimizer: whether a compiled layers-model takes the state of its optimizer along, so that training goes on
             where it was; with Adam that makes it three times as large.
         trainable: refuse what would be exact at inference but not train as in Keras; a layers-model it is, then.
+        opset: of an ONNX model, the version of the operators; 17 to 22.
         quantize: "float16", "uint16" or "uint8", to which weights are rounded where it does little harm;
             "uint8=PATTERN,PATTERN" rounds those weights whose names in TF.js match; several of them in a list.
         force: replace a model that is there already.
@@ -66,21 +67,26 @@ def convert(
         ReadError: the source is not a Keras model that can be read.
         UnsupportedModel: parts of the model have no exact translation; nothing is written.
         OutputExistsError: the output is there already.
+        MissingPackageError: ONNX models need an extra that is not installed.
+        ValueError: an option has no such value, or a target no such place.
 
     >>> conversion = kerasport.convert("model.keras", "web_model")  # doctest: +SKIP
     >>> print(conversion)  # doctest: +SKIP
     model.keras -> web_model
       layers-model: 12,345 weights, 50.1 kB in 2 file(s)
     """
-    check_target(to, training=trainable or optimizer)
     if shard_size < 1:
         raise ValueError(f"a shard of {shard_size} bytes holds nothing")
     rules = parsed(quantize)
     files_read = [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
-    check_free(Path(out), force=force, sources=files_read)
+    to = check_place(to, Path(out), force=force, sources=files_read, training=trainable or optimizer)
+    if rules and to == ONNX:
+        raise KerasportError("ONNX models are not quantised yet; convert without --quantize")
     with read(source, weights) as model:
         with well_formed(_name(source)):
-            options = Options(unroll_limit, companion=companion, optimizer=optimizer, trainable=trainable)
+            options = Options(
+                unroll_limit, companion=companion, opset=opset, optimizer=optimizer, trainable=trainable
+            )
             plan = planned(model, to, options)
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)
@@ -95,8 +101,7 @@ def convert(
             if progress is not None:
                 progress(done, total)
 
-        with replacing(Path(out)) as directory:
-            files, nbytes, errors = write(plan, directory, shard_size=shard_size, progress=count)
+        files, nbytes, errors = written(plan, Path(out), shard_size=shard_size, progress=count)
     return Conversion(
         source=_name(source),
         out=str(out),

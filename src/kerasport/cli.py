@@ -38,7 +38,12 @@ Source = Annotated[
     Path,
     typer.Argument(metavar="SRC", help="The Keras model: .keras, .h5, or an architecture JSON.", show_default=False),
 ]
-Out = Annotated[Path, typer.Argument(metavar="OUT", help="The directory of the TF.js model.", show_default=False)]
+Out = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUT", help="The directory of the TF.js model, or an ONNX file, model.onnx.", show_default=False
+    ),
+]
 Weights = Annotated[
     Path | None,
     typer.Option(
@@ -56,12 +61,18 @@ class Target(str, Enum):
     auto = "auto"
     layers = "tfjs-layers"
     graph = "tfjs-graph"
+    onnx = "onnx"
 
 
 To = Annotated[
     Target,
-    typer.Option("--to", help="A layers-model, a graph-model, or (auto) a layers-model where every layer has one."),
+    typer.Option(
+        "--to",
+        help="A layers-model, a graph-model, an ONNX model, or (auto) what the suffix of OUT says, else a layers-model "
+        "where every layer has one.",
+    ),
 ]
+Opset = Annotated[int, typer.Option(min=17, max=22, help="Version of the operators of an ONNX model.")]
 UnrollLimit = Annotated[
     int, typer.Option(min=0, help="Time steps up to which a graph-model needs no loop, and runs with predict().")
 ]
@@ -133,7 +144,8 @@ def version(
 @app.command(
     epilog="Examples: `kerasport convert model.keras web_model` · "
     "`kerasport convert model.json web_model --weights model.weights.h5` · "
-    "`kerasport convert old.h5 web_model --verify` · `kerasport convert model.keras web_model --quantize uint8`"
+    "`kerasport convert old.h5 web_model --verify` · `kerasport convert model.keras web_model --quantize uint8` · "
+    "`kerasport convert model.keras model.onnx`"
 )
 def convert(
     source: Source,
@@ -148,6 +160,7 @@ def convert(
         bool, typer.Option("--optimizer", help="Take the optimizer's state along, to go on with training in TF.js.")
     ] = False,
     trainable: Trainable = False,
+    opset: Opset = 20,
     quantize: Quantize = None,
     force: Force = False,
     verify: Annotated[
@@ -155,14 +168,17 @@ def convert(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert a Keras model to a TF.js model."""
+    """Convert a Keras model to a TF.js or ONNX model."""
     from kerasport import api  # noqa: PLC0415
 
     size, kinds = _bytes(shard_size), _kinds(quantize)
+    if to is not Target.auto and (out.suffix == ".onnx") is not (to is Target.onnx):
+        raise typer.BadParameter("an ONNX model is a file with the suffix .onnx, and no other is", param_hint="OUT")
 
     def work(tell: Callable[[int, int], None]) -> Any:
         options: dict[str, Any] = {"shard_size": size, "unroll_limit": unroll_limit, "companion": companion}
         options |= {"optimizer": optimizer, "trainable": trainable}
+        options["opset"] = opset
         options |= {"quantize": kinds} if kinds else {}
         return api.convert(source, out, to=to.value, weights=weights, force=force, progress=tell, **options)
 

@@ -8,6 +8,7 @@ KerasportError
 │   └── UnsupportedModel    all the parts that one model met, together
 ├── ShapeError              shapes do not fit together
 ├── OutputExistsError       the output is there already
+├── MissingPackageError     a package is not installed that only some conversions need
 └── VerifyError             verification could not run
     └── MismatchError       it ran, and found outputs that differ
 """
@@ -63,6 +64,10 @@ class OutputExistsError(KerasportError):
     """The output is there already, and replacing it was not asked for."""
 
 
+class MissingPackageError(KerasportError):
+    """A package is not installed that only some conversions need; the message says how to install it."""
+
+
 class VerifyError(KerasportError):
     """Verification could not run."""
 
@@ -113,5 +118,10 @@ class UnsupportedModel(UnsupportedError):
         lines = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
         if (more := len(self.problems) - SHOWN) > 0:
             lines += f"\n  and {more} more, which kerasport check lists"
-        into = f" to a {target}" if target else ""
+        into = f" to {with_article(target)}" if target else ""
         super().__init__(f"{len(self.problems)} part(s) of the model have no exact translation{into}:{lines}")
+
+
+def with_article(noun: str) -> str:
+    """A noun as in a sentence."""
+    return f"{'an' if noun[0] in 'aeio' else 'a'} {noun}"

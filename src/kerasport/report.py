@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from kerasport.errors import SHORT, Problem, legible, quoted
+from kerasport.errors import SHORT, Problem, legible, quoted, with_article
 
 Outcome: TypeAlias = Literal["native", "rewritten", "companion", "lowered", "removed", "refused"]
 
@@ -34,7 +34,7 @@ class Check:
     """Whether a model can be converted, layer by layer."""
 
     source: str
-    target: str  # "layers-model" or "graph-model"
+    target: str  # "layers-model", "graph-model" or "onnx-model"
     writer: str  # the Keras that wrote the file
     layers: tuple[LayerOutcome, ...]
     problems: tuple[Problem, ...]
@@ -53,7 +53,7 @@ class Check:
     def __str__(self) -> str:
         rows = [("layer", "class", "becomes", ""), *(layer.row() for layer in self.layers)]
         verdict = "every part has an exact translation" if self.convertible else f"{len(self.problems)} part(s) refused"
-        verdict = f"as a {self.target}, {verdict}"
+        verdict = f"as {with_article(self.target)}, {verdict}"
         lines = [f"{self.source}: {verdict}", *_columns(rows)]
         lines += [f"refused: {problem}" for problem in self.problems]
         return _text([*lines, *(f"note: {note}" for note in self.notes)])
@@ -83,7 +83,7 @@ class Conversion:
     """A model that was written."""
 
     source: str
-    out: str  # the directory with model.json
+    out: str  # the directory with model.json, or the ONNX file
     target: str
     writer: str  # the Keras that wrote the source
     inputs: Mapping[str, tuple[int | None, ...]]  # name in TF.js → shape

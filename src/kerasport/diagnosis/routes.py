@@ -10,7 +10,8 @@ from pathlib import Path
 
 from kerasport.diagnosis.advice import FIRST_WITH_KERAS_3, tf_keras_for
 from kerasport.diagnosis.probe import Environment
-from kerasport.errors import Problem
+from kerasport.errors import MissingPackageError, Problem
+from kerasport.model import Model
 from kerasport.read import read, well_formed
 from kerasport.read.dialects import major
 from kerasport.read.hdf5 import SIGNATURE
@@ -43,20 +44,26 @@ def routes_of(path: Path, weights: Path | None, found: Environment) -> tuple[str
     if is_layers_model(path):
         return _of_layers_model(path)
     with read(path, weights) as model, well_formed(str(path)):
-        problems = {name: planned(model, name).problems for name in TARGETS}
+        options = f" --weights {_quoted(weights)}" if weights else ""
+        own = [_planned(model, name, _quoted(path), options) for name in TARGETS]
         writer = model.writer
-    options = f" --weights {_quoted(weights)}" if weights else ""
-    own = [_own(name, _quoted(path), options, why) for name, why in problems.items()]
-    foreign = (_legacy(path, writer, found), *([] if "onnx" in TARGETS else [_onnx(path, writer, found)]))
-    return writer, (*own, *foreign)
+    return writer, (*own, _legacy(path, writer, found), _onnx(path, writer, found))
+
+
+def _planned(model: Model, target: str, source: str, options: str) -> Route:
+    try:
+        return _own(target, source, options, planned(model, target).problems)
+    except MissingPackageError as error:
+        reason, _, command = str(error).partition("; ")
+        return Route(f"kerasport, {target}", KERASPORT, open=False, command=command, reason=reason)
 
 
 def _own(target: str, source: str, options: str, problems: tuple[Problem, ...]) -> Route:
     name = f"kerasport, {target}"
     if not problems:
         # where there is a layers-model, it is written without being asked for
-        to = "" if target == "tfjs-layers" else f" --to {target}"
-        return Route(name, KERASPORT, open=True, command=f"kerasport convert {source} {OUT}{to}{options}")
+        to = {"tfjs-layers": OUT, "onnx": "model.onnx"}.get(target, f"{OUT} --to {target}")
+        return Route(name, KERASPORT, open=True, command=f"kerasport convert {source} {to}{options}")
     told = f"kerasport check {source} --to {target}{options}"
     return Route(name, KERASPORT, open=False, command=told, reason=f"{len(problems)} part(s) refused: {problems[0]}")
 

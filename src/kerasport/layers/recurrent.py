@@ -89,7 +89,8 @@ def over_time(
 
     steps = [z] if mask is None else [z, steps_of(mask)]
     start = [*initial, *cells[-1].zeros(z)[:1]] if carried else initial
-    ends, over = ops.scan(step, start, steps, reverse=loop.go_backwards)
+    plain = cells[0] if len(cells) == 1 and mask is None else None
+    ends, over = ops.scan(step, start, steps, reverse=loop.go_backwards, cell=plain)
     output = over[0] if loop.return_sequences else ends[-1] if carried else ends[count - last]
     return (output, *ends[:count]) if loop.return_state else (output,)
 

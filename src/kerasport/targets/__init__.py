@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 
 from kerasport.model import Model
-from kerasport.targets.plan import DEFAULTS, UNROLL_LIMIT, Options, Plan
+from kerasport.targets import directory
+from kerasport.targets.plan import DEFAULTS, OPSET, UNROLL_LIMIT, Options, Plan, write
 
-__all__ = ["AUTO", "TARGETS", "UNROLL_LIMIT", "Options", "check_target", "planned"]
+__all__ = [
+    "AUTO", "ONNX", "OPSET", "TARGETS", "UNROLL_LIMIT", "Options", "check_place", "check_target", "planned", "written",
+]  # fmt: skip
 
 AUTO = "auto"
+ONNX = "onnx"
 
 TARGETS: Mapping[str, str] = {
     "tfjs-layers": "kerasport.targets.layers_model",
     "tfjs-graph": "kerasport.targets.graph_model",
+    ONNX: "kerasport.targets.onnx",
 }
 """Name of a target → the module that plans it, loaded when somebody asks for it."""
 
@@ -26,6 +32,40 @@ def check_target(to: str, *, training: bool = False) -> None:
         raise ValueError(f"no such target: {to!r}; there are {AUTO}, {', '.join(TARGETS)}")
     if training and to not in (AUTO, "tfjs-layers"):
         raise ValueError(f"{to} cannot be trained on; ask for tfjs-layers, or leave out trainable and optimizer")
+
+
+def check_place(to: str, out: Path, *, force: bool, sources: Iterable[Path] = (), training: bool = False) -> str:
+    """Which target is meant, by the suffix of the output where nothing is said; its place has to be free.
+
+    Raises:
+        ValueError: there is no such target, it is to be trained on and cannot be, or is not written to such a place.
+        OutputExistsError: the output is there already.
+    """
+    is_file = out.suffix == f".{ONNX}"
+    to = ONNX if is_file and to == AUTO else to
+    check_target(to, training=training)
+    if is_file and to == ONNX:
+        import_module("kerasport.targets.onnx.place").check_free(out, force=force, sources=sources)
+        return ONNX
+    if is_file or to == ONNX:
+        raise ValueError(f"{out}: an ONNX model is a file with the suffix .onnx, and no other is")
+    directory.check_free(out, force=force, sources=sources)
+    return to
+
+
+def written(
+    plan: Plan, out: Path, *, shard_size: int, progress: Callable[[int], None]
+) -> tuple[tuple[str, ...], int, Mapping[str, float]]:
+    """Write a plan to its place, where it is complete or absent.
+
+    Gives the names of the files, the number of their bytes, and the largest error of each weight that was rounded.
+    """
+    if out.suffix == f".{ONNX}":
+        made: tuple[tuple[str, ...], int, Mapping[str, float]]
+        made = import_module("kerasport.targets.onnx.file").write(plan, out, progress=progress)
+        return made
+    with directory.replacing(out) as folder:
+        return write(plan, folder, shard_size=shard_size, progress=progress)
 
 
 def planned(model: Model, to: str = AUTO, options: Options = DEFAULTS) -> Plan:

@@ -17,6 +17,7 @@ from kerasport.targets.weights import SHARD, Encoding, Written, write_weights
 
 WEB = Path(__file__).parent.parent / "web"
 UNROLL_LIMIT = 64  # time steps; each adds some dozen nodes to a graph-model
+OPSET = 20  # of ONNX, the first with Gelu; ONNX Runtime has it since 1.17
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Options:
     optimizer: bool = False  # of a layers-model: whether the state of the optimizer comes along
     companion: bool = True  # of a layers-model: whether a script of kerasport's may stand in for what TF.js lacks
     trainable: bool = False  # of a layers-model: refuse what would not train as in Keras
+    opset: int = OPSET  # of an ONNX model
 
 
 DEFAULTS = Options()
@@ -34,9 +36,9 @@ DEFAULTS = Options()
 
 @dataclass(frozen=True)
 class Plan:
-    """A TF.js model before it is written, and everything that a user should know about it."""
+    """A converted model before it is written, and everything that a user should know about it."""
 
-    target: str  # "layers-model" or "graph-model", the format that model.json names
+    target: str  # "layers-model" or "graph-model", the format that model.json names; or "onnx-model"
     writer: str  # the Keras that wrote the source
     layers: tuple[LayerOutcome, ...]
     problems: tuple[Problem, ...]  # where there are any, the rest is not to be written
@@ -145,6 +147,13 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
+def output_names(model: Model) -> list[str]:
+    """The names wished for the outputs: keys of a dict, else the layers that make them."""
+    if isinstance(model.outputs, Mapping) and len(model.outputs) == len(model.output_tensors):
+        return sorted(map(str, model.outputs))
+    return [tensor.call.target.name for tensor in model.output_tensors]
+
+
 def notes_of(model: Model) -> tuple[str, ...]:
     """What a user should know of a model, whatever it becomes."""
     return tuple(dict.fromkeys(_notes(model)))
@@ -165,6 +174,6 @@ def _notes(model: Model) -> Iterator[str]:
     halves = sorted(policy for policy in policies if "16" in policy)
     if halves:
         yield (
-            f"the model computes in {', '.join(halves)}; TF.js computes in float32, so its numbers are those of Keras "
-            "without the rounding of 16 bits"
+            f"the model computes in {', '.join(halves)}; what is written computes in float32, so its numbers are "
+            "those of Keras without the rounding of 16 bits"
         )

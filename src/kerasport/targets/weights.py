@@ -169,7 +169,9 @@ def _converted(name: str, piece: Array) -> Array:
     if piece.dtype.kind in "iu" and piece.dtype.itemsize >= 4 and piece.dtype != np.int32:
         limits = np.iinfo(np.int32)
         if piece.min() < limits.min or piece.max() > limits.max:
-            raise KerasportError(f"weight {quoted(name)}: holds integers beyond 32 bits, which TF.js does not have")
+            raise KerasportError(
+                f"weight {quoted(name)}: holds integers beyond 32 bits, and the converted model has none"
+            )
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, as in Keras's own cast
         return np.ascontiguousarray(piece.astype(wanted, copy=False))
 

@@ -17,7 +17,7 @@ from kerasport.targets.graph_model.emit import TYPES, Emitter, Json, shape
 from kerasport.targets.graph_model.fused import FUSION
 from kerasport.targets.graph_model.legal import LEGAL
 from kerasport.targets.graph_model.scaled import kernels
-from kerasport.targets.plan import DEFAULTS, Options, Plan, notes_of, outcomes_of
+from kerasport.targets.plan import DEFAULTS, Options, Plan, notes_of, outcomes_of, output_names
 
 VERSIONS = {"producer": 1482}  # TF.js wants it to be there, and reads it not
 
@@ -41,7 +41,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     except UnsupportedModel as error:
         return Plan("graph-model", model.writer, outcomes_of(model, error.problems, "lowered"), error.problems)
     emitter = Emitter(graph)
-    outputs = emitter.run(_output_names(model))
+    outputs = emitter.run(output_names(model))
     outcomes, problems = outcomes_of(model, emitter.problems, "lowered"), tuple(dict.fromkeys(emitter.problems))
     if problems:
         return Plan("graph-model", model.writer, outcomes, problems)
@@ -80,13 +80,6 @@ def document(emitter: Emitter, outputs: Sequence[str]) -> Json:
 
 def _tensor_info(name: str, tensor: Tensor) -> Json:
     return {"name": f"{name}:0", "dtype": TYPES[tensor.dtype], "tensorShape": shape(tensor.shape)["shape"]}
-
-
-def _output_names(model: Model) -> list[str]:
-    """The names wished for the outputs: keys of a dict, else the layers that make them."""
-    if isinstance(model.outputs, Mapping) and len(model.outputs) == len(model.output_tensors):
-        return sorted(map(str, model.outputs))
-    return [tensor.call.target.name for tensor in model.output_tensors]
 
 
 def _notes(emitter: Emitter) -> Iterator[str]:

@@ -1,0 +1,85 @@
+"""An ONNX model: one file for ONNX Runtime and others, channels first inside and last at its borders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from kerasport.errors import MissingPackageError, UnsupportedModel
+from kerasport.ir.graph import Graph
+from kerasport.lower import lower
+from kerasport.model import Model
+from kerasport.passes.algebra import ALGEBRA
+from kerasport.passes.fold import fold_constants
+from kerasport.passes.loop import inside_loops
+from kerasport.passes.rewrite import rewrite
+from kerasport.targets.onnx.channels_first import LAYOUT
+from kerasport.targets.onnx.fused import FUSION, FUSION_20
+from kerasport.targets.onnx.legal import LEGAL
+from kerasport.targets.onnx.recurrent import native
+from kerasport.targets.plan import DEFAULTS, OPSET, Options, Plan, notes_of, outcomes_of, output_names
+
+if TYPE_CHECKING:
+    from kerasport.targets.onnx.file import OnnxPlan
+
+TARGET = "onnx-model"
+
+
+def optimised(graph: Graph, opset: int = OPSET) -> Graph:
+    """The graph as ONNX Runtime computes it best, in operators of an opset."""
+    fusion = FUSION_20 if opset >= 20 else FUSION
+
+    def rewritten(graph: Graph) -> Graph:
+        graph = rewrite(graph, *LEGAL, fold_constants, *ALGEBRA)
+        graph = rewrite(graph, *fusion, fold_constants, *ALGEBRA)
+        graph = rewrite(graph, *LAYOUT, fold_constants)
+        return rewrite(graph, fold_constants, *ALGEBRA)
+
+    return rewritten(inside_loops(native(graph), rewritten))
+
+
+def check_installed() -> None:
+    """Raises `MissingPackageError` where onnx-ir is not there."""
+    if find_spec("onnx_ir") is None:
+        raise MissingPackageError('ONNX models are written with onnx-ir; pip install "kerasport[onnx]"')
+
+
+def plan(model: Model, options: Options = DEFAULTS) -> Plan:
+    """What becomes of a model as an ONNX model, with all the problems that stand against it.
+
+    Raises:
+        MissingPackageError: onnx-ir is not installed.
+    """
+    check_installed()
+    try:
+        graph = optimised(lower(model), options.opset)
+    except UnsupportedModel as error:
+        return Plan(TARGET, model.writer, outcomes_of(model, error.problems, "lowered"), error.problems)
+    from kerasport.targets.onnx.emit import Emitter, Shared  # noqa: PLC0415  (they import onnx-ir)
+    from kerasport.targets.onnx.file import OnnxPlan, assembled  # noqa: PLC0415
+
+    shared = Shared(options.opset)
+    emitter = Emitter(graph, shared)
+    outputs = emitter.run(output_names(model))
+    outcomes, problems = outcomes_of(model, shared.problems, "lowered"), tuple(dict.fromkeys(shared.problems))
+    if problems:
+        return Plan(TARGET, model.writer, outcomes, problems)
+    made: OnnxPlan = OnnxPlan(
+        TARGET,
+        model.writer,
+        outcomes,
+        (),
+        weights=shared.weights,
+        inputs=dict(zip(emitter.inputs, (given.type.shape for given in graph.inputs), strict=True)),
+        outputs=tuple(outputs),
+        notes=(*notes_of(model), *_notes(graph, tuple(emitter.inputs))),
+        model=assembled(emitter, outputs, model),
+    )
+    return made
+
+
+def _notes(graph: Graph, names: tuple[str, ...]) -> Iterator[str]:
+    for given, name in zip(graph.inputs, names, strict=True):
+        if given.name != name:
+            yield f"input {given.name!r} is now {name!r}, since names have to differ"

@@ -1,0 +1,709 @@
+"""From a graph to the nodes of an ONNX model: one table operation → ONNX operator.
+
+Source of the operators and attributes: onnx/docs/Operators.md, and for ai.onnx.ml Operators-ml.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx_ir as onnx
+
+from kerasport.errors import Problem, ShapeError
+from kerasport.ir import ops
+from kerasport.ir.graph import Graph, walk
+from kerasport.ir.ops import Tensor
+from kerasport.ir.ops.movement import Size
+from kerasport.ir.ops.window import amounts
+from kerasport.ir.tensor import NUMPY, Constant, DType, Input, Item, Node, TensorType
+from kerasport.model import Array, Weight
+from kerasport.passes.loop import once
+from kerasport.targets.onnx.channels_first import First, ToLast, is_dim, missing
+from kerasport.targets.onnx.fused import Gelu, HardSigmoid, LayerNorm, PRelu
+from kerasport.targets.onnx.recurrent import NAMES, OPTIONS, Recurrent
+
+Emit: TypeAlias = Callable[["Emitter", Any], onnx.Value]
+
+TYPES: Mapping[str, onnx.DataType] = {
+    "float32": onnx.DataType.FLOAT, "int32": onnx.DataType.INT32, "bool": onnx.DataType.BOOL,
+    "string": onnx.DataType.STRING,
+}  # fmt: skip
+SMALL = 16  # numbers up to which a constant stands in the graph itself, once for all who need the same
+FIRST, LAST = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # before and behind every axis
+ML = "ai.onnx.ml"
+
+
+class NoEmission(Exception):
+    """ONNX has no operator for a node; holds the reason."""
+
+
+@dataclass
+class Shared:
+    """What the graph and the bodies of its loops have in common."""
+
+    opset: int
+    weights: dict[str, Weight] = field(default_factory=dict)
+    small: list[onnx.Value] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    domains: set[str] = field(default_factory=lambda: {""})
+    taken: dict[str, int] = field(default_factory=dict)
+    constants: dict[Any, onnx.Value] = field(default_factory=dict)
+
+    def unique(self, wanted: str) -> str:
+        """A name that nothing has yet."""
+        name = wanted
+        while name in self.taken:
+            self.taken[wanted] += 1
+            name = f"{wanted}_{self.taken[wanted]}"
+        self.taken[name] = 0
+        return name
+
+
+@dataclass
+class Emitter:
+    """The nodes of a graph as they are made."""
+
+    graph: Graph
+    shared: Shared
+    nodes: list[onnx.Node] = field(default_factory=list)
+    inputs: dict[str, onnx.Value] = field(default_factory=dict)
+    _values: dict[Node, onnx.Value] = field(default_factory=dict)
+    _several: dict[Node, tuple[onnx.Value, ...]] = field(default_factory=dict)
+    _scope: str = ""
+
+    def run(self, names: Sequence[str]) -> dict[str, onnx.Value]:
+        """Emit the whole graph; gives its outputs by name, as near to the wanted names as may be."""
+        for given in self.graph.inputs:
+            name = self.shared.unique(given.name)
+            self._values[given] = self.inputs[name] = typed(onnx.Value(name=name), given.type, name, batch=True)
+        names = [self.shared.unique(name) for name in names]  # before the values between, which take what is left
+        made, kept = self.ends(self.graph.outputs), keeps_batch(self.graph)
+        for name, value, output, batch in zip(names, made, self.graph.outputs, kept, strict=True):
+            value.name = name
+            typed(value, output.type, name, batch=batch)
+        return dict(zip(names, made, strict=True))
+
+    def ends(self, outputs: Sequence[Tensor]) -> list[onnx.Value]:
+        """Emit what outputs need; gives values that are made here, another one for each."""
+        found: list[onnx.Value] = []
+        made = self.emit_all(outputs)
+        own = {id(node) for node in self.nodes}
+        for value, output in zip(made, outputs, strict=True):
+            fresh = id(value.producer()) in own and not any(value is other for other in found)
+            found.append(value if fresh else typed(self.add("Identity", [value]), output.type))
+        return found
+
+    def emit_all(self, outputs: Sequence[Node]) -> list[onnx.Value]:
+        """Emit what outputs need; gives their values."""
+        for node in walk(outputs, self._values):
+            if not isinstance(node, ops.Dim):  # sizes are made where they are asked for
+                self._emit(node)
+        return [self.ref(output) for output in outputs]
+
+    def _emit(self, node: Node) -> None:
+        self._scope = self.graph.names.get(node, self._scope)
+        try:
+            if isinstance(node, Constant):
+                self._values[node] = self.constant(node)
+                return
+            emit = DIFFERENT.get(type(node), emit_same)
+            value = emit(self, node)
+        except NoEmission as none:
+            where = self.graph.names.get(node, self._scope)
+            self.shared.problems.append(Problem(where.rpartition("/")[2] or where, type(node).__name__, str(none)))
+            value = onnx.Value(name="refused")
+        if isinstance(node, Tensor):
+            typed(value, node.type)
+        self._values[node] = value
+
+    # ------------------------------------------------------------------------------------ for emissions
+
+    def inside(self, body: Graph) -> Emitter:
+        """An emitter for the body of a loop."""
+        inner = Emitter(body, self.shared)
+        inner._scope = self._scope
+        return inner
+
+    def bind(self, node: Node, value: onnx.Value) -> None:
+        """Say what value stands for a node that is not made here."""
+        self._values[node] = value
+
+    def results(self, node: Node, values: Sequence[onnx.Value]) -> onnx.Value:
+        """Note the results of a node that has several."""
+        self._several[node] = tuple(values)
+        return values[0]
+
+    def several(self, node: Node) -> tuple[onnx.Value, ...]:
+        """The results of a node that has several."""
+        return self._several[node]
+
+    def ref(self, operand: Node | onnx.Value) -> onnx.Value:
+        """The value of a node."""
+        if isinstance(operand, onnx.Value):
+            return operand
+        if operand not in self._values and isinstance(operand, ops.Dim):
+            self._emit(operand)
+        return self._values[operand]
+
+    def add(self, op: str, inputs: Sequence[Node | onnx.Value | None], **attributes: Any) -> onnx.Value:
+        """Add a node of one result."""
+        return self.add_several(op, inputs, 1, **attributes)[0]
+
+    def add_several(
+        self, op: str, inputs: Sequence[Node | onnx.Value | None], count: int, domain: str = "", **attributes: Any
+    ) -> Sequence[onnx.Value]:
+        """Add a node; gives its results."""
+        name = self.shared.unique(f"{self._scope}/{op}" if self._scope else op)
+        given = [None if each is None else self.ref(each) for each in inputs]
+        node = onnx.node(op, given, attributes, domain=domain, num_outputs=count, name=name)
+        for at, value in enumerate(node.outputs):
+            value.name = f"{name}:{at}"
+        self.nodes.append(node)
+        self.shared.domains.add(domain)
+        return node.outputs
+
+    def constant(self, node: Constant) -> onnx.Value:
+        """A value whose numbers stand in the file."""
+        if node.value.size <= SMALL:
+            return self.small(node.read())
+        if node.value not in self.shared.constants:
+            name = self.shared.unique(f"{self._scope}/weight" if self._scope else "weight")
+            self.shared.weights[name] = node.value
+            self.shared.constants[node.value] = typed(onnx.Value(name=name), node.type)
+        return self.shared.constants[node.value]
+
+    def small(self, array: Array) -> onnx.Value:
+        """A constant of a few numbers, once for all who need the same."""
+        if array.dtype.kind == "O":
+            raise NoEmission("constants of strings are not written")
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self.shared.constants:
+            name = self.shared.unique("const")
+            value = onnx.Value(name=name, const_value=onnx.Tensor(array, name=name))
+            self.shared.constants[key] = value
+            self.shared.small.append(value)
+        return self.shared.constants[key]
+
+    def number(self, value: float, kind: DType = "int32") -> onnx.Value:
+        """A constant of one number."""
+        return self.small(np.asarray(value, NUMPY[kind]))
+
+    def ints(self, values: Sequence[int]) -> onnx.Value:
+        """A constant vector of int64, as ONNX takes shapes and axes."""
+        return self.small(np.asarray(values, np.int64))
+
+    def cast(self, x: Node | onnx.Value, to: onnx.DataType) -> onnx.Value:
+        """x as another element type."""
+        return self.add("Cast", [x], to=int(to))
+
+    def size(self, x: Tensor, axis: int) -> onnx.Value:
+        """The size of an axis, a vector of one int64."""
+        return self.add("Shape", [x], start=axis, end=axis + 1)
+
+    def sizes(self, to: Sequence[Size]) -> onnx.Value:
+        """A shape: a constant, or joined at run time."""
+        parts: list[Any] = []
+        for size in to:
+            if isinstance(size, int):
+                if parts and isinstance(parts[-1], list):
+                    parts[-1].append(size)
+                else:
+                    parts.append([size])
+            elif isinstance(size, ops.Dim):
+                parts.append(self.size(size.x, size.axis))
+            else:
+                wide = self.cast(size, onnx.DataType.INT64)
+                parts.append(self.add("Reshape", [wide, self.ints([1])]))
+        values = [self.ints(part) if isinstance(part, list) else part for part in parts]
+        if len(values) == 1:
+            return values[0]
+        return self.add("Concat", values, axis=0) if values else self.ints([])
+
+
+def typed(value: onnx.Value, kind: TensorType, name: str = "", *, batch: bool = False) -> onnx.Value:
+    """The value with its type; of one that has a name for users, also sizes that are not known get names."""
+    value.dtype = TYPES[kind.dtype]
+    value.shape = onnx.Shape([_size(size, axis, name, batch=batch) for axis, size in enumerate(kind.shape)])
+    return value
+
+
+def _size(size: int | None, axis: int, name: str, *, batch: bool) -> int | str | None:
+    if size is not None or not name:
+        return size
+    return "batch" if batch and not axis else f"{name}_axis_{axis}"
+
+
+TRIED = ((5, 64), (7, 96))
+"""Sizes of the batch, and of everything else that is not known."""
+
+
+def keeps_batch(graph: Graph) -> tuple[bool, ...]:
+    """Whether the first axis of each output is the batch, found by trying; ONNX Runtime relies on names of sizes."""
+    tried = [_first_sizes(graph, batch, other) for batch, other in TRIED]
+    return tuple(
+        all(sizes[at] == batch for sizes, (batch, _) in zip(tried, TRIED, strict=True))
+        for at in range(len(graph.outputs))
+    )
+
+
+def _first_sizes(graph: Graph, batch: int, other: int) -> list[int | None]:
+    given = []
+    for tensor in graph.inputs:
+        first, *rest = tensor.shape or (1,)
+        sizes = (batch if first is None else first, *(other if size is None else size for size in rest))
+        given.append(Input(tensor.name, TensorType(tensor.dtype, sizes if tensor.shape else ())))
+    try:
+        made = once(graph, tuple(given))
+    except ShapeError:
+        return [None] * len(graph.outputs)
+    return [tensor.shape[0] if tensor.shape else None for tensor in made]
+
+
+# ------------------------------------------------------------------------------- emissions, element by element
+
+
+def emit_same(e: Emitter, node: Node) -> onnx.Value:
+    if type(node) not in SAME:
+        raise NoEmission(UNSUPPORTED.get(type(node), "ONNX has no such operator"))
+    return e.add(SAME[type(node)], node.operands)
+
+
+def emit_square(e: Emitter, node: ops.Square) -> onnx.Value:
+    return e.add("Mul", [node.x, node.x])
+
+
+def emit_squared_difference(e: Emitter, node: ops.SquaredDifference) -> onnx.Value:
+    difference = e.add("Sub", [node.a, node.b])
+    return e.add("Mul", [difference, difference])
+
+
+def emit_rsqrt(e: Emitter, node: ops.Rsqrt) -> onnx.Value:
+    return e.add("Reciprocal", [e.add("Sqrt", [node.x])])
+
+
+def emit_expm1(e: Emitter, node: ops.Expm1) -> onnx.Value:
+    return e.add("Sub", [e.add("Exp", [node.x]), e.number(1, "float32")])
+
+
+def emit_log1p(e: Emitter, node: ops.Log1p) -> onnx.Value:
+    return e.add("Log", [e.add("Add", [node.x, e.number(1, "float32")])])
+
+
+def emit_relu6(e: Emitter, node: ops.Relu6) -> onnx.Value:
+    return e.add("Clip", [node.x, e.number(0, node.dtype), e.number(6, node.dtype)])
+
+
+def emit_clip(e: Emitter, node: ops.Clip) -> onnx.Value:
+    return e.add("Clip", [node.x, e.number(node.low, "float32"), e.number(node.high, "float32")])
+
+
+def emit_leaky_relu(e: Emitter, node: ops.LeakyRelu) -> onnx.Value:
+    return e.add("LeakyRelu", [node.x], alpha=float(node.alpha))
+
+
+def emit_selu(e: Emitter, node: ops.Selu) -> onnx.Value:
+    return e.add("Selu", [node.x], alpha=1.6732632423543772, gamma=1.0507009873554805)
+
+
+def emit_is_finite(e: Emitter, node: ops.IsFinite) -> onnx.Value:
+    return e.add("Not", [e.add("Or", [e.add("IsInf", [node.x]), e.add("IsNaN", [node.x])])])
+
+
+def emit_cast(e: Emitter, node: ops.Cast) -> onnx.Value:
+    return e.cast(node.x, TYPES[node.to])
+
+
+def emit_not_equal(e: Emitter, node: ops.NotEqual) -> onnx.Value:
+    return e.add("Not", [e.add("Equal", [node.a, node.b])])
+
+
+def emit_div_no_nan(e: Emitter, node: ops.DivNoNan) -> onnx.Value:
+    zero = e.number(0, "float32")
+    return e.add("Where", [e.add("Equal", [node.b, zero]), zero, e.add("Div", [node.a, node.b])])
+
+
+def emit_floor_div(e: Emitter, node: ops.FloorDiv) -> onnx.Value:
+    """(a - a mod b) / b: ONNX's division of integers cuts off towards zero, its rest has the sign of b."""
+    return e.add("Div", [e.add("Sub", [node.a, e.add("Mod", [node.a, node.b])]), node.b])
+
+
+def emit_mod(e: Emitter, node: ops.Mod) -> onnx.Value:
+    """Of floats ONNX has C's rest only, of the sign of a."""
+    if node.dtype == "int32":
+        return e.add("Mod", [node.a, node.b])
+    zero, rest = e.number(0, "float32"), e.add("Mod", [node.a, node.b], fmod=1)
+    signs = e.add("Xor", [e.add("Less", [rest, zero]), e.add("Less", [node.b, zero])])
+    other = e.add("And", [signs, e.add("Not", [e.add("Equal", [rest, zero])])])
+    return e.add("Where", [other, e.add("Add", [rest, node.b]), rest])
+
+
+def emit_atan2(e: Emitter, node: ops.Atan2) -> onnx.Value:
+    """2 atan(a / (√(a² + b²) + b)) where b > 0, else 2 atan((√(a² + b²) - b) / a), neither of which loses digits."""
+    a, b, zero, two = node.a, node.b, e.number(0, "float32"), e.number(2, "float32")
+    length = e.add("Sqrt", [e.add("Add", [e.add("Mul", [a, a]), e.add("Mul", [b, b])])])
+    right = e.add("Div", [a, e.add("Add", [length, b])])
+    left = e.add("Div", [e.add("Sub", [length, b]), a])
+    half = e.add("Atan", [e.add("Where", [e.add("Greater", [b, zero]), right, left])])
+    angle = e.add("Mul", [two, half])
+    # on the axis itself: π to the left, 0 to the right and of nothing
+    flat = e.add("Where", [e.add("Less", [b, zero]), e.number(np.pi, "float32"), zero])
+    return e.add("Where", [e.add("Equal", [a, zero]), flat, angle])
+
+
+def emit_gelu(e: Emitter, node: Gelu) -> onnx.Value:
+    return e.add("Gelu", [node.x], approximate="tanh" if node.approximate else "none")
+
+
+def emit_hard_sigmoid(e: Emitter, node: HardSigmoid) -> onnx.Value:
+    return e.add("HardSigmoid", [node.x], alpha=float(node.alpha), beta=float(node.beta))
+
+
+def emit_prelu(e: Emitter, node: PRelu) -> onnx.Value:
+    return e.add("PRelu", [node.x, node.slope])
+
+
+def emit_layer_norm(e: Emitter, node: LayerNorm) -> onnx.Value:
+    attributes = {"axis": node.axis, "epsilon": float(node.epsilon)}
+    return e.add("LayerNormalization", node.operands, **attributes)
+
+
+# ------------------------------------------------------------------------------- reductions
+
+
+def emit_reduction(op: str, since: int) -> Emit:
+    """A reduction; the axes are an input of the operator since an opset, before that an attribute."""
+
+    def emit(e: Emitter, node: ops.Reduction) -> onnx.Value:
+        keep = {"keepdims": int(node.keepdims)}
+        if e.shared.opset >= since:
+            return e.add(op, [node.x, e.ints(node.axes)], **keep)
+        return e.add(op, [node.x], axes=list(node.axes), **keep)
+
+    return emit
+
+
+def emit_truths(op: str) -> Emit:
+    """Whether any or all hold, as the largest or smallest of 0 and 1."""
+
+    def emit(e: Emitter, node: ops.Any_ | ops.All) -> onnx.Value:
+        numbers = e.cast(node.x, onnx.DataType.INT32)
+        keep = {"keepdims": int(node.keepdims)}
+        if e.shared.opset >= 18:
+            made = e.add(op, [numbers, e.ints(node.axes)], **keep)
+        else:
+            made = e.add(op, [numbers], axes=list(node.axes), **keep)
+        return e.cast(made, onnx.DataType.BOOL)
+
+    return emit
+
+
+def emit_arg(op: str) -> Emit:
+    return lambda e, node: e.cast(e.add(op, [node.x], axis=node.axis, keepdims=0), onnx.DataType.INT32)
+
+
+def emit_cumsum(e: Emitter, node: ops.Cumsum) -> onnx.Value:
+    return e.add("CumSum", [node.x, e.number(node.axis)], exclusive=int(node.exclusive), reverse=int(node.reverse))
+
+
+def emit_softmax(op: str) -> Emit:
+    return lambda e, node: e.add(op, [node.x], axis=-1)
+
+
+def emit_top_k(e: Emitter, node: ops.TopK) -> onnx.Value:
+    values, places = e.add_several("TopK", [node.x, e.ints([node.k])], 2)
+    return e.results(node, (values, e.cast(places, onnx.DataType.INT32)))
+
+
+def emit_item(e: Emitter, node: Item) -> onnx.Value:
+    value = e.several(node.source)[node.index]
+    if isinstance(node.source, Recurrent):  # without the axis of the directions
+        return e.add("Squeeze", [value, e.ints([0 if node.index < node.source.count else 1])])
+    return value
+
+
+# ------------------------------------------------------------------------------- movements
+
+
+def emit_matmul(e: Emitter, node: ops.MatMul) -> onnx.Value:
+    turned = node.transpose_a or node.transpose_b
+    if turned and node.dtype == "float32" and node.a.rank == node.b.rank == 2:
+        return e.add("Gemm", [node.a, node.b], transA=int(node.transpose_a), transB=int(node.transpose_b))
+    return e.add("MatMul", [_turned(e, node.a, node.transpose_a), _turned(e, node.b, node.transpose_b)])
+
+
+def _turned(e: Emitter, x: Tensor, turn: bool) -> onnx.Value:
+    order = [*range(x.rank - 2), x.rank - 1, x.rank - 2]
+    return e.add("Transpose", [x], perm=order) if turn else e.ref(x)
+
+
+def emit_dim(e: Emitter, node: ops.Dim) -> onnx.Value:
+    wide = e.add("Reshape", [e.size(node.x, node.axis), e.ints([])])
+    return e.cast(wide, onnx.DataType.INT32)
+
+
+def emit_reshape(e: Emitter, node: ops.Reshape) -> onnx.Value:
+    """A size of 0 stands for that of the same axis of x, unless a size is 0 indeed."""
+    if 0 in node.to:
+        return e.add("Reshape", [node.x, e.sizes(node.to)], allowzero=1)
+    to = [0 if is_dim(node.x, size, axis) else size for axis, size in enumerate(node.to)]
+    return e.add("Reshape", [node.x, e.sizes(to)])
+
+
+def emit_broadcast(e: Emitter, node: ops.BroadcastTo) -> onnx.Value:
+    return e.add("Expand", [node.x, e.sizes(node.to)])
+
+
+def emit_transpose(e: Emitter, node: ops.Transpose) -> onnx.Value:
+    return e.add("Transpose", [node.x], perm=list(node.order))
+
+
+def emit_slice(e: Emitter, node: ops.Slice) -> onnx.Value:
+    pairs = zip(node.begin, node.size, strict=True)
+    ends = [(begin, LAST if size == -1 else begin + size, 1) for begin, size in pairs]
+    return _sliced(e, node.x, ends)
+
+
+def _sliced(e: Emitter, x: Tensor, parts: Sequence[tuple[int, int, int]]) -> onnx.Value:
+    """Along those axes of which not all is taken."""
+    some = {axis: part for axis, part in enumerate(parts) if part != (0, LAST, 1)}
+    if not some:
+        return e.add("Identity", [x])
+    begins, ends, steps = (e.ints(column) for column in zip(*some.values(), strict=True))
+    return e.add("Slice", [x, begins, ends, e.ints(list(some)), steps])
+
+
+def emit_strided_slice(e: Emitter, node: ops.StridedSlice) -> onnx.Value:
+    return _sliced(e, node.x, [_part(*part) for part in node.parts])
+
+
+def _part(begin: int | None, end: int | None, step: int) -> tuple[int, int, int]:
+    """Python's slice in numbers."""
+    first, last = (0, LAST) if step > 0 else (LAST, FIRST)
+    return first if begin is None else begin, last if end is None else end, step
+
+
+def emit_reverse(e: Emitter, node: ops.Reverse) -> onnx.Value:
+    return _sliced(e, node.x, [(LAST, FIRST, -1) if a in node.axes else (0, LAST, 1) for a in range(node.rank)])
+
+
+def emit_concat(e: Emitter, node: ops.Concat) -> onnx.Value:
+    return e.add("Concat", node.parts, axis=node.axis)
+
+
+def emit_pad(e: Emitter, node: ops.Pad) -> onnx.Value:
+    pads = e.ints([pair[0] for pair in node.paddings] + [pair[1] for pair in node.paddings])
+    if node.mode == "constant":
+        return e.add("Pad", [node.x, pads, e.number(node.value, node.dtype)], mode="constant")
+    return e.add("Pad", [node.x, pads], mode=node.mode)
+
+
+def emit_tile(e: Emitter, node: ops.Tile) -> onnx.Value:
+    return e.add("Tile", [node.x, e.ints(node.times)])
+
+
+def emit_gather(e: Emitter, node: ops.Gather) -> onnx.Value:
+    return e.add("Gather", [node.x, node.indices], axis=node.axis)
+
+
+def emit_one_hot(e: Emitter, node: ops.OneHot) -> onnx.Value:
+    """By comparison: ONNX's operator counts negative indices from the end."""
+    wide = e.add("Unsqueeze", [node.indices, e.ints([-1])])
+    hot = e.add("Equal", [wide, e.small(np.arange(node.depth, dtype=np.int32))])
+    return hot if node.dtype == "bool" else e.cast(hot, TYPES[node.dtype])
+
+
+def emit_range(e: Emitter, node: ops.Range) -> onnx.Value:
+    return e.add("Range", [e.number(0), node.stop, e.number(1)])
+
+
+def emit_fill(e: Emitter, node: ops.Fill) -> onnx.Value:
+    value = onnx.Tensor(np.asarray([node.value], NUMPY[node.dtype]))
+    return e.add("ConstantOfShape", [e.sizes(node.to)], value=value)
+
+
+# ------------------------------------------------------------------------------- windows
+
+
+def emit_first(e: Emitter, node: First) -> onnx.Value:
+    return WINDOWS[type(node.last)](e, node)
+
+
+def _window(
+    node: First, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: Any
+) -> dict[str, Any]:
+    """The attributes of a window, with the numbers that "same" adds wherever they are known."""
+    sizes = node.x.shape[2:]
+    axes = list(zip(sizes, window, strides, dilations, strict=True))
+    made: dict[str, Any] = {"kernel_shape": list(window), "strides": list(strides)}
+    if any(d != 1 for d in dilations):
+        made["dilations"] = list(dilations)
+    if padding == "same" and any(n is None and s > 1 and k > 1 for n, k, s, _ in axes):
+        spans = [(n, (k - 1) * d + 1, s) for n, k, s, d in axes]
+        if all(s <= span for _, span, s in spans):  # else ONNX Runtime pads by negative numbers
+            return {**made, "auto_pad": "SAME_UPPER"}
+        if not all(n is not None or s == 1 or span < 3 for n, span, s in spans):
+            raise NoEmission('"same" of windows smaller than their stride pads by sizes that are not known here')
+    pairs = [_amounts(*axis, padding, at) for at, axis in enumerate(axes)]
+    pads = [before for before, _ in pairs] + [behind for _, behind in pairs]
+    return {**made, "pads": pads} if any(pads) else made
+
+
+def _amounts(n: int | None, k: int, s: int, d: int, padding: Any, axis: int) -> tuple[int, int]:
+    """What a padding adds; of an unknown size with a stride beyond a span of two, one number behind always does."""
+    if padding == "same" and n is None and s > (k - 1) * d + 1 == 2:
+        return 0, 1
+    return amounts(n or 1, k, s, d, padding, axis)
+
+
+def emit_conv(e: Emitter, node: First) -> onnx.Value:
+    last, window = node.last, ops.known(node.kernel.shape if node.kernel else ())[2:]
+    assert isinstance(last, ops.Conv | ops.DepthwiseConv)
+    attributes = _window(node, window, last.strides, last.dilations, last.padding)
+    if isinstance(last, ops.DepthwiseConv):
+        attributes["group"] = ops.known(last.kernel.shape)[2]
+    return e.add("Conv", node.operands, **attributes)
+
+
+def emit_conv_transpose(e: Emitter, node: First) -> onnx.Value:
+    last, window = node.last, ops.known(node.kernel.shape if node.kernel else ())[2:]
+    assert isinstance(last, ops.ConvTranspose)
+    behind = [k - s - c - x for k, s, c, x in zip(window, last.strides, last.crop, last.extra, strict=True)]
+    pads = [*last.crop, *(max(0, amount) for amount in behind)]
+    attributes = {"kernel_shape": list(window), "strides": list(last.strides), "pads": pads}
+    made = e.add("ConvTranspose", node.operands, **attributes)
+    if not any(missing(last)):
+        return made
+    rank = node.rank
+    around = e.ints([*(0 for _ in range(rank + 2)), *missing(last)])
+    return e.add("Pad", [made, around], mode="constant")
+
+
+def emit_pool(op: str, **attributes: int) -> Emit:
+    def emit(e: Emitter, node: First) -> onnx.Value:
+        last = node.last
+        assert isinstance(last, ops.MaxPool | ops.AvgPool)
+        window = _window(node, last.window, last.strides, [1] * len(last.window), last.padding)
+        return e.add(op, [node.x], **window, **attributes)
+
+    return emit
+
+
+def emit_resize(e: Emitter, node: First) -> onnx.Value:
+    last = node.last
+    assert isinstance(last, ops.Resize)
+    front = e.add("Shape", [node.x], start=0, end=2)
+    sizes = e.add("Concat", [front, e.ints(last.size)], axis=0)
+    how = {"mode": "linear"}
+    if last.method == "nearest":
+        how = {"mode": "nearest", "nearest_mode": "round_prefer_ceil"}
+    return e.add("Resize", [node.x, None, None, sizes], coordinate_transformation_mode="half_pixel", **how)
+
+
+WINDOWS: Mapping[type[Tensor], Emit] = {
+    ops.Conv: emit_conv, ops.DepthwiseConv: emit_conv, ops.ConvTranspose: emit_conv_transpose,
+    ops.MaxPool: emit_pool("MaxPool"), ops.AvgPool: emit_pool("AveragePool", count_include_pad=0),
+    ops.Resize: emit_resize,
+}  # fmt: skip
+
+
+# ------------------------------------------------------------------------------- loops and tables
+
+
+def emit_scan(e: Emitter, node: ops.Scan) -> onnx.Value:
+    """A loop; what its body needs from outside it takes by name."""
+    inner, arguments = e.inside(node.body), []
+    count = len(node.states) + len(node.sequences)
+    for given in node.body.inputs[:count]:
+        value = typed(onnx.Value(name=e.shared.unique(given.name)), given.type)
+        inner.bind(given, value)
+        arguments.append(value)
+    for given, tensor in zip(node.body.inputs[count:], node.captured, strict=True):
+        inner.bind(given, e.ref(tensor))
+    ends = inner.ends(node.body.outputs)
+    body = onnx.Graph(arguments, ends, nodes=inner.nodes, name=e.shared.unique("step"))
+    over, steps = len(ends) - len(node.states), len(node.sequences)
+    attributes: dict[str, Any] = {
+        "scan_input_axes": [1] * steps, "scan_input_directions": [int(node.reverse)] * steps,
+    }  # fmt: skip
+    if over:
+        attributes["scan_output_axes"] = [1] * over
+    made = e.add_several(
+        "Scan", [*node.states, *node.sequences], len(ends), body=body, num_scan_inputs=steps, **attributes
+    )
+    return e.results(node, made)
+
+
+def emit_recurrent(e: Emitter, node: Recurrent) -> onnx.Value:
+    states: list[onnx.Value | None] = [e.add("Unsqueeze", [state, e.ints([0])]) for state in node.states]
+    given = [node.x, node.kernel, node.recurrent_kernel, node.bias, None, *states]
+    while given[-1] is None:
+        given.pop()
+    attributes: dict[str, Any] = {
+        "hidden_size": node.units, "activations": [NAMES[name] for name in node.activations],
+    }  # fmt: skip
+    options = [OPTIONS[name] for name in node.activations if name in OPTIONS]
+    if options:
+        alpha, beta = zip(*options, strict=True)
+        attributes |= {"activation_alpha": list(alpha), "activation_beta": list(beta)}
+    if node.reverse:
+        attributes["direction"] = "reverse"
+    if node.reset_after:
+        attributes["linear_before_reset"] = 1
+    over, *last = e.add_several(node.operator, given, 1 + node.count, **attributes)
+    return e.results(node, (*last, over))
+
+
+def emit_lookup(e: Emitter, node: ops.Lookup) -> onnx.Value:
+    table = dict(zip(node.keys, node.values, strict=True))
+    attributes = {
+        _plural("keys", node.x.dtype): list(table),
+        _plural("values", node.dtype): list(table.values()),
+        "default_string" if node.dtype == "string" else "default_int64": node.default,
+    }
+    x = node.x if node.x.dtype == "string" else e.cast(node.x, onnx.DataType.INT64)
+    found = e.add_several("LabelEncoder", [x], 1, domain=ML, **attributes)[0]
+    return found if node.dtype == "string" else e.cast(found, onnx.DataType.INT32)
+
+
+def _plural(name: str, kind: DType) -> str:
+    return f"{name}_strings" if kind == "string" else f"{name}_int64s"
+
+
+# ------------------------------------------------------------------------------- the table
+
+SAME: Mapping[type[Node], str] = {
+    ops.Abs: "Abs", ops.Neg: "Neg", ops.Exp: "Exp", ops.Log: "Log", ops.Sqrt: "Sqrt", ops.Reciprocal: "Reciprocal",
+    ops.Sin: "Sin", ops.Cos: "Cos", ops.Tan: "Tan", ops.Asin: "Asin", ops.Acos: "Acos", ops.Atan: "Atan",
+    ops.Sinh: "Sinh", ops.Cosh: "Cosh", ops.Tanh: "Tanh", ops.Asinh: "Asinh", ops.Acosh: "Acosh", ops.Atanh: "Atanh",
+    ops.Floor: "Floor", ops.Ceil: "Ceil", ops.Round: "Round", ops.Sign: "Sign", ops.Relu: "Relu", ops.Elu: "Elu",
+    ops.Sigmoid: "Sigmoid", ops.Softplus: "Softplus", ops.Erf: "Erf", ops.IsNan: "IsNaN", ops.IsInf: "IsInf",
+    ops.LogicalNot: "Not", ops.Add: "Add", ops.Sub: "Sub", ops.Mul: "Mul", ops.Div: "Div", ops.Pow: "Pow",
+    ops.Maximum: "Max", ops.Minimum: "Min", ops.Equal: "Equal", ops.Less: "Less", ops.LessEqual: "LessOrEqual",
+    ops.Greater: "Greater", ops.GreaterEqual: "GreaterOrEqual", ops.LogicalAnd: "And", ops.LogicalOr: "Or",
+    ops.Select: "Where",
+}  # fmt: skip
+
+DIFFERENT: Mapping[type[Node], Emit] = {
+    ops.Square: emit_square, ops.SquaredDifference: emit_squared_difference, ops.Rsqrt: emit_rsqrt,
+    ops.Expm1: emit_expm1, ops.Log1p: emit_log1p, ops.Relu6: emit_relu6, ops.Selu: emit_selu,
+    ops.IsFinite: emit_is_finite, ops.Cast: emit_cast, ops.Clip: emit_clip, ops.LeakyRelu: emit_leaky_relu,
+    ops.NotEqual: emit_not_equal, ops.DivNoNan: emit_div_no_nan, ops.FloorDiv: emit_floor_div, ops.Mod: emit_mod,
+    ops.Atan2: emit_atan2, ops.Sum: emit_reduction("ReduceSum", 13), ops.Mean: emit_reduction("ReduceMean", 18),
+    ops.Max: emit_reduction("ReduceMax", 18), ops.Min: emit_reduction("ReduceMin", 18),
+    ops.Prod: emit_reduction("ReduceProd", 18), ops.Any_: emit_truths("ReduceMax"), ops.All: emit_truths("ReduceMin"),
+    ops.ArgMax: emit_arg("ArgMax"), ops.ArgMin: emit_arg("ArgMin"), ops.Cumsum: emit_cumsum,
+    ops.Softmax: emit_softmax("Softmax"), ops.LogSoftmax: emit_softmax("LogSoftmax"), ops.TopK: emit_top_k,
+    Item: emit_item, ops.MatMul: emit_matmul, ops.Dim: emit_dim, ops.Reshape: emit_reshape,
+    ops.BroadcastTo: emit_broadcast, ops.Transpose: emit_transpose, ToLast: emit_transpose, ops.Slice: emit_slice,
+    ops.StridedSlice: emit_strided_slice, ops.Reverse: emit_reverse, ops.Concat: emit_concat, ops.Pad: emit_pad,
+    ops.Tile: emit_tile, ops.Gather: emit_gather, ops.OneHot: emit_one_hot, ops.Range: emit_range,
+    ops.Fill: emit_fill, First: emit_first, ops.Scan: emit_scan, Recurrent: emit_recurrent,
+    ops.Lookup: emit_lookup, Gelu: emit_gelu, HardSigmoid: emit_hard_sigmoid, PRelu: emit_prelu,
+    LayerNorm: emit_layer_norm,
+}  # fmt: skip
+
+UNSUPPORTED: Mapping[type[Node], str] = {}
+"""Operation → why ONNX cannot compute it."""

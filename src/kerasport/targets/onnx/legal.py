@@ -1,0 +1,73 @@
+"""Rules that write what ONNX has no operator for in operations that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kerasport.ir import ops
+from kerasport.ir.ops import Cumprod, LogicalAnd, LogicalNot, LogicalOr, Pad, Reverse, Select, Tensor
+from kerasport.ir.ops.loop import Step
+from kerasport.ir.ops.movement import product
+from kerasport.ir.tensor import Node
+from kerasport.passes.rewrite import Uses
+
+WHOLE = (None, None, 1)
+
+
+def mirrored(node: Node, uses: Uses) -> Node | None:
+    """Padding with x mirrored, its edge included  →  parts of x turned round, before and behind it."""
+    del uses
+    match node:
+        case Pad(x, pads, "symmetric"):
+            for axis, (before, behind) in enumerate(pads):
+                parts = [x]
+                if before:
+                    parts.insert(0, Reverse(_part(x, axis, 0, before), (axis,)))
+                if behind:
+                    parts.append(Reverse(_part(x, axis, -behind, None), (axis,)))
+                x = ops.concat(parts, axis)
+            return x
+    return None
+
+
+def _part(x: Tensor, axis: int, begin: int, end: int | None) -> Tensor:
+    return ops.strided(x, [(begin, end, 1) if at == axis else WHOLE for at in range(x.rank)])
+
+
+def running_products(node: Node, uses: Uses) -> Node | None:
+    """Running products  →  a loop that multiplies."""
+    del uses
+    match node:
+        case Cumprod(x, axis, exclusive, reverse):
+            sizes = ops.dims(x)
+            before, behind = product(sizes[:axis]), product(sizes[axis + 1 :])
+            z = ops.reshape(x, (before, sizes[axis], behind))
+            (_, (made,)) = ops.scan(_multiply(exclusive=exclusive), (_ones(z),), (z,), reverse=reverse)
+            # a loop gives its results in the order in which it makes them
+            made = Reverse(made, (1,)) if reverse else made
+            return ops.reshape(made, sizes)
+    return None
+
+
+def _ones(z: Tensor) -> Tensor:
+    return ops.Fill((ops.dim(z, 0), ops.dim(z, 2)), 1.0, z.dtype)
+
+
+def _multiply(*, exclusive: bool) -> Step:
+    def step(states: Sequence[Tensor], steps: Sequence[Tensor], _: object) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        after = states[0] * steps[0]
+        return [after], [states[0] if exclusive else after]
+
+    return step
+
+
+def truths(node: Node, uses: Uses) -> Node | None:
+    """Choosing between truth values  →  and, or: ONNX Runtime chooses between numbers only."""
+    del uses
+    match node:
+        case Select(condition, a, b) if a.dtype == "bool":
+            return LogicalOr(LogicalAnd(condition, a), LogicalAnd(LogicalNot(condition), b))
+    return None
+
+
+LEGAL = (mirrored, running_products, truths)

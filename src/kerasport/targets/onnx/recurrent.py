@@ -1,0 +1,200 @@
+"""Loops that are LSTM, GRU or RNN, as ONNX has these as one operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from kerasport.ir import ops
+from kerasport.ir.graph import Graph
+from kerasport.ir.ops import Add, Constant, Item, MatMul, Scan, Tensor, TensorType
+from kerasport.ir.tensor import FLOATS, Node, Several, expect
+from kerasport.layers.activations import ACTIVATIONS
+from kerasport.layers.recurrent import GRUCell, LSTMCell, SimpleRNNCell
+from kerasport.model import Array
+
+Cell: TypeAlias = LSTMCell | GRUCell | SimpleRNNCell
+Operator: TypeAlias = Literal["LSTM", "GRU", "RNN"]
+
+GATES: Mapping[Operator, tuple[int, ...]] = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}
+"""Operator → the gates of ONNX by their places in Keras: input, output, forget, cell; update, reset, candidate."""
+
+NAMES: Mapping[str, str] = {
+    "tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu", "elu": "Elu", "softsign": "Softsign",
+    "softplus": "Softplus", "hard_sigmoid": "HardSigmoid", "hard_sigmoid_keras2": "HardSigmoid",
+}  # fmt: skip
+"""Activation of Keras → that of ONNX."""
+
+OPTIONS: Mapping[str, tuple[float, float]] = {
+    "elu": (1.0, 0.0), "hard_sigmoid": (1 / 6, 0.5), "hard_sigmoid_keras2": (0.2, 0.5),
+}  # fmt: skip
+"""Activation of Keras → alpha and beta, where it has any."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recurrent(Several):
+    """A recurrent layer over x [time, batch, input]: the last states [batch, units], then all outputs.
+
+    The kernels are ONNX's, [1, gates · units, …], and the bias is that of the input and that of the states.
+    """
+
+    operator: Operator
+    x: Tensor
+    kernel: Tensor
+    recurrent_kernel: Tensor
+    bias: Tensor | None
+    states: tuple[Tensor, ...]  # none for zeros
+    activations: tuple[str, ...]  # Keras's names, in ONNX's order
+    reverse: bool = False
+    reset_after: bool = False
+
+    @property
+    def units(self) -> int:
+        """The number of units."""
+        return ops.known(self.recurrent_kernel.shape)[2]
+
+    @property
+    def count(self) -> int:
+        """The number of states."""
+        return 2 if self.operator == "LSTM" else 1
+
+    def infer(self) -> tuple[TensorType, ...]:
+        expect(self, self.x, FLOATS)
+        time, batch, _ = self.x.shape
+        last = TensorType("float32", (batch, self.units))
+        return (*(last,) * self.count, TensorType("float32", (time, batch, self.units)))
+
+    def compute(self, *operands: Any) -> tuple[Any, ...]:
+        x, kernel, inner, *rest = operands
+        bias = rest.pop(0)[0] if self.bias is not None else np.zeros(2 * kernel.shape[1], np.float32)
+        states = rest or [np.zeros((x.shape[1], self.units), np.float32)] * self.count
+        of_input, of_state = np.split(bias, 2)
+        steps = range(len(x))
+        over = np.zeros((*x.shape[:2], self.units), np.float32)
+        for t in reversed(steps) if self.reverse else steps:
+            z = x[t] @ kernel[0].T + of_input
+            states = self._step(np.split(z, len(GATES[self.operator]), 1), inner[0], of_state, states)
+            over[t] = states[0]
+        return (*states, over)
+
+    def _step(self, z: list[Array], kernel: Array, bias: Array, states: Sequence[Array]) -> list[Array]:
+        """The equations of onnx/docs/Operators.md."""
+        f, *others = (_meaning(name) for name in self.activations)
+        h = states[0]
+        parts = list(zip(z, np.split(kernel, len(z)), np.split(bias, len(z)), strict=True))
+        sums = [zs + h @ w.T + b for zs, w, b in parts]
+        if self.operator == "RNN":
+            return [f(sums[0])]
+        if self.operator == "LSTM":
+            i, o, forget, g = f(sums[0]), f(sums[1]), f(sums[2]), others[0](sums[3])
+            c = forget * states[1] + i * g
+            return [o * others[1](c), c]
+        update, reset = f(sums[0]), f(sums[1])
+        zs, w, b = parts[2]
+        inner = reset * (h @ w.T + b) if self.reset_after else (reset * h) @ w.T + b
+        return [(1 - update) * others[0](zs + inner) + update * h]
+
+
+def _meaning(name: str) -> Any:
+    """An activation in numpy."""
+
+    def function(x: Array) -> Array:
+        given = ops.Input("x", TensorType("float32", x.shape))
+        return Graph((given,), (ACTIVATIONS[name](given),)).run(x)[0]
+
+    return function
+
+
+# ------------------------------------------------------------------------------------------ recognising
+
+
+def native(graph: Graph) -> Graph:
+    """The graph in which loops are single operators where ONNX has one."""
+    written: dict[Node, tuple[Tensor, ...]] = {}
+
+    def step(node: Node) -> Node:
+        if isinstance(node, Scan) and (made := operator_of(node)) is not None:
+            written[node] = made
+        if isinstance(node, Item) and node.source in written:
+            return written[node.source][node.index]
+        return node
+
+    return graph.rebuild(step)
+
+
+def operator_of(loop: Scan) -> tuple[Tensor, ...] | None:
+    """What stands for the results of a loop."""
+    cell = loop.cell
+    if not isinstance(cell, LSTMCell | GRUCell | SimpleRNNCell):
+        return None
+    activations, parts = activations_of(cell), projection(loop.sequences[0])
+    if parts is None or not all(isinstance(name, str) and name in NAMES for name in activations):
+        return None
+    x, kernel, bias = parts
+    operator = _operator(cell)
+    zeros = all(isinstance(state, ops.Fill) and state.value == 0 for state in loop.states)
+    made = ops.items(
+        Recurrent(
+            operator,
+            ops.transpose(x, (1, 0, 2)),
+            _gates(operator, kernel),
+            _gates(operator, ops.as_tensor(cell.recurrent_kernel)),
+            _biases(operator, cell, bias),
+            () if zeros else loop.states,
+            activations,
+            loop.reverse,
+            isinstance(cell, GRUCell) and cell.reset_after,
+        )
+    )
+    over = ops.transpose(made[-1], (1, 0, 2))
+    # a loop gives its results in the order in which it makes them
+    return (*made[:-1], ops.Reverse(over, (1,)) if loop.reverse else over)
+
+
+def _operator(cell: Cell) -> Operator:
+    return "LSTM" if isinstance(cell, LSTMCell) else "GRU" if isinstance(cell, GRUCell) else "RNN"
+
+
+def activations_of(cell: Cell) -> tuple[Any, ...]:
+    """Keras's names of the activations, in ONNX's order."""
+    if isinstance(cell, SimpleRNNCell):
+        return (cell.activation,)
+    each = (cell.recurrent_activation, cell.activation)
+    return (*each, cell.activation) if isinstance(cell, LSTMCell) else each
+
+
+def projection(z: Tensor) -> tuple[Tensor, Constant, Tensor | None] | None:
+    """Input, kernel and bias of what a cell makes of all steps at once."""
+    match z:
+        case Add(MatMul(x, Constant() as kernel, False, False), bias) if bias.rank == 1:
+            return x, kernel, bias
+        case MatMul(x, Constant() as kernel, False, False):
+            return x, kernel, None
+    return None
+
+
+def _gates(operator: Operator, kernel: Tensor) -> Tensor:
+    """A kernel [rows, gates · units]  →  [1, gates · units, rows], the gates in ONNX's order."""
+    return ops.expand_dims(ops.transpose(_ordered(operator, kernel)), 0)
+
+
+def _ordered(operator: Operator, kernel: Tensor) -> Tensor:
+    parts = ops.split(kernel, len(GATES[operator]))
+    return ops.concat([parts[place] for place in GATES[operator]])
+
+
+def _biases(operator: Operator, cell: Cell, bias: Tensor | None) -> Tensor | None:
+    """That of the input, and that of the states: zeros, but for a GRU that resets behind the product."""
+    if bias is None:
+        return None
+    if isinstance(cell, GRUCell) and cell.reset_after:
+        assert cell.bias is not None
+        whole = ops.as_tensor(cell.bias)
+        inner: Tensor = ops.reshape(ops.slice_axis(whole, 0, 1, 1), bias.shape)
+    else:
+        inner = ops.constant(np.zeros(ops.known(bias.shape), np.float32))
+    both = ops.concat([_ordered(operator, bias), _ordered(operator, inner)])
+    return ops.expand_dims(both, 0)

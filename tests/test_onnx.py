@@ -1,0 +1,350 @@
+"""ONNX models: every model of the table in ONNX Runtime, against Keras, and what the files are like."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import onnx_ir
+import onnxruntime
+import pytest
+from keras import applications, layers
+from tests.cases.graphs import REFUSED_BY_GRAPHS
+from tests.cases.trial import Trial, quiet, undrawn_weights
+from tests.graphs import Check, batches, meaning, together
+from tests.strategies import leaves
+from tests.test_applications import TEN, Network, randomise
+from tests.test_emission import FAMILIES, checks_of
+
+import kerasport
+from kerasport import errors
+from kerasport.ir.graph import Graph
+from kerasport.ir.tensor import Constant, Input, Several, Tensor
+from kerasport.model import Array
+from kerasport.targets.onnx import optimised
+from kerasport.targets.onnx.emit import DIFFERENT, SAME, UNSUPPORTED, Emitter, Shared
+from kerasport.targets.onnx.file import OnnxPlan, assembled, write
+
+# ---------------------------------------------------------------------------------------------- running
+
+
+def session(path: Path) -> Any:
+    """The model, loaded by ONNX Runtime."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4  # a test tells what is wrong
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run(path: Path, feeds: Sequence[Sequence[Array]]) -> list[list[Array]]:
+    """What ONNX Runtime computes of each feed."""
+    runner = session(path)
+    names = [given.name for given in runner.get_inputs()]
+    return [runner.run(None, dict(zip(names, map(fed, feed), strict=True))) for feed in feeds]
+
+
+def fed(array: Array) -> Array:
+    """An array in the dtype that a converted model takes."""
+    kinds = {"i": np.int32, "u": np.int32, "f": np.float32}
+    return np.asarray(array, kinds.get(array.dtype.kind, array.dtype))
+
+
+def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph, and of those inside it."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from nodes(attribute.g)
+
+
+def operators(path: Path) -> Counter[str]:
+    """How often a model has each operator."""
+    return Counter(node.op_type for node in nodes(onnx.load(path).graph))
+
+
+def close(expected: Sequence[Array], computed: Sequence[Array], rtol: float, atol: float) -> None:
+    """Assert that outputs are the same within bounds."""
+    for index, (wanted, got) in enumerate(zip(expected, computed, strict=True)):
+        assert got.shape == wanted.shape, index
+        np.testing.assert_allclose(
+            got.astype("float64"), wanted.astype("float64"), rtol, atol, err_msg=f"output {index}"
+        )
+
+
+# -------------------------------------------------------------------------------------------- the table
+
+
+def test_onnx_runtime_computes_what_keras_computes_or_the_model_is_refused(trial: Trial, tmp_path: Path) -> None:
+    case, out = trial.case, tmp_path / "model.onnx"
+    if refused := REFUSED_BY_GRAPHS.get(case.name):
+        with pytest.raises(kerasport.UnsupportedModel) as refusal:
+            kerasport.convert(trial.path, out)
+        assert refused in str(refusal.value)
+        assert not list(tmp_path.iterdir())
+        return
+    conversion = kerasport.convert(trial.path, out)
+    assert conversion.files == ("model.onnx",)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert out.stat().st_size == conversion.nbytes
+    onnx.checker.check_model(str(out), full_check=True)
+    for expected, computed in zip(trial.expected, run(out, trial.feeds), strict=True):
+        close(expected, computed, case.rtol, case.atol)
+
+
+# --------------------------------------------------------------------------------------- each operation
+
+
+def written(graph: Graph, path: Path, opset: int = 20) -> Path:
+    """A graph as an ONNX model."""
+    shared = Shared(opset)
+    emitter = Emitter(optimised(graph, opset), shared)
+    outputs = emitter.run([f"out_{at}" for at in range(len(graph.outputs))])
+    assert not shared.problems
+    # inputs of several computations beside each other have no batch in common
+    for name, value in (*emitter.inputs.items(), *outputs.items()):
+        assert value.shape is not None
+        sizes = [size if isinstance(size, int) else f"{name}_{axis}" for axis, size in enumerate(value.shape)]
+        value.shape = onnx_ir.Shape(sizes)
+    model = assembled(emitter, outputs, SimpleNamespace(name="graph", writer=""))  # type: ignore[arg-type]
+    write(OnnxPlan("onnx-model", "", (), (), weights=shared.weights, model=model), path)
+    return path
+
+
+def refused(check: Check) -> bool:
+    """Whether a computation needs sizes that are not known."""
+    if not check.unknown or "same" not in check.name:
+        return False
+    shared, graph = Shared(20), check.graph()
+    Emitter(optimised(graph), shared).run(["out"])
+    assert all("smaller than their stride" in problem.reason for problem in shared.problems)
+    return bool(shared.problems)
+
+
+def test_what_needs_unknown_sizes_is_rare() -> None:
+    lost = {family: sum(map(refused, checks_of(family))) for family in FAMILIES}
+    assert {family: count for family, count in lost.items() if count} == {"poolings": 28, "poolings_of_volumes": 8}
+
+
+NAN_LOST = ("Max of nothing",)
+"""Computations by which ONNX Runtime makes a number of what is none."""
+
+
+@pytest.mark.parametrize("opset", [17, 20, 22])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_onnx_runtime_computes_what_numpy_computes(family: str, opset: int, tmp_path: Path) -> None:
+    checks = [check for check in checks_of(family) if check.name not in NAN_LOST and not refused(check)]
+    for at, batch in enumerate(batches(checks, 200)):
+        graphs = [check.graph(f"x{index}") for index, check in enumerate(batch)]
+        path = written(together(graphs), tmp_path / f"model_{at}.onnx", opset)
+        onnx.checker.check_model(str(path), full_check=True)
+        (got,) = run(path, [[array for check in batch for array in check.arrays]])
+        rest = iter(got)
+        for check, graph in zip(batch, graphs, strict=True):
+            check.compare(meaning(check, graph), tuple(itertools.islice(rest, len(graph.outputs))), "ONNX Runtime")
+
+
+def test_every_operation_has_a_row() -> None:
+    from kerasport.ir import ops  # noqa: PLC0415
+
+    windows = {ops.Conv, ops.DepthwiseConv, ops.ConvTranspose, ops.MaxPool, ops.AvgPool, ops.Resize}
+    rewritten = {*windows, ops.Cumprod, Constant, Input}
+    foreign = {each for each in leaves(Tensor) | leaves(Several) if "graph_model" in each.__module__}
+    rows: dict[Any, Any] = {**SAME, **DIFFERENT, **UNSUPPORTED}
+    assert set(rows) == (leaves(Tensor) | leaves(Several) | {ops.Transpose}) - rewritten - foreign
+    assert len(rows) == len(SAME) + len(DIFFERENT) + len(UNSUPPORTED)
+
+
+# ---------------------------------------------------------------------------------------------- layout
+
+
+def convolutional(name: str, side: int, **options: Any) -> Callable[[], keras.Model]:
+    return lambda: getattr(applications, name)(weights=None, input_shape=(side, side, 3), **options)
+
+
+NETWORKS = (
+    Network(applications.ResNet50),
+    Network(applications.MobileNetV2, options={**TEN, "alpha": 0.35}),
+    Network(applications.EfficientNetB0),
+    Network(applications.DenseNet121),
+    Network(applications.MobileNetV3Small),
+)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+def test_networks_compute_what_keras_computes_without_transposes_inside(network: Network, tmp_path: Path) -> None:
+    rng = np.random.default_rng(len(network.name))
+    size, path, out = (network.size, network.size, 3), tmp_path / "model.keras", tmp_path / "model.onnx"
+    images = rng.normal(0, 1, (2, *size)).astype("float32")
+    with quiet(), undrawn_weights():
+        model = network.make(weights=None, input_shape=size, **network.options)
+        randomise(model, rng)
+        for layer in model.layers:
+            if isinstance(layer, layers.Normalization):
+                layer.finalize_state()  # as Keras does when it loads the weights
+        model.save(path)
+        wanted = keras.ops.convert_to_numpy(model(images, training=False))
+    kerasport.convert(path, out)
+    ((got,),) = run(out, [[images]])
+    scale = np.abs(wanted).max()
+    np.testing.assert_allclose(got / scale, wanted / scale, rtol=1e-4, atol=1e-5)
+    assert operators(out)["Transpose"] == 1
+
+
+def saved(model: keras.Model, folder: Path) -> Path:
+    """A model as a .keras file."""
+    with quiet():
+        model.save(folder / "model.keras")
+    return folder / "model.keras"
+
+
+def test_what_is_flattened_behind_convolutions_needs_no_transpose(tmp_path: Path) -> None:
+    model = keras.Sequential(
+        [layers.Input((9, 8, 3)), layers.Conv2D(5, 3), layers.ReLU(), layers.Flatten(), layers.Dense(4)]
+    )
+    kerasport.convert(saved(model, tmp_path), tmp_path / "model.onnx")
+    assert operators(tmp_path / "model.onnx")["Transpose"] == 1
+
+
+def test_sequences_are_convolved_without_transposes_between(tmp_path: Path) -> None:
+    x = given = keras.Input((None, 4))
+    for filters in (5, 6, 7):
+        x = layers.Conv1D(filters, 3, padding="same", activation="relu")(x)
+        x = layers.MaxPooling1D(2)(layers.BatchNormalization()(x))
+    kerasport.convert(saved(keras.Model(given, x), tmp_path), tmp_path / "model.onnx")
+    assert operators(tmp_path / "model.onnx")["Transpose"] == 2
+
+
+# ------------------------------------------------------------------------------------------- operators
+
+
+def test_recurrent_layers_are_operators_where_they_can_be(tmp_path: Path) -> None:
+    x = given = keras.Input((None, 4))
+    x = layers.Bidirectional(layers.LSTM(5, return_sequences=True))(x)
+    x = layers.GRU(6, return_sequences=True, reset_after=False, recurrent_activation="hard_sigmoid")(x)
+    x = layers.GRU(6, return_sequences=True, go_backwards=True)(x)
+    x = layers.SimpleRNN(3, activation="relu")(x)
+    kerasport.convert(saved(keras.Model(given, x), tmp_path), tmp_path / "model.onnx")
+    found = operators(tmp_path / "model.onnx")
+    assert (found["LSTM"], found["GRU"], found["RNN"], found["Scan"], found["Loop"]) == (2, 2, 1, 0, 0)
+
+
+def test_several_steps_are_one_operator_where_there_is_one(tmp_path: Path) -> None:
+    x = given = keras.Input((7, 8))
+    x = layers.LayerNormalization()(x)
+    x = layers.Dense(8, activation="gelu")(x)
+    x = layers.PReLU()(layers.Activation("hard_sigmoid")(x))
+    kerasport.convert(saved(keras.Model(given, x), tmp_path), tmp_path / "model.onnx")
+    found = operators(tmp_path / "model.onnx")
+    assert all(found[name] == 1 for name in ("LayerNormalization", "Gelu", "HardSigmoid", "PRelu"))
+    kerasport.convert(tmp_path / "model.keras", tmp_path / "older.onnx", opset=17)
+    assert operators(tmp_path / "older.onnx")["Gelu"] == 0
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+@pytest.fixture
+def two_inputs(tmp_path: Path) -> Path:
+    """A model with names, unknown sizes and a nested model."""
+    a, b = keras.Input((None, 4), name="words"), keras.Input((4,), name="image")
+    inner = keras.Sequential([layers.Input((4,)), layers.Dense(3, name="deep")], name="inside")
+    x = layers.Add(name="sum")([layers.GlobalAveragePooling1D()(a), b])
+    model = keras.Model([a, b], {"last": inner(x), "first": layers.Dense(2)(a)})
+    return saved(model, tmp_path)
+
+
+def test_names_are_those_of_keras(two_inputs: Path, tmp_path: Path) -> None:
+    done = kerasport.convert(two_inputs, tmp_path / "model.onnx")
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    shapes = {
+        value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }
+    assert shapes == {
+        "words": ["batch", "words_axis_1", 4], "image": ["batch", 4], "first": ["batch", "first_axis_1", 2],
+        "last": ["batch", 3],
+    }  # fmt: skip
+    assert done.outputs == ("first", "last")
+    assert any(node.name.startswith("inside/deep/") for node in graph.node)
+    names = [name for node in graph.node for name in (node.name, *node.output)]
+    assert len(names) == len(set(names))
+
+
+def test_sizes_of_outputs_have_the_name_of_the_batch_only_where_they_are_the_batch(tmp_path: Path) -> None:
+    given = keras.Input((4, 3))
+    model = keras.Model(given, [keras.ops.reshape(given, (-1, 3)), keras.ops.reshape(given, (-1, 12))])
+    kerasport.convert(saved(model, tmp_path), tmp_path / "model.onnx")
+    sizes = [value.type.tensor_type.shape.dim[0].dim_param for value in onnx.load(tmp_path / "model.onnx").graph.output]
+    assert sizes[0] != "batch"
+    assert sizes[1] == "batch"
+
+
+def test_an_output_stays_as_it_is_unless_it_may_be_replaced(two_inputs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "there" / "model.onnx"
+    kerasport.convert(two_inputs, out)
+    before = out.read_bytes()
+    with pytest.raises(kerasport.OutputExistsError, match="--force"):
+        kerasport.convert(two_inputs, out)
+    kerasport.convert(two_inputs, out, opset=17, force=True)
+    assert out.read_bytes() != before
+    assert [path.name for path in out.parent.iterdir()] == ["model.onnx"]
+    with pytest.raises(ValueError, match="suffix"):
+        kerasport.convert(two_inputs, tmp_path / "web_model", to="onnx")
+
+
+def test_what_fails_leaves_nothing_behind(two_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("kerasport.targets.onnx.file._write_numbers", fail)
+    kerasport_out = tmp_path / "there" / "model.onnx"
+    wide = saved(keras.Sequential([layers.Input((40,)), layers.Dense(50)]), tmp_path)
+    with pytest.raises(OSError, match="No space"):
+        kerasport.convert(wide, kerasport_out)
+    assert list(kerasport_out.parent.iterdir()) == []
+
+
+def test_large_weights_stand_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = keras.Sequential([layers.Input((40,)), layers.Dense(50, activation="tanh"), layers.Dense(30)])
+    path, out = saved(model, tmp_path), tmp_path / "there" / "model.onnx"
+    images = np.random.default_rng(0).normal(size=(3, 40)).astype("float32")
+    kerasport.convert(path, out)
+    ((inside,),) = run(out, [[images]])
+    monkeypatch.setattr("kerasport.targets.onnx.file.write.__kwdefaults__", {"external": 1, "progress": lambda _: None})
+    done = kerasport.convert(path, out, force=True)
+    assert done.files == ("model.onnx", "model.onnx.data")
+    assert done.nbytes == sum(file.stat().st_size for file in out.parent.iterdir())
+    onnx.checker.check_model(str(out), full_check=True)
+    ((beside,),) = run(out, [[images]])
+    np.testing.assert_array_equal(inside, beside)
+    with pytest.raises(kerasport.OutputExistsError):
+        kerasport.convert(path, out)
+    monkeypatch.undo()
+    kerasport.convert(path, out, force=True)
+    assert [file.name for file in out.parent.iterdir()] == ["model.onnx"]
+
+
+def test_the_file_is_what_protobuf_would_write(two_inputs: Path, tmp_path: Path) -> None:
+    kerasport.convert(two_inputs, tmp_path / "model.onnx")
+    text = (tmp_path / "model.onnx").read_bytes()
+    assert len(onnx.ModelProto.FromString(text).SerializeToString()) == len(text)
+
+
+def test_without_onnx_ir_the_message_says_what_to_install(
+    two_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx_ir", None)
+    with pytest.raises(errors.MissingPackageError, match=r'pip install "kerasport\[onnx\]"'):
+        kerasport.convert(two_inputs, tmp_path / "model.onnx")
+    routes = {route.name: route for route in kerasport.doctor(two_inputs).routes}
+    assert routes["kerasport, onnx"].command == 'pip install "kerasport[onnx]"'
+    assert not routes["kerasport, onnx"].open

@@ -124,4 +124,4 @@ class UnsupportedModel(UnsupportedError):
 
 def with_article(noun: str) -> str:
     """A noun as in a sentence."""
-    return f"{'an' if noun[0] in 'aeio' else 'a'} {noun}"
+    return f"{'an' if noun[:1] in tuple('aeio') else 'a'} {noun}"

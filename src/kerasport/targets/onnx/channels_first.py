@@ -24,6 +24,7 @@ from kerasport.ir.ops import (
     Conv,
     ConvTranspose,
     DepthwiseConv,
+    Input,
     LeakyRelu,
     MatMul,
     MaxPool,
@@ -64,7 +65,8 @@ class First(Tensor):
         return tuple(each for each in (self.x, self.kernel, self.bias) if each is not None)
 
     def infer(self) -> TensorType:
-        return TensorType("float32", _moved(self.last.shape, channels_first(self.last.rank)))
+        given = Input("x", TensorType("float32", _moved(self.x.shape, channels_last(self.x.rank))))
+        return TensorType("float32", _moved(replace(self.last, x=given).shape, channels_first(self.last.rank)))
 
     def compute(self, *operands: Any) -> Array:
         x, *rest = operands

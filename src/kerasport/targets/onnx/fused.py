@@ -116,7 +116,7 @@ def number(c: Tensor) -> float | None:
 
 def is_number(c: Tensor, value: float) -> bool:
     """Whether a constant is one number, that one in float32."""
-    return number(c) == np.float32(value)
+    return bool(number(c) == np.float32(value))
 
 
 def fuse_gelu(node: Node, uses: Uses) -> Node | None:
@@ -135,7 +135,7 @@ def fuse_gelu(node: Node, uses: Uses) -> Node | None:
 def _is_cube(x: Tensor, cube: Tensor) -> bool:
     match cube:
         case Mul(Mul(Mul(a, factor), b), c):
-            return bool(a is b is c is x and is_number(factor, CUBE))
+            return a is b is c is x and is_number(factor, CUBE)
     return False
 
 

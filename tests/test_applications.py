@@ -16,6 +16,7 @@ import pytest
 from keras import applications, layers
 from tests.cases.case import GRAPH_MODEL, LAYERS_MODEL
 from tests.cases.trial import inner_layers, quiet, random_weight, undrawn_weights
+from tests.onnx_runtime import close, operators, run
 
 import kerasport
 from kerasport.model import ComputedWeight
@@ -138,6 +139,19 @@ def test_layers_model_of_a_network_computes_what_keras_computes(network: Trial, 
 
 def test_graph_model_of_a_network_computes_what_keras_computes(network: Trial, tfjs: Tfjs, tmp_path: Path) -> None:
     network.compare(GRAPH_MODEL, tfjs, tmp_path)
+
+
+TRANSPOSES = {"ConvNeXtTiny": 37}  # its normalisations and dense layers work along the last axis
+"""Network → number of transposes of the ONNX model, where it is not that of the one in front of the network."""
+
+
+def test_onnx_model_of_a_network_computes_what_keras_computes(network: Trial, tmp_path: Path) -> None:
+    out = tmp_path / "model.onnx"
+    kerasport.convert(network.path, out)
+    ((got,),) = run(out, [[network.images]])
+    scale = np.abs(network.wanted).max()
+    close([network.wanted / scale], [got / scale], rtol=1e-4, atol=1e-5)
+    assert operators(out)["Transpose"] == TRANSPOSES.get(network.network.name, 1)
 
 
 # ------------------------------------------------------------------------------------------------ all the others

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,71 +13,25 @@ import keras
 import numpy as np
 import onnx
 import onnx_ir
-import onnxruntime
 import pytest
-from keras import applications, layers
+from keras import layers
+from tests.cases import CASES
+from tests.cases.case import Case
 from tests.cases.graphs import REFUSED_BY_GRAPHS
-from tests.cases.trial import Trial, quiet, undrawn_weights
+from tests.cases.trial import Trial, quiet
 from tests.graphs import Check, batches, meaning, together
+from tests.onnx_runtime import close, operators, run
 from tests.strategies import leaves
-from tests.test_applications import TEN, Network, randomise
 from tests.test_emission import FAMILIES, checks_of
 
 import kerasport
 from kerasport import errors
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Constant, Input, Several, Tensor
-from kerasport.model import Array
 from kerasport.targets.onnx import optimised
 from kerasport.targets.onnx.emit import DIFFERENT, SAME, UNSUPPORTED, Emitter, Shared
 from kerasport.targets.onnx.file import OnnxPlan, assembled, write
-
-# ---------------------------------------------------------------------------------------------- running
-
-
-def session(path: Path) -> Any:
-    """The model, loaded by ONNX Runtime."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4  # a test tells what is wrong
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def run(path: Path, feeds: Sequence[Sequence[Array]]) -> list[list[Array]]:
-    """What ONNX Runtime computes of each feed."""
-    runner = session(path)
-    names = [given.name for given in runner.get_inputs()]
-    return [runner.run(None, dict(zip(names, map(fed, feed), strict=True))) for feed in feeds]
-
-
-def fed(array: Array) -> Array:
-    """An array in the dtype that a converted model takes."""
-    kinds = {"i": np.int32, "u": np.int32, "f": np.float32}
-    return np.asarray(array, kinds.get(array.dtype.kind, array.dtype))
-
-
-def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a graph, and of those inside it."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from nodes(attribute.g)
-
-
-def operators(path: Path) -> Counter[str]:
-    """How often a model has each operator."""
-    return Counter(node.op_type for node in nodes(onnx.load(path).graph))
-
-
-def close(expected: Sequence[Array], computed: Sequence[Array], rtol: float, atol: float) -> None:
-    """Assert that outputs are the same within bounds."""
-    for index, (wanted, got) in enumerate(zip(expected, computed, strict=True)):
-        assert got.shape == wanted.shape, index
-        np.testing.assert_allclose(
-            got.astype("float64"), wanted.astype("float64"), rtol, atol, err_msg=f"output {index}"
-        )
-
+from kerasport.verification.onnx import Onnx
 
 # -------------------------------------------------------------------------------------------- the table
 
@@ -164,39 +117,6 @@ def test_every_operation_has_a_row() -> None:
 
 
 # ---------------------------------------------------------------------------------------------- layout
-
-
-def convolutional(name: str, side: int, **options: Any) -> Callable[[], keras.Model]:
-    return lambda: getattr(applications, name)(weights=None, input_shape=(side, side, 3), **options)
-
-
-NETWORKS = (
-    Network(applications.ResNet50),
-    Network(applications.MobileNetV2, options={**TEN, "alpha": 0.35}),
-    Network(applications.EfficientNetB0),
-    Network(applications.DenseNet121),
-    Network(applications.MobileNetV3Small),
-)
-
-
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
-def test_networks_compute_what_keras_computes_without_transposes_inside(network: Network, tmp_path: Path) -> None:
-    rng = np.random.default_rng(len(network.name))
-    size, path, out = (network.size, network.size, 3), tmp_path / "model.keras", tmp_path / "model.onnx"
-    images = rng.normal(0, 1, (2, *size)).astype("float32")
-    with quiet(), undrawn_weights():
-        model = network.make(weights=None, input_shape=size, **network.options)
-        randomise(model, rng)
-        for layer in model.layers:
-            if isinstance(layer, layers.Normalization):
-                layer.finalize_state()  # as Keras does when it loads the weights
-        model.save(path)
-        wanted = keras.ops.convert_to_numpy(model(images, training=False))
-    kerasport.convert(path, out)
-    ((got,),) = run(out, [[images]])
-    scale = np.abs(wanted).max()
-    np.testing.assert_allclose(got / scale, wanted / scale, rtol=1e-4, atol=1e-5)
-    assert operators(out)["Transpose"] == 1
 
 
 def saved(model: keras.Model, folder: Path) -> Path:
@@ -350,3 +270,70 @@ def test_without_onnx_ir_the_message_says_what_to_install(
     routes = {route.name: route for route in kerasport.doctor(two_inputs).routes}
     assert routes["kerasport, onnx"].command == 'pip install "kerasport[onnx]"'
     assert not routes["kerasport, onnx"].open
+
+
+# -------------------------------------------------------------------------------------------- verification
+
+DIGITS = Path(__file__).parent.parent / "examples" / "digits.keras"
+
+REPRESENTATIVE = (
+    "conv2d_same_2x2_channels_last", "conv2d_transpose_same_2x2_channels_last", "depthwise_conv2d_same_2x2_channels_last",
+    "max_pooling2d_unknown_size", "lstm_relu", "gru_linear", "mask_lstm_sequences", "bidirectional_simple_rnn_concat",
+    "multi_head_attention", "layer_normalization_rank_3", "resizing", "embedding",
+)  # fmt: skip
+"""Rows of the table that are run as a page does."""
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Iterator[Onnx]:
+    """ONNX Runtime, in one Node process for all tests."""
+    with Onnx() as runtime:
+        yield runtime
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in REPRESENTATIVE], ids=lambda case: case.name)
+def test_onnx_runtime_web_computes_what_keras_computes(case: Case, runtime: Onnx, tmp_path: Path) -> None:
+    trial = Trial(case, tmp_path)
+    kerasport.convert(trial.path, tmp_path / "model.onnx")
+    made = runtime.run(tmp_path / "model.onnx", [list(feed) for feed in trial.feeds], backend="onnxruntime-web")
+    for expected, computed in zip(trial.expected, made.results, strict=True):
+        close(expected, computed, case.rtol, case.atol)
+
+
+def test_every_representative_row_is_there() -> None:
+    assert len({case.name for case in CASES} & set(REPRESENTATIVE)) == len(REPRESENTATIVE) == 12
+
+
+def test_verification_runs_onnx_models(two_inputs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.onnx"
+    kerasport.convert(two_inputs, out)
+    checked = kerasport.verify(two_inputs, out, backends=("onnxruntime", "onnxruntime-web"))
+    assert checked.ok, checked
+    assert {(output.backend, output.name) for output in checked.outputs} == {
+        (backend, name) for backend in ("onnxruntime", "onnxruntime-web") for name in ("first", "last")
+    }
+    assert kerasport.verify(two_inputs, out).backends == ("onnxruntime",)
+    with pytest.raises(errors.VerifyError, match="onnxruntime or onnxruntime-web, not on wasm"):
+        kerasport.verify(two_inputs, out, backends=("wasm",))
+    with pytest.raises(errors.VerifyError, match="has 2 inputs, the original 1 input"):
+        kerasport.verify(DIGITS, out)
+
+
+def test_numbers_that_differ_are_told(two_inputs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model.onnx"
+    kerasport.convert(two_inputs, out)
+    model = onnx.load(out)
+    weight = next(each for each in model.graph.initializer if each.dims == [4, 2])
+    weight.raw_data = np.full((4, 2), 7, np.float32).tobytes()
+    onnx.save(model, out)
+    checked = kerasport.verify(two_inputs, out)
+    assert not checked.ok
+    assert "ONNX Runtime" in str(checked)
+
+
+def test_what_is_no_model_cannot_be_verified(two_inputs: Path, tmp_path: Path) -> None:
+    with pytest.raises(errors.VerifyError, match="kerasport convert"):
+        kerasport.verify(two_inputs, tmp_path / "model.onnx")
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(errors.VerifyError, match="cannot"):
+        kerasport.verify(two_inputs, tmp_path / "model.onnx")

@@ -84,9 +84,7 @@ def convert(
         raise KerasportError("ONNX models are not quantised yet; convert without --quantize")
     with read(source, weights) as model:
         with well_formed(_name(source)):
-            options = Options(
-                unroll_limit, companion=companion, opset=opset, optimizer=optimizer, trainable=trainable
-            )
+            options = Options(unroll_limit, companion=companion, opset=opset, optimizer=optimizer, trainable=trainable)
             plan = planned(model, to, options)
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)
@@ -192,21 +190,22 @@ def verify(
     weights: Pathlike | None = None,
     inputs: Pathlike | None = None,
     expected: Pathlike | None = None,
-    backends: Sequence[str] = ("cpu", "wasm"),
+    backends: Sequence[str] | None = None,
     batch_sizes: Sequence[int] = (1, 3),
     rtol: float | None = None,
     atol: float | None = None,
     seed: int = 0,
 ) -> Verification:
-    """Run the converted model in real TF.js and compare its numbers with those of Keras.
+    """Run the converted model in TF.js or ONNX Runtime and compare its numbers with those of Keras.
 
     Args:
         source: the Keras model that was converted.
-        out: the directory of the converted model.
+        out: the directory of the converted model, or the ONNX file.
         weights: the file of weights that belongs to an architecture JSON.
         inputs: an `.npz` of inputs, named as the model's inputs or in their order; random ones otherwise.
         expected: an `.npz` of the outputs that Keras gives for them; otherwise Keras is run in a process of its own.
-        backends: of TF.js: "cpu", "wasm".
+        backends: of TF.js "cpu" and "wasm", both where nothing is said; for an ONNX model "onnxruntime", which is taken
+            where nothing is said, and "onnxruntime-web".
         batch_sizes: of random inputs.
         rtol: relative difference that is allowed; 1e-4 where nothing is said.
         atol: absolute difference that is allowed; where nothing is said 1e-5, or 1e-5 of the largest number of an
@@ -220,7 +219,16 @@ def verify(
     from kerasport.verification import verify_conversion  # noqa: PLC0415  (brings in what converting does not need)
 
     return verify_conversion(
-        source, Path(out), weights, inputs, expected, tuple(backends), tuple(batch_sizes), rtol, atol, seed
+        source,
+        Path(out),
+        weights,
+        inputs,
+        expected,
+        None if backends is None else tuple(backends),
+        tuple(batch_sizes),
+        rtol,
+        atol,
+        seed,
     )
 
 

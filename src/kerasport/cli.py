@@ -102,7 +102,12 @@ Expected = Annotated[
     ),
 ]
 Backend = Annotated[
-    list[str] | None, typer.Option("--backend", help="cpu or wasm; both otherwise.", show_default=False)
+    list[str] | None,
+    typer.Option(
+        "--backend",
+        help="cpu or wasm, both otherwise; of an ONNX model onnxruntime or onnxruntime-web, the first otherwise.",
+        show_default=False,
+    ),
 ]
 HELD = "a quantised model is held to none, unless one is given."
 Rtol = Annotated[
@@ -256,16 +261,16 @@ def verify(
     atol: Atol = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the converted model in TF.js and compare its numbers with those of Keras; exit code 1 where they differ."""
+    """Run the converted model and compare its numbers with those of Keras; exit code 1 where they differ."""
     from kerasport import api  # noqa: PLC0415
 
-    backends = tuple(backend or ("cpu", "wasm"))
-    if unknown := set(backends) - {"cpu", "wasm"}:
+    there = {"onnxruntime", "onnxruntime-web"} if out.suffix == ".onnx" else {"cpu", "wasm"}
+    if unknown := set(backend or ()) - there:
         raise typer.BadParameter(f"no such backend: {', '.join(sorted(unknown))}", param_hint="--backend")
 
     def work() -> Any:
         given: dict[str, Any] = {"weights": weights, "inputs": inputs, "expected": expected}
-        return api.verify(source, out, **given, backends=backends, rtol=rtol, atol=atol)
+        return api.verify(source, out, **given, backends=tuple(backend) if backend else None, rtol=rtol, atol=atol)
 
     result = _run(work)
     typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))

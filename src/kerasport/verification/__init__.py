@@ -12,7 +12,9 @@ from kerasport.errors import VerifyError
 from kerasport.read import read
 from kerasport.verification.comparison import Anything, Tolerance
 from kerasport.verification.converted import open_converted
+from kerasport.verification.onnx import PYTHON, WEB, Onnx
 from kerasport.verification.original import on_disk
+from kerasport.verification.runtime import Runtime
 from kerasport.verification.tfjs import Backend, Tfjs
 from kerasport.verification.trial import Trial
 from kerasport.verification.verification import LayerDivergence, OutputError, Verification
@@ -20,6 +22,7 @@ from kerasport.verification.verification import LayerDivergence, OutputError, Ve
 Pathlike: TypeAlias = str | os.PathLike[str]
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+ONNX_BACKENDS = (PYTHON, WEB)
 
 
 def verify_conversion(
@@ -28,22 +31,24 @@ def verify_conversion(
     weights: Pathlike | None = None,
     inputs: Pathlike | None = None,
     expected: Pathlike | None = None,
-    backends: Sequence[str] = BACKENDS,
+    backends: Sequence[str] | None = None,
     batch_sizes: Sequence[int] = (1, 3),
     rtol: float | None = None,
     atol: float | None = None,
     seed: int = 0,
 ) -> Verification:
     """Compare a converted model with the original; the arguments are those of `kerasport.verify`."""
-    chosen = known_backends(backends)
+    is_onnx = out.suffix == ".onnx"
+    chosen = known_backends(backends, ONNX_BACKENDS if is_onnx else BACKENDS)
     tolerance = Tolerance(1e-4 if rtol is None else rtol, 1e-5 if atol is None else atol, scaled=atol is None)
     if expected is not None and inputs is None:
         raise VerifyError("expected outputs say nothing without the inputs that they are of; give --inputs, too")
-    with on_disk(source) as path, read(path, weights) as model, Tfjs() as tfjs:
-        converted = open_converted(tfjs, out, model)
+    runtime: Runtime = Onnx() if is_onnx else Tfjs()
+    with on_disk(source) as path, read(path, weights) as model, runtime:
+        converted = open_converted(runtime, out, model)
         told = converted.quantized and rtol is None and atol is None
         tolerance = Anything(tolerance.rtol, tolerance.atol) if told else tolerance
-        trial = Trial(model, path, None if weights is None else Path(weights), converted, tfjs)
+        trial = Trial(model, path, None if weights is None else Path(weights), converted, runtime)
         feeds = trial.random_feeds(batch_sizes, seed) if inputs is None else trial.given_feeds(Path(inputs))
         reference = trial.keras_reference(feeds) if expected is None else trial.given_reference(Path(expected), feeds)
         errors, seconds = [], dict(reference.seconds)
@@ -77,16 +82,19 @@ def _small(errors: Sequence[OutputError], tolerance: Tolerance) -> Iterator[str]
         )
 
 
-def known_backends(names: Sequence[str]) -> tuple[Backend, ...]:
-    """The backends of TF.js that are named.
+def known_backends(names: Sequence[str] | None, there: Sequence[str] = BACKENDS) -> tuple[str, ...]:
+    """Those that are named of the backends that there are; of TF.js all, and of ONNX the first, where none is.
 
     Raises:
         VerifyError: there is none of such a name.
     """
-    unknown = sorted(set(names) - set(BACKENDS))
+    if names is None:
+        return tuple(there if there is BACKENDS else there[:1])
+    unknown = sorted(set(names) - set(there))
     if unknown or not names:
-        raise VerifyError(f"TF.js is run on {' or '.join(BACKENDS)}, not on {', '.join(unknown) or 'nothing'}")
-    return tuple(backend for backend in BACKENDS if backend in names)
+        runtime = "TF.js" if there is BACKENDS else "an ONNX model"
+        raise VerifyError(f"{runtime} is run on {' or '.join(there)}, not on {', '.join(unknown) or 'nothing'}")
+    return tuple(backend for backend in there if backend in names)
 
 
 __all__ = ["LayerDivergence", "OutputError", "Verification", "verify_conversion"]

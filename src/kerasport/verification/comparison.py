@@ -1,4 +1,4 @@
-"""How far numbers of TF.js are from those of Keras."""
+"""How far numbers of a converted model are from those of Keras."""
 
 from __future__ import annotations
 

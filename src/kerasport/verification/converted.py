@@ -11,14 +11,15 @@ from pathlib import Path
 from kerasport.errors import VerifyError
 from kerasport.model import Model
 from kerasport.verification import node
-from kerasport.verification.tfjs import TensorInfo, Tfjs, tensor_infos
+from kerasport.verification.runtime import Runtime
+from kerasport.verification.tfjs import TensorInfo, tensor_infos
 
 HOUR = 3600.0  # the plain JavaScript of the cpu backend takes long for a large model
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A model that TF.js can load."""
+    """A model that can be loaded."""
 
     path: Path
     renamed: Mapping[str, str]  # path in Keras → name in TF.js
@@ -39,16 +40,16 @@ class Converted:
         return tuple(told)
 
 
-def open_converted(tfjs: Tfjs, out: Path, model: Model) -> Converted:
+def open_converted(runtime: Runtime, out: Path, model: Model) -> Converted:
     """What was made of the model.
 
     Raises:
-        VerifyError: nothing is there, TF.js does not load it, or it was made of another model.
+        VerifyError: nothing is there, it does not load, or it was made of another model.
     """
-    renamed, scripts, quantized = _metadata(out)
+    renamed, scripts, quantized = ({}, (), False) if out.suffix == ".onnx" else _metadata(out)
     if node.COMPANION in scripts:
         _check_companion((out if out.is_dir() else out.parent) / node.COMPANION)
-    told = tfjs.describe(out, timeout=HOUR)
+    told = runtime.describe(out, timeout=HOUR)
     converted = Converted(
         out,
         renamed,

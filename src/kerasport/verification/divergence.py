@@ -10,16 +10,16 @@ from kerasport.verification.arrays import Arrays
 from kerasport.verification.comparison import Difference, Tolerance
 from kerasport.verification.converted import HOUR, Converted
 from kerasport.verification.original import Original
-from kerasport.verification.tfjs import Backend, Tfjs
+from kerasport.verification.runtime import Runtime
 from kerasport.verification.verification import LayerDivergence
 
 AT_ONCE = 16  # layers that TF.js is asked for at a time, since an answer is one string of limited length
 
 
 def first_divergence(
-    tfjs: Tfjs,
+    runtime: Runtime,
     converted: Converted,
-    backend: Backend,
+    backend: str,
     model: Model,
     original: Original,
     feeds: Sequence[Arrays],
@@ -38,7 +38,7 @@ def first_divergence(
     expected = original.run(feeds, tuple(names)).layers
     for some in _in_groups([name for name in names if name in expected]):
         wanted = [names[name] for name in some]
-        computed = tfjs.run(converted.path, feeds, backend=backend, layers=wanted, timeout=HOUR).layers[-1]
+        computed = runtime.run(converted.path, feeds, backend=backend, layers=wanted, timeout=HOUR).layers[-1]
         for name in some:
             worst = nearest(computed[names[name]], expected[name], tolerance)
             if not worst.ok:

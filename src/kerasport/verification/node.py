@@ -30,6 +30,8 @@ WORKER = (
     "tensors.js",
     COMPANION,
 )
+ONNX_WORKER = ("run_onnx.js", "stdout.js", "onnx.js")
+TFJS, ONNX = WORKER[0], ONNX_WORKER[0]
 
 Report = Callable[[str], None]
 
@@ -98,23 +100,27 @@ def npm_command(node: Path) -> list[str]:
     raise VerifyError(f"{node} comes without npm, which installs TF.js; {REMEDY}")
 
 
-def packages(report: Report = tell) -> Path:
-    """A directory with the node_modules of TF.js, installed when first asked for."""
+def packages(report: Report = tell, *, onnx: bool = False) -> Path:
+    """A directory with node_modules of TF.js, and of ONNX Runtime where it is wanted, made when first asked for."""
 
     def install(folder: Path) -> None:
         copy(LOCK, folder)
-        version = json.loads((WEB / "package.json").read_bytes())["dependencies"]
-        report(f"installing TF.js {version['@tensorflow/tfjs-core']} for verification …")
-        npm_ci(folder)
+        document = json.loads((WEB / "package.json").read_bytes())
+        name = f"TF.js {document['dependencies']['@tensorflow/tfjs-core']}"
+        if onnx:
+            name = f"ONNX Runtime Web {document['optionalDependencies']['onnxruntime-web']}"
+        report(f"installing {name} for verification …")
+        npm_ci(folder, onnx=onnx)
 
-    return once(cache() / digest("package-lock.json"), install)
+    return once(cache() / (digest("package-lock.json") + ("-onnx" if onnx else "")), install)
 
 
-def worker(report: Report = tell) -> Path:
-    """The worker's run.js, at a place from where it finds TF.js."""
+def worker(report: Report = tell, entry: str = TFJS) -> Path:
+    """The script of a worker, at a place from where it finds its packages."""
+    scripts = ONNX_WORKER if entry == ONNX else WORKER
     # below the packages, since Node searches node_modules upwards from each module
-    folder = packages(report) / f"worker-{digest(*WORKER)}"
-    return once(folder, lambda new: copy(WORKER, new)) / "run.js"
+    folder = packages(report, onnx=entry == ONNX) / f"worker-{digest(*scripts)}"
+    return once(folder, lambda new: copy(scripts, new)) / entry
 
 
 def cache() -> Path:
@@ -163,13 +169,21 @@ def move(new: Path, folder: Path) -> None:
             raise
 
 
-def npm_ci(folder: Path) -> None:
-    """Install exactly what the lock file names."""
+def npm_ci(folder: Path, *, onnx: bool = False) -> None:
+    """Install exactly what the lock file names; ONNX Runtime, which is optional there, where it is wanted."""
     node = find()
     # scripts that say `env node` are to find this one
     path = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
     install = subprocess.run(  # noqa: S603
-        [*npm_command(node), "ci", "--omit=dev", "--no-audit", "--no-fund", "--ignore-scripts"],
+        [
+            *npm_command(node),
+            "ci",
+            "--omit=dev",
+            *([] if onnx else ["--omit=optional"]),
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+        ],
         cwd=folder,
         env={**os.environ, "PATH": path},
         stdin=subprocess.DEVNULL,

@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, final
 
 import numpy as np
 
 from kerasport.errors import VerifyError
 from kerasport.model import Array, Shape
 from kerasport.verification import node
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Backend: TypeAlias = Literal["cpu", "wasm"]
 Arrays: TypeAlias = tuple[Array, ...]
@@ -49,20 +52,21 @@ class Run:
     layers: tuple[Mapping[str, Arrays], ...]
 
 
-@final
-class Tfjs:
-    """TF.js in Node, for one caller at a time.
+class NodeRuntime:
+    """What runs models in Node, for one caller at a time.
 
     Node starts with the first call. Where it dies or hangs, the call fails and the next one
     starts another.
     """
+
+    entry: ClassVar[str] = node.TFJS
 
     def __init__(self, report: node.Report = node.tell) -> None:
         self._report = report
         self._worker: Worker | None = None
         self._ids = itertools.count(1)
 
-    def __enter__(self) -> Tfjs:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,6 +77,20 @@ class Tfjs:
         if self._worker:
             self._worker.close()
         self._worker = None
+
+    def _exchange(self, line: str, timeout: float) -> bytes:
+        self._worker = self._worker or Worker(node.find(), node.worker(self._report, self.entry))
+        try:
+            return self._worker.ask(line.encode(), timeout)
+        except BaseException:
+            # also after an interrupt: the late answer would be taken for the next one
+            self.close()
+            raise
+
+
+@final
+class Tfjs(NodeRuntime):
+    """TF.js in Node."""
 
     def run(
         self,
@@ -136,15 +154,6 @@ class Tfjs:
         if "error" in answer:
             raise VerifyError(f"TF.js cannot {request['method']} {path}: {answer['error']}")
         return answer
-
-    def _exchange(self, line: str, timeout: float) -> bytes:
-        self._worker = self._worker or Worker(node.find(), node.worker(self._report))
-        try:
-            return self._worker.ask(line.encode(), timeout)
-        except BaseException:
-            # also after an interrupt: the late answer would be taken for the next one
-            self.close()
-            raise
 
 
 class Worker:

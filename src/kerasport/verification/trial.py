@@ -1,4 +1,4 @@
-"""A trial of a converted model: batches, what is expected of them, and how far what TF.js computes is from it."""
+"""A trial of a converted model: batches, what is expected of them, and how far what it computes is from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kerasport.verification.divergence import first_divergence, telling_feeds
 from kerasport.verification.given import read_expected, read_inputs
 from kerasport.verification.inputs import input_layer, random_inputs
 from kerasport.verification.original import Original, find_original, rounded_policies
-from kerasport.verification.tfjs import Backend, Tfjs
+from kerasport.verification.runtime import Runtime
 from kerasport.verification.verification import LayerDivergence, OutputError
 
 Feeds: TypeAlias = Sequence[Arrays]
@@ -44,7 +44,7 @@ class Trial:
     path: Path
     weights: Path | None
     converted: Converted
-    tfjs: Tfjs
+    runtime: Runtime
 
     @property
     def fixed_batch(self) -> bool:
@@ -96,11 +96,9 @@ class Trial:
 
     # -------------------------------------------------------------------------------------- comparisons
 
-    def compare(
-        self, feeds: Feeds, reference: Reference, backend: Backend, tolerance: Tolerance
-    ) -> Iterator[OutputError]:
+    def compare(self, feeds: Feeds, reference: Reference, backend: str, tolerance: Tolerance) -> Iterator[OutputError]:
         """How far each output is from the reference, in the batch where it is furthest."""
-        results = self.tfjs.run(self.converted.path, feeds, backend=backend, timeout=HOUR).results
+        results = self.runtime.run(self.converted.path, feeds, backend=backend, timeout=HOUR).results
         batches = list(enumerate(zip(feeds, results, reference.results, strict=True)))
         for index, name in enumerate(self.converted.output_names):
             each = [
@@ -125,7 +123,7 @@ class Trial:
         telling = telling_feeds(feeds, wrong.batch, wrong.where, fixed=self.fixed_batch)
         try:
             found = first_divergence(
-                self.tfjs, self.converted, wrong.backend, self.model, self._original(), telling, tolerance
+                self.runtime, self.converted, wrong.backend, self.model, self._original(), telling, tolerance
             )
         except VerifyError as error:
             return None, (f"which layer diverges first is not known: {error}",)

@@ -10,16 +10,25 @@ from typing import Any
 
 from kerasport.errors import MismatchError
 from kerasport.verification.comparison import Difference
-from kerasport.verification.tfjs import Backend
 
-HEAD = ("backend", "output", "batch", "largest error", "relative", "worst at", "TF.js", "Keras", "allowed")
+HEAD = ("backend", "output", "batch", "largest error", "relative", "worst at", "{runtime}", "Keras", "allowed")
+
+
+def runtime_of(backend: str) -> str:
+    """What a backend is one of."""
+    return "ONNX Runtime" if backend.startswith("onnx") else "TF.js"
+
+
+def head(backends: Sequence[str]) -> tuple[str, ...]:
+    """The head of a table of outputs on these backends."""
+    return tuple(cell.format(runtime=runtime_of(backends[0])) for cell in HEAD)
 
 
 @dataclass(frozen=True)
 class OutputError(Difference):
     """How far one output is from that of Keras on one backend, in the batch where it is furthest."""
 
-    backend: Backend = "cpu"
+    backend: str = "cpu"
     name: str = ""
     batch: int = 0  # its number
     batch_size: int = 0
@@ -35,21 +44,21 @@ class OutputError(Difference):
     def __str__(self) -> str:
         if self.reason:
             return f"output {self.name!r} on {self.backend}: {self.reason}"
-        return f"output {self.name!r} on {self.backend}: {_told(self)}"
+        return f"output {self.name!r} on {self.backend}: {_told(self, self.backend)}"
 
 
 @dataclass(frozen=True)
 class LayerDivergence(Difference):
     """The first layer whose output is not that of Keras."""
 
-    backend: Backend = "cpu"
+    backend: str = "cpu"
     name: str = ""  # in Keras
     tfjs_name: str = ""
     class_name: str = ""
 
     def __str__(self) -> str:
         renamed = f", {self.tfjs_name!r} in TF.js" if self.tfjs_name != self.name else ""
-        told = self.reason or _told(self)
+        told = self.reason or _told(self, self.backend)
         return f"the first layer that diverges is {self.name!r} ({self.class_name}{renamed}), on {self.backend}: {told}"
 
 
@@ -60,7 +69,7 @@ class Verification:
     source: str
     out: str
     reference: str  # what the original was run by, "Keras 3.15.1 (jax)", or the file with its outputs
-    backends: tuple[Backend, ...]
+    backends: tuple[str, ...]
     rtol: float
     atol: float
     outputs: tuple[OutputError, ...]  # of each backend
@@ -89,7 +98,7 @@ class Verification:
         return document
 
     def __str__(self) -> str:
-        rows = [HEAD, *(output.row() for output in self.outputs)]
+        rows = [head(self.backends), *(output.row() for output in self.outputs)]
         return "\n".join([self._verdict(), *(f"  {line}" for line in columns(rows)), *self._below()])
 
     def _verdict(self) -> str:
@@ -106,10 +115,10 @@ class Verification:
         return [*found, *(f"note: {note}" for note in self.notes), *([f"took: {took}"] if took else [])]
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{cell}</th>" for cell in HEAD)
+        cells = "".join(f"<th>{cell}</th>" for cell in head(self.backends))
         rows = "".join(_html_row(output) for output in self.outputs)
         below = "".join(f"<li>{html.escape(line)}</li>" for line in self._below())
-        return f"<p>{html.escape(self._verdict())}</p><table><tr>{head}</tr>{rows}</table><ul>{below}</ul>"
+        return f"<p>{html.escape(self._verdict())}</p><table><tr>{cells}</tr>{rows}</table><ul>{below}</ul>"
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -123,11 +132,11 @@ def _html_row(output: OutputError) -> str:
     return f"<tr>{cells}</tr>" if output.ok else f'<tr style="font-weight: bold">{cells}</tr>'
 
 
-def _told(worst: Difference) -> str:
+def _told(worst: Difference, backend: str) -> str:
     error = _short(abs(worst.actual - worst.expected))
     return (
-        f"{_long(worst.actual)} in TF.js, {_long(worst.expected)} in Keras at {[*worst.where]}, a difference of "
-        f"{error} where {_short(worst.allowed)} is allowed"
+        f"{_long(worst.actual)} in {runtime_of(backend)}, {_long(worst.expected)} in Keras at {[*worst.where]}, "
+        f"a difference of {error} where {_short(worst.allowed)} is allowed"
     )
 
 

@@ -1,0 +1,89 @@
+// Runs ONNX models in ONNX Runtime's WebAssembly, as a page does.
+
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { basename } from 'node:path'
+import * as ort from 'onnxruntime-web'
+
+/**
+ * @import { WireTensor } from './tensors.js'
+ */
+
+/**
+ * @typedef {object} Request
+ * @property {string} model the path of an ONNX file
+ * @property {WireTensor[][]} feeds batches, each in the order of the model's inputs
+ */
+
+ort.env.wasm.numThreads = 1
+ort.env.logLevel = 'error'
+
+/** @type {Record<string, typeof Float32Array | typeof Int32Array | typeof Uint8Array>} */
+const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array }
+
+/**
+ * @param {WireTensor} wire
+ * @returns {ort.Tensor}
+ */
+function decode({ dtype, shape, data }) {
+  if (dtype === 'string') return new ort.Tensor('string', JSON.parse(data), shape)
+  const bytes = new Uint8Array(Buffer.from(data, 'base64'))
+  const values = new ARRAYS[dtype](bytes.buffer)
+  return new ort.Tensor(/** @type {'float32'} */ (dtype), /** @type {Float32Array} */ (values), shape)
+}
+
+/**
+ * @param {ort.Tensor} tensor
+ * @returns {WireTensor}
+ */
+function encode({ type, dims, data }) {
+  const shape = [...dims]
+  if (type === 'string') return { dtype: type, shape, data: JSON.stringify(data) }
+  if (!Object.hasOwn(ARRAYS, type)) throw new Error(`tensors of type ${type} cannot be exchanged`)
+  const { buffer, byteOffset, byteLength } = /** @type {Float32Array} */ (data)
+  return { dtype: type, shape, data: Buffer.from(buffer, byteOffset, byteLength).toString('base64') }
+}
+
+/**
+ * @param {string} path
+ * @returns {Promise<ort.InferenceSession>}
+ */
+async function open(path) {
+  const beside = `${path}.data`
+  const externalData = existsSync(beside)
+    ? [{ path: basename(beside), data: new Uint8Array(await readFile(beside)) }]
+    : []
+  return ort.InferenceSession.create(new Uint8Array(await readFile(path)), {
+    executionProviders: ['wasm'], externalData,
+  })
+}
+
+/**
+ * @param {Request} request
+ * @returns {Promise<object>}
+ */
+async function run({ model, feeds }) {
+  const session = await open(model)
+  try {
+    const results = []
+    for (const feed of feeds) {
+      const made = await session.run(Object.fromEntries(session.inputNames.map((name, i) => [name, decode(feed[i])])))
+      results.push(session.outputNames.map(name => encode(made[name])))
+    }
+    return { results }
+  } finally {
+    await session.release()
+  }
+}
+
+/**
+ * @param {string} line a request
+ * @returns {Promise<string>} its answer, which tells the error if there was one
+ */
+export async function answer(line) {
+  try {
+    return JSON.stringify(await run(JSON.parse(line)))
+  } catch (error) {
+    return JSON.stringify({ error: error instanceof Error ? error.message : String(error) })
+  }
+}

@@ -1,0 +1,157 @@
+"""How fast ONNX models run in ONNX Runtime (CPU, one thread) and are made, beside those of Keras's own export.
+
+    python bench/onnx.py [NAME ...] [--official PYTHON]
+
+For each model: ours, and what `model.export(format="onnx")` makes, where the Python of an environment is given that has
+Keras with a backend that can (TensorFlow with tf2onnx, or PyTorch with onnxscript). Figures are the number of nodes and
+transposes, the size of the file, the seconds of the export without the import of Keras, and the median milliseconds of
+40 runs, of which each model has ten in turn with the other, four times. Needs Keras (any backend) and onnxruntime.
+
+Aim: no slower and no larger than Keras's own, and made in a tenth of the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import inference
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+
+import kerasport
+
+ROUNDS, RUNS = 4, 10
+
+EXPORT = """
+import sys, time
+import keras
+model = keras.saving.load_model(sys.argv[1])
+begin = time.perf_counter()
+model.export(sys.argv[2], format="onnx", verbose=False)
+print(time.perf_counter() - begin)
+"""
+
+
+def recurrent(of: Any, length: int = 100, width: int = 64) -> Any:
+    """Two LSTM and a GRU behind an embedding."""
+    layers = of.layers
+    x = tokens = of.Input((length,), dtype="int32", name="tokens")
+    x = layers.Embedding(1000, width)(x)
+    x = layers.Bidirectional(layers.LSTM(width, return_sequences=True))(x)
+    x = layers.LSTM(width, return_sequences=True)(x)
+    return of.Model(tokens, layers.Dense(10)(layers.GRU(width)(x)))
+
+
+MODELS = {**inference.MODELS, "recurrent": recurrent}
+
+
+def built(name: str) -> Any:
+    """A model with random weights: converters leave out what zeros and ones make of no effect."""
+    model, rng = MODELS[name](keras), np.random.default_rng(0)
+    model.set_weights([inference.random(rng, weight) for weight in model.get_weights()])
+    return model
+
+
+def ours(path: Path, out: Path) -> float:
+    """Write our model; gives the seconds."""
+    begin = time.perf_counter()
+    kerasport.convert(path, out)
+    return time.perf_counter() - begin
+
+
+def official(python: str, path: Path, out: Path) -> float | None:
+    """Let Keras write its own; gives the seconds, None where it cannot."""
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [python, "-c", EXPORT, str(path), str(out)]
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
+    if done.returncode:
+        print(done.stderr.strip().splitlines()[-1:], file=sys.stderr)
+        return None
+    return float(done.stdout.strip().splitlines()[-1])
+
+
+def opened(path: Path) -> Any:
+    """The model in ONNX Runtime."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def feed(session: Any) -> dict[str, np.ndarray[Any, Any]]:
+    """One batch of one."""
+    rng, made = np.random.default_rng(0), {}
+    for given in session.get_inputs():
+        shape = [size if isinstance(size, int) else 1 for size in given.shape]
+        made[given.name] = (
+            rng.random(shape, np.float32)
+            if given.type == "tensor(float)"
+            else rng.integers(0, 1000, shape).astype("int32" if given.type == "tensor(int32)" else "int64")
+        )
+    return made
+
+
+def medians(sessions: dict[str, Any]) -> dict[str, float]:
+    """Milliseconds of a run of each, all taking turns."""
+    feeds = {name: feed(session) for name, session in sessions.items()}
+    taken: dict[str, list[float]] = {name: [] for name in sessions}
+    for name in list(sessions) * (1 + ROUNDS):
+        for _ in range(RUNS):
+            begin = time.perf_counter()
+            sessions[name].run(None, feeds[name])
+            taken[name].append((time.perf_counter() - begin) * 1000)
+    return {name: statistics.median(each[RUNS:]) for name, each in taken.items()}
+
+
+def rows(name: str, folder: Path, python: str) -> Iterator[str]:
+    """The table rows of one model."""
+    path = folder / f"{name}.keras"
+    built(name).save(path)
+    seconds: dict[str, float | None] = {"ours": ours(path, folder / f"{name}.ours.onnx")}
+    if python:
+        seconds["Keras's own"] = official(python, path, folder / f"{name}.own.onnx")
+    files = {"ours": folder / f"{name}.ours.onnx", "Keras's own": folder / f"{name}.own.onnx"}
+    files = {kind: file for kind, file in files.items() if seconds.get(kind) is not None}
+    times = medians({kind: opened(file) for kind, file in files.items()})
+    for kind, second in seconds.items():
+        if second is None:
+            yield f"| {name} | {kind} | - | - | - | - | - | - |"
+            continue
+        operators = Counter(node.op_type for node in onnx.load(files[kind]).graph.node)
+        nodes, turned = operators.total(), operators["Transpose"]
+        size = files[kind].stat().st_size / 1e6
+        ratio = times[kind] / times["ours"]
+        yield (
+            f"| {name} | {kind} | {nodes} | {turned} | {size:.1f} MB | {second:.2f} s | {times[kind]:.2f} | {ratio:.2f} |"
+        )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME")
+    parser.add_argument("--official", default="", metavar="PYTHON")
+    given = parser.parse_args()
+    print("| model | of | nodes | transposes | file | export | median ms | of ours |\n|---|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in given.names:
+            for row in rows(name, Path(folder), given.official):
+                print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

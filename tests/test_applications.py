@@ -44,7 +44,6 @@ class Network:
     """A network, at the smallest size that it takes."""
 
     name: str
-    layers_model: bool = True  # whether there is one
     backends: tuple[Backend, ...] = ("wasm",)
     options: Mapping[str, Any] = field(default_factory=lambda: TEN)
     pixels: bool = False  # whether it rescales its images itself
@@ -59,11 +58,10 @@ class Network:
 NETWORKS = (
     Network("ResNet50"),
     Network("ResNet50V2"),
-    # its head pools with keepdims, which a layers-model lacks
-    Network("MobileNet", backends=("cpu", "wasm"), options={**HEADLESS, "alpha": 0.25}),
+    Network("MobileNet", backends=("cpu", "wasm"), options={**TEN, "alpha": 0.25}),
     Network("MobileNetV2", backends=("cpu", "wasm"), options={**TEN, "alpha": 0.35}),
-    Network("MobileNetV3Small", layers_model=False, pixels=True, gain=1.4, backends=("cpu", "wasm")),
-    Network("MobileNetV3Large", layers_model=False, pixels=True, gain=1.4),
+    Network("MobileNetV3Small", pixels=True, gain=1.4, backends=("cpu", "wasm")),
+    Network("MobileNetV3Large", pixels=True, gain=1.4),
     # its two dense layers hold nine tenths of the weights
     Network("VGG16", options=HEADLESS),
     Network("VGG19", options=HEADLESS),
@@ -71,9 +69,9 @@ NETWORKS = (
     Network("InceptionResNetV2"),
     Network("Xception"),
     Network("DenseNet121"),
-    Network("EfficientNetB0", layers_model=False, pixels=True, gain=1.2),
-    Network("EfficientNetV2B0", layers_model=False, pixels=True),
-    Network("ConvNeXtTiny", layers_model=False, pixels=True),
+    Network("EfficientNetB0", pixels=True, gain=1.2),
+    Network("EfficientNetV2B0", pixels=True),
+    Network("ConvNeXtTiny", pixels=True),
     Network("NASNetMobile"),
 )
 
@@ -132,8 +130,6 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def test_layers_model_of_a_network_computes_what_keras_computes(network: Trial, tfjs: Tfjs, tmp_path: Path) -> None:
-    if not network.network.layers_model:
-        pytest.skip("there is none")
     network.compare(LAYERS_MODEL, tfjs, tmp_path)
 
 

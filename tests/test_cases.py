@@ -20,6 +20,7 @@ from kerasport.infer import Inference, agree
 from kerasport.layers import LAYERS
 from kerasport.read import read
 from kerasport.targets.layers_model.native import NATIVE
+from kerasport.targets.layers_model.rewrites import REWRITES
 from kerasport.verification.tfjs import Backend, Run, Tfjs
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -129,6 +130,7 @@ def test_bounds_that_are_not_the_usual_ones_have_a_reason() -> None:
 
 # Keras 3 has no such layer, so no row of the table can hold it.
 ONLY_IN_KERAS_2 = frozenset(("ThresholdedReLU",))
+IN_OTHER_PLACES = frozenset(("LayerScale", "CustomScaleLayer"))  # test_applications.py has them
 CELLS = frozenset(("StackedRNNCells",))  # in rows that are named after the layer around it
 
 
@@ -144,6 +146,21 @@ def test_every_native_layer_is_in_a_model_that_converts(class_name: str) -> None
 def classes(model: keras.Model) -> set[str]:
     """Classes of all layers of a model."""
     return {type(layer).__name__ for layer in inner_layers(model)}
+
+
+@pytest.mark.parametrize("class_name", sorted(set(REWRITES) - IN_OTHER_PLACES))
+def test_every_rewritten_layer_is_in_a_model_that_converts(class_name: str, tmp_path: Path) -> None:
+    named = [
+        case for case in CASES if LAYERS_MODEL not in case.refused and class_name.lower() in case.name.replace("_", "")
+    ]
+    assert any(is_rewritten(case, class_name, tmp_path / case.name) for case in named)
+
+
+def is_rewritten(case: Case, class_name: str, folder: Path) -> bool:
+    """Whether a layer of that class is rewritten in the layers-model of a row, whose numbers are compared."""
+    folder.mkdir()
+    checked = kerasport.check(Trial(case, folder).path, to=LAYERS_MODEL)
+    return any(layer.class_name == class_name and layer.outcome == "rewritten" for layer in checked.layers)
 
 
 @pytest.mark.parametrize("class_name", sorted(NATIVE))

@@ -575,4 +575,20 @@ def u_net() -> keras.Model:
     return keras.Model(x, layers.Conv2D(1, 1, activation="sigmoid")(y))
 
 
+@row()
+def reg_net() -> keras.Model:
+    """Blocks as RegNet has them: grouped convolutions between pointwise ones, excited by what is squeezed."""
+    x = layers.Input((9, 9, 4))
+    y = x
+    for _ in range(2):
+        z = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(8, 1, use_bias=False)(y)))
+        z = layers.Conv2D(8, 3, padding="same", groups=4, use_bias=False)(z)
+        z = layers.ReLU()(layers.BatchNormalization()(z))
+        squeezed = layers.GlobalAveragePooling2D(keepdims=True)(z)
+        squeezed = layers.Conv2D(2, 1, activation="relu")(squeezed)
+        z = layers.Multiply()([z, layers.Conv2D(8, 1, activation="hard_sigmoid")(squeezed)])
+        y = layers.Add()([layers.BatchNormalization()(layers.Conv2D(4, 1, use_bias=False)(z)), y])
+    return keras.Model(x, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(y)))
+
+
 CASES = tuple(ROWS)

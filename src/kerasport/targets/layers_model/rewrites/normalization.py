@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kerasport.layers.base import Refusal, axis_of
+from kerasport.layers.base import Refusal
 from kerasport.layers.normalization import GroupNormalization, LayerNormalization, RMSNormalization, axes_of
-from kerasport.model import Tensor, Weight
+from kerasport.model import Tensor, Weight, axis_of
 from kerasport.targets.layers_model.rewrites.blocks import channel_affine, merged, negative, permuted, reshaped, sliced
 from kerasport.targets.layers_model.rewrites.site import Site, derived
 

@@ -269,15 +269,17 @@ def rebuild(
     layer: Callable[[LayerSpec], LayerSpec] = _same,
     whole: Callable[[Model], Model] = _same,
     inside: bool = True,
+    origins: dict[LayerSpec, Any] | None = None,
 ) -> Model:
     """The model in which each call is replaced by what `step` makes of it, in models inside too.
 
     `step` is given each call with its inputs and its target already replaced, and answers with a call, or with
     tensors that stand for the outputs of the call from then on. `layer` is given each layer and `whole` each model,
     those inside wrappers included, once: what is shared stays shared. Calls that no output needs are left out, inputs
-    stay. Where `inside` is false the models inside are left as they are.
+    stay. Where `inside` is false the models inside are left as they are. `origins` takes down, of each layer that is
+    another now, which one it was.
     """
-    return _Rebuilder(step, layer, whole, inside).model(model)
+    return _Rebuilder(step, layer, whole, inside, {} if origins is None else origins).model(model)
 
 
 @dataclass
@@ -286,6 +288,7 @@ class _Rebuilder:
     layer: Callable[[LayerSpec], LayerSpec]
     whole: Callable[[Model], Model]
     inside: bool
+    origins: dict[LayerSpec, Any]
     done: dict[LayerSpec | Model, Any] = field(default_factory=dict)
 
     def target(self, target: Any) -> Any:
@@ -298,7 +301,10 @@ class _Rebuilder:
     def _spec(self, spec: LayerSpec) -> LayerSpec:
         children = {part: self.target(child) for part, child in spec.children.items()}
         same = all(children[part] is child for part, child in spec.children.items())
-        return self.layer(spec if same else replace(spec, children=children))
+        made = self.layer(spec if same else replace(spec, children=children))
+        if made is not spec:
+            self.origins[made] = spec
+        return made
 
     def model(self, model: Model) -> Model:
         tensors: dict[Tensor, Tensor] = {}  # of calls that are gone

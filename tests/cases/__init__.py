@@ -1,6 +1,6 @@
 """The one table of models that every target is tried on."""
 
-from tests.cases import dtypes, functions, identity, masks, native, recurrent, refused, topologies
+from tests.cases import composed, dtypes, functions, identity, masks, native, recurrent, refused, topologies
 
 CASES = (
     *native.CASES,
@@ -10,5 +10,6 @@ CASES = (
     *masks.CASES,
     *dtypes.CASES,
     *functions.CASES,
+    *composed.CASES,
     *refused.CASES,
 )

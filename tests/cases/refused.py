@@ -21,14 +21,10 @@ def absent() -> Iterator[Case]:
     for name, shape, layer, args in (
         ("attention", [SERIES, SERIES], layers.Attention, ()),
         ("additive_attention", [SERIES, SERIES], layers.AdditiveAttention, ()),
-        ("einsum_dense", SERIES, layers.EinsumDense, ("abc,cd->abd", (None, 3))),
-        ("group_normalization", IMAGE, layers.GroupNormalization, (2,)),
-        ("rms_normalization", SERIES, layers.RMSNormalization, ()),
         ("unit_normalization", SERIES, layers.UnitNormalization, ()),
         ("conv1d_transpose", SERIES, layers.Conv1DTranspose, (3, 2)),
         ("depthwise_conv1d", SERIES, layers.DepthwiseConv1D, (2,)),
         ("separable_conv1d", SERIES, layers.SeparableConv1D, (3, 2)),
-        ("conv_lstm1d", (3, *SERIES), layers.ConvLSTM1D, (2, 2)),
         ("conv_lstm3d", (2, *VOLUME), layers.ConvLSTM3D, (2, 2)),
         ("cropping1d", SERIES, layers.Cropping1D, (1,)),
         ("cropping3d", VOLUME, layers.Cropping3D, (1,)),
@@ -44,38 +40,22 @@ def absent() -> Iterator[Case]:
         ("adaptive_max_pooling1d", SERIES, layers.AdaptiveMaxPooling1D, (3,)),
         ("adaptive_max_pooling2d", IMAGE, layers.AdaptiveMaxPooling2D, (3,)),
         ("adaptive_max_pooling3d", VOLUME, layers.AdaptiveMaxPooling3D, (2,)),
-        ("discretization", (5,), layers.Discretization, ([-1.0, 0.0, 1.0],)),
         ("auto_contrast", IMAGE, layers.AutoContrast, ()),
-        ("pipeline", IMAGE, lambda: layers.Pipeline([layers.Rescaling(0.5)]), ()),
-        ("pipeline_of_weights", IMAGE, piped, ()),
         ("stft_spectrogram", (64, 1), lambda: layers.STFTSpectrogram(frame_length=16, frame_step=8), ()),
         ("mel_spectrogram", (64,), lambda: layers.MelSpectrogram(16, sequence_stride=8, num_mel_bins=4), ()),
     ):
         yield one(name, shape, layer, *args, refused=ABSENT)
-    yield one("normalization", (5,), adapted, refused=ABSENT)
+    yield one("discretization", (5,), layers.Discretization, [-1.0, 0.0, 1.0], refused="no layer that compares")
     yield one(
         "multi_head_attention", [SERIES, SERIES], attended(lambda: layers.MultiHeadAttention(2, 3)), refused=ABSENT
     )
     yield one(
         "group_query_attention", [SERIES, SERIES], attended(lambda: layers.GroupQueryAttention(3, 4, 2)), refused=ABSENT
     )
-    yield one("reversible_embedding", (5,), layers.ReversibleEmbedding, 9, 3, of="int32", refused=ABSENT)
-    yield one("category_encoding", (5,), layers.CategoryEncoding, 10, of="int32", refused="rejects its own input")
     yield one("max_pooling3d", VOLUME, layers.MaxPooling3D, refused="for negative inputs")
     yield one("conv3d_transpose", VOLUME, layers.Conv3DTranspose, 2, 2, refused="wasm backend computes it wrongly")
     yield one("resizing", IMAGE, layers.Resizing, 5, 7, refused="samples at other points")
     yield one("center_crop", IMAGE, layers.CenterCrop, 4, 4, refused="rejects its own input")
-
-
-def piped() -> Any:
-    """Layers in a row, most of which have weights, two of one class, and one that is left out at inference."""
-    inner = [layers.Conv2D(4, 3), layers.Dropout(0.5), layers.BatchNormalization(), layers.Conv2D(2, (2, 1))]
-    return layers.Pipeline([layers.Rescaling(0.5, 0.1), layers.Pipeline(inner), layers.PReLU()])
-
-
-def adapted() -> Any:
-    """A Normalization of known statistics."""
-    return layers.Normalization(mean=[1, 2, 3, 4, 5], variance=[1, 2, 3, 4, 5])
 
 
 def attended(make: Callable[[], Any]) -> Callable[[], Callable[[Any], Any]]:

@@ -97,6 +97,9 @@ def randomise(model: keras.Model, rng: np.random.Generator) -> None:
     for variable in model.weights:
         if "float" in str(variable.dtype):
             variable.assign(random_weight(variable.name, tuple(variable.shape), rng))
+    for layer in inner_layers(model):
+        if isinstance(layer, layers.Normalization) and layer.input_mean is None:
+            layer.finalize_state()  # it works with what it once made of its statistics
 
 
 def random_weight(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:

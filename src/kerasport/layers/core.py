@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.layers.activations import activate
-from kerasport.layers.base import Activation, Layer, Outputs, Refusal, WeightMark, need_rank, weight
+from kerasport.layers.base import Activation, DataFormat, Layer, Outputs, Refusal, WeightMark, need_rank, weight
 from kerasport.model import Shape, Weight
 
 if TYPE_CHECKING:
@@ -247,4 +247,25 @@ class SpatialDropout1D(_Noise):
 
     def infer(self, *inputs: Shape) -> Shape:
         need_rank(inputs[0], 3)
+        return inputs[0]
+
+
+class SpatialDropout2D(_Noise):
+    """x at inference."""
+
+    rate: float
+    data_format: DataFormat = "channels_last"
+    noise_shape: Any = None
+    ignored = ("seed",)
+
+    def infer(self, *inputs: Shape) -> Shape:
+        need_rank(inputs[0], 4)
+        return inputs[0]
+
+
+class SpatialDropout3D(SpatialDropout2D):
+    """x at inference."""
+
+    def infer(self, *inputs: Shape) -> Shape:
+        need_rank(inputs[0], 5)
         return inputs[0]

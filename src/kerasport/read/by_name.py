@@ -163,5 +163,7 @@ def _spellings(slot: Slot) -> Any:
     if slot.layer.class_name in ATTENTION:  # each projection is a layer, with a name of its own
         part, _, weight = slot.name.partition("_")
         return {f"attention_output/{weight}" if part == "output" else f"{part}/{weight}"}
+    if slot.layer.class_name == "Normalization":
+        return {slot.name.removeprefix("adapted_")}
     depthwise = slot.layer.class_name.startswith("Depthwise") and slot.name == "kernel"
     return {slot.name, "depthwise_kernel"} if depthwise else {slot.name}

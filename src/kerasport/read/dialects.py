@@ -37,7 +37,9 @@ def is_operation(entry: Mapping[str, Any]) -> bool:
     module = entry.get("module")
     if isinstance(module, str):
         return module.startswith(OPERATION_MODULES)
-    # HDF5 of Keras 3 names no modules; a layer's config says whether it is trainable
+    # HDF5 of Keras 3 names no modules; a layer's config says whether it is trainable, but for that of these
+    if entry["class_name"].startswith("SpatialDropout"):
+        return False
     config, nodes = entry.get("config") or {}, entry.get("inbound_nodes") or ()
     called = any(isinstance(node, Mapping) for node in nodes)  # as Keras 3 writes it
     return called and not {"trainable", "layers"} & set(config)

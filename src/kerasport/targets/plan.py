@@ -130,7 +130,7 @@ def outcomes_of(
     def outcome(path: str, spec: Any) -> LayerOutcome:
         if spec.name in refused:
             return LayerOutcome(path, spec.class_name, "refused", "", refused[spec.name])
-        if isinstance(spec, LayerSpec) and is_identity(spec):
+        if isinstance(spec, LayerSpec) and is_identity(spec) and spec not in (became or {}):
             return LayerOutcome(path, spec.class_name, "removed", "", IDENTITY.get(spec.class_name, ""))
         name = (renamed or {}).get(path, spec.name)
         if path in (companions or {}):

@@ -10,8 +10,14 @@ from kerasport.infer import Inference
 from kerasport.masks import Masks, without_recorded
 from kerasport.model import LayerSpec, Model, Weight
 from kerasport.refusals import models, refusals
-from kerasport.targets.layers_model.identity import stopped_masks, without_identities
-from kerasport.targets.layers_model.loadable import check_topology, feedable, with_distinct_inputs, with_own_outputs
+from kerasport.targets.layers_model.identity import is_left_out, stopped_masks, without_identities
+from kerasport.targets.layers_model.loadable import (
+    check_topology,
+    feedable,
+    with_distinct_inputs,
+    with_own_outputs,
+    with_own_states,
+)
 from kerasport.targets.layers_model.mask_leaks import mask_problems
 from kerasport.targets.layers_model.native import Json
 from kerasport.targets.layers_model.normalised import normalised
@@ -34,7 +40,8 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     """
     problems = [*refusals(model), *stopped_masks(model)]
     bare, recorded = without_recorded(model)
-    rewriting = rewritten(with_distinct_inputs(with_own_outputs(feedable(without_leaks(without_identities(bare))))))
+    bare = without_leaks(without_identities(bare))
+    rewriting = rewritten(with_distinct_inputs(with_own_outputs(with_own_states(feedable(bare)))))
     native = rewriting.model
     inference = Inference()
     inference.model(native)
@@ -91,7 +98,7 @@ def _lost_in_training(model: Model, rewriting: Rewritten) -> Iterator[Problem]:
     for spec, reason in rewriting.untrainable():
         yield Problem(spec.name, spec.class_name, reason, remedy=LEAVE_OUT)
     for _, spec in model.walk():
-        if isinstance(spec, LayerSpec) and is_identity(spec) and spec.class_name not in ("Identity", "TimeDistributed"):
+        if isinstance(spec, LayerSpec) and is_left_out(spec) and spec.class_name not in ("Identity", "TimeDistributed"):
             yield Problem(
                 spec.name, spec.class_name, f"it is left out, and {IDENTITY[spec.class_name]}", remedy=LEAVE_OUT
             )

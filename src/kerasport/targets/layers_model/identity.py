@@ -17,6 +17,15 @@ def linear(name: str) -> LayerSpec:
     return LayerSpec(name, "Activation", {"activation": "linear"})
 
 
+def is_left_out(spec: LayerSpec) -> bool:
+    """Whether a layers-model does without the layer; one that drops channels in training is rewritten instead."""
+    inner = spec.children.get("layer") if spec.class_name == "TimeDistributed" else spec
+    return is_identity(spec) and not (isinstance(inner, LayerSpec) and inner.class_name in DROPS)
+
+
+DROPS = frozenset(("SpatialDropout2D", "SpatialDropout3D"))
+
+
 def without_identities(model: Model) -> Model:
     """The model without layers that do nothing at inference.
 
@@ -29,14 +38,14 @@ def without_identities(model: Model) -> Model:
     def layer(spec: LayerSpec) -> LayerSpec:
         if spec.class_name == "SpectralNormalization" and isinstance(inner := spec.children["layer"], LayerSpec):
             return replace(inner, name=spec.name)
-        if is_identity(spec) and id(spec) in ends:
+        if is_left_out(spec) and id(spec) in ends:
             kept = linear(spec.name)
             made.add(kept)
             return kept
         return spec
 
     def step(call: Call) -> Call | tuple[Tensor, ...]:
-        if isinstance(call.target, LayerSpec) and is_identity(call.target):
+        if isinstance(call.target, LayerSpec) and is_left_out(call.target):
             return (next(leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)),)
         # whether it is called as in training is asked elsewhere, of the layer that it was
         return replace(call, kwargs={}) if call.target in made else call
@@ -50,7 +59,7 @@ def stopped_masks(model: Model) -> Iterator[Problem]:
     traced.trace(model)
     for call in model.calls:
         spec = call.target
-        if not isinstance(spec, LayerSpec) or not is_identity(spec) or spec.class_name in PASSES_MASK:
+        if not isinstance(spec, LayerSpec) or not is_left_out(spec) or spec.class_name in PASSES_MASK:
             continue
         if any(mask is not None for mask in traced.incoming(call)):
             reason = "it stops the mask that comes with its input, which TF.js would let pass"

@@ -9,7 +9,9 @@ from typing import Any
 
 from kerasport.errors import Problem
 from kerasport.infer import input_shape
+from kerasport.masks import returns_sequences
 from kerasport.model import Call, LayerSpec, Model, Tensor, map_tensors, rebuild
+from kerasport.refusals import models
 from kerasport.targets.layers_model.identity import linear
 
 NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/]*")  # tfjs-layers common.ts
@@ -84,6 +86,63 @@ def with_own_outputs(model: Model) -> Model:
         return replace(part, outputs=outputs, calls=(*part.calls, *added)) if added else part
 
     return rebuild(model, whole=own)
+
+
+def with_own_states(model: Model) -> Model:
+    """The model in which no layer is given the last state of a recurrent layer where another is given its output.
+
+    In TF.js the two are one tensor, which it disposes of as soon as either of its names is done with.
+    """
+    used = {tensor for part in models(model) for call in part.calls for tensor in call.tensors()}
+    used |= {tensor for part in models(model) if part is not model for tensor in part.output_tensors}
+    twice = {
+        call.target
+        for part in models(model)
+        for call in part.calls
+        if isinstance(call.target, LayerSpec)
+        and any(
+            {Tensor(call, state), Tensor(call, output)} <= used for state, output in one_tensor(call.target).items()
+        )
+    }
+
+    def step(call: Call) -> Call | tuple[Tensor, ...]:
+        if call.target not in twice:
+            return call
+        assert isinstance(call.target, LayerSpec)
+        same, name = one_tensor(call.target), call.target.name
+        outputs = [Tensor(call, index) for index in range(_outputs_of(call.target))]
+        for state, output in same.items():
+            outputs[state] = Tensor(Call(linear(f"{name}_state_{state}"), (Tensor(call, output),)))
+        return tuple(outputs)
+
+    return rebuild(model, step) if twice else model
+
+
+def one_tensor(spec: LayerSpec) -> Mapping[int, int]:
+    """State → output of a recurrent layer, where the two are the same numbers, by their places among all it returns."""
+    inner = spec.children.get("forward_layer", spec)
+    if not isinstance(inner, LayerSpec) or not inner.config.get("return_state") or returns_sequences(spec):
+        return {}
+    *before, _ = counts = _states_of(inner)
+    if inner is spec:
+        return {1 + sum(before): 0}
+    if spec.config.get("merge_mode", "concat") is not None:
+        return {}
+    return {2 + sum(before): 0, 2 + sum(counts) + sum(before): 1}
+
+
+def _outputs_of(spec: LayerSpec) -> int:
+    """How many tensors a recurrent layer returns with its states."""
+    inner = spec.children.get("forward_layer", spec)
+    assert isinstance(inner, LayerSpec)
+    return (1 if inner is spec else 2) * (1 + sum(_states_of(inner)))
+
+
+def _states_of(spec: LayerSpec) -> list[int]:
+    """How many states each cell of a recurrent layer has."""
+    cell = spec.children.get("cell", spec)
+    cells = list(cell.children.values()) if isinstance(cell, LayerSpec) else []
+    return [2 if each.class_name.startswith(("LSTM", "ConvLSTM")) else 1 for each in cells or [cell]]
 
 
 def input_dtype(model: Model, tensor: Tensor) -> str:

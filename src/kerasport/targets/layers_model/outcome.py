@@ -9,6 +9,8 @@ from kerasport.identity import IDENTITY, PASSES_MASK
 __all__ = ["IDENTITY", "PASSES_MASK", "REFUSED", "why_refused"]
 
 _ABSENT = "TF.js has no such layer"
+_BY_GRAPH = "--to tfjs-graph computes it"
+_IMITATED = f"{_ABSENT}, and it would need many to imitate one; {_BY_GRAPH}"
 _STRINGS = "strings cannot enter a layers-model"
 _PYTHON = "it holds Python code, which a browser cannot run"
 
@@ -19,12 +21,13 @@ REFUSED: Mapping[str, str] = {
     "TorchModuleWrapper": "it holds a pickled PyTorch module",
     "JaxLayer": _PYTHON,
     "FlaxLayer": _PYTHON,
-    "GroupNormalization": _ABSENT,
+    **dict.fromkeys(("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"), _IMITATED),
+    "UnitNormalization": f"{_ABSENT}, and none that is the same for vectors of almost no length; {_BY_GRAPH}",
+    **dict.fromkeys(("Discretization", "IntegerLookup"), f"TF.js has no layer that compares; {_BY_GRAPH}"),
     "MaxPooling3D": "TF.js's wasm backend computes it wrongly for negative inputs",
     "Conv3DTranspose": "TF.js's wasm backend computes it wrongly",
     "Resizing": "TF.js's Resizing throws on batches, and samples at other points",
     "CenterCrop": "TF.js's CenterCrop rejects its own input at predict",
-    "CategoryEncoding": "TF.js's CategoryEncoding rejects its own input at predict",
     **dict.fromkeys(("StringLookup", "TextVectorization", "Hashing", "HashedCrossing"), _STRINGS),
 }
 

@@ -223,6 +223,15 @@ class Topology:
         for call in model.calls:
             if call.target is target:
                 self.problems += _call_problems(call, target)
+        if target.class_name == "TimeDistributed":
+            self._check_lengths(target, [call.tensors()[0] for call in model.calls if call.target is target])
+
+    def _check_lengths(self, target: LayerSpec | Model, inputs: list[Tensor]) -> None:
+        """TF.js holds every input of a TimeDistributed to the sizes of the first one."""
+        first, *others = (self.shapes.get(tensor, ()) for tensor in inputs)
+        if any(size not in (None, other) for each in others for size, other in zip(first, each, strict=False)):
+            reason = "it is called on inputs of unlike sizes, and TF.js holds them all to those of the first"
+            self.problems.append(Problem(target.name, target.class_name, reason))
 
 
 def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:

@@ -13,26 +13,58 @@ from typing import Any
 from kerasport.errors import Problem
 from kerasport.layers.base import Refusal
 from kerasport.masks import BY_BACKEND, Masks, merging_of
-from kerasport.model import Model, Tensor, rebuild
-from kerasport.targets.layers_model.rewrites import activations, applications, merging
-from kerasport.targets.layers_model.rewrites.site import Rewrite, Rewriter, Site
+from kerasport.model import LayerSpec, Model, Tensor, rebuild
+from kerasport.targets.layers_model.rewrites import (
+    activations,
+    applications,
+    core,
+    merging,
+    normalization,
+    preprocessing,
+    recurrent,
+)
+from kerasport.targets.layers_model.rewrites.site import Respelling, Rewrite, Rewriter, Site
 
 REWRITES: Mapping[str, Rewrite] = {
+    # core
+    "Dense": core.dense,
+    "EinsumDense": core.einsum_dense,
+    "ReversibleEmbedding": core.reversible_embedding,
+    **dict.fromkeys(("SpatialDropout2D", "SpatialDropout3D"), core.spatial_dropout),
     # activations
     "Activation": activations.activation,
     "ReLU": activations.relu_layer,
     "ELU": activations.elu_layer,
     "Softmax": activations.softmax_layer,
+    # normalisation
+    "BatchNormalization": normalization.batch_normalization,
+    "LayerNormalization": normalization.layer_normalization,
+    "GroupNormalization": normalization.group_normalization,
+    "RMSNormalization": normalization.rms_normalization,
+    # recurrent
+    "RNN": recurrent.rnn,
+    "ConvLSTM1D": recurrent.conv_lstm1d,
+    "ConvLSTM2D": recurrent.conv_lstm2d,
+    "Bidirectional": recurrent.bidirectional,
+    "TimeDistributed": recurrent.time_distributed,
     # merging
     "Subtract": merging.subtract,
     **dict.fromkeys(("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"), merging.merge),
+    # preprocessing
+    "Normalization": preprocessing.normalization,
+    "CategoryEncoding": preprocessing.category_encoding,
+    "Pipeline": preprocessing.pipeline,
     # of networks of keras.applications
     "LayerScale": applications.layer_scale,
     "CustomScaleLayer": applications.custom_scale,
 }
 """Keras's class → what becomes of its calls, where TF.js has no such layer or not with all its options."""
 
-TAKES: Mapping[str, tuple[str, ...]] = {}
+TAKES: Mapping[str, tuple[str, ...]] = {
+    "ReversibleEmbedding": ("reverse",),
+    **dict.fromkeys(("RNN", "Bidirectional"), ("initial_state",)),
+    "Pipeline": ("training",),  # which Keras records in every call of a layer of images, and overrules at inference
+}
 """Class → arguments of a call by name, besides its inputs, that its rewrite heeds; other calls are left as they are."""
 
 
@@ -44,6 +76,12 @@ def check_mask(at: Site) -> None:
 
 GENERAL: tuple[Rewrite, ...] = (check_mask, activations.activation_apart)
 """Rewrites of any layer, tried where its own has nothing to say."""
+
+RESPELLINGS: Mapping[str, Respelling] = {
+    **dict.fromkeys(recurrent.GATES, recurrent.hard_gates),
+    "RNN": recurrent.of_one_cell,
+}
+"""Keras's class → another layer that stands for it, inside of wrappers as well."""
 
 
 def operation(at: Site) -> Tensor | tuple[Tensor, ...] | None:
@@ -66,9 +104,10 @@ class Rewritten:
         classes: dict[Any, dict[str, None]] = {}
         for _, spec in self.model.walk():
             root = self.rewriter.root(spec)
-            if root is not spec:
+            same = isinstance(spec, LayerSpec) and spec.children and spec.class_name == root.class_name
+            if root is not spec and not same:
                 classes.setdefault(root, {})[spec.class_name] = None
-        return {root: tuple(names) for root, names in classes.items()}
+        return {each: tuple(names) for root, names in classes.items() for each in (*_inner(root, classes), root)}
 
     @cached_property
     def _roots(self) -> Mapping[str, Any]:
@@ -92,7 +131,15 @@ class Rewritten:
             yield self.rewriter.root(part), reason
 
 
+def _inner(root: Any, rewritten: Mapping[Any, object]) -> Iterator[LayerSpec]:
+    """The layers inside of one, but for those that something else stands for."""
+    for child in root.children.values() if isinstance(root, LayerSpec) else ():
+        if isinstance(child, LayerSpec) and child not in rewritten:
+            yield child
+            yield from _inner(child, rewritten)
+
+
 def rewritten(model: Model) -> Rewritten:
     """The model with rewrites applied to it and to the models inside."""
-    rewriter = Rewriter(REWRITES, (operation,), GENERAL, TAKES, masks=Masks(merging_of(model.release)))
-    return Rewritten(rebuild(model, rewriter.step), rewriter)
+    rewriter = Rewriter(REWRITES, (operation,), GENERAL, TAKES, RESPELLINGS, masks=Masks(merging_of(model.release)))
+    return Rewritten(rebuild(model, rewriter.step, layer=rewriter.respelled, origins=rewriter.parents), rewriter)

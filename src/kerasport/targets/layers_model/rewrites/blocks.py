@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from kerasport.layers.base import Refusal
-from kerasport.model import Shape, Tensor, Weight
+from kerasport.model import Tensor, Weight
 from kerasport.targets.layers_model.rewrites.site import Site, constant, derived
 
 
@@ -90,28 +90,30 @@ def linear_map(at: Site, x: Tensor, matrix: npt.NDArray[Any], axis: int, part: s
     return permuted(at, mapped, [order.index(each) for each in range(rank)])
 
 
-def channel_affine(at: Site, x: Tensor, kernel: Weight | None, bias: Weight | None, part: str = "affine") -> Tensor:
+def channel_affine(
+    at: Site, x: Tensor, kernel: Weight | None, bias: Weight | None, part: str = "affine", **options: Any
+) -> Tensor:
     """x · kernel + bias with a number a channel, the last axis; both are weights of that length that may be trained.
 
-    A depthwise convolution whose window is a single pixel.
+    A depthwise convolution whose window is a single pixel; `options` are more of its own.
     """
     shape = at.shape_of(x)
     channels = shape[-1]
     if channels is None:
         raise Refusal("", "the number of channels is not known")
-    flat = x if len(shape) == 4 else reshaped(at, x, (*_merged(shape[1:-1]), channels))
+    flat = x if len(shape) == 4 else reshaped(at, x, (1, merged(shape[1:-1]), channels))
     given = constant([1.0] * channels) if kernel is None else kernel
     weights = [derived(given, (1, 1, channels, 1), lambda values: values.reshape(1, 1, channels, 1))]
     y = at.add(
         "DepthwiseConv2D", flat, part=part, weights=(*weights, *([] if bias is None else [bias])),
-        kernel_size=[1, 1], use_bias=bias is not None, activation="linear", data_format="channels_last",
+        kernel_size=[1, 1], use_bias=bias is not None, activation="linear", data_format="channels_last", **options,
     )  # fmt: skip
     return y if len(shape) == 4 else reshaped(at, y, shape[1:])
 
 
-def _merged(sizes: Shape) -> tuple[int | None, int | None]:
-    """Two sizes for all of these together."""
-    return (1, None) if None in sizes else (1, prod(size or 0 for size in sizes))
+def merged(sizes: Sequence[int | None]) -> int | None:
+    """The size of axes as one; None where it is not known."""
+    return None if None in sizes else prod(size or 0 for size in sizes)
 
 
 def within(at: Site, x: Tensor, axis: int, change: Callable[[Tensor], Tensor], size: int | None) -> Tensor:
@@ -123,8 +125,7 @@ def within(at: Site, x: Tensor, axis: int, change: Callable[[Tensor], Tensor], s
     before, after = shape[1:axis], shape[axis + 1 :]
     if len(shape) == 4 and axis == 2:
         return change(x)
-    merged = [prod(d or 0 for d in sizes) if None not in sizes else None for sizes in (before, after)]
-    image = reshaped(at, x, (merged[0], shape[axis], merged[1]))
+    image = reshaped(at, x, (merged(before), shape[axis], merged(after)))
     return reshaped(at, change(image), (*before, size, *after))
 
 
@@ -144,7 +145,7 @@ def sliced(at: Site, x: Tensor, start: int, end: int | None, axis: int = -1) -> 
         cut = size - end
     left = None if size is None else size - cut - start
     if axis == len(shape) - 1:
-        whole = x if len(shape) == 4 else reshaped(at, x, (*_merged(shape[1:-1]), size))
+        whole = x if len(shape) == 4 else reshaped(at, x, (1, merged(shape[1:-1]), size))
         part = at.add("Cropping2D", whole, cropping=[[0, 0], [start, cut]], data_format="channels_first")
         return part if len(shape) == 4 else reshaped(at, part, (*shape[1:-1], left))
     return within(
@@ -168,9 +169,8 @@ def reduced(at: Site, x: Tensor, axes: Sequence[int], layer: str, *, keepdims: b
     shape = at.shape_of(x)
     kept = [axis for axis in range(1, len(shape)) if axis not in axes]
     moved = permuted(at, x, (0, *axes, *kept))
-    sizes = [[shape[axis] for axis in which] for which in (axes, kept)]
-    merged = [prod(d or 0 for d in each) if None not in each else None for each in sizes]
-    series = moved if len(shape) == 3 and len(kept) == 1 else reshaped(at, moved, merged)
+    sizes = [merged([shape[axis] for axis in which]) for which in (axes, kept)]
+    series = moved if len(shape) == 3 and len(kept) == 1 else reshaped(at, moved, sizes)
     pooled = at.add(layer, series, keepdims=False, data_format="channels_last")
     left = [1 if axis in axes else shape[axis] for axis in range(1, len(shape)) if keepdims or axis not in axes]
     return pooled if len(left) == 1 and not keepdims else reshaped(at, pooled, left)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
+from itertools import count, takewhile, zip_longest
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,10 +16,12 @@ from kerasport.infer import Inference
 from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer, Refusal
 from kerasport.masks import Masks
-from kerasport.model import Call, ComputedWeight, LayerSpec, Model, Operation, Shape, Tensor, Weight, flatten
+from kerasport.model import Call, ComputedWeight, LayerSpec, Model, Operation, Shape, Tensor, Weight, flatten, rebuild
 
 Rewrite: TypeAlias = "Callable[[Site], Tensor | tuple[Tensor, ...] | None]"
 """What stands for the outputs of a call; None leaves the call as it is, since TF.js has it natively."""
+Respelling: TypeAlias = Callable[[LayerSpec], tuple[LayerSpec, str]]
+"""A layer that computes the same and that TF.js has, and why it does not train as in Keras, if so."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,10 @@ class Site:
         weights: Sequence[Weight] = (),
         children: Mapping[str, LayerSpec | Model] | None = None,
         frozen: bool = False,
+        initial_state: Sequence[Tensor] = (),
         **config: Any,
     ) -> Tensor:
-        """Call a layer on tensors, and give its first output.
+        """Call a layer on tensors, and give its first output; `outputs` gives all.
 
         `part` says in its name what it does, `frozen` that its weights are constants, never to be trained.
         """
@@ -95,7 +98,12 @@ class Site:
         options = {**config, "trainable": trainable}
         spec = self.rewriter.part(self.spec, name, class_name, options, tuple(weights), children or {})
         distinct = self._distinct(inputs)
-        return self.rewriter.made(Call(spec, distinct if len(distinct) == 1 else (distinct,)))
+        states = {"initial_state": tuple(initial_state)} if initial_state else {}
+        return self.rewriter.made(Call(spec, distinct if len(distinct) == 1 else (distinct,), states))
+
+    def outputs(self, first: Tensor) -> tuple[Tensor, ...]:
+        """All outputs of a layer that `add` called, by the first of them."""
+        return self.rewriter.together[first]
 
     def _distinct(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The tensors, all different: TF.js loses count of one that a layer is given twice."""
@@ -108,16 +116,19 @@ class Site:
         count = self.names[part] = self.names.get(part, 0) + 1
         return f"{self.spec.name}_{part}" + (f"_{count}" if count > 1 else "")
 
-    def again(self, *, part: str = "", **changes: Any) -> Tensor:
-        """The same layer on the same inputs with other options; a change to `...` leaves an option out."""
+    def again(self, *inputs: Tensor, part: str = "", weights: Sequence[Weight] | None = None, **changes: Any) -> Tensor:
+        """The same layer with other options, and other inputs or weights where given.
+
+        A change to `...` leaves an option out.
+        """
         config = {key: value for key, value in {**self.spec.config, **changes}.items() if value is not ...}
         config.pop("trainable", None)
         config.pop("name", None)
         return self.add(
             self.spec.class_name,
-            *self.inputs,
+            *(inputs or self.inputs),
             part=part,
-            weights=self.spec.weights,
+            weights=self.spec.weights if weights is None else weights,
             children=self.spec.children,
             **config,
         )
@@ -165,11 +176,13 @@ class Rewriter:
     operations: Sequence[Rewrite]  # of functions that are called as nodes
     general: Sequence[Rewrite]  # tried where those have nothing to say
     takes: Mapping[str, Sequence[str]]  # class → arguments of a call by name that its rewrite heeds
+    respellings: Mapping[str, Respelling]  # by class name, of layers wherever they are
     inference: Inference = field(default_factory=Inference)
     masks: Masks = field(default_factory=Masks)
     origins: dict[Tensor, Call] = field(default_factory=dict)  # result → the call that it stands for
     parents: dict[LayerSpec, Any] = field(default_factory=dict)  # part → the layer that it is a part of
     untrainable: dict[Any, str] = field(default_factory=dict)
+    together: dict[Tensor, tuple[Tensor, ...]] = field(default_factory=dict)  # first output of a part → all
     problems: list[Problem] = field(default_factory=list)
     _parts: dict[tuple[Any, ...], LayerSpec] = field(default_factory=dict)
     _renamed: dict[tuple[LayerSpec, str], LayerSpec] = field(default_factory=dict)
@@ -189,7 +202,31 @@ class Rewriter:
     def made(self, call: Call) -> Tensor:
         """The first output of a call that a rewrite makes, which may be rewritten in its turn."""
         result = self.step(call)
-        return Tensor(call) if isinstance(result, Call) else result[0]
+        outputs = self._outputs(call) if isinstance(result, Call) else result
+        self.together[outputs[0]] = outputs
+        return outputs[0]
+
+    def _outputs(self, call: Call) -> tuple[Tensor, ...]:
+        """All outputs of a call of which the shapes are known, and the first in any case."""
+        known = takewhile(lambda tensor: tensor in self.inference.shapes, (Tensor(call, index) for index in count()))
+        return tuple(known) or (Tensor(call),)
+
+    def respelled(self, spec: LayerSpec) -> LayerSpec:
+        """The layer, or another one that stands for it; those inside were respelled before."""
+        if spec.custom or spec.class_name not in self.respellings:
+            return spec
+        made, reason = self.respellings[spec.class_name](spec)
+        if reason:
+            self.untrainable[made] = reason
+        return made
+
+    def inside(self, spec: LayerSpec, shape: Shape) -> Model | None:
+        """A model of what stands for a layer on an input of that shape; None where it stands as it is."""
+        source = Call(LayerSpec(f"{spec.name}_input", "InputLayer", {"batch_shape": list(shape), "dtype": "float32"}))
+        call = Call(spec, (Tensor(source),))
+        alone = Model(spec.name, "functional", (source, call), Tensor(source), Tensor(call))
+        made = rebuild(alone, self.step, inside=False)
+        return None if any(each.target is spec for each in made.calls) else made
 
     def _rewritten(self, call: Call) -> Tensor | tuple[Tensor, ...] | None:
         rewrites = self._rewrites_of(call.target)
@@ -264,7 +301,7 @@ class Rewriter:
         """A layer that stands for a part of another; the same one, with the same weights, whenever that is called."""
         key = (parent, name, class_name, repr(sorted(config.items(), key=lambda item: item[0])))
         if key not in self._parts:
-            self._parts[key] = LayerSpec(name, class_name, dict(config), weights, children or {})
+            self._parts[key] = self.respelled(LayerSpec(name, class_name, dict(config), weights, children or {}))
             self.parents[self._parts[key]] = parent
         return self._parts[key]
 

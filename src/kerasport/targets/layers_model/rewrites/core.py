@@ -1,0 +1,83 @@
+"""Dense layers, embeddings and dropout in forms that TF.js lacks."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from kerasport.errors import ShapeError
+from kerasport.layers.base import Refusal
+from kerasport.layers.core import EinsumDense, ReversibleEmbedding
+from kerasport.model import Tensor
+from kerasport.targets.layers_model.rewrites.blocks import merged, reshaped, scaled
+from kerasport.targets.layers_model.rewrites.site import Site, derived
+
+
+def dense(at: Site) -> Tensor | None:
+    """On six axes and more, those between the batch and the last one taken as one."""
+    shape = at.shape
+    if len(shape) < 6:
+        return None
+    flat = reshaped(at, at.x, (merged(shape[1:-1]), shape[-1]))
+    return reshaped(at, at.again(flat, part="flat"), (*shape[1:-1], at.layer.units))
+
+
+def einsum_dense(at: Site) -> Tensor:
+    """Dense, where all last axes of the input are summed over and the new ones follow those that stay.
+
+    As in "abc,cd->abd", "abcd,cde->abe" or "...a,abc->...bc": axes as one, Dense, and one as axes.
+    """
+    layer: EinsumDense = at.layer
+    shape = at.shape
+    try:
+        given, kernel, made = layer.labels(len(shape))
+    except ShapeError as error:
+        raise Refusal("equation", str(error)) from None
+    summed = given[len(given) - sum(label in kernel for label in given) :]
+    kept, new = given[: len(given) - len(summed)], kernel[len(summed) :]
+    if not kept or kernel != summed + new or made != kept + new or set(layer.bias_axes or "") - set(new):
+        raise Refusal("equation", "only products of the last axes are layers of TF.js: left to the graph-model")
+    sizes = layer.kernel.shape
+    inner, units = prod(sizes[: len(summed)]), prod(sizes[len(summed) :])
+    x = at.x if len(summed) == 1 else reshaped(at, at.x, (*shape[1 : len(kept)], inner))
+    weights = [derived(layer.kernel, (inner, units), lambda values: values.reshape(inner, units))]
+    if layer.bias is not None:
+        new_sizes = sizes[len(summed) :]
+        weights.append(derived(layer.bias, (units,), lambda values: np.broadcast_to(values, new_sizes).reshape(-1)))
+    y = at.add(
+        "Dense", x, weights=weights, units=units, use_bias=layer.bias is not None, activation="linear",
+        **at.carried("kernel", "bias"),
+    )  # fmt: skip
+    y = y if len(new) == 1 else reshaped(at, y, (*shape[1 : len(kept)], *sizes[len(summed) :]))
+    return y if layer.activation == "linear" else at.add("Activation", y, activation=layer.activation)
+
+
+def reversible_embedding(at: Site) -> Tensor:
+    """Embedding, and in reverse a Dense of the table transposed: two layers, of which each has the table.
+
+    With a logit_soft_cap the logits are tanh(logits / cap) · cap.
+    """
+    layer: ReversibleEmbedding = at.layer
+    if not at.call.kwargs.get("reverse"):
+        return at.add(
+            "Embedding", at.x, weights=(layer.embeddings,), input_dim=layer.input_dim, output_dim=layer.output_dim,
+            mask_zero=layer.mask_zero, **at.carried("embeddings"),
+        )  # fmt: skip
+    kernel = layer.reverse_embeddings
+    if kernel is None:
+        at.untrainable("its table stands in the model twice, once for each direction, and the two do not stay alike")
+        kernel = derived(layer.embeddings, (layer.output_dim, layer.input_dim), np.transpose)
+    y = at.add(
+        "Dense", at.x, part="reverse", weights=(kernel,), units=layer.input_dim, use_bias=False, activation="linear"
+    )
+    cap = layer.logit_soft_cap
+    return y if cap is None else scaled(at, at.add("Activation", scaled(at, y, 1 / cap), activation="tanh"), cap)
+
+
+def spatial_dropout(at: Site) -> Tensor:
+    """Dropout of whole channels: noise of the size 1 along the axes of the image."""
+    images = len(at.shape) - 2
+    first = at.layer.data_format == "channels_first"
+    noise_shape = [None, None, *[1] * images] if first else [None, *[1] * images, None]
+    return at.add("Dropout", at.x, rate=at.layer.rate, noise_shape=noise_shape)

@@ -1,0 +1,107 @@
+"""Preprocessing that is part of the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kerasport.identity import IDENTITY, is_identity
+from kerasport.layers.base import Refusal
+from kerasport.layers.preprocessing import CategoryEncoding, Normalization
+from kerasport.model import LayerSpec, Tensor
+from kerasport.targets.layers_model.rewrites.blocks import linear_map, merged, reshaped
+from kerasport.targets.layers_model.rewrites.site import Site, constant
+
+LISTED = 2**16  # numbers up to which an option lists them in model.json
+TABLE = 1024  # tokens whose table of ones and zeros has 4 MB
+
+
+def normalization(at: Site) -> Tensor:
+    """(x - mean) / deviation, or x · deviation + mean, by Rescaling with a number for each place.
+
+    The mean is subtracted first, as in Keras: where it is much larger than the deviation, x / deviation and
+    mean / deviation would be rounded apart.
+    """
+    layer: Normalization = at.layer
+    mean = _along(at, layer, layer.mean if layer.adapted_mean is None else layer.adapted_mean)
+    variance = _along(at, layer, layer.variance if layer.adapted_variance is None else layer.adapted_variance)
+    deviation = np.maximum(np.sqrt(variance), np.float32(1e-7))
+    if layer.invert:
+        return _rescaled(at, at.x, deviation, mean)
+    centred = at.x if not mean.any() else _rescaled(at, at.x, np.float32(1), -mean)
+    return _rescaled(at, centred, 1 / deviation, np.float32(0))
+
+
+def _rescaled(
+    at: Site, x: Tensor, scale: npt.NDArray[Any] | np.float32, offset: npt.NDArray[Any] | np.float32
+) -> Tensor:
+    return at.add("Rescaling", x, scale=_listed(scale), offset=_listed(offset))
+
+
+def _listed(values: npt.NDArray[Any] | np.float32) -> Any:
+    """Numbers as JSON has them, each by the fewest digits that stand for it."""
+    array = np.asarray(values, np.float32)
+    digits = [float(str(value)) for value in array.reshape(-1)]
+    return np.asarray(digits, np.float64).reshape(array.shape).tolist()
+
+
+def _along(at: Site, layer: Normalization, given: Any) -> npt.NDArray[Any]:
+    """Numbers of the kept axes, from the last one on, so that they broadcast."""
+    values = np.asarray(given if isinstance(given, tuple | int | float) else given.read(), np.float32)
+    rank = len(at.shape)
+    kept = layer.axes(rank)
+    if 0 in kept:
+        raise Refusal("axis", "it has a mean for each sample of the batch, which TF.js layers cannot know")
+    if values.ndim > len(kept):
+        raise Refusal("mean", f"numbers of the shape {values.shape} do not fit the axes {layer.axis}")
+    if values.size > LISTED:
+        raise Refusal("mean", f"more than {LISTED} numbers are too long a list in model.json: left to the graph-model")
+    sizes = [1] * rank
+    for axis, size in zip(reversed(kept), reversed(values.shape), strict=False):
+        sizes[axis] = size
+    first = next((axis for axis in kept if sizes[axis] != 1), rank)
+    return values.reshape(sizes[first:]) if values.ndim else values
+
+
+def category_encoding(at: Site) -> Tensor:
+    """Rows of a table of ones and zeros; of each sample their maximum (multi_hot) or sum (count)."""
+    layer: CategoryEncoding = at.layer
+    shape, depth = at.shape, layer.num_tokens
+    if depth > TABLE:
+        raise Refusal("num_tokens", f"a table of more than {TABLE} tokens is too large: left to the graph-model")
+    hot = at.add(
+        "Embedding", at.x, weights=(constant(np.eye(depth)),), frozen=True,
+        input_dim=depth, output_dim=depth, mask_zero=False,
+    )  # fmt: skip
+    if layer.output_mode == "one_hot":
+        return hot if len(shape) < 2 or shape[-1] != 1 else reshaped(at, hot, (*shape[1:-1], depth))
+    if len(shape) < 2:
+        raise Refusal("output_mode", "it counts across the batch, which TF.js layers cannot")
+    beside = shape[2:]
+    flat = reshaped(at, hot, (shape[1], merged((*beside, depth)))) if beside else hot
+    if layer.output_mode == "multi_hot":
+        y = at.add("GlobalMaxPooling1D", flat)
+    elif shape[1] is None:
+        raise Refusal("output_mode", "how many indices a sample has is not known: left to the graph-model")
+    else:
+        summed = linear_map(at, flat, np.ones((shape[1], 1)), 1, part="sum")
+        return reshaped(at, summed, (*beside, depth))
+    return reshaped(at, y, (*beside, depth)) if beside else y
+
+
+def pipeline(at: Site) -> Tensor:
+    """Its layers one after the other."""
+    x = at.x
+    for child in at.spec.children.values():
+        if not isinstance(child, LayerSpec):
+            raise Refusal("layers", f"it holds the model {child.name!r}: left to the graph-model")
+        if is_identity(child):
+            at.untrainable(f"its {child.class_name} is left out, and {IDENTITY.get(child.class_name, '')}")
+            continue
+        if child.custom:
+            raise Refusal("layers", f"{child.class_name} is not one of Keras's own layers")
+        options = {key: value for key, value in child.config.items() if key not in ("name", "trainable")}
+        x = at.add(child.class_name, x, part=child.name, weights=child.weights, children=child.children, **options)
+    return x

@@ -22,24 +22,7 @@ def absent() -> Iterator[Case]:
         ("attention", [SERIES, SERIES], layers.Attention, ()),
         ("additive_attention", [SERIES, SERIES], layers.AdditiveAttention, ()),
         ("unit_normalization", SERIES, layers.UnitNormalization, ()),
-        ("conv1d_transpose", SERIES, layers.Conv1DTranspose, (3, 2)),
-        ("depthwise_conv1d", SERIES, layers.DepthwiseConv1D, (2,)),
-        ("separable_conv1d", SERIES, layers.SeparableConv1D, (3, 2)),
         ("conv_lstm3d", (2, *VOLUME), layers.ConvLSTM3D, (2, 2)),
-        ("cropping1d", SERIES, layers.Cropping1D, (1,)),
-        ("cropping3d", VOLUME, layers.Cropping3D, (1,)),
-        ("zero_padding1d", SERIES, layers.ZeroPadding1D, (1,)),
-        ("zero_padding3d", VOLUME, layers.ZeroPadding3D, (1,)),
-        ("up_sampling1d", SERIES, layers.UpSampling1D, (2,)),
-        ("up_sampling3d", VOLUME, layers.UpSampling3D, (2,)),
-        ("global_average_pooling3d", VOLUME, layers.GlobalAveragePooling3D, ()),
-        ("global_max_pooling3d", VOLUME, layers.GlobalMaxPooling3D, ()),
-        ("adaptive_average_pooling1d", SERIES, layers.AdaptiveAveragePooling1D, (3,)),
-        ("adaptive_average_pooling2d", IMAGE, layers.AdaptiveAveragePooling2D, (3,)),
-        ("adaptive_average_pooling3d", VOLUME, layers.AdaptiveAveragePooling3D, (2,)),
-        ("adaptive_max_pooling1d", SERIES, layers.AdaptiveMaxPooling1D, (3,)),
-        ("adaptive_max_pooling2d", IMAGE, layers.AdaptiveMaxPooling2D, (3,)),
-        ("adaptive_max_pooling3d", VOLUME, layers.AdaptiveMaxPooling3D, (2,)),
         ("auto_contrast", IMAGE, layers.AutoContrast, ()),
         ("stft_spectrogram", (64, 1), lambda: layers.STFTSpectrogram(frame_length=16, frame_step=8), ()),
         ("mel_spectrogram", (64,), lambda: layers.MelSpectrogram(16, sequence_stride=8, num_mel_bins=4), ()),
@@ -52,10 +35,6 @@ def absent() -> Iterator[Case]:
     yield one(
         "group_query_attention", [SERIES, SERIES], attended(lambda: layers.GroupQueryAttention(3, 4, 2)), refused=ABSENT
     )
-    yield one("max_pooling3d", VOLUME, layers.MaxPooling3D, refused="for negative inputs")
-    yield one("conv3d_transpose", VOLUME, layers.Conv3DTranspose, 2, 2, refused="wasm backend computes it wrongly")
-    yield one("resizing", IMAGE, layers.Resizing, 5, 7, refused="samples at other points")
-    yield one("center_crop", IMAGE, layers.CenterCrop, 4, 4, refused="rejects its own input")
 
 
 def attended(make: Callable[[], Any]) -> Callable[[], Callable[[Any], Any]]:

@@ -13,13 +13,13 @@ from typing import IO, Any
 
 import numpy as np
 import onnx_ir
-from onnx import ModelProto, StringStringEntryProto, TensorProto
 
 from kerasport.model import Model, Weight
 from kerasport.targets.onnx.emit import ML, TYPES, Emitter
 from kerasport.targets.onnx.place import data_file, replacing
 from kerasport.targets.plan import Plan
 from kerasport.targets.weights import nbytes_of, numbers_of, stored_dtype
+from onnx import ModelProto, StringStringEntryProto, TensorProto
 
 EXTERNAL = 1_000_000_000  # bytes of weights from which on they stand beside the model: protobuf ends at 2 GiB
 ALIGNED = 4096  # bytes to which weights beside the model are aligned, for readers that map them

@@ -10,7 +10,7 @@ from kerasport.errors import ShapeError
 from kerasport.layers.base import Refusal
 from kerasport.layers.core import EinsumDense, ReversibleEmbedding
 from kerasport.model import Tensor
-from kerasport.targets.layers_model.rewrites.blocks import merged, reshaped, scaled
+from kerasport.targets.layers_model.rewrites.blocks import reshaped, scaled, total
 from kerasport.targets.layers_model.rewrites.site import Site, derived
 
 
@@ -19,7 +19,7 @@ def dense(at: Site) -> Tensor | None:
     shape = at.shape
     if len(shape) < 6:
         return None
-    flat = reshaped(at, at.x, (merged(shape[1:-1]), shape[-1]))
+    flat = reshaped(at, at.x, (total(shape[1:-1]), shape[-1]))
     return reshaped(at, at.again(flat, part="flat"), (*shape[1:-1], at.layer.units))
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kerasport.layers.base import Refusal
 from kerasport.layers.normalization import GroupNormalization, LayerNormalization, RMSNormalization, axes_of
 from kerasport.model import Tensor, Weight, axis_of
-from kerasport.targets.layers_model.rewrites.blocks import channel_affine, merged, negative, permuted, reshaped, sliced
+from kerasport.targets.layers_model.rewrites.blocks import channel_affine, negative, permuted, reshaped, sliced, total
 from kerasport.targets.layers_model.rewrites.site import Site, derived
 
 ACROSS_SAMPLES = "it works across the batch, which TF.js layers cannot"
@@ -29,7 +29,7 @@ def batch_normalization(at: Site) -> Tensor | None:
         return back(at, at.again(permuted(at, at.x, order), part="last", axis=-1), order)
     if rank < 5:
         return None
-    flat = reshaped(at, at.x, (merged(at.shape[1:-1]), at.shape[-1]))
+    flat = reshaped(at, at.x, (total(at.shape[1:-1]), at.shape[-1]))
     return reshaped(at, at.again(flat, part="flat", axis=-1), at.shape[1:])
 
 
@@ -51,8 +51,8 @@ def layer_normalization(at: Site) -> Tensor | None:
         return back(at, y, order)
     sizes = [shape[axis] for axis in order]
     kept, normal = sizes[1 : rank - len(axes)], sizes[rank - len(axes) :]
-    flat = reshaped(at, x, (*([merged(kept)] if kept else []), merged(normal)))
-    weights = [_spread(each, [merged(normal)]) for each in at.spec.weights]
+    flat = reshaped(at, x, (*([total(kept)] if kept else []), total(normal)))
+    weights = [_spread(each, [total(normal)]) for each in at.spec.weights]
     return back(at, reshaped(at, at.again(flat, part="flat", weights=weights, axis=-1), sizes[1:]), order)
 
 
@@ -70,7 +70,7 @@ def group_normalization(at: Site) -> Tensor:
     if channels is None:
         raise Refusal("axis", "the number of channels, which it groups, is not known")
     groups = channels if layer.groups == -1 else layer.groups
-    before, inner = merged(shape[1:axis]), merged((channels // groups, *shape[axis + 1 :]))
+    before, inner = total(shape[1:axis]), total((channels // groups, *shape[axis + 1 :]))
     if before == 1:
         y = plain_normalised(at, reshaped(at, at.x, (groups, inner)), layer.epsilon)
     else:
@@ -92,11 +92,11 @@ def rms_normalization(at: Site) -> Tensor:
     order = moved_last(rank, axes)
     sizes = [shape[axis] for axis in order]
     kept, normal = sizes[1 : rank - len(axes)], sizes[rank - len(axes) :]
-    size = merged(normal)
+    size = total(normal)
     if size is None:
         raise Refusal("axis", f"the sizes of its axes, {tuple(normal)}, are not known")
     x = permuted(at, at.x, order)
-    flat = x if len(axes) == 1 and rank < 5 else reshaped(at, x, (*([merged(kept)] if kept else []), size))
+    flat = x if len(axes) == 1 and rank < 5 else reshaped(at, x, (*([total(kept)] if kept else []), size))
     both = at.add("Concatenate", flat, negative(at, flat), axis=-1)
     y = sliced(at, plain_normalised(at, both, layer.epsilon), 0, size)
     return _scaled(at, back(at, y if flat is x else reshaped(at, y, sizes[1:]), order), layer.scale)
@@ -113,7 +113,7 @@ def _scaled(at: Site, x: Tensor, scale: Weight) -> Tensor:
     carried = at.carried(scale="kernel")
     if len(sizes) == 1:
         return channel_affine(at, x, kernel, None, **carried)
-    flat = reshaped(at, x, (merged(shape[1 : len(shape) - len(sizes)]), prod(sizes)))
+    flat = reshaped(at, x, (total(shape[1 : len(shape) - len(sizes)]), prod(sizes)))
     return reshaped(at, channel_affine(at, flat, kernel, None, **carried), shape[1:])
 
 

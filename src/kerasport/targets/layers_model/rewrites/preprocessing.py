@@ -11,7 +11,7 @@ from kerasport.identity import IDENTITY, is_identity
 from kerasport.layers.base import Refusal
 from kerasport.layers.preprocessing import CategoryEncoding, Normalization
 from kerasport.model import LayerSpec, Tensor
-from kerasport.targets.layers_model.rewrites.blocks import linear_map, merged, reshaped
+from kerasport.targets.layers_model.rewrites.blocks import linear_map, reshaped, total
 from kerasport.targets.layers_model.rewrites.site import Site, constant
 
 LISTED = 2**16  # numbers up to which an option lists them in model.json
@@ -80,7 +80,7 @@ def category_encoding(at: Site) -> Tensor:
     if len(shape) < 2:
         raise Refusal("output_mode", "it counts across the batch, which TF.js layers cannot")
     beside = shape[2:]
-    flat = reshaped(at, hot, (shape[1], merged((*beside, depth)))) if beside else hot
+    flat = reshaped(at, hot, (shape[1], total((*beside, depth)))) if beside else hot
     if layer.output_mode == "multi_hot":
         y = at.add("GlobalMaxPooling1D", flat)
     elif shape[1] is None:

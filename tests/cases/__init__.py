@@ -1,9 +1,10 @@
 """The one table of models that every target is tried on."""
 
-from tests.cases import dtypes, functions, identity, masks, native, recurrent, refused, topologies
+from tests.cases import dtypes, functions, identity, masks, native, recurrent, refused, spatial, topologies
 
 CASES = (
     *native.CASES,
+    *spatial.CASES,
     *recurrent.CASES,
     *identity.CASES,
     *topologies.CASES,

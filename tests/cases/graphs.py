@@ -30,6 +30,10 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     "string_input": "look up places",
     **dict.fromkeys(("mask_reshape", "mask_spectral_normalization"), "depends on the backend"),
     "mask_softmax": "Keras applies no mask of the shape",  # it raises an error
+    **dict.fromkeys(
+        ("up_sampling2d_bilinear_unknown_size", "center_crop_unknown_size"), "have to be known at conversion"
+    ),
+    "narrow_conv2d_unknown_size": "smaller than their stride",
     # Keras does not say in the file that the two layers are one, and cannot load it either
     "layer_inside_nested_and_called": "expected the weights",
     **dict.fromkeys(
@@ -43,3 +47,6 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("custom_model", "custom_model_nested"), "mine>Doubled"),
 }  # fmt: skip
+
+LEFT_TO_ONNX = frozenset(("narrow_conv2d_unknown_size",))
+"""Those of them that TF.js alone computes wrongly, and ONNX can hold."""

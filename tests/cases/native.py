@@ -190,10 +190,9 @@ CONVOLUTIONS = (
     one("conv1d_dilated_same", SERIES, layers.Conv1D, 4, 3, dilation_rate=3, padding="same"),
     one("conv1d_without_bias", SERIES, layers.Conv1D, 4, 3, use_bias=False),
     one("conv1d_unknown_length", (None, 3), layers.Conv1D, 4, 3, strides=2, padding="same"),
-    one("conv1d_causal", SERIES, layers.Conv1D, 4, 3, padding="causal", refused="causal padding"),
-    one("conv1d_channels_first", (3, 7), layers.Conv1D, 4, 3, data_format="channels_first",
-        refused="channels_last only"),
-    one("conv1d_groups", (7, 4), layers.Conv1D, 4, 3, groups=2, refused="no grouped convolution"),
+    one("conv1d_causal", SERIES, layers.Conv1D, 4, 3, padding="causal"),
+    one("conv1d_channels_first", (3, 7), layers.Conv1D, 4, 3, data_format="channels_first"),
+    one("conv1d_groups", (7, 4), layers.Conv1D, 4, 3, groups=2),
     *convolutions_2d(),
     one("conv2d_1x1", IMAGE, layers.Conv2D, 5, 1),
     one("conv2d_one_channel", (7, 6, 1), layers.Conv2D, 1, 3),
@@ -203,16 +202,15 @@ CONVOLUTIONS = (
     one("conv2d_without_bias", IMAGE, layers.Conv2D, 4, 3, use_bias=False),
     one("conv2d_without_bias_relu", IMAGE, layers.Conv2D, 4, 3, use_bias=False, activation="relu"),
     one("conv2d_unknown_size", (None, None, 3), layers.Conv2D, 4, 3, strides=2, padding="same"),
-    one("conv2d_groups", (7, 6, 4), layers.Conv2D, 4, 3, groups=2, refused="no grouped convolution"),
+    one("conv2d_groups", (7, 6, 4), layers.Conv2D, 4, 3, groups=2),
     one("conv3d", VOLUME, layers.Conv3D, 4, (2, 3, 1)),
     one("conv3d_strided", VOLUME, layers.Conv3D, 4, (2, 3, 1), strides=(2, 1, 3)),
     one("conv3d_strided_same", VOLUME, layers.Conv3D, 4, (2, 3, 2), strides=(2, 3, 1), padding="same"),
     one("conv3d_dilated", VOLUME, layers.Conv3D, 4, 2, dilation_rate=(2, 3, 1)),
     one("conv3d_dilated_same", VOLUME, layers.Conv3D, 4, 3, dilation_rate=2, padding="same"),
     one("conv3d_without_bias", VOLUME, layers.Conv3D, 4, 2, use_bias=False),
-    one("conv3d_channels_first", (3, 5, 6, 4), layers.Conv3D, 4, 2, data_format="channels_first",
-        refused="channels_last only"),
-    one("conv3d_groups", (5, 6, 4, 2), layers.Conv3D, 2, 2, groups=2, refused="no grouped convolution"),
+    one("conv3d_channels_first", (3, 5, 6, 4), layers.Conv3D, 4, 2, data_format="channels_first"),
+    one("conv3d_groups", (5, 6, 4, 2), layers.Conv3D, 2, 2, groups=2),
     one("conv2d_transpose_small_kernel", IMAGE, layers.Conv2DTranspose, 4, 2, strides=3),
     one("conv2d_transpose_small_kernel_same", IMAGE, layers.Conv2DTranspose, 4, 1, strides=2, padding="same"),
     one("conv2d_transpose_large_kernel", IMAGE, layers.Conv2DTranspose, 4, 5, strides=2, padding="same"),
@@ -220,11 +218,10 @@ CONVOLUTIONS = (
     one("conv2d_transpose_default_output_padding", IMAGE, layers.Conv2DTranspose, 4, 3, strides=2, padding="same",
         output_padding=1),
     one("conv2d_transpose_output_padding", IMAGE, layers.Conv2DTranspose, 4, 3, strides=2, padding="same",
-        output_padding=0, refused="would have another size"),
+        output_padding=0),
     one("conv2d_transpose_output_padding_valid", IMAGE, layers.Conv2DTranspose, 4, 3, strides=2,
-        output_padding=(0, 1), refused="would have another size"),
-    one("conv2d_transpose_dilated", IMAGE, layers.Conv2DTranspose, 4, 3, dilation_rate=2,
-        refused="would have another size"),
+        output_padding=(0, 1)),
+    one("conv2d_transpose_dilated", IMAGE, layers.Conv2DTranspose, 4, 3, dilation_rate=2),
     one("conv2d_transpose_unknown_size", (None, None, 3), layers.Conv2DTranspose, 4, 3, strides=2),
     one("depthwise_conv2d_unequal_strides", IMAGE, layers.DepthwiseConv2D, 2, strides=(1, 2)),
     one("depthwise_conv2d_multiplier", IMAGE, layers.DepthwiseConv2D, (2, 3), depth_multiplier=2),
@@ -233,15 +230,14 @@ CONVOLUTIONS = (
     one("depthwise_conv2d_multiplier_channels_first", (3, 7, 6), layers.DepthwiseConv2D, 2, depth_multiplier=2,
         data_format="channels_first"),
     one("depthwise_conv2d_without_bias", IMAGE, layers.DepthwiseConv2D, 3, use_bias=False),
-    one("depthwise_conv2d_dilated", IMAGE, layers.DepthwiseConv2D, 2, dilation_rate=2, refused="TF.js ignores it"),
+    one("depthwise_conv2d_dilated", IMAGE, layers.DepthwiseConv2D, 2, dilation_rate=2),
     one("separable_conv2d_unequal_strides", IMAGE, layers.SeparableConv2D, 4, 2, strides=(2, 1)),
     one("separable_conv2d_dilated", IMAGE, layers.SeparableConv2D, 4, (2, 3), dilation_rate=2),
     one("separable_conv2d_dilated_unequally", (9, 8, 3), layers.SeparableConv2D, 4, 3, dilation_rate=(2, 3),
         padding="same"),
     one("separable_conv2d_multiplier", IMAGE, layers.SeparableConv2D, 4, 3, depth_multiplier=2),
     one("separable_conv2d_without_bias", IMAGE, layers.SeparableConv2D, 4, 3, use_bias=False),
-    one("separable_conv2d_channels_first", (3, 7, 6), layers.SeparableConv2D, 4, 3, data_format="channels_first",
-        refused="channels_last only"),
+    one("separable_conv2d_channels_first", (3, 7, 6), layers.SeparableConv2D, 4, 3, data_format="channels_first"),
 )  # fmt: skip
 
 
@@ -254,27 +250,24 @@ def poolings() -> Iterator[Case]:
         yield one(f"{row}1d_strided", SERIES, one_d, 2, strides=3, feed=negative)
         yield one(f"{row}1d_same", SERIES, one_d, 3, strides=1, padding="same", feed=negative)
         yield one(f"{row}1d_strided_same", (8, 3), one_d, 3, strides=2, padding="same", feed=negative)
-        yield one(
-            f"{row}1d_channels_first", (3, 7), one_d, 2, data_format="channels_first", refused="channels_last only"
-        )
+        yield one(f"{row}1d_channels_first", (3, 7), one_d, 2, data_format="channels_first")
         yield one(f"{row}2d_of_one_size", IMAGE, two_d, 2, feed=negative)
         yield one(f"{row}2d_unknown_size", (None, None, 3), two_d, 2, padding="same", feed=negative)
         for rank, shape in ((1, SERIES), (2, IMAGE)):
             whole = getattr(layers, f"Global{kind}Pooling{rank}D")
             row = f"global_{kind.lower()}_pooling{rank}d"
             yield one(row, shape, whole, feed=negative)
-            yield one(f"{row}_keepdims", shape, whole, keepdims=True, refused="TF.js ignores it")
+            yield one(f"{row}_keepdims", shape, whole, keepdims=True)
         yield one(f"{row}_channels_first", (3, 7, 6), whole, data_format="channels_first", feed=negative)
         yield one(
             f"global_{kind.lower()}_pooling1d_channels_first", (3, 7), getattr(layers, f"Global{kind}Pooling1D"),
-            data_format="channels_first", refused="channels_last only",
+            data_format="channels_first",
         )  # fmt: skip
     yield one("average_pooling3d", VOLUME, layers.AveragePooling3D, 2)
     yield one("average_pooling3d_strided", VOLUME, layers.AveragePooling3D, (2, 3, 1), strides=(1, 2, 3))
     yield one("average_pooling3d_same", VOLUME, layers.AveragePooling3D, 3, strides=2, padding="same")
     yield one(
         "average_pooling3d_channels_first", (3, 5, 6, 4), layers.AveragePooling3D, 2, data_format="channels_first",
-        refused="channels_last only",
     )  # fmt: skip
 
 
@@ -335,7 +328,7 @@ MERGES = (
     one("concatenate_equal_sizes_axis_from_the_end", [(4, 5), (4, 5)], layers.Concatenate, axis=-2),
     one("concatenate_unknown_length", [(None, 5), (None, 3)], layers.Concatenate),
     one("concatenate_along_unknown_length", [(None, 5), (4, 5)], layers.Concatenate, axis=1),
-    one("concatenate_half_known", [(None, 5), (7, 3)], layers.Concatenate, refused="partly unknown sizes"),
+    one("concatenate_half_known", [(None, 5), (7, 3)], layers.Concatenate),
     one("concatenate_of_one", [(5,)], layers.Concatenate),
     one("dot_vectors", [(5,), (5,)], layers.Dot, axes=1),
     one("dot_vectors_last_axis", [(5,), (5,)], layers.Dot, axes=-1),
@@ -348,7 +341,7 @@ MERGES = (
     one("dot_vector_matrix", [(5,), (5, 3)], layers.Dot, axes=(1, 1)),
     one("dot_unknown_length", [(None, 5), (None, 5)], layers.Dot, axes=2),
     one("dot_normalized", [(5,), (5,)], layers.Dot, axes=1, normalize=True, refused="divides by a norm"),
-    one("dot_rank_4", [(2, 4, 5), (2, 3, 5)], layers.Dot, axes=3, refused="two or three axes only"),
+    one("dot_rank_4", [(2, 4, 5), (2, 3, 5)], layers.Dot, axes=3),
 )
 
 RESHAPINGS = (
@@ -358,8 +351,8 @@ RESHAPINGS = (
     one("flatten_channels_first", IMAGE, layers.Flatten, data_format="channels_first"),
     one("flatten_channels_first_rank_3", SERIES, layers.Flatten, data_format="channels_first"),
     one("flatten_channels_first_rank_5", VOLUME, layers.Flatten, data_format="channels_first"),
-    one("flatten_flat", (5,), layers.Flatten, refused="flat already"),
-    one("flatten_unknown_length", (None, 5), layers.Flatten, refused="unknown size"),
+    one("flatten_flat", (5,), layers.Flatten),
+    one("flatten_unknown_length", (None, 5), layers.Flatten),
     one("reshape", (6,), layers.Reshape, (2, 3)),
     one("reshape_inferred", (4, 6), layers.Reshape, (-1, 3)),
     one("reshape_flat", (4, 3, 2), layers.Reshape, (-1,)),
@@ -397,7 +390,7 @@ RESHAPINGS = (
     one("zero_padding2d_unknown_size", (None, None, 3), layers.ZeroPadding2D, ((1, 2), (0, 1))),
     one("up_sampling2d_unknown_size", (None, None, 3), layers.UpSampling2D, 2),
     *(
-        one(f"up_sampling2d_{name}", IMAGE, layers.UpSampling2D, interpolation=name, refused="at other points")
+        one(f"up_sampling2d_{name}", IMAGE, layers.UpSampling2D, interpolation=name)
         for name in ("bilinear", "bicubic", "lanczos3", "lanczos5")
     ),
 )

@@ -25,25 +25,8 @@ def absent() -> Iterator[Case]:
         ("group_normalization", IMAGE, layers.GroupNormalization, (2,)),
         ("rms_normalization", SERIES, layers.RMSNormalization, ()),
         ("unit_normalization", SERIES, layers.UnitNormalization, ()),
-        ("conv1d_transpose", SERIES, layers.Conv1DTranspose, (3, 2)),
-        ("depthwise_conv1d", SERIES, layers.DepthwiseConv1D, (2,)),
-        ("separable_conv1d", SERIES, layers.SeparableConv1D, (3, 2)),
         ("conv_lstm1d", (3, *SERIES), layers.ConvLSTM1D, (2, 2)),
         ("conv_lstm3d", (2, *VOLUME), layers.ConvLSTM3D, (2, 2)),
-        ("cropping1d", SERIES, layers.Cropping1D, (1,)),
-        ("cropping3d", VOLUME, layers.Cropping3D, (1,)),
-        ("zero_padding1d", SERIES, layers.ZeroPadding1D, (1,)),
-        ("zero_padding3d", VOLUME, layers.ZeroPadding3D, (1,)),
-        ("up_sampling1d", SERIES, layers.UpSampling1D, (2,)),
-        ("up_sampling3d", VOLUME, layers.UpSampling3D, (2,)),
-        ("global_average_pooling3d", VOLUME, layers.GlobalAveragePooling3D, ()),
-        ("global_max_pooling3d", VOLUME, layers.GlobalMaxPooling3D, ()),
-        ("adaptive_average_pooling1d", SERIES, layers.AdaptiveAveragePooling1D, (3,)),
-        ("adaptive_average_pooling2d", IMAGE, layers.AdaptiveAveragePooling2D, (3,)),
-        ("adaptive_average_pooling3d", VOLUME, layers.AdaptiveAveragePooling3D, (2,)),
-        ("adaptive_max_pooling1d", SERIES, layers.AdaptiveMaxPooling1D, (3,)),
-        ("adaptive_max_pooling2d", IMAGE, layers.AdaptiveMaxPooling2D, (3,)),
-        ("adaptive_max_pooling3d", VOLUME, layers.AdaptiveMaxPooling3D, (2,)),
         ("discretization", (5,), layers.Discretization, ([-1.0, 0.0, 1.0],)),
         ("auto_contrast", IMAGE, layers.AutoContrast, ()),
         ("pipeline", IMAGE, lambda: layers.Pipeline([layers.Rescaling(0.5)]), ()),
@@ -61,10 +44,6 @@ def absent() -> Iterator[Case]:
     )
     yield one("reversible_embedding", (5,), layers.ReversibleEmbedding, 9, 3, of="int32", refused=ABSENT)
     yield one("category_encoding", (5,), layers.CategoryEncoding, 10, of="int32", refused="rejects its own input")
-    yield one("max_pooling3d", VOLUME, layers.MaxPooling3D, refused="for negative inputs")
-    yield one("conv3d_transpose", VOLUME, layers.Conv3DTranspose, 2, 2, refused="wasm backend computes it wrongly")
-    yield one("resizing", IMAGE, layers.Resizing, 5, 7, refused="samples at other points")
-    yield one("center_crop", IMAGE, layers.CenterCrop, 4, 4, refused="rejects its own input")
 
 
 def piped() -> Any:

@@ -181,22 +181,22 @@ class _ConvTranspose(_Spatial):
 
     def lower(self, x: Tensor) -> Tensor:
         """Keras pads a transposed convolution as JAX does; what it crops follows from its rules of padding."""
-        kernel, count = ops.as_tensor(self.kernel), self.rank
-        axes = [
-            self._axis(k, s, d, p)
-            for k, s, d, p in zip(
-                self.kernel_size, self.strides, self.each(self.dilation_rate), self._asked(), strict=True
-            )
-        ]
-        y = transposed(self.channels_last(x), spread(kernel, self.each(self.dilation_rate)), self.strides, axes, count)
+        kernel, dilations = ops.as_tensor(self.kernel), self.each(self.dilation_rate)
+        y = transposed(self.channels_last(x), spread(kernel, dilations), self.strides, self.ends(), self.rank)
         y = y if self.bias is None else y + self.bias
         return self.activated(y, self.activation)
 
-    def _asked(self) -> tuple[int | None, ...]:
-        return (None,) * self.rank if self.output_padding is None else self.each(self.output_padding)
+    def ends(self, *, by_default: bool = False) -> list[tuple[int, int]]:
+        """Of each axis what is cropped at the beginning, and the length beyond size · stride.
 
-    def _axis(self, window: int, stride: int, dilation: int, output_padding: int | None) -> tuple[int, int]:
-        """What is cropped at the beginning of an axis, and its length beyond size · stride."""
+        `by_default` says as if there were no `output_padding`.
+        """
+        none: tuple[int | None, ...] = (None,) * self.rank
+        asked = none if by_default or self.output_padding is None else self.each(self.output_padding)
+        axes = zip(self.kernel_size, self.strides, self.each(self.dilation_rate), asked, strict=True)
+        return [self._end(*axis) for axis in axes]
+
+    def _end(self, window: int, stride: int, dilation: int, output_padding: int | None) -> tuple[int, int]:
         extent = (window - 1) * dilation + 1
         if self.padding == "valid":
             extra = max(extent, stride) - extent if output_padding is None else output_padding

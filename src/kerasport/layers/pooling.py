@@ -10,7 +10,7 @@ from kerasport.ir import ops
 from kerasport.layers.base import Padding, Refusal
 from kerasport.layers.conv import _Spatial, window_output
 from kerasport.layers.resampling import weighted
-from kerasport.model import Shape
+from kerasport.model import Array, Shape
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor
@@ -42,7 +42,7 @@ def pool(
         return ops.squeeze(pool(kind, ops.expand_dims(x, 1), (1, *window), (1, *strides), padding), 1)
     if kind == "average":
         return ops.AvgPool(ops.floats(x), window, strides, padding)
-    return ops.MaxPool(ops.floats(x), window, strides, padding)
+    return ops.cast(ops.MaxPool(ops.floats(x), window, strides, padding), x.dtype)
 
 
 class AveragePooling1D(_Pooling):
@@ -178,15 +178,29 @@ class _AdaptivePooling(_Spatial):
         return self.as_declared(y)
 
     def _along(self, x: Tensor, axis: int, old: int, new: int) -> Tensor:
-        begins = np.arange(new) * old // new
-        ends = -(-(np.arange(1, new + 1) * old) // new)
         if self.kind == "average":
-            places = np.arange(old)
-            inside = (places >= begins[:, None]) & (places < ends[:, None])
-            return weighted(x, (inside / (ends - begins)[:, None]).astype(np.float32), axis)
-        # a window that is shorter than others sees its last number again
-        places = np.minimum(begins[:, None] + np.arange(max(ends - begins)), ends[:, None] - 1).astype(np.int32)
-        return ops.max_(ops.gather(x, ops.constant(places), axis), axis + 1)
+            return weighted(x, shares(old, new), axis)
+        return ops.max_(ops.gather(x, ops.constant(places(old, new).astype(np.int32)), axis), axis + 1)
+
+
+def windows(old: int, new: int) -> tuple[Array, Array]:
+    """Where each of so many adaptive windows begins and ends."""
+    return np.arange(new) * old // new, -(-(np.arange(1, new + 1) * old) // new)
+
+
+def shares(old: int, new: int) -> Array:
+    """What each of the old numbers counts for in the mean of each window: [new, old]."""
+    (begins, ends), each = windows(old, new), np.arange(old)
+    inside = (each >= begins[:, None]) & (each < ends[:, None])
+    made: Array = (inside / (ends - begins)[:, None]).astype(np.float32)
+    return made
+
+
+def places(old: int, new: int) -> Array:
+    """Which numbers each window sees: [new, the longest]. One that is shorter than others sees its last again."""
+    begins, ends = windows(old, new)
+    made: Array = np.minimum(begins[:, None] + np.arange(max(ends - begins)), ends[:, None] - 1)
+    return made
 
 
 class AdaptiveAveragePooling1D(_AdaptivePooling):

@@ -12,7 +12,15 @@ from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.layers.base import DataFormat, Layer, Padding, Refusal, WeightMark, need_rank, weight
 from kerasport.layers.conv import convolve, window_output
-from kerasport.layers.resampling import Interpolation, crop_to_aspect, images, known_sizes, pad_to_aspect, resize
+from kerasport.layers.resampling import (
+    Interpolation,
+    crop_to_aspect,
+    images,
+    known_sizes,
+    pad_to_aspect,
+    proportioned,
+    resize,
+)
 from kerasport.model import Array, Shape, Weight, axis_of
 
 if TYPE_CHECKING:
@@ -402,8 +410,7 @@ class RandomCrop(_Image):
         if self.at_inference == "smart_resize":
             return resize(crop_to_aspect(x, size), size, "bilinear")
         height, width = known_sizes(x, "height")
-        tall = max(min(height, int(float(width * self.height) / self.width)), 1)
-        wide = max(min(width, int(float(height * self.width) / self.height)), 1)
+        tall, wide = proportioned(height, width, size)
         above, beside = (height - tall) // 2, (width - wide) // 2
         y = ops.slice_axis(x, 1, above, min(self.height, height - above))
         return resize(ops.slice_axis(y, 2, beside, min(self.width, width - beside)), size, "bilinear")

@@ -91,20 +91,29 @@ def resize(x: Tensor, size: tuple[int, int], interpolation: str, *, antialias: b
     return x
 
 
+def proportioned(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the largest part of images that has the proportions of the size."""
+    tall = max(min(height, int(float(width * size[0]) / size[1])), 1)
+    return tall, max(min(width, int(float(height * size[1]) / size[0])), 1)
+
+
+def surround(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
+    """What stands above and below, and beside, images for the proportions of the size, but for an odd pixel."""
+    above = (max(height, int(float(width * size[0]) / size[1])) - height) // 2
+    return above, 0 if above else (max(width, int(float(height * size[1]) / size[0])) - width) // 2
+
+
 def crop_to_aspect(x: Tensor, size: tuple[int, int], option: str = "") -> Tensor:
     """The largest part in the middle of images that has the proportions of the size."""
     height, width = known_sizes(x, option)
-    tall = max(min(height, int(float(width * size[0]) / size[1])), 1)
-    wide = max(min(width, int(float(height * size[1]) / size[0])), 1)
+    tall, wide = proportioned(height, width, size)
     y = ops.slice_axis(x, 1, (height - tall) // 2, tall)
     return ops.slice_axis(y, 2, (width - wide) // 2, wide)
 
 
 def pad_to_aspect(x: Tensor, size: tuple[int, int], fill: float) -> Tensor:
     """Images with so much around them that they have the proportions of the size, but for an odd pixel, as in Keras."""
-    height, width = known_sizes(x, "pad_to_aspect_ratio")
-    above = (max(height, int(float(width * size[0]) / size[1])) - height) // 2
-    beside = 0 if above else (max(width, int(float(height * size[1]) / size[0])) - width) // 2
+    above, beside = surround(*known_sizes(x, "pad_to_aspect_ratio"), size)
     return ops.pad(x, ((0, 0), (above, above), (beside, beside), (0, 0)), "constant", float(fill))
 
 

@@ -215,6 +215,12 @@ class AvgPool(Pool):
     function = np.nanmean
 
 
+def nearest(old: int, new: int) -> Array:
+    """Which of the old pixels is nearest to the centre of each new one."""
+    places: Array = np.minimum(np.floor((np.arange(new) + 0.5) * (old / new)).astype(int), old - 1)
+    return places
+
+
 @dataclass(frozen=True, eq=False)
 class Resize(Tensor):
     """x [batch, height, width, channels] in another size, sampled at the centres of its pixels."""
@@ -237,11 +243,9 @@ class Resize(Tensor):
 
     def _along(self, x: Array, axis: int, size: int) -> Array:
         old = x.shape[axis]
-        at = (np.arange(size) + 0.5) * (old / size)
         if self.method == "nearest":
-            nearest: Array = np.take(x, np.minimum(np.floor(at).astype(int), old - 1), axis)
-            return nearest
-        at -= 0.5
+            return np.take(x, nearest(old, size), axis)
+        at = (np.arange(size) + 0.5) * (old / size) - 0.5
         low = np.floor(at).astype(int)
         share = (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
         below = np.take(x, np.clip(low, 0, old - 1), axis)

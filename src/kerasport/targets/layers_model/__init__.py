@@ -105,13 +105,16 @@ def _note_of(problem: Problem) -> str:
 
 
 def _training_problems(model: Model) -> Iterator[Problem]:
-    """Layers that are taken out and that the model calls as if it were training."""
+    """Layers that are taken out, or of images, and that the model calls as if it were training."""
     for part in models(model):
         for call in part.calls:
-            if not isinstance(call.target, LayerSpec) or not is_identity(call.target):
+            if not isinstance(call.target, LayerSpec):
+                continue
+            images = call.target.class_name in IMAGES
+            if not images and not is_identity(call.target):
                 continue
             # Keras 3 records it in every call of an image layer, and overrules it at inference
-            recorded = call.target.class_name in IMAGES and not model.writer.startswith(("1", "2"))
+            recorded = images and not model.writer.startswith(("1", "2"))
             if call.kwargs.get("training") and not recorded:
                 reason = "the model calls it with training=True, so it acts at inference as well"
                 yield Problem(call.target.name, call.target.class_name, reason, "training", True)

@@ -14,7 +14,15 @@ from kerasport.errors import Problem
 from kerasport.layers.base import Refusal
 from kerasport.masks import BY_BACKEND, Masks, merging_of
 from kerasport.model import Model, Tensor, rebuild
-from kerasport.targets.layers_model.rewrites import activations, applications, merging
+from kerasport.targets.layers_model.rewrites import (
+    activations,
+    applications,
+    convolution,
+    images,
+    merging,
+    pooling,
+    reshaping,
+)
 from kerasport.targets.layers_model.rewrites.site import Rewrite, Rewriter, Site
 
 REWRITES: Mapping[str, Rewrite] = {
@@ -23,16 +31,45 @@ REWRITES: Mapping[str, Rewrite] = {
     "ReLU": activations.relu_layer,
     "ELU": activations.elu_layer,
     "Softmax": activations.softmax_layer,
+    # convolutions
+    "Conv1D": convolution.conv1d,
+    "Conv2D": convolution.conv2d,
+    "Conv3D": convolution.conv3d,
+    "DepthwiseConv1D": convolution.depthwise_conv1d,
+    "DepthwiseConv2D": convolution.depthwise_conv2d,
+    "SeparableConv1D": convolution.separable_conv1d,
+    "SeparableConv2D": convolution.separable_conv2d,
+    "Conv1DTranspose": convolution.conv1d_transpose,
+    "Conv2DTranspose": convolution.conv2d_transpose,
+    "Conv3DTranspose": convolution.conv3d_transpose,
+    # pooling
+    **dict.fromkeys(("AveragePooling1D", "MaxPooling1D"), pooling.pooling),
+    "AveragePooling3D": pooling.average_pooling3d,
+    "MaxPooling3D": pooling.max_pooling3d,
+    **{f"Global{kind}Pooling{rank}D": pooling.global_pooling for kind in ("Average", "Max") for rank in (1, 2, 3)},
+    **{f"Adaptive{kind}Pooling{rank}D": pooling.adaptive_pooling for kind in ("Average", "Max") for rank in (1, 2, 3)},
     # merging
     "Subtract": merging.subtract,
-    **dict.fromkeys(("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"), merging.merge),
+    **dict.fromkeys(("Add", "Multiply", "Average", "Maximum", "Minimum"), merging.merge),
+    "Concatenate": merging.concatenate,
+    "Dot": merging.dot,
+    # reshaping
+    **dict.fromkeys(("Cropping1D", "Cropping3D"), reshaping.cropping),
+    **dict.fromkeys(("ZeroPadding1D", "ZeroPadding3D"), reshaping.zero_padding),
+    **dict.fromkeys(("UpSampling1D", "UpSampling3D"), reshaping.up_sampling),
+    "UpSampling2D": reshaping.up_sampling2d,
+    "Flatten": reshaping.flatten,
+    # images
+    "Resizing": images.resizing,
+    "CenterCrop": images.center_crop,
+    "RandomCrop": images.random_crop,
     # of networks of keras.applications
     "LayerScale": applications.layer_scale,
     "CustomScaleLayer": applications.custom_scale,
 }
 """Keras's class → what becomes of its calls, where TF.js has no such layer or not with all its options."""
 
-TAKES: Mapping[str, tuple[str, ...]] = {}
+TAKES: Mapping[str, tuple[str, ...]] = dict.fromkeys(("Resizing", "CenterCrop", "RandomCrop"), ("training",))
 """Class → arguments of a call by name, besides its inputs, that its rewrite heeds; other calls are left as they are."""
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from kerasport.layers.base import Refusal
-from kerasport.model import Shape, Tensor, Weight
+from kerasport.model import LayerSpec, Tensor, Weight
 from kerasport.targets.layers_model.rewrites.site import Site, constant, derived
 
 
@@ -48,12 +49,20 @@ def square(at: Site, x: Tensor) -> Tensor:
     return product(at, x, x)
 
 
+def total(sizes: Sequence[int | None]) -> int | None:
+    """How many numbers there are in axes of these sizes; None where one is not known."""
+    return None if None in sizes else prod(size for size in sizes if size is not None)
+
+
 def reshaped(at: Site, x: Tensor, target: Sequence[int | None]) -> Tensor:
     """x with other axes behind the batch; at most one size may be unknown.
 
     Raises:
         Refusal: more are.
     """
+    x = _before(at, x, "Reshape")
+    if at.shape_of(x)[1:] == tuple(target):
+        return x
     sizes = [-1 if size is None else size for size in target]
     if sizes.count(-1) > 1:
         raise Refusal("", f"more than one size of {tuple(target)} is not known, and TF.js's Reshape finds out one only")
@@ -62,9 +71,19 @@ def reshaped(at: Site, x: Tensor, target: Sequence[int | None]) -> Tensor:
 
 def permuted(at: Site, x: Tensor, order: Sequence[int]) -> Tensor:
     """x with its axes in another order, the batch first; `order` counts it as 0."""
+    source, before = _before(at, x, "Permute"), x.call.target
+    if source != x and isinstance(before, LayerSpec):
+        order = [(0, *before.config["dims"])[axis] for axis in order]
     if list(order) == sorted(order):
-        return x
-    return at.add("Permute", x, dims=list(order[1:]))
+        return source
+    return at.add("Permute", source, dims=list(order[1:]))
+
+
+def _before(at: Site, x: Tensor, class_name: str) -> Tensor:
+    """What such a layer, put in here just before, was given, so that two of them become one; else x."""
+    spec = x.call.target
+    ours = isinstance(spec, LayerSpec) and spec.class_name == class_name and at.rewriter.parents.get(spec) is at.spec
+    return x.call.tensors()[0] if ours else x
 
 
 def channels_last(at: Site, x: Tensor) -> Tensor:
@@ -79,8 +98,24 @@ def channels_first(at: Site, x: Tensor) -> Tensor:
     return permuted(at, x, (0, rank - 1, *range(1, rank - 1)))
 
 
+LARGEST = 2**20
+"""How many numbers a constant may have that a model is to hold for the sake of a rewrite."""
+
+
+def small(count: int, what: str, option: str = "") -> None:
+    """Check the size of a constant.
+
+    Raises:
+        Refusal: it is too large to be sent along.
+    """
+    if count > LARGEST:
+        reason = f"{what} would take {count * 4 / 2**20:.0f} MB of a layers-model"
+        raise Refusal(option, reason, "convert to tfjs-graph, which computes it")
+
+
 def linear_map(at: Site, x: Tensor, matrix: npt.NDArray[Any], axis: int, part: str = "map") -> Tensor:
     """x with an axis multiplied by a constant matrix of [size, new size]: Σₙ x[…n…] · matrix[n, m]."""
+    small(matrix.size, "a matrix")
     rank = len(at.shape_of(x))
     order = [each for each in range(rank) if each != axis] + [axis]
     mapped = at.add(
@@ -88,6 +123,12 @@ def linear_map(at: Site, x: Tensor, matrix: npt.NDArray[Any], axis: int, part: s
         units=matrix.shape[1], use_bias=False, activation="linear",
     )  # fmt: skip
     return permuted(at, mapped, [order.index(each) for each in range(rank)])
+
+
+def selection(size: int, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The matrix that puts what is at these places, of so many, in a row: a one in each row, [places, size]."""
+    made: npt.NDArray[Any] = np.eye(size, dtype=np.float32)[places]
+    return made
 
 
 def channel_affine(at: Site, x: Tensor, kernel: Weight | None, bias: Weight | None, part: str = "affine") -> Tensor:
@@ -99,7 +140,7 @@ def channel_affine(at: Site, x: Tensor, kernel: Weight | None, bias: Weight | No
     channels = shape[-1]
     if channels is None:
         raise Refusal("", "the number of channels is not known")
-    flat = x if len(shape) == 4 else reshaped(at, x, (*_merged(shape[1:-1]), channels))
+    flat = x if len(shape) == 4 else reshaped(at, x, (1, total(shape[1:-1]), channels))
     given = constant([1.0] * channels) if kernel is None else kernel
     weights = [derived(given, (1, 1, channels, 1), lambda values: values.reshape(1, 1, channels, 1))]
     y = at.add(
@@ -109,58 +150,49 @@ def channel_affine(at: Site, x: Tensor, kernel: Weight | None, bias: Weight | No
     return y if len(shape) == 4 else reshaped(at, y, shape[1:])
 
 
-def _merged(sizes: Shape) -> tuple[int | None, int | None]:
-    """Two sizes for all of these together."""
-    return (1, None) if None in sizes else (1, prod(size or 0 for size in sizes))
-
-
-def within(at: Site, x: Tensor, axis: int, change: Callable[[Tensor], Tensor], size: int | None) -> Tensor:
-    """x with one axis changed by a layer that works on images: the axis is their width while it does.
-
-    `size` is that of the axis afterwards.
-    """
+def within(at: Site, x: Tensor, axis: int, class_name: str, **options: Any) -> Tensor:
+    """x with one axis changed by a layer that works on images: the axis is their width while it does."""
     shape = at.shape_of(x)
-    before, after = shape[1:axis], shape[axis + 1 :]
-    if len(shape) == 4 and axis == 2:
-        return change(x)
-    merged = [prod(d or 0 for d in sizes) if None not in sizes else None for sizes in (before, after)]
-    image = reshaped(at, x, (merged[0], shape[axis], merged[1]))
-    return reshaped(at, change(image), (*before, size, *after))
+    image = reshaped(at, x, (total(shape[1:axis]), shape[axis], total(shape[axis + 1 :])))
+    y = at.add(class_name, image, data_format="channels_last", **options)
+    return reshaped(at, y, (*shape[1:axis], at.shape_of(y)[2], *shape[axis + 1 :]))
 
 
 def sliced(at: Site, x: Tensor, start: int, end: int | None, axis: int = -1) -> Tensor:
-    """x[start:end] along an axis; an `end` below 0 counts from the end, None is the end.
-
-    Cropping2D that is told of channels first crops the last two axes of four, whatever they hold.
-    """
-    shape = at.shape_of(x)
-    axis %= len(shape)
-    size = shape[axis]
+    """x[start:end] along an axis; an `end` below 0 counts from the end, None is the end."""
+    axis %= len(at.shape_of(x))
+    size = at.shape_of(x)[axis]
     if end is None or end < 0:
         cut = -(end or 0)
     elif size is None:
         raise Refusal("", "the size of the axis that it slices is not known")
     else:
         cut = size - end
-    left = None if size is None else size - cut - start
-    if axis == len(shape) - 1:
-        whole = x if len(shape) == 4 else reshaped(at, x, (*_merged(shape[1:-1]), size))
-        part = at.add("Cropping2D", whole, cropping=[[0, 0], [start, cut]], data_format="channels_first")
-        return part if len(shape) == 4 else reshaped(at, part, (*shape[1:-1], left))
-    return within(
-        at, x, axis, lambda image: at.add("Cropping2D", image, cropping=[[0, 0], [start, cut]],
-                                          data_format="channels_last"), left,
-    )  # fmt: skip
+    if axis == len(at.shape_of(x)) - 1:
+        return slices(at, x, ((start, cut),))[0]
+    return within(at, x, axis, "Cropping2D", cropping=[[0, 0], [start, cut]])
+
+
+def slices(at: Site, x: Tensor, amounts: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """What is left of the last axis of x when so much is cut off before and behind, each time.
+
+    Cropping2D that is told of channels first crops the last two axes of four, whatever they hold.
+    """
+    shape = at.shape_of(x)
+    whole = x if len(shape) == 4 else reshaped(at, x, (1, total(shape[1:-1]), shape[-1]))
+    cuts = [
+        at.add("Cropping2D", whole, cropping=[[0, 0], list(each)], data_format="channels_first") for each in amounts
+    ]
+    return cuts if len(shape) == 4 else [reshaped(at, cut, (*shape[1:-1], at.shape_of(cut)[-1])) for cut in cuts]
 
 
 def padded(at: Site, x: Tensor, axis: int, before: int, after: int) -> Tensor:
-    """x with zeros before and behind it along an axis."""
-    size = at.shape_of(x)[axis]
-    return within(
-        at, x, axis, lambda image: at.add("ZeroPadding2D", image, padding=[[0, 0], [before, after]],
-                                          data_format="channels_last"),
-        None if size is None else size + before + after,
-    )  # fmt: skip
+    """x with zeros before and behind it along an axis; below zero, with so much cut off there."""
+    if before > 0 or after > 0:
+        x = within(at, x, axis, "ZeroPadding2D", padding=[[0, 0], [max(before, 0), max(after, 0)]])
+    if before < 0 or after < 0:
+        x = within(at, x, axis, "Cropping2D", cropping=[[0, 0], [max(-before, 0), max(-after, 0)]])
+    return x
 
 
 def reduced(at: Site, x: Tensor, axes: Sequence[int], layer: str, *, keepdims: bool) -> Tensor:
@@ -168,9 +200,37 @@ def reduced(at: Site, x: Tensor, axes: Sequence[int], layer: str, *, keepdims: b
     shape = at.shape_of(x)
     kept = [axis for axis in range(1, len(shape)) if axis not in axes]
     moved = permuted(at, x, (0, *axes, *kept))
-    sizes = [[shape[axis] for axis in which] for which in (axes, kept)]
-    merged = [prod(d or 0 for d in each) if None not in each else None for each in sizes]
-    series = moved if len(shape) == 3 and len(kept) == 1 else reshaped(at, moved, merged)
+    series = reshaped(at, moved, [total([shape[axis] for axis in which]) for which in (axes, kept)])
     pooled = at.add(layer, series, keepdims=False, data_format="channels_last")
-    left = [1 if axis in axes else shape[axis] for axis in range(1, len(shape)) if keepdims or axis not in axes]
-    return pooled if len(left) == 1 and not keepdims else reshaped(at, pooled, left)
+    return reshaped(
+        at,
+        pooled,
+        [1 if axis in axes else shape[axis] for axis in range(1, len(shape)) if keepdims or axis not in axes],
+    )
+
+
+def repeated(at: Site, x: Tensor, axis: int, times: int) -> Tensor:
+    """x with everything along an axis so many times in a row: an axis of 1 behind it, enlarged."""
+    if times == 1:
+        return x
+    shape = at.shape_of(x)
+    image = reshaped(at, x, (total(shape[1 : axis + 1]), 1, total(shape[axis + 1 :])))
+    y = at.add("UpSampling2D", image, size=[1, times], interpolation="nearest", data_format="channels_last")
+    size = shape[axis]
+    return reshaped(at, y, (*shape[1:axis], None if size is None else size * times, *shape[axis + 1 :]))
+
+
+def then_activated(at: Site, y: Tensor) -> Tensor:
+    """y through the activation of the layer that is rewritten."""
+    name = getattr(at.layer, "activation", "linear")
+    return y if name in (None, "linear") else at.add("Activation", y, activation=name)
+
+
+def between_permutes(at: Site) -> Tensor:
+    """The layer, told of channels first: with channels last, between two Permutes.
+
+    The activation comes behind, since one that works along an axis takes the last of the layer's own layout.
+    """
+    linear: dict[str, Any] = {"activation": "linear"} if hasattr(at.layer, "activation") else {}
+    y = at.again(channels_last(at, at.x), part="channels_last", data_format="channels_last", **linear)
+    return then_activated(at, channels_first(at, y))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kerasport.model import Tensor
-from kerasport.targets.layers_model.rewrites.blocks import difference
+from kerasport.model import Tensor, axis_of
+from kerasport.targets.layers_model.rewrites.blocks import difference, permuted, reshaped, total
 from kerasport.targets.layers_model.rewrites.site import Site
 
 
@@ -15,3 +15,35 @@ def subtract(at: Site) -> Tensor:
 def merge(at: Site) -> Tensor | None:
     """One tensor merged with no other is what it was."""
     return at.x if len(at.inputs) == 1 else None
+
+
+def concatenate(at: Site) -> Tensor | None:
+    """Concatenate of inputs whose sizes some know and others do not: each reshaped to what one of them knows.
+
+    TF.js takes an unknown size for another one than any that is known.
+    """
+    if len(at.inputs) == 1 or at.masked:
+        return merge(at)
+    shapes = [at.shape_of(each) for each in at.inputs]
+    axis = axis_of(at.layer.axis, len(shapes[0]))
+    known = [next((size for size in beside if size is not None), None) for beside in zip(*shapes, strict=True)]
+    agreed = [
+        tuple(shape[axis] if place == axis else known[place] for place in range(1, len(shape))) for shape in shapes
+    ]
+    if all(shape[1:] == wanted for shape, wanted in zip(shapes, agreed, strict=True)):
+        return None
+    return at.again(*(reshaped(at, each, wanted) for each, wanted in zip(at.inputs, agreed, strict=True)))
+
+
+def dot(at: Site) -> Tensor | None:
+    """Dot of more axes than TF.js takes: the summed ones last, the others joined, and apart again."""
+    layer, shapes = at.layer, [at.shape_of(each) for each in at.inputs]
+    ranks = (len(shapes[0]), len(shapes[1]))
+    if layer.normalize or max(ranks) < 4:
+        return None
+    flat = []
+    for x, shape, summed in zip(at.inputs, shapes, layer.pair(ranks), strict=True):
+        rest = [axis for axis in range(1, len(shape)) if axis != summed]
+        last = permuted(at, x, (0, *rest, summed))
+        flat.append(reshaped(at, last, (total([shape[axis] for axis in rest]), shape[summed])))
+    return reshaped(at, at.again(*flat, axes=2), layer.infer(*shapes)[1:])

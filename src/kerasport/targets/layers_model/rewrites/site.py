@@ -108,27 +108,38 @@ class Site:
         count = self.names[part] = self.names.get(part, 0) + 1
         return f"{self.spec.name}_{part}" + (f"_{count}" if count > 1 else "")
 
-    def again(self, *, part: str = "", **changes: Any) -> Tensor:
-        """The same layer on the same inputs with other options; a change to `...` leaves an option out."""
+    def again(
+        self,
+        *inputs: Tensor,
+        part: str = "",
+        class_name: str = "",
+        weights: Sequence[Weight] | None = None,
+        **changes: Any,
+    ) -> Tensor:
+        """The same layer with other options; a change to `...` leaves an option out.
+
+        On the same inputs, with the same weights and of the same class, unless others are given.
+        """
         config = {key: value for key, value in {**self.spec.config, **changes}.items() if value is not ...}
         config.pop("trainable", None)
         config.pop("name", None)
         return self.add(
-            self.spec.class_name,
-            *self.inputs,
+            class_name or self.spec.class_name,
+            *(inputs or self.inputs),
             part=part,
-            weights=self.spec.weights,
+            weights=self.spec.weights if weights is None else weights,
             children=self.spec.children,
             **config,
         )
 
     def carried(self, *weights: str, **to: str) -> dict[str, Any]:
-        """The regularizers of weights, for a layer that holds them on; `to` are new names of weights."""
+        """What training does to weights, for a layer that holds them on; `to` are new names of weights."""
         names = {name: name for name in weights} | to
         return {
-            f"{new}_regularizer": self.spec.config[f"{old}_regularizer"]
+            f"{new}_{option}": self.spec.config[f"{old}_{option}"]
             for old, new in names.items()
-            if self.spec.config.get(f"{old}_regularizer")
+            for option in ("regularizer", "constraint")
+            if self.spec.config.get(f"{old}_{option}")
         }
 
     def untrainable(self, reason: str) -> None:

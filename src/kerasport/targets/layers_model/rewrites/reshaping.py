@@ -1,0 +1,59 @@
+"""Layers that move, repeat or cut their input, out of those that TF.js has for images."""
+
+from __future__ import annotations
+
+from kerasport.model import Tensor
+from kerasport.targets.layers_model.rewrites.blocks import channels_last, padded, repeated, reshaped, total
+from kerasport.targets.layers_model.rewrites.images import resized
+from kerasport.targets.layers_model.rewrites.site import Site
+
+
+def first_axis(at: Site) -> int:
+    """The first of the spatial axes."""
+    return 1 if at.layer.data_format == "channels_last" else 2
+
+
+def cropping(at: Site) -> Tensor:
+    """One axis after the other, each as the width of images."""
+    x, first = at.x, first_axis(at)
+    for axis in range(at.layer.rank):
+        before, after = at.layer.amount(axis)
+        x = padded(at, x, first + axis, -before, -after)
+    return x
+
+
+def zero_padding(at: Site) -> Tensor:
+    """One axis after the other, each as the width of images."""
+    x, first = at.x, first_axis(at)
+    for axis in range(at.layer.rank):
+        x = padded(at, x, first + axis, *at.layer.amount(axis))
+    return x
+
+
+def up_sampling(at: Site) -> Tensor:
+    """One axis after the other, each as the width of images."""
+    x, first = at.x, first_axis(at)
+    for axis, times in enumerate(at.layer.factors(), start=first):
+        x = repeated(at, x, axis, times)
+    return x
+
+
+def up_sampling2d(at: Site) -> Tensor | None:
+    """Interpolation as a product with a matrix along each axis, since TF.js samples elsewhere."""
+    if at.layer.interpolation == "nearest":
+        return None
+    first = first_axis(at)
+    size = tuple(
+        0 if old is None else old * times
+        for old, times in zip(at.shape[first : first + 2], at.layer.factors(), strict=True)
+    )
+    return resized(at, at.x, (first, first + 1), size, at.layer.interpolation)
+
+
+def flatten(at: Site) -> Tensor | None:
+    """Reshape, where TF.js's own Flatten throws: of what is flat already, and of sizes that are not known."""
+    rank = len(at.shape)
+    if rank > 2 and None not in at.shape[1:]:
+        return None
+    x = channels_last(at, at.x) if rank > 2 and at.layer.data_format == "channels_first" else at.x
+    return reshaped(at, x, (1 if rank == 1 else total(at.shape[1:]),))

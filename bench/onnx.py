@@ -27,13 +27,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-import inference
 import keras
 import numpy as np
-import onnx
 import onnxruntime
 
+import inference
 import kerasport
+import onnx
 
 ROUNDS, RUNS = 4, 10
 
@@ -146,7 +146,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME")
     parser.add_argument("--official", default="", metavar="PYTHON")
     given = parser.parse_args()
-    print("| model | of | nodes | transposes | file | export | median ms | of ours |\n|---|---|---|---|---|---|---|---|")
+    print(
+        "| model | of | nodes | transposes | file | export | median ms | of ours |\n|---|---|---|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as folder:
         for name in given.names:
             for row in rows(name, Path(folder), given.official):

@@ -47,3 +47,6 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("custom_model", "custom_model_nested"), "mine>Doubled"),
 }  # fmt: skip
+
+LEFT_TO_ONNX = frozenset(("narrow_conv2d_unknown_size",))
+"""Those of them that TF.js alone computes wrongly, and ONNX can hold."""

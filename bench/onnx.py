@@ -135,9 +135,8 @@ def rows(name: str, folder: Path, python: str) -> Iterator[str]:
         nodes, turned = operators.total(), operators["Transpose"]
         size = files[kind].stat().st_size / 1e6
         ratio = times[kind] / times["ours"]
-        yield (
-            f"| {name} | {kind} | {nodes} | {turned} | {size:.1f} MB | {second:.2f} s | {times[kind]:.2f} | {ratio:.2f} |"
-        )
+        cells = (name, kind, nodes, turned, f"{size:.1f} MB", f"{second:.2f} s", f"{times[kind]:.2f}", f"{ratio:.2f}")
+        yield f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> None:
@@ -146,9 +145,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME")
     parser.add_argument("--official", default="", metavar="PYTHON")
     given = parser.parse_args()
-    print(
-        "| model | of | nodes | transposes | file | export | median ms | of ours |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| model | of | nodes | transposes | file | export | median ms | of ours |\n" + "|---" * 8 + "|")
     with tempfile.TemporaryDirectory() as folder:
         for name in given.names:
             for row in rows(name, Path(folder), given.official):

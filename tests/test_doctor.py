@@ -331,10 +331,10 @@ def test_weights_are_part_of_the_commands(site: Site) -> None:
 
 
 def test_a_file_that_no_route_takes(site: Site) -> None:
-    found = site.doctor(KERAS2 / "tf_ops.h5")
+    found = site.doctor(KERAS2 / "masks.h5")
     assert not opened(found)["kerasport, tfjs-layers"]
     closed = {route.name: route for route in found.routes}["kerasport, tfjs-layers"]
-    assert closed.command == f"kerasport check {KERAS2 / 'tf_ops.h5'} --to tfjs-layers"
+    assert closed.command == f"kerasport check {KERAS2 / 'masks.h5'} --to tfjs-layers"
     assert "part(s) refused: layer " in closed.reason
 
 
@@ -369,7 +369,7 @@ def test_the_exit_codes(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert invoke(*python)[0] == REFUSED  # something that is installed does not work
     assert invoke(KERAS3 / "functional.keras", *python)[0] == DONE  # which kerasport does not need
     monkeypatch.setattr("kerasport.diagnosis.routes.TARGETS", {"tfjs-layers": ""})
-    assert invoke(KERAS2 / "tf_ops.h5", *python)[0] == REFUSED
+    assert invoke(KERAS2 / "masks.h5", *python)[0] == REFUSED
     assert invoke(tmp_path / "gone.keras", *python)[0] == UNUSABLE
     assert invoke("--python", "no-such-python")[0] == UNUSABLE
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from kerasport.errors import Problem, quoted
 from kerasport.identity import IDENTITY, IMAGES, is_identity
@@ -23,6 +23,7 @@ from kerasport.targets.layers_model.native import Json
 from kerasport.targets.layers_model.normalised import normalised
 from kerasport.targets.layers_model.optimizer import optimizer_state
 from kerasport.targets.layers_model.rewrites import Rewritten, rewritten
+from kerasport.targets.layers_model.rewrites.site import UNKNOWN
 from kerasport.targets.layers_model.topology import Topology
 from kerasport.targets.layers_model.training import training_config
 from kerasport.targets.layers_model.unmasked import without_leaks
@@ -47,10 +48,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     inference.model(native)
     written = Topology(inference.shapes, companion=options.companion)
     topology = written.model(native)
-    refused = rewriting.rewriter.problems
-    known = {problem.layer for problem in refused}  # of which the native table knows less
-    others = [problem for problem in written.problems if problem.layer not in known]
-    problems += [*recorded, *refused, *others, *_training_problems(model)]
+    problems += [*recorded, *_joined(rewriting.rewriter.problems, written.problems), *_training_problems(model)]
     if not problems:
         problems += mask_problems(native, rewriting.rewriter.origins)
     lost_in_training = tuple(_lost_in_training(model, rewriting))
@@ -91,6 +89,15 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         channels=dict(normalised(native, written, inference.shapes)),
         scripts=(COMPANION,) if written.companions else (),
     )
+
+
+def _joined(rewriting: Sequence[Problem], native: Sequence[Problem]) -> Iterator[Problem]:
+    """The problems of each layer as the rewrite tells them, which knows more of it, or else the native table."""
+    options = {problem.layer for problem in native if problem.option}
+    told = [problem for problem in rewriting if problem.reason != UNKNOWN or problem.layer not in options]
+    yield from told
+    layers = {problem.layer for problem in told}
+    yield from (problem for problem in native if problem.layer not in layers)
 
 
 def _lost_in_training(model: Model, rewriting: Rewritten) -> Iterator[Problem]:

@@ -24,6 +24,9 @@ Respelling: TypeAlias = Callable[[LayerSpec], tuple[LayerSpec, str]]
 """A layer that computes the same and that TF.js has, and why it does not train as in Keras, if so."""
 
 
+UNKNOWN = "the shapes of its inputs are not known"
+
+
 @dataclass(frozen=True)
 class Site:
     """A call of a layer, or of an operation, that a rewrite may replace.
@@ -75,7 +78,7 @@ class Site:
         """
         shape = self.rewriter.inference.shapes.get(tensor)
         if shape is None:
-            raise Refusal("", "the shapes of its inputs are not known")
+            raise Refusal("", UNKNOWN)
         return shape
 
     def add(

@@ -54,9 +54,8 @@ OLDER = {"keras-2.2.4/functional": {"LayerNormalization": "BatchNormalization"}}
 
 REFUSED: Mapping[str, tuple[str, ...]] = {
     # each reason stands for a layer: all must be given at once
-    "lookups": ("StringLookup: strings cannot enter", "IntegerLookup: TF.js has no such layer"),
+    "lookups": ("StringLookup: strings cannot enter", "IntegerLookup: TF.js has no layer that compares"),
     "masks": ("MultiHeadAttention: TF.js has no such layer",),
-    **dict.fromkeys(("int8", "int4", "float8"), ("EinsumDense: TF.js has no such layer",)),
     "crops": ("RandomCrop: TF.js has no such layer",),
 }
 

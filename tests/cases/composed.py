@@ -30,7 +30,7 @@ NORMALIZATIONS = (
     one("layer_normalization_mixed_axes", IMAGE, layers.LayerNormalization, axis=[-1, 1]),
     one("layer_normalization_first_axis_unknown_length", (3, None), layers.LayerNormalization, axis=1, epsilon=0.2),
     *(
-        one(f"group_normalization_{groups}_axis_{axis}", shape, layers.GroupNormalization, groups, axis=axis)
+        one(f"group_normalization_{groups}_axis_{axis}_of_{len(shape)}", shape, layers.GroupNormalization, groups, axis=axis)
         for groups, (axis, shape) in itertools.product(
             (1, 2, -1), ((-1, (6, 4, 8)), (1, (8, 6, 4)), (2, (3, 8, 5)), (-1, (8,)), (-1, (5, 8)), (1, (8, 2, 3, 4)))
         )

@@ -211,10 +211,15 @@ def test_the_support_matrix_lists_every_layer_of_keras() -> None:
 
 def test_the_support_matrix_says_what_check_says(tmp_path: Path) -> None:
     # one of each kind of row
-    rows = {"Dense": "native", "Identity": "removed", "GroupNormalization": "refused"}
+    rows = {
+        "Embedding": "native",
+        "Identity": "removed",
+        "GroupNormalization": "rewritten",
+        "UnitNormalization": "refused",
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = [layers.Dense(6), layers.Identity(), layers.GroupNormalization(3)]
+        made = [layers.Embedding(9, 6), layers.Identity(), layers.GroupNormalization(3), layers.UnitNormalization()]
         keras.Sequential([layers.Input((4,)), *made]).save(tmp_path / "model.keras")
     told = {
         layer.class_name: layer.outcome for layer in kerasport.check(tmp_path / "model.keras", to="tfjs-layers").layers

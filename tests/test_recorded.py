@@ -56,10 +56,7 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
     # each reason stands for a layer: all must be given at once
     "lookups": ("StringLookup: strings cannot enter", "IntegerLookup: TF.js has no layer that compares"),
     "masks": ("MultiHeadAttention: TF.js has no such layer",),
-    "crops": ("RandomCrop: TF.js has no such layer",),
 }
-
-CONVERTED = "keras-3.10.0/crops.keras"  # though others of that name are refused: here the layers are left out
 
 BOUNDS: Mapping[str, float] = {
     # Keras rounded each step to 16 bits, TF.js rounds it to 32
@@ -110,7 +107,7 @@ READABLE = [file for file in FILES if str(file) != LOST]
 
 def _is_refused(file: Recorded) -> bool:
     """Whether a layers-model cannot hold the model."""
-    return file.model in REFUSED and str(file) != CONVERTED
+    return file.model in REFUSED
 
 
 def counted(text: str) -> Counter[str]:

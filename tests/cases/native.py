@@ -369,7 +369,7 @@ RESHAPINGS = (
     one("rescaling_of_whole_numbers", IMAGE, layers.Rescaling, 2, offset=3),
     one("rescaling_per_channel", IMAGE, layers.Rescaling, [0.5, 2, -1], offset=[0.1, -0.2, 0.3]),
     one("rescaling_nested", (2, 3), layers.Rescaling, [[0.5, 2, -1], [1, 2, 3]], offset=[[1], [2]]),
-    one("rescaling_by_infinity", (5,), layers.Rescaling, float("inf"), refused="no such number"),
+    one("rescaling_by_infinity", (5,), layers.Rescaling, float("inf"), refused="a finite number"),
     *(
         one(f"{name}_{data_format}", (6, 7, 8), layer, **options, data_format=data_format)
         for data_format in ("channels_last", "channels_first")

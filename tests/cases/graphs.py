@@ -14,7 +14,8 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
         ("simple_rnn_stateful", "simple_rnn_stateful_state", "simple_rnn_stateful_sequences", "lstm_stateful",
          "lstm_stateful_state", "lstm_stateful_sequences", "gru_stateful", "gru_stateful_state",
          "gru_stateful_sequences", "rnn_simple_rnn_cell_stateful", "rnn_lstm_cell_stateful", "rnn_gru_cell_stateful",
-         "rnn_stacked_stateful", "rnn_stacked_stateful_state", "conv_lstm2d_stateful", "bidirectional_stateful", "bidirectional_stateful_unmerged",
+         "rnn_stacked_stateful", "rnn_stacked_stateful_state", "conv_lstm2d_stateful", "bidirectional_stateful",
+         "bidirectional_stateful_unmerged",
          "gru_reset_after_stateful", "gru_reset_after_stateful_state", "gru_reset_after_stateful_sequences",
          "rnn_gru_cell_reset_after_stateful", "bidirectional_gru_reset_after_stateful"),
         REMEMBERS,
@@ -27,6 +28,7 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     "activation_of_dtype_int32": "cuts fractions off",
     "spectral_normalization_embedding": "normalises an Embedding",
     "added_to_a_constant": "on a constant",
+    "rescaling_by_infinity": "a finite number",
     "string_input": "look up places",
     **dict.fromkeys(("mask_reshape", "mask_spectral_normalization"), "depends on the backend"),
     "mask_softmax": "Keras applies no mask of the shape",  # it raises an error

@@ -125,7 +125,7 @@ def _changed_layers(entries: Sequence[Config], plan: Plan) -> Iterator[str]:
     if renamed & made:
         yield f"{len(renamed & made)} layer(s) have other names now"
     if added := sorted(made - there - renamed):
-        yield f"{len(added)} layer(s) are added, for what TF.js lacks or to keep apart what it confuses: {', '.join(added)}"
+        yield f"{len(added)} layer(s) are added, for what TF.js lacks or confuses: {', '.join(added)}"
     before, after = _references(entries), _references(written)
     if any(before[name] != after[name] for name in before if name in after):
         yield "calls are numbered as TF.js numbers them now"

@@ -280,7 +280,7 @@ TIME_DISTRIBUTED = (
     one("time_distributed_pooling", FILM, each, lambda: layers.MaxPooling2D(2)),
     one("time_distributed_global_pooling", FILM, each, layers.GlobalAveragePooling2D),
     one("time_distributed_flatten", FILM, each, layers.Flatten),
-    one("time_distributed_flatten_flat", SERIES, each, layers.Flatten, refused="flat already"),
+    one("time_distributed_flatten_flat", SERIES, each, layers.Flatten),
     one("time_distributed_reshape", (4, 6), each, lambda: layers.Reshape((2, 3))),
     one("time_distributed_batch_normalization", SERIES, each, layers.BatchNormalization),
     one("time_distributed_batch_normalization_rank_5", FILM, each, layers.BatchNormalization),
@@ -301,7 +301,7 @@ TIME_DISTRIBUTED = (
     one("time_distributed_nested", SERIES, each, inner_nested),
     one("time_distributed_embedding", (4, 2), each, lambda: layers.Embedding(9, 3), of="int32"),
     one("time_distributed_hard_sigmoid", SERIES, each, lambda: layers.Dense(4, activation="hard_sigmoid")),
-    one("time_distributed_max_pooling3d", (2, 4, 4, 4, 1), each, layers.MaxPooling3D, refused="for negative inputs"),
+    one("time_distributed_max_pooling3d", (2, 4, 4, 4, 1), each, layers.MaxPooling3D),
     one("time_distributed_lambda", SERIES, each, lambda: layers.Lambda(abs), refused="Python code"),
     chain("time_distributed_then_lstm", SERIES, lambda: each(lambda: layers.Dense(4)), lambda: layers.LSTM(2)),
 )  # fmt: skip

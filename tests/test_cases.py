@@ -14,10 +14,12 @@ from tests.cases import CASES
 from tests.cases.case import GRAPH_MODEL, LAYERS_MODEL, Case
 from tests.cases.graphs import REFUSED_BY_GRAPHS
 from tests.cases.trial import Trial, inner_layers, quiet, undrawn_weights
+from tests.lowered import same
 
 import kerasport
 from kerasport.infer import Inference, agree
 from kerasport.layers import LAYERS
+from kerasport.lower import lower
 from kerasport.read import read
 from kerasport.targets.layers_model.native import NATIVE
 from kerasport.targets.layers_model.rewrites import REWRITES
@@ -68,6 +70,16 @@ def test_without_the_companion_a_model_that_needs_it_is_refused(case: Case, tmp_
     assert case.companion in str(refusal.value)
     assert "--no-companion" in str(refusal.value)
     assert not (tmp_path / "web_model").exists()
+
+
+def test_numpy_computes_what_keras_computes(trial: Trial) -> None:
+    """The graph of a model means what its layers do, whatever a target makes of it."""
+    if trial.case.name in REFUSED_BY_GRAPHS:
+        pytest.skip("there is no graph-model")
+    with read(trial.path) as model:
+        graph = lower(model)
+        for feeds, expected in zip(trial.feeds, trial.expected, strict=True):
+            same(graph, feeds, expected, trial.case, "by numpy")
 
 
 # Keras takes the backward half for as large as the forward one, the batch for that of the constant, and the indices of a

@@ -1,6 +1,6 @@
 """How fast ONNX models run in ONNX Runtime (CPU, one thread) and are made, beside those of Keras's own export.
 
-    python bench/onnx.py [NAME ...] [--official PYTHON]
+    python bench/onnx_export.py [NAME ...] [--official PYTHON]
 
 For each model: ours, and what `model.export(format="onnx")` makes, where the Python of an environment is given that has
 Keras with a backend that can (TensorFlow with tf2onnx, or PyTorch with onnxscript). Figures are the number of nodes and
@@ -41,6 +41,7 @@ EXPORT = """
 import sys, time
 import keras
 model = keras.saving.load_model(sys.argv[1])
+model(model.inputs)  # Keras exports only models that were called
 begin = time.perf_counter()
 model.export(sys.argv[2], format="onnx", verbose=False)
 print(time.perf_counter() - begin)
@@ -134,9 +135,8 @@ def rows(name: str, folder: Path, python: str) -> Iterator[str]:
         operators = Counter(node.op_type for node in onnx.load(files[kind]).graph.node)
         nodes, turned = operators.total(), operators["Transpose"]
         size = files[kind].stat().st_size / 1e6
-        ratio = times[kind] / times["ours"]
-        cells = (name, kind, nodes, turned, f"{size:.1f} MB", f"{second:.2f} s", f"{times[kind]:.2f}", f"{ratio:.2f}")
-        yield f"| {' | '.join(map(str, cells))} |"
+        figures = (f"{size:.1f} MB", f"{second:.2f} s", f"{times[kind]:.2f}", f"{times[kind] / times['ours']:.2f}")
+        yield f"| {name} | {kind} | {nodes} | {turned} | {' | '.join(figures)} |"
 
 
 def main() -> None:

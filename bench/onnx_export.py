@@ -87,10 +87,14 @@ def official(python: str, path: Path, out: Path) -> float | None:
 
 
 def opened(path: Path) -> Any:
-    """The model in ONNX Runtime."""
+    """The model in ONNX Runtime; None, and a word on why, where it does not load."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001  (those of ONNX Runtime have no base of their own)
+        print(f"{path.name}: {error}", file=sys.stderr)
+        return None
 
 
 def feed(session: Any) -> dict[str, np.ndarray[Any, Any]]:
@@ -127,9 +131,10 @@ def rows(name: str, folder: Path, python: str) -> Iterator[str]:
         seconds["Keras's own"] = official(python, path, folder / f"{name}.own.onnx")
     files = {"ours": folder / f"{name}.ours.onnx", "Keras's own": folder / f"{name}.own.onnx"}
     files = {kind: file for kind, file in files.items() if seconds.get(kind) is not None}
-    times = medians({kind: opened(file) for kind, file in files.items()})
+    sessions = {kind: session for kind, file in files.items() if (session := opened(file)) is not None}
+    times = medians(sessions)
     for kind, second in seconds.items():
-        if second is None:
+        if second is None or kind not in times:
             yield f"| {name} | {kind} | - | - | - | - | - | - |"
             continue
         operators = Counter(node.op_type for node in onnx.load(files[kind]).graph.node)

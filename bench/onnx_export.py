@@ -29,11 +29,11 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import keras
 import numpy as np
+import onnx
 import onnxruntime
 
 import inference
 import kerasport
-import onnx
 
 ROUNDS, RUNS = 4, 10
 

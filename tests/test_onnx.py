@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import onnx
 import onnx_ir
 import pytest
 from keras import layers
@@ -23,7 +24,6 @@ from tests.strategies import leaves
 from tests.test_emission import FAMILIES, checks_of
 
 import kerasport
-import onnx
 from kerasport import errors
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Constant, Input, Several, Tensor

@@ -25,6 +25,7 @@ from tests.test_emission import FAMILIES, checks_of
 
 import kerasport
 from kerasport import errors
+from kerasport.ir import ops
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Constant, Input, Several, Tensor
 from kerasport.targets.onnx import optimised
@@ -85,8 +86,6 @@ def test_onnx_runtime_computes_what_numpy_computes(family: str, opset: int, tmp_
 
 
 def test_every_operation_has_a_row() -> None:
-    from kerasport.ir import ops  # noqa: PLC0415
-
     windows = {ops.Conv, ops.DepthwiseConv, ops.ConvTranspose, ops.MaxPool, ops.AvgPool, ops.Resize}
     rewritten = {*windows, ops.Cumprod, Constant, Input}
     foreign = {each for each in leaves(Tensor) | leaves(Several) if "graph_model" in each.__module__}

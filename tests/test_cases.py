@@ -9,10 +9,12 @@ from typing import Any, get_args
 import h5py
 import keras
 import numpy as np
+import onnx
 import pytest
+from tests import onnx_runtime
 from tests.cases import CASES
 from tests.cases.case import GRAPH_MODEL, LAYERS_MODEL, Case
-from tests.cases.graphs import REFUSED_BY_GRAPHS
+from tests.cases.graphs import LEFT_TO_ONNX, REFUSED_BY_GRAPHS
 from tests.cases.trial import Trial, inner_layers, quiet, undrawn_weights
 from tests.lowered import same
 
@@ -49,6 +51,23 @@ def test_tfjs_computes_what_keras_computes_or_the_model_is_refused(
     json.loads((out / "model.json").read_text(encoding="utf-8"), parse_constant=no_constant)
     for backend in BACKENDS:
         compare(trial, tfjs.run(out, trial.feeds, backend=backend), backend)
+
+
+def test_onnx_runtime_computes_what_keras_computes_or_the_model_is_refused(trial: Trial, tmp_path: Path) -> None:
+    case, out = trial.case, tmp_path / "model.onnx"
+    refused = REFUSED_BY_GRAPHS.get(case.name)  # the graph is the same
+    if refused and case.name not in LEFT_TO_ONNX:
+        with pytest.raises(kerasport.UnsupportedModel) as refusal:
+            kerasport.convert(trial.path, out)
+        assert refused in str(refusal.value)
+        assert not list(tmp_path.iterdir())
+        return
+    conversion = kerasport.convert(trial.path, out)
+    assert [path.name for path in tmp_path.iterdir()] == [*conversion.files] == ["model.onnx"]
+    assert out.stat().st_size == conversion.nbytes
+    onnx.checker.check_model(str(out), full_check=True)
+    for expected, computed in zip(trial.expected, onnx_runtime.run(out, trial.feeds), strict=True):
+        onnx_runtime.close(expected, computed, case.rtol, case.atol)
 
 
 def compare(trial: Trial, run: Run, backend: str) -> None:

@@ -1,4 +1,4 @@
-"""ONNX models: every model of the table in ONNX Runtime, against Keras, and what the files are like."""
+"""ONNX models: every operation in ONNX Runtime, against numpy, and what the files are like."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 
 import keras
 import numpy as np
+import onnx
 import onnx_ir
 import pytest
 from keras import layers
 from tests.cases import CASES
 from tests.cases.case import Case
-from tests.cases.graphs import LEFT_TO_ONNX, REFUSED_BY_GRAPHS
 from tests.cases.trial import Trial, quiet
 from tests.graphs import Check, batches, meaning, together
 from tests.onnx_runtime import close, operators, run
@@ -24,35 +24,14 @@ from tests.strategies import leaves
 from tests.test_emission import FAMILIES, checks_of
 
 import kerasport
-import onnx
 from kerasport import errors
+from kerasport.ir import ops
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Constant, Input, Several, Tensor
 from kerasport.targets.onnx import optimised
 from kerasport.targets.onnx.emit import DIFFERENT, SAME, UNSUPPORTED, Emitter, Shared
 from kerasport.targets.onnx.file import OnnxPlan, assembled, write
 from kerasport.verification.onnx import Onnx
-
-# -------------------------------------------------------------------------------------------- the table
-
-
-def test_onnx_runtime_computes_what_keras_computes_or_the_model_is_refused(trial: Trial, tmp_path: Path) -> None:
-    case, out = trial.case, tmp_path / "model.onnx"
-    refused = REFUSED_BY_GRAPHS.get(case.name)
-    if refused and case.name not in LEFT_TO_ONNX:
-        with pytest.raises(kerasport.UnsupportedModel) as refusal:
-            kerasport.convert(trial.path, out)
-        assert refused in str(refusal.value)
-        assert not list(tmp_path.iterdir())
-        return
-    conversion = kerasport.convert(trial.path, out)
-    assert conversion.files == ("model.onnx",)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
-    assert out.stat().st_size == conversion.nbytes
-    onnx.checker.check_model(str(out), full_check=True)
-    for expected, computed in zip(trial.expected, run(out, trial.feeds), strict=True):
-        close(expected, computed, case.rtol, case.atol)
-
 
 # --------------------------------------------------------------------------------------- each operation
 
@@ -107,8 +86,6 @@ def test_onnx_runtime_computes_what_numpy_computes(family: str, opset: int, tmp_
 
 
 def test_every_operation_has_a_row() -> None:
-    from kerasport.ir import ops  # noqa: PLC0415
-
     windows = {ops.Conv, ops.DepthwiseConv, ops.ConvTranspose, ops.MaxPool, ops.AvgPool, ops.Resize}
     rewritten = {*windows, ops.Cumprod, Constant, Input}
     foreign = {each for each in leaves(Tensor) | leaves(Several) if "graph_model" in each.__module__}
@@ -228,7 +205,7 @@ def test_what_fails_leaves_nothing_behind(two_inputs: Path, tmp_path: Path, monk
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("kerasport.targets.onnx.file._write_numbers", fail)
+    monkeypatch.setattr("kerasport.targets.onnx.file._Stored.write", fail)
     kerasport_out = tmp_path / "there" / "model.onnx"
     wide = saved(keras.Sequential([layers.Input((40,)), layers.Dense(50)]), tmp_path)
     with pytest.raises(OSError, match="No space"):
@@ -338,3 +315,62 @@ def test_what_is_no_model_cannot_be_verified(two_inputs: Path, tmp_path: Path) -
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(errors.VerifyError, match="cannot"):
         kerasport.verify(two_inputs, tmp_path / "model.onnx")
+
+
+# -------------------------------------------------------------------------------------------- quantisation
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A model with every operator whose weights have channels."""
+    rng = np.random.default_rng(5)
+    image, words = keras.Input((9, 8, 3)), keras.Input((7,), dtype="int32")
+    x = layers.DepthwiseConv2D(3)(layers.Conv2D(8, 3, activation="relu")(image))
+    x = layers.Flatten()(layers.Conv2DTranspose(6, 2, strides=2)(x))
+    y = layers.LSTM(9)(layers.Embedding(20, 12)(words))
+    model = keras.Model([image, words], [layers.Dense(5)(layers.Concatenate()([x, y]))])
+    for weight in model.weights:
+        if "float" in str(weight.dtype):
+            weight.assign(rng.normal(0, 0.3, weight.shape) * rng.uniform(0.1, 2, weight.shape[-1:]))
+    return saved(model, tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "within", "size"), [("float16", 1e-3, 0.6), ("int8", 2e-2, 0.4)])
+@pytest.mark.parametrize("external", [1, 1 << 30])
+def test_rounded_weights_compute_nearly_the_same(
+    kind: str, within: float, size: float, external: int, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(6)
+    feeds = [[rng.normal(size=(3, 9, 8, 3)).astype("float32"), rng.integers(0, 20, (3, 7)).astype("int32")]]
+    whole = kerasport.convert(mixed, tmp_path / "whole.onnx")
+    ((wanted,),) = run(tmp_path / "whole.onnx", feeds)
+    monkeypatch.setitem(write.__kwdefaults__ or {}, "external", external)
+    done = kerasport.convert(mixed, tmp_path / "there" / "model.onnx", quantize=kind)
+    onnx.checker.check_model(str(tmp_path / "there" / "model.onnx"), full_check=True)
+    ((got,),) = run(tmp_path / "there" / "model.onnx", feeds)
+    assert 0 < np.abs(got - wanted).max() < within * np.abs(wanted).max()
+    if external > 1:
+        assert done.nbytes < size * whole.nbytes + 8000  # nodes take room, too
+    (rounded,) = [each for each in done.rounded if each.kind == kind]
+    assert 0 < rounded.error < 0.05
+    assert rounded.weights >= 6
+    checked = kerasport.verify(mixed, tmp_path / "there" / "model.onnx")
+    assert checked.ok
+    assert checked.only_told
+
+
+def test_int8_is_exact_within_half_a_step_of_each_channel(tmp_path: Path) -> None:
+    kernel = np.random.default_rng(7).normal(size=(30, 4)).astype("float32") * np.array([1, 0.01, 100, 0], np.float32)
+    model = keras.Sequential([layers.Input((30,)), layers.Dense(4, use_bias=False)])
+    model.set_weights([kernel])
+    kerasport.convert(saved(model, tmp_path), tmp_path / "model.onnx", quantize="int8")
+    ((got,),) = run(tmp_path / "model.onnx", [[np.eye(30, dtype=np.float32)]])
+    assert (np.abs(got - kernel) <= np.abs(kernel).max(0) / 127 * 0.501).all()
+
+
+def test_kinds_are_those_of_the_target(two_inputs: Path, tmp_path: Path) -> None:
+    with pytest.raises(errors.KerasportError, match="float16 or int8, not to uint8"):
+        kerasport.convert(two_inputs, tmp_path / "model.onnx", quantize="uint8")
+    with pytest.raises(errors.KerasportError, match="int8 is for ONNX models"):
+        kerasport.convert(two_inputs, tmp_path / "web_model", quantize="int8")
+    assert not (tmp_path / "model.onnx").exists()

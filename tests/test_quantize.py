@@ -234,9 +234,9 @@ def test_memory_does_not_grow_with_a_weight(tmp_path: Path) -> None:
     plan = plan_of(
         {"w": weight, "v": held(np.ones(5000, "float32"))}, rules="uint8", channels={"w": Channels(1, Norm((), "v", 0))}
     )
-    written = write_weights(
-        {"w": DividedWeight(weight, np.arange(1.0, 5001))}, tmp_path, encodings={"w": plan.encodings["w"]}
-    )
+    encoding = plan.encodings["w"]
+    assert isinstance(encoding, Encoding)
+    written = write_weights({"w": DividedWeight(weight, np.arange(1.0, 5001))}, tmp_path, encodings={"w": encoding})
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert written.nbytes == 25_000_000

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kerasport.errors import KerasportError, UnsupportedModel
+from kerasport.errors import UnsupportedModel
 from kerasport.read import Source, read, well_formed
 from kerasport.report import Check, Conversion, Repair
-from kerasport.targets import AUTO, ONNX, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
+from kerasport.targets import AUTO, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
 from kerasport.targets.quantize import parsed, quantized, report
 from kerasport.targets.weights import SHARD, nbytes_of
 
@@ -58,7 +58,8 @@ def convert(
             where it was; with Adam that makes it three times as large.
         trainable: refuse what would be exact at inference but not train as in Keras; a layers-model it is, then.
         opset: of an ONNX model, the version of the operators; 17 to 22.
-        quantize: "float16", "uint16" or "uint8", to which weights are rounded where it does little harm;
+        quantize: "float16", "uint16" or "uint8", to which weights are rounded where it does little harm, and of ONNX
+            models "float16" or "int8", with a scale for each channel;
             "uint8=PATTERN,PATTERN" rounds those weights whose names in TF.js match; several of them in a list.
         force: replace a model that is there already.
         progress: is told the bytes written so far, and those in all.
@@ -80,8 +81,6 @@ def convert(
     rules = parsed(quantize)
     files_read = [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
     to = check_place(to, Path(out), force=force, sources=files_read, training=trainable or optimizer)
-    if rules and to == ONNX:
-        raise KerasportError("ONNX models are not quantised yet; convert without --quantize")
     with read(source, weights) as model:
         with well_formed(_name(source)):
             options = Options(unroll_limit, companion=companion, opset=opset, optimizer=optimizer, trainable=trainable)

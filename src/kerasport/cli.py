@@ -126,7 +126,8 @@ Quantize = Annotated[
         "--quantize",
         "-q",
         metavar="KIND[=PATTERN,…]",
-        help="Round weights to float16, uint16 or uint8: all where it does little harm, or those of such names.",
+        help="Round weights to float16, uint16 or uint8, of ONNX models to float16 or int8: all where it does little "
+        "harm, or those of such names.",
         show_default=False,
     ),
 ]

@@ -13,7 +13,7 @@ from kerasport.identity import IDENTITY, is_identity
 from kerasport.model import LayerSpec, Model, Shape, Weight
 from kerasport.report import LayerOutcome, Outcome
 from kerasport.targets.channels import Channels
-from kerasport.targets.weights import SHARD, Encoding, Written, write_weights
+from kerasport.targets.weights import SHARD, Encoding, Scaled, Written, write_weights
 
 WEB = Path(__file__).parent.parent / "web"
 UNROLL_LIMIT = 64  # time steps; each adds some dozen nodes to a graph-model
@@ -51,7 +51,7 @@ class Plan:
     metadata: Mapping[str, Any] = field(default_factory=dict)  # further keys of userDefinedMetadata
     channels: Mapping[str, Channels] = field(default_factory=dict)  # kernels that could be held otherwise
     optimizer: Mapping[str, Weight] = field(default_factory=dict)  # its state, in the order in which TF.js reads it
-    encodings: Mapping[str, Encoding] = field(default_factory=dict)  # of weights that are rounded
+    encodings: Mapping[str, Encoding | Scaled] = field(default_factory=dict)  # of weights that are rounded
     scripts: tuple[Path, ...] = ()  # modules to write beside the model, with which a page registers what TF.js lacks
 
     def notes_for(self, folder: str) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def write(
         directory,
         optimizer=frozenset(plan.optimizer),
         shard_size=shard_size,
-        encodings=plan.encodings,
+        encodings={name: each for name, each in plan.encodings.items() if isinstance(each, Encoding)},
         progress=progress,
     )
     return *write_around(plan, written, directory), written.errors

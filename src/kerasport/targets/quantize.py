@@ -21,7 +21,7 @@ from kerasport.targets.channels import Norm, divided, even
 from kerasport.targets.plan import Plan
 from kerasport.targets.weights import Encoding, manifest_dtype, nbytes_of, numbers_of
 
-Kind: TypeAlias = Literal["float16", "uint8", "uint16"]
+Kind: TypeAlias = Literal["float16", "int8", "uint8", "uint16"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 BUDGET = 0.05  # of the size: what may be spent on weights that keep more bits
@@ -88,9 +88,14 @@ def quantized(plan: Plan, rules: Sequence[Rule]) -> Plan:
     """The plan with weights to be rounded as the rules say.
 
     Raises:
-        KerasportError: two rules name the same weight, or a pattern none.
+        KerasportError: two rules name the same weight, a pattern none, or the target has no such numbers.
     """
-    named = _named(plan.weights, rules)
+    if plan.target == "onnx-model":
+        made_of_onnx: Plan = import_module("kerasport.targets.onnx.quantize").quantized(plan, rules)
+        return made_of_onnx
+    if any(rule.kind == "int8" for rule in rules):
+        raise KerasportError("weights of TF.js are rounded to float16, uint16 or uint8; int8 is for ONNX models")
+    named = weights_named(plan.weights, rules)
     others = next((rule.kind for rule in rules if not rule.patterns), None)
     floats = {name: weight for name, weight in plan.weights.items() if manifest_dtype(weight.dtype) == "float32"}
     made: dict[str, Encoding] = {}
@@ -104,7 +109,12 @@ def quantized(plan: Plan, rules: Sequence[Rule]) -> Plan:
     return _Choice(plan, rest, others).made() if others else plan
 
 
-def _named(weights: Mapping[str, Weight], rules: Sequence[Rule]) -> dict[str, Kind]:
+def weights_named(weights: Mapping[str, Weight], rules: Sequence[Rule]) -> dict[str, Kind]:
+    """The kind of each weight that a pattern names.
+
+    Raises:
+        KerasportError: two rules name the same weight, or a pattern none.
+    """
     found: dict[str, Kind] = {}
     for rule in rules:
         for pattern in rule.patterns:
@@ -153,6 +163,8 @@ def fitted(kind: Kind, found: Range | None) -> tuple[Encoding | None, str]:
     """How numbers of a range are rounded, or why they are not."""
     if found is None:
         return None, "it has no numbers"
+    if kind == "int8":
+        return None, "int8 has a scale for each channel"
     if not found.finite:
         return None, "it holds NaN or infinity"
     if kind == "float16":
@@ -185,7 +197,8 @@ class _Choice:
     def __init__(self, plan: Plan, names: Sequence[str], kind: Kind) -> None:
         self.plan, self.kind = plan, kind
         self.ranges = {name: found for name in names if (found := Range.of(name, plan.weights[name]))}
-        self.encodings: dict[str, Encoding] = dict(plan.encodings)
+        given = plan.encodings.items()
+        self.encodings: dict[str, Encoding] = {name: each for name, each in given if isinstance(each, Encoding)}
         self.notes: list[str] = []
         size = sum(plan.weights[name].size for name in names) * np.dtype(kind).itemsize
         self.budget = int(BUDGET * size)
@@ -277,7 +290,7 @@ class _Choice:
         return all(encoding is None or encoding.dtype == "float16" for encoding in held)
 
     def _scaled(self, plan: Plan, scales: Mapping[str, np.ndarray]) -> Plan:
-        weights, encodings = dict(plan.weights), dict(plan.encodings)
+        weights, encodings = dict(plan.weights), dict(self.encodings)
         for name, by in scales.items():
             for each, weight in divided(weights, name, plan.channels[name].norm, by).items():
                 weights[each] = weight

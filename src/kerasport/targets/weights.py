@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -66,6 +66,33 @@ class Encoding:
         return (stored.astype(np.float64) * self.scale + self.minimum).astype(np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """A weight as integers of 8 bits, with a scale for each channel, which ONNX has; q stands for q · scale."""
+
+    axis: int  # of the channels
+    scale: Array  # [channels]
+    inner: int  # how many numbers of one channel stand beside each other
+
+    dtype: ClassVar[str] = "int8"
+    itemsize: ClassVar[int] = 1
+
+    def _scales(self, at: int, count: int) -> Array:
+        """Those of the numbers from a place on."""
+        scales: Array = self.scale[np.arange(at, at + count) // self.inner % self.scale.size]
+        return scales
+
+    def encode(self, numbers: Array, at: int) -> Array:
+        """The stored form of float32 numbers, of which the first has a place in the flat weight."""
+        rounded: Array = np.round(numbers / self._scales(at, numbers.size)).clip(-127, 127).astype(np.int8)
+        return rounded
+
+    def decode(self, stored: Array, at: int) -> Array:
+        """The float32 numbers that ONNX makes of the stored form."""
+        numbers: Array = stored.astype(np.float32) * self._scales(at, stored.size)
+        return numbers
+
+
 def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype in which TF.js holds weights of a dtype: float32, int32 or bool; of strings, that of their bytes."""
     if dtype.kind == "O":
@@ -82,7 +109,7 @@ def manifest_dtype(dtype: np.dtype[Any]) -> str:
     return {"u": "bool", "i": "int32", "f": "float32"}[stored_dtype(dtype).kind]
 
 
-def nbytes_of(weight: Weight, encoding: Encoding | None = None) -> int:
+def nbytes_of(weight: Weight, encoding: Encoding | Scaled | None = None) -> int:
     """How many bytes a weight takes in the shards."""
     if weight.dtype.kind == "O":
         return len(_texts(weight.read()))

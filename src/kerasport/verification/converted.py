@@ -56,7 +56,7 @@ def open_converted(runtime: Runtime, out: Path, model: Model) -> Converted:
         tensor_infos(told["inputs"]),
         tensor_infos(told["outputs"]),
         tuple(told["layers"]),
-        quantized,
+        quantized or bool(told.get("quantized")),
     )
     for role, here, there in (
         ("input", converted.inputs, model.input_tensors),

@@ -48,7 +48,13 @@ class Onnx(NodeRuntime):
         """Inputs, outputs and layers of a model, the last being none."""
         del timeout
         session = opened(model)
-        return {"inputs": infos(session.get_inputs()), "outputs": infos(session.get_outputs()), "layers": []}
+        rounded = "kerasport.quantized" in session.get_modelmeta().custom_metadata_map
+        return {
+            "inputs": infos(session.get_inputs()),
+            "outputs": infos(session.get_outputs()),
+            "layers": [],
+            "quantized": rounded,
+        }
 
     def _in_python(self, model: Path, feeds: Sequence[Sequence[Array]]) -> Run:
         session = opened(model)

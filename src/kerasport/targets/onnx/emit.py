@@ -385,6 +385,14 @@ def emit_reduction(op: str, since: int) -> Emit:
     return emit
 
 
+def emit_mean(e: Emitter, node: ops.Mean) -> onnx.Value:
+    """Over all spatial axes, channels first, as pooling: ONNX Runtime has it in the layout of its convolutions."""
+    if node.x.rank not in (4, 5) or node.axes != tuple(range(2, node.x.rank)):
+        return emit_reduction("ReduceMean", 18)(e, node)
+    pooled = e.add("GlobalAveragePool", [node.x])
+    return pooled if node.keepdims else e.add("Flatten", [pooled], axis=1)
+
+
 def emit_truths(op: str) -> Emit:
     """Whether any or all hold, as the largest or smallest of 0 and 1."""
 
@@ -691,7 +699,7 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     ops.Expm1: emit_expm1, ops.Log1p: emit_log1p, ops.Relu6: emit_relu6, ops.Selu: emit_selu,
     ops.IsFinite: emit_is_finite, ops.Cast: emit_cast, ops.Clip: emit_clip, ops.LeakyRelu: emit_leaky_relu,
     ops.NotEqual: emit_not_equal, ops.DivNoNan: emit_div_no_nan, ops.FloorDiv: emit_floor_div, ops.Mod: emit_mod,
-    ops.Atan2: emit_atan2, ops.Sum: emit_reduction("ReduceSum", 13), ops.Mean: emit_reduction("ReduceMean", 18),
+    ops.Atan2: emit_atan2, ops.Sum: emit_reduction("ReduceSum", 13), ops.Mean: emit_mean,
     ops.Max: emit_reduction("ReduceMax", 18), ops.Min: emit_reduction("ReduceMin", 18),
     ops.Prod: emit_reduction("ReduceProd", 18), ops.Any_: emit_truths("ReduceMax"), ops.All: emit_truths("ReduceMin"),
     ops.ArgMax: emit_arg("ArgMax"), ops.ArgMin: emit_arg("ArgMin"), ops.Cumsum: emit_cumsum,

@@ -6,24 +6,25 @@ them is made by protobuf, and the rest is a matter of lengths. Source: the encod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import onnx_ir
+from onnx import ModelProto, StringStringEntryProto, TensorProto, helper, numpy_helper
 
-from kerasport.model import Model, Weight
+from kerasport.model import Array, Model, Weight
 from kerasport.targets.onnx.emit import ML, TYPES, Emitter
 from kerasport.targets.onnx.place import data_file, replacing
 from kerasport.targets.plan import Plan
-from kerasport.targets.weights import nbytes_of, numbers_of, stored_dtype
-from onnx import ModelProto, StringStringEntryProto, TensorProto
+from kerasport.targets.weights import Encoding, Scaled, nbytes_of, numbers_of, stored_dtype
 
 EXTERNAL = 1_000_000_000  # bytes of weights from which on they stand beside the model: protobuf ends at 2 GiB
 ALIGNED = 4096  # bytes to which weights beside the model are aligned, for readers that map them
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9  # numbers of fields
+QUANTIZED = "kerasport.quantized"  # what the metadata of a model with rounded weights have
 
 
 @dataclass(frozen=True)
@@ -73,45 +74,107 @@ def write(
     """
     assert plan.model is not None
     proto = onnx_ir.to_proto(plan.model)
-    beside = sum(map(nbytes_of, plan.weights.values())) >= external
+    _widen(proto, plan)
+    stored = [_Stored(name, weight, plan.encodings.get(name)) for name, weight in plan.weights.items()]
+    beside = sum(each.nbytes for each in stored) >= external
     with replacing(out) as directory:
         made = directory / out.name
         if beside:
             with (directory / data_file(out).name).open("xb") as data:
-                _write_beside(proto, plan.weights, data, progress)
+                _write_beside(proto, stored, data, progress)
             made.write_bytes(proto.SerializeToString())
         else:
             with made.open("xb") as file:
-                _write_inside(proto, plan.weights, file, progress)
+                _write_inside(proto, stored, file, progress)
         files = [made, *([directory / data_file(out).name] if beside else [])]
         nbytes = sum(file.stat().st_size for file in files)
-    return tuple(file.name for file in files), nbytes, {}
+    return tuple(file.name for file in files), nbytes, {each.name: each.error for each in stored if each.encoding}
 
 
-def _tensor(name: str, weight: Weight) -> TensorProto:
-    return TensorProto(dims=weight.shape, data_type=int(TYPES[_kind(weight.dtype)]), name=name)
+@dataclass
+class _Stored:
+    """A weight as it stands in a file, and its largest error once it was written."""
+
+    name: str
+    weight: Weight
+    encoding: Encoding | Scaled | None
+    error: float = 0.0
+
+    @property
+    def nbytes(self) -> int:
+        return nbytes_of(self.weight, self.encoding)
+
+    def tensor(self) -> TensorProto:
+        """What the model says of it."""
+        kind = self.encoding.dtype if self.encoding else _kind(self.weight.dtype)
+        name = f"{self.name}/{kind}" if self.encoding else self.name
+        return TensorProto(dims=self.weight.shape, data_type=KINDS[kind], name=name)
+
+    def write(self, file: IO[bytes], progress: Callable[[int], None]) -> None:
+        at = 0
+        for numbers in numbers_of(self.name, self.weight):
+            data = self._encoded(numbers, at).data.cast("B")
+            at += numbers.size
+            file.write(data)
+            progress(len(data))
+
+    def _encoded(self, numbers: Array, at: int) -> Array:
+        if self.encoding is None:
+            return np.ascontiguousarray(numbers)
+        if isinstance(self.encoding, Scaled):
+            stored = self.encoding.encode(numbers, at)
+            back = self.encoding.decode(stored, at)
+        else:
+            stored = self.encoding.encode(numbers)
+            back = self.encoding.decode(stored)
+        self.error = max(self.error, float(np.abs(back.astype(np.float64) - numbers).max()))
+        return stored
+
+
+KINDS: Mapping[str, int] = {
+    **{kind: int(of_onnx) for kind, of_onnx in TYPES.items()}, "float16": TensorProto.FLOAT16, "int8": TensorProto.INT8,
+}  # fmt: skip
 
 
 def _kind(dtype: np.dtype[Any]) -> str:
     return {"u": "bool", "i": "int32", "f": "float32"}[stored_dtype(dtype).kind]
 
 
+def _widen(proto: ModelProto, plan: OnnxPlan) -> None:
+    """Put nodes in front of all others that make float32 of weights that are rounded."""
+    nodes = []
+    for name, encoding in plan.encodings.items():
+        held = f"{name}/{encoding.dtype}"
+        if isinstance(encoding, Scaled):
+            scale = f"{name}/scale"
+            proto.graph.initializer.append(numpy_helper.from_array(encoding.scale, scale))
+            node = helper.make_node("DequantizeLinear", [held, scale], [name], f"{name}/Dequantize", axis=encoding.axis)
+        else:
+            node = helper.make_node("Cast", [held], [name], f"{name}/Cast", to=TensorProto.FLOAT)
+        nodes.append(node)
+    if nodes:
+        kinds = sorted({encoding.dtype for encoding in plan.encodings.values()})
+        proto.metadata_props.append(StringStringEntryProto(key=QUANTIZED, value=" ".join(kinds)))
+        nodes += proto.graph.node
+        del proto.graph.node[:]
+        proto.graph.node.extend(nodes)
+
+
 def _write_inside(
-    proto: ModelProto, weights: Mapping[str, Weight], file: IO[bytes], progress: Callable[[int], None]
+    proto: ModelProto, weights: Sequence[_Stored], file: IO[bytes], progress: Callable[[int], None]
 ) -> None:
     """The model as protobuf would write it with all weights in it."""
     graph = proto.graph.SerializeToString()
     proto.ClearField("graph")
-    heads = {name: _tensor(name, weight).SerializeToString() for name, weight in weights.items()}
-    heads = {name: head + _begin(RAW_DATA, nbytes_of(weights[name])) for name, head in heads.items()}
-    sizes = {name: len(head) + nbytes_of(weights[name]) for name, head in heads.items()}
-    begins = {name: _begin(INITIALIZER, size) for name, size in sizes.items()}
+    heads = [each.tensor().SerializeToString() + _begin(RAW_DATA, each.nbytes) for each in weights]
+    sizes = [len(head) + each.nbytes for head, each in zip(heads, weights, strict=True)]
+    begins = [_begin(INITIALIZER, size) for size in sizes]
     file.write(proto.SerializeToString())
-    file.write(_begin(GRAPH, len(graph) + sum(len(begins[name]) + size for name, size in sizes.items())))
+    file.write(_begin(GRAPH, len(graph) + sum(map(len, begins)) + sum(sizes)))
     file.write(graph)
-    for name, weight in weights.items():
-        file.write(begins[name] + heads[name])
-        _write_numbers(name, weight, file, progress)
+    for begin, head, each in zip(begins, heads, weights, strict=True):
+        file.write(begin + head)
+        each.write(file, progress)
 
 
 def _begin(field: int, nbytes: int) -> bytes:
@@ -129,22 +192,14 @@ def _varint(number: int) -> bytes:
 
 
 def _write_beside(
-    proto: ModelProto, weights: Mapping[str, Weight], data: IO[bytes], progress: Callable[[int], None]
+    proto: ModelProto, weights: Sequence[_Stored], data: IO[bytes], progress: Callable[[int], None]
 ) -> None:
     """The weights to a file of their own, and to the model where they are in it."""
-    name_of_data = Path(data.name).name
-    for name, weight in weights.items():
+    for each in weights:
         data.seek(-(-data.tell() // ALIGNED) * ALIGNED)
-        tensor = _tensor(name, weight)
+        tensor = each.tensor()
         tensor.data_location = TensorProto.EXTERNAL
-        place = {"location": name_of_data, "offset": data.tell(), "length": nbytes_of(weight)}
+        place = {"location": Path(data.name).name, "offset": data.tell(), "length": each.nbytes}
         tensor.external_data.extend(StringStringEntryProto(key=k, value=str(v)) for k, v in place.items())
         proto.graph.initializer.append(tensor)
-        _write_numbers(name, weight, data, progress)
-
-
-def _write_numbers(name: str, weight: Weight, file: IO[bytes], progress: Callable[[int], None]) -> None:
-    for numbers in numbers_of(name, weight):
-        data = np.ascontiguousarray(numbers).data.cast("B")
-        file.write(data)
-        progress(len(data))
+        each.write(data, progress)

@@ -120,6 +120,16 @@ def test_imports_run_one_way(path: Path) -> None:
         assert other == part or RANK[other] < RANK[part], f"{part!r} comes before {imported!r}"
 
 
+def test_operations_are_the_same_whichever_way_they_are_imported_first() -> None:
+    script = """if True:
+        import kerasport.ir
+        import kerasport.ir.ops.window as window
+        from kerasport.ir import ops
+        print(ops.Conv is window.Conv, ops.window is window)
+    """
+    assert _printed(script) == "True True"
+
+
 HEAVY = ("tensorflow", "keras", "tf_keras", "jax", "torch", "onnx", "onnx_ir", "scipy", "sklearn", "PIL")
 
 

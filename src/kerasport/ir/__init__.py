@@ -12,18 +12,29 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 
+class _OnFirstUse(ModuleType):
+    """A module that is executed when something of it is first asked for.
+
+    Unlike with importlib's LazyLoader its path is not something of it: to import a submodule asks for that, and would
+    execute the module in the middle of it, and the submodule twice.
+    """
+
+    def __getattr__(self, name: str) -> object:
+        object.__setattr__(self, "__class__", ModuleType)  # an ordinary module from here on
+        assert self.__spec__ is not None
+        assert self.__spec__.loader is not None
+        self.__spec__.loader.exec_module(self)
+        return getattr(self, name)
+
+
 def _on_first_use(name: str) -> ModuleType:
-    """A module that is executed when something of it is first asked for."""
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.find_spec(name)
-    assert spec is not None
-    assert spec.loader is not None
-    spec.loader = importlib.util.LazyLoader(spec.loader)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    if name not in sys.modules:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        module.__class__ = _OnFirstUse
+        sys.modules[name] = module
+    return sys.modules[name]
 
 
 if TYPE_CHECKING:

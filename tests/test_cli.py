@@ -71,7 +71,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Keras, about numpy
         sequence = layers.Input((7, 3))
-        made = layers.GroupNormalization(3, name="groups")(sequence)
+        made = layers.UnitNormalization(name="units")(sequence)
         keras.Model(sequence, layers.GRU(4, name="memory")(made)).save(path)
     return path
 
@@ -106,7 +106,7 @@ def test_a_refused_model_exits_with_1_and_leaves_nothing(refused: Path, tmp_path
     done = kerasport_command("convert", refused, tmp_path / "out", "--to", "tfjs-layers", "--no-companion")
     assert (done.returncode, done.stdout) == (REFUSED, "")
     assert done.stderr.startswith("kerasport: 2 part(s) of the model have no exact translation to a layers-model:\n")
-    assert "\n  layer 'groups': GroupNormalization: " in done.stderr
+    assert "\n  layer 'units': UnitNormalization: " in done.stderr
     assert "\n  layer 'memory': GRU with reset_after=True: " in done.stderr
     assert not list(tmp_path.iterdir())
 
@@ -271,8 +271,7 @@ def test_what_a_layers_model_cannot_hold_becomes_a_graph_model(refused: Path, tm
     assert done.returncode == DONE
     assert done.stdout.startswith(f"{refused} -> out\n  graph-model: ")
     assert (
-        "\n  note: written as a graph-model, since a layers-model cannot hold all of it (layer 'groups': "
-        in done.stdout
+        "\n  note: written as a graph-model, since a layers-model cannot hold all of it (layer 'units': " in done.stdout
     )
     told = json.loads(kerasport_command("check", refused, "--json").stdout)
     assert (told["convertible"], told["target"]) == (True, "graph-model")
@@ -282,7 +281,7 @@ def test_what_a_layers_model_cannot_hold_becomes_a_graph_model(refused: Path, tm
 def test_what_no_target_can_hold_is_told_as_the_one_that_lacks_least(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Keras, about numpy
-        made = [layers.GroupNormalization(3), layers.Lambda(abs, output_shape=(7, 3), name="python")]
+        made = [layers.UnitNormalization(), layers.Lambda(abs, output_shape=(7, 3), name="python")]
         keras.Sequential([layers.Input((7, 3)), *made]).save(tmp_path / "model.keras")
     done = kerasport_command("check", "model.keras", cwd=tmp_path)
     assert done.returncode == REFUSED
@@ -340,7 +339,7 @@ def test_check_prints_json(model: str, refused: Path) -> None:
     told = json.loads(done.stdout)
     assert done.returncode == (DONE if sound else REFUSED)
     assert told["convertible"] is sound
-    assert {problem["layer"] for problem in told["problems"]} == (set() if sound else {"groups", "memory"})
+    assert {problem["layer"] for problem in told["problems"]} == (set() if sound else {"units", "memory"})
 
 
 class Verified:

@@ -14,10 +14,10 @@ from kerasport.model import Call, LayerSpec, Model, Tensor, map_tensors, rebuild
 
 def without_leaks(model: Model) -> Model:
     """The model in which no mask of before reaches a layer that heeds masks; models inside are left as they are."""
-    keras = Masks(merging_of(model.release))
-    keras.trace(model)
     if not _makes_masks(model):
         return model
+    keras = Masks(merging_of(model.release))
+    keras.trace(model)
     calls = iter(model.calls)  # in the order in which they are rebuilt
     made: dict[LayerSpec, LayerSpec] = {}
 

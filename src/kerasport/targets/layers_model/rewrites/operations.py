@@ -7,7 +7,6 @@ table of tensor operations serves all functions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,8 +32,10 @@ from kerasport.targets.layers_model.rewrites.blocks import (
     relu,
     reshaped,
     scaled,
+    selection,
     sliced,
     square,
+    total,
 )
 from kerasport.targets.layers_model.rewrites.site import Site
 
@@ -141,14 +142,14 @@ def _affine(at: Site, x: Tensor, scale: Any, offset: Any) -> Tensor:
 def add(at: Site, node: ops.Add, xs: Sequence[Tensor]) -> Tensor:
     """a + b"""
     constant = _with_constant(node)
-    return _affine(at, xs[0], 1.0, constant[0]) if constant else at.add("Add", *_alike(at, node, xs))
+    return _affine(at, xs[0], 1.0, constant[0]) if constant else at.add("Add", *_alike(node, xs))
 
 
 def sub(at: Site, node: ops.Sub, xs: Sequence[Tensor]) -> Tensor:
     """a - b"""
     constant = _with_constant(node)
     if constant is None:
-        return difference(at, *_alike(at, node, xs))
+        return difference(at, *_alike(node, xs))
     value, first = constant
     return _affine(at, xs[0], -1.0, value) if first else _affine(at, xs[0], 1.0, -value)
 
@@ -156,7 +157,7 @@ def sub(at: Site, node: ops.Sub, xs: Sequence[Tensor]) -> Tensor:
 def mul(at: Site, node: ops.Mul, xs: Sequence[Tensor]) -> Tensor:
     """a · b"""
     constant = _with_constant(node)
-    return _affine(at, xs[0], constant[0], 0.0) if constant else product(at, *_alike(at, node, xs))
+    return _affine(at, xs[0], constant[0], 0.0) if constant else product(at, *_alike(node, xs))
 
 
 def div(at: Site, node: ops.Div, xs: Sequence[Tensor]) -> Tensor:
@@ -192,7 +193,7 @@ def extreme(layer: str, sign: float) -> Raise:
     def raise_(at: Site, node: Any, xs: Sequence[Tensor]) -> Tensor:
         constant = _with_constant(node)
         if constant is None:
-            return at.add(layer, *_alike(at, node, xs))
+            return at.add(layer, *_alike(node, xs))
         value = constant[0]
         if sign > 0 and np.ndim(value) == 0 and not value:
             return relu(at, xs[0])
@@ -201,13 +202,12 @@ def extreme(layer: str, sign: float) -> Raise:
     return raise_
 
 
-def _alike(at: Site, node: Any, xs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _alike(node: Any, xs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Two tensors of as many axes, which TF.js spreads over each other as numpy does."""
     if len(xs) == 1:
         return xs[0], xs[0]
     if node.a.rank != node.b.rank:
         raise Refusal("", f"the shapes {node.a.shape} and {node.b.shape} line up across the batch", GRAPH)
-    del at
     return xs[0], xs[1]
 
 
@@ -248,8 +248,8 @@ def _keeps_batch(before: Value, after: Value) -> bool:
     first = after.to[0] if isinstance(after, ops.Reshape) else None
     if isinstance(first, ops.Dim) and first.axis == 0:
         return True
-    sizes = [None if None in shape[1:] else prod(d or 0 for d in shape[1:]) for shape in (before.shape, after.shape)]
-    return after.shape[0] is None and None not in sizes and sizes[0] == sizes[1]
+    size = total(before.shape[1:])
+    return after.shape[0] is None and size is not None and size == total(after.shape[1:])
 
 
 def reshape(at: Site, node: ops.Reshape, xs: Sequence[Tensor]) -> Tensor:
@@ -299,9 +299,7 @@ def strided_slice(at: Site, node: ops.StridedSlice, xs: Sequence[Tensor]) -> Ten
 def _selected(at: Site, x: Tensor, axis: int, places: Sequence[int], size: int) -> Tensor:
     if max(size, len(places)) > MAPPED:
         raise Refusal("", f"it picks from an axis of {size}, and the matrix for that would be large", GRAPH)
-    matrix = np.zeros((size, len(places)), np.float32)
-    matrix[list(places), range(len(places))] = 1
-    return linear_map(at, x, matrix, axis, "selection")
+    return linear_map(at, x, selection(size, np.array(places, int)).T, axis, "selection")
 
 
 def reverse(at: Site, node: ops.Reverse, xs: Sequence[Tensor]) -> Tensor:
@@ -394,11 +392,11 @@ def mean(at: Site, node: ops.Mean, xs: Sequence[Tensor]) -> Tensor:
 
 def sum_(at: Site, node: ops.Sum, xs: Sequence[Tensor]) -> Tensor:
     """n · mean(x)"""
-    sizes = [size for axis in _axes(node) if (size := node.x.shape[axis]) is not None]
-    if len(sizes) < len(node.axes):
+    count = total([node.x.shape[axis] for axis in _axes(node)])
+    if count is None:
         raise Refusal("axis", "it adds up an axis of unknown size", GRAPH)
     averaged = reduced(at, xs[0], node.axes, "GlobalAveragePooling1D", keepdims=node.keepdims)
-    return scaled(at, averaged, float(np.prod(sizes)))
+    return scaled(at, averaged, float(count))
 
 
 def max_(at: Site, node: ops.Max, xs: Sequence[Tensor]) -> Tensor:

@@ -376,10 +376,18 @@ def scan(draw: DrawFn) -> Sample:
     return sample(build, x, h, c, known={0: (0, 2), 1: (0, 1), 2: (0,)})
 
 
-def leaves(root: Any) -> set[type[Node]]:
-    """The operations below a class that have no others below them."""
-    own = {cls for cls in root.__subclasses__() if cls.__module__.startswith("kerasport")}
-    return set().union(*(leaves(cls) or {cls} for cls in own))
+def operations(*packages: str) -> set[type[Node]]:
+    """The operations of these packages of kerasport that have no others of theirs below them.
+
+    Other targets that some test has imported may have operations too, even below these.
+    """
+    of_packages = tuple(f"kerasport.{package}." for package in packages)
+
+    def leaves(root: Any) -> set[type[Node]]:
+        own = {cls for cls in root.__subclasses__() if cls.__module__.startswith(of_packages)}
+        return set().union(*(leaves(cls) or {cls} for cls in own))
+
+    return leaves(Tensor) | leaves(Several)
 
 
 OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {

@@ -158,9 +158,9 @@ def geometry(draw: DrawFn, axes: int, *, explicit: bool = True) -> tuple[Sizes, 
 def conv(draw: DrawFn) -> Sample:
     axes = draw(st.integers(2, 3))
     sizes, window, strides, dilations, padding = draw(geometry(axes))
-    depth, filters = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    x, kernel = numbers(draw, (2, *sizes, depth)), numbers(draw, (*window, depth, filters))
-    build = lambda x, kernel: ops.Conv(x, kernel, strides, padding, dilations)  # noqa: E731
+    depth, filters, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 2, 3]))
+    x, kernel = numbers(draw, (2, *sizes, groups * depth)), numbers(draw, (*window, depth, groups * filters))
+    build = lambda x, kernel: ops.Conv(x, kernel, strides, padding, dilations, groups)  # noqa: E731
     return sample(build, x, kernel, known={1: tuple(range(axes + 2))})
 
 
@@ -446,7 +446,9 @@ def convolve(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
     strides = draw(st.sampled_from([(1, 1), (2, 1), (2, 2)]))
     if draw(st.booleans()):
         return ops.DepthwiseConv(x, drawn(draw, 2, 2, x.shape[-1], 2), strides, padding, (1, 1))  # type: ignore[arg-type]
-    return ops.Conv(x, drawn(draw, 2, 2, x.shape[-1], 3), strides, padding, (1, 1))  # type: ignore[arg-type]
+    groups = draw(st.sampled_from([groups for groups in (1, 2, 3) if x.shape[-1] % groups == 0]))
+    kernel = drawn(draw, 2, 2, x.shape[-1] // groups, 2 * groups if groups > 1 else 3)
+    return ops.Conv(x, kernel, strides, padding, (1, 1), groups)  # type: ignore[arg-type]
 
 
 def multiply(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:

@@ -382,11 +382,33 @@ def convolutions() -> Iterator[Check]:
             yield Check(
                 f"DepthwiseConv {where}", lambda x, w=own, a=(s, p, d): ops.DepthwiseConv(x, w, *a), (x,), unknown
             )
+    yield from grouped_convolutions()
     yield Check(
         "Conv with a kernel from outside",
         lambda x, w: ops.Conv(x, w, (1, 1), "same", (1, 1)),
         (floats(2, 5, 6, 3), floats(2, 2, 3, 2)),
     )
+
+
+def grouped_convolutions() -> Iterator[Check]:
+    moves: tuple[Any, ...] = (
+        ((1, 1), (1, 1), "valid"), ((2, 2), (1, 1), "same"), ((1, 1), (1, 3), "same"), ((3, 1), (1, 1), "same"),
+        ((1, 2), (1, 1), ((2, 0), (0, 1))),
+    )  # fmt: skip
+    for (groups, depth, own), (s, d, p) in product(((2, 3, 2), (3, 2, 1), (4, 1, 2), (4, 1, 1), (8, 2, 2)), moves):
+        w = constant(floats(2, 3, depth, groups * own))
+        for unknown in ((0,), (0, 2)):
+            build = lambda x, w=w, a=(s, p, d, groups): ops.Conv(x, w, *a)  # noqa: E731
+            where = f"{groups} of {depth} {own} {s} {d} {p} {unknown}"
+            yield Check(f"grouped Conv {where}", build, (floats(2, 7, 9, groups * depth),), unknown)
+            scaled = lambda x, f=build, c=groups * own: ops.Relu((f(x) + floats(c)) * floats(c))  # noqa: E731
+            yield Check(f"grouped Conv, scaled {where}", scaled, (floats(2, 7, 9, groups * depth),), unknown)
+    for (groups, depth), p in product(((2, 2), (3, 1)), ("valid", "same", ((1, 1), (0, 2), (1, 0)))):
+        w = constant(floats(2, 3, 2, depth, groups * 2))
+        for s in ((1, 1, 1), (2, 1, 2), (3, 3, 3)):
+            build = lambda x, w=w, a=(s, p, (1, 1, 1), groups): ops.Conv(x, w, *a)  # noqa: E731
+            x = floats(2, 5, 6, 7, groups * depth)
+            yield Check(f"grouped Conv of volumes {groups} of {depth} {s} {p}", build, (x,), (0,))
 
 
 def convolutions_of_volumes() -> Iterator[Check]:

@@ -200,6 +200,21 @@ def test_a_transposed_convolution_scatters(data: DataObject) -> None:
     np.testing.assert_allclose(node.compute(x, kernel), whole[kept], 1e-4, 1e-4)
 
 
+def test_groups_of_a_convolution_see_their_own_channels() -> None:
+    """What group g makes is the convolution of channels 2g and 2g + 1 with filters 3g to 3g + 2."""
+    x, kernel = graphs.random(0, 2, 6, 7, 8), graphs.random(1, 3, 2, 2, 12)
+    whole, thin = graphs.given("x", x), graphs.given("kernel", kernel)
+    made = ops.Conv(whole, thin, (2, 1), "same", (1, 1), 4)
+    assert made.shape == (2, 3, 7, 12)
+    for group in range(4):
+        channels, filters = slice(2 * group, 2 * group + 2), slice(3 * group, 3 * group + 3)
+        own, alone = x[..., channels], kernel[..., filters]
+        wanted = ops.Conv(graphs.given("x", own), graphs.given("kernel", alone), (2, 1), "same", (1, 1))
+        np.testing.assert_allclose(
+            made.compute(x, kernel)[..., filters], wanted.compute(own, alone), 1e-5, 1e-5
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("new", [1, 2, 3, 5, 7, 10])
 @pytest.mark.parametrize("old", [1, 2, 5])
 def test_images_are_sampled_at_the_centres_of_their_pixels(old: int, new: int) -> None:
@@ -218,7 +233,9 @@ def test_images_are_sampled_at_the_centres_of_their_pixels(old: int, new: int) -
 
 x23, x34, x5 = (Input("x", TensorType("float32", shape)) for shape in ((2, 3), (3, 4), (5,)))
 image = Input("image", TensorType("float32", (None, 8, 8, 3)))
+open_image = Input("image", TensorType("float32", (None, 8, 8, None)))
 kernel = Input("kernel", TensorType("float32", (3, 3, 4, 2)))
+thin, open_kernel = (Input("kernel", TensorType("float32", (3, 3, 1, size))) for size in (4, None))
 whole, truth = Input("whole", TensorType("int32", (3,))), Input("truth", TensorType("bool", (3,)))
 
 MISFITS: tuple[tuple[Callable[[], Any], str], ...] = (
@@ -249,6 +266,22 @@ MISFITS: tuple[tuple[Callable[[], Any], str], ...] = (
     (
         lambda: ops.Conv(image, kernel, (1, 1), "valid", (1, 1)),
         "the kernel float32[3, 3, 4, 2] does not fit float32[?, 8, 8, 3]",
+    ),
+    (
+        lambda: ops.Conv(image, thin, (1, 1), "valid", (1, 1), 2),
+        "the kernel float32[3, 3, 1, 4] does not fit float32[?, 8, 8, 3] in 2 groups",
+    ),
+    (
+        lambda: ops.Conv(image, thin, (1, 1), "valid", (1, 1), 3),
+        "the kernel float32[3, 3, 1, 4] does not split in 3 groups",
+    ),
+    (
+        lambda: ops.Conv(open_image, thin, (1, 1), "valid", (1, 1), 0),
+        "the kernel float32[3, 3, 1, 4] does not split in 0 groups",
+    ),
+    (
+        lambda: ops.Conv(image, open_kernel, (1, 1), "valid", (1, 1), 3),
+        "the sizes (3, 3, 1, None) have to be known",
     ),
     (
         lambda: ops.DepthwiseConv(image, kernel, (1, 1), "valid", (1, 1)),

@@ -111,6 +111,20 @@ def test_what_is_flattened_behind_convolutions_needs_no_transpose(tmp_path: Path
     assert operators(tmp_path / "model.onnx")["Transpose"] == 1
 
 
+def test_groups_are_convolved_by_one_operator_with_what_follows(tmp_path: Path) -> None:
+    x = given = keras.Input((9, 8, 6))
+    for groups in (2, 3, 6):
+        x = layers.Conv2D(12, 3, groups=groups, use_bias=False)(layers.ZeroPadding2D(1)(x))
+        x = layers.ReLU()(layers.BatchNormalization()(x))
+    kerasport.convert(saved(keras.Model(given, x), tmp_path), tmp_path / "model.onnx")
+    assert operators(tmp_path / "model.onnx") == {"Transpose": 2, "Conv": 3, "Relu": 3}
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    found = [onnx.helper.get_node_attr_value(node, "group") for node in graph.node if node.op_type == "Conv"]
+    assert found == [2, 3, 6]
+    kernels = [tuple(weight.dims) for weight in graph.initializer if len(weight.dims) == 4]
+    assert kernels == [(12, 3, 3, 3), (12, 4, 3, 3), (12, 2, 3, 3)]
+
+
 def test_sequences_are_convolved_without_transposes_between(tmp_path: Path) -> None:
     x = given = keras.Input((None, 4))
     for filters in (5, 6, 7):

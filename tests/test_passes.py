@@ -55,6 +55,10 @@ def conv(x: Tensor, kernel: Tensor | None = None, padding: Any = "valid") -> Ten
     return ops.Conv(x, num(2, 2, 3, 4) if kernel is None else kernel, (1, 1), padding, (1, 1))
 
 
+def grouped(x: Tensor, kernel: Tensor, groups: int) -> Tensor:
+    return ops.Conv(x, kernel, (1, 1), "valid", (1, 1), groups)
+
+
 def same(x: Tensor, window: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
     return ops.Conv(x, num(*window, 3, 4), strides, "same", (1, 1))
 
@@ -237,9 +241,22 @@ ALGEBRAIC = (
         """
         %0 = Input('x') : float32[?, 5, 6, 3]
         %1 = Constant() : float32[2, 2, 3, 4]
-        %2 = Conv(%0, %1, strides=(1, 1), padding='valid', dilations=(1, 1)) : float32[?, 4, 5, 4]
+        %2 = Conv(%0, %1, strides=(1, 1), padding='valid', dilations=(1, 1), groups=1) : float32[?, 4, 5, 4]
         %3 = Constant() : float32[4]
         %4 = Add(%2, %3) : float32[?, 4, 5, 4]
+        return %4
+        """,
+    ),
+    Rewrite(
+        "a normalisation goes into a convolution in groups, and so do zeros",
+        lambda x: (grouped(padded(x), num(2, 2, 1, 6), 3) + num(6)) * num(6),
+        IMAGE,
+        """
+        %0 = Input('x') : float32[?, 5, 6, 3]
+        %1 = Constant() : float32[2, 2, 1, 6]
+        %2 = Conv(%0, %1, strides=(1, 1), padding=((1, 0), (2, 1)), dilations=(1, 1), groups=3) : float32[?, 5, 8, 6]
+        %3 = Constant() : float32[6]
+        %4 = Add(%2, %3) : float32[?, 5, 8, 6]
         return %4
         """,
     ),
@@ -272,7 +289,7 @@ ALGEBRAIC = (
         """
         %0 = Input('x') : float32[?, 5, 6, 3]
         %1 = Constant() : float32[2, 2, 3, 4]
-        %2 = Conv(%0, %1, strides=(1, 1), padding='valid', dilations=(1, 1)) : float32[?, 4, 5, 4]
+        %2 = Conv(%0, %1, strides=(1, 1), padding='valid', dilations=(1, 1), groups=1) : float32[?, 4, 5, 4]
         return %2
         """,
     ),
@@ -293,7 +310,7 @@ ALGEBRAIC = (
         """
         %0 = Input('x') : float32[?, 5, 6, 3]
         %1 = Constant() : float32[2, 2, 3, 4]
-        %2 = Conv(%0, %1, strides=(1, 1), padding=((1, 0), (2, 1)), dilations=(1, 1)) : float32[?, 5, 8, 4]
+        %2 = Conv(%0, %1, strides=(1, 1), padding=((1, 0), (2, 1)), dilations=(1, 1), groups=1) : float32[?, 5, 8, 4]
         return %2
         """,
     ),
@@ -862,8 +879,54 @@ LEGALISING = (
         %2 = Pad(%1, paddings=((0, 0), (0, 1), (0, 0)), mode='constant', value=0.0) : float32[?, 5, 2]
         %3 = Reshape(%2, to=(-1, 4, 4, 5, 2)) : float32[?, 4, 4, 5, 2]
         %4 = Constant() : float32[1, 1, 2, 2, 4]
-        %5 = Conv(%3, %4, strides=(1, 1, 1), padding='valid', dilations=(1, 1, 1)) : float32[?, 4, 4, 4, 4]
+        %5 = Conv(%3, %4, strides=(1, 1, 1), padding='valid', dilations=(1, 1, 1), groups=1) : float32[?, 4, 4, 4, 4]
         return %5
+        """,
+    ),
+    Rewrite(
+        "groups are convolved apart",
+        lambda x: grouped(x, num(2, 2, 2, 6), 2),
+        (None, 5, 6, 4),
+        """
+        %0 = Input('x') : float32[?, 5, 6, 4]
+        %1 = Slice(%0, begin=(0, 0, 0, 0), size=(-1, -1, -1, 2)) : float32[?, 5, 6, 2]
+        %2 = Constant() : float32[2, 2, 2, 3]
+        %3 = Conv(%1, %2, strides=(1, 1), padding='valid', dilations=(1, 1), groups=1) : float32[?, 4, 5, 3]
+        %4 = Slice(%0, begin=(0, 0, 0, 2), size=(-1, -1, -1, 2)) : float32[?, 5, 6, 2]
+        %5 = Constant() : float32[2, 2, 2, 3]
+        %6 = Conv(%4, %5, strides=(1, 1), padding='valid', dilations=(1, 1), groups=1) : float32[?, 4, 5, 3]
+        %7 = Concat(%3, %6, axis=3) : float32[?, 4, 5, 6]
+        return %7
+        """,
+    ),
+    Rewrite(
+        "groups of one channel are a depthwise convolution",
+        lambda x: grouped(x, num(2, 2, 1, 6), 3),
+        IMAGE,
+        """
+        %0 = Input('x') : float32[?, 5, 6, 3]
+        %1 = Constant() : float32[2, 2, 3, 2]
+        %2 = DepthwiseConv(%0, %1, strides=(1, 1), padding='valid', dilations=(1, 1)) : float32[?, 4, 5, 6]
+        return %2
+        """,
+    ),
+    Rewrite(
+        "volumes are padded before their groups are taken apart",
+        lambda x: ops.Conv(x, num(1, 1, 2, 1, 2), (1, 1, 1), ((0, 0), (0, 0), (0, 1)), (1, 1, 1), 2),
+        VOLUME,
+        """
+        %0 = Input('x') : float32[?, 4, 4, 4, 2]
+        %1 = Reshape(%0, to=(-1, 4, 2)) : float32[?, 4, 2]
+        %2 = Pad(%1, paddings=((0, 0), (0, 1), (0, 0)), mode='constant', value=0.0) : float32[?, 5, 2]
+        %3 = Reshape(%2, to=(-1, 4, 4, 5, 2)) : float32[?, 4, 4, 5, 2]
+        %4 = Slice(%3, begin=(0, 0, 0, 0, 0), size=(-1, -1, -1, -1, 1)) : float32[?, 4, 4, 5, 1]
+        %5 = Constant() : float32[1, 1, 2, 1, 1]
+        %6 = Conv(%4, %5, strides=(1, 1, 1), padding='valid', dilations=(1, 1, 1), groups=1) : float32[?, 4, 4, 4, 1]
+        %7 = Slice(%3, begin=(0, 0, 0, 0, 1), size=(-1, -1, -1, -1, 1)) : float32[?, 4, 4, 5, 1]
+        %8 = Constant() : float32[1, 1, 2, 1, 1]
+        %9 = Conv(%7, %8, strides=(1, 1, 1), padding='valid', dilations=(1, 1, 1), groups=1) : float32[?, 4, 4, 4, 1]
+        %10 = Concat(%6, %9, axis=4) : float32[?, 4, 4, 4, 2]
+        return %10
         """,
     ),
     Rewrite(
@@ -873,7 +936,7 @@ LEGALISING = (
         """
         %0 = Input('x') : float32[?, 5, 6, 3]
         %1 = Constant() : float32[2, 3, 3, 4]
-        %2 = Conv(%0, %1, strides=(4, 1), padding=((0, 1), (1, 1)), dilations=(1, 1)) : float32[?, 2, 6, 4]
+        %2 = Conv(%0, %1, strides=(4, 1), padding=((0, 1), (1, 1)), dilations=(1, 1), groups=1) : float32[?, 2, 6, 4]
         return %2
         """,
     ),
@@ -884,7 +947,7 @@ LEGALISING = (
         """
         %0 = Input('x') : float32[?, 5, 6, 3]
         %1 = Constant() : float32[1, 1, 3, 4]
-        %2 = Conv(%0, %1, strides=(2, 2), padding='valid', dilations=(1, 1)) : float32[?, 3, 3, 4]
+        %2 = Conv(%0, %1, strides=(2, 2), padding='valid', dilations=(1, 1), groups=1) : float32[?, 3, 3, 4]
         return %2
         """,
     ),
@@ -895,7 +958,7 @@ LEGALISING = (
         """
         %0 = Input('x') : float32[?, ?, ?, 3]
         %1 = Constant() : float32[1, 3, 3, 4]
-        %2 = Conv(%0, %1, strides=(2, 1), padding=((0, 0), (1, 1)), dilations=(1, 1)) : float32[?, ?, ?, 4]
+        %2 = Conv(%0, %1, strides=(2, 1), padding=((0, 0), (1, 1)), dilations=(1, 1), groups=1) : float32[?, ?, ?, 4]
         return %2
         """,
     ),
@@ -922,7 +985,7 @@ LEGALISING = (
         %5 = Pad(%4, paddings=((0, 0), (1, 1), (0, 0)), mode='constant', value=0.0) : float32[?, 5, 12]
         %6 = Reshape(%5, to=(-1, 5, 2, 2, 3)) : float32[?, 5, 2, 2, 3]
         %7 = Constant() : float32[2, 1, 1, 3, 4]
-        %8 = Conv(%6, %7, strides=(1, 1, 1), padding='valid', dilations=(1, 1, 1)) : float32[?, 4, 2, 2, 4]
+        %8 = Conv(%6, %7, strides=(1, 1, 1), padding='valid', dilations=(1, 1, 1), groups=1) : float32[?, 4, 2, 2, 4]
         return %8
         """,
     ),

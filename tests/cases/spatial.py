@@ -55,12 +55,17 @@ CONVOLUTIONS = (
     one("conv1d_groups_causal", (None, 4), layers.Conv1D, 8, 3, groups=2, padding="causal", dilation_rate=3),
     one("conv1d_groups_of_one", (None, 4), layers.Conv1D, 8, 3, groups=4, strides=2, padding="same"),
     one("conv1d_groups_of_one_dilated", (9, 4), layers.Conv1D, 8, 3, groups=4, dilation_rate=2, activation="relu"),
+    one("conv1d_groups_of_three", (9, 6), layers.Conv1D, 9, 4, groups=3, strides=2, padding="same", activation="tanh"),
     one("conv2d_groups_relu", (7, 6, 6), layers.Conv2D, 9, (3, 2), groups=3, activation="relu", strides=(1, 2)),
     one("conv2d_groups_dilated", (7, 6, 4), layers.Conv2D, 6, (3, 2), groups=2, dilation_rate=(1, 2), use_bias=False),
     one("conv2d_groups_unknown_size", (None, None, 4), layers.Conv2D, 6, 3, groups=2, padding="same"),
     one("conv2d_groups_channels_first", (4, 7, 6), layers.Conv2D, 6, 3, groups=2, data_format=FIRST,
         activation="softmax"),
     one("conv2d_groups_hard_silu", (7, 6, 4), layers.Conv2D, 6, 3, groups=2, activation="hard_silu"),
+    one("conv2d_groups_to_one", (7, 6, 9), layers.Conv2D, 3, (2, 3), groups=3, strides=2, activation="relu"),
+    one("conv2d_many_groups", (6, 5, 32), layers.Conv2D, 48, 3, groups=16, strides=2, padding="same"),
+    one("conv2d_groups_strided_channels_first", (6, 7, 8), layers.Conv2D, 4, (2, 3), groups=2, strides=(2, 1),
+        padding="same", data_format=FIRST),
     one("conv2d_groups_of_one", (7, 6, 4), layers.Conv2D, 8, (3, 2), groups=4, strides=2, padding="same"),
     one("conv2d_groups_of_one_channels_first", (4, 7, 6), layers.Conv2D, 8, (3, 2), groups=4, data_format=FIRST,
         activation="softmax"),
@@ -68,6 +73,9 @@ CONVOLUTIONS = (
     one("conv3d_channels_first_softmax", (3, 5, 6, 4), layers.Conv3D, 4, (2, 3, 1), data_format=FIRST,
         activation="softmax"),
     one("conv3d_groups_of_two", (*VOLUME[:3], 4), layers.Conv3D, 6, (2, 3, 1), groups=2, padding="same"),
+    one("conv3d_groups_dilated", (*VOLUME[:3], 6), layers.Conv3D, 6, 2, groups=3, dilation_rate=2, activation="relu"),
+    one("conv3d_groups_of_one", (*VOLUME[:3], 3), layers.Conv3D, 6, (2, 3, 1), groups=3, strides=(2, 1, 3),
+        padding="same"),
     one("conv3d_groups_unknown_size", (None, 6, 4, 4), layers.Conv3D, 6, 2, groups=2, strides=2),
     one("conv3d_groups_channels_first", (4, 5, 6, 4), layers.Conv3D, 6, 2, groups=2, data_format=FIRST),
     one("conv3d_groups_unknown_sizes", (None, None, 4, 4), layers.Conv3D, 6, 2, groups=2, refused="not known"),
@@ -307,6 +315,17 @@ def rewritten_between_normalizations() -> keras.Model:
     return keras.Model(x, layers.Dense(3)(layers.Flatten()(layers.GlobalAveragePooling2D()(y))))
 
 
+def padded_groups_between_normalizations() -> keras.Model:
+    """Blocks as ResNeXt has them, with padding in a layer of its own."""
+    x = layers.Input((9, 8, 6))
+    y = x
+    for groups, activation in ((3, "relu"), (6, "relu6"), (2, "leaky_relu")):
+        y = layers.ZeroPadding2D(((1, 0), (2, 1)))(y)
+        y = layers.Conv2D(6, 3, groups=groups, use_bias=groups == 2)(y)
+        y = layers.Activation(activation)(layers.BatchNormalization()(y))
+    return keras.Model(x, y)
+
+
 def mask_global_average_pooling_keepdims() -> keras.Model:
     x = layers.Input((6,), dtype="int32")
     y = layers.Embedding(9, 4, mask_zero=True)(x)
@@ -325,6 +344,7 @@ CASES = (
     Case("rewritten_over_time", rewritten_over_time),
     Case("rewritten_and_shared", rewritten_and_shared),
     Case("rewritten_between_normalizations", rewritten_between_normalizations),
+    Case("padded_groups_between_normalizations", padded_groups_between_normalizations),
     Case(
         "mask_global_average_pooling_keepdims",
         mask_global_average_pooling_keepdims,

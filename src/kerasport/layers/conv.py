@@ -93,8 +93,7 @@ def convolve(
 ) -> Tensor:
     """Cross-correlation of x, channels last, in groups of channels.
 
-    Of one spatial axis two are made, since targets convolve over two or three. Groups of one channel are a depthwise
-    convolution; others are convolved apart and joined.
+    Of one spatial axis two are made, since targets convolve over two or three.
     """
     if padding == "causal":
         before = (kernel.shape[0] or 0) - 1
@@ -104,14 +103,7 @@ def convolve(
             ops.expand_dims(x, 1), ops.expand_dims(kernel, 0), (1, *strides), padding, (1, *dilations), groups
         )
         return ops.squeeze(wide, 1)
-    if groups == 1:
-        return ops.Conv(ops.floats(x), kernel, tuple(strides), paddings(padding), tuple(dilations))
-    *window, depth, filters = ops.known(kernel.shape)
-    if depth == 1 and x.rank == 4:
-        own = ops.reshape(kernel, (*window, groups, filters // groups))
-        return depthwise(x, own, strides, padding, dilations)
-    parts = zip(ops.split(x, groups), ops.split(kernel, groups), strict=True)
-    return ops.concat([convolve(part, own, strides, padding, dilations) for part, own in parts])
+    return ops.Conv(ops.floats(x), kernel, tuple(strides), paddings(padding), tuple(dilations), groups)
 
 
 def depthwise(x: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilations: Sequence[int]) -> Tensor:

@@ -82,24 +82,38 @@ def windows(
 
 @dataclass(frozen=True, eq=False)
 class Conv(Tensor):
-    """Cross-correlation of x [batch, *spatial, input] with a kernel [*window, input, output]."""
+    """Cross-correlation of x [batch, *spatial, input] with a kernel [*window, input / groups, output].
+
+    The channels of x, and those of the result, are so many groups in order; each group of the result sees its own of x.
+    """
 
     x: Tensor
     kernel: Tensor
     strides: tuple[int, ...]
     padding: Padding
     dilations: tuple[int, ...]
+    groups: int = 1
 
     def infer(self) -> TensorType:
         expect_images(self, self.x)
-        *window, depth, filters = self.kernel.shape
-        if self.x.rank != self.kernel.rank or self.x.shape[-1] not in (depth, None):
-            raise ShapeError(f"the kernel {self.kernel.type} does not fit {self.x.type}")
+        *window, depth, filters = self.kernel.shape if self.groups == 1 else known(self.kernel.shape)
+        channels = None if depth is None else depth * self.groups
+        if self.x.rank != self.kernel.rank or self.x.shape[-1] not in (channels, None):
+            raise ShapeError(f"the kernel {self.kernel.type} does not fit {self.x.type}{self._in_groups()}")
+        if self.groups < 1 or (filters or 0) % self.groups:
+            raise ShapeError(f"the kernel {self.kernel.type} does not split{self._in_groups()}")
         out = window_shape(self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding)
         return TensorType(self.x.dtype, (self.x.shape[0], *out, filters))
 
     def compute(self, *operands: Any) -> Array:
-        x, kernel = operands
+        parts = zip(*(np.split(operand, self.groups, -1) for operand in operands), strict=True)
+        result: Array = np.concatenate([self._group(x, kernel) for x, kernel in parts], -1)
+        return result
+
+    def _in_groups(self) -> str:
+        return "" if self.groups == 1 else f" in {self.groups} groups"
+
+    def _group(self, x: Array, kernel: Array) -> Array:
         view = windows(x, kernel.shape[:-2], self.strides, self.dilations, self.padding, 0)
         count = len(self.strides)
         axes = [*range(count + 2, 2 * count + 2), count + 1]

@@ -273,6 +273,7 @@ def _convolution(node: ops.Conv | ops.DepthwiseConv) -> dict[str, Json]:
 def emit_conv(e: Emitter, node: ops.Conv) -> str:
     if node.x.rank == 5 and not isinstance(node.padding, str):
         raise NoEmission("TF.js convolves volumes without padding of their own")
+    assert node.groups == 1, "each group is convolved apart"
     op = "Conv3D" if node.x.rank == 5 else "Conv2D"
     return e.add(op, node.operands, **_convolution(node))
 

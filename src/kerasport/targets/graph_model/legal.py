@@ -164,6 +164,24 @@ def padded_volumes(node: Node, uses: Uses) -> Node | None:
     return None
 
 
+def grouped(node: Node, uses: Uses) -> Node | None:
+    """A convolution in groups of channels  →  one of each group, joined: TF.js has no groups.
+
+    Groups of one channel of images are a depthwise convolution.
+    """
+    del uses
+    match node:
+        case Conv(x, kernel, strides, padding, dilations, groups) if groups > 1:
+            *window, depth, filters = ops.known(kernel.shape)
+            if depth == 1 and x.rank == 4:
+                own = ops.reshape(kernel, (*window, groups, filters // groups))
+                return DepthwiseConv(x, own, (strides[0], strides[1]), padding, (dilations[0], dilations[1]))
+            channels = (ops.slice_axis(x, -1, at * depth, depth) for at in range(groups))
+            parts = zip(channels, ops.split(kernel, groups), strict=True)
+            return ops.concat([Conv(part, own, strides, padding, dilations) for part, own in parts])
+    return None
+
+
 def exact_same(node: Node, uses: Uses) -> Node | None:
     """Padding "same" of windows smaller than their stride  →  the numbers that it adds: TF.js adds others."""
     del uses
@@ -278,6 +296,6 @@ def taken(node: Node, uses: Uses) -> Node | None:
 
 
 LEGAL = (
-    truths, taken, products, exact_same, padded_volumes, low_rank_pads, low_rank_slices, low_rank_others,
+    truths, taken, products, exact_same, padded_volumes, grouped, low_rank_pads, low_rank_slices, low_rank_others,
     low_rank_select, flat_pools, volumes_transposed, deep_enough,
 )  # fmt: skip

@@ -118,7 +118,7 @@ def turn_windows(node: Node, uses: Uses) -> Node | None:
 
 
 def _kernel(node: Conv | DepthwiseConv | ConvTranspose, kernel: Tensor) -> Tensor:
-    """A kernel as ONNX has it: [output, input, *window], [input, output, *window] of transposed convolutions.
+    """A kernel as ONNX has it: [output, input / groups, *window], [input, output, *window] of transposed convolutions.
 
     A depthwise one is that of as many groups as there are channels, [input · multiplier, 1, *window].
     """

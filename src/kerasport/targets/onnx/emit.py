@@ -570,8 +570,9 @@ def emit_conv(e: Emitter, node: First) -> onnx.Value:
     last, window = node.last, ops.known(node.kernel.shape if node.kernel else ())[2:]
     assert isinstance(last, ops.Conv | ops.DepthwiseConv)
     attributes = _window(node, window, last.strides, last.dilations, last.padding)
-    if isinstance(last, ops.DepthwiseConv):
-        attributes["group"] = ops.known(last.kernel.shape)[2]
+    groups = last.groups if isinstance(last, ops.Conv) else ops.known(last.kernel.shape)[2]
+    if groups > 1:
+        attributes["group"] = groups
     return e.add("Conv", node.operands, **attributes)
 
 

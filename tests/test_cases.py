@@ -14,7 +14,7 @@ import pytest
 from tests import onnx_runtime
 from tests.cases import CASES
 from tests.cases.case import GRAPH_MODEL, LAYERS_MODEL, Case
-from tests.cases.graphs import LEFT_TO_ONNX, REFUSED_BY_GRAPHS
+from tests.cases.graphs import REFUSED_BY_GRAPHS
 from tests.cases.trial import Trial, inner_layers, quiet, undrawn_weights
 from tests.lowered import same
 
@@ -56,7 +56,7 @@ def test_tfjs_computes_what_keras_computes_or_the_model_is_refused(
 def test_onnx_runtime_computes_what_keras_computes_or_the_model_is_refused(trial: Trial, tmp_path: Path) -> None:
     case, out = trial.case, tmp_path / "model.onnx"
     refused = REFUSED_BY_GRAPHS.get(case.name)  # the graph is the same
-    if refused and case.name not in LEFT_TO_ONNX:
+    if refused:
         with pytest.raises(kerasport.UnsupportedModel) as refusal:
             kerasport.convert(trial.path, out)
         assert refused in str(refusal.value)

@@ -963,7 +963,7 @@ LEGALISING = (
         """,
     ),
     Rewrite(
-        "narrow windows that nobody can pad",
+        "narrow windows of sizes that no rule knows",
         lambda x: same(x, (2, 3), (4, 1)),
         (None, None, None, 3),
     ),

@@ -35,7 +35,6 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     **dict.fromkeys(
         ("up_sampling2d_bilinear_unknown_size", "center_crop_unknown_size"), "have to be known at conversion"
     ),
-    "narrow_conv2d_unknown_size": "smaller than their stride",
     # Keras does not say in the file that the two layers are one, and cannot load it either
     "layer_inside_nested_and_called": "expected the weights",
     **dict.fromkeys(
@@ -49,6 +48,3 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("custom_model", "custom_model_nested"), "mine>Doubled"),
 }  # fmt: skip
-
-LEFT_TO_ONNX = frozenset(("narrow_conv2d_unknown_size",))
-"""Those of them that TF.js alone computes wrongly, and ONNX can hold."""

@@ -120,10 +120,19 @@ def narrow() -> Iterator[Case]:
     yield one("narrow_conv2d_channels_first", (2, 8, 5), layers.Conv2D, 3, 2, strides=3, **first, activation="softmax")
     yield one("narrow_conv2d_unknown_width", (8, None, 2), layers.Conv2D, 3, (2, 3), strides=(3, 1), padding="same")
     yield one("narrow_conv3d_unknown_size", (None, 5, 4, 2), layers.Conv3D, 3, 1, strides=2, padding="same")
-    yield one(
-        "narrow_conv2d_unknown_size", (None, 5, 2), layers.Conv2D, 3, 2, strides=3, padding="same",
-        refused="smaller than their stride",
-    )  # fmt: skip
+    unknown = {"padding": "same", "refused": "smaller than their stride"}
+    yield one("narrow_conv2d_unknown_size", (None, 5, 2), layers.Conv2D, 3, 2, strides=3, **unknown)
+    yield one("narrow_conv2d_wide_unknown_sizes", (None, None, 2), layers.Conv2D, 3, 3, strides=5, **unknown)
+    yield one("narrow_conv2d_groups_unknown_sizes", (None, None, 4), layers.Conv2D, 6, (2, 4), strides=5, groups=2,
+              activation="relu", **unknown)  # fmt: skip
+    yield one("narrow_conv3d_unknown_sizes", (None, 5, 4, 2), layers.Conv3D, 3, 3, strides=4, **unknown)
+    yield one("narrow_depthwise_conv2d_unknown_size", (None, 5, 2), layers.DepthwiseConv2D, 3, strides=5,
+              activation="relu", **unknown)  # fmt: skip
+    for kind in ("Max", "Average"):
+        pooling = getattr(layers, f"{kind}Pooling2D")
+        yield one(
+            f"narrow_{kind.lower()}_pooling2d_unknown_sizes", (None, None, 2), pooling, 3, strides=5, padding="same"
+        )
 
 
 def transposed() -> Iterator[Case]:

@@ -540,23 +540,37 @@ def emit_first(e: Emitter, node: First) -> onnx.Value:
 
 
 def _window(
-    node: First, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: Any
-) -> dict[str, Any]:
-    """The attributes of a window, with the numbers that "same" adds wherever they are known."""
+    e: Emitter, node: First, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: Any
+) -> tuple[onnx.Value, dict[str, Any]]:
+    """What a window slides over, and its attributes, with the numbers that "same" adds wherever they are known."""
     sizes = node.x.shape[2:]
     axes = list(zip(sizes, window, strides, dilations, strict=True))
     made: dict[str, Any] = {"kernel_shape": list(window), "strides": list(strides)}
     if any(d != 1 for d in dilations):
         made["dilations"] = list(dilations)
     if padding == "same" and any(n is None and s > 1 and k > 1 for n, k, s, _ in axes):
-        spans = [(n, (k - 1) * d + 1, s) for n, k, s, d in axes]
-        if all(s <= span for _, span, s in spans):  # else ONNX Runtime pads by negative numbers
-            return {**made, "auto_pad": "SAME_UPPER"}
-        if not all(n is not None or s == 1 or span < 3 for n, span, s in spans):
-            raise NoEmission('"same" of windows smaller than their stride pads by sizes that are not known here')
+        spans = [(k - 1) * d + 1 for _, k, _, d in axes]
+        narrow = any(s > span for span, s in zip(spans, strides, strict=True))
+        if not narrow or any(n is None and s > 1 and span > 2 for span, (n, _, s, _) in zip(spans, axes, strict=True)):
+            if "dilations" in made:
+                raise NoEmission('ONNX Runtime pads no dilated windows as "same" says where sizes are not known')
+            x = _reached(e, node.x, spans, strides) if narrow else e.ref(node.x)
+            return x, {**made, "auto_pad": "SAME_UPPER"}
     pairs = [_amounts(*axis, padding, at) for at, axis in enumerate(axes)]
     pads = [before for before, _ in pairs] + [behind for _, behind in pairs]
-    return {**made, "pads": pads} if any(pads) else made
+    return e.ref(node.x), {**made, "pads": pads} if any(pads) else made
+
+
+def _reached(e: Emitter, x: Tensor, spans: Sequence[int], strides: Sequence[int]) -> onnx.Value:
+    """x without what lies behind the last window of each axis, at ⌊(size - 1) / stride⌋ · stride.
+
+    Where there is such, "same" adds nothing, and ONNX Runtime would take as much from the beginning as from there.
+    """
+    steps, axes = e.ints(strides), range(2, x.rank)
+    before = e.add("Sub", [e.add("Shape", [x], start=2), e.ints([1])])
+    last = e.add("Mul", [e.add("Div", [before, steps]), steps])
+    ends = e.add("Add", [last, e.ints(spans)])  # or where x ends
+    return e.add("Slice", [x, e.ints([0 for _ in axes]), ends, e.ints(axes)])
 
 
 def _amounts(n: int | None, k: int, s: int, d: int, padding: Any, axis: int) -> tuple[int, int]:
@@ -569,11 +583,11 @@ def _amounts(n: int | None, k: int, s: int, d: int, padding: Any, axis: int) -> 
 def emit_conv(e: Emitter, node: First) -> onnx.Value:
     last, window = node.last, ops.known(node.kernel.shape if node.kernel else ())[2:]
     assert isinstance(last, ops.Conv | ops.DepthwiseConv)
-    attributes = _window(node, window, last.strides, last.dilations, last.padding)
+    x, attributes = _window(e, node, window, last.strides, last.dilations, last.padding)
     groups = last.groups if isinstance(last, ops.Conv) else ops.known(last.kernel.shape)[2]
     if groups > 1:
         attributes["group"] = groups
-    return e.add("Conv", node.operands, **attributes)
+    return e.add("Conv", [x, *node.operands[1:]], **attributes)
 
 
 def emit_conv_transpose(e: Emitter, node: First) -> onnx.Value:
@@ -594,8 +608,8 @@ def emit_pool(op: str, **attributes: int) -> Emit:
     def emit(e: Emitter, node: First) -> onnx.Value:
         last = node.last
         assert isinstance(last, ops.MaxPool | ops.AvgPool)
-        window = _window(node, last.window, last.strides, [1] * len(last.window), last.padding)
-        return e.add(op, [node.x], **window, **attributes)
+        x, window = _window(e, node, last.window, last.strides, [1] * len(last.window), last.padding)
+        return e.add(op, [x], **window, **attributes)
 
     return emit
 

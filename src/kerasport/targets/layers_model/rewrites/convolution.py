@@ -74,7 +74,7 @@ def _same(size: int | None, window: int, stride: int) -> tuple[int, int]:
     """What padding="same" adds before and behind an axis."""
     if size is None and 1 not in (window, stride):
         reason = "TF.js pads windows smaller than their stride wrongly, and sizes to do it here are not known"
-        raise Refusal("padding", reason, "fix the size of the input")
+        raise Refusal("padding", reason, "fix the size of the input, or convert to tfjs-graph")
     # a window of one number is not padded, nor does the size count where none is left out
     return amounts(size or 1, window, stride, 1, "same", 0)
 

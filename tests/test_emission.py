@@ -326,6 +326,17 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }  # fmt: skip
 
 
+def following(x: Tensor, act: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+    """What is fused behind four channels that are fused themselves: windows that leave numbers out, and groups."""
+    kernel, own, grouped = (constant(floats(3, 3, *ends)) for ends in ((4, 3), (4, 1), (2, 6)))
+    b3, b4, b6 = (constant(floats(size)) for size in (3, 4, 6))
+    return (
+        act(ops.Conv(x, kernel, (5, 4), "same", (1, 1)) + b3),
+        act(ops.DepthwiseConv(x, own, (5, 5), "same", (1, 1)) + b4),
+        act(ops.Conv(x, grouped, (1, 1), "same", (1, 1), 2) * b6 + b6),
+    )
+
+
 def fusions() -> Iterator[Check]:
     kernel, own, b4, b6 = (
         constant(floats(3, 3, 3, 4)),
@@ -344,6 +355,9 @@ def fusions() -> Iterator[Check]:
             lambda x, f=act: f(ops.DepthwiseConv(x, own, (1, 1), "same", (1, 1)) + b6),
             (image,),
             (0,),
+        )
+        yield Check(
+            f"behind another, {name}", lambda x, f=act, c=conv: following(f(c(x) * b4 + b4), f), (image,), (0, 1)
         )
         for rank in (2, 3, 4):
             x = floats(*(2, 5, 4)[: rank - 1], 3)

@@ -268,7 +268,8 @@ DIGITS = Path(__file__).parent.parent / "examples" / "digits.keras"
 REPRESENTATIVE = (
     "conv2d_same_2x2_channels_last", "conv2d_transpose_same_2x2_channels_last", "depthwise_conv2d_same_2x2_channels_last",
     "max_pooling2d_unknown_size", "lstm_relu", "gru_linear", "mask_lstm_sequences", "bidirectional_simple_rnn_concat",
-    "multi_head_attention", "layer_normalization_rank_3", "resizing", "embedding",
+    "multi_head_attention", "layer_normalization_rank_3", "resizing", "embedding", "conv2d_many_groups",
+    "narrow_conv2d_wide_unknown_sizes",
 )  # fmt: skip
 """Rows of the table that are run as a page does."""
 
@@ -290,7 +291,7 @@ def test_onnx_runtime_web_computes_what_keras_computes(case: Case, runtime: Onnx
 
 
 def test_every_representative_row_is_there() -> None:
-    assert len({case.name for case in CASES} & set(REPRESENTATIVE)) == len(REPRESENTATIVE) == 12
+    assert len({case.name for case in CASES} & set(REPRESENTATIVE)) == len(REPRESENTATIVE) == 14
 
 
 def test_verification_runs_onnx_models(two_inputs: Path, tmp_path: Path) -> None:

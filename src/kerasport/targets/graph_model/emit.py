@@ -268,19 +268,19 @@ def _convolution(node: ops.Conv | ops.DepthwiseConv) -> dict[str, Json]:
     }
 
 
-def _reached(e: Emitter, node: ops.Conv | ops.DepthwiseConv) -> Tensor | str:
+def _reached(e: Emitter, x: Tensor, node: ops.Conv | ops.DepthwiseConv) -> Tensor | str:
     """x without what lies behind the last window of each axis, at ⌊(size - 1) / stride⌋ · stride.
 
     Where there is such, "same" adds nothing, and TF.js would take as much from the beginning as from there.
     """
     window = ops.known(node.kernel.shape)[:-2]
     if node.padding != "same" or not narrow(window, node.strides, node.dilations):
-        return node.x
+        return x
     spans = ((k - 1) * d + 1 for k, d in zip(window, node.dilations, strict=True))
-    one, steps, sizes = e.small(1), e.small([1, *node.strides, 1]), e.add("Shape", [node.x], out_type=dtype("int32"))
+    one, steps, sizes = e.small(1), e.small([1, *node.strides, 1]), e.add("Shape", [x], out_type=dtype("int32"))
     last = e.add("Mul", [e.add("FloorDiv", [e.add("Sub", [sizes, one]), steps]), steps])
     kept = e.add("Minimum", [sizes, e.add("AddV2", [last, e.small([1, *spans, 1])])])
-    return e.add("Slice", [node.x, e.small([0] * node.x.rank), kept])
+    return e.add("Slice", [x, e.small([0] * x.rank), kept])
 
 
 def emit_conv(e: Emitter, node: ops.Conv) -> str:
@@ -288,11 +288,11 @@ def emit_conv(e: Emitter, node: ops.Conv) -> str:
         raise NoEmission("TF.js convolves volumes without padding of their own")
     assert node.groups == 1, "each group is convolved apart"
     op = "Conv3D" if node.x.rank == 5 else "Conv2D"
-    return e.add(op, [_reached(e, node), node.kernel], **_convolution(node))
+    return e.add(op, [_reached(e, node.x, node), node.kernel], **_convolution(node))
 
 
 def emit_depthwise(e: Emitter, node: ops.DepthwiseConv) -> str:
-    return e.add("DepthwiseConv2dNative", [_reached(e, node), node.kernel], **_convolution(node))
+    return e.add("DepthwiseConv2dNative", [_reached(e, node.x, node), node.kernel], **_convolution(node))
 
 
 def emit_fused(e: Emitter, node: Fused) -> str:
@@ -306,7 +306,7 @@ def emit_fused(e: Emitter, node: Fused) -> str:
         return e.add("_FusedMatMul", node.operands, **attributes, **turned)
     assert isinstance(linear, ops.Conv | ops.DepthwiseConv)
     op = "_FusedConv2D" if isinstance(linear, ops.Conv) else "FusedDepthwiseConv2dNative"
-    return e.add(op, [_reached(e, linear), node.b, node.bias], **attributes, **_convolution(linear))
+    return e.add(op, [_reached(e, node.a, linear), node.b, node.bias], **attributes, **_convolution(linear))
 
 
 def emit_conv_transpose(e: Emitter, node: ops.ConvTranspose) -> str:

@@ -7,14 +7,18 @@ padding; a shard may end inside a value. Only a few dtypes exist.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from kerasport.errors import KerasportError, ReadError, quoted
 from kerasport.model import Array, Weight, WeightRef
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SHARD = 4 * 1024 * 1024  # bytes; browsers fetch shards in parallel and cache each by itself
 
@@ -146,19 +150,17 @@ def write_weights(
     total = sum(nbytes_of(weight, encodings.get(name)) for name, weight in weights.items())
     count = -(-total // shard_size)
     files = tuple(f"{stem}shard{index + 1}of{count}.bin" for index in range(count))
-    shards = _Shards([directory / file for file in files], shard_size)
     errors: dict[str, float] = {}
-    try:
+    with _Shards([directory / file for file in files], shard_size) as shards:
         for name, weight in weights.items():
             if name in encodings:
                 errors[name] = _encode(name, weight, encodings[name], shards, progress)
             elif isinstance(weight, WeightRef) and weight.dtype == stored_dtype(weight.dtype):
-                shards.copy(weight.path, weight.offset, nbytes_of(weight), progress)
+                shards.refer(weight.path, weight.offset, nbytes_of(weight))
             else:
                 for numbers in numbers_of(name, weight):
                     shards.put(numbers, progress)
-    finally:
-        shards.close()
+        shards.copy(progress)
     entries = [
         {
             "name": name,
@@ -206,50 +208,103 @@ def _converted(name: str, piece: Array) -> Array:
 # Bytes that are copied at once: few enough to stay in the processor's cache, so that this is faster than letting the
 # kernel copy, which does it badly from places that are not aligned to pages.
 COPIED = 256 * 1024
+THREADS = 4  # that copy, each into another file: the work is the kernel's, which finds room for what is written
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Bytes of a file that stand in a shard as they are."""
+
+    path: Path
+    offset: int
+    nbytes: int
+    at: int  # where in the shard
 
 
 class _Shards:
-    """Files of one size, filled one after the other."""
+    """Files of one size that hold one row of bytes: what is put there, and at the end what is only referred to."""
 
     def __init__(self, paths: list[Path], size: int) -> None:
-        self._paths: Iterator[Path] = iter(paths)
-        self._size, self._left = size, 0
-        self._file: Any = None
+        self._paths, self._size, self._at = paths, size, 0
+        self._pieces: list[list[_Piece]] = [[] for _ in paths]
+        self._open: tuple[Path, IO[bytes]] | None = None
 
-    def write(self, data: memoryview) -> None:
-        while data:
-            room = self._room()
-            count = self._file.write(data[:room])
-            self._left -= count
-            data = data[count:]
+    def __enter__(self) -> Self:
+        for path in self._paths:
+            path.open("xb").close()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._open:
+            self._open[1].close()
 
     def put(self, numbers: Array, progress: Callable[[int], None]) -> None:
-        """Write the bytes of an array."""
+        """Write the bytes of an array behind all that came before."""
         data = np.ascontiguousarray(numbers).data.cast("B")
-        self.write(data)
+        done = 0
+        for shard, at, nbytes in self._places(len(data)):
+            file = self._file(self._paths[shard])
+            file.seek(at)
+            _write(file, data[done : done + nbytes])
+            done += nbytes
         progress(len(data))
 
-    def copy(self, path: Path, offset: int, nbytes: int, progress: Callable[[int], None]) -> None:
-        """Write bytes of a file as they are, without looking at them."""
-        buffer = memoryview(bytearray(COPIED))
-        with path.open("rb", buffering=0) as source:
-            source.seek(offset)
-            while nbytes:
-                count = source.readinto(buffer[: min(nbytes, COPIED)]) or 0
+    def refer(self, path: Path, offset: int, nbytes: int) -> None:
+        """Take down bytes of a file that stand behind all that came before, as they are."""
+        for shard, at, count in self._places(nbytes):
+            self._pieces[shard].append(_Piece(path, offset, count, at))
+            offset += count
+
+    def copy(self, progress: Callable[[int], None]) -> None:
+        """Write what was referred to, into several shards at once."""
+        parts = [(path, pieces) for path, pieces in zip(self._paths, self._pieces, strict=True) if pieces]
+        if len(parts) < 2:
+            for part in parts:
+                progress(_copied(part))
+            return
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (small models do without)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            for nbytes in pool.map(_copied, parts):
+                progress(nbytes)
+
+    def _places(self, nbytes: int) -> Iterator[tuple[int, int, int]]:
+        """Shard, place in it and length of each part of the next so many bytes."""
+        while nbytes:
+            shard, at = divmod(self._at, self._size)
+            count = min(nbytes, self._size - at)
+            yield shard, at, count
+            self._at += count
+            nbytes -= count
+
+    def _file(self, path: Path) -> IO[bytes]:
+        if self._open is None or self._open[0] != path:
+            self.__exit__()
+            self._open = path, path.open("r+b", buffering=0)
+        return self._open[1]
+
+
+def _copied(part: tuple[Path, list[_Piece]]) -> int:
+    """Fill a shard with pieces of other files, without looking at them; gives the number of bytes."""
+    path, pieces = part
+    buffer = memoryview(bytearray(COPIED))
+    with ExitStack() as stack:
+        shard = stack.enter_context(path.open("r+b", buffering=0))
+        sources = {each: stack.enter_context(each.open("rb", buffering=0)) for each in {p.path for p in pieces}}
+        for piece in pieces:
+            source, left = sources[piece.path], piece.nbytes
+            source.seek(piece.offset)
+            shard.seek(piece.at)
+            while left:
+                count = source.readinto(buffer[: min(left, COPIED)]) or 0
                 if not count:
-                    raise ReadError(f"{path}: ends inside a weight; it was changed while it was read")
-                self.write(buffer[:count])
-                nbytes -= count
-                progress(count)
+                    raise ReadError(f"{piece.path}: ends inside a weight; it was changed while it was read")
+                _write(shard, buffer[:count])
+                left -= count
+    return sum(piece.nbytes for piece in pieces)
 
-    def _room(self) -> int:
-        """How much fits into the shard; a full one is closed, and the next begun."""
-        if not self._left:
-            self.close()
-            self._file, self._left = next(self._paths).open("xb", buffering=0), self._size
-        return self._left
 
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+def _write(file: IO[bytes], data: memoryview) -> None:
+    """All of the data: a file without a buffer may take a part."""
+    while data:
+        data = data[file.write(data) :]

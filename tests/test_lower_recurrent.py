@@ -11,15 +11,18 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from tests import onnx_runtime
 from tests.cases.case import Case, chain, one
-from tests.cases.trial import Trial
+from tests.cases.trial import Trial, quiet
 from tests.lowered import agrees
 
+import kerasport
 from kerasport.errors import UnsupportedModel
 from kerasport.ir.ops import Constant, Scan, Slice
 from kerasport.lower import lower
 from kerasport.passes.loop import unroll
 from kerasport.read import read
+from kerasport.targets.onnx.recurrent import native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -361,6 +364,49 @@ CASES = (*plain(), *cells(), *films(), *bidirectional(), *states(), *distributed
 @pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
 def test_the_graph_computes_what_keras_computes(case: Case, tmp_path: Path) -> None:
     agrees(case, tmp_path)
+
+
+@pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))
+def test_onnx_runtime_computes_what_keras_computes(case: Case, tmp_path: Path) -> None:
+    trial = Trial(case, tmp_path)
+    kerasport.convert(trial.path, tmp_path / "model.onnx")
+    for expected, computed in zip(trial.expected, onnx_runtime.run(tmp_path / "model.onnx", trial.feeds), strict=True):
+        onnx_runtime.close(expected, computed, case.rtol, case.atol)
+
+
+# Of each sample other steps count: all, none, the first, the last, some between, all but some, one.
+MASKS = np.array(
+    [[1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 0, 1, 1], [0, 1, 0, 1, 0], [1, 0, 1, 1, 1], [0, 0, 1, 0, 0]],
+    bool,
+)
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["from_zeros", "from_states"])
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_onnx_runtime_has_masked_layers_as_one_operator_whatever_the_mask(
+    kind: str, option: str, given: bool, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    count = (2 if kind == "lstm" else 1) if given else 0
+    x, mask = layers.Input((None, 3)), layers.Input((None,), dtype="bool")
+    states = [layers.Input((4,)) for _ in range(count)]
+    outputs = KINDS[kind](4, **OPTIONS[option])(x, mask=mask, **({"initial_state": states} if given else {}))
+    model = keras.Model([x, mask, *states], outputs)
+    feeds = [rng.standard_normal((len(MASKS), 5, 3)).astype("float32"), MASKS]
+    feeds += [rng.standard_normal((len(MASKS), 4)).astype("float32") for _ in states]
+    feeds[0][~MASKS] = np.nan  # which nobody may look at
+    with quiet():
+        model.set_weights([rng.standard_normal(weight.shape) for weight in model.get_weights()])
+        model.save(tmp_path / "model.keras")
+        expected = keras.tree.flatten(model.predict(feeds, batch_size=len(MASKS), verbose=0))
+    kerasport.convert(tmp_path / "model.keras", tmp_path / "model.onnx")
+    assert onnx_runtime.operators(tmp_path / "model.onnx")["Scan"] == 0
+    (computed,) = onnx_runtime.run(tmp_path / "model.onnx", [feeds])
+    onnx_runtime.close(expected, computed, 1e-4, 1e-5)
+    with read(tmp_path / "model.keras") as read_model:
+        by_numpy = native(lower(read_model)).run(*feeds)
+    onnx_runtime.close(expected, by_numpy, 1e-4, 1e-5)
 
 
 def test_only_loops_of_few_known_steps_are_written_out(tmp_path: Path) -> None:

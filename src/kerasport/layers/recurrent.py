@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -31,6 +32,15 @@ class Cell(Protocol):
 
     def zeros(self, z: Tensor) -> tuple[Tensor, ...]:
         """The states before the first step."""
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """What the steps of a loop are that runs one cell, for targets that have it as one operation."""
+
+    cell: Cell
+    masked: bool  # by the last sequence, [batch, time, 1]
+    output: Literal["state", "held", "zero"]  # that of a masked step: the state, the output before it, or zeros
 
 
 class Loop(Protocol):
@@ -89,10 +99,11 @@ def over_time(
 
     steps = [z] if mask is None else [z, steps_of(mask)]
     start = [*initial, *cells[-1].zeros(z)[:1]] if carried else initial
-    plain = cells[0] if len(cells) == 1 and mask is None else None
-    ends, over = ops.scan(step, start, steps, reverse=loop.go_backwards, cell=plain)
-    output = over[0] if loop.return_sequences else ends[-1] if carried else ends[count - last]
-    return (output, *ends[:count]) if loop.return_state else (output,)
+    output: Literal["state", "held", "zero"] = "held" if held else "zero" if loop.zero_output_for_mask else "state"
+    of_one = Steps(cells[0], mask is not None, output) if len(cells) == 1 else None
+    ends, over = ops.scan(step, start, steps, reverse=loop.go_backwards, kind=of_one)
+    y = over[0] if loop.return_sequences else ends[-1] if carried else ends[count - last]
+    return (y, *ends[:count]) if loop.return_state else (y,)
 
 
 def steps_of(mask: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class Scan(Several):
     captured: tuple[Tensor, ...]  # operands from outside; the body has an input for each, after states and steps
     body: Graph
     reverse: bool = False
-    cell: object = None  # the recurrent cell, where a step is one of it and no more
+    kind: object = None  # what the steps are, for targets that have the whole as one operation
 
     @property
     def time(self) -> int | None:
@@ -78,19 +78,19 @@ def scan(
     captured: Sequence[Tensor] = (),
     *,
     reverse: bool = False,
-    cell: object = None,
+    kind: object = None,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Run `step(states, steps, captured)` → (new states, results) over time.
 
     Gives the last states, and the results over time.
 
-    `captured` are tensors from outside that the step uses and that are no constants; `cell` is the recurrent cell whose
-    step it is, for targets that have it as one operation.
+    `captured` are tensors from outside that the step uses and that are no constants; `kind` says what the steps are,
+    for targets that have the whole as one operation.
     """
     inside = [Input(f"state_{i}", s.type) for i, s in enumerate(states)]
     steps = [Input(f"step_{i}", TensorType(s.dtype, (s.shape[0], *s.shape[2:]))) for i, s in enumerate(sequences)]
     outside = [Input(f"captured_{i}", c.type) for i, c in enumerate(captured)]
     new, results = step(inside, steps, outside)
     body = Graph((*inside, *steps, *outside), (*new, *results))
-    made = items(Scan(tuple(states), tuple(sequences), tuple(captured), body, reverse, cell))
+    made = items(Scan(tuple(states), tuple(sequences), tuple(captured), body, reverse, kind))
     return made[: len(states)], made[len(states) :]

@@ -23,7 +23,7 @@ from kerasport.model import Array, Weight
 from kerasport.passes.loop import once
 from kerasport.targets.onnx.channels_first import First, ToLast, is_dim, missing
 from kerasport.targets.onnx.fused import Gelu, HardSigmoid, LayerNorm, PRelu
-from kerasport.targets.onnx.recurrent import NAMES, OPTIONS, Recurrent
+from kerasport.targets.onnx.recurrent import NAMES, OPTIONS, CountingFirst, Recurrent, TakeSteps
 
 Emit: TypeAlias = Callable[["Emitter", Any], onnx.Value]
 
@@ -190,6 +190,10 @@ class Emitter:
     def number(self, value: float, kind: DType = "int32") -> onnx.Value:
         """A constant of one number."""
         return self.small(np.asarray(value, NUMPY[kind]))
+
+    def wide(self, value: int) -> onnx.Value:
+        """A constant of one int64, as ONNX has sizes."""
+        return self.small(np.asarray(value, np.int64))
 
     def ints(self, values: Sequence[int]) -> onnx.Value:
         """A constant vector of int64, as ONNX takes shapes and axes."""
@@ -661,7 +665,7 @@ def emit_scan(e: Emitter, node: ops.Scan) -> onnx.Value:
 
 def emit_recurrent(e: Emitter, node: Recurrent) -> onnx.Value:
     states: list[onnx.Value | None] = [e.add("Unsqueeze", [state, e.ints([0])]) for state in node.states]
-    given = [node.x, node.kernel, node.recurrent_kernel, node.bias, None, *states]
+    given = [node.x, node.kernel, node.recurrent_kernel, node.bias, node.lengths, *states]
     while given[-1] is None:
         given.pop()
     attributes: dict[str, Any] = {
@@ -677,6 +681,20 @@ def emit_recurrent(e: Emitter, node: Recurrent) -> onnx.Value:
         attributes["linear_before_reset"] = 1
     over, *last = e.add_several(node.operator, given, 1 + node.count, **attributes)
     return e.results(node, (*last, over))
+
+
+def emit_counting_first(e: Emitter, node: CountingFirst) -> onnx.Value:
+    """In descending order of numbers that differ: time - t of a step t that counts, and -t of others."""
+    time = e.size(node.mask, 1)
+    steps = e.add("Range", [e.wide(0), e.add("Squeeze", [time]), e.wide(1)])
+    weight = e.add("Where", [node.mask, time, e.wide(0)])
+    _, places = e.add_several("TopK", [e.add("Sub", [weight, steps]), time], 2)
+    return e.cast(places, onnx.DataType.INT32)
+
+
+def emit_take_steps(e: Emitter, node: TakeSteps) -> onnx.Value:
+    places = e.add("Unsqueeze", [e.cast(node.places, onnx.DataType.INT64), e.ints([-1])])
+    return e.add("GatherND", [node.x, places], batch_dims=1)
 
 
 def emit_lookup(e: Emitter, node: ops.Lookup) -> onnx.Value:
@@ -725,7 +743,7 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     ops.Tile: emit_tile, ops.Gather: emit_gather, ops.OneHot: emit_one_hot, ops.Range: emit_range,
     ops.Fill: emit_fill, First: emit_first, ops.Scan: emit_scan, Recurrent: emit_recurrent,
     ops.Lookup: emit_lookup, Gelu: emit_gelu, HardSigmoid: emit_hard_sigmoid, PRelu: emit_prelu,
-    LayerNorm: emit_layer_norm,
+    LayerNorm: emit_layer_norm, CountingFirst: emit_counting_first, TakeSteps: emit_take_steps,
 }  # fmt: skip
 
 UNSUPPORTED: Mapping[type[Node], str] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Add, Constant, Item, MatMul, Scan, Tensor, TensorType
 from kerasport.ir.tensor import FLOATS, Node, Several, expect
 from kerasport.layers.activations import ACTIVATIONS
-from kerasport.layers.recurrent import GRUCell, LSTMCell, SimpleRNNCell
+from kerasport.layers.recurrent import GRUCell, LSTMCell, SimpleRNNCell, Steps
 from kerasport.model import Array
 
 Cell: TypeAlias = LSTMCell | GRUCell | SimpleRNNCell
@@ -21,6 +21,8 @@ Operator: TypeAlias = Literal["LSTM", "GRU", "RNN"]
 
 GATES: Mapping[Operator, tuple[int, ...]] = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}
 """Operator → the gates of ONNX by their places in Keras: input, output, forget, cell; update, reset, candidate."""
+
+WHOLE = (None, None, 1)
 
 NAMES: Mapping[str, str] = {
     "tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu", "elu": "Elu", "softsign": "Softsign",
@@ -50,6 +52,7 @@ class Recurrent(Several):
     activations: tuple[str, ...]  # Keras's names, in ONNX's order
     reverse: bool = False
     reset_after: bool = False
+    lengths: Tensor | None = None  # [batch], of sequences that end before time does; at least one step
 
     @property
     def units(self) -> int:
@@ -70,14 +73,17 @@ class Recurrent(Several):
     def compute(self, *operands: Any) -> tuple[Any, ...]:
         x, kernel, inner, *rest = operands
         bias = rest.pop(0)[0] if self.bias is not None else np.zeros(2 * kernel.shape[1], np.float32)
+        lengths = rest.pop() if self.lengths is not None else np.full(x.shape[1], len(x))
         states = rest or [np.zeros((x.shape[1], self.units), np.float32)] * self.count
         of_input, of_state = np.split(bias, 2)
         steps = range(len(x))
         over = np.zeros((*x.shape[:2], self.units), np.float32)
         for t in reversed(steps) if self.reverse else steps:
             z = x[t] @ kernel[0].T + of_input
-            states = self._step(np.split(z, len(GATES[self.operator]), 1), inner[0], of_state, states)
-            over[t] = states[0]
+            made = self._step(np.split(z, len(GATES[self.operator]), 1), inner[0], of_state, states)
+            within = (t < lengths)[:, None]
+            states = [np.where(within, after, before) for after, before in zip(made, states, strict=True)]
+            over[t] = np.where(within, states[0], 0)
         return (*states, over)
 
     def _step(self, z: list[Array], kernel: Array, bias: Array, states: Sequence[Array]) -> list[Array]:
@@ -127,31 +133,92 @@ def native(graph: Graph) -> Graph:
 
 def operator_of(loop: Scan) -> tuple[Tensor, ...] | None:
     """What stands for the results of a loop."""
-    cell = loop.cell
-    if not isinstance(cell, LSTMCell | GRUCell | SimpleRNNCell):
+    steps = loop.kind
+    if not isinstance(steps, Steps) or not isinstance(steps.cell, LSTMCell | GRUCell | SimpleRNNCell):
         return None
-    activations, parts = activations_of(cell), projection(loop.sequences[0])
+    cell, activations, parts = steps.cell, activations_of(steps.cell), projection(loop.sequences[0])
     if parts is None or not all(isinstance(name, str) and name in NAMES for name in activations):
         return None
     x, kernel, bias = parts
-    operator = _operator(cell)
-    zeros = all(isinstance(state, ops.Fill) and state.value == 0 for state in loop.states)
-    made = ops.items(
-        Recurrent(
-            operator,
-            ops.transpose(x, (1, 0, 2)),
-            _gates(operator, kernel),
-            _gates(operator, ops.as_tensor(cell.recurrent_kernel)),
-            _biases(operator, cell, bias),
-            () if zeros else loop.states,
-            activations,
-            loop.reverse,
-            isinstance(cell, GRUCell) and cell.reset_after,
-        )
+    operator, states = _operator(cell), loop.states[: cell.states]
+    zeros = all(isinstance(state, ops.Fill) and state.value == 0 for state in states)
+    whole = Recurrent(
+        operator,
+        ops.transpose(x, (1, 0, 2)),
+        _gates(operator, kernel),
+        _gates(operator, ops.as_tensor(cell.recurrent_kernel)),
+        _biases(operator, cell, bias),
+        () if zeros else states,
+        activations,
+        loop.reverse,
+        isinstance(cell, GRUCell) and cell.reset_after,
     )
-    over = ops.transpose(made[-1], (1, 0, 2))
+    *ends, over = masked(whole, loop, steps.output) if steps.masked else plain(whole)
     # a loop gives its results in the order in which it makes them
-    return (*made[:-1], ops.Reverse(over, (1,)) if loop.reverse else over)
+    return (*ends, ops.Reverse(over, (1,)) if loop.reverse else over)
+
+
+def plain(whole: Recurrent) -> tuple[Tensor, ...]:
+    """The last states, and the outputs [batch, time, units]."""
+    *last, over = ops.items(whole)
+    return (*last, ops.transpose(over, (1, 0, 2)))
+
+
+def masked(whole: Recurrent, loop: Scan, output: Literal["state", "held", "zero"]) -> tuple[Tensor, ...]:
+    """The last states, the last output where that is no state, and all outputs, where some steps are masked.
+
+    A masked step changes nothing, so the operator is given the steps that count, in their order, and how many there
+    are; the output of a step is then that of the last one that counts, up to it.
+    """
+    mask = ops.squeeze(loop.sequences[1], 2)
+    ones = ops.cast(mask, "int32")
+    counts, length = ops.Cumsum(ones, 1), ops.Sum(ones, (1,), keepdims=True)
+    some, at_least_one = ops.greater(length, 0), ops.maximum(length, 1)  # an operator wants a step
+    x = ops.transpose(TakeSteps(ops.transpose(whole.x, (1, 0, 2)), CountingFirst(mask)), (1, 0, 2))
+    *last, over = plain(replace(whole, x=x, lengths=ops.squeeze(at_least_one, 1)))
+    before = whole.states or (ops.as_tensor(0.0),) * whole.count
+    ends = [ops.where(some, after, initial) for after, initial in zip(last, before, strict=True)]
+    # behind it in time, where time runs backwards
+    place = counts - ones if loop.reverse else counts - 1
+    none = ops.equal(place, length) if loop.reverse else ops.less(place, 0)
+    taken = TakeSteps(over, ops.maximum(ops.minimum(place, at_least_one - 1), 0))
+    first = ops.expand_dims(before[0], 1) if output == "state" and whole.states else ops.as_tensor(0.0)
+    every = ops.where(ops.expand_dims(mask if output == "zero" else ops.LogicalNot(none), 2), taken, first)
+    if len(loop.states) == whole.count:
+        return (*ends, every)
+    at_end = ops.strided(mask, [WHOLE, (0, 1, 1) if loop.reverse else (-1, None, 1)])
+    return (*ends, ops.where(at_end if output == "zero" else some, last[0], 0.0), every)
+
+
+@dataclass(frozen=True, eq=False)
+class CountingFirst(Tensor):
+    """The places of the steps of a mask [batch, time]: of those that count, in their order, then of the others."""
+
+    mask: Tensor
+
+    def infer(self) -> TensorType:
+        expect(self, self.mask, ("bool",))
+        return TensorType("int32", self.mask.shape)
+
+    def compute(self, *operands: Any) -> Array:
+        places: Array = np.argsort(~operands[0], 1, kind="stable").astype(np.int32)
+        return places
+
+
+@dataclass(frozen=True, eq=False)
+class TakeSteps(Tensor):
+    """Steps of x [batch, time, features] at places [batch, steps] that each sample has for itself."""
+
+    x: Tensor
+    places: Tensor
+
+    def infer(self) -> TensorType:
+        expect(self, self.places, ("int32",))
+        return TensorType(self.x.dtype, (self.x.shape[0], self.places.shape[1], self.x.shape[2]))
+
+    def compute(self, *operands: Any) -> Array:
+        taken: Array = np.take_along_axis(operands[0], operands[1][:, :, None], 1)
+        return taken
 
 
 def _operator(cell: Cell) -> Operator:

@@ -6,10 +6,9 @@ type of a node is worked out when it is made, so that a fault shows while the la
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from functools import cache
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -42,13 +41,21 @@ class TensorType:
 
 
 @dataclass(frozen=True, eq=False)
-class Node(ABC):
-    """An operation applied to operands: those of its fields that are nodes, or tuples with nodes in them."""
+class Node:
+    """An operation applied to operands: those of its fields that are nodes, or tuples with nodes in them.
 
-    @property
-    def operands(self) -> tuple[Node, ...]:
-        """The nodes that this one is computed from, in order."""
-        return tuple(_nodes(getattr(self, name) for name in field_names(type(self))))
+    It is abstract, but no ABC: rules ask for classes of nodes all the time, and an ABC takes longer to answer.
+    """
+
+    operands: tuple[Node, ...] = field(init=False, repr=False)
+    """The nodes that this one is computed from, in order."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "operands", tuple(_nodes(self._taken())))
+
+    def _taken(self) -> Iterable[Any]:
+        """The fields with operands in them, in order."""
+        return (getattr(self, name) for name in field_names(type(self)))
 
     @abstractmethod
     def compute(self, *operands: Any) -> Any:
@@ -63,10 +70,9 @@ def _nodes(values: Any) -> Iterator[Node]:
             yield from _nodes(value)
 
 
-@cache
-def field_names(cls: Any) -> tuple[str, ...]:
-    """Names of the fields that make a node what it is."""
-    return tuple(f.name for f in fields(cls) if f.init)
+def field_names(cls: type[Node]) -> tuple[str, ...]:
+    """Names of the fields that make a node of a class what it is: those by which patterns match it, too."""
+    return cls.__match_args__
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +82,7 @@ class Tensor(Node):
     type: TensorType = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "type", self.infer())
 
     @abstractmethod

@@ -64,8 +64,7 @@ class Fused(Tensor):
     def infer(self) -> TensorType:
         return self.linear.type
 
-    @property
-    def operands(self) -> tuple[Node, ...]:
+    def _taken(self) -> tuple[Node, ...]:
         return (self.a, self.b, self.bias)
 
     def compute(self, *operands: Any) -> Array:

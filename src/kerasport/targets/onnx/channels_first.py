@@ -60,9 +60,8 @@ class First(Tensor):
     kernel: Tensor | None = None  # as ONNX has it
     bias: Tensor | None = None  # [channels of the result]
 
-    @property
-    def operands(self) -> tuple[Node, ...]:
-        return tuple(each for each in (self.x, self.kernel, self.bias) if each is not None)
+    def _taken(self) -> tuple[Node | None, ...]:
+        return (self.x, self.kernel, self.bias)
 
     def infer(self) -> TensorType:
         given = Input("x", TensorType("float32", _moved(self.x.shape, channels_last(self.x.rank))))

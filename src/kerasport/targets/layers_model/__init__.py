@@ -62,7 +62,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     if problems:
         return Plan("layers-model", model.writer, outcomes, tuple(dict.fromkeys(problems)), notes=notes)
     check_topology(topology["config"])
-    masked = any(mask is not None for mask in Masks().trace(model))
+    masked = model.compile_config is not None and any(mask is not None for mask in Masks().trace(model))
     training, lost = training_config(model.compile_config, renamed, masked=masked)
     state: Mapping[str, Weight] = {}
     if training is not None and options.optimizer:

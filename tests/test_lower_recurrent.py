@@ -376,7 +376,15 @@ def test_onnx_runtime_computes_what_keras_computes(case: Case, tmp_path: Path) -
 
 # Of each sample other steps count: all, none, the first, the last, some between, all but some, one.
 MASKS = np.array(
-    [[1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 0, 1, 1], [0, 1, 0, 1, 0], [1, 0, 1, 1, 1], [0, 0, 1, 0, 0]],
+    [
+        [1, 1, 1, 1, 1],
+        [0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [0, 0, 0, 1, 1],
+        [0, 1, 0, 1, 0],
+        [1, 0, 1, 1, 1],
+        [0, 0, 1, 0, 0],
+    ],
     bool,
 )
 

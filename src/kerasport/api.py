@@ -12,7 +12,7 @@ from kerasport.errors import UnsupportedModel
 from kerasport.read import Source, read, well_formed
 from kerasport.report import Check, Conversion, Repair
 from kerasport.targets import AUTO, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
-from kerasport.targets.quantize import parsed, quantized, report
+from kerasport.targets.quantize import check_half_compute, parsed, quantized, report
 from kerasport.targets.weights import SHARD, nbytes_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def convert(
     trainable: bool = False,
     opset: int = OPSET,
     quantize: str | Iterable[str] = (),
+    half_compute: bool = False,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
@@ -61,6 +62,8 @@ def convert(
         quantize: "float16", "uint16" or "uint8", to which weights are rounded where it does little harm, and of ONNX
             models "float16" or "int8", with a scale for each channel;
             "uint8=PATTERN,PATTERN" rounds those weights whose names in TF.js match; several of them in a list.
+        half_compute: of an ONNX model quantized to "float16", whether products, convolutions and what follows them
+            compute in float16, too; what needs more digits, the inputs and the outputs stay in float32.
         force: replace a model that is there already.
         progress: is told the bytes written so far, and those in all.
 
@@ -79,11 +82,13 @@ def convert(
     if shard_size < 1:
         raise ValueError(f"a shard of {shard_size} bytes holds nothing")
     rules = parsed(quantize)
+    if half_compute:
+        check_half_compute(rules, Path(out))
     files_read = [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
     to = check_place(to, Path(out), force=force, sources=files_read, training=trainable or optimizer)
     with read(source, weights) as model:
         with well_formed(_name(source)):
-            options = Options(unroll_limit, companion=companion, opset=opset, optimizer=optimizer, trainable=trainable)
+            options = Options(unroll_limit, optimizer, companion, trainable, opset, half_compute)
             plan = planned(model, to, options)
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)

@@ -133,6 +133,13 @@ Quantize = Annotated[
     ),
 ]
 
+HalfCompute = Annotated[
+    bool,
+    typer.Option(
+        "--half-compute", help="Of an ONNX model with --quantize float16: compute in float16, too, where it gains."
+    ),
+]
+
 UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
 
 
@@ -152,7 +159,8 @@ def version(
     epilog="Examples: `kerasport convert model.keras web_model` · "
     "`kerasport convert model.json web_model --weights model.weights.h5` · "
     "`kerasport convert old.h5 web_model --verify` · `kerasport convert model.keras web_model --quantize uint8` · "
-    "`kerasport convert model.keras model.onnx`"
+    "`kerasport convert model.keras model.onnx` · "
+    "`kerasport convert model.keras model.onnx --quantize float16 --half-compute`"
 )
 def convert(
     source: Source,
@@ -169,6 +177,7 @@ def convert(
     trainable: Trainable = False,
     opset: Opset = 20,
     quantize: Quantize = None,
+    half_compute: HalfCompute = False,
     force: Force = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Run the result in TF.js and compare it with Keras.")
@@ -178,14 +187,14 @@ def convert(
     """Convert a Keras model to a TF.js or ONNX model."""
     from kerasport import api  # noqa: PLC0415
 
-    size, kinds = _bytes(shard_size), _kinds(quantize)
+    size, kinds = _bytes(shard_size), _kinds(quantize, out if half_compute else None)
     if to is not Target.auto and (out.suffix == ".onnx") is not (to is Target.onnx):
         raise typer.BadParameter("an ONNX model is a file with the suffix .onnx, and no other is", param_hint="OUT")
 
     def work(tell: Callable[[int, int], None]) -> Any:
         options: dict[str, Any] = {"shard_size": size, "unroll_limit": unroll_limit, "companion": companion}
         options |= {"optimizer": optimizer, "trainable": trainable}
-        options["opset"] = opset
+        options |= {"opset": opset, "half_compute": half_compute}
         options |= {"quantize": kinds} if kinds else {}
         return api.convert(source, out, to=to.value, weights=weights, force=force, progress=tell, **options)
 
@@ -319,13 +328,18 @@ def _bytes(text: str) -> int:
     return size
 
 
-def _kinds(quantize: list[str] | None) -> list[str]:
-    from kerasport.targets.quantize import parsed  # noqa: PLC0415
+def _kinds(quantize: list[str] | None, computing: Path | None) -> list[str]:
+    """The rules of rounding, tried; `computing` is a model that is to compute in what they round to."""
+    from kerasport.targets.quantize import check_half_compute, parsed  # noqa: PLC0415
 
+    hint = "--quantize"
     try:
-        parsed(quantize or ())
+        rules = parsed(quantize or ())
+        if computing is not None:
+            hint = "--half-compute"
+            check_half_compute(rules, computing)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--quantize") from None
+        raise typer.BadParameter(str(error), param_hint=hint) from None
     return quantize or []
 
 

@@ -29,6 +29,7 @@ class Options:
     companion: bool = True  # of a layers-model: whether a script of kerasport's may stand in for what TF.js lacks
     trainable: bool = False  # of a layers-model: refuse what would not train as in Keras
     opset: int = OPSET  # of an ONNX model
+    half_compute: bool = False  # of an ONNX model: whether it computes in float16 where it gains
 
 
 DEFAULTS = Options()
@@ -154,12 +155,12 @@ def output_names(model: Model) -> list[str]:
     return [tensor.call.target.name for tensor in model.output_tensors]
 
 
-def notes_of(model: Model) -> tuple[str, ...]:
-    """What a user should know of a model, whatever it becomes."""
-    return tuple(dict.fromkeys(_notes(model)))
+def notes_of(model: Model, *, half: bool = False) -> tuple[str, ...]:
+    """What a user should know of a model, whatever it becomes; `half` tells that this computes in float16, too."""
+    return tuple(dict.fromkeys(_notes(model, half=half)))
 
 
-def _notes(model: Model) -> Iterator[str]:
+def _notes(model: Model, *, half: bool) -> Iterator[str]:
     for path, spec in model.walk():
         if not isinstance(spec, LayerSpec):
             continue
@@ -172,7 +173,7 @@ def _notes(model: Model) -> Iterator[str]:
             yield f"layer {quoted(path)}: {spec.note}"
     policies = {str(spec.config.get("dtype")) for _, spec in model.walk() if isinstance(spec, LayerSpec)}
     halves = sorted(policy for policy in policies if "16" in policy)
-    if halves:
+    if halves and not half:
         yield (
             f"the model computes in {', '.join(halves)}; what is written computes in float32, so its numbers are "
             "those of Keras without the rounding of 16 bits"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib import import_module
+from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -59,6 +60,14 @@ def parsed(quantize: str | Iterable[str]) -> tuple[Rule, ...]:
     if sum(not rule.patterns for rule in rules) > 1:
         raise ValueError("two kinds are given for all weights; give patterns of names to one of them")
     return tuple(rules)
+
+
+def check_half_compute(rules: Sequence[Rule], out: Path) -> None:
+    """Raises `ValueError` where what is written cannot compute in float16."""
+    if out.suffix != ".onnx":
+        raise ValueError(f"{out}: only ONNX models compute in float16; TF.js computes in float32 whatever it is given")
+    if not any(rule.kind == "float16" for rule in rules):
+        raise ValueError("what computes in float16 has its weights in float16; quantize to float16 as well")
 
 
 def report(plan: Plan, errors: Mapping[str, float]) -> tuple[Rounded, ...]:

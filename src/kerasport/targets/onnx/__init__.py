@@ -73,8 +73,9 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         weights=shared.weights,
         inputs=dict(zip(emitter.inputs, (given.type.shape for given in graph.inputs), strict=True)),
         outputs=tuple(outputs),
-        notes=(*notes_of(model), *_notes(graph, tuple(emitter.inputs))),
+        notes=(*notes_of(model, half=options.half_compute), *_notes(graph, tuple(emitter.inputs))),
         model=assembled(emitter, outputs, model),
+        half=options.half_compute,
     )
     return made
 

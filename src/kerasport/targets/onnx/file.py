@@ -32,6 +32,7 @@ class OnnxPlan(Plan):
     """An ONNX model before it is written; of the weights only the names are in it."""
 
     model: onnx_ir.Model | None = None
+    half: bool = False  # whether it is to compute in float16 where it gains
 
 
 def assembled(emitter: Emitter, outputs: Mapping[str, onnx_ir.Value], model: Model) -> onnx_ir.Model:
@@ -107,7 +108,7 @@ class _Stored:
     def tensor(self) -> TensorProto:
         """What the model says of it."""
         kind = self.encoding.dtype if self.encoding else _kind(self.weight.dtype)
-        name = f"{self.name}/{kind}" if self.encoding else self.name
+        name = stored_name(self.name, self.encoding) if self.encoding else self.name
         return TensorProto(dims=self.weight.shape, data_type=KINDS[kind], name=name)
 
     def write(self, file: IO[bytes], progress: Callable[[int], None]) -> None:
@@ -140,11 +141,20 @@ def _kind(dtype: np.dtype[Any]) -> str:
     return {"u": "bool", "i": "int32", "f": "float32"}[stored_dtype(dtype).kind]
 
 
+def stored_name(name: str, encoding: Encoding | Scaled) -> str:
+    """What a weight that is rounded is called as it stands in the file."""
+    return f"{name}/{encoding.dtype}"
+
+
 def _widen(proto: ModelProto, plan: OnnxPlan) -> None:
-    """Put nodes in front of all others that make float32 of weights that are rounded."""
+    """Put nodes in front of all others that make float32 of weights that are rounded, where it is needed."""
+    assert plan.model is not None
     nodes = []
+    needed = {value.name for node in plan.model.graph.all_nodes() for value in node.inputs if value is not None}
     for name, encoding in plan.encodings.items():
-        held = f"{name}/{encoding.dtype}"
+        if name not in needed:
+            continue
+        held = stored_name(name, encoding)
         if isinstance(encoding, Scaled):
             scale = f"{name}/scale"
             proto.graph.initializer.append(numpy_helper.from_array(encoding.scale, scale))
@@ -152,9 +162,9 @@ def _widen(proto: ModelProto, plan: OnnxPlan) -> None:
         else:
             node = helper.make_node("Cast", [held], [name], f"{name}/Cast", to=TensorProto.FLOAT)
         nodes.append(node)
+    if kinds := {encoding.dtype for encoding in plan.encodings.values()} | ({"float16"} if plan.half else set()):
+        proto.metadata_props.append(StringStringEntryProto(key=QUANTIZED, value=" ".join(sorted(kinds))))
     if nodes:
-        kinds = sorted({encoding.dtype for encoding in plan.encodings.values()})
-        proto.metadata_props.append(StringStringEntryProto(key=QUANTIZED, value=" ".join(kinds)))
         nodes += proto.graph.node
         del proto.graph.node[:]
         proto.graph.node.extend(nodes)

@@ -1,6 +1,7 @@
 """Weights of an ONNX model in fewer bits: float16, or int8 with a scale for each channel.
 
-What runs the model makes float32 of them, by a Cast or a DequantizeLinear in front of all else.
+What runs the model makes float32 of them, by a Cast or a DequantizeLinear in front of all else, but for float16 with
+which it computes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import onnx_ir
 from kerasport.errors import KerasportError
 from kerasport.model import Array, Weight
 from kerasport.targets.onnx.file import OnnxPlan
+from kerasport.targets.onnx.half import halved
 from kerasport.targets.quantize import Range, Rule, fitted, weights_named
 from kerasport.targets.weights import Encoding, Scaled, manifest_dtype, numbers_of
 
@@ -55,7 +57,8 @@ def quantized(plan: OnnxPlan, rules: Sequence[Rule]) -> OnnxPlan:
             notes.append(f"weight {name!r} stays in float32: {why_not}")
         else:
             encodings[name] = made
-    return replace(plan, encodings=encodings, notes=(*plan.notes, *notes))
+    plan = replace(plan, encodings=encodings, notes=(*plan.notes, *notes))
+    return halved(plan) if plan.half else plan
 
 
 def _is_matrix(weight: Weight) -> bool:

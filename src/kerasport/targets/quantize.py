@@ -65,9 +65,13 @@ def parsed(quantize: str | Iterable[str]) -> tuple[Rule, ...]:
 def check_half_compute(rules: Sequence[Rule], out: Path) -> None:
     """Raises `ValueError` where what is written cannot compute in float16."""
     if out.suffix != ".onnx":
-        raise ValueError(f"{out}: only ONNX models compute in float16; TF.js computes in float32 whatever it is given")
+        raise ValueError(
+            f"{out}: only ONNX models compute in float16; write a file with the suffix .onnx, or leave it out"
+        )
     if not any(rule.kind == "float16" for rule in rules):
-        raise ValueError("what computes in float16 has its weights in float16; quantize to float16 as well")
+        raise ValueError(
+            "what computes in float16 has its weights in float16; quantize to float16 as well, or leave it out"
+        )
 
 
 def report(plan: Plan, errors: Mapping[str, float]) -> tuple[Rounded, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
@@ -155,8 +154,8 @@ class Repair:
         return _text([*lines, *(f"  note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
-        items = "".join(f"<li>{html.escape(line)}</li>" for line in str(self).splitlines()[1:])
-        return f"<p>{html.escape(str(self).splitlines()[0])}</p><ul>{items}</ul>"
+        items = "".join(f"<li>{escaped(line)}</li>" for line in str(self).splitlines()[1:])
+        return f"<p>{escaped(str(self).splitlines()[0])}</p><ul>{items}</ul>"
 
 
 def readable(nbytes: int) -> str:
@@ -186,7 +185,14 @@ def _columns(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def _html(title: str, rows: list[tuple[str, ...]], notes: tuple[str, ...]) -> str:
-    cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    below = "".join(f"<li>{html.escape(legible(note))}</li>" for note in notes)
+    cells = "".join(f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    below = "".join(f"<li>{escaped(legible(note))}</li>" for note in notes)
     head = "<tr><th>layer</th><th>class</th><th>becomes</th><th></th></tr>"
-    return f"<p>{html.escape(title)}</p><table>{head}{cells}</table><ul>{below}</ul>"
+    return f"<p>{escaped(title)}</p><table>{head}{cells}</table><ul>{below}</ul>"
+
+
+def escaped(text: str) -> str:
+    """Text as HTML shows it."""
+    from html import escape  # noqa: PLC0415  (notebooks only, and it takes a while)
+
+    return escape(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -42,7 +41,9 @@ def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Itera
         return
     if not callable(getattr(source, "save", None)):
         raise TypeError(f"expected a path or a Keras model, got {type(source).__name__}")
-    with tempfile.TemporaryDirectory(prefix="kerasport-") as directory:
+    from tempfile import TemporaryDirectory  # noqa: PLC0415  (files do without, and it takes a while)
+
+    with TemporaryDirectory(prefix="kerasport-") as directory:
         path = Path(directory) / "model.keras"
         source.save(path)
         with open_contents(path) as contents:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,12 +28,17 @@ def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
         raise OutputExistsError(f"{out}: holds no model, so --force does not replace it; remove it yourself")
 
 
+def hidden(out: Path) -> Path:
+    """A name beside a path that nothing has, and that lists of files do not show."""
+    return out.parent / f".{out.name}.{os.urandom(4).hex()}"
+
+
 @contextmanager
 def replacing(out: Path) -> Iterator[Path]:
     """A directory beside `out` to write into, which takes its place at the end, or is removed on an error."""
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    made = out.parent / f".{out.name}.{secrets.token_hex(4)}"
+    made = hidden(out)
     made.mkdir()
     try:
         yield made
@@ -47,7 +52,7 @@ def _swap(made: Path, out: Path) -> None:
     if not out.exists():
         made.replace(out)
         return
-    old = out.parent / f".{out.name}.{secrets.token_hex(4)}"
+    old = hidden(out)
     out.replace(old)
     try:
         made.replace(out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from typing import Any
 from kerasport.errors import OutputExistsError, quoted
 from kerasport.read.layers_model import LayersModel, entries_of
 from kerasport.read.manifest import Manifest
-from kerasport.targets.directory import check_free, replacing
+from kerasport.targets.directory import check_free, hidden, replacing
 from kerasport.targets.plan import Plan, write_around
 from kerasport.targets.weights import Written, write_weights
 
@@ -220,7 +219,7 @@ def _in_place(source: LayersModel, plan: Plan, *, force: bool) -> tuple[tuple[st
     backup = path.with_name(path.name + BACKUP)
     if backup.exists() and not force:
         raise OutputExistsError(f"{backup}: is there already; move it away, or give --force to replace it")
-    made = path.parent / f".{path.name}.{secrets.token_hex(4)}"
+    made = hidden(path)
     made.mkdir()
     placed: list[Path] = []
     try:

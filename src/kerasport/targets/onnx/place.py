@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from kerasport.errors import OutputExistsError
+from kerasport.targets.directory import hidden
 
 
 def data_file(out: Path) -> Path:
@@ -40,7 +40,7 @@ def replacing(out: Path) -> Iterator[Path]:
     """
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    made = out.parent / f".{out.name}.{secrets.token_hex(4)}"
+    made = hidden(out)
     made.mkdir()
     former = made / "former"
     former.mkdir()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -259,7 +258,9 @@ def _weights_of(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
             yield tree
         return
     _checked_size(path, info)
-    with tempfile.TemporaryDirectory(prefix="kerasport-") as directory:
+    from tempfile import TemporaryDirectory  # noqa: PLC0415  (seldom needed, and it takes a while)
+
+    with TemporaryDirectory(prefix="kerasport-") as directory:
         target = Path(directory) / info.filename
         with target.open("wb") as out:
             out.writelines(_pieces(path, archive, info))

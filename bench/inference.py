@@ -1,11 +1,14 @@
 """How fast converted models run in TF.js (wasm, in Node), beside each other, as ratios of one run.
 
     python bench/inference.py [NAME ...] [--official PYTHON]
+    python bench/inference.py --onnx [NAME ...] [--official PYTHON]
 
 For each model: our layers-model, our graph-model, and the graph-models that the official converter makes of it in
 Keras 3 and in tf_keras, where the Python of an environment is given that has `tensorflowjs`, Keras and tf_keras.
 Figures are the number of nodes, the size of all files, and the median milliseconds of 40 runs, of which each model has
 ten in turn with the others, four times. Needs Keras (any backend) and Node.
+
+With `--onnx`: our ONNX models beside Keras's own, in ONNX Runtime; see bench/onnx_export.py.
 
 Aim: the graph-model is no slower than the official one on any model, and has fewer nodes.
 """
@@ -187,13 +190,18 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="How fast converted models run, beside each other.")
     parser.add_argument("names", nargs="*", help=f"of {', '.join(MODELS)} (default: all)")
-    parser.add_argument("--official", metavar="PYTHON", help="that of an environment with tensorflowjs")
+    parser.add_argument("--official", metavar="PYTHON", help="that of an environment with the exporter to compare with")
+    parser.add_argument("--onnx", action="store_true", help="ONNX models, in ONNX Runtime")
     parser.add_argument("--make", nargs=2, metavar=("MODULE", "OUT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.make:
         make(options.names[0], *options.make)
         return
     os.environ.setdefault("KERAS_BACKEND", "jax")
+    if options.onnx:
+        for line in importlib.import_module("onnx_export").table(options.names, options.official):
+            print(line, flush=True)
+        return
     from kerasport.verification.tfjs import Tfjs  # noqa: PLC0415
 
     print("| model | as | nodes | download | median ms | of the graph-model |\n|---|---|---|---|---|---|")

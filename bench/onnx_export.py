@@ -1,6 +1,6 @@
 """How fast ONNX models run in ONNX Runtime (CPU, one thread) and are made, beside those of Keras's own export.
 
-    python bench/onnx_export.py [NAME ...] [--official PYTHON]
+    python bench/inference.py --onnx [NAME ...] [--official PYTHON]
 
 For each model: ours, and what `model.export(format="onnx")` makes, where the Python of an environment is given that has
 Keras with a backend that can (TensorFlow with tf2onnx, or PyTorch with onnxscript). Figures are the number of nodes and
@@ -13,7 +13,6 @@ Aim: no slower and no larger than Keras's own, and made in a tenth of the time.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -21,13 +20,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parent))
-os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import keras
 import numpy as np
@@ -163,18 +159,10 @@ def rows(name: str, folder: Path, python: str) -> Iterator[str]:
         yield f"| {name} | {kind} | {nodes} | {turned} | {' | '.join((*taken, *run))} |"
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=list(MODELS), metavar="NAME")
-    parser.add_argument("--official", default="", metavar="PYTHON")
-    given = parser.parse_args()
-    print("| model | of | nodes | transposes | file | process | export | median ms | of ours |\n" + "|---" * 9 + "|")
+def table(names: Sequence[str], python: str) -> Iterator[str]:
+    """The lines of the table."""
+    yield "| model | of | nodes | transposes | file | process | export | median ms | of ours |"
+    yield "|---" * 9 + "|"
     with tempfile.TemporaryDirectory() as folder:
-        for name in given.names:
-            for row in rows(name, Path(folder), given.official):
-                print(row, flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        for name in names or MODELS:
+            yield from rows(name, Path(folder), python)

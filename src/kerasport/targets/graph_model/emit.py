@@ -22,7 +22,8 @@ from kerasport.ir.ops import Tensor
 from kerasport.ir.ops.window import Padding
 from kerasport.ir.tensor import Constant, DType, Input, Item, Node, TensorType
 from kerasport.model import ComputedWeight, Weight
-from kerasport.targets.graph_model.fused import Fused, Prelu
+from kerasport.passes.prelu import Prelu
+from kerasport.targets.graph_model.fused import Fused
 
 Json: TypeAlias = Any
 Emit: TypeAlias = Callable[["Emitter", Any], str]

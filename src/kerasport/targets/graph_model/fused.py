@@ -18,36 +18,19 @@ from kerasport.ir.ops import (
     Elu,
     LeakyRelu,
     MatMul,
-    Mul,
-    Neg,
     Relu,
     Relu6,
     Sigmoid,
-    Sub,
     Tensor,
     TensorType,
 )  # fmt: skip
 from kerasport.ir.tensor import Node
 from kerasport.model import Array
+from kerasport.passes.prelu import prelu_of
 from kerasport.passes.rewrite import Uses
 
 # Operation → TF.js's name of it inside a fused kernel; the others (tanh, gelu, selu, swish) throw there.
 FUSABLE: Mapping[type[Node], str] = {Relu: "Relu", Relu6: "Relu6", Elu: "Elu", Sigmoid: "Sigmoid"}
-
-
-@dataclass(frozen=True, eq=False)
-class Prelu(Tensor):
-    """x where x > 0, else alpha · x."""
-
-    x: Tensor
-    alpha: Tensor
-
-    def infer(self) -> TensorType:
-        return self.x.type
-
-    def compute(self, *operands: Any) -> Array:
-        result: Array = np.where(operands[0] > 0, operands[0], operands[1] * operands[0])
-        return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,14 +68,10 @@ ACTIVATE: Mapping[str, Any] = {
 
 
 def fuse_prelu(node: Node, uses: Uses) -> Node | None:
-    """relu(x) - a · relu(-x)  →  prelu(x, a), for a constant a."""
+    """relu(x) - a · relu(-x)  →  prelu(x, a)."""
     del uses
-    match node:
-        case Sub(Relu(x), Mul(Relu(Neg(y)), Constant() as a)) if x is y and _repeats(a, x):
-            return Prelu(x, a)
-        case Add(Relu(x), Mul(Relu(Neg(y)), Constant() as a)) if x is y and _repeats(a, x):
-            return Prelu(x, -a)
-    return None
+    made = prelu_of(node)
+    return made if made is not None and _repeats(made.slope, made.x) else None
 
 
 def _repeats(a: Tensor, x: Tensor) -> bool:

@@ -45,8 +45,9 @@ from kerasport.ir.ops.elementwise import Binary, Unary
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import Node
 from kerasport.model import Array, Shape
+from kerasport.passes.prelu import Prelu
 from kerasport.passes.rewrite import Uses
-from kerasport.targets.onnx.fused import Gelu, HardSigmoid, PRelu
+from kerasport.targets.onnx.fused import Gelu, HardSigmoid
 
 Window: TypeAlias = Conv | DepthwiseConv | ConvTranspose | MaxPool | AvgPool | Resize
 
@@ -179,8 +180,8 @@ def sink_elementwise(node: Node, uses: Uses) -> Node | None:
             | HardSigmoid(ToLast(x))
         ):
             return to_last(replace(node, x=x))
-        case PRelu(ToLast(x), slope):
-            return to_last(PRelu(x, _level(slope, node.rank)))
+        case Prelu(ToLast(x), slope):
+            return to_last(Prelu(x, _level(slope, node.rank)))
         case Binary(a, b) if _sinks((a, b), node):
             return to_last(replace(node, a=_level(a, node.rank), b=_level(b, node.rank)))
         case Select(condition, a, b) if _sinks((condition, a, b), node):

@@ -21,8 +21,9 @@ from kerasport.ir.ops.window import amounts
 from kerasport.ir.tensor import NUMPY, Constant, DType, Input, Item, Node, TensorType
 from kerasport.model import Array, Weight
 from kerasport.passes.loop import once
+from kerasport.passes.prelu import Prelu
 from kerasport.targets.onnx.channels_first import First, ToLast, is_dim, missing
-from kerasport.targets.onnx.fused import Gelu, HardSigmoid, LayerNorm, PRelu
+from kerasport.targets.onnx.fused import Gelu, HardSigmoid, LayerNorm
 from kerasport.targets.onnx.recurrent import NAMES, OPTIONS, CountingFirst, Recurrent, TakeSteps
 
 Emit: TypeAlias = Callable[["Emitter", Any], onnx.Value]
@@ -365,7 +366,7 @@ def emit_hard_sigmoid(e: Emitter, node: HardSigmoid) -> onnx.Value:
     return e.add("HardSigmoid", [node.x], alpha=float(node.alpha), beta=float(node.beta))
 
 
-def emit_prelu(e: Emitter, node: PRelu) -> onnx.Value:
+def emit_prelu(e: Emitter, node: Prelu) -> onnx.Value:
     return e.add("PRelu", [node.x, node.slope])
 
 
@@ -742,7 +743,7 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     ops.StridedSlice: emit_strided_slice, ops.Reverse: emit_reverse, ops.Concat: emit_concat, ops.Pad: emit_pad,
     ops.Tile: emit_tile, ops.Gather: emit_gather, ops.OneHot: emit_one_hot, ops.Range: emit_range,
     ops.Fill: emit_fill, First: emit_first, ops.Scan: emit_scan, Recurrent: emit_recurrent,
-    ops.Lookup: emit_lookup, Gelu: emit_gelu, HardSigmoid: emit_hard_sigmoid, PRelu: emit_prelu,
+    ops.Lookup: emit_lookup, Gelu: emit_gelu, HardSigmoid: emit_hard_sigmoid, Prelu: emit_prelu,
     LayerNorm: emit_layer_norm, CountingFirst: emit_counting_first, TakeSteps: emit_take_steps,
 }  # fmt: skip
 

@@ -16,8 +16,6 @@ from kerasport.ir.ops import (
     Erf,
     Mean,
     Mul,
-    Neg,
-    Relu,
     Reverse,
     Rsqrt,
     Square,
@@ -28,6 +26,7 @@ from kerasport.ir.ops import (
 )
 from kerasport.ir.tensor import Node
 from kerasport.model import Array, Shape
+from kerasport.passes.prelu import prelu_of
 from kerasport.passes.rewrite import Uses
 
 
@@ -89,21 +88,6 @@ class LayerNorm(Tensor):
         return result
 
 
-@dataclass(frozen=True, eq=False)
-class PRelu(Tensor):
-    """x where x > 0, else slope · x."""
-
-    x: Tensor
-    slope: Tensor
-
-    def infer(self) -> TensorType:
-        return self.x.type
-
-    def compute(self, *operands: Any) -> Array:
-        result: Array = np.where(operands[0] > 0, operands[0], operands[1] * operands[0])
-        return result
-
-
 # ------------------------------------------------------------------------------------------------ rules
 
 
@@ -150,14 +134,10 @@ def fuse_hard_sigmoid(node: Node, uses: Uses) -> Node | None:
 
 
 def fuse_prelu(node: Node, uses: Uses) -> Node | None:
-    """relu(x) - a · relu(-x)  →  prelu(x, a), for a constant a."""
+    """relu(x) - a · relu(-x)  →  prelu(x, a), where a is no larger than x."""
     del uses
-    match node:
-        case Sub(Relu(x), Mul(Relu(Neg(y)), Constant() as a)) if x is y and node.shape == x.shape:
-            return PRelu(x, a)
-        case Add(Relu(x), Mul(Relu(Neg(y)), Constant() as a)) if x is y and node.shape == x.shape:
-            return PRelu(x, -a)
-    return None
+    made = prelu_of(node)
+    return made if made is not None and isinstance(node, Tensor) and made.x.shape == node.shape else None
 
 
 def fuse_layer_norm(node: Node, uses: Uses) -> Node | None:

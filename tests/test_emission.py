@@ -818,3 +818,8 @@ def test_loops_over_time_run_in_tfjs(runner: Runner, time: int | None, reverse: 
     names += [argument["name"] for function in emitter.functions for argument in function["signature"]["inputArg"]]
     names += [node["name"] for node in emitter.nodes] + functions
     assert len(set(names)) == len(names)
+
+
+def test_names_of_nodes_are_told_apart_where_one_is_taken_that_would_be_made() -> None:
+    emitter = Emitter(Graph((), ()))
+    assert [emitter.unique(name) for name in ("x", "x_1", "x", "x")] == ["x", "x_1", "x_2", "x_3"]

@@ -45,6 +45,12 @@ STRUCTURES: Mapping[str, str] = {
     "keras_1": (
         "InputLayer, Conv2D, BatchNormalization, Activation, LeakyReLU, Concatenate, MaxPooling2D, Flatten, Dense"
     ),
+    "keras_1_merged": (
+        "4 InputLayer, Conv2D, ZeroPadding2D, UpSampling2D, AveragePooling2D, 2 Flatten, 4 Dense, Conv1D, LSTM, Multiply"
+    ),
+    "alone": (
+        "2 InputLayer, Embedding, UpSampling2D, Bidirectional, 2 GRU, Reshape, RNN, StackedRNNCells, LSTMCell, GRUCell"
+    ),
     "keras_1_recurrent": "InputLayer, Conv1D, LSTM, TimeDistributed, 2 Dense, Bidirectional, 2 GRU, SimpleRNN",
 }
 """Layers of each model, those inside others included."""

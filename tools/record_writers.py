@@ -58,13 +58,13 @@ WRITERS = (
     Writer(
         "keras-1.2.2",
         ("keras==1.2.2", *TENSORFLOW_1),
-        "keras_1.h5 keras_1_recurrent.h5",
+        "keras_1.h5 keras_1_recurrent.h5 keras_1_merged.h5",
         python="3.7",
     ),
     Writer(
         "keras-2.2.4",
         ("keras==2.2.4", *TENSORFLOW_1),
-        "functional.h5 recurrent.h5 sequential.json sequential.legacy_weights.h5",
+        "functional.h5 recurrent.h5 sequential.json sequential.legacy_weights.h5 alone.h5",
         python="3.7",
     ),
     Writer(
@@ -438,6 +438,47 @@ def keras_1_recurrent(keras: Any) -> Any:
             layers.Dense(2),
         ]
     )
+
+
+@model
+def keras_1_merged(keras: Any) -> Any:
+    """A Sequential of Keras 1 that begins with two others, one of images with their channels first."""
+    layers, models = keras.layers, keras.models
+    images = models.Sequential(
+        [
+            layers.Convolution2D(3, 3, 2, dim_ordering="th", input_shape=(2, 5, 6)),
+            layers.ZeroPadding2D((1, 0, 2, 1), dim_ordering="th"),
+            layers.UpSampling2D((1, 2), dim_ordering="th"),
+            layers.AveragePooling2D((2, 2), dim_ordering="th"),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    )
+    series = models.Sequential(
+        [
+            layers.AtrousConvolution1D(4, 2, atrous_rate=2, input_shape=(STEPS, 3)),
+            layers.LSTM(3, consume_less="gpu", return_sequences=True),
+            layers.TimeDistributedDense(2, activation="tanh"),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    )
+    return models.Sequential([layers.Merge([images, series], mode="mul"), layers.Dense(2)])
+
+
+@model
+def alone(keras: Any) -> Any:
+    """What Keras computed otherwise before it was part of TensorFlow."""
+    layers = keras.layers
+    image = layers.Input((3, 4, 2), name="image")
+    tokens = layers.Input((STEPS,), dtype="int32", name="tokens")
+    x = layers.Embedding(TOKENS, 4, mask_zero=True)(tokens)
+    outputs = [
+        layers.UpSampling2D((2, 3), interpolation="bilinear")(image),
+        layers.Bidirectional(layers.GRU(2, return_sequences=True))(x),
+        layers.RNN([layers.LSTMCell(3), layers.GRUCell(2)])(layers.Reshape((4, 6))(image)),
+    ]
+    return keras.models.Model([image, tokens], outputs, name="alone")
 
 
 # ---------------------------------------------------------------- saving

@@ -239,7 +239,8 @@ class Lowering:
             assert isinstance(child, LayerSpec)
             sequences = bool(child.config.get("return_sequences"))
             # whatever the option says, Keras makes zeros of masked steps here, and of the last output never
-            child = replace(child, config={**child.config, "zero_output_for_mask": sequences})
+            zero = sequences and layer.zero_output_for_mask
+            child = replace(child, config={**child.config, "zero_output_for_mask": zero})
             made = self.layer(child, inputs[:1], path, **{**given, "initial_state": tuple(own)})
             if made is None:
                 return None

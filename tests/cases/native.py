@@ -144,6 +144,13 @@ ACTIVATION_LAYERS = (
     one("p_re_lu_rank_2", (5,), layers.PReLU),
     one("p_re_lu_shared", (4, 5), layers.PReLU, shared_axes=(1,)),
     one("p_re_lu_shared_over_an_image", IMAGE, layers.PReLU, shared_axes=[1, 2]),
+    one(
+        "p_re_lu_shared_at_the_end",
+        (4, 5),
+        layers.PReLU,
+        shared_axes=[2],
+        refused="where an axis behind others is shared",
+    ),
     one("p_re_lu_shared_wholly", IMAGE, layers.PReLU, shared_axes=[1, 2, 3]),
     one("softmax", (4, 5), layers.Softmax),
     one("softmax_rank_2", (5,), layers.Softmax, axis=1),

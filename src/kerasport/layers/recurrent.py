@@ -367,6 +367,7 @@ class Bidirectional(Layer):
     merge_mode: Literal["concat", "sum", "mul", "ave"] | None = "concat"
     layer: Any = None
     backward_layer: Any = None
+    zero_output_for_mask: bool = True  # where it returns sequences; no file says it, the reader knows
     takes = ("mask", "initial_state", "zeros_first")
 
     def merge(self, forward: Tensor, backward: Tensor) -> tuple[Tensor, ...]:

@@ -58,6 +58,12 @@ def weights(
     return made
 
 
+def corners(old: int, new: int) -> Array:
+    """The same for bilinear interpolation between pixels that lie at their corners, as in TensorFlow 1."""
+    places = np.minimum(np.arange(new) * (old / new), old - 1)
+    return triangle(np.abs(places[:, None] - np.arange(old))).astype(np.float32)
+
+
 def weighted(x: Tensor, matrix: Array, axis: int) -> Tensor:
     """Sums along an axis of x, each with the weights of a row of the matrix."""
     at, sizes = axis_of(axis, x.rank), ops.dims(x)
@@ -87,7 +93,9 @@ def resize(x: Tensor, size: tuple[int, int], interpolation: str, *, antialias: b
         return ops.Resize(ops.floats(x), size, "nearest" if interpolation == "nearest" else "bilinear")
     for axis, (old, new) in enumerate(zip(known_sizes(x, "interpolation"), size, strict=True), start=1):
         if old != new:
-            x = weighted(x, weights(old, new, interpolation, antialias=antialias), axis)
+            of_corners = interpolation == "bilinear_keras2"
+            matrix = corners(old, new) if of_corners else weights(old, new, interpolation, antialias=antialias)
+            x = weighted(x, matrix, axis)
     return x
 
 

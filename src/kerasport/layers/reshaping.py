@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
@@ -212,7 +212,7 @@ class UpSampling2D(_UpSampling):
 
     rank: ClassVar[int] = 2
     size: Any = (2, 2)
-    interpolation: Interpolation = "nearest"
+    interpolation: Interpolation | Literal["bilinear_keras2"] = "nearest"
 
     def lower(self, x: Tensor) -> Tensor:
         if self.interpolation == "nearest":

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from kerasport.errors import SHORT, KerasportError, ReadError, legible, quoted
 from kerasport.model import Model, Weight
-from kerasport.read import by_name
+from kerasport.read import by_name, keras1
 from kerasport.read.archive import Contents, open_contents
 from kerasport.read.by_path import ByPath
 from kerasport.read.describe import Described, Describer
@@ -80,7 +80,9 @@ def model_of(contents: Contents) -> Model:
 
 def _described(contents: Contents) -> Model:
     try:
-        root = Describer(contents.version).describe(_rooted(contents.config))
+        config = _rooted(contents.config)
+        config = keras1.completed(config) if major(contents.version) < 2 else config
+        root = Describer(contents.version).describe(config)
         _refuse_layer(root)
         found = _found(contents, root)
         stored = {layer: weights_of(layer, groups, contents.version) for layer, groups in found.items()}

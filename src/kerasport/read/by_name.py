@@ -20,7 +20,11 @@ from kerasport.read.dialects import major
 from kerasport.read.hdf5 import Hdf5
 
 ATTENTION = frozenset(("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"))
-GATES_OF_KERAS1 = {"LSTM": 4, "GRU": 3}  # which each had kernel, recurrent kernel and bias of their own
+GATES_OF_KERAS1 = {
+    "LSTM": 4,
+    "GRU": 3,
+    "ConvLSTM2D": 4,
+}  # which each had kernel, recurrent kernel and bias of their own
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,9 @@ def find(tree: Hdf5, group: str, root: Described, version: str) -> Mapping[Descr
         ReadError: number or names of the arrays are not those of the layers.
     """
     found: dict[Described, dict[int, Weight]] = {}
-    listed = set(_strings(tree, group, "layer_names"))
-    for layer, _ in root.members:
-        if layer.kind == "operation" or layer.name not in listed:
-            continue
+    for layer, saved in _saved(root, _strings(tree, group, "layer_names"), version):
         slots = slots_of(layer, version)
-        path = f"{group}/{layer.name}" if group else layer.name
+        path = f"{group}/{saved}" if group else saved
         names = _strings(tree, path, "weight_names")
         if layer.kind == "layer" and layer.class_name not in LAYERS:
             slots = [Slot(layer, index, "") for index in range(len(names))]
@@ -55,6 +56,25 @@ def find(tree: Hdf5, group: str, root: Described, version: str) -> Mapping[Descr
                 raise ReadError(f"{tree.path}: layer {quoted(layer.name)}: the array {quoted(name)} is missing")
             found.setdefault(slot.layer, {})[slot.index] = array
     return grouped(found)
+
+
+def _saved(root: Described, listed: Sequence[str], version: str) -> Iterator[tuple[Described, str]]:
+    """The layers that have a group in the file, each with the name of that."""
+    if major(version) < 2 and root.kind == "sequential":  # a Sequential inside has a name that its config does not tell
+        members = [layer for layer, _ in root.members if layer.class_name != "InputLayer"]
+        if len(members) == len(listed):
+            yield from zip(members, listed, strict=True)
+            return
+    yield from ((layer, layer.name) for layer in _named(root, frozenset(listed)))
+
+
+def _named(model: Described, listed: frozenset[str]) -> Iterator[Described]:
+    """The layers by those names; Keras 1 listed the layers of the models that it merged in place of these."""
+    for layer, _ in model.members:
+        if layer.name in listed and layer.kind != "operation":
+            yield layer
+        elif layer.name not in listed:
+            yield from _named(layer, listed)
 
 
 def grouped(found: Mapping[Described, Mapping[int, Weight]]) -> Mapping[Described, list[tuple[Weight, ...]]]:
@@ -91,7 +111,7 @@ def _own(layer: Described, version: str) -> list[tuple[Slot, bool]]:
         inner = layer.children["layer"]
         shared = [(slot, trained and inner.trainable) for slot, trained in _own(inner, version)[:1]]
         return [*shared, (Slot(layer, 0, "vector_u"), False)]
-    if major(version) < 2 and layer.class_name in GATES_OF_KERAS1:
+    if major(version) < 2 and layer.class_name in GATES_OF_KERAS1 and layer.config.get("implementation") != 2:
         return [(Slot(layer, i, ""), True) for i in range(3 * GATES_OF_KERAS1[layer.class_name])]
     weights = list(cls.declared_weights(layer.config).items())
     if layer.class_name in ATTENTION:
@@ -151,7 +171,7 @@ def check(path: Path, layer: Described, slots: Sequence[Slot], names: Sequence[s
     if major(version) < 2:  # Keras 1 named them dense_1_W
         return
     for slot, name in zip(slots, names, strict=True):
-        plain = re.sub(r":\d+$", "", name)  # of a tensor of TensorFlow
+        plain = re.sub(r"(_\d+)?:\d+$", "", name)  # of a tensor of TensorFlow, which numbers names that it has already
         if slot.name and not any(f"/{plain}".endswith(f"/{spelling}") for spelling in _spellings(slot)):
             raise ReadError(
                 f"{where}: found the weight {quoted(name)} where {quoted(slot.name)} of {quoted(slot.layer.name)} "

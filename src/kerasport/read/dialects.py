@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from kerasport.errors import ReadError, quoted
+from kerasport.read import keras1
 
 Config: TypeAlias = dict[str, Any]
 
@@ -60,9 +61,9 @@ def custom_origin(entry: Mapping[str, Any]) -> str:
 def spell(class_name: str, config: Mapping[str, Any], version: str) -> tuple[str, Config]:
     """Class and config of a layer as Keras 3 would have written them."""
     old = major(version)
-    if old < 2:
-        class_name, config = _from_keras1(class_name, dict(config))
     class_name = RENAMED_CLASSES.get(class_name, class_name)
+    if old < 2:
+        class_name, config = keras1.spell(class_name, config)
     spelled = {key: plain(value) for key, value in config.items()}
     spelled["dtype"] = policy_name(config.get("dtype"))
     for before, after in RENAMED_OPTIONS.get(class_name, {}).items():
@@ -111,6 +112,17 @@ def _random_crop(config: Config, version: str) -> None:
         config["at_inference"] = "smart_resize" if _before(version, 3, 6) else "corner_crop"
 
 
+def _both_ways(config: Config, version: str) -> None:
+    # tf.keras makes zeros of masked steps where a Bidirectional returns sequences, Keras before it held the output
+    config["zero_output_for_mask"] = not by_keras_alone(version)
+
+
+def _up_sampling(config: Config, version: str) -> None:
+    # TensorFlow 1 took the corners of pixels for their places, where it takes their centres since
+    if config.get("interpolation") == "bilinear" and by_keras_alone(version):
+        config["interpolation"] = "bilinear_keras2"
+
+
 def _numbers(config: Config, version: str) -> None:
     """Options that Keras 2 wrapped in arrays."""
     del version
@@ -120,6 +132,11 @@ def _numbers(config: Config, version: str) -> None:
             config[option] = value.item()
 
 
+def by_keras_alone(version: str) -> bool:
+    """Whether Keras wrote a file before it was part of TensorFlow, whose versions up to 2.3 end in -tf."""
+    return _before(version, 2, 4) and not version.endswith("-tf")
+
+
 def _before(version: str, *limit: int) -> bool:
     parts = tuple(int(part) if part.isdecimal() else 0 for part in version.split(".")[: len(limit)])
     return bool(version) and parts < limit
@@ -127,6 +144,8 @@ def _before(version: str, *limit: int) -> bool:
 
 CHANGED: Mapping[str, Callable[[Config, str], None]] = {
     "BatchNormalization": _one_axis,
+    "Bidirectional": _both_ways,
+    "UpSampling2D": _up_sampling,
     "RandomCrop": _random_crop,
     "LeakyReLU": _numbers,
     "ReLU": _numbers,
@@ -207,62 +226,3 @@ def activation_name(activation: Any, version: int) -> Any:
     if version < 3 and activation == "hard_sigmoid":
         return "hard_sigmoid_keras2"
     return ALIASES.get(activation, activation)
-
-
-# ----------------------------------------------------------------------------------------- Keras 1
-
-
-def _from_keras1(class_name: str, config: Config) -> tuple[str, Config]:
-    """Keras 1 named the options differently and spread kernel sizes over several of them."""
-    class_name = RENAMED_CLASSES.get(class_name, class_name)
-    class_name = {"AtrousConvolution1D": "Conv1D", "AtrousConvolution2D": "Conv2D"}.get(class_name, class_name)
-    for before, after in KERAS1_OPTIONS.items():
-        if before in config and not (before == "output_dim" and class_name == "Embedding"):
-            config[after] = config.pop(before)
-    rows = [config.pop(side) for side in ("kernel_dim1", "kernel_dim2", "kernel_dim3") if side in config]
-    rows += [config.pop(side) for side in ("nb_row", "nb_col") if side in config]
-    if "filter_length" in config:
-        rows = [config.pop("filter_length")]
-    if rows:
-        config["kernel_size"] = rows
-    if "dim_ordering" in config:
-        ordering = config.pop("dim_ordering")
-        config["data_format"] = "channels_first" if ordering == "th" else "channels_last"
-    if class_name in ("Conv1D", "AveragePooling1D", "MaxPooling1D"):
-        _listed(config, {"subsample_length": "strides", "pool_length": "pool_size", "stride": "strides"})
-    if class_name == "Merge":
-        return _merge(config)
-    for leftover in (*KERAS1_TRAINING, *(() if class_name == "Embedding" else ("input_dim",))):
-        config.pop(leftover, None)
-    return class_name, config
-
-
-KERAS1_OPTIONS = {
-    "output_dim": "units", "nb_filter": "filters", "bias": "use_bias", "subsample": "strides",
-    "border_mode": "padding", "inner_activation": "recurrent_activation", "atrous_rate": "dilation_rate",
-    "sigma": "stddev", "p": "rate",
-}  # fmt: skip
-KERAS1_TRAINING = (
-    "init", "inner_init", "forget_bias_init", "weights", "W_regularizer", "U_regularizer", "b_regularizer",
-    "W_constraint", "b_constraint", "dropout_W", "dropout_U", "consume_less", "gamma_init", "beta_init",
-    "gamma_regularizer", "beta_regularizer", "input_length", "dropout",
-)  # fmt: skip
-
-
-def _listed(config: Config, names: Mapping[str, str]) -> None:
-    for before, after in names.items():
-        if config.get(before) is not None:
-            config[after] = [config.pop(before)]
-        config.pop(before, None)
-
-
-def _merge(config: Config) -> tuple[str, Config]:
-    classes = {"sum": "Add", "mul": "Multiply", "concat": "Concatenate", "ave": "Average", "max": "Maximum",
-               "dot": "Dot"}  # fmt: skip
-    mode = config.get("mode")
-    made: Config = {key: config[key] for key in ("name", "trainable") if key in config}
-    if mode == "concat":
-        made["axis"] = config.get("concat_axis", -1)
-    if mode == "dot":
-        made["axes"] = config.get("dot_axes", -1)
-    return classes.get(str(mode), "Merge"), made

@@ -128,6 +128,7 @@ KERAS1_KERNELS = {
     ("Conv2DTranspose", True): (2, 3, 0, 1),
     ("Conv2DTranspose", False): (0, 1, 3, 2),
     ("Conv3D", True): (2, 3, 4, 1, 0),
+    ("SeparableConv2D", True): (2, 3, 1, 0),
 }
 
 
@@ -137,16 +138,20 @@ def _of_keras1(layer: Described, refs: Sequence[Weight]) -> tuple[Weight, ...]:
     Gates of an LSTM stood as input, cell, forget, output; they are joined as input, forget, cell, output.
     """
     first = layer.config.get("data_format") == "channels_first"
-    if layer.class_name == "LSTM" and len(refs) == 12:
+    if layer.class_name == "ConvLSTM2D" and first:
+        refs = [_transposed(ref, (2, 3, 1, 0)) if len(ref.shape) == 4 else ref for ref in refs]
+    if layer.class_name in ("LSTM", "ConvLSTM2D") and len(refs) == 12:
         return tuple(_joined([refs[i] for i in gates]) for gates in ((0, 6, 3, 9), (1, 7, 4, 10), (2, 8, 5, 11)))
     if layer.class_name == "GRU" and len(refs) == 9:
         return tuple(_joined([refs[i] for i in gates]) for gates in ((0, 3, 6), (1, 4, 7), (2, 5, 8)))
+    if layer.class_name == "PReLU" and refs:  # which axes share a number is in the file by its shape alone
+        layer.config = {**layer.config, "shared_axes": [at for at, n in enumerate(refs[0].shape, start=1) if n == 1]}
     if layer.class_name == "Conv1D" and refs and len(refs[0].shape) == 4:
         return (_kernel_of_keras1(layer, refs[0]), *refs[1:])
     order = KERAS1_KERNELS.get((layer.class_name, first))
-    if order is None or not refs or len(refs[0].shape) != len(order):
+    if order is None:
         return tuple(refs)
-    return (_transposed(refs[0], order), *refs[1:])
+    return tuple(_transposed(ref, order) if len(ref.shape) == len(order) else ref for ref in refs)
 
 
 def _joined(refs: Sequence[Weight]) -> ComputedWeight:

@@ -187,10 +187,10 @@ class Emitter:
 
     def unique(self, wanted: str) -> str:
         """A node name that nothing has yet."""
-        name = node_name(wanted)
+        name = base = node_name(wanted)
         while name in self._taken:
-            self._taken[name] += 1
-            name = f"{node_name(wanted)}_{self._taken[node_name(wanted)]}"
+            self._taken[base] += 1
+            name = f"{base}_{self._taken[base]}"
         self._taken[name] = 0
         return name
 

@@ -178,8 +178,8 @@ def _heeds(spec: LayerSpec) -> bool:
 
 def _differs(call: Call, spec: LayerSpec) -> str:
     # Keras makes both halves of a Bidirectional put zeros at masked steps where they return sequences
-    both_ways = spec.class_name == "Bidirectional" and returns_sequences(spec)
-    if both_ways or spec.config.get("zero_output_for_mask"):
+    zero = spec.config.get("zero_output_for_mask", spec.class_name == "Bidirectional")
+    if zero and (returns_sequences(spec) or spec.class_name != "Bidirectional"):
         return ZEROED
     return STARTS if call.kwargs.get("initial_state") is not None else ""
 

@@ -145,6 +145,20 @@ def written(*allowed: Any, because: str) -> Spelling:
     return spell
 
 
+def sampled(option: str, value: Any) -> Mapping[str, Json]:
+    """Bilinear interpolation as TF.js has it, which takes the corners of pixels for their places; or none."""
+    if value == "bilinear_keras2":
+        return {option: "bilinear"}
+    return written("nearest", because="TF.js samples at other points than Keras")(option, value)
+
+
+def first_axes(option: str, value: Any) -> Mapping[str, Json]:
+    """Axes that share a number, all before those that do not: the wasm backend repeats the numbers as they lie."""
+    if value is not None and sorted(value) != list(range(1, len(value) + 1)):
+        raise Refused("TF.js takes other numbers on its wasm backend where an axis behind others is shared")
+    return {option: json_value(value)}
+
+
 def activation(option: str, value: Any) -> Mapping[str, Json]:
     """The activation under TF.js's name; never null, which means tanh in one place and linear in another."""
     reason = refusal(value)
@@ -305,7 +319,7 @@ NATIVE: Mapping[str, Native] = {
     ),
     "LeakyReLU": row("", negative_slope=as_("alpha")),
     "ELU": row("", alpha=written(1, because="TF.js computes ELU with alpha=1 only")),
-    "PReLU": row("shared_axes"),
+    "PReLU": row("", shared_axes=first_axes),
     "Softmax": row("axis", last_axis),
     "ThresholdedReLU": row("theta"),
     # convolutions
@@ -388,7 +402,13 @@ NATIVE: Mapping[str, Native] = {
         unroll=drop,
         zero_output_for_mask=drop,
     ),
-    "Bidirectional": row("merge_mode", one_output_of_both_where_stateful, layer=drop, backward_layer=drop),
+    "Bidirectional": row(
+        "merge_mode",
+        one_output_of_both_where_stateful,
+        layer=drop,
+        backward_layer=drop,
+        zero_output_for_mask=drop,  # as above
+    ),
     "TimeDistributed": row("", layer=drop),
     # merging
     **dict.fromkeys(("Add", "Multiply", "Average", "Maximum", "Minimum"), row("", at_least_two)),
@@ -411,7 +431,7 @@ NATIVE: Mapping[str, Native] = {
     "UpSampling2D": row(
         "data_format",
         size=lambda _, size: {"size": json_value(size if isinstance(size, tuple) else (size, size))},
-        interpolation=written("nearest", because="TF.js samples at other points than Keras"),
+        interpolation=sampled,
     ),
     # preprocessing
     "Rescaling": row("scale offset"),

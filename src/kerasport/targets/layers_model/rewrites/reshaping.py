@@ -40,7 +40,7 @@ def up_sampling(at: Site) -> Tensor:
 
 def up_sampling2d(at: Site) -> Tensor | None:
     """Interpolation as a product with a matrix along each axis, since TF.js samples elsewhere."""
-    if at.layer.interpolation == "nearest":
+    if at.layer.interpolation in ("nearest", "bilinear_keras2"):
         return None
     first = first_axis(at)
     size = tuple(

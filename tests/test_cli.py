@@ -276,6 +276,75 @@ def test_what_a_layers_model_cannot_hold_becomes_a_graph_model(refused: Path, tm
     told = json.loads(kerasport_command("check", refused, "--json").stdout)
     assert (told["convertible"], told["target"]) == (True, "graph-model")
     assert told["notes"][0].startswith("written as a graph-model, since ")
+    assert "--to tfjs-graph" not in done.stdout  # which it is
+
+
+@pytest.mark.parametrize(
+    ("target", "loader"),
+    [
+        ("tfjs-layers", 'tf.loadLayersModel("web_model/model.json")'),
+        ("tfjs-graph", 'tf.loadGraphModel("web_model/model.json")'),
+    ],
+)
+def test_a_conversion_tells_how_to_load_and_feed_the_model(target: str, loader: str, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Keras, about numpy
+        words = layers.Input((7,), dtype="int32", name="words")
+        keras.Model(words, layers.Embedding(9, 3)(words)).save(tmp_path / "model.keras")
+    made = kerasport.convert(tmp_path / "model.keras", tmp_path / "web_model", to=target)
+    assert f"\n  load it with: {loader}" in str(made)
+    # TF.js casts what a layers-model is given, and nothing else
+    graph = target == "tfjs-graph"
+    assert f"\n  input 'words': [?, 7]{' int32' if graph else ''}\n" in str(made)
+    assert made.dtypes == ({"words": "int32"} if graph else {})
+
+
+def test_an_error_is_json_where_json_is_wanted(refused: Path, tmp_path: Path) -> None:
+    done = kerasport_command("convert", refused, tmp_path / "out", "--to", "tfjs-layers", "--no-companion", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["error"]) == (REFUSED, "UnsupportedModel")
+    assert [problem["layer"] for problem in told["problems"]] == ["units", "memory"]
+    assert done.stderr == f"kerasport: {told['message']}\n"
+    done = kerasport_command("check", tmp_path / "nothing.keras", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["error"], told["problems"]) == (UNUSABLE, "ReadError", [])
+
+
+def test_an_empty_directory_is_filled_whoever_is_in_it(tmp_path: Path) -> None:
+    place = tmp_path / "web_model"
+    place.mkdir()
+    before = place.stat().st_ino
+    assert kerasport_command("convert", DIGITS, ".", cwd=place).returncode == DONE
+    assert place.stat().st_ino == before
+    assert {*digest(place)} == {"model.json", "group1-shard1of1.bin"}
+    done = kerasport_command("convert", DIGITS, ".", "--force", cwd=place)
+    assert (done.returncode, done.stderr) == (
+        UNUSABLE,
+        "kerasport: .: is where you are, so it cannot be replaced; do it from elsewhere\n",
+    )
+
+
+@posix
+def test_what_cannot_be_filled_stays_empty(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    script = "ulimit -f 20; exec " + shlex.join([sys.executable, "-m", "kerasport", "convert", str(DIGITS), "out"])
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, encoding="utf-8", cwd=tmp_path, env=ENVIRONMENT, check=False
+    )
+    assert done.returncode == UNUSABLE, done.stderr
+    assert [*(tmp_path / "out").iterdir()] == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no file that is always full")
+def test_a_full_disk_behind_the_output_is_told() -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "kerasport", "check", str(DIGITS)],
+            stdout=full, stderr=subprocess.PIPE, encoding="utf-8", env=ENVIRONMENT, check=False,
+        )  # fmt: skip
+    assert done.returncode == UNUSABLE
+    assert done.stderr.startswith("kerasport: ")
+    assert "Traceback" not in done.stderr
 
 
 def test_what_no_target_can_hold_is_told_as_the_one_that_lacks_least(tmp_path: Path) -> None:
@@ -299,6 +368,7 @@ def memory(tmp_path: Path) -> Path:
     return tmp_path / "model.keras"
 
 
+REGISTER = 'before it loads the model, the page runs, in a <script type="module">: '
 LINES = "import { register } from './web model/kerasport-layers.js'; register(tf)"
 
 
@@ -306,7 +376,7 @@ def test_a_conversion_tells_how_to_load_the_companion(memory: Path, tmp_path: Pa
     done = kerasport_command("convert", memory, tmp_path / "web model")
     assert done.returncode == DONE
     assert "\n  layer 'memory' needs the companion: TF.js's GRU applies the reset gate" in done.stdout
-    assert done.stdout.endswith(f"\n  note: before it loads the model, the page runs: {LINES}\n")
+    assert done.stdout.endswith(f"\n  note: {REGISTER}{LINES}\n")
     script = (tmp_path / "web model" / "kerasport-layers.js").read_bytes()
     assert script == (ROOT / "src" / "kerasport" / "web" / "kerasport-layers.js").read_bytes()
     assert len(script) < 30_000
@@ -328,7 +398,7 @@ def test_check_tells_which_layers_need_the_companion(memory: Path) -> None:
     told = json.loads(kerasport_command("check", memory, "--json").stdout)
     assert told["convertible"] is True
     assert [(layer["path"], layer["outcome"]) for layer in told["layers"]][-1] == ("memory", "companion")
-    assert told["notes"][-1] == f"before it loads the model, the page runs: {LINES.replace(' model', '_model')}"
+    assert told["notes"][-1] == f"{REGISTER}{LINES.replace(' model', '_model')}"
 
 
 @pytest.mark.parametrize("model", ["sound", "refused"])
@@ -496,7 +566,10 @@ def test_verify_without_node_exits_with_3_and_says_what_to_do(converted: Path, m
 @pytest.mark.parametrize(
     "arguments",
     [("convert",), ("convert", "a.keras"), ("convert", "a.keras", "b", "c"), ("check",), ("verify", "a.keras"),
-     ("transmogrify",), ("convert", "a.keras", "b", "--no-such-option"), ("verify", "a", "b", "--rtol", "little")],
+     ("transmogrify",), ("convert", "a.keras", "b", "--no-such-option"), ("verify", "a", "b", "--rtol", "little"),
+     ("convert", "a.keras", "b", "--optimizer", "--to", "tfjs-graph"), ("convert", "a.keras", "b.onnx", "--trainable"),
+     ("check", "a.keras", "--trainable", "--to", "onnx"), ("convert", "a.keras", "b/model.json"),
+     ("convert", "a.keras", "b", "--to", "onnx"), ("convert", "a.keras", "b", "-q", "uint8=*kernel,float16=*bias")],
 )  # fmt: skip
 def test_wrong_usage_exits_with_2(arguments: Sequence[str], tmp_path: Path) -> None:
     done = kerasport_command(*arguments, cwd=tmp_path)

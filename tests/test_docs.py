@@ -265,7 +265,7 @@ def fragments(message: str) -> list[str]:
 def tfjs_sources() -> str:
     """The code of TF.js with strings that are joined by + as one."""
     folder = node.packages(lambda _: None) / "node_modules" / "@tensorflow"
-    bundles = ("tfjs-core/dist/tf-core.node.js", "tfjs-layers/dist/tf-layers.node.js")
+    bundles = (f"tfjs-{name}/dist/tf-{name}.node.js" for name in ("core", "layers", "converter"))
     code = "".join(read(folder / bundle) for bundle in bundles).replace("\\'", "'")
     return re.sub(r"""['"`]\)?\s*\+\s*['"`]""", "", code)
 

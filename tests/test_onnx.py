@@ -210,6 +210,9 @@ def test_an_output_stays_as_it_is_unless_it_may_be_replaced(two_inputs: Path, tm
     assert [path.name for path in out.parent.iterdir()] == ["model.onnx"]
     with pytest.raises(ValueError, match="suffix"):
         kerasport.convert(two_inputs, tmp_path / "web_model", to="onnx")
+    with pytest.raises(kerasport.OptionError, match="opset is one of 17 to 22, not 5"):
+        kerasport.convert(two_inputs, tmp_path / "model.onnx", opset=5)
+    assert not (tmp_path / "model.onnx").exists()
 
 
 def test_what_fails_leaves_nothing_behind(two_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -380,6 +380,8 @@ def test_what_cannot_be_verified_is_told(dicts_path: Path, tmp_path: Path) -> No
         verify(dicts_path, tmp_path, expected=tmp_path / "out.npz")
     with pytest.raises(VerifyError, match="run on cpu or wasm, not on webgl"):
         verify(dicts_path, tmp_path, backends=["webgl"])
+    with pytest.raises(VerifyError, match="run on cpu or wasm, not on webgl"):
+        verify(dicts_path, tmp_path, backends="webgl")
     with pytest.raises(TypeError, match="expected a path or a Keras model, got int"):
         verify(3, tmp_path)
 

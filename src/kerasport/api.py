@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kerasport.errors import UnsupportedModel
+from kerasport.errors import OptionError, UnsupportedModel
 from kerasport.read import Source, read, well_formed
 from kerasport.report import Check, Conversion, Repair
 from kerasport.targets import AUTO, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
@@ -72,7 +72,7 @@ def convert(
         UnsupportedModel: parts of the model have no exact translation; nothing is written.
         OutputExistsError: the output is there already.
         MissingPackageError: ONNX models need an extra that is not installed.
-        ValueError: an option has no such value, or a target no such place.
+        OptionError: an option has no such value, or does not go with another; it is a `ValueError`, too.
 
     >>> conversion = kerasport.convert("model.keras", "web_model")  # doctest: +SKIP
     >>> print(conversion)  # doctest: +SKIP
@@ -80,15 +80,15 @@ def convert(
       layers-model: 12,345 weights, 50.1 kB in 2 file(s)
     """
     if shard_size < 1:
-        raise ValueError(f"a shard of {shard_size} bytes holds nothing")
+        raise OptionError(f"a shard of {shard_size} bytes holds nothing")
     rules = parsed(quantize)
     if half_compute:
         check_half_compute(rules, Path(out))
+    options = Options(unroll_limit, optimizer, companion, trainable, opset, half_compute)
     files_read = [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
     to = check_place(to, Path(out), force=force, sources=files_read, training=trainable or optimizer)
     with read(source, weights) as model:
         with well_formed(_name(source)):
-            options = Options(unroll_limit, optimizer, companion, trainable, opset, half_compute)
             plan = planned(model, to, options)
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)
@@ -103,6 +103,7 @@ def convert(
             if progress is not None:
                 progress(done, total)
 
+        folder = Path(out).resolve().name
         files, nbytes, errors = written(plan, Path(out), shard_size=shard_size, progress=count)
     return Conversion(
         source=_name(source),
@@ -113,11 +114,13 @@ def convert(
         outputs=plan.outputs,
         layers=plan.layers,
         renamed=plan.renamed,
-        notes=plan.notes_for(Path(out).resolve().name),
+        notes=plan.notes_for(folder),
         files=files,
         weights=sum(weight.size for weight in plan.weights.values()),
         nbytes=nbytes,
         rounded=report(plan, errors) if rules else (),
+        dtypes=plan.dtypes,
+        loader=plan.loader(folder),
     )
 
 
@@ -194,7 +197,7 @@ def verify(
     weights: Pathlike | None = None,
     inputs: Pathlike | None = None,
     expected: Pathlike | None = None,
-    backends: Sequence[str] | None = None,
+    backends: str | Sequence[str] | None = None,
     batch_sizes: Sequence[int] = (1, 3),
     rtol: float | None = None,
     atol: float | None = None,
@@ -228,7 +231,7 @@ def verify(
         weights,
         inputs,
         expected,
-        None if backends is None else tuple(backends),
+        backends,
         tuple(batch_sizes),
         rtol,
         atol,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kerasport.errors import KerasportError, UnsupportedModel
+from kerasport.errors import KerasportError, OptionError, UnsupportedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,7 +180,7 @@ def convert(
     half_compute: HalfCompute = False,
     force: Force = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Run the result in TF.js and compare it with Keras.")
+        bool, typer.Option("--verify", help="Run the result and compare its numbers with those of Keras.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -188,8 +188,6 @@ def convert(
     from kerasport import api  # noqa: PLC0415
 
     size, kinds = _bytes(shard_size), _kinds(quantize, out if half_compute else None)
-    if to is not Target.auto and (out.suffix == ".onnx") is not (to is Target.onnx):
-        raise typer.BadParameter("an ONNX model is a file with the suffix .onnx, and no other is", param_hint="OUT")
 
     def work(tell: Callable[[int, int], None]) -> Any:
         options: dict[str, Any] = {"shard_size": size, "unroll_limit": unroll_limit, "companion": companion}
@@ -198,15 +196,14 @@ def convert(
         options |= {"quantize": kinds} if kinds else {}
         return api.convert(source, out, to=to.value, weights=weights, force=force, progress=tell, **options)
 
-    done = _run(lambda: _with_progress(work))
+    done = _run(lambda: _with_progress(work), as_json=as_json)
     if not as_json:
-        typer.echo(str(done))
-    checked = _run(lambda: api.verify(source, out, weights=weights)) if verify else None
+        _tell(str(done))
+    checked = _run(lambda: api.verify(source, out, weights=weights), as_json=as_json) if verify else None
     if as_json:
-        document = done.to_dict() | ({"verification": checked.to_dict()} if checked else {})
-        typer.echo(json.dumps(document, indent=2))
+        _tell(done.to_dict() | ({"verification": checked.to_dict()} if checked else {}))
     elif checked:
-        typer.echo(str(checked))
+        _tell(str(checked))
     if checked and not checked.ok:
         raise typer.Exit(REFUSED)
 
@@ -224,8 +221,9 @@ def check(
     """Tell what becomes of each layer, and why; exit code 1 where something is refused."""
     from kerasport import api  # noqa: PLC0415
 
-    result = _run(lambda: api.check(source, to=to.value, weights=weights, companion=companion, trainable=trainable))
-    typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
+    options: dict[str, Any] = {"weights": weights, "companion": companion, "trainable": trainable}
+    result = _run(lambda: api.check(source, to=to.value, **options), as_json=as_json)
+    _tell(result.to_dict() if as_json else str(result))
     if not result.convertible:
         raise typer.Exit(REFUSED)
 
@@ -252,8 +250,8 @@ def repair(
     """Make a model.json right that tensorflowjs_converter made of a Keras 3 model, and that TF.js does not load."""
     from kerasport import api  # noqa: PLC0415
 
-    result = _run(lambda: api.repair(source, out, companion=companion, force=force))
-    typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
+    result = _run(lambda: api.repair(source, out, companion=companion, force=force), as_json=as_json)
+    _tell(result.to_dict() if as_json else str(result))
 
 
 @app.command(
@@ -283,8 +281,8 @@ def verify(
         given: dict[str, Any] = {"weights": weights, "inputs": inputs, "expected": expected}
         return api.verify(source, out, **given, backends=tuple(backend) if backend else None, rtol=rtol, atol=atol)
 
-    result = _run(work)
-    typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
+    result = _run(work, as_json=as_json)
+    _tell(result.to_dict() if as_json else str(result))
     if not result.ok:
         raise typer.Exit(REFUSED)
 
@@ -312,8 +310,8 @@ def doctor(
     """
     from kerasport import api  # noqa: PLC0415
 
-    result = _run(lambda: api.doctor(source, weights=weights, python=python, timeout=timeout))
-    typer.echo(json.dumps(result.to_dict(), indent=2) if as_json else str(result))
+    result = _run(lambda: api.doctor(source, weights=weights, python=python, timeout=timeout), as_json=as_json)
+    _tell(result.to_dict() if as_json else str(result))
     if not result.ok:
         raise typer.Exit(REFUSED)
 
@@ -338,20 +336,29 @@ def _kinds(quantize: list[str] | None, computing: Path | None) -> list[str]:
         if computing is not None:
             hint = "--half-compute"
             check_half_compute(rules, computing)
-    except ValueError as error:
+    except OptionError as error:
         raise typer.BadParameter(str(error), param_hint=hint) from None
     return quantize or []
 
 
-def _run(work: Callable[[], Any]) -> Any:
+def _tell(report: str | dict[str, Any]) -> None:
+    """Print a report, or as JSON what it holds."""
+    _run(lambda: typer.echo(report if isinstance(report, str) else json.dumps(report, indent=2)))
+
+
+def _run(work: Callable[[], Any], *, as_json: bool = False) -> Any:
     try:
         return work()
-    except UnsupportedModel as error:
-        typer.echo(f"kerasport: {error}", err=True)
-        raise typer.Exit(REFUSED) from None
+    except BrokenPipeError:  # nobody reads on, as behind `| head`; typer ends the program
+        raise
+    except OptionError as error:
+        raise typer.BadParameter(str(error)) from None
     except (KerasportError, OSError) as error:
         typer.echo(f"kerasport: {error}", err=True)
-        raise typer.Exit(UNUSABLE) from None
+        if as_json:
+            problems = [problem.to_dict() for problem in getattr(error, "problems", ())]
+            _tell({"error": type(error).__name__, "message": str(error), "problems": problems})
+        raise typer.Exit(REFUSED if isinstance(error, UnsupportedModel) else UNUSABLE) from None
     except KeyboardInterrupt:
         typer.echo("kerasport: stopped; nothing was written", err=True)
         raise typer.Exit(130) from None

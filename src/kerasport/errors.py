@@ -7,6 +7,7 @@ KerasportError
 │   ├── UnsupportedPart     one layer, option or call of it
 │   └── UnsupportedModel    all the parts that one model met, together
 ├── ShapeError              shapes do not fit together
+├── OptionError             an option has no such value, or does not go with another
 ├── OutputExistsError       the output is there already
 ├── MissingPackageError     a package is not installed that only some conversions need
 └── VerifyError             verification could not run
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 SHORT = 100  # characters of a name or value within a line
 LINE = 800  # characters of a line of a message
@@ -60,6 +62,10 @@ class ShapeError(KerasportError):
     """Shapes do not fit together."""
 
 
+class OptionError(KerasportError, ValueError):
+    """An option has no such value, or does not go with another."""
+
+
 class OutputExistsError(KerasportError):
     """The output is there already, and replacing it was not asked for."""
 
@@ -93,6 +99,11 @@ class Problem:
     option: str = ""
     value: object = field(default=None, compare=False)  # may be anything that a config holds
     remedy: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The problem as JSON takes it."""
+        plain = self.value is None or isinstance(self.value, bool | int | float | str)
+        return {**vars(self), "value": self.value if plain else repr(self.value)}
 
     def __str__(self) -> str:
         what = legible(self.class_name, SHORT)

@@ -25,7 +25,7 @@ from kerasport.masks import BY_BACKEND, MERGES, PASSES, RECURRENT, merging_of, s
 from kerasport.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
 from kerasport.model import Tensor as Edge
 from kerasport.operations import apply, lowering_of
-from kerasport.refusals import refusals
+from kerasport.refusals import custom_problem, refusals
 
 Lowered: TypeAlias = tuple[Tensor, ...] | None  # None where a call was refused
 
@@ -133,7 +133,7 @@ class Lowering:
     def _read(self, spec: LayerSpec) -> Layer | None:
         cls = LAYERS.get(spec.class_name)
         if spec.custom:
-            self.refuse(spec, f"it is not one of Keras's own layers ({spec.custom}), and its code is not in the file")
+            self.problems.append(custom_problem(spec))
         elif cls is None:
             self.refuse(spec, NO_LAYER)
         else:

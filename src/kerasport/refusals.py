@@ -40,6 +40,15 @@ def refusals(model: Model) -> Iterator[Problem]:
                 yield from _layer_problems(target)
 
 
+CUSTOM = "write what it does with Keras's layers or keras.ops, and save the model again"
+
+
+def custom_problem(spec: LayerSpec) -> Problem:
+    """Of a layer that is none of Keras's own."""
+    reason = f"it is not one of Keras's own layers ({spec.custom}), and its code is not in the file"
+    return Problem(spec.name, spec.class_name, reason, remedy=CUSTOM)
+
+
 # Layers that give integers by nature, or compute nothing.
 OF_INTEGERS = KEEPS | {
     "InputLayer", "Embedding", "Discretization", "CategoryEncoding", "IntegerLookup", "StringLookup", "Hashing",

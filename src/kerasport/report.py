@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from kerasport.errors import SHORT, Problem, legible, quoted, with_article
@@ -46,7 +46,7 @@ class Check:
 
     def to_dict(self) -> dict[str, Any]:
         """The check as JSON takes it."""
-        problems = [{**asdict(problem), "value": _plain(problem.value)} for problem in self.problems]
+        problems = [problem.to_dict() for problem in self.problems]
         return {**asdict(self), "problems": problems, "convertible": self.convertible}
 
     def __str__(self) -> str:
@@ -94,6 +94,8 @@ class Conversion:
     weights: int  # number of weights
     nbytes: int  # of all files
     rounded: tuple[Rounded, ...] = ()  # where weights were quantised
+    dtypes: Mapping[str, str] = field(default_factory=dict)  # of inputs that take nothing but this, where not float32
+    loader: str = ""  # the call of TF.js that loads it, from a page beside the directory
 
     def to_dict(self) -> dict[str, Any]:
         """The conversion as JSON takes it."""
@@ -103,8 +105,12 @@ class Conversion:
         size = f"{self.weights:,} weights, {readable(self.nbytes)} in {len(self.files)} file(s)"
         lines = [f"{self.source} -> {self.out}", f"  {self.target}: {size}"]
         lines += [f"  {each}" for each in self.rounded]
-        lines += [f"  input {quoted(name)}: {_shape(shape)}" for name, shape in self.inputs.items()]
+        lines += [
+            f"  input {quoted(name)}: {_shape(shape)} {self.dtypes.get(name, '')}".rstrip()
+            for name, shape in self.inputs.items()
+        ]
         lines += [f"  output {quoted(name)}" for name in self.outputs]
+        lines += [f"  load it with: {self.loader}"] if self.loader else []
         lines += [f"  layer {quoted(old)} is now {quoted(new)}" for old, new in self.renamed.items()]
         lines += [
             f"  layer {quoted(layer.path)} is left out: {layer.reason}"
@@ -169,10 +175,6 @@ def readable(nbytes: int) -> str:
 
 def _text(lines: list[str]) -> str:
     return "\n".join(map(legible, lines))
-
-
-def _plain(value: object) -> object:
-    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
 
 
 def _shape(shape: tuple[int | None, ...]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+from kerasport.errors import OptionError
 from kerasport.model import Model
 from kerasport.targets import directory
 from kerasport.targets.plan import DEFAULTS, OPSET, UNROLL_LIMIT, Options, Plan, write
@@ -27,18 +28,18 @@ TARGETS: Mapping[str, str] = {
 
 
 def check_target(to: str, *, training: bool = False) -> None:
-    """Raises `ValueError` where there is no such target, or it is to be trained on and cannot be."""
+    """Raises `OptionError` where there is no such target, or it is to be trained on and cannot be."""
     if to not in (AUTO, *TARGETS):
-        raise ValueError(f"no such target: {to!r}; there are {AUTO}, {', '.join(TARGETS)}")
+        raise OptionError(f"no such target: {to!r}; there are {AUTO}, {', '.join(TARGETS)}")
     if training and to not in (AUTO, "tfjs-layers"):
-        raise ValueError(f"{to} cannot be trained on; ask for tfjs-layers, or leave out trainable and optimizer")
+        raise OptionError(f"{to} cannot be trained on; ask for tfjs-layers, or leave out trainable and optimizer")
 
 
 def check_place(to: str, out: Path, *, force: bool, sources: Iterable[Path] = (), training: bool = False) -> str:
     """Which target is meant, by the suffix of the output where nothing is said; its place has to be free.
 
     Raises:
-        ValueError: there is no such target, it is to be trained on and cannot be, or is not written to such a place.
+        OptionError: there is no such target, it is to be trained on and cannot be, or is not written to such a place.
         OutputExistsError: the output is there already.
     """
     is_file = out.suffix == f".{ONNX}"
@@ -48,7 +49,9 @@ def check_place(to: str, out: Path, *, force: bool, sources: Iterable[Path] = ()
         import_module("kerasport.targets.onnx.place").check_free(out, force=force, sources=sources)
         return ONNX
     if is_file or to == ONNX:
-        raise ValueError(f"{out}: an ONNX model is a file with the suffix .onnx, and no other is")
+        raise OptionError(f"{out}: an ONNX model is a file with the suffix .onnx, and no other is")
+    if out.suffix == ".json":
+        raise OptionError(f"{out}: a TF.js model is a directory, which gets a model.json; give a name like web_model")
     directory.check_free(out, force=force, sources=sources)
     return to
 
@@ -72,7 +75,7 @@ def planned(model: Model, to: str = AUTO, options: Options = DEFAULTS) -> Plan:
     """What becomes of a model as a target.
 
     Raises:
-        ValueError: there is no such target.
+        OptionError: there is no such target.
     """
     if to == AUTO:
         return _chosen(model, options)
@@ -95,6 +98,8 @@ def _chosen(model: Model, options: Options) -> Plan:
         note = f"as a {other.target}, {len(other.problems)} part(s) would be refused"
         return replace(best, notes=(*best.notes, note))
     first, *others = layers.problems
-    more = f", and {len(others)} more" if others else ""
-    note = f"written as a graph-model, since a layers-model cannot hold all of it ({first}{more})"
+    more = f", and {len(others)} more part(s)" if others else ""
+    # what would do, at the end of some reasons too, is to ask for the graph-model that it is
+    why = replace(first, reason=first.reason.partition("; --to ")[0], remedy="")
+    note = f"written as a graph-model, since a layers-model cannot hold all of it ({why}{more})"
     return replace(graph, notes=(note, *graph.notes))

@@ -26,6 +26,8 @@ def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
         raise OutputExistsError(f"{out}: is there already; give --force to replace it")
     if not out.is_dir() or not (out / "model.json").is_file():
         raise OutputExistsError(f"{out}: holds no model, so --force does not replace it; remove it yourself")
+    if out.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise OutputExistsError(f"{out}: is where you are, so it cannot be replaced; do it from elsewhere")
 
 
 def hidden(out: Path) -> Path:
@@ -35,16 +37,32 @@ def hidden(out: Path) -> Path:
 
 @contextmanager
 def replacing(out: Path) -> Iterator[Path]:
-    """A directory beside `out` to write into, which takes its place at the end, or is removed on an error."""
+    """A directory beside `out` to write into, which takes its place at the end, or is removed on an error.
+
+    Where `out` is there and empty, it is filled instead: it may be mounted, or where somebody is.
+    """
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    made = hidden(out)
+    empty = out.is_dir() and not any(out.iterdir())
+    made = hidden(out / out.name if empty else out)
     made.mkdir()
     try:
         yield made
-        _swap(made, out)
+        (_fill if empty else _swap)(made, out)
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _fill(made: Path, out: Path) -> None:
+    """Move the files into a directory that was empty, and model.json, with which they are a model, last."""
+    files = sorted(made.iterdir(), key=lambda file: file.name == "model.json")
+    try:
+        for file in files:
+            file.replace(out / file.name)
+    except OSError:
+        for file in files:
+            (out / file.name).unlink(missing_ok=True)
+        raise
 
 
 def _swap(made: Path, out: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kerasport.errors import Problem, quoted
+from kerasport.errors import OptionError, Problem, quoted
 from kerasport.identity import IDENTITY, is_identity
 from kerasport.model import LayerSpec, Model, Shape, Weight
 from kerasport.report import LayerOutcome, Outcome
@@ -18,6 +18,7 @@ from kerasport.targets.weights import SHARD, Encoding, Scaled, Written, write_we
 WEB = Path(__file__).parent.parent / "web"
 UNROLL_LIMIT = 64  # time steps; each adds some dozen nodes to a graph-model
 OPSET = 20  # of ONNX, the first with Gelu; ONNX Runtime has it since 1.17
+OPSETS = range(17, 23)
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Options:
     trainable: bool = False  # of a layers-model: refuse what would not train as in Keras
     opset: int = OPSET  # of an ONNX model
     half_compute: bool = False  # of an ONNX model: whether it computes in float16 where it gains
+
+    def __post_init__(self) -> None:
+        if self.opset not in OPSETS:
+            raise OptionError(f"opset is one of {OPSETS[0]} to {OPSETS[-1]}, not {self.opset!r}")
 
 
 DEFAULTS = Options()
@@ -54,13 +59,23 @@ class Plan:
     optimizer: Mapping[str, Weight] = field(default_factory=dict)  # its state, in the order in which TF.js reads it
     encodings: Mapping[str, Encoding | Scaled] = field(default_factory=dict)  # of weights that are rounded
     scripts: tuple[Path, ...] = ()  # modules to write beside the model, with which a page registers what TF.js lacks
+    dtypes: Mapping[str, str] = field(default_factory=dict)  # of inputs that take nothing but this, where not float32
 
     def notes_for(self, folder: str) -> tuple[str, ...]:
         """The notes, with what a page has to do before it loads the model from a folder of that name."""
-        return (*self.notes, *(HOW_TO_LOAD.format(folder=folder, script=script.name) for script in self.scripts))
+        return (*self.notes, *(HOW_TO_REGISTER.format(folder=folder, script=script.name) for script in self.scripts))
+
+    def loader(self, folder: str) -> str:
+        """The call of TF.js that loads the model from a folder of that name; empty where TF.js does not."""
+        function = LOADERS.get(self.target)
+        return f"{function}({json.dumps(f'{folder}/model.json', ensure_ascii=False)})" if function else ""
 
 
-HOW_TO_LOAD = "before it loads the model, the page runs: import {{ register }} from './{folder}/{script}'; register(tf)"
+LOADERS = {"layers-model": "tf.loadLayersModel", "graph-model": "tf.loadGraphModel"}
+HOW_TO_REGISTER = (
+    'before it loads the model, the page runs, in a <script type="module">: '
+    "import {{ register }} from './{folder}/{script}'; register(tf)"
+)
 
 
 def write(

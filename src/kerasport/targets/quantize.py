@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from kerasport.errors import KerasportError
+from kerasport.errors import OptionError
 from kerasport.model import Weight
 from kerasport.report import Rounded
 from kerasport.targets.channels import Norm, divided, even
@@ -45,7 +45,7 @@ def parsed(quantize: str | Iterable[str]) -> tuple[Rule, ...]:
     """The rules that are written as "uint8", or "float16=PATTERN,PATTERN".
 
     Raises:
-        ValueError: there is no such kind, or two rules are for all other weights.
+        OptionError: there is no such kind, or two rules are for all other weights.
     """
     rules = []
     for text in [quantize] if isinstance(quantize, str) else quantize:
@@ -53,23 +53,25 @@ def parsed(quantize: str | Iterable[str]) -> tuple[Rule, ...]:
         chosen = next((known for known in KINDS if known == kind), None)
         named = tuple(filter(None, patterns.split(",")))
         if chosen is None:
-            raise ValueError(f"weights are rounded to {', '.join(KINDS)}, not to {kind!r}")
+            raise OptionError(f"weights are rounded to {', '.join(KINDS)}, not to {kind!r}")
+        if any("=" in name and name.partition("=")[0] in KINDS for name in named):
+            raise OptionError(f"{text!r} holds two rules; give each of them by itself")
         if equals and not named:
-            raise ValueError(f"{text!r} names no weights; write {kind}=PATTERN, or {kind} for all")
+            raise OptionError(f"{text!r} names no weights; write {kind}=PATTERN, or {kind} for all")
         rules.append(Rule(chosen, named))
     if sum(not rule.patterns for rule in rules) > 1:
-        raise ValueError("two kinds are given for all weights; give patterns of names to one of them")
+        raise OptionError("two kinds are given for all weights; give patterns of names to one of them")
     return tuple(rules)
 
 
 def check_half_compute(rules: Sequence[Rule], out: Path) -> None:
-    """Raises `ValueError` where what is written cannot compute in float16."""
+    """Raises `OptionError` where what is written cannot compute in float16."""
     if out.suffix != ".onnx":
-        raise ValueError(
+        raise OptionError(
             f"{out}: only ONNX models compute in float16; write a file with the suffix .onnx, or leave it out"
         )
     if not any(rule.kind == "float16" for rule in rules):
-        raise ValueError(
+        raise OptionError(
             "what computes in float16 has its weights in float16; quantize to float16 as well, or leave it out"
         )
 
@@ -101,13 +103,13 @@ def quantized(plan: Plan, rules: Sequence[Rule]) -> Plan:
     """The plan with weights to be rounded as the rules say.
 
     Raises:
-        KerasportError: two rules name the same weight, a pattern none, or the target has no such numbers.
+        OptionError: two rules name the same weight, a pattern none, or the target has no such numbers.
     """
     if plan.target == "onnx-model":
         made_of_onnx: Plan = import_module("kerasport.targets.onnx.quantize").quantized(plan, rules)
         return made_of_onnx
     if any(rule.kind == "int8" for rule in rules):
-        raise KerasportError("weights of TF.js are rounded to float16, uint16 or uint8; int8 is for ONNX models")
+        raise OptionError("weights of TF.js are rounded to float16, uint16 or uint8; int8 is for ONNX models")
     named = weights_named(plan.weights, rules)
     others = next((rule.kind for rule in rules if not rule.patterns), None)
     floats = {name: weight for name, weight in plan.weights.items() if manifest_dtype(weight.dtype) == "float32"}
@@ -126,7 +128,7 @@ def weights_named(weights: Mapping[str, Weight], rules: Sequence[Rule]) -> dict[
     """The kind of each weight that a pattern names.
 
     Raises:
-        KerasportError: two rules name the same weight, or a pattern none.
+        OptionError: two rules name the same weight, or a pattern none.
     """
     found: dict[str, Kind] = {}
     for rule in rules:
@@ -134,10 +136,10 @@ def weights_named(weights: Mapping[str, Weight], rules: Sequence[Rule]) -> dict[
             matches = [name for name in weights if fnmatchcase(name, pattern)]
             if not matches:
                 known = ", ".join(list(weights)[:3]) or "none"
-                raise KerasportError(f"no weight has a name like {pattern!r}; their names are {known} …")
+                raise OptionError(f"no weight has a name like {pattern!r}; their names are {known} …")
             for name in matches:
                 if found.setdefault(name, rule.kind) != rule.kind:
-                    raise KerasportError(f"weight {name!r} is to be rounded to {found[name]} and to {rule.kind}")
+                    raise OptionError(f"weight {name!r} is to be rounded to {found[name]} and to {rule.kind}")
     return found
 
 

@@ -31,7 +31,7 @@ def verify_conversion(
     weights: Pathlike | None = None,
     inputs: Pathlike | None = None,
     expected: Pathlike | None = None,
-    backends: Sequence[str] | None = None,
+    backends: str | Sequence[str] | None = None,
     batch_sizes: Sequence[int] = (1, 3),
     rtol: float | None = None,
     atol: float | None = None,
@@ -82,7 +82,7 @@ def _small(errors: Sequence[OutputError], tolerance: Tolerance) -> Iterator[str]
         )
 
 
-def known_backends(names: Sequence[str] | None, there: Sequence[str] = BACKENDS) -> tuple[str, ...]:
+def known_backends(names: str | Sequence[str] | None, there: Sequence[str] = BACKENDS) -> tuple[str, ...]:
     """Those that are named of the backends that there are; of TF.js all, and of ONNX the first, where none is.
 
     Raises:
@@ -90,6 +90,7 @@ def known_backends(names: Sequence[str] | None, there: Sequence[str] = BACKENDS)
     """
     if names is None:
         return tuple(there if there is BACKENDS else there[:1])
+    names = (names,) if isinstance(names, str) else names
     unknown = sorted(set(names) - set(there))
     if unknown or not names:
         runtime = "TF.js" if there is BACKENDS else "an ONNX model"

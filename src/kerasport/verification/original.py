@@ -126,14 +126,17 @@ class Original:
         return told
 
 
+CAUSE = "Exception encountered: "  # before it, Keras repeats the config
+
+
 def _last_words(child: subprocess.CompletedProcess[bytes]) -> str:
     lines = child.stderr.decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else f"exit code {child.returncode}"
 
 
 def _in_short(error: str, limit: int = 300) -> str:
-    """What an exception says, on one line."""
-    line = " ".join(error.split())
+    """What an exception says, on one line; of one that Keras raised for another, what that says."""
+    line = " ".join(error.rpartition(CAUSE)[2].split())
     return line if len(line) <= limit else f"{line[:limit]} …"
 
 
@@ -199,7 +202,8 @@ def find_keras(writer: str) -> Keras:
             return Keras(module, versions[module], backend)
     found = "".join(f"; {module} {version} does not read it" for module, version in versions.items())
     wanted = "tf_keras" if old else "keras"
-    raise VerifyError(f"a file of Keras {writer or 3} needs Keras to run{found}; pip install {wanted}")
+    backend = "" if old or any(map(importlib.util.find_spec, BACKENDS)) else " jax"
+    raise VerifyError(f"a file of Keras {writer or 3} needs Keras to run{found}; pip install {wanted}{backend}")
 
 
 def version_of(module: str) -> str:

@@ -58,6 +58,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         # with these, predict() gives an object with the outputs by name, as Keras gives a dict
         metadata={"structuredOutputKeys": outputs} if isinstance(model.outputs, Mapping) else {},
         channels=kernels(emitter.nodes, emitter.weights),
+        dtypes={name: given.dtype for name, given in emitter.inputs.items() if given.dtype != "float32"},
     )
 
 

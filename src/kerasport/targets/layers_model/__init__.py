@@ -51,9 +51,9 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     problems += [*recorded, *_joined(rewriting.rewriter.problems, written.problems), *_training_problems(model)]
     if not problems:
         problems += mask_problems(native, rewriting.rewriter.origins)
-    lost_in_training = tuple(_lost_in_training(model, rewriting))
+    untrainable = tuple(_untrainable(rewriting))
     if options.trainable:
-        problems += lost_in_training
+        problems += [*untrainable, *_left_out(model)]
     problems = [rewriting.of_root(problem) for problem in problems]
     renamed = {path: name for path, name in written.renamed.items() if rewriting.root_path(path) == path}
     companions = {rewriting.root_path(path): reason for path, reason in written.companions.items()}
@@ -69,7 +69,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         state, why_not = optimizer_state(model, native, written, training["optimizer_config"])
         lost += why_not
     dropped = (f"left out of training: {each}" for each in written.dropped)
-    told = [*map(_note_of, lost_in_training), *dropped]
+    told = [*map(_note_of, untrainable), *dropped]  # of layers that are left out their outcome tells
     document: dict[str, Json] = {
         "modelTopology": {"keras_version": model.writer, "backend": "tensorflow", "model_config": topology},
         **({"trainingConfig": training} if training is not None else {}),
@@ -100,10 +100,14 @@ def _joined(rewriting: Sequence[Problem], native: Sequence[Problem]) -> Iterator
     yield from (problem for problem in native if problem.layer not in layers)
 
 
-def _lost_in_training(model: Model, rewriting: Rewritten) -> Iterator[Problem]:
-    """What is right at inference and does not train as in Keras."""
+def _untrainable(rewriting: Rewritten) -> Iterator[Problem]:
+    """What is written, is right at inference, and does not train as in Keras."""
     for spec, reason in rewriting.untrainable():
         yield Problem(spec.name, spec.class_name, reason, remedy=LEAVE_OUT)
+
+
+def _left_out(model: Model) -> Iterator[Problem]:
+    """What acts in training only, and is not written."""
     for _, spec in model.walk():
         if isinstance(spec, LayerSpec) and is_left_out(spec) and spec.class_name not in ("Identity", "TimeDistributed"):
             yield Problem(

@@ -15,6 +15,7 @@ from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer
 from kerasport.model import Call, LayerSpec, Model, Operation, Shape, Tensor, Weight, flatten
 from kerasport.read.dialects import TF_LAMBDAS
+from kerasport.refusals import custom_problem
 from kerasport.targets.layers_model.loadable import NAME, creation_order, input_dtype, input_problems
 from kerasport.targets.layers_model.mask_leaks import inputs_of
 from kerasport.targets.layers_model.native import NATIVE, Json, spell
@@ -140,8 +141,7 @@ class Topology:
 
     def _read(self, spec: LayerSpec) -> Layer | None:
         if spec.custom:
-            reason = f"it is not one of Keras's own layers ({spec.custom}), and its code is not in the file"
-            self.problems.append(Problem(spec.name, spec.class_name, reason))
+            self.problems.append(custom_problem(spec))
         elif spec.class_name not in NATIVE:
             self.problems.append(Problem(spec.name, spec.class_name, why_refused(spec.class_name)))
         else:

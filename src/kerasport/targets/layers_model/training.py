@@ -32,6 +32,8 @@ METRICS: Mapping[str, str] = {
     "categorical_crossentropy": "categorical_crossentropy",
 }  # fmt: skip
 
+UNCOMPILED = "the model is written uncompiled, which only training needs"
+
 # Options that Keras's optimizers have and TF.js's lack, with the values that change nothing.
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "weight_decay": (None, 0, 0.0), "clipnorm": (None,), "clipvalue": (None,), "global_clipnorm": (None,),
@@ -54,14 +56,14 @@ def training_config(
     if not compiled or not compiled.get("loss"):
         return None, []
     if masked:
-        return None, ["the model is written uncompiled: an output is masked, which TF.js's losses do not heed"]
+        return None, [f"{UNCOMPILED}: an output is masked, which TF.js's losses do not heed"]
     if compiled.get("loss_weights") is not None:
-        return None, ["the model is written uncompiled: TF.js has no weights of losses"]
+        return None, [f"{UNCOMPILED}: TF.js has no weights of losses"]
     optimizer, why = _optimizer(compiled.get("optimizer") or compiled.get("optimizer_config"))
     loss = _loss(compiled["loss"], renamed)
     if optimizer is None or loss is None:
         lost = why or f"the loss {_name(compiled['loss']) or 'of the model'} has no equal in TF.js"
-        return None, [f"the model is written uncompiled: {lost}"]
+        return None, [f"{UNCOMPILED}: {lost}"]
     metrics, lost_metrics = _metrics(compiled.get("metrics"), loss)
     if compiled.get("weighted_metrics"):
         lost_metrics.append("left out of training: weighted metrics, which TF.js lacks")

@@ -74,6 +74,11 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         inputs=dict(zip(emitter.inputs, (given.type.shape for given in graph.inputs), strict=True)),
         outputs=tuple(outputs),
         notes=(*notes_of(model, half=options.half_compute), *_notes(graph, tuple(emitter.inputs))),
+        dtypes={
+            name: given.type.dtype
+            for name, given in zip(emitter.inputs, graph.inputs, strict=True)
+            if given.type.dtype != "float32"
+        },
         model=assembled(emitter, outputs, model),
         half=options.half_compute,
     )

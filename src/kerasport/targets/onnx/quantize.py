@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir
 
-from kerasport.errors import KerasportError
+from kerasport.errors import OptionError
 from kerasport.model import Array, Weight
 from kerasport.targets.onnx.file import OnnxPlan
 from kerasport.targets.onnx.half import halved
@@ -33,11 +33,11 @@ def quantized(plan: OnnxPlan, rules: Sequence[Rule]) -> OnnxPlan:
     """The plan with weights to be rounded as the rules say; vectors stay as they are, unless a pattern names them.
 
     Raises:
-        KerasportError: two rules name the same weight, a pattern none, or ONNX models are not rounded to a kind.
+        OptionError: two rules name the same weight, a pattern none, or ONNX models are not rounded to a kind.
     """
     for rule in rules:
         if rule.kind not in KINDS:
-            raise KerasportError(f"weights of ONNX models are rounded to {' or '.join(KINDS)}, not to {rule.kind}")
+            raise OptionError(f"weights of ONNX models are rounded to {' or '.join(KINDS)}, not to {rule.kind}")
     floats = {name: weight for name, weight in plan.weights.items() if manifest_dtype(weight.dtype) == "float32"}
     named = weights_named(plan.weights, rules)
     others = next((rule.kind for rule in rules if not rule.patterns), None)

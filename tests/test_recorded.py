@@ -51,6 +51,7 @@ STRUCTURES: Mapping[str, str] = {
     "alone": (
         "2 InputLayer, Embedding, UpSampling2D, Bidirectional, 2 GRU, Reshape, RNN, StackedRNNCells, LSTMCell, GRUCell"
     ),
+    "gpu": "InputLayer, LSTM, Bidirectional, 2 GRU, Dense",
     "keras_1_recurrent": "InputLayer, Conv1D, LSTM, TimeDistributed, 2 Dense, Bidirectional, 2 GRU, SimpleRNN",
 }
 """Layers of each model, those inside others included."""

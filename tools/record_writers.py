@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import shutil
 import subprocess
@@ -64,7 +65,7 @@ WRITERS = (
     Writer(
         "keras-2.2.4",
         ("keras==2.2.4", *TENSORFLOW_1),
-        "functional.h5 recurrent.h5 sequential.json sequential.legacy_weights.h5 alone.h5",
+        "functional.h5 recurrent.h5 sequential.json sequential.legacy_weights.h5 alone.h5 gpu.cudnn.h5",
         python="3.7",
     ),
     Writer(
@@ -481,6 +482,16 @@ def alone(keras: Any) -> Any:
     return keras.models.Model([image, tokens], outputs, name="alone")
 
 
+@model
+def gpu(keras: Any) -> Any:
+    """Recurrent layers that compute what those of cuDNN do, which take a GPU."""
+    layers = keras.layers
+    x = inputs = layers.Input((STEPS, 3), name="series")
+    x = layers.LSTM(4, recurrent_activation="sigmoid", return_sequences=True)(x)
+    x = layers.Bidirectional(layers.GRU(2, recurrent_activation="sigmoid", reset_after=True))(x)
+    return keras.models.Model(inputs, layers.Dense(2)(x), name="gpu")
+
+
 # ---------------------------------------------------------------- saving
 
 
@@ -512,10 +523,41 @@ def save_json(net: Any, path: Path, _: Any) -> None:
     path.write_text(net.to_json())
 
 
+def save_cudnn(net: Any, path: Path, keras: Any) -> None:
+    """As if the layers were those of cuDNN, their weights turned by Keras itself."""
+    h5py = importlib.import_module("h5py")
+    net.save(str(path), include_optimizer=False)
+    with h5py.File(str(path), "r+") as file:
+        config = file.attrs["model_config"].decode()
+        for name in ("LSTM", "GRU"):
+            config = config.replace(f'"class_name": "{name}"', f'"class_name": "CuDNN{name}"')
+        tree = json.loads(config)
+        for layer in tree["config"]["layers"]:
+            wrapped = layer["config"].get("layer", layer)["config"]
+            for option in ("activation", "recurrent_activation", "reset_after", "use_bias", "implementation"):
+                if "recurrent_initializer" in wrapped:
+                    wrapped.pop(option, None)
+        file.attrs["model_config"] = json.dumps(tree).encode()
+        for layer in net.layers:
+            inner = getattr(layer, "forward_layer", layer)
+            name, group = type(inner).__name__, file["model_weights"][layer.name]
+            if name not in ("LSTM", "GRU"):
+                continue
+            names = [each.decode() for each in group.attrs["weight_names"]]
+            like = type(f"CuDNN{name}", (), {})()
+            for at in range(0, len(names), 3):
+                part = names[at : at + 3]
+                values = keras.engine.saving._convert_rnn_weights(like, [group[each][()] for each in part])  # noqa: SLF001
+                for each, value in zip(part, values):
+                    del group[each]
+                    group[each] = value
+
+
 SAVERS: dict[str, Callable[[Any, Path, Any], None]] = {
     "keras": save_zip,
     "hdf5.keras": save_model,  # by Keras 2.12, to which `.keras` is HDF5
     "h5": save_model,
+    "cudnn.h5": save_cudnn,
     "unzipped": save_unzipped,
     "weights.h5": save_weights,
     "legacy_weights.h5": save_weights,  # the layout of Keras 1 and 2

@@ -75,7 +75,7 @@ def spell(class_name: str, config: Mapping[str, Any], version: str) -> tuple[str
             spelled[option] = activation_name(spelled[option], old)
     if class_name in CHANGED:
         CHANGED[class_name](spelled, version)
-    return class_name, spelled
+    return class_name.removeprefix("CuDNN"), spelled
 
 
 RENAMED_CLASSES = {
@@ -142,8 +142,21 @@ def _before(version: str, *limit: int) -> bool:
     return bool(version) and parts < limit
 
 
+def _cudnn(config: Config, version: str) -> None:
+    # layers of their own for one kind of GPU, which had no options for what cuDNN cannot do
+    del version
+    config["recurrent_activation"] = "sigmoid"
+
+
+def _cudnn_gru(config: Config, version: str) -> None:
+    _cudnn(config, version)
+    config["reset_after"] = True
+
+
 CHANGED: Mapping[str, Callable[[Config, str], None]] = {
     "BatchNormalization": _one_axis,
+    "CuDNNGRU": _cudnn_gru,
+    "CuDNNLSTM": _cudnn,
     "Bidirectional": _both_ways,
     "UpSampling2D": _up_sampling,
     "RandomCrop": _random_crop,

@@ -28,6 +28,8 @@ def weights_of(layer: Described, groups: Sequence[Sequence[Weight]], version: st
         return _of_keras1(layer, [ref for group in groups for ref in group]), ""
     if not groups:
         return (), ""
+    if layer.class_name in CUDNN_GATES and _is_cudnn(refs := [ref for group in groups for ref in group]):
+        return _of_cudnn(layer, refs), ""
     rank = layer.config.get("lora_rank")
     if rank and len(groups[0]) > 2 and len(groups[0][-1].shape) == 2 and groups[0][-1].shape[0] == rank:
         return _merged(layer, groups[0]), "LoRA is merged into the kernel."
@@ -117,6 +119,41 @@ def _queries(config: Mapping[str, Any]) -> str:
 
 def _one(value: Any) -> Any:
     return value[-1] if isinstance(value, list | tuple) and value else value
+
+
+# ---------------------------------------------------------------------------------------------------- cuDNN
+
+
+CUDNN_GATES = {"LSTM": 4, "GRU": 3}
+
+
+def _is_cudnn(refs: Sequence[Weight]) -> bool:
+    """Whether the bias is the row of numbers, those of the input and those of the state, that only cuDNN has."""
+    return len(refs) == 3 and refs[2].shape == (2 * refs[1].shape[-1],)
+
+
+def _of_cudnn(layer: Described, refs: Sequence[Weight]) -> tuple[Weight, ...]:
+    """The weights of a `CuDNNLSTM` or `CuDNNGRU`, whose kernels lie transposed, each gate by itself.
+
+    The kernel of the input was reshaped after that, so its numbers are in the order of columns (Keras 2.2,
+    `engine/saving.py`, `_convert_rnn_weights`).
+    """
+    kernel, recurrent, bias = refs
+    gates = CUDNN_GATES[layer.class_name]
+
+    def kernels(k: Array) -> Array:
+        return np.concatenate([part.T.reshape(part.shape, order="F") for part in np.split(k, gates, 1)], 1)
+
+    def recurrents(k: Array) -> Array:
+        return np.concatenate([part.T for part in np.split(k, gates, 1)], 1)
+
+    sums = layer.class_name == "LSTM"
+    made = (recurrent.shape[1],) if sums else (2, recurrent.shape[1])
+    return (
+        computed(kernel.shape, [kernel], kernels),
+        computed(recurrent.shape, [recurrent], recurrents),
+        computed(made, [bias], lambda b: b.reshape(2, -1).sum(0) if sums else b.reshape(2, -1)),
+    )
 
 
 # -------------------------------------------------------------------------------------------------- Keras 1

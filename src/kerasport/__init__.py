@@ -1,5 +1,8 @@
 """kerasport takes Keras models to the browser, exactly."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from kerasport.api import check, convert, doctor, repair, verify
 from kerasport.errors import (
     HostileFileError,
@@ -16,11 +19,16 @@ from kerasport.errors import (
 )
 from kerasport.report import Check, Conversion, LayerOutcome, Repair
 
+if TYPE_CHECKING:
+    from kerasport.diagnosis import Diagnosis
+    from kerasport.verification import Verification
+
 __version__ = "0.1.0"
 
 __all__ = [
     "Check",
     "Conversion",
+    "Diagnosis",
     "HostileFileError",
     "KerasportError",
     "LayerOutcome",
@@ -33,6 +41,7 @@ __all__ = [
     "Repair",
     "UnsupportedError",
     "UnsupportedModel",
+    "Verification",
     "VerifyError",
     "__version__",
     "check",
@@ -41,3 +50,12 @@ __all__ = [
     "repair",
     "verify",
 ]
+
+LATER = {"Diagnosis": "kerasport.diagnosis", "Verification": "kerasport.verification"}
+"""What a conversion does without, and would take a while to import → its module."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in LATER:
+        return getattr(import_module(LATER[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -208,15 +208,37 @@ def test_native_table_names_every_option(class_name: str) -> None:
     assert set(NATIVE[class_name].options) == set(LAYERS[class_name].defaults)
 
 
-def test_thresholded_relu_of_keras_2(tfjs: Tfjs, tmp_path: Path) -> None:
-    layer = {"name": "thresholded", "theta": 0.5, "trainable": True, "dtype": "float32", "batch_input_shape": [None, 4]}
-    config = {"name": "model", "layers": [{"class_name": "ThresholdedReLU", "config": layer}]}
-    with h5py.File(tmp_path / "model.h5", "w") as file:
-        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config})
+def of_keras_2(path: Path, *layers: tuple[str, Any]) -> None:
+    """Write a Sequential of layers without weights as Keras 2 does."""
+    entries = [{"class_name": name, "config": {"trainable": True, "dtype": "float32", **c}} for name, c in layers]
+    with h5py.File(path, "w") as file:
+        root = {"class_name": "Sequential", "config": {"name": "model", "layers": entries}}
+        file.attrs["model_config"] = json.dumps(root)
         file.attrs["keras_version"] = "2.4.0"
-        weights = file.create_group("model_weights")
-        weights.attrs["layer_names"] = np.array([b"thresholded"])
-        weights.create_group("thresholded").attrs["weight_names"] = np.empty(0, "S1")
+        weights, names = file.create_group("model_weights"), [config["name"].encode() for _, config in layers]
+        weights.attrs["layer_names"] = np.array(names)
+        for name in names:
+            weights.create_group(name).attrs["weight_names"] = np.empty(0, "S1")
+
+
+@pytest.mark.parametrize("to", [LAYERS_MODEL, GRAPH_MODEL])
+def test_masks_that_keras_2_makes_in_each_step_are_refused(to: Any, tmp_path: Path) -> None:
+    def each(name: str, class_name: str, **options: Any) -> tuple[str, Any]:
+        return "TimeDistributed", {
+            "name": name,
+            "layer": {"class_name": class_name, "config": {"name": "l", **options}},
+        }
+
+    masked, mean = each("masked", "Masking", mask_value=0.0), each("mean", "GlobalAveragePooling1D")
+    masked[1]["batch_input_shape"] = [None, 4, 5, 3]
+    of_keras_2(tmp_path / "model.h5", masked, mean)
+    with pytest.raises(kerasport.UnsupportedModel, match="'masked'.*Keras 2 hands the masks on"):
+        kerasport.convert(tmp_path / "model.h5", tmp_path / "out", to=to)
+
+
+def test_thresholded_relu_of_keras_2(tfjs: Tfjs, tmp_path: Path) -> None:
+    layer = {"name": "thresholded", "theta": 0.5, "batch_input_shape": [None, 4]}
+    of_keras_2(tmp_path / "model.h5", ("ThresholdedReLU", layer))
     kerasport.convert(tmp_path / "model.h5", tmp_path / "web_model", to=LAYERS_MODEL)
     x = np.array([[-1, 0.4, 0.5, 0.6]], np.float32)
     for backend in BACKENDS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kerasport.errors import Problem
+from kerasport.masks import Masks, merging_of
 from kerasport.model import Call, LayerSpec, Model, Operation, Tensor, flatten
 
 # dtypes of inputs in whose few bits Keras goes on to compute, where targets compute in float32 or int32
@@ -37,7 +38,7 @@ def refusals(model: Model) -> Iterator[Problem]:
         yield from _integer_problems(part)
         for target in part.targets():
             if isinstance(target, LayerSpec):
-                yield from _layer_problems(target)
+                yield from _layer_problems(target, model.release)
 
 
 CUSTOM = "write what it does with Keras's layers or keras.ops, and save the model again"
@@ -56,7 +57,7 @@ OF_INTEGERS = KEEPS | {
 }  # fmt: skip
 
 
-def _layer_problems(spec: LayerSpec) -> Iterator[Problem]:
+def _layer_problems(spec: LayerSpec, release: tuple[int, int]) -> Iterator[Problem]:
     """Layers that compute in integers, and wrappers that compute something else than what is stored."""
     dtype = str(spec.config.get("dtype", ""))
     if dtype in INTEGERS and spec.class_name not in OF_INTEGERS:
@@ -66,6 +67,17 @@ def _layer_problems(spec: LayerSpec) -> Iterator[Problem]:
     if spec.class_name == "SpectralNormalization" and getattr(inner, "class_name", "") == "Embedding":
         reason = "Keras normalises an Embedding in another way than it stores it"
         yield Problem(spec.name, spec.class_name, reason, "layer", "Embedding")
+    if spec.class_name == "TimeDistributed" and release < (3, 0) and _makes_mask(inner, release):
+        reason = "Keras 2 hands the masks on that the layer inside makes of each step, which Keras 3 and TF.js do not"
+        remedy = "put that layer and those that heed its mask into one model inside the TimeDistributed"
+        yield Problem(spec.name, spec.class_name, reason, "layer", inner.class_name if inner else "", remedy)
+
+
+def _makes_mask(inner: LayerSpec | Model | None, release: tuple[int, int]) -> bool:
+    """Whether a mask comes out of what is given none."""
+    if isinstance(inner, Model):
+        return any(mask is not None for mask in Masks(merging_of(release)).trace(inner))
+    return inner is not None and (inner.class_name == "Masking" or bool(inner.config.get("mask_zero")))
 
 
 def models(model: Model) -> Iterator[Model]:

@@ -232,7 +232,7 @@ def test_masks_that_keras_2_makes_in_each_step_are_refused(to: Any, tmp_path: Pa
     masked, mean = each("masked", "Masking", mask_value=0.0), each("mean", "GlobalAveragePooling1D")
     masked[1]["batch_input_shape"] = [None, 4, 5, 3]
     of_keras_2(tmp_path / "model.h5", masked, mean)
-    with pytest.raises(kerasport.UnsupportedModel, match="'masked'.*Keras 2 hands the masks on"):
+    with pytest.raises(kerasport.UnsupportedModel, match=r"'masked'.*Keras 2 hands the masks on"):
         kerasport.convert(tmp_path / "model.h5", tmp_path / "out", to=to)
 
 

@@ -25,7 +25,7 @@ from kerasport.verification import node
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-FLAGS = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking"
+FLAGS = "--headless --no-sandbox --disable-dev-shm-usage --no-first-run --disable-background-networking"
 BUNDLES = ("core", "backend-cpu", "layers")
 
 # What someone does on the page.
@@ -82,7 +82,7 @@ def scripts(folder: Path) -> str:
     return "".join(f'<script src="tf-{name}.min.js"></script>\n' for name in BUNDLES)
 
 
-def visit(site: Path, profile: Path) -> Any:
+def visit(site: Path, profile: Path, graphics: str = "--disable-gpu") -> Any:
     """What the page of a folder posts."""
     posted: Queue[bytes] = Queue()
     handler = partial(Handler, posted=posted, directory=str(site))
@@ -91,7 +91,7 @@ def visit(site: Path, profile: Path) -> Any:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/index.html"
         browser = subprocess.Popen(
-            [BROWSER, *FLAGS.split(), f"--user-data-dir={profile}", "--remote-debugging-port=0", url],
+            [BROWSER, *FLAGS.split(), *graphics.split(), f"--user-data-dir={profile}", "--remote-debugging-port=0", url],
             stderr=subprocess.DEVNULL,
         )
         try:

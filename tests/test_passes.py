@@ -675,6 +675,19 @@ FUSING = (
 
 LEGALISING = (
     Rewrite(
+        "the inverse of sinh is taken above zero",
+        ops.Asinh,
+        (None, 4),
+        """
+        %0 = Input('x') : float32[?, 4]
+        %1 = Sign(%0) : float32[?, 4]
+        %2 = Abs(%0) : float32[?, 4]
+        %3 = Asinh(%2) : float32[?, 4]
+        %4 = Mul(%1, %3) : float32[?, 4]
+        return %4
+        """,
+    ),
+    Rewrite(
         "padding goes axis by axis",
         lambda x: ops.pad(x, [(0, 0), (0, 0), (1, 1), (0, 2), (0, 0)]),
         (None, 2, 3, 4, 5),

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from kerasport.ir.ops.movement import Size
     from kerasport.ir.tensor import Tensor
 
-FAR_BELOW = -1e9  # a score that makes a weight of 0, and is finite in every float that GPUs have
+FAR_BELOW = -1e9
+"""A score that makes a weight of 0. Keras has lower ones, too, whose maximum TF.js's webgl backend, which begins at -1e20,
+does not find: where all are masked, the weights would be wrong."""
 
 
 def positions(size: Size) -> Tensor:

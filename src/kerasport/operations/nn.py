@@ -15,6 +15,7 @@ from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import as_tensor, constant
 from kerasport.layers import activations, conv, pooling
 from kerasport.layers.activations import ACTIVATIONS, softmax_over
+from kerasport.layers.attention import FAR_BELOW
 from kerasport.layers.base import Layer, Refusal
 from kerasport.layers.normalization import along
 from kerasport.model import axis_of
@@ -384,9 +385,6 @@ def moments(x: Tensor, *, axes: Any, keepdims: bool = False, synchronized: bool 
 
 # ------------------------------------------------------------------------------------------------------- attention
 
-MASKED = -0.7 * 3.4028234663852886e38  # as Keras writes it; a row that is masked whole becomes uniform
-
-
 def attention(
     query: Tensor, key: Tensor, value: Tensor, bias: Any = None, mask: Any = None, scale: float | None = None, *,
     is_causal: bool = False, flash_attention: bool | None = None, attn_logits_soft_cap: float | None = None,
@@ -407,7 +405,8 @@ def attention(
         ahead = counted(ops.dim(logits, 3)) - ops.expand_dims(counted(ops.dim(logits, 2)), 1)
         past = ops.less_equal(ahead, 0)
         allowed = past if allowed is None else ops.logical_and(allowed, past)
-    logits = logits if allowed is None else where(allowed, logits, MASKED)
+    # a row that is masked whole becomes uniform
+    logits = logits if allowed is None else where(allowed, logits, FAR_BELOW)
     return einsum("bnts,bsnh->btnh", ops.Softmax(logits), v)
 
 

@@ -12,6 +12,8 @@ from functools import partial, reduce
 
 from kerasport.ir import ops
 from kerasport.ir.ops import (
+    Abs,
+    Asinh,
     AvgPool,
     Cast,
     Conv,
@@ -29,6 +31,7 @@ from kerasport.ir.ops import (
     Range,
     Reverse,
     Select,
+    Sign,
     StridedSlice,
     Tensor,
 )  # fmt: skip
@@ -295,7 +298,19 @@ def taken(node: Node, uses: Uses) -> Node | None:
     return None
 
 
+def odd_function(node: Node, uses: Uses) -> Node | None:
+    """asinh(x)  →  sign(x) · asinh(|x|).
+
+    TF.js's webgl backend computes log(x + √(x² + 1)), of which few digits are left where x is far below zero.
+    """
+    del uses
+    match node:
+        case Asinh(x) if not isinstance(x, Abs):
+            return Sign(x) * Asinh(Abs(x))
+    return None
+
+
 LEGAL = (
     truths, taken, products, exact_same, padded_volumes, grouped, low_rank_pads, low_rank_slices, low_rank_others,
-    low_rank_select, flat_pools, volumes_transposed, deep_enough,
+    low_rank_select, flat_pools, volumes_transposed, deep_enough, odd_function,
 )  # fmt: skip

@@ -91,7 +91,14 @@ def visit(site: Path, profile: Path, graphics: str = "--disable-gpu") -> Any:
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/index.html"
         browser = subprocess.Popen(
-            [BROWSER, *FLAGS.split(), *graphics.split(), f"--user-data-dir={profile}", "--remote-debugging-port=0", url],
+            [
+                BROWSER,
+                *FLAGS.split(),
+                *graphics.split(),
+                f"--user-data-dir={profile}",
+                "--remote-debugging-port=0",
+                url,
+            ],
             stderr=subprocess.DEVNULL,
         )
         try:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor
 
 FAR_BELOW = -1e9
-"""A score that makes a weight of 0. Keras has lower ones, too, whose maximum TF.js's webgl backend, which begins at -1e20,
-does not find: where all are masked, the weights would be wrong."""
+"""A score that makes a weight of 0. Keras has lower ones, too, but TF.js's webgl backend finds no maximum below -1e20,
+so that the weights would be wrong where all are masked."""
 
 
 def positions(size: Size) -> Tensor:

@@ -385,6 +385,7 @@ def moments(x: Tensor, *, axes: Any, keepdims: bool = False, synchronized: bool 
 
 # ------------------------------------------------------------------------------------------------------- attention
 
+
 def attention(
     query: Tensor, key: Tensor, value: Tensor, bias: Any = None, mask: Any = None, scale: float | None = None, *,
     is_causal: bool = False, flash_attention: bool | None = None, attn_logits_soft_cap: float | None = None,

@@ -43,7 +43,7 @@ def lower(model: Model) -> Graph:
     inputs = tuple(declared_input(edge) for edge in model.input_tensors)
     outputs, _ = lowering.model(model, inputs, (None,) * len(inputs), "")
     graph = Graph(inputs, outputs or (), lowering.names)
-    problems = [*refusals(model), *lowering.problems, *_strings(graph)]
+    problems = [*refusals(model), *lowering.problems, *_strings(graph), *_by_chance(graph)]
     if problems:
         raise UnsupportedModel(tuple(dict.fromkeys(problems)))
     assert outputs is not None
@@ -59,6 +59,27 @@ def _strings(graph: Graph) -> Iterator[Problem]:
     for output in graph.outputs:
         if isinstance(output, Input) and is_string(output):
             yield Problem(output.name, "InputLayer", reason, "dtype", "string")
+
+
+@dataclass(frozen=True, eq=False)
+class ByChance(Tensor):
+    """The mask behind what gives back the very tensor that it was given: some backends of Keras lose it there."""
+
+    mask: Tensor
+    target: LayerSpec | Operation  # what it stands behind
+
+    def infer(self) -> TensorType:
+        return self.mask.type
+
+    def compute(self, *operands: Any) -> Any:
+        return operands[0]
+
+
+def _by_chance(graph: Graph) -> Iterator[Problem]:
+    """Masks that something reads although it depends on the backend whether they are there."""
+    for node in graph.nodes():
+        if isinstance(node, ByChance):
+            yield Problem(node.target.name, node.target.class_name, BY_BACKEND)
 
 
 def is_string(node: Node) -> bool:
@@ -276,6 +297,8 @@ class _Run:
             outputs = self._layer(call, target)
         for index, output in enumerate(outputs or ()):
             self.values[Edge(call, index)] = output
+            if not isinstance(target, Model) and (mask := self._kept_mask(call, target, output)) is not None:
+                self.masks.setdefault(Edge(call, index), ByChance(mask, target))
             name_new(output, f"{self.path}{target.name}", self.lowering.names)
 
     def _positional(self, call: Call) -> tuple[Edge, ...]:
@@ -323,9 +346,6 @@ class _Run:
         else:
             given = self._given(call, spec)
             outputs = None if given is None else self.lowering.layer(spec, inputs, f"{self.path}{spec.name}/", **given)
-        if self._keeps_mask_by_chance(call, spec, inputs, outputs):
-            self.lowering.refuse(spec, BY_BACKEND)
-            return None
         mask = self._mask(call, spec, inputs) if outputs is not None else None
         if mask is not None:
             self.masks[Edge(call)] = mask
@@ -333,13 +353,11 @@ class _Run:
                 self.masks[Edge(call, 1)] = mask
         return outputs
 
-    def _keeps_mask_by_chance(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...], outputs: Lowered) -> bool:
-        """Whether a layer that stops masks gives back the very tensor that it was given, with whatever hangs on it."""
-        incoming = self._incoming(call)
-        masked = bool(incoming) and incoming[0] is not None
-        unchanged = outputs is not None and outputs[0].shape == inputs[0].shape
-        same = spec.class_name == "SpectralNormalization" or (spec.class_name == "Reshape" and unchanged)
-        return masked and same
+    def _kept_mask(self, call: Call, target: LayerSpec | Operation, output: Tensor) -> Tensor | None:
+        """The mask of an argument that a call may hand on as it is, with whatever hangs on it."""
+        wraps = target.class_name == "SpectralNormalization"  # a layer that sets the mask of what it makes
+        same = (edge for edge in call.tensors() if wraps or unchanged(output, self.values[edge]))
+        return next((mask for edge in same if (mask := self._mask_of(edge, call)) is not None), None)
 
     def _identity(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> Lowered:
         training = call.kwargs.get("training")
@@ -425,6 +443,11 @@ class _Run:
                 return known[0]
             return (ops.all_ if merging == "all" else ops.any_)(concatenated(incoming, inputs, axis), -1)
         return None
+
+
+def unchanged(made: Tensor, x: Tensor) -> bool:
+    """Whether a tensor is another one, or that in a shape that is the same."""
+    return made is x or (isinstance(made, ops.Reshape) and made.x is x and made.shape == x.shape)
 
 
 def shown(value: Any) -> Any:

@@ -140,6 +140,15 @@ CHAINS = (
     words("mask_conv1d_same", lambda: layers.Conv1D(4, 3, padding="same"), lambda: layers.LSTM(3)),
     words("mask_pooling", lambda: layers.MaxPooling1D(2), lambda: layers.LSTM(3)),
     words("mask_reshape", lambda: layers.Reshape((STEPS, 4)), lambda: layers.LSTM(3), refused="depends on the backend"),
+    words("mask_reshape_to_the_same", lambda: layers.Reshape((-1, 4)), lambda: layers.LSTM(3),
+          refused="depends on the backend"),
+    words("mask_permute_nothing", lambda: layers.Permute((1, 2)), lambda: layers.LSTM(3),
+          refused="depends on the backend"),
+    words("mask_cropping_nothing", lambda: layers.Cropping1D(0), lambda: layers.LSTM(3),
+          refused="depends on the backend"),
+    words("mask_spectral_normalization_unread", lambda: layers.SpectralNormalization(layers.Dense(4)), layers.Flatten,
+          refused="stops the mask"),
+    words("mask_cropping_nothing_unread", lambda: layers.Cropping1D(0), layers.Flatten, refused="depends on the backend"),
     words("mask_reshape_of_time", lambda: layers.Reshape((3, 8)), lambda: layers.LSTM(3)),
     words("mask_permute", lambda: layers.Permute((2, 1)), lambda: layers.LSTM(3)),
     words("mask_repeat_vector", lambda: layers.LSTM(4), lambda: layers.RepeatVector(STEPS), lambda: layers.LSTM(3)),
@@ -207,6 +216,19 @@ def mask_and_an_output_without_behind() -> keras.Model:
 def mask_and_a_dense_branch() -> keras.Model:
     x, y = tokens(), layers.Input((3,))
     return keras.Model([x, y], layers.Concatenate()([layers.LSTM(4)(embedded(x)), layers.Dense(2)(y)]))
+
+
+@row("depends on the backend")
+def mask_cast_nothing() -> keras.Model:
+    """The very tensor goes on, with its mask."""
+    x = tokens()
+    return keras.Model(x, layers.LSTM(4)(keras.ops.cast(embedded(x), "float32")))
+
+
+@row("depends on the backend")
+def mask_slice_of_all() -> keras.Model:
+    x = tokens()
+    return keras.Model(x, layers.LSTM(4)(embedded(x)[:, 0:]))
 
 
 @row()

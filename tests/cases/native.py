@@ -365,6 +365,10 @@ RESHAPINGS = (
     one("reshape_flat", (4, 3, 2), layers.Reshape, (-1,)),
     one("reshape_unknown_length", (None, 6), layers.Reshape, (-1, 3)),
     one("reshape_more_axes", (24,), layers.Reshape, (2, -1, 3, 1)),
+    chain(
+        "reshape_inferred_and_flat", (4, 6), lambda: layers.Reshape((-1, 3)), layers.Flatten, lambda: layers.Dense(2)
+    ),
+    chain("reshape_inferred_last", (4, 6), lambda: layers.Reshape((8, -1)), lambda: layers.Dense(2)),
     one("reshape_to_scalars", (1,), layers.Reshape, ()),
     one("permute", SERIES, layers.Permute, (2, 1)),
     one("permute_rank_2", (5,), layers.Permute, (1,)),

@@ -62,6 +62,15 @@ def plain() -> Iterator[Case]:
     yield one("lstm_unit_forget_bias", SERIES, layers.LSTM, 4, unit_forget_bias=False)
 
 
+def options_in_order() -> Iterator[Case]:
+    """Activations that ONNX gives an alpha, and of which one has a beta as well, in both orders."""
+    for kind, layer in KINDS[1:]:
+        for first, second in (("elu", "hard_sigmoid"), ("hard_sigmoid", "elu")):
+            name = f"{kind}_{first}_at_gates_and_{second}"
+            reason = needs(name).get("companion", SIGMOID if second == "hard_sigmoid" else "")
+            yield one(name, SERIES, layer, 4, recurrent_activation=first, activation=second, companion=reason)
+
+
 def stateful(layer: Made, **options: Any) -> keras.Model:
     """A layer that begins where the last batch left it."""
     x = layers.Input(SERIES, batch_size=2)
@@ -424,6 +433,7 @@ SEVERAL = (
 
 CASES = (
     *plain(),
+    *options_in_order(),
     *cells(),
     *films(),
     *bidirectional(),

@@ -672,10 +672,9 @@ def emit_recurrent(e: Emitter, node: Recurrent) -> onnx.Value:
     attributes: dict[str, Any] = {
         "hidden_size": node.units, "activations": [NAMES[name] for name in node.activations],
     }  # fmt: skip
-    options = [OPTIONS[name] for name in node.activations if name in OPTIONS]
-    if options:
-        alpha, beta = zip(*options, strict=True)
-        attributes |= {"activation_alpha": list(alpha), "activation_beta": list(beta)}
+    for attribute, values in OPTIONS.items():
+        if listed := [values[name] for name in node.activations if name in values]:
+            attributes[attribute] = listed
     if node.reverse:
         attributes["direction"] = "reverse"
     if node.reset_after:

@@ -30,10 +30,11 @@ NAMES: Mapping[str, str] = {
 }  # fmt: skip
 """Activation of Keras → that of ONNX."""
 
-OPTIONS: Mapping[str, tuple[float, float]] = {
-    "elu": (1.0, 0.0), "hard_sigmoid": (1 / 6, 0.5), "hard_sigmoid_keras2": (0.2, 0.5),
-}  # fmt: skip
-"""Activation of Keras → alpha and beta, where it has any."""
+OPTIONS: Mapping[str, Mapping[str, float]] = {
+    "activation_alpha": {"elu": 1.0, "hard_sigmoid": 1 / 6, "hard_sigmoid_keras2": 0.2},
+    "activation_beta": {"hard_sigmoid": 0.5, "hard_sigmoid_keras2": 0.5},
+}
+"""Attribute of ONNX → activation of Keras → its value; one that knows no such thing takes none from the list."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,6 +79,7 @@ REWRITES: Mapping[str, Rewrite] = {
     **dict.fromkeys(("UpSampling1D", "UpSampling3D"), reshaping.up_sampling),
     "UpSampling2D": reshaping.up_sampling2d,
     "Flatten": reshaping.flatten,
+    "Reshape": reshaping.reshape,
     # preprocessing
     "Normalization": preprocessing.normalization,
     "CategoryEncoding": preprocessing.category_encoding,
@@ -102,8 +103,11 @@ TAKES: Mapping[str, tuple[str, ...]] = {
 
 
 def check_mask(at: Site) -> None:
-    """A Reshape that changes nothing may hand on the very tensor, with its mask."""
-    if at.spec.class_name == "Reshape" and at.masked and at.layer.infer(at.shape) == at.shape:
+    """A Reshape or Permute that changes nothing may hand on the very tensor, with its mask."""
+    if at.spec.class_name not in ("Reshape", "Permute") or not at.masked:
+        return
+    in_order = at.spec.class_name == "Reshape" or list(at.layer.dims) == sorted(at.layer.dims)
+    if in_order and at.layer.infer(at.shape) == at.shape:
         raise Refusal("", BY_BACKEND)
 
 

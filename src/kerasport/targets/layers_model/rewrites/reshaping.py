@@ -57,3 +57,11 @@ def flatten(at: Site) -> Tensor | None:
         return None
     x = channels_last(at, at.x) if rank > 2 and at.layer.data_format == "channels_first" else at.x
     return reshaped(at, x, (1 if rank == 1 else total(at.shape[1:]),))
+
+
+def reshape(at: Site) -> Tensor | None:
+    """Reshape to sizes that are all told: behind one that it has to find out, TF.js knows none, and layers throw."""
+    if all(size is not None and size >= 0 for size in at.layer.target_shape):
+        return None
+    sizes = at.layer.infer(at.shape)[1:]
+    return None if None in sizes else at.again(target_shape=list(sizes))

@@ -15,7 +15,7 @@ from kerasport.errors import Problem, UnsupportedPart
 from kerasport.infer import Inference
 from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer, Refusal
-from kerasport.masks import Masks
+from kerasport.masks import BY_BACKEND, Masks
 from kerasport.model import Call, ComputedWeight, LayerSpec, Model, Operation, Shape, Tensor, Weight, flatten, rebuild
 
 Rewrite: TypeAlias = "Callable[[Site], Tensor | tuple[Tensor, ...] | None]"
@@ -248,10 +248,19 @@ class Rewriter:
             return None
         try:
             results = (rewrite(Site(call, layer, self)) for rewrite in rewrites)
-            return next((result for result in results if result is not None), None)
+            result = next((result for result in results if result is not None), None)
+            self._check_mask(call, result)
         except Refusal as refusal:
             self.problems.append(self._problem(call.target, refusal))
-        return None
+            return None
+        return result
+
+    def _check_mask(self, call: Call, result: Tensor | tuple[Tensor, ...] | None) -> None:
+        """A layer of the model that stops masks and changes nothing may hand on the very tensor, with its mask."""
+        first = result[0] if isinstance(result, tuple) else result
+        masked = first in call.tensors() and self.masks.of.get(first) is not None
+        if masked and call.target not in self.parents and not any(self.masks.outputs(call)):
+            raise Refusal("", BY_BACKEND)
 
     def _has_more(self, call: Call) -> bool:
         """Whether a layer is given something besides tensors, which a rewrite would lose; it is told of later."""

@@ -79,8 +79,8 @@ def test_public_functions_are_documented() -> None:
 ORDER = (
     ("errors",),
     ("model", "report"),
-    ("identity", "ir", "masks", "refusals"),
-    ("layers",),
+    ("identity", "ir", "masks"),
+    ("layers", "refusals"),
     ("read", "infer", "operations"),
     ("lower",),
     ("passes",),

@@ -187,13 +187,13 @@ def convert(
     """Convert a Keras model to a TF.js or ONNX model."""
     from kerasport import api  # noqa: PLC0415
 
-    size, kinds = _bytes(shard_size), _kinds(quantize, out if half_compute else None)
+    size = _bytes(shard_size)
 
     def work(tell: Callable[[int, int], None]) -> Any:
         options: dict[str, Any] = {"shard_size": size, "unroll_limit": unroll_limit, "companion": companion}
         options |= {"optimizer": optimizer, "trainable": trainable}
         options |= {"opset": opset, "half_compute": half_compute}
-        options |= {"quantize": kinds} if kinds else {}
+        options |= {"quantize": quantize} if quantize else {}
         return api.convert(source, out, to=to.value, weights=weights, force=force, progress=tell, **options)
 
     done = _run(lambda: _with_progress(work), as_json=as_json)
@@ -326,21 +326,6 @@ def _bytes(text: str) -> int:
     return size
 
 
-def _kinds(quantize: list[str] | None, computing: Path | None) -> list[str]:
-    """The rules of rounding, tried; `computing` is a model that is to compute in what they round to."""
-    from kerasport.targets.quantize import check_half_compute, parsed  # noqa: PLC0415
-
-    hint = "--quantize"
-    try:
-        rules = parsed(quantize or ())
-        if computing is not None:
-            hint = "--half-compute"
-            check_half_compute(rules, computing)
-    except OptionError as error:
-        raise typer.BadParameter(str(error), param_hint=hint) from None
-    return quantize or []
-
-
 def _tell(report: str | dict[str, Any]) -> None:
     """Print a report, or as JSON what it holds."""
     _run(lambda: typer.echo(report if isinstance(report, str) else json.dumps(report, indent=2)))
@@ -352,7 +337,8 @@ def _run(work: Callable[[], Any], *, as_json: bool = False) -> Any:
     except BrokenPipeError:  # nobody reads on, as behind `| head`; typer ends the program
         raise
     except OptionError as error:
-        raise typer.BadParameter(str(error)) from None
+        hint = f"--{error.option.replace('_', '-')}" if error.option else None
+        raise typer.BadParameter(str(error), param_hint=hint) from None
     except (KerasportError, OSError) as error:
         typer.echo(f"kerasport: {error}", err=True)
         if as_json:

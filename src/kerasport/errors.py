@@ -63,7 +63,11 @@ class ShapeError(KerasportError):
 
 
 class OptionError(KerasportError, ValueError):
-    """An option has no such value, or does not go with another."""
+    """An option has no such value, or does not go with another; `option` names the one at fault, in Python's words."""
+
+    def __init__(self, message: str, option: str = "") -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class OutputExistsError(KerasportError):

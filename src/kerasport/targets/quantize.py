@@ -53,14 +53,14 @@ def parsed(quantize: str | Iterable[str]) -> tuple[Rule, ...]:
         chosen = next((known for known in KINDS if known == kind), None)
         named = tuple(filter(None, patterns.split(",")))
         if chosen is None:
-            raise OptionError(f"weights are rounded to {', '.join(KINDS)}, not to {kind!r}")
+            raise OptionError(f"weights are rounded to {', '.join(KINDS)}, not to {kind!r}", "quantize")
         if any("=" in name and name.partition("=")[0] in KINDS for name in named):
-            raise OptionError(f"{text!r} holds two rules; give each of them by itself")
+            raise OptionError(f"{text!r} holds two rules; give each of them by itself", "quantize")
         if equals and not named:
-            raise OptionError(f"{text!r} names no weights; write {kind}=PATTERN, or {kind} for all")
+            raise OptionError(f"{text!r} names no weights; write {kind}=PATTERN, or {kind} for all", "quantize")
         rules.append(Rule(chosen, named))
     if sum(not rule.patterns for rule in rules) > 1:
-        raise OptionError("two kinds are given for all weights; give patterns of names to one of them")
+        raise OptionError("two kinds are given for all weights; give patterns of names to one of them", "quantize")
     return tuple(rules)
 
 
@@ -68,11 +68,13 @@ def check_half_compute(rules: Sequence[Rule], out: Path) -> None:
     """Raises `OptionError` where what is written cannot compute in float16."""
     if out.suffix != ".onnx":
         raise OptionError(
-            f"{out}: only ONNX models compute in float16; write a file with the suffix .onnx, or leave it out"
+            f"{out}: only ONNX models compute in float16; write a file with the suffix .onnx, or leave it out",
+            "half_compute",
         )
     if not any(rule.kind == "float16" for rule in rules):
         raise OptionError(
-            "what computes in float16 has its weights in float16; quantize to float16 as well, or leave it out"
+            "what computes in float16 has its weights in float16; quantize to float16 as well, or leave it out",
+            "half_compute",
         )
 
 

@@ -75,9 +75,7 @@ def _layer_problems(spec: LayerSpec, release: tuple[int, int]) -> Iterator[Probl
 
 def _makes_mask(inner: LayerSpec | Model | None, release: tuple[int, int]) -> bool:
     """Whether a mask comes out of what is given none."""
-    if isinstance(inner, Model):
-        return any(mask is not None for mask in Masks(merging_of(release)).trace(inner))
-    return inner is not None and (inner.class_name == "Masking" or bool(inner.config.get("mask_zero")))
+    return inner is not None and any(Masks(merging_of(release)).outputs(Call(inner)))
 
 
 def models(model: Model) -> Iterator[Model]:

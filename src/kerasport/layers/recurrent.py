@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
@@ -34,13 +34,17 @@ class Cell(Protocol):
         """The states before the first step."""
 
 
+OfMasked: TypeAlias = Literal["state", "held", "zero"]
+"""The output of a masked step: the state, the output before it, or zeros."""
+
+
 @dataclass(frozen=True, eq=False)
 class Steps:
     """What the steps of a loop are that runs one cell, for targets that have it as one operation."""
 
     cell: Cell
     masked: bool  # by the last sequence, [batch, time, 1]
-    output: Literal["state", "held", "zero"]  # that of a masked step: the state, the output before it, or zeros
+    output: OfMasked
 
 
 class Loop(Protocol):
@@ -99,7 +103,7 @@ def over_time(
 
     steps = [z] if mask is None else [z, steps_of(mask)]
     start = [*initial, *cells[-1].zeros(z)[:1]] if carried else initial
-    output: Literal["state", "held", "zero"] = "held" if held else "zero" if loop.zero_output_for_mask else "state"
+    output: OfMasked = "held" if held else "zero" if loop.zero_output_for_mask else "state"
     of_one = Steps(cells[0], mask is not None, output) if len(cells) == 1 else None
     ends, over = ops.scan(step, start, steps, reverse=loop.go_backwards, kind=of_one)
     y = over[0] if loop.return_sequences else ends[-1] if carried else ends[count - last]

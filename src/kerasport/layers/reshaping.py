@@ -114,9 +114,8 @@ class _Cropping(_Resized):
             size = self.split(x.shape)[0][axis]
             end = None if not after else -after if size is None else size - after
             parts.append((before, end, 1))
-        whole: tuple[int | None, int | None, int] = (None, None, 1)
         last = self.data_format == "channels_last"
-        return ops.strided(x, (whole, *parts, whole) if last else (whole, whole, *parts))
+        return ops.strided(x, (ops.WHOLE, *parts, ops.WHOLE) if last else (ops.WHOLE, ops.WHOLE, *parts))
 
     def resized(self, axis: int, size: int) -> int:
         left = size - sum(self.amount(axis))

@@ -16,7 +16,6 @@ from kerasport.layers.base import Refusal
 from kerasport.layers.conv import depthwise
 from kerasport.layers.resampling import images
 from kerasport.operations.arguments import known_value, numbers, size
-from kerasport.operations.movement import WHOLE
 from kerasport.operations.nn import convolution, layout
 
 TINY = 1.1920928955078125e-07  # the distance of 1 from the next float32
@@ -151,7 +150,7 @@ def crop_images(
 ) -> Tensor:  # fmt: skip
     """A part of images, cut as is named or so that a size is left."""
     rows, columns = axes(x, data_format)
-    parts: list[tuple[int | None, int | None, int]] = [WHOLE] * x.rank
+    parts: list[tuple[int | None, int | None, int]] = [ops.WHOLE] * x.rank
     parts[rows] = kept(x, rows, top_cropping, bottom_cropping, target_height)
     parts[columns] = kept(x, columns, left_cropping, right_cropping, target_width)
     return ops.strided(x, parts)

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.ir.ops import Tensor, where
-from kerasport.ir.ops.movement import Size
+from kerasport.ir.ops import WHOLE, Tensor, where
+from kerasport.ir.ops.movement import Part, Size
 from kerasport.ir.tensor import as_tensor, constant
 from kerasport.layers.base import Refusal
 from kerasport.model import axis_of
 from kerasport.operations.arguments import counted, flat, known_value, several, size
-
-Part: TypeAlias = tuple[int | None, int | None, int]
-WHOLE: Part = (None, None, 1)
 
 # --------------------------------------------------------------------------------------------------------- shapes
 
@@ -199,9 +196,7 @@ def split(x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0)
     if isinstance(indices_or_sections, int):
         return ops.split(x, indices_or_sections, at)
     edges: list[int | None] = [None, *indices_or_sections, None]
-    return tuple(
-        ops.strided(x, [(begin, end, 1) if a == at else WHOLE for a in range(x.rank)]) for begin, end in pairwise(edges)
-    )
+    return tuple(ops.strided_axis(x, at, begin, end) for begin, end in pairwise(edges))
 
 
 def array_split(x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:

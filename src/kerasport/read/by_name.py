@@ -20,11 +20,8 @@ from kerasport.read.dialects import major
 from kerasport.read.hdf5 import Hdf5
 
 ATTENTION = frozenset(("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"))
-GATES_OF_KERAS1 = {
-    "LSTM": 4,
-    "GRU": 3,
-    "ConvLSTM2D": 4,
-}  # which each had kernel, recurrent kernel and bias of their own
+GATES_OF_KERAS1 = {"LSTM": 4, "GRU": 3, "ConvLSTM2D": 4}
+"""Layer → how many gates it has, each of which had a kernel, a recurrent kernel and a bias of its own."""
 
 
 @dataclass(frozen=True)

@@ -235,8 +235,7 @@ class _Shards:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._open:
-            self._open[1].close()
+        self._close()
 
     def put(self, numbers: Array, progress: Callable[[int], None]) -> None:
         """Write the bytes of an array behind all that came before."""
@@ -279,9 +278,13 @@ class _Shards:
 
     def _file(self, path: Path) -> IO[bytes]:
         if self._open is None or self._open[0] != path:
-            self.__exit__()
+            self._close()
             self._open = path, path.open("r+b", buffering=0)
         return self._open[1]
+
+    def _close(self) -> None:
+        if self._open:
+            self._open[1].close()
 
 
 def _copied(part: tuple[Path, list[_Piece]]) -> int:

@@ -95,6 +95,7 @@ from kerasport.ir.ops.linear import MatMul, einsum, matmul
 from kerasport.ir.ops.lookup import Lookup
 from kerasport.ir.ops.loop import Scan, scan
 from kerasport.ir.ops.movement import (
+    WHOLE,
     BroadcastTo,
     Concat,
     Dim,
@@ -125,6 +126,7 @@ from kerasport.ir.ops.movement import (
     squeeze,
     stack,
     strided,
+    strided_axis,
     transpose,
 )  # fmt: skip
 from kerasport.ir.ops.reduction import (

@@ -15,6 +15,8 @@ from kerasport.ir.tensor import Constant, DType, Tensor, TensorType, as_tensor
 from kerasport.model import Array, Shape, axis_of
 
 Size: TypeAlias = int | Tensor  # a number, -1 for what is left over, or a scalar known at run time
+Part: TypeAlias = tuple[int | None, int | None, int]  # begin, end and step along an axis, as Python slices
+WHOLE: Part = (None, None, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +199,7 @@ def slice_axis(x: Tensor, axis: int, begin: int, size: int = -1) -> Tensor:
     return x if whole else Slice(x, begins, tuple(size if a == at else -1 for a in range(x.rank)))
 
 
-def strided(x: Tensor, parts: Sequence[tuple[int | None, int | None, int]]) -> Tensor:
+def strided(x: Tensor, parts: Sequence[Part]) -> Tensor:
     """x[begin:end:step] for each axis, as a plain slice where it is one."""
     begins, sizes = [], []
     for d, (begin, end, step) in zip(x.shape, parts, strict=True):
@@ -211,6 +213,12 @@ def strided(x: Tensor, parts: Sequence[tuple[int | None, int | None, int]]) -> T
     return Slice(
         x, tuple(begins), tuple(-1 if b + s == d else s for b, s, d in zip(begins, sizes, x.shape, strict=True))
     )
+
+
+def strided_axis(x: Tensor, axis: int, begin: int | None, end: int | None) -> Tensor:
+    """x[begin:end] along one axis, the others whole."""
+    at = axis_of(axis, x.rank)
+    return strided(x, [(begin, end, 1) if a == at else WHOLE for a in range(x.rank)])
 
 
 def split(x: Tensor, parts: int, axis: int = -1) -> tuple[Tensor, ...]:

@@ -12,6 +12,7 @@ from functools import partial, reduce
 
 from kerasport.ir import ops
 from kerasport.ir.ops import (
+    WHOLE,
     Abs,
     Asinh,
     AvgPool,
@@ -42,7 +43,6 @@ from kerasport.model import Shape
 from kerasport.passes.rewrite import Uses
 from kerasport.targets.graph_model.emit import narrow
 
-WHOLE = (None, None, 1)
 LOW = 4  # axes that the more delicate kernels take
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from kerasport.errors import MissingPackageError, UnsupportedModel
 from kerasport.ir.graph import Graph
+from kerasport.ir.tensor import Input
 from kerasport.lower import lower
 from kerasport.model import Model
 from kerasport.passes.algebra import ALGEBRA
@@ -65,27 +66,24 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     outcomes, problems = outcomes_of(model, shared.problems, "lowered"), tuple(dict.fromkeys(shared.problems))
     if problems:
         return Plan(TARGET, model.writer, outcomes, problems)
+    named = dict(zip(emitter.inputs, graph.inputs, strict=True))
     made: OnnxPlan = OnnxPlan(
         TARGET,
         model.writer,
         outcomes,
         (),
         weights=shared.weights,
-        inputs=dict(zip(emitter.inputs, (given.type.shape for given in graph.inputs), strict=True)),
+        inputs={name: given.shape for name, given in named.items()},
         outputs=tuple(outputs),
-        notes=(*notes_of(model, half=options.half_compute), *_notes(graph, tuple(emitter.inputs))),
-        dtypes={
-            name: given.type.dtype
-            for name, given in zip(emitter.inputs, graph.inputs, strict=True)
-            if given.type.dtype != "float32"
-        },
+        notes=(*notes_of(model, half=options.half_compute), *_notes(named)),
+        dtypes={name: given.dtype for name, given in named.items() if given.dtype != "float32"},
         model=assembled(emitter, outputs, model),
         half=options.half_compute,
     )
     return made
 
 
-def _notes(graph: Graph, names: tuple[str, ...]) -> Iterator[str]:
-    for given, name in zip(graph.inputs, names, strict=True):
+def _notes(named: Mapping[str, Input]) -> Iterator[str]:
+    for name, given in named.items():
         if given.name != name:
             yield f"input {given.name!r} is now {name!r}, since names have to differ"

@@ -40,6 +40,7 @@ FOLLOWING: Mapping[str, slice] = {
 }  # fmt: skip
 """Operator that is float16 where its operands are → which of these are floats."""
 
+OPERANDS: Mapping[str, slice] = {**EXPENSIVE, **FOLLOWING}
 EITHER = ("Shape", "Cast")
 """Operators that take both, and make neither."""
 
@@ -196,7 +197,7 @@ def _uncast(value: Value) -> Value:
 
 def _floats(node: Node) -> Iterator[tuple[int, Value]]:
     """The operands of a node that are floats, and their places."""
-    places = range(len(node.inputs))[{**EXPENSIVE, **FOLLOWING}[node.op_type]]
+    places = range(len(node.inputs))[OPERANDS[node.op_type]]
     return ((at, value) for at in places if (value := node.inputs[at]) is not None)
 
 

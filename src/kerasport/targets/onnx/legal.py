@@ -11,8 +11,6 @@ from kerasport.ir.ops.movement import product
 from kerasport.ir.tensor import Node
 from kerasport.passes.rewrite import Uses
 
-WHOLE = (None, None, 1)
-
 
 def mirrored(node: Node, uses: Uses) -> Node | None:
     """Padding with x mirrored, its edge included  →  parts of x turned round, before and behind it."""
@@ -22,16 +20,12 @@ def mirrored(node: Node, uses: Uses) -> Node | None:
             for axis, (before, behind) in enumerate(pads):
                 parts = [x]
                 if before:
-                    parts.insert(0, Reverse(_part(x, axis, 0, before), (axis,)))
+                    parts.insert(0, Reverse(ops.strided_axis(x, axis, 0, before), (axis,)))
                 if behind:
-                    parts.append(Reverse(_part(x, axis, -behind, None), (axis,)))
+                    parts.append(Reverse(ops.strided_axis(x, axis, -behind, None), (axis,)))
                 x = ops.concat(parts, axis)
             return x
     return None
-
-
-def _part(x: Tensor, axis: int, begin: int, end: int | None) -> Tensor:
-    return ops.strided(x, [(begin, end, 1) if at == axis else WHOLE for at in range(x.rank)])
 
 
 def running_products(node: Node, uses: Uses) -> Node | None:

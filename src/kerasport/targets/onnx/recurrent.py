@@ -13,7 +13,7 @@ from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Add, Constant, Item, MatMul, Scan, Tensor, TensorType
 from kerasport.ir.tensor import FLOATS, Node, Several, expect
 from kerasport.layers.activations import ACTIVATIONS
-from kerasport.layers.recurrent import GRUCell, LSTMCell, SimpleRNNCell, Steps
+from kerasport.layers.recurrent import GRUCell, LSTMCell, OfMasked, SimpleRNNCell, Steps
 from kerasport.model import Array
 
 Cell: TypeAlias = LSTMCell | GRUCell | SimpleRNNCell
@@ -21,8 +21,6 @@ Operator: TypeAlias = Literal["LSTM", "GRU", "RNN"]
 
 GATES: Mapping[Operator, tuple[int, ...]] = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}
 """Operator → the gates of ONNX by their places in Keras: input, output, forget, cell; update, reset, candidate."""
-
-WHOLE = (None, None, 1)
 
 NAMES: Mapping[str, str] = {
     "tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu", "elu": "Elu", "softsign": "Softsign",
@@ -165,7 +163,7 @@ def plain(whole: Recurrent) -> tuple[Tensor, ...]:
     return (*last, ops.transpose(over, (1, 0, 2)))
 
 
-def masked(whole: Recurrent, loop: Scan, output: Literal["state", "held", "zero"]) -> tuple[Tensor, ...]:
+def masked(whole: Recurrent, loop: Scan, output: OfMasked) -> tuple[Tensor, ...]:
     """The last states, the last output where that is no state, and all outputs, where some steps are masked.
 
     A masked step changes nothing, so the operator is given the steps that count, in their order, and how many there
@@ -187,7 +185,7 @@ def masked(whole: Recurrent, loop: Scan, output: Literal["state", "held", "zero"
     every = ops.where(ops.expand_dims(mask if output == "zero" else ops.LogicalNot(none), 2), taken, first)
     if len(loop.states) == whole.count:
         return (*ends, every)
-    at_end = ops.strided(mask, [WHOLE, (0, 1, 1) if loop.reverse else (-1, None, 1)])
+    at_end = ops.strided_axis(mask, 1, *((0, 1) if loop.reverse else (-1, None)))
     return (*ends, ops.where(at_end if output == "zero" else some, last[0], 0.0), every)
 
 

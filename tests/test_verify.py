@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +233,21 @@ def test_small_outputs_are_verified_by_their_size(tmp_path: Path) -> None:
     assert not result.ok
     assert all(error.absolute < 1e-5 for error in result.outputs)
     assert "--atol 1e-05 allows for that" in str(result)
-    assert verify(source, out, atol=1e-5).ok
+    assert "(rtol 0.0001, atol 1e-05;" not in str(result)  # what applied is smaller
+    assert result.atol == result.outputs[0].atol < 1e-6
+    assert "(rtol 0.0001, atol 1e-05;" in str(passed := verify(source, out, atol=1e-5))
+    assert passed.ok
+
+
+def test_probabilities_of_rare_events_agree(tmp_path: Path) -> None:
+    x = layers.Input((4,))
+    y = layers.Rescaling(0.5, offset=-11.4)(layers.Dense(3)(x))
+    source = saved(keras.Model(x, layers.Activation("sigmoid")(y)), tmp_path / "rare.keras")
+    for out in (tmp_path / "rare.onnx", tmp_path / "web_model"):
+        convert(source, out)
+        result = verify(source, out, batch_sizes=(1, 50))
+        assert result.ok
+        assert max(abs(output.expected) for output in result.outputs) < 1e-3
 
 
 def test_a_model_made_of_another_one_is_refused(tmp_path: Path) -> None:
@@ -636,7 +651,12 @@ SMALL = np.array([1e-7, -3e-8, 0], "float32")
     [
         (np.zeros(3), SMALL, False),
         (-SMALL, SMALL, False),
-        (SMALL * np.float32(1.001), SMALL, False),
+        (SMALL * np.float32(1.06), SMALL, False),
+        (SMALL * np.float32(1.04), SMALL, True),  # within a twentieth, as much as a sigmoid of 1e-5 is rounded
+        ([9.745359e-06], [9.779387e-06], True),  # the Sigmoid of ONNX Runtime, and that of Keras
+        ([9.4e-06], [9.8e-06], False),
+        ([1e-3, 2e-7], [1e-3, 0], True),
+        ([1e-3, 3e-7], [1e-3, 0], False),
         (SMALL * np.float32(1 + 1e-6), SMALL, True),
         (SMALL + np.float32(5e-13), SMALL, True),  # 0 by 5e-13, of 1e-7
         (SMALL, np.zeros(3), True),
@@ -651,6 +671,15 @@ def test_small_outputs_are_held_to_their_size(actual: Any, expected: Any, ok: bo
     actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")
     assert Tolerance(1e-4, 1e-5, scaled=True).compare(actual, expected).ok is ok
     assert Tolerance(1e-4, 1e-5).compare(actual, expected).ok is bool(np.abs(actual - expected).max() < 1.5e-5)
+
+
+def test_the_tolerance_of_an_output_is_settled_over_all_batches() -> None:
+    default = Tolerance(1e-4, 1e-5, scaled=True)
+    assert default.settled([np.array([0.25]), np.array([-0.5, 0.1])]) == Tolerance(1e-4, 5e-6)
+    assert default.settled([np.array([40.0])]) == Tolerance(1e-4, 1e-5)
+    assert default.settled([np.zeros(3)]) == Tolerance(1e-4, 1e-5)
+    assert default.settled([np.array([1e-30])]).atol == pytest.approx(1e-30 / 20)
+    assert Tolerance(1e-4, 1e-3).settled([np.array([1e-9])]) == Tolerance(1e-4, 1e-3)
 
 
 def test_arrays_of_other_shapes_differ() -> None:
@@ -700,9 +729,9 @@ def verification(**changes: Any) -> Verification:
         "expected": 2.0,
         "allowed": 1e-4,
     }
-    wrong = OutputError(**worst, ok=False, backend="cpu", name="<probs>", batch=1, batch_size=3)
+    wrong = OutputError(**worst, ok=False, backend="cpu", name="<probs>", batch=1, batch_size=3, atol=1e-5)
     shape = OutputError(INF, INF, (), NAN, NAN, 0, ok=False, reason="has the shape [2], expected [3]", backend="wasm",
-                        name="y", batch_size=3)  # fmt: skip
+                        name="y", batch_size=3, atol=1e-5)  # fmt: skip
     layer = LayerDivergence(**worst, ok=False, backend="cpu", name="conv", tfjs_name="conv", class_name="Conv2D")
     options: dict[str, Any] = {"outputs": (wrong, shape), "diverges": layer, "notes": ("so & so",), **changes}
     return Verification(
@@ -726,6 +755,9 @@ def test_a_verification_prints_well() -> None:
     page = verification()._repr_html_()
     assert "&lt;probs&gt;" in page
     assert "so &amp; so" in page
+    assert "(rtol 0.0001, atol 2e-07 to 1e-05; Keras" in str(
+        verification(outputs=[replace(verification().outputs[0], atol=atol) for atol in (1e-5, 2e-7)])
+    )
     document = verification().to_dict()
     assert document["outputs"][1]["absolute"] == "inf"
     assert document["outputs"][0]["where"] == [2, 7]

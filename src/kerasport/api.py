@@ -215,9 +215,9 @@ def verify(
             where nothing is said, and "onnxruntime-web".
         batch_sizes: of random inputs.
         rtol: relative difference that is allowed; 1e-4 where nothing is said.
-        atol: absolute difference that is allowed; where nothing is said 1e-5, or 1e-5 of the largest number of an
-            output in which all are below 1. Of a quantised model the differences are told, and held to nothing,
-            unless one of the two is given.
+        atol: absolute difference that is allowed. The default is 1e-5; for an output whose numbers are all below 1
+            it is 1e-5 of the largest, but at least 2.4e-7 or a twentieth of the largest, whichever is less. Of a
+            quantised model the differences are told, and held to nothing, unless one of the two is given.
         seed: of the random inputs.
 
     Raises:

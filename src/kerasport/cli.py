@@ -117,7 +117,7 @@ Rtol = Annotated[
 Atol = Annotated[
     float | None,
     typer.Option(
-        help=f"Absolute difference that is allowed, else 1e-5 of the outputs' size, at most 1e-5; {HELD}",
+        help=f"Absolute difference that is allowed, else 1e-5, or less where all outputs are below 1; {HELD}",
         show_default=False,
     ),
 ]

@@ -101,13 +101,15 @@ class Trial:
         results = self.runtime.run(self.converted.path, feeds, backend=backend, timeout=HOUR).results
         batches = list(enumerate(zip(feeds, results, reference.results, strict=True)))
         for index, name in enumerate(self.converted.output_names):
+            settled = tolerance.settled([expected[index] for expected in reference.results])
             each = [
                 OutputError(
-                    **asdict(tolerance.compare(actual[index], expected[index])),
+                    **asdict(settled.compare(actual[index], expected[index])),
                     backend=backend,
                     name=name,
                     batch=batch,
                     batch_size=len(feed[0]),
+                    atol=settled.atol,
                 )
                 for batch, (feed, actual, expected) in batches
             ]

@@ -32,6 +32,7 @@ class OutputError(Difference):
     name: str = ""
     batch: int = 0  # its number
     batch_size: int = 0
+    atol: float = 0.0  # absolute difference that was allowed, before rtol · |expected| is added
 
     def row(self) -> tuple[str, ...]:
         """The output as a row of a table."""
@@ -71,7 +72,7 @@ class Verification:
     reference: str  # what the original was run by, "Keras 3.15.1 (jax)", or the file with its outputs
     backends: tuple[str, ...]
     rtol: float
-    atol: float
+    atol: float  # the largest that applied to an output; `outputs` has that of each
     outputs: tuple[OutputError, ...]  # of each backend
     diverges: LayerDivergence | None = None
     notes: tuple[str, ...] = ()
@@ -107,7 +108,13 @@ class Verification:
             far = f"within {_short(worst.absolute)}, or {worst.relative:.2%} of the largest number"
             return f"{self.out}, which is quantised, computes the numbers of {self.source} {far} ({self.reference})"
         same = "the same numbers as" if self.ok else "other numbers than"
-        return f"{self.out} computes {same} {self.source} (rtol {self.rtol:g}, atol {self.atol:g}; {self.reference})"
+        allowed = f"rtol {self.rtol:g}, atol {self._atol()}"
+        return f"{self.out} computes {same} {self.source} ({allowed}; {self.reference})"
+
+    def _atol(self) -> str:
+        """The absolute tolerance that applied, or the range where outputs have different ones."""
+        applied = sorted({f"{output.atol:.2g}" for output in self.outputs}, key=float)
+        return " to ".join(dict.fromkeys((applied[0], applied[-1]))) if applied else f"{self.atol:g}"
 
     def _below(self) -> list[str]:
         found = [] if self.diverges is None else [str(self.diverges)]

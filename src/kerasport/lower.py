@@ -21,7 +21,7 @@ from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer, Refusal
 from kerasport.layers.preprocessing import Pipeline
 from kerasport.layers.recurrent import CELLS, RNN, Bidirectional, Cell, TimeDistributed, initial_states
-from kerasport.masks import BY_BACKEND, MERGES, PASSES, RECURRENT, merging_of, stripped
+from kerasport.masks import BY_BACKEND, MERGES, NOTHING_STRIPPED, PASSES, RECURRENT, Stripped, Strippers, merging_of
 from kerasport.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
 from kerasport.model import Tensor as Edge
 from kerasport.operations import apply, lowering_of
@@ -109,6 +109,7 @@ class Lowering:
     keras: tuple[int, int]  # the release whose rules count
     names: dict[Node, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    strippers: Strippers = field(default_factory=Strippers)
 
     @property
     def keras2(self) -> bool:
@@ -120,7 +121,7 @@ class Lowering:
     ) -> tuple[Lowered, tuple[Tensor | None, ...]]:
         """The outputs of a model and their masks; no outputs where a part of it was refused."""
         run = _Run(self, path, dict(zip(model.input_tensors, inputs, strict=True)))
-        run.bare = {} if self.keras2 else stripped(model)
+        run.bare = NOTHING_STRIPPED if self.keras2 else self.strippers.of(model)
         run.masks |= {edge: mask for edge, mask in zip(model.input_tensors, masks, strict=True) if mask is not None}
         for call in model.calls:
             run.call(call)
@@ -280,7 +281,7 @@ class _Run:
     path: str
     values: dict[Edge, Tensor]
     masks: dict[Edge, Tensor] = field(default_factory=dict)
-    bare: Mapping[Edge, frozenset[Call]] = field(default_factory=dict)  # tensor → calls that find it without its mask
+    bare: Stripped = NOTHING_STRIPPED  # the calls that find a tensor without its mask
 
     def call(self, call: Call) -> None:
         target = call.target
@@ -308,7 +309,7 @@ class _Run:
 
     def _mask_of(self, edge: Any, call: Call) -> Tensor | None:
         """The mask that travels with a tensor, as a call finds it."""
-        gone = not isinstance(edge, Edge) or call in self.bare.get(edge, ())
+        gone = not isinstance(edge, Edge) or self.bare.bare(edge, call)
         return None if gone else self.masks.get(edge)
 
     def _incoming(self, call: Call) -> tuple[Tensor | None, ...]:

@@ -2,7 +2,8 @@
 
 A mask says which time steps count. It is born in an Embedding or a Masking, travels with the tensor, and most layers
 pass it on, stop it or join it with others without a word in the file; some versions of Keras record it in a call as
-well, with operations of their own that compute it. Here a mask is a description: two equal ones are the same mask.
+well, with operations of their own that compute it. Here a mask is the number of its description, so that two masks
+are the same where their numbers are equal.
 """
 
 from __future__ import annotations
@@ -15,6 +16,21 @@ from kerasport.errors import Problem
 from kerasport.model import Call, LayerSpec, Model, Operation, Tensor, flatten, rebuild
 
 Mask: TypeAlias = Hashable  # None where there is no mask
+
+
+class Numbers:
+    """Gives every description of a mask a number, the same one to equal descriptions.
+
+    A description names the masks that it is made of by their numbers. So it is as short as the list of its parts,
+    however long the chain of layers that made them, and it is hashed and compared in no more than that time.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[Hashable, ...], int] = {}
+
+    def __call__(self, *description: Hashable) -> int:
+        return self._numbers.setdefault(description, len(self._numbers) + 1)
+
 
 RECURRENT = frozenset(("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"))
 PASSES = frozenset(
@@ -41,12 +57,18 @@ def merging_of(release: tuple[int, int]) -> Merging:
 
 @dataclass
 class Masks:
-    """The mask `of` each tensor, and the `foreign` calls: those given another mask than travels with their input."""
+    """The mask `of` each tensor, and the `foreign` calls: those given another mask than travels with their input.
+
+    The runs of models inside share the numbers, so their masks can be compared with those outside.
+    """
 
     merging: Merging = "any"
     of: dict[Tensor, Mask] = field(default_factory=dict)
     foreign: list[Call] = field(default_factory=list)
     origins: Mapping[Tensor, Call] = field(default_factory=dict)  # of parts that stand for a call: that call
+    number: Numbers = field(default_factory=Numbers)
+    computed: dict[Tensor, Mask] = field(default_factory=dict)  # by operations
+    runs: dict[tuple[Model, tuple[Mask, ...]], Masks] = field(default_factory=dict)
 
     def trace(self, model: Model, inputs: tuple[Mask, ...] = ()) -> tuple[Mask, ...]:
         """Follow the masks through a model, and give those of its outputs; `inputs` come in from outside."""
@@ -55,10 +77,25 @@ class Masks:
             if isinstance(call.target, LayerSpec) and call.target.class_name == "InputLayer":
                 continue
             recorded = call.kwargs.get("mask")
-            if not agrees(recorded, self.incoming(call)):
+            if not self._agrees(recorded, self.incoming(call)):
                 self.foreign.append(call)
             self.of |= {Tensor(call, index): mask for index, mask in enumerate(self.outputs(call))}
+            if isinstance(call.target, Operation):
+                self.computed[Tensor(call)] = self._computed(call, call.target)
+        return self.ends(model)
+
+    def ends(self, model: Model) -> tuple[Mask, ...]:
+        """The masks of the outputs of a model that was traced."""
         return tuple(self.of.get(tensor) for tensor in model.output_tensors)
+
+    def inside(self, model: Model, inputs: tuple[Mask, ...] = ()) -> Masks:
+        """The masks in a model inside, which is traced once for the same masks of its inputs."""
+        if (model, inputs) not in self.runs:
+            run = self.runs[model, inputs] = Masks(
+                self.merging, origins=self.origins, number=self.number, runs=self.runs
+            )
+            run.trace(model, inputs)
+        return self.runs[model, inputs]
 
     def incoming(self, call: Call) -> tuple[Mask, ...]:
         """The masks of the tensors that a call takes by position."""
@@ -72,28 +109,46 @@ class Masks:
         if isinstance(target, Operation):
             return ()
         if isinstance(target, Model):
-            return Masks(self.merging, origins=self.origins).trace(target, incoming)
-        mask = made(call, target, incoming, self.merging)
+            return self.inside(target, incoming).ends(target)
+        mask = made(call, target, incoming, self.merging, self.number)
         unmerged = target.class_name == "Bidirectional" and target.config.get("merge_mode", "concat") is None
         return (mask, mask) if unmerged else (mask,)
 
+    def _agrees(self, recorded: Any, incoming: tuple[Mask, ...]) -> bool:
+        """Whether a recorded mask, or one for each tensor, is what travels with the tensors; None says nothing."""
+        masks = flatten(recorded)
+        pairs = zip(masks, (*incoming, *(None,) * len(masks)), strict=False)
+        return all(mask is None or self._told(mask) == travels for mask, travels in pairs)
 
-def agrees(recorded: Any, incoming: tuple[Mask, ...]) -> bool:
-    """Whether a recorded mask, or one for each tensor, is what travels with the tensors; None says nothing."""
-    masks = flatten(recorded)
-    pairs = zip(masks, (*incoming, *(None,) * len(masks)), strict=False)
-    return all(mask is None or computed(mask) == travels for mask, travels in pairs)
+    def _computed(self, call: Call, operation: Operation) -> Mask:
+        """The mask that operations compute, in the terms of `made`; an opaque one where they are not Keras's own."""
+        name, operands = operation.class_name, flatten(call.args)
+        first = operands[0] if operands else None
+        if name == "NotEqual" and len(operands) == 2 and isinstance(operands[1], int | float):
+            return self.number("not_equal", first, float(operands[1]))
+        if name == "Any" and isinstance(first, Tensor) and _is(first, "NotEqual"):
+            return self.number("any", self._told(first))
+        if name in SPREADS:
+            inner = {self._told(o) for o in operands if isinstance(o, Tensor) and not _is(o, "ZerosLike")}
+            return inner.pop() if len(inner) == 1 else self.number("or", frozenset(inner))
+        return self.number("opaque", Tensor(call))
+
+    def _told(self, value: Any) -> Mask:
+        """The mask that a tensor or constant is."""
+        known = isinstance(value, Tensor) and value in self.computed
+        return self.computed[value] if known else self.number("opaque", repr(value))
 
 
-def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...], merging: Merging) -> Mask:
+def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...], merging: Merging, number: Numbers) -> Mask:
     """The mask of a layer's first output."""
     name = target.class_name
     if name == "Embedding" or (name == "ReversibleEmbedding" and not call.kwargs.get("reverse")):
-        return ("not_equal", first_tensor(call), 0.0) if target.config.get("mask_zero") else None
+        return number("not_equal", first_tensor(call), 0.0) if target.config.get("mask_zero") else None
     if name == "Masking":
         if target.config.get("mask_value") == EVERYTHING:
             return None
-        return ("any", ("not_equal", first_tensor(call), float(target.config.get("mask_value") or 0.0)))
+        value = float(target.config.get("mask_value") or 0.0)
+        return number("any", number("not_equal", first_tensor(call), value))
     if name in RECURRENT or name == "Bidirectional":
         return incoming[0] if incoming and returns_sequences(target) else None
     if name in PASSES:
@@ -102,15 +157,12 @@ def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...], merging: Mer
     if not known or not merging:
         return None
     if name in MERGES and (len(known) == len(incoming) or merging == "all"):
-        return _joined("and" if merging == "all" else "or", known)
+        distinct, how = frozenset(known), "and" if merging == "all" else "or"
+        return number(how, distinct) if len(distinct) > 1 else known[0]
     if name == "Concatenate":
         axis = target.config.get("axis", -1)
-        return ("concatenated", merging, axis, incoming) if len(set(incoming)) > 1 else incoming[0]
+        return number("concatenated", merging, axis, incoming) if len(set(incoming)) > 1 else incoming[0]
     return None
-
-
-def _joined(how: str, masks: tuple[Mask, ...]) -> Mask:
-    return masks[0] if len(set(masks)) == 1 else (how, frozenset(masks))
 
 
 def first_tensor(call: Call) -> Tensor | None:
@@ -124,20 +176,66 @@ def returns_sequences(target: LayerSpec) -> bool:
     return isinstance(inner, LayerSpec) and bool(inner.config.get("return_sequences"))
 
 
-def stripped(model: Model) -> Mapping[Tensor, frozenset[Call]]:
-    """The tensors whose mask a call takes off, each with the calls that find it without.
+@dataclass(frozen=True)
+class Stripped:
+    """The tensors whose mask a call takes off, and the calls that find them without it.
 
     MultiHeadAttention of Keras 3 takes the masks off its inputs, for good. So it is the order in which Keras makes the
     calls that decides who still sees them.
     """
-    takers: dict[Tensor, int] = {}
-    order: Sequence[Call] = ()
-    if any(_may_strip(target) for target in model.targets()):
-        order = order_of_calls(model)
-    for place, call in enumerate(order):
-        for tensor in (same for first in _strips(call) for same in _one_object(first)):
-            takers.setdefault(tensor, place)
-    return {tensor: frozenset(order[place + 1 :]) for tensor, place in takers.items()}
+
+    takers: Mapping[Tensor, int]  # tensor → place of the first call that takes its mask off
+    places: Mapping[Call, int]  # call → its place in the order of Keras
+
+    def bare(self, tensor: Tensor, call: Call) -> bool:
+        """Whether a call finds a tensor without its mask."""
+        return tensor in self.takers and self.takers[tensor] < self.places.get(call, -1)
+
+
+NOTHING_STRIPPED = Stripped({}, {})
+
+
+@dataclass
+class Strippers:
+    """What the calls of models do to the masks of their inputs; each model is looked at once."""
+
+    known: dict[Model, Stripped] = field(default_factory=dict)
+
+    def of(self, model: Model) -> Stripped:
+        """Of one model."""
+        if model not in self.known:
+            self.known[model] = self._of(model)
+        return self.known[model]
+
+    def _of(self, model: Model) -> Stripped:
+        if not any(self._may_strip(target) for target in model.targets()):
+            return NOTHING_STRIPPED
+        places = {call: place for place, call in enumerate(order_of_calls(model))}
+        takers: dict[Tensor, int] = {}
+        for call, place in places.items():
+            for first in self._strips(call):
+                for tensor in _one_object(first):
+                    if tensor in takers:  # and with it those that it was handed on from
+                        break
+                    takers[tensor] = place
+        return Stripped(takers, places)
+
+    def _strips(self, call: Call) -> list[Tensor]:
+        """The tensors whose masks are gone after a call."""
+        target = call.target
+        if isinstance(target, Model):
+            positional = [leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)]
+            inside = self.of(target).takers
+            return [outer for outer, inner in zip(positional, target.input_tensors, strict=False) if inner in inside]
+        if not self._may_strip(target):
+            return []
+        named = (call.kwargs.get(name) for name in ("query", "value", "key"))
+        return [leaf for leaf in flatten((call.args[:3], *named)) if isinstance(leaf, Tensor)]
+
+    def _may_strip(self, target: LayerSpec | Operation | Model) -> bool:
+        if isinstance(target, Model):
+            return bool(self.of(target).takers)
+        return isinstance(target, LayerSpec) and target.class_name == "MultiHeadAttention" and not target.custom
 
 
 # Layers that hand on their input as it is, not a tensor like it.
@@ -153,25 +251,6 @@ def _one_object(tensor: Tensor) -> Iterator[Tensor]:
     while isinstance(tensor.call.target, LayerSpec) and tensor.call.target.class_name in SAME_OBJECT:
         tensor = tensor.call.tensors()[0]
         yield tensor
-
-
-def _strips(call: Call) -> list[Tensor]:
-    """The tensors whose masks are gone after a call."""
-    target = call.target
-    if isinstance(target, Model):
-        positional = [leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)]
-        inside = stripped(target)
-        return [outer for outer, inner in zip(positional, target.input_tensors, strict=False) if inner in inside]
-    if not isinstance(target, LayerSpec) or target.class_name != "MultiHeadAttention" or target.custom:
-        return []
-    named = (call.kwargs.get(name) for name in ("query", "value", "key"))
-    return [leaf for leaf in flatten((call.args[:3], *named)) if isinstance(leaf, Tensor)]
-
-
-def _may_strip(target: LayerSpec | Operation | Model) -> bool:
-    if isinstance(target, Model):
-        return any(_may_strip(inner) for inner in target.targets())
-    return target.class_name == "MultiHeadAttention"
 
 
 def order_of_calls(model: Model) -> Sequence[Call]:
@@ -207,22 +286,6 @@ def _met(model: Model) -> Sequence[Call]:
 SPREADS = frozenset(("ExpandDims", "LogicalOr", "Concatenate", "Any", "BroadcastTo"))
 
 
-def computed(tensor: Any) -> Mask:
-    """The mask that operations compute, in the terms of `made`; an opaque one where they are not Keras's own."""
-    if not isinstance(tensor, Tensor) or not isinstance(tensor.call.target, Operation):
-        return ("opaque", repr(tensor))
-    call, name = tensor.call, tensor.call.target.class_name
-    operands = flatten(call.args)
-    if name == "NotEqual" and len(operands) == 2 and isinstance(operands[1], int | float):
-        return ("not_equal", operands[0], float(operands[1]))
-    if name == "Any" and isinstance(operands[0], Tensor) and _is(operands[0], "NotEqual"):
-        return ("any", computed(operands[0]))
-    if name in SPREADS:
-        inner = {computed(o) for o in operands if isinstance(o, Tensor) and not _is(o, "ZerosLike")}
-        return inner.pop() if len(inner) == 1 else ("or", frozenset(inner))
-    return ("opaque", tensor)
-
-
 def _is(tensor: Tensor, name: str) -> bool:
     return isinstance(tensor.call.target, Operation) and tensor.call.target.class_name == name
 
@@ -236,15 +299,13 @@ def without_recorded(model: Model) -> tuple[Model, list[Problem]]:
     reason = "it is called with a mask of the model's own making, which TF.js layers cannot be given"
     problems = [
         Problem(call.target.name, call.target.class_name, reason, "mask", "a tensor")
-        for call in _foreign(model, merging_of(model.release))
+        for call in _foreign(model, Masks(merging_of(model.release)))
     ]
     return rebuild(model, step), problems
 
 
-def _foreign(model: Model, merging: Merging) -> Iterator[Call]:
-    traced = Masks(merging)
-    traced.trace(model)
-    yield from traced.foreign
+def _foreign(model: Model, masks: Masks) -> Iterator[Call]:
+    yield from masks.inside(model).foreign
     for target in model.targets():
         if isinstance(target, Model):
-            yield from _foreign(target, merging)
+            yield from _foreign(target, masks)

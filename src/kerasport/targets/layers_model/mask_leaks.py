@@ -102,8 +102,7 @@ class _Run:
         for tensor in inputs_of(call):
             if tensor in self.differs:
                 self.problems.append(self.differs[tensor])
-        keras = Masks(self.keras.merging, origins=self.keras.origins)
-        keras.trace(model, self.keras.incoming(call))
+        keras = self.keras.inside(model, self.keras.incoming(call))
         # a nested model gets the kwargs of the run it is in, or an empty object of its own
         run = _Run(model, keras, self.kwargs or _Kwargs())
         run.go()
@@ -158,9 +157,9 @@ class _Run:
             return BROKEN if any(mask is not None for mask in masks) else None
         if name == "Concatenate" and None in masks:
             # TF.js asks for all of the masks where Keras asks for any of them
-            return masks[0] if set(masks) == {None} else ("all", tuple(masks))
+            return masks[0] if set(masks) == {None} else self.keras.number("all", tuple(masks))
         if name in RECURRENT or name in ("Bidirectional", "Embedding", "Masking", "Concatenate"):
-            return made(call, spec, tuple(masks), "all")
+            return made(call, spec, tuple(masks), "all", self.keras.number)
         return None
 
 

@@ -32,6 +32,7 @@ class Case:
     refused: Mapping[str, str] = field(default_factory=dict)  # target → part of the reason it gives
     feed: Feed | None = None  # where random numbers of the input's dtype would not do
     companion: str = ""  # part of the reason for which its layers-model needs the companion, if it does
+    mixes_batch: bool = False  # what comes of a sample depends on its batch, so Keras runs every feed by itself
 
 
 def no_layers_model(reason: str) -> Mapping[str, str]:

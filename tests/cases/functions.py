@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers, ops
-from tests.cases.case import Case, Sizes, no_layers_model
+from tests.cases.case import Array, Case, Sizes, no_layers_model
 
 S = (5, 4)
 LONG = (None, 4)
@@ -16,14 +16,16 @@ IMAGE = (7, 6, 3)
 GRAPH = "--to tfjs-graph"
 
 
-def called(name: str, make: Callable[..., Any], *shapes: Sizes, refused: str = "", companion: str = "") -> Case:
+def called(
+    name: str, make: Callable[..., Any], *shapes: Sizes, refused: str = "", companion: str = "", **row: Any
+) -> Case:
     """The case of functions on inputs of these shapes."""
 
     def build() -> keras.Model:
         inputs = [layers.Input(shape) for shape in shapes]
         return keras.Model(inputs, make(*inputs))
 
-    return Case(f"ops_{name}", build, refused=no_layers_model(refused) if refused else {}, companion=companion)
+    return Case(f"ops_{name}", build, refused=no_layers_model(refused) if refused else {}, companion=companion, **row)
 
 
 def times(x: Any, y: Any) -> Any:
@@ -127,6 +129,46 @@ REDUCTIONS: Sequence[Case] = (
 )
 
 
+def table(*shape: int) -> Array:
+    """Constants for a model."""
+    return np.sin(np.arange(1, 1 + np.prod(shape)), dtype="float32").reshape(shape)
+
+
+def places(x: Any) -> Any:
+    """Numbers as indices below 3."""
+    return ops.cast(ops.abs(x) % 3.0, "int32")
+
+
+ONE, THREE = table(1, 5, 4), table(3, 5, 4)
+BATCHED: Sequence[Case] = tuple(
+    called(f"batched_{name}", make, S, refused=refused, mixes_batch=True)
+    for name, make, refused in (
+        ("slice_update_of_one_sample", lambda x: ops.slice_update(x, [0, 1, 1], table(1, 2, 2)), GRAPH),
+        ("slice_update_of_one_whole_sample", lambda x: ops.slice_update(x, [0, 0, 0], ONE), GRAPH),
+        ("slice_update_of_the_last_sample", lambda x: ops.slice_update(x, [7, 3, 0], table(1, 2, 4)), GRAPH),
+        ("slice_update_of_all_samples", lambda x: ops.slice_update(x, [0, 1, 1], x[:, :2, :2] * 2), GRAPH),
+        ("slice_update_by_the_first_sample", lambda x: ops.slice_update(x, [0, 1, 1], x[:1, 2:, 2:]), GRAPH),
+        ("slice_update_of_a_constant", lambda x: ops.slice_update(table(6, 5, 4), [1, 0, 0], x), "constant"),
+        ("slice_update_from_the_end", lambda x: ops.slice_update(x, [0, -1, 1], table(1, 1, 1)), "negative start"),
+        ("slice_of_the_last_sample", lambda x: ops.slice(x, [7, 1, 0], [1, 2, 3]), GRAPH),
+        ("take_along_axis_of_one", lambda x: ops.take_along_axis(ONE, places(x), 1), GRAPH),
+        ("take_along_axis_of_three", lambda x: ops.take_along_axis(THREE, places(x), 1), GRAPH),
+        ("take_along_axis_by_one", lambda x: ops.take_along_axis(x, places(ONE), 1), GRAPH),
+        ("take_along_axis_by_three", lambda x: ops.take_along_axis(x, places(THREE), 1), GRAPH),
+        ("broadcast_to_three", lambda x: ops.broadcast_to(x, (3, 5, 4)), "repeats the batch"),
+        ("add_one", lambda x: x + ONE, ""),
+        ("add_three", lambda x: x + THREE, "spreads its result"),
+        ("power_of_one", lambda x: ops.power(ops.abs(x), ONE + 1), "whole ones"),
+        ("where_of_one_and_three", lambda x: ops.where(x > 0, ONE, THREE), GRAPH),
+        ("concatenate_one", lambda x: ops.concatenate([x, ONE], 0), "joins the batch"),
+        ("vstack_three", lambda x: ops.vstack([THREE, x]), "joins the batch"),
+        ("einsum_with_three", lambda x: ops.einsum("bij,bkj->bik", x, THREE), GRAPH),
+        ("matmul_with_three", lambda x: ops.matmul(x, table(3, 4, 2)), GRAPH),
+        ("full_like_one", lambda x: ops.full_like(x, ONE), "TF.js has no layer"),
+    )
+)  # fmt: skip
+
+
 def shared_and_nested() -> keras.Model:
     """Functions inside a model that is called twice."""
     x = layers.Input((4,))
@@ -135,4 +177,4 @@ def shared_and_nested() -> keras.Model:
     return keras.Model([a, b], inner(a) - inner(inner(b)))
 
 
-CASES = (*ARITHMETIC, *ACTIVATIONS, *MOVEMENT, *REDUCTIONS, Case("ops_nested", shared_and_nested))
+CASES = (*ARITHMETIC, *ACTIVATIONS, *MOVEMENT, *REDUCTIONS, *BATCHED, Case("ops_nested", shared_and_nested))

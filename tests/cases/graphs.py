@@ -34,6 +34,7 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
         ("mask_reshape", "mask_reshape_to_the_same", "mask_permute_nothing", "mask_cropping_nothing",
          "mask_cast_nothing", "mask_slice_of_all", "mask_spectral_normalization"), "depends on the backend",
     ),
+    "ops_batched_slice_update_from_the_end": "negative start",
     "mask_softmax": "Keras applies no mask of the shape",  # it raises an error
     **dict.fromkeys(
         ("up_sampling2d_bilinear_unknown_size", "center_crop_unknown_size"), "have to be known at conversion"

@@ -51,7 +51,7 @@ class Trial:
         """What Keras computes of each feed."""
         with quiet():
             first = self._run(self.feeds[0])
-            if self._fixed:
+            if self._fixed or self.case.mixes_batch:
                 return first, self._run(self.feeds[1])
         return first, tuple(array[:1] for array in first)
 

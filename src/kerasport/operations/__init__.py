@@ -10,8 +10,10 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from kerasport.errors import ShapeError
-from kerasport.ir.tensor import Tensor
+from kerasport.ir.tensor import Tensor, constant
 from kerasport.layers.base import Refusal
 from kerasport.model import Operation
 from kerasport.operations import creation, elementwise, image, movement, nn, products, reduction, tensorflow
@@ -67,8 +69,16 @@ def apply(operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any]) 
         inspect.signature(lower).bind(*args, **options, **kwargs)
     except TypeError as error:
         raise Refusal("", f"its arguments are not those that its lowering takes: {error}") from None
+    args, kwargs = _constants(tuple(args)), {name: _constants(value) for name, value in kwargs.items()}
     try:
         made = lower(*args, **options, **kwargs)
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise ShapeError(f"its arguments do not fit: {error}") from error
     return made if isinstance(made, tuple) else (made,)
+
+
+def _constants(argument: Any) -> Any:
+    """An argument of a call, its arrays as constant tensors: a constant may stand wherever a tensor may."""
+    if isinstance(argument, np.ndarray):
+        return constant(argument)
+    return tuple(map(_constants, argument)) if isinstance(argument, tuple) else argument

@@ -225,35 +225,58 @@ def unstack(x: Tensor, *, num: int | None = None, axis: int = 0) -> tuple[Tensor
 
 def slice_(inputs: Tensor, start_indices: Any, *, shape: Sequence[int | None]) -> Tensor:
     """A part of that shape, moved so that it lies inside."""
-    starts = np.atleast_1d(known_value(start_indices, "start_indices")).tolist()
     parts: list[Part] = []
-    for at, (start, length) in enumerate(zip(starts, shape, strict=True)):
-        whole = inputs.shape[at]
+    for at, (start, length) in enumerate(zip(_starts(start_indices), shape, strict=True)):
         if length is None or length == -1:
             parts.append((start or None, None, 1))
-        else:
-            begin = start if whole is None else max(0, min(start, whole - length))
+            continue
+        begin = _begin(start, ops.dim(inputs, at), length)
+        if isinstance(begin, int):
             parts.append((begin, begin + length, 1))
+        else:
+            inputs = ops.gather(inputs, ops.add(counted(length), begin), at)
+            parts.append(WHOLE)
     return ops.strided(inputs, parts)
 
 
+def _starts(start_indices: Any) -> list[int]:
+    """Where a part begins on each axis.
+
+    Raises:
+        Refusal: the model computes it, or Keras's backends disagree about it.
+    """
+    starts: list[int] = np.atleast_1d(known_value(start_indices, "start_indices")).tolist()
+    if min(starts, default=0) < 0:
+        reason = "a negative start counts from the end of the axis in JAX, and is 0 or an error in TensorFlow"
+        raise Refusal("start_indices", reason, "use start indices of at least 0")
+    return starts
+
+
+def _begin(start: int, whole: Size, length: Size) -> Size:
+    """The place nearest to `start` from which a part of that length lies inside the axis."""
+    if isinstance(whole, int) and isinstance(length, int):
+        return max(0, min(start, whole - length))
+    return ops.minimum(start, ops.sub(whole, length)) if start else 0
+
+
 def slice_update(inputs: Tensor, start_indices: Any, updates: Any) -> Tensor:
-    """x with other numbers in the part that begins there."""
-    new, starts = ops.cast(as_tensor(updates), inputs.dtype), known_value(start_indices, "start_indices").tolist()
-    pads, inside = [], np.ones((1,) * inputs.rank, np.bool_)
-    for at, start in enumerate(starts):
-        whole, length = inputs.shape[at], new.shape[at]
-        if whole is None or length is None:
-            if start:
-                raise Refusal("start_indices", f"the size of axis {at} has to be known at conversion")
-            pads.append((0, 0))
+    """`inputs` with other numbers in the part that begins there and has the shape of `updates`.
+
+    Nothing is broadcast: an update of one sample changes one sample, however large the batch is.
+    """
+    new, inside = ops.cast(as_tensor(updates), inputs.dtype), None
+    if 0 in new.shape:
+        return inputs
+    for at, start in enumerate(_starts(start_indices)):
+        whole, length = ops.dim(inputs, at), ops.dim(new, at)
+        if whole == length:
             continue
-        begin = max(0, min(start, whole - length))
-        pads.append((begin, whole - length - begin))
-        place = np.zeros(whole, np.bool_)
-        place[begin : begin + length] = True
-        inside = inside & place.reshape([-1 if a == at else 1 for a in range(inputs.rank)])
-    return where(constant(inside), ops.pad(new, pads), inputs)
+        places = ops.sub(counted(whole), _begin(start, whole, length))  # of the axis, in the update
+        here = ops.logical_and(ops.greater_equal(places, 0), ops.less(places, length))
+        here = ops.reshape(here, [-1 if a == at else 1 for a in range(inputs.rank)])
+        inside = here if inside is None else ops.logical_and(inside, here)
+        new = ops.gather(new, ops.maximum(ops.minimum(places, ops.sub(length, 1)), 0), at)
+    return new if inside is None else where(inside, new, inputs)
 
 
 # --------------------------------------------------------------------------------------------------------- indices
@@ -322,13 +345,18 @@ def take_along_axis(x: Any, indices: Any, *, axis: int | None = None) -> Tensor:
     if axis is None:
         return take(flat(tensor), flat(places), axis=0)
     last, wanted = ops.move_axis(tensor, axis, -1), ops.move_axis(places, axis, -1)
-    front = ops.dims(last)[:-1]
-    wanted = ops.broadcast_to(wanted, (*front, ops.dim(wanted, -1)))
+    front = [_joint(last, wanted, at) for at in range(last.rank - 1)]
+    last, wanted = (ops.broadcast_to(each, (*front, ops.dim(each, -1))) for each in (last, wanted))
     length = ops.dim(last, -1)
     rows = ops.reshape(from_the_front(wanted, length), (-1, ops.dim(wanted, -1)))
     begins = ops.mul(counted(ops.dim(rows, 0)), length)
     found = ops.gather(flat(last), rows + ops.expand_dims(begins, 1), 0)
     return ops.move_axis(ops.reshape(found, ops.dims(wanted)), -1, axis)
+
+
+def _joint(a: Tensor, b: Tensor, axis: int) -> Size:
+    """The size of an axis of two tensors that are broadcast to each other."""
+    return ops.dim(b if a.shape[axis] == 1 or (a.shape[axis] is None and b.shape[axis] not in (1, None)) else a, axis)
 
 
 def unravel_index(indices: Any, *, shape: Sequence[int]) -> tuple[Tensor, ...]:

@@ -104,9 +104,18 @@ def _pair(x: Tensor, first: str, y: Tensor, second: str, out: str) -> Tensor:
             x, first = ops.squeeze(x, first.index(label)), first.replace(label, "")
         elif two == 1 != one:
             y, second = ops.squeeze(y, second.index(label)), second.replace(label, "")
+        else:  # an unknown size may be 1 at run time
+            x, y = _spread(x, first.index(label), two), _spread(y, second.index(label), one)
     a, b = ops.matched(x, y, least="int32")
     made = ops.einsum(f"{first},{second}->{out}", ops.floats(a), ops.floats(b))
     return ops.cast(made, a.dtype)
+
+
+def _spread(x: Tensor, axis: int, size: int | None) -> Tensor:
+    """x with an axis of unknown size spread to a known one, which leaves it as it is where it is of that size."""
+    if size is None or x.shape[axis] is not None:
+        return x
+    return ops.broadcast_to(x, (*ops.dims(x)[:axis], size, *ops.dims(x)[axis + 1 :]))
 
 
 def _summed(x: Tensor, labels: str, out: str) -> Tensor:

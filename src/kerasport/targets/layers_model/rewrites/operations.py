@@ -97,6 +97,8 @@ def _raised(at: Site, ends: Sequence[Value], known: Mapping[Node, Tensor]) -> tu
         name = type(node).__name__
         if type(node) not in TABLE:
             raise Refusal("", f"it computes {name}, for which TF.js has no layer", GRAPH)
+        if not any(each in tensors for each in node.operands):
+            raise Refusal("", "a part of it does not depend on the input, and TF.js has no layer for a constant", GRAPH)
         if isinstance(node, Value) and node.dtype != "float32":
             raise Refusal("", f"it computes {name} of {node.dtype}, and TF.js's layers compute in float32", GRAPH)
         tensors[node] = TABLE[type(node)](at, node, [tensors[each] for each in node.operands if each in tensors])
@@ -175,7 +177,7 @@ def div(at: Site, node: ops.Div, xs: Sequence[Tensor]) -> Tensor:
 def power(at: Site, node: ops.Pow, xs: Sequence[Tensor]) -> Tensor:
     """xⁿ by squaring, for a small whole n."""
     constant = _with_constant(node)
-    if constant is None or constant[1] or constant[0] not in range(1, 17):
+    if constant is None or constant[1] or np.ndim(constant[0]) or constant[0] not in range(1, 17):
         raise Refusal("", "TF.js has no layer for a power but whole ones up to 16", GRAPH)
     exponent, factor, result = int(constant[0]), xs[0], None
     while exponent:
@@ -368,10 +370,10 @@ def broadcast_to(at: Site, node: ops.BroadcastTo, xs: Sequence[Tensor]) -> Tenso
     if node.rank != node.x.rank:
         raise Refusal("", "it spreads the batch over other axes", GRAPH)
     for axis, (before, after) in enumerate(zip(node.x.shape, node.shape, strict=True)):
-        if before == after or before is None:
+        if before == after:
             continue
-        if axis == 0 or after is None or after > MAPPED:
-            raise Refusal("", "it repeats the batch, or something too often", GRAPH)
+        if axis == 0 or before is None or after is None or after > MAPPED:
+            raise Refusal("", "it repeats the batch, an axis of unknown size, or something too often", GRAPH)
         x = linear_map(at, x, np.ones((1, after), np.float32), axis, "repeated")
     return x
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.cases import CASES
 from tests.cases.trial import Trial
+from tests.netron import Netron
 
 from kerasport.verification.tfjs import Tfjs
 
@@ -26,6 +27,14 @@ def tfjs() -> Iterator[Tfjs]:
     """TF.js, in one Node process for all tests."""
     with Tfjs() as runtime:
         yield runtime
+
+
+@pytest.fixture(scope="session")
+def netron() -> Iterator[Netron]:
+    """Netron, in one Node process for all tests."""
+    viewer = Netron()
+    yield viewer
+    viewer.close()
 
 
 @pytest.fixture(scope="module", params=CASES, ids=attrgetter("name"))

@@ -17,6 +17,7 @@ from tests.cases.case import GRAPH_MODEL, LAYERS_MODEL, Case
 from tests.cases.graphs import REFUSED_BY_GRAPHS
 from tests.cases.trial import Trial, inner_layers, quiet, undrawn_weights
 from tests.lowered import same
+from tests.netron import Netron
 
 import kerasport
 from kerasport.infer import Inference, agree
@@ -36,7 +37,7 @@ def no_constant(name: str) -> Any:
 
 @pytest.mark.parametrize("target", [LAYERS_MODEL, GRAPH_MODEL])
 def test_tfjs_computes_what_keras_computes_or_the_model_is_refused(
-    trial: Trial, target: str, tfjs: Tfjs, tmp_path: Path
+    trial: Trial, target: str, tfjs: Tfjs, netron: Netron, tmp_path: Path
 ) -> None:
     case, out = trial.case, tmp_path / "web_model"
     refused = REFUSED_BY_GRAPHS.get(case.name) if target == GRAPH_MODEL else case.refused.get(target)
@@ -49,11 +50,14 @@ def test_tfjs_computes_what_keras_computes_or_the_model_is_refused(
     conversion = kerasport.convert(trial.path, out, to=target)
     assert ("kerasport-layers.js" in conversion.files) is bool(target == LAYERS_MODEL and case.companion)
     json.loads((out / "model.json").read_text(encoding="utf-8"), parse_constant=no_constant)
+    assert netron.open(out / "model.json").format == f"TensorFlow.js {target.removeprefix('tfjs-')}-model"
     for backend in BACKENDS:
         compare(trial, tfjs.run(out, trial.feeds, backend=backend), backend)
 
 
-def test_onnx_runtime_computes_what_keras_computes_or_the_model_is_refused(trial: Trial, tmp_path: Path) -> None:
+def test_onnx_runtime_computes_what_keras_computes_or_the_model_is_refused(
+    trial: Trial, netron: Netron, tmp_path: Path
+) -> None:
     case, out = trial.case, tmp_path / "model.onnx"
     refused = REFUSED_BY_GRAPHS.get(case.name)  # the graph is the same
     if refused:
@@ -66,6 +70,7 @@ def test_onnx_runtime_computes_what_keras_computes_or_the_model_is_refused(trial
     assert [path.name for path in tmp_path.iterdir()] == [*conversion.files] == ["model.onnx"]
     assert out.stat().st_size == conversion.nbytes
     onnx.checker.check_model(str(out), full_check=True)
+    assert netron.open(out).format.startswith("ONNX v")
     for expected, computed in zip(trial.expected, onnx_runtime.run(out, trial.feeds), strict=True):
         onnx_runtime.close(expected, computed, case.rtol, case.atol)
 

@@ -70,7 +70,20 @@ def dtype(value: str) -> Json:
 
 
 def shape(value: Sequence[int | None]) -> Json:
-    return {"shape": {"dim": [{"size": str(-1 if size is None else size)} for size in value]}}
+    return {"shape": sizes(value)}
+
+
+def sizes(value: Sequence[int | None]) -> Json:
+    return {"dim": [{"size": str(-1 if size is None else size)} for size in value]}
+
+
+def const(name: str, kind: str, value: Weight) -> Json:
+    """A node whose value is the weight of its name.
+
+    TF.js needs no more than the name. Netron refuses a model without the tensor, and takes the shape from it.
+    """
+    tensor = {"dtype": TYPES[kind], "tensorShape": sizes(value.shape)}
+    return {"name": name, "op": "Const", "attr": {"dtype": dtype(kind), "value": {"tensor": tensor}}}
 
 
 # ---------------------------------------------------------------------------------------------------- emitter
@@ -200,7 +213,7 @@ class Emitter:
             return self.small(node.read())
         name = self.unique(f"{self._scope}/weight" if self._scope else "weight")
         self.weights[name] = node.value
-        self.nodes.append({"name": name, "op": "Const", "attr": {"dtype": dtype(node.dtype)}})
+        self.nodes.append(const(name, node.dtype, node.value))
         return name
 
     def small(self, value: Any, kind: DType = "int32") -> str:
@@ -212,7 +225,7 @@ class Emitter:
             self._small[key] = name
             self.weights[name] = ComputedWeight(array.dtype, array.shape, lambda: array)
             of = "float32" if array.dtype.kind == "f" else "bool" if array.dtype.kind == "b" else "int32"
-            self.nodes.append({"name": name, "op": "Const", "attr": {"dtype": dtype(of)}})
+            self.nodes.append(const(name, of, self.weights[name]))
         return self._small[key]
 
     def weight(self, wanted: str, value: Any) -> str:
@@ -572,12 +585,12 @@ def emit_lookup(e: Emitter, node: ops.Lookup) -> str:
     keys, values = e.weight(f"{table}/keys", node.keys), e.weight(f"{table}/values", node.values)
     e.tables += [
         {"name": table, "op": "HashTableV2", "attr": kinds},
-        {"name": keys, "op": "Const", "attr": {"dtype": kinds["key_dtype"]}},
-        {"name": values, "op": "Const", "attr": {"dtype": kinds["value_dtype"]}},
+        const(keys, node.x.dtype, e.weights[keys]),
+        const(values, node.dtype, e.weights[values]),
         {"name": f"{table}/import", "op": "LookupTableImportV2", "input": [table, keys, values], "attr": {}},
     ]
     default = e.weight(f"{table}/default", node.default)
-    e.nodes.append({"name": default, "op": "Const", "attr": {"dtype": dtype(node.dtype)}})
+    e.nodes.append(const(default, node.dtype, e.weights[default]))
     found = e.add("LookupTableFindV2", [table, node.x, default])
     if node.x.rank == 1:
         return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from kerasport.model import Array, ComputedWeight, Weight
 from kerasport.targets.channels import Channels
-from kerasport.targets.graph_model.emit import Json, dtype
+from kerasport.targets.graph_model.emit import Json, const
 from kerasport.targets.plan import Plan
 from kerasport.targets.weights import Encoding
 
@@ -44,7 +44,7 @@ def multiplied(plan: Plan, scales: Mapping[str, Array]) -> Plan:
         held, behind[name] = _free(f"{name}/scale", taken), _free(f"{name}/scaled", taken)
         weights[held], encodings[held] = scale, Encoding("float16")  # exact: they are numbers of float16
         added += [
-            {"name": held, "op": "Const", "attr": {"dtype": dtype("float32")}},
+            const(held, "float32", scale),
             {"name": behind[name], "op": "Mul", "input": [name, held], "attr": {}},
         ]
     nodes = [_renewed(node, behind) for node in topology["node"]]

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -32,19 +33,23 @@ const { modelTopology, weightsManifest, trainingConfig } = JSON.parse(fs.readFil
 const bytes = Buffer.concat(weightsManifest[0].paths.map(path => fs.readFileSync(out + '/' + path)))
 const weightData = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)
 const load = async () => ({ modelTopology, trainingConfig, weightData, weightSpecs: weightsManifest[0].weights })
-const { x, y, batchSize, epochs } = JSON.parse(fs.readFileSync(data))
+const { x, y, batchSize, epochs, outputs } = JSON.parse(fs.readFileSync(data))
 tf.setBackend('cpu').then(async () => {
   const model = await tfl.loadLayersModel({ load })
-  const { history } = await model.fit(tf.tensor(x), tf.tensor(y), { batchSize, epochs, shuffle: false, verbose: 0 })
+  const labels = outputs > 1 ? Array(outputs).fill(tf.tensor(y)) : tf.tensor(y)
+  const { history } = await model.fit(tf.tensor(x), labels, { batchSize, epochs, shuffle: false, verbose: 0 })
   console.log(JSON.stringify(history))
 })
 """
 
 
-def fitted_in_tfjs(out: Path, x: Any, y: Any, *, batch_size: int = 8, epochs: int = 2) -> dict[str, list[float]]:
-    """What `model.fit` tells of each epoch."""
+def fitted_in_tfjs(
+    out: Path, x: Any, y: Any, *, batch_size: int = 8, epochs: int = 2, outputs: int = 1
+) -> dict[str, list[float]]:
+    """What `model.fit` tells of each epoch; several outputs have the same labels."""
     data = out.parent / "data.json"
-    data.write_text(json.dumps({"x": x.tolist(), "y": y.tolist(), "batchSize": batch_size, "epochs": epochs}))
+    sizes = {"batchSize": batch_size, "epochs": epochs, "outputs": outputs}
+    data.write_text(json.dumps({"x": x.tolist(), "y": y.tolist(), **sizes}))
     command = [str(node.find()), "-e", FIT, str(node.packages()), str(out), str(data)]
     done = subprocess.run(command, capture_output=True, check=False, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -245,6 +250,91 @@ def test_metrics_that_would_be_others_are_left_out() -> None:
     made, lost = training_config({"optimizer": ADAM, "loss": "binary_crossentropy", "metrics": metrics}, {})
     assert made["metrics"] == ["mae"]
     assert len(lost) == 4
+
+
+def wrapper(fn: Any, name: str = "") -> dict[str, Any]:
+    """A metric as Keras 2 writes it."""
+    return {"class_name": "MeanMetricWrapper", "config": {"name": name or str(fn), "dtype": "float32", "fn": fn}}
+
+
+FUNCTION = {"class_name": "function", "config": "mean_absolute_error", "registered_name": "function"}
+
+
+@pytest.mark.parametrize(
+    ("loss", "metrics", "made"),
+    [
+        ("mse", [[wrapper("categorical_accuracy", "accuracy"), wrapper("mean_squared_error", "mse")]],
+         ["categorical_accuracy", "mse"]),
+        ("mse", [wrapper(FUNCTION, "mine")], ["mae"]),
+        ("binary_crossentropy", [[wrapper("binary_accuracy", "accuracy")]], ["binary_accuracy"]),
+        ("sparse_categorical_crossentropy", [[wrapper("categorical_accuracy", "acc")]], ["accuracy"]),
+        ("sparse_categorical_crossentropy", [[wrapper("sparse_categorical_accuracy")]], ["accuracy"]),
+        ("mse", [["mae"], [wrapper("mean_squared_error"), "mae"]], {"left": ["mae"], "right": ["mse", "mae"]}),
+        ("mse", {"first": [wrapper("mean_squared_error")], "right": "mae"}, {"left": ["mse"], "right": ["mae"]}),
+        (["mse", "sparse_categorical_crossentropy"], [["mae"], ["sparse_categorical_accuracy"]],
+         {"left": ["mae"], "right": ["accuracy"]}),
+        ("mse", ["mae", "mse"], {"left": ["mae"], "right": ["mse"]}),
+    ],
+)  # fmt: skip
+def test_metrics_are_known_in_every_form(loss: Any, metrics: Any, made: Any) -> None:
+    compiled = {"optimizer": ADAM, "loss": loss, "metrics": metrics}
+    found, lost = training_config(compiled, {"first": "left"}, ["left", "right"], writer="3.15.0")
+    assert (found["metrics"], lost) == (made, [])
+
+
+def test_a_list_of_keras_2_is_for_every_output() -> None:
+    compiled = {"optimizer": ADAM, "loss": "mse", "metrics": ["mae", "mse"]}
+    assert training_config(compiled, {}, ["left", "right"], writer="2.15.0")[0]["metrics"] == ["mae", "mse"]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reason"),
+    [
+        ([wrapper("my_metric")], "'my_metric'"),
+        ([wrapper({"class_name": "function", "config": "package>mine"})], "mine"),
+        ([wrapper(None)], "which TF.js lacks"),
+        ([{"class_name": "MeanMetricWrapper", "config": {"fn": "binary_accuracy", "threshold": 0.2}}], "lacks"),
+        ({"a_b": ["mae"]}, "underscores"),
+    ],
+)
+def test_metrics_that_tfjs_lacks_are_left_out(metrics: Any, reason: str) -> None:
+    made, (lost,) = training_config({"optimizer": ADAM, "loss": "mse", "metrics": metrics}, {}, ["a_b"])
+    assert made["metrics"] == []
+    assert reason in lost
+
+
+def test_metrics_of_keras_2_are_computed(tmp_path: Path) -> None:
+    model, x, y = trained(branched, optimizers.SGD(0.01), metrics=["categorical_accuracy", "mae"])
+    model.save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        config = json.loads(file.attrs["training_config"])
+        config["metrics"] = [[wrapper("categorical_accuracy", "accuracy"), wrapper("mean_absolute_error", "mae")]]
+        file.attrs["training_config"] = json.dumps(config)
+    assert not convert(tmp_path / "model.h5", tmp_path / "out").notes
+    told = fitted_in_tfjs(tmp_path / "out", x, y)
+    wanted = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
+    np.testing.assert_allclose(told["mae"], wanted["mae"], rtol=1e-3)
+    np.testing.assert_allclose(told["categoricalAccuracy"], wanted["categorical_accuracy"], rtol=1e-3)
+
+
+def test_metrics_of_each_output_are_computed(tmp_path: Path) -> None:
+    def two() -> keras.Model:
+        x = layers.Input((6,))
+        return keras.Model(x, [layers.Dense(3, "softmax", name="left")(x), layers.Dense(3, name="right")(x)])
+
+    keras.utils.set_random_seed(3)
+    model = two()
+    model.compile(optimizers.SGD(0.01), ["mse", "mae"], metrics=[["mae"], ["mse"]])
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(24, 6)).astype("float32"), rng.normal(size=(24, 3)).astype("float32")
+    model.save(tmp_path / "model.keras")
+    assert not convert(tmp_path / "model.keras", tmp_path / "out").notes
+    told = fitted_in_tfjs(tmp_path / "out", x, y, outputs=2)
+    wanted = model.fit(x, [y, y], batch_size=8, epochs=2, shuffle=False, verbose=0).history
+    assert {"left_mae", "right_mse"} <= set(told)
+    assert not {"left_mse", "right_mae"} & set(told)
+    for name in ("left_mae", "right_mse"):
+        np.testing.assert_allclose(told[name], wanted[name], rtol=1e-3)
 
 
 def test_the_state_stays_behind_where_its_order_is_not_known(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         return Plan("layers-model", model.writer, outcomes, tuple(dict.fromkeys(problems)), notes=notes)
     check_topology(topology["config"])
     masked = model.compile_config is not None and any(mask is not None for mask in Masks().trace(model))
-    training, lost = training_config(model.compile_config, renamed, masked=masked)
+    outputs = tuple(written.name_of(tensor) for tensor in native.output_tensors)
+    training, lost = training_config(model.compile_config, renamed, outputs, masked=masked, writer=model.writer)
     state: Mapping[str, Weight] = {}
     if training is not None and options.optimizer:
         state, why_not = optimizer_state(model, native, written, training["optimizer_config"])
@@ -82,7 +83,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         document,
         written.weights,
         {written.name_of(tensor): inference.shapes.get(tensor, ()) for tensor in native.input_tensors},
-        tuple(written.name_of(tensor) for tensor in native.output_tensors),
+        outputs,
         renamed,
         tuple(dict.fromkeys([*notes, *lost, *told])),
         optimizer=state,

@@ -6,7 +6,7 @@ Source: tfjs-layers engine/training.ts, losses.ts, metrics.ts, optimizers.ts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kerasport.errors import quoted
@@ -32,6 +32,9 @@ METRICS: Mapping[str, str] = {
     "categorical_crossentropy": "categorical_crossentropy",
 }  # fmt: skip
 
+WRAPPERS = ("MeanMetricWrapper", "LossFunctionWrapper")
+"""Classes that hold a function, under `fn`: Keras 2 writes so every metric that was given by its name."""
+
 UNCOMPILED = "the model is written uncompiled, which only training needs"
 
 # Options that Keras's optimizers have and TF.js's lack, with the values that change nothing.
@@ -47,11 +50,21 @@ LARGE_EPSILON = 1e-5  # from which on it matters that TF.js's Adam adds it at an
 
 
 def training_config(
-    compiled: Mapping[str, Any] | None, renamed: Mapping[str, str], *, masked: bool = False
+    compiled: Mapping[str, Any] | None,
+    renamed: Mapping[str, str],
+    outputs: Sequence[str] = (),
+    *,
+    masked: bool = False,
+    writer: str = "",
 ) -> tuple[Json, list[str]]:
     """The `trainingConfig` of a compiled model, and what of it was left out; None where nothing is left.
 
-    `masked` tells that an output carries a mask, by which Keras leaves steps out of the loss.
+    Args:
+        compiled: the config of `compile`, as the file holds it.
+        renamed: name of a layer in Keras → in TF.js.
+        outputs: names of the outputs in TF.js.
+        masked: whether an output carries a mask, by which Keras leaves steps out of the loss.
+        writer: the version of Keras that wrote the file.
     """
     if not compiled or not compiled.get("loss"):
         return None, []
@@ -64,7 +77,8 @@ def training_config(
     if optimizer is None or loss is None:
         lost = why or f"the loss {_name(compiled['loss']) or 'of the model'} has no equal in TF.js"
         return None, [f"{UNCOMPILED}: {lost}"]
-    metrics, lost_metrics = _metrics(compiled.get("metrics"), loss)
+    old = writer.startswith(("1.", "2."))
+    metrics, lost_metrics = _metrics(_by_output(compiled.get("metrics"), renamed, outputs, old=old), loss)
     if compiled.get("weighted_metrics"):
         lost_metrics.append("left out of training: weighted metrics, which TF.js lacks")
     return {"optimizer_config": optimizer, "loss": loss, "metrics": metrics}, lost_metrics
@@ -140,7 +154,9 @@ def _name(value: Any) -> str:
             return ""
         if config.get("axis") not in (None, -1) or config.get("threshold") not in (None, 0.5):
             return ""
-        value = value.get("class_name")
+        value = config.get("fn") if _is_wrapper(value) else value.get("class_name")
+        if isinstance(value, Mapping):
+            return _name(value)
     if not isinstance(value, str):
         return ""
     return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(value)).replace("__", "_")
@@ -157,11 +173,53 @@ def _loss(value: Any, renamed: Mapping[str, str]) -> Json:
     return LOSSES.get(_name(value))
 
 
-def _metrics(value: Any, loss: Json) -> tuple[list[str], list[str]]:
-    wanted = value if isinstance(value, list | tuple) else [] if value is None else [value]
+def _is_wrapper(metric: Any) -> bool:
+    """Whether it is a metric or loss of a class that holds a function."""
+    return isinstance(metric, Mapping) and str(metric.get("class_name")).rpartition(">")[2] in WRAPPERS
+
+
+def _by_output(value: Any, renamed: Mapping[str, str], outputs: Sequence[str], *, old: bool) -> dict[str, list[Any]]:
+    """The metrics of each output, by its name in TF.js; those of every output under the name "".
+
+    A list that holds lists, or in Keras 3 any list for several outputs, has one entry for each output.
+    """
+    if isinstance(value, Mapping) and "class_name" not in value:
+        return {renamed.get(name, name): _listed(metrics) for name, metrics in value.items()}
+    metrics = _listed(value)
+    nested = any(isinstance(each, list | tuple) or each is None for each in metrics)
+    if nested and len(metrics) == 1:
+        return {"": _listed(metrics[0])}
+    if len(metrics) == len(set(outputs)) == len(outputs) > 1 and (nested or not old):
+        return dict(zip(outputs, map(_listed, metrics), strict=True))
+    return {"": metrics}
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
+def _metrics(wanted: Mapping[str, list[Any]], loss: Json) -> tuple[Json, list[str]]:
+    """The metrics as TF.js has them, and what was left out."""
+    kept: dict[str, list[str]] = {}
+    lost: list[str] = []
+    for number, (output, metrics) in enumerate(wanted.items()):
+        own = loss.get(output, loss) if isinstance(loss, dict) else loss
+        own = loss[number] if isinstance(loss, list) and len(loss) == len(wanted) else own
+        kept[output], without = _known_metrics(metrics, own)
+        lost += without
+    if set(kept) == {""}:
+        return kept[""], lost
+    if any("_" in name for name in kept):
+        # TF.js would turn such a name into camelCase, and not find it
+        lost.append("left out of training: metrics of single outputs, whose names TF.js changes at underscores")
+        return [], lost
+    return kept, lost
+
+
+def _known_metrics(wanted: Sequence[Any], loss: Json) -> tuple[list[str], list[str]]:
     kept, lost = [], []
     for metric in wanted:
-        name = _name(metric)
+        name = _accuracy(metric, loss) or _name(metric)
         if name == "sparse_categorical_accuracy" and loss != "sparse_categorical_crossentropy":
             lost.append(f"left out of training: the metric {name}, which TF.js has beside the loss of that name only")
         elif METRICS.get(name) in ("accuracy", "acc") and "binary_crossentropy" in str(loss):
@@ -172,3 +230,9 @@ def _metrics(value: Any, loss: Json) -> tuple[list[str], list[str]]:
         else:
             lost.append(f"left out of training: the metric {quoted(name or metric)}, which TF.js lacks")
     return kept, lost
+
+
+def _accuracy(metric: Any, loss: Json) -> str:
+    """What tf_keras writes for "accuracy": categorical accuracy, even beside labels that are integers; else empty."""
+    sparse = loss == "sparse_categorical_crossentropy" and _is_wrapper(metric)
+    return "accuracy" if sparse and _name(metric) == "categorical_accuracy" else ""

@@ -113,7 +113,7 @@ def test_a_refused_model_exits_with_1_and_leaves_nothing(refused: Path, tmp_path
 
 @pytest.mark.parametrize(
     ("size", "nbytes"),
-    [("16KiB", 16 * 1024), ("16kb", 16_000), ("20000", 20_000), ("20000B", 20_000), (" 1 MiB ", 1024**2), ("1g", None),
+    [("16KiB", 16 * 1024), ("17kb", 17_000), ("20000", 20_000), ("20000B", 20_000), (" 1 MiB ", 1024**2), ("1g", None),
      ("1GB", 1000**3)],
 )  # fmt: skip
 def test_shards_have_the_size_that_is_asked_for(size: str, nbytes: int | None, tmp_path: Path) -> None:
@@ -134,6 +134,15 @@ def test_a_size_that_is_none_is_wrong_usage(size: str, tmp_path: Path) -> None:
     assert done.returncode == MISUSED
     assert "--shard-size" in done.stderr
     assert "is no size; write 4MiB, 512KiB or a number of bytes" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", ["1", "512", "4KiB", "16383"])
+def test_a_shard_has_a_least_size(size: str, tmp_path: Path) -> None:
+    done = kerasport_command("convert", DIGITS, tmp_path / "out", "--shard-size", size)
+    assert done.returncode == MISUSED
+    assert "--shard-size" in done.stderr
+    assert "a shard has at least 16,384 bytes" in done.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -1284,7 +1284,7 @@ def test_a_file_that_shrinks_while_it_is_read(source: Path, tmp_path: Path) -> N
 
     out = tmp_path / "out"
     with suppress(KerasportError):
-        kerasport.convert(source, out, shard_size=8, progress=cut)
+        kerasport.convert(source, out, progress=cut)
         pytest.fail("it was converted")
     assert not out.exists()
 

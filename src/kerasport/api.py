@@ -12,8 +12,9 @@ from kerasport.errors import OptionError, UnsupportedModel
 from kerasport.read import Source, read, well_formed
 from kerasport.report import Check, Conversion, Repair
 from kerasport.targets import AUTO, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
+from kerasport.targets.notes import not_finite, too_large
 from kerasport.targets.quantize import check_half_compute, parsed, quantized, report
-from kerasport.targets.weights import SHARD, nbytes_of
+from kerasport.targets.weights import MOST_SHARDS, SHARD, SMALLEST_SHARD, nbytes_of
 
 if TYPE_CHECKING:
     from kerasport.diagnosis import Diagnosis
@@ -50,7 +51,7 @@ def convert(
             "tfjs-layers", a layers-model, which can be trained on; "tfjs-graph", a graph-model, which can hold more
             and is often faster; "onnx", which a suffix `.onnx` of `out` means as well.
         weights: the file of weights that belongs to an architecture JSON.
-        shard_size: bytes of a shard.
+        shard_size: bytes of a shard, at least 16 KiB; there are at most 10,000 shards.
         unroll_limit: number of time steps up to which a graph-model has recurrent layers step by step, and can be run
             with `predict`; longer ones loop.
         companion: whether a layers-model may need kerasport-layers.js, a script that is then written beside it and
@@ -79,8 +80,8 @@ def convert(
     model.keras -> web_model
       layers-model: 12,345 weights, 50.1 kB in 2 file(s)
     """
-    if shard_size < 1:
-        raise OptionError(f"a shard of {shard_size} bytes holds nothing")
+    if shard_size < SMALLEST_SHARD:
+        raise OptionError(f"a shard has at least {SMALLEST_SHARD:,} bytes, not {shard_size:,}", "shard_size")
     rules = parsed(quantize)
     if half_compute:
         check_half_compute(rules, Path(out))
@@ -95,6 +96,12 @@ def convert(
         plan = quantized(plan, rules) if rules else plan
         total = sum(nbytes_of(weight, plan.encodings.get(name)) for name, weight in plan.weights.items())
         total += sum(map(nbytes_of, plan.optimizer.values()))
+        if plan.target != "onnx-model" and total > shard_size * MOST_SHARDS:
+            raise OptionError(
+                f"shards of {shard_size:,} bytes would be more than {MOST_SHARDS:,} files; "
+                f"make them at least {-(-total // MOST_SHARDS):,} bytes", "shard_size",
+            )  # fmt: skip
+        plan = replace(plan, notes=(*plan.notes, *not_finite(model), *too_large(plan, shard_size)))
         done = 0
 
         def count(nbytes: int) -> None:
@@ -140,6 +147,7 @@ def check(
     check_target(to, training=trainable)
     with read(source, weights) as model, well_formed(_name(source)):
         plan = planned(model, to, Options(companion=companion, trainable=trainable))
+        plan = replace(plan, notes=(*plan.notes, *not_finite(model), *too_large(plan, SHARD)))
     return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, plan.notes_for("web_model"))
 
 

@@ -91,7 +91,8 @@ Trainable = Annotated[
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace a model that OUT holds already.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ShardSize = Annotated[
-    str, typer.Option("--shard-size", help="Size of a shard, such as 4MiB, 512KiB or a number of bytes.")
+    str,
+    typer.Option("--shard-size", help="Size of a shard, such as 4MiB, 512KiB or a number of bytes; at least 16KiB."),
 ]
 Inputs = Annotated[
     Path | None, typer.Option("--inputs", help="An .npz of inputs; random ones otherwise.", show_default=False)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SHARD = 4 * 1024 * 1024  # bytes; browsers fetch shards in parallel and cache each by itself
+SMALLEST_SHARD = 16 * 1024  # bytes: a request for less costs more than what it brings
+MOST_SHARDS = 10_000  # files; a directory of more is slow to list, copy and upload
 
 
 @dataclass(frozen=True)

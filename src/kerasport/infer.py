@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
+import numpy as np
+
 from kerasport.errors import ReadError, ShapeError, UnsupportedPart, quoted
 from kerasport.identity import is_identity
 from kerasport.layers import LAYERS
@@ -58,13 +60,14 @@ class Inference:
         declared = {} if fed else call.declared
         if isinstance(call.target, LayerSpec) and call.target.class_name == "InputLayer":
             return {0: fed.get(Tensor(call)) or input_shape(call.target)}
-        tensors = [leaf for leaf in flatten(tuple(arguments_of(call).values())) if isinstance(leaf, Tensor)]
+        leaves = flatten(call.args)
         if call.kwargs.get("return_attention_scores"):
             # Keras says that keys are as many as queries, and that there are four axes
             declared = {index: shape for index, shape in declared.items() if index == 0}
-        if not all(tensor in known for tensor in tensors) or not tensors:
+        shapes = [shape_of(leaf, known) for leaf in leaves]
+        inputs = tuple(shape for shape in shapes if shape is not None)
+        if len(inputs) < len(leaves) or not leaves:
             return declared
-        inputs = tuple(known[tensor] for tensor in tensors)
         try:
             outputs = self.target(call.target, inputs, call.kwargs)
         except ShapeError as error:
@@ -91,7 +94,7 @@ class Inference:
             self.model(target)
             return self.model(target, inputs)
         layer = known_layer(target)
-        if layer is None:
+        if layer is None or not layer.works_on(len(inputs)):
             return None
         check_weights(target, layer, inputs)
         return self._layer(target, layer, inputs, given or {})
@@ -164,20 +167,18 @@ def _listed(outputs: Outputs) -> Shapes:
     return cast("Shapes", outputs if several else (outputs,))
 
 
-def named_arguments(call: Call) -> dict[str, Any]:
-    """The arguments of a call by name: those given by name, and all of a layer that has names for them."""
-    cls = LAYERS.get(call.target.class_name) if isinstance(call.target, LayerSpec) else None
-    by_place = zip(cls.signature if cls is not None else (), call.args, strict=False)
-    return {**dict(by_place), **call.kwargs}
+def shape_of(leaf: Any, known: Mapping[Tensor, Shape]) -> Shape | None:
+    """Shape of an argument of a call, a tensor or an array; None where it is not known."""
+    if isinstance(leaf, np.ndarray):
+        return tuple(leaf.shape)
+    return known.get(leaf) if isinstance(leaf, Tensor) else None
 
 
 def arguments_of(call: Call) -> dict[str, Any]:
     """The arguments of a call that hold the tensors it works on, in order, by name or place."""
     cls = LAYERS.get(call.target.class_name) if isinstance(call.target, LayerSpec) else None
-    if cls is None or not cls.signature:
-        return {str(place): argument for place, argument in enumerate(call.args)}
-    named = named_arguments(call)
-    return {name: named[name] for name in cls.tensors if named.get(name) is not None}
+    names = cls.tensors if cls is not None else map(str, range(len(call.args)))
+    return dict(zip(names, call.args, strict=False))
 
 
 def known_layer(spec: LayerSpec) -> Layer | None:

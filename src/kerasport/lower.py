@@ -6,22 +6,43 @@ computed. Everything that has no lowering is gathered and reported at once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from kerasport.errors import Problem, ShapeError, UnsupportedModel, UnsupportedPart
 from kerasport.identity import IDENTITY, IMAGES, is_identity
-from kerasport.infer import arguments_of, input_shape, named_arguments
+from kerasport.infer import arguments_of, input_shape
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, name_new
 from kerasport.ir.tensor import DType, Input, Node, Tensor, TensorType
 from kerasport.layers import LAYERS
-from kerasport.layers.base import Layer, Refusal
+from kerasport.layers.base import Layer, Refusal, called_on
 from kerasport.layers.preprocessing import Pipeline
-from kerasport.layers.recurrent import CELLS, RNN, Bidirectional, Cell, TimeDistributed, initial_states
-from kerasport.masks import BY_BACKEND, MERGES, NOTHING_STRIPPED, PASSES, RECURRENT, Stripped, Strippers, merging_of
+from kerasport.layers.recurrent import (
+    CELLS,
+    RNN,
+    Bidirectional,
+    Cell,
+    StackedRNNCells,
+    TimeDistributed,
+    initial_states,
+    one_step,
+)
+from kerasport.masks import (
+    BY_BACKEND,
+    MERGES,
+    NO_CHANGES,
+    PASSES,
+    RECURRENT,
+    Changes,
+    MaskChanges,
+    merging_of,
+)
 from kerasport.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
 from kerasport.model import Tensor as Edge
 from kerasport.operations import apply, lowering_of
@@ -31,6 +52,7 @@ Lowered: TypeAlias = tuple[Tensor, ...] | None  # None where a call was refused
 
 TRAINING_ONLY = ("training",)
 NO_LAYER = "there is no lowering of this layer yet"
+UNKNOWN_ARGUMENT = "kerasport does not support this argument of the call"
 
 
 def lower(model: Model) -> Graph:
@@ -109,7 +131,7 @@ class Lowering:
     keras: tuple[int, int]  # the release whose rules count
     names: dict[Node, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    strippers: Strippers = field(default_factory=Strippers)
+    changes: MaskChanges = field(default_factory=MaskChanges)
 
     @property
     def keras2(self) -> bool:
@@ -121,14 +143,14 @@ class Lowering:
     ) -> tuple[Lowered, tuple[Tensor | None, ...]]:
         """The outputs of a model and their masks; no outputs where a part of it was refused."""
         run = _Run(self, path, dict(zip(model.input_tensors, inputs, strict=True)))
-        run.bare = NOTHING_STRIPPED if self.keras2 else self.strippers.of(model)
+        run.changes = NO_CHANGES if self.keras2 else self.changes.of(model)
         run.masks |= {edge: mask for edge, mask in zip(model.input_tensors, masks, strict=True) if mask is not None}
-        for call in model.calls:
+        for call in run.changes.order or model.calls:
             run.call(call)
         edges = model.output_tensors
         known = all(edge in run.values for edge in edges)
         outputs = tuple(run.values[edge] for edge in edges) if known else None
-        return outputs, tuple(run.masks.get(edge) for edge in edges)
+        return outputs, tuple(run.mask_of(edge, None) for edge in edges)
 
     def refuse(self, target: LayerSpec | Operation | Model, reason: str, option: str = "", value: Any = None) -> None:
         """Note that a part of the model has no lowering."""
@@ -138,6 +160,9 @@ class Lowering:
         """What a layer makes of its inputs; `given` are arguments of the call, of which it takes those it knows."""
         layer = self._read(spec)
         if layer is None:
+            return None
+        if not layer.works_on(len(inputs)):
+            self.refuse(spec, called_on(len(inputs), type(layer)))
             return None
         try:
             outputs = self._lower(spec, layer, inputs, path, given)
@@ -177,6 +202,9 @@ class Lowering:
         if isinstance(layer, RNN):
             cells = self._cells(spec.children["cell"])
             return None if cells is None else layer.lower(*inputs, cells=cells, **given)
+        if isinstance(layer, StackedRNNCells):
+            cells = self._cells(spec)
+            return None if cells is None else one_step(cells, inputs[0], inputs[1:])
         if spec.class_name == "SpectralNormalization":
             return self.child(spec.children["layer"], inputs, path)
         return layer.lower(*inputs, **given)  # type: ignore[no-any-return]
@@ -281,7 +309,7 @@ class _Run:
     path: str
     values: dict[Edge, Tensor]
     masks: dict[Edge, Tensor] = field(default_factory=dict)
-    bare: Stripped = NOTHING_STRIPPED  # the calls that find a tensor without its mask
+    changes: Changes = NO_CHANGES  # of masks, by the calls
 
     def call(self, call: Call) -> None:
         target = call.target
@@ -302,33 +330,88 @@ class _Run:
                 self.masks.setdefault(Edge(call, index), ByChance(mask, target))
             name_new(output, f"{self.path}{target.name}", self.lowering.names)
 
-    def _positional(self, call: Call) -> tuple[Edge, ...]:
-        """The tensors that a call works on, in the order of its arguments."""
-        arguments = arguments_of(call)
-        return tuple(leaf for leaf in flatten(tuple(arguments.values())) if isinstance(leaf, Edge))
+    def lowered(self, argument: Any) -> Any:
+        """An argument of a call: its tensors as lowered before, its arrays as constants."""
+        if isinstance(argument, Edge):
+            return self.values[argument]
+        if isinstance(argument, np.ndarray):
+            return ops.as_tensor(argument)
+        if isinstance(argument, Mapping):
+            return {key: self.lowered(value) for key, value in argument.items()}
+        return tuple(map(self.lowered, argument)) if isinstance(argument, tuple | list) else argument
 
-    def _mask_of(self, edge: Any, call: Call) -> Tensor | None:
-        """The mask that travels with a tensor, as a call finds it."""
-        gone = not isinstance(edge, Edge) or self.bare.bare(edge, call)
-        return None if gone else self.masks.get(edge)
+    def mask_of(self, leaf: Any, call: Call | None) -> Tensor | None:
+        """The mask that a call finds on a tensor; without a call, that at the end of the run."""
+        if not isinstance(leaf, Edge):
+            return None
+        changed, mask = self.changes.of(leaf, call)
+        if not changed:
+            return self.masks.get(leaf)
+        return None if mask is None else ops.as_tensor(self.lowered(mask))
+
+    def _travelling(self, call: Call) -> tuple[Tensor | None, ...]:
+        """The masks that a call finds on the tensors that it works on."""
+        return tuple(self.mask_of(leaf, call) for leaf in flatten(call.args))
 
     def _incoming(self, call: Call) -> tuple[Tensor | None, ...]:
-        """The masks of the tensors that a call works on; those that it is given stand for them, from the first on."""
-        masks = tuple(self._mask_of(edge, call) for edge in self._positional(call))
-        given = call.kwargs.get("mask")
-        listed = given if isinstance(given, tuple | list) else () if given is None else (given,)
-        own = tuple(self.values[mask] if isinstance(mask, Edge) else None for mask in listed)
-        return (*own, *masks[len(own) :])
+        """The masks that a call works with: those of its tensors, or those that it gives."""
+        travelling, given = self._travelling(call), call.kwargs.get("mask")
+        if given is None:
+            return travelling
+        own = tuple(mask if mask is None else ops.as_tensor(mask) for mask in flatten(self.lowered(given)))
+        return (*own, *travelling[len(own) :])
+
+    def _passed_on(self, call: Call) -> tuple[Tensor | None, ...]:
+        """The masks from which Keras makes those of the outputs of a call.
+
+        A mask that the call gives counts in Keras 2, and from Keras 3.11 on where the call gives it
+        by name (`previous_mask` in `Layer.__call__`).
+        """
+        by_name = "mask" not in call.by_position and self.lowering.keras >= (3, 11)
+        given = self.lowering.keras2 or by_name
+        return self._incoming(call) if given else self._travelling(call)
+
+    def _inputs(self, call: Call) -> tuple[Tensor, ...] | None:
+        """The tensors that a call works on; None, and a problem, where one is something else."""
+        inputs = tuple(flatten(self.lowered(call.args)))
+        strange = next((leaf for leaf in inputs if not isinstance(leaf, Tensor)), None)
+        if strange is None and inputs:
+            return inputs
+        reason = f"it is called on {strange!r}, which is not a tensor" if inputs else "it is called on nothing"
+        self.lowering.refuse(call.target, reason)
+        return None
 
     def _model(self, call: Call, model: Model) -> Lowered:
-        inputs = tuple(self.values[edge] for edge in self._positional(call))
-        outputs, masks = self.lowering.model(model, inputs, self._incoming(call), f"{self.path}{model.name}/")
+        inputs = self._inputs(call)
+        if inputs is None or not self._supports_call_of_model(call, model, len(inputs)):
+            return None
+        given, travelling = self._incoming(call), self._travelling(call)
+        if not self.lowering.keras2:  # Keras 3 leaves the mask of an input where None is given for it
+            given = tuple(own if own is not None else mask for own, mask in zip(given, travelling, strict=True))
+        outputs, masks = self.lowering.model(model, inputs, given, f"{self.path}{model.name}/")
         self.masks |= {Edge(call, i): mask for i, mask in enumerate(masks) if mask is not None}
         return outputs
 
+    def _supports_call_of_model(self, call: Call, model: Model, count: int) -> bool:
+        """Whether a nested model can be lowered with the arguments of a call; notes what it cannot."""
+        wanted, problems = len(model.input_tensors), len(self.lowering.problems)
+        if count != wanted:
+            self.lowering.refuse(model, f"it is called on {count} tensors and has {wanted} inputs")
+        if len(flatten(call.kwargs.get("mask"))) > count:
+            self.lowering.refuse(model, f"it is called with more masks than its {count} inputs", "mask", "…")
+        for name, value in call.kwargs.items():
+            if value is not None and name != "mask" and not self._says_nothing(name, model, value):
+                self.lowering.refuse(model, UNKNOWN_ARGUMENT, name, shown(value))
+        users = Counter(edge for each in self.changes.order for edge in set(each.tensors()))
+        for edge in call.tensors():
+            if self.changes.object_of(edge) in self.changes.unknown and users[edge] > 1:
+                reason = "a model inside it is called with a mask, which Keras also gives to other users of its input"
+                self.lowering.refuse(model, reason, "mask", "…")
+        return len(self.lowering.problems) == problems
+
     def _operation(self, call: Call, operation: Operation) -> Lowered:
         args = map_tensors(call.args, self.values.__getitem__)
-        kwargs = {name: map_tensors(value, self.values.__getitem__) for name, value in call.kwargs.items()}
+        kwargs = map_tensors(dict(call.kwargs), self.values.__getitem__)
         try:
             return apply(operation, args, kwargs)
         except Refusal as refused:
@@ -338,10 +421,9 @@ class _Run:
         return None
 
     def _layer(self, call: Call, spec: LayerSpec) -> Lowered:
-        if any(not isinstance(leaf, Edge) for leaf in flatten(call.args)):
-            self.lowering.refuse(spec, "it is called on a constant beside tensors, which is not lowered yet")
+        inputs = self._inputs(call)
+        if inputs is None:
             return None
-        inputs = tuple(self.values[edge] for edge in self._positional(call))
         if is_plain_identity(spec):
             outputs: Lowered = self._identity(call, spec, inputs)
         else:
@@ -358,7 +440,7 @@ class _Run:
         """The mask of an argument that a call may hand on as it is, with whatever hangs on it."""
         wraps = target.class_name == "SpectralNormalization"  # a layer that sets the mask of what it makes
         same = (edge for edge in call.tensors() if wraps or unchanged(output, self.values[edge]))
-        return next((mask for edge in same if (mask := self._mask_of(edge, call)) is not None), None)
+        return next((mask for edge in same if (mask := self.mask_of(edge, call)) is not None), None)
 
     def _identity(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> Lowered:
         training = call.kwargs.get("training")
@@ -368,23 +450,25 @@ class _Run:
             )
         return inputs[:1]
 
-    def _says_nothing(self, argument: str, spec: LayerSpec, value: Any) -> bool:
-        """Whether an argument of a call leaves what the layer computes at inference as it is."""
-        recorded = spec.class_name in IMAGES and not self.lowering.keras2
-        return argument in TRAINING_ONLY and (not value or recorded)
+    def _says_nothing(self, argument: str, target: LayerSpec | Model, value: Any) -> bool:
+        """Whether an argument of a call does not change what is computed at inference."""
+        recorded = target.class_name in IMAGES and not self.lowering.keras2
+        return argument in TRAINING_ONLY and not isinstance(value, Edge | np.ndarray) and (not value or recorded)
 
     def _given(self, call: Call, spec: LayerSpec) -> dict[str, Any] | None:
         """The arguments of the call that the layer takes; None, and a problem, where it takes one not."""
-        takes, own = takes_of(spec), arguments_of(call)
-        named = named_arguments(call)
+        takes, problems = takes_of(spec), len(self.lowering.problems)
         given: dict[str, Any] = {}
-        for name, value in named.items():
-            if value is None or name == "mask" or name in own or self._says_nothing(name, spec, value):
+        for name, value in call.kwargs.items():
+            if value is None or self._says_nothing(name, spec, value):
                 continue
+            if name == "mask" and ({"mask", "masks"} & {*takes} or name in unread_of(spec)):
+                continue  # `_masks_given` reads it
             if name not in takes:
-                self.lowering.refuse(spec, "the lowering does not take this argument of the call", name, shown(value))
-                return None
-            given[name] = map_tensors(value, self.values.__getitem__)
+                self.lowering.refuse(spec, UNKNOWN_ARGUMENT, name, shown(value))
+            given[name] = self.lowered(value)
+        if len(self.lowering.problems) > problems:
+            return None
         return given | self._masks_given(call, spec, given)
 
     def _masks_given(self, call: Call, spec: LayerSpec, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -397,7 +481,7 @@ class _Run:
         takes, incoming, masks = takes_of(spec), self._incoming(call), dict[str, Any]()
         explicit = call.kwargs.get("mask") is not None
         if "initial_state" in takes:
-            started = given.get("initial_state") is not None or len(incoming) > 1
+            started = given.get("initial_state") is not None
             if incoming[0] is not None and (explicit or self.lowering.keras2 or not started):
                 masks["mask"] = incoming[0]
                 masks["zeros_first"] = self.lowering.keras2
@@ -412,12 +496,12 @@ class _Run:
         for name, edge in arguments_of(call).items():
             own, overruled = f"{name}_mask", name in OVERRULED.get(spec.class_name, ())
             if own in takes and (overruled or own not in given):
-                masks[own] = self._mask_of(edge, call)
+                masks[own] = self.mask_of(edge, call)
         return masks
 
     def _mask(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> Tensor | None:
         """The mask of the first output, by the rules that masks.py describes."""
-        name, incoming = spec.class_name, self._incoming(call)
+        name, incoming = spec.class_name, self._passed_on(call)
         if name == "Embedding" or (name == "ReversibleEmbedding" and not call.kwargs.get("reverse")):
             return ops.not_equal(inputs[0], 0) if spec.config.get("mask_zero") else None
         if name == "Masking":
@@ -467,6 +551,12 @@ def takes_of(spec: LayerSpec) -> tuple[str, ...]:
     """The arguments of a call that a layer's lowering takes by name."""
     cls = LAYERS.get(spec.class_name)
     return cls.takes if cls is not None else ()
+
+
+def unread_of(spec: LayerSpec) -> tuple[str, ...]:
+    """The arguments of a call that a layer of Keras takes and does not read at inference."""
+    cls = LAYERS.get(spec.class_name)
+    return cls.unread if cls is not None else ()
 
 
 def reads_masks(target: LayerSpec | Model | Operation) -> bool:

@@ -128,6 +128,11 @@ class Masks:
             return self.number("not_equal", first, float(operands[1]))
         if name == "Any" and isinstance(first, Tensor) and _is(first, "NotEqual"):
             return self.number("any", self._told(first))
+        if name == "Concatenate":
+            parts = tuple(
+                None if isinstance(part, Tensor) and _is(part, "OnesLike") else self._told(part) for part in operands
+            )
+            return concatenated(parts, operation.config.get("axis", -1), "any", self.number)
         if name in SPREADS:
             inner = {self._told(o) for o in operands if isinstance(o, Tensor) and not _is(o, "ZerosLike")}
             return inner.pop() if len(inner) == 1 else self.number("or", frozenset(inner))
@@ -160,9 +165,20 @@ def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...], merging: Mer
         distinct, how = frozenset(known), "and" if merging == "all" else "or"
         return number(how, distinct) if len(distinct) > 1 else known[0]
     if name == "Concatenate":
-        axis = target.config.get("axis", -1)
-        return number("concatenated", merging, axis, incoming) if len(set(incoming)) > 1 else incoming[0]
+        return concatenated(incoming, target.config.get("axis", -1), merging, number)
     return None
+
+
+def concatenated(masks: tuple[Mask, ...], axis: Any, merging: Merging, number: Numbers) -> Mask:
+    """The mask of a Concatenate: Keras joins masks in the shape of the inputs, and reduces the last axis.
+
+    Along the last axis equal masks make the same mask again. Along another one the result has more
+    time steps than each of them.
+    """
+    same = len(set(masks)) == 1
+    if same and axis == -1:
+        return masks[0]
+    return number("concatenated", "" if same else merging, axis, masks)
 
 
 def first_tensor(call: Call) -> Tensor | None:
@@ -177,80 +193,111 @@ def returns_sequences(target: LayerSpec) -> bool:
 
 
 @dataclass(frozen=True)
-class Stripped:
-    """The tensors whose mask a call takes off, and the calls that find them without it.
+class Changes:
+    """Masks of Keras 3 that calls change on their inputs, which other calls and outputs then find.
 
-    MultiHeadAttention of Keras 3 takes the masks off its inputs, for good. So it is the order in which Keras makes the
-    calls that decides who still sees them.
+    MultiHeadAttention removes the masks from its inputs. A nested model that is called with a mask
+    sets it on its inputs (`Functional.call`). Keras keeps a mask on the tensor object itself, so the
+    order in which Keras makes the calls decides which mask the other calls find.
     """
 
-    takers: Mapping[Tensor, int]  # tensor → place of the first call that takes its mask off
-    places: Mapping[Call, int]  # call → its place in the order of Keras
+    order: Sequence[Call] = ()  # in which Keras makes the calls; empty where nothing changes
+    objects: Mapping[Tensor, Tensor] = field(default_factory=dict)
+    """Tensor → the tensor that stands for the same object, where a layer returns its input."""
+    found: Mapping[Tensor, Mapping[Call | None, Any]] = field(default_factory=dict)
+    """Tensor object → call → the mask that it finds there: a value of the model, or None where it
+    was removed. The key None stands for the end of the run."""
+    unknown: frozenset[Tensor] = frozenset()
+    """Tensor objects that got their mask inside a nested model, where its value is not known."""
 
-    def bare(self, tensor: Tensor, call: Call) -> bool:
-        """Whether a call finds a tensor without its mask."""
-        return tensor in self.takers and self.takers[tensor] < self.places.get(call, -1)
+    def object_of(self, tensor: Tensor) -> Tensor:
+        """The tensor that stands for the object that a tensor is."""
+        return self.objects.get(tensor, tensor)
 
-
-NOTHING_STRIPPED = Stripped({}, {})
-
-
-@dataclass
-class Strippers:
-    """What the calls of models do to the masks of their inputs; each model is looked at once."""
-
-    known: dict[Model, Stripped] = field(default_factory=dict)
-
-    def of(self, model: Model) -> Stripped:
-        """Of one model."""
-        if model not in self.known:
-            self.known[model] = self._of(model)
-        return self.known[model]
-
-    def _of(self, model: Model) -> Stripped:
-        if not any(self._may_strip(target) for target in model.targets()):
-            return NOTHING_STRIPPED
-        places = {call: place for place, call in enumerate(order_of_calls(model))}
-        takers: dict[Tensor, int] = {}
-        for call, place in places.items():
-            for first in self._strips(call):
-                for tensor in _one_object(first):
-                    if tensor in takers:  # and with it those that it was handed on from
-                        break
-                    takers[tensor] = place
-        return Stripped(takers, places)
-
-    def _strips(self, call: Call) -> list[Tensor]:
-        """The tensors whose masks are gone after a call."""
-        target = call.target
-        if isinstance(target, Model):
-            positional = [leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)]
-            inside = self.of(target).takers
-            return [outer for outer, inner in zip(positional, target.input_tensors, strict=False) if inner in inside]
-        if not self._may_strip(target):
-            return []
-        named = (call.kwargs.get(name) for name in ("query", "value", "key"))
-        return [leaf for leaf in flatten((call.args[:3], *named)) if isinstance(leaf, Tensor)]
-
-    def _may_strip(self, target: LayerSpec | Operation | Model) -> bool:
-        if isinstance(target, Model):
-            return bool(self.of(target).takers)
-        return isinstance(target, LayerSpec) and target.class_name == "MultiHeadAttention" and not target.custom
+    def of(self, tensor: Tensor, call: Call | None) -> tuple[bool, Any]:
+        """Whether a call finds another mask on a tensor than Keras put there first, and that mask."""
+        masks = self.found.get(self.object_of(tensor), {})
+        return call in masks, masks.get(call)
 
 
-# Layers that hand on their input as it is, not a tensor like it.
+NO_CHANGES = Changes()
+
+# Layers that return their input itself, not a tensor like it.
 SAME_OBJECT = frozenset(
     ("Identity", "ActivityRegularization", "Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise",
      "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
 )  # fmt: skip
 
 
-def _one_object(tensor: Tensor) -> Iterator[Tensor]:
-    """A tensor, and those that layers handed on to become it."""
-    yield tensor
-    while isinstance(tensor.call.target, LayerSpec) and tensor.call.target.class_name in SAME_OBJECT:
-        tensor = tensor.call.tensors()[0]
-        yield tensor
+@dataclass(frozen=True)
+class _Effects:
+    """What one call does to the masks of its inputs."""
+
+    removed: Sequence[Tensor] = ()
+    given: Sequence[tuple[Tensor, Any]] = ()  # with the value of the mask
+    unknown: Sequence[Tensor] = ()
+
+
+@dataclass
+class MaskChanges:
+    """What the calls of models do to the masks of their inputs; each model is followed once."""
+
+    known: dict[Model, Changes] = field(default_factory=dict)
+
+    def of(self, model: Model) -> Changes:
+        """Of one model of Keras 3."""
+        if model not in self.known:
+            may = any(self._may_change(call) for call in model.calls)
+            self.known[model] = self._followed(model) if may else NO_CHANGES
+        return self.known[model]
+
+    def _may_change(self, call: Call) -> bool:
+        target = call.target
+        if isinstance(target, Model):
+            given = flatten(call.kwargs.get("mask"))
+            return any(mask is not None for mask in given) or bool(self.of(target).order)
+        return _removes_masks(target)
+
+    def _followed(self, model: Model) -> Changes:
+        order, objects = order_of_calls(model), dict[Tensor, Tensor]()
+        found: dict[Tensor, dict[Call | None, Any]] = {}
+        now: dict[Tensor, Any] = {}
+        unknown: set[Tensor] = set()
+        for call in order:
+            inputs = [objects.get(tensor, tensor) for tensor in call.tensors()]
+            if isinstance(call.target, LayerSpec) and call.target.class_name in SAME_OBJECT and inputs:
+                objects[Tensor(call)] = inputs[0]
+            for tensor in inputs:
+                if tensor in now:
+                    found.setdefault(tensor, {})[call] = now[tensor]
+            effects = self._effects(call)
+            now |= {objects.get(tensor, tensor): mask for tensor, mask in effects.given}
+            now |= {objects.get(tensor, tensor): None for tensor in effects.removed}
+            unknown |= {objects.get(tensor, tensor) for tensor in effects.unknown}
+        for tensor, mask in now.items():
+            found.setdefault(tensor, {})[None] = mask
+        return Changes(order, objects, found, frozenset(unknown))
+
+    def _effects(self, call: Call) -> _Effects:
+        target, leaves = call.target, flatten(call.args)
+        if not isinstance(target, Model):
+            tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+            return _Effects(tensors if _removes_masks(target) else ())
+        marked = zip(leaves, flatten(call.kwargs.get("mask")), strict=False)
+        inside, removed, unknown = self.of(target), list[Tensor](), list[Tensor]()
+        for outer, inner in zip(leaves, target.input_tensors, strict=False):
+            changed, mask = inside.of(inner, None)
+            if isinstance(outer, Tensor) and changed and mask is None:
+                removed.append(outer)
+            elif isinstance(outer, Tensor) and (changed or inner in inside.unknown):
+                unknown.append(outer)
+        given = [(x, mask) for x, mask in marked if isinstance(x, Tensor) and mask is not None]
+        return _Effects(removed, given, unknown)
+
+
+def _removes_masks(target: LayerSpec | Operation | Model) -> bool:
+    own = isinstance(target, LayerSpec) and not target.custom
+    return own and target.class_name == "MultiHeadAttention"
 
 
 def order_of_calls(model: Model) -> Sequence[Call]:

@@ -155,11 +155,18 @@ class Operation:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One use of a layer, an operation or a model."""
+    """One use of a layer, an operation or a model.
+
+    Of a layer or a model, `args` are the values of the parameters that hold the tensors it works on
+    (`Layer.tensors`), and `kwargs` are all others by their Keras name, however the file gives them.
+    Keras passes a `mask` on only where the call gives it by name, so `by_position` names those that
+    the file gives by position. Of an operation, both are as in the file.
+    """
 
     target: LayerSpec | Operation | Model
     args: tuple[Any, ...] = ()  # nested tuples and dicts of tensors and constants
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    by_position: frozenset[str] = frozenset()
     declared: Mapping[int, Shape] = field(default_factory=dict)  # output → shape that the file gives it
 
     def tensors(self) -> tuple[Tensor, ...]:

@@ -27,7 +27,6 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     "int32_input_layer_normalization": "cuts fractions off",
     "activation_of_dtype_int32": "cuts fractions off",
     "spectral_normalization_embedding": "normalises an Embedding",
-    "added_to_a_constant": "on a constant",
     "rescaling_by_infinity": "a finite number",
     "string_input": "look up places",
     **dict.fromkeys(
@@ -35,6 +34,7 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
          "mask_cast_nothing", "mask_slice_of_all", "mask_spectral_normalization"), "depends on the backend",
     ),
     "ops_batched_slice_update_from_the_end": "negative start",
+    "mask_given_in_a_nested_model_and_read_outside": "a model inside it is called with a mask",
     "mask_softmax": "Keras applies no mask of the shape",  # it raises an error
     **dict.fromkeys(
         ("up_sampling2d_bilinear_unknown_size", "center_crop_unknown_size"), "have to be known at conversion"

@@ -236,6 +236,7 @@ class Softmax(Layer):
     """exp(x) / Σ exp(x) over `axis`."""
 
     axis: int | tuple[int, ...] = -1
+    signature = ("inputs", "mask")
     takes = ("mask", "uniform")
 
     def lower(self, x: Tensor, *, mask: Tensor | None = None, uniform: bool = False) -> Tensor:

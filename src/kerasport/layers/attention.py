@@ -69,6 +69,8 @@ class Attention(Layer):
     dropout: float = 0.0
     causal: bool = False  # until Keras 2.10, when the call came to say it
     ignored = ("seed",)
+    signature = ("inputs", "mask", "training", "return_attention_scores", "use_causal_mask")
+    arity = (2, 3)
     takes = ("masks", "use_causal_mask", "return_attention_scores")
 
     scale: Weight | None = weight(when="use_scale")  # []
@@ -161,8 +163,12 @@ class _Heads(Layer):
     sliding_window: int | None = None
     ignored: ClassVar[tuple[str, ...]] = ("seed", "flash_attention")
     tensors = ("query", "value", "key")
-    signature = ("query", "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask")
-    takes = (*signature[3:], "use_causal_mask", "return_attention_scores", "uniform")
+    arity = (2, 3)
+    signature = (
+        *("query", "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask"),
+        *("return_attention_scores", "training", "use_causal_mask"),
+    )
+    takes = (*signature[3:8], "use_causal_mask", "uniform")
 
     query_kernel: Weight = weight()  # [input, heads, size]
     query_bias: Weight | None = weight(when="use_bias")  # [heads, size]

@@ -79,8 +79,10 @@ class Layer:
         vars(self).update({"name": name, **self.defaults, **values, **absent, **weights})
 
     takes: ClassVar[tuple[str, ...]] = ()  # arguments of a call that `lower` takes by name, "mask" among them
-    signature: ClassVar[tuple[str, ...]] = ()  # arguments of a call in order, where several may be given by name
-    tensors: ClassVar[tuple[str, ...]] = ()  # those of them that the layer works on
+    unread: ClassVar[tuple[str, ...]] = ()  # arguments of a call that Keras does not read at inference
+    signature: ClassVar[tuple[str, ...]] = ("inputs", "training")  # parameters of Keras's `call`, in order
+    tensors: ClassVar[tuple[str, ...]] = ("inputs",)  # those of them that hold the tensors it works on
+    arity: ClassVar[tuple[int, int | None]] = (1, 1)  # how few and how many tensors these may be
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """What the layer computes at inference, in tensor operations: a tensor, or a tuple of them.
@@ -90,6 +92,12 @@ class Layer:
         """
         del args, kwargs
         raise Refusal("", "there is no lowering of this layer yet")
+
+    @classmethod
+    def works_on(cls, count: int) -> bool:
+        """Whether the layer can be called on that many tensors."""
+        fewest, most = cls.arity
+        return fewest <= count and (most is None or count <= most)
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
         """Shapes of the weights by name, given those of the inputs; a `None` matches any size."""
@@ -144,6 +152,13 @@ class Layer:
             reason = f"expected the weights {expected}; the file holds {found}"
             raise UnsupportedPart(Problem(spec.name, spec.class_name, reason))
         return dict(zip(names, spec.weights, strict=True))
+
+
+def called_on(count: int, cls: type[Layer]) -> str:
+    """The reason why a call of a layer on that many tensors is refused."""
+    fewest, most = cls.arity
+    wanted = f"{fewest} or more" if most is None else fewest if fewest == most else f"{fewest} to {most}"
+    return f"it is called on {count} tensor(s), and kerasport supports calls on {wanted} only"
 
 
 def _is_set(value: Any) -> bool:

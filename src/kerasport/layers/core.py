@@ -73,6 +73,7 @@ class ReversibleEmbedding(Embedding):
     tie_weights: bool = True
     logit_soft_cap: float | None = None
     ignored = ("reverse_dtype",)  # of what is computed; here that is always float32
+    signature = ("inputs", "reverse")
     takes = ("reverse",)
 
     reverse_embeddings: Weight | None = weight()  # [output_dim, input_dim], where the table does not serve for both
@@ -195,6 +196,7 @@ class Lambda(Layer):
     mask: Any = None
     arguments: Any = None
     output_dtype: Any = None
+    signature = ("inputs", "mask", "training")
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         del args, kwargs

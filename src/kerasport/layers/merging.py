@@ -25,11 +25,15 @@ def broadcast(a: Shape, b: Shape) -> Shape:
 
 
 class _Merge(Layer):
+    arity = (1, None)
+
     def infer(self, *inputs: Shape) -> Shape:
         shape = inputs[0]
         for other in inputs[1:]:
             shape = broadcast(shape, other)
-        return (inputs[0][0], *shape[1:])
+        # a constant has a batch size of its own, and the others may be of any
+        batch = [given[0] for given in inputs if given[0] is not None]
+        return (max(batch) if len(batch) == len(inputs) else None, *shape[1:])
 
     def pair(self, a: Tensor, b: Tensor) -> Tensor:
         """The merge of two."""
@@ -139,6 +143,7 @@ class Concatenate(Layer):
     """The inputs one after the other along `axis`."""
 
     axis: int = -1
+    arity = (1, None)
 
     def infer(self, *inputs: Shape) -> Shape:
         axis = axis_of(self.axis, len(inputs[0]))
@@ -165,6 +170,7 @@ class Dot(Layer):
 
     axes: int | tuple[int, int]
     normalize: bool = False
+    arity = (2, 2)
 
     def pair(self, ranks: tuple[int, int]) -> tuple[int, int]:
         """The contracted axes, counted from the front."""

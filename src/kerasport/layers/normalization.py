@@ -26,6 +26,8 @@ class BatchNormalization(Layer):
     renorm: bool = False  # the moving standard deviations that it adds serve training only
     ignored = ("synchronized", "virtual_batch_size", "fused", "renorm_clipping", "renorm_momentum",
                "adjustment")  # fmt: skip
+    signature = ("inputs", "training", "mask")
+    unread = ("mask",)
 
     gamma: Weight | None = weight(when="scale")  # [channels], as all of them
     beta: Weight | None = weight(when="center")

@@ -109,6 +109,7 @@ class GlobalAveragePooling1D(_GlobalAverage):
     """Mean over time, of the steps that are not masked."""
 
     rank = 1
+    signature = ("inputs", "mask")
     takes = ("mask",)
 
     def lower(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:

@@ -138,6 +138,7 @@ class CategoryEncoding(Layer):
     num_tokens: int
     output_mode: Literal["one_hot", "multi_hot", "count"] = "multi_hot"
     sparse: Literal[False] = False
+    signature = ("inputs", "count_weights")
     takes = ("count_weights",)
 
     def infer(self, *inputs: Shape) -> Shape:
@@ -312,6 +313,7 @@ class HashedCrossing(_Text):
     """The remainder of the hash of several inputs together."""
 
     reason = "it hashes the spelling of its input, for which TF.js has no operation on all of its backends"
+    arity = (1, None)
 
 
 # -------------------------------------------------------------------------------------------------------- images
@@ -516,6 +518,7 @@ def scaled(x: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Ten
 class Pipeline(Layer):
     """Layers one after the other, its children."""
 
+    signature = ("inputs", "training", "mask")
     takes = ("mask",)
     ignored = ("layers",)
 

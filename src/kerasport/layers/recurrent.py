@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor
 
 
+OVER_TIME = ("sequences", "initial_state", "mask", "training")
+"""The signature of `call` that all layers have that run over time."""
+
+
 class Cell(Protocol):
     """What a recurrent layer does in one time step: part of it for all steps at once, the rest in turn."""
 
@@ -101,7 +105,7 @@ def over_time(
                 y = chosen(rest[0], y, old[-1]) if held else new[-last]
         return [*new, y] if carried else new, [y] if loop.return_sequences else []
 
-    steps = [z] if mask is None else [z, steps_of(mask)]
+    steps = [z] if mask is None else [z, steps_of(mask, ops.dim(z, 0))]
     start = [*initial, *cells[-1].zeros(z)[:1]] if carried else initial
     output: OfMasked = "held" if held else "zero" if loop.zero_output_for_mask else "state"
     of_one = Steps(cells[0], mask is not None, output) if len(cells) == 1 else None
@@ -110,15 +114,39 @@ def over_time(
     return (y, *ends[:count]) if loop.return_state else (y,)
 
 
-def steps_of(mask: Tensor) -> Tensor:
-    """A mask as a sequence of columns, [batch, time, 1]; of features that are masked apart, a step that has any left.
+def one_step(cells: Sequence[Cell], x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The output of cells that run for one step, one on the output of the other, and all new states.
+
+    Raises:
+        ShapeError: the number of states is not that of the cells.
+    """
+    count = sum(cell.states for cell in cells)
+    if len(states) != count:
+        raise ShapeError(f"it is called with {len(states)} states and has {count}")
+    y = ops.floats(x)
+    new: list[Tensor] = []
+    for cell in cells:
+        made = cell.step(cell.project(y), *states[len(new) : len(new) + cell.states])
+        y = made[0]
+        new += made
+    return (y, *new)
+
+
+def steps_of(mask: Tensor, batch: Size) -> Tensor:
+    """A mask as a sequence of columns, [batch, time, 1], for a batch of that size.
+
+    A mask of features, [batch, time, features], masks the steps of which it masks every feature. A
+    constant mask of one sample counts for every sample.
 
     Raises:
         ShapeError: it masks more than time steps.
     """
     need_rank(mask.shape, 2, 3)
     mask = ops.cast(mask, "bool")
-    return ops.expand_dims(mask, 2) if mask.rank == 2 else ops.any_(mask, -1, keepdims=True)
+    mask = ops.expand_dims(mask, 2) if mask.rank == 2 else ops.any_(mask, -1, keepdims=True)
+    if mask.shape[0] == 1 and batch != 1:
+        return ops.logical_and(mask, ops.Fill((batch, 1, 1), 1, "bool"))
+    return mask
 
 
 def chosen(mask: Tensor, a: Tensor, b: Tensor | float) -> Tensor:
@@ -149,6 +177,10 @@ class _Cell(Layer):
     recurrent_dropout: float = 0.0
     ignored: ClassVar[tuple[str, ...]] = ("seed", "implementation", "unit_forget_bias")
 
+    signature: ClassVar[tuple[str, ...]] = ("inputs", "states", "training")
+    tensors: ClassVar[tuple[str, ...]] = ("inputs", "states")
+    arity: ClassVar[tuple[int, int | None]] = (1, None)  # the states are missing where a layer over time runs the cell
+
     gates: ClassVar[int] = 1
     states: ClassVar[int] = 1
 
@@ -169,7 +201,12 @@ class _Cell(Layer):
         }
 
     def infer(self, *inputs: Shape) -> Outputs:
-        return (inputs[0][0], self.units)
+        output = (inputs[0][0], self.units)
+        return (output,) * (1 + self.states) if len(inputs) > 1 else output
+
+    def lower(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """One step, of a cell that the model calls as a layer: the output and the new states."""
+        return one_step((self,), x, states)
 
     def project(self, x: Tensor) -> Tensor:
         """What the input contributes, of one step or of all."""
@@ -274,7 +311,10 @@ class _Recurrent(_Cell):
     unroll: bool = False
     zero_output_for_mask: bool = False
     ignored = (*_Cell.ignored, "use_cudnn", "input_dim", "input_length", "consume_less")
+    signature = OVER_TIME
+    tensors = OVER_TIME[:1]
     takes = ("mask", "initial_state", "zeros_first")
+    arity = (1, 1)
 
     of: ClassVar[type[_Cell]]
 
@@ -336,6 +376,9 @@ class StackedRNNCells(Layer):
     """Cells one after the other in each time step."""
 
     cells: Any = ()
+    signature = ("inputs", "states", "training")
+    tensors = ("inputs", "states")
+    arity = (1, None)
 
 
 class RNN(Layer):
@@ -348,6 +391,8 @@ class RNN(Layer):
     stateful: bool = False
     unroll: bool = False
     zero_output_for_mask: bool = False
+    signature = OVER_TIME
+    tensors = OVER_TIME[:1]
     takes = ("mask", "initial_state", "zeros_first")
 
     def lower(
@@ -372,6 +417,8 @@ class Bidirectional(Layer):
     layer: Any = None
     backward_layer: Any = None
     zero_output_for_mask: bool = True  # where it returns sequences; no file says it, the reader knows
+    signature = OVER_TIME
+    tensors = OVER_TIME[:1]
     takes = ("mask", "initial_state", "zeros_first")
 
     def merge(self, forward: Tensor, backward: Tensor) -> tuple[Tensor, ...]:
@@ -390,6 +437,7 @@ class TimeDistributed(Layer):
     """The wrapped layer or model, on each time step by itself."""
 
     layer: Any = None
+    signature = ("inputs", "training", "mask")
     takes = ("mask",)
 
 
@@ -415,6 +463,8 @@ class ConvLSTM2D(Layer):
     recurrent_dropout: float = 0.0
     ignored = ("seed", "unit_forget_bias", "implementation")
 
+    signature = OVER_TIME
+    tensors = OVER_TIME[:1]
     takes = ("mask", "initial_state", "zeros_first")
     states: ClassVar[int] = 2
 

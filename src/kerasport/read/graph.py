@@ -8,6 +8,7 @@ from typing import Any
 
 from kerasport.errors import ReadError, quoted
 from kerasport.model import Call, LayerSpec, Model, Operation, Tensor, Weight, flatten
+from kerasport.read.arguments import bind
 from kerasport.read.describe import Described, History, Use
 
 
@@ -87,8 +88,10 @@ class Builder:
 
         for key in _ordered(described.name, uses, (described.inputs, described.outputs)):
             layer, use = uses[key]
+            target = self.target(layer)
             kwargs = {name: resolve(value) for name, value in use.kwargs.items()}
-            calls[key] = Call(self.target(layer), resolve(use.args), kwargs, shapes.get(key, {}))
+            bound = bind(target, resolve(use.args), kwargs)
+            calls[key] = Call(target, bound.args, bound.kwargs, bound.by_position, shapes.get(key, {}))
         inputs, outputs = resolve(_structured(described.inputs)), resolve(_structured(described.outputs))
         return Model(
             described.name,

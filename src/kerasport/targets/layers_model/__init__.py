@@ -50,7 +50,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     topology = written.model(native)
     problems += [*recorded, *_joined(rewriting.rewriter.problems, written.problems), *_training_problems(model)]
     if not problems:
-        problems += mask_problems(native, rewriting.rewriter.origins)
+        problems += mask_problems(native, rewriting.rewriter.origins, inference.shapes)
     untrainable = tuple(_untrainable(rewriting))
     if options.trainable:
         problems += [*untrainable, *_left_out(model)]

@@ -110,7 +110,7 @@ def with_own_states(model: Model) -> Model:
             return call
         assert isinstance(call.target, LayerSpec)
         same, name = one_tensor(call.target), call.target.name
-        outputs = [Tensor(call, index) for index in range(_outputs_of(call.target))]
+        outputs = [Tensor(call, index) for index in range(output_count(call.target))]
         for state, output in same.items():
             outputs[state] = Tensor(Call(linear(f"{name}_state_{state}"), (Tensor(call, output),)))
         return tuple(outputs)
@@ -131,11 +131,14 @@ def one_tensor(spec: LayerSpec) -> Mapping[int, int]:
     return {2 + sum(before): 0, 2 + sum(counts) + sum(before): 1}
 
 
-def _outputs_of(spec: LayerSpec) -> int:
-    """How many tensors a recurrent layer returns with its states."""
+def output_count(spec: LayerSpec) -> int:
+    """How many tensors a call of a layer of TF.js returns."""
     inner = spec.children.get("forward_layer", spec)
-    assert isinstance(inner, LayerSpec)
-    return (1 if inner is spec else 2) * (1 + sum(_states_of(inner)))
+    if not isinstance(inner, LayerSpec):
+        return 1
+    unmerged = inner is not spec and spec.config.get("merge_mode", "concat") is None
+    states = sum(_states_of(inner)) if inner.config.get("return_state") else 0
+    return (2 if unmerged else 1) + states * (1 if inner is spec else 2)
 
 
 def _states_of(spec: LayerSpec) -> list[int]:

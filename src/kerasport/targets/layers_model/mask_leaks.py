@@ -23,7 +23,7 @@ from kerasport.masks import (
     merging_of,
     returns_sequences,
 )
-from kerasport.model import Call, LayerSpec, Model, Tensor, flatten
+from kerasport.model import Call, LayerSpec, Model, Shape, Tensor, flatten
 
 # Layers for which TF.js sets `supportsMasking`; the others drop the mask of their inputs.
 SUPPORTS = frozenset(
@@ -54,6 +54,7 @@ STARTS = (
     "before the first unmasked time step Keras puts zeros into its output and TF.js the initial state, and something "
     "behind it uses them"
 )
+MIXED = "TF.js cannot join the mask of one input with an input without a mask along this axis"
 STATE_LEAKS = "in a model with masks or nested models TF.js hands the initial state of another layer to it, and throws"
 
 
@@ -72,6 +73,7 @@ class _Run:
     model: Model
     keras: Masks
     kwargs: _Kwargs | None
+    shapes: Mapping[Tensor, Shape]
     masks: dict[Tensor, Mask] = field(default_factory=dict)
     differs: dict[Tensor, Problem] = field(default_factory=dict)  # at masked time steps, from Keras's numbers
     problems: list[Problem] = field(default_factory=list)
@@ -96,7 +98,8 @@ class _Run:
             self._nested(call, call.target)
         elif isinstance(call.target, LayerSpec):
             self._layer(call, call.target, given, wanted)
-            self.masks[tensor] = None if tensor.index else self._made(call, call.target, masks)
+            # TF.js gives the mask of the first output to all of them (tfjs-layers engine/executor.ts)
+            self.masks[tensor] = self._made(call, call.target, masks)
 
     def _nested(self, call: Call, model: Model) -> None:
         for tensor in inputs_of(call):
@@ -104,7 +107,7 @@ class _Run:
                 self.problems.append(self.differs[tensor])
         keras = self.keras.inside(model, self.keras.incoming(call))
         # a nested model gets the kwargs of the run it is in, or an empty object of its own
-        run = _Run(model, keras, self.kwargs or _Kwargs())
+        run = _Run(model, keras, self.kwargs or _Kwargs(), self.shapes)
         run.go()
         self.problems += run.problems
 
@@ -125,6 +128,8 @@ class _Run:
             problems.append(Problem(spec.name, name, AVERAGES))
         if recurrent:
             self._states(call, spec)
+        if name == "Concatenate" and self._throws(call):
+            problems.append(Problem(spec.name, name, MIXED, "axis", spec.config.get("axis", -1)))
         self._spread(call, spec, wanted, recurrent=recurrent)
 
     def _states(self, call: Call, spec: LayerSpec) -> None:
@@ -144,8 +149,8 @@ class _Run:
                 self.problems.append(origin)
         if recurrent and wanted is not None:
             reason = _differs(call, spec)
-            if reason:
-                self.differs[Tensor(call)] = Problem(spec.name, spec.class_name, reason)
+            for index in range(sequence_count(spec) if reason else 0):
+                self.differs[Tensor(call, index)] = Problem(spec.name, spec.class_name, reason)
 
     def _made(self, call: Call, spec: LayerSpec, masks: list[Mask]) -> Mask:
         name = spec.class_name
@@ -155,12 +160,39 @@ class _Run:
             return masks[0] if masks else None
         if name in MERGES:
             return BROKEN if any(mask is not None for mask in masks) else None
+        if name == "Concatenate" and self._same_parts(call, masks):
+            return self.keras.of.get(Tensor(call))
         if name == "Concatenate" and None in masks:
             # TF.js asks for all of the masks where Keras asks for any of them
             return masks[0] if set(masks) == {None} else self.keras.number("all", tuple(masks))
         if name in RECURRENT or name in ("Bidirectional", "Embedding", "Masking", "Concatenate"):
             return made(call, spec, tuple(masks), "all", self.keras.number)
         return None
+
+    def _joins_steps(self, call: Call) -> bool:
+        """Whether a Concatenate is known to join its inputs along another axis than the last one."""
+        axis = call.target.config.get("axis", -1) if isinstance(call.target, LayerSpec) else -1
+        shape = self.shapes.get(Tensor(call), ())
+        return len(shape) > 2 and axis % len(shape) != len(shape) - 1
+
+    def _throws(self, call: Call) -> bool:
+        """Whether TF.js joins a mask, [batch, time, 1], with ones in the shape of an input without one."""
+        masked = [self.masks.get(tensor) is not None for tensor in inputs_of(call)]
+        return self._joins_steps(call) and any(masked) and not all(masked)
+
+    def _same_parts(self, call: Call, masks: list[Mask]) -> bool:
+        """Whether TF.js joins the masks of time steps that Keras joins; ones stand for none."""
+        same = (
+            mask is not None and (mask == wanted or (mask == ONES and wanted is None))
+            for mask, wanted in zip(masks, self.keras.incoming(call), strict=True)
+        )
+        return self._joins_steps(call) and all(same)
+
+
+def sequence_count(spec: LayerSpec) -> int:
+    """How many of the first outputs of a recurrent layer are made at every time step, or at the last."""
+    unmerged = spec.class_name == "Bidirectional" and spec.config.get("merge_mode", "concat") is None
+    return 2 if unmerged else 1
 
 
 def _heeds_inside(spec: LayerSpec) -> bool:
@@ -208,14 +240,14 @@ def executed(model: Model) -> Iterator[Tensor]:
             stack += [tensor for tensor in inputs_of(top.call) if tensor not in visited]
 
 
-def mask_problems(model: Model, origins: Mapping[Tensor, Call]) -> list[Problem]:
+def mask_problems(model: Model, origins: Mapping[Tensor, Call], shapes: Mapping[Tensor, Shape]) -> list[Problem]:
     """Everything about masks that TF.js would do in another way than Keras.
 
-    `origins` are the calls of Keras that tensors stand for.
+    `origins` are the calls of Keras that tensors stand for, `shapes` those of the tensors.
     """
     keras = Masks(merging_of(model.release), origins=origins)
     keras.trace(model)
-    run = _Run(model, keras, None)
+    run = _Run(model, keras, None, shapes)
     run.go()
     return list(dict.fromkeys(run.problems))
 

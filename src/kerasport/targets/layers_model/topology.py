@@ -12,17 +12,25 @@ from kerasport.errors import Problem, UnsupportedPart, quoted
 from kerasport.identity import IMAGES
 from kerasport.infer import input_shape
 from kerasport.layers import LAYERS
-from kerasport.layers.base import Layer
+from kerasport.layers.base import Layer, called_on
 from kerasport.model import Call, LayerSpec, Model, Operation, Shape, Tensor, Weight, flatten
 from kerasport.read.dialects import TF_LAMBDAS
 from kerasport.refusals import custom_problem
-from kerasport.targets.layers_model.loadable import NAME, creation_order, input_dtype, input_problems
+from kerasport.targets.layers_model.loadable import (
+    NAME,
+    creation_order,
+    input_dtype,
+    input_problems,
+    output_count,
+)
 from kerasport.targets.layers_model.mask_leaks import inputs_of
 from kerasport.targets.layers_model.native import NATIVE, Json, spell
 from kerasport.targets.layers_model.outcome import why_refused
 
 Target: TypeAlias = LayerSpec | Operation | Model
 
+CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
+CONSTANT = "it is called on a constant, which a layers-model cannot hold"
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM2D", "RNN")
 IN_BIDIRECTIONAL = ("LSTM", "GRU", "SimpleRNN")
 DROPS_IN_TRAINING = ("Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D")
@@ -220,11 +228,13 @@ class Topology:
 
     def _check_call(self, model: Model, target: LayerSpec | Model) -> None:
         """TF.js passes no arguments to a layer but tensors and the mask that travels with them."""
-        for call in model.calls:
-            if call.target is target:
-                self.problems += _call_problems(call, target)
+        calls = [call for call in model.calls if call.target is target]
+        for call in calls:
+            self.problems += _call_problems(call, target)
+        if isinstance(target, LayerSpec):
+            self.problems += _output_problems(model, target, calls)
         if target.class_name == "TimeDistributed":
-            self._check_lengths(target, [call.tensors()[0] for call in model.calls if call.target is target])
+            self._check_lengths(target, [call.tensors()[0] for call in calls])
 
     def _check_lengths(self, target: LayerSpec | Model, inputs: list[Tensor]) -> None:
         """TF.js holds every input of a TimeDistributed to the sizes of the first one."""
@@ -246,14 +256,37 @@ def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
             "a tensor" if isinstance(value, Tensor) else value if isinstance(value, bool | int | float | str) else "…"
         )
         yield Problem(target.name, class_name, "TF.js cannot be given this argument of the call", argument, shown)
+    states = flatten(call.kwargs.get("initial_state"))
     if any(not isinstance(leaf, Tensor) for leaf in flatten(call.args)):
-        yield Problem(target.name, class_name, "it is called on a constant, which TF.js cannot hold")
+        yield Problem(target.name, class_name, CONSTANT)
+    if call.kwargs.get("initial_state") is not None and not all(isinstance(s, Tensor) for s in states):
+        yield Problem(target.name, class_name, CONSTANT, "initial_state", "…")
+    count, cls = len(flatten(call.args)), LAYERS.get(class_name)
+    if class_name == "InputLayer":
+        return
+    if class_name in CELLS:
+        yield Problem(target.name, class_name, "TF.js runs cells inside an RNN layer only")
+    elif isinstance(target, LayerSpec) and cls is not None and not cls.works_on(count):
+        yield Problem(target.name, class_name, called_on(count, cls))
+    elif isinstance(target, Model) and count != len(target.input_tensors):
+        reason = f"it is called on {count} tensors and has {len(target.input_tensors)} inputs"
+        yield Problem(target.name, class_name, reason)
     if class_name == "ConvLSTM2D" and call.kwargs.get("initial_state") is not None:
         yield Problem(target.name, class_name, "TF.js checks the states of a convolution wrongly", "initial_state", "…")
     if class_name == "RNN" and call.kwargs.get("initial_state") is not None:
         yield Problem(
             target.name, class_name, "TF.js takes the states of a cell in another order", "initial_state", "…"
         )
+
+
+def _output_problems(model: Model, spec: LayerSpec, calls: list[Call]) -> Iterator[Problem]:
+    """Outputs of a layer that the model uses and that TF.js does not make."""
+    made, own = output_count(spec), set(calls)
+    used = (tensor for call in model.calls for tensor in call.tensors())
+    for tensor in (*used, *model.output_tensors):
+        if tensor.call in own and not 0 <= tensor.index < made:
+            reason = f"the model uses its output {tensor.index}, and in TF.js it has {made}"
+            yield Problem(spec.name, spec.class_name, reason)
 
 
 def first_calls(model: Model) -> list[Call]:

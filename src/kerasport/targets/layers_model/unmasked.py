@@ -23,11 +23,16 @@ def without_leaks(model: Model) -> Model:
 
     def step(moved: Call) -> Call:
         spec = moved.target
-        bare = not any(mask is not None for mask in keras.incoming(next(calls)))
-        if not bare or not isinstance(spec, LayerSpec) or not moved.tensors():
+        masked = [mask is not None for mask in keras.incoming(next(calls))]
+        if isinstance(spec, LayerSpec) and _joins_steps(spec) and any(masked):
+            # without it TF.js throws where only some of the inputs have masks
+            bare = {x: i for i, x in enumerate(moved.tensors()) if not masked[i]}
+            ones = {x: Tensor(Call(masks_nothing(f"{spec.name}_unmasked_{i}"), (x,))) for x, i in bare.items()}
+            return replace(moved, args=map_tensors(moved.args, lambda x: ones.get(x, x)))
+        if any(masked) or not isinstance(spec, LayerSpec) or not moved.tensors():
             return moved
         if spec.class_name in RECURRENT or spec.class_name == "Bidirectional":
-            masking = made.setdefault(spec, LayerSpec(f"{spec.name}_unmasked", "Masking", {"mask_value": EVERYTHING}))
+            masking = made.setdefault(spec, masks_nothing(f"{spec.name}_unmasked"))
             x = moved.tensors()[0]
             whole = Tensor(Call(masking, (x,)))
             return replace(moved, args=map_tensors(moved.args, lambda tensor: whole if tensor is x else tensor))
@@ -37,6 +42,15 @@ def without_leaks(model: Model) -> Model:
         return moved
 
     return rebuild(model, step, inside=False)
+
+
+def _joins_steps(spec: LayerSpec) -> bool:
+    return spec.class_name == "Concatenate" and spec.config.get("axis", -1) != -1
+
+
+def masks_nothing(name: str) -> LayerSpec:
+    """A layer that returns its input with a mask of ones."""
+    return LayerSpec(name, "Masking", {"mask_value": EVERYTHING})
 
 
 def _makes_masks(model: Model) -> bool:

@@ -265,7 +265,7 @@ class Rewriter:
     def _has_more(self, call: Call) -> bool:
         """Whether a layer is given something besides tensors, which a rewrite would lose; it is told of later."""
         heeded = self.takes.get(call.target.class_name, ())
-        others = [value for name, value in call.kwargs.items() if name not in heeded and value not in (None, False)]
+        others = [v for name, v in call.kwargs.items() if name not in heeded and v is not None and v is not False]
         return bool(others) or not all(isinstance(leaf, Tensor) for leaf in flatten(call.args))
 
     def _rewrites_of(self, target: Any) -> Sequence[Rewrite]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from kerasport.api import check, convert, doctor, repair, verify
 from kerasport.errors import (
     HostileFileError,
+    InternalError,
     KerasportError,
     MismatchError,
     MissingPackageError,
@@ -16,6 +17,7 @@ from kerasport.errors import (
     UnsupportedError,
     UnsupportedModel,
     VerifyError,
+    WriteError,
 )
 from kerasport.report import Check, Conversion, LayerOutcome, Repair
 
@@ -30,6 +32,7 @@ __all__ = [
     "Conversion",
     "Diagnosis",
     "HostileFileError",
+    "InternalError",
     "KerasportError",
     "LayerOutcome",
     "MismatchError",
@@ -43,6 +46,7 @@ __all__ = [
     "UnsupportedModel",
     "Verification",
     "VerifyError",
+    "WriteError",
     "__version__",
     "check",
     "convert",

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kerasport.errors import OptionError, UnsupportedModel
-from kerasport.read import Source, read, well_formed
+from kerasport.errors import OptionError, UnsupportedModel, unexpected, writing
+from kerasport.read import Source, of_file, read
 from kerasport.report import Check, Conversion, Repair
 from kerasport.targets import AUTO, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
 from kerasport.targets.notes import not_finite, too_large
@@ -72,6 +72,8 @@ def convert(
         ReadError: the source is not a Keras model that can be read.
         UnsupportedModel: parts of the model have no exact translation; nothing is written.
         OutputExistsError: the output is there already.
+        WriteError: the output cannot be written.
+        InternalError: kerasport has a bug.
         MissingPackageError: ONNX models need an extra that is not installed.
         OptionError: an option has no such value, or does not go with another; it is a `ValueError`, too.
 
@@ -88,9 +90,9 @@ def convert(
     options = Options(unroll_limit, optimizer, companion, trainable, opset, half_compute)
     files_read = [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
     to = check_place(to, Path(out), force=force, sources=files_read, training=trainable or optimizer)
-    with read(source, weights) as model:
-        with well_formed(_name(source)):
-            plan = planned(model, to, options)
+    with read(source, weights) as model, unexpected() as passing:
+        tell = passing(progress or (lambda *_: None))
+        plan = planned(model, to, options)
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)
         plan = quantized(plan, rules) if rules else plan
@@ -107,28 +109,28 @@ def convert(
         def count(nbytes: int) -> None:
             nonlocal done
             done += nbytes
-            if progress is not None:
-                progress(done, total)
+            tell(done, total)
 
         folder = Path(out).resolve().name
-        files, nbytes, errors = written(plan, Path(out), shard_size=shard_size, progress=count)
-    return Conversion(
-        source=_name(source),
-        out=str(out),
-        target=plan.target,
-        writer=plan.writer,
-        inputs=plan.inputs,
-        outputs=plan.outputs,
-        layers=plan.layers,
-        renamed=plan.renamed,
-        notes=plan.notes_for(folder),
-        files=files,
-        weights=sum(weight.size for weight in plan.weights.values()),
-        nbytes=nbytes,
-        rounded=report(plan, errors) if rules else (),
-        dtypes=plan.dtypes,
-        loader=plan.loader(folder),
-    )
+        with writing(out):
+            files, nbytes, errors = written(plan, Path(out), shard_size=shard_size, progress=count)
+        return Conversion(
+            source=_name(source),
+            out=str(out),
+            target=plan.target,
+            writer=plan.writer,
+            inputs=plan.inputs,
+            outputs=plan.outputs,
+            layers=plan.layers,
+            renamed=plan.renamed,
+            notes=plan.notes_for(folder),
+            files=files,
+            weights=sum(weight.size for weight in plan.weights.values()),
+            nbytes=nbytes,
+            rounded=report(plan, errors) if rules else (),
+            dtypes=plan.dtypes,
+            loader=plan.loader(folder),
+        )
 
 
 def check(
@@ -143,12 +145,13 @@ def check(
 
     Raises:
         ReadError: the source is not a Keras model that can be read.
+        InternalError: kerasport has a bug.
     """
     check_target(to, training=trainable)
-    with read(source, weights) as model, well_formed(_name(source)):
+    with read(source, weights) as model, unexpected():
         plan = planned(model, to, Options(companion=companion, trainable=trainable))
         plan = replace(plan, notes=(*plan.notes, *not_finite(model), *too_large(plan, SHARD)))
-    return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, plan.notes_for("web_model"))
+        return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, plan.notes_for("web_model"))
 
 
 def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = True, force: bool = False) -> Repair:
@@ -167,6 +170,8 @@ def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = T
         ReadError: the source is not such a model, or config and weights do not belong together.
         UnsupportedModel: parts of the model have no exact translation; nothing is written.
         OutputExistsError: the output or the backup is there already.
+        WriteError: the output cannot be written.
+        InternalError: kerasport has a bug.
     """
     from kerasport.read.layers_model import open_layers_model, read_layers_model  # noqa: PLC0415  (rarely needed)
     from kerasport.targets.repaired import changes_of, write_repaired  # noqa: PLC0415
@@ -176,26 +181,28 @@ def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = T
     right = Repair(path, "", "", given.version, given.converter, (), {}, (), ())
     if given.native:
         return replace(right, notes=(f"{given.converter} wrote it for TF.js",))
-    with well_formed(path):
-        plan = planned(read_layers_model(given), "tfjs-layers", Options(companion=companion))
+    model = read_layers_model(given)
+    with unexpected(), of_file(path):
+        plan = planned(model, "tfjs-layers", Options(companion=companion))
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)
         changes = changes_of(given, plan)
         if not changes:
             return replace(right, notes=("TF.js loads it, and computes every layer of it as Keras does",))
-        files, backup = write_repaired(given, plan, None if out is None else Path(out), force=force)
-    written = given.path if out is None else Path(out) / "model.json"
-    return Repair(
-        source=path,
-        out=str(written),
-        backup=backup,
-        writer=plan.writer,
-        converter=given.converter,
-        changes=changes,
-        renamed=plan.renamed,
-        notes=plan.notes_for(written.resolve().parent.name),
-        files=files,
-    )
+        with writing(given.path if out is None else out):
+            files, backup = write_repaired(given, plan, None if out is None else Path(out), force=force)
+        written = given.path if out is None else Path(out) / "model.json"
+        return Repair(
+            source=path,
+            out=str(written),
+            backup=backup,
+            writer=plan.writer,
+            converter=given.converter,
+            changes=changes,
+            renamed=plan.renamed,
+            notes=plan.notes_for(written.resolve().parent.name),
+            files=files,
+        )
 
 
 def verify(
@@ -230,6 +237,7 @@ def verify(
 
     Raises:
         VerifyError: one of the two could not be run; the message says what to do.
+        InternalError: kerasport has a bug.
     """
     from kerasport.verification import verify_conversion  # noqa: PLC0415  (brings in what converting does not need)
 
@@ -267,15 +275,14 @@ def doctor(
     Raises:
         ReadError: the source is not a model that can be read.
         KerasportError: the Python does not answer.
+        InternalError: kerasport has a bug.
     """
     from kerasport.diagnosis import diagnose  # noqa: PLC0415  (brings in what converting does not need)
 
-    return diagnose(
-        None if source is None else Path(source),
-        None if weights is None else Path(weights),
-        None if python is None else os.fspath(python),
-        timeout,
-    )
+    path, beside = (None if given is None else Path(given) for given in (source, weights))
+    executable = None if python is None else os.fspath(python)
+    with unexpected():
+        return diagnose(path, beside, executable, timeout)
 
 
 def _name(source: Source) -> str:

@@ -1,33 +1,38 @@
 """Commands in, exit codes out; no logic.
 
 Exit codes: 0 done; 1 the model has parts without an exact translation, the numbers differ, or doctor found something
-that does not work; 2 wrong usage; 3 a file cannot be read, the output is there already, or a program cannot be run.
+that does not work; 2 wrong usage; 3 a file cannot be read, the output is there already, or a program cannot be run;
+4 a bug in kerasport.
 """
 
 from __future__ import annotations
 
 import gc
+import io
 import json
 import re
 import sys
+import traceback as tracebacks
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kerasport.errors import KerasportError, OptionError, UnsupportedModel
+from kerasport.errors import InternalError, KerasportError, OptionError, UnsupportedModel, legible, unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 REFUSED = 1
 UNUSABLE = 3
+BUG = 4
 
 app = typer.Typer(
     name="kerasport",
     help="Take Keras models to the browser, exactly.",
-    epilog="Exit codes: 0 done; 1 refused, or the numbers differ; 2 wrong usage; 3 a file or program is unusable.",
+    epilog="Exit codes: 0 done; 1 refused, or the numbers differ; 2 wrong usage; 3 a file or program is unusable; "
+    "4 a bug in kerasport.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -90,6 +95,9 @@ Trainable = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace a model that OUT holds already.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Traceback = Annotated[
+    bool, typer.Option("--traceback", help="Print the Python traceback of an error, to report a bug in kerasport.")
+]
 ShardSize = Annotated[
     str,
     typer.Option("--shard-size", help="Size of a shard, such as 4MiB, 512KiB or a number of bytes; at least 16KiB."),
@@ -184,6 +192,7 @@ def convert(
         bool, typer.Option("--verify", help="Run the result and compare its numbers with those of Keras.")
     ] = False,
     as_json: AsJson = False,
+    traceback: Traceback = False,
 ) -> None:
     """Convert a Keras model to a TF.js or ONNX model."""
     from kerasport import api  # noqa: PLC0415
@@ -197,10 +206,12 @@ def convert(
         options |= {"quantize": quantize} if quantize else {}
         return api.convert(source, out, to=to.value, weights=weights, force=force, progress=tell, **options)
 
-    done = _run(lambda: _with_progress(work), as_json=as_json)
+    done = _run(lambda: _with_progress(work), as_json=as_json, traceback=traceback)
     if not as_json:
         _tell(str(done))
-    checked = _run(lambda: api.verify(source, out, weights=weights), as_json=as_json) if verify else None
+    checked = (
+        _run(lambda: api.verify(source, out, weights=weights), as_json=as_json, traceback=traceback) if verify else None
+    )
     if as_json:
         _tell(done.to_dict() | ({"verification": checked.to_dict()} if checked else {}))
     elif checked:
@@ -218,12 +229,13 @@ def check(
     companion: Companion = True,
     trainable: Trainable = False,
     as_json: AsJson = False,
+    traceback: Traceback = False,
 ) -> None:
     """Tell what becomes of each layer, and why; exit code 1 where something is refused."""
     from kerasport import api  # noqa: PLC0415
 
     options: dict[str, Any] = {"weights": weights, "companion": companion, "trainable": trainable}
-    result = _run(lambda: api.check(source, to=to.value, **options), as_json=as_json)
+    result = _run(lambda: api.check(source, to=to.value, **options), as_json=as_json, traceback=traceback)
     _tell(result.to_dict() if as_json else str(result))
     if not result.convertible:
         raise typer.Exit(REFUSED)
@@ -247,11 +259,14 @@ def repair(
     companion: Companion = True,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace the model in OUT, or the backup.")] = False,
     as_json: AsJson = False,
+    traceback: Traceback = False,
 ) -> None:
     """Make a model.json right that tensorflowjs_converter made of a Keras 3 model, and that TF.js does not load."""
     from kerasport import api  # noqa: PLC0415
 
-    result = _run(lambda: api.repair(source, out, companion=companion, force=force), as_json=as_json)
+    result = _run(
+        lambda: api.repair(source, out, companion=companion, force=force), as_json=as_json, traceback=traceback
+    )
     _tell(result.to_dict() if as_json else str(result))
 
 
@@ -270,6 +285,7 @@ def verify(
     rtol: Rtol = None,
     atol: Atol = None,
     as_json: AsJson = False,
+    traceback: Traceback = False,
 ) -> None:
     """Run the converted model and compare its numbers with those of Keras; exit code 1 where they differ."""
     from kerasport import api  # noqa: PLC0415
@@ -282,7 +298,7 @@ def verify(
         given: dict[str, Any] = {"weights": weights, "inputs": inputs, "expected": expected}
         return api.verify(source, out, **given, backends=tuple(backend) if backend else None, rtol=rtol, atol=atol)
 
-    result = _run(work, as_json=as_json)
+    result = _run(work, as_json=as_json, traceback=traceback)
     _tell(result.to_dict() if as_json else str(result))
     if not result.ok:
         raise typer.Exit(REFUSED)
@@ -304,6 +320,7 @@ def doctor(
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds after which an import counts as hung.")] = 60,
     as_json: AsJson = False,
+    traceback: Traceback = False,
 ) -> None:
     """Tell what is installed and whether it works, and with SRC, which ways into the browser are open for it.
 
@@ -311,7 +328,11 @@ def doctor(
     """
     from kerasport import api  # noqa: PLC0415
 
-    result = _run(lambda: api.doctor(source, weights=weights, python=python, timeout=timeout), as_json=as_json)
+    result = _run(
+        lambda: api.doctor(source, weights=weights, python=python, timeout=timeout),
+        as_json=as_json,
+        traceback=traceback,
+    )
     _tell(result.to_dict() if as_json else str(result))
     if not result.ok:
         raise typer.Exit(REFUSED)
@@ -332,23 +353,42 @@ def _tell(report: str | dict[str, Any]) -> None:
     _run(lambda: typer.echo(report if isinstance(report, str) else json.dumps(report, indent=2)))
 
 
-def _run(work: Callable[[], Any], *, as_json: bool = False) -> Any:
+def _run(work: Callable[[], Any], *, as_json: bool = False, traceback: bool = False) -> Any:
     try:
-        return work()
+        with unexpected():
+            return work()
     except BrokenPipeError:  # nobody reads on, as behind `| head`; typer ends the program
         raise
     except OptionError as error:
         hint = f"--{error.option.replace('_', '-')}" if error.option else None
         raise typer.BadParameter(str(error), param_hint=hint) from None
     except (KerasportError, OSError) as error:
-        typer.echo(f"kerasport: {error}", err=True)
-        if as_json:
-            problems = [problem.to_dict() for problem in getattr(error, "problems", ())]
-            _tell({"error": type(error).__name__, "message": str(error), "problems": problems})
-        raise typer.Exit(REFUSED if isinstance(error, UnsupportedModel) else UNUSABLE) from None
+        _report(error, as_json=as_json, traceback=traceback)
+        raise typer.Exit(_exit_code(error)) from None
     except KeyboardInterrupt:
         typer.echo("kerasport: stopped; nothing was written", err=True)
         raise typer.Exit(130) from None
+
+
+def _report(error: KerasportError | OSError, *, as_json: bool, traceback: bool) -> None:
+    """Print an error, to stdout as JSON as well where that was asked for."""
+    message = str(error) if isinstance(error, KerasportError) else legible(str(error))
+    if traceback:
+        typer.echo(_legible_lines("".join(tracebacks.format_exception(error))), err=True)
+    typer.echo(f"kerasport: {message}", err=True)
+    if as_json:
+        problems = [problem.to_dict() for problem in getattr(error, "problems", ())]
+        _tell({"error": type(error).__name__, "message": message, "problems": problems})
+
+
+def _legible_lines(text: str) -> str:
+    """A text of many lines as a terminal may show it."""
+    return "\n".join(map(legible, text.split("\n")))
+
+
+def _exit_code(error: KerasportError | OSError) -> int:
+    codes = {UnsupportedModel: REFUSED, InternalError: BUG}
+    return next((code for kind, code in codes.items() if isinstance(error, kind)), UNUSABLE)
 
 
 LONG = 64 * 1024 * 1024  # bytes from which on writing takes long enough to show
@@ -371,4 +411,13 @@ def _with_progress(work: Callable[[Callable[[int, int], None]], Any]) -> Any:
 def main() -> None:
     """Entry point of the `kerasport` command."""
     gc.set_threshold(100_000)  # next to no cycles are made here; looking for them takes a tenth of a short run
-    app()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not every terminal has every letter
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except Exception as error:  # noqa: BLE001  (of what no command handles, such as a broken installation)
+        bug = InternalError.of(error)
+        bug.__cause__ = error
+        _report(bug, as_json="--json" in sys.argv, traceback="--traceback" in sys.argv)
+        sys.exit(BUG)

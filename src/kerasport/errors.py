@@ -10,15 +10,23 @@ KerasportError
 ├── OptionError             an option has no such value, or does not go with another
 ├── OutputExistsError       the output is there already
 ├── MissingPackageError     a package is not installed that only some conversions need
+├── WriteError              the output cannot be written: the disk is full, or the directory is read-only
+├── InternalError           a bug in kerasport
 └── VerifyError             verification could not run
     └── MismatchError       it ran, and found outputs that differ
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import PurePath
+from typing import Any, TypeAlias
+
+Tell: TypeAlias = Callable[[int, int], None]
+"""A function that is told how many bytes of how many are done."""
 
 SHORT = 100  # characters of a name or value within a line
 LINE = 800  # characters of a line of a message
@@ -48,10 +56,48 @@ class KerasportError(Exception):
 
 
 class ReadError(KerasportError):
-    """The file is not a Keras model that can be read, or a part of it is missing."""
+    """The file is not a Keras model that can be read, or a part of it is missing.
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(legible(message))
+    `place` says where in the file the error is, from the outside in: "m.keras: config.layers[2].config.layer".
+    """
+
+    def __init__(self, message: str = "", place: str = "") -> None:
+        super().__init__(legible(f"{place}: {message}" if place else message))
+        self.message, self.place = message, place
+
+    def inside(self, outer: str, separator: str = ".") -> ReadError:
+        """The same error, found inside of a place further out."""
+        place = f"{outer}{separator}{self.place}" if self.place else outer
+        return type(self)(self.message, place)
+
+
+@contextmanager
+def placed(step: str) -> Iterator[None]:
+    """A block that reads one part of a file; its errors become `ReadError`s that name that part.
+
+    `step` leads to the part, from the one around it: "config.layers[2]", or "layer 'dense'". Where it is empty, the
+    block is the whole file.
+    """
+    try:
+        yield
+    except ReadError as error:
+        if not step or error.message.startswith(f"{step}: "):
+            raise
+        raise error.inside(step) from error.__cause__
+    except KerasportError:
+        raise
+    except MemoryError as error:
+        raise ReadError("reading it takes more memory than there is", step) from error
+    except RecursionError as error:
+        raise ReadError("it is nested too deep", step) from error
+    except OSError as error:
+        raise ReadError(f"cannot be read ({error.strerror or error})", step) from error
+    except Exception as error:
+        what = f"{type(error).__name__}: {legible(str(error), 200)}"
+        raise ReadError(f"{MALFORMED} ({what})", step) from error
+
+
+MALFORMED = "it is not formed as Keras forms it"
 
 
 class HostileFileError(ReadError):
@@ -76,6 +122,75 @@ class OutputExistsError(KerasportError):
 
 class MissingPackageError(KerasportError):
     """A package is not installed that only some conversions need; the message says how to install it."""
+
+
+class WriteError(KerasportError, OSError):
+    """The output cannot be written: the disk is full, or the directory is read-only."""
+
+    def __init__(self, message: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
+class InternalError(KerasportError):
+    """A bug in kerasport: something that it did not expect happened after the file was read.
+
+    The error that was not expected is the `__cause__`.
+    """
+
+    @classmethod
+    def of(cls, error: BaseException) -> InternalError:
+        """The report of an error that nobody expected."""
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "kerasport" in frame.filename]
+        where = f" ({PurePath(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+        what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+        return cls(f"this is a bug in kerasport, not in your file: {legible(what, 300)}{where}\n{HOW_TO_REPORT}")
+
+
+HOW_TO_REPORT = (
+    "Please report it to the developers of kerasport, with what the same command prints with --traceback, the "
+    "versions of kerasport and Python, and the file or its config.json if you can share it"
+)
+
+
+@contextmanager
+def unexpected() -> Iterator[Callable[[Tell], Tell]]:
+    """A block in which every error that nobody expected becomes an `InternalError`.
+
+    Errors of kerasport and of the operating system pass. So do those of a function of the caller that runs inside, if
+    it is wrapped in what the block gives.
+    """
+    theirs: list[Exception] = []
+
+    def passing(tell: Tell) -> Tell:
+        def call(done: int, total: int) -> None:
+            try:
+                tell(done, total)
+            except Exception as error:
+                theirs.append(error)
+                raise
+
+        return call
+
+    try:
+        yield passing
+    except (KerasportError, OSError):
+        raise
+    except Exception as error:
+        if any(error is each for each in theirs):
+            raise
+        raise InternalError.of(error) from error
+
+
+@contextmanager
+def writing(out: object) -> Iterator[None]:
+    """A block in which errors of the operating system become a `WriteError` that names the output."""
+    try:
+        yield
+    except KerasportError:
+        raise
+    except OSError as error:
+        raise WriteError(f"{out}: cannot be written: {error.strerror or error}", error.errno) from error
 
 
 class VerifyError(KerasportError):

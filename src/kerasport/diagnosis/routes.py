@@ -12,7 +12,7 @@ from kerasport.diagnosis.advice import FIRST_WITH_KERAS_3, tf_keras_for
 from kerasport.diagnosis.probe import Environment
 from kerasport.errors import MissingPackageError, Problem
 from kerasport.model import Model
-from kerasport.read import read, well_formed
+from kerasport.read import read
 from kerasport.read.dialects import major
 from kerasport.read.hdf5 import SIGNATURE
 from kerasport.read.layers_model import is_layers_model, open_layers_model, read_layers_model
@@ -43,7 +43,7 @@ def routes_of(path: Path, weights: Path | None, found: Environment) -> tuple[str
     """
     if is_layers_model(path):
         return _of_layers_model(path)
-    with read(path, weights) as model, well_formed(str(path)):
+    with read(path, weights) as model:
         options = f" --weights {_quoted(weights)}" if weights else ""
         own = [_planned(model, name, _quoted(path), options) for name in TARGETS]
         writer = model.writer
@@ -73,9 +73,8 @@ def _of_layers_model(path: Path) -> tuple[str, tuple[Route, ...]]:
     as_it_is = f"tf.loadLayersModel({given.path.name!r})"
     if given.native:
         return given.version, (Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js reads it"),)
-    with well_formed(str(given.path)):
-        plan = planned(read_layers_model(given), "tfjs-layers")
-        right = not plan.problems and not changes_of(given, plan)
+    plan = planned(read_layers_model(given), "tfjs-layers")
+    right = not plan.problems and not changes_of(given, plan)
     if right:
         return given.version, (Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js reads it"),)
     problems = plan.problems

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from kerasport.errors import SHORT, KerasportError, ReadError, legible, quoted
+from kerasport.errors import SHORT, ReadError, legible, placed, quoted
 from kerasport.model import Model, Weight
 from kerasport.read import by_name, keras1
 from kerasport.read.archive import Contents, open_contents
@@ -36,8 +36,8 @@ def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Itera
         ReadError: it is not a Keras model that can be read; the message says what it is and what to do.
     """
     if isinstance(source, str | os.PathLike):
-        with open_contents(Path(source), None if weights is None else Path(weights)) as contents:
-            yield model_of(contents)
+        with _opened(Path(source), None if weights is None else Path(weights)) as model:
+            yield model
         return
     if not callable(getattr(source, "save", None)):
         raise TypeError(f"expected a path or a Keras model, got {type(source).__name__}")
@@ -46,26 +46,41 @@ def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Itera
     with TemporaryDirectory(prefix="kerasport-") as directory:
         path = Path(directory) / "model.keras"
         source.save(path)
-        with open_contents(path) as contents:
-            yield model_of(contents)
+        with _opened(path) as model:
+            yield model
+
+
+@contextmanager
+def _opened(path: Path, weights: Path | None = None) -> Iterator[Model]:
+    with ExitStack() as stack:
+        with well_formed(str(path)):
+            contents = stack.enter_context(open_contents(path, weights))
+        model = model_of(contents)
+        with of_file(str(path)):
+            yield model
+
+
+@contextmanager
+def of_file(where: str) -> Iterator[None]:
+    """A block in which each `ReadError` begins with the file; shapes are compared with it after reading, too."""
+    try:
+        yield
+    except ReadError as error:
+        if legible(where) in str(error):
+            raise
+        raise error.inside(where, ": ") from error.__cause__
 
 
 @contextmanager
 def well_formed(where: str) -> Iterator[None]:
-    """Tell in one line of a config that is not formed as Keras forms it.
+    """A block that reads a file: every error in it becomes a `ReadError` that begins with the file.
 
-    A config has thousands of places where a value can be of the wrong kind. Those that matter are checked where they
-    are read; this catches the others at the border, so that nobody is shown a traceback.
+    A file has thousands of places where a value can be of the wrong kind. Those that matter are checked where they
+    are read; this catches the others, so that nobody sees a traceback. It must not enclose anything but reading: after
+    that, an unexpected error is a bug in kerasport.
     """
-    try:
+    with of_file(where), placed(""):
         yield
-    except KerasportError:
-        raise
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-        what = legible(str(error), 200)
-        raise ReadError(
-            f"{where}: the config is not formed as Keras forms it ({type(error).__name__}: {what})"
-        ) from error
 
 
 def model_of(contents: Contents) -> Model:
@@ -79,24 +94,17 @@ def model_of(contents: Contents) -> Model:
 
 
 def _described(contents: Contents) -> Model:
-    try:
-        config = _rooted(contents.config)
-        config = keras1.completed(config) if major(contents.version) < 2 else config
-        root = Describer(contents.version).describe(config)
-        _refuse_layer(root)
-        found = _found(contents, root)
-        stored = {layer: weights_of(layer, groups, contents.version) for layer, groups in found.items()}
-    except ReadError as error:
-        where = str(contents.path)
-        if legible(where) in str(error):
-            raise
-        raise type(error)(f"{where}: {error}") from None
+    config = _rooted(contents.config)
+    config = keras1.completed(config) if major(contents.version) < 2 else config
+    root = Describer(contents.version).describe(config)
+    _refuse_layer(root)
+    stored = {}
+    for layer, groups in _found(contents, root).items():
+        with placed(f"layer {quoted(layer.name)}"):
+            stored[layer] = weights_of(layer, groups, contents.version)
     weights: Mapping[Described, tuple[Weight, ...]] = {layer: made for layer, (made, _) in stored.items()}
     notes = {layer: note for layer, (_, note) in stored.items()}
-    try:
-        model = Builder(weights, notes, contents.version).model(root)
-    except ReadError as error:
-        raise type(error)(f"{contents.path}: {error}") from None
+    model = Builder(weights, notes, contents.version).model(root)
     compiled = contents.compile_config if isinstance(contents.compile_config, Mapping) else None
     return replace(model, writer=contents.version, compile_config=compiled, optimizer=contents.optimizer)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from kerasport.errors import SHORT, HostileFileError, ReadError, legible, quoted
+from kerasport.errors import SHORT, HostileFileError, ReadError, legible, placed, quoted
 from kerasport.read.dialects import Config, custom_origin, is_operation, major, plain, spell
 
 MAX_NESTING = 60
@@ -120,13 +120,22 @@ class Describer:
             forward = config.get("layer")
             backward = config.get("backward_layer") or _reversed(forward)
             return {
-                "backward_layer": self.describe(backward, depth + 1),
-                "forward_layer": self.describe(forward, depth + 1),
+                "backward_layer": self._inside("config.backward_layer", backward, depth),
+                "forward_layer": self._inside("config.layer", forward, depth),
             }
         if layer.class_name in LISTED:
             part = LISTED[layer.class_name]
-            return {f"{part}/{i}": self.describe(each, depth + 1) for i, each in enumerate(config.get(part) or ())}
-        return {part: self.describe(config.get(part), depth + 1) for part in WRAPPED.get(layer.class_name, ())}
+            return {
+                f"{part}/{i}": self._inside(f"config.{part}[{i}]", each, depth)
+                for i, each in enumerate(config.get(part) or ())
+            }
+        return {
+            part: self._inside(f"config.{part}", config.get(part), depth) for part in WRAPPED.get(layer.class_name, ())
+        }
+
+    def _inside(self, place: str, entry: Any, depth: int, name: str = "") -> Described:
+        with placed(place):
+            return self.describe(entry, depth + 1, name)
 
     # --------------------------------------------------------------------------------- models
 
@@ -137,18 +146,22 @@ class Describer:
         if kind == "sequential":
             model.members = [(layer, []) for layer in self._chain(config, depth)]
             return model
-        for entry in config["layers"]:
-            layer = self.describe(entry, depth + 1, str(entry.get("name", "")) if isinstance(entry, dict) else "")
-            model.members.append((layer, []))
+        for i, entry in enumerate(config["layers"]):
+            called = str(entry.get("name", "")) if isinstance(entry, dict) else ""
+            model.members.append((self._inside(f"config.layers[{i}]", entry, depth, called), []))
         parser = _Nodes({layer.name: layer for layer, _ in model.members}, self.version)
-        for (layer, uses), entry in zip(model.members, config["layers"], strict=True):
-            uses += [parser.use(layer, node) for node in _list(entry.get("inbound_nodes"), layer.name)]
-        model.inputs = parser.structure(config["input_layers"])
-        model.outputs = parser.structure(config["output_layers"])
+        for i, ((layer, uses), entry) in enumerate(zip(model.members, config["layers"], strict=True)):
+            for j, node in enumerate(_list(entry.get("inbound_nodes"), layer.name)):
+                with placed(f"config.layers[{i}].inbound_nodes[{j}]"):
+                    uses.append(parser.use(layer, node))
+        with placed("config.input_layers"):
+            model.inputs = parser.structure(config["input_layers"])
+        with placed("config.output_layers"):
+            model.outputs = parser.structure(config["output_layers"])
         return model
 
     def _chain(self, config: dict[str, Any], depth: int) -> list[Described]:
-        layers = [self.describe(entry, depth + 1) for entry in config["layers"]]
+        layers = [self._inside(f"config.layers[{i}]", entry, depth) for i, entry in enumerate(config["layers"])]
         if not layers:
             raise ReadError("a Sequential without layers computes nothing")
         if layers[0].class_name == "InputLayer":

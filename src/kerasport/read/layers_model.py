@@ -117,7 +117,8 @@ def read_layers_model(source: LayersModel) -> Model:
         ReadError: config and weights do not belong together, or somebody has changed the config since.
     """
     if major(source.version) >= 3:
-        _refuse_renumbered(source.path, source.topology)
+        with well_formed(str(source.path)):
+            _refuse_renumbered(source.path, source.topology)
     contents = Contents(
         source.path,
         dict(source.topology),

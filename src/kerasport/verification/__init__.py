@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
-from kerasport.errors import VerifyError
+from kerasport.errors import VerifyError, unexpected
 from kerasport.read import read
 from kerasport.verification.comparison import Anything, Tolerance
 from kerasport.verification.converted import open_converted
@@ -44,7 +44,7 @@ def verify_conversion(
     if expected is not None and inputs is None:
         raise VerifyError("expected outputs say nothing without the inputs that they are of; give --inputs, too")
     runtime: Runtime = Onnx() if is_onnx else Tfjs()
-    with on_disk(source) as path, read(path, weights) as model, runtime:
+    with on_disk(source) as path, read(path, weights) as model, unexpected(), runtime:
         converted = open_converted(runtime, out, model)
         told = converted.quantized and rtol is None and atol is None
         tolerance = Anything(tolerance.rtol, tolerance.atol) if told else tolerance

@@ -1,0 +1,242 @@
+"""Whose fault an error is: that of the file, of the disk, or of kerasport itself."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.forged import ROOT, Json, dense, functional, given, hdf5, keras, layer, put, sequential, tensor
+from typer.testing import CliRunner
+
+import kerasport
+from kerasport import api, cli
+from kerasport.errors import InternalError, ReadError, WriteError
+
+BUG = "this is a bug in kerasport, not in your file"
+runner = CliRunner()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return put(tmp_path / "m.keras", keras())
+
+
+def official(folder: Path) -> Path:
+    """A model.json that needs a repair."""
+    weights = [{"name": "dense/kernel", "shape": [4, 3], "dtype": "float32"},
+               {"name": "dense/bias", "shape": [3], "dtype": "float32"}]  # fmt: skip
+    document = {
+        "format": "layers-model",
+        "convertedBy": "TensorFlow.js Converter v4.22.0",
+        "modelTopology": {"keras_version": "3.15.1", "model_config": sequential(given(), dense())},
+        "weightsManifest": [{"paths": ["w.bin"], "weights": weights}],
+    }
+    put(folder / "w.bin", bytes(60))
+    return put(folder / "model.json", json.dumps(document).encode())
+
+
+# ------------------------------------------------------------------------------------------------ bugs
+
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    "KeyError": lambda: KeyError("axis"),
+    "AssertionError": AssertionError,
+    "RecursionError": RecursionError,
+    "MemoryError": MemoryError,
+    "UnicodeEncodeError": lambda: UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
+}
+
+CALLS: dict[str, Callable[[Path, Path], Any]] = {
+    "convert": lambda source, out: kerasport.convert(source, out),
+    "check": lambda source, out: kerasport.check(source),
+    "doctor": lambda source, out: kerasport.doctor(source),
+    "repair": lambda source, out: kerasport.repair(official(out.parent / "tfjs")),
+    "verify": lambda source, out: kerasport.verify(source, out),
+}
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]) -> None:
+    """Puts a bug behind the reading of every command."""
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise error()
+
+    monkeypatch.setattr(api, "planned", fails)
+    monkeypatch.setattr("kerasport.diagnosis.environment", fails)
+    monkeypatch.setattr("kerasport.verification.open_converted", fails)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("call", CALLS)
+def test_what_nobody_expected_is_a_bug(
+    call: str, error: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, ERRORS[error])
+    with pytest.raises(InternalError, match=BUG) as raised:
+        CALLS[call](source, tmp_path / "out")
+    assert "out of memory" in str(raised.value) if error == "MemoryError" else error in str(raised.value)
+    assert "Please report it" in str(raised.value)
+    assert isinstance(raised.value.__cause__, type(ERRORS[error]()))
+    assert not (tmp_path / "out").exists()
+
+
+COMMANDS = {
+    "convert": ["convert", "{source}", "{out}"],
+    "check": ["check", "{source}"],
+    "doctor": ["doctor", "{source}"],
+    "repair": ["repair", "{official}"],
+    "verify": ["verify", "{source}", "{out}"],
+}
+
+
+@pytest.mark.parametrize("traceback", [False, True])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_line_tells_of_a_bug(
+    command: str, traceback: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, ERRORS["KeyError"])
+    paths = {"source": source, "out": tmp_path / "out", "official": official(tmp_path / "tfjs")}
+    arguments = [argument.format(**paths) for argument in COMMANDS[command]]
+    result = runner.invoke(cli.app, [*arguments, "--json", *(["--traceback"] if traceback else [])])
+    assert result.exit_code == cli.BUG == 4
+    assert BUG in result.stderr
+    assert ("Traceback (most recent call last)" in result.stderr) == traceback
+    assert ("in fails" in result.stderr) == traceback
+    told = json.loads(result.stdout)
+    assert told["error"] == "InternalError"
+    assert BUG in told["message"]
+
+
+def test_the_help_names_the_exit_code() -> None:
+    assert "4 a bug in kerasport" in " ".join(runner.invoke(cli.app, ["--help"]).stdout.split())
+
+
+def test_what_no_command_handles_is_a_bug_too(source: Path) -> None:
+    script = "from kerasport import cli; cli._bytes = None; cli.main()"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    for extra in ([], ["--traceback"]):
+        done = subprocess.run(
+            [sys.executable, "-c", script, "convert", source, source.parent / "out", *extra],
+            capture_output=True, encoding="utf-8", env=environment, check=False,
+        )  # fmt: skip
+        assert done.returncode == cli.BUG
+        assert BUG in done.stderr
+        assert ("Traceback" in done.stderr) == bool(extra)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
+def test_names_are_printed_whatever_the_terminal_can_show(encoding: str, tmp_path: Path) -> None:
+    source = put(tmp_path / "m.keras", keras(sequential(given(), dense("層\ud800"))))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": encoding}
+    done = subprocess.run(
+        [sys.executable, "-m", "kerasport", "check", source], capture_output=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"\u5c64" in done.stdout
+
+
+def test_errors_of_the_callers_own_function_pass(source: Path, tmp_path: Path) -> None:
+    class StopError(Exception):
+        pass
+
+    def progress(done: int, total: int) -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        kerasport.convert(source, tmp_path / "out", progress=progress)
+    assert not (tmp_path / "out").exists()
+
+
+# ------------------------------------------------------------------------------------------------ the disk
+
+
+@pytest.mark.parametrize("to", ["web_model", "model.onnx"])
+def test_a_full_disk_is_named(to: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(WriteError, match=f"{to}: cannot be written: No space left on device") as raised:
+        kerasport.convert(source, tmp_path / to)
+    assert raised.value.errno == errno.ENOSPC
+    assert isinstance(raised.value, OSError)
+    result = runner.invoke(cli.app, ["convert", str(source), str(tmp_path / to), "--json"])
+    assert result.exit_code == cli.UNUSABLE
+    assert json.loads(result.stdout)["error"] == "WriteError"
+
+
+def test_a_full_disk_is_named_by_repair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = official(tmp_path)
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(WriteError, match=r"model\.json: cannot be written: No space left on device"):
+        kerasport.repair(model)
+
+
+# ------------------------------------------------------------------------------------------------ the file
+
+NESTED = sequential(given("i"), {"class_name": "Dense", "config": 7}, name="inner")
+CALLED_BADLY = {**dense("dense", "x"), "inbound_nodes": [{"args": [], "kwargs": 7}]}
+PLACES: dict[str, tuple[Json, str]] = {
+    "a layer": (sequential(given(), None), r"config\.layers\[1\]: the config holds None"),
+    "a layer of a model inside": (
+        sequential(given(), NESTED), r"config\.layers\[1\]\.config\.layers\[1\]: the config of a Dense is 7",
+    ),
+    "a layer in a wrapper": (
+        sequential(given(), layer("TimeDistributed", "t", layer=[])), r"config\.layers\[1\]\.config\.layer: ",
+    ),
+    "a cell": (
+        sequential(given(), layer("RNN", "r", cell=layer("StackedRNNCells", "s", cells=[3]))),
+        r"config\.layers\[1\]\.config\.cell\.config\.cells\[0\]: ",
+    ),
+    "a direction": (
+        sequential(given(), layer("Bidirectional", "b", layer=layer("LSTM", "l"), backward_layer=7)),
+        r"config\.layers\[1\]\.config\.backward_layer: ",
+    ),
+    "a call": (functional(given(), CALLED_BADLY), r"config\.layers\[1\]\.inbound_nodes\[0\]: it is not formed as"),
+    "a tensor": (
+        functional(given(), dense("dense", {"class_name": "__keras_tensor__", "config": {}})),
+        r"config\.layers\[1\]\.inbound_nodes\[0\]: a tensor has the history None",
+    ),
+    "the inputs": (functional(given(), dense("dense", "x"), inputs=7), r"config\.input_layers: "),
+    "the outputs": (functional(given(), dense("dense", tensor("x")), outputs={"a": 7}), r"config\.output_layers: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_errors_of_a_file_name_the_place(name: str, tmp_path: Path) -> None:
+    config, match = PLACES[name]
+    source = put(tmp_path / "m.keras", keras(config))
+    with pytest.raises(ReadError, match=rf"^{source}: {match}"):
+        kerasport.check(source)
+
+
+@pytest.mark.parametrize(
+    ("error", "match"), [(MemoryError, "takes more memory than there is"), (RecursionError, "nested too deep")]
+)
+def test_what_happens_while_reading_is_told_of_the_file(
+    error: type[Exception], match: str, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("kerasport.read.Describer.describe", fails)
+    with pytest.raises(ReadError, match=f"{source}: .*{match}"):
+        kerasport.check(source)
+
+
+def test_weights_are_named(tmp_path: Path) -> None:
+    def fill(file: Any) -> None:
+        file["layers/dense/vars/0"] = file["layers/dense/vars/1"] = [[1.0]]
+
+    with pytest.raises(ReadError, match=r"m\.keras: layer 'dense': the weight 'kernel' has the shape"):
+        kerasport.check(put(tmp_path / "m.keras", keras(weights=hdf5(fill))))

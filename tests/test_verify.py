@@ -530,9 +530,20 @@ def test_indices_stay_below_the_smallest_vocabulary(tmp_path: Path) -> None:
     assert {*others_.flat} == {0, 1, 2}
     assert {*steps_.flat} == {0, 1, 2, 3, 4}
     assert {*ids_.flat} == {*range(9)}
-    lengths = (ids_ != 0).sum(axis=1)
-    assert set(lengths) == {1, 2, 3, 4, 5, 6, 7}
-    assert all(row[:length].all() and not row[length:].any() for row, length in zip(ids_, lengths, strict=True))
+    padded = places_of_padding(ids_ == 0)
+    assert padded[:2] == ["front middle end", "all"]
+    assert set(padded) == {"front middle end", "all", "front", "end"}
+
+
+def places_of_padding(padding: Array) -> list[str]:
+    """Where the steps of each sample, [samples, steps], are padding."""
+    places = []
+    for row in padding:
+        middle = row.size // 2
+        alone = row[middle] and not row[middle - 1] and not row[middle + 1]
+        here = {"front": row[0], "middle": alone, "end": row[-1]}
+        places.append("all" if row.all() else " ".join(name for name, is_ in here.items() if is_))
+    return places
 
 
 @pytest.mark.parametrize(
@@ -560,9 +571,17 @@ def test_numbers_are_small_but_pixels_are_not(tmp_path: Path) -> None:
 def test_some_steps_are_masked(tmp_path: Path) -> None:
     x = layers.Input((9, 2))
     (array,) = inputs_of(keras.Model(x, layers.Masking(-1.5)(x)), tmp_path, batch=20)
-    masked = (array == -1.5).all(axis=2)
-    assert masked.any()
-    assert not masked[:, 0].any()
+    padded = places_of_padding((array == -1.5).all(axis=2))
+    assert padded[:2] == ["front middle end", "all"]
+    assert set(padded) == {"front middle end", "all", "front", "end"}
+
+
+def test_given_masks_are_padding_too(tmp_path: Path) -> None:
+    x, mask = layers.Input((9, 2)), layers.Input((9,), dtype="bool")
+    _, given = inputs_of(keras.Model([x, mask], layers.LSTM(2)(x, mask=mask)), tmp_path, batch=4)
+    assert not given[0, [0, 4, -1]].any()
+    assert given[0].any()
+    assert not given[1].any()
 
 
 def u_net() -> keras.Model:

@@ -107,7 +107,8 @@ def _values(spec: LayerSpec, shape: tuple[int, ...], read_by: Sequence[LayerSpec
     if embeddings := _of_class(read_by, "Embedding"):
         return _indices(embeddings, shape, rng).astype(dtype)
     if dtype.kind == "b":
-        return rng.random(shape) < 0.5
+        values = rng.random(shape) < 0.5
+        return values & _real_steps(shape[:2], rng, values.ndim) if values.ndim > 1 else values
     if dtype.kind in "iu":
         return rng.integers(0, 256 if dtype == np.uint8 else 10, shape).astype(dtype)
     if any(np.max(np.abs(layer.config["scale"])) < PIXELS for layer in _of_class(read_by, "Rescaling")):
@@ -116,7 +117,8 @@ def _values(spec: LayerSpec, shape: tuple[int, ...], read_by: Sequence[LayerSpec
     values = rng.standard_normal(shape).clip(-2, 2).astype("float32").astype(dtype)
     for layer in _of_class(read_by, "Masking"):
         if values.ndim > 2:
-            values[~_real_steps(shape[:2], rng)] = layer.config.get("mask_value", 0)
+            padding = ~_real_steps(shape[:2], rng)
+            values[padding] = layer.config.get("mask_value", 0)
     return values
 
 
@@ -139,16 +141,40 @@ def _of_class(layers: Iterable[LayerSpec], class_name: str) -> list[LayerSpec]:
 
 
 def _indices(embeddings: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Indices into the smallest of the tables, its ends among them; with padding behind them where 0 is masked."""
+    """Indices into the smallest of the tables, its ends among them; with padding where 0 is masked."""
     end = min(layer.config["input_dim"] for layer in embeddings)
     masked = any(layer.config.get("mask_zero") for layer in embeddings)
     first = min(1, end - 1) if masked else 0
     indices = rng.integers(first, end, shape)
-    indices.flat[[-1, 0]] = first, end - 1
-    return np.where(_real_steps(shape, rng), indices, 0) if masked and len(shape) > 1 else indices
+    real = _real_steps(shape, rng) if masked and len(shape) > 1 else np.ones(shape, bool)
+    shown = np.flatnonzero(real)
+    if shown.size:
+        indices.flat[shown[[-1, 0]]] = first, end - 1
+    return np.where(real, indices, 0)
 
 
-def _real_steps(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Which steps of rows of random lengths are not padding; at least the first of each."""
-    lengths = rng.integers(1, shape[-1] + 1, shape[:-1])
-    return np.asarray(np.arange(shape[-1]) < lengths[..., None])
+def _real_steps(shape: tuple[int, ...], rng: np.random.Generator, rank: int = 0) -> Array:
+    """Which time steps of each sample are not padding, with axes of size 1 up to `rank`.
+
+    A mask can go wrong at the front, in the middle, at the end, or where no step is left. So the
+    first sample has padding at all three places, the second is padding only, and the next ones have
+    it at the end or at the front.
+    """
+    steps = shape[-1]
+    rows = [_kept_steps(index, steps, rng) for index in range(int(np.prod(shape[:-1])))]
+    return np.stack(rows).reshape(*shape, *(1,) * (rank - len(shape)))
+
+
+def _kept_steps(index: int, steps: int, rng: np.random.Generator) -> Array:
+    """The steps of one sample that are not padding, by the number of the sample."""
+    kept, some = np.ones(steps, bool), int(rng.integers(1, steps)) if steps > 1 else 0
+    match index % 4:
+        case 0 if steps > 4:
+            kept[[0, steps // 2, -1]] = False
+        case 1:
+            kept[:] = False
+        case 2:
+            kept[some:] = some == 0
+        case _:
+            kept[:some] = False
+    return kept

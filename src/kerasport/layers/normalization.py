@@ -158,6 +158,8 @@ class RMSNormalization(Layer):
 
     axis: int | tuple[int, ...] = -1
     epsilon: float = 1e-6
+    signature = ("x",)
+    tensors = ("x",)
 
     scale: Weight = weight()  # sizes of the axes; it meets the last axes of x, whichever those are
 

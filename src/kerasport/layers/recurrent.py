@@ -225,6 +225,9 @@ class _Cell(Layer):
 class SimpleRNNCell(_Cell):
     """h = activation(x @ kernel + h @ recurrent_kernel + bias)."""
 
+    signature = ("sequence", "states", "training")
+    tensors = ("sequence", "states")
+
     def step(self, z: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         (h,) = states
         return (activate(self.activation, z + h @ self.recurrent_kernel),)

@@ -31,6 +31,10 @@ from kerasport.verification.tfjs import Backend, Run, Tfjs
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 
+# The report in model.json maps __proto__ to another name, and Netron refuses JSON with that key.
+NOT_IN_NETRON = frozenset(("names_of_javascript",))
+
+
 def no_constant(name: str) -> Any:
     raise ValueError(f"JSON knows no {name}")
 
@@ -50,7 +54,8 @@ def test_tfjs_computes_what_keras_computes_or_the_model_is_refused(
     conversion = kerasport.convert(trial.path, out, to=target)
     assert ("kerasport-layers.js" in conversion.files) is bool(target == LAYERS_MODEL and case.companion)
     json.loads((out / "model.json").read_text(encoding="utf-8"), parse_constant=no_constant)
-    assert netron.open(out / "model.json").format == f"TensorFlow.js {target.removeprefix('tfjs-')}-model"
+    if case.name not in NOT_IN_NETRON:
+        assert netron.open(out / "model.json").format == f"TensorFlow.js {target.removeprefix('tfjs-')}-model"
     for backend in BACKENDS:
         compare(trial, tfjs.run(out, trial.feeds, backend=backend), backend)
 

@@ -168,15 +168,20 @@ def check(path: Path, layer: Described, slots: Sequence[Slot], names: Sequence[s
     if major(version) < 2:  # Keras 1 named them dense_1_W
         return
     for slot, name in zip(slots, names, strict=True):
-        plain = re.sub(r"(_\d+)?:\d+$", "", name)  # of a tensor of TensorFlow, which numbers names that it has already
-        if slot.name and not any(f"/{plain}".endswith(f"/{spelling}") for spelling in _spellings(slot)):
+        if slot.name and not any(f"/{plain(name)}".endswith(f"/{spelling}") for spelling in spellings(slot)):
             raise ReadError(
                 f"{where}: found the weight {quoted(name)} where {quoted(slot.name)} of {quoted(slot.layer.name)} "
                 "should be"
             )
 
 
-def _spellings(slot: Slot) -> Any:
+def plain(name: str) -> str:
+    """A name without what TensorFlow adds to those of its tensors, which it numbers where it has one already."""
+    return re.sub(r"(_\d+)?:\d+$", "", name)
+
+
+def spellings(slot: Slot) -> set[str]:
+    """The ends that the name of a weight may have."""
     if slot.layer.class_name in ATTENTION:  # each projection is a layer, with a name of its own
         part, _, weight = slot.name.partition("_")
         return {f"attention_output/{weight}" if part == "output" else f"{part}/{weight}"}

@@ -203,7 +203,9 @@ def _measured(described: Described) -> Described:
 
 
 def _float(first: Described) -> str:
-    return "float32" if first.kind != "layer" else first.config.get("dtype") or "float32"
+    """What Keras 2 makes an input of: the dtype of the weights, which is float32 where a policy mixes two."""
+    dtype = str(first.config.get("dtype") or "float32") if first.kind == "layer" else "float32"
+    return "float32" if dtype.startswith("mixed_") else dtype
 
 
 def _first_shape(config: dict[str, Any], first: Described) -> Any:

@@ -17,6 +17,7 @@ from kerasport.read.archive import Contents, beside, read_text
 from kerasport.read.dialects import major
 from kerasport.read.document import parse_json
 from kerasport.read.manifest import Manifest, read_group
+from kerasport.read.tfjs_spelling import respelled
 
 ORIGINAL = "convert the Keras file that it was made from: kerasport convert model.keras web_model"
 
@@ -75,19 +76,23 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _layers_model(path: Path, document: dict[str, Any]) -> LayersModel:
-    if document.get("format") == "graph-model":
-        raise ReadError(f"{path}: a graph-model, which loads as it is, with tf.loadGraphModel; nothing to repair")
+    topology = document.get("modelTopology")
+    has_nodes = isinstance(topology, dict) and isinstance(topology.get("node"), list)
+    if document.get("format") == "graph-model" or has_nodes:
+        raise ReadError(
+            f"{path}: a graph-model, which has operations and no layers; load it with tf.loadGraphModel, not with "
+            "tf.loadLayersModel. repair takes layers-models only"
+        )
     if "modelTopology" not in document and "class_name" in document:
         raise ReadError(
             f"{path}: an architecture of Keras, not a TF.js model; kerasport convert takes it, with --weights"
         )
-    topology = document.get("modelTopology")
     if not isinstance(topology, dict):
         raise ReadError(f"{path}: has no modelTopology, so the layers are not known; {ORIGINAL}")
-    model = topology.get("model_config", topology)
-    if not isinstance(model, dict) or not isinstance(model.get("class_name"), str):
+    model = topology if topology.get("model_config") is None else topology["model_config"]
+    if not isinstance(model, dict) or not isinstance(model.get("class_name", model.get("className")), str):
         raise ReadError(f"{path}: its modelTopology describes no Keras model; {ORIGINAL}")
-    compiled = topology.get("training_config") or model.get("compile_config")
+    compiled = topology.get("training_config") or model.get("compile_config") or document.get("trainingConfig")
     version = str(topology.get("keras_version") or "")
     return LayersModel(path, document, model, version, _manifest(path, document), compiled)
 
@@ -116,12 +121,13 @@ def read_layers_model(source: LayersModel) -> Model:
     Raises:
         ReadError: config and weights do not belong together, or somebody has changed the config since.
     """
-    if major(source.version) >= 3:
-        with well_formed(str(source.path)):
-            _refuse_renumbered(source.path, source.topology)
+    with well_formed(str(source.path)):
+        topology = respelled(source.topology)
+        if major(source.version) >= 3:
+            _renumber(source.path, topology)
     contents = Contents(
         source.path,
-        dict(source.topology),
+        topology,
         source.version,
         compile_config=source.compile_config,
         manifest=source.manifest,
@@ -129,19 +135,31 @@ def read_layers_model(source: LayersModel) -> Model:
     return model_of(contents)
 
 
-def _refuse_renumbered(path: Path, topology: Mapping[str, Any]) -> None:
-    """Calls of models inside models are numbered otherwise in TF.js, so once rewritten they could be either."""
+def _renumber(path: Path, topology: Mapping[str, Any]) -> None:
+    """Number calls of models inside models as Keras 3 does, where somebody wrote them as lists.
+
+    TF.js counts one call more than Keras 3. A model that is called once has one number in each of the two; of one that
+    is called more often a number may mean either of two calls.
+    """
     for entry in entries_of(topology):
-        layers = entry["config"].get("layers")
+        config = entry["config"]
+        layers = config.get("layers")
         members = [each for each in layers if isinstance(each, dict)] if isinstance(layers, list) else []
-        nodes = [node for each in members for node in each.get("inbound_nodes") or ()]
-        inner = any("layers" in (each.get("config") or ()) for each in members)
-        if inner and any(isinstance(node, list) for node in nodes):
+        nodes = [node for each in members for node in each.get("inbound_nodes") or () if isinstance(node, list)]
+        inner = [each for each in members if "layers" in (each.get("config") or ())]
+        if not inner or not nodes:
+            continue
+        if any(len(each.get("inbound_nodes") or ()) > 1 for each in inner):
             raise ReadError(
-                f"{path}: the calls of {quoted(entry['config'].get('name', entry['class_name']))} have been "
+                f"{path}: the calls of {quoted(config.get('name', entry['class_name']))} have been "
                 f"rewritten by hand, and may be numbered in two ways; restore the file that the converter wrote, "
                 f"or {ORIGINAL}"
             )
+        once = {str(each.get("name") or each["config"].get("name")) for each in inner}
+        ends = [config[key] for key in ("input_layers", "output_layers") if isinstance(config.get(key), list)]
+        for reference in (reference for group in (*nodes, *ends) for reference in group):
+            if isinstance(reference, list) and reference and reference[0] in once and reference[1:2] == [1]:
+                reference[1] = 0
 
 
 def entries_of(value: Any) -> Iterator[Mapping[str, Any]]:

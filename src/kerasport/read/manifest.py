@@ -2,13 +2,16 @@
 
 It names them in two ways. Of a `.keras` file, as the paths by which Keras stores them; of HDF5, as Keras names its
 variables, in the order of the file: the layers of the outer model sorted by name, of each what is trained first.
+
+TF.js finds weights by name, so the names decide here as well. Where models inside each other have layers of one name,
+a name could be several weights', and the order decides.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -78,7 +81,7 @@ class Manifest:
         """
         if self.by_path:
             return ByPath((self,), major(version) < 3).find(root)
-        return self._in_order(root, version)
+        return _Named(self.entries).find(root, version) or self._in_order(root, version)
 
     @property
     def by_path(self) -> bool:
@@ -160,6 +163,55 @@ class Manifest:
                     pending.append(inner)
                 else:
                     yield inner
+
+
+@dataclass
+class _Named:
+    """Finds weights by their names, whatever their order."""
+
+    entries: Sequence[Entry]
+    _by_name: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)  # by each part of the path, and the last
+
+    def __post_init__(self) -> None:
+        for entry in self.entries:
+            *path, last = entry.name.split("/")
+            for part in dict.fromkeys(path):
+                self._by_name.setdefault((part, by_name.plain(last)), []).append(entry)
+
+    def find(self, root: Described, version: str) -> Mapping[Described, list[tuple[Weight, ...]]] | None:
+        """The weights of every layer; None where not every name is that of one weight."""
+        found: dict[Described, dict[int, Weight]] = {}
+        outer = frozenset(layer.name for layer, _ in root.members)
+        numbered = all(entry.name.rpartition("/")[2].isdecimal() for entry in self.entries)
+        used: set[Entry] = set()
+        for layer, _ in root.members:
+            if layer.kind == "operation":
+                continue
+            for index, slot in enumerate(by_name.slots_of(layer, version)):
+                ends = {str(index)} if numbered else by_name.spellings(slot)  # TF.js takes dense/0 for dense/kernel
+                candidates = [entry for entry in self._of(slot, ends) if _owner(entry, outer) in (layer.name, None)]
+                if len(candidates) != 1 or candidates[0] in used:
+                    return None
+                used.add(candidates[0])
+                found.setdefault(slot.layer, {})[slot.index] = candidates[0].weight
+        return by_name.grouped(found) if len(used) == len(self.entries) else None
+
+    def _of(self, slot: by_name.Slot, ends: Iterable[str]) -> list[Entry]:
+        # the forward layer of a Bidirectional has another name in the config of Keras 2
+        layers = (slot.layer.name, f"forward_{slot.layer.name}")
+        made = dict.fromkeys(
+            entry
+            for end in ends
+            for layer in layers
+            for entry in self._by_name.get((layer, end.rpartition("/")[2]), ())
+            if by_name.plain(f"/{entry.name}").endswith(f"/{end}")
+        )
+        return list(made)
+
+
+def _owner(entry: Entry, outer: frozenset[str]) -> str | None:
+    """The layer of the outer model that the name of a weight tells of."""
+    return next((part for part in entry.name.split("/")[:-1] if part in outer), None)
 
 
 def _of_unknown(layer: Described, left: Sequence[Entry]) -> list[by_name.Slot]:

@@ -161,12 +161,14 @@ def test_it_tells_what_it_changed(tmp_path: Path) -> None:
         "dtype policies are gone, from 12 layer(s)",
         "initializers are Zeros now, in 6 layer(s), whose weights are loaded anyway",
         "regularizers are those of TF.js now, in 1 layer(s)",
+        "constraints, which TF.js applies to what it loads, are gone, from 1 layer(s)",
         "negative_slope is alpha now, in 1 LeakyReLU",
+        "activation is 'swish' now, where it was 'silu', in 1 layer(s)",
         f"15 weight(s) have other names now, such as 'sequential/{GAMMA}': '{GAMMA}'",
     )
     first, *lines = str(repair).splitlines()
     assert first == f"{model}/model.json: repaired in place; as it was: {model}/model.json.bak"
-    assert [f"  {change}" for change in repair.changes] == lines[:6]
+    assert [f"  {change}" for change in repair.changes] == lines[:8]
     assert repair.to_dict()["repaired"] is True
     assert "<li>  negative_slope is alpha now" in repair._repr_html_()
 
@@ -203,22 +205,32 @@ def test_a_model_that_is_right_is_left_alone(writer: Callable[[Any], object], tm
         kerasport.repair(model)
     else:
         edited(model, writer)
-    before = contents(tmp_path)
-    repair = kerasport.repair(model, tmp_path / "right")
+    (model / "model.json.bak").unlink(missing_ok=True)
+    before = contents(model)
+    repair = kerasport.repair(model)
     assert not repair.repaired
     assert str(repair).startswith(f"{model}/model.json: nothing to repair\n  note: ")
     assert (repair.out, repair.backup, repair.files) == ("", "", ())
-    assert contents(tmp_path) == before
+    copied_to = tmp_path / "right"
+    copy = kerasport.repair(model, copied_to)
+    assert not copy.repaired
+    told = f"{model}/model.json: nothing to repair; copied unchanged -> {copied_to}/model.json\n  note: "
+    assert str(copy).startswith(told)
+    assert (copy.out, copy.backup) == (str(copied_to / "model.json"), "")
+    assert contents(model) == contents(copied_to) == before
+    assert set(copy.files) == set(before)
+    with pytest.raises(OutputExistsError):
+        kerasport.repair(model, copied_to)
 
 
 def test_a_model_of_keras_2_that_is_right_is_left_alone(tfjs: Tfjs, tmp_path: Path) -> None:
     model = copied("functional_2.h5", tmp_path)
     computes_the_same(tfjs, "functional_2.h5", model)
-    before = contents(tmp_path)
+    before = contents(model)
     repair = kerasport.repair(model, tmp_path / "right")
     assert not repair.repaired
     assert repair.notes == ("TF.js loads it, and computes every layer of it as Keras does",)
-    assert contents(tmp_path) == before
+    assert contents(model) == contents(tmp_path / "right") == before
 
 
 def test_a_model_of_keras_2_that_loads_and_is_wrong_is_repaired(tfjs: Tfjs, tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def check(
 def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = True, force: bool = False) -> Repair:
     """Make a layers-model right that the official converter made of a Keras 3 model, and that TF.js does not load.
 
-    The shards stay as they are unless a weight must change. Where nothing is wrong, nothing is written.
+    The shards stay as they are unless a weight must change. A model that is right stays as it is, and `out` is a copy.
 
     Args:
         source: the `model.json`, or the directory that holds it and the shards.
@@ -173,22 +173,29 @@ def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = T
         WriteError: the output cannot be written.
         InternalError: kerasport has a bug.
     """
-    from kerasport.read.layers_model import open_layers_model, read_layers_model  # noqa: PLC0415  (rarely needed)
-    from kerasport.targets.repaired import changes_of, write_repaired  # noqa: PLC0415
+    from kerasport.read.layers_model import open_layers_model  # noqa: PLC0415  (rarely needed)
+    from kerasport.targets.repaired import changes_of, copy_unchanged, repair_plan, write_repaired  # noqa: PLC0415
 
     given = open_layers_model(Path(source))
     path = str(given.path)
-    right = Repair(path, "", "", given.version, given.converter, (), {}, (), ())
+
+    def unchanged(why: str) -> Repair:
+        right = Repair(path, "", "", given.version, given.converter, (), {}, (why,), ())
+        if out is None:
+            return right
+        with writing(out):
+            files = copy_unchanged(given, Path(out), force=force)
+        return replace(right, out=str(Path(out) / "model.json"), files=files)
+
     if given.native:
-        return replace(right, notes=(f"{given.converter} wrote it for TF.js",))
-    model = read_layers_model(given)
+        return unchanged(f"{given.converter or given.version} wrote it for TF.js")
     with unexpected(), of_file(path):
-        plan = planned(model, "tfjs-layers", Options(companion=companion))
+        plan = repair_plan(given, Options(companion=companion))
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)
         changes = changes_of(given, plan)
         if not changes:
-            return replace(right, notes=("TF.js loads it, and computes every layer of it as Keras does",))
+            return unchanged("TF.js loads it, and computes every layer of it as Keras does")
         with writing(given.path if out is None else out):
             files, backup = write_repaired(given, plan, None if out is None else Path(out), force=force)
         written = given.path if out is None else Path(out) / "model.json"

@@ -251,7 +251,8 @@ def repair(
         Path | None,
         typer.Argument(
             metavar="OUT",
-            help="The directory of the right model; without it, model.json is rewritten, and kept as model.json.bak.",
+            help="The directory of the right model, a copy where nothing is wrong; without it, model.json is "
+            "rewritten, and kept as model.json.bak.",
             show_default=False,
         ),
     ] = None,

@@ -153,7 +153,8 @@ class Repair:
 
     def __str__(self) -> str:
         if not self.changes:
-            return _text([f"{self.source}: nothing to repair", *(f"  note: {note}" for note in self.notes)])
+            copied = f"; copied unchanged -> {self.out}" if self.out else ""
+            return _text([f"{self.source}: nothing to repair{copied}", *(f"  note: {note}" for note in self.notes)])
         where = f"repaired in place; as it was: {self.backup}" if self.backup else f"repaired -> {self.out}"
         lines = [f"{self.source}: {where}", *(f"  {change}" for change in self.changes)]
         lines += [f"  layer {quoted(old)} is now {quoted(new)}" for old, new in self.renamed.items()]

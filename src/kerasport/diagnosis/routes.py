@@ -15,9 +15,9 @@ from kerasport.model import Model
 from kerasport.read import read
 from kerasport.read.dialects import major
 from kerasport.read.hdf5 import SIGNATURE
-from kerasport.read.layers_model import is_layers_model, open_layers_model, read_layers_model
+from kerasport.read.layers_model import is_layers_model, open_layers_model
 from kerasport.targets import TARGETS, planned
-from kerasport.targets.repaired import changes_of
+from kerasport.targets.repaired import changes_of, repair_plan
 
 KERASPORT, LEGACY, ONNX = "kerasport", "legacy", "onnx"
 FIRST_WITH_ONNX = (3, 8)  # of Keras
@@ -73,7 +73,7 @@ def _of_layers_model(path: Path) -> tuple[str, tuple[Route, ...]]:
     as_it_is = f"tf.loadLayersModel({given.path.name!r})"
     if given.native:
         return given.version, (Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js reads it"),)
-    plan = planned(read_layers_model(given), "tfjs-layers")
+    plan = repair_plan(given)
     right = not plan.problems and not changes_of(given, plan)
     if right:
         return given.version, (Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js reads it"),)

@@ -32,7 +32,7 @@ KEYS: Mapping[str, str] = {
 
 MERGING = frozenset(("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"))
 
-MAX_DEPTH = 400  # of objects and lists inside each other
+MAX_DEPTH = 300  # of objects and lists inside each other
 
 
 def keyed(model: Json) -> Json:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kerasport.errors import OutputExistsError, quoted
-from kerasport.read.layers_model import LayersModel, entries_of
+from kerasport.errors import SHORT, OutputExistsError, legible, quoted
+from kerasport.layers import LAYERS
+from kerasport.read import well_formed
+from kerasport.read.layers_model import LayersModel, entries_of, read_layers_model
 from kerasport.read.manifest import Manifest
+from kerasport.read.tfjs_spelling import calls, input_shape, is_activation, keyed, misspelled, respelled
 from kerasport.targets.directory import check_free, hidden, replacing
-from kerasport.targets.plan import Plan, write_around
+from kerasport.targets.layers_model import COMPANION
+from kerasport.targets.layers_model import plan as planned
+from kerasport.targets.layers_model.native import NATIVE
+from kerasport.targets.plan import DEFAULTS, Options, Plan, write_around
 from kerasport.targets.weights import Written, write_weights
 
 BACKUP = ".bak"
@@ -29,10 +37,24 @@ INITIALIZERS = frozenset(
     ("Zeros", "Ones", "Constant", "Identity", "RandomUniform", "RandomNormal", "TruncatedNormal", "VarianceScaling",
      "GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LeCunUniform", "LeCunNormal", "Orthogonal")
 )  # fmt: skip
+NAMED = INITIALIZERS | {name[0].lower() + name[1:] for name in INITIALIZERS}
+"""Initializers that may stand as a name alone, once TF.js has it in camelCase."""
+REGULARIZERS = ("L1L2", "l1l2")
+DTYPES = ("float32", "int32", "bool", "string", "complex64")
+"""Dtypes of inputs that TF.js can be fed."""
+
+
+def _camel(name: str) -> str:
+    """A name as TF.js looks it up."""
+    return re.sub(r"_+(\w|$)", lambda part: part[1].upper(), name)
 
 
 def _objects(config: Config, ending: str) -> list[Config]:
     return [value for key, value in config.items() if key.endswith(ending) and isinstance(value, dict)]
+
+
+def _names(config: Config, ending: str) -> list[str]:
+    return [value for key, value in config.items() if key.endswith(ending) and isinstance(value, str)]
 
 
 def _has_object(ending: str) -> Predicate:
@@ -48,10 +70,65 @@ def _has_calls(entry: Config, config: Config) -> bool:
     return any(isinstance(node, dict) for node in entry.get("inbound_nodes") or ())
 
 
+def _has_brackets(entry: Config, config: Config) -> bool:
+    del config
+    nodes = entry.get("inbound_nodes")
+    return isinstance(nodes, list) and calls(nodes, entry["class_name"]) != nodes
+
+
 def _has_ends(entry: Config, config: Config) -> bool:
     del entry
     ends = [config[key] for key in ("input_layers", "output_layers") if key in config]
     return any(not isinstance(end, list) or not all(isinstance(item, list) for item in end) for end in ends)
+
+
+def _unreadable(entry: Config, config: Config) -> bool:
+    """Whether TF.js finds no shape in an InputLayer, or two."""
+    twice = config.get("batch_input_shape") is not None and not {"input_shape", "batch_size"}.isdisjoint(config)
+    return entry["class_name"] == "InputLayer" and (input_shape(config) is None or twice)
+
+
+def _has_keras_shape(entry: Config, config: Config) -> bool:
+    return "batch_shape" in config and (_unreadable(entry, config) or input_shape(config) is None)
+
+
+def _has_no_shape(entry: Config, config: Config) -> bool:
+    """Whether TF.js finds no shape where it makes an input of a Sequential."""
+    if entry["class_name"] == "InputLayer":
+        return _unreadable(entry, config) and "batch_shape" not in config
+    if "input_layers" in config or not isinstance(config.get("layers"), list):
+        return False
+    first: Any = entry
+    while isinstance(first, dict) and "layers" in first["config"]:
+        if "input_layers" in first["config"]:
+            return False
+        first = next(iter(first["config"]["layers"]), None)
+    return first is None or (first["class_name"] != "InputLayer" and input_shape(first["config"]) is None)
+
+
+def _gives_input(entry: Config, config: Config) -> bool:
+    return entry["class_name"] == "InputLayer" or input_shape(config) is not None
+
+
+def _has_policy(entry: Config, config: Config) -> bool:
+    del entry
+    return isinstance(config.get("dtype"), dict)
+
+
+def _has_foreign_dtype(entry: Config, config: Config) -> bool:
+    dtype = config.get("dtype") or config.get("input_dtype")
+    # an Embedding makes its weights of the dtype of its input
+    known = ("float32",) if entry["class_name"] == "Embedding" else DTYPES
+    return _gives_input(entry, config) and isinstance(dtype, str) and dtype not in known
+
+
+def _has_foreign_activation(entry: Config, config: Config) -> bool:
+    del entry
+    return not all(map(is_activation, _objects(config, "activation")))
+
+
+def _has_initializer(entry: Config, config: Config) -> bool:
+    return bool(_objects(config, "_initializer")) or _has_foreign_initializer(entry, config)
 
 
 def _has_foreign_initializer(entry: Config, config: Config) -> bool:
@@ -59,7 +136,7 @@ def _has_foreign_initializer(entry: Config, config: Config) -> bool:
     return any(
         each.get("class_name") not in INITIALIZERS or "untruncated" in str(each.get("config"))
         for each in _objects(config, "_initializer")
-    )
+    ) or not NAMED.issuperset(map(_camel, _names(config, "_initializer")))
 
 
 def _has_foreign_regularizer(entry: Config, config: Config) -> bool:
@@ -67,7 +144,14 @@ def _has_foreign_regularizer(entry: Config, config: Config) -> bool:
     amounts = [each.get("config") for each in _objects(config, "_regularizer") if each.get("class_name") == "L1L2"]
     # TF.js takes what is missing for 0.01
     complete = [each for each in amounts if isinstance(each, dict) and {"l1", "l2"} <= set(each)]
-    return len(complete) < len(_objects(config, "_regularizer"))
+    named = any(name not in REGULARIZERS for name in _names(config, "_regularizer"))
+    # TF.js throws on those of activities, whatever they are
+    return named or bool(config.get("activity_regularizer")) or len(complete) < len(_objects(config, "_regularizer"))
+
+
+def _has_constraint(entry: Config, config: Config) -> bool:
+    del entry
+    return bool(_objects(config, "_constraint") or _names(config, "_constraint"))
 
 
 @dataclass(frozen=True)
@@ -80,30 +164,130 @@ class Form:
 
 
 FORMS = (
-    Form("batch_shape is batch_input_shape now, in {} layer(s)", _has("InputLayer", "batch_shape")),
+    Form("batch_shape is batch_input_shape now, in {} layer(s)", _has_keras_shape),
+    Form("the shape of the input is where TF.js looks for it now, in {} layer(s)", _has_no_shape),
     Form("calls are nested lists now, of {} layer(s)", _has_calls),
+    Form("calls have the brackets that TF.js wants now, of {} layer(s)", _has_brackets),
     Form("inputs and outputs are lists of lists now, in {} model(s)", _has_ends),
-    Form("dtype policies are gone, from {} layer(s)", lambda _, config: isinstance(config.get("dtype"), dict)),
-    Form("activations are names now, in {} layer(s)", _has_object("activation")),
+    Form("dtype policies are gone, from {} layer(s)", _has_policy, lambda *of: _has_policy(*of) and _gives_input(*of)),
+    Form("inputs are of a dtype that TF.js has now, in {} layer(s)", _has_foreign_dtype),
+    Form("activations are names now, in {} layer(s)", _has_object("activation"), _has_foreign_activation),
     Form(
         "initializers are Zeros now, in {} layer(s), whose weights are loaded anyway",
-        _has_object("_initializer"),
+        _has_initializer,
         _has_foreign_initializer,
     ),
     Form("regularizers are those of TF.js now, in {} layer(s)", _has_foreign_regularizer),
+    Form("constraints, which TF.js applies to what it loads, are gone, from {} layer(s)", _has_constraint),
     Form("negative_slope is alpha now, in {} LeakyReLU", _has("LeakyReLU", "negative_slope")),
 )
 """What a config of Keras holds and TF.js fails on, or takes for something else."""
 
 
+def repair_plan(source: LayersModel, options: Options = DEFAULTS) -> Plan:
+    """What becomes of a model that is read as TF.js reads it, with all the problems that stand against it.
+
+    Raises:
+        ReadError: config and weights do not belong together.
+    """
+    with well_formed(str(source.path)):
+        problems = tuple(problem for each in entries_of(keyed(source.topology)) for problem in misspelled(each))
+    if problems:
+        return Plan("layers-model", source.version, (), problems)
+    return planned(read_layers_model(source), options)
+
+
 def changes_of(source: LayersModel, plan: Plan) -> tuple[str, ...]:
     """What must change for TF.js to load the model and compute the same; nothing where it does so already."""
-    entries = list(entries_of(source.topology))
+    with well_formed(str(source.path)):  # what TF.js reads and Keras does not may be of any form
+        return _changes_of(source, plan)
+
+
+def _changes_of(source: LayersModel, plan: Plan) -> tuple[str, ...]:
+    before, after = keyed(source.topology), plan.document["modelTopology"]["model_config"]
+    entries = list(entries_of(before))
     counts = {form: sum(form.holds(each, each["config"]) for each in entries) for form in FORMS}
-    others = [*_changed_weights(source.manifest, plan), *_changed_layers(entries, plan)]
+    others = [
+        *_changed_options(before, after, plan),
+        *_changed_training(source.document.get("trainingConfig"), plan.document.get("trainingConfig")),
+        *_changed_weights(source.manifest, plan),
+        *_changed_layers(list(entries_of(respelled(before))), plan),
+    ]
     if not others and not any((form.matters or form.holds)(each, each["config"]) for form in FORMS for each in entries):
         return ()
     return (*(form.text.format(count) for form, count in counts.items() if count), *others)
+
+
+# What an option says elsewhere, or of training only; a form tells of those that matter.
+UNCOMPARED = re.compile(
+    r"name|trainable|dtype|sparse|layer|layers|cell|cells|\w+_layers|\w+_(initializer|regularizer)|batch_input_shape"
+)
+
+
+def _changed_options(before: Config, after: Config, plan: Plan) -> Iterator[str]:
+    """Classes and options that TF.js takes for something else, or does not know."""
+    counts: Counter[str] = Counter()
+    rewritten = {layer.path.rpartition("/")[2] for layer in plan.layers if layer.outcome == "rewritten"}
+    if rewritten:
+        yield f"{len(rewritten)} layer(s) are written as others that TF.js has"
+    for old, new in _pairs(before, after):
+        if old["config"].get("name") in rewritten:
+            continue
+        if old["class_name"] not in (new["class_name"], "Model"):
+            counts[f"{legible(old['class_name'], SHORT)} is {new['class_name']} now"] += 1
+            continue
+        native = NATIVE.get(new["class_name"])
+        for option, value in new["config"].items():
+            if UNCOMPARED.fullmatch(option) or (native and option in native.always):
+                continue
+            if not _alike(new["class_name"], option, old["config"], value):
+                was = quoted(old["config"][option]) if option in old["config"] else "missing"
+                counts[f"{option} is {value!r} now, where it was {was}"] += 1
+    yield from (f"{text}, in {count} layer(s)" for text, count in counts.items())
+
+
+def _pairs(before: Config, after: Config) -> Iterator[tuple[Config, Config]]:
+    """Every layer that stands in both, as it was and as it is."""
+    pending: list[tuple[Any, Any]] = [(before, after)]
+    while pending:
+        old, new = pending.pop()
+        if "layers" not in new["config"]:
+            yield old, new
+        parts = {each["config"].get("name"): each for each in old["config"].get("layers") or ()}
+        inside = [(parts.get(each["config"].get("name")), each) for each in new["config"].get("layers") or ()]
+        inside += [(old["config"].get(key), new["config"].get(key)) for key in ("layer", "cell")]
+        inside += zip(old["config"].get("cells") or (), new["config"].get("cells") or (), strict=False)
+        pending += [pair for pair in inside if all(isinstance(each, dict) for each in pair)]
+
+
+def _alike(class_name: str, option: str, config: Config, new: Any) -> bool:
+    """Whether TF.js takes the option of a config for the new value."""
+    if option not in config:
+        defaults = LAYERS[class_name].defaults if class_name in LAYERS else {}
+        # TF.js's own is hard_sigmoid
+        return option != "recurrent_activation" and new == _listed(defaults.get(option, new))
+    old = config[option]
+    if option.endswith("activation"):
+        if old is None:  # which is tanh in recurrent layers
+            return bool(new == "linear") and "return_sequences" not in config
+        return isinstance(old, dict) or _camel(str(old)) == _camel(str(new))
+    if option == "axis":
+        # TF.js counts from the front, and takes -1 for the last one; Keras 2 wrote [3]
+        at = old[0] if isinstance(old, list) and len(old) == 1 and old[0] != -1 else old
+        return bool(old == new) or (isinstance(at, int) and at >= -1)
+    if isinstance(new, list) and isinstance(old, int):
+        old = [old] * len(new)
+    return bool(old == new)
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _changed_training(theirs: Any, ours: Any) -> Iterator[str]:
+    if theirs not in (None, ours):
+        became = "as TF.js reads it now" if ours else "gone, which only training needs"
+        yield f"trainingConfig is {became}"
 
 
 def _changed_layers(entries: Sequence[Config], plan: Plan) -> Iterator[str]:
@@ -116,7 +300,7 @@ def _changed_layers(entries: Sequence[Config], plan: Plan) -> Iterator[str]:
     written = list(entries_of(plan.document["modelTopology"]))
     made = {
         str(each["config"]["name"])
-        for each in written
+        for each in written[1:]  # the first is the model
         if "name" in each["config"] and each["class_name"] != "InputLayer"
     }
     there = {str(each["config"].get("name")) for each in entries}
@@ -211,6 +395,20 @@ def write_repaired(source: LayersModel, plan: Plan, out: Path | None, *, force: 
             written = Written(kept, tuple(shard.name for shard in shards), 0)
         files, _ = write_around(plan, written, directory)
     return files, ""
+
+
+def copy_unchanged(source: LayersModel, out: Path, *, force: bool) -> tuple[str, ...]:
+    """Copy a model to the directory `out`, byte for byte, with its companion; gives the names of the files."""
+    check_free(out, force=force, sources=[source.path])
+    shards = [file for group in source.manifest.groups for file in group.files]
+    companion = source.path.with_name(COMPANION.name)
+    # a link may lead anywhere
+    scripts = [companion] if companion.is_file() and not companion.is_symlink() else []
+    with replacing(out) as directory:
+        shutil.copyfile(source.path, directory / "model.json")
+        for file in (*shards, *scripts):
+            shutil.copyfile(file, directory / file.name)
+    return ("model.json", *(file.name for file in (*shards, *scripts)))
 
 
 def _in_place(source: LayersModel, plan: Plan, *, force: bool) -> tuple[tuple[str, ...], str]:

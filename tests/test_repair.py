@@ -427,7 +427,7 @@ BAD: dict[str, tuple[Callable[[Json], object], str]] = {
     "weights gone": (lambda it: it.update(weightsManifest=[]), "expected the weights"),
     "layer gone": (lambda it: layers_of(it).pop(), "belong to no layer"),
     "loose end": (lambda it: layers_of(it)[1].update(class_name=3), "class_name"),
-    "infinite": (lambda it: it.update(userDefinedMetadata={"a": float("inf")}), "not formed"),
+    "infinite": (lambda it: it.update(userDefinedMetadata={"a": float("inf")}), "holds NaN or infinity"),
 }
 
 

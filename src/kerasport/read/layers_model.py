@@ -5,6 +5,7 @@ It is read as the Keras file that it was made from would be, with references int
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +93,20 @@ def _layers_model(path: Path, document: dict[str, Any]) -> LayersModel:
     model = topology if topology.get("model_config") is None else topology["model_config"]
     if not isinstance(model, dict) or not isinstance(model.get("class_name", model.get("className")), str):
         raise ReadError(f"{path}: its modelTopology describes no Keras model; {ORIGINAL}")
+    if not _is_json(document.get("userDefinedMetadata")):
+        raise ReadError(f"{path}: userDefinedMetadata holds NaN or infinity, which JSON does not have; remove it")
     compiled = topology.get("training_config") or model.get("compile_config") or document.get("trainingConfig")
     version = str(topology.get("keras_version") or "")
     return LayersModel(path, document, model, version, _manifest(path, document), compiled)
+
+
+def _is_json(value: Any) -> bool:
+    """Whether a value that Python read as JSON is JSON."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _manifest(path: Path, document: Mapping[str, Any]) -> Manifest:

@@ -33,11 +33,6 @@ IMAGES = frozenset(
 )  # fmt: skip
 """Layers of images. Keras 3 records training=True in every call of them, and overrules it at inference."""
 
-# Those of them that let a mask pass; the others stop it.
-PASSES_MASK = frozenset(
-    ("Identity", "ActivityRegularization", "SpatialDropout2D", "SpatialDropout3D", "TimeDistributed")
-)
-
 
 def is_identity(spec: LayerSpec) -> bool:
     """Whether the layer computes nothing at inference, or nothing but what the layer inside it does."""

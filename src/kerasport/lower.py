@@ -33,16 +33,7 @@ from kerasport.layers.recurrent import (
     initial_states,
     one_step,
 )
-from kerasport.masks import (
-    BY_BACKEND,
-    MERGES,
-    NO_CHANGES,
-    PASSES,
-    RECURRENT,
-    Changes,
-    MaskChanges,
-    merging_of,
-)
+from kerasport.masks import BY_BACKEND, MERGES, NO_CHANGES, Changes, MaskChanges, MaskRules
 from kerasport.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
 from kerasport.model import Tensor as Edge
 from kerasport.operations import apply, lowering_of
@@ -61,7 +52,7 @@ def lower(model: Model) -> Graph:
     Raises:
         UnsupportedModel: parts of the model have no lowering.
     """
-    lowering = Lowering(model.release)
+    lowering = Lowering(MaskRules(model.release))
     inputs = tuple(declared_input(edge) for edge in model.input_tensors)
     outputs, _ = lowering.model(model, inputs, (None,) * len(inputs), "")
     graph = Graph(inputs, outputs or (), lowering.names)
@@ -128,7 +119,7 @@ def input_dtype(spec: LayerSpec) -> DType:
 class Lowering:
     """The state of one lowering: names of the nodes so far, and what was refused."""
 
-    keras: tuple[int, int]  # the release whose rules count
+    rules: MaskRules
     names: dict[Node, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     changes: MaskChanges = field(default_factory=MaskChanges)
@@ -136,7 +127,7 @@ class Lowering:
     @property
     def keras2(self) -> bool:
         """Whether masks travel as in Keras 2."""
-        return self.keras < (3, 0)
+        return self.rules.release < (3, 0)
 
     def model(
         self, model: Model, inputs: Sequence[Tensor], masks: Sequence[Tensor | None], path: str
@@ -367,7 +358,7 @@ class _Run:
         A mask that the call gives counts in Keras 2, and from Keras 3.11 on where the call gives it
         by name (`previous_mask` in `Layer.__call__`).
         """
-        by_name = "mask" not in call.by_position and self.lowering.keras >= (3, 11)
+        by_name = "mask" not in call.by_position and self.lowering.rules.release >= (3, 11)
         given = self.lowering.keras2 or by_name
         return self._incoming(call) if given else self._travelling(call)
 
@@ -488,11 +479,11 @@ class _Run:
         elif "mask" in takes and incoming and incoming[0] is not None:
             masks["mask"] = incoming[0]
         # layers that merge have taken their masks into account since they join them by "any"
-        heeds = spec.class_name not in MERGES or merging_of(self.lowering.keras) == "any"
+        heeds = spec.class_name not in MERGES or self.lowering.rules.merging == "any"
         if "masks" in takes and heeds and any(mask is not None for mask in incoming):
             masks["masks"] = incoming
         if "uniform" in takes:
-            masks["uniform"] = self.lowering.keras < (3, 10)
+            masks["uniform"] = self.lowering.rules.release < (3, 10)
         for name, edge in arguments_of(call).items():
             own, overruled = f"{name}_mask", name in OVERRULED.get(spec.class_name, ())
             if own in takes and (overruled or own not in given):
@@ -506,18 +497,14 @@ class _Run:
             return ops.not_equal(inputs[0], 0) if spec.config.get("mask_zero") else None
         if name == "Masking":
             return ops.any_(ops.not_equal(inputs[0], float(spec.config.get("mask_value") or 0.0)), -1)
-        if name in RECURRENT or name == "Bidirectional":
-            inner = spec.children.get("forward_layer", spec)
-            sequences = isinstance(inner, LayerSpec) and inner.config.get("return_sequences")
-            return incoming[0] if incoming and sequences else None
-        if name in PASSES:
+        if self.lowering.rules.passes(spec):
             return incoming[0] if incoming else None
         return self._merged_mask(spec, incoming, inputs)
 
     def _merged_mask(
         self, spec: LayerSpec, incoming: tuple[Tensor | None, ...], inputs: tuple[Tensor, ...]
     ) -> Tensor | None:
-        known, merging = [mask for mask in incoming if mask is not None], merging_of(self.lowering.keras)
+        known, merging = [mask for mask in incoming if mask is not None], self.lowering.rules.merging
         if not known or not merging:
             return None
         if spec.class_name in MERGES and (len(known) == len(incoming) or merging == "all"):

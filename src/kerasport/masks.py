@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from kerasport.errors import Problem
 from kerasport.model import Call, LayerSpec, Model, Operation, Tensor, flatten, rebuild
+from kerasport.releases import MASKS_STOP, Release
 
 Mask: TypeAlias = Hashable  # None where there is no mask
 
@@ -40,6 +41,7 @@ PASSES = frozenset(
      "ActivityRegularization", "Normalization", "Rescaling", "TimeDistributed", "MultiHeadAttention",
      "GroupQueryAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention")
 )  # fmt: skip
+STOPS = RECURRENT | {"Bidirectional", "TimeDistributed"}  # from `MASKS_STOP` on
 MERGES = frozenset(("Add", "Subtract", "Average", "Multiply", "Maximum", "Minimum"))
 
 EVERYTHING = 3e38
@@ -50,9 +52,28 @@ BY_BACKEND = "whether the mask of its input goes on behind it depends on the bac
 Merging: TypeAlias = Literal["all", "any", ""]
 
 
-def merging_of(release: tuple[int, int]) -> Merging:
-    """Which of the masks of merged inputs have to hold: all in Keras 2, any from 3.4 on; between, they were lost."""
-    return "all" if release < (3, 0) else "any" if release >= (3, 4) else ""
+@dataclass(frozen=True)
+class MaskRules:
+    """How one release of Keras treats masks. Every target asks these rules, so that they agree."""
+
+    release: Release
+
+    @property
+    def merging(self) -> Merging:
+        """Which masks of merged inputs must hold: all in Keras 2, any since 3.4; in between, merging drops them."""
+        return "all" if self.release < (3, 0) else "any" if self.release >= (3, 4) else ""
+
+    def passes(self, spec: LayerSpec) -> bool:
+        """Whether the mask of the first input of a layer is also the mask of its output.
+
+        Since Keras 3.16 recurrent layers and their wrappers have `supports_masking = False`.
+        """
+        name = spec.class_name
+        if name in STOPS and self.release >= MASKS_STOP:
+            return False
+        if name in RECURRENT or name == "Bidirectional":
+            return returns_sequences(spec)
+        return name in PASSES
 
 
 @dataclass
@@ -62,7 +83,7 @@ class Masks:
     The runs of models inside share the numbers, so their masks can be compared with those outside.
     """
 
-    merging: Merging = "any"
+    rules: MaskRules
     of: dict[Tensor, Mask] = field(default_factory=dict)
     foreign: list[Call] = field(default_factory=list)
     origins: Mapping[Tensor, Call] = field(default_factory=dict)  # of parts that stand for a call: that call
@@ -91,9 +112,7 @@ class Masks:
     def inside(self, model: Model, inputs: tuple[Mask, ...] = ()) -> Masks:
         """The masks in a model inside, which is traced once for the same masks of its inputs."""
         if (model, inputs) not in self.runs:
-            run = self.runs[model, inputs] = Masks(
-                self.merging, origins=self.origins, number=self.number, runs=self.runs
-            )
+            run = self.runs[model, inputs] = Masks(self.rules, origins=self.origins, number=self.number, runs=self.runs)
             run.trace(model, inputs)
         return self.runs[model, inputs]
 
@@ -110,7 +129,7 @@ class Masks:
             return ()
         if isinstance(target, Model):
             return self.inside(target, incoming).ends(target)
-        mask = made(call, target, incoming, self.merging, self.number)
+        mask = made(call, target, incoming, self.rules, self.number)
         unmerged = target.class_name == "Bidirectional" and target.config.get("merge_mode", "concat") is None
         return (mask, mask) if unmerged else (mask,)
 
@@ -144,7 +163,7 @@ class Masks:
         return self.computed[value] if known else self.number("opaque", repr(value))
 
 
-def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...], merging: Merging, number: Numbers) -> Mask:
+def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...], rules: MaskRules, number: Numbers) -> Mask:
     """The mask of a layer's first output."""
     name = target.class_name
     if name == "Embedding" or (name == "ReversibleEmbedding" and not call.kwargs.get("reverse")):
@@ -154,11 +173,9 @@ def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...], merging: Mer
             return None
         value = float(target.config.get("mask_value") or 0.0)
         return number("any", number("not_equal", first_tensor(call), value))
-    if name in RECURRENT or name == "Bidirectional":
-        return incoming[0] if incoming and returns_sequences(target) else None
-    if name in PASSES:
+    if rules.passes(target):
         return incoming[0] if incoming else None
-    known = tuple(mask for mask in incoming if mask is not None)
+    known, merging = tuple(mask for mask in incoming if mask is not None), rules.merging
     if not known or not merging:
         return None
     if name in MERGES and (len(known) == len(incoming) or merging == "all"):
@@ -346,7 +363,7 @@ def without_recorded(model: Model) -> tuple[Model, list[Problem]]:
     reason = "it is called with a mask of the model's own making, which TF.js layers cannot be given"
     problems = [
         Problem(call.target.name, call.target.class_name, reason, "mask", "a tensor")
-        for call in _foreign(model, Masks(merging_of(model.release)))
+        for call in _foreign(model, Masks(MaskRules(model.release)))
     ]
     return rebuild(model, step), problems
 

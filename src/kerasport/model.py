@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kerasport.errors import ReadError, ShapeError
+from kerasport.releases import ASSUMED, Release
 
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int | None, ...]
@@ -202,10 +203,10 @@ class Model:
     custom: str = ""  # registered name or class of a subclass that is not Keras's own
 
     @property
-    def release(self) -> tuple[int, int]:
-        """Major and minor version of the Keras that wrote the file; the newest where it is not known."""
+    def release(self) -> Release:
+        """Major and minor version of the Keras that wrote the file; `ASSUMED` where it is not known."""
         found = re.match(r"(\d{1,3})\.(\d{1,3})", self.writer)
-        return (int(found[1]), int(found[2])) if found else (999, 0)
+        return (int(found[1]), int(found[2])) if found else ASSUMED
 
     @property
     def input_tensors(self) -> tuple[Tensor, ...]:

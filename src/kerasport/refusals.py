@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kerasport.errors import Problem
-from kerasport.masks import Masks, merging_of
+from kerasport.masks import MaskRules, Masks
 from kerasport.model import Call, LayerSpec, Model, Operation, Tensor, flatten
 
 # dtypes of inputs in whose few bits Keras goes on to compute, where targets compute in float32 or int32
@@ -75,7 +75,7 @@ def _layer_problems(spec: LayerSpec, release: tuple[int, int]) -> Iterator[Probl
 
 def _makes_mask(inner: LayerSpec | Model | None, release: tuple[int, int]) -> bool:
     """Whether a mask comes out of what is given none."""
-    return inner is not None and any(Masks(merging_of(release)).outputs(Call(inner)))
+    return inner is not None and any(Masks(MaskRules(release)).outputs(Call(inner)))
 
 
 def models(model: Model) -> Iterator[Model]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from kerasport.errors import Problem, quoted
 from kerasport.identity import IDENTITY, IMAGES, is_identity
 from kerasport.infer import Inference
-from kerasport.masks import Masks, without_recorded
+from kerasport.masks import MaskRules, Masks, without_recorded
 from kerasport.model import LayerSpec, Model, Weight
 from kerasport.refusals import models, refusals
 from kerasport.targets.layers_model.identity import is_left_out, stopped_masks, without_identities
@@ -62,7 +62,8 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     if problems:
         return Plan("layers-model", model.writer, outcomes, tuple(dict.fromkeys(problems)), notes=notes)
     check_topology(topology["config"])
-    masked = model.compile_config is not None and any(mask is not None for mask in Masks().trace(model))
+    traced = Masks(MaskRules(model.release)).trace(model)
+    masked = model.compile_config is not None and any(mask is not None for mask in traced)
     outputs = tuple(written.name_of(tensor) for tensor in native.output_tensors)
     training, lost = training_config(model.compile_config, renamed, outputs, masked=masked, writer=model.writer)
     state: Mapping[str, Weight] = {}

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from kerasport.errors import Problem
-from kerasport.identity import PASSES_MASK, is_identity
-from kerasport.masks import Masks, merging_of
+from kerasport.identity import is_identity
+from kerasport.masks import MaskRules, Masks
 from kerasport.model import Call, LayerSpec, Model, Tensor, flatten, rebuild
 from kerasport.refusals import models
 
@@ -55,11 +55,11 @@ def without_identities(model: Model) -> Model:
 
 def stopped_masks(model: Model) -> Iterator[Problem]:
     """Layers that would be taken out and that stop a mask, which would then travel on."""
-    traced = Masks(merging_of(model.release))
+    traced = Masks(MaskRules(model.release))
     traced.trace(model)
     for call in model.calls:
         spec = call.target
-        if not isinstance(spec, LayerSpec) or not is_left_out(spec) or spec.class_name in PASSES_MASK:
+        if not isinstance(spec, LayerSpec) or not is_left_out(spec) or traced.rules.passes(spec):
             continue
         if any(mask is not None for mask in traced.incoming(call)):
             reason = "it stops the mask that comes with its input, which TF.js would let pass"

@@ -17,10 +17,10 @@ from kerasport.masks import (
     MERGES,
     RECURRENT,
     Mask,
+    MaskRules,
     Masks,
     first_tensor,
     made,
-    merging_of,
     returns_sequences,
 )
 from kerasport.model import Call, LayerSpec, Model, Shape, Tensor, flatten
@@ -35,6 +35,7 @@ STEPWISE = frozenset(
     ("Activation", "AlphaDropout", "BatchNormalization", "Dense", "Dropout", "GaussianDropout", "GaussianNoise", "ReLU",
      "SpatialDropout1D", "LeakyReLU", "ELU")
 )  # fmt: skip
+TFJS = MaskRules((2, 0))  # where TF.js passes a mask on, it does so as Keras 2
 ONES: Mask = ("ones",)  # under which nothing is masked
 BROKEN: Mask = ("a mask of the wrong rank",)  # what TF.js's merge layers make of several masks
 
@@ -166,7 +167,7 @@ class _Run:
             # TF.js asks for all of the masks where Keras asks for any of them
             return masks[0] if set(masks) == {None} else self.keras.number("all", tuple(masks))
         if name in RECURRENT or name in ("Bidirectional", "Embedding", "Masking", "Concatenate"):
-            return made(call, spec, tuple(masks), "all", self.keras.number)
+            return made(call, spec, tuple(masks), TFJS, self.keras.number)
         return None
 
     def _joins_steps(self, call: Call) -> bool:
@@ -245,7 +246,7 @@ def mask_problems(model: Model, origins: Mapping[Tensor, Call], shapes: Mapping[
 
     `origins` are the calls of Keras that tensors stand for, `shapes` those of the tensors.
     """
-    keras = Masks(merging_of(model.release), origins=origins)
+    keras = Masks(MaskRules(model.release), origins=origins)
     keras.trace(model)
     run = _Run(model, keras, None, shapes)
     run.go()

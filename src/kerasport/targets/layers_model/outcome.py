@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kerasport.identity import IDENTITY, PASSES_MASK
+from kerasport.identity import IDENTITY
 
-__all__ = ["IDENTITY", "PASSES_MASK", "REFUSED", "why_refused"]
+__all__ = ["IDENTITY", "REFUSED", "why_refused"]
 
 _ABSENT = "TF.js has no such layer"
 _BY_GRAPH = "--to tfjs-graph computes it"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kerasport.masks import EVERYTHING, RECURRENT, Masks, merging_of
+from kerasport.masks import EVERYTHING, RECURRENT, MaskRules, Masks
 from kerasport.model import Call, LayerSpec, Model, Tensor, map_tensors, rebuild
 
 
@@ -16,7 +16,7 @@ def without_leaks(model: Model) -> Model:
     """The model in which no mask of before reaches a layer that heeds masks; models inside are left as they are."""
     if not _makes_masks(model):
         return model
-    keras = Masks(merging_of(model.release))
+    keras = Masks(MaskRules(model.release))
     keras.trace(model)
     calls = iter(model.calls)  # in the order in which they are rebuilt
     made: dict[LayerSpec, LayerSpec] = {}

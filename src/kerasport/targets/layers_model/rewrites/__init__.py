@@ -12,7 +12,7 @@ from typing import Any
 
 from kerasport.errors import Problem
 from kerasport.layers.base import Refusal
-from kerasport.masks import BY_BACKEND, Masks, merging_of
+from kerasport.masks import BY_BACKEND, MaskRules, Masks
 from kerasport.model import LayerSpec, Model, Tensor, rebuild
 from kerasport.targets.layers_model.rewrites import (
     activations,
@@ -178,5 +178,5 @@ def _inner(root: Any, rewritten: Mapping[Any, object]) -> Iterator[LayerSpec]:
 
 def rewritten(model: Model) -> Rewritten:
     """The model with rewrites applied to it and to the models inside."""
-    rewriter = Rewriter(REWRITES, (operation,), GENERAL, TAKES, RESPELLINGS, masks=Masks(merging_of(model.release)))
+    rewriter = Rewriter(REWRITES, (operation,), GENERAL, TAKES, RESPELLINGS, Masks(MaskRules(model.release)))
     return Rewritten(rebuild(model, rewriter.step, layer=rewriter.respelled, origins=rewriter.parents), rewriter)

@@ -188,8 +188,8 @@ class Rewriter:
     general: Sequence[Rewrite]  # tried where those have nothing to say
     takes: Mapping[str, Sequence[str]]  # class → arguments of a call by name that its rewrite heeds
     respellings: Mapping[str, Respelling]  # by class name, of layers wherever they are
+    masks: Masks
     inference: Inference = field(default_factory=Inference)
-    masks: Masks = field(default_factory=Masks)
     origins: dict[Tensor, Call] = field(default_factory=dict)  # result → the call that it stands for
     parents: dict[LayerSpec, Any] = field(default_factory=dict)  # part → the layer that it is a part of
     untrainable: dict[Any, str] = field(default_factory=dict)

@@ -32,6 +32,19 @@ STRUCTURES: Mapping[str, str] = {
     ),
     "recurrent": "2 InputLayer, Embedding, Bidirectional, 4 LSTM, GRU, TimeDistributed, Dense",
     "masks": ("2 InputLayer, 2 Embedding, Add, 3 LSTM, 2 Concatenate, Multiply, Maximum, 2 Dense, MultiHeadAttention"),
+    "stops": (
+        "InputLayer, Embedding, 9 LSTM, GRU, 2 SimpleRNN, RNN, LSTMCell, TimeDistributed, 2 Dense, "
+        "GlobalAveragePooling1D, Add"
+    ),
+    "both_ways": "InputLayer, Embedding, 2 Bidirectional, 6 LSTM, 2 GRU, Softmax",
+    "newer_ops": (
+        "2 InputLayer, TopK, MatrixPower, 2 GetItem, ColumnStack, ExtractPatches, Multiply, ReconstructPatches, Roll, "
+        "Average"
+    ),
+    "ternary": "InputLayer, 2 Dense, 2 TernaryDense",
+    "ternary_dense": "InputLayer, 3 TernaryDense",
+    "categories": "InputLayer, 2 CategoryEncoding, Dense",
+    "augmented": "InputLayer, RandomFlip, Pipeline, RandomBrightness, Rescaling, Resizing, Dropout, Conv2D",
     "lookups": "2 InputLayer, 5 StringLookup, 3 IntegerLookup, Embedding, Flatten, Dense",
     "frozen": "3 InputLayer, 3 Dense, 2 BatchNormalization",
     "ops": "InputLayer, Multiply, Add, Dense, Mean, GetItem, Relu",
@@ -63,6 +76,8 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
     # each reason stands for a layer: all must be given at once
     "lookups": ("StringLookup: strings cannot enter", "IntegerLookup: TF.js has no layer that compares"),
     "masks": ("MultiHeadAttention: TF.js has no such layer",),
+    "both_ways": ("Keras puts zeros into its output",),
+    "newer_ops": ("TopK: it computes TopK", "ExtractPatches: it computes Conv"),
 }
 
 BOUNDS: Mapping[str, float] = {

@@ -54,6 +54,7 @@ class Writer:
 TENSORFLOW_1 = ("tensorflow==1.15.5", "h5py==2.10.0", "protobuf==3.20.3")
 JAX_FOR_NUMPY_1 = ("jax[cpu]==0.4.30", "numpy==1.26.4", "ml-dtypes==0.4.1", "packaging")
 JAX = ("jax[cpu]==0.4.35",)
+UNRELEASED = "git+https://github.com/keras-team/keras@3422977a5e38fb2f7709aaa9a08e47f0c43d0f60"
 
 WRITERS = (
     Writer(
@@ -111,6 +112,15 @@ WRITERS = (
         frozen.h5 dicts.keras dicts.unzipped dicts.json dicts.weights.h5 sharded.json
         sharded.weights.json mixed_float16.keras float16.keras bfloat16.keras bfloat16.h5
         lora.keras lora.h5 int8.keras int4.keras float8.keras masks.keras
+        """,
+        backend="jax",
+    ),
+    Writer(
+        "keras-3.16.0.dev",
+        (UNRELEASED, "jax[cpu]==0.10.2"),
+        """
+        functional.keras stops.keras both_ways.keras newer_ops.keras ternary.keras
+        ternary_dense.keras categories.keras augmented.keras
         """,
         backend="jax",
     ),
@@ -244,6 +254,106 @@ def masks(keras: Any) -> Any:
         layers.MultiHeadAttention(2, 3, dropout=0.1)(layers.Dense(4)(a), layers.Dense(4)(b)),
     ]
     return keras.models.Model(inputs, outputs, name="masks")
+
+
+@model
+def stops(keras: Any) -> Any:
+    """Layers that have stopped masks since Keras 3.16, each before one that computes otherwise with a mask."""
+    layers = keras.layers
+    tokens = layers.Input((STEPS,), dtype="int32", name="tokens")
+    x = layers.Embedding(TOKENS, 4, mask_zero=True)(tokens)
+    outputs = [
+        layers.LSTM(3)(layers.LSTM(4, return_sequences=True)(x)),
+        layers.SimpleRNN(3)(layers.GRU(4, return_sequences=True, reset_after=False)(x)),
+        layers.LSTM(2)(layers.SimpleRNN(4, return_sequences=True)(x)),
+        layers.LSTM(2)(layers.RNN(layers.LSTMCell(4), return_sequences=True)(x)),
+        layers.LSTM(2)(layers.TimeDistributed(layers.Dense(3))(x)),
+        layers.GlobalAveragePooling1D()(layers.LSTM(4, return_sequences=True)(x)),
+        layers.LSTM(2)(layers.Add()([layers.LSTM(4, return_sequences=True)(x), x])),
+        layers.LSTM(2)(layers.Dense(3)(x)),
+    ]
+    return keras.models.Model(tokens, outputs, name="stops")
+
+
+@model
+def both_ways(keras: Any) -> Any:
+    """Masks before a Bidirectional that returns sequences, with and without a merge."""
+    layers = keras.layers
+    tokens = layers.Input((STEPS,), dtype="int32", name="tokens")
+    x = layers.Embedding(TOKENS, 4, mask_zero=True)(tokens)
+    ahead, back = layers.Bidirectional(layers.GRU(3, return_sequences=True), merge_mode=None)(x)
+    outputs = [
+        layers.LSTM(3)(layers.Bidirectional(layers.LSTM(2, return_sequences=True))(x)),
+        layers.LSTM(3)(ahead),
+        layers.LSTM(3)(back),
+        layers.Softmax()(layers.LSTM(4, return_sequences=True)(x)),
+    ]
+    return keras.models.Model(tokens, outputs, name="both_ways")
+
+
+@model
+def newer_ops(keras: Any) -> Any:
+    """Operations and options that Keras 3.16 added."""
+    layers, ops = keras.layers, keras.ops
+    square, image = layers.Input((4, 4), name="square"), layers.Input((7, 5, 2), name="image")
+    values, _ = ops.top_k(square, 2, is_stable=False)
+    patches = ops.image.extract_patches(image, (3, 2), padding="same")
+    outputs = [
+        values,
+        ops.matrix_power(square, 5),
+        ops.column_stack([square[:, :, 0], square[:, 1]]),
+        ops.image.reconstruct_patches(2 * patches, (3, 2), (7, 5), padding="same"),
+        ops.roll(square, 1, axis=(1, 2)),
+        ops.average(square, axis=(1, 2)),
+    ]
+    return keras.models.Model([square, image], outputs, name="newer_ops")
+
+
+@model
+def ternary_dense(keras: Any) -> Any:
+    """Dense layers that make their ternary kernels of float ones."""
+    layers = keras.layers
+    x = inputs = layers.Input((3, 7), name="series")
+    x = layers.TernaryDense(5, activation="tanh")(x)
+    x = layers.TernaryDense(6, threshold=0.3, use_bias=False)(x)
+    return keras.models.Model(inputs, layers.TernaryDense(2)(x), name="ternary_dense")
+
+
+@model
+def ternary(keras: Any) -> Any:
+    """The two kinds of layers that Keras quantizes to ternary kernels."""
+    layers = keras.layers
+    return keras.models.Sequential(
+        [
+            layers.Input((7,)),
+            layers.Dense(5, activation="relu"),
+            layers.TernaryDense(6, activation="tanh"),
+            layers.TernaryDense(4, threshold=0.3, use_bias=False),
+            layers.Dense(3, use_bias=False),
+        ],
+        name="ternary",
+    )
+
+
+@model
+def categories(keras: Any) -> Any:
+    """Encodings of categories, whose `sparse` Keras 3.16 writes."""
+    layers = keras.layers
+    tokens = layers.Input((STEPS,), dtype="int32", name="tokens")
+    hot = layers.CategoryEncoding(TOKENS, output_mode="multi_hot")(tokens)
+    counts = layers.CategoryEncoding(TOKENS, output_mode="count")(tokens)
+    return keras.models.Model(tokens, [hot, layers.Dense(2)(counts)], name="categories")
+
+
+@model
+def augmented(keras: Any) -> Any:
+    """Augmentation, of which Keras 3.16 no longer records that it trains."""
+    layers = keras.layers
+    x = inputs = layers.Input((6, 5, 2), name="image")
+    x = layers.RandomFlip(seed=1)(x)
+    x = layers.Pipeline([layers.RandomBrightness(0.2, seed=2), layers.Rescaling(0.5)])(x)
+    x = layers.Dropout(0.5, seed=3)(layers.Resizing(4, 4)(x))
+    return keras.models.Model(inputs, layers.Conv2D(2, 3)(x), name="augmented")
 
 
 @model
@@ -628,7 +738,7 @@ def record(keras: Any, name: str, savers: Iterable[str], folder: Path) -> None:
     random = np.random.RandomState(zlib.crc32(name.encode()))
     net = BUILDERS[name](keras)
     fill(net, random)
-    if name in ("int8", "int4", "float8"):
+    if name in ("int8", "int4", "float8", "ternary"):
         net.quantize(name)
     arrays = list(inputs_of(net, random))
     # A dict model has its inputs in the order of its keys.

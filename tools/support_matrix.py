@@ -67,8 +67,8 @@ FOOT = """\
   there may be inputs of strings for `StringLookup`, with one index for what is unknown; it looks them up in TF.js's
   hash tables, and so is run with `executeAsync`; an ONNX model has them as LabelEncoder. Vocabularies that `adapt()`
   learned are read from `.keras` files.
-* **16-bit models** are written in float32, **quantised** ones (`int8`, `int4`, `gptq`, `awq`, `float8`) with the
-  float32 numbers that their weights stand for, and **LoRA** is merged. The report says so.
+* **16-bit models** are written in float32, **quantised** ones (`int8`, `int4`, `gptq`, `awq`, `float8`,
+  `ternary`) with the float32 numbers that their weights stand for, and **LoRA** is merged. The report says so.
 * **Training**: optimizer, loss and metrics are written to a layers-model where TF.js has the same, else the model is
   written uncompiled and the report says why. Constraints and activity regularizers are left out, likewise reported.
 """

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kerasport.errors import OptionError, UnsupportedModel, unexpected, writing
+from kerasport.errors import SHORT, OptionError, UnsupportedModel, legible, unexpected, writing
 from kerasport.read import Source, of_file, read
+from kerasport.releases import NEWEST, release_of
 from kerasport.report import Check, Conversion, Repair
 from kerasport.targets import AUTO, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
 from kerasport.targets.notes import not_finite, too_large
@@ -123,7 +125,7 @@ def convert(
             outputs=plan.outputs,
             layers=plan.layers,
             renamed=plan.renamed,
-            notes=plan.notes_for(folder),
+            notes=(*_newer(plan.writer, source, out, weights), *plan.notes_for(folder)),
             files=files,
             weights=sum(weight.size for weight in plan.weights.values()),
             nbytes=nbytes,
@@ -151,7 +153,8 @@ def check(
     with read(source, weights) as model, unexpected():
         plan = planned(model, to, Options(companion=companion, trainable=trainable))
         plan = replace(plan, notes=(*plan.notes, *not_finite(model), *too_large(plan, SHARD)))
-        return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, plan.notes_for("web_model"))
+        notes = (*_newer(plan.writer, source, "web_model", weights), *plan.notes_for("web_model"))
+        return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, notes)
 
 
 def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = True, force: bool = False) -> Repair:
@@ -290,6 +293,23 @@ def doctor(
     executable = None if python is None else os.fspath(python)
     with unexpected():
         return diagnose(path, beside, executable, timeout)
+
+
+def _newer(writer: str, source: Source, out: Pathlike, weights: Pathlike | None) -> tuple[str, ...]:
+    """The note on a source that is of a newer Keras than any that the tables know."""
+    if release_of(writer) <= NEWEST:
+        return ()
+    if isinstance(source, str | os.PathLike):
+        more = () if weights is None else ("--weights", os.fspath(weights))
+        command = shlex.join(["kerasport", "verify", os.fspath(source), os.fspath(out), *more])
+    else:
+        command = f"kerasport.verify(model, {os.fspath(out)!r})"
+    newest = ".".join(map(str, NEWEST))
+    note = (
+        f"Keras {legible(writer, SHORT)} wrote the source, and this kerasport knows Keras up to {newest}; unknown "
+        f"layers, options and arguments are refused, but what a known one computes may have changed: run {command}"
+    )
+    return (note,)
 
 
 def _name(source: Source) -> str:

@@ -8,7 +8,7 @@ from kerasport.model import LayerSpec
 
 _AUGMENTS = "augments images in training only"
 _DROPS = "drops or adds noise in training only"
-_AUGMENTATIONS = (
+AUGMENTATIONS = (
     "Equalization", "Solarization", "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness",
     "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomCrop", "RandomElasticTransform",
     "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",
@@ -22,13 +22,13 @@ IDENTITY: Mapping[str, str] = {
     "ActivityRegularization": "adds a loss in training only",
     "SpatialDropout2D": _DROPS,
     "SpatialDropout3D": _DROPS,
-    **dict.fromkeys(_AUGMENTATIONS, _AUGMENTS),
+    **dict.fromkeys(AUGMENTATIONS, _AUGMENTS),
     "MaxNumBoundingBoxes": "passes images on",
     "SpectralNormalization": "its kernel is stored normalised, so the wrapped layer stands for it",
 }  # fmt: skip
 
 IMAGES = frozenset(
-    (*_AUGMENTATIONS, "AutoContrast", "CenterCrop", "ContrastLimitedAdaptiveHistogramEqualization",
+    (*AUGMENTATIONS, "AutoContrast", "CenterCrop", "ContrastLimitedAdaptiveHistogramEqualization",
      "MaxNumBoundingBoxes", "Pipeline", "Resizing")
 )  # fmt: skip
 """Layers of images. Keras 3 records training=True in every call of them, and overrules it at inference."""

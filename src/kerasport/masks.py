@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from kerasport.errors import Problem
 from kerasport.model import Call, LayerSpec, Model, Operation, Tensor, flatten, rebuild
-from kerasport.releases import MASKS_STOP, Release
+from kerasport.releases import ASSUMED, MASKS_STOP, Release
 
 Mask: TypeAlias = Hashable  # None where there is no mask
 
@@ -35,9 +35,9 @@ class Numbers:
 
 RECURRENT = frozenset(("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"))
 PASSES = frozenset(
-    ("Activation", "ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax", "ThresholdedReLU", "Dense", "Identity",
-     "BatchNormalization", "GroupNormalization", "LayerNormalization", "UnitNormalization", "Dropout", "AlphaDropout",
-     "GaussianDropout", "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
+    ("Activation", "ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax", "ThresholdedReLU", "Dense", "TernaryDense",
+     "Identity", "BatchNormalization", "GroupNormalization", "LayerNormalization", "UnitNormalization", "Dropout",
+     "AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
      "ActivityRegularization", "Normalization", "Rescaling", "TimeDistributed", "MultiHeadAttention",
      "GroupQueryAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention")
 )  # fmt: skip
@@ -196,6 +196,19 @@ def concatenated(masks: tuple[Mask, ...], axis: Any, merging: Merging, number: N
     if same and axis == -1:
         return masks[0]
     return number("concatenated", "" if same else merging, axis, masks)
+
+
+def passes_what_3_16_stops(model: Model) -> bool:
+    """Whether a mask passes a layer before Keras 3.16 that stops it since."""
+    masks = Masks(MaskRules(ASSUMED))
+    masks.trace(model)
+    runs = [(model, masks), *((part, run) for (part, _), run in masks.runs.items())]
+    return any(
+        run.outputs(call)[0] is not None
+        for part, run in runs
+        for call in part.calls
+        if isinstance(call.target, LayerSpec) and call.target.class_name in STOPS
+    )
 
 
 def first_tensor(call: Call) -> Tensor | None:

@@ -7,7 +7,6 @@ model builds one. Calls, layers and models compare by identity, so a layer that 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kerasport.errors import ReadError, ShapeError
-from kerasport.releases import ASSUMED, Release
+from kerasport.releases import Release, release_of
 
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int | None, ...]
@@ -205,8 +204,7 @@ class Model:
     @property
     def release(self) -> Release:
         """Major and minor version of the Keras that wrote the file; `ASSUMED` where it is not known."""
-        found = re.match(r"(\d{1,3})\.(\d{1,3})", self.writer)
-        return (int(found[1]), int(found[2])) if found else ASSUMED
+        return release_of(self.writer)
 
     @property
     def input_tensors(self) -> tuple[Tensor, ...]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kerasport.errors import Problem
+from kerasport.identity import AUGMENTATIONS, IMAGES
 from kerasport.masks import MaskRules, Masks
 from kerasport.model import Call, LayerSpec, Model, Operation, Tensor, flatten
+from kerasport.releases import TRAINING_COUNTS
 
 # dtypes of inputs in whose few bits Keras goes on to compute, where targets compute in float32 or int32
 NARROW = frozenset(("int8", "int16", "uint8", "uint16", "bool"))
@@ -36,9 +38,37 @@ def refusals(model: Model) -> Iterator[Problem]:
             remedy = "save keras.Model(model.inputs, model.outputs) instead, if they compute the same"
             yield Problem(part.name, part.class_name, reason, remedy=remedy)
         yield from _integer_problems(part)
+        if model.release >= TRAINING_COUNTS:
+            yield from _training_problems(part)
         for target in part.targets():
             if isinstance(target, LayerSpec):
                 yield from _layer_problems(target, model.release)
+
+
+# Layers that act in training only, besides those that augment images.
+ACTS_IN_TRAINING = frozenset(
+    ("AlphaDropout", "BatchNormalization", "Dropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D",
+     "SpatialDropout2D", "SpatialDropout3D", "SpectralNormalization", *AUGMENTATIONS)
+)  # fmt: skip
+DROPOUTS = ("dropout", "recurrent_dropout")  # options of layers that drop by themselves
+
+
+def _training_problems(model: Model) -> Iterator[Problem]:
+    """Image layers that are called with training=True, and so act when the model predicts."""
+    for call in model.calls:
+        target = call.target
+        if target.class_name in IMAGES and call.kwargs.get("training") and _acts_in_training(target):
+            reason = "the model calls it with training=True, so it acts at inference"
+            yield Problem(target.name, target.class_name, reason, "training", True)
+
+
+def _acts_in_training(target: LayerSpec | Operation | Model) -> bool:
+    """Whether a layer, or one inside, computes something else in training."""
+    if isinstance(target, Model):
+        return any(map(_acts_in_training, target.targets()))
+    drops = any(target.config.get(option) for option in DROPOUTS)
+    parts = target.children.values() if isinstance(target, LayerSpec) else ()
+    return target.class_name in ACTS_IN_TRAINING or drops or any(map(_acts_in_training, parts))
 
 
 CUSTOM = "write what it does with Keras's layers or keras.ops, and save the model again"

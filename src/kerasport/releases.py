@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeAlias
 
 Release: TypeAlias = tuple[int, int]
@@ -11,6 +12,19 @@ NEWEST: Release = (3, 16)
 
 ASSUMED: Release = (3, 15)
 """The release whose rules apply to a source that does not name one, as an architecture JSON of Keras 3."""
+
+
+def release_of(version: str) -> Release:
+    """Major and minor number of a version of Keras; `ASSUMED` where it has none."""
+    found = re.match(r"(\d{1,3})\.(\d{1,3})", version)
+    return (int(found[1]), int(found[2])) if found else ASSUMED
+
+
+TRAINING_COUNTS: Release = (3, 16)
+"""The first release in which a call that is recorded with training=True acts as in training when a model predicts.
+
+Keras 3 before it records that in every call of an image layer, and the model overrules it.
+"""
 
 MASKS_STOP: Release = (3, 16)
 """The first release in which recurrent layers, Bidirectional and TimeDistributed do not pass a mask on."""

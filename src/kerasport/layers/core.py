@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.layers.activations import activate
 from kerasport.layers.base import Activation, DataFormat, Layer, Outputs, Refusal, WeightMark, need_rank, weight
-from kerasport.model import Shape, Weight
+from kerasport.model import ComputedWeight, Shape, Weight
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor
@@ -43,6 +45,44 @@ class Dense(Layer):
 
     def lower(self, x: Tensor) -> Tensor:
         y = ops.floats(x) @ self.kernel
+        return activate(self.activation, y if self.bias is None else y + self.bias)
+
+
+ROUNDING = 1e-5  # of a mean of float32 numbers, relative
+
+
+class TernaryDense(Dense):
+    """activation(x @ kernel + bias) of a kernel whose numbers are -beta, 0 and beta.
+
+    Keras makes that kernel of a float one on every call: its signs, where it exceeds the threshold. Without a
+    threshold this is half the mean size of its numbers, and beta that mean; otherwise beta is 1 (BitNet b1.58).
+    """
+
+    threshold: float | None = None
+    packed: bool = False  # whether the file holds the ternary kernel itself; the reader has unpacked and scaled it
+
+    def ternary_kernel(self) -> Weight:
+        """The kernel that the layer multiplies with.
+
+        Raises:
+            Refusal: a number is as large as the threshold, so the rounding of the mean decides what it becomes.
+        """
+        if self.packed:
+            return self.kernel
+        size = np.abs(self.kernel.read().astype(np.float64))
+        mean = float(size.mean()) if size.size else 0.0
+        threshold = 0.5 * mean if self.threshold is None else self.threshold
+        if self.threshold is None and (np.abs(size - threshold) <= ROUNDING * threshold).any() and mean:
+            raise Refusal("threshold", "a number of its kernel is as large as the threshold, up to rounding")
+        beta = np.float32(mean if self.threshold is None else 1.0)
+        return ComputedWeight(
+            np.dtype(np.float32),
+            self.kernel.shape,
+            lambda: np.sign(k := self.kernel.read()).astype(np.float32) * (np.abs(k) > threshold) * beta,
+        )
+
+    def lower(self, x: Tensor) -> Tensor:
+        y = ops.floats(x) @ self.ternary_kernel()
         return activate(self.activation, y if self.bias is None else y + self.bias)
 
 

@@ -194,6 +194,33 @@ def extract_patches(
     return ops.cast(made, x.dtype)
 
 
+def reconstruct_patches(
+    patches: Tensor, *, size: Any, output_size: Sequence[int], strides: Any = None, padding: str = "valid",
+    data_format: str | None = None,
+) -> Tensor:  # fmt: skip
+    """Images or volumes of the patches that `extract_patches` cuts them into side by side."""
+    rank = 3 if isinstance(size, Sequence) and len(size) == 3 else 2
+    window, whole = numbers(size, rank), numbers(output_size, rank)
+    if strides is not None and numbers(strides, rank) != window:
+        raise Refusal("strides", "Keras reconstructs images of patches that do not overlap only")
+    if patches.rank == rank + 1:
+        alone = ops.expand_dims(patches, 0)
+        options = {"strides": strides, "padding": padding, "data_format": data_format}
+        return ops.squeeze(reconstruct_patches(alone, size=size, output_size=output_size, **options), 0)
+    if layout(data_format) == "channels_first":
+        patches = ops.move_axis(patches, 1, -1)
+    batch, grid = ops.dim(patches, 0), [-(-length // patch) for length, patch in zip(whole, window, strict=True)]
+    y = ops.reshape(patches, (batch, *grid, *window, -1))
+    y = ops.transpose(y, (0, *(axis + offset for axis in range(1, rank + 1) for offset in (0, rank)), 2 * rank + 1))
+    padded = [patches * patch for patches, patch in zip(grid, window, strict=True)]
+    if padding == "valid" and padded != list(whole):
+        raise ShapeError(f"output_size {whole} is no multiple of the size {window} of a patch")
+    y = ops.reshape(y, (batch, *padded, -1))
+    for axis, (length, wanted) in enumerate(zip(padded, whole, strict=True), start=1):
+        y = ops.slice_axis(y, axis, (length - wanted) // 2, wanted)
+    return ops.move_axis(y, -1, 1) if layout(data_format) == "channels_first" else y
+
+
 def filtered(x: Tensor, kernel: Any, padding: str = "same") -> Tensor:
     """Each channel of images [batch, height, width, channels] seen through the same window."""
     count = size(x, -1)
@@ -252,5 +279,6 @@ def ssim(
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "Resize": resize, "ScaleAndTranslate": scale_and_translate, "RGBToGrayscale": rgb_to_grayscale,
     "RGBToHSV": rgb_to_hsv, "HSVToRGB": hsv_to_rgb, "PadImages": pad_images, "CropImages": crop_images,
-    "ExtractPatches": extract_patches, "GaussianBlur": gaussian_blur, "SobelEdges": sobel_edges, "SSIM": ssim,
+    "ExtractPatches": extract_patches, "ReconstructPatches": reconstruct_patches,
+    "GaussianBlur": gaussian_blur, "SobelEdges": sobel_edges, "SSIM": ssim,
 }  # fmt: skip

@@ -87,8 +87,10 @@ def roll(x: Tensor, *, shift: int | Sequence[int], axis: int | Sequence[int] | N
     """Moved along axes, what leaves at one end coming in at the other."""
     if axis is None:
         return ops.reshape(roll(flat(x), shift=shift, axis=0), ops.dims(x))
-    axes = several(axis, x.rank)
-    for at, by in zip(axes, shift if isinstance(shift, Sequence) else (shift,) * len(axes), strict=True):
+    axes, shifts = several(axis, x.rank), tuple(shift) if isinstance(shift, Sequence) else (shift,)
+    count = max(len(axes), len(shifts))
+    axes, shifts = (each * count if len(each) == 1 else each for each in (axes, shifts))
+    for at, by in zip(axes, shifts, strict=True):
         length = size(x, at, "axis")
         ahead = by % length if length else 0
         if ahead:
@@ -160,6 +162,12 @@ def hstack(xs: Sequence[Any]) -> Tensor:
 def vstack(xs: Sequence[Any]) -> Tensor:
     """Below each other."""
     return ops.concat([at_least(2)(x) for x in xs], 0)
+
+
+def column_stack(xs: Sequence[Any]) -> Tensor:
+    """Beside each other along the second axis, vectors as columns."""
+    parts = ops.matched(*xs)
+    return ops.concat([ops.expand_dims(part, 1) if part.rank == 1 else part for part in parts], 1)
 
 
 def dstack(xs: Sequence[Any]) -> Tensor:
@@ -463,6 +471,7 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "Moveaxis": moveaxis, "Ravel": ravel, "BroadcastTo": broadcast_to, "Flip": flip,
     "Fliplr": lambda x: flip(x, axis=1), "Flipud": lambda x: flip(x, axis=0), "Roll": roll, "Rot90": rot90,
     "Tile": tile, "Repeat": repeat, "Concatenate": concatenate, "Stack": stack, "Hstack": hstack, "Vstack": vstack,
+    "ColumnStack": column_stack,
     "Dstack": dstack, "Append": append, "Meshgrid": meshgrid, "Split": split, "ArraySplit": array_split,
     "Vsplit": splitting(0), "Hsplit": splitting(1), "Dsplit": splitting(2), "Unstack": unstack, "Slice": slice_,
     "SliceUpdate": slice_update, "GetItem": get_item, "Take": take, "TakeAlongAxis": take_along_axis,

@@ -19,6 +19,7 @@ from kerasport.layers.base import Refusal
 from kerasport.operations.arguments import flat, several, size
 from kerasport.operations.elementwise import multiply
 from kerasport.operations.movement import diagonal
+from kerasport.operations.refused import LINEAR_ALGEBRA
 
 
 def matmul(x1: Any, x2: Any) -> Tensor:
@@ -233,6 +234,23 @@ def correlate(x1: Any, x2: Any, *, mode: str = "valid") -> Tensor:
     return ops.cast(ops.matmul(windows, ops.floats(b)), a.dtype)
 
 
+def matrix_power(x: Tensor, *, n: int) -> Tensor:
+    """Square matrices multiplied by themselves, by repeated squaring."""
+    if n < 0:
+        raise Refusal("n", f"it inverts matrices, and {LINEAR_ALGEBRA}")
+    if not n:
+        return ops.cast(ops.broadcast_to(constant(np.eye(size(x, -1))), ops.dims(x)), x.dtype)
+    power, square = None, x
+    while True:
+        if n & 1:
+            power = square if power is None else matmul(power, square)
+        n >>= 1
+        if not n:
+            assert power is not None
+            return power
+        square = matmul(square, square)
+
+
 def vander(x: Tensor, *, N: int | None = None, increasing: bool = False) -> Tensor:  # noqa: N803  (Keras's name)
     """Powers of each number."""
     count = size(x, 0, "N") if N is None else N
@@ -317,5 +335,5 @@ def _joined(parts: Sequence[Size]) -> Size:
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "Matmul": matmul, "Dot": dot, "Inner": inner, "Vdot": vdot, "Outer": outer, "Tensordot": tensordot,
     "Einsum": einsum_, "Kron": kron, "Cross": cross, "CDist": cdist, "Corrcoef": corrcoef, "Correlate": correlate,
-    "Vander": vander, "Norm": norm, "Rearrange": rearrange,
+    "Vander": vander, "MatrixPower": matrix_power, "Norm": norm, "Rearrange": rearrange,
 }  # fmt: skip

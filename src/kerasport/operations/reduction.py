@@ -239,9 +239,15 @@ def argsort(x: Tensor, *, axis: int | None = -1) -> Tensor:
     return ops.move_axis(places, -1, axis)
 
 
-def top_k(x: Tensor, *, k: int, sorted: bool = True) -> tuple[Tensor, ...]:  # noqa: A002  (Keras's name)
+def top_k(
+    x: Tensor,
+    *,
+    k: int,
+    sorted: bool = True,  # noqa: A002  (Keras's name)
+    is_stable: bool = True,
+) -> tuple[Tensor, ...]:
     """The k largest along the last axis, and their places."""
-    del sorted  # any order will do where none is asked for
+    del sorted, is_stable  # any order will do where none is asked for
     return ops.items(ops.TopK(counting(x), k))
 
 

@@ -28,6 +28,7 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("CTCLoss", "CTCDecode"), "it searches through all readings of a sequence"),
     **dict.fromkeys(("Nanmedian", "Nanquantile", "Nanpercentile"),
                     "which numbers it lies between depends on how many of them there are at run time"),
+    "Gammainc": "TF.js has no incomplete gamma function",
     "Argpartition": "it leaves the order of its result open, so that no other program makes the same",
     "Histogram": "where its bins begin and end is a matter of rounding, in which TF.js and Keras differ",
     "SegmentReduction": "it is the base of other operations and computes nothing",

@@ -123,6 +123,12 @@ def _up_sampling(config: Config, version: str) -> None:
         config["interpolation"] = "bilinear_keras2"
 
 
+def _ternary(config: Config, version: str) -> None:
+    # quantized, the layer stores the ternary kernel itself; its dtype policy is what tells Keras so
+    del version
+    config["packed"] = str(config.get("dtype", "")).startswith("ternary")
+
+
 def _numbers(config: Config, version: str) -> None:
     """Options that Keras 2 wrapped in arrays."""
     del version
@@ -160,6 +166,7 @@ CHANGED: Mapping[str, Callable[[Config, str], None]] = {
     "Bidirectional": _both_ways,
     "UpSampling2D": _up_sampling,
     "RandomCrop": _random_crop,
+    "TernaryDense": _ternary,
     "LeakyReLU": _numbers,
     "ReLU": _numbers,
     "ELU": _numbers,

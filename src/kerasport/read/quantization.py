@@ -33,8 +33,9 @@ Shape: TypeAlias = tuple[int, ...]
 Sizes: TypeAlias = tuple[int | None, ...]
 """A shape of which something may not be known."""
 
-CLASSES = ("Dense", "EinsumDense", "Embedding", "ReversibleEmbedding")
-MODES = ("int8", "int4", "float8", "gptq", "awq")
+CLASSES = ("Dense", "EinsumDense", "Embedding", "ReversibleEmbedding", "TernaryDense")
+MODES = ("int8", "int4", "float8", "gptq", "awq", "ternary")
+TRITS = 5  # of a ternary kernel in a byte, which counts to 3 ** 5 = 243
 
 # The dtypes of a group of variables make a word.
 LETTERS: Mapping[str, str] = {
@@ -200,7 +201,7 @@ def kernel_shape_of(class_name: str, config: Mapping[str, Any], input_shape: Seq
     (8, 2, 3)
     """
     match class_name:
-        case "Dense" if input_shape:
+        case "Dense" | "TernaryDense" if input_shape:
             return _complete((_size(input_shape[-1]), _size(config.get("units"))))
         case "EinsumDense" if equation := _Equation.of(config):
             known = {**equation.input_sizes(input_shape), **equation.output_sizes(config)}
@@ -232,6 +233,17 @@ def unpack(packed: Array, size: int, axis: int, bits: int = 4) -> Array:
         codes ^= sign
         codes -= sign
     return np.moveaxis(codes[:size].view(packed.dtype), 0, axis)
+
+
+def unpack_ternary(packed: Array, size: int) -> Array:
+    """The numbers -1, 0 and 1 that are packed into bytes along the first axis, five to a byte in base 3.
+
+    >>> unpack_ternary(np.array([[2 + 3 * 0 + 9 * 1]], np.uint8), 3).ravel()
+    array([ 1, -1,  0], dtype=int8)
+    """
+    places = (3 ** np.arange(TRITS)).reshape(1, TRITS, *(1,) * (packed.ndim - 1))
+    digits = packed.view(np.uint8).astype(np.int16)[:, None] // places % 3 - 1
+    return digits.astype(np.int8).reshape(-1, *packed.shape[1:])[:size]
 
 
 def divide(q: Array, scale: Array) -> Array:
@@ -403,7 +415,7 @@ class _Equation:
 
 
 def _kernel(stored: _Stored) -> _Kernel:
-    if stored.class_name == "Dense":
+    if stored.class_name != "EinsumDense":
         kernel = _Kernel((None, _size(stored.config.get("units"))), (1,))
     else:
         equation = _Equation.of(stored.config)
@@ -509,10 +521,25 @@ def _float8(stored: _Stored, needs: tuple[int, ...]) -> Plan:
     return Plan(stored.class_name, "float8", (weight,), rounds_inputs=True)
 
 
-def _ternary(stored: _Stored, _: re.Match[str]) -> Plan | None:
-    if stored.shapes[-1]:
-        return None
-    raise stored.refuse("quantized as 'ternary', which is not supported")
+def _ternary(stored: _Stored, needs: tuple[int, ...]) -> Plan:
+    """A kernel of -1, 0 and 1 and one scale for all of it, by which Keras multiplies."""
+    stored.expect("ternary")
+    packed, _ = (stored.shapes[i] for i in needs)
+    kernel = _kernel(stored)
+    shape = _settle(stored, kernel, kernel.sizes)
+    if packed != (-(-shape[0] // TRITS), shape[1]):
+        raise stored.refuse("their shapes disagree")
+
+    def compute(q: Array, scale: Array) -> Array:
+        return unpack_ternary(q, shape[0]) * _float32(scale)
+
+    return Plan(stored.class_name, "ternary", (PlainWeight(shape, needs, compute),), rounds_inputs=False)
+
+
+def _if_ternary(stored: _Stored, found: re.Match[str]) -> Plan | None:
+    """The reader of a ternary kernel; nothing where the last variable is no scale of a whole kernel."""
+    of_dense = not stored.shapes[-1] and stored.class_name != "EinsumDense"
+    return None if not of_dense else _with_bias(_ternary)(stored, found)
 
 
 def _without_zeros(stored: _Stored, _: re.Match[str]) -> Plan:
@@ -719,7 +746,7 @@ KERNELS: Mapping[str, _Reader] = {
     "(f?)ufu[fg]": _with_bias(_by_group_transposed),  # bias, kernel, scale, zero, groups
     "(f?)ufuf[fg]": _with_bias(_by_group_transposed),  # the same with scales of the inputs
     "f(f?)f{6}": _with_bias(_float8),  # kernel, bias, statistics
-    "uf?f": _ternary,  # kernel, bias, scale
+    "u(f?)f": _if_ternary,  # kernel, bias, scale
     "f?uff?[fg]": _without_zeros,  # like gptq and awq above
 }
 TABLE: Mapping[str, _Reader] = {
@@ -733,6 +760,7 @@ TWO_TABLES: Mapping[str, _Reader] = {
 READERS: Mapping[str, Mapping[str, _Reader]] = {
     "Dense": KERNELS,
     "EinsumDense": KERNELS,
+    "TernaryDense": {"u(f?)f": _if_ternary},
     "Embedding": TABLE,
     "ReversibleEmbedding": {**TABLE, **TWO_TABLES},
 }

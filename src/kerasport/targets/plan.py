@@ -10,6 +10,7 @@ from typing import Any
 
 from kerasport.errors import OptionError, Problem, quoted
 from kerasport.identity import IDENTITY, is_identity
+from kerasport.masks import passes_what_3_16_stops
 from kerasport.model import LayerSpec, Model, Shape, Weight
 from kerasport.report import LayerOutcome, Outcome
 from kerasport.targets.channels import Channels
@@ -176,6 +177,11 @@ def notes_of(model: Model, *, half: bool = False) -> tuple[str, ...]:
 
 
 def _notes(model: Model, *, half: bool) -> Iterator[str]:
+    if not model.writer and passes_what_3_16_stops(model):
+        yield (
+            "the source does not say which Keras it is from; masks pass recurrent layers and TimeDistributed as in "
+            "Keras up to 3.15, and stop there since 3.16"
+        )
     for path, spec in model.walk():
         if not isinstance(spec, LayerSpec):
             continue

@@ -33,6 +33,7 @@ REWRITES: Mapping[str, Rewrite] = {
     # core
     "Dense": core.dense,
     "EinsumDense": core.einsum_dense,
+    "TernaryDense": core.ternary_dense,
     "ReversibleEmbedding": core.reversible_embedding,
     **dict.fromkeys(("SpatialDropout2D", "SpatialDropout3D"), core.spatial_dropout),
     # activations

@@ -8,7 +8,7 @@ import numpy as np
 
 from kerasport.errors import ShapeError
 from kerasport.layers.base import Refusal
-from kerasport.layers.core import EinsumDense, ReversibleEmbedding
+from kerasport.layers.core import EinsumDense, ReversibleEmbedding, TernaryDense
 from kerasport.model import Tensor
 from kerasport.targets.layers_model.rewrites.blocks import reshaped, scaled, total
 from kerasport.targets.layers_model.rewrites.site import Site, derived
@@ -21,6 +21,14 @@ def dense(at: Site) -> Tensor | None:
         return None
     flat = reshaped(at, at.x, (total(shape[1:-1]), shape[-1]))
     return reshaped(at, at.again(flat, part="flat"), (*shape[1:-1], at.layer.units))
+
+
+def ternary_dense(at: Site) -> Tensor:
+    """Dense, of the ternary kernel."""
+    layer: TernaryDense = at.layer
+    at.untrainable("Keras trains a float kernel, of which it makes the ternary one on every call")
+    weights = (layer.ternary_kernel(), *(() if layer.bias is None else (layer.bias,)))
+    return at.again(class_name="Dense", weights=weights, threshold=..., packed=...)
 
 
 def einsum_dense(at: Site) -> Tensor:

@@ -22,7 +22,7 @@ from kerasport.targets import planned
 from kerasport.targets.channels import Channels, Norm, divided, even, sizes
 from kerasport.targets.plan import Plan
 from kerasport.targets.quantize import Kind, Range, affine, fitted, parsed, quantized
-from kerasport.targets.weights import Encoding, write_weights
+from kerasport.targets.weights import Encoding, Scaled, write_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -342,3 +342,27 @@ def test_the_command_rounds_verifies_and_reports(tmp_path: Path) -> None:
     assert {group["kind"] for group in document["rounded"]} >= {"uint8", "float16"}
     assert document["verification"]["ok"] is True
     assert document["verification"]["only_told"] is True
+
+
+# ------------------------------------------------------------------------------------ int8 with scales of channels
+
+
+@pytest.mark.parametrize("block", [1, 7, 50, 64 * 1024])
+def test_scales_belong_to_their_channels_wherever_a_piece_begins(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kerasport.targets.weights.BLOCK", block)
+    rng = np.random.default_rng(block)
+    for before, channels, inner in rng.integers(1, 9, (200, 3)).tolist():
+        size = before * channels * inner
+        numbers = rng.normal(size=size).astype(np.float32)
+        scaled = Scaled(1, rng.uniform(0.005, 0.03, channels).astype(np.float32), inner)
+        begin, end = sorted(rng.integers(0, size + 1, 2).tolist())
+        piece, of = numbers[begin:end], np.arange(begin, end) // inner % channels
+        stored, error = scaled.encode(piece, begin)
+        wanted = np.round(piece / scaled.scale[of]).clip(-127, 127).astype(np.int8)
+        np.testing.assert_array_equal(stored, wanted)
+        errors = np.abs(wanted.astype(np.float32) * scaled.scale[of] - piece)
+        assert error == pytest.approx(errors.max(initial=0))
+        found, largest = np.zeros(channels, np.float32), np.zeros(channels, np.float32)
+        Scaled.largest(piece, begin, channels, inner, so_far=found)
+        np.maximum.at(largest, of, np.abs(piece))
+        np.testing.assert_array_equal(found, largest)

@@ -83,20 +83,58 @@ class Scaled:
     dtype: ClassVar[str] = "int8"
     itemsize: ClassVar[int] = 1
 
-    def _scales(self, at: int, count: int) -> Array:
-        """Those of the numbers from a place on."""
-        scales: Array = self.scale[np.arange(at, at + count) // self.inner % self.scale.size]
-        return scales
+    def encode(self, numbers: Array, at: int) -> tuple[Array, float]:
+        """The stored form of float32 numbers, of which the first is number `at` of the flat weight.
 
-    def encode(self, numbers: Array, at: int) -> Array:
-        """The stored form of float32 numbers, of which the first has a place in the flat weight."""
-        rounded: Array = np.round(numbers / self._scales(at, numbers.size)).clip(-127, 127).astype(np.int8)
-        return rounded
+        Gives the largest error too, of the float32 numbers that ONNX makes of the stored form.
+        """
+        stored, error = np.empty(numbers.size, np.int8), 0.0
+        repeats = min(BLOCK, numbers.size) // (self.scale.size * self.inner)
+        rows = np.tile(np.repeat(self.scale, self.inner), repeats) if repeats else self.scale[:0]
+        for part, channels, (count, some, width) in blocks(at, numbers.size, self.scale.size, self.inner):
+            # numpy is fast where the last axis is long: whole rows are flat, other parts have a channel in each row
+            flat = some == self.scale.size and 0 < count * some * width <= rows.size
+            given = numbers[part] if flat else numbers[part].reshape(some, width)
+            scales = rows[: given.size] if flat else self.scale[channels, None]
+            # worked out in place, since memory is what limits it
+            rounded = given / scales
+            np.rint(rounded, out=rounded)
+            np.clip(rounded, -127, 127, out=rounded)
+            stored[part] = rounded.reshape(-1)
+            rounded *= scales
+            rounded -= given
+            error = max(error, float(rounded.max()), -float(rounded.min()))
+        return stored, error
 
-    def decode(self, stored: Array, at: int) -> Array:
-        """The float32 numbers that ONNX makes of the stored form."""
-        numbers: Array = stored.astype(np.float32) * self._scales(at, stored.size)
-        return numbers
+    @staticmethod
+    def largest(numbers: Array, at: int, channels: int, inner: int, so_far: Array) -> None:
+        """Raise the largest magnitudes of channels to those of numbers, of which the first is number `at`."""
+        for part, some, (rows, count, width) in blocks(at, numbers.size, channels, inner):
+            over_rows = np.abs(numbers[part]).reshape(rows, count * width).max(0)
+            so_far[some] = np.maximum(so_far[some], over_rows.reshape(count, width).max(1))
+
+
+BLOCK = 64 * 1024  # numbers that are worked on at once, few enough to stay in the processor's cache
+
+
+def blocks(at: int, count: int, channels: int, inner: int) -> Iterator[tuple[slice, slice, tuple[int, int, int]]]:
+    """Parts of a piece of a flat weight [before, channels, inner], of which it holds `count` numbers from `at` on.
+
+    Gives where a part is in the piece, which channels it has, and its shape [rows, channels, inner].
+    """
+    row, begin, end = channels * inner, at, at + count
+    while at < end:
+        first, start = divmod(at % row, inner)
+        most = min(end - at, BLOCK)
+        if not first and not start and row <= most:
+            shape = (most // row, channels, inner)
+        elif not start and inner <= most:
+            shape = (1, min(channels - first, most // inner), inner)
+        else:
+            shape = (1, 1, min(inner - start, most))
+        done = shape[0] * shape[1] * shape[2]
+        yield slice(at - begin, at - begin + done), slice(first, first + shape[1]), shape
+        at += done
 
 
 def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

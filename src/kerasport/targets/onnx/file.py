@@ -123,12 +123,11 @@ class _Stored:
         if self.encoding is None:
             return np.ascontiguousarray(numbers)
         if isinstance(self.encoding, Scaled):
-            stored = self.encoding.encode(numbers, at)
-            back = self.encoding.decode(stored, at)
+            stored, error = self.encoding.encode(numbers, at)
         else:
             stored = self.encoding.encode(numbers)
-            back = self.encoding.decode(stored)
-        self.error = max(self.error, float(np.abs(back.astype(np.float64) - numbers).max()))
+            error = float(np.abs(self.encoding.decode(stored).astype(np.float64) - numbers).max())
+        self.error = max(self.error, error)
         return stored
 
 

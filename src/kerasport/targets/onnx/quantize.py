@@ -91,8 +91,7 @@ def scaled(name: str, weight: Weight, axis: int) -> tuple[Scaled | None, str]:
     largest: Array = np.zeros(weight.shape[axis], np.float32)
     at = 0
     for numbers in numbers_of(name, weight):
-        channels = np.arange(at, at + numbers.size) // inner % largest.size
-        np.maximum.at(largest, channels, np.abs(numbers))
+        Scaled.largest(numbers, at, largest.size, inner, so_far=largest)
         at += numbers.size
     if not np.isfinite(largest).all():
         return None, "it holds NaN or infinity"

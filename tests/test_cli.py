@@ -228,17 +228,45 @@ SLOW = """if True:
 
 
 @posix
-def test_an_interrupt_is_told_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("name", ["out", "out.onnx", "empty"])
+def test_a_signal_that_ends_the_program_is_told_in_one_line(number: str, name: str, tmp_path: Path) -> None:
+    if name == "empty":
+        (tmp_path / "empty").mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, "convert", DIGITS, tmp_path / "out"],
+        [sys.executable, "-c", SLOW, "convert", DIGITS, tmp_path / name],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=ENVIRONMENT,
     )  # fmt: skip
     assert process.stdout
     assert process.stdout.readline() == "writing\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.Signals[number])
     printed, told = process.communicate(timeout=60)
-    assert (process.returncode, printed, told) == (STOPPED, "", "kerasport: stopped; nothing was written\n")
-    assert not list(tmp_path.iterdir())
+    wanted = 128 + signal.Signals[number]
+    assert (process.returncode, printed, told) == (wanted, "", "kerasport: stopped; nothing was written\n")
+    assert list(tmp_path.rglob("*")) == ([tmp_path / "empty"] if name == "empty" else [])
+
+
+@posix
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", ["out", "out.onnx"])
+def test_a_killed_conversion_is_tidied_up_by_the_next(name: str, force: bool, tmp_path: Path) -> None:
+    out = tmp_path / name
+    if force:
+        kerasport.convert(DIGITS, out)
+    option = ["--force"] if force else []
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, "convert", DIGITS, out, *option],
+        stdout=subprocess.PIPE, encoding="utf-8", env=ENVIRONMENT,
+    )  # fmt: skip
+    with process:
+        assert process.stdout
+        assert process.stdout.readline() == "writing\n"
+        with pytest.raises(kerasport.OutputExistsError, match=f"process {process.pid} is writing it"):
+            kerasport.convert(DIGITS, out, force=True)
+        process.kill()
+    assert len(list(tmp_path.iterdir())) == 1 + force  # what it left behind
+    kerasport.convert(DIGITS, out, force=force)
+    assert list(tmp_path.iterdir()) == [out]
 
 
 @posix

@@ -115,7 +115,7 @@ def convert(
 
         folder = Path(out).resolve().name
         with writing(out):
-            files, nbytes, errors = written(plan, Path(out), shard_size=shard_size, progress=count)
+            files, nbytes, errors = written(plan, Path(out), shard_size=shard_size, force=force, progress=count)
         return Conversion(
             source=_name(source),
             out=str(out),

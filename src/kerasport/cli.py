@@ -11,6 +11,7 @@ import gc
 import io
 import json
 import re
+import signal
 import sys
 import traceback as tracebacks
 from enum import Enum
@@ -206,7 +207,7 @@ def convert(
         options |= {"quantize": quantize} if quantize else {}
         return api.convert(source, out, to=to.value, weights=weights, force=force, progress=tell, **options)
 
-    done = _run(lambda: _with_progress(work), as_json=as_json, traceback=traceback)
+    done = _run(lambda: _with_progress(work), as_json=as_json, traceback=traceback, stopped=UNWRITTEN)
     if not as_json:
         _tell(str(done))
     checked = (
@@ -266,7 +267,10 @@ def repair(
     from kerasport import api  # noqa: PLC0415
 
     result = _run(
-        lambda: api.repair(source, out, companion=companion, force=force), as_json=as_json, traceback=traceback
+        lambda: api.repair(source, out, companion=companion, force=force),
+        as_json=as_json,
+        traceback=traceback,
+        stopped=UNWRITTEN,
     )
     _tell(result.to_dict() if as_json else str(result))
 
@@ -354,7 +358,8 @@ def _tell(report: str | dict[str, Any]) -> None:
     _run(lambda: typer.echo(report if isinstance(report, str) else json.dumps(report, indent=2)))
 
 
-def _run(work: Callable[[], Any], *, as_json: bool = False, traceback: bool = False) -> Any:
+def _run(work: Callable[[], Any], *, as_json: bool = False, traceback: bool = False, stopped: str = "") -> Any:
+    """Do the work; an error or a signal becomes a message and an exit code, `stopped` is added to the latter's."""
     try:
         with unexpected():
             return work()
@@ -366,9 +371,30 @@ def _run(work: Callable[[], Any], *, as_json: bool = False, traceback: bool = Fa
     except (KerasportError, OSError) as error:
         _report(error, as_json=as_json, traceback=traceback)
         raise typer.Exit(_exit_code(error)) from None
-    except KeyboardInterrupt:
-        typer.echo("kerasport: stopped; nothing was written", err=True)
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as interrupt:
+        typer.echo(f"kerasport: stopped{stopped}", err=True)
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        raise typer.Exit(128 + number) from None
+
+
+UNWRITTEN = "; nothing was written"
+ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")
+"""Signals that end a program; each system has some of them."""
+
+
+def _end_tidily() -> None:
+    """Let signals that end the program clean up as an interrupt does."""
+
+    def interrupt(number: int, _: object) -> None:
+        for each in heard:
+            signal.signal(each, signal.SIG_IGN)  # cleaning up is not to be interrupted by the next one
+        raise KeyboardInterrupt(number)
+
+    there = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    # what nohup or a caller chose to ignore stays ignored
+    heard = [each for each in there if signal.getsignal(each) == signal.SIG_DFL]
+    for each in heard:
+        signal.signal(each, interrupt)
 
 
 def _report(error: KerasportError | OSError, *, as_json: bool, traceback: bool) -> None:
@@ -412,6 +438,7 @@ def _with_progress(work: Callable[[Callable[[int, int], None]], Any]) -> Any:
 def main() -> None:
     """Entry point of the `kerasport` command."""
     gc.set_threshold(100_000)  # next to no cycles are made here; looking for them takes a tenth of a short run
+    _end_tidily()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not every terminal has every letter
             stream.reconfigure(errors="backslashreplace")

@@ -57,17 +57,20 @@ def check_place(to: str, out: Path, *, force: bool, sources: Iterable[Path] = ()
 
 
 def written(
-    plan: Plan, out: Path, *, shard_size: int, progress: Callable[[int], None]
+    plan: Plan, out: Path, *, shard_size: int, force: bool = False, progress: Callable[[int], None]
 ) -> tuple[tuple[str, ...], int, Mapping[str, float]]:
     """Write a plan to its place, where it is complete or absent.
 
     Gives the names of the files, the number of their bytes, and the largest error of each weight that was rounded.
+
+    Raises:
+        OutputExistsError: something is there that is not to be replaced, or another process was faster.
     """
     if out.suffix == f".{ONNX}":
         made: tuple[tuple[str, ...], int, Mapping[str, float]]
-        made = import_module("kerasport.targets.onnx.file").write(plan, out, progress=progress)
+        made = import_module("kerasport.targets.onnx.file").write(plan, out, force=force, progress=progress)
         return made
-    with directory.replacing(out) as folder:
+    with directory.replacing(out, force=force) as folder:
         return write(plan, folder, shard_size=shard_size, progress=progress)
 
 

@@ -385,7 +385,7 @@ def write_repaired(source: LayersModel, plan: Plan, out: Path | None, *, force: 
         return _in_place(source, plan, force=force)
     check_free(out, force=force, sources=[source.path])
     kept = manifest_as_it_is(source.manifest, plan)
-    with replacing(out) as directory:
+    with replacing(out, force=force) as directory:
         if kept is None:
             written = write_weights(plan.weights, directory)
         else:

@@ -304,8 +304,12 @@ class _Shards:
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (small models do without)
 
         with ThreadPoolExecutor(THREADS) as pool:
-            for nbytes in pool.map(_copied, parts):
-                progress(nbytes)
+            try:
+                for nbytes in pool.map(_copied, parts):
+                    progress(nbytes)
+            except BaseException:  # an interrupt waits for what is being copied, not for all that is left
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def _places(self, nbytes: int) -> Iterator[tuple[int, int, int]]:
         """Shard, place in it and length of each part of the next so many bytes."""

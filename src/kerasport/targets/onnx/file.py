@@ -64,7 +64,12 @@ def ir_version(opset: int) -> int:
 
 
 def write(
-    plan: OnnxPlan, out: Path, *, external: int = EXTERNAL, progress: Callable[[int], None] = lambda _: None
+    plan: OnnxPlan,
+    out: Path,
+    *,
+    external: int = EXTERNAL,
+    force: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[tuple[str, ...], int, Mapping[str, float]]:
     """Write the model to a file, its weights beside it from `external` bytes on.
 
@@ -78,7 +83,7 @@ def write(
     _widen(proto, plan)
     stored = [_Stored(name, weight, plan.encodings.get(name)) for name, weight in plan.weights.items()]
     beside = sum(each.nbytes for each in stored) >= external
-    with replacing(out) as directory:
+    with replacing(out, force=force) as directory:
         made = directory / out.name
         if beside:
             with (directory / data_file(out).name).open("xb") as data:

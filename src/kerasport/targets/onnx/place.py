@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kerasport.errors import OutputExistsError
-from kerasport.targets.directory import hidden
+from kerasport.targets.directory import Identity, check_identity, hidden, identity, overtaken, place, take, tidy
 
 
 def data_file(out: Path) -> Path:
@@ -17,47 +17,72 @@ def data_file(out: Path) -> Path:
 
 
 def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
-    """Check before any work that the file may be written.
+    """Check before any work that the file may be written; remove what dead processes left there.
 
     Raises:
-        OutputExistsError: something is there that is not to be replaced, or it is the source.
+        OutputExistsError: something is there that is not to be replaced, or it is the source, or another process is
+            writing it.
     """
     files = (out, data_file(out))
     if any(file.exists() and file.resolve() == source.resolve() for file in files for source in sources):
         raise OutputExistsError(f"{out}: is the model to convert; give another output")
     if out.is_dir():
         raise OutputExistsError(f"{out}: is a directory; an ONNX model is a file")
+    tidy(out)
     for file in files:
         if file.exists() and not force:
             raise OutputExistsError(f"{file}: is there already; give --force to replace it")
 
 
 @contextmanager
-def replacing(out: Path) -> Iterator[Path]:
+def replacing(out: Path, *, force: bool = False) -> Iterator[Path]:
     """A directory to write the files into, which take their places at the end, or are removed on an error.
 
     The weights come first, when a former model that would read them is gone: so a model is whole, or not there.
+
+    Raises:
+        OutputExistsError: something is there that is not to be replaced, or another process was faster.
     """
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
+    check_free(out, force=force)
+    before = {file: identity(file) for file in (out, data_file(out))}
     made = hidden(out)
     made.mkdir()
-    former = made / "former"
-    former.mkdir()
-    data = data_file(out)
     try:
         yield made
+        old = hidden(out, "old")
+        old.mkdir()
         try:
-            for file in (out, data):
-                if file.exists():
-                    file.replace(former / file.name)
-            for file in (data, out):
-                if (made / file.name).exists():
-                    (made / file.name).replace(file)
-        except OSError:
-            for file in (data, out):
-                if (former / file.name).exists():
-                    (former / file.name).replace(file)
-            raise
+            _swap(made, old, out, before)
+        finally:
+            if out.exists() or not any(old.iterdir()):
+                shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _swap(made: Path, old: Path, out: Path, before: Mapping[Path, Identity]) -> None:
+    """Put the new files in place of those from before, which are back in their places if that fails."""
+    data = data_file(out)
+    placed: list[Path] = []
+    try:
+        # the model goes first and comes last: without it nobody reads the weights
+        for file in (out, data):
+            if before[file] is not None:
+                take(file, old / file.name)
+                check_identity(old / file.name, before[file], out)
+        for file in (data, out):
+            if (made / file.name).exists():
+                place(made / file.name, file)
+                placed.append(file)
+    except BaseException as error:
+        for file in placed:
+            file.unlink(missing_ok=True)
+        for file in (data, out):
+            if (old / file.name).exists():
+                with suppress(OSError):  # another model may be there by now
+                    place(old / file.name, file)
+        if isinstance(error, FileExistsError):
+            raise overtaken(out) from error
+        raise

@@ -1,0 +1,94 @@
+"""Which process made a directory, and whether it is dead.
+
+The owner is written into the name of the directory: where it runs, its id, and when it started, since ids are given
+again. A process that runs elsewhere is never taken for dead: on another host or in another container that shares the
+disk, or before the last start of this machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import sys
+import uuid
+from pathlib import Path
+
+PATTERN = r"[0-9a-f]{12}-\d+-\d+"
+"""What `this_process` gives, as a regular expression."""
+
+
+@functools.cache
+def _place() -> str:
+    """Where process ids mean what they mean here: this start of this machine, and this container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        parts = [boot, str(Path("/proc/self/ns/pid").stat().st_ino)]
+    except OSError:  # not Linux
+        parts = [platform.node(), f"{uuid.getnode():x}"]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def this_process() -> str:
+    """The name of this process, as `is_dead` takes it."""
+    return f"{_place()}-{os.getpid()}-{_start(os.getpid()) or 0}"
+
+
+def is_dead(owner: str) -> bool:
+    """Whether a process that `this_process` named is certainly over."""
+    place, pid, start = owner.split("-")
+    if place != _place():
+        return False
+    now = _start(int(pid))
+    return now is None or (now > 0 and int(start) > 0 and now != int(start))
+
+
+def is_alive(owner: str) -> bool:
+    """Whether a process that `this_process` named certainly runs."""
+    place, pid, start = owner.split("-")
+    return place == _place() and int(start) > 0 and _start(int(pid)) == int(start)
+
+
+if sys.platform == "win32":
+
+    def _start(pid: int) -> int | None:
+        """When a process started; None where there is none, 0 where that is not known."""
+        import ctypes  # noqa: PLC0415  (needed here alone)
+        from ctypes import wintypes  # noqa: PLC0415
+
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.OpenProcess.restype = wintypes.HANDLE
+        query, invalid_parameter, still_active = 0x1000, 87, 259
+        handle = kernel.OpenProcess(query, False, pid)
+        if not handle:
+            return None if ctypes.get_last_error() == invalid_parameter else 0
+        handle = wintypes.HANDLE(handle)
+        try:
+            code, times = wintypes.DWORD(), [wintypes.FILETIME() for _ in range(4)]
+            if kernel.GetExitCodeProcess(handle, ctypes.byref(code)) and code.value != still_active:
+                return None
+            if not kernel.GetProcessTimes(handle, *map(ctypes.byref, times)):
+                return 0
+            return times[0].dwHighDateTime << 32 | times[0].dwLowDateTime
+        finally:
+            kernel.CloseHandle(handle)
+
+else:
+
+    def _start(pid: int) -> int | None:
+        """When a process started; None where there is none, 0 where that is not known."""
+        try:
+            os.kill(pid, 0)
+        except (ProcessLookupError, OverflowError):
+            return None
+        except PermissionError:
+            pass  # it is another user's
+        try:
+            # the name of the program, in parentheses, may hold anything
+            state, *fields = (
+                Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            )
+        except (OSError, ValueError):
+            return 0
+        return None if state in ("Z", "X") else int(fields[18])

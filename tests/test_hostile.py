@@ -1275,9 +1275,7 @@ def test_what_fails_halfway_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == (["in", "out"] if old else ["in"])
 
 
-def test_a_file_that_shrinks_while_it_is_read(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_shrinks_while_it_is_read(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is read twice: what it is, then its weights."""
 
     def cut(done: int, total: int) -> None:

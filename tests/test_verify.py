@@ -437,7 +437,7 @@ def test_python_code_is_never_run(spec: LayerSpec) -> None:
     end = Call(spec, (Tensor(start),))
     model = Model("model", "functional", (start, end), Tensor(start), Tensor(end))
     with pytest.raises(VerifyError, match=f"layer '{spec.name}': {spec.class_name} is Python code"):
-        original.find_original(model, Path("model.keras"), None)
+        original.find_original(model, Path("model.keras"), None, 60)
 
 
 # ---------------------------------------------------------------------------------------------- which Keras

@@ -227,6 +227,7 @@ def verify(
     rtol: float | None = None,
     atol: float | None = None,
     seed: int = 0,
+    timeout: float = 3600,
 ) -> Verification:
     """Run the converted model in TF.js or ONNX Runtime and compare its numbers with those of Keras.
 
@@ -244,6 +245,7 @@ def verify(
             it is 1e-5 of the largest, but at least 2.4e-7 or a twentieth of the largest, whichever is less. Of a
             quantised model the differences are told, and held to nothing, unless one of the two is given.
         seed: of the random inputs.
+        timeout: seconds within which Keras, and Node on each backend, have to answer.
 
     Raises:
         VerifyError: one of the two could not be run; the message says what to do.
@@ -262,6 +264,7 @@ def verify(
         rtol,
         atol,
         seed,
+        timeout,
     )
 
 

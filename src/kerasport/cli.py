@@ -289,6 +289,9 @@ def verify(
     backend: Backend = None,
     rtol: Rtol = None,
     atol: Atol = None,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds within which Keras, and Node on each backend, have to answer.")
+    ] = 3600,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -300,7 +303,7 @@ def verify(
         raise typer.BadParameter(f"no such backend: {', '.join(sorted(unknown))}", param_hint="--backend")
 
     def work() -> Any:
-        given: dict[str, Any] = {"weights": weights, "inputs": inputs, "expected": expected}
+        given: dict[str, Any] = {"weights": weights, "inputs": inputs, "expected": expected, "timeout": timeout}
         return api.verify(source, out, **given, backends=tuple(backend) if backend else None, rtol=rtol, atol=atol)
 
     result = _run(work, as_json=as_json, traceback=traceback)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
-from kerasport.errors import VerifyError, unexpected
+from kerasport.errors import OptionError, VerifyError, unexpected
 from kerasport.read import read
 from kerasport.verification.comparison import Anything, Tolerance
 from kerasport.verification.converted import open_converted
@@ -20,6 +20,9 @@ from kerasport.verification.trial import Trial
 from kerasport.verification.verification import LayerDivergence, OutputError, Verification
 
 Pathlike: TypeAlias = str | os.PathLike[str]
+
+TIMEOUT = 3600.0
+"""Seconds after which Keras or Node counts as hung: the plain JavaScript of cpu takes minutes for a large model."""
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 ONNX_BACKENDS = (PYTHON, WEB)
@@ -36,6 +39,7 @@ def verify_conversion(
     rtol: float | None = None,
     atol: float | None = None,
     seed: int = 0,
+    timeout: float = TIMEOUT,
 ) -> Verification:
     """Compare a converted model with the original; the arguments are those of `kerasport.verify`."""
     is_onnx = out.suffix == ".onnx"
@@ -43,12 +47,14 @@ def verify_conversion(
     tolerance = Tolerance(1e-4 if rtol is None else rtol, 1e-5 if atol is None else atol, scaled=atol is None)
     if expected is not None and inputs is None:
         raise VerifyError("expected outputs say nothing without the inputs that they are of; give --inputs, too")
-    runtime: Runtime = Onnx() if is_onnx else Tfjs()
+    if not timeout > 0:
+        raise OptionError(f"the time limit is a positive number of seconds, not {timeout:g}", "timeout")
+    runtime: Runtime = Onnx(timeout=timeout) if is_onnx else Tfjs(timeout=timeout)
     with on_disk(source) as path, read(path, weights) as model, unexpected(), runtime:
         converted = open_converted(runtime, out, model)
         told = converted.quantized and rtol is None and atol is None
         tolerance = Anything(tolerance.rtol, tolerance.atol) if told else tolerance
-        trial = Trial(model, path, None if weights is None else Path(weights), converted, runtime)
+        trial = Trial(model, path, None if weights is None else Path(weights), converted, runtime, timeout)
         feeds = trial.random_feeds(batch_sizes, seed) if inputs is None else trial.given_feeds(Path(inputs))
         reference = trial.keras_reference(feeds) if expected is None else trial.given_reference(Path(expected), feeds)
         errors, seconds = [], dict(reference.seconds)

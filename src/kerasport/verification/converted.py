@@ -14,8 +14,6 @@ from kerasport.verification import node
 from kerasport.verification.runtime import Runtime
 from kerasport.verification.tfjs import TensorInfo, tensor_infos
 
-HOUR = 3600.0  # the plain JavaScript of the cpu backend takes long for a large model
-
 
 @dataclass(frozen=True)
 class Converted:
@@ -49,7 +47,7 @@ def open_converted(runtime: Runtime, out: Path, model: Model) -> Converted:
     renamed, scripts, quantized = ({}, (), False) if out.suffix == ".onnx" else _metadata(out)
     if node.COMPANION in scripts:
         _check_companion((out if out.is_dir() else out.parent) / node.COMPANION)
-    told = runtime.describe(out, timeout=HOUR)
+    told = runtime.describe(out)
     converted = Converted(
         out,
         renamed,

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from kerasport.model import LayerSpec, Model
 from kerasport.verification.arrays import Arrays
 from kerasport.verification.comparison import Difference, Tolerance
-from kerasport.verification.converted import HOUR, Converted
+from kerasport.verification.converted import Converted
 from kerasport.verification.original import Original
 from kerasport.verification.runtime import Runtime
 from kerasport.verification.verification import LayerDivergence
@@ -38,7 +38,7 @@ def first_divergence(
     expected = original.run(feeds, tuple(names)).layers
     for some in _in_groups([name for name in names if name in expected]):
         wanted = [names[name] for name in some]
-        computed = runtime.run(converted.path, feeds, backend=backend, layers=wanted, timeout=HOUR).layers[-1]
+        computed = runtime.run(converted.path, feeds, backend=backend, layers=wanted).layers[-1]
         for name in some:
             worst = nearest(computed[names[name]], expected[name], tolerance)
             if not worst.ok:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import os
+import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -37,6 +40,16 @@ class Request:
     def write(self, folder: Path) -> None:
         """Leave the request in the folder."""
         (folder / "request.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone, which holds the other end of stdin and writes nothing."""
+
+    def wait() -> None:
+        os.read(sys.stdin.fileno(), 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def main(folder: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from kerasport.errors import VerifyError
 
 OLDEST = 18
+INSTALLED = 900  # seconds within which npm has to install the packages
 REMEDY = f'install Node {OLDEST}+ or pip install "kerasport[verify]"'
 WEB = Path(__file__).parent.parent / "web"
 LOCK = ("package.json", "package-lock.json")
@@ -23,6 +24,7 @@ COMPANION = "kerasport-layers.js"  # the worker's, and that of pages
 WORKER = (
     "run.js",
     "stdout.js",
+    "parent.js",
     "answer.js",
     "models.js",
     "layers_model.js",
@@ -30,7 +32,7 @@ WORKER = (
     "tensors.js",
     COMPANION,
 )
-ONNX_WORKER = ("run_onnx.js", "stdout.js", "onnx.js")
+ONNX_WORKER = ("run_onnx.js", "stdout.js", "parent.js", "onnx.js")
 TFJS, ONNX = WORKER[0], ONNX_WORKER[0]
 
 Report = Callable[[str], None]
@@ -174,23 +176,22 @@ def npm_ci(folder: Path, *, onnx: bool = False) -> None:
     node = find()
     # scripts that say `env node` are to find this one
     path = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
-    install = subprocess.run(  # noqa: S603
-        [
-            *npm_command(node),
-            "ci",
-            "--omit=dev",
-            *([] if onnx else ["--omit=optional"]),
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-        ],
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
+    options = ["--omit=dev", *([] if onnx else ["--omit=optional"]), "--no-audit", "--no-fund", "--ignore-scripts"]
+    try:
+        install = subprocess.run(  # noqa: S603
+            [*npm_command(node), "ci", *options],
+            cwd=folder,
+            env={**os.environ, "PATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=INSTALLED,
+        )
+    except subprocess.TimeoutExpired:
+        raise VerifyError(
+            f"npm installed nothing in {INSTALLED} seconds; look whether it reaches its registry, and run it again"
+        ) from None
     if install.returncode:
         lines = install.stdout.decode(errors="replace").strip().splitlines()
         raise VerifyError(

@@ -33,7 +33,7 @@ class Onnx(NodeRuntime):
         *,
         backend: str,
         layers: Sequence[str] = (),
-        timeout: float = 600,
+        timeout: float | None = None,
     ) -> Run:
         """The outputs of a model for each feed, which is one batch of its inputs in order.
 
@@ -44,7 +44,7 @@ class Onnx(NodeRuntime):
             raise VerifyError("an ONNX model has no layers")
         return self._in_node(model, feeds, timeout) if backend == WEB else self._in_python(model, feeds)
 
-    def describe(self, model: Path, *, timeout: float = 600) -> Mapping[str, Any]:
+    def describe(self, model: Path, *, timeout: float | None = None) -> Mapping[str, Any]:
         """Inputs, outputs and layers of a model, the last being none."""
         del timeout
         session = opened(model)
@@ -68,7 +68,7 @@ class Onnx(NodeRuntime):
         inputs, outputs = (tuple(TensorInfo(**info) for info in infos(ends)) for ends in (given, session.get_outputs()))
         return Run(inputs, outputs, tuple(results), ())
 
-    def _in_node(self, model: Path, feeds: Sequence[Sequence[Array]], timeout: float) -> Run:
+    def _in_node(self, model: Path, feeds: Sequence[Sequence[Array]], timeout: float | None) -> Run:
         session = opened(model)
         question = {
             "model": str(Path(model).absolute()),

@@ -36,7 +36,7 @@ ROUNDED = re.compile("float16|_from_")
 # The child finds the modules that its parent finds, however that was started.
 START = (
     "import sys; sys.path[:] = sys.argv[1].split('\\n'); "
-    "from kerasport.verification.keras_runner import main; main(sys.argv[2])"
+    "from kerasport.verification.keras_runner import end_with_parent, main; end_with_parent(); main(sys.argv[2])"
 )
 
 # Graphics cards round float32 products to fewer bits.
@@ -84,6 +84,7 @@ class Original:
     old: bool  # a file of Keras 1 or 2
     request: Request  # but for the paths and layers
     notes: tuple[str, ...]
+    timeout: float  # seconds after which Keras counts as hung
 
     def run(self, feeds: Sequence[Arrays], layers: Sequence[str] = ()) -> KerasRun:
         """What Keras computes of each batch of inputs.
@@ -108,14 +109,27 @@ class Original:
         return replace(self.request, model=str(model), weights=weights, layers=tuple(layers))
 
     def _ask(self, folder: Path) -> Any:
-        child = subprocess.run(  # noqa: S603
-            [sys.executable, "-c", START, "\n".join(sys.path), str(folder)],
-            env={**os.environ, **ON_CPU, "KERAS_BACKEND": self.keras.backend},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            check=False,
-        )
+        command = [sys.executable, "-c", START, "\n".join(sys.path), str(folder)]
+        # the child ends when nobody holds the other end of its stdin, however this process died
+        watched, held = os.pipe()
+        try:
+            child = subprocess.run(  # noqa: S603
+                command,
+                env={**os.environ, **ON_CPU, "KERAS_BACKEND": self.keras.backend},
+                stdin=watched,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                check=False,
+                timeout=self.timeout,
+            )
+        except subprocess.TimeoutExpired:
+            raise VerifyError(
+                f"{self.keras} gave no answer on {self.path} in {self.timeout:g} seconds; if the model only needs more "
+                "time, give more with --timeout"
+            ) from None
+        finally:
+            os.close(watched)
+            os.close(held)
         answer = folder / "answer.json"
         if not answer.is_file():
             raise VerifyError(f"{self.keras} died on {self.path}: {_last_words(child)}")
@@ -143,7 +157,7 @@ def _in_short(error: str, limit: int = 300) -> str:
 # ------------------------------------------------------------------------------------------- which Keras
 
 
-def find_original(model: Model, path: Path, weights: Path | None) -> Original:
+def find_original(model: Model, path: Path, weights: Path | None, timeout: float) -> Original:
     """The model on disk with the Keras that fits it.
 
     Raises:
@@ -165,7 +179,7 @@ def find_original(model: Model, path: Path, weights: Path | None) -> Original:
             "model does not do"
         )
     request = Request(keras.module, "", keras2_hard_sigmoid=old_sigmoid, unrounded=bool(rounded))
-    return Original(path, weights, keras, major(model.writer) < 3, request, tuple(notes))
+    return Original(path, weights, keras, major(model.writer) < 3, request, tuple(notes), timeout)
 
 
 def refuse_code(model: Model) -> None:

@@ -27,9 +27,9 @@ class Runtime(Protocol):
         *,
         backend: Any,
         layers: Sequence[str] = (),
-        timeout: float = 600,
+        timeout: float | None = None,
     ) -> Run:
         """The outputs of a model for each feed, and those of the layers asked for."""
 
-    def describe(self, model: Path, *, timeout: float = 600) -> Mapping[str, Any]:
+    def describe(self, model: Path, *, timeout: float | None = None) -> Mapping[str, Any]:
         """What the loaded model tells of its `inputs`, `outputs` and `layers`."""

@@ -56,13 +56,15 @@ class NodeRuntime:
     """What runs models in Node, for one caller at a time.
 
     Node starts with the first call. Where it dies or hangs, the call fails and the next one
-    starts another.
+    starts another. `timeout` is the number of seconds after which Node counts as hung, where
+    a call names no other.
     """
 
     entry: ClassVar[str] = node.TFJS
 
-    def __init__(self, report: node.Report = node.tell) -> None:
+    def __init__(self, report: node.Report = node.tell, *, timeout: float = 600) -> None:
         self._report = report
+        self._timeout = timeout
         self._worker: Worker | None = None
         self._ids = itertools.count(1)
 
@@ -78,10 +80,10 @@ class NodeRuntime:
             self._worker.close()
         self._worker = None
 
-    def _exchange(self, line: str, timeout: float) -> bytes:
+    def _exchange(self, line: str, timeout: float | None) -> bytes:
         self._worker = self._worker or Worker(node.find(), node.worker(self._report, self.entry))
         try:
-            return self._worker.ask(line.encode(), timeout)
+            return self._worker.ask(line.encode(), self._timeout if timeout is None else timeout)
         except BaseException:
             # also after an interrupt: the late answer would be taken for the next one
             self.close()
@@ -99,7 +101,7 @@ class Tfjs(NodeRuntime):
         *,
         backend: Backend,
         layers: Sequence[str] = (),
-        timeout: float = 600,
+        timeout: float | None = None,
     ) -> Run:
         """The outputs of a model for each feed, which is one batch of its inputs in order.
 
@@ -129,14 +131,14 @@ class Tfjs(NodeRuntime):
         )
 
     def time(
-        self, model: Path, feed: Sequence[Array], *, backend: Backend, repeats: int = 20, timeout: float = 600
+        self, model: Path, feed: Sequence[Array], *, backend: Backend, repeats: int = 20, timeout: float | None = None
     ) -> tuple[float, ...]:
         """Milliseconds that each of some runs takes, after a few that are not counted; arguments as in `run`."""
         feeds = [[encode(array) for array in feed]]
         answer = self._ask(model, timeout, method="time", backend=backend, feeds=feeds, repeats=repeats)
         return tuple(answer["milliseconds"])
 
-    def describe(self, model: Path, *, timeout: float = 600) -> Mapping[str, Any]:
+    def describe(self, model: Path, *, timeout: float | None = None) -> Mapping[str, Any]:
         """What TF.js tells of a model that it loaded.
 
         The keys are `format`, `inputs`, `outputs`, `layers` (names), `weights` (each with
@@ -145,7 +147,7 @@ class Tfjs(NodeRuntime):
         """
         return self._ask(model, timeout, method="describe")
 
-    def _ask(self, model: Path, timeout: float, **request: Any) -> dict[str, Any]:
+    def _ask(self, model: Path, timeout: float | None, **request: Any) -> dict[str, Any]:
         path = Path(model).absolute()
         path = path / "model.json" if path.is_dir() else path
         question = {"id": next(self._ids), "model": str(path), **request}
@@ -180,8 +182,8 @@ class Worker:
             answer = answers.get(timeout=timeout)
         except Empty:
             raise VerifyError(
-                f"TF.js gave no answer in {timeout:g} seconds; one cause is a model.json that "
-                "refers to a layer which it does not hold"
+                f"Node gave no answer in {timeout:g} seconds; one cause is a model.json that refers to a layer which "
+                "it does not hold. If the model only needs more time, give more with --timeout"
             ) from None
         if not answer.endswith(b"\n"):
             raise VerifyError(f"Node died without an answer{self._last_words()}")

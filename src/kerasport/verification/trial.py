@@ -14,7 +14,7 @@ from kerasport.infer import input_shape
 from kerasport.model import Model
 from kerasport.verification.arrays import Arrays
 from kerasport.verification.comparison import Tolerance
-from kerasport.verification.converted import HOUR, Converted
+from kerasport.verification.converted import Converted
 from kerasport.verification.divergence import first_divergence, telling_feeds
 from kerasport.verification.given import read_expected, read_inputs
 from kerasport.verification.inputs import input_layer, random_inputs
@@ -45,6 +45,7 @@ class Trial:
     weights: Path | None
     converted: Converted
     runtime: Runtime
+    timeout: float = 600  # seconds after which Keras counts as hung
 
     @property
     def fixed_batch(self) -> bool:
@@ -75,7 +76,7 @@ class Trial:
             raise VerifyError(f"{error}; or {remedy}") from None
 
     def _original(self) -> Original:
-        return find_original(self.model, self.path, self.weights)
+        return find_original(self.model, self.path, self.weights, self.timeout)
 
     def _run_keras(self, original: Original, feeds: Feeds) -> Reference:
         # some backends compile every operation for each batch size: so all batches are run as one, where one may
@@ -98,7 +99,7 @@ class Trial:
 
     def compare(self, feeds: Feeds, reference: Reference, backend: str, tolerance: Tolerance) -> Iterator[OutputError]:
         """How far each output is from the reference, in the batch where it is furthest."""
-        results = self.runtime.run(self.converted.path, feeds, backend=backend, timeout=HOUR).results
+        results = self.runtime.run(self.converted.path, feeds, backend=backend).results
         batches = list(enumerate(zip(feeds, results, reference.results, strict=True)))
         for index, name in enumerate(self.converted.output_names):
             settled = tolerance.settled([expected[index] for expected in reference.results])

@@ -3,6 +3,7 @@
 import { createInterface } from 'node:readline'
 // before all that may print
 import { writeLine } from './stdout.js'
+import './parent.js'
 import { answer } from './onnx.js'
 
 for await (const line of createInterface({ input: process.stdin })) writeLine(await answer(line))

@@ -480,11 +480,11 @@ def test_verify_exits_with_1_where_numbers_differ(ok: bool, converted: Path, mon
 def test_verify_hands_on_what_it_is_given(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
     monkeypatch.setattr(api, "verify", lambda *_, **options: given.update(options) or Verified(ok=True))
-    numbers = ("--inputs", "in.npz", "--expected", "out.npz", "--rtol", "0.1", "--atol", "0.2")
+    numbers = ("--inputs", "in.npz", "--expected", "out.npz", "--rtol", "0.1", "--atol", "0.2", "--timeout", "60")
     invoke("verify", DIGITS, converted, "--backend", "wasm", *numbers)
     assert given == {
         "weights": None, "inputs": Path("in.npz"), "expected": Path("out.npz"), "backends": ("wasm",),
-        "rtol": 0.1, "atol": 0.2,
+        "rtol": 0.1, "atol": 0.2, "timeout": 60,
     }  # fmt: skip
 
 

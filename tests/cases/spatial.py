@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 from keras import layers
@@ -294,6 +295,43 @@ def resizings() -> Iterator[Case]:
     yield one("center_crop_unknown_size", (None, None, 3), layers.CenterCrop, 4, 3, refused=STATIC)
 
 
+def resizings_of_unknown_sizes() -> Iterator[Case]:
+    """Graphs work out the weights of the pixels when they run; layers-models cannot."""
+    unknown, first = (None, None, 3), (3, None, None)
+    of: dict[str, Any] = {"refused": STATIC}
+    for name in ("bicubic", "lanczos3", "lanczos5"):
+        yield one(f"up_sampling2d_{name}_unknown_size", unknown, layers.UpSampling2D, (2, 3), interpolation=name, **of)
+    yield one(
+        "up_sampling2d_bilinear_unknown_width", (5, None, 3), layers.UpSampling2D, 3, interpolation="bilinear", **of
+    )
+    yield one(
+        "up_sampling2d_bilinear_unknown_size_channels_first", first, layers.UpSampling2D, (3, 2), data_format=FIRST,
+        interpolation="bilinear", **of,
+    )  # fmt: skip
+    for name in ("nearest", "bilinear", "bicubic", "lanczos3"):
+        yield one(
+            f"resizing_{name}_antialias_unknown_size", unknown, layers.Resizing, 3, 11, interpolation=name,
+            antialias=True, **of,
+        )  # fmt: skip
+        for aspect, size in (("crop", (6, 8)), ("crop", (11, 3)), ("pad", (8, 3)), ("pad", (3, 8))):
+            options: dict[str, Any] = {f"{aspect}_to_aspect_ratio": True, "interpolation": name, **of}
+            options |= {"fill_value": 2.5} if aspect == "pad" else {}
+            yield one(f"resizing_{name}_{aspect}_to_{size[0]}x{size[1]}_unknown_size", unknown, layers.Resizing, *size,
+                      **options)  # fmt: skip
+    yield one("resizing_unknown_height_channels_first", (3, None, 7), layers.Resizing, 4, 9, interpolation="lanczos5",
+              data_format=FIRST, **of)  # fmt: skip
+    yield one("center_crop_larger_unknown_size", unknown, layers.CenterCrop, 40, 3, **of)
+    yield one("center_crop_unknown_width", (9, None, 3), layers.CenterCrop, 4, 3, **of)
+    yield Case("resize_operation_of_unknown_size", resized_by_operations, refused=no_layers_model("it computes Range"))
+
+
+def resized_by_operations() -> keras.Model:
+    x = layers.Input((None, None, 3))
+    wide = keras.ops.image.resize(x, (5, 11), interpolation="bicubic", antialias=True)
+    cut = keras.ops.image.resize(x, (5, 11), crop_to_aspect_ratio=True)
+    return keras.Model(x, [wide, cut])
+
+
 # ------------------------------------------------------------------------------------------- in larger models
 
 
@@ -350,6 +388,7 @@ CASES = (
     *MERGES,
     *RESHAPINGS,
     *resizings(),
+    *resizings_of_unknown_sizes(),
     Case("rewritten_over_time", rewritten_over_time),
     Case("rewritten_and_shared", rewritten_and_shared),
     Case("rewritten_between_normalizations", rewritten_between_normalizations),

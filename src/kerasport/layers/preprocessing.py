@@ -14,12 +14,15 @@ from kerasport.layers.base import DataFormat, Layer, Padding, Refusal, WeightMar
 from kerasport.layers.conv import convolve, window_output
 from kerasport.layers.resampling import (
     Interpolation,
-    crop_to_aspect,
+    centre_regions,
+    corner_regions,
     images,
+    is_open,
     known_sizes,
-    pad_to_aspect,
     proportioned,
     resize,
+    resize_open,
+    resize_to_aspect,
 )
 from kerasport.model import Array, Shape, Weight, axis_of
 
@@ -361,12 +364,10 @@ class Resizing(_Image):
 
     def _resized(self, x: Tensor) -> Tensor:
         size = (self.height, self.width)
-        y = ops.floats(x)
-        if self.crop_to_aspect_ratio:
-            y = crop_to_aspect(y, size, "crop_to_aspect_ratio")
-        elif self.pad_to_aspect_ratio:
-            y = pad_to_aspect(y, size, self.fill_value)
-        return resize(y, size, self.interpolation, antialias=self.antialias)
+        return resize_to_aspect(
+            ops.floats(x), size, self.interpolation, antialias=self.antialias, crop=self.crop_to_aspect_ratio,
+            pad=self.pad_to_aspect_ratio, fill=self.fill_value,
+        )  # fmt: skip
 
 
 class CenterCrop(_Image):
@@ -382,10 +383,12 @@ class CenterCrop(_Image):
         return images(self._cropped, ops.floats(x), data_format=self.data_format)
 
     def _cropped(self, x: Tensor) -> Tensor:
-        height, width = known_sizes(x, "height")
         size = (self.height, self.width)
+        if is_open(x):
+            return resize_open(x, size, "bilinear", regions=centre_regions(x, size))
+        height, width = known_sizes(x, "height")
         if height < self.height or width < self.width:
-            return resize(crop_to_aspect(x, size), size, "bilinear")
+            return resize_to_aspect(x, size, "bilinear", crop=True)
         y = ops.slice_axis(x, 1, (height - self.height) // 2, self.height)
         return ops.slice_axis(y, 2, (width - self.width) // 2, self.width)
 
@@ -410,7 +413,9 @@ class RandomCrop(_Image):
     def _cropped(self, x: Tensor) -> Tensor:
         size = (self.height, self.width)
         if self.at_inference == "smart_resize":
-            return resize(crop_to_aspect(x, size), size, "bilinear")
+            return resize_to_aspect(x, size, "bilinear", crop=True)
+        if is_open(x):
+            return resize_open(x, size, "bilinear", regions=corner_regions(x, size))
         height, width = known_sizes(x, "height")
         tall, wide = proportioned(height, width, size)
         above, beside = (height - tall) // 2, (width - wide) // 2

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
+from kerasport.ir.ops.movement import product
 from kerasport.layers.base import DataFormat, Layer, need_rank
 from kerasport.layers.conv import _Spatial
-from kerasport.layers.resampling import Interpolation, known_sizes, resize
+from kerasport.layers.resampling import Interpolation, resize
 from kerasport.model import Shape
 
 if TYPE_CHECKING:
@@ -217,9 +218,8 @@ class UpSampling2D(_UpSampling):
         if self.interpolation == "nearest":
             return super().lower(x)
         y = self.channels_last(x)
-        height, width = known_sizes(y, "interpolation")
-        rows, columns = self.factors()
-        return self.as_declared(resize(y, (height * rows, width * columns), self.interpolation))
+        height, width = (product((ops.dim(y, axis), n)) for axis, n in enumerate(self.factors(), start=1))
+        return self.as_declared(resize(y, (height, width), self.interpolation))
 
 
 class UpSampling3D(_UpSampling):

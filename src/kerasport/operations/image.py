@@ -34,11 +34,10 @@ def resize(
     wanted = (int(size[0]), int(size[1]))
 
     def lower(y: Tensor) -> Tensor:
-        if crop_to_aspect_ratio:
-            y = resampling.crop_to_aspect(y, wanted, "crop_to_aspect_ratio")
-        elif pad_to_aspect_ratio:
-            y = resampling.pad_to_aspect(y, wanted, fill_value)
-        return resampling.resize(y, wanted, interpolation, antialias=antialias)
+        return resampling.resize_to_aspect(
+            y, wanted, interpolation, antialias=antialias, crop=crop_to_aspect_ratio, pad=pad_to_aspect_ratio,
+            fill=fill_value,
+        )  # fmt: skip
 
     made = images(lower, ops.floats(x), data_format=layout(data_format))
     return ops.cast(made, x.dtype) if interpolation == "nearest" else made

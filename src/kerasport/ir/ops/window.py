@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 
 from kerasport.errors import ShapeError
+from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import FLOATS, Tensor, TensorType, expect
 from kerasport.model import Array, Shape
 
@@ -240,19 +241,21 @@ class Resize(Tensor):
     """x [batch, height, width, channels] in another size, sampled at the centres of its pixels."""
 
     x: Tensor
-    size: tuple[int, int]
+    size: tuple[Size, Size]
     method: Literal["nearest", "bilinear"]
 
     def infer(self) -> TensorType:
         expect(self, self.x, FLOATS)
         if self.x.rank != 4:
             raise ShapeError(f"Resize takes images, not {self.x.type}")
-        return TensorType("float32", (self.x.shape[0], *self.size, self.x.shape[-1]))
+        sizes = (size if isinstance(size, int) else None for size in self.size)
+        return TensorType("float32", (self.x.shape[0], *sizes, self.x.shape[-1]))
 
     def compute(self, *operands: Any) -> Array:
         x: Array = operands[0]
+        given = iter(operands[1:])
         for axis, size in zip((1, 2), self.size, strict=True):
-            x = self._along(x, axis, size)
+            x = self._along(x, axis, size if isinstance(size, int) else int(next(given)))
         return x.astype(np.float32)
 
     def _along(self, x: Array, axis: int, size: int) -> Array:

@@ -482,7 +482,7 @@ def emit_fill(e: Emitter, node: ops.Fill) -> str:
 def emit_resize(e: Emitter, node: ops.Resize) -> str:
     op = "ResizeBilinear" if node.method == "bilinear" else "ResizeNearestNeighbor"
     centres = {"align_corners": truth(False), "half_pixel_centers": truth(True)}
-    return e.add(op, [node.x, e.small(list(node.size))], **centres)
+    return e.add(op, [node.x, e.sizes(node.size)], **centres)
 
 
 def _dim(e: Emitter, x: Tensor, axis: int) -> str:

@@ -60,9 +60,10 @@ class First(Tensor):
     x: Tensor
     kernel: Tensor | None = None  # as ONNX has it
     bias: Tensor | None = None  # [channels of the result]
+    sizes: tuple[Tensor, ...] = ()  # of a Resize: those of its result that are known at run time
 
-    def _taken(self) -> tuple[Node | None, ...]:
-        return (self.x, self.kernel, self.bias)
+    def _taken(self) -> tuple[Any, ...]:
+        return (self.x, self.kernel, self.bias, self.sizes)
 
     def infer(self) -> TensorType:
         given = Input("x", TensorType("float32", _moved(self.x.shape, channels_last(self.x.rank))))
@@ -71,7 +72,8 @@ class First(Tensor):
     def compute(self, *operands: Any) -> Array:
         x, *rest = operands
         kernel = () if self.kernel is None else (_kernel_back(self.last, rest.pop(0)),)
-        result: Array = np.moveaxis(self.last.compute(np.moveaxis(x, 1, -1), *kernel), -1, 1)
+        sizes = [rest.pop() for _ in self.sizes][::-1]
+        result: Array = np.moveaxis(self.last.compute(np.moveaxis(x, 1, -1), *kernel, *sizes), -1, 1)
         return result if not rest else result + rest[0].reshape(-1, *(1,) * (x.ndim - 2))
 
 
@@ -110,8 +112,11 @@ def turn_windows(node: Node, uses: Uses) -> Node | None:
     """conv(x)  →  last(conv'(first(x))), and so for pooling and resizing."""
     del uses
     match node:
-        case MaxPool() | AvgPool() | Resize():
+        case MaxPool() | AvgPool():
             return to_last(First(node, to_first(node.x)))
+        case Resize():
+            sizes = tuple(size for size in node.size if not isinstance(size, int))
+            return to_last(First(node, to_first(node.x), sizes=sizes))
         case Conv() | DepthwiseConv() | ConvTranspose():
             return to_last(First(node, to_first(node.x), _kernel(node, node.kernel)))
     return None

@@ -622,8 +622,9 @@ def emit_pool(op: str, **attributes: int) -> Emit:
 def emit_resize(e: Emitter, node: First) -> onnx.Value:
     last = node.last
     assert isinstance(last, ops.Resize)
-    front = e.add("Shape", [node.x], start=0, end=2)
-    sizes = e.add("Concat", [front, e.ints(last.size)], axis=0)
+    front, given = e.add("Shape", [node.x], start=0, end=2), iter(node.sizes)
+    size = e.sizes([each if isinstance(each, int) else next(given) for each in last.size])
+    sizes = e.add("Concat", [front, size], axis=0)
     how = {"mode": "linear"}
     if last.method == "nearest":
         how = {"mode": "nearest", "nearest_mode": "round_prefer_ceil"}

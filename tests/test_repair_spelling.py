@@ -254,6 +254,17 @@ def embedding(dtype: str, change: str = "") -> Model:
     return Model(sequential(entry), change, {"embedding/embeddings": TABLE}, TABLE[IDS], IDS.astype("float32"))
 
 
+def windows() -> Model:
+    """Windows whose sizes are numbers, which TF.js takes for all axes."""
+    x, kernel = random(2, 7, 7, 2), random(3, 3, 2, 4)
+    options = {"strides": 2, "padding": "valid", "dilation_rate": 1, "activation": "linear", "use_bias": False}
+    conv = layer("Conv2D", filters=4, kernel_size=3, batch_input_shape=[None, 7, 7, 2], **options)
+    pool = layer("MaxPooling2D", pool_size=2, strides=1, padding="valid", data_format="channels_last")
+    made = sum(x[:, i : i + 5 : 2, j : j + 5 : 2] @ kernel[i, j] for i in range(3) for j in range(3))
+    expected = np.max([made[:, i : i + 2, j : j + 2] for i in (0, 1) for j in (0, 1)], 0)
+    return Model(sequential(conv, pool), "", {"conv2d/kernel": kernel}, expected, x)
+
+
 def training(change: str = "", **config: Json) -> Model:
     return Model(sequential(shaped()), change, document={"trainingConfig": config})
 
@@ -267,6 +278,7 @@ OPTIONS = {
     "float64": Model(sequential(shaped(dtype="float64")), "inputs are of a dtype that TF.js has now"),
     "embedding": embedding("float32"),
     "embedding of integers": embedding("int32", "inputs are of a dtype that TF.js has now"),
+    "one number for two axes": windows(),
     "silu": Model(sequential(shaped(activation="silu")),
                   "activation is 'swish' now, where it was 'silu'", expected=Y / (1 + np.exp(-Y))),
     "activation of null": Model(sequential(shaped(activation=None))),

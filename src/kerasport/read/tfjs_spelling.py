@@ -32,6 +32,8 @@ KEYS: Mapping[str, str] = {
 
 MERGING = frozenset(("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"))
 
+WINDOW = ("kernel_size", "pool_size", "strides", "dilation_rate")
+
 MAX_DEPTH = 300  # of objects and lists inside each other
 
 
@@ -110,14 +112,18 @@ def misspelled(entry: Mapping[str, Json]) -> Iterator[Problem]:
 def _respelled(entry: Entry) -> Entry:
     made = dict(entry)
     if isinstance(entry["config"], dict):
-        made["config"] = {k: _plain(k, v) for k, v in _shaped(entry["config"], _where(entry)).items()}
+        shaped, class_name = _shaped(entry["config"], _where(entry)), str(entry["class_name"])
+        made["config"] = {option: _plain(class_name, option, value) for option, value in shaped.items()}
     if isinstance(entry.get("inbound_nodes"), list):
         made["inbound_nodes"] = calls(entry["inbound_nodes"], str(entry["class_name"]))
     return made
 
 
-def _plain(option: str, value: Json) -> Json:
-    """The name of an activation that is an object of TF.js; its own have no options."""
+def _plain(class_name: str, option: str, value: Json) -> Json:
+    """An option as Keras writes it: one number for all axes of a window as a list, an activation by its name."""
+    axes = re.search(r"([123])D", class_name)
+    if axes and option in WINDOW and isinstance(value, int) and not isinstance(value, bool):
+        return [value] * int(axes[1])
     if option.endswith("activation") and isinstance(value, dict) and is_activation(value):
         return value["class_name"]
     return value

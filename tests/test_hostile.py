@@ -903,7 +903,38 @@ def doubled(count: int) -> Json:
     return model
 
 
+def wrapped(depth: int, count: int) -> Json:
+    """Models in wrappers in models, with so many layers in the innermost."""
+    shape = [None, 1, 4]
+    model = functional(given("x", shape), *chained(count), outputs=f"r{count - 1}", name="m")
+    for number in range(depth):
+        shape = [None, 1, *shape[1:]]
+        each = layer("TimeDistributed", f"t{number}", "x", layer=model, dtype="float32")
+        model = functional(given("x", shape), each, outputs=f"t{number}", name=f"m{number}")
+    return model
+
+
+def functions(count: int) -> Json:
+    """A row of functions, each of which takes several layers of TF.js."""
+    made = [
+        layer("Absolute", f"a{i}", module="keras.src.ops.numpy")
+        | {"inbound_nodes": [{"args": [tensor(f"a{i - 1}" if i else "x")], "kwargs": {}}]}
+        for i in range(count)
+    ]
+    return functional(given(), *made, outputs=f"a{count - 1}")
+
+
+def named_at_length() -> Json:
+    """A model inside with a name of a megabyte, which is part of the path of each of its layers."""
+    inner = functional(given("x"), *chained(1000), outputs="r999", name="n" * 2**20)
+    return functional(given(), {**inner, "name": "n" * 2**20, "inbound_nodes": [{"args": [tensor("x")], "kwargs": {}}]},
+                      outputs="n" * 2**20)  # fmt: skip
+
+
 LARGE: dict[str, tuple[Json, bool]] = {
+    "1000 functions": (functions(1000), True),
+    "models in wrappers 25 deep": (wrapped(25, 1000), True),
+    "a model inside of a long name": (named_at_length(), False),
     "5000 layers in a row": (sequential(given(), *[relu(f"r{i}") for i in range(5000)]), True),
     "5000 layers in a graph": (functional(given(), *chained(5000), outputs="r4999"), True),
     "2000 inputs of a sum": (

@@ -7,8 +7,9 @@ model builds one. Calls, layers and models compare by identity, so a layer that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -218,7 +219,23 @@ class Model:
 
     def targets(self) -> Iterator[LayerSpec | Operation | Model]:
         """What is called, each once, in order of its first call."""
-        yield from {id(call.target): call.target for call in self.calls}.values()
+        yield from self.calls_of
+
+    @cached_property
+    def calls_of(self) -> Mapping[LayerSpec | Operation | Model, Sequence[Call]]:
+        """What is called, in order of its first call → all of its calls."""
+        calls: dict[LayerSpec | Operation | Model, list[Call]] = {}
+        for call in self.calls:
+            calls.setdefault(call.target, []).append(call)
+        return calls
+
+    @cached_property
+    def outputs_used(self) -> Mapping[Call, Collection[int]]:
+        """Call → those of its outputs that another call takes, or that the model returns."""
+        used: dict[Call, set[int]] = {}
+        for tensor in (*(taken for call in self.calls for taken in call.tensors()), *self.output_tensors):
+            used.setdefault(tensor.call, set()).add(tensor.index)
+        return used
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, LayerSpec | Operation]]:
         """Every layer and operation with its path, those of nested models and of wrappers included, each once."""

@@ -11,6 +11,7 @@ from kerasport.read.dialects import Config, custom_origin, is_operation, major, 
 
 MAX_NESTING = 60
 MAX_CALLS = 50_000  # of layers, in one run of a model: a shared model counts as often as it is called
+MAX_PATHS = 50_000_000  # characters of the paths of all those calls: each holds the names of the models around it
 
 MODELS = ("Functional", "Sequential", "Model")
 WRAPPED: Mapping[str, tuple[str, ...]] = {
@@ -59,6 +60,7 @@ class Described:
     built_for: Any = None  # shapes of the inputs that the layer was built for, where the file says
     nesting: int = 0  # levels of what is inside it
     calls: int = 1  # of layers, in one run
+    paths: int = 0  # characters of the paths of all these calls
     declares: bool = True  # whether the shapes that the file gives are those at inference
 
     @property
@@ -109,6 +111,7 @@ class Describer:
         class_name, spelled = spell(class_name, config, self.version)
         described = Described(name, class_name, spelled, "layer", custom_origin(entry))
         described.children = self._children(described, depth)
+        described.config = _outlined(described)
         described.built_for = entry.get("build_config")
         return described
 
@@ -180,6 +183,19 @@ class Describer:
         return Described(f"{first.name}_input", "InputLayer", {"batch_shape": list(shape), "dtype": kept}, "layer")
 
 
+def _outlined(wrapper: Described) -> Config:
+    """The options of a wrapper, with the options of the layers inside it, but without what is inside those.
+
+    Options are looked through whenever they are read: nested as the file has them, that would be done at every level.
+    """
+    kept = {option: value for option, value in wrapper.config.items() if option != LISTED.get(wrapper.class_name)}
+    for part, child in wrapper.children.items():
+        if "/" not in part:
+            option = "layer" if part == "forward_layer" else part
+            kept[option] = {"class_name": child.class_name, "config": child.config}
+    return kept
+
+
 TOO_DEEP = f"models nested more than {MAX_NESTING} deep"
 
 
@@ -192,12 +208,19 @@ def _measured(described: Described) -> Described:
     whole = described.class_name == "RandomCrop" and "at_inference" not in described.config
     described.declares = not whole and all(part.declares for part, _ in parts)
     described.calls = 1 + sum(part.calls * times for part, times in parts)
+    own = len(described.name)
+    described.paths = own + sum((part.paths + part.calls * (own + 1)) * times for part, times in parts)
     if described.nesting > MAX_NESTING:
         raise HostileFileError(TOO_DEEP)
     if described.calls > MAX_CALLS:
         raise HostileFileError(
             f"the model {quoted(described.name)} calls layers {described.calls:,} times, since models inside it are "
             f"shared; TF.js runs each call by itself, and more than {MAX_CALLS:,} take too long"
+        )
+    if described.paths > MAX_PATHS:
+        raise HostileFileError(
+            f"the names in the model {quoted(described.name)} are too long: the paths of its layers have "
+            f"{described.paths:,} characters, and {MAX_PATHS:,} are allowed; give its layers and models shorter names"
         )
     return described
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 from kerasport.errors import Problem
@@ -148,26 +149,37 @@ def _states_of(spec: LayerSpec) -> list[int]:
     return [2 if each.class_name.startswith(("LSTM", "ConvLSTM")) else 1 for each in cells or [cell]]
 
 
-def input_dtype(model: Model, tensor: Tensor) -> str:
+def input_dtype(spec: LayerSpec, embedded: bool) -> str:
     """The dtype in which TF.js is fed an input: float32, but int32 where only embeddings use it.
 
     TF.js casts what is fed to the declared dtype, and its layers compute in float32.
     """
-    spec = tensor.call.target
-    declared = str(spec.config.get("dtype")) if isinstance(spec, LayerSpec) else "float32"
-    return "int32" if declared in INTEGERS and _embedded(model, tensor) else "float32"
+    return "int32" if embedded and str(spec.config.get("dtype")) in INTEGERS else "float32"
 
 
-def _embedded(model: Model, tensor: Tensor) -> bool:
-    users = [call for call in model.calls if tensor in call.tensors()]
-    return bool(users) and all(_embeds(call, tensor) for call in users)
+@dataclass
+class Embedded:
+    """The tensors that only embeddings use, by the model in which they are; each model is looked at once."""
 
+    known: dict[Model, frozenset[Tensor]] = field(default_factory=dict)
 
-def _embeds(call: Call, tensor: Tensor) -> bool:
-    if isinstance(call.target, Model):
-        place = call.tensors().index(tensor)
-        return _embedded(call.target, call.target.input_tensors[place])
-    return call.target.class_name == "Embedding"
+    def of(self, model: Model) -> frozenset[Tensor]:
+        """Those of a model."""
+        if model not in self.known:
+            self.known[model] = self._of(model)
+        return self.known[model]
+
+    def _of(self, model: Model) -> frozenset[Tensor]:
+        embedded, others = set[Tensor](), set[Tensor]()
+        for call in model.calls:
+            target, inside = call.target, frozenset[Tensor]()
+            entries: Sequence[Tensor | None] = ()
+            if isinstance(target, Model):
+                inside, entries = self.of(target), target.input_tensors
+            for tensor, entry in zip_longest(call.tensors(), entries[: len(call.tensors())]):
+                fits = entry in inside or target.class_name == "Embedding"
+                (embedded if fits else others).add(tensor)
+        return frozenset(embedded - others)
 
 
 def input_problems(spec: LayerSpec) -> Iterator[Problem]:

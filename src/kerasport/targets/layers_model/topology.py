@@ -18,6 +18,7 @@ from kerasport.read.dialects import TF_LAMBDAS
 from kerasport.refusals import custom_problem
 from kerasport.targets.layers_model.loadable import (
     NAME,
+    Embedded,
     creation_order,
     input_dtype,
     input_problems,
@@ -48,6 +49,7 @@ class Topology:
     dropped: dict[str, None] = field(default_factory=dict)  # notes on what of training is lost
     problems: list[Problem] = field(default_factory=list)
     names: dict[Target, str] = field(default_factory=dict)  # of everything, as it is called in TF.js
+    embedded: Embedded = field(default_factory=Embedded)
 
     def model(self, model: Model, *, name: str = "", path: str = "", frozen: bool = False) -> Json:
         """The class and config of a model."""
@@ -127,7 +129,8 @@ class Topology:
         if target.class_name == "InputLayer":
             self.problems += input_problems(target)
             shape = list(input_shape(target))
-            config: Json = {"batch_input_shape": shape, "dtype": input_dtype(model, Tensor(call)), "sparse": False}
+            dtype = input_dtype(target, Tensor(call) in self.embedded.of(model))
+            config: Json = {"batch_input_shape": shape, "dtype": dtype, "sparse": False}
             return {"class_name": "InputLayer", "config": {"name": name, **config}, "name": name}
         inputs = tuple(self.shapes[t] for t in call.tensors() if t in self.shapes)
         known = inputs if len(inputs) == len(call.tensors()) else None
@@ -228,11 +231,11 @@ class Topology:
 
     def _check_call(self, model: Model, target: LayerSpec | Model) -> None:
         """TF.js passes no arguments to a layer but tensors and the mask that travels with them."""
-        calls = [call for call in model.calls if call.target is target]
+        calls = model.calls_of[target]
         for call in calls:
             self.problems += _call_problems(call, target)
         if isinstance(target, LayerSpec):
-            self.problems += _output_problems(model, target, calls)
+            self.problems += _output_problems(model, target)
         if target.class_name == "TimeDistributed":
             self._check_lengths(target, [call.tensors()[0] for call in calls])
 
@@ -279,22 +282,19 @@ def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
         )
 
 
-def _output_problems(model: Model, spec: LayerSpec, calls: list[Call]) -> Iterator[Problem]:
+def _output_problems(model: Model, spec: LayerSpec) -> Iterator[Problem]:
     """Outputs of a layer that the model uses and that TF.js does not make."""
-    made, own = output_count(spec), set(calls)
-    used = (tensor for call in model.calls for tensor in call.tensors())
-    for tensor in (*used, *model.output_tensors):
-        if tensor.call in own and not 0 <= tensor.index < made:
-            reason = f"the model uses its output {tensor.index}, and in TF.js it has {made}"
-            yield Problem(spec.name, spec.class_name, reason)
+    made = output_count(spec)
+    for call in model.calls_of[spec]:
+        for index in sorted(model.outputs_used.get(call, ())):
+            if not 0 <= index < made:
+                reason = f"the model uses its output {index}, and in TF.js it has {made}"
+                yield Problem(spec.name, spec.class_name, reason)
 
 
 def first_calls(model: Model) -> list[Call]:
     """The first call of everything that the model calls."""
-    first: dict[int, Call] = {}
-    for call in model.calls:
-        first.setdefault(id(call.target), call)
-    return list(first.values())
+    return [calls[0] for calls in model.calls_of.values()]
 
 
 def _is_chain(model: Model) -> bool:

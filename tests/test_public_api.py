@@ -79,6 +79,7 @@ def test_public_functions_are_documented() -> None:
 ORDER = (
     ("errors", "releases"),
     ("model", "report"),
+    ("budget",),
     ("identity", "ir", "masks"),
     ("layers", "refusals"),
     ("read", "infer", "operations"),

@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kerasport.budget import allowed
 from kerasport.errors import SHORT, OptionError, UnsupportedModel, legible, unexpected, writing
+from kerasport.model import LayerSpec, Model
 from kerasport.read import Source, of_file, read
 from kerasport.releases import NEWEST, release_of
 from kerasport.report import Check, Conversion, Repair
@@ -39,6 +41,7 @@ def convert(
     opset: int = OPSET,
     quantize: str | Iterable[str] = (),
     half_compute: bool = False,
+    max_size: int | None = None,
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
@@ -67,6 +70,8 @@ def convert(
             "uint8=PATTERN,PATTERN" rounds those weights whose names in TF.js match; several of them in a list.
         half_compute: of an ONNX model quantized to "float16", whether products, convolutions and what follows them
             compute in float16, too; what needs more digits, the inputs and the outputs stay in float32.
+        max_size: bytes that the converted model may take, and what is built for it in memory. Without it, 16 times the
+            size of the source, but at least 256 MiB: more is refused, since a small file can ask for terabytes.
         force: replace a model that is there already.
         progress: is told the bytes written so far, and those in all.
 
@@ -89,24 +94,22 @@ def convert(
     rules = parsed(quantize)
     if half_compute:
         check_half_compute(rules, Path(out))
-    options = Options(unroll_limit, optimizer, companion, trainable, opset, half_compute)
     files_read = [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
     to = check_place(to, Path(out), force=force, sources=files_read, training=trainable or optimizer)
+    options = Options(unroll_limit, optimizer, companion, trainable, opset, half_compute)
     with read(source, weights) as model, unexpected() as passing:
         tell = passing(progress or (lambda *_: None))
-        plan = planned(model, to, options)
+        plan = planned(model, to, replace(options, max_size=_limit(max_size, files_read, model)))
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target)
         plan = quantized(plan, rules) if rules else plan
-        total = sum(nbytes_of(weight, plan.encodings.get(name)) for name, weight in plan.weights.items())
-        total += sum(map(nbytes_of, plan.optimizer.values()))
+        total, done = plan.nbytes, 0
         if plan.target != "onnx-model" and total > shard_size * MOST_SHARDS:
             raise OptionError(
                 f"shards of {shard_size:,} bytes would be more than {MOST_SHARDS:,} files; "
                 f"make them at least {-(-total // MOST_SHARDS):,} bytes", "shard_size",
             )  # fmt: skip
         plan = replace(plan, notes=(*plan.notes, *not_finite(model), *too_large(plan, shard_size)))
-        done = 0
 
         def count(nbytes: int) -> None:
             nonlocal done
@@ -142,6 +145,7 @@ def check(
     weights: Pathlike | None = None,
     companion: bool = True,
     trainable: bool = False,
+    max_size: int | None = None,
 ) -> Check:
     """Tell what would become of each layer of a model, and what stands against its conversion; arguments as `convert`.
 
@@ -150,11 +154,14 @@ def check(
         InternalError: kerasport has a bug.
     """
     check_target(to, training=trainable)
+    files_read = [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
     with read(source, weights) as model, unexpected():
-        plan = planned(model, to, Options(companion=companion, trainable=trainable))
+        limit = _limit(max_size, files_read, model)
+        plan = planned(model, to, Options(companion=companion, trainable=trainable, max_size=limit))
         plan = replace(plan, notes=(*plan.notes, *not_finite(model), *too_large(plan, SHARD)))
-        notes = (*_newer(plan.writer, source, "web_model", weights), *plan.notes_for("web_model"))
-        return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, notes)
+        nbytes, notes = plan.nbytes, plan.notes_for("web_model")
+        notes = (*_newer(plan.writer, source, "web_model", weights), *notes)
+        return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, notes, nbytes)
 
 
 def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = True, force: bool = False) -> Repair:
@@ -313,6 +320,22 @@ def _newer(writer: str, source: Source, out: Pathlike, weights: Pathlike | None)
         f"layers, options and arguments are refused, but what a known one computes may have changed: run {command}"
     )
     return (note,)
+
+
+def _limit(max_size: int | None, files: Sequence[Path], model: Model) -> int:
+    """Bytes that a converted model may take: what the user allows, or else by the size of its source."""
+    if max_size is None:
+        weights = (weight for _, spec in model.walk() if isinstance(spec, LayerSpec) for weight in spec.weights)
+        return allowed(sum(map(_nbytes, files)) or sum(map(nbytes_of, weights)))
+    if max_size < 1:
+        raise OptionError(f"a model of {max_size} bytes holds nothing", "max_size")
+    return max_size
+
+
+def _nbytes(path: Path) -> int:
+    """Bytes of a file, or of the files in a directory."""
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _name(source: Source) -> str:

@@ -103,6 +103,15 @@ ShardSize = Annotated[
     str,
     typer.Option("--shard-size", help="Size of a shard, such as 4MiB, 512KiB or a number of bytes; at least 16KiB."),
 ]
+MaxSize = Annotated[
+    str | None,
+    typer.Option(
+        "--max-size",
+        help="Size that the converted model may have, such as 2GiB; otherwise 16 times that of SRC, at least 256MiB. "
+        "A small file can ask for terabytes, so raise it for files that you trust.",
+        show_default=False,
+    ),
+]
 Inputs = Annotated[
     Path | None, typer.Option("--inputs", help="An .npz of inputs; random ones otherwise.", show_default=False)
 ]
@@ -188,6 +197,7 @@ def convert(
     opset: Opset = 20,
     quantize: Quantize = None,
     half_compute: HalfCompute = False,
+    max_size: MaxSize = None,
     force: Force = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Run the result and compare its numbers with those of Keras.")
@@ -199,11 +209,12 @@ def convert(
     from kerasport import api  # noqa: PLC0415
 
     size = _bytes(shard_size)
+    most = _bytes(max_size, "--max-size") if max_size else None
 
     def work(tell: Callable[[int, int], None]) -> Any:
         options: dict[str, Any] = {"shard_size": size, "unroll_limit": unroll_limit, "companion": companion}
         options |= {"optimizer": optimizer, "trainable": trainable}
-        options |= {"opset": opset, "half_compute": half_compute}
+        options |= {"opset": opset, "half_compute": half_compute, "max_size": most}
         options |= {"quantize": quantize} if quantize else {}
         return api.convert(source, out, to=to.value, weights=weights, force=force, progress=tell, **options)
 
@@ -229,6 +240,7 @@ def check(
     weights: Weights = None,
     companion: Companion = True,
     trainable: Trainable = False,
+    max_size: MaxSize = None,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -236,6 +248,7 @@ def check(
     from kerasport import api  # noqa: PLC0415
 
     options: dict[str, Any] = {"weights": weights, "companion": companion, "trainable": trainable}
+    options |= {"max_size": _bytes(max_size, "--max-size") if max_size else None}
     result = _run(lambda: api.check(source, to=to.value, **options), as_json=as_json, traceback=traceback)
     _tell(result.to_dict() if as_json else str(result))
     if not result.convertible:
@@ -346,13 +359,11 @@ def doctor(
         raise typer.Exit(REFUSED)
 
 
-def _bytes(text: str) -> int:
+def _bytes(text: str, option: str = "--shard-size") -> int:
     match = re.fullmatch(r"(\d+)\s*([KMG]?I?B)?", text.strip().upper())
     size = int(match[1]) * UNITS[match[2] or ""] if match else 0
     if size < 1:
-        raise typer.BadParameter(
-            f"{text!r} is no size; write 4MiB, 512KiB or a number of bytes", param_hint="--shard-size"
-        )
+        raise typer.BadParameter(f"{text!r} is no size; write 4MiB, 512KiB or a number of bytes", param_hint=option)
     return size
 
 

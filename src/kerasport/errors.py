@@ -5,7 +5,8 @@ KerasportError
 │   └── HostileFileError    the file asks for what no model needs: code, other files, endless memory
 ├── UnsupportedError        the model is sound, but has no exact translation
 │   ├── UnsupportedPart     one layer, option or call of it
-│   └── UnsupportedModel    all the parts that one model met, together
+│   ├── UnsupportedModel    all the parts that one model met, together
+│   └── TooLargeError       it would become much larger than its file
 ├── ShapeError              shapes do not fit together
 ├── OptionError             an option has no such value, or does not go with another
 ├── OutputExistsError       the output is there already
@@ -250,6 +251,14 @@ class UnsupportedModel(UnsupportedError):
             lines += f"\n  and {more} more, which kerasport check lists"
         into = f" to {with_article(target)}" if target else ""
         super().__init__(f"{len(self.problems)} part(s) of the model have no exact translation{into}:{lines}")
+
+
+class TooLargeError(UnsupportedError):
+    """What a file asks for is much larger than the file; `reason` holds the number, `remedy` how to allow it."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(f"{reason}; {remedy}" if remedy else reason)
+        self.reason, self.remedy = reason, remedy
 
 
 def with_article(noun: str) -> str:

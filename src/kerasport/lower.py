@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from kerasport.errors import Problem, ShapeError, UnsupportedModel, UnsupportedPart
+from kerasport.errors import Problem, ShapeError, TooLargeError, UnsupportedModel, UnsupportedPart
 from kerasport.identity import IDENTITY, IMAGES, is_identity
 from kerasport.infer import arguments_of, input_shape
 from kerasport.ir import ops
@@ -162,6 +162,9 @@ class Lowering:
             self.problems.append(
                 Problem(spec.name, spec.class_name, refusal.reason, refusal.option, value, refusal.remedy)
             )
+            return None
+        except TooLargeError as error:
+            self.problems.append(Problem(spec.name, spec.class_name, error.reason, remedy=error.remedy))
             return None
         except ShapeError as error:
             self.refuse(spec, str(error))
@@ -407,6 +410,9 @@ class _Run:
             return apply(operation, args, kwargs)
         except Refusal as refused:
             self.lowering.refuse(operation, refused.reason, refused.option, shown(operation.config.get(refused.option)))
+        except TooLargeError as error:
+            problem = Problem(operation.name, operation.class_name, error.reason, remedy=error.remedy)
+            self.lowering.problems.append(problem)
         except ShapeError as error:
             self.lowering.refuse(operation, str(error))
         return None

@@ -38,6 +38,7 @@ class Check:
     layers: tuple[LayerOutcome, ...]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+    nbytes: int = 0  # of the weights as they would be written; 0 where parts are refused
 
     @property
     def convertible(self) -> bool:
@@ -53,7 +54,8 @@ class Check:
         rows = [("layer", "class", "becomes", ""), *(layer.row() for layer in self.layers)]
         verdict = "every part has an exact translation" if self.convertible else f"{len(self.problems)} part(s) refused"
         verdict = f"as {with_article(self.target)}, {verdict}"
-        lines = [f"{self.source}: {verdict}", *_columns(rows)]
+        size = f"; its weights take {readable(self.nbytes)}" if self.nbytes and self.convertible else ""
+        lines = [f"{self.source}: {verdict}{size}", *_columns(rows)]
         lines += [f"refused: {problem}" for problem in self.problems]
         return _text([*lines, *(f"note: {note}" for note in self.notes)])
 

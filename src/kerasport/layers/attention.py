@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from kerasport.budget import reserve
 from kerasport.ir import ops
 from kerasport.layers.base import Layer, Outputs, Refusal, WeightMark, weight
 from kerasport.model import Shape, Weight, axis_of
@@ -23,7 +24,10 @@ so that the weights would be wrong where all are masked."""
 
 def positions(size: Size) -> Tensor:
     """0, 1, … up to a size."""
-    return ops.constant(np.arange(size)) if isinstance(size, int) else ops.Range(size)
+    if not isinstance(size, int):
+        return ops.Range(size)
+    reserve(size)
+    return ops.constant(np.arange(size))
 
 
 def causal_mask(rows: Size, columns: Size) -> Tensor:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from kerasport.budget import matrix, reserve
 from kerasport.ir import ops
 from kerasport.layers.base import Padding, Refusal
 from kerasport.layers.conv import _Spatial, window_output
@@ -181,27 +182,34 @@ class _AdaptivePooling(_Spatial):
     def _along(self, x: Tensor, axis: int, old: int, new: int) -> Tensor:
         if self.kind == "average":
             return weighted(x, shares(old, new), axis)
-        return ops.max_(ops.gather(x, ops.constant(places(old, new).astype(np.int32)), axis), axis + 1)
+        return ops.max_(ops.gather(x, ops.constant(places(old, new)), axis), axis + 1)
 
 
 def windows(old: int, new: int) -> tuple[Array, Array]:
     """Where each of so many adaptive windows begins and ends."""
+    reserve(new, 2, itemsize=8)
+    reserve(old, itemsize=8)
     return np.arange(new) * old // new, -(-(np.arange(1, new + 1) * old) // new)
 
 
 def shares(old: int, new: int) -> Array:
     """What each of the old numbers counts for in the mean of each window: [new, old]."""
     (begins, ends), each = windows(old, new), np.arange(old)
-    inside = (each >= begins[:, None]) & (each < ends[:, None])
-    made: Array = (inside / (ends - begins)[:, None]).astype(np.float32)
-    return made
+
+    def of(rows: Array) -> Array:
+        first, last = begins[rows], ends[rows]
+        made: Array = ((each >= first) & (each < last)) / (last - first)
+        return made
+
+    return matrix(new, old, of)
 
 
 def places(old: int, new: int) -> Array:
     """Which numbers each window sees: [new, the longest]. One that is shorter than others sees its last again."""
     begins, ends = windows(old, new)
-    made: Array = np.minimum(begins[:, None] + np.arange(max(ends - begins)), ends[:, None] - 1)
-    return made
+    longest = int(max(ends - begins))
+    each = np.arange(longest)
+    return matrix(new, longest, lambda rows: np.minimum(begins[rows] + each, ends[rows] - 1), np.int32)
 
 
 class AdaptiveAveragePooling1D(_AdaptivePooling):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from kerasport.budget import matrix, reserve
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.layers.base import DataFormat, Layer, Padding, Refusal, WeightMark, need_rank, weight
@@ -489,6 +490,7 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
         (top, bottom, down), (left, right, across) = neighbours(rows, tall), neighbours(columns, wide)
         per_column = BINS * channels
         per_row = per_column * (columns + 2)
+        reserve(batch if isinstance(batch, int) else 0)
         images_ = ops.Range(batch) if not isinstance(batch, int) else ops.constant(np.arange(batch, dtype=np.int32))
         begins = ops.reshape(ops.mul(images_, per_row * (rows + 2)), (-1, 1, 1, 1))
         base = pixels + begins + ops.constant(np.arange(channels, dtype=np.int32) * BINS)
@@ -507,6 +509,7 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
 
 def neighbours(tiles: int, size: int) -> tuple[Array, Array, Array]:
     """For each pixel of an axis the tiles around it, counted with one more at each end, and the share of the second."""
+    reserve(tiles * size, 3, itemsize=8)
     at = (np.arange(tiles * size) - size / 2.0) / size + 1.0
     low = np.floor(at)
     return np.clip(low, 0, tiles + 1).astype(int), np.clip(low + 1, 0, tiles + 1).astype(int), at - low
@@ -604,6 +607,7 @@ class STFTSpectrogram(Layer):
         power = ops.Square(real) + ops.Square(imag)
         if self.mode == "psd":
             # frequencies between the first and the last stand for their negative as well
+            reserve(self.bins)
             twice = np.full(self.bins, 2.0, np.float32)
             twice[[0, -1]] = 1.0
             return power * ops.constant(twice)
@@ -660,14 +664,19 @@ class MelSpectrogram(Layer):
     def _kernel(self, bins: Array) -> Array:
         """Cosines, then sines, of the frequencies, seen through the window: [fft_length, 1, 2 · bins]."""
         length = self.sequence_length or self.fft_length
+        reserve(max(length, self.fft_length), itemsize=8)
         phase = 2 * np.pi * np.arange(length) / length
         window = {"hann": 0.5 - 0.5 * np.cos(phase), "hamming": 0.54 - 0.46 * np.cos(phase), None: np.ones(length)}
         seen = np.asarray(self.window) if isinstance(self.window, tuple) else window[self.window]
         before = (self.fft_length - length) // 2
         wide = np.pad(seen, (before, self.fft_length - length - before))
-        turns = np.arange(self.fft_length)[:, None] * bins % self.fft_length * (2 * np.pi / self.fft_length)
-        made: Array = (np.concatenate([np.cos(turns), -np.sin(turns)], 1) * wide[:, None])[:, None].astype(np.float32)
-        return made
+
+        def of(rows: Array) -> Array:
+            turns = rows * bins % self.fft_length * (2 * np.pi / self.fft_length)
+            made: Array = np.concatenate([np.cos(turns), -np.sin(turns)], 1) * wide[rows]
+            return made
+
+        return matrix(self.fft_length, 2 * len(bins), of)[:, None]
 
     def _mel(self) -> Array:
         """What each frequency counts for in each band: triangles on the mel scale, the constant part left out."""
@@ -676,11 +685,16 @@ class MelSpectrogram(Layer):
             return 1127.0 * np.log(1.0 + np.asarray(hertz) / 700.0)
 
         bins = self.fft_length // 2 + 1
-        at = mel(np.linspace(0.0, self.sampling_rate / 2, bins)[1:, None])
+        reserve(bins, itemsize=8)
+        reserve(self.num_mel_bins, itemsize=8)
+        at = mel(np.linspace(0.0, self.sampling_rate / 2, bins))
         edges = np.linspace(
             mel(self.min_freq), mel(self.max_freq or int(self.sampling_rate / 2)), self.num_mel_bins + 2
         )
         low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-        bands = np.maximum(0.0, np.minimum((at - low) / (centre - low), (high - at) / (high - centre)))
-        made: Array = np.pad(bands, ((1, 0), (0, 0))).astype(np.float32)
-        return made
+
+        def of(rows: Array) -> Array:
+            rising, falling = (at[rows] - low) / (centre - low), (high - at[rows]) / (high - centre)
+            return np.where(rows == 0, 0.0, np.maximum(0.0, np.minimum(rising, falling)))
+
+        return matrix(bins, self.num_mel_bins, of)

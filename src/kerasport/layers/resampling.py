@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from kerasport.budget import matrix, reserve
 from kerasport.ir import ops
 from kerasport.layers.base import Refusal
 from kerasport.model import Array, axis_of
@@ -50,28 +51,34 @@ def weights(
     Pixels are sampled at their centres. Where the image shrinks, `antialias` widens the kernel as much.
     """
     step = old / new if scale is None else 1.0 / scale
-    centres = (np.arange(new) + 0.5) * step - translation * step - 0.5
     width = max(step, 1.0) if antialias else 1.0
-    shares = KERNELS[interpolation](np.abs(centres[:, None] - np.arange(old)) / width)
-    total = shares.sum(1, keepdims=True)
-    enough = np.abs(total) > 1000 * np.finfo(np.float32).eps
-    inside = ((centres >= -0.5) & (centres <= old - 0.5))[:, None]
-    made: Array = np.where(enough & inside, shares / np.where(total == 0, 1.0, total), 0.0).astype(np.float32)
-    return made
+    reserve(old)
+    pixels = np.arange(old)
+
+    def of(rows: Array) -> Array:
+        centres = (rows + 0.5) * step - translation * step - 0.5
+        shares = KERNELS[interpolation](np.abs(centres - pixels) / width)
+        total = shares.sum(1, keepdims=True)
+        enough = np.abs(total) > 1000 * np.finfo(np.float32).eps
+        inside = (centres >= -0.5) & (centres <= old - 0.5)
+        return np.where(enough & inside, shares / np.where(total == 0, 1.0, total), 0.0)
+
+    return matrix(new, old, of)
 
 
 def corners(old: int, new: int) -> Array:
     """The same for bilinear interpolation between pixels that lie at their corners, as in TensorFlow 1."""
-    places = np.minimum(np.arange(new) * (old / new), old - 1)
-    return triangle(np.abs(places[:, None] - np.arange(old))).astype(np.float32)
+    reserve(old)
+    pixels = np.arange(old)
+    return matrix(new, old, lambda rows: triangle(np.abs(np.minimum(rows * (old / new), old - 1) - pixels)))
 
 
-def weighted(x: Tensor, matrix: Array | Tensor, axis: int) -> Tensor:
-    """Sums along an axis of x, each with the weights of a row of the matrix."""
+def weighted(x: Tensor, shares: Array | Tensor, axis: int) -> Tensor:
+    """Sums along an axis of x, each with the weights of a row of a matrix."""
     at, sizes = axis_of(axis, x.rank), ops.dims(x)
     behind = sizes[at + 1 :]
     rest = prod(size for size in behind if isinstance(size, int)) if all(isinstance(s, int) for s in behind) else -1
-    rows = matrix if isinstance(matrix, ops.Tensor) else ops.constant(matrix, "float32")
+    rows = shares if isinstance(shares, ops.Tensor) else ops.constant(shares, "float32")
     flat = ops.floats(x) if len(behind) == 1 else ops.reshape(ops.floats(x), (*sizes[:at], sizes[at], rest))
     made = ops.MatMul(rows, flat)
     return made if len(behind) == 1 else ops.reshape(made, (*sizes[:at], ops.dim(rows, 0), *behind))
@@ -115,7 +122,10 @@ def _counted(size: Size) -> Tensor:
 
 
 def _places(size: Size) -> Tensor:
-    return ops.constant(np.arange(size, dtype=np.int32)) if isinstance(size, int) else ops.Range(size)
+    if not isinstance(size, int):
+        return ops.Range(size)
+    reserve(size)
+    return ops.constant(np.arange(size, dtype=np.int32))
 
 
 def _float(size: Size) -> Any:
@@ -256,8 +266,8 @@ def resize(x: Tensor, size: tuple[Size, Size], interpolation: str, *, antialias:
     for axis, (old, new) in enumerate(zip(known_sizes(x, "interpolation"), (height, width), strict=True), start=1):
         if old != new:
             of_corners = interpolation == "bilinear_keras2"
-            matrix = corners(old, new) if of_corners else weights(old, new, interpolation, antialias=antialias)
-            x = weighted(x, matrix, axis)
+            shares = corners(old, new) if of_corners else weights(old, new, interpolation, antialias=antialias)
+            x = weighted(x, shares, axis)
     return x
 
 

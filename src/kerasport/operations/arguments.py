@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from kerasport.budget import reserve
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.ir.ops.movement import Size
@@ -72,7 +75,10 @@ def flat(x: Tensor) -> Tensor:
 
 def counted(length: Size) -> Tensor:
     """0, 1, … up to a length."""
-    return constant(list(range(length)), "int32") if isinstance(length, int) else ops.Range(length)
+    if not isinstance(length, int):
+        return ops.Range(length)
+    reserve(length)
+    return constant(np.arange(length), "int32")
 
 
 def known_value(x: Any, what: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasport.budget import matrix, reserve
 from kerasport.ir import ops
 from kerasport.ir.ops import Tensor
 from kerasport.ir.tensor import as_tensor, constant
@@ -48,6 +49,7 @@ def linspace(
     """Numbers at equal distances between two, or between the numbers of two tensors."""
     first, last = ops.matched(start, stop, least="float32")
     steps = num - 1 if endpoint else num
+    reserve(num, itemsize=8)
     share = np.arange(num) / max(steps, 1)
     rank = max(first.rank, last.rank)
     along = constant(share.astype(np.float32).reshape(num, *(1,) * rank))
@@ -126,8 +128,11 @@ def fake_quantized(
 def extract_sequences(x: Tensor, *, sequence_length: int, sequence_stride: int) -> Tensor:
     """Windows of the last axis, one every so many numbers."""
     length = size(x, -1)
-    starts = np.arange(0, length - sequence_length + 1, sequence_stride)
-    return ops.gather(x, constant((starts[:, None] + np.arange(sequence_length)).astype(np.int32)), -1)
+    count = len(range(0, length - sequence_length + 1, sequence_stride))
+    reserve(sequence_length, itemsize=8)
+    each = np.arange(sequence_length)
+    places = matrix(count, sequence_length, lambda rows: rows * sequence_stride + each, np.int32)
+    return ops.gather(x, constant(places), -1)
 
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = {

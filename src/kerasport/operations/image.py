@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from kerasport.budget import reserve
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.ir.ops import Tensor, where
@@ -185,7 +187,8 @@ def extract_patches(
     depth = x.shape[-1 if layout(data_format) == "channels_last" else 1]
     if depth is None:
         raise Refusal("", "the number of channels has to be known at conversion")
-    count = int(np.prod(window)) * depth
+    count = prod(window) * depth
+    reserve(count, count)
     kernel = constant(np.eye(count, dtype=np.float32).reshape(*window, depth, count))
     made = convolution(
         x, kernel, strides=strides or window, padding=padding, dilation_rate=dilation_rate, data_format=data_format
@@ -223,12 +226,14 @@ def reconstruct_patches(
 def filtered(x: Tensor, kernel: Any, padding: str = "same") -> Tensor:
     """Each channel of images [batch, height, width, channels] seen through the same window."""
     count = size(x, -1)
+    reserve(*np.shape(kernel), count)
     own = np.repeat(np.asarray(kernel, np.float32)[:, :, None, None], count, 2)
     return depthwise(ops.floats(x), constant(own), (1, 1), padding, (1, 1))
 
 
 def gaussian(length: int, sigma: float) -> Any:
     """A bell of so many numbers that add up to 1."""
+    reserve(length, itemsize=8)
     bell = np.exp(-0.5 * ((np.arange(length) - (length - 1) / 2) / sigma) ** 2)
     return bell / bell.sum()
 
@@ -238,6 +243,7 @@ def gaussian_blur(
 ) -> Tensor:
     """Images seen through a bell."""
     (across, down), (wide, tall) = numbers(kernel_size, 2), numbers(sigma, 2)
+    reserve(down, across, itemsize=8)
     kernel = np.outer(gaussian(down, tall), gaussian(across, wide))
     return images(lambda y: filtered(y, kernel), x, data_format=layout(data_format))
 
@@ -260,6 +266,7 @@ def ssim(
     if layout(data_format) == "channels_first":
         a, b = ops.move_axis(a, 1, -1), ops.move_axis(b, 1, -1)
     bell = gaussian(filter_size, filter_sigma)
+    reserve(filter_size, filter_size, itemsize=8)
     kernel = np.outer(bell, bell)
 
     def seen(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasport.budget import reserve
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.ir.ops import WHOLE, Tensor, where
@@ -121,6 +122,8 @@ def repeat(x: Tensor, *, repeats: Any, axis: int | None = None) -> Tensor:
     times = np.atleast_1d(known_value(repeats, "repeats"))
     if times.size == 1:
         return ops.repeat(y, int(times[0]), at)
+    reserve(size(y, at, "axis"), itemsize=8)
+    reserve(int(times.sum()), itemsize=8)
     return ops.gather(y, constant(np.repeat(np.arange(size(y, at, "axis")), times).astype(np.int32)), at)
 
 
@@ -394,6 +397,7 @@ def diagonal(x: Tensor, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> T
     rows, columns = size(y, -2), size(y, -1)
     count = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
     first = offset if offset > 0 else -offset * columns
+    reserve(count, itemsize=8)
     places = constant((first + np.arange(count) * (columns + 1)).astype(np.int32))
     return ops.gather(ops.reshape(y, (*ops.dims(y)[:-2], rows * columns)), places, -1)
 
@@ -414,6 +418,7 @@ def diagflat(x: Tensor, *, k: int = 0) -> Tensor:
     line = flat(x)
     count = size(line, 0)
     side = count + abs(k)
+    reserve(count, side, side, itemsize=1)
     place = np.zeros((count, side, side), np.bool_)
     place[np.arange(count), np.arange(count) + max(-k, 0), np.arange(count) + max(k, 0)] = True
     spread = where(constant(place), ops.reshape(line, (count, 1, 1)), constant(0, x.dtype))
@@ -461,6 +466,7 @@ def _continued(x: Tensor, axis: int, before: int, after: int, *, edge: bool) -> 
     if not before and not after:
         return x
     length = size(x, axis, "pad_width")
+    reserve(before + length + after, itemsize=8)
     places = np.arange(-before, length + after)
     places = np.clip(places, 0, length - 1) if edge else places % length
     return ops.gather(x, constant(places.astype(np.int32)), axis)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasport.budget import matrix, reserve
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.ir.ops import Tensor, where
@@ -298,7 +299,9 @@ def unfold(x: Tensor, *, kernel_size: Any, dilation: Any = 1, padding: Any = 0, 
 def places(length: int, window: int, dilation: int, stride: int) -> Any:
     """Where each number of each window stands: [window, windows]."""
     count = (length - dilation * (window - 1) - 1) // stride + 1
-    return (np.arange(window)[:, None] * dilation + np.arange(count) * stride).astype(np.int32)
+    reserve(max(count, 0), itemsize=8)
+    each = np.arange(count) * stride
+    return matrix(window, max(count, 0), lambda rows: rows * dilation + each, np.int32)
 
 
 def fold(
@@ -319,7 +322,7 @@ def fold(
 def _spread(length: int, window: int, dilation: int, padding: int, stride: int) -> Any:
     """The matrix that adds the numbers of windows up where they belong: [length, window · windows]."""
     at = places(length + 2 * padding, window, dilation, stride).reshape(-1) - padding
-    return (np.arange(length)[:, None] == at).astype(np.float32)
+    return matrix(length, len(at), lambda rows: rows == at)
 
 
 # --------------------------------------------------------------------------------------------------- normalisation

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasport.budget import matrix, reserve_nodes
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.ir.ops import Tensor
@@ -229,8 +230,8 @@ def correlate(x1: Any, x2: Any, *, mode: str = "valid") -> Tensor:
         return ops.Reverse(turned, (0,))
     before, after = {"valid": (0, 0), "same": (short // 2, (short - 1) // 2), "full": (short - 1, short - 1)}[mode]
     padded = ops.pad(ops.floats(a), ((before, after),))
-    starts = np.arange(long + before + after - short + 1)
-    windows = ops.gather(padded, constant((starts[:, None] + np.arange(short)).astype(np.int32)))
+    places = matrix(long + before + after - short + 1, short, lambda rows: rows + np.arange(short), np.int32)
+    windows = ops.gather(padded, constant(places))
     return ops.cast(ops.matmul(windows, ops.floats(b)), a.dtype)
 
 
@@ -254,6 +255,7 @@ def matrix_power(x: Tensor, *, n: int) -> Tensor:
 def vander(x: Tensor, *, N: int | None = None, increasing: bool = False) -> Tensor:  # noqa: N803  (Keras's name)
     """Powers of each number."""
     count = size(x, 0, "N") if N is None else N
+    reserve_nodes(count)
     steps: list[Tensor] = [ops.Fill(ops.dims(x), 1.0, x.dtype)]
     for _ in range(1, count):
         steps.append(ops.mul(steps[-1], x))

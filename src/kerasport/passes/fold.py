@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 
+from kerasport.budget import spare
 from kerasport.ir.tensor import NUMPY, Constant, Input, Item, Node, Tensor, constant
 from kerasport.model import Array, ComputedWeight
 from kerasport.passes.rewrite import Uses
@@ -31,6 +32,6 @@ def fold_constants(node: Node, uses: Uses) -> Node | None:
             result: Array = node.compute(*(operand.read() for operand in made))
         return result
 
-    if size <= SMALL and sum(operand.value.size for operand in made) <= SMALL:
+    if size <= SMALL and sum(operand.value.size for operand in made) <= SMALL and spare(size):
         return constant(compute(), node.dtype)
     return Constant(ComputedWeight(np.dtype(NUMPY[node.dtype]), tuple(d or 0 for d in node.shape), compute))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from kerasport.budget import NODE, spare
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, with_operands
 from kerasport.ir.ops import Item, Scan, Tensor
@@ -16,13 +17,18 @@ def unroll(graph: Graph, limit: int) -> Graph:
     written: dict[Node, tuple[Tensor, ...]] = {}
 
     def step(node: Node) -> Node:
-        if isinstance(node, Scan) and node.time is not None and 0 < node.time <= limit:
+        if isinstance(node, Scan) and node.time is not None and 0 < node.time <= limit and _room(node):
             written[node] = steps_of(node)
         if isinstance(node, Item) and node.source in written:
             return written[node.source][node.index]
         return node
 
     return graph.rebuild(step)
+
+
+def _room(loop: Scan) -> bool:
+    """Whether all the steps of a loop fit into memory; thousands of layers with some dozen steps each do not."""
+    return spare(sum(1 for _ in loop.body.nodes()) * (loop.time or 0), itemsize=NODE)
 
 
 def steps_of(loop: Scan) -> tuple[Tensor, ...]:

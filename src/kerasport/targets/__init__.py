@@ -7,7 +7,8 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from kerasport.errors import OptionError
+from kerasport.budget import limited
+from kerasport.errors import OptionError, Problem, TooLargeError
 from kerasport.model import Model
 from kerasport.targets import directory
 from kerasport.targets.plan import DEFAULTS, OPSET, UNROLL_LIMIT, Options, Plan, write
@@ -83,7 +84,14 @@ def planned(model: Model, to: str = AUTO, options: Options = DEFAULTS) -> Plan:
     if to == AUTO:
         return _chosen(model, options)
     check_target(to)
-    plan: Plan = import_module(TARGETS[to]).plan(model, options)
+    with limited(options.max_size) as budget:
+        plan: Plan = import_module(TARGETS[to]).plan(model, options)
+        if plan.problems:
+            return plan
+        try:
+            budget.check_output(plan.nbytes)
+        except TooLargeError as error:
+            return replace(plan, problems=(Problem(model.name, model.class_name, error.reason, remedy=error.remedy),))
     return plan
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kerasport.budget import FLOOR
 from kerasport.errors import OptionError, Problem, quoted
 from kerasport.identity import IDENTITY, is_identity
 from kerasport.masks import passes_what_3_16_stops
 from kerasport.model import LayerSpec, Model, Shape, Weight
 from kerasport.report import LayerOutcome, Outcome
 from kerasport.targets.channels import Channels
-from kerasport.targets.weights import SHARD, Encoding, Scaled, Written, write_weights
+from kerasport.targets.weights import SHARD, Encoding, Scaled, Written, nbytes_of, write_weights
 
 WEB = Path(__file__).parent.parent / "web"
 UNROLL_LIMIT = 64  # time steps; each adds some dozen nodes to a graph-model
@@ -32,6 +33,7 @@ class Options:
     trainable: bool = False  # of a layers-model: refuse what would not train as in Keras
     opset: int = OPSET  # of an ONNX model
     half_compute: bool = False  # of an ONNX model: whether it computes in float16 where it gains
+    max_size: int = FLOOR  # bytes that may be written, and built for it
 
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:
@@ -61,6 +63,12 @@ class Plan:
     encodings: Mapping[str, Encoding | Scaled] = field(default_factory=dict)  # of weights that are rounded
     scripts: tuple[Path, ...] = ()  # modules to write beside the model, with which a page registers what TF.js lacks
     dtypes: Mapping[str, str] = field(default_factory=dict)  # of inputs that take nothing but this, where not float32
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all weights as they are written."""
+        weights = sum(nbytes_of(weight, self.encodings.get(name)) for name, weight in self.weights.items())
+        return weights + sum(map(nbytes_of, self.optimizer.values()))
 
     def notes_for(self, folder: str) -> tuple[str, ...]:
         """The notes, with what a page has to do before it loads the model from a folder of that name."""

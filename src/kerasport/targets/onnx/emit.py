@@ -521,10 +521,19 @@ def emit_gather(e: Emitter, node: ops.Gather) -> onnx.Value:
     return e.add("Gather", [node.x, node.indices], axis=node.axis)
 
 
+LISTED = 4096  # numbers of a range that are written out
+
+
 def emit_one_hot(e: Emitter, node: ops.OneHot) -> onnx.Value:
     """By comparison: ONNX's operator counts negative indices from the end."""
     wide = e.add("Unsqueeze", [node.indices, e.ints([-1])])
-    hot = e.add("Equal", [wide, e.small(np.arange(node.depth, dtype=np.int32))])
+    few = node.depth <= LISTED
+    classes = (
+        e.small(np.arange(node.depth, dtype=np.int32))
+        if few
+        else e.add("Range", [e.number(0), e.number(node.depth), e.number(1)])
+    )
+    hot = e.add("Equal", [wide, classes])
     return hot if node.dtype == "bool" else e.cast(hot, TYPES[node.dtype])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kerasport.budget import matrix
 from kerasport.layers.base import Refusal
 from kerasport.model import LayerSpec, Tensor, Weight
 from kerasport.targets.layers_model.rewrites.site import Site, constant, derived
@@ -113,22 +114,21 @@ def small(count: int, what: str, option: str = "") -> None:
         raise Refusal(option, reason, "convert to tfjs-graph, which computes it")
 
 
-def linear_map(at: Site, x: Tensor, matrix: npt.NDArray[Any], axis: int, part: str = "map") -> Tensor:
-    """x with an axis multiplied by a constant matrix of [size, new size]: Σₙ x[…n…] · matrix[n, m]."""
-    small(matrix.size, "a matrix")
+def linear_map(at: Site, x: Tensor, values: npt.NDArray[Any], axis: int, part: str = "map") -> Tensor:
+    """x with an axis multiplied by a constant matrix of [size, new size]: Σₙ x[…n…] · values[n, m]."""
+    small(values.size, "a matrix")
     rank = len(at.shape_of(x))
     order = [each for each in range(rank) if each != axis] + [axis]
     mapped = at.add(
-        "Dense", permuted(at, x, order), part=part, weights=(constant(matrix),), frozen=True,
-        units=matrix.shape[1], use_bias=False, activation="linear",
+        "Dense", permuted(at, x, order), part=part, weights=(constant(values),), frozen=True,
+        units=values.shape[1], use_bias=False, activation="linear",
     )  # fmt: skip
     return permuted(at, mapped, [order.index(each) for each in range(rank)])
 
 
 def selection(size: int, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The matrix that puts what is at these places, of so many, in a row: a one in each row, [places, size]."""
-    made: npt.NDArray[Any] = np.eye(size, dtype=np.float32)[places]
-    return made
+    return matrix(len(places), size, lambda rows: places[rows] == np.arange(size))
 
 
 def channel_affine(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kerasport.budget import reserve
 from kerasport.ir.ops.window import nearest
 from kerasport.layers.base import Refusal
 from kerasport.layers.resampling import proportioned, surround, weights
@@ -98,6 +99,7 @@ def surrounded(at: Site, x: Tensor, size: Axes, fill: float) -> Tensor:
     if not fill:
         return x
     place = 0 if amounts[0] else 1
+    reserve(old[place] + 2 * amounts[place], itemsize=32)  # a list in model.json
     offset = np.full(old[place] + 2 * amounts[place], fill)
     offset[amounts[place] : -amounts[place]] = 0
     shape = [-1 if axis == axes[place] else 1 for axis in (1, 2, 3)]

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from kerasport.budget import reserve
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.ir.graph import walk, with_operands
@@ -374,6 +375,7 @@ def broadcast_to(at: Site, node: ops.BroadcastTo, xs: Sequence[Tensor]) -> Tenso
             continue
         if axis == 0 or before is None or after is None or after > MAPPED:
             raise Refusal("", "it repeats the batch, an axis of unknown size, or something too often", GRAPH)
+        reserve(after)
         x = linear_map(at, x, np.ones((1, after), np.float32), axis, "repeated")
     return x
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kerasport.budget import reserve
 from kerasport.identity import IDENTITY, is_identity
 from kerasport.layers.base import Refusal
 from kerasport.layers.preprocessing import CategoryEncoding, Normalization
@@ -86,6 +87,7 @@ def category_encoding(at: Site) -> Tensor:
     elif shape[1] is None:
         raise Refusal("output_mode", "how many indices a sample has is not known: left to the graph-model")
     else:
+        reserve(shape[1], itemsize=8)
         summed = linear_map(at, flat, np.ones((shape[1], 1)), 1, part="sum")
         return reshaped(at, summed, (*beside, depth))
     return reshaped(at, y, (*beside, depth)) if beside else y

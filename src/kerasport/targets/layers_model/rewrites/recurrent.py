@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasport.budget import reserve
 from kerasport.layers import LAYERS
 from kerasport.layers.activations import ALONG_AN_AXIS
 from kerasport.layers.base import REQUIRED, Refusal
@@ -15,7 +16,7 @@ from kerasport.layers.recurrent import RNN, ConvLSTM2D
 from kerasport.masks import returns_sequences
 from kerasport.model import LayerSpec, Model, Tensor, flatten
 from kerasport.targets.layers_model.loadable import one_tensor
-from kerasport.targets.layers_model.rewrites.blocks import linear_map, permuted, reshaped
+from kerasport.targets.layers_model.rewrites.blocks import linear_map, permuted, reshaped, selection
 from kerasport.targets.layers_model.rewrites.site import Site, constant, derived
 from kerasport.targets.layers_model.topology import IN_BIDIRECTIONAL, mirrored
 
@@ -207,9 +208,10 @@ def turned(at: Site, x: Tensor) -> Tensor:
     """x with time turned around: by a matrix that does so, or by a SimpleRNN that hands on what it sees, backwards."""
     _, time, *rest = at.shape_of(x)
     if time is not None and time <= LONGEST:
-        return linear_map(at, x, np.eye(time)[::-1], 1, part="turned")
+        return linear_map(at, x, selection(time, np.arange(time)[::-1]), 1, part="turned")
     if len(rest) != 1 or rest[0] is None:
         raise Refusal("", "it turns images in time around, of which it is not known how many they are")
+    reserve(rest[0], rest[0], itemsize=16)
     weights = constant(np.eye(rest[0])), constant(np.zeros((rest[0], rest[0])))
     return at.add(
         "SimpleRNN", x, part="turned", weights=weights, frozen=True, units=rest[0], activation="linear",

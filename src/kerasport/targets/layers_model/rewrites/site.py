@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kerasport.errors import Problem, UnsupportedPart
+from kerasport.errors import Problem, TooLargeError, UnsupportedPart
 from kerasport.infer import Inference
 from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer, Refusal
@@ -252,6 +252,9 @@ class Rewriter:
             self._check_mask(call, result)
         except Refusal as refusal:
             self.problems.append(self._problem(call.target, refusal))
+            return None
+        except TooLargeError as error:
+            self.problems.append(self._problem(call.target, Refusal("", error.reason, error.remedy)))
             return None
         return result
 

@@ -1134,6 +1134,99 @@ def test_shards_lie_beside_their_index(name: str, listed: bool, folder: Path) ->
     refused(put(folder / "m.json", CONFIG), SHARDS[name], weights=index)
 
 
+# ------------------------------------------------------------------------------------------------ symbolic links
+
+
+VOCABULARY = sequential(
+    given(dtype="string"),
+    layer("StringLookup", "s", vocabulary=None, max_tokens=None, num_oov_indices=1, mask_token=None, oov_token="[UNK]"),
+)
+LINKED = "is a link to a file outside of 'in', which is not read"
+SECRET = "a word of somebody else"
+
+
+@pytest.fixture
+def looked_up(folder: Path) -> Path:
+    """A directory as Keras saves it, of a layer that finds its words in a file of their own."""
+    unzipped(folder, VOCABULARY, hdf5(no_weights))
+    put(folder / "assets" / "layers" / "string_lookup" / "vocabulary.txt", b"red\ngreen\n")
+    return folder
+
+
+def moved(path: Path, to: Path) -> None:
+    """A file or directory moved elsewhere, with a link in its place."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(to)
+    path.symlink_to(to, target_is_directory=to.is_dir())
+
+
+def words(out: Path) -> bool:
+    return any(b"green" in path.read_bytes() for path in out.iterdir())
+
+
+ASSET = "assets/layers/string_lookup/vocabulary.txt"
+
+
+@pytest.mark.parametrize("name", ["config.json", "metadata.json", "model.weights.h5", ASSET, "assets", "assets/layers"])
+def test_links_that_leave_a_directory_are_not_followed(name: str, looked_up: Path, tmp_path: Path) -> None:
+    kerasport.convert(looked_up, tmp_path / "out", to="tfjs-graph")
+    assert words(tmp_path / "out")
+    moved(looked_up / name, tmp_path / "elsewhere" / Path(name).name)
+    with pytest.raises(HostileFileError, match=LINKED):
+        kerasport.convert(looked_up, tmp_path / "linked", to="tfjs-graph")
+    assert not (tmp_path / "linked").exists()
+
+
+def test_links_within_a_directory_are_followed(looked_up: Path, tmp_path: Path) -> None:
+    for name in ("config.json", ASSET, "assets/layers"):
+        moved(looked_up / name, looked_up / "kept" / Path(name).name)
+    (tmp_path / "link").symlink_to(looked_up)
+    kerasport.convert(tmp_path / "link", tmp_path / "out", to="tfjs-graph")
+    assert words(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("blob", "works"),
+    [("blobs/" + "0a" * 20, True), ("blobs/" + "0a" * 32, True), ("blobs/passwd", False), ("other/" + "0a" * 20, False),
+     ("../blobs/" + "0a" * 20, False)],
+)  # fmt: skip
+def test_links_of_the_cache_of_hugging_face(blob: str, works: bool, tmp_path: Path) -> None:
+    """All its files are links, each to a blob that is named by its hash."""
+    cached = tmp_path / "cache" / "models--one--two"
+    snapshot = unzipped_in(cached / "snapshots" / "1f" / "model")
+    moved(snapshot / "config.json", cached / blob)
+    if works:
+        kerasport.convert(snapshot, tmp_path / "out")
+    else:
+        with pytest.raises(HostileFileError, match="is a link to a file outside of 'model'"):
+            kerasport.convert(snapshot, tmp_path / "out")
+
+
+def unzipped_in(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return unzipped(folder)
+
+
+def test_links_of_shards_are_not_followed(folder: Path, tmp_path: Path) -> None:
+    (folder / "m.h5").symlink_to(put(tmp_path / "other.h5", hdf5()))
+    index = put(folder / "m.weights.json", text_of({"weight_map": {"/layers/dense/vars": "m.h5"}}))
+    with pytest.raises(HostileFileError, match=LINKED):
+        kerasport.convert(put(folder / "m.json", CONFIG), tmp_path / "out", weights=index)
+
+
+@pytest.mark.parametrize("which", ["model.json", "group1-shard1of1.bin"])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_links_of_a_model_to_repair_are_not_followed(which: str, in_place: bool, source: Path, tmp_path: Path) -> None:
+    web = tmp_path / "web"
+    kerasport.convert(source, web, to="tfjs-layers")
+    document = json.loads((web / "model.json").read_text())
+    document.update(convertedBy="TensorFlow.js Converter v4.22.0", generatedBy="keras v3.15.1")
+    put(web / "model.json", text_of(document))
+    moved(web / which, tmp_path / "elsewhere" / which)
+    with pytest.raises(HostileFileError, match="is a link to a file outside of 'web'"):
+        kerasport.repair(web, None if in_place else tmp_path / "right")
+
+
 @pytest.mark.parametrize("entries", [None, [], "m.h5", {"a": None}, {"a": [[]]}, {"a": {"b": 1}}, {}, 7])
 def test_indices_that_are_none(entries: Any, folder: Path) -> None:
     index = put(folder / "m.weights.json", text_of({"weight_map": entries}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -369,10 +370,10 @@ def test_a_directory_is_read(folder: Path) -> None:
 
 def test_a_directory_of_links_is_read(folder: Path) -> None:
     """As Hugging Face's cache keeps models."""
-    source = folder / "m"
-    source.mkdir()
+    source = folder / "snapshots" / "1f" / "m"
+    source.mkdir(parents=True)
     for name, data in keras_members().items():
-        (source / name).symlink_to(put(folder / "blobs" / name, data))
+        (source / name).symlink_to(put(folder / "blobs" / hashlib.sha256(data).hexdigest(), data))
     assert converted(source, folder / "out") == EXPECTED
 
 

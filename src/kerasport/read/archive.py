@@ -7,6 +7,7 @@ read in place. Only where somebody has compressed the zip again, the weights go 
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zipfile
 import zlib
@@ -286,16 +287,16 @@ def _begin(path: Path, info: zipfile.ZipInfo) -> int:
 def _open_directory(path: Path, weights: Path | None = None) -> Iterator[Contents]:
     """A `.keras` saved with zipped=False, as on Hugging Face."""
     del weights
-    config = parse_json(read_text(path / "config.json"), f"{path / 'config.json'}")
-    metadata = path / "metadata.json"
+    config = parse_json(read_text(inside(path, path / "config.json")), f"{path / 'config.json'}")
+    metadata = inside(path, path / "metadata.json")
     about = parse_json(read_text(metadata), str(metadata)) if metadata.is_file() else {}
-    stored = path / "model.weights.h5"
+    stored = inside(path, path / "model.weights.h5")
     if not stored.is_file():
         raise ReadError(f"{path}: holds config.json but no model.weights.h5; the weights are missing")
 
     def asset(name: str) -> bytes | None:
         found = path / "assets" / name
-        return read_text(found) if found.is_file() else None
+        return read_text(inside(path, found)) if found.is_file() else None
 
     with Hdf5(stored) as tree:
         yield _of_zip(path, config, about, (tree,), asset)
@@ -426,4 +427,28 @@ def beside(index: Path, name: str) -> Path:
     shard = index.parent / name
     if not shard.is_file():
         raise ReadError(f"{index}: the shard {quoted(name)} is missing; it belongs beside the index")
-    return shard
+    return inside(index.parent, shard)
+
+
+def inside(folder: Path, path: Path) -> Path:
+    """The path of a file in the directory of a model, once it is sure that no link on the way leads out of there.
+
+    In the cache of Hugging Face all files are links, into the directory `blobs` beside `snapshots`, where each is
+    named by its hash. Those are allowed: whoever made the model made what lies there.
+
+    Raises:
+        HostileFileError: a link leads elsewhere.
+    """
+    root, real = folder.resolve(), path.resolve()
+    stored = BLOB.fullmatch(real.name) and real.parent in (
+        above.parent / "blobs" for above in root.parents if above.name == "snapshots"
+    )
+    if not stored and not real.is_relative_to(root):
+        raise HostileFileError(
+            f"{path}: is a link to a file outside of {quoted(folder.name)}, which is not read; if you trust it, put "
+            "a copy of the file in its place"
+        )
+    return path
+
+
+BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # the SHA-1 of git, or the SHA-256 of large files

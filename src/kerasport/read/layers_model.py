@@ -14,7 +14,7 @@ from typing import Any
 from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.model import Model
 from kerasport.read import model_of, well_formed
-from kerasport.read.archive import Contents, beside, read_text
+from kerasport.read.archive import Contents, beside, inside, read_text
 from kerasport.read.dialects import major
 from kerasport.read.document import parse_json
 from kerasport.read.manifest import Manifest, read_group
@@ -53,7 +53,7 @@ def open_layers_model(path: Path) -> LayersModel:
         ReadError: it is something else, or its shards are not there.
         HostileFileError: it asks for files elsewhere, or for more than a model needs.
     """
-    path = path / "model.json" if path.is_dir() else path
+    path = inside(path, path / "model.json") if path.is_dir() else path
     document = _document(path)
     with well_formed(str(path)):
         return _layers_model(path, document)

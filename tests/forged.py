@@ -343,7 +343,7 @@ def cost(source: Path, *, weights: Path | None = None, to: str = "tfjs-layers") 
             encoding="utf-8",
             env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": folder},
             check=False,
-            timeout=20,
+            timeout=120,  # seconds that pass; those of the processor are limited and measured inside
         )
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-2000:]}"
     said = json.loads(done.stdout)

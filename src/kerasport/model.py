@@ -260,11 +260,16 @@ def _walk(
 
 def flatten(structure: Any) -> list[Any]:
     """Leaves of nested tuples, lists and dicts; dicts by sorted key, as Keras flattens them."""
-    if isinstance(structure, Mapping):
-        return [leaf for key in sorted(structure) for leaf in flatten(structure[key])]
     if isinstance(structure, tuple | list):
         return [leaf for item in structure for leaf in flatten(item)]
+    if isinstance(structure, LEAVES):
+        return [structure]
+    if isinstance(structure, Mapping):
+        return [leaf for key in sorted(structure) for leaf in flatten(structure[key])]
     return [structure]
+
+
+LEAVES = (Tensor, str, int, float, type(None))  # most of them: to ask whether they are a Mapping takes much longer
 
 
 def map_tensors(structure: Any, function: Callable[[Tensor], Any]) -> Any:

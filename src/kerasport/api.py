@@ -94,9 +94,9 @@ def convert(
     rules = parsed(quantize)
     if half_compute:
         check_half_compute(rules, Path(out))
+    options = Options(unroll_limit, optimizer, companion, trainable, opset, half_compute)
     files_read = [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
     to = check_place(to, Path(out), force=force, sources=files_read, training=trainable or optimizer)
-    options = Options(unroll_limit, optimizer, companion, trainable, opset, half_compute)
     with read(source, weights) as model, unexpected() as passing:
         tell = passing(progress or (lambda *_: None))
         plan = planned(model, to, replace(options, max_size=_limit(max_size, files_read, model)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -186,9 +187,10 @@ class Topology:
 
     def _regularizer(self, spec: LayerSpec, option: str, value: Any) -> dict[str, Json]:
         config = value.get("config", {}) if isinstance(value, Mapping) else {}
-        if isinstance(value, Mapping) and value.get("class_name") in ("L1", "L2", "L1L2"):
-            # TF.js takes what is missing for 0.01
-            amounts = {key: float(config.get(key) or 0.0) for key in ("l1", "l2")}
+        amounts = {key: config.get(key) or 0.0 for key in ("l1", "l2")}  # TF.js takes what is missing for 0.01
+        known = isinstance(value, Mapping) and value.get("class_name") in ("L1", "L2", "L1L2")
+        if known and all(isinstance(amount, int | float) and math.isfinite(amount) for amount in amounts.values()):
+            amounts = {key: float(amount) for key, amount in amounts.items()}
             return {option: {"class_name": "L1L2", "config": amounts}}
         self.dropped[f"layer {quoted(spec.name)}: the {option.replace('_', ' ')}, which TF.js lacks"] = None
         return {}

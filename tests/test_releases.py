@@ -24,7 +24,8 @@ from kerasport.lower import lower
 from kerasport.model import LayerSpec, Operation
 from kerasport.operations import apply
 from kerasport.read import read
-from kerasport.releases import ASSUMED, NEWEST, release_of
+from kerasport.releases import ASSUMED, MASKS_STOP, NEWEST, release_of
+from kerasport.verification.original import find_original
 
 STEPS = 5
 TOKENS = np.array([[0, 3, 0, 1, 0], [0, 0, 0, 0, 0], [2, 4, 1, 0, 0]], np.int32)
@@ -143,6 +144,18 @@ def test_masks_of_a_source_that_names_no_keras_are_noted(behind: Any, noted: boo
         model.save_weights(tmp_path / "model.weights.h5")
     checked = kerasport.check(tmp_path / "model.json", weights=tmp_path / "model.weights.h5")
     assert any("does not say which Keras" in note for note in checked.notes) is noted
+
+
+@pytest.mark.parametrize("version", ["3.15.1", "3.16.0"])
+def test_verify_says_that_the_installed_keras_has_other_masks(version: str, tmp_path: Path) -> None:
+    embedding = layers.Embedding(6, 4, mask_zero=True)
+    chain = [embedding, layers.LSTM(3, return_sequences=True), layers.LSTM(2)]
+    save(keras.Sequential([layers.Input((STEPS,), dtype="int32"), *chain]), tmp_path / "model.keras")
+    path = of_release(tmp_path / "model.keras", version)
+    with read(path) as model:
+        notes = find_original(model, path, None, 60).notes
+    differs = (release_of(version) >= MASKS_STOP) is not (release_of(keras.__version__) >= MASKS_STOP)
+    assert any("stop masks" in note for note in notes) is differs
 
 
 # ------------------------------------------------------------------------- calls that are recorded as training

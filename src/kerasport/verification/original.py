@@ -22,8 +22,10 @@ from typing import Any
 import h5py
 
 from kerasport.errors import VerifyError
+from kerasport.masks import passes_what_3_16_stops
 from kerasport.model import LayerSpec, Model
 from kerasport.read.dialects import major
+from kerasport.releases import MASKS_STOP, release_of
 from kerasport.verification import arrays
 from kerasport.verification.arrays import Arrays
 from kerasport.verification.keras_runner import Request
@@ -172,6 +174,13 @@ def find_original(model: Model, path: Path, weights: Path | None, timeout: float
         notes.append(
             f"the file is of Keras {model.writer}, whose hard_sigmoid is clip(0.2·x + 0.5, 0, 1); Keras 3 reads it as "
             "clip(x/6 + 0.5, 0, 1), so it was given the old formula for this comparison. tf_keras needs no such help"
+        )
+    since, installed = (release >= MASKS_STOP for release in (model.release, release_of(keras.version)))
+    if keras.is_3 and since is not installed and passes_what_3_16_stops(model):
+        notes.append(
+            f"the file is of Keras {model.writer or 'an unknown version'}, the numbers are of Keras {keras.version}; "
+            "since 3.16 recurrent layers and TimeDistributed stop masks. Where the numbers differ, install the Keras "
+            "that wrote the file"
         )
     if rounded:
         notes.append(

@@ -13,6 +13,7 @@ from kerasport.refusals import models, refusals
 from kerasport.targets.layers_model.identity import is_left_out, stopped_masks, without_identities
 from kerasport.targets.layers_model.loadable import (
     check_topology,
+    depth_problems,
     feedable,
     with_distinct_inputs,
     with_own_outputs,
@@ -49,6 +50,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     written = Topology(inference.shapes, companion=options.companion)
     topology = written.model(native)
     problems += [*recorded, *_joined(rewriting.rewriter.problems, written.problems), *_training_problems(model)]
+    problems += depth_problems(native)
     if not problems:
         problems += mask_problems(native, rewriting.rewriter.origins, inference.shapes)
     untrainable = tuple(_untrainable(rewriting))

@@ -192,6 +192,27 @@ def input_problems(spec: LayerSpec) -> Iterator[Problem]:
             yield Problem(spec.name, "InputLayer", "TF.js layers take dense tensors only", option, True)
 
 
+# TF.js calls itself for each layer between the inputs and the outputs (engine/container.ts, buildMapOfGraph). With the
+# stack of 984 kB that V8 has in Node and Chrome, 4,000 layers in a row load and 5,000 end in "Maximum call stack size
+# exceeded"; with 500 kB, 2,000 load. Measured with TF.js 4.22 in Node 20, by a row of ReLU. Other browsers have other
+# stacks, and a page has its own calls on them.
+DEEPEST = 2_000
+
+
+def depth_problems(model: Model) -> Iterator[Problem]:
+    """Models, the model itself or some inside, with more layers in a row than fit on the stack of a browser."""
+    for part in dict.fromkeys(models(model)):
+        depth: dict[Call, int] = {}
+        for call in part.calls:
+            depth[call] = 1 + max((depth.get(tensor.call, 0) for tensor in call.tensors()), default=0)
+        if (deepest := max(depth.values(), default=0)) > DEEPEST:
+            reason = (
+                f"as layers of TF.js, it has {deepest:,} in a row, and TF.js overflows the stack of a browser "
+                f"with more than about {DEEPEST:,}"
+            )
+            yield Problem(part.name, part.class_name, reason, remedy="--to tfjs-graph has no such limit")
+
+
 def creation_order(targets: list[Any], calls: tuple[Call, ...]) -> dict[Any, list[Call]]:
     """The calls of each layer in the order in which TF.js makes them again from a file.
 

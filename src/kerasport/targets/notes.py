@@ -29,8 +29,9 @@ def not_finite(model: Model) -> Iterator[str]:
     if found:
         more = f" and {len(found) - SHOWN} more layer(s)" if len(found) > SHOWN else ""
         yield (
-            f"weights hold NaN or infinity: {', '.join(found[:SHOWN])}{more}; they are kept, and the outputs that "
-            "depend on them are NaN or infinite in Keras too. If training diverged, use an earlier checkpoint"
+            f"weights hold NaN or infinity: {', '.join(found[:SHOWN])}{more}; they are kept. What depends on them is "
+            "NaN or infinite in Keras, but TF.js on wasm and webgl makes 0 of NaN in relu. If training diverged, use "
+            "an earlier checkpoint"
         )
 
 

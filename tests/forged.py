@@ -52,7 +52,7 @@ def layer(class_name: str, name: str, *sources: Any, module: str = "keras.layers
     return {**made, "inbound_nodes": [{"args": [list(map(tensor, sources))], "kwargs": {}}] if sources else []}
 
 
-def tensor(source: Any, node: int = 0, index: int = 0) -> Any:
+def tensor(source: Any, node: Any = 0, index: Any = 0) -> Any:
     if not isinstance(source, str):
         return source
     return {"class_name": "__keras_tensor__", "config": {"shape": None, "keras_history": [source, node, index]}}

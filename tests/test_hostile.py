@@ -734,8 +734,40 @@ WEIGHTLESS: dict[str, tuple[Json, str]] = {
     "a layer that is not there": (functional(given(), relu("a", "b"), outputs="a"), "'b' that the model does not have"),
     "a call that is not there": (functional(given(), relu("a", tensor("x", 7)), outputs="a"), "call 7 of layer 'x'"),
     "a call before the first": (functional(given(), relu("a", tensor("x", -1)), outputs="a"), "call -1 of layer 'x'"),
-    "an output that is not there": (functional(given(), relu("a", tensor("x", 0, 5)), outputs="a"), ""),
-    "an output before the first": (functional(given(), relu("a", tensor("x", 0, -1)), outputs="a"), ""),
+    "an output that is not there": (functional(given(), relu("a", tensor("x", 0, 5)), outputs="a"), "output 5"),
+    "an output of a layer that is not there": (
+        functional(given(), relu("a", "x"), relu("b", tensor("a", 0, 1)), outputs="b"), "layer 'a'.*output 1|output 1 of layer 'a'",
+    ),
+    "an output of the model that is not there": (
+        functional(given(), relu("a", "x"), outputs=[["a", 0, 2]]), "layer 'a'.*output 2|output 2 of layer 'a'",
+    ),
+    "an output before the first": (
+        functional(given(), relu("a", tensor("x", 0, -1)), outputs="a"), "output -1 of layer 'x'",
+    ),
+    "an output of a text": (functional(given(), relu("a", tensor("x", 0, "0")), outputs="a"), "expected .layer, node"),
+    "an output of a text in Keras 2": (
+        functional(given(), {**relu("a"), "inbound_nodes": [[["x", 0, [0], {}]]]}, outputs="a"), "expected .layer, node",
+    ),
+    "an input that is called": (
+        functional(given(), {**given("y"), "inbound_nodes": [{"args": [tensor("x")], "kwargs": {}}]}, outputs="y"),
+        "InputLayer 'y' is called",
+    ),
+    "an input in the middle": (sequential(given(), relu(), given("y")), "InputLayer 'y' is called"),
+    "an input that the model does not have": (
+        functional(given(), given("y"), relu("a", "y"), outputs="a"), "needs the InputLayer 'y'",
+    ),
+    "an operation on a dict": (
+        functional(given(), layer("Negative", "a", {"a": tensor("x")}, module="keras.src.ops.numpy"), outputs="a"), "",
+    ),
+    "an operation on a list": (
+        functional(given(), layer("Pad", "a", [tensor("x")], module="keras.src.ops.numpy", pad_width=1), outputs="a"),
+        "",
+    ),
+    "a slice to a list": (
+        functional(given(), layer("GetItem", "a", module="keras.src.ops.numpy") | {"inbound_nodes": [{"args": [
+            tensor("x"), [{"class_name": "__slice__", "config": {"start": None, "stop": [1], "step": None}}]
+        ], "kwargs": {}}]}, outputs="a"), "",
+    ),
     "no layers": (functional(outputs="x"), "'x' that the model does not have"),
     "no layers in a row": (sequential(), "without layers computes nothing"),
     "no outputs": (functional(given(), outputs=[]), ""),
@@ -782,15 +814,26 @@ WEIGHTLESS: dict[str, tuple[Json, str]] = {
         sequential(given(shape=(None, 4, 4, 3)), *[layer("UpSampling2D", i, size=[10**4000] * 2) for i in "ab"]), "",
     ),
     "a shape of 300 axes": (sequential(given(shape=(None, *[10**18] * 300)), layer("Flatten", "f")), ""),
-    "no stride": (sequential(given(shape=(None, 8, 3)), layer("MaxPooling1D", "p", pool_size=[2], strides=[0])), ""),
+    "a scale of texts": (between(layer("Rescaling", "r", scale="a")), "scale='a': expected numbers"),
+    "scales of several lengths": (between(layer("Rescaling", "r", scale=[[1], [1, 2]])), "expected numbers"),
+    "a slope that float32 does not hold": (between(layer("LeakyReLU", "r", negative_slope=1e300)), "a finite number"),
+    "an activation of numbers": (
+        between(layer("Activation", "a", activation={
+            "class_name": "__numpy__", "config": {"value": [1, 2], "dtype": "int32"}})), "expected str",
+    ),
+    "no stride": (
+        sequential(given(shape=(None, 8, 3)), layer("MaxPooling1D", "p", pool_size=[2], strides=[0])),
+        r"strides=\(0,\): expected tuple\[int >= 1, ...\] of length 1",
+    ),
     "strides of too few axes": (
-        sequential(given(shape=(None, 8, 8, 3)), layer("MaxPooling2D", "p", pool_size=[2, 2], strides=[1])), "",
+        sequential(given(shape=(None, 8, 8, 3)), layer("MaxPooling2D", "p", pool_size=[2, 2], strides=[1])), "of length 2",
     ),
     "negative strides": (
-        sequential(given(shape=(None, 8, 3)), layer("MaxPooling1D", "p", pool_size=[2], strides=[-1])), "",
+        sequential(given(shape=(None, 8, 3)), layer("MaxPooling1D", "p", pool_size=[2], strides=[-1])), "int >= 1",
     ),
-    "a window of nothing": (sequential(given(shape=(None, 8, 3)), layer("MaxPooling1D", "p", pool_size=[0])), ""),
+    "a window of nothing": (sequential(given(shape=(None, 8, 3)), layer("MaxPooling1D", "p", pool_size=[0])), "int >= 1"),
     "reshaped to nothing": (sequential(given(shape=(None, 0)), layer("Reshape", "r", target_shape=[0, -1])), ""),
+    "nothing reshaped to nothing": (sequential(given(shape=(None, 0)), layer("Reshape", "r", target_shape=[0])), ""),
     "an axis that is not there": (between(layer("Softmax", "s", axis=9)), ""),
     "axes that are not there": (between(layer("Permute", "p", dims=[2, 3])), "dims|axis 2 does not exist"),
     "a negative axis to concatenate": (

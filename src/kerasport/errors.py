@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
@@ -222,7 +223,8 @@ class Problem:
 
     def to_dict(self) -> dict[str, Any]:
         """The problem as JSON takes it."""
-        plain = self.value is None or isinstance(self.value, bool | int | float | str)
+        plain = self.value is None or isinstance(self.value, bool | int | str)
+        plain |= isinstance(self.value, float) and isfinite(self.value)  # JSON has neither NaN nor infinity
         return {**vars(self), "value": self.value if plain else repr(self.value)}
 
     def __str__(self) -> str:

@@ -15,11 +15,11 @@ import numpy as np
 from kerasport.errors import ReadError, ShapeError, UnsupportedPart, quoted
 from kerasport.identity import is_identity
 from kerasport.layers import LAYERS
-from kerasport.layers.base import Layer, Outputs
+from kerasport.layers.base import Layer, Outputs, Refusal
 from kerasport.layers.normalization import SpectralNormalization
 from kerasport.layers.preprocessing import Pipeline
 from kerasport.layers.recurrent import RNN, Bidirectional, StackedRNNCells, TimeDistributed, with_states
-from kerasport.model import Call, LayerSpec, Model, Operation, Shape, Tensor, flatten
+from kerasport.model import LARGEST_SIZE, Call, LayerSpec, Model, Operation, Shape, Tensor, flatten
 
 Target: TypeAlias = LayerSpec | Operation | Model
 Shapes: TypeAlias = tuple[Shape, ...]
@@ -47,6 +47,14 @@ class Inference:
         """Work out the shapes of the outputs of one call, whose inputs are known."""
         self.shapes |= {Tensor(call, index): shape for index, shape in self._call(call, {}, self.shapes).items()}
 
+    def check(self, call: Call) -> None:
+        """Check that a layer takes inputs of the shapes that it is called on, as far as they are known.
+
+        Raises:
+            ReadError: it does not.
+        """
+        self._call(call, {}, self.shapes)
+
     def _model(self, model: Model, inputs: Shapes | None) -> Shapes | None:
         known = self.shapes if inputs is None else {}
         fed = dict(zip(model.input_tensors, inputs or (), strict=False))
@@ -72,6 +80,8 @@ class Inference:
             outputs = self.target(call.target, inputs, call.kwargs)
         except ShapeError as error:
             raise ReadError(f"layer {quoted(call.target.name)}: {error}") from None
+        except Refusal:  # the target reports it
+            return declared
         if outputs is None:
             return declared
         for index, shape in declared.items():
@@ -197,11 +207,12 @@ def input_shape(spec: LayerSpec) -> Shape:
         ReadError: the file gives none.
     """
     shape = spec.config.get("batch_shape")
-    if not isinstance(shape, list) or not all(d is None or (isinstance(d, int) and d >= 0) for d in shape) or not shape:
+    sizes = shape if isinstance(shape, list) else [-1]
+    if not sizes or not all(d is None or (isinstance(d, int) and 0 <= d <= LARGEST_SIZE) for d in sizes):
         raise ReadError(
             f"layer {quoted(spec.name)}: the shape of the input is {quoted(shape)}, expected sizes of its axes"
         )
-    return tuple(shape)
+    return tuple(sizes)
 
 
 def agree(a: Sequence[int | None], b: Sequence[int | None]) -> bool:

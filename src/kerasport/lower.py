@@ -6,17 +6,18 @@ computed. Everything that has no lowering is gathered and reported at once.
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from kerasport.errors import Problem, ShapeError, TooLargeError, UnsupportedModel, UnsupportedPart
+from kerasport.errors import Problem, ReadError, ShapeError, TooLargeError, UnsupportedModel, UnsupportedPart, quoted
 from kerasport.identity import IDENTITY, IMAGES, is_identity
-from kerasport.infer import arguments_of, input_shape
+from kerasport.infer import Inference, arguments_of, input_shape
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, name_new
 from kerasport.ir.tensor import DType, Input, Node, Tensor, TensorType
@@ -36,7 +37,7 @@ from kerasport.layers.recurrent import (
 from kerasport.masks import BY_BACKEND, MERGES, NO_CHANGES, Changes, MaskChanges, MaskRules
 from kerasport.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
 from kerasport.model import Tensor as Edge
-from kerasport.operations import apply, lowering_of
+from kerasport.operations import apply, check_types, lowering_of
 from kerasport.refusals import custom_problem, refusals
 
 Lowered: TypeAlias = tuple[Tensor, ...] | None  # None where a call was refused
@@ -123,6 +124,7 @@ class Lowering:
     names: dict[Node, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     changes: MaskChanges = field(default_factory=MaskChanges)
+    inference: Inference = field(default_factory=Inference)
 
     @property
     def keras2(self) -> bool:
@@ -139,6 +141,7 @@ class Lowering:
         for call in run.changes.order or model.calls:
             run.call(call)
         edges = model.output_tensors
+        run.check_indices(edges)
         known = all(edge in run.values for edge in edges)
         outputs = tuple(run.values[edge] for edge in edges) if known else None
         return outputs, tuple(run.mask_of(edge, None) for edge in edges)
@@ -156,6 +159,8 @@ class Lowering:
             self.refuse(spec, called_on(len(inputs), type(layer)))
             return None
         try:
+            self.inference.target(spec, tuple(x.shape for x in inputs), given)  # checks that the layer takes them
+            check_types(inspect.signature(layer.lower), given)
             outputs = self._lower(spec, layer, inputs, path, given)
         except Refusal as refusal:
             value = shown(getattr(layer, refusal.option, None)) if refusal.option else None
@@ -310,6 +315,7 @@ class _Run:
         if isinstance(target, LayerSpec) and target.class_name == "InputLayer":
             return
         if not all(edge in self.values for edge in call.tensors()):
+            self.check_indices(call.tensors())
             self.lowering.look_at(target)  # something before it was refused
             return
         if isinstance(target, Operation):
@@ -333,6 +339,13 @@ class _Run:
         if isinstance(argument, Mapping):
             return {key: self.lowered(value) for key, value in argument.items()}
         return tuple(map(self.lowered, argument)) if isinstance(argument, tuple | list) else argument
+
+    def check_indices(self, edges: Iterable[Edge]) -> None:
+        """Raise `ReadError` for a tensor that is an output which its call does not have."""
+        for edge in edges:
+            if edge not in self.values and Edge(edge.call) in self.values:
+                name = quoted(edge.call.target.name)
+                raise ReadError(f"the graph refers to output {edge.index} of layer {name}, which it does not have")
 
     def mask_of(self, leaf: Any, call: Call | None) -> Tensor | None:
         """The mask that a call finds on a tensor; without a call, that at the end of the run."""

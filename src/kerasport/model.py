@@ -16,13 +16,14 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kerasport.errors import ReadError, ShapeError
+from kerasport.errors import ReadError, ShapeError, quoted
 from kerasport.releases import Release, release_of
 
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int | None, ...]
 """Sizes of the axes, batch first; `None` is known only at run time."""
 
+LARGEST_SIZE = 2**31 - 1  # of an axis, since TF.js holds shapes in int32
 PIECE = 4 * 1024 * 1024  # bytes of one step when a weight is streamed
 
 
@@ -341,7 +342,12 @@ class _Rebuilder:
         known: dict[Call, None] = {}
 
         def renew(tensor: Tensor) -> Tensor:
-            return tensors[tensor] if tensor in tensors else Tensor(whole[tensor.call], tensor.index)
+            if tensor in tensors:
+                return tensors[tensor]
+            if tensor.call not in whole:  # other tensors stand for all outputs that the call has
+                name = quoted(tensor.call.target.name)
+                raise ReadError(f"the graph refers to output {tensor.index} of layer {name}, which it does not have")
+            return Tensor(whole[tensor.call], tensor.index)
 
         for call in model.calls:
             moved = replace(

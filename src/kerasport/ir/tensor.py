@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from kerasport.errors import ShapeError
-from kerasport.model import Array, ComputedWeight, DividedWeight, Shape, Weight, WeightRef
+from kerasport.errors import ShapeError, quoted
+from kerasport.model import LARGEST_SIZE, Array, ComputedWeight, DividedWeight, Shape, Weight, WeightRef
 
 DType: TypeAlias = Literal["float32", "int32", "bool", "string"]
 
@@ -68,6 +68,8 @@ def _nodes(values: Any) -> Iterator[Node]:
             yield value
         elif isinstance(value, tuple):
             yield from _nodes(value)
+        elif isinstance(value, list | dict) or (isinstance(value, int) and abs(value) > LARGEST_SIZE):
+            raise ShapeError(f"{quoted(value)} is not an integer of 32 bits")
 
 
 def field_names(cls: type[Node]) -> tuple[str, ...]:
@@ -84,6 +86,8 @@ class Tensor(Node):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "type", self.infer())
+        if not all(d is None or (isinstance(d, int) and 0 <= d <= LARGEST_SIZE) for d in self.type.shape):
+            raise ShapeError(f"its result would have the shape {quoted(self.type.shape)}")
 
     @abstractmethod
     def infer(self) -> TensorType:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.layers.base import Layer, Refusal, weight
+from kerasport.layers.base import Layer, Numbers, Refusal, weight
 from kerasport.model import Shape, Weight
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def softmax_over(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 class ThresholdedReLU(Layer):
     """x where x > theta, else 0 (Keras 2)."""
 
-    theta: Any = 1.0
+    theta: Numbers = 1.0
 
     def lower(self, x: Tensor) -> Tensor:
         return threshold(x, float(self.theta))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kerasport.ir import ops
-from kerasport.layers.base import Layer, weight
+from kerasport.layers.base import Count, Layer, weight
 from kerasport.model import Shape, Weight
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ class LayerScale(Layer):
     """x · gamma, of ConvNeXt."""
 
     init_values: float  # with which training began
-    projection_dim: int
+    projection_dim: Count
 
     gamma: Weight = weight()  # [projection_dim]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from kerasport.budget import reserve
 from kerasport.ir import ops
-from kerasport.layers.base import Layer, Outputs, Refusal, WeightMark, weight
+from kerasport.layers.base import Count, Layer, Outputs, Refusal, WeightMark, weight
 from kerasport.model import Shape, Weight, axis_of
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class _Heads(Layer):
     use_bias: bool = True
     use_gate: bool = False
     dropout: float = 0.0
-    sliding_window: int | None = None
+    sliding_window: Count | None = None
     ignored: ClassVar[tuple[str, ...]] = ("seed", "flash_attention")
     tensors = ("query", "value", "key")
     arity = (2, 3)
@@ -312,10 +312,10 @@ def projected(x: Tensor, kernel: Weight, bias: Weight | None) -> Tensor:
 class MultiHeadAttention(_Heads):
     """softmax(query @ keyᵀ / √key_dim) @ value for each head, over any axes, between projections."""
 
-    num_heads: int
-    key_dim: int
-    value_dim: int | None = None
-    output_shape: int | tuple[int, ...] | None = None
+    num_heads: Count
+    key_dim: Count
+    value_dim: Count | None = None
+    output_shape: Count | tuple[Count, ...] | None = None
     attention_axes: int | tuple[int, ...] | None = None
     ignored = (*_Heads.ignored, "query_shape", "key_shape", "value_shape")  # Keras 2 writes them
 
@@ -391,9 +391,9 @@ def product(sizes: Shape | list[int | None]) -> int:
 class GroupQueryAttention(_Heads):
     """softmax(query @ keyᵀ / √head_dim) @ value for each head of the queries, of which groups share keys and values."""
 
-    head_dim: int
-    num_query_heads: int
-    num_key_value_heads: int
+    head_dim: Count
+    num_query_heads: Count
+    num_key_value_heads: Count
 
     def sizes(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
         shared = (self.num_key_value_heads, self.head_dim)

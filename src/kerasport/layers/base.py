@@ -3,21 +3,50 @@
 from __future__ import annotations
 
 import inspect
-import math
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from kerasport.errors import Problem, ShapeError, UnsupportedPart
-from kerasport.model import LayerSpec, Shape, Weight, flatten
+from kerasport.model import LARGEST_SIZE, LayerSpec, Shape, Weight, flatten
 
 DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
 Padding: TypeAlias = Literal["valid", "same"]
-Activation: TypeAlias = Any  # a name, or the serialized object of a function or layer
+Activation: TypeAlias = str | Mapping[str, Any] | None  # a name, or the serialized object of a function or layer
 Outputs: TypeAlias = Shape | tuple[Shape, ...]
+
+
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Between:
+    """Bounds of an integer option."""
+
+    least: int
+    most: int = LARGEST_SIZE
+
+
+@dataclass(frozen=True)
+class PerAxis:
+    """An option that has one entry for each spatial axis of the layer (`rank`)."""
+
+
+Count: TypeAlias = Annotated[int, Between(1)]
+Natural: TypeAlias = Annotated[int, Between(0)]
+Counts: TypeAlias = Annotated[tuple[Count, ...], PerAxis()]
+Naturals: TypeAlias = Annotated[tuple[Natural, ...], PerAxis()]
+
+
+@dataclass(frozen=True)
+class OfNumbers:
+    """An option that is a number, or an array or nested tuples of numbers."""
+
+
+Numbers: TypeAlias = Annotated[Any, OfNumbers()]
 
 # Options that shape training or the making of a layer, and never what it computes from its weights.
 TRAINING_ONLY = ("_initializer", "_regularizer", "_constraint", "_initialization")
@@ -130,7 +159,7 @@ class Layer:
         values: dict[str, Any] = {}
         for option, value in spec.config.items():
             if option in hints:
-                values[option] = _checked(spec, option, value, hints[option])
+                values[option] = _checked(spec, option, value, hints[option], getattr(cls, "rank", 0))
             elif _is_set(value) and not _is_ignored(option, cls):
                 raise UnsupportedPart(_unread(spec, option, value))
         missing = [option for option, default in cls.defaults.items() if default is REQUIRED and option not in values]
@@ -181,47 +210,85 @@ _TYPES: dict[str, Mapping[str, Any]] = {}  # by class, since working them out ta
 def option_types(cls: type[Layer]) -> Mapping[str, Any]:
     """Type of each option that the layer reads."""
     if cls.__qualname__ not in _TYPES:
-        hints = get_type_hints(cls)
+        hints = get_type_hints(cls, include_extras=True)
         _TYPES[cls.__qualname__] = {option: hints[option] for option in cls.defaults}
     return _TYPES[cls.__qualname__]
 
 
-def _checked(spec: LayerSpec, option: str, value: Any, hint: Any) -> Any:
+def _checked(spec: LayerSpec, option: str, value: Any, hint: Any, rank: int) -> Any:
     value = _tuples(value)
-    if not fits(value, hint):
-        choices = " or ".join(map(repr, get_args(hint))) if get_origin(hint) is Literal else _spell(hint)
-        raise UnsupportedPart(Problem(spec.name, spec.class_name, f"expected {choices}", option, value))
-    if any(isinstance(leaf, float) and not math.isfinite(leaf) for leaf in flatten(value)):
-        # formulas that agree for all numbers differ here, in 0 · ∞ or in which of two NaN is compared with
+    if not fits(value, hint, rank):
+        raise UnsupportedPart(Problem(spec.name, spec.class_name, f"expected {_spell(hint, rank)}", option, value))
+    if not all(map(_is_representable, flatten(value))):
         raise UnsupportedPart(Problem(spec.name, spec.class_name, "expected a finite number", option, value))
     return value
+
+
+def _is_representable(leaf: Any) -> bool:
+    """Whether a number is finite as float32, or fits int64.
+
+    Formulas that agree for all finite numbers differ for others, in 0 · ∞ or in which of two NaN is compared with.
+    """
+    if isinstance(leaf, float):
+        return abs(leaf) <= LARGEST_FLOAT
+    return not isinstance(leaf, int) or -(2**63) <= leaf < 2**63
 
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _spell(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+def _spell(hint: Any, rank: int = 0) -> str:
+    """A type as a message names it."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        inner, bound = _spell(arguments[0], rank), arguments[1]
+        if isinstance(bound, OfNumbers):
+            return "numbers in a rectangular array"
+        return f"{inner} of length {rank}" if isinstance(bound, PerAxis) else f"{inner} >= {bound.least}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(_spell(argument, rank) for argument in arguments)
+    if origin is Literal:
+        return " or ".join(map(repr, arguments))
+    if origin is tuple:
+        return f"tuple[{', '.join('...' if a is Ellipsis else _spell(a, rank) for a in arguments)}]"
+    return "None" if hint is types.NoneType else hint.__name__ if isinstance(hint, type) else str(hint)
 
 
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a value from a config is of the declared type."""
+def fits(value: Any, hint: Any, rank: int = 0) -> bool:
+    """Whether a value from a config is of the declared type; `rank` is the number of spatial axes of the layer."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
+    if origin is Annotated:
+        inner, bound = arguments
+        if not fits(value, inner, rank):
+            return False
+        if isinstance(bound, OfNumbers):
+            return _is_numeric(value)
+        return len(value) == rank if isinstance(bound, PerAxis) else bound.least <= value <= bound.most
     if origin in (Union, types.UnionType):
-        return any(fits(value, argument) for argument in arguments)
+        return any(fits(value, argument, rank) for argument in arguments)
+    if origin is Mapping:
+        return isinstance(value, Mapping)
     if origin is Literal:
         return any(value == a and type(value) is type(a) for a in arguments)
     if origin is tuple:
         return isinstance(value, tuple) and (
-            all(fits(item, arguments[0]) for item in value)
+            all(fits(item, arguments[0], rank) for item in value)
             if arguments[-1] is Ellipsis
-            else len(value) == len(arguments) and all(map(fits, value, arguments))
+            else len(value) == len(arguments) and all(fits(v, a, rank) for v, a in zip(value, arguments, strict=True))
         )
     number = {int: int, float: int | float}.get(hint)
     return isinstance(value, number or hint) and not (number and isinstance(value, bool))
+
+
+def _is_numeric(value: Any) -> bool:
+    """Whether numpy makes an array of numbers of a value."""
+    try:
+        return np.asarray(value).dtype.kind in "buif"
+    except ValueError:  # tuples of several lengths
+        return False
 
 
 def need_rank(shape: Shape, *ranks: int) -> None:

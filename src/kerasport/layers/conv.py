@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.layers.activations import activate
-from kerasport.layers.base import Activation, DataFormat, Layer, Padding, need_rank, weight
+from kerasport.layers.base import (
+    Activation,
+    Count,
+    Counts,
+    DataFormat,
+    Layer,
+    Natural,
+    Naturals,
+    Padding,
+    need_rank,
+    weight,
+)
 from kerasport.model import Shape, Weight
 
 if TYPE_CHECKING:
@@ -58,12 +69,12 @@ class _Spatial(Layer):
 
 
 class _Conv(_Spatial):
-    filters: int
-    kernel_size: tuple[int, ...]
-    strides: tuple[int, ...]
+    filters: Count
+    kernel_size: Counts
+    strides: Counts
     padding: Padding = "valid"
-    dilation_rate: tuple[int, ...]
-    groups: int = 1
+    dilation_rate: Counts
+    groups: Count = 1
     activation: Activation = "linear"
     use_bias: bool = True
 
@@ -89,7 +100,7 @@ class _Conv(_Spatial):
 
 
 def convolve(
-    x: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilations: Sequence[int], groups: int = 1
+    x: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilations: Sequence[int], groups: Count = 1
 ) -> Tensor:
     """Cross-correlation of x, channels last, in groups of channels.
 
@@ -121,8 +132,8 @@ class Conv1D(_Conv):
     """activation(conv(x, kernel) + bias), over time."""
 
     rank = 1
-    strides: tuple[int, ...] = (1,)
-    dilation_rate: tuple[int, ...] = (1,)
+    strides: Counts = (1,)
+    dilation_rate: Counts = (1,)
     padding: Literal["valid", "same", "causal"] = "valid"  # type: ignore[assignment]
 
 
@@ -130,25 +141,25 @@ class Conv2D(_Conv):
     """activation(conv(x, kernel) + bias), over height and width."""
 
     rank = 2
-    strides: tuple[int, ...] = (1, 1)
-    dilation_rate: tuple[int, ...] = (1, 1)
+    strides: Counts = (1, 1)
+    dilation_rate: Counts = (1, 1)
 
 
 class Conv3D(_Conv):
     """activation(conv(x, kernel) + bias), over three spatial axes."""
 
     rank = 3
-    strides: tuple[int, ...] = (1, 1, 1)
-    dilation_rate: tuple[int, ...] = (1, 1, 1)
+    strides: Counts = (1, 1, 1)
+    dilation_rate: Counts = (1, 1, 1)
 
 
 class _ConvTranspose(_Spatial):
-    filters: int
-    kernel_size: tuple[int, ...]
-    strides: tuple[int, ...]
+    filters: Count
+    kernel_size: Counts
+    strides: Counts
     padding: Padding = "valid"
-    output_padding: tuple[int, ...] | int | None = None
-    dilation_rate: tuple[int, ...] | int = 1
+    output_padding: Naturals | Natural | None = None
+    dilation_rate: Counts | Count = 1
     activation: Activation = "linear"
     use_bias: bool = True
 
@@ -244,14 +255,14 @@ class Conv1DTranspose(_ConvTranspose):
     """activation(transposed convolution of x + bias), over time."""
 
     rank = 1
-    strides: tuple[int, ...] = (1,)
+    strides: Counts = (1,)
 
 
 class Conv2DTranspose(_ConvTranspose):
     """activation(transposed convolution of x + bias), over height and width."""
 
     rank = 2
-    strides: tuple[int, ...] = (1, 1)
+    strides: Counts = (1, 1)
     ignored = ("groups",)  # Keras 2 writes it, always 1
 
 
@@ -259,16 +270,16 @@ class Conv3DTranspose(_ConvTranspose):
     """activation(transposed convolution of x + bias), over three spatial axes."""
 
     rank = 3
-    strides: tuple[int, ...] = (1, 1, 1)
+    strides: Counts = (1, 1, 1)
     ignored = ("groups",)
 
 
 class _Depthwise(_Spatial):
-    kernel_size: tuple[int, ...]
-    strides: tuple[int, ...]
+    kernel_size: Counts
+    strides: Counts
     padding: Padding = "valid"
-    depth_multiplier: int = 1
-    dilation_rate: tuple[int, ...]
+    depth_multiplier: Count = 1
+    dilation_rate: Counts
     activation: Activation = "linear"
     use_bias: bool = True
     ignored = ("groups", "filters")  # Keras 2 inherits them from Conv and reads neither
@@ -313,25 +324,25 @@ class DepthwiseConv1D(_Depthwise):
     """activation(each channel convolved with kernels of its own + bias), over time."""
 
     rank = 1
-    strides: tuple[int, ...] = (1,)
-    dilation_rate: tuple[int, ...] = (1,)
+    strides: Counts = (1,)
+    dilation_rate: Counts = (1,)
 
 
 class DepthwiseConv2D(_Depthwise):
     """activation(each channel convolved with kernels of its own + bias), over height and width."""
 
     rank = 2
-    strides: tuple[int, ...] = (1, 1)
-    dilation_rate: tuple[int, ...] = (1, 1)
+    strides: Counts = (1, 1)
+    dilation_rate: Counts = (1, 1)
 
 
 class _Separable(_Spatial):
-    filters: int
-    kernel_size: tuple[int, ...]
-    strides: tuple[int, ...]
+    filters: Count
+    kernel_size: Counts
+    strides: Counts
     padding: Padding = "valid"
-    depth_multiplier: int = 1
-    dilation_rate: tuple[int, ...]
+    depth_multiplier: Count = 1
+    dilation_rate: Counts
     activation: Activation = "linear"
     use_bias: bool = True
     ignored = ("groups",)  # Keras 2 inherits it from Conv and never reads it
@@ -367,8 +378,8 @@ class SeparableConv1D(_Separable):
     """activation(pointwise(depthwise(x)) + bias), over time."""
 
     rank = 1
-    strides: tuple[int, ...] = (1,)
-    dilation_rate: tuple[int, ...] = (1,)
+    strides: Counts = (1,)
+    dilation_rate: Counts = (1,)
     padding: Literal["valid", "same", "causal"] = "valid"  # type: ignore[assignment]
 
 
@@ -376,5 +387,5 @@ class SeparableConv2D(_Separable):
     """activation(pointwise(depthwise(x)) + bias), over height and width."""
 
     rank = 2
-    strides: tuple[int, ...] = (1, 1)
-    dilation_rate: tuple[int, ...] = (1, 1)
+    strides: Counts = (1, 1)
+    dilation_rate: Counts = (1, 1)

@@ -12,7 +12,7 @@ import numpy as np
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.layers.activations import activate
-from kerasport.layers.base import Activation, DataFormat, Layer, Outputs, Refusal, WeightMark, need_rank, weight
+from kerasport.layers.base import Activation, Count, DataFormat, Layer, Outputs, Refusal, WeightMark, need_rank, weight
 from kerasport.model import ComputedWeight, Shape, Weight
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class InputLayer(Layer):
 class Dense(Layer):
     """activation(x @ kernel + bias), over the last axis."""
 
-    units: int
+    units: Count
     activation: Activation = "linear"
     use_bias: bool = True
 
@@ -89,8 +89,8 @@ class TernaryDense(Dense):
 class Embedding(Layer):
     """Row `x` of the table `embeddings`, for every index in the input."""
 
-    input_dim: int
-    output_dim: int
+    input_dim: Count
+    output_dim: Count
     mask_zero: bool = False
     input_length: Any = None  # Keras 2: the length of the sequences, which the input's shape says too
 
@@ -147,7 +147,7 @@ class EinsumDense(Layer):
     """activation(einsum(equation, x, kernel) + bias)."""
 
     equation: str
-    output_shape: Any
+    output_shape: Count | tuple[Count | None, ...]
     activation: Activation = "linear"
     bias_axes: str | None = None
 
@@ -190,6 +190,8 @@ class EinsumDense(Layer):
         sizes = self._sizes(inputs[0])
         _, kernel, made = self.labels(len(inputs[0]))
         axes = self.bias_axes or ""
+        if not set(axes) <= set(made):
+            raise ShapeError(f"bias_axes={axes!r} are not all axes of the output, {made!r}")
         first = min((made.index(label) for label in axes), default=len(made))
         return {
             "kernel": tuple(sizes.get(label) for label in kernel),

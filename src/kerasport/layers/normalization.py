@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.layers.base import Layer, WeightMark, weight
+from kerasport.layers.base import Count, Layer, WeightMark, weight
 from kerasport.model import Shape, Weight, axis_of
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def spread(vector: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
 class GroupNormalization(Layer):
     """Normalises the channels of a group together, each sample by itself."""
 
-    groups: int = 32
+    groups: Count = 32
     axis: int = -1
     epsilon: float = 0.001
     center: bool = True
@@ -186,5 +186,5 @@ class UnitNormalization(Layer):
 class SpectralNormalization(Layer):
     """The wrapped layer; the stored kernel is normalised already."""
 
-    power_iterations: int = 1
+    power_iterations: Count = 1
     layer: Any = None

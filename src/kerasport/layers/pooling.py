@@ -8,7 +8,7 @@ import numpy as np
 
 from kerasport.budget import matrix, reserve
 from kerasport.ir import ops
-from kerasport.layers.base import Padding, Refusal
+from kerasport.layers.base import Count, Counts, Padding, Refusal
 from kerasport.layers.conv import _Spatial, window_output
 from kerasport.layers.resampling import weighted
 from kerasport.model import Array, Shape
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class _Pooling(_Spatial):
-    pool_size: tuple[int, ...]
-    strides: tuple[int, ...] | None = None
+    pool_size: Counts
+    strides: Counts | None = None
     padding: Padding = "valid"
 
     def infer(self, *inputs: Shape) -> Shape:
@@ -155,7 +155,7 @@ class GlobalMaxPooling3D(_GlobalMax):
 class _AdaptivePooling(_Spatial):
     """One number of each of so many windows, of which window i begins at ⌊i · n / o⌋ and ends at ⌈(i + 1) · n / o⌉."""
 
-    output_size: int | tuple[int, ...]
+    output_size: Count | Counts
     kind: ClassVar[Literal["max", "average"]]
 
     @property

@@ -11,7 +11,18 @@ import numpy as np
 from kerasport.budget import matrix, reserve
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.layers.base import DataFormat, Layer, Padding, Refusal, WeightMark, need_rank, weight
+from kerasport.layers.base import (
+    Count,
+    DataFormat,
+    Layer,
+    Natural,
+    Numbers,
+    Padding,
+    Refusal,
+    WeightMark,
+    need_rank,
+    weight,
+)
 from kerasport.layers.conv import convolve, window_output
 from kerasport.layers.resampling import (
     Interpolation,
@@ -34,8 +45,8 @@ if TYPE_CHECKING:
 class Rescaling(Layer):
     """x · scale + offset."""
 
-    scale: Any
-    offset: Any = 0.0
+    scale: Numbers
+    offset: Numbers = 0.0
 
     def lower(self, x: Tensor) -> Tensor:
         scale, offset = (ops.constant(np.asarray(value, np.float32)) for value in (self.scale, self.offset))
@@ -46,8 +57,8 @@ class Normalization(Layer):
     """(x - mean) / √variance along `axis`, and the other way round where asked; √variance is at least 1e-7."""
 
     axis: int | tuple[int, ...] | None = -1
-    mean: Any = None
-    variance: Any = None
+    mean: Numbers | None = None
+    variance: Numbers | None = None
     invert: bool = False
     ignored = ("input_mean", "input_variance")
 
@@ -139,7 +150,7 @@ class Discretization(Layer):
 class CategoryEncoding(Layer):
     """Ones at the indices, for each of them or for each sample."""
 
-    num_tokens: int
+    num_tokens: Count
     output_mode: Literal["one_hot", "multi_hot", "count"] = "multi_hot"
     sparse: Literal[False] = False
     signature = ("inputs", "count_weights")
@@ -163,14 +174,14 @@ class _Vocabulary(Layer):
     """The place of x in a vocabulary, behind places for the masked and the unknown; or the token at a place."""
 
     vocabulary: Any
-    num_oov_indices: int = 1
+    num_oov_indices: Natural = 1
     mask_token: Any
     oov_token: Any
     invert: bool = False
     output_mode: Literal["int", "one_hot", "multi_hot", "count"] = "int"
     sparse: Literal[False] = False
     pad_to_max_tokens: bool = False
-    max_tokens: int | None = None
+    max_tokens: Count | None = None
     ignored: ClassVar[tuple[str, ...]] = ("vocabulary_dtype", "vocabulary_size", "has_input_vocabulary")
 
     @property
@@ -342,8 +353,8 @@ class _Image(Layer):
 class Resizing(_Image):
     """Images in another size, cut or padded to its proportions where asked."""
 
-    height: int
-    width: int
+    height: Count
+    width: Count
     interpolation: Interpolation = "bilinear"
     antialias: bool = False
     crop_to_aspect_ratio: bool = False
@@ -374,8 +385,8 @@ class Resizing(_Image):
 class CenterCrop(_Image):
     """The middle of images; of smaller ones the largest part of its proportions, enlarged."""
 
-    height: int
-    width: int
+    height: Count
+    width: Count
 
     def infer(self, *inputs: Shape) -> Shape:
         return self.resized(inputs[0], self.height, self.width)
@@ -401,8 +412,8 @@ class RandomCrop(_Image):
     begins where that one does, enlarged where the image ends too early.
     """
 
-    height: int
-    width: int
+    height: Count
+    width: Count
     at_inference: Literal["smart_resize", "corner_crop"]
 
     def infer(self, *inputs: Shape) -> Shape:
@@ -446,7 +457,7 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
 
     value_range: tuple[float, float] = (0, 255)
     clip_limit: float = 4.0
-    tile_grid_size: tuple[int, int] = (8, 8)
+    tile_grid_size: tuple[Count, Count] = (8, 8)
 
     def lower(self, x: Tensor) -> Tensor:
         y = images(self._equalized, scaled(ops.floats(x), self.value_range, (0, 255)), data_format=self.data_format)
@@ -538,9 +549,9 @@ class STFTSpectrogram(Layer):
     """Spectra of windows of a sequence, each channel by itself, by kernels that the file holds."""
 
     mode: Literal["log", "magnitude", "psd", "real", "imag", "angle", "stft"] = "log"
-    frame_length: int = 256
-    frame_step: int | None = None
-    fft_length: int | None = None
+    frame_length: Count = 256
+    frame_step: Count | None = None
+    fft_length: Count | None = None
     padding: Padding = "valid"
     expand_dims: bool = False
     data_format: DataFormat = "channels_last"
@@ -618,12 +629,12 @@ class STFTSpectrogram(Layer):
 class MelSpectrogram(Layer):
     """Spectra of windows of a sequence on the mel scale, in decibels below the loudest of the batch: a convolution."""
 
-    fft_length: int = 2048
-    sequence_stride: int = 512
-    sequence_length: int | None = None
+    fft_length: Count = 2048
+    sequence_stride: Count = 512
+    sequence_length: Count | None = None
     window: Literal["hann", "hamming"] | tuple[float, ...] | None = "hann"
-    sampling_rate: int = 16000
-    num_mel_bins: int = 128
+    sampling_rate: Count = 16000
+    num_mel_bins: Count = 128
     min_freq: float = 20.0
     max_freq: float | None = None
     power_to_db: bool = True

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.layers.activations import activate
-from kerasport.layers.base import Activation, DataFormat, Layer, Outputs, Padding, Refusal, need_rank, weight
+from kerasport.layers.base import (
+    Activation,
+    Count,
+    Counts,
+    DataFormat,
+    Layer,
+    Outputs,
+    Padding,
+    Refusal,
+    need_rank,
+    weight,
+)
 from kerasport.layers.conv import convolve, window_output
 from kerasport.model import Shape, Weight, flatten
 
@@ -170,7 +181,7 @@ def initial_states(states: Sequence[Tensor], given: Any) -> list[Tensor]:
 class _Cell(Layer):
     """What a recurrent layer does in one time step."""
 
-    units: int
+    units: Count
     activation: Activation = "tanh"
     use_bias: bool = True
     dropout: float = 0.0
@@ -447,12 +458,13 @@ class TimeDistributed(Layer):
 class ConvLSTM2D(Layer):
     """LSTM whose products are convolutions of images."""
 
-    filters: int
-    kernel_size: tuple[int, ...]
-    strides: tuple[int, ...] = (1, 1)
+    rank: ClassVar[int] = 2
+    filters: Count
+    kernel_size: Counts
+    strides: Counts = (1, 1)
     padding: Padding = "valid"
     data_format: DataFormat = "channels_last"
-    dilation_rate: tuple[int, ...] = (1, 1)
+    dilation_rate: Counts = (1, 1)
     activation: Activation = "tanh"
     recurrent_activation: Activation = "sigmoid"
     use_bias: bool = True
@@ -534,12 +546,14 @@ class ConvLSTM2D(Layer):
 class ConvLSTM1D(ConvLSTM2D):
     """LSTM whose products are convolutions of sequences."""
 
-    strides: tuple[int, ...] = (1,)
-    dilation_rate: tuple[int, ...] = (1,)
+    rank = 1
+    strides: Counts = (1,)
+    dilation_rate: Counts = (1,)
 
 
 class ConvLSTM3D(ConvLSTM2D):
     """LSTM whose products are convolutions of volumes."""
 
-    strides: tuple[int, ...] = (1, 1, 1)
-    dilation_rate: tuple[int, ...] = (1, 1, 1)
+    rank = 3
+    strides: Counts = (1, 1, 1)
+    dilation_rate: Counts = (1, 1, 1)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.ir.ops.movement import product
-from kerasport.layers.base import DataFormat, Layer, need_rank
+from kerasport.layers.base import Between, Count, Counts, DataFormat, Layer, Natural, PerAxis, need_rank
 from kerasport.layers.conv import _Spatial
 from kerasport.layers.resampling import Interpolation, resize
 from kerasport.model import Shape
@@ -37,7 +37,7 @@ class Flatten(Layer):
 class Reshape(Layer):
     """The same numbers in another shape; one size may be -1."""
 
-    target_shape: tuple[int | None, ...]
+    target_shape: tuple[Annotated[int, Between(-1)] | None, ...]
 
     def infer(self, *inputs: Shape) -> Shape:
         batch, *rest = inputs[0]
@@ -48,7 +48,7 @@ class Reshape(Layer):
         total = None if None in rest else prod(d for d in rest if d is not None)
         if total is not None and (total != known if -1 not in target else known == 0 or total % known):
             raise ShapeError(f"{inputs[0]} cannot be reshaped to {target}")
-        unknown = None if total is None else total // known
+        unknown = None if total is None or -1 not in target else total // known
         return (batch, *(unknown if d == -1 else d for d in target))
 
     def lower(self, x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Reshape(Layer):
 class Permute(Layer):
     """The axes in another order; `dims` counts from 1, the batch is not among them."""
 
-    dims: tuple[int, ...]
+    dims: tuple[Count, ...]
 
     def infer(self, *inputs: Shape) -> Shape:
         if sorted(self.dims) != list(range(1, len(inputs[0]))):
@@ -75,7 +75,7 @@ class Permute(Layer):
 class RepeatVector(Layer):
     """The vector `n` times, along a new axis of time."""
 
-    n: int
+    n: Natural
 
     def infer(self, *inputs: Shape) -> Shape:
         need_rank(inputs[0], 2)
@@ -95,6 +95,12 @@ class _Resized(_Spatial):
         return self.join(inputs[0], out, channels)
 
 
+Pair: TypeAlias = tuple[Natural, Natural]
+Amounts: TypeAlias = Natural | Annotated[tuple[Natural | Pair, ...], PerAxis()]
+"""Amounts before and after each spatial axis: a number for all, or for each axis a number or a pair."""
+Amounts1D: TypeAlias = Natural | Pair
+
+
 def pair(option: Any, axis: int) -> tuple[int, int]:
     """Amounts before and after an axis, of an option that is a number, one for each axis, or pairs."""
     of_axis = option[axis] if isinstance(option, tuple) else option
@@ -102,7 +108,7 @@ def pair(option: Any, axis: int) -> tuple[int, int]:
 
 
 class _Cropping(_Resized):
-    cropping: Any
+    cropping: Amounts
 
     def amount(self, axis: int) -> tuple[int, int]:
         """What is cut off before and after a spatial axis."""
@@ -129,25 +135,25 @@ class Cropping1D(_Cropping):
     """The sequence without its ends."""
 
     rank = 1
-    cropping: Any = (1, 1)
+    cropping: Amounts1D = (1, 1)
 
 
 class Cropping2D(_Cropping):
     """The image without its borders."""
 
     rank = 2
-    cropping: Any = ((0, 0), (0, 0))
+    cropping: Amounts = ((0, 0), (0, 0))
 
 
 class Cropping3D(_Cropping):
     """The volume without its borders."""
 
     rank = 3
-    cropping: Any = ((1, 1), (1, 1), (1, 1))
+    cropping: Amounts = ((1, 1), (1, 1), (1, 1))
 
 
 class _ZeroPadding(_Resized):
-    padding: Any
+    padding: Amounts
 
     def amount(self, axis: int) -> tuple[int, int]:
         """What is put before and after a spatial axis."""
@@ -166,25 +172,25 @@ class ZeroPadding1D(_ZeroPadding):
     """Zeros before and after the sequence."""
 
     rank = 1
-    padding: Any = 1
+    padding: Amounts1D = 1
 
 
 class ZeroPadding2D(_ZeroPadding):
     """Zeros around the image."""
 
     rank = 2
-    padding: Any = ((1, 1), (1, 1))
+    padding: Amounts = ((1, 1), (1, 1))
 
 
 class ZeroPadding3D(_ZeroPadding):
     """Zeros around the volume."""
 
     rank = 3
-    padding: Any = ((1, 1), (1, 1), (1, 1))
+    padding: Amounts = ((1, 1), (1, 1), (1, 1))
 
 
 class _UpSampling(_Resized):
-    size: Any
+    size: Counts | Count
 
     def resized(self, axis: int, size: int) -> int:
         return size * self.factors()[axis]
@@ -204,14 +210,14 @@ class UpSampling1D(_UpSampling):
     """Each time step `size` times."""
 
     rank = 1
-    size: Any = 2
+    size: Counts | Count = 2
 
 
 class UpSampling2D(_UpSampling):
     """The image enlarged `size` times."""
 
     rank: ClassVar[int] = 2
-    size: Any = (2, 2)
+    size: Counts | Count = (2, 2)
     interpolation: Interpolation | Literal["bilinear_keras2"] = "nearest"
 
     def lower(self, x: Tensor) -> Tensor:
@@ -226,4 +232,4 @@ class UpSampling3D(_UpSampling):
     """Each cell of the volume `size` times."""
 
     rank = 3
-    size: Any = (2, 2, 2)
+    size: Counts | Count = (2, 2, 2)

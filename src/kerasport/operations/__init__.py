@@ -35,7 +35,7 @@ OPERATIONS: Mapping[str, Operate] = {
 }
 """Lowering of an operation by the name of its class."""
 
-__all__ = ["OPERATIONS", "REFUSED", "apply", "lowering_of"]
+__all__ = ["OPERATIONS", "REFUSED", "apply", "check_types", "lowering_of"]
 
 
 def lowering_of(operation: Operation) -> tuple[Operate, Mapping[str, Any]]:
@@ -65,16 +65,36 @@ def apply(operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     lower, options = lowering_of(operation)
     if operation.class_name in tensorflow.LAMBDAS:
         kwargs = {name: value for name, value in kwargs.items() if name != "name"}  # of the node
+    args, kwargs = _constants(tuple(args)), {name: _constants(value) for name, value in kwargs.items()}
+    signature = inspect.signature(lower)
     try:
-        inspect.signature(lower).bind(*args, **options, **kwargs)
+        bound = signature.bind(*args, **options, **kwargs)
     except TypeError as error:
         raise Refusal("", f"its arguments are not those that its lowering takes: {error}") from None
-    args, kwargs = _constants(tuple(args)), {name: _constants(value) for name, value in kwargs.items()}
+    check_types(signature, bound.arguments)
     try:
         made = lower(*args, **options, **kwargs)
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise ShapeError(f"its arguments do not fit: {error}") from error
     return made if isinstance(made, tuple) else (made,)
+
+
+TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "Tensor": Tensor, "Tensor | None": (Tensor, type(None)), "bool": bool, "int": int, "str": str,
+}  # fmt: skip
+"""Class by the annotation of a parameter."""
+
+
+def check_types(signature: inspect.Signature, arguments: Mapping[str, Any]) -> None:
+    """Check arguments of a call by the annotations of the lowering; none may be a dict.
+
+    Raises:
+        ShapeError: an argument is of another type.
+    """
+    for name, value in arguments.items():
+        annotation = signature.parameters[name].annotation if name in signature.parameters else ""
+        if not isinstance(value, TYPES.get(annotation, object)) or isinstance(value, Mapping):
+            raise ShapeError(f"its argument {name!r} is not of the type {annotation}")
 
 
 def _constants(argument: Any) -> Any:

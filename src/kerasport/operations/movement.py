@@ -322,7 +322,10 @@ def _part(key: Any, length: int | None) -> Part:
     if isinstance(key, slice):
         if any(isinstance(bound, Tensor) for bound in (key.start, key.stop, key.step)):
             raise Refusal("", "where a slice begins or ends is known at run time only")
-        return key.start, key.stop, 1 if key.step is None else key.step
+        bounds = (key.start, key.stop, 1 if key.step is None else key.step)
+        if not all(bound is None or type(bound) is int for bound in bounds) or not bounds[2]:
+            raise ShapeError(f"{key} is not a slice of integers")
+        return bounds
     if not isinstance(key, int) or isinstance(key, bool):
         raise Refusal("", "it picks places that are known at run time only")
     if length is not None and not -length <= key < length:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from kerasport.errors import SHORT, HostileFileError, ReadError, legible, placed, quoted
+from kerasport.layers import LAYERS
 from kerasport.read.dialects import Config, custom_origin, is_operation, major, plain, spell
 
 MAX_NESTING = 60
@@ -111,6 +112,7 @@ class Describer:
         class_name, spelled = spell(class_name, config, self.version)
         described = Described(name, class_name, spelled, "layer", custom_origin(entry))
         described.children = self._children(described, depth)
+        _check_children(described)
         described.config = _outlined(described)
         described.built_for = entry.get("build_config")
         return described
@@ -197,6 +199,20 @@ def _outlined(wrapper: Described) -> Config:
 
 
 TOO_DEEP = f"models nested more than {MAX_NESTING} deep"
+
+
+def _check_children(wrapper: Described) -> None:
+    """Check that a layer of Keras's own which a recurrent wrapper wraps is one that it can wrap.
+
+    Raises:
+        ReadError: it is another.
+    """
+    fitting = WRAPPABLE.get(wrapper.class_name)
+    for part, child in wrapper.children.items() if fitting else ():
+        known = child.kind != "layer" or (child.class_name in LAYERS and not child.custom)
+        if known and child.class_name not in (fitting or ()):
+            what = f"{wrapper.class_name} {quoted(wrapper.name)}"
+            raise ReadError(f"the {part} of the {what} is a {child.class_name}, which it cannot wrap")
 
 
 def _measured(described: Described) -> Described:
@@ -307,11 +323,11 @@ class _Nodes:
         tensors: list[Any] = []
         kwargs: dict[str, Any] = {}
         for entry in entries:
-            if not isinstance(entry, list) or len(entry) < 3:
+            if not self._is_triple(entry) and not _is_constant(entry):
                 raise ReadError(
                     f"layer {quoted(layer.name)}: is called on {quoted(entry)}, expected [layer, node, tensor]"
                 )
-            tensors.append(entry[2] if entry[0] == "_CONSTANT_VALUE" else self._history(entry))
+            tensors.append(entry[2] if _is_constant(entry) else self._history(entry))
             if len(entry) > 3 and isinstance(entry[3], dict):
                 kwargs |= {key: self._keyword(value) for key, value in entry[3].items()}
         if len(tensors) > 1 and layer.class_name in STATEFUL:
@@ -344,10 +360,22 @@ class _Nodes:
         target = self.layers.get(name)
         if target is None:
             raise ReadError(f"the graph refers to a layer {quoted(name)} that the model does not have")
+        if index < 0:
+            raise ReadError(f"the graph refers to output {index} of layer {quoted(name)}; outputs count from 0")
         if target.kind in ("functional", "sequential") and node > 0:
             counted = major(self.version) < 3 or (outer and target.kind == "functional")
             node -= counted
         return History(name, node, index)
 
 
-STATEFUL = frozenset(("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"))
+def _is_constant(entry: Any) -> bool:
+    """Whether an entry of a Keras 2 call is ["_CONSTANT_VALUE", -1, value, …]."""
+    return isinstance(entry, list) and len(entry) >= 3 and entry[0] == "_CONSTANT_VALUE"
+
+
+RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
+WRAPPABLE: Mapping[str, tuple[str, ...]] = {"Bidirectional": RECURRENT, "RNN": CELLS, "StackedRNNCells": CELLS}
+"""Recurrent wrapper → the layers of Keras that it can wrap."""
+
+STATEFUL = frozenset((*RECURRENT, "Bidirectional"))

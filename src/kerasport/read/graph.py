@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,7 @@ class Builder:
         calls = [Call(self.target(described.members[0][0]))]
         for layer, _ in described.members[1:]:
             calls.append(Call(self.target(layer), (Tensor(calls[-1]),)))
+        _check_inputs(described.name, calls, Tensor(calls[0]))
         return Model(
             described.name,
             "sequential",
@@ -93,6 +94,8 @@ class Builder:
             bound = bind(target, resolve(use.args), kwargs)
             calls[key] = Call(target, bound.args, bound.kwargs, bound.by_position, shapes.get(key, {}))
         inputs, outputs = resolve(_structured(described.inputs)), resolve(_structured(described.outputs))
+        _check_ends(described.name, inputs, outputs)
+        _check_inputs(described.name, calls.values(), inputs)
         return Model(
             described.name,
             "functional",
@@ -114,6 +117,36 @@ class Builder:
                     f"layer {quoted(layer.name)}: is called {len(uses)} times, and Keras {self.version} lost in the "
                     "file which call feeds what (a bug of 3.2); build the model again with another Keras and save it"
                 )
+
+
+def _check_ends(model: str, inputs: Any, outputs: Any) -> None:
+    """Raises `ReadError` unless inputs and outputs are tensors, and there are some of each."""
+    for ends, what in ((inputs, "inputs"), (outputs, "outputs")):
+        tensors = flatten(ends)
+        if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+            raise ReadError(f"model {quoted(model)}: its {what} are not all tensors")
+
+
+def _check_inputs(model: str, calls: Iterable[Call], inputs: Any) -> None:
+    """Raises `ReadError` unless the inputs of a model are the outputs of its InputLayers, of all that it needs."""
+    ends = dict.fromkeys(flatten(inputs))
+    for call in calls:
+        name, tensor = quoted(call.target.name), Tensor(call)
+        if not _is_input(call):
+            if tensor in ends:
+                raise ReadError(f"model {quoted(model)}: its input {name} is not an InputLayer")
+            if not call.tensors():
+                raise ReadError(f"layer {name}: is called on nothing")
+        elif call.tensors():
+            raise ReadError(f"model {quoted(model)}: the InputLayer {name} is called on a tensor")
+        elif tensor not in ends:
+            raise ReadError(f"model {quoted(model)}: needs the InputLayer {name}, which is none of its inputs")
+    if any(tensor.index for tensor in ends):
+        raise ReadError(f"model {quoted(model)}: an input is not the first output of its InputLayer")
+
+
+def _is_input(call: Call) -> bool:
+    return isinstance(call.target, LayerSpec) and call.target.class_name == "InputLayer"
 
 
 def _as_input(layer: Described) -> list[Use]:

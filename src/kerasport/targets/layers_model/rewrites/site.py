@@ -246,6 +246,7 @@ class Rewriter:
         layer = self._read(call.target) if isinstance(call.target, LayerSpec) else None
         if layer is None and isinstance(call.target, LayerSpec):
             return None
+        self.inference.check(call)
         try:
             results = (rewrite(Site(call, layer, self)) for rewrite in rewrites)
             result = next((result for result in results if result is not None), None)

@@ -111,14 +111,15 @@ def test_numpy_computes_what_keras_computes(trial: Trial) -> None:
             same(graph, feeds, expected, trial.case, "by numpy")
 
 
-# Keras takes the backward half for as large as the forward one, the batch for that of the constant, and the indices of a
-# sample for its rows.
+# Keras takes the backward half for as large as the forward one, the batch for that of the constant, the indices of a
+# sample for its rows, and a spectrogram for a frame longer than it is.
 MISTAKEN_SHAPES = frozenset(
     (
         "category_encoding_multi_hot_rank_3",
         "category_encoding_count_rank_3",
         "bidirectional_of_other_size",
         "added_to_a_constant",
+        "mel_spectrogram_rescaled",
     )
 )
 
@@ -166,6 +167,18 @@ def test_functions_across_the_batch_are_refused_in_a_layers_model(function: Any,
     keras.Model(x, function(x)).save(tmp_path / "model.keras")
     with pytest.raises(kerasport.UnsupportedModel, match=reason):
         kerasport.convert(tmp_path / "model.keras", tmp_path / "out", to=LAYERS_MODEL)
+
+
+def test_more_axes_than_tfjs_computes_with_are_refused(tmp_path: Path) -> None:
+    x = keras.Input((1, 2, 1, 2, 1, 3))
+    keras.Model(x, x * x).save(tmp_path / "model.keras")
+    with pytest.raises(kerasport.UnsupportedModel, match="more than six axes"):
+        kerasport.convert(tmp_path / "model.keras", tmp_path / "out", to=GRAPH_MODEL)
+    with pytest.raises(kerasport.UnsupportedModel, match="at most six axes"):
+        kerasport.convert(tmp_path / "model.keras", tmp_path / "out", to=LAYERS_MODEL)
+    kerasport.convert(tmp_path / "model.keras", tmp_path / "model.onnx")
+    fed = np.arange(12, dtype="float32").reshape(1, 1, 2, 1, 2, 1, 3)
+    onnx_runtime.close([fed * fed], onnx_runtime.run(tmp_path / "model.onnx", [[fed]])[0], 1e-6, 0)
 
 
 def test_names_are_unique() -> None:

@@ -134,6 +134,9 @@ class Emitter:
         if emit is None and type(node) not in SAME:
             self._refuse(node, UNSUPPORTED.get(type(node), "TF.js has no such operation"))
             return
+        if isinstance(node, OF_SIX_AXES) and node.rank > 6:
+            self._refuse(node, MANY_AXES)
+            return
         try:
             self._refs[node] = emit(self, node) if emit else self.add(SAME[type(node)], node.operands)
         except NoEmission as none:
@@ -630,6 +633,12 @@ DIFFERENT: Mapping[type[Node], Emit] = {
         ops.Sum: "Sum", ops.Mean: "Mean", ops.Max: "Max", ops.Min: "Min", ops.Prod: "Prod", ops.Any_: "Any",
         ops.All: "All"}.items()},
 }  # fmt: skip
+
+# XNNPACK, which the wasm backend calls for these, takes six axes; beyond that TF.js returns memory that nobody wrote.
+OF_SIX_AXES = (
+    ops.Add, ops.Sub, ops.Mul, ops.Div, ops.DivNoNan, ops.FloorDiv, ops.Mod, ops.Pow, ops.SquaredDifference
+)  # fmt: skip
+MANY_AXES = "the wasm backend of TF.js computes wrong numbers for tensors of more than six axes"
 
 UNSUPPORTED: Mapping[type[Node], str] = {}
 """Operation → why TF.js cannot compute it."""

@@ -15,6 +15,7 @@ from kerasport.targets.layers_model.loadable import (
     check_topology,
     depth_problems,
     feedable,
+    of_many_axes,
     with_distinct_inputs,
     with_own_outputs,
     with_own_states,
@@ -50,7 +51,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     written = Topology(inference.shapes, companion=options.companion)
     topology = written.model(native)
     problems += [*recorded, *_joined(rewriting.rewriter.problems, written.problems), *_training_problems(model)]
-    problems += depth_problems(native)
+    problems += [*depth_problems(native), *of_many_axes(inference.shapes)]
     if not problems:
         problems += mask_problems(native, rewriting.rewriter.origins, inference.shapes)
     untrainable = tuple(_untrainable(rewriting))

@@ -11,7 +11,7 @@ from typing import Any
 from kerasport.errors import Problem
 from kerasport.infer import input_shape
 from kerasport.masks import returns_sequences
-from kerasport.model import Call, LayerSpec, Model, Tensor, map_tensors, rebuild
+from kerasport.model import Call, LayerSpec, Model, Shape, Tensor, map_tensors, rebuild
 from kerasport.refusals import models
 from kerasport.targets.layers_model.identity import linear
 
@@ -57,9 +57,9 @@ def with_distinct_inputs(model: Model) -> Model:
             seen.add(Tensor(again))
             return Tensor(again)
 
-        return (
-            replace(call, args=map_tensors(call.args, once)) if len(set(call.tensors())) < len(call.tensors()) else call
-        )
+        if len(set(call.tensors())) == len(call.tensors()):
+            return call
+        return replace(call, args=map_tensors(call.args, once), kwargs=map_tensors(call.kwargs, once))
 
     return rebuild(model, step)
 
@@ -147,6 +147,14 @@ def _states_of(spec: LayerSpec) -> list[int]:
     cell = spec.children.get("cell", spec)
     cells = list(cell.children.values()) if isinstance(cell, LayerSpec) else []
     return [2 if each.class_name.startswith(("LSTM", "ConvLSTM")) else 1 for each in cells or [cell]]
+
+
+def of_many_axes(shapes: Mapping[Tensor, Shape]) -> Iterator[Problem]:
+    """Tensors of more axes than TF.js can split into batches, or its wasm backend can add and multiply."""
+    reason = "TF.js computes tensors of at most six axes on all of its backends"
+    for tensor, shape in shapes.items():
+        if len(shape) > 6:
+            yield Problem(tensor.call.target.name, tensor.call.target.class_name, reason)
 
 
 def input_dtype(spec: LayerSpec, embedded: bool) -> str:

@@ -35,6 +35,7 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     ),
     "ops_batched_slice_update_from_the_end": "negative start",
     "mask_given_in_a_nested_model_and_read_outside": "a model inside it is called with a mask",
+    "mask_bidirectional_unrolled_sequences": "on TensorFlow and PyTorch",
     "mask_softmax": "Keras applies no mask of the shape",  # it raises an error
     # Keras does not say in the file that the two layers are one, and cannot load it either
     "layer_inside_nested_and_called": "expected the weights",

@@ -194,6 +194,8 @@ CHAINS = (
     masked("masking_global_average_pooling", layers.GlobalAveragePooling1D, refused=AVERAGES),
     masked("masking_dense", lambda: layers.Dense(4), lambda: layers.Dense(2)),
     masked("masking_of_other_masking", lambda: layers.Masking(1.0), lambda: layers.LSTM(4)),
+    words("mask_bidirectional_unrolled_sequences",
+          lambda: layers.Bidirectional(layers.LSTM(4, unroll=True, return_sequences=True)), refused=ZEROED),
     masked("masking_unrolled", lambda: layers.LSTM(4, unroll=True, return_sequences=True)),
     Case("masking_conv_lstm2d", lambda: keras.Sequential([
         layers.Input((4, 6, 5, 2)), layers.TimeDistributed(layers.Flatten()), layers.Masking(),
@@ -765,6 +767,27 @@ def stacked_cells_called_as_a_layer() -> keras.Model:
     x, h, g = layers.Input((3,)), layers.Input((4,)), layers.Input((2,))
     y, states = layers.StackedRNNCells([layers.GRUCell(4), layers.SimpleRNNCell(2)])(x, [h, g])
     return keras.Model([x, h, g], [y, *keras.tree.flatten(states)])
+
+
+@row(RECORDED)
+def mask_unrolled_from_a_state() -> keras.Model:
+    """Before the first unmasked step an unrolled layer returns zeros, whatever the state is."""
+    x, mask, *states = series(), layers.Input((STEPS,), dtype="bool"), layers.Input((4,)), layers.Input((4,))
+    unrolled = layers.LSTM(4, unroll=True, return_sequences=True)
+    return keras.Model([x, mask, *states], unrolled(x, mask=mask, initial_state=states))
+
+
+@row()
+def mask_beside_a_convolutional_lstm() -> keras.Model:
+    """TF.js throws where a convolutional LSTM has a mask, be it one of ones."""
+    x, film = series(), layers.Input((4, 5, 2))
+    return keras.Model([x, film], [layers.ConvLSTM1D(3, 2)(film), layers.LSTM(3)(layers.Masking()(x))])
+
+
+@row("where a convolutional LSTM is given a mask")
+def mask_before_a_convolutional_lstm() -> keras.Model:
+    x, film = series(), layers.Input((4, 5, 2))
+    return keras.Model([x, film], [layers.LSTM(3)(layers.Masking()(x)), layers.ConvLSTM1D(3, 2)(film)])
 
 
 CASES = (*CHAINS, *ROWS)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 from tests.cases.case import Case, chain, no_layers_model, one
 
@@ -411,7 +412,24 @@ def only_the_cell_state() -> keras.Model:
     return keras.Model(x, layers.Dense(2)(layers.LSTM(4, return_state=True)(x)[2]))
 
 
+def one_tensor_as_all_states() -> keras.Model:
+    """TF.js counts a tensor once that a layer is given several times."""
+    x, y = layers.Input(SERIES), layers.Input((4,))
+    made = layers.Bidirectional(layers.RNN(layers.LSTMCell(4), return_state=True))(x, initial_state=[y] * 4)
+    return keras.Model([x, y], made[:2])
+
+
+def state_of_one_sample() -> keras.Model:
+    """A constant that every sample begins with."""
+    x = layers.Input(SERIES)
+    states = [np.linspace(-1, 1, 4, dtype="float32")[None]] * 2
+    unrolled = layers.LSTM(4, return_sequences=True, unroll=True)  # JAX makes no loop of states that grow
+    return keras.Model(x, unrolled(x, initial_state=states))
+
+
 SEVERAL = (
+    Case("one_tensor_as_all_states", one_tensor_as_all_states),
+    Case("state_of_one_sample", state_of_one_sample, refused=no_layers_model("called on a constant")),
     Case("encoder_decoder", encoder_decoder),
     Case("encoder_decoder_gru", encoder_decoder_gru),
     Case("encoder_decoder_gru_reset_after", encoder_decoder_gru_reset_after, companion=RESET),

@@ -69,6 +69,7 @@ class Loop(Protocol):
     return_state: bool
     go_backwards: bool
     stateful: bool
+    unroll: bool
     zero_output_for_mask: bool
 
 
@@ -84,7 +85,7 @@ def over_time(
     """The output of cells run over time one behind the other, and their last states where the loop returns them.
 
     A masked step leaves the states as they are and repeats the output before it, or makes zeros. Before the first
-    step the output is the state; zeros with `zeros_first`.
+    step the output is the state; zeros with `zeros_first`, which is how Keras 2 works, and with `unroll`.
 
     Raises:
         Refusal: the layer goes on from the states of the run before.
@@ -93,11 +94,17 @@ def over_time(
     if loop.stateful and not states:
         reason = "it goes on where the run before left off, and a graph remembers nothing from run to run"
         raise Refusal("stateful", reason, "feed the states with initial_state and take them with return_state")
+    if mask is not None and loop.unroll and loop.zero_output_for_mask and not zeros_first:
+        reason = "at masked time steps Keras 3 returns zeros on TensorFlow and PyTorch, and the output before on JAX"
+        raise Refusal("unroll", reason, "set unroll=False, with which all of them return zeros")
     z = cells[0].project(ops.floats(x))
-    initial = list(states) or [zero for cell in cells for zero in cell.zeros(z)]
-    count, last = sum(cell.states for cell in cells), cells[-1].states
-    if len(initial) != count:
-        raise ShapeError(f"it is given {len(initial)} initial states, and has {count}")
+    empty = [zero for cell in cells for zero in cell.zeros(z)]
+    count, last = len(empty), cells[-1].states
+    if len(states or empty) != count:
+        raise ShapeError(f"it is given {len(states)} initial states, and has {count}")
+    # a constant of one sample stands for all
+    initial = [ops.broadcast_to(x, ops.dims(zero)) for x, zero in zip(states or empty, empty, strict=True)]
+    zeros_first |= loop.unroll
     held = mask is not None and zeros_first and not loop.zero_output_for_mask  # an output that is no state
     carried = held or (mask is not None and loop.zero_output_for_mask and not loop.return_sequences)
 

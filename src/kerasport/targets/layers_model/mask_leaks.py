@@ -24,6 +24,7 @@ from kerasport.masks import (
     returns_sequences,
 )
 from kerasport.model import Call, LayerSpec, Model, Shape, Tensor, flatten
+from kerasport.targets.layers_model.unmasked import convolves
 
 # Layers for which TF.js sets `supportsMasking`; the others drop the mask of their inputs.
 SUPPORTS = frozenset(
@@ -56,6 +57,7 @@ STARTS = (
     "behind it uses them"
 )
 MIXED = "TF.js cannot join the mask of one input with an input without a mask along this axis"
+OF_FILMS = "TF.js throws where a convolutional LSTM is given a mask, be it that of another layer"
 STATE_LEAKS = "in a model with masks or nested models TF.js hands the initial state of another layer to it, and throws"
 
 
@@ -119,7 +121,9 @@ class _Run:
         name, problems = spec.class_name, self.problems
         recurrent = name in RECURRENT or name == "Bidirectional"
         same = given == wanted or (given == ONES and wanted is None and recurrent)
-        if (recurrent or name == "Softmax" or _heeds_inside(spec)) and not same:
+        if recurrent and convolves(spec) and given is not None:
+            problems.append(Problem(spec.name, name, OF_FILMS))
+        elif (recurrent or name == "Softmax" or _heeds_inside(spec)) and not same:
             problems.append(Problem(spec.name, name, GIVEN_OTHERWISE))
         elif (name == "Softmax" or _heeds_inside(spec)) and wanted is not None:
             problems.append(Problem(spec.name, name, "TF.js applies the mask in another way than Keras"))

@@ -31,7 +31,7 @@ def without_leaks(model: Model) -> Model:
             return replace(moved, args=map_tensors(moved.args, lambda x: ones.get(x, x)))
         if any(masked) or not isinstance(spec, LayerSpec) or not moved.tensors():
             return moved
-        if spec.class_name in RECURRENT or spec.class_name == "Bidirectional":
+        if (spec.class_name in RECURRENT or spec.class_name == "Bidirectional") and not convolves(spec):
             masking = made.setdefault(spec, masks_nothing(f"{spec.name}_unmasked"))
             x = moved.tensors()[0]
             whole = Tensor(Call(masking, (x,)))
@@ -46,6 +46,12 @@ def without_leaks(model: Model) -> Model:
 
 def _joins_steps(spec: LayerSpec) -> bool:
     return spec.class_name == "Concatenate" and spec.config.get("axis", -1) != -1
+
+
+def convolves(spec: LayerSpec) -> bool:
+    """Whether a recurrent layer, or the one that a Bidirectional holds, works on images: TF.js throws at its masks."""
+    inner = spec.children.get("layer") if spec.class_name == "Bidirectional" else spec
+    return isinstance(inner, LayerSpec) and inner.class_name.startswith("ConvLSTM")
 
 
 def masks_nothing(name: str) -> LayerSpec:

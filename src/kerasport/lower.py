@@ -458,7 +458,8 @@ class _Run:
             self.lowering.refuse(
                 spec, "the model calls it with training=True, so it acts at inference", "training", True
             )
-        return inputs[:1]
+        structure = isinstance(call.args[0], Mapping | tuple)  # it is handed on as it is, with all that it holds
+        return inputs if structure else inputs[:1]
 
     def _says_nothing(self, argument: str, target: LayerSpec | Model, value: Any) -> bool:
         """Whether an argument of a call does not change what is computed at inference."""

@@ -132,8 +132,31 @@ def identity_of_a_shared_output() -> keras.Model:
     return keras.Model(x, [y, layers.Identity()(y), layers.Dropout(0.5)(y)])
 
 
+def augmentation_of_a_dict() -> keras.Model:
+    """Images and what goes with them, all of which come out, in another order."""
+    image, label = layers.Input(IMAGE), layers.Input((4,))
+    made = layers.RandomFlip()({"images": image, "labels": label}, training=False)
+    return keras.Model([image, label], [made["labels"], layers.Conv2D(2, 3)(made["images"]), made["images"]])
+
+
+def augmentation_of_a_dict_alone() -> keras.Model:
+    """A model whose outputs are its inputs."""
+    given = {"images": layers.Input(IMAGE), "labels": layers.Input((4,))}
+    return keras.Model(given, layers.RandomRotation(0.2)(given))
+
+
+def identity_of_a_list() -> keras.Model:
+    """Tensors that an identity returns as it is given them."""
+    x, y = layers.Input((4,)), layers.Input((3,))
+    first, second = layers.Identity()([layers.Dense(2)(x), y])
+    return keras.Model([x, y], [layers.Dense(3)(second), first])
+
+
 CASES = (
     *everywhere(),
+    Case("augmentation_of_a_dict", augmentation_of_a_dict),
+    Case("augmentation_of_a_dict_alone", augmentation_of_a_dict_alone),
+    Case("identity_of_a_list", identity_of_a_list),
     Case("identities_in_a_row", many_in_a_row),
     Case("identity_of_an_input", of_an_input),
     Case("identity_shared", shared_identity),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from kerasport.errors import Problem
@@ -32,7 +32,8 @@ def without_identities(model: Model) -> Model:
     Where such a layer makes an output of the model, a linear activation of its name takes its place, so that
     outputs keep their names and a model keeps at least one layer.
     """
-    ends = {id(tensor.call.target) for part in models(model) for tensor in part.output_tensors}
+    calls = [tensor.call for part in models(model) for tensor in part.output_tensors]
+    ends = {id(call.target) for call in calls if not _hands_on(call)}
     made: set[LayerSpec] = set()
 
     def layer(spec: LayerSpec) -> LayerSpec:
@@ -46,11 +47,17 @@ def without_identities(model: Model) -> Model:
 
     def step(call: Call) -> Call | tuple[Tensor, ...]:
         if isinstance(call.target, LayerSpec) and is_left_out(call.target):
-            return (next(leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)),)
+            given = tuple(leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor))
+            return given if _hands_on(call) else given[:1]
         # whether it is called as in training is asked elsewhere, of the layer that it was
         return replace(call, kwargs={}) if call.target in made else call
 
     return rebuild(model, step, layer=layer)
+
+
+def _hands_on(call: Call) -> bool:
+    """Whether a call is given a dict or a list of tensors, all of which it returns."""
+    return bool(call.args) and isinstance(call.args[0], Mapping | tuple)
 
 
 def stopped_masks(model: Model) -> Iterator[Problem]:

@@ -733,7 +733,6 @@ IMAGE = [
     row("extract_patches", f(8, 6, 3), lambda x: k.image.extract_patches(x, 2)),
     row("extract_patches-options", f(8, 6, 3), lambda x: k.image.extract_patches(x, (3, 2), 1, 2, "same")),
     row("gaussian_blur", f(8, 6, 3), lambda x: k.image.gaussian_blur(x, (3, 5), (1.0, 2.0))),
-    row("sobel_edges", f(8, 6, 3), k.image.sobel_edges),
     row("ssim", f(13, 12, 3, values=share), f(13, 12, 3, values=share), k.image.ssim),
     row(
         "scale_and_translate",
@@ -832,6 +831,7 @@ def of(
         ("Map", {}, (...,), "Python code"),
         ("Cholesky", {}, (...,), "linear algebra"),
         ("FFT", {}, (...,), "complex"),
+        ("SobelEdges", {}, (...,), "mirrors pixels"),
         ("Unheard", {}, (...,), "no lowering of this operation yet"),
         ("Sum", {"axis": 1, "keepdims": False, "where": True}, (...,), "where"),
         ("Sum", {"axis": 7}, (...,), "axis 7"),

@@ -248,13 +248,6 @@ def gaussian_blur(
     return images(lambda y: filtered(y, kernel), x, data_format=layout(data_format))
 
 
-def sobel_edges(x: Tensor, *, data_format: str | None = None) -> Tensor:
-    """How steeply images rise downwards and to the right, in a new last axis."""
-    right = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
-    slopes = [images(lambda y, k=k: filtered(y, k), x, data_format=layout(data_format)) for k in (right.T, right)]
-    return ops.stack(slopes, -1)
-
-
 def ssim(
     image1: Tensor, image2: Any, *, max_val: float = 1.0, filter_size: int = 11, filter_sigma: float = 1.5,
     k1: float = 0.01, k2: float = 0.03, data_format: str | None = None,
@@ -286,5 +279,5 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "Resize": resize, "ScaleAndTranslate": scale_and_translate, "RGBToGrayscale": rgb_to_grayscale,
     "RGBToHSV": rgb_to_hsv, "HSVToRGB": hsv_to_rgb, "PadImages": pad_images, "CropImages": crop_images,
     "ExtractPatches": extract_patches, "ReconstructPatches": reconstruct_patches,
-    "GaussianBlur": gaussian_blur, "SobelEdges": sobel_edges, "SSIM": ssim,
+    "GaussianBlur": gaussian_blur, "SSIM": ssim,
 }  # fmt: skip

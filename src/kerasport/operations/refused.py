@@ -31,6 +31,7 @@ REFUSED: Mapping[str, str] = {
     "Gammainc": "TF.js has no incomplete gamma function",
     "Argpartition": "it leaves the order of its result open, so that no other program makes the same",
     "Histogram": "where its bins begin and end is a matter of rounding, in which TF.js and Keras differ",
+    "SobelEdges": "at the borders of the image Keras on TensorFlow mirrors pixels, and on JAX it adds zeros",
     "SegmentReduction": "it is the base of other operations and computes nothing",
     "TensorFlowOpLayer": "it holds a node of TensorFlow 2.3 or older; save the model with a newer TensorFlow",
     "ClassMethod": "it calls a method of a TensorFlow class",

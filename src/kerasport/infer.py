@@ -17,7 +17,7 @@ from kerasport.identity import is_identity
 from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer, Outputs, Refusal
 from kerasport.layers.normalization import SpectralNormalization
-from kerasport.layers.preprocessing import Pipeline
+from kerasport.layers.preprocessing import Pipeline, Unlowered
 from kerasport.layers.recurrent import RNN, Bidirectional, StackedRNNCells, TimeDistributed, with_states
 from kerasport.model import LARGEST_SIZE, Call, LayerSpec, Model, Operation, Shape, Tensor, flatten
 
@@ -34,6 +34,7 @@ class Inference:
     """
 
     shapes: dict[Tensor, Shape] = field(default_factory=dict)
+    miscounted: set[Tensor] = field(default_factory=set)  # whose shapes Keras itself has wrong
     _outputs: dict[tuple[Model, Shapes | None], Shapes | None] = field(default_factory=dict)
 
     def model(self, model: Model, inputs: Shapes | None = None) -> Shapes | None:
@@ -84,6 +85,10 @@ class Inference:
             return declared
         if outputs is None:
             return declared
+        # Keras counts the frames of a MelSpectrogram otherwise than it makes them, and so the sizes of what follows
+        if getattr(call.target, "class_name", "") == "MelSpectrogram" or self.miscounted & {*call.tensors()}:
+            self.miscounted |= {Tensor(call, index) for index in range(len(outputs))}
+            return dict(enumerate(outputs))
         for index, shape in declared.items():
             if index >= len(outputs) or not agree(outputs[index], shape):
                 found = outputs[index] if index < len(outputs) else "no such output"
@@ -104,7 +109,7 @@ class Inference:
             self.model(target)
             return self.model(target, inputs)
         layer = known_layer(target)
-        if layer is None or not layer.works_on(len(inputs)):
+        if layer is None or not layer.works_on(len(inputs)) or isinstance(layer, Unlowered):
             return None
         check_weights(target, layer, inputs)
         return self._layer(target, layer, inputs, given or {})

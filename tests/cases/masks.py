@@ -645,7 +645,7 @@ def mask_bidirectional_second_output_then_dense() -> keras.Model:
     return keras.Model(x, layers.Dense(2)(bidirectional(x)[1]))
 
 
-@row()
+@row(since_3_16(ZEROED))
 def mask_bidirectional_second_output_then_lstm() -> keras.Model:
     x = tokens()
     return keras.Model(x, layers.LSTM(2)(bidirectional(x)[1]))

@@ -768,6 +768,14 @@ WEIGHTLESS: dict[str, tuple[Json, str]] = {
             tensor("x"), [{"class_name": "__slice__", "config": {"start": None, "stop": [1], "step": None}}]
         ], "kwargs": {}}]}, outputs="a"), "",
     ),
+    "an input twice": (
+        functional(given(), relu("a", "x"), inputs=[["x", 0, 0], ["x", 0, 0]], outputs="a"), "lists the input 'x' twice",
+    ),
+    "windows of which there are none": (functional(
+        given(shape=(None, 7, 6, 1)),
+        layer("Unfold", "u", module="keras.src.ops.nn", kernel_size=2, dilation=1, padding=0, stride=1)
+        | {"inbound_nodes": [{"args": [tensor("x")], "kwargs": {}}]}, outputs="u"), "no exact translation",
+    ),
     "no layers": (functional(outputs="x"), "'x' that the model does not have"),
     "no layers in a row": (sequential(), "without layers computes nothing"),
     "no outputs": (functional(given(), outputs=[]), ""),

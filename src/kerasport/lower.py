@@ -57,7 +57,7 @@ def lower(model: Model) -> Graph:
     inputs = tuple(declared_input(edge) for edge in model.input_tensors)
     outputs, _ = lowering.model(model, inputs, (None,) * len(inputs), "")
     graph = Graph(inputs, outputs or (), lowering.names)
-    problems = [*refusals(model), *lowering.problems, *_strings(graph), *_by_chance(graph)]
+    problems = [*refusals(model), *lowering.problems, *_strings(graph), *_empty(graph), *_by_chance(graph)]
     if problems:
         raise UnsupportedModel(tuple(dict.fromkeys(problems)))
     assert outputs is not None
@@ -73,6 +73,14 @@ def _strings(graph: Graph) -> Iterator[Problem]:
     for output in graph.outputs:
         if isinstance(output, Input) and is_string(output):
             yield Problem(output.name, "InputLayer", reason, "dtype", "string")
+
+
+def _empty(graph: Graph) -> Iterator[Problem]:
+    """Tensors without numbers in another shape: of these, no runtime finds out a size that is left open."""
+    reason = "it makes a tensor of size 0, of which TF.js and ONNX Runtime cannot work out the batch"
+    for node in graph.nodes():
+        if isinstance(node, ops.Reshape) and -1 in node.to and 0 in node.to:
+            yield Problem(graph.names.get(node, "").rpartition("/")[2], "Reshape", reason)
 
 
 @dataclass(frozen=True, eq=False)

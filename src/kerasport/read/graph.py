@@ -129,7 +129,14 @@ def _check_ends(model: str, inputs: Any, outputs: Any) -> None:
 
 def _check_inputs(model: str, calls: Iterable[Call], inputs: Any) -> None:
     """Raises `ReadError` unless the inputs of a model are the outputs of its InputLayers, of all that it needs."""
-    ends = dict.fromkeys(flatten(inputs))
+    listed = flatten(inputs)
+    ends = dict.fromkeys(listed)
+    if len(ends) < len(listed):
+        name = next(quoted(each.call.target.name) for each in ends if listed.count(each) > 1)
+        raise ReadError(
+            f"model {quoted(model)}: lists the input {name} twice, so it is not known which of the two it computes "
+            "with; build the model with each input once and save it again"
+        )
     for call in calls:
         name, tensor = quoted(call.target.name), Tensor(call)
         if not _is_input(call):

@@ -756,6 +756,17 @@ WEIGHTLESS: dict[str, tuple[Json, str]] = {
     "an input that the model does not have": (
         functional(given(), given("y"), relu("a", "y"), outputs="a"), "needs the InputLayer 'y'",
     ),
+    "called on None": (functional(given(), relu("a", "x", None), outputs="a"), ""),
+    "called by a name alone": (
+        functional(given(shape=(None, 4, 3)), {**layer("GlobalMaxPooling1D", "a"), "inbound_nodes": [
+            {"args": [], "kwargs": {"mask": tensor("x")}}]}, outputs="a"), "",
+    ),
+    "a difference of three": (functional(given(), layer("Subtract", "a", "x", "x", "x"), outputs="a"), ""),
+    "a mean without a variance": (between(layer("Normalization", "n", mean=1.0)), "mean without a variance"),
+    "a pooling in a Bidirectional": (
+        sequential(given(shape=(None, 8, 3)), layer("Bidirectional", "b", layer=layer("MaxPooling1D", "p"))),
+        "is a MaxPooling1D, which it cannot wrap",
+    ),
     "an operation on a dict": (
         functional(given(), layer("Negative", "a", {"a": tensor("x")}, module="keras.src.ops.numpy"), outputs="a"), "",
     ),

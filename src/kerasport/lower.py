@@ -389,10 +389,10 @@ class _Run:
     def _inputs(self, call: Call) -> tuple[Tensor, ...] | None:
         """The tensors that a call works on; None, and a problem, where one is something else."""
         inputs = tuple(flatten(self.lowered(call.args)))
-        strange = next((leaf for leaf in inputs if not isinstance(leaf, Tensor)), None)
-        if strange is None and inputs:
+        strange = [leaf for leaf in inputs if not isinstance(leaf, Tensor)]
+        if not strange and inputs:
             return inputs
-        reason = f"it is called on {strange!r}, which is not a tensor" if inputs else "it is called on nothing"
+        reason = f"it is called on {quoted(strange[0])}, which is not a tensor" if inputs else "it is called on nothing"
         self.lowering.refuse(call.target, reason)
         return None
 

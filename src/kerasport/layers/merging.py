@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
@@ -25,7 +25,7 @@ def broadcast(a: Shape, b: Shape) -> Shape:
 
 
 class _Merge(Layer):
-    arity = (1, None)
+    arity: ClassVar[tuple[int, int | None]] = (1, None)
 
     def infer(self, *inputs: Shape) -> Shape:
         shape = inputs[0]
@@ -61,6 +61,8 @@ class Add(_Merge):
 
 class Subtract(_Merge):
     """First input minus the second."""
+
+    arity = (2, 2)
 
     def pair(self, a: Tensor, b: Tensor) -> Tensor:
         return ops.sub(a, b)
@@ -143,7 +145,7 @@ class Concatenate(Layer):
     """The inputs one after the other along `axis`."""
 
     axis: int = -1
-    arity = (1, None)
+    arity: ClassVar[tuple[int, int | None]] = (1, None)
 
     def infer(self, *inputs: Shape) -> Shape:
         axis = axis_of(self.axis, len(inputs[0]))

@@ -76,6 +76,11 @@ class Normalization(Layer):
         axes = () if self.axis is None else self.axis if isinstance(self.axis, tuple) else (self.axis,)
         return tuple(sorted(axis_of(axis, rank) for axis in axes))
 
+    def infer(self, *inputs: Shape) -> Shape:
+        if self.adapted_mean is None and (self.mean is None or self.variance is None):
+            raise ShapeError("it has a mean without a variance, or a variance without a mean")
+        return inputs[0]
+
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
         if self.adapted_mean is None:
             return {}

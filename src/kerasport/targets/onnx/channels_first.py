@@ -268,7 +268,7 @@ def _keeps(node: Reshape, axes: Sequence[int | None]) -> bool:
 
 def is_dim(x: Tensor, to: Size, axis: int) -> bool:
     """Whether a size is that of an axis of x, or of the one that it was before x was transposed."""
-    if not isinstance(to, ops.Dim):
+    if not isinstance(to, ops.Dim) or axis >= x.rank:
         return False
     return (to.x is x and to.axis == axis) or (isinstance(x, Transpose) and to.x is x.x and to.axis == x.order[axis])
 

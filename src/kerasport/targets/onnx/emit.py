@@ -54,8 +54,8 @@ class Shared:
     constants: dict[Any, onnx.Value] = field(default_factory=dict)
 
     def unique(self, wanted: str) -> str:
-        """A name that nothing has yet."""
-        name = wanted
+        """A name that nothing has yet, in the UTF-8 that protobuf takes."""
+        name = wanted = utf8(wanted)
         while name in self.taken:
             self.taken[wanted] += 1
             name = f"{wanted}_{self.taken[wanted]}"
@@ -226,6 +226,11 @@ class Emitter:
         if len(values) == 1:
             return values[0]
         return self.add("Concat", values, axis=0) if values else self.ints([])
+
+
+def utf8(text: str) -> str:
+    """A text whose halves of surrogate pairs, which UTF-8 does not have, are spelled out."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def typed(value: onnx.Value, kind: TensorType, name: str = "", *, batch: bool = False) -> onnx.Value:

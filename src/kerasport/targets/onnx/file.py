@@ -16,7 +16,7 @@ import onnx_ir
 from onnx import ModelProto, StringStringEntryProto, TensorProto, helper, numpy_helper
 
 from kerasport.model import Array, Model, Weight
-from kerasport.targets.onnx.emit import ML, TYPES, Emitter
+from kerasport.targets.onnx.emit import ML, TYPES, Emitter, utf8
 from kerasport.targets.onnx.place import data_file, replacing
 from kerasport.targets.plan import Plan
 from kerasport.targets.weights import Encoding, Scaled, nbytes_of, numbers_of, stored_dtype
@@ -45,10 +45,10 @@ def assembled(emitter: Emitter, outputs: Mapping[str, onnx_ir.Value], model: Mod
         tuple(outputs.values()),
         nodes=emitter.nodes,
         initializers=shared.small,
-        name=model.name,
+        name=utf8(model.name),
         opset_imports={"": shared.opset, **({ML: 4} if ML in shared.domains else {})},
     )
-    metadata = {"keras": model.writer} if model.writer else {}
+    metadata = {"keras": utf8(model.writer)} if model.writer else {}
     return onnx_ir.Model(
         graph,
         ir_version=ir_version(shared.opset),

@@ -244,7 +244,7 @@ class Rewriter:
         if not rewrites or (isinstance(call.target, LayerSpec) and self._has_more(call)):
             return None
         layer = self._read(call.target) if isinstance(call.target, LayerSpec) else None
-        if layer is None and isinstance(call.target, LayerSpec):
+        if isinstance(call.target, LayerSpec) and (layer is None or not layer.works_on(len(flatten(call.args)))):
             return None
         self.inference.check(call)
         try:

@@ -80,7 +80,7 @@ ORDER = (
     ("errors", "releases"),
     ("model", "report"),
     ("budget",),
-    ("identity", "ir", "masks"),
+    ("dtypes", "identity", "ir", "masks"),
     ("layers", "refusals"),
     ("read", "infer", "operations"),
     ("lower",),

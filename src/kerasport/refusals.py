@@ -4,31 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kerasport.dtypes import INTEGERS, Dtypes, integer_problems
 from kerasport.errors import Problem
 from kerasport.identity import AUGMENTATIONS, IMAGES
 from kerasport.masks import MaskRules, Masks
-from kerasport.model import Call, LayerSpec, Model, Operation, Tensor, flatten
+from kerasport.model import Call, LayerSpec, Model, Operation
 from kerasport.releases import TRAINING_COUNTS
-
-# dtypes of inputs in whose few bits Keras goes on to compute, where targets compute in float32 or int32
-NARROW = frozenset(("int8", "int16", "uint8", "uint16", "bool"))
-INTEGERS = NARROW | {"int32", "int64", "uint32", "uint64"}
-
-# Layers and operations that leave the dtype of integers as it is.
-KEEPS = frozenset(
-    ("Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D",
-     "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "ZeroPadding1D", "ZeroPadding2D",
-     "ZeroPadding3D", "Cropping1D", "Cropping2D", "Cropping3D", "UpSampling1D", "Identity", "Dropout", "GetItem",
-     "Transpose", "ExpandDims", "Squeeze", "Stack", "Maximum", "Minimum")
-)  # fmt: skip
-# Those whose results may need more bits.
-GROWS = frozenset(
-    ("Add", "Subtract", "Multiply", "Average", "Dot", "Power", "Square", "Negative", "Sum", "Prod", "Cumsum")
-)
 
 
 def refusals(model: Model) -> Iterator[Problem]:
     """Everything about a model that is refused whatever it is to become."""
+    dtypes = Dtypes()
+    dtypes.model(model)
     for part in models(model):
         if part.custom:
             reason = (
@@ -37,7 +24,8 @@ def refusals(model: Model) -> Iterator[Problem]:
             )
             remedy = "save keras.Model(model.inputs, model.outputs) instead, if they compute the same"
             yield Problem(part.name, part.class_name, reason, remedy=remedy)
-        yield from _integer_problems(part)
+        dtypes.model(part)
+        yield from integer_problems(part, dtypes, model.release)
         if model.release >= TRAINING_COUNTS:
             yield from _training_problems(part)
         for target in part.targets():
@@ -81,10 +69,13 @@ def custom_problem(spec: LayerSpec) -> Problem:
 
 
 # Layers that give integers by nature, or compute nothing.
-OF_INTEGERS = KEEPS | {
-    "InputLayer", "Embedding", "Discretization", "CategoryEncoding", "IntegerLookup", "StringLookup", "Hashing",
-    "HashedCrossing", "TextVectorization",
-}  # fmt: skip
+OF_INTEGERS = frozenset(
+    ("InputLayer", "Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "MaxPooling1D", "MaxPooling2D",
+     "MaxPooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "ZeroPadding1D",
+     "ZeroPadding2D", "ZeroPadding3D", "Cropping1D", "Cropping2D", "Cropping3D", "UpSampling1D", "Identity", "Dropout",
+     "Maximum", "Minimum", "Embedding", "Discretization", "CategoryEncoding", "IntegerLookup", "StringLookup",
+     "Hashing", "HashedCrossing", "TextVectorization")
+)  # fmt: skip
 
 
 def _layer_problems(spec: LayerSpec, release: tuple[int, int]) -> Iterator[Problem]:
@@ -117,29 +108,3 @@ def models(model: Model) -> Iterator[Model]:
         elif isinstance(target, LayerSpec):
             for child in target.children.values():
                 yield from models(child) if isinstance(child, Model) else ()
-
-
-def _integer_problems(model: Model) -> Iterator[Problem]:
-    """Layers that Keras computes in the few bits of an integer input."""
-    dtypes: dict[Tensor, str] = {}
-    for call in model.calls:
-        target, inputs = call.target, [dtypes[tensor] for tensor in call.tensors() if tensor in dtypes]
-        if isinstance(target, LayerSpec) and target.class_name == "InputLayer":
-            dtypes[Tensor(call)] = str(target.config.get("dtype", "float32"))
-        elif len(inputs) == len(call.tensors()) and inputs and set(inputs) <= INTEGERS:
-            if target.class_name in KEEPS:
-                dtypes[Tensor(call)] = inputs[0]
-            yield from _problems_of(call, inputs[0])
-
-
-def _problems_of(call: Call, dtype: str) -> Iterator[Problem]:
-    target = call.target
-    fractions = any(isinstance(leaf, float) for leaf in flatten((call.args, dict(call.kwargs))))
-    # of bools, the product is the same in any number of bits, and operations are lowered for what they are
-    both = dtype == "bool" and (target.class_name == "Multiply" or isinstance(target, Operation))
-    if dtype in NARROW and target.class_name in GROWS and not fractions and not both:
-        reason = f"Keras computes it in the bits of its {dtype} input, where results wrap around, and TF.js in 32"
-        yield Problem(target.name, target.class_name, reason, remedy="give the model float32 or int32 inputs")
-    if target.class_name == "LayerNormalization" and isinstance(target, LayerSpec):
-        reason = f"Keras casts its output to {dtype}, the dtype of its input, and so cuts fractions off"
-        yield Problem(target.name, target.class_name, reason, remedy="give the model float32 inputs")

@@ -44,10 +44,7 @@ def inputs() -> Iterator[Case]:
     ):
         yield one(f"int32_input_{name}", IMAGE, layer, of="int32")
         yield one(f"uint8_input_{name}", IMAGE, layer, of="uint8")
-    # Keras casts its output to the dtype of its input, and so cuts fractions off
-    yield one(
-        "int32_input_layer_normalization", (5,), layers.LayerNormalization, of="int32", refused="LayerNormalization"
-    )
+    yield from cast_back()
     for name in ("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"):
         for dtype in ("int32", "uint8", "bool"):
             # Keras adds and multiplies bytes modulo 256, and adds bools to bools
@@ -59,6 +56,36 @@ def inputs() -> Iterator[Case]:
     yield one("int32_inputs_dot", [(5,), (5,)], layers.Dot, axes=1, of="int32")
     yield one("int32_input_lstm", (4, 3), layers.LSTM, 2, of="int32")
     yield one("string_input", (5,), layers.Identity, of="string", refused="numbers only", feed=nothing)
+
+
+CASTS = "TF.js's layers compute in float32"
+
+
+def cast_back() -> Iterator[Case]:
+    """Layers and operations that compute fractions of integers, and cast them to the dtype of their input."""
+    for name, shape, layer in (
+        ("layer_normalization", (5,), layers.LayerNormalization),
+        ("rms_normalization", (5,), layers.RMSNormalization),
+        ("group_normalization", (4, 6), lambda: layers.GroupNormalization(2)),
+        ("up_sampling_bilinear", IMAGE, lambda: layers.UpSampling2D(2, interpolation="bilinear")),
+        ("resize", IMAGE, lambda: lambda x: keras.ops.image.resize(x, (12, 10))),
+        ("matmul_with_itself", (4, 4), lambda: lambda x: keras.ops.matmul(x, x)),
+    ):
+        yield one(f"int32_input_{name}", shape, layer, of="int32", refused="" if "matmul" in name else CASTS)
+    yield one("uint8_input_resize", IMAGE, lambda: lambda x: keras.ops.image.resize(x, (12, 10)), of="uint8",
+              refused=CASTS)  # fmt: skip
+    yield one("uint8_input_resize_to_halves", IMAGE, lambda: lambda x: keras.ops.image.resize(x, (6, 6)), of="uint8",
+              refused=CASTS)  # fmt: skip
+    yield one("uint8_input_layer_normalization", (5,), layers.LayerNormalization, of="uint8", refused="cuts fractions")
+    yield one("int32_input_moments", (5,), lambda: lambda x: keras.ops.moments(x, (1,))[0], of="int32", refused="casts")
+    yield one("bool_input_matmul", (4, 4), lambda: lambda x: keras.ops.matmul(x, x), of="bool", refused="no layer")
+    yield one("bool_input_group_normalization", (6,), layers.GroupNormalization, 2, of="bool", refused=CASTS)
+    yield one("bool_inputs_multiply_and_add", [(5,), (5,)], lambda: multiply_and_add, of="bool", refused="no layer")
+
+
+def multiply_and_add(xs: Any) -> Any:
+    """Truth values stay truth values, of which a sum is one."""
+    return keras.ops.add(layers.Multiply()(xs), layers.Maximum()(xs))
 
 
 def nothing(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:

@@ -187,6 +187,12 @@ class ReLU(Layer):
 
     def lower(self, x: Tensor) -> Tensor:
         limit, slope = float(self.threshold or 0.0), float(self.negative_slope or 0.0)
+        if x.dtype != "float32":
+            if not (limit or slope or self.max_value is not None):
+                return ops.maximum(x, 0)
+            if x.dtype == "bool":
+                raise Refusal("", "Keras cuts fractions off what it makes of truth values", "cast them to float32")
+            x = ops.floats(x)
         if limit:
             # strictly above the threshold, as Keras cuts it
             above = ops.where(ops.greater(x, limit), x, 0.0)
@@ -240,7 +246,7 @@ class Softmax(Layer):
     takes = ("mask", "uniform")
 
     def lower(self, x: Tensor, *, mask: Tensor | None = None, uniform: bool = False) -> Tensor:
-        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        axes, x = self.axis if isinstance(self.axis, tuple) else (self.axis,), ops.floats(x)
         if mask is None:
             return softmax_over(x, axes)
         differ = any(m not in (1, n, None) and n for m, n in zip(mask.shape[::-1], x.shape[::-1], strict=False))

@@ -223,7 +223,9 @@ class Masking(Layer):
     mask_value: float = 0.0
 
     def lower(self, x: Tensor) -> Tensor:
-        return ops.where(ops.any_(ops.not_equal(x, self.mask_value), -1, keepdims=True), x, 0.0)
+        kept = ops.any_(ops.not_equal(x, self.mask_value), -1, keepdims=True)
+        x = ops.cast(x, "int32") if x.dtype == "bool" else x
+        return ops.where(kept, x, ops.constant(0, x.dtype))
 
 
 class Identity(Layer):

@@ -104,14 +104,22 @@ def of_features(mask: Tensor, x: Tensor) -> Tensor:
     return ops.expand_dims(ops.cast(mask, "bool"), mask.rank)
 
 
+def truths(made: Tensor, *inputs: Tensor) -> Tensor:
+    """What was made of inputs, as truth values where they all are."""
+    return ops.cast(made, "bool") if all(x.dtype == "bool" for x in inputs) else made
+
+
 class Multiply(_MaskedMerge):
     """Product of the inputs; masked time steps of one do not count, and those of all are 0."""
 
     def masked(self, inputs: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
-        counted = [x if mask is None else ops.where(mask, x, 1.0) for x, mask in zip(inputs, masks, strict=True)]
-        product = reduce(ops.mul, counted)
+        pairs = zip(inputs, masks, strict=True)
+        counted = [x if mask is None else ops.where(mask, x, ops.constant(1, x.dtype)) for x, mask in pairs]
+        product = truths(reduce(ops.mul, counted), *inputs)
         known = [mask for mask in masks if mask is not None]
-        return product if len(known) < len(masks) else ops.where(reduce(ops.logical_or, known), product, 0.0)
+        if len(known) < len(masks):
+            return product
+        return ops.where(reduce(ops.logical_or, known), product, ops.constant(0, product.dtype))
 
 
 class _Extreme(_MaskedMerge):
@@ -131,14 +139,14 @@ class Maximum(_Extreme):
     """Largest of the inputs, element by element."""
 
     def pair(self, a: Tensor, b: Tensor) -> Tensor:
-        return ops.maximum(a, b)
+        return truths(ops.maximum(a, b), a, b)
 
 
 class Minimum(_Extreme):
     """Smallest of the inputs, element by element."""
 
     def pair(self, a: Tensor, b: Tensor) -> Tensor:
-        return ops.minimum(a, b)
+        return truths(ops.minimum(a, b), a, b)
 
 
 class Concatenate(Layer):

@@ -87,13 +87,14 @@ class LayerNormalization(Layer):
         return {"gamma": sizes, "beta": sizes}
 
     def lower(self, x: Tensor) -> Tensor:
-        axes, x = self.axes(x.rank), ops.floats(x)
+        axes, dtype, x = self.axes(x.rank), x.dtype, ops.floats(x)
         centred = x - ops.mean(x, axes, keepdims=True)
         inverse = ops.Rsqrt(ops.mean(ops.Square(centred), axes, keepdims=True) + self.epsilon)
         # with rms_scaling too it is the variance that counts
         y = (x if self.rms_scaling else centred) * inverse
         y = y if self.gamma is None else y * spread(ops.as_tensor(self.gamma), x, axes)
-        return y if self.beta is None else y + spread(ops.as_tensor(self.beta), x, axes)
+        y = y if self.beta is None else y + spread(ops.as_tensor(self.beta), x, axes)
+        return ops.floats(ops.cast(y, dtype))  # Keras cuts off fractions of integers
 
 
 def axes_of(axis: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
@@ -145,7 +146,7 @@ class GroupNormalization(Layer):
         ones = (groups, channels // groups, *(1,) * len(behind))
         y = y if self.gamma is None else y * ops.reshape(ops.as_tensor(self.gamma), ones)
         y = y if self.beta is None else y + ops.reshape(ops.as_tensor(self.beta), ones)
-        return ops.reshape(y, ops.dims(x))
+        return ops.floats(ops.cast(ops.reshape(y, ops.dims(x)), x.dtype))  # Keras cuts off fractions of integers
 
 
 def whole(sizes: Shape) -> Shape:
@@ -167,9 +168,9 @@ class RMSNormalization(Layer):
         return {"scale": sizes_of(inputs[0], self.axis)}
 
     def lower(self, x: Tensor) -> Tensor:
-        x = ops.floats(x)
-        mean = ops.mean(ops.Square(x), axes_of(self.axis, x.rank), keepdims=True)
-        return x * ops.Rsqrt(mean + self.epsilon) * self.scale
+        y = ops.floats(x)
+        mean = ops.mean(ops.Square(y), axes_of(self.axis, x.rank), keepdims=True)
+        return ops.cast(y * ops.Rsqrt(mean + self.epsilon) * self.scale, x.dtype)
 
 
 class UnitNormalization(Layer):

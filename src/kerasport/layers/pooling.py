@@ -174,10 +174,11 @@ class _AdaptivePooling(_Spatial):
         known = ops.known(spatial)
         if all(old % new == 0 for old, new in zip(known, self.sizes, strict=True)):
             window = tuple(old // new for old, new in zip(known, self.sizes, strict=True))
-            return self.as_declared(pool(self.kind, y, window, window, "valid"))
-        for axis, (old, new) in enumerate(zip(known, self.sizes, strict=True), start=1):
-            y = self._along(y, axis, old, new)
-        return self.as_declared(y)
+            y = pool(self.kind, y, window, window, "valid")
+        else:
+            for axis, (old, new) in enumerate(zip(known, self.sizes, strict=True), start=1):
+                y = self._along(y, axis, old, new)
+        return ops.cast(self.as_declared(y), x.dtype if self.kind == "max" else "float32")
 
     def _along(self, x: Tensor, axis: int, old: int, new: int) -> Tensor:
         if self.kind == "average":

@@ -373,19 +373,13 @@ class Resizing(_Image):
         return self.resized(inputs[0], self.height, self.width)
 
     def lower(self, x: Tensor) -> Tensor:
-        if x.dtype != "float32" and self.interpolation in ("bicubic", "lanczos3", "lanczos5"):
-            raise Refusal(
-                "interpolation", "it makes numbers outside the range of an integer, which Keras holds there",
-                "cast the images to float32 before",
-            )  # fmt: skip
-        y = images(self._resized, x, data_format=self.data_format)
-        return y if x.dtype == "float32" else ops.cast(ops.Round(y), x.dtype)
+        return images(self._resized, x, data_format=self.data_format)
 
     def _resized(self, x: Tensor) -> Tensor:
         size = (self.height, self.width)
         return resize_to_aspect(
             ops.floats(x), size, self.interpolation, antialias=self.antialias, crop=self.crop_to_aspect_ratio,
-            pad=self.pad_to_aspect_ratio, fill=self.fill_value,
+            pad=self.pad_to_aspect_ratio, fill=self.fill_value, dtype=x.dtype,
         )  # fmt: skip
 
 

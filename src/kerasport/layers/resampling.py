@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import pi, prod
+from fractions import Fraction
+from math import lcm, pi, prod
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ from kerasport.model import Array, axis_of
 if TYPE_CHECKING:
     from kerasport.ir.ops import Tensor
     from kerasport.ir.ops.movement import Size
+    from kerasport.ir.tensor import DType
 
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"]
 
@@ -271,6 +273,49 @@ def resize(x: Tensor, size: tuple[Size, Size], interpolation: str, *, antialias:
     return x
 
 
+def resized_as(
+    x: Tensor, size: tuple[Size, Size], interpolation: str, dtype: DType, *, antialias: bool = False
+) -> Tensor:
+    """Images in another size, as pixels of an element type: Keras rounds halves to the even integer.
+
+    Raises:
+        Refusal: what comes of integers or truth values depends on the runtime.
+    """
+    made = resize(x, size, interpolation, antialias=antialias)
+    if dtype == "float32" or interpolation == "nearest":
+        return ops.cast(made, dtype)
+    if dtype == "bool":
+        raise Refusal("interpolation", "the backends of Keras make different truth values of it", FLOATS)
+    old, (height, width) = known_sizes(x, "interpolation"), size
+    known = isinstance(height, int) and isinstance(width, int) and _rounds_alike(old, (height, width), interpolation)
+    if antialias or not known:
+        raise Refusal("interpolation", HALFWAY, FLOATS)
+    return ops.cast(ops.Round(made), dtype)
+
+
+HALFWAY = (
+    "some pixels lie halfway between two integers, and to which of them Keras rounds is a matter of rounding errors, "
+    "which no other runtime repeats"
+)
+FLOATS = "cast the images to float32 before"
+
+
+def _rounds_alike(old: Sequence[int], new: Sequence[int], interpolation: str) -> bool:
+    """Whether interpolated integers are rounded alike on every runtime.
+
+    The weights of a pixel are fractions. With a power of two below the line they are exact in float32, and so are
+    halves. With an odd number there are no halves. With any other number halves are not exact.
+    """
+    places = (
+        Fraction((2 * at + 1) * before, 2 * after) - Fraction(1, 2)
+        for before, after in zip(old, new, strict=True)
+        for at in range(after)
+    )
+    below = lcm(*(place.denominator for place in places))
+    exact = below & (below - 1) == 0
+    return exact if interpolation == "bicubic" else interpolation == "bilinear" and (exact or below % 2 == 1)
+
+
 def proportioned(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
     """Height and width of the largest part of images that has the proportions of the size."""
     tall = max(min(height, int(float(width * size[0]) / size[1])), 1)
@@ -299,17 +344,20 @@ def pad_to_aspect(x: Tensor, size: tuple[int, int], fill: float) -> Tensor:
 
 def resize_to_aspect(
     x: Tensor, size: tuple[int, int], interpolation: str, *, antialias: bool = False, crop: bool = False,
-    pad: bool = False, fill: float = 0.0,
+    pad: bool = False, fill: float = 0.0, dtype: DType = "float32",
 ) -> Tensor:  # fmt: skip
     """Images [batch, height, width, channels] in another size, cut or padded to its proportions where asked."""
     if is_open(x) and (crop or pad):
+        if dtype != "float32" and interpolation != "nearest":
+            known_sizes(x, "interpolation")
         regions = cropped_regions(x, size) if crop else padded_regions(x, size)
-        return resize_open(ops.floats(x), size, interpolation, antialias=antialias, regions=regions, fill=fill)
+        made = resize_open(ops.floats(x), size, interpolation, antialias=antialias, regions=regions, fill=fill)
+        return ops.cast(made, dtype)
     if crop:
         x = crop_to_aspect(x, size, "crop_to_aspect_ratio")
     elif pad:
         x = pad_to_aspect(x, size, fill)
-    return resize(x, size, interpolation, antialias=antialias)
+    return resized_as(x, size, interpolation, dtype, antialias=antialias)
 
 
 def images(function: Callable[..., Tensor], x: Tensor, *arguments: Any, data_format: str, **options: Any) -> Tensor:

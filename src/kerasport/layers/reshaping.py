@@ -10,7 +10,7 @@ from kerasport.ir import ops
 from kerasport.ir.ops.movement import product
 from kerasport.layers.base import Between, Count, Counts, DataFormat, Layer, Natural, PerAxis, need_rank
 from kerasport.layers.conv import _Spatial
-from kerasport.layers.resampling import Interpolation, resize
+from kerasport.layers.resampling import Interpolation, resized_as
 from kerasport.model import Shape
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class UpSampling2D(_UpSampling):
             return super().lower(x)
         y = self.channels_last(x)
         height, width = (product((ops.dim(y, axis), n)) for axis, n in enumerate(self.factors(), start=1))
-        return self.as_declared(resize(y, (height, width), self.interpolation))
+        return self.as_declared(resized_as(y, (height, width), self.interpolation, x.dtype))
 
 
 class UpSampling3D(_UpSampling):

@@ -21,8 +21,8 @@ def smooth(op: type[Unary]) -> Callable[[Tensor], Tensor]:
 
 
 def whole(op: type[Unary]) -> Callable[[Tensor], Tensor]:
-    """A function that leaves integers integers."""
-    return lambda x: op(ops.cast(x, "int32") if x.dtype == "bool" else x)
+    """A function that leaves integers integers, and truth values as they are."""
+    return lambda x: x if x.dtype == "bool" else op(x)
 
 
 def tested(op: type[Unary]) -> Callable[[Tensor], Tensor]:
@@ -69,7 +69,18 @@ def subtract(x1: Any, x2: Any) -> Tensor:
 
 def divide(x1: Any, x2: Any) -> Tensor:
     """x1 / x2, a fraction of integers too."""
-    return ops.div(x1, x2)
+    return ops.div(x1, divisor(x2))
+
+
+def divisor(x: Any) -> Any:
+    """What is divided by.
+
+    Raises:
+        Refusal: truth values, half of which are zero.
+    """
+    if isinstance(x, Tensor) and x.dtype == "bool":
+        raise Refusal("", "the backends of Keras make different numbers of a division by False", "cast it to float32")
+    return x
 
 
 def divide_no_nan(x1: Any, x2: Any) -> Tensor:
@@ -79,19 +90,19 @@ def divide_no_nan(x1: Any, x2: Any) -> Tensor:
 
 def floor_divide(x1: Any, x2: Any) -> Tensor:
     """⌊x1 / x2⌋."""
-    a, b = ops.matched(x1, x2, least="int32")
+    a, b = ops.matched(x1, divisor(x2), least="int32")
     # TF.js's GPU backends divide integers here, whatever the numbers are
     return ops.FloorDiv(a, b) if a.dtype == "int32" else ops.Floor(a / b)
 
 
 def mod(x1: Any, x2: Any) -> Tensor:
     """What is left of floor division, of the sign of x2."""
-    return ops.Mod(*ops.matched(x1, x2, least="int32"))
+    return ops.Mod(*ops.matched(x1, divisor(x2), least="int32"))
 
 
 def fmod(x1: Any, x2: Any) -> Tensor:
     """What is left of a division that rounds towards zero, of the sign of x1."""
-    a, b = ops.matched(x1, x2, least="int32")
+    a, b = ops.matched(x1, divisor(x2), least="int32")
     return ops.Sign(a) * ops.Mod(ops.Abs(a), ops.Abs(b))
 
 
@@ -114,6 +125,8 @@ def minimum(x1: Any, x2: Any) -> Tensor:
 
 def fmax(x1: Any, x2: Any) -> Tensor:
     """The larger of the two; the other one where one is no number."""
+    if both_bool(x1, x2):
+        return ops.logical_or(x1, x2)
     a, b = ops.matched(x1, x2, least="int32")
     if a.dtype != "float32":
         return ops.Maximum(a, b)
@@ -122,6 +135,8 @@ def fmax(x1: Any, x2: Any) -> Tensor:
 
 def fmin(x1: Any, x2: Any) -> Tensor:
     """The smaller of the two; the other one where one is no number."""
+    if both_bool(x1, x2):
+        return ops.logical_and(x1, x2)
     a, b = ops.matched(x1, x2, least="int32")
     if a.dtype != "float32":
         return ops.Minimum(a, b)
@@ -174,8 +189,8 @@ def negative(x: Tensor) -> Tensor:
 
 
 def square(x: Tensor) -> Tensor:
-    """x²."""
-    return ops.logical_and(x, x) if x.dtype == "bool" else ops.Square(x)
+    """x², an integer of truth values."""
+    return ops.cast(x, "int32") if x.dtype == "bool" else ops.Square(x)
 
 
 def exp2(x: Tensor) -> Tensor:

@@ -38,11 +38,10 @@ def resize(
     def lower(y: Tensor) -> Tensor:
         return resampling.resize_to_aspect(
             y, wanted, interpolation, antialias=antialias, crop=crop_to_aspect_ratio, pad=pad_to_aspect_ratio,
-            fill=fill_value,
+            fill=fill_value, dtype=x.dtype,
         )  # fmt: skip
 
-    made = images(lower, ops.floats(x), data_format=layout(data_format))
-    return ops.cast(made, x.dtype) if interpolation == "nearest" else made
+    return images(lower, ops.floats(x), data_format=layout(data_format))
 
 
 def scale_and_translate(

@@ -102,6 +102,11 @@ def log_softmax(x: Tensor, *, axis: int | Sequence[int] | None = -1) -> Tensor:
     return activations.log_softmax(y, axes[0]) if len(axes) == 1 else y - logsumexp(y, axis=axes, keepdims=True)
 
 
+def hard_tanh(x: Tensor) -> Tensor:
+    """x between -1 and 1; of integers too."""
+    return ACTIVATIONS["hard_tanh"](x) if x.dtype == "float32" else ops.maximum(ops.minimum(x, 1), -1)
+
+
 def relu_of(
     x: Tensor, *, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
 ) -> Tensor:
@@ -293,7 +298,8 @@ def unfold(x: Tensor, *, kernel_size: Any, dilation: Any = 1, padding: Any = 0, 
         axis = 2 + 2 * at
         y = ops.gather(y, constant(places(size(y, axis), k, d, s)), axis)
     _, _, kh, oh, kw, ow = ops.known((1, 1, *y.shape[2:]))
-    return ops.reshape(ops.transpose(y, (0, 1, 2, 4, 3, 5)), (batch, channels * kh * kw, oh * ow))
+    columns = ops.reshape(ops.transpose(y, (0, 1, 2, 4, 3, 5)), (batch, channels * kh * kw, oh * ow))
+    return ops.cast(columns, x.dtype)
 
 
 def places(length: int, window: int, dilation: int, stride: int) -> Any:
@@ -316,7 +322,7 @@ def fold(
     y = ops.reshape(ops.floats(x), (batch, channels, kh, kw, nh, nw))
     y = ops.reshape(ops.transpose(y, (0, 1, 2, 4, 3, 5)), (batch, channels, kh * nh, kw * nw))
     y = ops.MatMul(ops.MatMul(constant(spread[0]), y), constant(spread[1]), transpose_b=True)
-    return ops.reshape(y, (batch, channels, oh, ow))
+    return ops.cast(ops.reshape(y, (batch, channels, oh, ow)), x.dtype)
 
 
 def _spread(length: int, window: int, dilation: int, padding: int, stride: int) -> Any:
@@ -349,9 +355,9 @@ def layer_norm(
     factor: Tensor = ops.Rsqrt(variance(y, axis=axes, keepdims=True) + (EPSILON if epsilon is None else epsilon))
     factor = factor if gamma is None else factor * _over(gamma, y, axes)
     if rms_scaling:
-        return y * factor
+        return ops.cast(y * factor, x.dtype)
     made = (y - mean(y, axis=axes, keepdims=True)) * factor
-    return made if beta is None else made + _over(beta, y, axes)
+    return ops.cast(made if beta is None else made + _over(beta, y, axes), x.dtype)
 
 
 def _over(v: Any, x: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -364,7 +370,7 @@ def rms_norm(x: Tensor, scale: Any = None, *, axis: int | Sequence[int] = -1, ep
     y = ops.floats(x)
     axes = several(axis, x.rank)
     made = y * ops.Rsqrt(ops.mean(ops.Square(y), axes, keepdims=True) + (EPSILON if epsilon is None else epsilon))
-    return made if scale is None else made * as_tensor(scale)
+    return ops.cast(made if scale is None else made * as_tensor(scale), x.dtype)
 
 
 def normalize(x: Tensor, *, axis: Any = -1, order: int = 2, epsilon: float | None = None) -> Tensor:
@@ -479,7 +485,7 @@ def psnr(x1: Any, x2: Any, *, max_val: float) -> Tensor:
 
 PLAIN: Mapping[str, str] = {
     "Relu6": "relu6", "Selu": "selu", "Sigmoid": "sigmoid", "HardSigmoid": "hard_sigmoid", "Silu": "silu",
-    "HardSilu": "hard_silu", "HardTanh": "hard_tanh", "TanhShrink": "tanh_shrink", "Softplus": "softplus",
+    "HardSilu": "hard_silu", "TanhShrink": "tanh_shrink", "Softplus": "softplus",
     "Softsign": "softsign", "LogSigmoid": "log_sigmoid", "SparsePlus": "sparse_plus",
     "SparseSigmoid": "sparse_sigmoid", "Mish": "mish",
 }  # fmt: skip
@@ -487,9 +493,9 @@ PLAIN: Mapping[str, str] = {
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
     **{class_name: activation(name) for class_name, name in PLAIN.items()},
-    "Relu": relu, "ReLU": relu_of, "LeakyRelu": leaky_relu, "Elu": elu, "Celu": celu, "Gelu": gelu, "Glu": glu,
-    "HardShrink": hard_shrink, "SoftShrink": soft_shrink, "Squareplus": squareplus, "Threshold": threshold_,
-    "Sparsemax": sparsemax, "Softmax": softmax, "LogSoftmax": log_softmax,
+    "HardTanh": hard_tanh, "Relu": relu, "ReLU": relu_of, "LeakyRelu": leaky_relu, "Elu": elu, "Celu": celu,
+    "Gelu": gelu, "Glu": glu, "HardShrink": hard_shrink, "SoftShrink": soft_shrink, "Squareplus": squareplus,
+    "Threshold": threshold_, "Sparsemax": sparsemax, "Softmax": softmax, "LogSoftmax": log_softmax,
     "Conv": convolution, "DepthwiseConv": depthwise, "SeparableConv": separable, "ConvTranspose": transposed,
     "MaxPool": pooled(MAXIMUM), "AveragePool": pooled(AVERAGE), "AdaptiveMaxPool": adaptive(ADAPTIVE_MAXIMUM),
     "AdaptiveAveragePool": adaptive(ADAPTIVE_AVERAGE), "DepthToSpace": depth_to_space, "SpaceToDepth": space_to_depth,

@@ -25,10 +25,10 @@ from kerasport.operations.refused import LINEAR_ALGEBRA
 
 def matmul(x1: Any, x2: Any) -> Tensor:
     """The product of matrices in the last two axes; of integers in float32, as TF.js wants it."""
-    a, b = ops.matched(x1, x2, least="int32")
+    a, b = ops.matched(x1, x2)
     if not a.rank or not b.rank:
         raise ShapeError("a product of matrices wants two tensors with axes")
-    return ops.cast(ops.matmul(ops.floats(a), ops.floats(b)), a.dtype)
+    return ops.cast(ops.matmul(ops.floats(a), ops.floats(b)), a.dtype)  # of truth values, any of them
 
 
 def dot(x1: Any, x2: Any) -> Tensor:

@@ -44,7 +44,7 @@ def max_(x: Tensor, *, axis: Axis = None, keepdims: bool = False, initial: Any =
     if x.dtype == "bool":
         return ops.any_(x, axis, keepdims=keepdims)
     y = ops.max_(x, axis, keepdims=keepdims)
-    return y if initial is None else ops.maximum(y, initial)
+    return y if initial is None else ops.maximum(y, ops.cast(as_tensor(initial), x.dtype))
 
 
 def min_(x: Tensor, *, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Tensor:
@@ -52,7 +52,7 @@ def min_(x: Tensor, *, axis: Axis = None, keepdims: bool = False, initial: Any =
     if x.dtype == "bool":
         return ops.all_(x, axis, keepdims=keepdims)
     y = ops.min_(x, axis, keepdims=keepdims)
-    return y if initial is None else ops.minimum(y, initial)
+    return y if initial is None else ops.minimum(y, ops.cast(as_tensor(initial), x.dtype))
 
 
 def any_(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -248,7 +248,8 @@ def top_k(
 ) -> tuple[Tensor, ...]:
     """The k largest along the last axis, and their places."""
     del sorted, is_stable  # any order will do where none is asked for
-    return ops.items(ops.TopK(counting(x), k))
+    values, places = ops.items(ops.TopK(counting(x), k))
+    return ops.cast(values, x.dtype), places
 
 
 def in_top_k(targets: Tensor, predictions: Tensor, *, k: int) -> Tensor:

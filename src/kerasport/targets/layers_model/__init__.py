@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from kerasport.dtypes import Dtypes, fraction_problems
 from kerasport.errors import Problem, quoted
 from kerasport.identity import IDENTITY, IMAGES, is_identity
 from kerasport.infer import Inference
@@ -41,7 +42,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     Raises:
         ReadError: shapes show that file and config do not belong together.
     """
-    problems = [*refusals(model), *stopped_masks(model)]
+    problems = [*refusals(model), *_integer_problems(model), *stopped_masks(model)]
     bare, recorded = without_recorded(model)
     bare = without_leaks(without_identities(bare))
     rewriting = rewritten(with_distinct_inputs(with_own_outputs(with_own_states(feedable(bare)))))
@@ -94,6 +95,14 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         channels=dict(normalised(native, written, inference.shapes)),
         scripts=(COMPANION,) if written.companions else (),
     )
+
+
+def _integer_problems(model: Model) -> Iterator[Problem]:
+    """Layers and operations that Keras computes in integers, and TF.js's layers in float32."""
+    dtypes = Dtypes()
+    for part in models(model):
+        dtypes.model(part)
+        yield from fraction_problems(part, dtypes)
 
 
 def _joined(rewriting: Sequence[Problem], native: Sequence[Problem]) -> Iterator[Problem]:

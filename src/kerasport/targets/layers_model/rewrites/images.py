@@ -10,8 +10,7 @@ from kerasport.budget import reserve
 from kerasport.ir.ops.window import nearest
 from kerasport.layers.base import Refusal
 from kerasport.layers.resampling import proportioned, surround, weights
-from kerasport.model import Array, LayerSpec, Model, Tensor
-from kerasport.targets.layers_model.loadable import INTEGERS
+from kerasport.model import Array, Tensor
 from kerasport.targets.layers_model.rewrites.blocks import linear_map, selection, small
 from kerasport.targets.layers_model.rewrites.site import Site
 
@@ -110,10 +109,6 @@ def resizing(at: Site) -> Tensor:
     """Resizing: the images cut or padded, then a product with a matrix along each axis."""
     layer, axes = at.layer, axes_of(at)
     size, x = (layer.height, layer.width), at.x
-    whole = str(at.spec.config.get("dtype")) in INTEGERS or of_integers(x)
-    if layer.interpolation != "nearest" and whole:
-        reason = "of whole numbers Keras rounds what it makes, and a layers-model has nothing that rounds"
-        raise Refusal("interpolation", reason, 'cast or rescale the images to float32 before, or use "nearest"')
     if layer.crop_to_aspect_ratio:
         x = proportionate(at, x, size)
     elif layer.pad_to_aspect_ratio:
@@ -140,24 +135,3 @@ def random_crop(at: Site) -> Tensor:
     above, beside = (height - tall) // 2, (width - wide) // 2
     cut = part(at, at.x, (above, beside), (min(layer.height, height - above), min(layer.width, width - beside)))
     return resized(at, cut, axes, size, "bilinear")
-
-
-# -------------------------------------------------------------------------------------------- whole numbers
-
-MAKES_FLOATS = frozenset(("Rescaling", "Normalization", "CenterCrop", "RandomCrop"))
-
-
-def of_integers(x: Tensor) -> bool:
-    """Whether Keras may hold whole numbers there.
-
-    They come from an input, and stay until a layer has weights or is known to make floats.
-    """
-    target = x.call.target
-    if isinstance(target, Model):
-        return of_integers(target.output_tensors[x.index])
-    dtype = str(target.config.get("dtype", "float32"))
-    if not isinstance(target, LayerSpec) or dtype in (*INTEGERS, "bool"):
-        return True
-    if target.weights or target.class_name in MAKES_FLOATS:
-        return False
-    return any(map(of_integers, x.call.tensors()))

@@ -18,7 +18,7 @@ from kerasport.ir.graph import walk, with_operands
 from kerasport.ir.tensor import Constant, DType, Input, Node, TensorType
 from kerasport.ir.tensor import Tensor as Value
 from kerasport.layers.base import Refusal
-from kerasport.model import LayerSpec, Tensor, map_tensors
+from kerasport.model import Tensor, map_tensors
 from kerasport.operations import apply
 from kerasport.passes.fold import fold_constants
 from kerasport.targets.layers_model.rewrites.blocks import (
@@ -60,7 +60,7 @@ def operation(at: Site) -> Tensor | tuple[Tensor, ...]:
     if name and not {key for key in options if key not in ("name", "dtype")} and len(at.inputs) == 1:
         return activated(at, at.x, name)
     feeds: dict[Tensor, Value] = {
-        tensor: Input(str(index), TensorType(_dtype(tensor), at.shape_of(tensor)))
+        tensor: Input(str(index), TensorType(_dtype(at, tensor), at.shape_of(tensor)))
         for index, tensor in enumerate(at.inputs_of_all)
     }
     args = map_tensors(at.call.args, feeds.__getitem__)
@@ -73,11 +73,9 @@ def operation(at: Site) -> Tensor | tuple[Tensor, ...]:
     return made if len(made) > 1 else made[0]
 
 
-def _dtype(tensor: Tensor) -> DType:
-    """TF.js's layers compute in float32; only what is fed is known to be something else."""
-    spec = tensor.call.target
-    fed = isinstance(spec, LayerSpec) and spec.class_name == "InputLayer" and spec.config.get("dtype") == "bool"
-    return "bool" if fed else "float32"
+def _dtype(at: Site, tensor: Tensor) -> DType:
+    """TF.js's layers compute in float32; only truth values are known to be something else."""
+    return "bool" if at.rewriter.dtypes.of(tensor) == "bool" else "float32"
 
 
 def _folded(end: Value) -> Value:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from kerasport.dtypes import Dtypes
 from kerasport.errors import Problem, TooLargeError, UnsupportedPart
 from kerasport.infer import Inference
 from kerasport.layers import LAYERS
@@ -190,6 +191,7 @@ class Rewriter:
     respellings: Mapping[str, Respelling]  # by class name, of layers wherever they are
     masks: Masks
     inference: Inference = field(default_factory=Inference)
+    dtypes: Dtypes = field(default_factory=Dtypes)
     origins: dict[Tensor, Call] = field(default_factory=dict)  # result → the call that it stands for
     parents: dict[LayerSpec, Any] = field(default_factory=dict)  # part → the layer that it is a part of
     untrainable: dict[Any, str] = field(default_factory=dict)
@@ -293,6 +295,7 @@ class Rewriter:
 
     def _know(self, call: Call) -> None:
         self.inference.call(call)
+        self.dtypes.call(call)
         if not isinstance(call.target, LayerSpec) or call.target.class_name != "InputLayer":
             self.masks.of |= {Tensor(call, index): mask for index, mask in enumerate(self.masks.outputs(call))}
 

@@ -53,7 +53,7 @@ GROWING = (
     "AdaptiveMaxPool", "SobelEdges", "Average",
 )  # fmt: skip
 """The element type that all operands are promoted to, which does not hold every result."""
-COUNTING = ("Add", "Subtract", "Average", "Dot")
+COUNTING = ("Add", "Subtract", "Average", "Dot", "Attention", "AdditiveAttention")
 """Layers that make other truth values than numbers of truth values."""
 SEGMENTS = ("SegmentSum", "SegmentMax", "SegmentMin", "SegmentProd")
 FRACTIONS = (

@@ -108,7 +108,7 @@ def _pair(x: Tensor, first: str, y: Tensor, second: str, out: str) -> Tensor:
             y, second = ops.squeeze(y, second.index(label)), second.replace(label, "")
         else:  # an unknown size may be 1 at run time
             x, y = _spread(x, first.index(label), two), _spread(y, second.index(label), one)
-    a, b = ops.matched(x, y, least="int32")
+    a, b = ops.matched(x, y)
     made = ops.einsum(f"{first},{second}->{out}", ops.floats(a), ops.floats(b))
     return ops.cast(made, a.dtype)
 
@@ -121,9 +121,9 @@ def _spread(x: Tensor, axis: int, size: int | None) -> Tensor:
 
 
 def _summed(x: Tensor, labels: str, out: str) -> Tensor:
-    y = ops.cast(x, "int32") if x.dtype == "bool" else x
     lost = [at for at, label in enumerate(labels) if label not in out]
-    y = ops.sum_(y, lost) if lost else y
+    add = ops.any_ if x.dtype == "bool" else ops.sum_  # a sum of truth values is one
+    y = add(x, lost) if lost else x
     kept = [label for label in labels if label in out]
     return ops.transpose(y, [kept.index(label) for label in out])
 

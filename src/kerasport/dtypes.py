@@ -50,7 +50,7 @@ GROWING = (
     "Prod", "Nanprod", "Diff", "Ptp", "Abs", "Absolute", "Matmul", "Dot", "Inner", "Outer", "Vdot", "Tensordot",
     "Einsum", "Kron", "Cross", "Vander", "Correlate",
     "BitwiseNot", "BitwiseInvert", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "HardTanh", "Conv", "Unfold", "Fold",
-    "AdaptiveMaxPool", "SobelEdges", "Average",
+    "AdaptiveMaxPool", "Average",
 )  # fmt: skip
 """The element type that all operands are promoted to, which does not hold every result."""
 COUNTING = ("Add", "Subtract", "Average", "Dot", "Attention", "AdditiveAttention")

@@ -244,8 +244,9 @@ _PARTS = "Keras casts parts of it to the integers of its input, and so cuts frac
 DIFFERENT: Mapping[str, str] = {
     **dict.fromkeys(("BatchNorm", "Moments"), _TENSORFLOW),
     **dict.fromkeys(("DotProductAttention", "SSIM", "FakeQuantWithMinMaxVars"), _PARTS),
+    "SpectralNormalization": "Keras casts its output to the integers of its input, and so cuts fractions off",
 }
-"""Operation → why none of its integers are converted."""
+"""Operation or layer → why none of its integers are converted."""
 
 
 def integer_problems(model: Model, dtypes: Dtypes, release: tuple[int, int]) -> Iterator[Problem]:
@@ -263,8 +264,8 @@ def integer_problems(model: Model, dtypes: Dtypes, release: tuple[int, int]) -> 
             reason = "only some backends of Keras have convolutions of integers"
             yield Problem(call.target.name, call.target.class_name, reason, remedy=CAST)
             continue
-        if first in INTEGERS and target.class_name in DIFFERENT:
-            yield Problem(call.target.name, call.target.class_name, DIFFERENT[target.class_name], remedy=CAST)
+        if first in INTEGERS and call.target.class_name in DIFFERENT:
+            yield Problem(call.target.name, call.target.class_name, DIFFERENT[call.target.class_name], remedy=CAST)
             continue
         narrow = next((dtype for dtype in dtypes.tensors(call) if dtype in WRAPPING), "")
         if not narrow and joint == "bool" and isinstance(target, LayerSpec) and target.class_name in COUNTING:

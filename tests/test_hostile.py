@@ -761,6 +761,10 @@ WEIGHTLESS: dict[str, tuple[Json, str]] = {
         functional(given(shape=(None, 4, 3)), {**layer("GlobalMaxPooling1D", "a"), "inbound_nodes": [
             {"args": [], "kwargs": {"mask": tensor("x")}}]}, outputs="a"), "",
     ),
+    "an array for a truth value": (
+        functional(given(optional={"class_name": "__numpy__", "config": {"value": [1, 2], "dtype": "int32"}}),
+                   relu("a", "x"), outputs="a"), "",
+    ),
     "a difference of three": (functional(given(), layer("Subtract", "a", "x", "x", "x"), outputs="a"), ""),
     "a mean without a variance": (between(layer("Normalization", "n", mean=1.0)), "mean without a variance"),
     "a pooling in a Bidirectional": (

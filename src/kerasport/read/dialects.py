@@ -64,7 +64,7 @@ def spell(class_name: str, config: Mapping[str, Any], version: str) -> tuple[str
     class_name = RENAMED_CLASSES.get(class_name, class_name)
     if old < 2:
         class_name, config = keras1.spell(class_name, config)
-    spelled = {key: plain(value) for key, value in config.items()}
+    spelled = {key: _listed(plain(value)) for key, value in config.items()}
     spelled["dtype"] = policy_name(config.get("dtype"))
     for before, after in RENAMED_OPTIONS.get(class_name, {}).items():
         if before in spelled:
@@ -129,13 +129,11 @@ def _ternary(config: Config, version: str) -> None:
     config["packed"] = str(config.get("dtype", "")).startswith("ternary")
 
 
-def _numbers(config: Config, version: str) -> None:
-    """Options that Keras 2 wrapped in arrays."""
-    del version
-    for option in ("alpha", "negative_slope", "max_value", "threshold", "theta"):
-        value = config.get(option)
-        if isinstance(value, np.ndarray) and value.ndim == 0:
-            config[option] = value.item()
+def _listed(value: Any) -> Any:
+    """An option as lists and numbers, since arrays have no truth value."""
+    if isinstance(value, list):
+        return [_listed(item) for item in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def by_keras_alone(version: str) -> bool:
@@ -167,10 +165,6 @@ CHANGED: Mapping[str, Callable[[Config, str], None]] = {
     "UpSampling2D": _up_sampling,
     "RandomCrop": _random_crop,
     "TernaryDense": _ternary,
-    "LeakyReLU": _numbers,
-    "ReLU": _numbers,
-    "ELU": _numbers,
-    "ThresholdedReLU": _numbers,
 }
 
 

@@ -23,6 +23,7 @@ import kerasport
 from kerasport.infer import Inference, agree
 from kerasport.layers import LAYERS
 from kerasport.lower import lower
+from kerasport.model import Call, LayerSpec, Model, Tensor
 from kerasport.read import read
 from kerasport.targets.layers_model.native import NATIVE
 from kerasport.targets.layers_model.rewrites import REWRITES
@@ -136,6 +137,15 @@ def test_shapes_are_those_of_keras(trial: Trial) -> None:
     for tensor, shape, of_keras in zip(tensors, shapes, declared, strict=True):
         # layers beyond kerasport's tables leave a shape unknown
         assert shape is None or agree(shape, tuple(of_keras.shape)), tensor
+
+
+def test_only_the_file_knows_the_shape_of_a_layer_that_no_target_computes() -> None:
+    entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 4], "dtype": "int32"}))
+    hashing = LayerSpec("hashing", "Hashing", {"num_bins": 8, "output_mode": "one_hot"})
+    hashed = Call(hashing, (Tensor(entry),), declared={0: (None, 4, 8)})
+    inferred = Inference()
+    inferred.model(Model("model", "functional", (entry, hashed), (Tensor(entry),), (Tensor(hashed),)))
+    assert inferred.shapes[Tensor(hashed)] == (None, 4, 8)
 
 
 def test_hdf5_makes_the_same_layers_model(trial: Trial, tmp_path: Path) -> None:

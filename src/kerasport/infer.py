@@ -17,7 +17,7 @@ from kerasport.identity import is_identity
 from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer, Outputs, Refusal
 from kerasport.layers.normalization import SpectralNormalization
-from kerasport.layers.preprocessing import Pipeline, Unlowered
+from kerasport.layers.preprocessing import Pipeline
 from kerasport.layers.recurrent import RNN, Bidirectional, StackedRNNCells, TimeDistributed, with_states
 from kerasport.model import LARGEST_SIZE, Call, LayerSpec, Model, Operation, Shape, Tensor, flatten
 
@@ -109,7 +109,7 @@ class Inference:
             self.model(target)
             return self.model(target, inputs)
         layer = known_layer(target)
-        if layer is None or not layer.works_on(len(inputs)) or isinstance(layer, Unlowered):
+        if layer is None or not layer.works_on(len(inputs)) or not layer.tells_shape:
             return None
         check_weights(target, layer, inputs)
         return self._layer(target, layer, inputs, given or {})

@@ -111,6 +111,7 @@ class Layer:
     unread: ClassVar[tuple[str, ...]] = ()  # arguments of a call that Keras does not read at inference
     signature: ClassVar[tuple[str, ...]] = ("inputs", "training")  # parameters of Keras's `call`, in order
     tensors: ClassVar[tuple[str, ...]] = ("inputs",)  # those of them that hold the tensors it works on
+    tells_shape: ClassVar[bool] = True  # whether options and inputs say the shape of what it makes
     arity: ClassVar[tuple[int, int | None]] = (1, 1)  # how few and how many tensors these may be
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:

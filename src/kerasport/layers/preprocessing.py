@@ -280,9 +280,8 @@ class IntegerLookup(_Vocabulary):
         return ops.sum_(ops.mul(ops.cast(same, "int32"), places), -1), ops.any_(same, -1)
 
 
-class Unlowered(Layer):
-    """A layer that no target computes, so that only the file knows the shape of its output."""
-
+class _Text(Layer):
+    tells_shape = False  # no target computes it, and the file says the shape of its output
     ignored = ("vocabulary", "vocabulary_size", "idf_weights", "max_tokens", "num_oov_indices", "oov_token",
                "mask_token", "encoding", "invert", "output_mode", "sparse", "pad_to_max_tokens", "vocabulary_dtype",
                "oov_method", "salt", "standardize", "split", "ngrams", "output_sequence_length", "ragged",
@@ -319,19 +318,19 @@ class StringLookup(_Vocabulary):
         return encode(found, self.output_mode, self.depth())
 
 
-class TextVectorization(Unlowered):
+class TextVectorization(_Text):
     """The places of the words of a text in a vocabulary."""
 
     reason = "it cuts texts into words, for which TF.js has no operations"
 
 
-class Hashing(Unlowered):
+class Hashing(_Text):
     """The remainder of the hash of a string or number."""
 
     reason = "it hashes the spelling of its input, for which TF.js has no operation on all of its backends"
 
 
-class HashedCrossing(Unlowered):
+class HashedCrossing(_Text):
     """The remainder of the hash of several inputs together."""
 
     reason = "it hashes the spelling of its input, for which TF.js has no operation on all of its backends"

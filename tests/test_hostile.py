@@ -901,6 +901,10 @@ DENSES: dict[str, tuple[Json, str]] = {
     "a regularizer of a text": (
         between(dense(kernel_regularizer={"class_name": "L2", "config": {"l2": "x"}})), "",
     ),
+    "a regularizer without a config": (between(dense(kernel_regularizer={"class_name": "L2", "config": None})), ""),
+    "a regularizer of 400 digits": (
+        between(dense(kernel_regularizer={"class_name": "L2", "config": {"l2": 10**400}})), "",
+    ),
     "a build config of texts": (between({**dense(), "build_config": "x"}), ""),
     "a build config of objects": (
         between({**dense(dtype="int8_from_float32"), "build_config": {"input_shape": {}}}), "",

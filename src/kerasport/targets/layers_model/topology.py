@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from kerasport.errors import Problem, UnsupportedPart, quoted
 from kerasport.identity import IMAGES
 from kerasport.infer import input_shape
 from kerasport.layers import LAYERS
-from kerasport.layers.base import Layer, called_on
+from kerasport.layers.base import LARGEST_FLOAT, Layer, called_on
 from kerasport.model import Call, LayerSpec, Model, Operation, Shape, Tensor, Weight, flatten
 from kerasport.read.dialects import TF_LAMBDAS
 from kerasport.refusals import custom_problem
@@ -186,10 +185,13 @@ class Topology:
         return options
 
     def _regularizer(self, spec: LayerSpec, option: str, value: Any) -> dict[str, Json]:
-        config = value.get("config", {}) if isinstance(value, Mapping) else {}
+        config = value.get("config") if isinstance(value, Mapping) else None
+        config = config if isinstance(config, Mapping) else {}
         amounts = {key: config.get(key) or 0.0 for key in ("l1", "l2")}  # TF.js takes what is missing for 0.01
         known = isinstance(value, Mapping) and value.get("class_name") in ("L1", "L2", "L1L2")
-        if known and all(isinstance(amount, int | float) and math.isfinite(amount) for amount in amounts.values()):
+        if known and all(
+            isinstance(amount, int | float) and abs(amount) <= LARGEST_FLOAT for amount in amounts.values()
+        ):
             amounts = {key: float(amount) for key, amount in amounts.items()}
             return {option: {"class_name": "L1L2", "config": amounts}}
         self.dropped[f"layer {quoted(spec.name)}: the {option.replace('_', ' ')}, which TF.js lacks"] = None

@@ -765,6 +765,10 @@ WEIGHTLESS: dict[str, tuple[Json, str]] = {
         functional(given(optional={"class_name": "__numpy__", "config": {"value": [1, 2], "dtype": "int32"}}),
                    relu("a", "x"), outputs="a"), "",
     ),
+    "an initial state of a text": (
+        functional(given(shape=(None, 4, 3)), {**layer("GRU", "a", units=2), "inbound_nodes": [
+            {"args": [tensor("x")], "kwargs": {"initial_state": "a"}}]}, outputs="a"), "",
+    ),
     "a difference of three": (functional(given(), layer("Subtract", "a", "x", "x", "x"), outputs="a"), ""),
     "a mean without a variance": (between(layer("Normalization", "n", mean=1.0)), "mean without a variance"),
     "a pooling in a Bidirectional": (

@@ -181,8 +181,15 @@ def zeros(*sizes: Size) -> Tensor:
 
 
 def initial_states(states: Sequence[Tensor], given: Any) -> list[Tensor]:
-    """The states that a call gives, by position or by name, flat."""
-    return [state for state in (*states, *flatten(given)) if state is not None]
+    """The states that a call gives, by position or by name, flat.
+
+    Raises:
+        ShapeError: one of them is not a tensor.
+    """
+    found = [state for state in (*states, *flatten(given)) if state is not None]
+    if not all(isinstance(state, ops.Tensor) for state in found):
+        raise ShapeError("an initial state is not a tensor")
+    return found
 
 
 class _Cell(Layer):

@@ -68,6 +68,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]) 
         raise error()
 
     monkeypatch.setattr(api, "planned", fails)
+    monkeypatch.setattr("kerasport.targets.repaired.planned", fails)
     monkeypatch.setattr("kerasport.diagnosis.environment", fails)
     monkeypatch.setattr("kerasport.verification.open_converted", fails)
 

@@ -18,7 +18,7 @@ from typing import Any
 from kerasport.identity import IDENTITY
 from kerasport.layers import LAYERS
 from kerasport.layers.activations import ACTIVATIONS as LOWERED_ACTIVATIONS
-from kerasport.layers.base import Layer
+from kerasport.layers.base import Layer, Refused
 from kerasport.targets.layers_model import native
 from kerasport.targets.layers_model.activations import (
     ACTIVATIONS,
@@ -215,9 +215,6 @@ PARTS = ("TimeDistributed", "Bidirectional", "SpectralNormalization", "Pipeline"
          "SimpleRNNCell", "StackedRNNCells")  # fmt: skip
 """Layers that are lowered with what they wrap, or what wraps them."""
 
-REFUSING = ("Lambda", "TextVectorization", "Hashing", "HashedCrossing")
-"""Layers whose `lower` does nothing but refuse."""
-
 
 def in_graph_model(name: str) -> str:
     """What becomes of a layer in a graph-model."""
@@ -225,7 +222,7 @@ def in_graph_model(name: str) -> str:
         return "lowered"
     if name in IDENTITY:
         return "removed"
-    own = name in LAYERS and LAYERS[name].lower is not Layer.lower and name not in REFUSING
+    own = name in LAYERS and LAYERS[name].lower is not Layer.lower and not issubclass(LAYERS[name], Refused)
     return "lowered" if own or name in PARTS else "refused"
 
 

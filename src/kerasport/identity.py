@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kerasport.model import LayerSpec
+from kerasport.model import Call, LayerSpec, Tensor
 
 _AUGMENTS = "augments images in training only"
 _DROPS = "drops or adds noise in training only"
@@ -41,3 +41,27 @@ def is_identity(spec: LayerSpec) -> bool:
         return isinstance(inner, LayerSpec) and is_identity(inner) and inner.class_name != "SpectralNormalization"
     # until Keras 3.7 RandomCrop crops at inference as well
     return not spec.custom and spec.class_name in IDENTITY and "at_inference" not in spec.config
+
+
+IMAGE, BOXES, MASKS = "images", "bounding_boxes", "segmentation_masks"
+"""Entries of the dicts on which layers of images may be called."""
+
+
+def is_of_entries(call: Call) -> bool:
+    """Whether a layer of images is called on a dict."""
+    images = isinstance(call.target, LayerSpec) and call.target.class_name in IMAGES
+    return images and len(call.args) > 0 and isinstance(call.args[0], Mapping)
+
+
+def changed_entry(call: Call) -> str:
+    """The entry of the dict, besides the images, that the layer may change; empty where there is none.
+
+    Source: `BaseImagePreprocessingLayer.call` of Keras 3, and `BaseImageAugmentationLayer.call` of tf_keras.
+    """
+    spec, entries = call.target, call.args[0]
+    assert isinstance(spec, LayerSpec)
+    if IMAGE not in entries or BOXES in entries:  # boxes are padded to one number for all images
+        return BOXES if BOXES in entries else IMAGE
+    if MASKS in entries and not is_identity(spec):
+        return MASKS
+    return next((name for name, value in entries.items() if not isinstance(value, Tensor)), "")

@@ -112,7 +112,10 @@ class Inference:
         if layer is None or not layer.works_on(len(inputs)) or not layer.tells_shape:
             return None
         check_weights(target, layer, inputs)
-        return self._layer(target, layer, inputs, given or {})
+        try:
+            return self._layer(target, layer, inputs, given or {})
+        except Refusal:
+            return None  # a target that looks at the layer says why
 
     def _layer(self, spec: LayerSpec, layer: Layer, inputs: Shapes, given: Mapping[str, Any]) -> Shapes | None:
         if isinstance(layer, TimeDistributed):
@@ -229,9 +232,12 @@ def check_weights(spec: LayerSpec, layer: Layer, inputs: Shapes) -> None:
     """Compare the shapes of the weights with those that options and inputs ask for.
 
     Raises:
-        ReadError: they differ.
+        ReadError: they differ, or the layer does not take such inputs.
     """
-    wanted = layer.weight_shapes(*inputs)
+    try:
+        wanted = layer.weight_shapes(*inputs)
+    except ShapeError as error:
+        raise ReadError(f"layer {quoted(spec.name)}: {error}") from None
     for name, shape in wanted.items():
         stored = getattr(layer, name)
         if stored is not None and not agree(stored.shape, shape):

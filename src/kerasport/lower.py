@@ -16,13 +16,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from kerasport.errors import Problem, ReadError, ShapeError, TooLargeError, UnsupportedModel, UnsupportedPart, quoted
-from kerasport.identity import IDENTITY, IMAGES, is_identity
+from kerasport.identity import IDENTITY, IMAGES, is_identity, is_of_entries
 from kerasport.infer import Inference, arguments_of, input_shape
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, name_new
 from kerasport.ir.tensor import DType, Input, Node, Tensor, TensorType
 from kerasport.layers import LAYERS
-from kerasport.layers.base import Layer, Refusal, called_on
+from kerasport.layers.activations import activate
+from kerasport.layers.base import Layer, Refusal, Refused, called_on
 from kerasport.layers.preprocessing import Pipeline
 from kerasport.layers.recurrent import (
     CELLS,
@@ -240,10 +241,22 @@ class Lowering:
                 self.look_at(inner)
         elif target.class_name not in IDENTITY and target.class_name != "InputLayer":
             layer = self._read(target)
-            if layer is not None and not target.children and type(layer).lower is Layer.lower:
+            if isinstance(layer, Refused):
+                self.problems.append(layer.problem(target))
+            elif layer is not None and not target.children and type(layer).lower is Layer.lower:
                 self.refuse(target, NO_LAYER)
+            elif layer is not None:
+                self._check_activations(target, layer)
             for child in target.children.values():
                 self.look_at(child)
+
+    def _check_activations(self, spec: LayerSpec, layer: Layer) -> None:
+        for option in ("activation", "recurrent_activation"):
+            value = getattr(layer, option, "linear")
+            try:
+                activate(value, ops.constant(np.zeros((1, 2), np.float32)))
+            except Refusal as refusal:
+                self.refuse(spec, refusal.reason, option, shown(value))
 
     def child(
         self, target: LayerSpec | Model, inputs: Sequence[Tensor], path: str, mask: Tensor | None = None, **given: Any
@@ -439,6 +452,11 @@ class _Run:
         return None
 
     def _layer(self, call: Call, spec: LayerSpec) -> Lowered:
+        if not spec.custom and issubclass(cls := LAYERS.get(spec.class_name, Layer), Refused):
+            self.lowering.problems.append(cls.problem(spec))
+            return None
+        if is_of_entries(call):
+            return None  # `refusals` says why
         inputs = self._inputs(call)
         if inputs is None:
             return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kerasport.dtypes import INTEGERS, Dtypes, integer_problems
 from kerasport.errors import Problem
-from kerasport.identity import AUGMENTATIONS, IMAGES
+from kerasport.identity import AUGMENTATIONS, IMAGES, changed_entry, is_of_entries
 from kerasport.masks import MaskRules, Masks
 from kerasport.model import Call, LayerSpec, Model, Operation
 from kerasport.releases import TRAINING_COUNTS
@@ -26,6 +26,7 @@ def refusals(model: Model) -> Iterator[Problem]:
             yield Problem(part.name, part.class_name, reason, remedy=remedy)
         dtypes.model(part)
         yield from integer_problems(part, dtypes, model.release)
+        yield from _entry_problems(part)
         if model.release >= TRAINING_COUNTS:
             yield from _training_problems(part)
         for target in part.targets():
@@ -57,6 +58,14 @@ def _acts_in_training(target: LayerSpec | Operation | Model) -> bool:
     drops = any(target.config.get(option) for option in DROPOUTS)
     parts = target.children.values() if isinstance(target, LayerSpec) else ()
     return target.class_name in ACTS_IN_TRAINING or drops or any(map(_acts_in_training, parts))
+
+
+def _entry_problems(model: Model) -> Iterator[Problem]:
+    """Layers of images that are called on a dict of which they change more than the images."""
+    for call in filter(is_of_entries, model.calls):
+        reason = f"it is called on a dict, and how it changes the entry {changed_entry(call)!r} is not converted"
+        remedy = "call it on the images alone"
+        yield Problem(call.target.name, call.target.class_name, reason, remedy=remedy)
 
 
 CUSTOM = "write what it does with Keras's layers or keras.ops, and save the model again"

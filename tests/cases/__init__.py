@@ -1,6 +1,18 @@
 """The one table of models that every target is tried on."""
 
-from tests.cases import composed, dtypes, functions, identity, masks, native, recurrent, refused, spatial, topologies
+from tests.cases import (
+    composed,
+    dtypes,
+    functions,
+    identity,
+    masks,
+    native,
+    recurrent,
+    refused,
+    spatial,
+    topologies,
+    valid,
+)
 
 CASES = (
     *native.CASES,
@@ -13,4 +25,5 @@ CASES = (
     *functions.CASES,
     *composed.CASES,
     *refused.CASES,
+    *valid.CASES,
 )

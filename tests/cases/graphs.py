@@ -46,7 +46,11 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
          "batch_normalization_in_training", "lstm_in_training"), IN_TRAINING,
     ),
     **dict.fromkeys(("activation_lambda", "activation_function"), "activation"),
-    **dict.fromkeys(("lambda_layer", "lambda_of_a_function", "time_distributed_lambda"), "Python code"),
+    **dict.fromkeys(
+        ("lambda_layer", "lambda_of_a_function", "time_distributed_lambda", "lambda_that_changes_the_shape",
+         "lambdas_and_another_problem"), "Python code",
+    ),
+    "auto_contrast_of_a_dict_with_masks": "'segmentation_masks'",
     **dict.fromkeys(
         ("custom_layer", "custom_cell", "custom_layer_of_a_known_name", "custom_layer_in_time_distributed"), NOT_KERAS,
     ),

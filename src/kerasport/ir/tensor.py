@@ -85,7 +85,12 @@ class Tensor(Node):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "type", self.infer())
+        try:
+            made = self.infer()
+        except (IndexError, ValueError) as error:  # of tensors of other ranks than the operation takes
+            operands = ", ".join(str(each.type) for each in self.operands if isinstance(each, Tensor))
+            raise ShapeError(f"{type(self).__name__} does not take {operands or 'nothing'}") from error
+        object.__setattr__(self, "type", made)
         if not all(d is None or (isinstance(d, int) and 0 <= d <= LARGEST_SIZE) for d in self.type.shape):
             raise ShapeError(f"its result would have the shape {quoted(self.type.shape)}")
 

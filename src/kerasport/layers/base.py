@@ -191,6 +191,31 @@ def called_on(count: int, cls: type[Layer]) -> str:
     return f"it is called on {count} tensor(s), and kerasport supports calls on {wanted} only"
 
 
+class Refused(Layer):
+    """A layer that no target can hold, whatever its options and weights are."""
+
+    reason: ClassVar[str]
+    remedy: ClassVar[str] = ""
+    tells_shape = False
+    signature: ClassVar[tuple[str, ...]] = ("inputs", "mask", "training")
+    arity: ClassVar[tuple[int, int | None]] = (0, None)
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec) -> Layer:
+        """The layer; neither its options nor its weights are read."""
+        return cls(spec.name, {}, {})
+
+    @classmethod
+    def problem(cls, spec: LayerSpec) -> Problem:
+        """Why it is refused."""
+        return Problem(spec.name, spec.class_name, cls.reason, remedy=cls.remedy)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """Raises the `Refusal` of the layer."""
+        del args, kwargs
+        raise Refusal("", self.reason, self.remedy)
+
+
 def _is_set(value: Any) -> bool:
     """Whether an option asks for something, as far as one can tell that does not know it."""
     return bool(value.size) if isinstance(value, np.ndarray) else bool(value)

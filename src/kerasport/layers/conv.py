@@ -154,6 +154,7 @@ class Conv3D(_Conv):
 
 
 class _ConvTranspose(_Spatial):
+    ignored = ("groups",)  # Keras 2 writes it, and reads it nowhere
     filters: Count
     kernel_size: Counts
     strides: Counts
@@ -263,7 +264,6 @@ class Conv2DTranspose(_ConvTranspose):
 
     rank = 2
     strides: Counts = (1, 1)
-    ignored = ("groups",)  # Keras 2 writes it, always 1
 
 
 class Conv3DTranspose(_ConvTranspose):
@@ -271,7 +271,6 @@ class Conv3DTranspose(_ConvTranspose):
 
     rank = 3
     strides: Counts = (1, 1, 1)
-    ignored = ("groups",)
 
 
 class _Depthwise(_Spatial):

@@ -12,7 +12,18 @@ import numpy as np
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.layers.activations import activate
-from kerasport.layers.base import Activation, Count, DataFormat, Layer, Outputs, Refusal, WeightMark, need_rank, weight
+from kerasport.layers.base import (
+    Activation,
+    Count,
+    DataFormat,
+    Layer,
+    Outputs,
+    Refusal,
+    Refused,
+    WeightMark,
+    need_rank,
+    weight,
+)
 from kerasport.model import ComputedWeight, Shape, Weight
 
 if TYPE_CHECKING:
@@ -232,19 +243,33 @@ class Identity(Layer):
     """x."""
 
 
-class Lambda(Layer):
+class _Code(Refused):
+    reason = "it holds Python code, which a browser cannot run"
+    remedy = "write it with Keras layers or keras.ops"
+
+
+class Lambda(_Code):
     """Python code, which is never run here."""
 
-    function: Any = None
-    output_shape: Any = None
-    mask: Any = None
-    arguments: Any = None
-    output_dtype: Any = None
-    signature = ("inputs", "mask", "training")
 
-    def lower(self, *args: Any, **kwargs: Any) -> Any:
-        del args, kwargs
-        raise Refusal("", "it holds Python code, which is never run", "write it with Keras layers or keras.ops")
+class JaxLayer(_Code):
+    """Python code of JAX, which is never run here."""
+
+
+class FlaxLayer(_Code):
+    """Python code of Flax, which is never run here."""
+
+
+class TorchModuleWrapper(_Code):
+    """A module of PyTorch, pickled, which is never opened here."""
+
+    reason = "it holds a pickled PyTorch module, which is never opened"
+
+
+class TFSMLayer(_Code):
+    """A SavedModel beside the file."""
+
+    reason = "it refers to a SavedModel outside the file"
 
 
 class _Noise(Layer):

@@ -19,6 +19,7 @@ from kerasport.layers.base import (
     Numbers,
     Padding,
     Refusal,
+    Refused,
     WeightMark,
     need_rank,
     weight,
@@ -280,19 +281,6 @@ class IntegerLookup(_Vocabulary):
         return ops.sum_(ops.mul(ops.cast(same, "int32"), places), -1), ops.any_(same, -1)
 
 
-class _Text(Layer):
-    tells_shape = False  # no target computes it, and the file says the shape of its output
-    ignored = ("vocabulary", "vocabulary_size", "idf_weights", "max_tokens", "num_oov_indices", "oov_token",
-               "mask_token", "encoding", "invert", "output_mode", "sparse", "pad_to_max_tokens", "vocabulary_dtype",
-               "oov_method", "salt", "standardize", "split", "ngrams", "output_sequence_length", "ragged",
-               "has_input_vocabulary", "num_bins", "mask_value")  # fmt: skip
-    reason: ClassVar[str]
-
-    def lower(self, *args: Any, **kwargs: Any) -> Any:
-        del args, kwargs
-        raise Refusal("", self.reason, "look tokens up before the model, and feed their indices")
-
-
 class StringLookup(_Vocabulary):
     """The place of a string in a vocabulary, behind places for the masked and the unknown; or the way back."""
 
@@ -318,23 +306,24 @@ class StringLookup(_Vocabulary):
         return encode(found, self.output_mode, self.depth())
 
 
-class TextVectorization(_Text):
+class TextVectorization(Refused):
     """The places of the words of a text in a vocabulary."""
 
-    reason = "it cuts texts into words, for which TF.js has no operations"
+    reason = "it splits texts into words by the rules of TensorFlow, which no target computes"
+    remedy = "do that before the model: save the model that follows it, which takes the indices of the words"
 
 
-class Hashing(_Text):
+class _Hash(Refused):
+    reason = "it hashes the spelling of its input, for which no target has an operation on all of its backends"
+    remedy = "do that before the model: save the model that follows it, which takes the numbers of the buckets"
+
+
+class Hashing(_Hash):
     """The remainder of the hash of a string or number."""
 
-    reason = "it hashes the spelling of its input, for which TF.js has no operation on all of its backends"
 
-
-class HashedCrossing(_Text):
+class HashedCrossing(_Hash):
     """The remainder of the hash of several inputs together."""
-
-    reason = "it hashes the spelling of its input, for which TF.js has no operation on all of its backends"
-    arity = (1, None)
 
 
 # -------------------------------------------------------------------------------------------------------- images

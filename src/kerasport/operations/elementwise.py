@@ -438,13 +438,16 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     return result
 
 
-def bitwise(function: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
-    """A function of bits, of truth values only."""
+def bitwise(function: Callable[[Any, Any], Tensor], node: type[ops.Binary]) -> Callable[[Any, Any], Tensor]:
+    """A function of the bits of integers, or of truth values."""
 
     def lower(x: Any, y: Any) -> Tensor:
-        if not both_bool(x, y):
-            raise Refusal("", "TF.js has no operation on the bits of integers on all of its backends")
-        return function(x, y)
+        if both_bool(x, y):
+            return function(x, y)
+        a, b = ops.matched(x, y)
+        if a.dtype != "int32":
+            raise Refusal("", f"it works on integers, not on {a.dtype}")
+        return node(a, b)
 
     return lower
 
@@ -494,8 +497,9 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "GreaterEqual": greater_equal, "LogicalAnd": logical_and, "LogicalOr": logical_or, "LogicalXor": logical_xor,
     "LogicalNot": logical_not, "Isnan": tested(ops.IsNan), "Isinf": tested(ops.IsInf), "Isfinite": tested(ops.IsFinite),
     "Isposinf": isposinf, "Isneginf": isneginf, "Isreal": isreal, "Isclose": isclose, "AllClose": all_close,
-    "Where": where_, "Select": select, "BitwiseAnd": bitwise(logical_and), "BitwiseOr": bitwise(logical_or),
-    "BitwiseXor": bitwise(logical_xor), "BitwiseNot": bitwise_not, "BitwiseInvert": bitwise_not,
+    "Where": where_, "Select": select, "BitwiseAnd": bitwise(logical_and, ops.BitwiseAnd),
+    "BitwiseOr": bitwise(logical_or, ops.BitwiseOr),
+    "BitwiseXor": bitwise(logical_xor, ops.BitwiseXor), "BitwiseNot": bitwise_not, "BitwiseInvert": bitwise_not,
     "Cast": cast, "SaturateCast": saturate_cast, "ConvertToTensor": convert, "Array": convert,
     "StopGradient": unchanged,
 }  # fmt: skip

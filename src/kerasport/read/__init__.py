@@ -16,6 +16,7 @@ from kerasport.read.archive import Contents, open_contents
 from kerasport.read.by_path import ByPath
 from kerasport.read.describe import Described, Describer
 from kerasport.read.dialects import major
+from kerasport.read.entries import images_apart
 from kerasport.read.graph import Builder
 from kerasport.read.stored import weights_of
 
@@ -104,7 +105,7 @@ def _described(contents: Contents) -> Model:
             stored[layer] = weights_of(layer, groups, contents.version)
     weights: Mapping[Described, tuple[Weight, ...]] = {layer: made for layer, (made, _) in stored.items()}
     notes = {layer: note for layer, (_, note) in stored.items()}
-    model = Builder(weights, notes, contents.version).model(root)
+    model = images_apart(Builder(weights, notes, contents.version).model(root))
     compiled = contents.compile_config if isinstance(contents.compile_config, Mapping) else None
     return replace(model, writer=contents.version, compile_config=compiled, optimizer=contents.optimizer)
 
@@ -140,7 +141,7 @@ def _give_vocabulary(layer: Described, path: str, contents: Contents) -> None:
     """Tell a layer what it learned by adapt(): a token a line, beside the weights."""
     if layer.class_name not in ("StringLookup", "IntegerLookup") or layer.config.get("vocabulary") is not None:
         return
-    text = contents.asset(f"{path}/vocabulary.txt")
+    text = contents.asset(f"{path}/vocabulary.txt".replace("\\", "/"))
     if text is None:
         return
     try:

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from kerasport.errors import HostileFileError, ReadError, quoted
-from kerasport.read.document import MAX_BYTES, parse_json
+from kerasport.read.document import MAX_BYTES, parse_config, parse_json
 from kerasport.read.hdf5 import SIGNATURE, Hdf5
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _opener(path: Path) -> Callable[[Path, Path | None], Any]:
         return _open_zip
     if head.startswith(SIGNATURE) or _has_user_block(path):
         return _open_hdf5
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b'"')):
         return _open_json
     raise ReadError(f"{path}: {_why_not(head)}")
 
@@ -194,7 +194,7 @@ def _open_zip(path: Path, weights: Path | None = None) -> Iterator[Contents]:
             return None if found is None else _inflate(path, archive, found, MAX_BYTES)
 
         with _weights_of(path, archive, member) as tree:
-            yield _of_zip(path, parse_json(text, f"{path}: config.json"), about, (tree,), asset)
+            yield _of_zip(path, parse_config(text, f"{path}: config.json"), about, (tree,), asset)
 
 
 def _of_zip(
@@ -287,7 +287,7 @@ def _begin(path: Path, info: zipfile.ZipInfo) -> int:
 def _open_directory(path: Path, weights: Path | None = None) -> Iterator[Contents]:
     """A `.keras` saved with zipped=False, as on Hugging Face."""
     del weights
-    config = parse_json(read_text(inside(path, path / "config.json")), f"{path / 'config.json'}")
+    config = parse_config(read_text(inside(path, path / "config.json")), f"{path / 'config.json'}")
     metadata = inside(path, path / "metadata.json")
     about = parse_json(read_text(metadata), str(metadata)) if metadata.is_file() else {}
     stored = inside(path, path / "model.weights.h5")
@@ -324,7 +324,7 @@ def _open_hdf5(path: Path, weights: Path | None = None) -> Iterator[Contents]:
         compiled = parse_json(training, f"{path}: training_config") if isinstance(training, str) else None
         yield Contents(
             path,
-            parse_json(config, f"{path}: model_config"),
+            parse_config(config, f"{path}: model_config"),
             _version_by_name(tree, ""),
             by_name=(tree, "model_weights"),
             compile_config=compiled,
@@ -363,9 +363,14 @@ def _why_not_hdf5(tree: Hdf5) -> str:
 # -------------------------------------------------------------------------------- architecture JSON
 
 
+NO_ARCHITECTURE = "JSON, but not the architecture of a Keras model, which has 'class_name' and 'config'"
+
+
 @contextmanager
 def _open_json(path: Path, weights: Path | None = None) -> Iterator[Contents]:
-    config = parse_json(read_text(path), str(path))
+    config = parse_config(read_text(path), str(path))
+    if not isinstance(config, dict):
+        raise ReadError(f"{path}: {NO_ARCHITECTURE}")
     if "modelTopology" in config or "weightsManifest" in config:
         raise ReadError(f"{path}: {TFJS_MODEL}")
     if "weight_map" in config:
@@ -374,7 +379,7 @@ def _open_json(path: Path, weights: Path | None = None) -> Iterator[Contents]:
             "returns, and this file with --weights"
         )
     if not ("class_name" in config or "layers" in config):
-        raise ReadError(f"{path}: JSON, but not the architecture of a Keras model, which has 'class_name' and 'config'")
+        raise ReadError(f"{path}: {NO_ARCHITECTURE}")
     if weights is None:
         raise ReadError(f"{path}: an architecture without weights; give their file with --weights")
     with _open_weights(weights) as (by_path, by_name, written_by):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,6 +57,8 @@ class Tree(Protocol):
 
     def attribute(self, path: str, name: str) -> Any: ...
 
+    def names(self, path: str = "") -> Sequence[str]: ...
+
     def under(self, path: str) -> Iterator[str]: ...
 
 
@@ -67,6 +70,7 @@ class ByPath:
     keras2: bool = False
     paths: dict[Described, str] = field(default_factory=dict)  # where each layer was looked for
     _used: set[str] = field(default_factory=set)
+    _models: list[str] = field(default_factory=list)  # paths of the models inside the model
     _found: dict[Described, list[tuple[Weight, ...]]] = field(default_factory=dict)
 
     def find(self, root: Described) -> Mapping[Described, list[tuple[Weight, ...]]]:
@@ -87,7 +91,19 @@ class ByPath:
 
     @property
     def _list_name(self) -> str:
-        return DOUBLED if self._has(DOUBLED) else "layers"
+        return DOUBLED if any(name.startswith(DOUBLED) for name in self._roots) else "layers"
+
+    @cached_property
+    def _roots(self) -> tuple[str, ...]:
+        return tuple(name for tree in self.trees for name in tree.names())
+
+    @cached_property
+    def _separator(self) -> str:
+        r"""What stands between the parts of a path; Keras 2 on Windows wrote `layers\\dense` as one name of a group."""
+        return "\\" if any(name.startswith(f"{self._list_name}\\") for name in self._roots) else "/"
+
+    def _join(self, path: str, name: str) -> str:
+        return f"{path}{self._separator}{name}" if path else name
 
     def _has(self, path: str) -> bool:
         return any(tree.group(path) is not None for tree in self.trees)
@@ -113,11 +129,12 @@ class ByPath:
     def _visit(self, layer: Described, path: str) -> None:
         if layer in self._found:
             return
-        group = _join(path, "vars")
+        group = _vars(path)
         self._found[layer] = []
         self.paths[layer] = path
         if layer.kind in ("functional", "sequential"):
             self._refuse_own(layer, group)
+            self._models += [path] if path else []
             self._members(layer, path)
             return
         self._check_name(layer, group)
@@ -132,8 +149,8 @@ class ByPath:
 
     def _sublayers(self, layer: Described, path: str) -> Iterator[tuple[Weight, ...]]:
         for spellings in SUBLAYERS.get(layer.class_name, ()):
-            found = [spelling for spelling in spellings if self._has(_join(path, spelling))]
-            yield self._arrays(_join(path, f"{found[0]}/vars")) if found else ()
+            found = [at for spelling in spellings if self._has(at := self._join(path, spelling))]
+            yield self._arrays(_vars(found[0])) if found else ()
         if layer.custom:
             # what is inside a foreign layer is only counted, so that nothing seems left over
             for tree in self.trees:
@@ -141,20 +158,20 @@ class ByPath:
 
     def _visit_children(self, layer: Described, path: str) -> None:
         if layer.class_name in LISTED:
-            self._listed(layer.children.values(), _join(path, LISTED[layer.class_name]))
+            self._listed(layer.children.values(), self._join(path, LISTED[layer.class_name]))
             return
         for part, child in layer.children.items():
-            self._visit(child, _join(path, part))
+            self._visit(child, self._join(path, part))
         if layer.class_name == "Bidirectional":
             # until 3.2 the layer that both directions were copied from stands here too, unused
             for tree in self.trees:
-                self._used |= set(tree.under(_join(path, "layer")))
+                self._used |= set(tree.under(self._join(path, "layer")))
 
     def _members(self, model: Described, path: str) -> None:
         layers = [layer for layer, _ in model.members if layer.kind != "operation" or self.keras2]
         if model.kind == "sequential":
             layers = layers[1:]  # its InputLayer is not among the layers of a Sequential
-        self._listed(layers, _join(path, self._list_name))
+        self._listed(layers, self._join(path, self._list_name))
 
     def _listed(self, layers: Iterable[Described], path: str) -> None:
         used: dict[str, int] = {}
@@ -164,22 +181,28 @@ class ByPath:
             return f"{name}_{used[name]}" if used[name] else name
 
         for layer in layers:
-            name = (snake if self.keras2 else snake3)(_saved_class(layer))
-            at = _join(path, numbered(name))
+            name = self._spelled(layer.class_name, path)
+            at = self._join(path, numbered(name))
             self._visit(layer, at)
             if self._list_name == DOUBLED and any(True for tree in self.trees for _ in tree.under(at)):
                 numbered(name)
 
+    def _spelled(self, class_name: str, path: str) -> str:
+        """A class name as it stands in a path; Keras 2 changed the rule between two versions."""
+        names = (snake(class_name), snake3(class_name)) if self.keras2 else (snake3(class_name),)
+        return next((name for name in names if self._has(self._join(path, name))), names[0])
+
     def _left(self) -> Iterator[str]:
         for tree in self.trees:
-            for root in (self._list_name, "vars"):
-                if tree.group(root) is not None:
-                    yield from set(tree.under(root)) - self._used
+            for root in tree.names():
+                if root.partition(self._separator)[0] in (self._list_name, "vars"):
+                    yield from (path for path in set(tree.under(root)) - self._used if not self._trains(path))
+
+    def _trains(self, path: str) -> bool:
+        """Whether an array belongs to the training of a model inside, which was compiled: its optimizer or metrics."""
+        within = (path.removeprefix(start) for model in self._models if path.startswith(start := self._join(model, "")))
+        return any(rest.partition(self._separator)[0] not in (self._list_name, "vars") for rest in within)
 
 
-def _saved_class(layer: Described) -> str:
-    return layer.class_name
-
-
-def _join(path: str, name: str) -> str:
-    return f"{path}/{name}" if path else name
+def _vars(path: str) -> str:
+    return f"{path}/vars" if path else "vars"

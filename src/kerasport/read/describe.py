@@ -220,9 +220,7 @@ def _measured(described: Described) -> Described:
     parts = [(part, 1) for part in described.children.values()]
     parts += [(part, max(1, len(uses))) for part, uses in described.members]
     described.nesting = max((part.nesting + 1 for part, _ in parts), default=0)
-    # from Keras 3.8 on a RandomCrop leaves images whole at inference, and the file tells of those that it crops
-    whole = described.class_name == "RandomCrop" and "at_inference" not in described.config
-    described.declares = not whole and all(part.declares for part, _ in parts)
+    described.declares = not _misdeclared(described) and all(part.declares for part, _ in parts)
     described.calls = 1 + sum(part.calls * times for part, times in parts)
     own = len(described.name)
     described.paths = own + sum((part.paths + part.calls * (own + 1)) * times for part, times in parts)
@@ -239,6 +237,14 @@ def _measured(described: Described) -> Described:
             f"{described.paths:,} characters, and {MAX_PATHS:,} are allowed; give its layers and models shorter names"
         )
     return described
+
+
+def _misdeclared(described: Described) -> bool:
+    """Whether Keras writes another shape of the outputs than they have at inference."""
+    # from 3.8 on a RandomCrop leaves images whole at inference, and the file tells of those that it crops
+    whole = described.class_name == "RandomCrop" and "at_inference" not in described.config
+    # it halves the channels, which Keras does not take into account
+    return whole or described.config.get("activation") == "glu" or described.class_name == "Glu"
 
 
 def _float(first: Described) -> str:
@@ -296,11 +302,11 @@ class _Nodes:
 
     def use(self, layer: Described, node: Any) -> Use:
         """One element of `inbound_nodes`."""
-        if isinstance(node, dict):
+        if isinstance(node, dict) and major(self.version) > 2:
             args = tuple(self._keras3(item) for item in _list(node.get("args"), layer.name))
             kwargs = node.get("kwargs") or {}
             return Use(args, {key: self._keras3(value) for key, value in kwargs.items()})
-        return self._keras2(layer, _list(node, layer.name))
+        return self._keras2(layer, node)
 
     def _keras3(self, value: Any) -> Any:
         if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
@@ -317,29 +323,37 @@ class _Nodes:
             return {key: self._keras3(item) for key, item in value.items()}
         return wrapped
 
-    def _keras2(self, layer: Described, node: list[Any]) -> Use:
-        # TFOpLambda nodes are not wrapped in a list when they take one tensor
-        entries = [node] if node and isinstance(node[0], str) else node
-        tensors: list[Any] = []
+    def _keras2(self, layer: Described, node: Any) -> Use:
+        """A call of Keras 2: what the layer is called on, each tensor with the further arguments of the call."""
         kwargs: dict[str, Any] = {}
-        for entry in entries:
-            if not self._is_triple(entry) and not _is_constant(entry):
-                raise ReadError(
-                    f"layer {quoted(layer.name)}: is called on {quoted(entry)}, expected [layer, node, tensor]"
-                )
-            tensors.append(entry[2] if _is_constant(entry) else self._history(entry))
-            if len(entry) > 3 and isinstance(entry[3], dict):
-                kwargs |= {key: self._keyword(value) for key, value in entry[3].items()}
-        if len(tensors) > 1 and layer.class_name in STATEFUL:
-            return Use((tensors[0],), kwargs | {"initial_state": tuple(tensors[1:])})
-        return Use((tensors[0] if len(tensors) == 1 else tuple(tensors),), kwargs)
+        called = self._called(layer, node, kwargs)
+        # one tensor stands in a list, except where a TFOpLambda takes it
+        called = called[0] if isinstance(called, tuple) and len(called) == 1 else called
+        if isinstance(called, tuple) and layer.class_name in STATEFUL:
+            return Use(called[:1], kwargs | {"initial_state": called[1:]})
+        return Use((called,), kwargs)
+
+    def _called(self, layer: Described, value: Any, kwargs: dict[str, Any]) -> Any:
+        """The structure of tensors that a call takes; its further arguments are added to `kwargs`."""
+        if isinstance(value, dict):
+            return {key: self._called(layer, item, kwargs) for key, item in value.items()}
+        if not isinstance(value, list):
+            raise ReadError(f"layer {quoted(layer.name)}: is called on {quoted(value)}, expected [layer, node, tensor]")
+        if not (value and isinstance(value[0], str)):
+            return tuple(self._called(layer, item, kwargs) for item in value)
+        if not self._is_triple(value) and not _is_constant(value):
+            raise ReadError(f"layer {quoted(layer.name)}: is called on {quoted(value)}, expected [layer, node, tensor]")
+        if len(value) > 3 and isinstance(value[3], dict):
+            kwargs |= {key: self._keyword(item) for key, item in value[3].items()}
+        return plain(value[2]) if _is_constant(value) else self._history(value)
 
     def _keyword(self, value: Any) -> Any:
         if self._is_triple(value) and value[0] in self.layers:
             return self._history(value)
         if isinstance(value, list):
             return tuple(map(self._keyword, value))
-        return plain(value)
+        wrapped = plain(value)
+        return {key: self._keyword(item) for key, item in value.items()} if isinstance(wrapped, dict) else wrapped
 
     @staticmethod
     def _is_triple(value: Any) -> bool:

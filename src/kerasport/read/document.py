@@ -34,6 +34,17 @@ def parse_json(text: bytes | str, where: str) -> Any:
     return value
 
 
+def parse_config(text: bytes | str, where: str) -> Any:
+    """The value of a JSON text, or of the JSON text that it holds: `json.dump(model.to_json(), file)` encodes it twice.
+
+    Raises:
+        ReadError: the text is not JSON.
+        HostileFileError: it is larger or nested deeper than a model can need.
+    """
+    value = parse_json(text, where)
+    return parse_json(value, where) if isinstance(value, str) else value
+
+
 def _values(text: bytes | str) -> int:
     """No fewer than the values of a JSON text: each follows a comma or an opening bracket."""
     if isinstance(text, str):

@@ -93,6 +93,7 @@ class Builder:
             kwargs = {name: resolve(value) for name, value in use.kwargs.items()}
             bound = bind(target, resolve(use.args), kwargs)
             calls[key] = Call(target, bound.args, bound.kwargs, bound.by_position, shapes.get(key, {}))
+            _check_count(calls[key])
         inputs, outputs = resolve(_structured(described.inputs)), resolve(_structured(described.outputs))
         _check_ends(described.name, inputs, outputs)
         _check_inputs(described.name, calls.values(), inputs)
@@ -154,6 +155,15 @@ def _check_inputs(model: str, calls: Iterable[Call], inputs: Any) -> None:
 
 def _is_input(call: Call) -> bool:
     return isinstance(call.target, LayerSpec) and call.target.class_name == "InputLayer"
+
+
+def _check_count(call: Call) -> None:
+    """Raises `ReadError` where a model is called on another number of tensors than it takes."""
+    if isinstance(call.target, Model):
+        given, taken = len(flatten(call.args)), len(call.target.input_tensors)
+        if given != taken:
+            name = quoted(call.target.name)
+            raise ReadError(f"model {name}: is called on {given} tensor(s), and has {taken} input(s)")
 
 
 def _as_input(layer: Described) -> list[Use]:

@@ -148,6 +148,10 @@ class Manifest:
         """The weights that are directly in a group."""
         return {name: item for name, item in (self.group(path) or {}).items() if not isinstance(item, dict)}
 
+    def names(self, path: str = "") -> tuple[str, ...]:
+        """Names of what a group holds."""
+        return tuple(self.group(path) or ())
+
     def attribute(self, path: str, name: str) -> Any:
         """None: the converter writes none of the attributes."""
         del path, name

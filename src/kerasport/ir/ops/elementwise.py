@@ -317,6 +317,27 @@ class Mod(Binary):
     compute = staticmethod(np.mod)
 
 
+class BitwiseAnd(Binary):
+    """The bits that both integers have."""
+
+    compute = staticmethod(np.bitwise_and)
+    takes = ("int32",)
+
+
+class BitwiseOr(Binary):
+    """The bits that one of the integers has."""
+
+    compute = staticmethod(np.bitwise_or)
+    takes = ("int32",)
+
+
+class BitwiseXor(Binary):
+    """The bits that only one of the integers has."""
+
+    compute = staticmethod(np.bitwise_xor)
+    takes = ("int32",)
+
+
 class Pow(Binary):
     compute = staticmethod(np.power)
 

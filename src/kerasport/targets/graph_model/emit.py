@@ -22,6 +22,7 @@ from kerasport.ir.ops import Tensor
 from kerasport.ir.ops.window import Padding
 from kerasport.ir.tensor import Constant, DType, Input, Item, Node, TensorType
 from kerasport.model import ComputedWeight, Weight
+from kerasport.operations.refused import BITS
 from kerasport.passes.prelu import Prelu
 from kerasport.targets.graph_model.fused import Fused
 
@@ -640,5 +641,5 @@ OF_SIX_AXES = (
 )  # fmt: skip
 MANY_AXES = "the wasm backend of TF.js computes wrong numbers for tensors of more than six axes"
 
-UNSUPPORTED: Mapping[type[Node], str] = {}
+UNSUPPORTED: Mapping[type[Node], str] = dict.fromkeys((ops.BitwiseAnd, ops.BitwiseOr, ops.BitwiseXor), BITS)
 """Operation → why TF.js cannot compute it."""

@@ -106,12 +106,16 @@ def _integer_problems(model: Model) -> Iterator[Problem]:
 
 
 def _joined(rewriting: Sequence[Problem], native: Sequence[Problem]) -> Iterator[Problem]:
-    """The problems of each layer as the rewrite tells them, which knows more of it, or else the native table."""
-    options = {problem.layer for problem in native if problem.option}
-    told = [problem for problem in rewriting if problem.reason != UNKNOWN or problem.layer not in options]
-    yield from told
-    layers = {problem.layer for problem in told}
-    yield from (problem for problem in native if problem.layer not in layers)
+    """The problems of each layer as the rewrite tells them, which knows more of it, or else the native table.
+
+    Behind a layer that is refused the shapes are not known. That is no problem of its own, and what the native table
+    says of such a layer may be wrong, since a rewrite could have helped.
+    """
+    unknown = [problem for problem in rewriting if problem.reason == UNKNOWN]
+    known = [problem for problem in rewriting if problem.reason != UNKNOWN]
+    layers = {problem.layer for problem in rewriting}
+    known += [problem for problem in native if problem.layer not in layers]
+    return iter(known or unknown)
 
 
 def _untrainable(rewriting: Rewritten) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from kerasport.errors import Problem, UnsupportedPart, quoted
 from kerasport.identity import IMAGES
 from kerasport.infer import input_shape
 from kerasport.layers import LAYERS
-from kerasport.layers.base import LARGEST_FLOAT, Layer, called_on
+from kerasport.layers.base import LARGEST_FLOAT, Layer, Refused, called_on
 from kerasport.model import Call, LayerSpec, Model, Operation, Shape, Tensor, Weight, flatten
 from kerasport.read.dialects import TF_LAMBDAS
 from kerasport.refusals import custom_problem
@@ -153,13 +153,17 @@ class Topology:
     def _read(self, spec: LayerSpec) -> Layer | None:
         if spec.custom:
             self.problems.append(custom_problem(spec))
-        elif spec.class_name not in NATIVE:
-            self.problems.append(Problem(spec.name, spec.class_name, why_refused(spec.class_name)))
+        elif issubclass(cls := LAYERS.get(spec.class_name, Layer), Refused):
+            self.problems.append(cls.problem(spec))
         else:
             try:
-                return LAYERS[spec.class_name].from_spec(spec)
+                layer = cls.from_spec(spec) if spec.class_name in LAYERS else None
             except UnsupportedPart as error:
                 self.problems.append(error.problem)
+                return None
+            if spec.class_name in NATIVE:
+                return layer
+            self.problems.append(Problem(spec.name, spec.class_name, why_refused(spec.class_name)))
         return None
 
     def _weight_options(self, spec: LayerSpec, layer: Layer) -> dict[str, Json]:

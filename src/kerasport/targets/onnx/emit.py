@@ -350,6 +350,12 @@ def emit_mod(e: Emitter, node: ops.Mod) -> onnx.Value:
     return e.add("Where", [other, e.add("Add", [rest, node.b]), rest])
 
 
+def emit_bits(e: Emitter, node: ops.Binary) -> onnx.Value:
+    if e.shared.opset < 18:
+        raise NoEmission("ONNX has operations on the bits of integers from opset 18 on; --opset 18")
+    return e.add(type(node).__name__, [node.a, node.b])
+
+
 def emit_atan2(e: Emitter, node: ops.Atan2) -> onnx.Value:
     """2 atan(a / (√(a² + b²) + b)) where b > 0, else 2 atan((√(a² + b²) - b) / a), neither of which loses digits."""
     a, b, zero, two = node.a, node.b, e.number(0, "float32"), e.number(2, "float32")
@@ -747,6 +753,7 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     ops.Expm1: emit_expm1, ops.Log1p: emit_log1p, ops.Relu6: emit_relu6, ops.Selu: emit_selu,
     ops.IsFinite: emit_is_finite, ops.Cast: emit_cast, ops.Clip: emit_clip, ops.LeakyRelu: emit_leaky_relu,
     ops.NotEqual: emit_not_equal, ops.DivNoNan: emit_div_no_nan, ops.FloorDiv: emit_floor_div, ops.Mod: emit_mod,
+    ops.BitwiseAnd: emit_bits, ops.BitwiseOr: emit_bits, ops.BitwiseXor: emit_bits,
     ops.Atan2: emit_atan2, ops.Sum: emit_reduction("ReduceSum", 13), ops.Mean: emit_mean,
     ops.Max: emit_reduction("ReduceMax", 18), ops.Min: emit_reduction("ReduceMin", 18),
     ops.Prod: emit_reduction("ReduceProd", 18), ops.Any_: emit_truths("ReduceMax"), ops.All: emit_truths("ReduceMin"),

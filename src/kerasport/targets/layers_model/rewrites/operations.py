@@ -20,6 +20,7 @@ from kerasport.ir.tensor import Tensor as Value
 from kerasport.layers.base import Refusal
 from kerasport.model import Tensor, map_tensors
 from kerasport.operations import apply
+from kerasport.operations.refused import BITS
 from kerasport.passes.fold import fold_constants
 from kerasport.targets.layers_model.rewrites.blocks import (
     activated,
@@ -44,11 +45,14 @@ Raise: TypeAlias = Callable[[Site, Any, Sequence[Tensor]], Tensor]
 """The layer of a tensor operation, given those of its operands that are no constants."""
 
 GRAPH = "a graph-model can hold it: --to tfjs-graph"
+CONSTANT = "its result does not depend on the input, and TF.js has no layer for a constant"
 LISTED = 4096  # numbers that stand in model.json itself
 MAPPED = 512  # sizes up to which an axis is multiplied by a constant matrix
 
 ACTIVATIONS: Mapping[str, str] = {"Gelu": "gelu", "Softsign": "softsign", "Celu": "celu"}
 """Operations that are one of TF.js's activations where their options are Keras's defaults."""
+
+OF_BITS = ("BitwiseAnd", "BitwiseOr", "BitwiseXor")
 
 DEFAULTS: Mapping[str, Any] = {"approximate": False, "alpha": 1.0, "name": None, "dtype": None}
 
@@ -59,6 +63,8 @@ def operation(at: Site) -> Tensor | tuple[Tensor, ...]:
     options = {key: value for key, value in at.spec.config.items() if key in DEFAULTS and value != DEFAULTS[key]}
     if name and not {key for key in options if key not in ("name", "dtype")} and len(at.inputs) == 1:
         return activated(at, at.x, name)
+    if at.spec.class_name in OF_BITS and any(_dtype(at, tensor) != "bool" for tensor in at.inputs_of_all):
+        raise Refusal("", BITS)
     feeds: dict[Tensor, Value] = {
         tensor: Input(str(index), TensorType(_dtype(at, tensor), at.shape_of(tensor)))
         for index, tensor in enumerate(at.inputs_of_all)
@@ -102,7 +108,7 @@ def _raised(at: Site, ends: Sequence[Value], known: Mapping[Node, Tensor]) -> tu
             raise Refusal("", f"it computes {name} of {node.dtype}, and TF.js's layers compute in float32", GRAPH)
         tensors[node] = TABLE[type(node)](at, node, [tensors[each] for each in node.operands if each in tensors])
     if any(end not in tensors for end in ends):
-        raise Refusal("", "its result does not depend on the input, and TF.js has no layer for a constant", GRAPH)
+        raise Refusal("", CONSTANT, GRAPH)
     return tuple(tensors[end] for end in ends)
 
 

@@ -39,12 +39,13 @@ from kerasport.masks import BY_BACKEND, MERGES, NO_CHANGES, Changes, MaskChanges
 from kerasport.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
 from kerasport.model import Tensor as Edge
 from kerasport.operations import apply, check_types, lowering_of
-from kerasport.refusals import custom_problem, refusals
+from kerasport.refusals import acts_in_training, custom_problem, refusals
 
 Lowered: TypeAlias = tuple[Tensor, ...] | None  # None where a call was refused
 
 TRAINING_ONLY = ("training",)
 NO_LAYER = "there is no lowering of this layer yet"
+IN_TRAINING = "the model calls it with training=True, so it acts at inference"
 UNKNOWN_ARGUMENT = "kerasport does not support this argument of the call"
 
 
@@ -429,7 +430,8 @@ class _Run:
             self.lowering.refuse(model, f"it is called with more masks than its {count} inputs", "mask", "…")
         for name, value in call.kwargs.items():
             if value is not None and name != "mask" and not self._says_nothing(name, model, value):
-                self.lowering.refuse(model, UNKNOWN_ARGUMENT, name, shown(value))
+                reason = IN_TRAINING if name in TRAINING_ONLY else UNKNOWN_ARGUMENT
+                self.lowering.refuse(model, reason, name, shown(value))
         users = Counter(edge for each in self.changes.order for edge in set(each.tensors()))
         for edge in call.tensors():
             if self.changes.object_of(edge) in self.changes.unknown and users[edge] > 1:
@@ -481,16 +483,16 @@ class _Run:
     def _identity(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> Lowered:
         training = call.kwargs.get("training")
         if not self._says_nothing("training", spec, training):
-            self.lowering.refuse(
-                spec, "the model calls it with training=True, so it acts at inference", "training", True
-            )
+            self.lowering.refuse(spec, IN_TRAINING, "training", True)
         structure = isinstance(call.args[0], Mapping | tuple)  # it is handed on as it is, with all that it holds
         return inputs if structure else inputs[:1]
 
     def _says_nothing(self, argument: str, target: LayerSpec | Model, value: Any) -> bool:
         """Whether an argument of a call does not change what is computed at inference."""
+        if argument not in TRAINING_ONLY or isinstance(value, Edge | np.ndarray):
+            return False
         recorded = target.class_name in IMAGES and not self.lowering.keras2
-        return argument in TRAINING_ONLY and not isinstance(value, Edge | np.ndarray) and (not value or recorded)
+        return not value or recorded or (isinstance(target, Model) and not acts_in_training(target))
 
     def _given(self, call: Call, spec: LayerSpec) -> dict[str, Any] | None:
         """The arguments of the call that the layer takes; None, and a problem, where it takes one not."""

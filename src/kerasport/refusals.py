@@ -46,18 +46,18 @@ def _training_problems(model: Model) -> Iterator[Problem]:
     """Image layers that are called with training=True, and so act when the model predicts."""
     for call in model.calls:
         target = call.target
-        if target.class_name in IMAGES and call.kwargs.get("training") and _acts_in_training(target):
+        if target.class_name in IMAGES and call.kwargs.get("training") and acts_in_training(target):
             reason = "the model calls it with training=True, so it acts at inference"
             yield Problem(target.name, target.class_name, reason, "training", True)
 
 
-def _acts_in_training(target: LayerSpec | Operation | Model) -> bool:
+def acts_in_training(target: LayerSpec | Operation | Model) -> bool:
     """Whether a layer, or one inside, computes something else in training."""
     if isinstance(target, Model):
-        return any(map(_acts_in_training, target.targets()))
+        return any(map(acts_in_training, target.targets()))
     drops = any(target.config.get(option) for option in DROPOUTS)
     parts = target.children.values() if isinstance(target, LayerSpec) else ()
-    return target.class_name in ACTS_IN_TRAINING or drops or any(map(_acts_in_training, parts))
+    return target.class_name in ACTS_IN_TRAINING or drops or any(map(acts_in_training, parts))
 
 
 def _entry_problems(model: Model) -> Iterator[Problem]:

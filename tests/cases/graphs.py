@@ -43,7 +43,7 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     "layer_inside_nested_and_called": "expected the weights",
     **dict.fromkeys(
         ("dropout_in_training", "gaussian_noise_in_training", "spatial_dropout_in_training",
-         "batch_normalization_in_training", "lstm_in_training"), IN_TRAINING,
+         "batch_normalization_in_training", "lstm_in_training", "nested_in_training"), IN_TRAINING,
     ),
     **dict.fromkeys(("activation_lambda", "activation_function"), "activation"),
     **dict.fromkeys(

@@ -15,7 +15,7 @@ from kerasport.layers import LAYERS
 from kerasport.layers.base import LARGEST_FLOAT, Layer, Refused, called_on
 from kerasport.model import Call, LayerSpec, Model, Operation, Shape, Tensor, Weight, flatten
 from kerasport.read.dialects import TF_LAMBDAS
-from kerasport.refusals import custom_problem
+from kerasport.refusals import acts_in_training, custom_problem
 from kerasport.targets.layers_model.loadable import (
     NAME,
     Embedded,
@@ -260,7 +260,8 @@ def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
     stateful = isinstance(target, LayerSpec) and class_name in (*RECURRENT, "Bidirectional")
     for argument, value in call.kwargs.items():
         # Keras 3 records training=True in every call of an image layer, and overrules it at inference
-        says_nothing = argument == "training" and (not value or class_name in IMAGES)
+        recorded = class_name in IMAGES or (isinstance(target, Model) and not acts_in_training(target))
+        says_nothing = argument == "training" and (not value or recorded)
         if value is None or says_nothing or (argument == "initial_state" and stateful):
             continue
         shown = (

@@ -755,6 +755,30 @@ def mask_by_position_then_lstm() -> keras.Model:
     return keras.Model([x, mask], layers.LSTM(3)(sequences()(x, None, mask)))
 
 
+def masked_series() -> Any:
+    x = series()
+    return x, layers.Masking()(x)
+
+
+@row()
+def mask_of_the_second_of_three_added() -> keras.Model:
+    (x, a), y, z = masked_series(), series(), series()
+    return keras.Model([y, x, z], layers.Add()([y, a, z]))
+
+
+@row()
+def masks_of_two_of_four_averaged_then_dense() -> keras.Model:
+    (x, a), (v, b), y, z = masked_series(), masked_series(), series(), series()
+    return keras.Model([x, y, v, z], layers.Dense(2)(layers.Average()([a, y, b, z])))
+
+
+@row("some of three or more inputs")
+def masks_of_three_added_behind_a_layer_that_stops_one() -> keras.Model:
+    """TF.js's LeakyReLU stops masks, and Keras's does not."""
+    (x, a), (y, b), (z, c) = masked_series(), masked_series(), masked_series()
+    return keras.Model([x, y, z], layers.Add()([layers.LeakyReLU()(a), b, c]))
+
+
 @row("cells inside an RNN")
 def cell_called_as_a_layer() -> keras.Model:
     x, h, c = layers.Input((3,)), layers.Input((4,)), layers.Input((4,))

@@ -56,6 +56,7 @@ STARTS = (
     "before the first unmasked time step Keras puts zeros into its output and TF.js the initial state, and something "
     "behind it uses them"
 )
+SOME_MASKS = "TF.js throws where some of three or more inputs have masks and others have none"
 MIXED = "TF.js cannot join the mask of one input with an input without a mask along this axis"
 OF_FILMS = "TF.js throws where a convolutional LSTM is given a mask, be it that of another layer"
 STATE_LEAKS = "in a model with masks or nested models TF.js hands the initial state of another layer to it, and throws"
@@ -135,6 +136,8 @@ class _Run:
             self._states(call, spec)
         if name == "Concatenate" and self._throws(call):
             problems.append(Problem(spec.name, name, MIXED, "axis", spec.config.get("axis", -1)))
+        if name in MERGES and self._lacks_masks(call):
+            problems.append(Problem(spec.name, name, SOME_MASKS))
         self._spread(call, spec, wanted, recurrent=recurrent)
 
     def _states(self, call: Call, spec: LayerSpec) -> None:
@@ -184,6 +187,11 @@ class _Run:
         """Whether TF.js joins a mask, [batch, time, 1], with ones in the shape of an input without one."""
         masked = [self.masks.get(tensor) is not None for tensor in inputs_of(call)]
         return self._joins_steps(call) and any(masked) and not all(masked)
+
+    def _lacks_masks(self, call: Call) -> bool:
+        """Whether TF.js computes with a mask that does not exist: it leaves out the last input only."""
+        masks = [self.masks.get(tensor) for tensor in inputs_of(call)]
+        return len(masks) > 2 and None in masks[:-1] and any(mask is not None for mask in masks)
 
     def _same_parts(self, call: Call, masks: list[Mask]) -> bool:
         """Whether TF.js joins the masks of time steps that Keras joins; ones stand for none."""

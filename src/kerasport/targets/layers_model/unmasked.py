@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kerasport.masks import EVERYTHING, RECURRENT, MaskRules, Masks
+from kerasport.masks import EVERYTHING, MERGES, RECURRENT, MaskRules, Masks
 from kerasport.model import Call, LayerSpec, Model, Tensor, map_tensors, rebuild
 
 
@@ -24,8 +24,7 @@ def without_leaks(model: Model) -> Model:
     def step(moved: Call) -> Call:
         spec = moved.target
         masked = [mask is not None for mask in keras.incoming(next(calls))]
-        if isinstance(spec, LayerSpec) and _joins_steps(spec) and any(masked):
-            # without it TF.js throws where only some of the inputs have masks
+        if isinstance(spec, LayerSpec) and any(masked) and _needs_every_mask(spec, len(masked)):
             bare = {x: i for i, x in enumerate(moved.tensors()) if not masked[i]}
             ones = {x: Tensor(Call(masks_nothing(f"{spec.name}_unmasked_{i}"), (x,))) for x, i in bare.items()}
             return replace(moved, args=map_tensors(moved.args, lambda x: ones.get(x, x)))
@@ -44,8 +43,14 @@ def without_leaks(model: Model) -> Model:
     return rebuild(model, step, inside=False)
 
 
-def _joins_steps(spec: LayerSpec) -> bool:
-    return spec.class_name == "Concatenate" and spec.config.get("axis", -1) != -1
+def _needs_every_mask(spec: LayerSpec, count: int) -> bool:
+    """Whether TF.js throws where only some of the inputs have masks.
+
+    A Concatenate along time joins masks with ones in another shape, and a merge of three inputs or
+    more computes `logicalAnd` of masks that do not exist (tfjs-layers layers/merge.ts).
+    """
+    in_time = spec.class_name == "Concatenate" and spec.config.get("axis", -1) != -1
+    return in_time or (spec.class_name in MERGES and count > 2)
 
 
 def convolves(spec: LayerSpec) -> bool:

@@ -265,7 +265,8 @@ def states() -> Iterator[Case]:
 def with_states(make: Any, kind: str, *, by_name: bool = True, mask: str = "") -> keras.Model:
     x, given = layers.Input(SERIES), [layers.Input((4,)) for _ in range(2 if kind == "lstm" else 1)]
     y = layers.Masking()(x) if mask else x
-    layer = make(4, return_sequences=True, return_state=True)
+    # without it Keras's backends disagree on the steps before the first unmasked one
+    layer = make(4, return_sequences=True, return_state=True, unroll=mask == "given")
     if by_name:
         options = {"mask": ops.any(ops.not_equal(x, 0), -1)} if mask == "given" else {}
         outputs = layer(y, initial_state=given if len(given) > 1 else given[0], **options)
@@ -408,6 +409,10 @@ def test_onnx_runtime_has_masked_layers_as_one_operator_whatever_the_mask(
         model.set_weights([rng.standard_normal(weight.shape) for weight in model.get_weights()])
         model.save(tmp_path / "model.keras")
         expected = keras.tree.flatten(model.predict(feeds, batch_size=len(MASKS), verbose=0))
+    if given and not OPTIONS[option].get("zero_output_for_mask"):
+        with pytest.raises(kerasport.UnsupportedModel, match="zeros on TensorFlow"):
+            kerasport.convert(tmp_path / "model.keras", tmp_path / "model.onnx")
+        return
     kerasport.convert(tmp_path / "model.keras", tmp_path / "model.onnx")
     assert onnx_runtime.operators(tmp_path / "model.onnx")["Scan"] == 0
     (computed,) = onnx_runtime.run(tmp_path / "model.onnx", [feeds])

@@ -73,6 +73,12 @@ class Loop(Protocol):
     zero_output_for_mask: bool
 
 
+FROM_STATES = (
+    "the model gives it initial states and a mask, and before the first unmasked time step Keras returns "
+    "the initial state on JAX, and zeros on TensorFlow and PyTorch"
+)
+
+
 def over_time(
     loop: Loop,
     cells: Sequence[Cell],
@@ -88,7 +94,7 @@ def over_time(
     step the output is the state; zeros with `zeros_first`, which is how Keras 2 works, and with `unroll`.
 
     Raises:
-        Refusal: the layer goes on from the states of the run before.
+        Refusal: the layer goes on from the states of the run before, or Keras's backends disagree.
         ShapeError: states or mask are not those of such a layer.
     """
     if loop.stateful and not states:
@@ -97,6 +103,8 @@ def over_time(
     if mask is not None and loop.unroll and loop.zero_output_for_mask and not zeros_first:
         reason = "at masked time steps Keras 3 returns zeros on TensorFlow and PyTorch, and the output before on JAX"
         raise Refusal("unroll", reason, "set unroll=False, with which all of them return zeros")
+    if mask is not None and states and not (zeros_first or loop.unroll or loop.zero_output_for_mask):
+        raise Refusal("", FROM_STATES, "set unroll=True, with which all of them return zeros")
     z = cells[0].project(ops.floats(x))
     empty = [zero for cell in cells for zero in cell.zeros(z)]
     count, last = len(empty), cells[-1].states

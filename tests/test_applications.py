@@ -22,7 +22,7 @@ import kerasport
 from kerasport.model import ComputedWeight
 from kerasport.read.describe import Described, Describer
 from kerasport.read.graph import Builder
-from kerasport.targets import planned
+from kerasport.targets import Options, planned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,6 +47,7 @@ class Network:
     backends: tuple[Backend, ...] = ("wasm",)
     options: Mapping[str, Any] = field(default_factory=lambda: TEN)
     pixels: bool = False  # whether it rescales its images itself
+    onnx_atol: float = 1e-5  # of the largest number; more where ONNX Runtime orders its sums otherwise
     gain: float = 1.0  # by which kernels are larger, where activations and gates make the numbers smaller
 
     def make(self) -> keras.Model:
@@ -60,7 +61,7 @@ NETWORKS = (
     Network("ResNet50V2"),
     Network("MobileNet", backends=("cpu", "wasm"), options={**TEN, "alpha": 0.25}),
     Network("MobileNetV2", backends=("cpu", "wasm"), options={**TEN, "alpha": 0.35}),
-    Network("MobileNetV3Small", pixels=True, gain=1.4, backends=("cpu", "wasm")),
+    Network("MobileNetV3Small", pixels=True, gain=1.4, backends=("cpu", "wasm"), onnx_atol=3e-5),
     Network("MobileNetV3Large", pixels=True, gain=1.4),
     # its two dense layers hold nine tenths of the weights
     Network("VGG16", options=HEADLESS),
@@ -146,7 +147,7 @@ def test_onnx_model_of_a_network_computes_what_keras_computes(network: Trial, tm
     kerasport.convert(network.path, out)
     ((got,),) = run(out, [[network.images]])
     scale = np.abs(network.wanted).max()
-    close([network.wanted / scale], [got / scale], rtol=1e-4, atol=1e-5)
+    close([network.wanted / scale], [got / scale], rtol=1e-4, atol=network.network.onnx_atol)
     assert operators(out)["Transpose"] == TRANSPOSES.get(network.network.name, 1)
 
 
@@ -182,7 +183,7 @@ def test_there_are_all_networks() -> None:
 def test_larger_networks_become_graph_models(name: str) -> None:
     with quiet(), keras.StatelessScope(initialize_variables=False):  # variables of which only the shapes are there
         model = Network(name).make()
-    plan = planned(described(model), GRAPH_MODEL)
+    plan = planned(described(model), GRAPH_MODEL, Options(max_size=2**32))
     assert plan.problems == ()
     (output,) = plan.document["signature"]["outputs"].values()
     assert [size["size"] for size in output["tensorShape"]["dim"]] == ["-1", "10"]

@@ -836,7 +836,7 @@ def of(
         ("Sum", {"axis": 1, "keepdims": False, "where": True}, (...,), "where"),
         ("Sum", {"axis": 7}, (...,), "axis 7"),
         ("Cast", {"dtype": "uint8"}, (...,), "uint8"),
-        ("BitwiseAnd", {}, (..., 3), "bits"),
+        ("BitwiseAnd", {}, (..., 3), "works on integers"),
         ("Where", {}, (...,), "known at run time"),
         ("OneHot", {"num_classes": 3, "sparse": True}, (...,), "dense"),
         ("Reshape", {"newshape": (3, -1, -1)}, (...,), "cannot be reshaped"),

@@ -195,7 +195,7 @@ def concatenated(masks: tuple[Mask, ...], axis: Any, merging: Merging, number: N
     same = len(set(masks)) == 1
     if same and axis == -1:
         return masks[0]
-    return number("concatenated", "" if same else merging, axis, masks)
+    return number("concatenated", "" if same else merging, repr(axis), masks)
 
 
 def passes_what_3_16_stops(model: Model) -> bool:

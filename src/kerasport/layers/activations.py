@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
-from kerasport.layers.base import Layer, Numbers, Refusal, weight
+from kerasport.layers.base import Activation, Layer, Numbers, Refusal, weight
 from kerasport.model import Shape, Weight
 
 if TYPE_CHECKING:
@@ -146,6 +146,14 @@ ACTIVATIONS: Mapping[str, Callable[..., Tensor]] = {
 
 
 ALONG_AN_AXIS = frozenset(("softmax", "log_softmax", "sparsemax", "glu", "Softmax"))
+
+
+def works_along_an_axis(activation: Activation) -> bool:
+    """Whether an activation, by name or as an object, is none of single elements."""
+    name = activation.get("class_name") if isinstance(activation, Mapping) else activation
+    return isinstance(name, str) and name in ALONG_AN_AXIS
+
+
 """Activations, and layers that stand as one, that do not work element by element."""
 
 
@@ -158,8 +166,7 @@ def activate(activation: Any, x: Tensor, *, channels_first: bool = False) -> Ten
     Raises:
         Refusal: it is none of Keras's own.
     """
-    name = activation.get("class_name") if isinstance(activation, Mapping) else activation
-    if channels_first and name in ALONG_AN_AXIS:
+    if channels_first and works_along_an_axis(activation):
         return ops.move_axis(activate(activation, ops.move_axis(x, -1, 1)), 1, -1)
     if isinstance(activation, Mapping):
         name, config = activation.get("class_name"), activation.get("config")

@@ -33,6 +33,7 @@ class CustomScaleLayer(Layer):
     """First input plus the second one times `scale`, of InceptionResNetV2."""
 
     scale: float
+    arity = (2, 2)
 
     def lower(self, a: Tensor, b: Tensor) -> Tensor:
         return ops.floats(a) + ops.floats(b) * float(self.scale)

@@ -15,7 +15,7 @@ import numpy as np
 from kerasport.errors import ShapeError
 from kerasport.ir.tensor import Tensor, constant
 from kerasport.layers.base import Refusal
-from kerasport.model import Operation
+from kerasport.model import Operation, flatten
 from kerasport.operations import creation, elementwise, image, movement, nn, products, reduction, tensorflow
 from kerasport.operations.refused import REFUSED
 
@@ -80,7 +80,8 @@ def apply(operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any]) 
 
 
 TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "Tensor": Tensor, "Tensor | None": (Tensor, type(None)), "bool": bool, "int": int, "str": str,
+    "Tensor": Tensor, "Tensor | None": (Tensor, type(None)), "Tensor | float": (Tensor, int, float),
+    "bool": bool, "int": int, "str": str,
 }  # fmt: skip
 """Class by the annotation of a parameter."""
 
@@ -88,12 +89,20 @@ TYPES: Mapping[str, type | tuple[type, ...]] = {
 def check_types(signature: inspect.Signature, arguments: Mapping[str, Any]) -> None:
     """Check arguments of a call by the annotations of the lowering; none may be a dict.
 
+    The parameters of lambdas have no annotations, and are tensors or numbers.
+
     Raises:
         ShapeError: an argument is of another type.
     """
     for name, value in arguments.items():
-        annotation = signature.parameters[name].annotation if name in signature.parameters else ""
-        if not isinstance(value, TYPES.get(annotation, object)) or isinstance(value, Mapping):
+        parameter = signature.parameters[name]
+        annotation = parameter.annotation
+        if annotation is parameter.empty:  # of the lambdas
+            annotation = "Tensor | float"
+        several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        each = flatten(value) if several else (value,)
+        wanted = TYPES.get(annotation, object)
+        if not all(isinstance(v, wanted) and not isinstance(v, Mapping) for v in each):
             raise ShapeError(f"its argument {name!r} is not of the type {annotation}")
 
 

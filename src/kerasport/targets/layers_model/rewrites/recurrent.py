@@ -10,7 +10,7 @@ import numpy as np
 
 from kerasport.budget import reserve
 from kerasport.layers import LAYERS
-from kerasport.layers.activations import ALONG_AN_AXIS
+from kerasport.layers.activations import works_along_an_axis
 from kerasport.layers.base import REQUIRED, Refusal
 from kerasport.layers.recurrent import RNN, ConvLSTM2D
 from kerasport.masks import returns_sequences
@@ -115,7 +115,7 @@ def conv_lstm2d(at: Site) -> tuple[Tensor, ...] | None:
     if at.masked:
         raise Refusal("", MASKED)
     for option in ("activation", "recurrent_activation"):
-        if getattr(layer, option) in ALONG_AN_AXIS:
+        if works_along_an_axis(getattr(layer, option)):
             raise Refusal(option, "with channels_first it works along another axis than in TF.js")
     rank = len(at.shape)
     x = permuted(at, at.x, (0, 1, *range(3, rank), 2))

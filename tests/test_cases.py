@@ -202,8 +202,8 @@ def test_bounds_that_are_not_the_usual_ones_have_a_reason() -> None:
 
 # Keras 3 has no such layer, so no row of the table can hold it.
 ONLY_IN_KERAS_2 = frozenset(("ThresholdedReLU",))
-# Those of test_applications.py, and one that only files of older versions have, in test_recorded.py.
-IN_OTHER_PLACES = frozenset(("LayerScale", "CustomScaleLayer", "RandomCrop"))
+# Those of test_applications.py, and those that only files of other versions have, in test_recorded.py.
+IN_OTHER_PLACES = frozenset(("LayerScale", "CustomScaleLayer", "RandomCrop", "TernaryDense"))
 CELLS = frozenset(("StackedRNNCells",))  # in rows that are named after the layer around it
 
 

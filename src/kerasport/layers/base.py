@@ -197,7 +197,6 @@ class Refused(Layer):
     reason: ClassVar[str]
     remedy: ClassVar[str] = ""
     tells_shape = False
-    signature: ClassVar[tuple[str, ...]] = ("inputs", "mask", "training")
     arity: ClassVar[tuple[int, int | None]] = (0, None)
 
     @classmethod

@@ -251,6 +251,8 @@ class _Code(Refused):
 class Lambda(_Code):
     """Python code, which is never run here."""
 
+    signature = ("inputs", "mask", "training")
+
 
 class JaxLayer(_Code):
     """Python code of JAX, which is never run here."""

@@ -86,6 +86,10 @@ TYPES: Mapping[str, type | tuple[type, ...]] = {
 """Class by the annotation of a parameter."""
 
 
+UNNAMED = inspect.Parameter("unnamed", inspect.Parameter.KEYWORD_ONLY, annotation="")
+"""Stands for an argument that `**kwargs` takes, of any type."""
+
+
 def check_types(signature: inspect.Signature, arguments: Mapping[str, Any]) -> None:
     """Check arguments of a call by the annotations of the lowering; none may be a dict.
 
@@ -95,7 +99,7 @@ def check_types(signature: inspect.Signature, arguments: Mapping[str, Any]) -> N
         ShapeError: an argument is of another type.
     """
     for name, value in arguments.items():
-        parameter = signature.parameters[name]
+        parameter = signature.parameters.get(name, UNNAMED)
         annotation = parameter.annotation
         if annotation is parameter.empty:  # of the lambdas
             annotation = "Tensor | float"

@@ -26,6 +26,7 @@ from kerasport.targets.layers_model.native import Json
 from kerasport.targets.layers_model.normalised import normalised
 from kerasport.targets.layers_model.optimizer import optimizer_state
 from kerasport.targets.layers_model.rewrites import Rewritten, rewritten
+from kerasport.targets.layers_model.rewrites.activations import REWRITTEN
 from kerasport.targets.layers_model.rewrites.site import UNKNOWN
 from kerasport.targets.layers_model.topology import Topology
 from kerasport.targets.layers_model.training import training_config
@@ -109,13 +110,21 @@ def _joined(rewriting: Sequence[Problem], native: Sequence[Problem]) -> Iterator
     """The problems of each layer as the rewrite tells them, which knows more of it, or else the native table.
 
     Behind a layer that is refused the shapes are not known. That is no problem of its own, and what the native table
-    says of such a layer may be wrong, since a rewrite could have helped.
+    says of such a layer may be wrong, since a rewrite could have helped. No rewrite helps with an activation that it
+    does not know.
     """
     unknown = [problem for problem in rewriting if problem.reason == UNKNOWN]
     known = [problem for problem in rewriting if problem.reason != UNKNOWN]
-    layers = {problem.layer for problem in rewriting}
-    known += [problem for problem in native if problem.layer not in layers]
+    layers = {problem.layer for problem in rewriting} - {problem.layer for problem in unknown}
+    behind = {problem.layer for problem in unknown}
+    known += [p for p in native if p.layer not in layers and (p.layer not in behind or _is_certain(p))]
     return iter(known or unknown)
+
+
+def _is_certain(problem: Problem) -> bool:
+    """Whether a problem of the native table stays, whatever the shapes are."""
+    name = problem.value
+    return problem.option == "activation" and isinstance(name, str) and name not in REWRITTEN
 
 
 def _untrainable(rewriting: Rewritten) -> Iterator[Problem]:

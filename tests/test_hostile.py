@@ -1070,6 +1070,8 @@ LARGE: dict[str, tuple[Json, bool]] = {
 def test_large_models_take_seconds(name: str, to: str, folder: Path) -> None:
     config, works = LARGE[name]
     taken = cost(put(folder / "m.keras", keras(config, hdf5(no_weights))), to=to)
+    # the wrappers make tensors of more than the six axes that all backends of TF.js compute with
+    works = works and not (name.startswith("models in wrappers") and to == "tfjs-layers")
     assert (taken.error is None) == works, taken.error
     assert taken.seconds < 20
     assert taken.peak < 300

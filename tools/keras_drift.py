@@ -29,7 +29,7 @@ import keras
 from kerasport.errors import UnsupportedModel
 from kerasport.identity import IDENTITY
 from kerasport.layers import LAYERS
-from kerasport.layers.base import COMMON, REQUIRED, TRAINING_ONLY, Layer
+from kerasport.layers.base import COMMON, REQUIRED, TRAINING_ONLY, Layer, Refused
 from kerasport.masks import MERGES, MaskRules
 from kerasport.model import LayerSpec
 from kerasport.operations import OPERATIONS
@@ -122,6 +122,8 @@ def layer_drift() -> Iterator[Drift]:
         if table is None and name not in IDENTITY and name not in REFUSED_LAYERS:
             yield Drift(subject, "is in no table")
             continue
+        if table is not None and issubclass(table, Refused):
+            continue  # no target holds it, whatever its options and arguments are
         if table is not None:
             yield from (Drift(subject, what) for what in argument_drift(cls, table))
         made = sampled(cls)

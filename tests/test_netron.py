@@ -38,7 +38,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "float32": {},
-    "shards": {"shard_size": 999},
+    "shards": {"shard_size": 16_384},
     **{kind: {"quantize": f"{kind}=*"} for kind in ("float16", "uint16", "uint8")},
 }
 

@@ -425,7 +425,8 @@ def test_out_is_a_copy_where_nothing_is_to_repair(tmp_path: Path) -> None:
     told = json.loads(CliRunner().invoke(cli.app, ["repair", str(folder), str(tmp_path / "other"), "--json"]).stdout)
     assert (told["repaired"], told["out"]) == (False, str(tmp_path / "other" / "model.json"))
     assert CliRunner().invoke(cli.app, ["repair", str(folder), str(out)]).exit_code == 3
-    assert CliRunner().invoke(cli.app, ["repair", str(folder), str(out), "--force"]).exit_code == 0
+    forced = CliRunner().invoke(cli.app, ["repair", str(folder), str(out), "--force"])
+    assert forced.exit_code == 0, forced.output
 
 
 @pytest.mark.parametrize("linked", [False, True])

@@ -404,7 +404,7 @@ def copy_unchanged(source: LayersModel, out: Path, *, force: bool) -> tuple[str,
     companion = source.path.with_name(COMPANION.name)
     # a link may lead anywhere
     scripts = [companion] if companion.is_file() and not companion.is_symlink() else []
-    with replacing(out) as directory:
+    with replacing(out, force=force) as directory:
         shutil.copyfile(source.path, directory / "model.json")
         for file in (*shards, *scripts):
             shutil.copyfile(file, directory / file.name)

@@ -7,7 +7,6 @@ computed. Everything that has no lowering is gathered and reported at once.
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
@@ -432,9 +431,9 @@ class _Run:
             if value is not None and name != "mask" and not self._says_nothing(name, model, value):
                 reason = IN_TRAINING if name in TRAINING_ONLY else UNKNOWN_ARGUMENT
                 self.lowering.refuse(model, reason, name, shown(value))
-        users = Counter(edge for each in self.changes.order for edge in set(each.tensors()))
-        for edge in call.tensors():
-            if self.changes.object_of(edge) in self.changes.unknown and users[edge] > 1:
+        unknown = [edge for edge in call.tensors() if self.changes.object_of(edge) in self.changes.unknown]
+        for edge in unknown:
+            if sum(edge in each.tensors() for each in self.changes.order) > 1:
                 reason = "a model inside it is called with a mask, which Keras also gives to other users of its input"
                 self.lowering.refuse(model, reason, "mask", "…")
         return len(self.lowering.problems) == problems

@@ -308,6 +308,7 @@ class Model:
     """A model of one call: saved, with feeds and the numbers that Keras computes of them."""
 
     def __init__(self, call: Call, folder: Path) -> None:
+        self.class_name = call.class_name
         of, self.path = ROWS[call.class_name], folder / "model.keras"
         rng = np.random.default_rng(zlib.crc32(str(call).encode()))
         arguments = self._arguments(call, of, rng)
@@ -441,4 +442,6 @@ def test_arguments_count_as_in_keras_or_are_refused(call: Call, tfjs: Tfjs, tmp_
 
 def close(model: Model, computed: Any) -> None:
     """Assert that the numbers are those of Keras."""
-    onnx_runtime.close(model.expected, [np.asarray(y) for y in computed], 1e-4, 1e-5)
+    # the decibels of a band that holds nearly nothing are the logarithm of a rounding error
+    bounds = (1e-3, 1e-3) if model.class_name == "MelSpectrogram" else (1e-4, 1e-5)
+    onnx_runtime.close(model.expected, [np.asarray(y) for y in computed], *bounds)

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -398,16 +399,27 @@ def test_layers_in_a_pipeline_have_weights(suffix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("class_name", "config"),
+    "layer",
     [
-        ("Resizing", {"height": 2, "width": 2, "interpolation": "bicubic"}),
-        ("CenterCrop", {"height": 2, "width": 2}),
-        ("AdaptiveMaxPooling2D", {"output_size": [2, 2]}),
-        ("UpSampling2D", {"size": [2, 2], "interpolation": "bicubic"}),
+        layers.Resizing(5, 3, interpolation="bicubic"),
+        layers.CenterCrop(3, 4),
+        layers.UpSampling2D(2, interpolation="bicubic"),
     ],
+    ids=attrgetter("name"),
 )
-def test_sizes_that_have_to_be_known(class_name: str, config: dict[str, Any]) -> None:
+@pytest.mark.parametrize("size", [(6, 7), (4, 5), (9, 11)], ids=str)
+def test_images_of_unknown_size(layer: keras.Layer, size: tuple[int, int], tmp_path: Path) -> None:
+    x = keras.Input((None, None, 3))
+    model = keras.Model(x, layer(x))
+    model.save(tmp_path / "model.keras")
+    feed = np.random.default_rng(5).normal(0, 1, (BATCH, *size, 3)).astype("float32")
+    with read(tmp_path / "model.keras") as described:
+        (got,) = lower(described).run(feed)
+    np.testing.assert_allclose(got, np.asarray(model(feed)), 1e-5, 1e-5)
+
+
+def test_adaptive_pooling_needs_a_known_size() -> None:
     entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, None, 8, 3], "dtype": "float32"}))
-    call = Call(LayerSpec("layer", class_name, config), (Tensor(entry),))
+    call = Call(LayerSpec("layer", "AdaptiveMaxPooling2D", {"output_size": [2, 2]}), (Tensor(entry),))
     with pytest.raises(kerasport.UnsupportedModel, match="known at conversion"):
         lower(Model("m", "functional", (entry, call), (Tensor(entry),), (Tensor(call),)))

@@ -448,10 +448,11 @@ class Mutator:
             case 1:
                 entry["module"] = other.get("module")
             case _:
-                kept = {key: entry[key] for key in ("name", "inbound_nodes") if key in entry}
+                kept: dict[str, Any] = {key: entry[key] for key in ("name", "inbound_nodes") if key in entry}
                 name = entry["config"].get("name")
                 entry.clear()
-                entry.update({**_copied(other), **kept})
+                entry.update(_copied(other))
+                entry.update(kept)
                 if name is not None:
                     entry["config"]["name"] = name
 

@@ -21,7 +21,8 @@ ACTIVATIONS = (
 
 def activation(d: Draft) -> str | None:
     """The activation of a layer: mostly none or a plain one."""
-    return d.choice([None, None, *PLAIN[:4], d.choice(ACTIVATIONS[:-1])])
+    chosen: str | None = d.choice([None, None, *PLAIN[:4], d.choice(ACTIVATIONS[:-1])])
+    return chosen
 
 
 def sized(d: Draft, dims: int, low: int = 1, high: int = 3) -> int | tuple[int, ...]:

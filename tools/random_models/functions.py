@@ -111,7 +111,8 @@ def binary(d: Draft) -> object:
     if name == "power":
         x = d.ops.abs(x) + 0.2
     if name in ("divide", "true_divide", "mod", "floor_divide", "fmod"):
-        y = d.ops.abs(y) + 0.3 if not isinstance(y, int | float | np.ndarray) else abs(y) + 0.3
+        positive: Any = abs(y) if isinstance(y, int | float | np.ndarray) else d.ops.abs(y)
+        y = positive + 0.3
     if d.chance(0.2):
         x, y = y, x
     return d.put(d.ops.__dict__[name](x1=x, x2=y) if d.chance(0.15) else getattr(d.ops, name)(x, y))

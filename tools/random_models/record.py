@@ -35,7 +35,7 @@ class Recorded:
 
     def save(self) -> None:
         """Write the arrays beside the model."""
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{name}_{feed}_{index}": array
             for name, feeds in (("input", self.feeds), ("output", self.outputs), ("noise", self.noise))
             for feed, each in enumerate(feeds)

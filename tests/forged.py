@@ -27,7 +27,7 @@ import pytest
 
 import kerasport
 import kerasport.read.quantization
-from kerasport.errors import KerasportError
+from kerasport.errors import InternalError, KerasportError
 from kerasport.layers import LAYERS
 from kerasport.layers.base import option_types
 from kerasport.targets import planned
@@ -288,6 +288,7 @@ def outcome(source: Path, *, weights: Path | None = None, to: str = "tfjs-layers
 
 def check_message(error: KerasportError, source: Path) -> None:
     message = str(error)
+    assert not isinstance(error, InternalError), message
     assert len(message) < 3000, f"a message of {len(message)} characters: {message[:500]}…"
     assert all(map(str.isprintable, message.split("\n"))), "a message that a terminal may obey"
     assert message.encode(), "a message that cannot be printed"

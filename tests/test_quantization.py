@@ -453,6 +453,13 @@ REFUSALS = (
     Refusal("their shapes disagree", "uff", [(1, 4), (4,), ()], "TernaryDense", kernel_shape=(6, 4)),
     Refusal("these are of ternary, but", "uff", [(1, 4), (4,), ()], config=INT8, kernel_shape=(5, 4)),
     Refusal("no quantization of Keras has these", "uf", [(1, 4), ()], "EinsumDense", HEADS),
+    Refusal(
+        "the shape of the plain kernel",
+        "fufuff",
+        [(3, 5), (3, 12), (5, 4), (5, 4), (12,), (12,)],
+        "EinsumDense",
+        {"equation": "abc,bcd->abd", "output_shape": [True, 5], "bias_axes": "bd"},
+    ),
     Refusal("no quantization of Keras has these", "iif", [(5, 4), (4,), (4,)]),
     Refusal("no quantization of Keras has these", "ic", [(5, 4), (4,)], config=INT8),
     Refusal("no quantization of Keras has these", "i", [(5, 4)], config=INT8),

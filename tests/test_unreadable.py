@@ -31,6 +31,7 @@ from tests.forged import (
     keras_members,
     layer,
     legacy,
+    no_weights,
     put,
     refused,
     sequential,
@@ -415,3 +416,34 @@ def test_attributes_out_of_line_say_how_to_rewrite_the_file(folder: Path) -> Non
     with h5py.File(source) as file:
         assert len(file.attrs) > 8
     refused(source, "h5repack")
+
+
+def functional_of(entry: Json) -> bytes:
+    """A model of a float input [batch, 4, 3] and one layer."""
+    return keras(functional(given(shape=(None, 4, 3)), entry, outputs=entry["name"]), hdf5(no_weights))
+
+
+def test_the_directions_of_a_bidirectional_must_agree(folder: Path) -> None:
+    def lstm(name: str, **options: Any) -> Json:
+        return layer("LSTM", name, units=2, **options)
+
+    ahead, back = lstm("f", return_sequences=True), lstm("b", go_backwards=True)
+    both = layer("Bidirectional", "both", "x", layer=ahead, backward_layer=back, merge_mode="concat")
+    refused(
+        put(folder / "m.keras", functional_of(both)),
+        "Bidirectional needs the same return_sequences in both of its layers, got True in the forward layer "
+        "and False in the backward layer",
+    )
+
+
+def test_a_mask_that_is_no_tensor_is_refused(folder: Path) -> None:
+    softmax = layer("Softmax", "softmax", "x", axis=-1)
+    softmax["inbound_nodes"][0]["kwargs"]["mask"] = {"no": "tensor"}
+    refused(put(folder / "m.keras", functional_of(softmax)), "got values of dtype string", to="tfjs-graph")
+
+
+def test_time_distributed_needs_a_time_axis(folder: Path) -> None:
+    inner = layer("StringLookup", "inner", vocabulary=["a", "b"], output_mode="count")
+    entries = given(shape=(None,), dtype="string"), layer("TimeDistributed", "steps", "x", layer=inner)
+    source = put(folder / "m.keras", keras(functional(*entries, outputs="steps"), hdf5(no_weights)))
+    refused(source, "TimeDistributed needs an input with a time axis", to="tfjs-graph")

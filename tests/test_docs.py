@@ -270,6 +270,7 @@ def tfjs_sources() -> str:
     return re.sub(r"""['"`]\)?\s*\+\s*['"`]""", "", code)
 
 
+@pytest.mark.every_row
 @pytest.mark.parametrize("message", FROM_TFJS)
 def test_messages_of_tfjs_are_its_own(message: str) -> None:
     if message in NOT_LITERAL:
@@ -293,6 +294,7 @@ def strings_of(package: Path) -> list[str]:
     return found
 
 
+@pytest.mark.every_row
 @pytest.mark.parametrize("message", FROM_US)
 def test_messages_of_kerasport_are_its_own(message: str) -> None:
     wanted = fragments(message)
@@ -301,6 +303,7 @@ def test_messages_of_kerasport_are_its_own(message: str) -> None:
 
 
 @pytest.mark.skipif(not keras.__version__.startswith("3.15."), reason="the messages are those of Keras 3.15")
+@pytest.mark.every_row
 @pytest.mark.parametrize("message", FROM_KERAS)
 def test_messages_of_keras_are_its_own(message: str) -> None:
     if message in NOT_LITERAL:

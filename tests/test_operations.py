@@ -760,6 +760,7 @@ def lowered(model: keras.Model, folder: Path) -> Any:
         return lower(described)
 
 
+@pytest.mark.representative(of=lambda case: case.name.partition("-")[0])
 @pytest.mark.parametrize("case", ROWS, ids=lambda case: case.name)
 @pytest.mark.filterwarnings("ignore")
 def test_operation_is_what_keras_computes(case: Row, tmp_path: Path) -> None:
@@ -790,6 +791,7 @@ def classes() -> list[str]:
     return sorted(names)
 
 
+@pytest.mark.every_row
 @pytest.mark.parametrize("name", classes())
 def test_every_operation_of_keras_is_lowered_or_refused_with_a_reason(name: str) -> None:
     assert (name in OPERATIONS) != (name in REFUSED)
@@ -980,6 +982,7 @@ TF = [
 ]
 
 
+@pytest.mark.every_row
 @pytest.mark.parametrize("case", TF, ids=lambda case: case.function)
 def test_tensorflow_functions(case: Tf) -> None:
     given = IMAGE_ if case.image else X

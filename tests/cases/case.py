@@ -33,6 +33,7 @@ class Case:
     feed: Feed | None = None  # where random numbers of the input's dtype would not do
     companion: str = ""  # part of the reason for which its layers-model needs the companion, if it does
     mixes_batch: bool = False  # what comes of a sample depends on its batch, so Keras runs every feed by itself
+    covers: tuple[str, ...] = ()  # layers, by class name, for which this row may stand
 
 
 def no_layers_model(reason: str) -> Mapping[str, str]:
@@ -53,9 +54,13 @@ def one(
     because: str = "",
     feed: Feed | None = None,
     companion: str = "",
+    covers: tuple[str, ...] = (),
     **options: Any,
 ) -> Case:
-    """The case of one layer on an input of that shape and dtype, or on a list of inputs."""
+    """The case of one layer on an input of that shape and dtype, or on a list of inputs.
+
+    It covers that layer, and those of `covers`.
+    """
 
     def build() -> keras.Model:
         if isinstance(shape, list):
@@ -65,7 +70,8 @@ def one(
         return keras.Model(x, layer(*args, **options)(x))
 
     refusals = no_layers_model(refused) if refused else {}
-    return Case(name, build, rtol, atol, because, refusals, feed, companion)
+    own = (layer.__name__,) if isinstance(layer, type) else ()
+    return Case(name, build, rtol, atol, because, refusals, feed, companion, covers=own + covers)
 
 
 def chain(

@@ -153,9 +153,9 @@ def piped() -> Any:
 PREPROCESSING = (
     chain("mel_spectrogram_rescaled", (47,), lambda: layers.MelSpectrogram(
         fft_length=16, sequence_stride=8, sequence_length=16, num_mel_bins=5, sampling_rate=100, max_freq=50,
-        power_to_db=False), lambda: layers.Rescaling(0.1), refused="no such layer", rtol=1e-3,
+        power_to_db=False), lambda: layers.Rescaling(0.1), refused="no such layer", rtol=1e-3, covers=("MelSpectrogram",),
         because="Keras works out the bands of the scale in float32"),
-    one("pipeline_of_weights", IMAGE, piped),
+    one("pipeline_of_weights", IMAGE, piped, covers=("Pipeline",)),
     one("normalization", (5,), layers.Normalization, mean=[1, 2, 3, 4, 5], variance=[1, 2, 3, 4, 0.5]),
     one("normalization_inverted", (5,), layers.Normalization, mean=[1, 2, 3, 4, 5], variance=[1, 2, 3, 4, 0.5],
         invert=True),
@@ -280,7 +280,7 @@ def unlike_ways() -> Iterator[Case]:
     for sequences in (False, True):
         more = "_sequences" * sequences
         options = {"return_sequences": sequences}
-        yield one(f"bidirectional_unlike{more}", SERIES, unlike, **options)
+        yield one(f"bidirectional_unlike{more}", SERIES, unlike, covers=("Bidirectional",), **options)
         yield one(f"bidirectional_unlike_unknown_length{more}", (None, 3), unlike, **options)
         yield one(f"bidirectional_rnn_of_one{more}", SERIES, lambda options=options: layers.Bidirectional(
             layers.RNN(layers.LSTMCell(4), **options), merge_mode="ave"))  # fmt: skip

@@ -49,19 +49,30 @@ OF_IMAGES: Mapping[str, Callable[[], Any]] = {
 }
 
 
+def named(row: str) -> tuple[str, ...]:
+    """The layer whose name in snake case a row has, if it has one."""
+    class_name = row.title().replace("_", "")
+    return (class_name,) if hasattr(layers, class_name) else ()
+
+
 def everywhere() -> Iterator[Case]:
     """Each of them between two layers, and at the end."""
     for name, make in OF_VECTORS.items():
-        yield chain(f"{name}_between", (4, 3), lambda: layers.Dense(4), make, lambda: layers.Dense(2))
+        yield chain(
+            f"{name}_between", (4, 3), lambda: layers.Dense(4), make, lambda: layers.Dense(2), covers=named(name)
+        )
         yield chain(f"{name}_last", (4, 3), lambda: layers.Dense(4), make)
         yield one(f"{name}_alone", (4, 3), make)
     for name, make in OF_IMAGES.items():
-        yield chain(f"{name}_between", IMAGE, make, lambda: layers.Conv2D(2, 3))
+        yield chain(f"{name}_between", IMAGE, make, lambda: layers.Conv2D(2, 3), covers=named(name))
         if name != "equalization":  # Keras finds a cycle there
             yield chain(f"{name}_last", IMAGE, lambda: layers.Conv2D(3, 1), make)
     yield one("spatial_dropout3d", (3, 4, 5, 2), layers.SpatialDropout3D, 0.5)
     yield one(
-        "spectral_normalization_dense", (5,), lambda: layers.SpectralNormalization(layers.Dense(3, activation="tanh"))
+        "spectral_normalization_dense",
+        (5,),
+        lambda: layers.SpectralNormalization(layers.Dense(3, activation="tanh")),
+        covers=("SpectralNormalization",),
     )
     yield chain(
         "spectral_normalization_conv2d", IMAGE,

@@ -90,7 +90,8 @@ def cells() -> Iterator[Case]:
     """Cells, alone and stacked."""
     for name, cell in CELLS:
         why = needs(name)
-        yield one(f"rnn_{name}", SERIES, lambda cell=cell: layers.RNN(cell(4)), **why)
+        covers = ("RNN", cell.__name__) if isinstance(cell, type) else ()
+        yield one(f"rnn_{name}", SERIES, lambda cell=cell: layers.RNN(cell(4)), covers=covers, **why)
         yield one(f"rnn_{name}_sequences", SERIES, lambda cell=cell: layers.RNN(cell(4), return_sequences=True), **why)
         yield one(f"rnn_{name}_backwards", SERIES, lambda cell=cell: layers.RNN(cell(4), go_backwards=True), **why)
         yield one(f"rnn_{name}_unrolled", SERIES, lambda cell=cell: layers.RNN(cell(4), unroll=True), **why)
@@ -122,7 +123,8 @@ def cells() -> Iterator[Case]:
     for sequences, backwards in itertools.product((False, True), repeat=2):
         row = f"rnn_stacked{'_sequences' * sequences}{'_backwards' * backwards}"
         options = {"return_sequences": sequences, "go_backwards": backwards}
-        yield one(row, SERIES, lambda options=options: layers.RNN(stack(), **options))
+        covers = ("RNN", "StackedRNNCells")
+        yield one(row, SERIES, lambda options=options: layers.RNN(stack(), **options), covers=covers)
     yield one("stacked_rnn_cells", SERIES, lambda: layers.RNN(layers.StackedRNNCells(stack())))
     yield one("rnn_stacked_unknown_length", (None, 3), lambda: layers.RNN(stack()))
     yield one("rnn_stacked_state", SERIES, lambda: layers.RNN(stack(), return_state=True))
@@ -175,12 +177,17 @@ def both_ways(layer: Made, merge_mode: str | None = "concat", **options: Any) ->
     return layers.Bidirectional(layer(4, **options), merge_mode=merge_mode)
 
 
+BIDIRECTIONAL = ("Bidirectional",)
+
+
 def bidirectional() -> Iterator[Case]:
     """Each way of merging, around each layer."""
     for (name, layer), merge_mode in itertools.product(KINDS, ("concat", "sum", "mul", "ave", None)):
         row, why = f"bidirectional_{name}_{merge_mode or 'unmerged'}", needs(name)
         yield one(row, SERIES, both_ways, layer, merge_mode, **why)
-        yield one(f"{row}_sequences", SERIES, both_ways, layer, merge_mode, return_sequences=True, **why)
+        yield one(
+            f"{row}_sequences", SERIES, both_ways, layer, merge_mode, return_sequences=True, covers=BIDIRECTIONAL, **why
+        )
         if merge_mode in ("concat", "sum"):
             yield one(
                 f"{row}_state", SERIES, both_ways, layer, merge_mode, return_sequences=True, return_state=True, **why
@@ -282,7 +289,8 @@ def inner_nested() -> keras.Model:
 
 
 TIME_DISTRIBUTED = (
-    one("time_distributed_dense", SERIES, each, lambda: layers.Dense(4, activation="softmax")),
+    one("time_distributed_dense", SERIES, each, lambda: layers.Dense(4, activation="softmax"),
+        covers=("TimeDistributed",)),
     one("time_distributed_dense_unknown_length", (None, 3), each, lambda: layers.Dense(4)),
     one("time_distributed_dense_rank_4", (4, 2, 3), each, lambda: layers.Dense(4, activation="relu")),
     one("time_distributed_conv2d", FILM, each, lambda: layers.Conv2D(3, 2, activation="relu")),

@@ -11,11 +11,14 @@ from tests.cases.case import Case, no_layers_model
 ROWS: list[Case] = []
 
 
-def row(refused: str = "") -> Callable[[Callable[[], keras.Model]], Callable[[], keras.Model]]:
+def row(
+    refused: str = "", covers: tuple[str, ...] = ()
+) -> Callable[[Callable[[], keras.Model]], Callable[[], keras.Model]]:
     """Enter a function as the row of its name."""
 
     def enter(build: Callable[[], keras.Model]) -> Callable[[], keras.Model]:
-        ROWS.append(Case(build.__name__, build, refused=no_layers_model(refused) if refused else {}))
+        refusals = no_layers_model(refused) if refused else {}
+        ROWS.append(Case(build.__name__, build, refused=refusals, covers=covers))
         return build
 
     return enter
@@ -257,13 +260,13 @@ def squeeze_and_excite() -> keras.Model:
 # ------------------------------------------------------------------------------------------------------ nesting
 
 
-@row()
+@row(covers=("Functional",))
 def nested_functional() -> keras.Model:
     x = layers.Input((4,))
     return keras.Model(x, layers.Dense(2)(dense_model()(x)))
 
 
-@row()
+@row(covers=("Sequential",))
 def nested_sequential() -> keras.Model:
     x = layers.Input((4,))
     return keras.Model(x, layers.Dense(2)(dense_chain()(x)))

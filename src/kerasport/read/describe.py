@@ -278,8 +278,9 @@ def _reversed(forward: Any) -> Any:
 
 def _check_directions(forward: Any, backward: Any) -> None:
     """Raise what Keras raises for the two layers of a Bidirectional (`_verify_layer_config`)."""
-    configs = [each.get("config") for each in (forward, backward) if isinstance(each, dict)]
-    if len(configs) < 2 or not all(isinstance(config, dict) for config in configs):
+    entries = [each.get("config") for each in (forward, backward) if isinstance(each, dict)]
+    configs = [config for config in entries if isinstance(config, dict)]
+    if len(configs) < 2:
         return
     for option in ("stateful", "return_sequences", "return_state"):
         ahead, back = (bool(config.get(option, False)) for config in configs)

@@ -71,6 +71,8 @@ def einsum(equation: str, a: Any, b: Any | None = None) -> Tensor:
     """
     left, _, out = equation.replace(" ", "").partition("->")
     terms = left.split(",")
+    if len(set(out)) < len(out) or not set(out) <= set(left):
+        raise ShapeError(f"the equation {equation} has a label in its output that no single input axis gives")
     if b is None:
         (x,) = matched(a)
         return _permuted(_summed(x, terms[0], out), [c for c in terms[0] if c in out], out)

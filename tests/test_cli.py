@@ -414,14 +414,15 @@ def test_a_conversion_tells_how_to_load_the_companion(memory: Path, tmp_path: Pa
     assert done.returncode == DONE
     assert "\n  layer 'memory' needs the companion: TF.js's GRU applies the reset gate" in done.stdout
     assert done.stdout.endswith(f"\n  note: {REGISTER}{LINES}\n")
-    script = (tmp_path / "web model" / "kerasport-layers.js").read_bytes()
-    assert script == (ROOT / "src" / "kerasport" / "web" / "kerasport-layers.js").read_bytes()
-    assert len(script) < 30_000
+    for name in ("kerasport-layers.js", "kerasport-layers.d.ts"):
+        script = (tmp_path / "web model" / name).read_bytes()
+        assert script == (ROOT / "src" / "kerasport" / "web" / name).read_bytes()
+        assert len(script) < 30_000
 
 
 def test_a_layers_model_with_the_companion_is_preferred_to_a_graph_model(memory: Path, tmp_path: Path) -> None:
     for options, target, files in (
-        ([], "layers-model", ["group1-shard1of1.bin", "kerasport-layers.js", "model.json"]),
+        ([], "layers-model", ["group1-shard1of1.bin", "kerasport-layers.d.ts", "kerasport-layers.js", "model.json"]),
         (["--no-companion"], "graph-model", ["group1-shard1of1.bin", "model.json"]),
     ):
         done = kerasport_command("convert", memory, tmp_path / target, "--json", *options)

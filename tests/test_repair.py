@@ -26,7 +26,11 @@ COMPANION = {"gru": "reset_after"}
 ADDED = {
     # the weights hold some that no layer has
     **{f"compiled.{way}": {"repaired-shard1of1.bin"} for way in ("keras", "small_keras")},
-    **{f"{model}.{way}": {"kerasport-layers.js"} for model in COMPANION for way in ("h5", "keras")},
+    **{
+        f"{model}.{way}": {"kerasport-layers.js", "kerasport-layers.d.ts"}
+        for model in COMPANION
+        for way in ("h5", "keras")
+    },
     # the gates of its LSTM have other weights
     "hard_sigmoid.h5": {"repaired-shard1of1.bin"},
 }

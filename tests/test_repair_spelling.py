@@ -430,9 +430,10 @@ def test_out_is_a_copy_where_nothing_is_to_repair(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("linked", [False, True])
-def test_the_companion_is_copied_and_no_link_is_followed(linked: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["kerasport-layers.js", "kerasport-layers.d.ts"])
+def test_the_companion_is_copied_and_no_link_is_followed(name: str, linked: bool, tmp_path: Path) -> None:
     folder = Model(sequential(shaped()), document={"convertedBy": "kerasport 0.1.0"}).write(tmp_path / "model")
-    script, secret = folder / "kerasport-layers.js", tmp_path / "secret"
+    script, secret = folder / name, tmp_path / "secret"
     secret.write_text("secret", encoding="utf-8")
     if linked:
         script.symlink_to(secret)

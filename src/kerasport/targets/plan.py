@@ -109,11 +109,17 @@ def write_around(plan: Plan, written: Written, directory: Path) -> tuple[tuple[s
     """Write what a model has beside its weights, which are there already; gives the files, and the bytes of all."""
     text = model_json(plan, written.manifest)
     (directory / "model.json").write_text(text, encoding="utf-8")
-    scripts = {script.name: script.read_bytes() for script in plan.scripts}
+    files = (file for script in plan.scripts for file in (script, typings(script)))
+    scripts = {file.name: file.read_bytes() for file in files}
     for name, content in scripts.items():
         (directory / name).write_bytes(content)
     nbytes = len(text) + sum(map(len, scripts.values())) + written.nbytes
     return ("model.json", *scripts, *written.files), nbytes
+
+
+def typings(script: Path) -> Path:
+    """The TypeScript declarations next to a script."""
+    return script.with_suffix(".d.ts")
 
 
 def model_json(plan: Plan, manifest: Sequence[Mapping[str, Any]]) -> str:

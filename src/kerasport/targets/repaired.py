@@ -21,7 +21,7 @@ from kerasport.targets.directory import check_free, hidden, replacing
 from kerasport.targets.layers_model import COMPANION
 from kerasport.targets.layers_model import plan as planned
 from kerasport.targets.layers_model.native import NATIVE
-from kerasport.targets.plan import DEFAULTS, Options, Plan, write_around
+from kerasport.targets.plan import DEFAULTS, Options, Plan, typings, write_around
 from kerasport.targets.weights import Written, write_weights
 
 BACKUP = ".bak"
@@ -402,8 +402,8 @@ def copy_unchanged(source: LayersModel, out: Path, *, force: bool) -> tuple[str,
     check_free(out, force=force, sources=[source.path])
     shards = [file for group in source.manifest.groups for file in group.files]
     companion = source.path.with_name(COMPANION.name)
-    # a link may lead anywhere
-    scripts = [companion] if companion.is_file() and not companion.is_symlink() else []
+    # a symbolic link may point outside the directory
+    scripts = [file for file in (companion, typings(companion)) if file.is_file() and not file.is_symlink()]
     with replacing(out, force=force) as directory:
         shutil.copyfile(source.path, directory / "model.json")
         for file in (*shards, *scripts):

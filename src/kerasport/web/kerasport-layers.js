@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The companion of a layers-model that kerasport wrote: what Keras computes and TF.js's own layers do not.
+// The companion of a layers-model written by kerasport: layers and activations of Keras that TF.js lacks.
 //
 //     import { register } from './web_model/kerasport-layers.js'
 //     register(tf)
 //     const model = await tf.loadLayersModel('web_model/model.json')
 //
-// `tf` is the TF.js of the page, whether from a script tag, a bundler or Node.
+// `tf` is the TF.js of the page, from a script tag, a bundler or Node. The types are in kerasport-layers.d.ts.
 
 /**
  * @import { Tensor } from '@tensorflow/tfjs-core'
@@ -15,17 +15,17 @@
  */
 
 /**
- * @typedef {typeof import('@tensorflow/tfjs-core') & typeof import('@tensorflow/tfjs-layers')} TensorFlow
+ * @typedef {import('./kerasport-layers.js').TensorFlow} TensorFlow what the .d.ts file promises to callers
  * @typedef {(x: Tensor) => Tensor} Activation
  * @typedef {{ training?: boolean, mask?: Tensor, initialState?: Tensor[] }} CallOptions
  */
 
 /**
- * Lets TF.js load models that need the companion; to be called once, before the first of them.
+ * Register the classes below with TF.js. Call it once, before loading the first model that needs them.
  *
- * All classes have names of their own, so that none takes the place of one of TF.js's.
+ * All classes have names of their own, so they replace none of TF.js's.
  *
- * @param {TensorFlow} tf
+ * @type {typeof import('./kerasport-layers.js').register}
  */
 export function register(tf) {
   for (const [name, activation] of Object.entries(activations(tf))) registerActivation(tf, name, activation)
@@ -33,7 +33,7 @@ export function register(tf) {
 }
 
 /**
- * Keras's activations that TF.js lacks, or has of another kind, by their names in Keras.
+ * Keras's activations that TF.js lacks or computes differently, by their Keras name.
  *
  * @param {TensorFlow} tf
  * @returns {Record<string, Activation>}
@@ -64,10 +64,10 @@ function activations(tf) {
 }
 
 /**
- * max(x - τ, 0) over the last axis, with τ as Keras has it: of the running sums it takes all of the support, where the
- * paper takes the last.
+ * max(x - τ, 0) over the last axis, with Keras's τ: it averages over all running sums of the support, where the paper
+ * (Martins and Astudillo, 2016) takes only the last one.
  *
- * TopK has no gradient in TF.js, so that of the whole is given here.
+ * TopK has no gradient in TF.js, so the gradient of the whole function is defined here.
  *
  * @param {TensorFlow} tf
  * @param {Tensor} x
@@ -84,7 +84,7 @@ function sparsemax(tf, x) {
     const count = tf.sum(support, -1, true)
     const tau = tf.div(tf.sub(tf.sum(tf.mul(running, support), -1, true), 1), count)
     const value = tf.relu(tf.sub(z, tau))
-    // how many running sums of the support hold an element, which goes by its place in the order
+    // how many running sums of the support contain an element: this depends on its rank in the descending order
     const place = tf.topk(tf.neg(tf.cast(indices, 'float32')), size).indices
     const share = tf.div(tf.relu(tf.sub(count, tf.cast(place, 'float32'))), count)
     save([value, share])
@@ -99,7 +99,7 @@ function sparsemax(tf, x) {
 }
 
 /**
- * Registers an activation under the name that TF.js makes of kerasport_name.
+ * Register an activation as kerasportName: TF.js turns the kerasport_name in model.json into camelCase.
  *
  * @param {TensorFlow} tf
  * @param {string} name
@@ -125,16 +125,17 @@ function registerActivation(tf, name, activation) {
 }
 
 /**
- * The GRU that applies its reset gate behind the product with the recurrent kernel: `reset_after`, Keras's default.
+ * Register the GRU with `reset_after=True`, Keras's default: the reset gate is applied after the product with the
+ * recurrent kernel.
  *
  * @param {TensorFlow} tf
  */
 function registerGRU(tf) {
-  // TF.js exports no class of cells, so it is taken from one
+  // TF.js does not export the class GRUCell, so take it from an instance
   const { constructor } = tf.layers.gruCell({ units: 1, name: 'kerasport_gru_cell' })
   const TfjsGRUCell = /** @type {typeof GRUCell} */ (constructor)
 
-  /** One step: weights, options and names are those of TF.js's GRUCell, but the bias is [2, 3 · units]. */
+  /** One time step. Weights, options and names are those of TF.js's GRUCell, but the bias is [2, 3 · units]. */
   class KerasportGRUCell extends TfjsGRUCell {
     static className = 'KerasportGRUCell'
 
@@ -142,7 +143,7 @@ function registerGRU(tf) {
      * @param {GRULayerArgs} args
      */
     constructor(args) {
-      // TF.js's own class would refuse resetAfter
+      // TF.js's own class throws on resetAfter: true
       super({ recurrentActivation: 'sigmoid', ...args, resetAfter: false })
     }
 
@@ -184,7 +185,7 @@ function registerGRU(tf) {
     }
 
     /**
-     * The parts of update, reset and candidate in mask · x @ kernel + bias[row].
+     * (mask · x) @ kernel + bias[row], split into the parts of the update gate, the reset gate and the candidate.
      *
      * @param {Tensor} x
      * @param {Tensor | Tensor[] | null} mask
@@ -199,7 +200,7 @@ function registerGRU(tf) {
     }
 
     /**
-     * What to drop, the same in each step of a batch.
+     * Choose what dropout drops: the same in every time step of a batch.
      *
      * @param {Tensor} x
      * @param {Tensor} h
@@ -211,19 +212,19 @@ function registerGRU(tf) {
       }
     }
 
-    /** Forgets what was dropped, so that the next batch drops something else. */
+    /** Forget the dropout masks, so that the next batch gets new ones. */
     forgetDropoutMasks() {
       tf.dispose([this.dropoutMask, this.recurrentDropoutMask].flat().filter(Boolean))
       Object.assign(this, { dropoutMask: null, recurrentDropoutMask: null })
     }
 
-    /** @returns {import('@tensorflow/tfjs-core').serialization.ConfigDict} what makes the same cell again */
+    /** @returns {import('@tensorflow/tfjs-core').serialization.ConfigDict} the config that makes the same cell again */
     getConfig() {
       return { ...super.getConfig(), resetAfter: true }
     }
   }
 
-  /** The cell over time; masks, states and directions are those of TF.js's RNN. */
+  /** The cell run over time. Masks, states and directions are handled by TF.js's RNN. */
   class KerasportGRU extends tf.layers.RNN {
     static className = 'KerasportGRU'
 
@@ -246,7 +247,7 @@ function registerGRU(tf) {
     }
 
     /**
-     * RNN would look for the config of a cell.
+     * RNN.fromConfig expects the config of a cell; this layer has the options of its cell itself.
      *
      * @template {import('@tensorflow/tfjs-core').serialization.Serializable} T
      * @param {import('@tensorflow/tfjs-core').serialization.SerializableConstructor<T>} cls

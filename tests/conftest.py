@@ -20,6 +20,8 @@ import pytest
 from tests import quick_keras
 from tests.imports import missing
 
+from kerasport.errors import MissingPackageError
+
 HERE = Path(__file__).parent
 HAS_KERAS = find_spec("keras") is not None
 
@@ -45,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(name, ...): skipped without these packages, or without `node`")
     config.addinivalue_line("markers", "exhaustive: not in the quick suite")
     config.addinivalue_line("markers", "every_row: the quick suite runs all rows, which are cheap")
     config.addinivalue_line(
@@ -56,6 +59,25 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     if collect_ignore:
         return f"left out, for want of a package that they import: {', '.join(sorted(collect_ignore))}"
     return None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that names something that is not installed."""
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            if node_is_missing() if name == "node" else find_spec(name) is None:
+                pytest.skip(f"there is no {name}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Skip a test in which kerasport asks for its extra `onnx`, where that is not installed."""
+    try:
+        return (yield)
+    except MissingPackageError as error:
+        if find_spec("onnx_ir") is None:
+            pytest.skip(str(error))
+        raise
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -104,7 +126,7 @@ def node_is_missing() -> bool:
 def tfjs() -> Iterator[Tfjs]:
     """TF.js, in one Node process for all tests."""
     if node_is_missing():
-        pytest.skip("there is no Node")
+        pytest.skip("there is no node")
     from kerasport.verification.tfjs import Tfjs
 
     with Tfjs() as runtime:

@@ -22,6 +22,8 @@ def packages(path: Path) -> set[str]:
     while waiting:
         for name in _imported(waiting.pop()):
             top, *parts = name.split(".")
+            if name.startswith("kerasport.targets.onnx"):
+                found.add("onnx_ir")  # of the extra `onnx`
             if top != "tests":
                 found.add(top)
                 continue

@@ -70,7 +70,7 @@ def wait_for(done: Any, seconds: float = 60) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("kind", ["Keras", "Node"])
+@pytest.mark.parametrize("kind", ["Keras", pytest.param("Node", marks=pytest.mark.needs("node"))])
 def test_a_killed_verification_ends_its_children(kind: str, tmp_path: Path) -> None:
     (tmp_path / "parent.js").write_bytes((node.WEB / "parent.js").read_bytes())
     (tmp_path / "package.json").write_text('{"type": "module"}')
@@ -91,6 +91,7 @@ def test_a_keras_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
         hung(1)._ask(tmp_path)
 
 
+@pytest.mark.needs("node")
 def test_a_node_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "busy.cjs").write_text("for (;;);")
     monkeypatch.setattr(node, "worker", lambda *_: tmp_path / "busy.cjs")
@@ -98,6 +99,7 @@ def test_a_node_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         runtime._exchange("?", None)
 
 
+@pytest.mark.needs("node")
 def test_an_npm_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node, "INSTALLED", 1)
     monkeypatch.setattr(node, "npm_command", lambda _: [sys.executable, "-c", "while True: pass"])

@@ -56,7 +56,8 @@ def test_ci_runs_the_two_commands_of_the_readme() -> None:
     first, second, *_ = (block.strip() for block in blocks(README, "sh"))
     assert first.startswith("pip install .")
     assert second.endswith("python -m pytest -n auto --dist worksteal")
-    assert re.findall(r'^run "(.+)"$', read(ROOT / ".ci" / "run"), re.MULTILINE) == [first, second]
+    exhaustive = "python -m pytest -n auto --dist worksteal --exhaustive"
+    assert re.findall(r'^run "(.+)"$', read(ROOT / ".ci" / "run"), re.MULTILINE) == [first, second, exhaustive]
 
 
 def test_ci_stops_at_the_first_failure() -> None:

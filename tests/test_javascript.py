@@ -7,11 +7,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from kerasport.verification import node
 
 WEB = Path(__file__).parent.parent / "src" / "kerasport" / "web"
 
 
+@pytest.mark.needs("node")
 def test_types_lint_and_tests_of_the_javascript(tmp_path: Path) -> None:
     web = tmp_path / "web"
     shutil.copytree(WEB, web, ignore=shutil.ignore_patterns("node_modules"))

@@ -37,6 +37,7 @@ def test_all_is_what_is_exported() -> None:
     assert kerasport.__all__ == sorted(kerasport.__all__)
 
 
+@pytest.mark.needs("onnx_ir")
 def test_the_functions_stay_functions_whatever_is_imported() -> None:
     script = """if True:
         import importlib, pkgutil, kerasport

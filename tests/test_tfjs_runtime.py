@@ -28,6 +28,8 @@ KERNEL = np.array([[1, -2, 3], [4, 5, -6]], np.float32)
 BIAS = np.array([0.5, -0.25, 2], np.float32)
 X = np.array([[1, 2], [-3, 0.5]], np.float32)
 
+pytestmark = pytest.mark.needs("node")
+
 
 @pytest.fixture(scope="module")
 def tfjs() -> Iterator[Tfjs]:

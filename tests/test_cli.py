@@ -48,6 +48,11 @@ def kerasport_command(*arguments: str | Path, cwd: Path | None = None) -> subpro
     return done
 
 
+def flat(text: str) -> str:
+    """A text without its line breaks and indentation."""
+    return " ".join(text.split())
+
+
 def invoke(*arguments: str | Path) -> Any:
     """The command within this process, where parts of it can be replaced."""
     return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
@@ -82,7 +87,8 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_convert_writes_the_model_and_tells_of_it(tmp_path: Path) -> None:
     done = kerasport_command("convert", DIGITS, "web_model", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (DONE, "")
-    assert done.stdout.startswith(f"{DIGITS} -> web_model\n  layers-model: 16,986 weights, ")
+    assert f"Converted {DIGITS} to web_model Format TF.js layers-model Size " in flat(done.stdout)
+    assert "in 2 files, 16,986 parameters" in done.stdout
     assert sorted(digest(tmp_path / "web_model")) == ["group1-shard1of1.bin", "model.json"]
 
 
@@ -105,9 +111,9 @@ def test_convert_reads_weights_from_a_second_file(tmp_path: Path) -> None:
 def test_a_refused_model_exits_with_1_and_leaves_nothing(refused: Path, tmp_path: Path) -> None:
     done = kerasport_command("convert", refused, tmp_path / "out", "--to", "tfjs-layers", "--no-companion")
     assert (done.returncode, done.stdout) == (REFUSED, "")
-    assert done.stderr.startswith("kerasport: 2 part(s) of the model have no exact translation to a layers-model:\n")
-    assert "\n  layer 'units': UnitNormalization: " in done.stderr
-    assert "\n  layer 'memory': GRU with reset_after=True: " in done.stderr
+    first = "kerasport: cannot convert the model to a TF.js layers-model; nothing was written"
+    assert done.stderr.startswith(f"{first}\n\nNot supported\n  units (UnitNormalization)\n    ")
+    assert "\n  memory (GRU, reset_after=True)\n    " in done.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -133,7 +139,7 @@ def test_a_size_that_is_none_is_wrong_usage(size: str, tmp_path: Path) -> None:
     done = kerasport_command("convert", DIGITS, tmp_path / "out", "--shard-size", size)
     assert done.returncode == MISUSED
     assert "--shard-size" in done.stderr
-    assert "is no size; write 4MiB, 512KiB or a number of bytes" in done.stderr
+    assert "is not a size; write 4MiB, 512KiB or a number of bytes" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -288,27 +294,29 @@ def test_only_a_terminal_gets_a_progress_bar(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------- check and verify
 
 
-def test_check_lists_every_layer() -> None:
+def test_check_lists_every_layer_with_all() -> None:
     done = kerasport_command("check", DIGITS)
     assert (done.returncode, done.stderr) == (DONE, "")
-    first, *rows = done.stdout.splitlines()
-    assert first == f"{DIGITS}: as a layers-model, every part has an exact translation; its weights take 67.9 kB"
-    assert "digit                     Dense                   native" in rows
+    assert f"{DIGITS} converts to a TF.js layers-model" in flat(done.stdout)
+    assert "67.9 kB of weights" in done.stdout
+    assert "20 native" in done.stdout
+    assert not re.search(r"digit +Dense +native", done.stdout)
+    assert re.search(r"\n  digit +Dense +native\n", kerasport_command("check", DIGITS, "--all").stdout)
 
 
 def test_check_of_a_refused_model_exits_with_1(refused: Path) -> None:
     done = kerasport_command("check", refused, "--to", "tfjs-layers", "--no-companion")
     assert done.returncode == REFUSED
-    assert done.stdout.startswith(f"{refused}: as a layers-model, 2 part(s) refused\n")
-    assert "refused: layer 'memory': GRU with reset_after=True: " in done.stdout
+    assert f"{refused} does not convert to a TF.js layers-model: 2 parts are not supported" in flat(done.stdout)
+    assert "\n  memory (GRU, reset_after=True)\n    " in done.stdout
 
 
 def test_what_a_layers_model_cannot_hold_becomes_a_graph_model(refused: Path, tmp_path: Path) -> None:
     done = kerasport_command("convert", refused, "out", cwd=tmp_path)
     assert done.returncode == DONE
-    assert done.stdout.startswith(f"{refused} -> out\n  graph-model: ")
-    assert (
-        "\n  note: written as a graph-model, since a layers-model cannot hold all of it (layer 'units': " in done.stdout
+    assert f"Converted {refused} to out Format TF.js graph-model " in flat(done.stdout)
+    assert "- written as a graph-model, since a layers-model cannot hold all of it (layer 'units': " in flat(
+        done.stdout
     )
     told = json.loads(kerasport_command("check", refused, "--json").stdout)
     assert (told["convertible"], told["target"]) == (True, "graph-model")
@@ -329,11 +337,11 @@ def test_a_conversion_tells_how_to_load_and_feed_the_model(target: str, loader: 
         words = layers.Input((7,), dtype="int32", name="words")
         keras.Model(words, layers.Embedding(9, 3)(words)).save(tmp_path / "model.keras")
     made = kerasport.convert(tmp_path / "model.keras", tmp_path / "web_model", to=target)
-    assert f"\n  load it with: {loader}" in str(made)
+    assert f"  const model = await {loader}" in made.code[0].code
+    assert "words  [batch, 7]  int32" in str(made)
+    assert "integer ids 0 to 8" in str(made)
     # TF.js casts what a layers-model is given, and nothing else
-    graph = target == "tfjs-graph"
-    assert f"\n  input 'words': [?, 7]{' int32' if graph else ''}\n" in str(made)
-    assert made.dtypes == ({"words": "int32"} if graph else {})
+    assert made.dtypes == ({"words": "int32"} if target == "tfjs-graph" else {})
 
 
 def test_an_error_is_json_where_json_is_wanted(refused: Path, tmp_path: Path) -> None:
@@ -341,7 +349,8 @@ def test_an_error_is_json_where_json_is_wanted(refused: Path, tmp_path: Path) ->
     told = json.loads(done.stdout)
     assert (done.returncode, told["error"]) == (REFUSED, "UnsupportedModel")
     assert [problem["layer"] for problem in told["problems"]] == ["units", "memory"]
-    assert done.stderr == f"kerasport: {told['message']}\n"
+    assert done.stderr.startswith("kerasport: cannot convert the model to a TF.js layers-model; ")
+    assert told["message"].startswith("2 part(s) of the model ")
     done = kerasport_command("check", tmp_path / "nothing.keras", "--json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["error"], told["problems"]) == (UNUSABLE, "ReadError", [])
@@ -391,8 +400,8 @@ def test_what_no_target_can_hold_is_told_as_the_one_that_lacks_least(tmp_path: P
         keras.Sequential([layers.Input((7, 3)), *made]).save(tmp_path / "model.keras")
     done = kerasport_command("check", "model.keras", cwd=tmp_path)
     assert done.returncode == REFUSED
-    assert done.stdout.startswith("model.keras: as a graph-model, 1 part(s) refused\n")
-    assert done.stdout.endswith("\nnote: as a layers-model, 2 part(s) would be refused\n")
+    assert done.stdout.startswith("model.keras does not convert to a TF.js graph-model: 1 part is not supported\n")
+    assert "\n  - as a layers-model, 2 part(s) would be refused\n" in done.stdout
 
 
 @pytest.fixture
@@ -405,15 +414,18 @@ def memory(tmp_path: Path) -> Path:
     return tmp_path / "model.keras"
 
 
-REGISTER = 'before it loads the model, the page runs, in a <script type="module">: '
-LINES = "import { register } from './web model/kerasport-layers.js'; register(tf)"
+REGISTER = """
+    import { register } from "./web model/kerasport-layers.js"
+    register(tf)
+    const model = await tf.loadLayersModel("web model/model.json")
+"""
 
 
 def test_a_conversion_tells_how_to_load_the_companion(memory: Path, tmp_path: Path) -> None:
     done = kerasport_command("convert", memory, tmp_path / "web model")
     assert done.returncode == DONE
-    assert "\n  layer 'memory' needs the companion: TF.js's GRU applies the reset gate" in done.stdout
-    assert done.stdout.endswith(f"\n  note: {REGISTER}{LINES}\n")
+    assert "memory (GRU) TF.js's GRU applies the reset gate" in flat(done.stdout)
+    assert REGISTER in done.stdout
     for name in ("kerasport-layers.js", "kerasport-layers.d.ts"):
         script = (tmp_path / "web model" / name).read_bytes()
         assert script == (ROOT / "src" / "kerasport" / "web" / name).read_bytes()
@@ -436,7 +448,7 @@ def test_check_tells_which_layers_need_the_companion(memory: Path) -> None:
     told = json.loads(kerasport_command("check", memory, "--json").stdout)
     assert told["convertible"] is True
     assert [(layer["path"], layer["outcome"]) for layer in told["layers"]][-1] == ("memory", "companion")
-    assert told["notes"][-1] == f"{REGISTER}{LINES.replace(' model', '_model')}"
+    assert told["summary"] == {"native": 1, "companion": 1}
 
 
 @pytest.mark.parametrize("model", ["sound", "refused"])
@@ -505,11 +517,12 @@ def test_repair_rewrites_in_place_and_tells_of_it(tmp_path: Path) -> None:
     done = kerasport_command("repair", "web_model/model.json", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (DONE, "")
     first, *lines = done.stdout.splitlines()
-    assert first == "web_model/model.json: repaired in place; as it was: web_model/model.json.bak"
-    assert "  calls are nested lists now, of 9 layer(s)" in lines
+    assert first == "Repaired web_model/model.json"
+    assert "  Backup   web_model/model.json.bak" in lines
+    assert "  - calls are nested lists now, of 9 layer(s)" in lines
     done = kerasport_command("repair", "web_model", cwd=tmp_path)
     assert done.returncode == DONE
-    assert done.stdout.startswith("web_model/model.json: nothing to repair\n")
+    assert done.stdout.startswith("Nothing to repair in web_model/model.json\n")
 
 
 def test_repair_writes_elsewhere_and_prints_json(tmp_path: Path) -> None:
@@ -532,7 +545,7 @@ def test_repair_of_what_has_no_translation_exits_with_1(tmp_path: Path) -> None:
     before = digest(tmp_path)
     done = kerasport_command("repair", path)
     assert (done.returncode, done.stdout) == (REFUSED, "")
-    assert "Mystery: TF.js has no such layer" in done.stderr
+    assert re.search(r"\n  \w+ \(Mystery\): TF.js has no such layer", done.stderr)
     assert digest(tmp_path) == before
 
 
@@ -603,7 +616,7 @@ def test_verify_without_node_exits_with_3_and_says_what_to_do(converted: Path, m
 
 @pytest.mark.parametrize(
     "arguments",
-    [("convert",), ("convert", "a.keras"), ("convert", "a.keras", "b", "c"), ("check",), ("verify", "a.keras"),
+    [("convert",), ("convert", "a.keras", "b", "c"), ("check",), ("verify", "a.keras"), ("convert", "--json"),
      ("transmogrify",), ("convert", "a.keras", "b", "--no-such-option"), ("verify", "a", "b", "--rtol", "little"),
      ("convert", "a.keras", "b", "--optimizer", "--to", "tfjs-graph"), ("convert", "a.keras", "b.onnx", "--trainable"),
      ("check", "a.keras", "--trainable", "--to", "onnx"), ("convert", "a.keras", "b/model.json"),
@@ -611,8 +624,28 @@ def test_verify_without_node_exits_with_3_and_says_what_to_do(converted: Path, m
 )  # fmt: skip
 def test_wrong_usage_exits_with_2(arguments: Sequence[str], tmp_path: Path) -> None:
     done = kerasport_command(*arguments, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (MISUSED, "")
-    assert "Usage: " in done.stderr
+    assert done.returncode == MISUSED
+    assert "\nUsage: " in done.stderr
+    if "--json" in arguments:
+        told = json.loads(done.stdout)
+        assert (told["error"], done.stderr.splitlines()[0]) == ("UsageError", f"kerasport: {told['message']}")
+    else:
+        assert done.stdout == ""
+
+
+def test_without_an_output_the_model_is_written_next_to_its_file(tmp_path: Path) -> None:
+    shutil.copyfile(DIGITS, tmp_path / "model.keras")
+    done = kerasport_command("convert", "model.keras", cwd=tmp_path)
+    assert done.returncode == DONE
+    assert done.stdout.startswith("Converted model.keras to model_web\n")
+    assert sorted(digest(tmp_path / "model_web")) == ["group1-shard1of1.bin", "model.json"]
+    again = kerasport_command("convert", tmp_path / "model.keras", cwd=tmp_path.parent)
+    assert again.returncode == UNUSABLE
+    assert "give --force to replace it" in again.stderr
+    assert kerasport_command("convert", "model.keras", "--to", "onnx", cwd=tmp_path).returncode == DONE
+    assert (tmp_path / "model.onnx").is_file()
+    with pytest.raises(kerasport.OptionError, match="needs a name for its output"):
+        kerasport.convert(keras.Sequential([layers.Input((3,)), layers.Dense(2)]))
 
 
 def test_the_version_is_that_of_the_package() -> None:
@@ -646,17 +679,17 @@ def test_help_gives_examples(command: str, option: str) -> None:
 
 
 def test_the_top_level_help_tells_the_exit_codes() -> None:
-    assert "Exit codes: 0 done; 1 refused" in kerasport_command("--help").stdout
+    assert "Exit codes: 0 done; 1 not supported" in kerasport_command("--help").stdout
 
 
 def _examples() -> list[str]:
     epilogs = [command.epilog or "" for command in app.registered_commands]
-    return re.findall(r"`(kerasport [^`]+)`", " ".join(map(str, epilogs)))
+    return [line for epilog in epilogs for line in str(epilog).splitlines()]
 
 
 @pytest.mark.parametrize("example", _examples())
 def test_the_examples_of_the_help_are_right(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    conversion = Conversion("", "", "", "", {}, (), (), {}, (), (), 0, 0)
+    conversion = Conversion("", "", "", "", (), {}, (), (), 0, 0)
     monkeypatch.setattr(api, "convert", lambda *_, **__: conversion)
     monkeypatch.setattr(api, "check", lambda *_, **__: Check("", "", "", (), (), ()))
     monkeypatch.setattr(api, "verify", lambda *_, **__: Verified(ok=True))

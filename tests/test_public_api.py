@@ -83,13 +83,14 @@ ORDER = (
     ("budget",),
     ("dtypes", "identity", "ir", "masks"),
     ("layers", "refusals"),
-    ("read", "infer", "operations"),
+    ("read", "infer", "meaning", "operations"),
     ("lower",),
     ("passes",),
     ("targets", "verification"),
     ("diagnosis",),
     ("api",),
     ("__init__",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )
@@ -196,27 +197,41 @@ def test_reports_are_frozen(report: Any) -> None:
             setattr(report, field.name, None)
 
 
-def test_a_check_prints_as_a_table() -> None:
+def test_a_check_prints_what_does_not_convert() -> None:
     assert str(CHECK).splitlines() == [
-        "model.keras: as a layers-model, 1 part(s) refused",
-        "layer                            class  becomes",
-        "outer/<script>alert(1)</script>  Dense  native   now 'layer_1'",
-        "refused: layer 'memory': GRU with reset_after=True: TF.js has another one; use an LSTM",
-        "note: a note",
+        "model.keras does not convert to a TF.js layers-model: 1 part is not supported",
+        "",
+        "  Written by  Keras 3.15.1",
+        "  Layers      1 native",
+        "",
+        "Not supported",
+        "  memory (GRU, reset_after=True)",
+        "    TF.js has another one",
+        "    Fix: use an LSTM",
+        "",
+        "Notes",
+        "  - a note",
     ]
 
 
 def test_a_conversion_prints_what_a_page_needs_to_know() -> None:
     lines = str(CONVERSION).splitlines()
-    assert lines[:2] == ["model.keras -> web_model", "  layers-model: 12,345 weights, 49.4 kB in 1 file(s)"]
-    assert "  input 'image': [?, 8, 8, 1]" in lines
-    assert "  output 'digit'" in lines
-    assert f"  layer {HOSTILE!r} is now 'layer_1'" in lines
-    assert "  note: a note" in lines
+    assert lines[:4] == [
+        "Converted model.keras to web_model",
+        "",
+        "  Format  TF.js layers-model",
+        "  Size    49.4 kB in 1 file, 12,345 parameters",
+    ]
+    assert "  Input   image  [batch, 8, 8, 1]  float32" in lines
+    assert "  Output  digit" in lines
+    assert f"  - layer {HOSTILE!r} is now 'layer_1'" in lines
+    assert "  - a note" in lines
 
 
 @pytest.mark.parametrize("report", [CHECK, CONVERSION], ids=lambda report: type(report).__name__)
 def test_reports_show_in_notebooks_without_running_what_a_file_says(report: Any) -> None:
+    if isinstance(report, Check):
+        report = dataclasses.replace(report, source=HOSTILE)
     shown = report._repr_html_()
     assert "<table>" in shown
     assert "&lt;script&gt;" in shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,12 @@ from kerasport.errors import SHORT, OptionError, UnsupportedModel, legible, unex
 from kerasport.model import LayerSpec, Model
 from kerasport.read import Source, of_file, read
 from kerasport.releases import NEWEST, release_of
-from kerasport.report import Check, Conversion, Repair
-from kerasport.targets import AUTO, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
+from kerasport.report import Check, Conversion, Repair, command
+from kerasport.targets import AUTO, ONNX, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
+from kerasport.targets.loading import snippets
+from kerasport.targets.next_steps import after_check, after_conversion, after_repair
 from kerasport.targets.notes import not_finite, too_large
+from kerasport.targets.ports import fed_dtypes, ports_of
 from kerasport.targets.quantize import check_half_compute, parsed, quantized, report
 from kerasport.targets.weights import MOST_SHARDS, SHARD, SMALLEST_SHARD, nbytes_of
 
@@ -29,7 +31,7 @@ Pathlike = str | os.PathLike[str]
 
 def convert(
     source: Source,
-    out: Pathlike,
+    out: Pathlike | None = None,
     *,
     to: str = AUTO,
     weights: Pathlike | None = None,
@@ -51,7 +53,8 @@ def convert(
         source: a `.keras` file or directory, a whole-model `.h5`, an architecture JSON (with `weights`), or a
             built `keras.Model` or `tf_keras.Model`.
         out: the directory to write, with `model.json` and the shards of the weights; or a file with the suffix `.onnx`,
-            beside which weights of more than 1 GB stand in a file of their own.
+            next to which weights of more than 1 GB are in a file of their own. Without it, `model.keras` becomes
+            the directory `model_web` next to it, or `model.onnx` with `to="onnx"`.
         to: "auto", a layers-model where every layer has one, else a graph-model, and a note that says why;
             "tfjs-layers", a layers-model, which can be trained on; "tfjs-graph", a graph-model, which can hold more
             and is often faster; "onnx", which a suffix `.onnx` of `out` means as well.
@@ -85,10 +88,10 @@ def convert(
         OptionError: an option has no such value, or does not go with another; it is a `ValueError`, too.
 
     >>> conversion = kerasport.convert("model.keras", "web_model")  # doctest: +SKIP
-    >>> print(conversion)  # doctest: +SKIP
-    model.keras -> web_model
-      layers-model: 12,345 weights, 50.1 kB in 2 file(s)
+    >>> conversion.files  # doctest: +SKIP
+    ('model.json', 'group1-shard1of1.bin')
     """
+    out = default_out(source, to) if out is None else out
     if shard_size < SMALLEST_SHARD:
         raise OptionError(f"a shard has at least {SMALLEST_SHARD:,} bytes, not {shard_size:,}", "shard_size")
     rules = parsed(quantize)
@@ -116,7 +119,7 @@ def convert(
             done += nbytes
             tell(done, total)
 
-        folder = Path(out).resolve().name
+        ports = ports_of(model, plan)
         with writing(out):
             files, nbytes, errors = written(plan, Path(out), shard_size=shard_size, force=force, progress=count)
         return Conversion(
@@ -124,17 +127,16 @@ def convert(
             out=str(out),
             target=plan.target,
             writer=plan.writer,
-            inputs=plan.inputs,
-            outputs=plan.outputs,
             layers=plan.layers,
             renamed=plan.renamed,
-            notes=(*_newer(plan.writer, source, out, weights), *plan.notes_for(folder)),
+            notes=(*_newer(plan.writer, source, out, weights), *plan.notes),
             files=files,
             weights=sum(weight.size for weight in plan.weights.values()),
             nbytes=nbytes,
             rounded=report(plan, errors) if rules else (),
-            dtypes=plan.dtypes,
-            loader=plan.loader(folder),
+            code=snippets(plan, Path(out), fed_dtypes(ports), files),
+            steps=after_conversion(plan, _verify_command(source, out, weights), Path(out)),
+            **ports,
         )
 
 
@@ -159,9 +161,17 @@ def check(
         limit = _limit(max_size, files_read, model)
         plan = planned(model, to, Options(companion=companion, trainable=trainable, max_size=limit))
         plan = replace(plan, notes=(*plan.notes, *not_finite(model), *too_large(plan, SHARD)))
-        nbytes, notes = plan.nbytes, plan.notes_for("web_model")
-        notes = (*_newer(plan.writer, source, "web_model", weights), *notes)
-        return Check(_name(source), plan.target, plan.writer, plan.layers, plan.problems, notes, nbytes)
+        return Check(
+            source=_name(source),
+            target=plan.target,
+            writer=plan.writer,
+            layers=plan.layers,
+            problems=plan.problems,
+            notes=(*_newer(plan.writer, source, "web_model", weights), *plan.notes),
+            nbytes=plan.nbytes,
+            steps=after_check(plan, _convert_command(source, to, weights)),
+            **(ports_of(model, plan) if not plan.problems else {}),
+        )
 
 
 def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = True, force: bool = False) -> Repair:
@@ -217,8 +227,10 @@ def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = T
             converter=given.converter,
             changes=changes,
             renamed=plan.renamed,
-            notes=plan.notes_for(written.resolve().parent.name),
+            notes=plan.notes,
             files=files,
+            code=snippets(plan, written.parent, {}),
+            steps=after_repair(written.parent),
         )
 
 
@@ -305,21 +317,44 @@ def doctor(
         return diagnose(path, beside, executable, timeout)
 
 
+def default_out(source: Source, to: str = AUTO) -> Path:
+    """Where a model is written if no output is given: next to its file.
+
+    Raises:
+        OptionError: the source is no file, so the output needs a name.
+    """
+    if not isinstance(source, str | os.PathLike):
+        raise OptionError("a model in memory needs a name for its output, such as 'web_model'", "out")
+    path = Path(source)
+    return path.with_name(f"{path.stem}.onnx" if to == ONNX else f"{path.stem}_web")
+
+
 def _newer(writer: str, source: Source, out: Pathlike, weights: Pathlike | None) -> tuple[str, ...]:
     """The note on a source that is of a newer Keras than any that the tables know."""
     if release_of(writer) <= NEWEST:
         return ()
-    if isinstance(source, str | os.PathLike):
-        more = () if weights is None else ("--weights", os.fspath(weights))
-        command = shlex.join(["kerasport", "verify", os.fspath(source), os.fspath(out), *more])
-    else:
-        command = f"kerasport.verify(model, {os.fspath(out)!r})"
     newest = ".".join(map(str, NEWEST))
+    verify = _verify_command(source, out, weights)
     note = (
         f"Keras {legible(writer, SHORT)} wrote the source, and this kerasport knows Keras up to {newest}; unknown "
-        f"layers, options and arguments are refused, but what a known one computes may have changed: run {command}"
+        f"layers, options and arguments are refused, but known ones may compute something else now: run {verify}"
     )
     return (note,)
+
+
+def _verify_command(source: Source, out: Pathlike, weights: Pathlike | None) -> str:
+    """How to compare a converted model with its source."""
+    if not isinstance(source, str | os.PathLike):
+        return f"kerasport.verify(model, {os.fspath(out)!r})"
+    return command("kerasport", "verify", source, out, *(() if weights is None else ("--weights", weights)))
+
+
+def _convert_command(source: Source, to: str, weights: Pathlike | None) -> str:
+    """How to convert what was checked."""
+    if not isinstance(source, str | os.PathLike):
+        return f"kerasport.convert(model, {'model.onnx' if to == ONNX else 'web_model'!r})"
+    options = () if weights is None else ("--weights", weights)
+    return command("kerasport", "convert", source, *(() if to == AUTO else ("--to", to)), *options)
 
 
 def _limit(max_size: int | None, files: Sequence[Path], model: Model) -> int:

@@ -20,10 +20,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kerasport.commands import COMPARISON, INPUT, ONNX, OUTPUT, QUANTIZATION, TFJS, TRAINING, Command, Group
 from kerasport.errors import InternalError, KerasportError, OptionError, UnsupportedModel, legible, unexpected
+from kerasport.report import Viewed, refusal_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from kerasport.report.view import View
 
 REFUSED = 1
 UNUSABLE = 3
@@ -31,35 +35,34 @@ BUG = 4
 
 app = typer.Typer(
     name="kerasport",
-    help="Take Keras models to the browser, exactly.",
-    epilog="Exit codes: 0 done; 1 refused, or the numbers differ; 2 wrong usage; 3 a file or program is unusable; "
-    "4 a bug in kerasport.",
-    no_args_is_help=True,
+    cls=Group,
+    help="Convert Keras models for the browser, with exactly the same numbers.",
+    epilog="Exit codes: 0 done; 1 not supported, or the numbers differ; 2 wrong usage; 3 a file or program cannot be "
+    "used; 4 a bug in kerasport.",
     add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Source = Annotated[
     Path,
-    typer.Argument(metavar="SRC", help="The Keras model: .keras, .h5, or an architecture JSON.", show_default=False),
+    typer.Argument(metavar="SRC", help="Keras model: .keras, .h5, or an architecture JSON.", show_default=False),
 ]
 Out = Annotated[
     Path,
-    typer.Argument(
-        metavar="OUT", help="The directory of the TF.js model, or an ONNX file, model.onnx.", show_default=False
-    ),
+    typer.Argument(metavar="OUT", help="Directory of the TF.js model, or the ONNX file.", show_default=False),
 ]
 Weights = Annotated[
     Path | None,
     typer.Option(
-        "--weights",
-        "-w",
-        help="The weights of an architecture JSON: .weights.h5, .weights.json or .h5.",
+        "--weights", "-w",
+        metavar="FILE",
+        help="Weights for an architecture JSON: .weights.h5, .weights.json or .h5.",
         show_default=False,
+        rich_help_panel=INPUT,
     ),
-]
+]  # fmt: skip
 
 
 class Target(str, Enum):
@@ -75,87 +78,152 @@ To = Annotated[
     Target,
     typer.Option(
         "--to",
-        help="A layers-model, a graph-model, an ONNX model, or (auto) what the suffix of OUT says, else a layers-model "
-        "where every layer has one.",
+        metavar="FORMAT",
+        help="tfjs-layers (layers-model: a page can train it further), tfjs-graph (graph-model: runs faster, supports "
+        "more layers), onnx, or auto: ONNX if OUT ends in .onnx, otherwise a layers-model if every layer has one, "
+        "otherwise a graph-model.",
+        rich_help_panel=OUTPUT,
     ),
 ]
-Opset = Annotated[int, typer.Option(min=17, max=22, help="Version of the operators of an ONNX model.")]
+Opset = Annotated[
+    int,
+    typer.Option(metavar="N", min=17, max=22, help="Version of the ONNX operators, 17 to 22.", rich_help_panel=ONNX),
+]
 UnrollLimit = Annotated[
-    int, typer.Option(min=0, help="Time steps up to which a graph-model needs no loop, and runs with predict().")
+    int,
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="Recurrent layers of a graph-model with up to N time steps are unrolled, so predict() runs them; longer "
+        "ones are loops, which need executeAsync().",
+        rich_help_panel=TFJS,
+    ),
 ]
 Companion = Annotated[
     bool,
     typer.Option(
         "--companion/--no-companion",
-        help="Let a layers-model need kerasport-layers.js, a script beside it that the page loads first.",
+        help="Whether a layers-model may use kerasport-layers.js, a script for the layers that TF.js lacks. It is "
+        "written next to model.json.",
+        rich_help_panel=TFJS,
     ),
 ]
 Trainable = Annotated[
     bool,
-    typer.Option("--trainable", help="Refuse what is exact at inference but would not train in TF.js as in Keras."),
+    typer.Option(
+        "--trainable",
+        help="Refuse layers that are exact at inference but would train differently in TF.js.",
+        rich_help_panel=TRAINING,
+    ),
 ]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Replace a model that OUT holds already.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Optimizer = Annotated[
+    bool,
+    typer.Option(
+        "--optimizer",
+        help="Include the state of the optimizer, to continue the training in TF.js.",
+        rich_help_panel=TRAINING,
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", "-f", help="Replace a model that OUT already holds.", rich_help_panel=OUTPUT)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text, also for errors.")]
 Traceback = Annotated[
-    bool, typer.Option("--traceback", help="Print the Python traceback of an error, to report a bug in kerasport.")
+    bool, typer.Option("--traceback", help="Print the Python traceback of an error, to report a bug.")
 ]
 ShardSize = Annotated[
     str,
-    typer.Option("--shard-size", help="Size of a shard, such as 4MiB, 512KiB or a number of bytes; at least 16KiB."),
+    typer.Option(
+        "--shard-size",
+        metavar="SIZE",
+        help="Size of a file of weights, such as 4MiB, 512KiB or a number of bytes; at least 16KiB.",
+        rich_help_panel=TFJS,
+    ),
 ]
 MaxSize = Annotated[
     str | None,
     typer.Option(
         "--max-size",
-        help="Size that the converted model may have, such as 2GiB; otherwise 16 times that of SRC, at least 256MiB. "
-        "A small file can ask for terabytes, so raise it for files that you trust.",
+        metavar="SIZE",
+        help="Largest converted model to write, such as 2GiB. The default is 16 times the size of SRC, and at least "
+        "256MiB. Raise it only for files you trust: a small file can ask for terabytes.",
         show_default=False,
+        rich_help_panel=OUTPUT,
     ),
 ]
 Inputs = Annotated[
-    Path | None, typer.Option("--inputs", help="An .npz of inputs; random ones otherwise.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--inputs",
+        metavar="FILE",
+        help="An .npz of inputs. The default is random inputs.",
+        show_default=False,
+        rich_help_panel=COMPARISON,
+    ),
 ]
 Expected = Annotated[
     Path | None,
     typer.Option(
-        "--expected", help="An .npz of the outputs for them, where Keras is not installed.", show_default=False
+        "--expected",
+        metavar="FILE",
+        help="An .npz of the outputs that Keras computes for these inputs. With it, Keras need not be installed.",
+        show_default=False,
+        rich_help_panel=COMPARISON,
     ),
 ]
 Backend = Annotated[
     list[str] | None,
     typer.Option(
         "--backend",
-        help="cpu or wasm, both otherwise; of an ONNX model onnxruntime or onnxruntime-web, the first otherwise.",
+        metavar="NAME",
+        help="cpu or wasm for TF.js (default: both); onnxruntime or onnxruntime-web for ONNX (default: onnxruntime). "
+        "Can be repeated.",
         show_default=False,
+        rich_help_panel=COMPARISON,
     ),
 ]
-HELD = "a quantised model is held to none, unless one is given."
 Rtol = Annotated[
-    float | None, typer.Option(help=f"Relative difference that is allowed, else 1e-4; {HELD}", show_default=False)
+    float | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Allowed relative difference (default: 1e-4; no limit for a quantized model).",
+        show_default=False,
+        rich_help_panel=COMPARISON,
+    ),
 ]
 Atol = Annotated[
     float | None,
     typer.Option(
-        help=f"Absolute difference that is allowed, else 1e-5, or less where all outputs are below 1; {HELD}",
+        metavar="NUMBER",
+        help="Allowed absolute difference (default: 1e-5, less if all outputs are below 1; no limit for a quantized "
+        "model).",
         show_default=False,
+        rich_help_panel=COMPARISON,
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS", min=1, help="Time limit for Keras, and for each backend.", rich_help_panel=COMPARISON
     ),
 ]
 Quantize = Annotated[
     list[str] | None,
     typer.Option(
-        "--quantize",
-        "-q",
-        metavar="KIND[=PATTERN,…]",
-        help="Round weights to float16, uint16 or uint8, of ONNX models to float16 or int8: all where it does little "
-        "harm, or those of such names.",
+        "--quantize", "-q",
+        metavar="KIND",
+        help="Round weights to float16, uint16 or uint8 (TF.js), or to float16 or int8 (ONNX). KIND=PATTERN,... "
+        "rounds only the weights with such names. Can be repeated.",
         show_default=False,
+        rich_help_panel=QUANTIZATION,
     ),
-]
-
+]  # fmt: skip
 HalfCompute = Annotated[
     bool,
     typer.Option(
-        "--half-compute", help="Of an ONNX model with --quantize float16: compute in float16, too, where it gains."
+        "--half-compute",
+        help="With --quantize float16, an ONNX model also computes in float16 where that is faster.",
+        rich_help_panel=QUANTIZATION,
     ),
 ]
 
@@ -164,35 +232,48 @@ UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "
 
 @app.callback(invoke_without_command=True)
 def version(
-    *, show: Annotated[bool, typer.Option("--version", "-V", help="Print the version.", is_eager=True)] = False
+    ctx: typer.Context,
+    *,
+    show: Annotated[bool, typer.Option("--version", "-V", help="Print the version.", is_eager=True)] = False,
 ) -> None:
-    """Take Keras models to the browser, exactly."""
+    """Convert Keras models for the browser, with exactly the same numbers."""
     if show:
         from kerasport import __version__  # noqa: PLC0415
 
         typer.echo(f"kerasport {__version__}")
         raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help(), nl=False)
 
 
 @app.command(
-    epilog="Examples: `kerasport convert model.keras web_model` · "
-    "`kerasport convert model.json web_model --weights model.weights.h5` · "
-    "`kerasport convert old.h5 web_model --verify` · `kerasport convert model.keras web_model --quantize uint8` · "
-    "`kerasport convert model.keras model.onnx` · "
-    "`kerasport convert model.keras model.onnx --quantize float16 --half-compute`"
+    cls=Command,
+    epilog="""kerasport convert model.keras
+kerasport convert model.keras web_model --to tfjs-graph
+kerasport convert old.h5 web_model --verify
+kerasport convert model.json web_model --weights model.weights.h5
+kerasport convert model.keras web_model --quantize uint8
+kerasport convert model.keras model.onnx
+kerasport convert model.keras model.onnx --quantize float16 --half-compute""",
 )
 def convert(
     source: Source,
-    out: Out,
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="OUT",
+            help="Directory of the TF.js model, or an ONNX file such as model.onnx. The default for model.keras is "
+            "model_web next to it; with --to onnx, model.onnx.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     to: To = Target.auto,
     weights: Weights = None,
     shard_size: ShardSize = "4MiB",
     unroll_limit: UnrollLimit = 64,
     companion: Companion = True,
-    optimizer: Annotated[
-        bool, typer.Option("--optimizer", help="Take the optimizer's state along, to go on with training in TF.js.")
-    ] = False,
+    optimizer: Optimizer = False,
     trainable: Trainable = False,
     opset: Opset = 20,
     quantize: Quantize = None,
@@ -200,7 +281,10 @@ def convert(
     max_size: MaxSize = None,
     force: Force = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Run the result and compare its numbers with those of Keras.")
+        bool,
+        typer.Option(
+            "--verify", help="Run the result and compare its numbers with those of Keras.", rich_help_panel=OUTPUT
+        ),
     ] = False,
     as_json: AsJson = False,
     traceback: Traceback = False,
@@ -220,19 +304,28 @@ def convert(
 
     done = _run(lambda: _with_progress(work), as_json=as_json, traceback=traceback, stopped=UNWRITTEN)
     if not as_json:
-        _tell(str(done))
+        _tell(done)
     checked = (
-        _run(lambda: api.verify(source, out, weights=weights), as_json=as_json, traceback=traceback) if verify else None
+        _run(lambda: api.verify(source, done.out, weights=weights), as_json=as_json, traceback=traceback)
+        if verify
+        else None
     )
     if as_json:
-        _tell(done.to_dict() | ({"verification": checked.to_dict()} if checked else {}))
+        _print(json.dumps(done.to_dict() | ({"verification": checked.to_dict()} if checked else {}), indent=2))
     elif checked:
-        _tell(str(checked))
+        _print("")
+        _tell(checked)
     if checked and not checked.ok:
         raise typer.Exit(REFUSED)
 
 
-@app.command(epilog="Example: `kerasport check model.keras` · `kerasport check model.keras --json`")
+@app.command(
+    cls=Command,
+    epilog="""kerasport check model.keras
+kerasport check model.keras --all
+kerasport check model.keras --to tfjs-layers
+kerasport check model.keras --json""",
+)
 def check(
     source: Source,
     *,
@@ -241,42 +334,53 @@ def check(
     companion: Companion = True,
     trainable: Trainable = False,
     max_size: MaxSize = None,
+    every: Annotated[bool, typer.Option("--all", help="List all layers, also those that do not change.")] = False,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
-    """Tell what becomes of each layer, and why; exit code 1 where something is refused."""
+    """Show whether a model can be converted, and what becomes of its layers, without writing anything.
+
+    The exit code is 1 if a part of the model is not supported.
+    """
     from kerasport import api  # noqa: PLC0415
 
     options: dict[str, Any] = {"weights": weights, "companion": companion, "trainable": trainable}
     options |= {"max_size": _bytes(max_size, "--max-size") if max_size else None}
     result = _run(lambda: api.check(source, to=to.value, **options), as_json=as_json, traceback=traceback)
-    _tell(result.to_dict() if as_json else str(result))
+    _tell(result, result.view(every=every), as_json=as_json)
     if not result.convertible:
         raise typer.Exit(REFUSED)
 
 
-@app.command(epilog="Examples: `kerasport repair web_model/model.json` · `kerasport repair web_model right_model`")
+@app.command(
+    cls=Command,
+    epilog="""kerasport repair web_model/model.json
+kerasport repair web_model repaired_model""",
+)
 def repair(
     source: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help="The model.json, or the directory that holds it.", show_default=False),
+        typer.Argument(metavar="MODEL", help="model.json, or the directory that holds it.", show_default=False),
     ],
     out: Annotated[
         Path | None,
         typer.Argument(
             metavar="OUT",
-            help="The directory of the right model, a copy where nothing is wrong; without it, model.json is "
-            "rewritten, and kept as model.json.bak.",
+            help="Directory for the repaired model. Without it, model.json is rewritten in place, and the original "
+            "is kept as model.json.bak.",
             show_default=False,
         ),
     ] = None,
     *,
     companion: Companion = True,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the model in OUT, or the backup.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", "-f", help="Replace the model in OUT, or the backup.", rich_help_panel=OUTPUT),
+    ] = False,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
-    """Make a model.json right that tensorflowjs_converter made of a Keras 3 model, and that TF.js does not load."""
+    """Repair a model.json that tensorflowjs_converter made of a Keras 3 model, and that TF.js does not load."""
     from kerasport import api  # noqa: PLC0415
 
     result = _run(
@@ -285,12 +389,14 @@ def repair(
         traceback=traceback,
         stopped=UNWRITTEN,
     )
-    _tell(result.to_dict() if as_json else str(result))
+    _tell(result, as_json=as_json)
 
 
 @app.command(
-    epilog="Examples: `kerasport verify model.keras web_model` · "
-    "`kerasport verify model.keras web_model --inputs in.npz --expected out.npz`"
+    cls=Command,
+    epilog="""kerasport verify model.keras web_model
+kerasport verify model.keras model.onnx --backend onnxruntime-web
+kerasport verify model.keras web_model --inputs in.npz --expected out.npz""",
 )
 def verify(
     source: Source,
@@ -302,13 +408,11 @@ def verify(
     backend: Backend = None,
     rtol: Rtol = None,
     atol: Atol = None,
-    timeout: Annotated[
-        float, typer.Option(min=1, help="Seconds within which Keras, and Node on each backend, have to answer.")
-    ] = 3600,
+    timeout: Timeout = 3600,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
-    """Run the converted model and compare its numbers with those of Keras; exit code 1 where they differ."""
+    """Run the converted model, and compare its numbers with those of Keras. The exit code is 1 if they differ."""
     from kerasport import api  # noqa: PLC0415
 
     there = {"onnxruntime", "onnxruntime-web"} if out.suffix == ".onnx" else {"cpu", "wasm"}
@@ -320,32 +424,44 @@ def verify(
         return api.verify(source, out, **given, backends=tuple(backend) if backend else None, rtol=rtol, atol=atol)
 
     result = _run(work, as_json=as_json, traceback=traceback)
-    _tell(result.to_dict() if as_json else str(result))
+    _tell(result, as_json=as_json)
     if not result.ok:
         raise typer.Exit(REFUSED)
 
 
 @app.command(
-    epilog="Examples: `kerasport doctor` · `kerasport doctor model.keras` · "
-    "`kerasport doctor --python ~/old-project/.venv/bin/python`"
+    cls=Command,
+    epilog="""kerasport doctor
+kerasport doctor model.keras
+kerasport doctor --python ~/old-project/.venv/bin/python""",
 )
 def doctor(
     source: Annotated[
         Path | None,
-        typer.Argument(metavar="SRC", help="A Keras file, or the model.json of TF.js.", show_default=False),
+        typer.Argument(metavar="SRC", help="Keras file, or the model.json of TF.js.", show_default=False),
     ] = None,
     *,
     weights: Weights = None,
     python: Annotated[
-        str | None, typer.Option("--python", help="The Python to look at; otherwise kerasport's.", show_default=False)
+        str | None,
+        typer.Option(
+            "--python",
+            metavar="FILE",
+            help="Python to examine. The default is the one that runs kerasport.",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
     ] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds after which an import counts as hung.")] = 60,
+    timeout: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0.1, help="Time limit for each import.", rich_help_panel=INPUT),
+    ] = 60,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
-    """Tell what is installed and whether it works, and with SRC, which ways into the browser are open for it.
+    """Show what is installed and whether it works, and how SRC can be converted.
 
-    Exit code 1 where kerasport has no way for SRC; without SRC, where something that is installed does not work.
+    The exit code is 1 if kerasport cannot convert SRC or, without SRC, if an installed package does not work.
     """
     from kerasport import api  # noqa: PLC0415
 
@@ -354,7 +470,7 @@ def doctor(
         as_json=as_json,
         traceback=traceback,
     )
-    _tell(result.to_dict() if as_json else str(result))
+    _tell(result, as_json=as_json)
     if not result.ok:
         raise typer.Exit(REFUSED)
 
@@ -363,13 +479,24 @@ def _bytes(text: str, option: str = "--shard-size") -> int:
     match = re.fullmatch(r"(\d+)\s*([KMG]?I?B)?", text.strip().upper())
     size = int(match[1]) * UNITS[match[2] or ""] if match else 0
     if size < 1:
-        raise typer.BadParameter(f"{text!r} is no size; write 4MiB, 512KiB or a number of bytes", param_hint=option)
+        raise typer.BadParameter(f"{text!r} is not a size; write 4MiB, 512KiB or a number of bytes", param_hint=option)
     return size
 
 
-def _tell(report: str | dict[str, Any]) -> None:
-    """Print a report, or as JSON what it holds."""
-    _run(lambda: typer.echo(report if isinstance(report, str) else json.dumps(report, indent=2)))
+def _tell(report: Any, view: View | None = None, *, as_json: bool = False) -> None:
+    """Print a report, or as JSON everything it holds."""
+    if as_json:
+        _print(json.dumps(report.to_dict(), indent=2))
+    elif isinstance(report, Viewed):
+        from kerasport.report.terminal import show  # noqa: PLC0415  (rich takes a while to import)
+
+        _run(lambda: show(report.view() if view is None else view))
+    else:
+        _print(str(report))
+
+
+def _print(text: str) -> None:
+    _run(lambda: typer.echo(text))
 
 
 def _run(work: Callable[[], Any], *, as_json: bool = False, traceback: bool = False, stopped: str = "") -> Any:
@@ -416,10 +543,15 @@ def _report(error: KerasportError | OSError, *, as_json: bool, traceback: bool) 
     message = str(error) if isinstance(error, KerasportError) else legible(str(error))
     if traceback:
         typer.echo(_legible_lines("".join(tracebacks.format_exception(error))), err=True)
-    typer.echo(f"kerasport: {message}", err=True)
+    if isinstance(error, UnsupportedModel):
+        from kerasport.report.terminal import show  # noqa: PLC0415  (rich takes a while to import)
+
+        show(refusal_view(error.problems, error.target), sys.stderr)
+    else:
+        typer.echo(f"kerasport: {message}", err=True)
     if as_json:
         problems = [problem.to_dict() for problem in getattr(error, "problems", ())]
-        _tell({"error": type(error).__name__, "message": message, "problems": problems})
+        _print(json.dumps({"error": type(error).__name__, "message": message, "problems": problems}, indent=2))
 
 
 def _legible_lines(text: str) -> str:

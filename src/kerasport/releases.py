@@ -1,4 +1,4 @@
-"""Releases of Keras, as (major, minor): the newest that is known, and the one that is assumed."""
+"""Releases of Keras, as (major, minor), and of the runtimes that models are tested with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import re
 from typing import TypeAlias
 
 Release: TypeAlias = tuple[int, int]
+
+TFJS = "4.22.0"
+"""The release of TF.js that reports name, and that every model is tested with."""
+
+ONNXRUNTIME_WEB = "1.30.0"
+"""The release of ONNX Runtime Web that reports name, and that every ONNX model is tested with."""
 
 NEWEST: Release = (3, 16)
 """The newest release whose layers, options and mask rules were compared with the tables of kerasport."""

@@ -63,28 +63,15 @@ class Plan:
     encodings: Mapping[str, Encoding | Scaled] = field(default_factory=dict)  # of weights that are rounded
     scripts: tuple[Path, ...] = ()  # modules to write beside the model, with which a page registers what TF.js lacks
     dtypes: Mapping[str, str] = field(default_factory=dict)  # of inputs that take nothing but this, where not float32
+    output_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    output_dtypes: Mapping[str, str] = field(default_factory=dict)  # empty if all are float32
+    asynchronous: bool = False  # of a graph-model: whether it runs with executeAsync() alone
 
     @property
     def nbytes(self) -> int:
         """Bytes of all weights as they are written."""
         weights = sum(nbytes_of(weight, self.encodings.get(name)) for name, weight in self.weights.items())
         return weights + sum(map(nbytes_of, self.optimizer.values()))
-
-    def notes_for(self, folder: str) -> tuple[str, ...]:
-        """The notes, with what a page has to do before it loads the model from a folder of that name."""
-        return (*self.notes, *(HOW_TO_REGISTER.format(folder=folder, script=script.name) for script in self.scripts))
-
-    def loader(self, folder: str) -> str:
-        """The call of TF.js that loads the model from a folder of that name; empty where TF.js does not."""
-        function = LOADERS.get(self.target)
-        return f"{function}({json.dumps(f'{folder}/model.json', ensure_ascii=False)})" if function else ""
-
-
-LOADERS = {"layers-model": "tf.loadLayersModel", "graph-model": "tf.loadGraphModel"}
-HOW_TO_REGISTER = (
-    'before it loads the model, the page runs, in a <script type="module">: '
-    "import {{ register }} from './{folder}/{script}'; register(tf)"
-)
 
 
 def write(
@@ -199,11 +186,6 @@ def _notes(model: Model, *, half: bool) -> Iterator[str]:
     for path, spec in model.walk():
         if not isinstance(spec, LayerSpec):
             continue
-        if spec.class_name == "Rescaling":
-            yield (
-                f"layer {quoted(path)}: the model rescales its input itself (scale={spec.config.get('scale')}, "
-                f"offset={spec.config.get('offset', 0)}); do not do it in the page again"
-            )
         if spec.note:
             yield f"layer {quoted(path)}: {spec.note}"
     policies = {str(spec.config.get("dtype")) for _, spec in model.walk() if isinstance(spec, LayerSpec)}

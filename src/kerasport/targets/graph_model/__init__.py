@@ -59,6 +59,9 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         metadata={"structuredOutputKeys": outputs} if isinstance(model.outputs, Mapping) else {},
         channels=kernels(emitter.nodes, emitter.weights),
         dtypes={name: given.dtype for name, given in emitter.inputs.items() if given.dtype != "float32"},
+        output_shapes={name: tensor.shape for name, tensor in zip(outputs, graph.outputs, strict=True)},
+        output_dtypes={name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)},
+        asynchronous=bool(emitter.waits),
     )
 
 

@@ -95,6 +95,11 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         optimizer=state,
         channels=dict(normalised(native, written, inference.shapes)),
         scripts=(COMPANION,) if written.companions else (),
+        output_shapes={
+            name: inference.shapes[tensor]
+            for name, tensor in zip(outputs, native.output_tensors, strict=True)
+            if tensor in inference.shapes
+        },
     )
 
 

@@ -77,6 +77,8 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         outputs=tuple(outputs),
         notes=(*notes_of(model, half=options.half_compute), *_notes(named)),
         dtypes={name: given.dtype for name, given in named.items() if given.dtype != "float32"},
+        output_shapes={name: tensor.shape for name, tensor in zip(outputs, graph.outputs, strict=True)},
+        output_dtypes={name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)},
         model=assembled(emitter, outputs, model),
         half=options.half_compute,
     )

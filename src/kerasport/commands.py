@@ -1,0 +1,135 @@
+"""How commands show their help and errors of usage: with the renderer of the reports.
+
+Help has the options in groups, aligned, and one example in a line. It draws no boxes, so it can be
+printed in every encoding. With `--json` an error of usage is a JSON object, too.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from kerasport.report import Snippet
+from kerasport.report.view import Fact, Facts, Prose, View
+
+USAGE = 2
+UsageError: Any = typer.BadParameter.__base__  # of typer's own click, or of click itself
+ARGUMENTS, INPUT, OUTPUT, TFJS, ONNX = "Arguments", "Input", "Output", "TF.js", "ONNX"
+QUANTIZATION, TRAINING, COMPARISON, OTHER = "Quantization", "Training", "Comparison", "Report"
+GROUPS = (ARGUMENTS, INPUT, OUTPUT, COMPARISON, TFJS, ONNX, QUANTIZATION, TRAINING, OTHER)
+"""Groups of options, in the order of the help; options that name no group are in the last one."""
+
+
+class Command(TyperCommand):
+    """A command with grouped options and examples, which are the lines of its epilog."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        formatter.write(_rendered(_command_view(self, ctx)))
+
+
+class Group(TyperGroup):
+    """The program itself."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        formatter.write(_rendered(_group_view(self, ctx)))
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run a command; errors of usage are printed, and end the program with code 2."""
+        words = sys.argv[1:] if args is None else list(args)
+        try:
+            code = super().main(args=args, standalone_mode=False, **extra)
+        except UsageError as error:
+            report_usage(error, as_json="--json" in words)
+            code = USAGE
+        if standalone_mode:
+            sys.exit(code if isinstance(code, int) else 0)
+        return code
+
+
+def report_usage(error: Any, *, as_json: bool) -> None:
+    """Print an error of usage on stderr, and as JSON on stdout."""
+    message = str(error.format_message())
+    context = error.ctx
+    usage = " ".join(("Usage:", *_usage(context))) if context else ""
+    more = f"Run '{context.command_path} --help' for the options." if context else ""
+    typer.echo("\n".join(filter(None, (f"kerasport: {message}", usage, more))), err=True)
+    if as_json:
+        told: dict[str, Any] = {"error": "UsageError", "message": message, "usage": usage, "problems": []}
+        typer.echo(json.dumps(told, indent=2))
+
+
+def _rendered(view: View) -> str:
+    from kerasport.report.terminal import rendered  # noqa: PLC0415  (rich takes a while to import)
+
+    return rendered(view, sys.stdout)
+
+
+def _command_view(command: Any, ctx: Any) -> View:
+    groups: dict[str, list[Fact]] = {}
+    for param in command.get_params(ctx):
+        if not getattr(param, "hidden", False):
+            argument = param.param_type_name == "argument"
+            panel = ARGUMENTS if argument else getattr(param, "rich_help_panel", None) or OTHER
+            groups.setdefault(panel, []).append(_fact(param, argument=argument))
+    groups = {title: groups[title] for title in sorted(groups, key=GROUPS.index)}
+    width = max(len(fact.label) for facts in groups.values() for fact in facts)
+    examples = "\n".join((command.epilog or "").strip().splitlines())
+    return (
+        Prose(" ".join((command.help or "").split())),
+        Snippet("Usage", "", " ".join(_usage(ctx))),
+        *([Snippet("Examples", "", examples)] if examples else []),
+        *(Facts(tuple(facts), title, width) for title, facts in groups.items()),
+    )
+
+
+def _usage(ctx: Any) -> Iterator[str]:
+    yield ctx.command_path
+    if isinstance(ctx.command, Group):
+        yield "COMMAND [ARGUMENTS]"
+    for param in ctx.command.get_params(ctx):
+        if param.param_type_name == "argument":
+            yield param.metavar if param.required else f"[{param.metavar}]"
+    yield "[OPTIONS]"
+
+
+def _fact(param: Any, *, argument: bool) -> Fact:
+    """A parameter and its help, with its default."""
+    text = " ".join((getattr(param, "help", None) or "").split())
+    if argument:
+        return Fact(param.metavar, text)
+    names = sorted(param.opts, key=lambda name: name.startswith("--"))
+    if param.secondary_opts:  # --x and --no-x
+        names = [f"--[no-]{names[0].removeprefix('--')}"]
+    # names in one column: those without a short one begin where the long ones do
+    shown = ", ".join(names) if len(names[0]) == 2 else f"    {', '.join(names)}"
+    default = param.default
+    default = default.value if isinstance(default, Enum) else default
+    is_told = getattr(param, "show_default", False) and isinstance(default, str | int) and not param.is_flag
+    told = f" [default: {default}]" if is_told else ""
+    return Fact(f"{shown} {param.metavar or ''}".rstrip(), text + told)
+
+
+def _group_view(group: Any, ctx: Any) -> View:
+    commands = tuple(Fact(name, _first(group.get_command(ctx, name))) for name in group.list_commands(ctx))
+    options = [_fact(param, argument=False) for param in group.get_params(ctx)]
+    width = max(len(fact.label) for fact in (*commands, *options))
+    return (
+        Prose(group.help or ""),
+        Snippet("Usage", "", " ".join(_usage(ctx))),
+        Facts(commands, "Commands", width),
+        Facts(tuple(options), "Options", width),
+        Prose(group.epilog or ""),
+    )
+
+
+def _first(command: Any) -> str:
+    """The first paragraph of the help of a command."""
+    return " ".join((command.help or "").partition("\n\n")[0].split())

@@ -1,0 +1,262 @@
+"""What became of a model: frozen records with a view for terminal and notebook, and a dict for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeAlias
+
+from kerasport.errors import SHOWN, Problem, quoted, with_article
+from kerasport.report.layers import LayerOutcome, counts, listings, problems_listing, summary, table
+from kerasport.report.view import (
+    Fact,
+    Facts,
+    Headline,
+    Item,
+    Listing,
+    Snippet,
+    Step,
+    Steps,
+    View,
+    Viewed,
+    present,
+)
+
+Shape: TypeAlias = tuple[int | None, ...]
+
+FORMATS: Mapping[str, str] = {
+    "layers-model": "TF.js layers-model",
+    "graph-model": "TF.js graph-model",
+    "onnx-model": "ONNX model",
+}
+"""Format of a model → its name in a report."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """What numbers an input expects, or an output holds."""
+
+    dtype: str = "float32"  # of the tensor that a page feeds or gets
+    text: str = ""  # in words; empty if nothing is known
+    low: float | None = None  # range; None if it is not known
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """The weights that a quantized model holds in one kind of numbers."""
+
+    kind: str  # "float16", "uint8", "uint16", and "float32" for those that stay as they are
+    weights: int  # number of arrays
+    nbytes: int
+    before: int  # bytes of the same in float32
+    error: float  # the largest of one number
+    worst: str  # the weight that has it, by its name in TF.js
+
+    def __str__(self) -> str:
+        what = f"{self.weights} weight{'s' * (self.weights != 1)} in {self.kind}"
+        size = f"{what}: {readable(self.before)} became {readable(self.nbytes)}"
+        return f"{size}, largest error {self.error:.3g} in {quoted(self.worst)}" if self.worst else size
+
+
+@dataclass(frozen=True)
+class _Ports(Viewed):
+    """What reports say of the inputs and outputs of a converted model."""
+
+    inputs: Mapping[str, Shape] = field(default_factory=dict, kw_only=True)  # name in the converted model → shape
+    outputs: tuple[str, ...] = field(default=(), kw_only=True)  # names in the converted model
+    output_shapes: Mapping[str, Shape] = field(default_factory=dict, kw_only=True)
+    dtypes: Mapping[str, str] = field(default_factory=dict, kw_only=True)  # of inputs that take nothing but this
+    expects: Mapping[str, Values] = field(default_factory=dict, kw_only=True)  # input → the numbers it expects
+    gives: Mapping[str, Values] = field(default_factory=dict, kw_only=True)  # output → the numbers it holds
+
+    def _ports(self) -> Iterator[Fact]:
+        for i, (name, shape) in enumerate(self.inputs.items()):
+            label = ("Inputs" if len(self.inputs) > 1 else "Input") if i == 0 else ""
+            values = self.expects.get(name, Values())
+            dtype = self.dtypes.get(name, values.dtype)
+            yield Fact(label, f"{name}  {_shape(shape)}  {dtype}", (values.text,) if values.text else ())
+        for i, name in enumerate(self.outputs):
+            label = ("Outputs" if len(self.outputs) > 1 else "Output") if i == 0 else ""
+            values, known = self.gives.get(name, Values()), self.output_shapes.get(name)
+            value = name if known is None else f"{name}  {_shape(known)}  {values.dtype}"
+            yield Fact(label, value, (values.text,) if values.text else ())
+
+
+@dataclass(frozen=True)
+class Check(_Ports):
+    """Whether a model can be converted, layer by layer."""
+
+    source: str
+    target: str  # "layers-model", "graph-model" or "onnx-model"
+    writer: str  # the Keras that wrote the file
+    layers: tuple[LayerOutcome, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    nbytes: int = 0  # of the weights as they would be written; 0 where parts are refused
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def convertible(self) -> bool:
+        """Whether every part of the model has an exact translation."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """The check as JSON takes it."""
+        problems = [problem.to_dict() for problem in self.problems]
+        added = {"problems": problems, "convertible": self.convertible, "summary": counts(self.layers)}
+        return {**asdict(self), **added}
+
+    def view(self, *, every: bool = False) -> View:
+        """The check as blocks; `every` adds a table of all layers, not only those that change."""
+        size = Fact("Size", f"{readable(self.nbytes)} of weights") if self.nbytes and self.convertible else None
+        facts = (
+            Fact("Written by", f"Keras {self.writer}" if self.writer else "an unknown version of Keras"),
+            *([size] if size else []),
+            *self._ports(),
+            *([] if every else [Fact("Layers", summary(self.layers))]),
+        )
+        return present(
+            self._headline(),
+            Facts(facts),
+            problems_listing(self.problems),
+            *listings(self.layers),
+            _notes(self.notes),
+            table(self.layers) if every else None,
+            Steps(self.steps),
+        )
+
+    def _headline(self) -> Headline:
+        format_ = FORMATS.get(self.target, self.target)
+        if self.convertible:
+            return Headline(f"{self.source} converts to {with_article(format_)}", "good")
+        number = len(self.problems)
+        parts = "1 part is" if number == 1 else f"{number} parts are"
+        return Headline(f"{self.source} does not convert to {with_article(format_)}: {parts} not supported", "bad")
+
+
+@dataclass(frozen=True)
+class Conversion(_Ports):
+    """A model that was written."""
+
+    source: str
+    out: str  # the directory with model.json, or the ONNX file
+    target: str
+    writer: str  # the Keras that wrote the source
+    layers: tuple[LayerOutcome, ...]
+    renamed: Mapping[str, str]  # path in Keras → name in TF.js
+    notes: tuple[str, ...]
+    files: tuple[str, ...]
+    weights: int  # number of parameters
+    nbytes: int  # of all files
+    rounded: tuple[Rounded, ...] = ()  # where weights were quantized
+    code: tuple[Snippet, ...] = ()  # that loads the model
+    steps: tuple[Step, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The conversion as JSON takes it."""
+        return {**asdict(self), "summary": counts(self.layers)}
+
+    def view(self) -> View:
+        """The conversion as blocks."""
+        files = f"{len(self.files)} file{'s' * (len(self.files) != 1)}"
+        facts = (
+            Fact("Format", FORMATS.get(self.target, self.target)),
+            Fact("Size", f"{readable(self.nbytes)} in {files}, {self.weights:,} parameters", self._rounded()),
+            *self._ports(),
+            Fact("Layers", summary(self.layers)),
+        )
+        return present(
+            Headline(f"Converted {self.source} to {self.out}", "good"),
+            Facts(facts),
+            *listings(self.layers),
+            _renamed(self.renamed),
+            _notes(self.notes),
+            *self.code,
+            Steps(self.steps),
+        )
+
+    def _rounded(self) -> tuple[str, ...]:
+        return tuple(map(str, self.rounded))
+
+
+@dataclass(frozen=True)
+class Repair(Viewed):
+    """What was wrong with a layers-model of another converter, and where the right one is."""
+
+    source: str  # its model.json
+    out: str  # the model.json that was written; the same where it was rewritten in place, empty where nothing was
+    backup: str  # what the former model.json is called now, where it was rewritten in place
+    writer: str  # the Keras that wrote the model
+    converter: str  # what made a layers-model of it
+    changes: tuple[str, ...]  # none where the model is right as it is
+    renamed: Mapping[str, str]  # path in Keras → name in TF.js
+    notes: tuple[str, ...]
+    files: tuple[str, ...]  # that were written
+    code: tuple[Snippet, ...] = ()  # that loads the model
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def repaired(self) -> bool:
+        """Whether anything was changed."""
+        return bool(self.changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The repair as JSON takes it."""
+        return {**asdict(self), "repaired": self.repaired}
+
+    def view(self) -> View:
+        """The repair as blocks."""
+        if not self.changes:
+            copied = Facts((Fact("Copied to", self.out),)) if self.out else None
+            nothing = Headline(f"Nothing to repair in {self.source}", "good")
+            return present(nothing, copied, _notes(self.notes), *self.code, Steps(self.steps))
+        place = Fact("Backup", self.backup) if self.backup else Fact("Written to", self.out)
+        made_by = " and ".join(filter(None, (f"Keras {self.writer}" if self.writer else "", self.converter)))
+        return present(
+            Headline(f"Repaired {self.source}", "good"),
+            Facts((place, *([Fact("Made by", made_by)] if made_by else []))),
+            Listing("Changes", tuple(Item(text=change) for change in self.changes)),
+            _renamed(self.renamed),
+            _notes(self.notes),
+            *self.code,
+            Steps(self.steps),
+        )
+
+
+def refusal_view(problems: Sequence[Problem], target: str) -> View:
+    """The parts of a model that stop a conversion."""
+    number, format_ = len(problems), FORMATS.get(target, target)
+    into = f" to {with_article(format_)}" if format_ else ""
+    shown = problems_listing(problems, SHOWN)
+    more = [Item(text=f"{number - SHOWN} more, which kerasport check lists")] if number > SHOWN else []
+    head = Headline(f"kerasport: cannot convert the model{into}; nothing was written", "bad")
+    return head, replace(shown, items=(*shown.items, *more))
+
+
+RENAMED = 10  # new names that a report lists; JSON has all
+
+
+def _renamed(renamed: Mapping[str, str]) -> Listing:
+    told = [Item(text=f"layer {quoted(old)} is now {quoted(new)}") for old, new in renamed.items()]
+    more = [Item(text=f"{len(told) - RENAMED} more, which --json lists")] if len(told) > RENAMED else []
+    return Listing("Renamed", (*told[:RENAMED], *more))
+
+
+def _notes(notes: tuple[str, ...]) -> Listing:
+    return Listing("Notes", tuple(Item(text=note) for note in notes))
+
+
+def readable(nbytes: int) -> str:
+    """A number of bytes for people."""
+    for unit in ("bytes", "kB", "MB"):
+        if nbytes < 1000:
+            return f"{nbytes:.0f} {unit}" if unit == "bytes" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1000  # type: ignore[assignment]
+    return f"{nbytes:.1f} GB"
+
+
+def _shape(shape: Shape) -> str:
+    """A shape for people: the first size is the batch if it is open, and other open sizes are "?"."""
+    sizes = ["?" if size is None else str(size) for size in shape]
+    return f"[{', '.join(['batch', *sizes[1:]] if shape and shape[0] is None else sizes)}]"

@@ -1,0 +1,143 @@
+"""The content of a report as blocks, independent of how it is shown.
+
+Every report builds one view, and `terminal` and `html` render it. So a terminal and a notebook
+show the same content.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Tone: TypeAlias = Literal["good", "bad", "neutral"]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The result in one sentence; its tone decides the colour."""
+
+    text: str
+    tone: Tone = "neutral"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A label and its value; `details` are lines below the value."""
+
+    label: str
+    value: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts in two aligned columns; `width` makes the first one wider than its labels."""
+
+    rows: tuple[Fact, ...]
+    title: str = ""
+    width: int = 0
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entry of a list: what it is about, what there is to say, and what to do."""
+
+    head: str = ""
+    text: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list under a title."""
+
+    title: str
+    items: tuple[Item, ...]
+    tone: Tone = "neutral"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under a head, and a line below them that sums them up."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    summary: str = ""
+    bad: frozenset[int] = frozenset()  # numbers of the rows that need attention
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """Code to copy; renderers never wrap it. `hint` is a sentence below it."""
+
+    title: str
+    language: str
+    code: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to do next, and the command for it."""
+
+    what: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What to do next."""
+
+    rows: tuple[Step, ...]
+
+
+Block: TypeAlias = Headline | Prose | Facts | Listing | Table | Snippet | Steps
+View: TypeAlias = tuple[Block, ...]
+
+
+class Viewed:
+    """Base of reports: the text and the HTML of their view."""
+
+    def view(self) -> View:
+        """The content of the report.
+
+        Raises:
+            NotImplementedError: the report has no view.
+        """
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        from kerasport.report.terminal import text  # noqa: PLC0415  (rich takes a while to import)
+
+        return text(self.view())
+
+    def _repr_html_(self) -> str:
+        from kerasport.report.html import fragment  # noqa: PLC0415  (only notebooks need it)
+
+        return fragment(self.view())
+
+
+def command(*words: str | os.PathLike[str]) -> str:
+    """A command line as the shell of this system reads it."""
+    given = [os.fspath(word) for word in words]
+    return subprocess.list2cmdline(given) if os.name == "nt" else shlex.join(given)
+
+
+def present(*blocks: Block | None) -> View:
+    """The blocks that have content."""
+    return tuple(block for block in blocks if block is not None and not _is_empty(block))
+
+
+def _is_empty(block: Block) -> bool:
+    return not getattr(block, "rows", True) or not getattr(block, "items", True)

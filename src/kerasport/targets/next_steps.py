@@ -1,0 +1,35 @@
+"""What to do next after a conversion, a check or a repair: commands, and the page of docs/ that helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kerasport.report import Step, command
+from kerasport.targets.loading import page_of
+from kerasport.targets.plan import Plan
+
+DOCS = {"layers-model": "docs/training.md", "graph-model": "docs/performance.md", "onnx-model": "docs/onnx.md"}
+"""Format → the page that says what can be done with it."""
+
+
+def after_conversion(plan: Plan, verify: str, out: Path) -> tuple[Step, ...]:
+    """Compare the numbers, serve the page, read on."""
+    page = "docs/companion.md" if plan.scripts else DOCS[plan.target]
+    return Step("Verify", verify), _serve(out), Step("Read", page)
+
+
+def after_check(plan: Plan, convert: str) -> tuple[Step, ...]:
+    """Convert, or read what is supported."""
+    return (Step("Read", "docs/support.md"),) if plan.problems else (Step("Convert", convert),)
+
+
+def after_repair(out: Path) -> tuple[Step, ...]:
+    """Serve the page, read on."""
+    return _serve(out), Step("Read", "docs/repair.md")
+
+
+def _serve(out: Path) -> Step:
+    """How to serve the page: browsers load no models from files."""
+    _, folder = page_of(out)
+    place = () if folder == Path.cwd() else ("--directory", str(folder))
+    return Step("Serve", command("python", "-m", "http.server", *place))

@@ -156,12 +156,12 @@ def test_other_dtypes_become_those_of_tfjs(dtype: Any, expected: str) -> None:
 
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1, 2**32, 2**63 - 1])
 def test_an_integer_that_tfjs_cannot_hold_is_refused(value: int) -> None:
-    with pytest.raises(VerifyError, match=f"reach from 0 to {value}|reach from {value} to 0"):
+    with pytest.raises(VerifyError, match=f"range from 0 to {value}|range from {value} to 0"):
         encode(np.array([0, value], np.int64))
 
 
 def test_a_dtype_that_tfjs_does_not_have_is_refused() -> None:
-    with pytest.raises(VerifyError, match="no array of dtype complex64"):
+    with pytest.raises(VerifyError, match="no dtype complex64"):
         encode(np.ones(1, np.complex64))
 
 
@@ -198,7 +198,7 @@ def test_after_an_error_the_same_node_goes_on(tfjs: Tfjs, tmp_path: Path) -> Non
 
 
 def test_a_hung_node_is_killed_and_replaced(tfjs: Tfjs, tmp_path: Path) -> None:
-    with pytest.raises(VerifyError, match="no answer in 2 seconds; one cause is a model"):
+    with pytest.raises(VerifyError, match="not answer in 2 seconds; one cause is a model"):
         tfjs.run(layers_model(tmp_path, source="nobody"), [[X]], backend="cpu", timeout=2)
     assert tfjs.run(layers_model(tmp_path), [[X]], backend="cpu").results
 
@@ -208,7 +208,7 @@ def test_a_dead_node_is_replaced(tfjs: Tfjs, tmp_path: Path) -> None:
     assert tfjs._worker
     tfjs._worker._process.kill()
     tfjs._worker._process.wait()
-    with pytest.raises(VerifyError, match="Node died without an answer"):
+    with pytest.raises(VerifyError, match="Node crashed"):
         tfjs.describe(tmp_path)
     assert tfjs.describe(tmp_path)
 
@@ -224,7 +224,7 @@ def test_the_last_words_of_node_are_told(tmp_path: Path) -> None:
 def test_a_node_that_does_not_listen_blocks_nobody(tmp_path: Path) -> None:
     (tmp_path / "script.cjs").write_text("for (;;);")
     worker = Worker(node.find(), tmp_path / "script.cjs")
-    with pytest.raises(VerifyError, match="no answer in 2 seconds"):
+    with pytest.raises(VerifyError, match="not answer in 2 seconds"):
         worker.ask(b"?" * 10_000_000, timeout=2)
     worker.close()
     assert not worker._thread.is_alive()
@@ -249,7 +249,7 @@ def fake_npm(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
 def test_an_install_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KERASPORT_CACHE", str(tmp_path))
     fake_npm(monkeypatch, "sys.exit('npm error: no network')")
-    with pytest.raises(VerifyError, match=r"(?s)could not install TF\.js.*npm error: no network"):
+    with pytest.raises(VerifyError, match=r"(?s)could not install the packages.*npm error: no network"):
         node.packages(lambda _: None)
     assert not list((tmp_path / "kerasport").iterdir())
 
@@ -260,7 +260,8 @@ def test_the_first_install_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path
     reports: list[str] = []
     packages = node.packages(reports.append)
     assert node.packages(reports.append) == packages
-    assert reports == ["installing TF.js 4.22.0 for verification …"]
+    (report,) = reports
+    assert report.startswith("installing TF.js 4.22.0 with npm into ")
     assert sorted(path.name for path in packages.iterdir()) == [
         "node_modules",
         "package-lock.json",
@@ -271,7 +272,7 @@ def test_the_first_install_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_a_cache_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("KERASPORT_CACHE", str(tmp_path / "file"))
-    with pytest.raises(VerifyError, match="KERASPORT_CACHE may name another directory"):
+    with pytest.raises(VerifyError, match="set KERASPORT_CACHE to another directory"):
         node.packages(lambda _: None)
 
 
@@ -314,7 +315,7 @@ def test_the_cache_is_where_the_platform_keeps_caches(
 
 def test_a_node_that_does_not_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERASPORT_NODE", "no-such-node")
-    with pytest.raises(VerifyError, match=r'none; install Node 18\+ or pip install "kerasport\['):
+    with pytest.raises(VerifyError, match=r'not Node; install Node 18\+ or pip install "kerasport\['):
         node.find()
 
 
@@ -324,7 +325,7 @@ def test_an_old_node_gives_way_to_that_of_the_wheel(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(node, "identify", lambda path: (Path(path), versions[path]))
     assert node.find() == Path("/wheel/node")
     del versions["/wheel/node"]
-    with pytest.raises(VerifyError, match=r"Node 18 or later, .*node is 16\.20\.2; install"):
+    with pytest.raises(VerifyError, match=r"Node 18 or later, .*node is version 16\.20\.2; install"):
         node.find()
 
 
@@ -355,7 +356,7 @@ def test_npm_is_found_where_node_or_the_wheel_have_it(
 def test_a_node_without_npm_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr(node, "wheel_root", lambda: None)
-    with pytest.raises(VerifyError, match="comes without npm"):
+    with pytest.raises(VerifyError, match="npm is not installed with"):
         node.npm_command(tmp_path / "node")
 
 

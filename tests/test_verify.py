@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import math
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,15 +24,25 @@ import pytest
 from keras import layers
 
 from kerasport.api import convert, verify
-from kerasport.errors import MismatchError, VerifyError
+from kerasport.errors import MismatchError, OptionError, VerifyError
 from kerasport.model import Array, Call, LayerSpec, Model, Tensor
 from kerasport.read import read
-from kerasport.verification import arrays, original
+from kerasport.verification import keras_runner, node, original
 from kerasport.verification.comparison import Tolerance
 from kerasport.verification.divergence import nearest, telling_feeds
 from kerasport.verification.given import read_expected, read_inputs
 from kerasport.verification.inputs import concrete_shapes, random_inputs
-from kerasport.verification.original import Keras, find_backend, find_keras, loadable, loadable_weights
+from kerasport.verification.keras_runner import load_arrays, save_arrays
+from kerasport.verification.original import (
+    Installed,
+    Keras,
+    find_backend,
+    find_keras,
+    installed,
+    lacks_reader,
+    loadable,
+    loadable_weights,
+)
 from kerasport.verification.tfjs import TensorInfo
 from kerasport.verification.verification import LayerDivergence, OutputError, Verification
 
@@ -172,7 +184,7 @@ def test_hard_sigmoid_of_an_old_file_keeps_its_meaning(tmp_path: Path) -> None:
     convert(source, tmp_path / "out")
     result = verify(source, tmp_path / "out")
     assert result.ok
-    assert "Keras 3 reads it as clip(x/6 + 0.5, 0, 1)" in str(result)
+    assert "Keras 3 loads it as clip(x/6 + 0.5, 0, 1)" in str(result)
 
 
 def rounded() -> keras.Model:
@@ -193,7 +205,7 @@ def test_keras_is_run_without_rounding(tmp_path: Path) -> None:
     result = verify(*converted(rounded, tmp_path), backends=["wasm"])
     assert result.ok
     policies = "float16, int8_from_float32, mixed_bfloat16"
-    assert f"note: the model computes in {policies}; Keras was run without that rounding" in str(result)
+    assert f"note: the model computes in {policies}; Keras ran it in float32" in str(result)
 
 
 # ------------------------------------------------------------------------------------- models that are wrong
@@ -210,7 +222,7 @@ def test_the_first_layer_that_diverges_is_named(tmp_path: Path) -> None:
     assert (found.name, found.tfjs_name, found.class_name, found.backend) == ("täble", "t_ble", "Embedding", "cpu")
     assert found.absolute > 0.1
     assert "the first layer that diverges is 'täble' (Embedding, 't_ble' in TF.js), on cpu: " in str(result)
-    with pytest.raises(MismatchError, match="computes other numbers than"):
+    with pytest.raises(MismatchError, match="computes different numbers than"):
         result.raise_for_mismatch()
     assert "font-weight" in result._repr_html_()
     document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
@@ -232,7 +244,7 @@ def test_small_outputs_are_verified_by_their_size(tmp_path: Path) -> None:
     result = verify(source, out)
     assert not result.ok
     assert all(error.absolute < 1e-5 for error in result.outputs)
-    assert "--atol 1e-05 allows for that" in str(result)
+    assert "rounding explains that: use --atol 1e-05" in str(result)
     assert "(rtol 0.0001, atol 1e-05;" not in str(result)  # what applied is smaller
     assert result.atol == result.outputs[0].atol < 1e-6
     assert "(rtol 0.0001, atol 1e-05;" in str(passed := verify(source, out, atol=1e-5))
@@ -253,7 +265,7 @@ def test_probabilities_of_rare_events_agree(tmp_path: Path) -> None:
 def test_a_model_made_of_another_one_is_refused(tmp_path: Path) -> None:
     source = saved(words(), tmp_path / "words.keras")
     _, out = converted(dicts, tmp_path)
-    with pytest.raises(VerifyError, match="has 2 inputs, the original 1 input; it was made of another model"):
+    with pytest.raises(VerifyError, match="has 2 inputs, but the original has 1 input; it was converted from another"):
         verify(source, out)
 
 
@@ -273,7 +285,7 @@ def test_a_model_is_verified_with_the_companion_that_a_page_finds(harm: str, tmp
         companion.unlink()
     else:
         companion.write_text("export function register(tf) { globalThis.process?.exit(7) }", "utf-8")
-    with pytest.raises(VerifyError, match=r"kerasport-layers\.js: is (missing|not the one)"):
+    with pytest.raises(VerifyError, match=r"kerasport-layers\.js: (the model needs this script|is not the script)"):
         verify(source, out)
 
 
@@ -289,7 +301,9 @@ def test_recorded_outputs_need_no_keras(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert not result.ok
     (note,) = result.notes
     assert note == (
-        "which layer diverges first is not known: a file of Keras 2.15.0 needs Keras to run; pip install tf_keras"
+        "the first layer that differs could not be found: verify runs the original model in Keras, but Keras is not "
+        "installed, and Keras 2.15.0 wrote this file; pip install tf_keras, or name the Python of another environment "
+        "with --python"
     )
 
 
@@ -337,15 +351,24 @@ def test_inputs_are_found_in_a_file(given: Mapping[str, Any], dicts_path: Path, 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"numbers": NUMBERS}, r"holds numbers; the model's inputs are a b/a_b/ids, numbers/z: name the arrays so, or"),
-        ({"arr_0": IDS, "arr_1": NUMBERS, "arr_2": IDS}, r"holds arr_0, arr_1, arr_2; the model's inputs are"),
-        ({"numbers": NUMBERS[0], "ids": IDS}, r"input 'z' has the shape \[4\], the model's is \[\?, 4\]"),
-        ({"numbers": NUMBERS, "ids": IDS[:, :2]}, r"input 'a b' has the shape \[2, 2\], the model's is \[\?, 3\]"),
-        ({"numbers": NUMBERS, "ids": IDS[:1]}, r"batches of different sizes, \[1, 2\]"),
-        ({"numbers": NUMBERS, "ids": IDS + 0.5}, r"input 'a b' has values of float64 that int32, .* does not hold"),
-        ({"numbers": NUMBERS, "ids": IDS.astype("int64") + 2**40}, r"input 'a b' has values of int64 that int32"),
-        ({"numbers": NUMBERS.astype("U"), "ids": IDS}, r"input 'z' is of the dtype <U32, which is no number's"),
-        ({"numbers": np.array([["x", None]]), "ids": IDS}, r"not an \.npz of numbers \(Object arrays"),
+        (
+            {"numbers": NUMBERS},
+            r"contains numbers, but the inputs of the model are a b/a_b/ids, numbers/z; use these names, or",
+        ),
+        (
+            {"arr_0": IDS, "arr_1": NUMBERS, "arr_2": IDS},
+            r"contains arr_0, arr_1, arr_2, but the inputs of the model are",
+        ),
+        ({"numbers": NUMBERS[0], "ids": IDS}, r"input 'z' has the shape \[4\]; the model has \[\?, 4\]"),
+        ({"numbers": NUMBERS, "ids": IDS[:, :2]}, r"input 'a b' has the shape \[2, 2\]; the model has \[\?, 3\]"),
+        ({"numbers": NUMBERS, "ids": IDS[:1]}, r"different batch sizes, \[1, 2\]"),
+        ({"numbers": NUMBERS, "ids": IDS + 0.5}, r"input 'a b' has float64 values that do not fit into int32"),
+        (
+            {"numbers": NUMBERS, "ids": IDS.astype("int64") + 2**40},
+            r"input 'a b' has int64 values that do not fit into int32",
+        ),
+        ({"numbers": NUMBERS.astype("U"), "ids": IDS}, r"input 'z' has the dtype <U32; it needs numbers"),
+        ({"numbers": np.array([["x", None]]), "ids": IDS}, r"not an \.npz of numbers or strings \(Object arrays"),
     ],
 )
 def test_inputs_that_do_not_fit_are_told(
@@ -359,9 +382,12 @@ def test_inputs_that_do_not_fit_are_told(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"first": np.zeros((2, 2)), "second": np.zeros((2, 5))}, r"output 'two' has the shape \[2, 5\], .* \[2, 3\]"),
-        ({"first": np.zeros((4, 2)), "second": np.zeros((4, 3))}, r"output 'øne' has the shape \[4, 2\], .* \[2, 2\]"),
-        ({"second": np.zeros((2, 3))}, r"holds second; the model's outputs are first/layer_ne/øne, second/two"),
+        ({"first": np.zeros((2, 2)), "second": np.zeros((2, 5))}, r"output 'two' has the shape \[2, 5\]; .* \[2, 3\]"),
+        ({"first": np.zeros((4, 2)), "second": np.zeros((4, 3))}, r"output 'øne' has the shape \[4, 2\]; .* \[2, 2\]"),
+        (
+            {"second": np.zeros((2, 3))},
+            r"contains second, but the outputs of the model are first/layer_ne/øne, second/two",
+        ),
     ],
 )
 def test_outputs_that_do_not_fit_are_told(
@@ -377,7 +403,7 @@ def test_files_that_are_no_npz_are_told(dicts_path: Path, tmp_path: Path) -> Non
     (tmp_path / "text").write_text("?")
     with read(dicts_path) as model:
         for name, message in (
-            ("one.npy", "one array, not an .npz"), ("text", "not an .npz of numbers"), ("none", "no such file")
+            ("one.npy", "a single array, not an .npz"), ("text", "not an .npz of numbers"), ("none", "no such file")
         ):  # fmt: skip
             with pytest.raises(VerifyError, match=message):
                 read_inputs(tmp_path / name, model, INFOS)
@@ -387,16 +413,15 @@ def test_files_that_are_no_npz_are_told(dicts_path: Path, tmp_path: Path) -> Non
 
 
 def test_what_cannot_be_verified_is_told(dicts_path: Path, tmp_path: Path) -> None:
-    with pytest.raises(VerifyError, match="no converted model is there; make one with kerasport convert"):
+    with pytest.raises(VerifyError, match="no such converted model; make it with kerasport convert"):
         verify(dicts_path, tmp_path / "nothing")
     with pytest.raises(VerifyError, match=r"not the model\.json of a TF\.js model"):
         verify(dicts_path, dicts_path)
-    with pytest.raises(VerifyError, match="give --inputs, too"):
+    with pytest.raises(VerifyError, match="give both --inputs and --expected"):
         verify(dicts_path, tmp_path, expected=tmp_path / "out.npz")
-    with pytest.raises(VerifyError, match="run on cpu or wasm, not on webgl"):
-        verify(dicts_path, tmp_path, backends=["webgl"])
-    with pytest.raises(VerifyError, match="run on cpu or wasm, not on webgl"):
-        verify(dicts_path, tmp_path, backends="webgl")
+    for backends in (["webgl"], "webgl"):
+        with pytest.raises(OptionError, match=r"unknown backend 'webgl'; .* are cpu and wasm"):
+            verify(dicts_path, tmp_path, backends=backends)
     with pytest.raises(TypeError, match="expected a path or a Keras model, got int"):
         verify(3, tmp_path)
 
@@ -404,14 +429,15 @@ def test_what_cannot_be_verified_is_told(dicts_path: Path, tmp_path: Path) -> No
 def test_without_keras_a_user_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pair = converted(words, tmp_path)
     hide_keras(monkeypatch)
-    with pytest.raises(VerifyError, match=r"pip install keras; or give inputs, .* --expected out\.npz"):
+    with pytest.raises(VerifyError, match=r"pip install keras, .*\. Or give inputs and .* --expected out\.npz"):
         verify(*pair)
 
 
 def test_what_keras_says_is_told_in_short(tmp_path: Path) -> None:
     convert(OLD, tmp_path / "out")
     with pytest.raises(
-        VerifyError, match=r"^Keras 3.* cannot run .*functional\.h5: ValueError: Invalid .* …; pip install tf_keras"
+        VerifyError,
+        match=r"^Keras 3.* cannot run .*functional\.h5: ValueError: Invalid .* …; tf_keras may be able to: pip install tf_keras",
     ) as refusal:
         verify(OLD, tmp_path / "out")
     assert "\n" not in str(refusal.value)
@@ -420,14 +446,16 @@ def test_what_keras_says_is_told_in_short(tmp_path: Path) -> None:
 def test_a_backend_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pair = converted(words, tmp_path)
     monkeypatch.setenv("KERAS_BACKEND", "mxnet")
-    with pytest.raises(VerifyError, match=r"Keras .* \(mxnet\) cannot run .*mxnet"):
+    with pytest.raises(
+        VerifyError, match=r"KERAS_BACKEND is 'mxnet', and no such backend is installed; available: .*jax"
+    ):
         verify(*pair)
 
 
 def test_a_child_that_dies_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pair = converted(words, tmp_path)
     monkeypatch.setattr(original, "START", "import sys; sys.exit('out of memory')")
-    with pytest.raises(VerifyError, match=r"Keras .* died on .*model\.keras: out of memory; or give"):
+    with pytest.raises(VerifyError, match=r"Keras .* crashed while it ran .*model\.keras: out of memory\. Or give"):
         verify(*pair)
 
 
@@ -436,7 +464,7 @@ def test_python_code_is_never_run(spec: LayerSpec) -> None:
     start = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 2]}))
     end = Call(spec, (Tensor(start),))
     model = Model("model", "functional", (start, end), Tensor(start), Tensor(end))
-    with pytest.raises(VerifyError, match=f"layer '{spec.name}': {spec.class_name} is Python code"):
+    with pytest.raises(VerifyError, match=f"layer '{spec.name}': {spec.class_name} needs Python code"):
         original.find_original(model, Path("model.keras"), None, 60)
 
 
@@ -444,44 +472,203 @@ def test_python_code_is_never_run(spec: LayerSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("installed", "writer", "expected"),
+    ("versions", "writer", "expected"),
     [
         ({"keras": "3.15.1", "tf_keras": "2.21.0"}, "2.15.0", Keras("tf_keras", "2.21.0", "tensorflow")),
         ({"keras": "3.15.1", "tf_keras": "2.21.0"}, "3.0.5", Keras("keras", "3.15.1", "jax")),
         ({"keras": "3.15.1"}, "2.15.0", Keras("keras", "3.15.1", "jax")),
         ({"keras": "2.15.0"}, "2.15.0", Keras("keras", "2.15.0", "tensorflow")),
-        ({"keras": "2.15.0"}, "3.1.0", r"Keras 3\.1\.0 needs Keras to run; keras 2\.15\.0 does not read it; pip"),
-        ({"tf_keras": "2.21.0"}, "", "Keras 3 needs Keras to run; tf_keras 2.21.0 does not read it; pip install keras"),
-        ({}, "2.2.4", "pip install tf_keras"),
+        ({"keras": "2.15.0"}, "3.1.0", r"only keras 2\.15\.0 is installed, and Keras 3\.1\.0 wrote this file; pip"),
+        ({"tf_keras": "2.21.0"}, "", "only tf_keras 2.21.0 is installed, and Keras 3 wrote .*; pip install keras"),
+        ({}, "2.2.4", "Keras is not installed, .*; pip install tf_keras, or name the Python .* with --python"),
     ],
 )
 def test_the_keras_that_means_the_same_is_chosen(
-    monkeypatch: pytest.MonkeyPatch, installed: Mapping[str, str], writer: str, expected: Keras | str
+    monkeypatch: pytest.MonkeyPatch, versions: Mapping[str, str], writer: str, expected: Keras | str
 ) -> None:
-    monkeypatch.setattr(original, "version_of", lambda module: installed.get(module, ""))
+    there = Installed(versions, ("jax",))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
     if isinstance(expected, Keras):
-        assert find_keras(writer) == expected
+        assert find_keras(writer, there) == expected
+        assert find_keras(writer, replace(there, python="p")) == replace(expected, python="p")
     else:
         with pytest.raises(VerifyError, match=expected):
-            find_keras(writer)
+            find_keras(writer, there)
 
 
 def test_the_backend_is_the_chosen_one_or_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    there = {"jax", "torch"}
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name if name in there else None)
+    there = Installed({}, ("jax", "torch"))
+    elsewhere = replace(there, python="../python")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert (find_backend(there), find_backend(elsewhere)) == ("torch", "torch")
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")
+    assert find_backend(there) == "numpy"
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    assert find_backend() == "tensorflow"
+    assert find_backend(elsewhere) == "jax"  # the variable is meant for this environment
+    with pytest.raises(VerifyError, match="'tensorflow', and no such backend is installed; available: jax, torch"):
+        find_backend(there)
     monkeypatch.delenv("KERAS_BACKEND")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    assert find_backend() == "jax"
+    assert find_backend(there) == "jax"
     for chosen, expected in (("torch", "torch"), ("tensorflow", "jax")):
         (tmp_path / "keras.json").write_text(json.dumps({"backend": chosen}))
-        assert find_backend() == expected
+        assert find_backend(there) == expected
     (tmp_path / "keras.json").write_text("[")
-    assert find_backend() == "jax"
-    there.clear()
-    with pytest.raises(VerifyError, match="no backend here; pip install jax"):
-        find_backend()
+    assert find_backend(there) == "jax"
+    with pytest.raises(VerifyError, match="Keras has no backend; pip install jax"):
+        find_backend(Installed({}, ()))
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [("keras-1.2.2/keras_1.h5", "Keras 1.2.2"), ("keras-2.12.0/functional.keras", "TensorFlow 2.12"),
+     ("keras-2.12.0/functional.hdf5.keras", ""), ("keras-2.15.0/functional.keras", "")],
+)  # fmt: skip
+def test_what_tf_keras_cannot_read_is_not_a_reason_to_install_it(name: str, needs: str) -> None:
+    with read(RECORDED / name) as model:
+        assert lacks_reader(model.writer, RECORDED / name, model) == needs
+    for versions in ({}, {"keras": "3.15.1", "tf_keras": "2.21.0"}):
+        if needs:
+            with pytest.raises(VerifyError, match=f"neither Keras 3 nor tf_keras can read this file, only {needs} can"):
+                find_keras(model.writer, Installed(versions, ()), needs=needs)
+    assert find_keras(model.writer, Installed({"keras": "2.12.0"}, ()), needs=needs).version == "2.12.0"
+
+
+def test_strings_need_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert find_backend(Installed({}, ("tensorflow", "jax")), strings=True) == "tensorflow"
+    with pytest.raises(VerifyError, match=r"not installed in p\. Run: pip install tensorflow"):
+        find_backend(Installed({}, ("jax",), "p"), strings=True)
+
+
+# ------------------------------------------------------------------------------------------- another Python
+
+
+def test_keras_of_another_python_runs_the_original(tmp_path: Path) -> None:
+    steps: list[str] = []
+    result = verify(*converted(words, tmp_path), backends="wasm", python=sys.executable, status=steps.append)
+    assert result.ok
+    assert [step.replace(str(tmp_path), "") for step in steps if "npm" not in step] == [
+        "loading /web_model in TF.js",
+        f"running model.keras in Keras {keras.__version__} (jax)",
+        "running /web_model on wasm",
+    ]
+
+
+def test_the_script_for_another_python_needs_only_numpy() -> None:
+    text = Path(keras_runner.__file__).read_text(encoding="utf-8")
+    tree = ast.parse(text, feature_version=(3, 8))
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {str(node.module) for node in imports if isinstance(node, ast.ImportFrom)}
+    names |= {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    assert {name.partition(".")[0] for name in names} - sys.stdlib_module_names == {"numpy"}
+    inner = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) and node not in imports]
+    assert len(inner) == 3  # for type checkers
+
+
+@pytest.mark.parametrize(
+    ("python", "error"),
+    [("no-such-python", "--python no-such-python: cannot be run"), ("echo", "--python echo: not a Python 3.8")],
+)
+def test_a_python_that_does_not_run_is_an_error(python: str, error: str, tmp_path: Path) -> None:
+    with pytest.raises(VerifyError, match=error):
+        installed(python)
+
+
+def test_keras_is_looked_for_before_anything_is_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pair = converted(words, tmp_path)
+    hide_keras(monkeypatch)
+    monkeypatch.setattr(node, "find", lambda: pytest.fail("Node was looked for first"))
+    with pytest.raises(VerifyError, match="Keras is not installed"):
+        verify(*pair)
+
+
+@pytest.mark.parametrize(
+    ("out", "there"), [("web_model", "TF.js models are cpu and wasm"), ("m.onnx", "onnxruntime and onnxruntime-web")]
+)
+def test_an_unknown_backend_lists_those_that_exist(out: str, there: str) -> None:
+    with pytest.raises(OptionError, match=f"unknown backend 'gpu'; the backends for .*{there}") as error:
+        verify("m.keras", out, backends=["gpu"])
+    assert error.value.option == "backend"
+
+
+# ------------------------------------------------------------------------------------------------- strings
+
+TOKENS = ["red", "grün", "blue"]
+
+
+@pytest.fixture
+def strings(tmp_path: Path) -> Path:
+    """An architecture with a StringLookup, as Keras writes it."""
+    layer = {"class_name": "StringLookup", "name": "places", "config": {
+        "name": "places", "vocabulary": TOKENS, "mask_token": "", "num_oov_indices": 1, "output_mode": "int",
+    }, "inbound_nodes": [[["text", 0, 0, {}]]]}  # fmt: skip
+    given = {"class_name": "InputLayer", "name": "text", "inbound_nodes": [], "config": {
+        "name": "text", "batch_input_shape": [None, 3], "dtype": "string",
+    }}  # fmt: skip
+    config = {"name": "model", "layers": [given, layer], "input_layers": [["text", 0, 0]],
+              "output_layers": [["places", 0, 0]]}  # fmt: skip
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Functional", "config": config})
+        file.attrs["keras_version"] = "2.15.0"
+        file.create_group("model_weights").attrs["layer_names"] = np.array([], "S1")
+    return path
+
+
+def test_random_strings_are_drawn_from_the_vocabulary_and_others(strings: Path) -> None:
+    with read(strings) as model:
+        (texts,) = random_inputs(model, 50, np.random.default_rng(0))
+    assert (texts.dtype, texts.shape) == (np.dtype(object), (50, 3))
+    counts = Counter(texts.ravel().tolist())
+    assert all(counts[token] > 20 for token in TOKENS)
+    assert 0.1 < sum(counts[other] for other in set(counts) - set(TOKENS)) / texts.size < 0.4
+    assert counts[""]
+
+
+@pytest.mark.parametrize("target", ["web_model", "model.onnx"])
+def test_given_strings_are_verified(target: str, strings: Path, tmp_path: Path) -> None:
+    convert(strings, tmp_path / target)
+    np.savez(tmp_path / "in.npz", text=np.array([["grün", "", "x"], ["blue", "red", "blue"]]))
+    np.savez(tmp_path / "out.npz", places=np.array([[3, 0, 1], [4, 2, 4]]))
+    given: dict[str, Any] = {"inputs": tmp_path / "in.npz", "expected": tmp_path / "out.npz"}
+    result = verify(strings, tmp_path / target, **given)
+    assert result.ok, str(result)
+    assert {error.absolute for error in result.outputs} == {0.0}
+    np.savez(tmp_path / "out.npz", places=np.array([[3, 0, 1], [4, 2, 2]]))
+    assert not verify(strings, tmp_path / target, **given).ok
+    np.savez(tmp_path / "in.npz", text=np.zeros((2, 3)))
+    with pytest.raises(VerifyError, match="has the dtype float64; the model needs strings"):
+        verify(strings, tmp_path / target, **given)
+
+
+def test_strings_that_differ_are_shown() -> None:
+    expected = np.array([["a", "b"], ["é", ""]], object)
+    equal, other, shape = (Tolerance(0, 0).compare(texts, expected) for texts in
+                           (expected.copy(), np.array([["a", "b"], ["e", ""]], object), expected[:1]))  # fmt: skip
+    assert (equal.ok, equal.absolute) == (True, 0)
+    assert (other.ok, other.reason) == (False, "is 'e' at [1, 0], expected 'é'")
+    assert shape.reason == "has the shape [1, 2], expected [2, 2]"
+
+
+def test_strings_come_back_as_they_were(tmp_path: Path) -> None:
+    texts = np.array([["", "é"], ["a b", "未知"]], object)
+    raw = np.array([text.encode() for text in texts.ravel()], object).reshape(texts.shape)
+    save_arrays(tmp_path / "it.npz", [(texts, raw)])
+    ((first, second),) = load_arrays(tmp_path / "it.npz")
+    assert first.dtype == second.dtype == object
+    assert (first == texts).all()
+    assert (second == texts).all()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="Keras has strings in TensorFlow only")
+def test_random_strings_are_verified_by_keras(tmp_path: Path) -> None:
+    text = layers.Input((3,), dtype="string", name="text")
+    places = layers.StringLookup(vocabulary=TOKENS, mask_token="", name="places")(text)
+    source = tmp_path / "model.keras"
+    keras.Model(text, layers.Embedding(5, 2, name="table")(places)).save(source)
+    convert(source, tmp_path / "web_model")
+    assert verify(source, tmp_path / "web_model").ok
 
 
 def test_files_get_the_names_that_keras_expects(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -628,7 +815,7 @@ def test_a_model_for_which_no_size_works_is_told(tmp_path: Path) -> None:
     impossible = keras.Model([a, b], layers.Add()([a, layers.ZeroPadding1D(1)(b)]))
     with (
         read(saved(impossible, tmp_path / "model.keras")) as model,
-        pytest.raises(VerifyError, match="for its inputs 'a', 'b'; give some with --inputs"),
+        pytest.raises(VerifyError, match="of inputs 'a', 'b' with which the model works; give inputs with --inputs"),
     ):
         random_inputs(model, 1, np.random.default_rng(0))
 
@@ -733,8 +920,8 @@ def test_a_divergence_is_looked_for_in_one_sample() -> None:
 
 def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
     groups = [(np.zeros((0, 2)), np.array(True)), (np.arange(3, dtype="bfloat16"),), *[(np.arange(2),)] * 9]
-    arrays.save(tmp_path / "it.npz", groups)
-    loaded = arrays.load(tmp_path / "it.npz")
+    save_arrays(tmp_path / "it.npz", groups)
+    loaded = load_arrays(tmp_path / "it.npz")
     assert [[array.shape for array in group] for group in loaded] == [[array.shape for array in g] for g in groups]
     assert loaded[1][0].tolist() == [0, 1, 2]
 
@@ -759,12 +946,12 @@ def verification(**changes: Any) -> Verification:
 
 
 TEXT = """\
-out computes other numbers than model.keras (rtol 0.0001, atol 1e-05; Keras 3.15.1 (jax))
+out computes different numbers than model.keras (rtol 0.0001, atol 1e-05; Keras 3.15.1 (jax))
   backend  output   batch  largest error                    relative  worst at  TF.js  Keras  allowed
   cpu      <probs>  3      0.5                              0.25      [2, 7]    1.5    2      0.0001
   wasm     y        3      has the shape [2], expected [3]
-the first layer that diverges is 'conv' (Conv2D), on cpu: 1.5 in TF.js, 2 in Keras at [2, 7], a difference of 0.5 \
-where 0.0001 is allowed
+the first layer that diverges is 'conv' (Conv2D), on cpu: 1.5 in TF.js, 2 in Keras at [2, 7], a difference of 0.5; \
+the tolerance is 0.0001
 note: so & so
 took: cpu 2.0 s"""
 

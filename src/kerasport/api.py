@@ -247,6 +247,8 @@ def verify(
     atol: float | None = None,
     seed: int = 0,
     timeout: float = 3600,
+    python: Pathlike | None = None,
+    status: Callable[[str], None] | None = None,
 ) -> Verification:
     """Run the converted model in TF.js or ONNX Runtime and compare its numbers with those of Keras.
 
@@ -265,9 +267,14 @@ def verify(
             quantised model the differences are told, and held to nothing, unless one of the two is given.
         seed: of the random inputs.
         timeout: seconds within which Keras, and Node on each backend, have to answer.
+        python: the Python of another environment, whose Keras runs the original. It needs Python 3.8 or later with
+            Keras and numpy, not kerasport. By default the Keras of this environment runs it.
+        status: a function that is called with a few words on each step that takes long, such as "running model.keras
+            in Keras 3.15.1 (jax)".
 
     Raises:
         VerifyError: one of the two could not be run; the message says what to do.
+        OptionError: there is no such backend, or another argument has an invalid value.
         InternalError: kerasport has a bug.
     """
     from kerasport.verification import verify_conversion  # noqa: PLC0415  (brings in what converting does not need)
@@ -284,6 +291,8 @@ def verify(
         atol,
         seed,
         timeout,
+        "" if python is None else os.fspath(python),
+        status,
     )
 
 

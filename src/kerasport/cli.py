@@ -26,6 +26,9 @@ from kerasport.report import Viewed, refusal_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
+
+    Status: TypeAlias = Callable[[str], None] | None
 
     from kerasport.report.view import View
 
@@ -201,6 +204,16 @@ Atol = Annotated[
         rich_help_panel=COMPARISON,
     ),
 ]
+OtherPython = Annotated[
+    str | None,
+    typer.Option(
+        "--python",
+        metavar="PATH",
+        help="Python of another environment, which runs the original model in its Keras.",
+        show_default=False,
+        rich_help_panel=COMPARISON,
+    ),
+]
 Timeout = Annotated[
     float,
     typer.Option(
@@ -306,7 +319,11 @@ def convert(
     if not as_json:
         _tell(done)
     checked = (
-        _run(lambda: api.verify(source, done.out, weights=weights), as_json=as_json, traceback=traceback)
+        _run(
+            lambda: _with_spinner(lambda status: api.verify(source, done.out, weights=weights, status=status)),
+            as_json=as_json,
+            traceback=traceback,
+        )
         if verify
         else None
     )
@@ -396,6 +413,7 @@ def repair(
     cls=Command,
     epilog="""kerasport verify model.keras web_model
 kerasport verify model.keras model.onnx --backend onnxruntime-web
+kerasport verify model.h5 web_model --python ../training/bin/python
 kerasport verify model.keras web_model --inputs in.npz --expected out.npz""",
 )
 def verify(
@@ -408,6 +426,7 @@ def verify(
     backend: Backend = None,
     rtol: Rtol = None,
     atol: Atol = None,
+    python: OtherPython = None,
     timeout: Timeout = 3600,
     as_json: AsJson = False,
     traceback: Traceback = False,
@@ -415,15 +434,12 @@ def verify(
     """Run the converted model, and compare its numbers with those of Keras. The exit code is 1 if they differ."""
     from kerasport import api  # noqa: PLC0415
 
-    there = {"onnxruntime", "onnxruntime-web"} if out.suffix == ".onnx" else {"cpu", "wasm"}
-    if unknown := set(backend or ()) - there:
-        raise typer.BadParameter(f"no such backend: {', '.join(sorted(unknown))}", param_hint="--backend")
-
-    def work() -> Any:
+    def work(status: Status) -> Any:
         given: dict[str, Any] = {"weights": weights, "inputs": inputs, "expected": expected, "timeout": timeout}
-        return api.verify(source, out, **given, backends=tuple(backend) if backend else None, rtol=rtol, atol=atol)
+        given |= {"backends": tuple(backend) if backend else None, "python": python, "status": status}
+        return api.verify(source, out, **given, rtol=rtol, atol=atol)
 
-    result = _run(work, as_json=as_json, traceback=traceback)
+    result = _run(lambda: _with_spinner(work), as_json=as_json, traceback=traceback)
     _tell(result, as_json=as_json)
     if not result.ok:
         raise typer.Exit(REFUSED)
@@ -579,6 +595,18 @@ def _with_progress(work: Callable[[Callable[[int, int], None]], Any]) -> Any:
     ) as bar:
         task = bar.add_task("weights", visible=False)
         return work(lambda done, total: bar.update(task, completed=done, total=total, visible=total > LONG))
+
+
+def _with_spinner(work: Callable[[Status], Any]) -> Any:
+    """Do the work, and on a terminal show a spinner with the current step."""
+    if not sys.stderr.isatty():
+        return work(None)
+    from rich.console import Console  # noqa: PLC0415  (takes time to import)
+    from rich.text import Text  # noqa: PLC0415
+
+    with Console(stderr=True).status("verifying") as spinner:
+        # as text: a path may look like markup
+        return work(lambda step: spinner.update(Text(legible(step))))
 
 
 def main() -> None:

@@ -1,28 +1,30 @@
-"""Run the original in Keras and the converted model in TF.js, and compare their numbers."""
+"""Run the original in Keras and the converted model in TF.js or ONNX Runtime, and compare the outputs."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
 from kerasport.errors import OptionError, VerifyError, unexpected
 from kerasport.read import read
+from kerasport.verification import node
 from kerasport.verification.comparison import Anything, Tolerance
-from kerasport.verification.converted import open_converted
+from kerasport.verification.converted import check_there, open_converted
 from kerasport.verification.onnx import PYTHON, WEB, Onnx
-from kerasport.verification.original import on_disk
+from kerasport.verification.original import find_original, on_disk
 from kerasport.verification.runtime import Runtime
 from kerasport.verification.tfjs import Backend, Tfjs
-from kerasport.verification.trial import Trial
+from kerasport.verification.trial import Trial, or_given
 from kerasport.verification.verification import LayerDivergence, OutputError, Verification
 
 Pathlike: TypeAlias = str | os.PathLike[str]
 
 TIMEOUT = 3600.0
-"""Seconds after which Keras or Node counts as hung: the plain JavaScript of cpu takes minutes for a large model."""
+"""Seconds after which Keras or Node counts as hung: on `cpu`, plain JavaScript, a large model takes minutes."""
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 ONNX_BACKENDS = (PYTHON, WEB)
@@ -40,28 +42,47 @@ def verify_conversion(
     atol: float | None = None,
     seed: int = 0,
     timeout: float = TIMEOUT,
+    python: str = "",
+    status: Callable[[str], None] | None = None,
 ) -> Verification:
-    """Compare a converted model with the original; the arguments are those of `kerasport.verify`."""
+    """Compare a converted model with the original.
+
+    The arguments are those of `kerasport.verify`. `status` is called with a few words on each step
+    that takes long; without it, only an installation by npm is reported, on stderr.
+    """
     is_onnx = out.suffix == ".onnx"
     chosen = known_backends(backends, ONNX_BACKENDS if is_onnx else BACKENDS)
     tolerance = Tolerance(1e-4 if rtol is None else rtol, 1e-5 if atol is None else atol, scaled=atol is None)
     if expected is not None and inputs is None:
-        raise VerifyError("expected outputs say nothing without the inputs that they are of; give --inputs, too")
+        raise VerifyError("expected outputs need the inputs they belong to; give both --inputs and --expected")
     if not timeout > 0:
-        raise OptionError(f"the time limit is a positive number of seconds, not {timeout:g}", "timeout")
-    runtime: Runtime = Onnx(timeout=timeout) if is_onnx else Tfjs(timeout=timeout)
+        raise OptionError(f"the time limit must be a positive number of seconds, not {timeout:g}", "timeout")
+    waits = status or (lambda _: None)
+    runtime: Runtime = (Onnx if is_onnx else Tfjs)(status or node.tell, timeout=timeout)
     with on_disk(source) as path, read(path, weights) as model, unexpected(), runtime:
+        check_there(out)
+        find = partial(find_original, model, path, None if weights is None else Path(weights), timeout, python)
+        # before the runtime, which may have to install packages first
+        original = or_given(find) if expected is None else None
+        waits(f"loading {out} in {'ONNX Runtime' if is_onnx else 'TF.js'}")
         converted = open_converted(runtime, out, model)
         told = converted.quantized and rtol is None and atol is None
         tolerance = Anything(tolerance.rtol, tolerance.atol) if told else tolerance
-        trial = Trial(model, path, None if weights is None else Path(weights), converted, runtime, timeout)
+        trial = Trial(model, converted, runtime, find)
         feeds = trial.random_feeds(batch_sizes, seed) if inputs is None else trial.given_feeds(Path(inputs))
-        reference = trial.keras_reference(feeds) if expected is None else trial.given_reference(Path(expected), feeds)
+        if original is not None:
+            waits(f"running {path.name} in {original.keras}")
+            reference = trial.keras_reference(original, feeds)
+        else:
+            reference = trial.given_reference(Path(expected or ""), feeds)
         errors, seconds = [], dict(reference.seconds)
         for backend in chosen:
             started = time.monotonic()
+            waits(f"running {out} on {backend}")
             errors += list(trial.compare(feeds, reference, backend, tolerance))
             seconds[backend] = time.monotonic() - started
+        if not all(error.ok for error in errors):
+            waits("looking for the first layer that differs")
         diverges, why_not = trial.first_divergence(feeds, errors, tolerance)
     return Verification(
         source=os.fspath(source) if isinstance(source, str | os.PathLike) else f"the model {model.name!r}",
@@ -79,28 +100,36 @@ def verify_conversion(
 
 
 def _small(errors: Sequence[OutputError], tolerance: Tolerance) -> Iterator[str]:
-    """What to do where outputs differ by less than float32 rounds numbers of an ordinary size."""
+    """A note on differences below the rounding error of float32 for numbers near 1."""
     wrong = [error for error in errors if not error.ok]
     if wrong and tolerance.scaled and all(error.absolute <= tolerance.atol for error in wrong):
         yield (
-            f"the outputs that differ are small throughout; where they are what is left of larger numbers that cancel "
-            f"each other, --atol {tolerance.atol:g} allows for that"
+            "the outputs that differ are small throughout; if they are differences of larger numbers, rounding "
+            f"explains that: use --atol {tolerance.atol:g}"
         )
 
 
 def known_backends(names: str | Sequence[str] | None, there: Sequence[str] = BACKENDS) -> tuple[str, ...]:
-    """Those that are named of the backends that there are; of TF.js all, and of ONNX the first, where none is.
+    """The backends of those names. Without names: all of TF.js, or the first for ONNX.
+
+    Args:
+        names: one name or several.
+        there: the backends that exist.
 
     Raises:
-        VerifyError: there is none of such a name.
+        OptionError: there is no backend of such a name.
     """
     if names is None:
         return tuple(there if there is BACKENDS else there[:1])
     names = (names,) if isinstance(names, str) else names
     unknown = sorted(set(names) - set(there))
     if unknown or not names:
-        runtime = "TF.js" if there is BACKENDS else "an ONNX model"
-        raise VerifyError(f"{runtime} is run on {' or '.join(there)}, not on {', '.join(unknown) or 'nothing'}")
+        runtime = "TF.js" if there is BACKENDS else "ONNX"
+        raise OptionError(
+            f"unknown backend {', '.join(map(repr, unknown)) or 'list, which is empty'}; the backends for {runtime} "
+            f"models are {' and '.join(there)}",
+            "backend",
+        )
     return tuple(backend for backend in there if backend in names)
 
 

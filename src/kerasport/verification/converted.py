@@ -1,4 +1,4 @@
-"""A converted model on disk, as its model.json and TF.js tell of it."""
+"""A converted model on disk, described by its model.json and by the runtime that loads it."""
 
 from __future__ import annotations
 
@@ -17,71 +17,77 @@ from kerasport.verification.tfjs import TensorInfo, tensor_infos
 
 @dataclass(frozen=True)
 class Converted:
-    """A model that can be loaded."""
+    """A converted model that the runtime can load."""
 
     path: Path
     renamed: Mapping[str, str]  # path in Keras → name in TF.js
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    layers: tuple[str, ...]  # at the top level; of a graph-model none
+    layers: tuple[str, ...]  # top-level layers; none in a graph-model or ONNX model
     quantized: bool = False  # whether weights were rounded
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """Names of the outputs; a layer that makes several gets a number behind each."""
+        """Names of the outputs; those of a layer with several outputs have a number appended."""
         names = [info.name for info in self.outputs]
         several, seen = Counter(names), Counter[str]()
-        told = []
+        numbered = []
         for name in names:
-            told.append(f"{name}:{seen[name]}" if several[name] > 1 else name)
+            numbered.append(f"{name}:{seen[name]}" if several[name] > 1 else name)
             seen[name] += 1
-        return tuple(told)
+        return tuple(numbered)
+
+
+def check_there(out: Path) -> None:
+    """Raise `VerifyError` if there is no converted model at the path."""
+    if not out.exists():
+        raise VerifyError(f"{out}: no such converted model; make it with kerasport convert SRC {out}")
 
 
 def open_converted(runtime: Runtime, out: Path, model: Model) -> Converted:
-    """What was made of the model.
+    """Load the model that `model` was converted to.
 
     Raises:
-        VerifyError: nothing is there, it does not load, or it was made of another model.
+        VerifyError: it does not exist, does not load, or was converted from another model.
     """
     renamed, scripts, quantized = ({}, (), False) if out.suffix == ".onnx" else _metadata(out)
     if node.COMPANION in scripts:
         _check_companion((out if out.is_dir() else out.parent) / node.COMPANION)
-    told = runtime.describe(out)
+    described = runtime.describe(out)
     converted = Converted(
         out,
         renamed,
-        tensor_infos(told["inputs"]),
-        tensor_infos(told["outputs"]),
-        tuple(told["layers"]),
-        quantized or bool(told.get("quantized")),
+        tensor_infos(described["inputs"]),
+        tensor_infos(described["outputs"]),
+        tuple(described["layers"]),
+        quantized or bool(described.get("quantized")),
     )
     for role, here, there in (
         ("input", converted.inputs, model.input_tensors),
         ("output", converted.outputs, model.output_tensors),
     ):
         if len(here) != len(there):
-            raise VerifyError(f"{out}: has {_count(here, role)}, the original {_count(there, role)}; {OTHER}")
+            raise VerifyError(f"{out}: has {_count(here, role)}, but the original has {_count(there, role)}; {OTHER}")
     return converted
 
 
-OTHER = "it was made of another model, or of another version of this one"
+OTHER = "it was converted from another model, or from another version of this one"
 
 
 def _count(items: Sequence[object], role: str) -> str:
     return f"{len(items)} {role}{'s' if len(items) > 1 else ''}"
 
 
-def _check_companion(beside: Path) -> None:
-    """Raises `VerifyError` where a page would find another script than the one that is verified here."""
-    if not beside.is_file():
-        raise VerifyError(f"{beside}: is missing, and the model needs it; convert the model again")
-    if beside.read_bytes() != (node.WEB / node.COMPANION).read_bytes():
-        raise VerifyError(f"{beside}: is not the one that this kerasport writes; convert the model again")
+def _check_companion(script: Path) -> None:
+    """Raise `VerifyError` unless the script next to the model is the one that verification runs."""
+    if not script.is_file():
+        raise VerifyError(f"{script}: the model needs this script, which is missing; convert the model again")
+    if script.read_bytes() != (node.WEB / node.COMPANION).read_bytes():
+        raise VerifyError(f"{script}: is not the script that this version of kerasport writes; convert the model again")
 
 
 def _metadata(out: Path) -> tuple[Mapping[str, str], Sequence[str], bool]:
-    """The names that the converter changed, the scripts that a page loads, and whether weights are quantised."""
+    """Renamed layers, the scripts that a page loads, and whether weights are quantized."""
     path = out / "model.json" if out.is_dir() else out
     try:
         document = json.loads(path.read_bytes())
@@ -90,6 +96,6 @@ def _metadata(out: Path) -> tuple[Mapping[str, str], Sequence[str], bool]:
         quantized = any("quantization" in weight for weight in weights)
         return dict(metadata.get("renamed", {})), list(metadata.get("scripts", ())), quantized
     except FileNotFoundError:
-        raise VerifyError(f"{out}: no converted model is there; make one with kerasport convert") from None
+        raise VerifyError(f"{out}: contains no model.json; make it with kerasport convert SRC {out}") from None
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
-        raise VerifyError(f"{path}: not the model.json of a TF.js model ({error})") from None
+        raise VerifyError(f"{path}: is not the model.json of a TF.js model ({error})") from None

@@ -1,4 +1,4 @@
-"""Which layer of a converted model is the first whose output differs from that in Keras."""
+"""Find the first layer of a converted model whose output differs from that in Keras."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kerasport.verification.original import Original
 from kerasport.verification.runtime import Runtime
 from kerasport.verification.verification import LayerDivergence
 
-AT_ONCE = 16  # layers that TF.js is asked for at a time, since an answer is one string of limited length
+AT_ONCE = 16  # layers per request to TF.js: an answer is one string, and its length is limited
 
 
 def first_divergence(
@@ -25,12 +25,12 @@ def first_divergence(
     feeds: Sequence[Arrays],
     tolerance: Tolerance,
 ) -> LayerDivergence | None:
-    """The first layer whose output of the last batch is not that of Keras; None where no single one stands out.
+    """The first layer whose output for the last batch differs from Keras; None if there is no such layer.
 
-    Only layers of the outermost model are looked at, and of them those that are in both models.
+    Compares the layers of the outermost model that both models contain.
 
     Raises:
-        VerifyError: one of the two cannot tell what its layers compute.
+        VerifyError: Keras or the runtime cannot run the model.
     """
     targets = {target.name: target for target in model.targets() if not _is_input(target)}
     names = {name: converted.renamed.get(name, name) for name in targets}
@@ -59,12 +59,13 @@ def _in_groups(names: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def nearest(outputs: Arrays, calls: Sequence[Arrays], tolerance: Tolerance) -> Difference:
-    """The difference from that call of a layer which is nearest, since TF.js may make the calls in another order."""
+    """The difference from the nearest call of a layer: TF.js may run the calls in another order."""
     return min((_furthest(outputs, expected, tolerance) for expected in calls), key=_severity)
 
 
 def _furthest(outputs: Arrays, expected: Arrays, tolerance: Tolerance) -> Difference:
-    pairs = zip(outputs, expected, strict=False)  # TF.js gives the sequence or the states that are used, at least
+    # TF.js returns only the outputs that are used, of a sequence and its states
+    pairs = zip(outputs, expected, strict=False)
     return max((tolerance.compare_to_scale(actual, wanted) for actual, wanted in pairs), key=_severity)
 
 
@@ -73,9 +74,10 @@ def _severity(difference: Difference) -> tuple[bool, float]:
 
 
 def telling_feeds(feeds: Sequence[Arrays], number: int, where: tuple[int, ...], *, fixed: bool) -> Sequence[Arrays]:
-    """Batches of which the last shows what batch `number` showed at `where`: if possible, one sample alone.
+    """Batches whose last one reproduces the difference in batch `number` at `where`.
 
-    A model of a fixed batch size may be stateful: then the batches before count as well.
+    That is one sample. A model with a fixed batch size may be stateful, so it gets all batches up to
+    that one.
     """
     if fixed:
         return feeds[: number + 1]

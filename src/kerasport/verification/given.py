@@ -1,4 +1,4 @@
-"""Inputs and outputs that a user gives as an `.npz`."""
+"""Read inputs and expected outputs from an `.npz` of the user."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from kerasport.verification.tfjs import TensorInfo
 
 
 def read_inputs(path: Path, model: Model, infos: Sequence[TensorInfo]) -> Arrays:
-    """One batch of the model's inputs, flat and in the dtypes that Keras declares.
+    """One batch of the model's inputs, flat, in the dtypes of the model's InputLayers.
 
     Raises:
-        VerifyError: the file holds something else.
+        VerifyError: names, shapes or dtypes in the file do not fit the model.
     """
     arrays = arranged(path, labels(model.inputs, infos), "input")
     specs = [input_layer(tensor) for tensor in model.input_tensors]
@@ -29,7 +29,7 @@ def read_inputs(path: Path, model: Model, infos: Sequence[TensorInfo]) -> Arrays
         _check_shape(f"{path}: input {spec.name!r}", array, input_shape(spec))
     sizes = {array.shape[0] for array in arrays}
     if len(sizes) > 1:
-        raise VerifyError(f"{path}: the inputs are batches of different sizes, {sorted(sizes)}")
+        raise VerifyError(f"{path}: the inputs have different batch sizes, {sorted(sizes)}")
     wanted = [input_dtype(spec) for spec in specs]
     return tuple(
         as_dtype(f"{path}: input {spec.name!r}", array, dtype)
@@ -38,16 +38,17 @@ def read_inputs(path: Path, model: Model, infos: Sequence[TensorInfo]) -> Arrays
 
 
 def read_expected(path: Path, model: Model, infos: Sequence[TensorInfo], batch: int) -> Arrays:
-    """What Keras gives for that batch, flat.
+    """Expected outputs for a batch of that size, flat.
 
     Raises:
-        VerifyError: the file holds something else.
+        VerifyError: names, shapes or dtypes in the file do not fit the model.
     """
     arrays = arranged(path, labels(model.outputs, infos), "output")
     shapes = Inference().model(model) or [None] * len(arrays)
     for tensor, array, shape in zip(model.output_tensors, arrays, shapes, strict=True):
         what = f"{path}: output {tensor.call.target.name!r}"
-        _check_numbers(what, array)
+        if array.dtype.kind != "U":  # strings
+            _check_numbers(what, array)
         if shape is not None:
             _check_shape(what, array, (shape[0] or batch, *shape[1:]))
     return arrays
@@ -57,7 +58,7 @@ def read_expected(path: Path, model: Model, infos: Sequence[TensorInfo], batch: 
 
 
 def labels(structure: Any, infos: Sequence[TensorInfo]) -> tuple[frozenset[str], ...]:
-    """The names by which each leaf of a model's inputs or outputs can be called, in Keras or TF.js."""
+    """Names that identify each leaf of a model's inputs or outputs: dict keys, layer names, names in TF.js."""
     names = [
         {label for label in (key, tensor.call.target.name, info.name) if label}
         for (key, tensor), info in zip(_leaves(structure), infos, strict=True)
@@ -69,7 +70,7 @@ def labels(structure: Any, infos: Sequence[TensorInfo]) -> tuple[frozenset[str],
 
 
 def _leaves(structure: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """The tensors of a structure, each with the key of the dict that it is in."""
+    """Tensors of a nested structure, each with its dict key."""
     if isinstance(structure, Mapping):
         for inner in sorted(structure):
             yield from _leaves(structure[inner], str(inner))
@@ -81,10 +82,10 @@ def _leaves(structure: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def arranged(path: Path, wanted: Sequence[frozenset[str]], role: str) -> Arrays:
-    """The arrays of a file in the order of the model: by their names, else as input_0…, output_0… or arr_0….
+    """The arrays of a file in the order of the model: by name, else as input_0…, output_0… or arr_0….
 
     Raises:
-        VerifyError: they are not all there, or more than they.
+        VerifyError: the file lacks arrays, or has too many.
     """
     stored = read_npz(path)
     by_name = [next((stored[name] for name in stored if name in names), None) for names in wanted]
@@ -96,8 +97,8 @@ def arranged(path: Path, wanted: Sequence[frozenset[str]], role: str) -> Arrays:
             return tuple(stored[f"{prefix}{number}"] for number in numbered)
     names = ", ".join("/".join(sorted(names)) or "?" for names in wanted)
     raise VerifyError(
-        f"{path}: holds {', '.join(stored) or 'nothing'}; the model's {role}s are {names}: name the arrays so, or "
-        f"{role}_0 … {role}_{len(wanted) - 1} in their order"
+        f"{path}: contains {', '.join(stored) or 'no arrays'}, but the {role}s of the model are {names}; "
+        f"use these names, or {role}_0 … {role}_{len(wanted) - 1} in this order"
     )
 
 
@@ -108,21 +109,21 @@ def _numbers(names: Iterable[str], prefix: str) -> Iterator[int]:
 
 
 def read_npz(path: Path) -> Mapping[str, Array]:
-    """The arrays of a file; nothing that could run code is read.
+    """The arrays of a file. Pickled objects, which could run code, are not read.
 
     Raises:
-        VerifyError: it is not an `.npz` of numbers.
+        VerifyError: it is not an `.npz` of numbers or strings.
     """
     try:
         stored = np.load(path)
         if not isinstance(stored, np.lib.npyio.NpzFile):
-            raise VerifyError(f"{path}: one array, not an .npz; write it with numpy.savez(path, array)")
+            raise VerifyError(f"{path}: is a single array, not an .npz; save it with numpy.savez(path, array)")
         with stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise VerifyError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise VerifyError(f"{path}: not an .npz of numbers ({error}); write it with numpy.savez") from None
+        raise VerifyError(f"{path}: is not an .npz of numbers or strings ({error}); save it with numpy.savez") from None
 
 
 # ------------------------------------------------------------------------------------------------- checks
@@ -130,25 +131,29 @@ def read_npz(path: Path) -> Mapping[str, Array]:
 
 def _check_shape(what: str, array: Array, shape: Shape) -> None:
     if not agree(array.shape, shape):
-        raise VerifyError(f"{what} has the shape {_spell(array.shape)}, the model's is {_spell(shape)}")
+        raise VerifyError(f"{what} has the shape {_spell(array.shape)}; the model has {_spell(shape)}")
 
 
 def _check_numbers(what: str, array: Array) -> None:
     if array.dtype.kind not in "biuf":
-        raise VerifyError(f"{what} is of the dtype {array.dtype}, which is no number's")
+        raise VerifyError(f"{what} has the dtype {array.dtype}; it needs numbers")
 
 
 def as_dtype(what: str, array: Array, dtype: np.dtype[Any]) -> Array:
-    """The array in that dtype.
+    """The array in that dtype; strings become arrays of objects.
 
     Raises:
-        VerifyError: the dtype is one of whole numbers and does not hold the values.
+        VerifyError: the array has another kind of values, or integers that the dtype cannot represent.
     """
+    if dtype.kind == "O":
+        if array.dtype.kind != "U":
+            raise VerifyError(f"{what} has the dtype {array.dtype}; the model needs strings")
+        return array.astype(dtype)
     _check_numbers(what, array)
     with np.errstate(invalid="ignore", over="ignore"):
         made = array.astype(dtype)
     if dtype.kind in "biu" and not np.array_equal(made, array):
-        raise VerifyError(f"{what} has values of {array.dtype} that {dtype}, the dtype of the model's, does not hold")
+        raise VerifyError(f"{what} has {array.dtype} values that do not fit into {dtype}, the dtype of the input")
     return made
 
 

@@ -1,4 +1,4 @@
-"""Random inputs that a model can take: shapes that fit, indices below the size of their table."""
+"""Random inputs for a model: valid shapes, indices within vocabularies, and strings known and unknown."""
 
 from __future__ import annotations
 
@@ -13,25 +13,32 @@ from kerasport.infer import Inference, input_shape
 from kerasport.model import Array, LayerSpec, Model, Operation, Shape, Tensor
 
 SIZES = ((7, 6, 5), *((size,) * 3 for size in (8, 16, 32, 64, 96, 128, 160, 192, 224, 256, 299, 331, 384, 480, 512)))
-"""For the sizes that a model leaves open, axis by axis behind the batch, until one fits.
+"""Sizes to try, in this order, for axes of unknown size (without the batch axis).
 
-Those of the first differ, so that no axis can be taken for another.
+The sizes of the first entry differ, so that a test notices swapped axes.
 """
 
 PASSES_VALUES = frozenset(
     ("Reshape", "Flatten", "Permute", "RepeatVector", "Cropping1D", "Cropping2D", "Cropping3D", "Concatenate",
      "Masking", "Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
 )  # fmt: skip
-"""Layers behind which the values are those of their inputs."""
+"""Layers whose outputs are values of their inputs."""
 
-PIXELS = 1 / 16  # a Rescaling below that expects values up to 255
+PIXELS = 1 / 16  # a Rescaling with a smaller scale expects values up to 255
+
+WORDS = ("", "[UNK]", "unknown", "Ünbekannt 未知", "a b")
+"""Strings that a vocabulary is unlikely to contain."""
+STRING = "string"
+UNKNOWN = 0.25  # share of strings that are not drawn from the vocabulary
 
 
 def random_inputs(model: Model, batch: int, rng: np.random.Generator) -> tuple[Array, ...]:
-    """One batch of the model's inputs, flat; a batch size that the model fixes goes before `batch`.
+    """One batch of random inputs, flat. A batch size that the model fixes takes precedence over `batch`.
+
+    String inputs are arrays of objects, which are `str`.
 
     Raises:
-        VerifyError: an input is of a dtype that is no number's, or no sizes were found that the model takes.
+        VerifyError: there are no random values for the dtype of an input, or no sizes were found for its shape.
     """
     specs = [input_layer(tensor) for tensor in model.input_tensors]
     shapes = concrete_shapes(model, batch)
@@ -39,9 +46,9 @@ def random_inputs(model: Model, batch: int, rng: np.random.Generator) -> tuple[A
 
 
 def input_layer(tensor: Tensor) -> LayerSpec:
-    """The InputLayer that makes a tensor."""
+    """The InputLayer of an input tensor."""
     spec = tensor.call.target
-    assert isinstance(spec, LayerSpec), "inputs of a model are made by layers"
+    assert isinstance(spec, LayerSpec), "every input is an InputLayer"
     return spec
 
 
@@ -49,16 +56,18 @@ def input_layer(tensor: Tensor) -> LayerSpec:
 
 
 def concrete_shapes(model: Model, batch: int) -> tuple[tuple[int, ...], ...]:
-    """Shapes of the inputs in which nothing is left open, and with which the model works."""
+    """Fully known shapes for the inputs, with which the model works."""
     declared = [input_shape(input_layer(tensor)) for tensor in model.input_tensors]
     candidates = [tuple(_filled(shape, batch, sizes) for shape in declared) for sizes in SIZES]
-    if candidates[0] == candidates[1]:  # nothing is open
+    if candidates[0] == candidates[1]:  # every size is known
         return candidates[0]
     for shapes in candidates:
         if _fits(model, shapes):
             return shapes
     names = ", ".join(repr(tensor.call.target.name) for tensor in model.input_tensors)
-    raise VerifyError(f"found no sizes with which the model works for its inputs {names}; give some with --inputs")
+    raise VerifyError(
+        f"found no sizes for the unknown axes of inputs {names} with which the model works; give inputs with --inputs"
+    )
 
 
 def _filled(shape: Shape, batch: int, sizes: Sequence[int]) -> tuple[int, ...]:
@@ -72,7 +81,7 @@ def _fits(model: Model, shapes: tuple[tuple[int, ...], ...]) -> bool:
         outputs = Inference().model(model, shapes)
     except KerasportError:
         return False
-    # where layers are unknown nothing speaks against a size, but pooling may want a larger one
+    # with unknown layers every size seems to work, but pooling may need a larger one
     return outputs is not None or all(len(shape) < 4 or min(shape[1:3]) >= 32 for shape in shapes)
 
 
@@ -80,7 +89,7 @@ def _fits(model: Model, shapes: tuple[tuple[int, ...], ...]) -> bool:
 
 
 def readers(model: Model) -> tuple[tuple[LayerSpec, ...], ...]:
-    """For each input the layers that are given its values as they are, in models and wrappers inside, too."""
+    """For each input the layers that read its unchanged values, including those in inner models and wrappers."""
     places = {tensor: {place} for place, tensor in enumerate(model.input_tensors)}
     found: dict[int, dict[LayerSpec, None]] = {place: {} for place in range(len(model.input_tensors))}
     for call in model.calls:
@@ -104,6 +113,10 @@ def _read_by(target: LayerSpec | Operation | Model, position: int) -> Iterator[L
 
 def _values(spec: LayerSpec, shape: tuple[int, ...], read_by: Sequence[LayerSpec], rng: np.random.Generator) -> Array:
     dtype = input_dtype(spec)
+    if dtype.kind == "O":
+        return _strings(_of_class(read_by, "StringLookup"), shape, rng)
+    if dtype.kind in "iu" and (lookups := _of_class(read_by, "IntegerLookup")) and not _inverted(lookups):
+        return _integers(lookups, shape, rng).astype(dtype)
     if embeddings := _of_class(read_by, "Embedding"):
         return _indices(embeddings, shape, rng).astype(dtype)
     if dtype.kind == "b":
@@ -113,7 +126,7 @@ def _values(spec: LayerSpec, shape: tuple[int, ...], read_by: Sequence[LayerSpec
         return rng.integers(0, 256 if dtype == np.uint8 else 10, shape).astype(dtype)
     if any(np.max(np.abs(layer.config["scale"])) < PIXELS for layer in _of_class(read_by, "Rescaling")):
         return rng.integers(0, 256, shape).astype(dtype)
-    # rounded to what every runtime holds
+    # as float32, which every runtime can represent
     values = rng.standard_normal(shape).clip(-2, 2).astype("float32").astype(dtype)
     for layer in _of_class(read_by, "Masking"):
         if values.ndim > 2:
@@ -123,17 +136,61 @@ def _values(spec: LayerSpec, shape: tuple[int, ...], read_by: Sequence[LayerSpec
 
 
 def input_dtype(spec: LayerSpec) -> np.dtype[Any]:
-    """The dtype of an InputLayer."""
+    """The dtype of an InputLayer; strings are objects.
+
+    Raises:
+        VerifyError: it is neither a number, nor a bool, nor a string.
+    """
     name = str(spec.config.get("dtype") or "float32")
-    if name == "string":
-        raise VerifyError(f"input {spec.name!r} is of strings, with which verification does not run models yet")
+    if name == STRING:
+        return np.dtype(object)
     try:
         dtype = np.dtype(name)
     except TypeError:
-        dtype = np.dtype("O")
+        dtype = np.dtype("V")
     if dtype.kind not in "biuf" and not name.startswith("bfloat"):
-        raise VerifyError(f"input {spec.name!r}: no random values of the dtype {name}; give some with --inputs")
+        raise VerifyError(f"input {spec.name!r}: no random values for the dtype {name}; give inputs with --inputs")
     return dtype
+
+
+def has_strings(model: Model) -> bool:
+    """Whether strings go into the model, or come out of it."""
+    inputs = (input_layer(tensor) for tensor in model.input_tensors)
+    return any(spec.config.get("dtype") == STRING for spec in inputs) or any(
+        spec.class_name == "StringLookup" for _, spec in model.walk()
+    )
+
+
+def _strings(lookups: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Strings from the vocabularies of the layers that look them up, and some that no vocabulary contains."""
+    masks = [str(token) for layer in lookups if (token := layer.config.get("mask_token"))]
+    return _tokens(lookups, np.array([*WORDS, *masks], object), shape, rng)
+
+
+def _integers(lookups: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Integers from the vocabularies of the layers that look them up, and some others."""
+    return _tokens(lookups, np.arange(-1, 10), shape, rng)
+
+
+def _tokens(lookups: Sequence[LayerSpec], others: Array, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Tokens of vocabularies, the first and last among them, and a share of others where layers accept those."""
+    tokens = [token for layer in lookups for token in layer.config.get("vocabulary") or ()]
+    unknown: Array = rng.choice(others, shape)
+    if not tokens:
+        return unknown
+    known = np.array(tokens, others.dtype)
+    drawn: Array = rng.choice(known, shape)
+    # without an index for unknown tokens Keras raises an error
+    if not any(layer.config.get("num_oov_indices") == 0 for layer in lookups):
+        drawn = np.where(rng.random(shape) < UNKNOWN, unknown, drawn)
+    ends = known[[0, -1]]
+    drawn.flat[: ends.size] = ends[: drawn.size]
+    return drawn
+
+
+def _inverted(lookups: Sequence[LayerSpec]) -> bool:
+    """Whether a layer looks up tokens by index, rather than the index of a token."""
+    return any(layer.config.get("invert") for layer in lookups)
 
 
 def _of_class(layers: Iterable[LayerSpec], class_name: str) -> list[LayerSpec]:
@@ -141,7 +198,7 @@ def _of_class(layers: Iterable[LayerSpec], class_name: str) -> list[LayerSpec]:
 
 
 def _indices(embeddings: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Indices into the smallest of the tables, its ends among them; with padding where 0 is masked."""
+    """Indices into the smallest table, including its first and last row, with padding if 0 is masked."""
     end = min(layer.config["input_dim"] for layer in embeddings)
     masked = any(layer.config.get("mask_zero") for layer in embeddings)
     first = min(1, end - 1) if masked else 0
@@ -154,11 +211,11 @@ def _indices(embeddings: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.ra
 
 
 def _real_steps(shape: tuple[int, ...], rng: np.random.Generator, rank: int = 0) -> Array:
-    """Which time steps of each sample are not padding, with axes of size 1 up to `rank`.
+    """Time steps of each sample that are not padding, with axes of size 1 appended up to `rank`.
 
-    A mask can go wrong at the front, in the middle, at the end, or where no step is left. So the
-    first sample has padding at all three places, the second is padding only, and the next ones have
-    it at the end or at the front.
+    Errors with masks depend on where the padding is: at the front, in the middle, at the end, or
+    everywhere. So the first sample has padding in the first three places, the second is padding
+    only, and the others have it at the end or at the front.
     """
     steps = shape[-1]
     rows = [_kept_steps(index, steps, rng) for index in range(int(np.prod(shape[:-1])))]
@@ -166,7 +223,7 @@ def _real_steps(shape: tuple[int, ...], rng: np.random.Generator, rank: int = 0)
 
 
 def _kept_steps(index: int, steps: int, rng: np.random.Generator) -> Array:
-    """The steps of one sample that are not padding, by the number of the sample."""
+    """Time steps of sample `index` that are not padding."""
     kept, some = np.ones(steps, bool), int(rng.integers(1, steps)) if steps > 1 else 0
     match index % 4:
         case 0 if steps > 4:

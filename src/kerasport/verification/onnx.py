@@ -1,4 +1,4 @@
-"""ONNX models, run by ONNX Runtime: in Python, and as WebAssembly in Node, as pages run it."""
+"""Run ONNX models in ONNX Runtime: in Python, and as WebAssembly in Node, as in a page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kerasport.verification.tfjs import Arrays, NodeRuntime, Run, TensorInfo, de
 
 PYTHON, WEB = "onnxruntime", "onnxruntime-web"
 TYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(bool)": np.bool_, "tensor(string)": np.object_}
-"""Types of inputs, as ONNX Runtime spells them."""
+"""Type of an input in ONNX Runtime → dtype in numpy."""
 
 
 @final
@@ -38,14 +38,14 @@ class Onnx(NodeRuntime):
         """The outputs of a model for each feed, which is one batch of its inputs in order.
 
         Raises:
-            VerifyError: ONNX Runtime cannot load or run the model, or is not installed.
+            VerifyError: ONNX Runtime is not installed, or cannot load or run the model.
         """
         if layers:
             raise VerifyError("an ONNX model has no layers")
         return self._in_node(model, feeds, timeout) if backend == WEB else self._in_python(model, feeds)
 
     def describe(self, model: Path, *, timeout: float | None = None) -> Mapping[str, Any]:
-        """Inputs, outputs and layers of a model, the last being none."""
+        """Inputs and outputs of a model; an ONNX model has no layers."""
         del timeout
         session = opened(model)
         rounded = "kerasport.quantized" in session.get_modelmeta().custom_metadata_map
@@ -63,7 +63,7 @@ class Onnx(NodeRuntime):
         for feed in feeds:
             pairs = zip(given, feed, strict=True)
             arrays: dict[str, Array] = {each.name: array.astype(TYPES[each.type]) for each, array in pairs}
-            with told(model):
+            with raised_by(model):
                 results.append(tuple(session.run(None, arrays)))
         inputs, outputs = (tuple(TensorInfo(**info) for info in infos(ends)) for ends in (given, session.get_outputs()))
         return Run(inputs, outputs, tuple(results), ())
@@ -83,14 +83,14 @@ class Onnx(NodeRuntime):
         return Run(inputs, outputs, tuple(map(decode_all, answer["results"])), ())
 
 
-class told:  # noqa: N801  (a context, named like a function)
-    """Errors of ONNX Runtime as what verification raises."""
+class raised_by:  # noqa: N801  (a context manager, named like a function)
+    """Turn errors of ONNX Runtime into `VerifyError`s."""
 
     def __init__(self, model: Path) -> None:
         self._model = model
 
     def __enter__(self) -> None:
-        """Nothing is to be done before."""
+        """Do nothing."""
 
     def __exit__(self, _: object, error: object, __: object) -> None:
         if isinstance(error, Exception):
@@ -98,25 +98,27 @@ class told:  # noqa: N801  (a context, named like a function)
 
 
 def opened(model: Path) -> Any:
-    """The model, loaded by ONNX Runtime.
+    """Load the model in ONNX Runtime.
 
     Raises:
         VerifyError: ONNX Runtime is not installed, or cannot load it.
     """
     if not Path(model).is_file():
-        raise VerifyError(f"{model}: no converted model is there; make one with kerasport convert")
+        raise VerifyError(f"{model}: no such ONNX file; make it with kerasport convert SRC {model}")
     if find_spec("onnxruntime") is None:
-        raise VerifyError('ONNX models are verified with onnxruntime; pip install "kerasport[onnx]"')
+        raise VerifyError(
+            'verify runs ONNX models in onnxruntime, which is not installed; pip install "kerasport[onnx]"'
+        )
     import onnxruntime  # noqa: PLC0415  (needed here alone)
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised
-    with told(model):
+    options.log_severity_level = 4  # errors are raised, not logged
+    with raised_by(model):
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
 def infos(ends: Sequence[Any]) -> list[dict[str, Any]]:
-    """Inputs or outputs, in the words of TF.js."""
+    """Inputs or outputs as dicts, with the dtype names of TF.js."""
     names = {"tensor(float)": "float32", "tensor(int32)": "int32", "tensor(bool)": "bool", "tensor(string)": "string"}
     return [
         {

@@ -1,4 +1,4 @@
-"""What runs a converted model: TF.js, or ONNX Runtime."""
+"""The interface of the runtimes: TF.js and ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kerasport.verification.tfjs import Run
 
 
 class Runtime(Protocol):
-    """Runs models, and ends what it started when it is left."""
+    """Runs models; a context manager that ends the processes it started."""
 
     def __enter__(self) -> object: ...
 
@@ -29,7 +29,7 @@ class Runtime(Protocol):
         layers: Sequence[str] = (),
         timeout: float | None = None,
     ) -> Run:
-        """The outputs of a model for each feed, and those of the layers asked for."""
+        """The outputs of a model for each feed, and the outputs of the given layers."""
 
     def describe(self, model: Path, *, timeout: float | None = None) -> Mapping[str, Any]:
-        """What the loaded model tells of its `inputs`, `outputs` and `layers`."""
+        """The `inputs`, `outputs` and `layers` of the loaded model."""

@@ -1,4 +1,4 @@
-"""Converted models, run by TF.js itself in a Node process that answers JSON lines."""
+"""Run converted models in TF.js, in a Node process that answers JSON lines."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 Backend: TypeAlias = Literal["cpu", "wasm"]
 Arrays: TypeAlias = tuple[Array, ...]
 Tensor: TypeAlias = Mapping[str, Any]
-"""An array as JSON: dtype, shape, and its little-endian bytes in base64; of strings, their list as JSON."""
+"""An array as JSON: dtype, shape, and its little-endian bytes in base64; for strings, a JSON list of them."""
 
 DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "?"}
-"""The dtypes that TF.js computes with, as numpy spells their bytes."""
+"""dtype in TF.js → dtype of its bytes in numpy."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """An input or output, as the loaded model tells of it."""
+    """An input or output of the loaded model."""
 
     name: str
     dtype: str
@@ -44,7 +44,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Run:
-    """What a model made of each feed: its outputs, and those of the layers asked for."""
+    """Outputs of a model for each feed, and outputs of the requested layers."""
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
@@ -53,11 +53,10 @@ class Run:
 
 
 class NodeRuntime:
-    """What runs models in Node, for one caller at a time.
+    """Runs models in Node, for one caller at a time.
 
-    Node starts with the first call. Where it dies or hangs, the call fails and the next one
-    starts another. `timeout` is the number of seconds after which Node counts as hung, where
-    a call names no other.
+    Node starts with the first call. If it dies or hangs, that call fails and the next one starts a
+    new process. `timeout` is the default number of seconds after which Node counts as hung.
     """
 
     entry: ClassVar[str] = node.TFJS
@@ -75,7 +74,7 @@ class NodeRuntime:
         self.close()
 
     def close(self) -> None:
-        """End Node."""
+        """End the Node process."""
         if self._worker:
             self._worker.close()
         self._worker = None
@@ -85,7 +84,7 @@ class NodeRuntime:
         try:
             return self._worker.ask(line.encode(), self._timeout if timeout is None else timeout)
         except BaseException:
-            # also after an interrupt: the late answer would be taken for the next one
+            # after an interrupt, too: a late answer would be read as that to the next request
             self.close()
             raise
 
@@ -107,13 +106,13 @@ class Tfjs(NodeRuntime):
 
         Args:
             model: A model.json, or the directory that holds it.
-            feeds: Arrays of floats, integers, bools or strings; TF.js gets float32, int32, bool or string.
-            backend: The part of TF.js that computes.
-            layers: Top-level layers of a layers-model whose first outputs are wanted, too.
+            feeds: Arrays of floats, integers, bools or strings, which become float32, int32, bool or string.
+            backend: The backend of TF.js.
+            layers: Top-level layers of a layers-model whose first outputs to return as well.
             timeout: Seconds after which Node counts as hung.
 
         Raises:
-            VerifyError: TF.js cannot load or run the model, or gives no answer.
+            VerifyError: TF.js cannot load or run the model, or does not answer.
         """
         answer = self._ask(
             model,
@@ -133,13 +132,13 @@ class Tfjs(NodeRuntime):
     def time(
         self, model: Path, feed: Sequence[Array], *, backend: Backend, repeats: int = 20, timeout: float | None = None
     ) -> tuple[float, ...]:
-        """Milliseconds that each of some runs takes, after a few that are not counted; arguments as in `run`."""
+        """Milliseconds of each run, after a few runs to warm up; arguments as in `run`."""
         feeds = [[encode(array) for array in feed]]
         answer = self._ask(model, timeout, method="time", backend=backend, feeds=feeds, repeats=repeats)
         return tuple(answer["milliseconds"])
 
     def describe(self, model: Path, *, timeout: float | None = None) -> Mapping[str, Any]:
-        """What TF.js tells of a model that it loaded.
+        """Describe a model that TF.js has loaded.
 
         The keys are `format`, `inputs`, `outputs`, `layers` (names), `weights` (each with
         `name`, `dtype`, `shape` and `trainable`), the numbers of `trainable` and `nonTrainable`
@@ -159,10 +158,10 @@ class Tfjs(NodeRuntime):
 
 
 class Worker:
-    """A Node process that answers each line with a line."""
+    """A Node process that answers every line with a line."""
 
     def __init__(self, executable: Path, script: Path) -> None:
-        # a file, not a pipe: nobody reads it before the end, and a full pipe would block Node
+        # a file, not a pipe: it is read only at the end, and a full pipe would block Node
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(  # noqa: S603
             [executable, script],
@@ -173,20 +172,24 @@ class Worker:
         self._thread = Thread()
 
     def ask(self, line: bytes, timeout: float) -> bytes:
-        """The answer to a line, or a VerifyError where there is none within the time."""
+        """The answer to a line.
+
+        Raises:
+            VerifyError: Node dies, or does not answer in time.
+        """
         answers = SimpleQueue[bytes]()
-        # pipes know no time limit; the thread that waits for them ends with the process
+        # pipes have no timeout; the thread that waits for them ends with the process
         self._thread = Thread(target=self._exchange, args=(line, answers), daemon=True)
         self._thread.start()
         try:
             answer = answers.get(timeout=timeout)
         except Empty:
             raise VerifyError(
-                f"Node gave no answer in {timeout:g} seconds; one cause is a model.json that refers to a layer which "
-                "it does not hold. If the model only needs more time, give more with --timeout"
+                f"Node did not answer in {timeout:g} seconds; one cause is a model.json that refers to a layer "
+                "it does not contain. If the model needs more time, set a larger --timeout"
             ) from None
         if not answer.endswith(b"\n"):
-            raise VerifyError(f"Node died without an answer{self._last_words()}")
+            raise VerifyError(f"Node crashed{self._last_lines()}")
         return answer
 
     def _exchange(self, line: bytes, answers: SimpleQueue[bytes]) -> None:
@@ -199,19 +202,19 @@ class Worker:
             answer = self._process.stdout.readline()
         answers.put(answer)
 
-    def _last_words(self) -> str:
+    def _last_lines(self) -> str:
         self._process.wait()
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         return "".join(f"\n  {line}" for line in lines[-20:])
 
     def close(self) -> None:
-        """Kill the process, since a hung one heeds nothing else."""
+        """Kill the process: a hung worker does not answer a shutdown request."""
         self._process.kill()
         self._process.wait()
         if self._thread.is_alive():
             self._thread.join()
-        # what an interrupted write left in the buffer has nowhere to go
+        # an interrupted write may have left data in the buffer, which cannot be flushed any more
         with suppress(OSError):
             self._process.__exit__(None, None, None)
         self._log.close()
@@ -228,13 +231,13 @@ def encode(array: Array) -> Tensor:
     with np.errstate(over="ignore"):
         values = array.astype(DTYPES[dtype])
     if dtype == "int32" and not np.array_equal(values, array):
-        raise VerifyError(f"integers of TF.js have 32 bits, these reach from {array.min()} to {array.max()}")
+        raise VerifyError(f"integers in TF.js have 32 bits; these range from {array.min()} to {array.max()}")
     data = base64.b64encode(values.tobytes()).decode()
     return {"dtype": dtype, "shape": values.shape, "data": data}
 
 
 def tfjs_dtype(array: Array) -> str:
-    # by name, since the kind of bfloat16 and float8 is that of records
+    # by name: the kind of bfloat16 and float8 is "V"
     name = array.dtype.name
     if name == "bool":
         return "bool"
@@ -244,7 +247,7 @@ def tfjs_dtype(array: Array) -> str:
         return "float32"
     if name.startswith("str") or name == "object":
         return "string"
-    raise VerifyError(f"TF.js takes no array of dtype {name}")
+    raise VerifyError(f"TF.js has no dtype {name}")
 
 
 def decode_all(tensors: Iterable[Tensor]) -> Arrays:

@@ -1,4 +1,4 @@
-"""What verification found: frozen records that print well, in a terminal and in a notebook."""
+"""Results of a verification: frozen records for the terminal, notebooks and JSON."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ HEAD = ("backend", "output", "batch", "largest error", "relative", "worst at", "
 
 
 def runtime_of(backend: str) -> str:
-    """What a backend is one of."""
+    """The runtime of a backend."""
     return "ONNX Runtime" if backend.startswith("onnx") else "TF.js"
 
 
 def head(backends: Sequence[str]) -> tuple[str, ...]:
-    """The head of a table of outputs on these backends."""
+    """The column heads of the table of outputs on these backends."""
     return tuple(cell.format(runtime=runtime_of(backends[0])) for cell in HEAD)
 
 
 @dataclass(frozen=True)
 class OutputError(Difference):
-    """How far one output is from that of Keras on one backend, in the batch where it is furthest."""
+    """Difference between one output on one backend and the output of Keras, in the batch where it is largest."""
 
     backend: str = "cpu"
     name: str = ""
-    batch: int = 0  # its number
+    batch: int = 0  # index of the batch
     batch_size: int = 0
-    atol: float = 0.0  # absolute difference that was allowed, before rtol · |expected| is added
+    atol: float = 0.0  # absolute tolerance, without rtol · |expected|
 
     def row(self) -> tuple[str, ...]:
         """The output as a row of a table."""
@@ -40,6 +40,8 @@ class OutputError(Difference):
         if self.reason:
             return (*start, self.reason, *("",) * 5)
         errors = (_short(self.absolute), _short(self.relative))
+        if math.isnan(self.expected) and not self.where:  # equal strings, or empty arrays
+            return (*start, *errors, *("",) * 4)
         return (*start, *errors, str([*self.where]), _long(self.actual), _long(self.expected), _short(self.allowed))
 
     def __str__(self) -> str:
@@ -50,10 +52,10 @@ class OutputError(Difference):
 
 @dataclass(frozen=True)
 class LayerDivergence(Difference):
-    """The first layer whose output is not that of Keras."""
+    """The first layer whose output differs from that in Keras."""
 
     backend: str = "cpu"
-    name: str = ""  # in Keras
+    name: str = ""  # path in Keras
     tfjs_name: str = ""
     class_name: str = ""
 
@@ -65,36 +67,36 @@ class LayerDivergence(Difference):
 
 @dataclass(frozen=True)
 class Verification:
-    """The numbers of a converted model, compared with those of the original."""
+    """The outputs of a converted model, compared with those of the original."""
 
     source: str
     out: str
-    reference: str  # what the original was run by, "Keras 3.15.1 (jax)", or the file with its outputs
+    reference: str  # what ran the original, such as "Keras 3.15.1 (jax)", or the file of expected outputs
     backends: tuple[str, ...]
     rtol: float
-    atol: float  # the largest that applied to an output; `outputs` has that of each
-    outputs: tuple[OutputError, ...]  # of each backend
+    atol: float  # the largest of all outputs; `outputs` has the value of each
+    outputs: tuple[OutputError, ...]  # one per backend and output
     diverges: LayerDivergence | None = None
     notes: tuple[str, ...] = ()
-    only_told: bool = False  # of a quantised model: how far the numbers are, held to nothing
-    seconds: Mapping[str, float] = field(default_factory=dict)  # that Keras and each backend took
+    only_told: bool = False  # for quantized models: differences are reported, not checked
+    seconds: Mapping[str, float] = field(default_factory=dict)  # time of Keras and of each backend
 
     @property
     def ok(self) -> bool:
-        """Whether every output is within what is allowed."""
+        """Whether every output is within its tolerance."""
         return all(output.ok for output in self.outputs)
 
     def raise_for_mismatch(self) -> None:
-        """Do nothing where the numbers are the same.
+        """Raise an error if outputs differ.
 
         Raises:
-            MismatchError: they are not; the message is this report.
+            MismatchError: outputs differ; the message is this report.
         """
         if not self.ok:
             raise MismatchError(str(self))
 
     def to_dict(self) -> dict[str, Any]:
-        """The verification as JSON takes it; infinite numbers and NaN as text."""
+        """The verification as JSON values; infinity and NaN are strings."""
         document: dict[str, Any] = _plain({**asdict(self), "ok": self.ok})
         return document
 
@@ -105,14 +107,15 @@ class Verification:
     def _verdict(self) -> str:
         if self.only_told and self.ok:
             worst = max(self.outputs, key=lambda output: output.relative)
-            far = f"within {_short(worst.absolute)}, or {worst.relative:.2%} of the largest number"
-            return f"{self.out}, which is quantised, computes the numbers of {self.source} {far} ({self.reference})"
-        same = "the same numbers as" if self.ok else "other numbers than"
+            far = f"within {_short(worst.absolute)}, or {worst.relative:.2%} of the largest value"
+            return f"{self.out}, which is quantized, agrees with {self.source} {far} ({self.reference})"
         allowed = f"rtol {self.rtol:g}, atol {self._atol()}"
-        return f"{self.out} computes {same} {self.source} ({allowed}; {self.reference})"
+        if self.ok:
+            return f"{self.out} computes the same numbers as {self.source} ({allowed}; {self.reference})"
+        return f"{self.out} computes different numbers than {self.source} ({allowed}; {self.reference})"
 
     def _atol(self) -> str:
-        """The absolute tolerance that applied, or the range where outputs have different ones."""
+        """The absolute tolerance of the outputs, or its range."""
         applied = sorted({f"{output.atol:.2g}" for output in self.outputs}, key=float)
         return " to ".join(dict.fromkeys((applied[0], applied[-1]))) if applied else f"{self.atol:g}"
 
@@ -129,7 +132,7 @@ class Verification:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines of text with aligned columns."""
+    """Format rows of cells as lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
@@ -143,7 +146,7 @@ def _told(worst: Difference, backend: str) -> str:
     error = _short(abs(worst.actual - worst.expected))
     return (
         f"{_long(worst.actual)} in {runtime_of(backend)}, {_long(worst.expected)} in Keras at {[*worst.where]}, "
-        f"a difference of {error} where {_short(worst.allowed)} is allowed"
+        f"a difference of {error}; the tolerance is {_short(worst.allowed)}"
     )
 
 

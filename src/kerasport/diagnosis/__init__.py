@@ -1,49 +1,57 @@
-"""What is installed, whether it works together, and which ways into the browser are open for a file."""
+"""Diagnose an installation: its packages, whether they work together, and what can be done with a file."""
 
 from __future__ import annotations
 
 import html
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import kerasport
+from kerasport.diagnosis.abilities import Ability, abilities, own_packages
 from kerasport.diagnosis.advice import LEGACY, advice_on, legacy_keras
 from kerasport.diagnosis.probe import Environment, Package, ProbeError, environment
 from kerasport.diagnosis.routes import KERASPORT, Route, routes_of
-from kerasport.errors import KerasportError, VerifyError
-from kerasport.verification import node
+from kerasport.errors import KerasportError
 
-NAMES = {"works": "works", "fails": "FAILS", "absent": "not installed", "untried": ""}
+STATES = {"works": "works", "fails": "FAILS", "absent": "not installed", "untried": "installed"}
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `doctor` found."""
+    """The result of `doctor`."""
 
-    python: str  # the version
+    kerasport: str  # version of kerasport
+    own: tuple[Package, ...]  # optional packages of kerasport, Node, and TF.js in the cache
+    abilities: tuple[Ability, ...]  # what kerasport can do with them
+    python: str  # version of the Python that was examined
     executable: str
-    packages: tuple[Package, ...]
-    node: str  # the version, empty where there is none that is new enough
-    legacy_keras: str  # whether TF_USE_LEGACY_KERAS is set, and what that changes
-    healthy: bool  # whether all that is installed works, and together
-    source: str  # the file that was asked about, if any
-    writer: str  # the Keras that wrote it
+    packages: tuple[Package, ...]  # in the environment of that Python
+    legacy_keras: str  # what TF_USE_LEGACY_KERAS changes there; empty if nothing
+    healthy: bool  # whether every installed package works, and all together
+    source: str  # the file that was asked about; empty without one
+    writer: str  # version of the Keras that wrote it
     routes: tuple[Route, ...]
     advice: tuple[str, ...]
 
     @property
+    def node(self) -> str:
+        """Version of Node; empty if there is none that is new enough."""
+        return next(package.version for package in self.own if package.name == "Node")
+
+    @property
     def ok(self) -> bool:
-        """Whether kerasport can take the file to the browser; without a file, whether all that is installed works."""
+        """Whether kerasport can convert the file; without a file, whether every installed package works."""
         if self.source:
             return any(route.open and route.by == KERASPORT for route in self.routes)
         return self.healthy
 
     def to_dict(self) -> dict[str, Any]:
-        """The diagnosis as JSON takes it."""
-        return {**asdict(self), "ok": self.ok}
+        """The diagnosis as JSON values."""
+        return {**asdict(self), "node": self.node, "ok": self.ok}
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -52,15 +60,17 @@ class Diagnosis:
         return f"<pre>{html.escape(str(self))}</pre>"
 
     def _lines(self) -> Iterator[str]:
+        yield f"kerasport {self.kerasport}"
+        yield from map(_line, self.own)
+        for ability in self.abilities:
+            answer = "yes" if ability.possible else "no"
+            yield f"  {ability.name:21}{answer}{ability.reason and f', {ability.reason}'}"
         yield f"Python {self.python} ({self.executable})"
-        for package in self.packages:
-            told = package.error or package.detail
-            words = f"{package.name:13}{package.version or '-':10}{NAMES[package.state]}{told and f': {told}'}"
-            yield f"  {words}".rstrip()
-        yield f"  {'node':13}{self.node or '-':10}{'' if self.node else 'not installed'}".rstrip()
-        yield self.legacy_keras
+        yield from map(_line, self.packages)
+        if self.legacy_keras:
+            yield self.legacy_keras
         if self.source:
-            yield f"{self.source}: written by Keras {self.writer or '(of unknown version)'}"
+            yield f"{self.source}: written by Keras {self.writer or '(unknown version)'}"
         for route in self.routes:
             yield f"  {'open' if route.open else 'closed':7}{route.name}{route.reason and f': {route.reason}'}"
             if route.command:
@@ -68,51 +78,49 @@ class Diagnosis:
         yield from (f"advice: {line}" for line in self.advice)
 
 
+def _line(package: Package) -> str:
+    detail = package.error or package.detail
+    line = f"{package.name:13}{package.version or '-':10}{STATES[package.state]}{detail and f': {detail}'}"
+    return f"  {line}".rstrip()
+
+
 def diagnose(source: Path | None, weights: Path | None, python: str | None, timeout: float) -> Diagnosis:
-    """What is installed beside a Python, and the routes for a file.
+    """Examine kerasport's installation, the environment of a Python, and the routes for a file.
 
     Raises:
-        ReadError: the file is no model.
-        KerasportError: the Python does not answer.
+        ReadError: the file is not a model.
+        KerasportError: the Python does not run.
     """
     try:
         found = environment(python or sys.executable, timeout)
     except ProbeError as error:
-        raise KerasportError(f"{python or sys.executable}: does not answer as Python does: {str(error)[:80]}") from None
-    writer, routes = routes_of(source, weights, found) if source else ("", ())
+        raise KerasportError(f"{python or sys.executable}: is not a Python that runs: {str(error)[:80]}") from None
+    writer, needs, routes = routes_of(source, weights, found) if source else ("", "", ())
     advice = list(advice_on(found, os.environ))
-    version, without = _node()
+    own = own_packages()
     return Diagnosis(
+        kerasport=kerasport.__version__,
+        own=own,
+        abilities=tuple(abilities(own, found, writer, needs)),
         python=found.python,
         executable=found.executable,
         packages=tuple(found.packages.values()),
-        node=version,
         legacy_keras=legacy_keras(found, os.environ.get(LEGACY)),
         healthy=not any(broken for _, broken in advice),
         source="" if source is None else str(source),
         writer=writer,
         routes=routes,
-        advice=tuple(dict.fromkeys([*_first(routes), *(line for line, _ in advice), *without])),
+        advice=tuple(dict.fromkeys([*_first(routes), *(line for line, _ in advice)])),
     )
 
 
 def _first(routes: tuple[Route, ...]) -> Iterator[str]:
-    """The best of the open routes: those of kerasport come first."""
+    """The best open route; those of kerasport come first."""
     best = next((route for route in routes if route.open), None)
     if best is not None:
-        yield f"take the route {best.name}: {best.command}"
+        yield f"use {best.name}: {best.command}"
     elif routes:
-        yield "no route is open as it is; the lines of the closed ones say what would open them"
+        yield "no route is open; the closed ones say what they need"
 
 
-def _node() -> tuple[str, tuple[str, ...]]:
-    """The version of Node, or what is lost without it."""
-    try:
-        path = node.find()
-    except VerifyError as error:
-        return "", (f"only kerasport verify needs Node: {error}",)
-    identified: Mapping[Path, str] = dict(filter(None, [node.identify(str(path))]))
-    return identified.get(path, ""), ()
-
-
-__all__ = ["Diagnosis", "Environment", "Package", "Route", "diagnose"]
+__all__ = ["Ability", "Diagnosis", "Environment", "Package", "Route", "diagnose"]

@@ -1,6 +1,6 @@
-"""What is installed beside a Python, and whether it can be imported: asked of it in processes of their own.
+"""List the packages of a Python environment, and try to import them, each in a process of its own.
 
-An import can fail, crash or hang, and that of TensorFlow takes seconds; none of it may happen in this process.
+An import can fail, crash or hang, and that of TensorFlow takes seconds; so no import happens in this process.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
+
+from kerasport.errors import VerifyError
+from kerasport.verification.keras_runner import BACKENDS, MODULES
+from kerasport.verification.original import Installed, find_backend
 
 State = Literal["works", "fails", "absent", "untried"]
 
-# Module → the distributions that bring it.
+# Module → the distributions that install it.
 DISTRIBUTIONS: Mapping[str, Sequence[str]] = {
     "keras": ("keras", "keras-nightly"),
     "tf_keras": ("tf_keras", "tf-keras", "tf_keras-nightly", "tf-keras-nightly"),
@@ -30,8 +35,8 @@ DISTRIBUTIONS: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 TRIED = ("keras", "tf_keras", "tensorflow", "tensorflowjs")
 
-MARK = "kerasport-doctor:"  # what is imported may print as well
-# The working directory is left out, where a file of the same name would be taken for a package.
+MARK = "kerasport-doctor:"  # begins the line with the answer; imported packages may print as well
+# Without the working directory, where a file named like a package would be imported in its place.
 START = """
 import sys
 sys.path[:] = [path for path in sys.path if path]
@@ -67,31 +72,39 @@ print("kerasport-doctor:" + json.dumps([str(getattr(module, "__version__", "")),
 
 @dataclass(frozen=True)
 class Package:
-    """A package, and what came of importing it."""
+    """A package, and the result of importing it."""
 
     name: str
     version: str = ""
     state: State = "absent"
-    detail: str = ""  # of Keras, its backend; of TensorFlow, what its `tf.keras` is
+    detail: str = ""  # the backend of Keras; the package behind `tf.keras` of TensorFlow
     error: str = ""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A Python and what is installed beside it."""
+    """A Python and the packages of its environment."""
 
     python: str  # the version
     executable: str
     packages: Mapping[str, Package]
 
     def version(self, name: str) -> tuple[int, ...]:
-        """The first numbers of a version, none where the package is not there."""
+        """Major and minor version of a package; empty if it is not installed."""
         parts = self.packages[name].version.split(".")[:2]
         return tuple(int(part) for part in parts if part.isdecimal())
 
     def works(self, name: str) -> bool:
-        """Whether a package was imported."""
+        """Whether a package can be imported."""
         return self.packages[name].state == "works"
+
+    @property
+    def installed(self) -> Installed:
+        """The Keras modules and backends, as verification chooses among them."""
+        versions = {name: self.packages[name].version for name in MODULES if self.packages[name].version}
+        backends = [name for name in BACKENDS if self.packages[name].version]
+        elsewhere = "" if self.executable == sys.executable else self.executable
+        return Installed(versions, backends, elsewhere)
 
 
 class ProbeError(Exception):
@@ -99,42 +112,55 @@ class ProbeError(Exception):
 
 
 def environment(python: str, timeout: float) -> Environment:
-    """What is installed beside that Python.
+    """The packages in the environment of that Python.
 
     Raises:
-        ProbeError: it is no Python, or does not answer.
+        ProbeError: it is not a Python, or does not answer.
     """
     version, executable, found = ask(python, LISTING, json.dumps(dict(DISTRIBUTIONS)), timeout)
-    installed = [name for name in TRIED if name in found]
-    with ThreadPoolExecutor(4) as pool:
-        imported = pool.map(lambda name: _imported(python, name, found[name], timeout), installed)
-        tried = {package.name: package for package in imported}
     packages = {
-        name: tried.get(name) or Package(name, found.get(name, ""), "untried" if name in found else "absent")
-        for name in DISTRIBUTIONS
+        name: Package(name, found.get(name, ""), "untried" if name in found else "absent") for name in DISTRIBUTIONS
     }
+    backend = _backend(Environment(version, executable, packages).installed)
+    with ThreadPoolExecutor(4) as pool:
+        wanted = [name for name in TRIED if name in found]
+        tried = pool.map(lambda name: _imported(python, name, found[name], timeout, backend), wanted)
+        packages |= {package.name: package for package in tried}
     return Environment(version, executable, packages)
 
 
-def _imported(python: str, name: str, version: str, timeout: float) -> Package:
+def _backend(there: Installed) -> str:
+    """The backend with which to import Keras, as verification does; empty if the user has chosen one."""
+    if os.environ.get("KERAS_BACKEND"):
+        return ""
     try:
-        _, detail = ask(python, IMPORT, name, timeout)
+        return find_backend(there)
+    except VerifyError:
+        return ""
+
+
+def _imported(python: str, name: str, version: str, timeout: float, backend: str = "") -> Package:
+    variables = {"KERAS_BACKEND": backend} if backend and name == "keras" else {}
+    try:
+        _, detail = ask(python, IMPORT, name, timeout, variables)
     except ProbeError as error:
         return Package(name, version, "fails", error=str(error))
     return Package(name, version, "works", detail)
 
 
-def ask(python: str, script: str, argument: str, timeout: float) -> Any:
+def ask(
+    python: str, script: str, argument: str, timeout: float, variables: Mapping[str, str] = MappingProxyType({})
+) -> Any:
     """The answer of a script that another Python runs.
 
     Raises:
-        ProbeError: there is none; the message is the last line that the script left.
+        ProbeError: there is none; the message is the last line that the script printed.
     """
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(  # noqa: S603  (the user's own Python)
             [python, "-c", START + script, argument],
-            env={**os.environ, **quiet},
+            env={**os.environ, **quiet, **variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout,
@@ -155,6 +181,6 @@ def _last_words(code: int, errors: str) -> str:
     if code < 0 and sys.platform != "win32":
         return f"crashed with signal {-code}"
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
-    # an error of several lines begins where the traceback has no indentation any more
+    # a message of several lines begins after the indented lines of the traceback
     raised = [line for line in errors.splitlines() if line[:1].isalpha() and "Error" in line.partition(":")[0]]
     return (raised[-1] if raised else lines[-1] if lines else f"exit code {code}")[:300]

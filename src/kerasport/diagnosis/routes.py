@@ -1,4 +1,4 @@
-"""The ways into the browser that are open for a file."""
+"""The ways to get a model file into the browser."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from kerasport.read.hdf5 import SIGNATURE
 from kerasport.read.layers_model import is_layers_model, open_layers_model
 from kerasport.targets import TARGETS, planned
 from kerasport.targets.repaired import changes_of, repair_plan
+from kerasport.verification.original import lacks_reader
 
 KERASPORT, LEGACY, ONNX = "kerasport", "legacy", "onnx"
-FIRST_WITH_ONNX = (3, 8)  # of Keras
+FIRST_WITH_ONNX = (3, 8)  # version of Keras
 OUT = "web_model"
 
 
@@ -31,23 +32,25 @@ class Route:
     name: str
     by: str  # "kerasport", "legacy" or "onnx"
     open: bool
-    command: str = ""  # what to run where it is open, and what would open it where that is known
+    command: str = ""  # what to run; for a closed route, what would open it, if known
     reason: str = ""
 
 
-def routes_of(path: Path, weights: Path | None, found: Environment) -> tuple[str, tuple[Route, ...]]:
-    """Which Keras wrote a file, and the routes for it.
+def routes_of(path: Path, weights: Path | None, found: Environment) -> tuple[str, str, tuple[Route, ...]]:
+    """The Keras version that wrote a file, the only Keras that reads it if there is one, and the routes for it.
 
     Raises:
-        ReadError: it is no model.
+        ReadError: it is not a model.
     """
     if is_layers_model(path):
-        return _of_layers_model(path)
+        writer, routes = _of_layers_model(path)
+        return writer, "", routes
     with read(path, weights) as model:
         options = f" --weights {_quoted(weights)}" if weights else ""
         own = [_planned(model, name, _quoted(path), options) for name in TARGETS]
         writer = model.writer
-    return writer, (*own, _legacy(path, writer, found), _onnx(path, writer, found))
+        needs = lacks_reader(writer, path, model)
+    return writer, needs, (*own, _legacy(path, writer, found, needs), _onnx(path, writer, found))
 
 
 def _planned(model: Model, target: str, source: str, options: str) -> Route:
@@ -61,30 +64,35 @@ def _planned(model: Model, target: str, source: str, options: str) -> Route:
 def _own(target: str, source: str, options: str, problems: tuple[Problem, ...]) -> Route:
     name = f"kerasport, {target}"
     if not problems:
-        # where there is a layers-model, it is written without being asked for
+        # a layers-model is written without --to, if the model has one
         to = {"tfjs-layers": OUT, "onnx": "model.onnx"}.get(target, f"{OUT} --to {target}")
         return Route(name, KERASPORT, open=True, command=f"kerasport convert {source} {to}{options}")
-    told = f"kerasport check {source} --to {target}{options}"
-    return Route(name, KERASPORT, open=False, command=told, reason=f"{len(problems)} part(s) refused: {problems[0]}")
+    listed = f"kerasport check {source} --to {target}{options}"
+    reason = f"{_parts(problems)} not supported: {problems[0]}"
+    return Route(name, KERASPORT, open=False, command=listed, reason=reason)
+
+
+def _parts(problems: tuple[Problem, ...]) -> str:
+    return f"{len(problems)} parts are" if len(problems) > 1 else "1 part is"
 
 
 def _of_layers_model(path: Path) -> tuple[str, tuple[Route, ...]]:
     given = open_layers_model(path)
     as_it_is = f"tf.loadLayersModel({given.path.name!r})"
     if given.native:
-        return given.version, (Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js reads it"),)
+        return given.version, (Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js loads it"),)
     plan = repair_plan(given)
     right = not plan.problems and not changes_of(given, plan)
     if right:
-        return given.version, (Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js reads it"),)
+        return given.version, (Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js loads it"),)
     problems = plan.problems
-    reason = f"{len(problems)} part(s) refused: {problems[0]}" if problems else "it does not load in TF.js as it is"
+    reason = f"{_parts(problems)} not supported: {problems[0]}" if problems else "TF.js does not load it as it is"
     command = f"kerasport repair {_quoted(given.path)}"
     return given.version, (Route("kerasport repair", KERASPORT, open=not problems, command=command, reason=reason),)
 
 
-def _legacy(path: Path, writer: str, found: Environment) -> Route:
-    """Through Keras 2 and the official converter."""
+def _legacy(path: Path, writer: str, found: Environment, needs: str) -> Route:
+    """The route through Keras 2 and the official converter; `needs` is the result of `lacks_reader`."""
     name = "tf_keras, tensorflowjs"
     old = major(writer)
     if old >= 3:
@@ -92,12 +100,13 @@ def _legacy(path: Path, writer: str, found: Environment) -> Route:
         install = (
             f"pip install {tf_keras_for(tensorflow)}" if tensorflow >= FIRST_WITH_KERAS_3 else "pip install tf_keras"
         )
-        reason = "Keras 2 does not read files of Keras 3; train again with Keras 2, or with TensorFlow 2.15 or older"
+        reason = "Keras 2 cannot read files of Keras 3; train again with tf_keras, or with TensorFlow 2.15 or older"
         return Route(
             name, LEGACY, open=False, command=f"{install} && TF_USE_LEGACY_KERAS=1 python train.py", reason=reason
         )
-    if old < 2:
-        return Route(name, LEGACY, open=False, reason="the converter does not translate configs of Keras 1")
+    if needs:
+        reason = f"neither tf_keras nor Keras 3 can read this file, only {needs} can"
+        return Route(name, LEGACY, open=False, reason=reason)
     is_hdf5 = path.is_file() and _begins_with(path, SIGNATURE)
     convert = f"tensorflowjs_converter --input_format keras {{}} {OUT}"
     missing = [each for each in ("tensorflowjs", *(() if is_hdf5 else ("tf_keras",))) if not found.works(each)]
@@ -112,7 +121,7 @@ def _legacy(path: Path, writer: str, found: Environment) -> Route:
         return Route(
             name, LEGACY, open=False, command=f"pip install {' '.join(missing)}" if absent else "", reason=reason
         )
-    reason = "it writes options that TF.js ignores, so compare the numbers"
+    reason = "it also writes options that TF.js ignores, so compare the numbers"
     return Route(name, LEGACY, open=True, command=command, reason=reason)
 
 
@@ -122,12 +131,17 @@ def _begins_with(path: Path, signature: bytes) -> bool:
 
 
 def _onnx(path: Path, writer: str, found: Environment) -> Route:
-    """Keras's own export, for ONNX Runtime Web."""
+    """The ONNX export of Keras, for ONNX Runtime Web."""
     name = "Keras, ONNX"
     if major(writer) < 3:
-        return Route(name, ONNX, open=False, reason="Keras exports ONNX since 3.8, and does not read this file")
+        return Route(
+            name,
+            ONNX,
+            open=False,
+            reason="Keras exports ONNX since version 3.8, which may not read files of Keras 1 and 2",
+        )
     lacking = list(_lacking_for_onnx(found))
-    # Keras exports only models that were called, and one that was loaded was not
+    # Keras exports a model only after it was called, which loading does not do
     load = f"import keras; m = keras.saving.load_model({json.dumps(str(path))})"
     export = f'{load}; m(m.inputs); m.export("model.onnx", format="onnx")'
     if lacking:

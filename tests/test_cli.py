@@ -493,18 +493,19 @@ def test_verify_exits_with_1_where_numbers_differ(ok: bool, converted: Path, mon
 def test_verify_hands_on_what_it_is_given(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
     monkeypatch.setattr(api, "verify", lambda *_, **options: given.update(options) or Verified(ok=True))
-    numbers = ("--inputs", "in.npz", "--expected", "out.npz", "--rtol", "0.1", "--atol", "0.2", "--timeout", "60")
+    numbers = ("--inputs", "in.npz", "--expected", "out.npz", "--rtol", "0.1", "--atol", "0.2", "--timeout", "60",
+               "--python", "../python")  # fmt: skip
     invoke("verify", DIGITS, converted, "--backend", "wasm", *numbers)
     assert given == {
         "weights": None, "inputs": Path("in.npz"), "expected": Path("out.npz"), "backends": ("wasm",),
-        "rtol": 0.1, "atol": 0.2, "timeout": 60,
+        "rtol": 0.1, "atol": 0.2, "timeout": 60, "python": "../python", "status": None,
     }  # fmt: skip
 
 
 def test_verify_of_a_backend_that_does_not_exist_is_wrong_usage(converted: Path) -> None:
     done = kerasport_command("verify", DIGITS, converted, "--backend", "abacus")
     assert done.returncode == MISUSED
-    assert "no such backend: abacus" in done.stderr
+    assert "unknown backend 'abacus'; the backends for TF.js models are cpu and wasm" in done.stderr
 
 
 # ---------------------------------------------------------------------------------------------------- repair

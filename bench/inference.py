@@ -55,6 +55,32 @@ def application(name: str, side: int) -> Callable[[Any], Any]:
     return lambda keras: getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3))
 
 
+def recurrent(layer: str, length: int, width: int = 64) -> Callable[[Any], Any]:
+    """Two recurrent layers behind an embedding."""
+
+    def build(keras: Any) -> Any:
+        layers = keras.layers
+        tokens = keras.Input((length,), dtype="int32", name="tokens")
+        x = getattr(layers, layer)(width, return_sequences=True)(layers.Embedding(1000, width)(tokens))
+        return keras.Model(tokens, layers.Dense(10)(getattr(layers, layer)(width)(x)))
+
+    return build
+
+
+def dense(*, norm: bool) -> Callable[[Any], Any]:
+    """Five dense layers."""
+
+    def build(keras: Any) -> Any:
+        layers = keras.layers
+        x = given = keras.Input((256,), name="given")
+        for _ in range(4):
+            x = layers.Dense(512, activation="relu")(x)
+            x = layers.BatchNormalization()(x) if norm else x
+        return keras.Model(given, layers.Dense(10, activation="softmax")(x))
+
+    return build
+
+
 MODELS: Mapping[str, Callable[[Any], Any]] = {
     "MobileNetV2": application("MobileNetV2", 224),
     "ResNet50": application("ResNet50", 224),
@@ -63,9 +89,19 @@ MODELS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
+FORMATS: Mapping[str, Callable[[Any], Any]] = {
+    "LSTM of 64 steps, two layers": recurrent("LSTM", 64),
+    "GRU of 64 steps, two layers": recurrent("GRU", 64),
+    "GRU of 100 steps, two layers in loops": recurrent("GRU", 100),
+    "five dense layers": dense(norm=False),
+    "the same with batch normalization": dense(norm=True),
+}
+"""Models that only the choice between a layers-model and a graph-model is measured with."""
+
+
 def built(name: str, module: str) -> Any:
     """A model with random weights: converters leave out what zeros and ones make of no effect."""
-    model = MODELS[name](importlib.import_module(module))
+    model = {**MODELS, **FORMATS}[name](importlib.import_module(module))
     rng = np.random.default_rng(0)
     model.set_weights([random(rng, weight) for weight in model.get_weights()])
     return model
@@ -191,6 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How fast converted models run, beside each other.")
     parser.add_argument("names", nargs="*", help=f"of {', '.join(MODELS)} (default: all)")
     parser.add_argument("--official", metavar="PYTHON", help="that of an environment with the exporter to compare with")
+    parser.add_argument("--formats", action="store_true", help="layers-model and graph-model of more kinds of models")
     parser.add_argument("--onnx", action="store_true", help="ONNX models, in ONNX Runtime")
     parser.add_argument("--make", nargs=2, metavar=("MODULE", "OUT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -206,7 +243,7 @@ def main() -> None:
 
     print("| model | as | nodes | download | median ms | of the graph-model |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder, Tfjs() as tfjs:
-        for name in options.names or MODELS:
+        for name in options.names or (FORMATS if options.formats else MODELS):
             for row in rows(name, Path(folder), tfjs, options.official):
                 print(row, flush=True)
 

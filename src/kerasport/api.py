@@ -15,6 +15,7 @@ from kerasport.read import Source, of_file, read
 from kerasport.releases import NEWEST, release_of
 from kerasport.report import Check, Conversion, Repair, command
 from kerasport.targets import AUTO, ONNX, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
+from kerasport.targets.formats import choice
 from kerasport.targets.loading import snippets
 from kerasport.targets.next_steps import after_check, after_conversion, after_repair
 from kerasport.targets.notes import not_finite, too_large
@@ -134,6 +135,7 @@ def convert(
             weights=sum(weight.size for weight in plan.weights.values()),
             nbytes=nbytes,
             rounded=report(plan, errors) if rules else (),
+            choice=choice(model, plan, training=trainable or optimizer),
             code=snippets(plan, Path(out), fed_dtypes(ports), files),
             steps=after_conversion(plan, _verify_command(source, out, weights), Path(out)),
             **ports,
@@ -169,6 +171,7 @@ def check(
             problems=plan.problems,
             notes=(*_newer(plan.writer, source, "web_model", weights), *plan.notes),
             nbytes=plan.nbytes,
+            choice=choice(model, plan, training=trainable),
             steps=after_check(plan, _convert_command(source, to, weights)),
             **(ports_of(model, plan) if not plan.problems else {}),
         )

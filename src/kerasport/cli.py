@@ -82,9 +82,9 @@ To = Annotated[
     typer.Option(
         "--to",
         metavar="FORMAT",
-        help="tfjs-layers (layers-model: a page can train it further), tfjs-graph (graph-model: runs faster, supports "
-        "more layers), onnx, or auto: ONNX if OUT ends in .onnx, otherwise a layers-model if every layer has one, "
-        "otherwise a graph-model.",
+        help="tfjs-layers: a layers-model, which a page can train further. tfjs-graph: a graph-model, which supports "
+        "more layers, and is faster if the model has convolutions. onnx: an ONNX file. auto: ONNX if OUT ends in "
+        ".onnx, otherwise a layers-model if every layer has one, otherwise a graph-model.",
         rich_help_panel=OUTPUT,
     ),
 ]

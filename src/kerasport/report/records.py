@@ -94,6 +94,7 @@ class Check(_Ports):
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     nbytes: int = 0  # of the weights as they would be written; 0 where parts are refused
+    choice: str = ""  # what to know about the format and the other one
     steps: tuple[Step, ...] = ()
 
     @property
@@ -112,6 +113,7 @@ class Check(_Ports):
         size = Fact("Size", f"{readable(self.nbytes)} of weights") if self.nbytes and self.convertible else None
         facts = (
             Fact("Written by", f"Keras {self.writer}" if self.writer else "an unknown version of Keras"),
+            *([Fact("Format", self.choice)] if self.choice else []),
             *([size] if size else []),
             *self._ports(),
             *([] if every else [Fact("Layers", summary(self.layers))]),
@@ -150,6 +152,7 @@ class Conversion(_Ports):
     weights: int  # number of parameters
     nbytes: int  # of all files
     rounded: tuple[Rounded, ...] = ()  # where weights were quantized
+    choice: str = ""  # what to know about the format and the other one
     code: tuple[Snippet, ...] = ()  # that loads the model
     steps: tuple[Step, ...] = ()
 
@@ -161,7 +164,7 @@ class Conversion(_Ports):
         """The conversion as blocks."""
         files = f"{len(self.files)} file{'s' * (len(self.files) != 1)}"
         facts = (
-            Fact("Format", FORMATS.get(self.target, self.target)),
+            Fact("Format", FORMATS.get(self.target, self.target), (self.choice,) if self.choice else ()),
             Fact("Size", f"{readable(self.nbytes)} in {files}, {self.weights:,} parameters", self._rounded()),
             *self._ports(),
             Fact("Layers", summary(self.layers)),

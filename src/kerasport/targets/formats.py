@@ -1,0 +1,54 @@
+"""The choice between a layers-model and a graph-model: which one runs faster, for kinds of models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kerasport.lower import Lowering
+from kerasport.masks import MaskRules
+from kerasport.model import LayerSpec, Model
+from kerasport.refusals import refusals
+from kerasport.targets.plan import Plan
+
+FACTORS: Mapping[str, float] = {"recurrent": 0.5, "convolutional": 1.7, "dense": 1.0}
+"""Kind of model → how much faster its graph-model is than its layers-model; measured in docs/performance.md."""
+
+WORTH_A_NOTE = 1.2  # a factor below it is lost in the noise of pages
+
+RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM")
+CONVOLUTIONAL = ("Conv", "SeparableConv", "DepthwiseConv")
+
+
+def kind_of(model: Model) -> str:
+    """The kind of a model, by the layers that take most of its time."""
+    classes = {spec.class_name for _, spec in model.walk() if isinstance(spec, LayerSpec)}
+    if any(name.startswith(RECURRENT) for name in classes):
+        return "recurrent"
+    return "convolutional" if any(name.startswith(CONVOLUTIONAL) for name in classes) else "dense"
+
+
+def choice(model: Model, plan: Plan, *, training: bool) -> str:
+    """What to know about the format: the other one, if it is faster and supports the layers of the model.
+
+    Args:
+        model: what was planned.
+        plan: what it becomes.
+        training: whether the user asked for a model to train, so there is no choice.
+    """
+    factor = FACTORS[kind_of(model)]
+    if plan.target != "layers-model" or plan.problems or training:
+        return ""
+    if factor < WORTH_A_NOTE or not _has_graph(model):
+        return "can be trained further in a page"
+    return (
+        f"can be trained further in a page; as a graph-model it runs about {factor:g}x faster, without training "
+        "(--to tfjs-graph)"
+    )
+
+
+def _has_graph(model: Model) -> bool:
+    """Whether a graph-model supports all layers; their inputs are not looked at, which would take long."""
+    lowering = Lowering(MaskRules(model.release))
+    for target in model.targets():
+        lowering.look_at(target)
+    return not lowering.problems and not [*refusals(model)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -183,14 +183,33 @@ def test_models_of_keras_2_are_called_on_nested_lists(tmp_path: Path) -> None:
     assert run(config, tmp_path, [[1.0]], [[2.0, 3.0]], [[4.0, 5.0, 6.0]]) == [[[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]]
 
 
-def run(config: Json, folder: Path, *feeds: Any) -> list[Any]:
-    """What the graph of a model without weights computes; every target takes the model."""
+def test_masks_of_keras_2_are_nested_lists(tmp_path: Path) -> None:
+    """`Node.serialize` of Keras 2 writes the arrays among the arguments of a call as lists."""
+    steps = old_layer("InputLayer", "x", [], batch_input_shape=[None, 3, 2], dtype="float32")
+    mean = old_layer("GlobalAveragePooling1D", "mean", [[["x", 0, 0, {"mask": [[True, False, True]]}]]])
+    config = old_model("model", [["x", 0, 0]], [["mean", 0, 0]], steps, mean)
+    feed = [[[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], [[6.0, 7.0], [8.0, 9.0], [10.0, 11.0]]]
+    assert run(config, tmp_path, feed, targets=("tfjs-graph", "onnx")) == [[[2.0, 3.0], [8.0, 9.0]]]
+
+
+def test_masks_of_keras_3_may_be_nested_lists(tmp_path: Path) -> None:
+    x = keras.Input((3, 2))
+    model = keras.Model(x, layers.GlobalAveragePooling1D()(x, mask=[[True, False, True]]))
+    model.save(tmp_path / "m.keras")
+    feed = np.random.default_rng(0).normal(size=(2, 3, 2)).astype("float32")
+    with read(tmp_path / "m.keras") as described:
+        (got,) = lower(described).run(feed)
+    np.testing.assert_allclose(got, np.asarray(model(feed)), 1e-6)
+
+
+def run(config: Json, folder: Path, *feeds: Any, targets: Iterable[str] = TARGETS) -> list[Any]:
+    """What the graph of a model without weights computes; the targets take the model."""
     with zipfile.ZipFile(folder / "m.keras", "w") as made:
         made.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
         made.writestr("config.json", json.dumps(config))
         made.writestr("model.weights.h5", hdf5(lambda file: file.create_group("_layer_checkpoint_dependencies")))
     with read(folder / "m.keras") as model:
-        assert all(planned(model, target).problems == () for target in TARGETS)
+        assert all(planned(model, target).problems == () for target in targets)
         return [output.tolist() for output in lower(model).run(*(np.asarray(feed, "f4") for feed in feeds))]
 
 

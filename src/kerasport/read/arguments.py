@@ -7,7 +7,7 @@ everything else is in `Call.kwargs` by its Keras name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from kerasport.errors import ReadError, quoted
 from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer
 from kerasport.layers.preprocessing import Pipeline
-from kerasport.model import LayerSpec, Model, Operation
+from kerasport.model import LayerSpec, Model, Operation, flatten
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,34 @@ def bind(target: LayerSpec | Operation | Model, args: tuple[Any, ...], kwargs: M
             f"layer {quoted(target.name)}: the file calls it with an array as the argument "
             "'training', expected true or false"
         )
+    if isinstance(given.get("mask"), list | tuple):
+        given["mask"] = _masks(target, given["mask"])
     tensors = [given.pop(name, None) for name in signature.tensors]
     while tensors and tensors[-1] is None:
         tensors.pop()
     by_position = frozenset(name for name in positional if name in given)
     return Arguments(tuple(tensors), given, by_position)
+
+
+def _masks(target: LayerSpec | Operation | Model, given: Sequence[Any]) -> Any:
+    """The mask of a call, or the masks of a layer that works on several tensors, with lists as arrays."""
+    cls = None if isinstance(target, Model) else LAYERS.get(target.class_name)
+    if cls is not None and cls.arity[1] == 1:
+        return _as_array(given)
+    return tuple(map(_as_array, given))
+
+
+def _as_array(value: Any) -> Any:
+    """An array for numbers in nested lists: so Keras 2 writes an array, and any Keras a list that a call is given."""
+    if not isinstance(value, list | tuple) or not value:
+        return value
+    leaves = flatten(value)
+    if not all(isinstance(leaf, bool | int | float) for leaf in leaves):
+        return value
+    try:
+        return np.asarray(value)
+    except ValueError:  # the lists differ in length
+        return value
 
 
 def _current(name: str, signature: Signature) -> str:

@@ -214,6 +214,15 @@ def test_a_check_prints_what_does_not_convert() -> None:
     ]
 
 
+def test_lines_wrap_but_words_do_not() -> None:
+    path = "/".join(["directory"] * 12)
+    told = dataclasses.replace(CHECK, source=path, notes=("word " * 40 + path,))
+    lines = str(told).splitlines()
+    assert path in lines
+    assert f"    {path}" in lines
+    assert all(len(line) <= 80 for line in lines if path not in line)
+
+
 def test_a_conversion_prints_what_a_page_needs_to_know() -> None:
     lines = str(CONVERSION).splitlines()
     assert lines[:4] == [

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table as Grid
@@ -79,6 +80,17 @@ def _printed(console: Console, view: View) -> str:
     return "\n".join(line.rstrip() for line in console.file.getvalue().rstrip("\n").split("\n"))
 
 
+def _wrapped(content: str, width: int) -> list[str]:
+    """Lines of at most `width` columns, if no word is longer; rich would cut or break such words."""
+    lines: list[str] = []
+    for word in content.split(" "):
+        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
 @dataclass(frozen=True)
 class _Writer:
     """Turns blocks into lines that fit a console."""
@@ -113,9 +125,8 @@ class _Writer:
         """A text behind a beginning; its further lines are indented as far."""
         indent = first.cell_len
         width = max(LEAST, self.console.width - indent)
-        wrapped = Text(legible(content), style).wrap(self.console, width, overflow="ignore")
-        for number, line in enumerate(wrapped):
-            yield Text.assemble(" " * indent if number else first, line)
+        for number, line in enumerate(_wrapped(legible(content), width)):
+            yield Text.assemble(" " * indent if number else first, (line, style))
 
     @staticmethod
     def _titled(title: str, parts: Iterable[Text | Padding]) -> Iterator[Text | Padding]:

@@ -1,4 +1,4 @@
-"""Pages in a real browser: that of the example recognizes digits, and one loads a model with the companion."""
+"""Pages in a real browser: those of the examples, that of the README, and one with the companion."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,41 +24,64 @@ from tests.cases.trial import Trial
 import kerasport
 from kerasport.verification import node
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+SKETCHES = {
+    "a": ["bell", "cloud", "crown", "flag", "heart", "house", "moon", "star", "sun"],
+    "an": ["envelope", "eye", "umbrella"],
+}
+"""What sketches.keras knows, by the article."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
 FLAGS = "--headless --no-sandbox --disable-dev-shm-usage --no-first-run --disable-background-networking"
+# Nothing but this machine can be reached, so a page that needs more fails.
+OFFLINE = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 BUNDLES = ("core", "backend-cpu", "layers")
 
-# What someone does on the page.
+# What someone does on a page of the examples; `drawn` are strokes of points in a square of side 1.
 USER = """
 <script type="module">
   const canvas = document.getElementById("paper"), answer = document.getElementById("answer")
+  const latency = document.getElementById("latency")
   const captured = new Set() // a pointer that no hand moves cannot be captured
   Object.assign(canvas, {
     setPointerCapture: (id) => captured.add(id), hasPointerCapture: (id) => captured.has(id),
   })
-  const point = (type, x, y) => {
+  const until = async (ready) => { while (!ready()) await new Promise((resolve) => setTimeout(resolve, 20)) }
+  const point = (type, [x, y]) => {
     const { left, top, width, height } = canvas.getBoundingClientRect()
     const where = { clientX: left + x * width, clientY: top + y * height }
     canvas.dispatchEvent(new PointerEvent(type, { pointerId: 1, ...where }))
   }
-  while (answer.value.startsWith("Loading")) await new Promise((resolve) => setTimeout(resolve, 20))
-  const answers = {}
-  for (const [digit, button] of document.querySelectorAll("#samples button").entries()) {
-    button.click()
-    answers[`sample ${digit}`] = answer.value
+  const press = (key, more) => canvas.dispatchEvent(new KeyboardEvent("keydown", { key, ...more }))
+  const answered = async (act) => {
+    latency.textContent = ""
+    act()
+    await until(() => latency.textContent)
+    return answer.value
   }
-  document.getElementById("clear").click()
-  answers.clear = answer.value
-  point("pointerdown", 0.3, 0.2)
-  point("pointermove", 0.7, 0.2)
-  point("pointermove", 0.45, 0.8)
-  point("lostpointercapture", 0.45, 0.8)
-  answers.drawn = answer.value
+  await until(() => latency.textContent.startsWith("Ready"))
+  const answers = { start: answer.value }
+  for (const button of document.querySelectorAll("#samples button")) {
+    answers[button.textContent] = await answered(() => button.click())
+  }
+  answers.latency = latency.textContent
+  answers.clear = await answered(() => document.getElementById("clear").click())
+  for (const stroke of DRAWN) {
+    answers.drawn = await answered(() => {
+      point("pointerdown", stroke[0])
+      for (const place of stroke) point("pointermove", place)
+      point("lostpointercapture", stroke.at(-1))
+    })
+  }
+  for (const _ of DRAWN) answers.undone = await answered(() => press("z", { ctrlKey: true }))
+  press(" ")
+  for (const key of KEYS) answers.keys = await answered(() => press(key))
+  answers.deleted = await answered(() => press("Delete"))
   await fetch("answers", { method: "POST", body: JSON.stringify(answers) })
 </script>
 """
+IDLE = "Draw, or choose a drawing"
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -75,56 +100,146 @@ class Handler(SimpleHTTPRequestHandler):
         pass
 
 
+def bundle(name: str) -> Path:
+    return node.packages() / f"node_modules/@tensorflow/tfjs-{name}/dist/tf-{name}.min.js"
+
+
 def scripts(folder: Path) -> str:
     """The tags of TF.js, which they find beside the page."""
     for name in BUNDLES:
-        shutil.copy(node.packages() / f"node_modules/@tensorflow/tfjs-{name}/dist/tf-{name}.min.js", folder)
+        shutil.copy(bundle(name), folder)
     return "".join(f'<script src="tf-{name}.min.js"></script>\n' for name in BUNDLES)
 
 
-def visit(site: Path, profile: Path, graphics: str = "--disable-gpu") -> Any:
-    """What the page of a folder posts."""
-    posted: Queue[bytes] = Queue()
-    handler = partial(Handler, posted=posted, directory=str(site))
-    assert BROWSER
+def copied_examples(site: Path, *, tfjs: bool = True) -> None:
+    """The pages of the examples, with TF.js where npm installs it."""
+    for path in [*EXAMPLES.glob("*.html"), *EXAMPLES.glob("page.*")]:
+        shutil.copy(path, site)
+    if tfjs:
+        folder = site / "node_modules/@tensorflow/tfjs/dist"
+        folder.mkdir(parents=True)
+        (folder / "tf.min.js").write_text("\n".join(bundle(name).read_text("utf-8") for name in BUNDLES), "utf-8")
+
+
+@contextmanager
+def serving(site: Path, posted: Queue[bytes] | None = None) -> Iterator[str]:
+    """The URL of a server of a folder."""
+    handler = partial(Handler, posted=posted or Queue(), directory=str(site))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}/index.html"
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def visit(site: Path, profile: Path, graphics: str = "--disable-gpu", page: str = "index.html") -> Any:
+    """What a page of a folder posts."""
+    posted: Queue[bytes] = Queue()
+    assert BROWSER
+    with serving(site, posted) as server:
+        options = [*FLAGS.split(), *OFFLINE, *graphics.split(), f"--user-data-dir={profile}"]
         browser = subprocess.Popen(
-            [
-                BROWSER,
-                *FLAGS.split(),
-                *graphics.split(),
-                f"--user-data-dir={profile}",
-                "--remote-debugging-port=0",
-                url,
-            ],
-            stderr=subprocess.DEVNULL,
+            [BROWSER, *options, "--remote-debugging-port=0", f"{server}/{page}"], stderr=subprocess.DEVNULL
         )
         try:
             return json.loads(posted.get(timeout=120))
         finally:
             browser.terminate()
             browser.wait()
-            server.shutdown()
 
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is on PATH")
 
 
-def test_the_page_of_the_example_recognizes_digits(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+SEVEN = [[[0.3, 0.2], [0.7, 0.2], [0.45, 0.8]]]
+# a wall and a roof, none of them straight
+HOUSE = [
+    [[0.31, 0.45], [0.3, 0.62], [0.32, 0.8], [0.5, 0.81], [0.7, 0.79], [0.69, 0.6], [0.71, 0.44]],
+    [[0.2, 0.52], [0.36, 0.36], [0.49, 0.22], [0.62, 0.34], [0.79, 0.53]],
+]
+DOWN, SQUARE = ["ArrowDown"] * 12, ["ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp"]
+
+
+@pytest.mark.parametrize(
+    ("page", "answers"),
+    [
+        (
+            ("index.html", "digits", SEVEN, DOWN),
+            {
+                **{f"{digit}": f"It looks like {'an' if digit == 8 else 'a'} {digit}" for digit in range(10)},
+                "drawn": "It looks like a 7",
+                "keys": "It looks like a 1",
+            },
+        ),
+        (
+            ("sketches.html", "sketches", HOUSE, [key for key in SQUARE for _ in range(12)]),
+            {
+                **{name: f"It looks like {article} {name}" for article, names in SKETCHES.items() for name in names},
+                "drawn": "It looks like a house",
+            },
+        ),
+    ],
+    ids=["digits", "sketches"],
+)
+def test_the_pages_of_the_examples_recognize_drawings(
+    page: tuple[str, str, Any, Any], answers: dict[str, str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    name, model, drawn, keys = page
+    kerasport.convert(EXAMPLES / f"{model}.keras", tmp_path / f"{model}_web")
+    copied_examples(tmp_path)
+    user = USER.replace("DRAWN", json.dumps(drawn)).replace("KEYS", json.dumps(keys))
+    text = (tmp_path / name).read_text("utf-8")
+    assert "https://" not in text
+    (tmp_path / name).write_text(text + user, "utf-8")
+    said = visit(tmp_path, tmp_path_factory.mktemp("profile"), page=name)
+    assert re.fullmatch(r"Computed in \d+\.\d ms on the CPU", said.pop("latency"))
+    assert [said.pop(when) for when in ("start", "clear", "undone", "deleted")] == [IDLE] * 4
+    assert answers.items() <= said.items()
+
+
+def shown(url: str, profile: Path) -> str:
+    """The text of a page once it has loaded."""
+    assert BROWSER
+    options = [*FLAGS.split(), *OFFLINE, "--disable-gpu", f"--user-data-dir={profile}", "--virtual-time-budget=20000"]
+    command = [BROWSER, *options, "--dump-dom", url]
+    dump = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True).stdout
+    return re.sub(r"<[^>]+>", " ", dump[dump.index("<body") : dump.index("<noscript")])
+
+
+@pytest.mark.parametrize(
+    ("tfjs", "served", "says"),
+    [
+        (False, True, ["TensorFlow.js was not found", "npm ci --omit=dev --prefix examples"]),
+        (True, True, ["is not converted yet", "kerasport convert examples/sketches.keras examples/sketches_web"]),
+        (True, False, ["Start a web server", "python -m http.server --directory examples", "Choose files"]),
+    ],
+    ids=["no TF.js", "no model", "opened as a file"],
+)
+def test_a_page_says_what_is_missing_and_what_to_type(
+    tfjs: bool, served: bool, says: list[str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    copied_examples(tmp_path, tfjs=tfjs)
+    profile = tmp_path_factory.mktemp("profile")
+    if served:
+        with serving(tmp_path) as server:
+            text = shown(f"{server}/sketches.html", profile)
+    else:
+        text = shown((tmp_path / "sketches.html").as_uri(), profile)
+    assert [words for words in says if words not in text] == []
+    assert "Not ready yet" in text
+
+
+def test_the_page_of_the_readme_works_as_it_is(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    (page,) = re.findall(r"^```html\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     kerasport.convert(EXAMPLES / "digits.keras", tmp_path / "web_model")
-    page, found = re.subn(
-        r'<script src="https://[^>]*></script>\n', scripts(tmp_path), (EXAMPLES / "index.html").read_text("utf-8")
-    )
+    page, found = re.subn(r'<script src="https://[^>]*></script>\n', scripts(tmp_path), page)
     assert found == 1
-    assert "https://" not in page
-    (tmp_path / "index.html").write_text(page + USER, "utf-8")
-    assert visit(tmp_path, tmp_path_factory.mktemp("profile")) == {
-        **{f"sample {digit}": f"It looks like a {digit}" for digit in range(10)},
-        "clear": "Draw, or choose a digit",
-        "drawn": "It looks like a 7",
-    }
+    last = "document.body.textContent = await output.data()"
+    post = 'await fetch("answers", { method: "POST", body: `[${document.body.textContent}]` })'
+    assert last in page
+    (tmp_path / "index.html").write_text(page.replace(last, f"{last}; {post}"), "utf-8")
+    answer = visit(tmp_path, tmp_path_factory.mktemp("profile"))
+    assert len(answer) == 10
+    assert sum(answer) == pytest.approx(1)
 
 
 # A page that loads a model and runs it.

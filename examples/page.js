@@ -68,7 +68,7 @@ async function loadModel(example, view) {
   if (location.protocol !== "file:") {
     throw new SetupError("The model is not converted yet", {
       before: `There is no ${url} on this server. To convert the example, type:`,
-      command: `kerasport convert examples/${example.file} examples/${stem}_web`,
+      command: `kerasport convert examples/${example.file}`,
       after: "Then reload this page.",
     })
   }

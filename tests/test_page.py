@@ -209,7 +209,7 @@ def shown(url: str, profile: Path) -> str:
     ("tfjs", "served", "says"),
     [
         (False, True, ["TensorFlow.js was not found", "npm ci --omit=dev --prefix examples"]),
-        (True, True, ["is not converted yet", "kerasport convert examples/sketches.keras examples/sketches_web"]),
+        (True, True, ["is not converted yet", "kerasport convert examples/sketches.keras"]),
         (True, False, ["Start a web server", "python -m http.server --directory examples", "Choose files"]),
     ],
     ids=["no TF.js", "no model", "opened as a file"],

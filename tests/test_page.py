@@ -270,8 +270,9 @@ def test_a_page_runs_a_gru_once_it_has_loaded_the_companion(
 ) -> None:
     trial = Trial(one("memory", (5, 4), lambda: memory), tmp_path)
     conversion = kerasport.convert(trial.path, tmp_path / "web_model", to="tfjs-layers")
-    how = 'the page runs, in a <script type="module">: '
-    (lines,) = [note.partition(how)[2] for note in conversion.notes if how in note]
+    (code,) = (snippet.code for snippet in conversion.code if "<script" in snippet.code)
+    lines = code.partition('<script type="module">')[2].partition("const model")[0]
+    assert "register(tf)" in lines
     page = RUNS.replace("LINES", lines if loaded else "").replace("INPUT", json.dumps(trial.feeds[0][0].tolist()))
     (tmp_path / "index.html").write_text(scripts(tmp_path) + page, "utf-8")
     answer = visit(tmp_path, tmp_path_factory.mktemp("profile"))

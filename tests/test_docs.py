@@ -37,7 +37,7 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), ROOT / "tests/recorded/README.md"]
 )
 README, ERRORS, SUPPORT = ROOT / "README.md", ROOT / "docs" / "errors.md", ROOT / "docs" / "support.md"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "80"}
 
 
 def read(path: Path) -> str:

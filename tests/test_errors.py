@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 import kerasport
 from kerasport import api, cli
-from kerasport.errors import InternalError, ReadError, WriteError
+from kerasport.errors import InternalError, OptionError, ReadError, WriteError
+from kerasport.urls import as_url
 
 BUG = "this is a bug in kerasport, not in your file"
 runner = CliRunner()
@@ -163,7 +164,9 @@ def test_a_full_disk_is_named(to: str, source: Path, tmp_path: Path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "mkdir", full)
-    with pytest.raises(WriteError, match=f"{to}: cannot be written: No space left on device") as raised:
+    with pytest.raises(
+        WriteError, match=f"{to}: the disk is full; the output needs about .*; .* free in .*Free some space"
+    ) as raised:
         kerasport.convert(source, tmp_path / to)
     assert raised.value.errno == errno.ENOSPC
     assert isinstance(raised.value, OSError)
@@ -179,8 +182,98 @@ def test_a_full_disk_is_named_by_repair(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "mkdir", full)
-    with pytest.raises(WriteError, match=r"model\.json: cannot be written: No space left on device"):
+    with pytest.raises(WriteError, match=r"model\.json: the disk is full; the output needs about .*Free some space"):
         kerasport.repair(model)
+
+
+@pytest.mark.parametrize("to", ["web_model", "model.onnx"])
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_read_only_directory_is_named(
+    to: str, code: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: Any, **__: Any) -> Any:
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(WriteError) as raised:
+        kerasport.convert(source, f"there/{to}")
+    assert str(raised.value) == (
+        f"{Path('there', to)}: cannot be written, because the directory there is read-only; choose another output"
+    )
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_without_permission_is_named(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(WriteError, match=r"locked is read-only; choose another output"):
+        kerasport.convert(source, tmp_path / "locked" / "web_model")
+
+
+@pytest.mark.parametrize("to", ["web_model", "model.onnx", "deeper/web_model"])
+def test_a_path_below_a_file_is_named(to: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(source.parent)
+    before = sorted(source.parent.rglob("*"))
+    with pytest.raises(WriteError) as raised:
+        kerasport.convert("m.keras", f"m.keras/{to}")
+    assert str(raised.value) == (
+        f"{Path('m.keras', to)}: cannot be created, because m.keras is a file, not a directory; choose another output"
+    )
+    assert sorted(source.parent.rglob("*")) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has other limits")
+def test_a_name_that_is_too_long_is_an_error_of_the_output(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match="cannot be written \\(File name too long\\)"):
+        kerasport.convert(source, tmp_path / ("x" * 300))
+
+
+# -------------------------------------------------------------------------------------- what is no path
+
+OUTPUTS = {
+    "model.tflite": "does not write TensorFlow Lite models. Write a TF.js model to a directory",
+    "saved_model.pb": "does not write SavedModels. Write",
+    "out.h5": "does not write Keras files. Write",
+    "hf://someone/model": "hf://someone/model: kerasport writes to local disks, .*run: hf upload USER/NAME web_model",
+    "gs://bucket/model": "run: gcloud storage cp -r web_model gs://bucket/model",
+    "https://example.com/model": "https://example.com/model: .* copy it to the server",
+    "HTTP://example.com/model.onnx": "http://example.com/model.onnx: .* copy it to the server",
+}
+
+
+@pytest.mark.parametrize("out", OUTPUTS)
+def test_what_is_no_output_is_an_error_before_any_work(out: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(source.parent)
+    with pytest.raises(OptionError, match=OUTPUTS[out]) as raised:
+        kerasport.convert("gone.keras", out)
+    assert "\n" not in str(raised.value)
+    assert [path.name for path in source.parent.iterdir()] == ["m.keras"]
+
+
+SOURCES = {
+    "hf://someone/model/model.keras": "download the model first: hf download USER/NAME FILE --local-dir",
+    "gs://bucket/m.keras": r"download the model first: gcloud storage cp gs://bucket/m\.keras \.",
+    "s3://bucket/m.h5": r"download the model first: aws s3 cp s3://bucket/m\.h5 \.",
+    "https://example.com/m.keras": "download the model first: curl -LO https://example.com/m.keras",
+    "kaggle://keras/bert": "kaggle://keras/bert: kerasport reads local files, not URLs; download the model first",
+}
+
+
+@pytest.mark.parametrize("given", SOURCES)
+def test_a_url_is_no_source(given: str, tmp_path: Path) -> None:
+    for call in (
+        kerasport.check,
+        kerasport.doctor,
+        kerasport.repair,
+        lambda url: kerasport.convert(url, tmp_path / "o"),
+    ):
+        with pytest.raises(ReadError, match=SOURCES[given]):
+            call(given)
+
+
+def test_paths_that_look_like_urls_are_paths(tmp_path: Path) -> None:
+    assert not any(map(as_url, map(Path, ("C:/models/m.keras", "a/http:/b", "m.keras", "x:y", "c:\\m.keras"))))
 
 
 # ------------------------------------------------------------------------------------------------ the file

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kerasport.budget import allowed
-from kerasport.errors import SHORT, OptionError, UnsupportedModel, legible, unexpected, writing
+from kerasport.errors import SHORT, OptionError, UnsupportedModel, legible, unexpected
 from kerasport.model import LayerSpec, Model
 from kerasport.read import Source, of_file, read
 from kerasport.releases import NEWEST, release_of
 from kerasport.report import Check, Conversion, Repair, command
 from kerasport.targets import AUTO, ONNX, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
+from kerasport.targets.directory import writing
 from kerasport.targets.formats import choice
 from kerasport.targets.loading import snippets
 from kerasport.targets.next_steps import after_check, after_conversion, after_repair
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from kerasport.verification import Verification
 
 Pathlike = str | os.PathLike[str]
+
+TOPOLOGY = 4096  # bytes of a small model without its weights, for messages about a full disk
 
 
 def convert(
@@ -100,7 +103,8 @@ def convert(
         check_half_compute(rules, Path(out))
     options = Options(unroll_limit, optimizer, companion, trainable, opset, half_compute)
     files_read = [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
-    to = check_place(to, Path(out), force=force, sources=files_read, training=trainable or optimizer)
+    with writing(out):
+        to = check_place(to, Path(out), force=force, sources=files_read, training=trainable or optimizer)
     with read(source, weights) as model, unexpected() as passing:
         tell = passing(progress or (lambda *_: None))
         plan = planned(model, to, replace(options, max_size=_limit(max_size, files_read, model)))
@@ -121,7 +125,7 @@ def convert(
             tell(done, total)
 
         ports = ports_of(model, plan)
-        with writing(out):
+        with writing(out, total + TOPOLOGY):
             files, nbytes, errors = written(plan, Path(out), shard_size=shard_size, force=force, progress=count)
         return Conversion(
             source=_name(source),
@@ -219,7 +223,7 @@ def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = T
         changes = changes_of(given, plan)
         if not changes:
             return unchanged("TF.js loads it, and computes every layer of it as Keras does")
-        with writing(given.path if out is None else out):
+        with writing(given.path if out is None else out, plan.nbytes + TOPOLOGY):
             files, backup = write_repaired(given, plan, None if out is None else Path(out), force=force)
         written = given.path if out is None else Path(out) / "model.json"
         return Repair(

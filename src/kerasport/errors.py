@@ -184,17 +184,6 @@ def unexpected() -> Iterator[Callable[[Tell], Tell]]:
         raise InternalError.of(error) from error
 
 
-@contextmanager
-def writing(out: object) -> Iterator[None]:
-    """A block in which errors of the operating system become a `WriteError` that names the output."""
-    try:
-        yield
-    except KerasportError:
-        raise
-    except OSError as error:
-        raise WriteError(f"{out}: cannot be written: {error.strerror or error}", error.errno) from error
-
-
 class VerifyError(KerasportError):
     """Verification could not run."""
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.read.document import MAX_BYTES, parse_config, parse_json
 from kerasport.read.hdf5 import SIGNATURE, Hdf5
+from kerasport.urls import check_local
 
 if TYPE_CHECKING:
     from kerasport.model import WeightRef
@@ -58,6 +59,7 @@ def open_contents(path: Path, weights: Path | None = None) -> Iterator[Contents]
     Raises:
         ReadError: it is something else; the message says what, and what to do.
     """
+    check_local(path)
     with _readable(path):
         opener = _opener(path)
     if weights is not None and opener is not _open_json:

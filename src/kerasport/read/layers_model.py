@@ -19,6 +19,7 @@ from kerasport.read.dialects import major
 from kerasport.read.document import parse_json
 from kerasport.read.manifest import Manifest, read_group
 from kerasport.read.tfjs_spelling import respelled
+from kerasport.urls import check_local
 
 ORIGINAL = "convert the Keras file that it was made from: kerasport convert model.keras web_model"
 
@@ -53,6 +54,7 @@ def open_layers_model(path: Path) -> LayersModel:
         ReadError: it is something else, or its shards are not there.
         HostileFileError: it asks for files elsewhere, or for more than a model needs.
     """
+    check_local(path)
     path = inside(path, path / "model.json") if path.is_dir() else path
     document = _document(path)
     with well_formed(str(path)):

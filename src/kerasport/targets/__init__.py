@@ -43,6 +43,7 @@ def check_place(to: str, out: Path, *, force: bool, sources: Iterable[Path] = ()
         OptionError: there is no such target, it is to be trained on and cannot be, or is not written to such a place.
         OutputExistsError: the output is there already.
     """
+    directory.check_kind(out)
     is_file = out.suffix == f".{ONNX}"
     to = ONNX if is_file and to == AUTO else to
     check_target(to, training=training)

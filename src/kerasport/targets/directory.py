@@ -1,7 +1,8 @@
-"""An output directory that is complete or absent, whoever else writes to the same place."""
+"""Write an output directory that is complete or absent, even if other processes write to the same path."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -11,57 +12,149 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from kerasport.errors import OutputExistsError
+from kerasport.errors import KerasportError, OptionError, OutputExistsError, WriteError
+from kerasport.report import readable
 from kerasport.targets import owner
+from kerasport.urls import as_url, how_to_write
 
 Identity: TypeAlias = tuple[int, int, int] | None
-"""Of a file: its device, number and time of writing; None where there is no such file."""
+"""Device, inode and modification time of a file; None if there is no such file."""
+
+# --------------------------------------------------------------------------------- where to write
+
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+BELOW_A_FILE = (errno.ENOTDIR, errno.EEXIST)
+
+
+@contextmanager
+def writing(out: str | os.PathLike[str], nbytes: int = 0) -> Iterator[None]:
+    """Turn errors of the operating system into a `WriteError` that names the output as it was given.
+
+    Args:
+        out: the output.
+        nbytes: roughly its size, for the message about a full disk.
+
+    Raises:
+        WriteError: the block raised an `OSError`.
+    """
+    try:
+        yield
+    except KerasportError:
+        raise
+    except OSError as error:
+        raise WriteError(f"{os.fspath(out)}: {_why_not(Path(out), error, nbytes)}", error.errno) from error
+
+
+def _why_not(out: Path, error: OSError, nbytes: int) -> str:
+    """Why the output cannot be written, and what to do."""
+    folder = _existing(out)
+    if error.errno in FULL:
+        what = "the disk is full" if error.errno == errno.ENOSPC else "the disk quota is exceeded"
+        needed = f"; the output needs about {readable(nbytes)}" if nbytes else ""
+        with suppress(OSError):
+            needed += f"; {readable(shutil.disk_usage(folder).free)} are free in {folder}"
+        return f"{what}{needed}. Free some space, or choose an output on another disk"
+    if error.errno in READ_ONLY:
+        return f"cannot be written, because the directory {folder} is read-only; choose another output"
+    if error.errno in BELOW_A_FILE and not folder.is_dir():
+        return _below(folder)
+    return f"cannot be written ({error.strerror or error})"
+
+
+def _below(file: Path) -> str:
+    return f"cannot be created, because {file} is a file, not a directory; choose another output"
+
+
+def _existing(out: Path) -> Path:
+    """The nearest parent that exists."""
+    for parent in out.parents:
+        with suppress(OSError):
+            if parent.exists():
+                return parent
+    return Path()
+
+
+FOREIGN = {
+    ".tflite": "TensorFlow Lite models", ".pb": "SavedModels", ".pt": "PyTorch models", ".pth": "PyTorch models",
+    ".keras": "Keras files", ".h5": "Keras files", ".hdf5": "Keras files", ".mlmodel": "Core ML models",
+    ".mlpackage": "Core ML models", ".safetensors": "safetensors files", ".zip": "zip archives",
+}  # fmt: skip
+"""Suffix of a file that is mistaken for an output → the format it stands for."""
+
+
+def check_kind(out: Path) -> None:
+    """Check that an output is not a URL, or a file of another format.
+
+    Raises:
+        OptionError: it is one of them.
+    """
+    if url := as_url(out):
+        raise OptionError(f"{url}: {how_to_write(url)}")
+    if (foreign := FOREIGN.get(out.suffix.lower())) and not out.is_dir():
+        raise OptionError(
+            f"{out}: kerasport does not write {foreign}. Write a TF.js model to a directory such as web_model, or an "
+            "ONNX model to a file such as model.onnx"
+        )
+
+
+def check_parents(out: Path) -> None:
+    """Raise `WriteError` if a parent of the output is a file."""
+    folder = _existing(out)
+    if not folder.is_dir():
+        raise WriteError(f"{out}: {_below(folder)}", errno.ENOTDIR)
 
 
 def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
     """Check before any work that the output may be written; remove what dead processes left there.
 
     Raises:
-        OutputExistsError: something is there that is not to be replaced, or that holds one of the sources, or another
-            process is writing it.
+        OutputExistsError: the output exists and may not be replaced, contains one of the sources, or is being written
+            by another process.
+        WriteError: a parent of the output is a file.
     """
+    check_parents(out)
     for source in sources:
         if out.exists() and out.resolve() in (source.resolve(), *source.resolve().parents):
-            raise OutputExistsError(f"{out}: holds the model to convert; give another output directory")
+            raise OutputExistsError(f"{out}: contains the model to convert; choose another output directory")
     tidy(out)
     if not out.exists() or _is_empty(out):
         return
     if not force:
-        raise OutputExistsError(f"{out}: is there already; give --force to replace it")
+        raise OutputExistsError(f"{out}: already exists; use --force to replace it")
     if not out.is_dir() or not (out / "model.json").is_file():
-        raise OutputExistsError(f"{out}: holds no model, so --force does not replace it; remove it yourself")
+        raise OutputExistsError(
+            f"{out}: already exists and is not a TF.js model, so --force does not replace it; remove it yourself"
+        )
     if out.resolve() in (Path.cwd(), *Path.cwd().parents):
-        raise OutputExistsError(f"{out}: is where you are, so it cannot be replaced; do it from elsewhere")
+        raise OutputExistsError(
+            f"{out}: is the current directory or contains it, so it cannot be replaced; run kerasport elsewhere"
+        )
 
 
 def _is_empty(out: Path) -> bool:
-    """Whether it is a directory that holds nothing, or nothing but what processes are writing there."""
+    """Whether it is a directory that is empty, except for what processes are writing there."""
     return out.is_dir() and all(HIDDEN.fullmatch(path.name) for path in out.iterdir())
 
 
 def overtaken(out: Path) -> OutputExistsError:
-    """The error where another process wrote the output first."""
+    """The error if another process wrote the output first."""
     return OutputExistsError(
-        f"{out}: another process wrote it while this one ran; its output is kept, and this one is discarded"
+        f"{out}: another process wrote this output in the meantime; its output is kept, and this one is discarded"
     )
 
 
 # ------------------------------------------------------------------------------------- hidden directories
 
 Role: TypeAlias = Literal["new", "old"]
-"""Whether a hidden directory holds what is being written, or what it replaces."""
+"""Whether a hidden directory contains the new output, or the old one that it replaces."""
 
 HIDDEN = re.compile(rf"\.(?P<of>.+)\.kerasport-(?P<owner>{owner.PATTERN})-(?P<role>new|old)-[0-9a-f]{{8}}", re.DOTALL)
-LONG = 100  # bytes of a name that a hidden one repeats
+LONG = 100  # bytes; longer names are hashed in a hidden name
 
 
 def hidden(out: Path, role: Role = "new") -> Path:
-    """A name beside a path that nothing has, and that lists of files do not show; it tells which process made it."""
+    """An unused hidden name in the directory of a path, which contains the id of this process."""
     return out.parent / f".{_label(out)}.kerasport-{owner.this_process()}-{role}-{os.urandom(4).hex()}"
 
 
@@ -71,14 +164,14 @@ def _label(out: Path) -> str:
 
 
 def tidy(out: Path) -> None:
-    """Remove hidden directories of dead processes, in the output and beside it.
+    """Remove hidden directories of dead processes, in the output and next to it.
 
-    What a dead process had moved aside to replace it is put back, unless the output is there.
+    If a dead process had moved an old output away to replace it, put that back, unless there is an output.
 
     Raises:
-        OutputExistsError: a process that is alive is writing the output.
+        OutputExistsError: a live process is writing the output.
     """
-    out = out.resolve()
+    shown, out = out, out.resolve()
     for folder in (out, out.parent):
         for path, found in list(_hidden_in(folder)):
             by, mine = found["owner"], found["of"] == _label(out)
@@ -89,7 +182,7 @@ def tidy(out: Path) -> None:
                     _recover(path, out)
             elif mine and found["role"] == "new" and owner.is_alive(by):
                 raise OutputExistsError(
-                    f"{out}: process {by.split('-')[1]} is writing it; wait for that, or give another output"
+                    f"{shown}: process {by.split('-')[1]} is writing this output; wait for it, or choose another output"
                 )
 
 
@@ -101,7 +194,7 @@ def _hidden_in(folder: Path) -> Iterator[tuple[Path, re.Match[str]]]:
 
 
 def _recover(old: Path, out: Path) -> None:
-    """Put a former output back, or remove it where there is another one; of files that hold no model.json each."""
+    """Put an old output back, or remove it if there is a new one. An ONNX model is restored file by file."""
     with suppress(OSError):
         if not out.exists() and (old / "model.json").is_file():
             old.replace(out)
@@ -112,7 +205,7 @@ def _recover(old: Path, out: Path) -> None:
 
 
 def identity(file: Path) -> Identity:
-    """What tells a file from another one of the same name."""
+    """A value that differs between a file and a later one of the same name."""
     with suppress(OSError):
         found = file.stat()
         return found.st_dev, found.st_ino, found.st_mtime_ns
@@ -120,7 +213,7 @@ def identity(file: Path) -> Identity:
 
 
 def check_identity(file: Path, before: Identity, out: Path) -> None:
-    """Raises `OutputExistsError` where a file of an output is not the one that was there before."""
+    """Raise `OutputExistsError` unless a file of an output is the one that was there before."""
     if identity(file) != before:
         raise overtaken(out)
 
@@ -129,7 +222,7 @@ def take(path: Path, target: Path) -> None:
     """Move an output away.
 
     Raises:
-        OutputExistsError: it is gone, since another process replaces it.
+        OutputExistsError: it is gone, because another process is replacing it.
     """
     try:
         path.replace(target)
@@ -138,10 +231,10 @@ def take(path: Path, target: Path) -> None:
 
 
 def place(file: Path, target: Path) -> None:
-    """Move a file to where nothing is, in one step.
+    """Move a file to an unused path, atomically.
 
     Raises:
-        FileExistsError: something is there.
+        FileExistsError: the path is in use.
     """
     try:
         os.link(file, target)
@@ -163,16 +256,17 @@ def place(file: Path, target: Path) -> None:
 
 @contextmanager
 def replacing(out: Path, *, force: bool = False) -> Iterator[Path]:
-    """A directory beside `out` to write into, which takes its place at the end, or is removed on an error.
+    """A directory next to `out` to write into; at the end it becomes `out`, on an error it is removed.
 
-    Where `out` is there and empty, it is filled instead: it may be mounted, or where somebody is.
+    If `out` is an empty directory, it is filled instead: it may be a mount point or a current directory.
 
     Raises:
-        OutputExistsError: something is there that is not to be replaced, or another process was faster.
+        OutputExistsError: the output exists and may not be replaced, or another process was faster.
+        WriteError: a parent of the output is a file.
     """
+    check_free(out, force=force)
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    check_free(out, force=force)
     empty, before = _is_empty(out), identity(out / "model.json")
     made = hidden(out / out.name if empty else out)
     made.mkdir()
@@ -187,7 +281,7 @@ def replacing(out: Path, *, force: bool = False) -> Iterator[Path]:
 
 
 def _fill(made: Path, out: Path) -> None:
-    """Move the files into a directory that was empty, and model.json, with which they are a model, last."""
+    """Move the files into an empty directory, model.json last: without it, nobody reads the others."""
     placed: list[Path] = []
     try:
         for file in sorted(made.iterdir(), key=lambda file: file.name == "model.json"):
@@ -202,7 +296,7 @@ def _fill(made: Path, out: Path) -> None:
 
 
 def _swap(made: Path, out: Path, before: Identity) -> None:
-    """Put the new directory in place of the old one, which is back in its place if that fails."""
+    """Replace the old directory with the new one; restore the old one if that fails."""
     if before is None:
         _move(made, out)
         return
@@ -212,7 +306,7 @@ def _swap(made: Path, out: Path, before: Identity) -> None:
         check_identity(old / "model.json", before, out)
         _move(made, out)
     except BaseException:
-        with suppress(OSError):  # it was not taken, or another output is there by now
+        with suppress(OSError):  # the old one was not moved, or there is another output by now
             old.replace(out)
         raise
     finally:
@@ -221,7 +315,7 @@ def _swap(made: Path, out: Path, before: Identity) -> None:
 
 
 def _move(made: Path, out: Path) -> None:
-    """Move a directory to where nothing is, or an empty directory."""
+    """Move a directory to an unused path, or over an empty directory."""
     try:
         made.replace(out)
     except OSError as error:

@@ -8,7 +8,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kerasport.errors import OutputExistsError
-from kerasport.targets.directory import Identity, check_identity, hidden, identity, overtaken, place, take, tidy
+from kerasport.targets.directory import (
+    Identity,
+    check_identity,
+    check_parents,
+    hidden,
+    identity,
+    overtaken,
+    place,
+    take,
+    tidy,
+)
 
 
 def data_file(out: Path) -> Path:
@@ -23,6 +33,7 @@ def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
         OutputExistsError: something is there that is not to be replaced, or it is the source, or another process is
             writing it.
     """
+    check_parents(out)
     files = (out, data_file(out))
     if any(file.exists() and file.resolve() == source.resolve() for file in files for source in sources):
         raise OutputExistsError(f"{out}: is the model to convert; give another output")
@@ -43,9 +54,9 @@ def replacing(out: Path, *, force: bool = False) -> Iterator[Path]:
     Raises:
         OutputExistsError: something is there that is not to be replaced, or another process was faster.
     """
+    check_free(out, force=force)
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
-    check_free(out, force=force)
     before = {file: identity(file) for file in (out, data_file(out))}
     made = hidden(out)
     made.mkdir()

@@ -159,7 +159,7 @@ def test_what_is_there_is_kept_without_force(converted: Path) -> None:
     before = digest(converted)
     done = kerasport_command("convert", DIGITS, converted)
     assert done.returncode == UNUSABLE
-    assert done.stderr == f"kerasport: {converted}: is there already; give --force to replace it\n"
+    assert done.stderr == f"kerasport: {converted}: already exists; use --force to replace it\n"
     assert digest(converted) == before
 
 
@@ -177,7 +177,7 @@ def test_force_replaces_nothing_but_a_model(tmp_path: Path) -> None:
     for out in ("thesis", "notes"):
         done = kerasport_command("convert", DIGITS, tmp_path / out, "--force")
         assert done.returncode == UNUSABLE
-        assert "holds no model, so --force does not replace it" in done.stderr
+        assert "already exists and is not a TF.js model, so --force does not replace it" in done.stderr
     assert digest(tmp_path) == {"thesis/chapter.tex": b"years of work", "notes": b"more of it"}
 
 
@@ -187,7 +187,7 @@ def test_force_never_replaces_the_source(tmp_path: Path) -> None:
     for out in (tmp_path, tmp_path / "model.keras"):
         done = kerasport_command("convert", tmp_path / "model.keras", out, "--force")
         assert done.returncode == UNUSABLE
-        assert "holds the model to convert" in done.stderr
+        assert "contains the model to convert" in done.stderr
     assert (tmp_path / "model.keras").read_bytes() == DIGITS.read_bytes()
 
 
@@ -267,7 +267,7 @@ def test_a_killed_conversion_is_tidied_up_by_the_next(name: str, force: bool, tm
     with process:
         assert process.stdout
         assert process.stdout.readline() == "writing\n"
-        with pytest.raises(kerasport.OutputExistsError, match=f"process {process.pid} is writing it"):
+        with pytest.raises(kerasport.OutputExistsError, match=f"process {process.pid} is writing this output"):
             kerasport.convert(DIGITS, out, force=True)
         process.kill()
     assert len(list(tmp_path.iterdir())) == 1 + force  # what it left behind
@@ -366,7 +366,7 @@ def test_an_empty_directory_is_filled_whoever_is_in_it(tmp_path: Path) -> None:
     done = kerasport_command("convert", DIGITS, ".", "--force", cwd=place)
     assert (done.returncode, done.stderr) == (
         UNUSABLE,
-        "kerasport: .: is where you are, so it cannot be replaced; do it from elsewhere\n",
+        "kerasport: .: is the current directory or contains it, so it cannot be replaced; run kerasport elsewhere\n",
     )
 
 
@@ -534,7 +534,7 @@ def test_repair_writes_elsewhere_and_prints_json(tmp_path: Path) -> None:
     again = kerasport_command("repair", UNREPAIRED / "residual.h5", "right", cwd=tmp_path)
     assert (again.returncode, again.stderr) == (
         UNUSABLE,
-        "kerasport: right: is there already; give --force to replace it\n",
+        "kerasport: right: already exists; use --force to replace it\n",
     )
     assert kerasport_command("repair", UNREPAIRED / "residual.h5", "right", "-f", cwd=tmp_path).returncode == DONE
 

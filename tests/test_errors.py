@@ -71,7 +71,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]) 
     monkeypatch.setattr(api, "planned", fails)
     monkeypatch.setattr("kerasport.targets.repaired.planned", fails)
     monkeypatch.setattr("kerasport.diagnosis.environment", fails)
-    monkeypatch.setattr("kerasport.verification.open_converted", fails)
+    monkeypatch.setattr("kerasport.verification.check_there", fails)
 
 
 @pytest.mark.parametrize("error", ERRORS)

@@ -1398,7 +1398,7 @@ def old_model(out: Path) -> dict[str, str]:
 def test_an_output_is_replaced_only_by_force(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     before = old_model(out)
-    with pytest.raises(OutputExistsError, match="is there already; give --force"):
+    with pytest.raises(OutputExistsError, match="already exists; use --force"):
         kerasport.convert(source, out)
     assert forged.fingerprint(out) == before
     kerasport.convert(source, out, force=True)
@@ -1438,7 +1438,7 @@ def test_the_directory_of_an_unzipped_model_is_not_replaced(folder: Path) -> Non
     source = unzipped(folder / "m")
     put(source / "model.json", b"{}")
     before = forged.fingerprint(folder)
-    with pytest.raises(OutputExistsError, match="holds the model to convert"):
+    with pytest.raises(OutputExistsError, match="contains the model to convert"):
         kerasport.convert(source, source, force=True)
     assert forged.fingerprint(folder) == before
 
@@ -1459,7 +1459,7 @@ def test_a_source_behind_a_link_is_not_replaced(source: Path, tmp_path: Path) ->
     put(source.parent / "model.json", b"{}")
     link = tmp_path / "link.keras"
     link.symlink_to(source)
-    with pytest.raises(OutputExistsError, match="holds the model"):
+    with pytest.raises(OutputExistsError, match="contains the model"):
         kerasport.convert(link, source.parent, force=True)
     assert source.is_file()
 

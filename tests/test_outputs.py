@@ -20,7 +20,7 @@ from kerasport.targets.onnx.file import write
 
 DIGITS = Path(__file__).resolve().parent.parent / "examples" / "digits.keras"
 FOLDER, FILE = "web_model", "model.onnx"
-OVERTAKEN = "another process wrote it while this one ran"
+OVERTAKEN = "another process wrote this output in the meantime"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -175,7 +175,7 @@ def test_a_model_that_a_dead_process_had_moved_aside_comes_back(dead: str, tmp_p
     for file in (old / "x").iterdir():
         file.rename(old / file.name)
     (old / "x").rmdir()
-    with pytest.raises(OutputExistsError, match="is there already"):
+    with pytest.raises(OutputExistsError, match="already exists"):
         kerasport.convert(DIGITS, out)
     assert contents(out) == before
     left_behind(out, dead, "old")

@@ -416,7 +416,7 @@ def _in_place(source: LayersModel, plan: Plan, *, force: bool) -> tuple[tuple[st
     path = source.path
     backup = path.with_name(path.name + BACKUP)
     if backup.exists() and not force:
-        raise OutputExistsError(f"{backup}: is there already; move it away, or give --force to replace it")
+        raise OutputExistsError(f"{backup}: already exists; move it away, or use --force to replace it")
     made = hidden(path)
     made.mkdir()
     placed: list[Path] = []

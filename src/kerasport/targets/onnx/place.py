@@ -36,13 +36,13 @@ def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
     check_parents(out)
     files = (out, data_file(out))
     if any(file.exists() and file.resolve() == source.resolve() for file in files for source in sources):
-        raise OutputExistsError(f"{out}: is the model to convert; give another output")
+        raise OutputExistsError(f"{out}: is the model to convert; choose another output")
     if out.is_dir():
         raise OutputExistsError(f"{out}: is a directory; an ONNX model is a file")
     tidy(out)
     for file in files:
         if file.exists() and not force:
-            raise OutputExistsError(f"{file}: is there already; give --force to replace it")
+            raise OutputExistsError(f"{file}: already exists; use --force to replace it")
 
 
 @contextmanager

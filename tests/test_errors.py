@@ -137,10 +137,36 @@ def test_names_are_printed_whatever_the_terminal_can_show(encoding: str, tmp_pat
     source = put(tmp_path / "m.keras", keras(sequential(given(), dense("層\ud800"))))
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": encoding}
     done = subprocess.run(
-        [sys.executable, "-m", "kerasport", "check", source], capture_output=True, env=environment, check=False
+        [sys.executable, "-m", "kerasport", "check", source, "--all"], capture_output=True, env=environment, check=False
     )
     assert done.returncode == 0, done.stderr
     assert rb"\u5c64" in done.stdout
+
+
+UNPRINTABLE = {
+    "a source that is not there": (["check", "層.keras"], cli.UNUSABLE),
+    "an output below a file": (["convert", "m.keras", "m.keras/層"], cli.UNUSABLE),
+    "an output": (["convert", "m.keras", "層/モデル"], 0),
+    "an output as JSON": (["convert", "m.keras", "層/モデル", "--json"], 0),
+    "a URL": (["convert", "m.keras", "https://例え/層"], 2),
+    "a converted model that is not there": (["verify", "m.keras", "層"], cli.UNUSABLE),
+    "a Python": (["doctor", "--python", "層/python"], cli.UNUSABLE),
+}
+
+
+@pytest.mark.parametrize("name", UNPRINTABLE)
+def test_paths_are_printed_whatever_the_terminal_can_show(name: str, source: Path) -> None:
+    arguments, code = UNPRINTABLE[name]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(
+        [sys.executable, "-m", "kerasport", *arguments],
+        capture_output=True, cwd=source.parent, env=environment, check=False,
+    )  # fmt: skip
+    printed = done.stdout + done.stderr
+    assert done.returncode == code, printed
+    assert rb"\u5c64" in printed
+    assert b"Traceback" not in printed
+    assert b"bug in kerasport" not in printed
 
 
 def test_errors_of_the_callers_own_function_pass(source: Path, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def check_kind(out: Path) -> None:
     """
     if url := as_url(out):
         raise OptionError(f"{url}: {how_to_write(url)}")
-    if (foreign := FOREIGN.get(out.suffix.lower())) and not out.is_dir():
+    if (foreign := FOREIGN.get(out.suffix.lower())) and not out.exists():
         raise OptionError(
             f"{out}: kerasport does not write {foreign}. Write a TF.js model to a directory such as web_model, or an "
             "ONNX model to a file such as model.onnx"

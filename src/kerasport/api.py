@@ -53,43 +53,50 @@ def convert(
 ) -> Conversion:
     """Convert a Keras model to a TF.js or ONNX model that computes the same numbers.
 
+    Nothing is written if a part of the model cannot be converted exactly. The source is never changed.
+
     Args:
-        source: a `.keras` file or directory, a whole-model `.h5`, an architecture JSON (with `weights`), or a
-            built `keras.Model` or `tf_keras.Model`.
-        out: the directory to write, with `model.json` and the shards of the weights; or a file with the suffix `.onnx`,
-            next to which weights of more than 1 GB are in a file of their own. Without it, `model.keras` becomes
-            the directory `model_web` next to it, or `model.onnx` with `to="onnx"`.
-        to: "auto", a layers-model where every layer has one, else a graph-model, and a note that says why;
-            "tfjs-layers", a layers-model, which can be trained on; "tfjs-graph", a graph-model, which can hold more
-            and is often faster; "onnx", which a suffix `.onnx` of `out` means as well.
-        weights: the file of weights that belongs to an architecture JSON.
-        shard_size: bytes of a shard, at least 16 KiB; there are at most 10,000 shards.
-        unroll_limit: number of time steps up to which a graph-model has recurrent layers step by step, and can be run
-            with `predict`; longer ones loop.
-        companion: whether a layers-model may need kerasport-layers.js, a script that is then written beside it and
-            that the page loads first; otherwise what TF.js itself lacks is refused.
-        optimizer: whether a compiled layers-model takes the state of its optimizer along, so that training goes on
-            where it was; with Adam that makes it three times as large.
-        trainable: refuse what would be exact at inference but not train as in Keras; a layers-model it is, then.
-        opset: of an ONNX model, the version of the operators; 17 to 22.
-        quantize: "float16", "uint16" or "uint8", to which weights are rounded where it does little harm, and of ONNX
-            models "float16" or "int8", with a scale for each channel;
-            "uint8=PATTERN,PATTERN" rounds those weights whose names in TF.js match; several of them in a list.
-        half_compute: of an ONNX model quantized to "float16", whether products, convolutions and what follows them
-            compute in float16, too; what needs more digits, the inputs and the outputs stay in float32.
-        max_size: bytes that the converted model may take, and what is built for it in memory. Without it, 16 times the
-            size of the source, but at least 256 MiB: more is refused, since a small file can ask for terabytes.
-        force: replace a model that is there already.
-        progress: is told the bytes written so far, and those in all.
+        source: path of a `.keras` file or folder, of a whole-model `.h5` file, or of an architecture JSON (with
+            `weights`); or a built `keras.Model` or `tf_keras.Model`.
+        out: folder for `model.json` and the weights (little-endian binary files, "shards"); or an ONNX file, whose
+            name ends in `.onnx`. Weights of more than 1 GB go to a second file next to the ONNX file.
+            By default `model.keras` becomes the folder `model_web` next to it, or `model.onnx` with `to="onnx"`.
+        to: format of the output. "auto" is a layers-model if possible, else a graph-model. "tfjs-layers" is a
+            layers-model, which a page can train further. "tfjs-graph" is a graph-model, which can hold more kinds of
+            layers and often runs faster. "onnx" is an ONNX model; so is "auto" if `out` ends in `.onnx`.
+        weights: path of the weights file, if `source` is an architecture JSON.
+        shard_size: largest size of a weights file in bytes, at least 16 KiB. The default is 4 MiB, TF.js's own. A model
+            has at most 10,000 of them.
+        unroll_limit: largest number of time steps for which a graph-model computes recurrent layers step by step.
+            Longer sequences become a loop, which needs `executeAsync` instead of `predict`.
+        companion: whether a layers-model may need the script `kerasport-layers.js`, which is then written next to it.
+            If False, layers that TF.js lacks are not supported.
+        optimizer: whether a compiled layers-model keeps the state of its optimizer, to continue training where it
+            stopped. With Adam, this makes the model three times as large.
+        trainable: whether to refuse layers that would not train as they do in Keras. Implies a layers-model.
+        opset: version of the ONNX operators, 17 to 22.
+        quantize: "float16", "uint16" or "uint8" rounds the weights of a TF.js model; "float16" or "int8" those of an
+            ONNX model. "uint8=PATTERN,PATTERN" rounds the weights whose names match a pattern; pass a list for several
+            rules.
+        half_compute: whether an ONNX model with float16 weights also computes in float16 where that is precise enough.
+            Inputs and outputs stay float32.
+        max_size: largest size in bytes of the converted model, and of what is held in memory to make it. The default
+            is 16 times the size of the source, and at least 256 MiB: a small file can ask for terabytes.
+        force: whether to replace an existing output.
+        progress: a function that is called with the bytes written so far and the total.
+
+    Returns:
+        What was written: files, sizes in bytes, shapes and dtypes of the inputs, and the outcome for each layer.
 
     Raises:
-        ReadError: the source is not a Keras model that can be read.
-        UnsupportedModel: parts of the model have no exact translation; nothing is written.
-        OutputExistsError: the output is there already.
+        ReadError: the source cannot be read as a Keras model.
+        HostileFileError: the source tries to run code, to read other files or to use up memory.
+        UnsupportedModel: parts of the model cannot be converted exactly; its `problems` lists them.
+        OutputExistsError: the output exists, and `force` is False.
         WriteError: the output cannot be written.
+        MissingPackageError: an ONNX model needs packages that are not installed.
+        OptionError: an argument has an invalid value, or cannot be combined with another. It is also a `ValueError`.
         InternalError: kerasport has a bug.
-        MissingPackageError: ONNX models need an extra that is not installed.
-        OptionError: an option has no such value, or does not go with another; it is a `ValueError`, too.
 
     >>> conversion = kerasport.convert("model.keras", "web_model")  # doctest: +SKIP
     >>> conversion.files  # doctest: +SKIP
@@ -155,10 +162,24 @@ def check(
     trainable: bool = False,
     max_size: int | None = None,
 ) -> Check:
-    """Tell what would become of each layer of a model, and what stands against its conversion; arguments as `convert`.
+    """Report what would become of each layer of a model, and everything that cannot be converted. Writes nothing.
+
+    Args:
+        source: the Keras model, as for `convert`.
+        to: format of the output, as for `convert`.
+        weights: path of the weights file, if `source` is an architecture JSON.
+        companion: whether a layers-model may need `kerasport-layers.js`, as for `convert`.
+        trainable: whether to refuse layers that would not train as they do in Keras, as for `convert`.
+        max_size: largest size in bytes of the converted model, as for `convert`.
+
+    Returns:
+        The outcome for each layer, and the problems. A model with problems is no error here.
 
     Raises:
-        ReadError: the source is not a Keras model that can be read.
+        ReadError: the source cannot be read as a Keras model.
+        HostileFileError: the source tries to run code, to read other files or to use up memory.
+        MissingPackageError: an ONNX model needs packages that are not installed.
+        OptionError: an argument has an invalid value, or cannot be combined with another.
         InternalError: kerasport has a bug.
     """
     check_target(to, training=trainable)
@@ -182,21 +203,25 @@ def check(
 
 
 def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = True, force: bool = False) -> Repair:
-    """Make a layers-model right that the official converter made of a Keras 3 model, and that TF.js does not load.
+    """Correct a layers-model that the official converter made from a Keras 3 model, and that TF.js cannot load.
 
-    The shards stay as they are unless a weight must change. A model that is right stays as it is, and `out` is a copy.
+    Weights files stay as they are unless a weight must change. A correct model stays as it is.
 
     Args:
-        source: the `model.json`, or the directory that holds it and the shards.
-        out: a directory for the right model; without it model.json is rewritten in place, and the former one kept
-            beside it as `model.json.bak`.
-        companion: whether the right model may need kerasport-layers.js, as in `convert`.
-        force: replace a model that `out` holds already, or a former backup.
+        source: path of `model.json`, or of the folder that contains it and the weights.
+        out: folder for the corrected model. By default `model.json` is rewritten in place, and the old one is kept
+            next to it as `model.json.bak`.
+        companion: whether the corrected model may need `kerasport-layers.js`, as for `convert`.
+        force: whether to replace a model in `out`, or an older backup.
+
+    Returns:
+        What was changed and written. If nothing had to be changed, `repaired` is False, and `out` is a copy.
 
     Raises:
-        ReadError: the source is not such a model, or config and weights do not belong together.
-        UnsupportedModel: parts of the model have no exact translation; nothing is written.
-        OutputExistsError: the output or the backup is there already.
+        ReadError: the source is not such a model, or its config and weights do not belong together.
+        HostileFileError: the source tries to read other files or to use up memory.
+        UnsupportedModel: parts of the model cannot be corrected exactly; nothing is written.
+        OutputExistsError: the output or the backup exists, and `force` is False.
         WriteError: the output cannot be written.
         InternalError: kerasport has a bug.
     """
@@ -257,30 +282,36 @@ def verify(
     python: Pathlike | None = None,
     status: Callable[[str], None] | None = None,
 ) -> Verification:
-    """Run the converted model in TF.js or ONNX Runtime and compare its numbers with those of Keras.
+    """Run the converted model in TF.js or ONNX Runtime and compare its outputs with those of Keras.
 
     Args:
-        source: the Keras model that was converted.
-        out: the directory of the converted model, or the ONNX file.
-        weights: the file of weights that belongs to an architecture JSON.
-        inputs: an `.npz` of inputs, named as the model's inputs or in their order; random ones otherwise.
-        expected: an `.npz` of the outputs that Keras gives for them; otherwise Keras is run in a process of its own.
-        backends: of TF.js "cpu" and "wasm", both where nothing is said; for an ONNX model "onnxruntime", which is taken
-            where nothing is said, and "onnxruntime-web".
-        batch_sizes: of random inputs.
-        rtol: relative difference that is allowed; 1e-4 where nothing is said.
-        atol: absolute difference that is allowed. The default is 1e-5; for an output whose numbers are all below 1
-            it is 1e-5 of the largest, but at least 2.4e-7 or a twentieth of the largest, whichever is less. Of a
-            quantised model the differences are told, and held to nothing, unless one of the two is given.
-        seed: of the random inputs.
-        timeout: seconds within which Keras, and Node on each backend, have to answer.
-        python: the Python of another environment, whose Keras runs the original. It needs Python 3.8 or later with
-            Keras and numpy, not kerasport. By default the Keras of this environment runs it.
-        status: a function that is called with a few words on each step that takes long, such as "running model.keras
-            in Keras 3.15.1 (jax)".
+        source: the Keras model that was converted, as for `convert`.
+        out: folder of the converted model, or the ONNX file.
+        weights: path of the weights file, if `source` is an architecture JSON.
+        inputs: path of an `.npz` file with an array for each input, named like the inputs of the model or in their
+            order. By default random inputs are drawn.
+        expected: path of an `.npz` file with the outputs that Keras computes for `inputs`. By default Keras runs in a
+            process of its own.
+        backends: "cpu" and "wasm" of TF.js; "onnxruntime" and "onnxruntime-web" for an ONNX model. The default is
+            cpu and wasm, or onnxruntime.
+        batch_sizes: batch sizes of the random inputs.
+        rtol: allowed relative difference. The default is 1e-4.
+        atol: allowed absolute difference. The default is 1e-5. For an output whose values are all below 1, it is 1e-5
+            of the largest, but at least 2.4e-7 or a twentieth of the largest, whichever is less. For a quantized model,
+            differences are reported but not limited, unless `rtol` or `atol` is given.
+        seed: seed of the random inputs.
+        timeout: seconds that Keras, and each backend, may take.
+        python: path of the Python of another environment, whose Keras runs the original. It needs Python 3.8 or later
+            with Keras and numpy, not kerasport. By default the Keras of this environment runs it.
+        status: a function that is called with a few words on each step that takes long.
+
+    Returns:
+        The differences of each output on each backend. A mismatch is no error; see
+        `Verification.raise_for_mismatch`.
 
     Raises:
-        VerifyError: one of the two could not be run; the message says what to do.
+        VerifyError: Keras or the converted model could not be run; the message says what to do.
+        ReadError: the source cannot be read as a Keras model.
         OptionError: there is no such backend, or another argument has an invalid value.
         InternalError: kerasport has a bug.
     """
@@ -310,19 +341,22 @@ def doctor(
     python: Pathlike | None = None,
     timeout: float = 60,
 ) -> Diagnosis:
-    """Tell what is installed, whether it works together, and which ways into the browser are open for a file.
+    """Report which packages are installed, whether they work together, and how to get a file into a browser.
 
-    Packages are imported in processes of their own, never in this one, and the file is only read.
+    Packages are imported in processes of their own, never in this one. The file is only read.
 
     Args:
-        source: a Keras file, or a model.json of TF.js.
-        weights: the file of weights that belongs to an architecture JSON.
-        python: the Python to look at; otherwise the one that runs this.
+        source: path of a Keras file or of a TF.js model.json; None to look at the packages only.
+        weights: path of the weights file, if `source` is an architecture JSON.
+        python: path of the Python to look at. The default is the one that runs this.
         timeout: seconds after which an import counts as hung.
 
+    Returns:
+        The packages and their versions, the possible routes with their commands, and advice.
+
     Raises:
-        ReadError: the source is not a model that can be read.
-        KerasportError: the Python does not answer.
+        ReadError: the source cannot be read as a model.
+        KerasportError: `python` cannot be run.
         InternalError: kerasport has a bug.
     """
     from kerasport.diagnosis import diagnose  # noqa: PLC0415  (brings in what converting does not need)

@@ -58,9 +58,11 @@ class KerasportError(Exception):
 
 
 class ReadError(KerasportError):
-    """The file is not a Keras model that can be read, or a part of it is missing.
+    """The file cannot be read as a Keras model, or a part of it is missing.
 
-    `place` says where in the file the error is, from the outside in: "m.keras: config.layers[2].config.layer".
+    Attributes:
+        message: what is wrong, without the place.
+        place: where in the file, from the outside in: "m.keras: config.layers[2].config.layer".
     """
 
     def __init__(self, message: str = "", place: str = "") -> None:
@@ -103,7 +105,12 @@ MALFORMED = "it is not formed as Keras forms it"
 
 
 class HostileFileError(ReadError):
-    """The file asks for what no model needs: running code, other files, endless memory."""
+    """The file tries to do what no model needs: run code, read other files, use up memory.
+
+    Attributes:
+        message: what is wrong, without the place.
+        place: where in the file, from the outside in.
+    """
 
 
 class ShapeError(KerasportError):
@@ -111,7 +118,11 @@ class ShapeError(KerasportError):
 
 
 class OptionError(KerasportError, ValueError):
-    """An option has no such value, or does not go with another; `option` names the one at fault, in Python's words."""
+    """An argument has an invalid value, or cannot be combined with another one.
+
+    Attributes:
+        option: name of the argument in Python, such as "shard_size"; empty if no single argument is wrong.
+    """
 
     def __init__(self, message: str, option: str = "") -> None:
         super().__init__(message)
@@ -119,15 +130,19 @@ class OptionError(KerasportError, ValueError):
 
 
 class OutputExistsError(KerasportError):
-    """The output is there already, and replacing it was not asked for."""
+    """The output exists already. Pass `force=True` to replace it."""
 
 
 class MissingPackageError(KerasportError):
-    """A package is not installed that only some conversions need; the message says how to install it."""
+    """An optional package is not installed. The message says how to install it."""
 
 
 class WriteError(KerasportError, OSError):
-    """The output cannot be written: the disk is full, or the directory is read-only."""
+    """The output cannot be written: the disk is full, or the directory is read-only.
+
+    Attributes:
+        errno: error number of the operating system, as in the module `errno`; None if there is none.
+    """
 
     def __init__(self, message: str, errno: int | None = None) -> None:
         super().__init__(message)
@@ -135,10 +150,7 @@ class WriteError(KerasportError, OSError):
 
 
 class InternalError(KerasportError):
-    """A bug in kerasport: something that it did not expect happened after the file was read.
-
-    The error that was not expected is the `__cause__`.
-    """
+    """A bug in kerasport, not in the file. The unexpected error is the `__cause__`."""
 
     @classmethod
     def of(cls, error: BaseException) -> InternalError:
@@ -185,22 +197,28 @@ def unexpected() -> Iterator[Callable[[Tell], Tell]]:
 
 
 class VerifyError(KerasportError):
-    """Verification could not run."""
+    """Verification could not run. The message says what is missing."""
 
 
 class MismatchError(VerifyError):
-    """The converted model computes other numbers than the original."""
+    """The converted model computes different numbers than the original."""
 
 
 class UnsupportedError(KerasportError):
-    """The model is sound, but has no exact translation."""
+    """The model is valid, but cannot be converted exactly."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One part of a model that a target cannot express exactly.
+    """One part of a model that cannot be converted exactly.
 
-    `option` is the config key at fault, empty where the layer as a whole is; `remedy` says what would do.
+    Attributes:
+        layer: path of the layer in Keras: the names of the models that contain it, and its own, joined by "/".
+        class_name: class of the layer in Keras, such as "Lambda".
+        reason: why it cannot be converted, in words.
+        option: key of the layer's config that causes the problem; empty if the layer as a whole does.
+        value: value of that option, as in the config.
+        remedy: what to do about it, in words; empty if nothing can be done.
     """
 
     layer: str
@@ -211,7 +229,7 @@ class Problem:
     remedy: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The problem as JSON takes it."""
+        """The problem as a dict for JSON, with the attributes as keys. Values that JSON lacks become text."""
         plain = self.value is None or isinstance(self.value, bool | int | str)
         plain |= isinstance(self.value, float) and isfinite(self.value)  # JSON has neither NaN nor infinity
         return {**vars(self), "value": self.value if plain else repr(self.value)}
@@ -233,7 +251,12 @@ class UnsupportedPart(UnsupportedError):
 
 
 class UnsupportedModel(UnsupportedError):
-    """Everything of one model that has no exact translation, together."""
+    """A model has parts that cannot be converted exactly. The message lists them.
+
+    Attributes:
+        problems: every such part, as a tuple of `Problem`.
+        target: the format: "layers-model", "graph-model" or "onnx-model".
+    """
 
     def __init__(self, problems: Sequence[Problem], target: str = "") -> None:
         self.problems, self.target = tuple(problems), target

@@ -22,18 +22,33 @@ STATES = {"works": "works", "fails": "FAILS", "absent": "not installed", "untrie
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The result of `doctor`."""
+    """The result of `doctor`.
 
-    kerasport: str  # version of kerasport
-    own: tuple[Package, ...]  # optional packages of kerasport, Node, and TF.js in the cache
-    abilities: tuple[Ability, ...]  # what kerasport can do with them
-    python: str  # version of the Python that was examined
+    Attributes:
+        kerasport: version of kerasport.
+        own: optional packages of kerasport, Node, and TF.js in the cache, with their versions.
+        abilities: what kerasport can do with them.
+        python: version of the Python that was examined.
+        executable: path of that Python.
+        packages: Keras and related packages in its environment, with their versions and errors.
+        legacy_keras: what TF_USE_LEGACY_KERAS changes there; empty if nothing.
+        healthy: whether every installed package works, and all work together.
+        source: path of the file that was asked about; empty without one.
+        writer: version of the Keras that wrote that file; empty if it is not known.
+        routes: ways to get the file into a browser, open or closed, with their commands.
+        advice: what to do about what does not work, one sentence each.
+    """
+
+    kerasport: str
+    own: tuple[Package, ...]
+    abilities: tuple[Ability, ...]
+    python: str
     executable: str
-    packages: tuple[Package, ...]  # in the environment of that Python
-    legacy_keras: str  # what TF_USE_LEGACY_KERAS changes there; empty if nothing
-    healthy: bool  # whether every installed package works, and all together
-    source: str  # the file that was asked about; empty without one
-    writer: str  # version of the Keras that wrote it
+    packages: tuple[Package, ...]
+    legacy_keras: str
+    healthy: bool
+    source: str
+    writer: str
     routes: tuple[Route, ...]
     advice: tuple[str, ...]
 

@@ -32,12 +32,22 @@ TITLES: Mapping[Outcome, str] = {
 
 @dataclass(frozen=True)
 class LayerOutcome:
-    """What becomes of one layer."""
+    """What becomes of one layer.
 
-    path: str  # names of the models it is in, and its own
+    Attributes:
+        path: name of the layer in Keras, after the names of the models that contain it, joined by "/".
+        class_name: class of the layer in Keras.
+        outcome: "native" (TF.js has it), "rewritten" (as other layers), "companion" (computed by
+            `kerasport-layers.js`), "lowered" (to operations of a graph), "removed" (it does nothing at inference) or
+            "refused" (it cannot be converted exactly).
+        name: name of the layer in TF.js; empty if it is not there under one name.
+        reason: why the layer has that outcome; empty if it is obvious.
+    """
+
+    path: str
     class_name: str
     outcome: Outcome
-    name: str = ""  # in TF.js, where it is there
+    name: str = ""
     reason: str = ""
 
     def row(self) -> tuple[str, ...]:

@@ -61,14 +61,23 @@ class Rounded:
 
 @dataclass(frozen=True)
 class _Ports(Viewed):
-    """What reports say of the inputs and outputs of a converted model."""
+    """What reports say of the inputs and outputs of a converted model.
 
-    inputs: Mapping[str, Shape] = field(default_factory=dict, kw_only=True)  # name in the converted model → shape
-    outputs: tuple[str, ...] = field(default=(), kw_only=True)  # names in the converted model
+    Attributes:
+        inputs: name of each input in the converted model → its shape; None is a size that varies, such as the batch.
+        outputs: names of the outputs in the converted model.
+        output_shapes: name of each output → its shape, if it is known.
+        dtypes: name of each input that is not float32 → its dtype: "int32", "bool" or "string".
+        expects: name of each input → the dtype and the range of the values it expects.
+        gives: name of each output → the dtype and the meaning of its values.
+    """
+
+    inputs: Mapping[str, Shape] = field(default_factory=dict, kw_only=True)
+    outputs: tuple[str, ...] = field(default=(), kw_only=True)
     output_shapes: Mapping[str, Shape] = field(default_factory=dict, kw_only=True)
-    dtypes: Mapping[str, str] = field(default_factory=dict, kw_only=True)  # of inputs that take nothing but this
-    expects: Mapping[str, Values] = field(default_factory=dict, kw_only=True)  # input → the numbers it expects
-    gives: Mapping[str, Values] = field(default_factory=dict, kw_only=True)  # output → the numbers it holds
+    dtypes: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    expects: Mapping[str, Values] = field(default_factory=dict, kw_only=True)
+    gives: Mapping[str, Values] = field(default_factory=dict, kw_only=True)
 
     def _ports(self) -> Iterator[Fact]:
         for i, (name, shape) in enumerate(self.inputs.items()):
@@ -85,16 +94,34 @@ class _Ports(Viewed):
 
 @dataclass(frozen=True)
 class Check(_Ports):
-    """Whether a model can be converted, layer by layer."""
+    """Whether a model can be converted, layer by layer.
+
+    Attributes:
+        source: path of the model, or its name if it was in memory.
+        target: the format: "layers-model", "graph-model" or "onnx-model".
+        writer: version of the Keras that wrote the file; empty if it is not known.
+        layers: the outcome for each layer.
+        problems: every part that cannot be converted exactly.
+        notes: what else to know about the converted model.
+        nbytes: size of the weights in bytes, as they would be written; 0 if there are problems.
+        choice: what to know about this format and the alternative; empty if there is none.
+        steps: what to do next, with commands.
+        inputs: name of each input in the converted model → its shape; None is a size that varies, such as the batch.
+        outputs: names of the outputs in the converted model.
+        output_shapes: name of each output → its shape, if it is known.
+        dtypes: name of each input that is not float32 → its dtype: "int32", "bool" or "string".
+        expects: name of each input → the dtype and the range of the values it expects.
+        gives: name of each output → the dtype and the meaning of its values.
+    """
 
     source: str
-    target: str  # "layers-model", "graph-model" or "onnx-model"
-    writer: str  # the Keras that wrote the file
+    target: str
+    writer: str
     layers: tuple[LayerOutcome, ...]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
-    nbytes: int = 0  # of the weights as they would be written; 0 where parts are refused
-    choice: str = ""  # what to know about the format and the other one
+    nbytes: int = 0
+    choice: str = ""
     steps: tuple[Step, ...] = ()
 
     @property
@@ -139,21 +166,44 @@ class Check(_Ports):
 
 @dataclass(frozen=True)
 class Conversion(_Ports):
-    """A model that was written."""
+    """A model that was written.
+
+    Attributes:
+        source: path of the model, or its name if it was in memory.
+        out: path of the folder with model.json, or of the ONNX file.
+        target: the format: "layers-model", "graph-model" or "onnx-model".
+        writer: version of the Keras that wrote the source; empty if it is not known.
+        layers: the outcome for each layer.
+        renamed: path of each renamed layer in Keras → its name in TF.js.
+        notes: what else to know about the converted model.
+        files: names of the files that were written.
+        weights: number of parameters.
+        nbytes: size of all files in bytes.
+        rounded: what quantization did to the weights, for each kind of numbers; empty without quantization.
+        choice: what to know about this format and the alternative; empty if there is none.
+        code: code that loads the model, to copy.
+        steps: what to do next, with commands.
+        inputs: name of each input in the converted model → its shape; None is a size that varies, such as the batch.
+        outputs: names of the outputs in the converted model.
+        output_shapes: name of each output → its shape, if it is known.
+        dtypes: name of each input that is not float32 → its dtype: "int32", "bool" or "string".
+        expects: name of each input → the dtype and the range of the values it expects.
+        gives: name of each output → the dtype and the meaning of its values.
+    """
 
     source: str
-    out: str  # the directory with model.json, or the ONNX file
+    out: str
     target: str
-    writer: str  # the Keras that wrote the source
+    writer: str
     layers: tuple[LayerOutcome, ...]
-    renamed: Mapping[str, str]  # path in Keras → name in TF.js
+    renamed: Mapping[str, str]
     notes: tuple[str, ...]
     files: tuple[str, ...]
-    weights: int  # number of parameters
-    nbytes: int  # of all files
-    rounded: tuple[Rounded, ...] = ()  # where weights were quantized
-    choice: str = ""  # what to know about the format and the other one
-    code: tuple[Snippet, ...] = ()  # that loads the model
+    weights: int
+    nbytes: int
+    rounded: tuple[Rounded, ...] = ()
+    choice: str = ""
+    code: tuple[Snippet, ...] = ()
     steps: tuple[Step, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -185,18 +235,32 @@ class Conversion(_Ports):
 
 @dataclass(frozen=True)
 class Repair(Viewed):
-    """What was wrong with a layers-model of another converter, and where the right one is."""
+    """What was wrong with a layers-model, and where the corrected one is.
 
-    source: str  # its model.json
-    out: str  # the model.json that was written; the same where it was rewritten in place, empty where nothing was
-    backup: str  # what the former model.json is called now, where it was rewritten in place
-    writer: str  # the Keras that wrote the model
-    converter: str  # what made a layers-model of it
-    changes: tuple[str, ...]  # none where the model is right as it is
-    renamed: Mapping[str, str]  # path in Keras → name in TF.js
+    Attributes:
+        source: path of the model.json that was read.
+        out: path of the model.json that was written: `source` if it was rewritten in place, empty if nothing was.
+        backup: path of the old model.json, if it was rewritten in place.
+        writer: version of the Keras that wrote the model; empty if it is not known.
+        converter: name and version of the converter that wrote model.json.
+        changes: what was changed, in words; empty if the model was correct.
+        renamed: path of each renamed layer in Keras → its name in TF.js.
+        notes: what else to know about the model.
+        files: names of the files that were written.
+        code: code that loads the model, to copy.
+        steps: what to do next, with commands.
+    """
+
+    source: str
+    out: str
+    backup: str
+    writer: str
+    converter: str
+    changes: tuple[str, ...]
+    renamed: Mapping[str, str]
     notes: tuple[str, ...]
-    files: tuple[str, ...]  # that were written
-    code: tuple[Snippet, ...] = ()  # that loads the model
+    files: tuple[str, ...]
+    code: tuple[Snippet, ...] = ()
     steps: tuple[Step, ...] = ()
 
     @property

@@ -67,19 +67,33 @@ class LayerDivergence(Difference):
 
 @dataclass(frozen=True)
 class Verification:
-    """The outputs of a converted model, compared with those of the original."""
+    """The outputs of a converted model, compared with those of the original.
+
+    Attributes:
+        source: path of the original, or its name if it was in memory.
+        out: path of the converted model.
+        reference: what ran the original, such as "Keras 3.15.1 (jax)", or the file of expected outputs.
+        backends: the backends of TF.js or ONNX Runtime that ran the converted model.
+        rtol: relative tolerance.
+        atol: absolute tolerance, the largest of all outputs; `outputs` has the value of each.
+        outputs: the largest difference of each output on each backend.
+        diverges: the first layer whose output differs, if it could be found.
+        notes: what else to know about the comparison.
+        only_told: whether differences are only reported, not checked, as for quantized models.
+        seconds: seconds that Keras and each backend took.
+    """
 
     source: str
     out: str
-    reference: str  # what ran the original, such as "Keras 3.15.1 (jax)", or the file of expected outputs
+    reference: str
     backends: tuple[str, ...]
     rtol: float
-    atol: float  # the largest of all outputs; `outputs` has the value of each
-    outputs: tuple[OutputError, ...]  # one per backend and output
+    atol: float
+    outputs: tuple[OutputError, ...]
     diverges: LayerDivergence | None = None
     notes: tuple[str, ...] = ()
-    only_told: bool = False  # for quantized models: differences are reported, not checked
-    seconds: Mapping[str, float] = field(default_factory=dict)  # time of Keras and of each backend
+    only_told: bool = False
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

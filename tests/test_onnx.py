@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -262,6 +264,35 @@ def test_without_onnx_ir_the_message_says_what_to_install(
     routes = {route.name: route for route in kerasport.doctor(two_inputs).routes}
     assert routes["kerasport, onnx"].command == 'pip install "kerasport[onnx]"'
     assert not routes["kerasport, onnx"].open
+
+
+WITHOUT_EXTRA = """if True:
+    import sys
+    # an import of these fails, as if they were not installed
+    sys.modules.update(dict.fromkeys(("onnx", "onnx_ir", "onnxruntime")))
+    from kerasport.cli import main
+    main()
+"""
+
+
+def test_check_works_without_the_packages_for_onnx(two_inputs: Path, tmp_path: Path) -> None:
+    def command(*arguments: str) -> tuple[int, dict[str, Any]]:
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_EXTRA, *arguments, "--json"], capture_output=True, check=False
+        )
+        return done.returncode, json.loads(done.stdout)
+
+    complete = kerasport.check(two_inputs, to="onnx").to_dict()
+    code, found = command("check", str(two_inputs), "--to", "onnx")
+    assert code == 0
+    for key in ("layers", "inputs", "outputs", "problems"):
+        assert json.dumps(found[key]) == json.dumps(complete[key])
+    assert abs(found["nbytes"] - complete["nbytes"]) < 1000
+    assert any('pip install "kerasport[onnx]"' in note for note in found["notes"])
+    code, failed = command("convert", str(two_inputs), str(tmp_path / "model.onnx"))
+    assert (code, failed["error"]) == (3, "MissingPackageError")
+    assert failed["message"].endswith('which is not installed; pip install "kerasport[onnx]"')
+    assert [*tmp_path.glob("*.onnx")] == []
 
 
 # -------------------------------------------------------------------------------------------- verification

@@ -17,6 +17,7 @@ from kerasport.read.dialects import major
 from kerasport.read.hdf5 import SIGNATURE
 from kerasport.read.layers_model import is_layers_model, open_layers_model
 from kerasport.targets import TARGETS, planned
+from kerasport.targets.onnx import check_installed
 from kerasport.targets.repaired import changes_of, repair_plan
 from kerasport.verification.original import lacks_reader
 
@@ -55,6 +56,8 @@ def routes_of(path: Path, weights: Path | None, found: Environment) -> tuple[str
 
 def _planned(model: Model, target: str, source: str, options: str) -> Route:
     try:
+        if target == ONNX:
+            check_installed()
         return _own(target, source, options, planned(model, target).problems)
     except MissingPackageError as error:
         reason, _, command = str(error).partition("; ")

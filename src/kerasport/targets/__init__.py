@@ -48,6 +48,7 @@ def check_place(to: str, out: Path, *, force: bool, sources: Iterable[Path] = ()
     to = ONNX if is_file and to == AUTO else to
     check_target(to, training=training)
     if is_file and to == ONNX:
+        import_module(TARGETS[ONNX]).check_installed()
         import_module("kerasport.targets.onnx.place").check_free(out, force=force, sources=sources)
         return ONNX
     if is_file or to == ONNX:

@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from kerasport.errors import MissingPackageError, UnsupportedModel
-from kerasport.ir.graph import Graph
-from kerasport.ir.tensor import Input
+from kerasport.ir.graph import Graph, walk
+from kerasport.ir.tensor import Constant, Input
 from kerasport.lower import lower
-from kerasport.model import Model
+from kerasport.model import Model, Weight
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import fold_constants
 from kerasport.passes.loop import inside_loops
@@ -40,23 +40,31 @@ def optimised(graph: Graph, opset: int = OPSET) -> Graph:
     return rewritten(inside_loops(native(graph), rewritten))
 
 
+INSTALL = 'pip install "kerasport[onnx]"'
+
+
+def is_installed() -> bool:
+    """Whether onnx-ir is installed, with which ONNX models are written."""
+    return find_spec("onnx_ir") is not None
+
+
 def check_installed() -> None:
-    """Raises `MissingPackageError` where onnx-ir is not there."""
-    if find_spec("onnx_ir") is None:
-        raise MissingPackageError('ONNX models are written with onnx-ir; pip install "kerasport[onnx]"')
+    """Raise `MissingPackageError` if onnx-ir is not installed."""
+    if not is_installed():
+        raise MissingPackageError(f"ONNX models are written with onnx-ir, which is not installed; {INSTALL}")
 
 
 def plan(model: Model, options: Options = DEFAULTS) -> Plan:
-    """What becomes of a model as an ONNX model, with all the problems that stand against it.
+    """Plan the conversion of a model to ONNX, with all parts that are not supported.
 
-    Raises:
-        MissingPackageError: onnx-ir is not installed.
+    Without onnx-ir the plan has everything but the model to write.
     """
-    check_installed()
     try:
         graph = optimised(lower(model), options.opset)
     except UnsupportedModel as error:
         return Plan(TARGET, model.writer, outcomes_of(model, error.problems, "lowered"), error.problems)
+    if not is_installed():
+        return _draft(model, graph, options)
     from kerasport.targets.onnx.emit import Emitter, Shared  # noqa: PLC0415  (they import onnx-ir)
     from kerasport.targets.onnx.file import OnnxPlan, assembled  # noqa: PLC0415
 
@@ -83,6 +91,36 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         half=options.half_compute,
     )
     return made
+
+
+def _draft(model: Model, graph: Graph, options: Options) -> Plan:
+    """The plan without onnx-ir: it can be shown, but not written."""
+    named = {given.name: given for given in graph.inputs}
+    outputs = output_names(model)
+    weights = {f"weight_{at}": weight for at, weight in enumerate(dict.fromkeys(_weights(graph)))}
+    note = f"onnx-ir is not installed, so the file itself was not assembled; to convert the model: {INSTALL}"
+    return Plan(
+        TARGET,
+        model.writer,
+        outcomes_of(model, (), "lowered"),
+        (),
+        weights=weights,
+        inputs={name: given.shape for name, given in named.items()},
+        outputs=tuple(outputs),
+        notes=(*notes_of(model, half=options.half_compute), note),
+        dtypes={name: given.dtype for name, given in named.items() if given.dtype != "float32"},
+        output_shapes={name: tensor.shape for name, tensor in zip(outputs, graph.outputs, strict=True)},
+        output_dtypes={name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)},
+    )
+
+
+def _weights(graph: Graph) -> Iterator[Weight]:
+    """The weights in a graph, and in the bodies of its loops."""
+    for node in walk(graph.outputs):
+        if isinstance(node, Constant):
+            yield node.value
+        elif isinstance(body := getattr(node, "body", None), Graph):
+            yield from _weights(body)
 
 
 def _notes(named: Mapping[str, Input]) -> Iterator[str]:

@@ -102,9 +102,8 @@ def test_everything_works(site: Site) -> None:
     found = site.doctor()
     assert {name: states(found)[name] for name in TRIED} == dict.fromkeys(TRIED, "works")
     assert found.ok
-    lines = str(found).splitlines()
-    assert "  keras        3.15.1    works: tensorflow" in lines
-    assert "  tensorflow   2.19.1    works: keras 3.15.1" in lines
+    assert re.search(r"\n  keras +3\.15\.1 +works +tensorflow\n", str(found))
+    assert re.search(r"\n  tensorflow +2\.19\.1 +works +keras 3\.15\.1\n", str(found))
 
 
 def test_it_is_the_python_of_kerasport_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +141,7 @@ def test_an_import_that_fails_is_explained(name: str, site: Site) -> None:
     assert not found.ok
     (advice,) = [line for line in found.advice if line.startswith(f"{package} 1.2.3 cannot be imported: ")]
     assert said in advice
-    assert f"  {package:13}1.2.3     FAILS: " in str(found)
+    assert re.search(rf"\n  {package} +1\.2\.3 +FAILS +", str(found))
 
 
 ANY_BACKEND = """
@@ -164,7 +163,7 @@ def test_keras_works_with_the_only_backend(
     site.add(backend, "2.0.0")
     found = site.doctor()
     assert found.ok
-    assert f"  keras        3.15.1    works: {backend}" in str(found).splitlines()
+    assert re.search(rf"\n  keras +3\.15\.1 +works +{backend}\n", str(found))
     assert any(f"export KERAS_BACKEND={backend} for your own programs" in line for line in found.advice)
     assert f"with Keras 3.15.1 ({backend}), --python" in ability(found, "verify TF.js models").reason
     (tmp_path / "keras.json").write_text(json.dumps({"backend": backend}))
@@ -229,8 +228,9 @@ def test_an_import_that_hangs_is_given_up(site: Site) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_an_import_that_crashes_is_told_of(site: Site) -> None:
     site.add("tensorflow", "2.19.1", "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
-    assert "crashed with signal 4" in str(site.doctor())
-    assert "AVX" in str(site.doctor())
+    told = " ".join(str(site.doctor()).split())
+    assert "crashed with signal 4" in told
+    assert "AVX" in told
 
 
 def test_nothing_is_imported_here_and_noise_is_no_answer(site: Site) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 import sys
 from collections.abc import Iterator
@@ -16,12 +15,14 @@ from kerasport.diagnosis.advice import LEGACY, advice_on, legacy_keras
 from kerasport.diagnosis.probe import Environment, Package, ProbeError, environment
 from kerasport.diagnosis.routes import KERASPORT, Route, routes_of
 from kerasport.errors import KerasportError
+from kerasport.report import Viewed
+from kerasport.report.view import Fact, Facts, Headline, Item, Listing, Prose, Table, View, present
 
 STATES = {"works": "works", "fails": "FAILS", "absent": "not installed", "untried": "installed"}
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Viewed):
     """The result of `doctor`.
 
     Attributes:
@@ -68,35 +69,46 @@ class Diagnosis:
         """The diagnosis as JSON values."""
         return {**asdict(self), "node": self.node, "ok": self.ok}
 
-    def __str__(self) -> str:
-        return "\n".join(self._lines())
+    def view(self) -> View:
+        """The diagnosis as blocks."""
+        can = tuple(Fact(each.name, _answer(each)) for each in self.abilities)
+        legacy = Prose(self.legacy_keras) if self.legacy_keras else None
+        written = f"written by Keras {self.writer}" if self.writer else "written by an unknown version of Keras"
+        return present(
+            self._headline(),
+            _packages(f"kerasport {self.kerasport}", self.own),
+            Facts(can, "What it can do"),
+            _packages(f"Python {self.python} ({self.executable})", self.packages),
+            legacy,
+            Listing(f"Ways for {self.source} ({written})", tuple(map(_way, self.routes))),
+            Listing("Advice", tuple(Item(text=line) for line in self.advice)),
+        )
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
-
-    def _lines(self) -> Iterator[str]:
-        yield f"kerasport {self.kerasport}"
-        yield from map(_line, self.own)
-        for ability in self.abilities:
-            answer = "yes" if ability.possible else "no"
-            yield f"  {ability.name:21}{answer}{ability.reason and f', {ability.reason}'}"
-        yield f"Python {self.python} ({self.executable})"
-        yield from map(_line, self.packages)
-        if self.legacy_keras:
-            yield self.legacy_keras
+    def _headline(self) -> Headline:
         if self.source:
-            yield f"{self.source}: written by Keras {self.writer or '(unknown version)'}"
-        for route in self.routes:
-            yield f"  {'open' if route.open else 'closed':7}{route.name}{route.reason and f': {route.reason}'}"
-            if route.command:
-                yield f"         {route.command}"
-        yield from (f"advice: {line}" for line in self.advice)
+            can = "can" if self.ok else "cannot"
+            return Headline(f"kerasport {can} convert {self.source}", "good" if self.ok else "bad")
+        if self.healthy:
+            return Headline("All installed packages work", "good")
+        return Headline("Some installed packages do not work together", "bad")
 
 
-def _line(package: Package) -> str:
-    detail = package.error or package.detail
-    line = f"{package.name:13}{package.version or '-':10}{STATES[package.state]}{detail and f': {detail}'}"
-    return f"  {line}".rstrip()
+def _packages(title: str, packages: tuple[Package, ...]) -> Table:
+    rows = tuple(
+        (package.name, package.version or "-", STATES[package.state], package.error or package.detail)
+        for package in packages
+    )
+    bad = frozenset(i for i, package in enumerate(packages) if package.state == "fails")
+    return Table(title, ("package", "version", "state", ""), rows, bad=bad)
+
+
+def _answer(ability: Ability) -> str:
+    answer = "yes" if ability.possible else "no"
+    return f"{answer}, {ability.reason}" if ability.reason else answer
+
+
+def _way(route: Route) -> Item:
+    return Item(f"{route.name}: {'open' if route.open else 'closed'}", route.reason, command=route.command)
 
 
 def diagnose(source: Path | None, weights: Path | None, python: str | None, timeout: float) -> Diagnosis:

@@ -72,7 +72,8 @@ def _item(item: Item) -> str:
     head = _tag("p", _tag("strong", _text(item.head))) if item.head else ""
     told = _tag("p", _text(item.text)) if item.text else ""
     remedy = _tag("p", _tag("span", "Fix: ", "quiet") + _text(item.remedy)) if item.remedy else ""
-    return _tag("li", head + told + remedy)
+    command = _tag("p", _tag("code", _text(item.command))) if item.command else ""
+    return _tag("li", head + told + remedy + command)
 
 
 def _table(block: Table) -> str:

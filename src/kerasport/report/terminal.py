@@ -149,13 +149,15 @@ class _Writer:
         whole = Text(legible(f"{INDENT}{item.head}: {item.text}"))
         if not item.head:
             yield from self.hanging(Text.assemble(INDENT, ("- ", QUIET)), item.text)
-        elif not item.remedy and whole.cell_len <= self.console.width:
+        elif item.text and not (item.remedy or item.command) and whole.cell_len <= self.console.width:
             yield whole
         else:
             yield from self.hanging(Text(INDENT), item.head)
             yield from self.hanging(Text(INDENT * 2), item.text) if item.text else ()
             fix = Text.assemble(INDENT * 2, ("Fix: ", QUIET))
             yield from self.hanging(fix, item.remedy) if item.remedy else ()
+            if item.command:
+                yield Text.assemble(INDENT * 2, (legible(item.command), COMMAND))
 
     def _table(self, block: Table) -> Iterator[Text | Padding]:
         padding = (0, len(INDENT), 0, 0)

@@ -43,11 +43,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Item:
-    """One entry of a list: what it is about, what there is to say, and what to do."""
+    """One entry of a list: what it is about, what there is to say, what to do, and the command for it."""
 
     head: str = ""
     text: str = ""
     remedy: str = ""
+    command: str = ""  # renderers never wrap it
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kerasport.errors import MismatchError
+from kerasport.report import Viewed
+from kerasport.report.view import Fact, Facts, Headline, Item, Listing, Table, View, present
 from kerasport.verification.comparison import Difference
-
-HEAD = ("backend", "output", "batch", "largest error", "relative", "worst at", "{runtime}", "Keras", "allowed")
 
 
 def runtime_of(backend: str) -> str:
     """The runtime of a backend."""
     return "ONNX Runtime" if backend.startswith("onnx") else "TF.js"
-
-
-def head(backends: Sequence[str]) -> tuple[str, ...]:
-    """The column heads of the table of outputs on these backends."""
-    return tuple(cell.format(runtime=runtime_of(backends[0])) for cell in HEAD)
 
 
 @dataclass(frozen=True)
@@ -34,15 +28,13 @@ class OutputError(Difference):
     batch_size: int = 0
     atol: float = 0.0  # absolute tolerance, without rtol · |expected|
 
-    def row(self) -> tuple[str, ...]:
-        """The output as a row of a table."""
+    def row(self, *, relative: bool = False) -> tuple[str, ...]:
+        """The output as a row of a table, with the relative error or the difference that is allowed."""
         start = (self.backend, self.name, str(self.batch_size))
         if self.reason:
-            return (*start, self.reason, *("",) * 5)
-        errors = (_short(self.absolute), _short(self.relative))
-        if math.isnan(self.expected) and not self.where:  # equal strings, or empty arrays
-            return (*start, *errors, *("",) * 4)
-        return (*start, *errors, str([*self.where]), _long(self.actual), _long(self.expected), _short(self.allowed))
+            return (*start, *("-",) * 5)
+        errors = (_short(self.absolute), _short(self.relative if relative else self.allowed))
+        return (*start, *errors, str([*self.where]), _long(self.actual), _long(self.expected))
 
     def __str__(self) -> str:
         if self.reason:
@@ -59,6 +51,12 @@ class LayerDivergence(Difference):
     tfjs_name: str = ""
     class_name: str = ""
 
+    def item(self) -> Item:
+        """The layer as an entry of a list."""
+        renamed = f", {self.tfjs_name!r} in TF.js" if self.tfjs_name != self.name else ""
+        head = f"{self.name} ({self.class_name}{renamed}), on {self.backend}"
+        return Item(head, self.reason or _told(self, self.backend))
+
     def __str__(self) -> str:
         renamed = f", {self.tfjs_name!r} in TF.js" if self.tfjs_name != self.name else ""
         told = self.reason or _told(self, self.backend)
@@ -66,7 +64,7 @@ class LayerDivergence(Difference):
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Viewed):
     """The outputs of a converted model, compared with those of the original.
 
     Attributes:
@@ -114,46 +112,48 @@ class Verification:
         document: dict[str, Any] = _plain({**asdict(self), "ok": self.ok})
         return document
 
-    def __str__(self) -> str:
-        rows = [head(self.backends), *(output.row() for output in self.outputs)]
-        return "\n".join([self._verdict(), *(f"  {line}" for line in columns(rows)), *self._below()])
+    def view(self) -> View:
+        """The verification as blocks."""
+        took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
+        facts = [Fact("Reference", self.reference), Fact("Tolerance", self._tolerance())]
+        first = self.diverges
+        return present(
+            self._headline(),
+            Facts((*facts, *([Fact("Time", took)] if took else []))),
+            self._table(),
+            Listing("Outputs that cannot be compared", tuple(self._reasons()), "bad"),
+            Listing("First layer that differs", (first.item(),), "bad") if first else None,
+            Listing("Notes", tuple(Item(text=note) for note in self.notes)),
+        )
 
-    def _verdict(self) -> str:
+    def _headline(self) -> Headline:
         if self.only_told and self.ok:
             worst = max(self.outputs, key=lambda output: output.relative)
             far = f"within {_short(worst.absolute)}, or {worst.relative:.2%} of the largest value"
-            return f"{self.out}, which is quantized, agrees with {self.source} {far} ({self.reference})"
-        allowed = f"rtol {self.rtol:g}, atol {self._atol()}"
+            return Headline(f"{self.out}, which is quantized, agrees with {self.source} {far}", "good")
         if self.ok:
-            return f"{self.out} computes the same numbers as {self.source} ({allowed}; {self.reference})"
-        return f"{self.out} computes different numbers than {self.source} ({allowed}; {self.reference})"
+            return Headline(f"{self.out} computes the same numbers as {self.source}", "good")
+        return Headline(f"{self.out} computes different numbers than {self.source}", "bad")
 
-    def _atol(self) -> str:
-        """The absolute tolerance of the outputs, or its range."""
+    def _tolerance(self) -> str:
+        """The tolerance, and the range of the absolute one if outputs have different ones."""
+        if self.only_told:
+            return "none, since the model is quantized; give --rtol or --atol for one"
         applied = sorted({f"{output.atol:.2g}" for output in self.outputs}, key=float)
-        return " to ".join(dict.fromkeys((applied[0], applied[-1]))) if applied else f"{self.atol:g}"
+        atol = " to ".join(dict.fromkeys((applied[0], applied[-1]))) if applied else f"{self.atol:g}"
+        return f"rtol {self.rtol:g}, atol {atol}"
 
-    def _below(self) -> list[str]:
-        found = [] if self.diverges is None else [str(self.diverges)]
-        took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.seconds.items())
-        return [*found, *(f"note: {note}" for note in self.notes), *([f"took: {took}"] if took else [])]
+    def _reasons(self) -> Iterator[Item]:
+        for output in self.outputs:
+            if output.reason:
+                yield Item(f"{output.name} on {output.backend}", output.reason)
 
-    def _repr_html_(self) -> str:
-        cells = "".join(f"<th>{cell}</th>" for cell in head(self.backends))
-        rows = "".join(_html_row(output) for output in self.outputs)
-        below = "".join(f"<li>{html.escape(line)}</li>" for line in self._below())
-        return f"<p>{html.escape(self._verdict())}</p><table><tr>{cells}</tr>{rows}</table><ul>{below}</ul>"
-
-
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Format rows of cells as lines with aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def _html_row(output: OutputError) -> str:
-    cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in output.row())
-    return f"<tr>{cells}</tr>" if output.ok else f'<tr style="font-weight: bold">{cells}</tr>'
+    def _table(self) -> Table:
+        last = "relative" if self.only_told else "allowed"
+        head = ("backend", "output", "batch", "error", last, "at", runtime_of(self.backends[0]), "Keras")
+        rows = tuple(output.row(relative=self.only_told) for output in self.outputs)
+        bad = frozenset(i for i, output in enumerate(self.outputs) if not output.ok)
+        return Table("Largest difference of each output", head, rows, bad=bad)
 
 
 def _told(worst: Difference, backend: str) -> str:

@@ -86,8 +86,8 @@ def test_what_is_too_large_is_refused_before_it_is_built(name: str, to: str, tmp
     assert peak < FLOOR + FEW
     assert [problem.layer for problem in result.problems] == ["o"]
     if to != "tfjs-layers":  # which has other reasons to refuse some of them
-        assert "would take" in result.problems[0].reason
-        assert "a file of this size is allowed 268.4 MB" in result.problems[0].reason
+        assert "would need" in result.problems[0].reason
+        assert "the limit for a file of this size is 268.4 MB" in result.problems[0].reason
         assert "--max-size" in result.problems[0].remedy
 
 
@@ -108,7 +108,7 @@ def test_many_small_constants_count_together(tmp_path: Path) -> None:
     source = put(tmp_path / "m.keras", keras(sequential(given(shape=(None, 1000, 1)), *chain), hdf5(no_weights)))
     result = kerasport.check(source, to="tfjs-graph")
     assert result.problems
-    assert "of others" in result.problems[0].reason
+    assert "already used" in result.problems[0].reason
 
 
 def test_loops_that_do_not_fit_stay_loops(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_the_limit_is_that_of_the_user(tmp_path: Path) -> None:
     """The matrix takes 36 MB, which is allowed where nothing is said."""
     source = put(tmp_path / "m.keras", keras(POOLED, hdf5(no_weights)))
     for size in (30_000_000, 35_999_999):
-        with pytest.raises(UnsupportedModel, match=f"is allowed {size / 1e6:.1f} MB"):
+        with pytest.raises(UnsupportedModel, match=f"the limit .* is {size / 1e6:.1f} MB"):
             kerasport.convert(source, tmp_path / "small", to="tfjs-graph", max_size=size)
     assert not (tmp_path / "small").exists()
     assert kerasport.check(source, to="tfjs-graph").nbytes == 3000 * 2999 * 4
@@ -157,7 +157,7 @@ def test_the_size_of_the_output_is_limited_as_well(tmp_path: Path) -> None:
     source = put(tmp_path / "m.keras", keras(sequential(given(shape=(None, 99)), dense(units=99)), hdf5(fill)))
     for to in TARGETS:
         out = tmp_path / ("m.onnx" if to == "onnx" else to)
-        with pytest.raises(UnsupportedModel, match=r"the converted model would take 39\.[26] kB"):
+        with pytest.raises(UnsupportedModel, match=r"the converted model would need 39\.[26] kB"):
             kerasport.convert(source, out, to=to, max_size=39_000)
         kerasport.convert(source, out, to=to, max_size=39_600)
 
@@ -171,7 +171,9 @@ def test_constants_are_counted() -> None:
     with limited(100_000):
         reserve(100, 100)
         reserve(100, 100, itemsize=5)
-        with pytest.raises(TooLargeError, match=r"of 51 by 100 numbers would take 20.4 kB, beside 90.0 kB of others"):
+        with pytest.raises(
+            TooLargeError, match=r"of 51 by 100 numbers would need 20.4 kB in addition to 90.0 kB already used"
+        ):
             reserve(51, 100)
         reserve(0, 10**30)
         reserve(10**9, -5)

@@ -315,12 +315,12 @@ def test_what_a_layers_model_cannot_hold_becomes_a_graph_model(refused: Path, tm
     done = kerasport_command("convert", refused, "out", cwd=tmp_path)
     assert done.returncode == DONE
     assert f"Converted {refused} to out Format TF.js graph-model " in flat(done.stdout)
-    assert "- written as a graph-model, since a layers-model cannot hold all of it (layer 'units': " in flat(
+    assert "- written as a graph-model, because a layers-model does not support all of it (layer 'units': " in flat(
         done.stdout
     )
     told = json.loads(kerasport_command("check", refused, "--json").stdout)
     assert (told["convertible"], told["target"]) == (True, "graph-model")
-    assert told["notes"][0].startswith("written as a graph-model, since ")
+    assert told["notes"][0].startswith("written as a graph-model, because ")
     assert "--to tfjs-graph" not in done.stdout  # which it is
 
 
@@ -401,7 +401,7 @@ def test_what_no_target_can_hold_is_told_as_the_one_that_lacks_least(tmp_path: P
     done = kerasport_command("check", "model.keras", cwd=tmp_path)
     assert done.returncode == REFUSED
     assert done.stdout.startswith("model.keras does not convert to a TF.js graph-model: 1 part is not supported\n")
-    assert "\n  - as a layers-model, 2 part(s) would be refused\n" in done.stdout
+    assert "\n  - as a layers-model, 2 part(s) of the model would be refused\n" in done.stdout
 
 
 @pytest.fixture
@@ -424,7 +424,7 @@ REGISTER = """
 def test_a_conversion_tells_how_to_load_the_companion(memory: Path, tmp_path: Path) -> None:
     done = kerasport_command("convert", memory, tmp_path / "web model")
     assert done.returncode == DONE
-    assert "memory (GRU) TF.js's GRU applies the reset gate" in flat(done.stdout)
+    assert "memory (GRU) the GRU of TF.js applies the reset gate" in flat(done.stdout)
     assert REGISTER in done.stdout
     for name in ("kerasport-layers.js", "kerasport-layers.d.ts"):
         script = (tmp_path / "web model" / name).read_bytes()
@@ -546,7 +546,7 @@ def test_repair_of_what_has_no_translation_exits_with_1(tmp_path: Path) -> None:
     before = digest(tmp_path)
     done = kerasport_command("repair", path)
     assert (done.returncode, done.stdout) == (REFUSED, "")
-    assert re.search(r"\n  \w+ \(Mystery\): TF.js has no such layer", done.stderr)
+    assert re.search(r"\n  \w+ \(Mystery\): TF.js does not have this layer", done.stderr)
     assert digest(tmp_path) == before
 
 
@@ -562,11 +562,11 @@ def _not_models() -> dict[str, tuple[bytes, str]]:
         "cut.h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "cannot be opened"),
         "bytes.keras": (bytes(range(256)), "not a Keras model"),
         "list.json": (b"[]", "not a Keras model"),
-        "other.json": (b"{}", "not the architecture of a Keras model"),
+        "other.json": (b"{}", "not a Keras architecture"),
         "broken.json": (b'{"class_name":', "not valid JSON"),
         "deep.json": (b'{"a":' * 5000, "JSON"),
         "page.keras": (b"<!doctype html>", "a web page"),
-        "pickle.pkl": (b"\x80\x04.", "never opened"),
+        "pickle.pkl": (b"\x80\x04.", "never opens"),
         "name\n with lines.keras": (b"\x00", "not a Keras model"),
     }
 

@@ -619,7 +619,7 @@ def test_every_operation_is_run_and_every_emitted_one_known_to_tfjs() -> None:
 
 image = Input("image", TensorType("float32", (None, None, None, 3)))
 
-BOTH = "TF.js convolves with strides or with dilations, not with both"
+BOTH = "TF.js supports strides or dilations in a convolution, but not both"
 
 REFUSED: tuple[tuple[Tensor, str], ...] = (
     (ops.Conv(image, constant(floats(2, 3, 3, 2)), (1, 2), "valid", (2, 1)), BOTH),

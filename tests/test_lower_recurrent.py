@@ -475,8 +475,8 @@ def across_samples() -> keras.Model:
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (stateful_model, "a graph remembers nothing from run to run"),
-        (features_masked, "would be given one number for each sample"),
+        (stateful_model, "a graph keeps no state between runs"),
+        (features_masked, "has only one value per sample"),
         (across_samples, "works across the batch"),
     ],
 )

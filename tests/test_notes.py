@@ -56,8 +56,8 @@ def test_weights_that_are_not_finite_are_named_and_kept(tmp_path: Path) -> None:
         out = tmp_path / ("m.onnx" if to == "onnx" else to)
         for notes in (kerasport.check(source, to=to).notes, kerasport.convert(source, out, to=to).notes):
             (note,) = [note for note in notes if "NaN or infinity" in note]
-            assert "layer 'conv' (2 NaN of 27 numbers)" in note
-            assert "layer 'norm' (4 infinite of 12 numbers)" in note
+            assert "layer 'conv': 2 NaN of 27 numbers" in note
+            assert "layer 'norm': 4 infinite of 12 numbers" in note
             assert "and 1 more layer(s)" in note
             assert "use an earlier checkpoint" in note
 

@@ -292,7 +292,7 @@ def test_a_scale_of_zero_makes_what_it_makes_in_keras() -> None:
 @pytest.mark.parametrize("groups", [[0.0, 2.0], [-1.0, 0.0], [np.nan, 0.0], [np.inf, 0.0]])
 def test_a_group_without_a_scale_is_refused(groups: list[float]) -> None:
     ones = np.ones((2, 2), np.float32)
-    with pytest.raises(ReadError, match="names other groups than the 2 that have a scale"):
+    with pytest.raises(ReadError, match="refers to groups outside the 2 that have a scale"):
         spread(np.ones((2, 2), np.int8), ones, ones, np.array(groups, np.float32), 0)
 
 
@@ -373,7 +373,7 @@ def test_a_kernel_without_a_summed_axis_is_not_packed() -> None:
 
 def test_a_pattern_among_the_policies_is_not_run() -> None:
     config = {"name": "d", **policies(INT8, **{"(a*)*d": INT4})}
-    with pytest.raises(ReadError, match="these are int8 or int4 packed along an input axis"):
+    with pytest.raises(ReadError, match="the variables are either int8 or int4 packed along an input axis"):
         plan("Dense", config, [np.int8, np.float32], [(5, 4), (4,)])
 
 
@@ -446,79 +446,85 @@ JOINED = {"equation": "abcd,cde->abe", "output_shape": [None, 4]}
 TABLE = {"input_dim": 6, "output_dim": 5}
 
 REFUSALS = (
-    Refusal("quantized as 'int3', which", "if", [(5, 4), (4,)], config={"dtype": "int3_from_x"}),
-    Refusal("quantized as 'int3', which", "f", [(5, 4)], config={"dtype": "int3_from_x"}),
-    Refusal("the shape of the plain kernel", "uf", [(1, 4), ()], config={"units": 4}),
-    Refusal("their shapes disagree", "uff", [(2, 4), (4,), ()], kernel_shape=(5, 4)),
-    Refusal("their shapes disagree", "uff", [(1, 4), (4,), ()], "TernaryDense", kernel_shape=(6, 4)),
-    Refusal("these are of ternary, but", "uff", [(1, 4), (4,), ()], config=INT8, kernel_shape=(5, 4)),
-    Refusal("no quantization of Keras has these", "uf", [(1, 4), ()], "EinsumDense", HEADS),
+    Refusal("quantization mode is 'int3', which", "if", [(5, 4), (4,)], config={"dtype": "int3_from_x"}),
+    Refusal("quantization mode is 'int3', which", "f", [(5, 4)], config={"dtype": "int3_from_x"}),
+    Refusal("the shape of the unquantized kernel", "uf", [(1, 4), ()], config={"units": 4}),
+    Refusal("the shapes of the variables do not fit together", "uff", [(2, 4), (4,), ()], kernel_shape=(5, 4)),
     Refusal(
-        "the shape of the plain kernel",
+        "the shapes of the variables do not fit together",
+        "uff",
+        [(1, 4), (4,), ()],
+        "TernaryDense",
+        kernel_shape=(6, 4),
+    ),
+    Refusal("these variables belong to ternary, but", "uff", [(1, 4), (4,), ()], config=INT8, kernel_shape=(5, 4)),
+    Refusal("no quantization mode of Keras stores these variables", "uf", [(1, 4), ()], "EinsumDense", HEADS),
+    Refusal(
+        "the shape of the unquantized kernel",
         "fufuff",
         [(3, 5), (3, 12), (5, 4), (5, 4), (12,), (12,)],
         "EinsumDense",
         {"equation": "abc,bcd->abd", "output_shape": [True, 5], "bias_axes": "bd"},
     ),
-    Refusal("no quantization of Keras has these", "iif", [(5, 4), (4,), (4,)]),
-    Refusal("no quantization of Keras has these", "ic", [(5, 4), (4,)], config=INT8),
-    Refusal("no quantization of Keras has these", "i", [(5, 4)], config=INT8),
-    Refusal("no quantization of Keras has these", "ifi", [(6, 5), (6,), (6,)], "Embedding", TABLE),
-    Refusal("leave the zero points of gptq and awq out", "fuff", [(4,), (2, 5), (4, 1), (5,)]),
-    Refusal("leave the zero points of gptq and awq out", "uff", [(2, 5), (4, 1), (5,)]),
-    Refusal("leave the zero points of gptq", "ufff", [(2, 5), (4, 1), (5,), (5,)]),
-    Refusal("these are int8 or int4 packed along an input axis", "if", [(5, 4), (4,)]),
+    Refusal("no quantization mode of Keras stores these variables", "iif", [(5, 4), (4,), (4,)]),
+    Refusal("no quantization mode of Keras stores these variables", "ic", [(5, 4), (4,)], config=INT8),
+    Refusal("no quantization mode of Keras stores these variables", "i", [(5, 4)], config=INT8),
+    Refusal("no quantization mode of Keras stores these variables", "ifi", [(6, 5), (6,), (6,)], "Embedding", TABLE),
+    Refusal("do not save the zero points of gptq and awq", "fuff", [(4,), (2, 5), (4, 1), (5,)]),
+    Refusal("do not save the zero points of gptq and awq", "uff", [(2, 5), (4, 1), (5,)]),
+    Refusal("do not save the zero points of gptq", "ufff", [(2, 5), (4, 1), (5,), (5,)]),
+    Refusal("the variables are either int8 or int4 packed along an input axis", "if", [(5, 4), (4,)]),
     Refusal(
-        "these are int8 or int4 packed along an input axis",
+        "the variables are either int8 or int4 packed along an input axis",
         "if",
         [(1, 4), (4,)],
         kernel_shape=(1, 4),
     ),
     Refusal(
-        "these are int8 or int4 packed along an input axis",
+        "the variables are either int8 or int4 packed along an input axis",
         "if",
         [(6, 1), (6,)],
         "Embedding",
         {"input_dim": 6, "output_dim": 1},
     ),
     Refusal(
-        "these are int4 packed along the outputs or int4 packed along an input axis",
+        "the variables are either int4 packed along the outputs or int4 packed along an input axis",
         "if",
         [(5, 1), (1,)],
         config={**INT4, "units": 1},
     ),
     Refusal(
-        "(kernel_shape) has to be known",
+        "(kernel_shape) must be known",
         "if",
         [(5, 4), (4,)],
         config={**INT4, "units": 4},
     ),
     Refusal(
-        "(kernel_shape) has to be known",
+        "(kernel_shape) must be known",
         "ifif",
         [(15, 2), (1, 4), (1, 4), (15,)],
         "EinsumDense",
         JOINED,
     ),
-    Refusal("not a plain kernel of ? x 4", "if", [(5, 7), (7,)], config={**INT8, "units": 4}),
-    Refusal("not a plain kernel of ? x 4", "if", [(5, 4), (5,)], config={**INT8, "units": 4}),
+    Refusal("do not form a kernel of shape ? x 4", "if", [(5, 7), (7,)], config={**INT8, "units": 4}),
+    Refusal("do not form a kernel of shape ? x 4", "if", [(5, 4), (5,)], config={**INT8, "units": 4}),
     Refusal(
-        "not a plain kernel of ? x 4, given as (9, 3)",
+        "do not form a kernel of shape ? x 4 with kernel_shape=(9, 3)",
         "if",
         [(5, 4), (4,)],
         config={**INT8, "units": 4},
         kernel_shape=(9, 3),
     ),
     Refusal(
-        "not a plain kernel of 9 x 4, given as (9, 4)",
+        "do not form a kernel of shape 9 x 4 with kernel_shape=(9, 4)",
         "if",
         [(5, 4), (4,)],
         config=INT8,
         kernel_shape=(9, 4),
     ),
-    Refusal("not a plain kernel of ? x 2 x 3", "if", [(7, 6), (1, 1, 6)], "EinsumDense", HEADS),
+    Refusal("do not form a kernel of shape ? x 2 x 3", "if", [(7, 6), (1, 1, 6)], "EinsumDense", HEADS),
     Refusal(
-        "not a plain kernel of ? x 2 x 3",
+        "do not form a kernel of shape ? x 2 x 3",
         "ifif",
         [(7, 4), (1, 7), (1, 7), (7,)],
         "EinsumDense",
@@ -533,84 +539,84 @@ REFUSALS = (
         {"equation": "aa,ab->b"},
     ),
     Refusal(
-        "a bias is among them, but use_bias=False",
+        "the variables include a bias, but use_bias=False",
         "iff",
         [(5, 4), (4,), (4,)],
         config={"use_bias": False},
     ),
     Refusal(
-        "no bias is among them, but bias_axes='d'",
+        "the variables include no bias, but bias_axes='d'",
         "if",
         [(5, 4), (1, 4)],
         "EinsumDense",
         {"equation": "ac,cd->ad", "output_shape": 4, "bias_axes": "d"},
     ),
     Refusal(
-        "these are of int8 or int4, but the dtype policy is 'gptq/4/-1'",
+        "these variables belong to int8 or int4, but the dtype policy is 'gptq/4/-1'",
         "if",
         [(5, 4), (4,)],
         config={"dtype": "gptq/4/-1_from_float32"},
     ),
     Refusal(
-        "these are of int4, but the dtype policy is 'int8'",
+        "these variables belong to int4, but the dtype policy is 'int8'",
         "ifif",
         [(5, 2), (1, 4), (1, 4), (5,)],
         config=INT8,
     ),
     Refusal(
-        "these are of gptq, but the dtype policy is 'awq/4/-1'",
+        "these variables belong to gptq, but the dtype policy is 'awq/4/-1'",
         "ufuf",
         [(2, 5), (4, 1), (4, 1), (5,)],
         config={"dtype": "awq/4/-1_from_float32"},
     ),
-    Refusal("their shapes disagree", "ifif", [(5, 2), (1, 4), (1, 3), (5,)]),
-    Refusal("their shapes disagree", "ifif", [(5, 2), (1, 4), (1, 4), (6,)]),
-    Refusal("their shapes disagree", "ifif", [(5, 3), (1, 4), (1, 4), (5,)]),
-    Refusal("their shapes disagree", "ufuf", [(2, 5), (4, 1), (4, 1), (6,)]),
-    Refusal("their shapes disagree", "ufuf", [(3, 5), (4, 1), (4, 1), (5,)]),
-    Refusal("their shapes disagree", "ufuff", [(2, 5), (4, 1), (4, 1), (4,), (5,)]),
+    Refusal("the shapes of the variables do not fit together", "ifif", [(5, 2), (1, 4), (1, 3), (5,)]),
+    Refusal("the shapes of the variables do not fit together", "ifif", [(5, 2), (1, 4), (1, 4), (6,)]),
+    Refusal("the shapes of the variables do not fit together", "ifif", [(5, 3), (1, 4), (1, 4), (5,)]),
+    Refusal("the shapes of the variables do not fit together", "ufuf", [(2, 5), (4, 1), (4, 1), (6,)]),
+    Refusal("the shapes of the variables do not fit together", "ufuf", [(3, 5), (4, 1), (4, 1), (5,)]),
+    Refusal("the shapes of the variables do not fit together", "ufuff", [(2, 5), (4, 1), (4, 1), (4,), (5,)]),
     Refusal(
-        "their shapes disagree",
+        "the shapes of the variables do not fit together",
         "ufuf",
         [(2, 5), (4, 1), (4, 1), (5,)],
         config={"dtype": "gptq/8/-1_from_float32"},
     ),
     Refusal(
-        "these are of 4 or of 2 bits, nothing tells which",
+        "the values have 4 or 2 bits, and the file does not say which",
         "ufuf",
         [(1, 5), (2, 1), (2, 1), (5,)],
     ),
-    Refusal("their shapes disagree", "ufuff", [(4, 5), (4, 1), (4, 1), (5,), (5,)]),
+    Refusal("the shapes of the variables do not fit together", "ufuff", [(4, 5), (4, 1), (4, 1), (5,), (5,)]),
     Refusal(
-        "not a plain kernel of ? x 2 x 3",
+        "do not form a kernel of shape ? x 2 x 3",
         "ufuf",
         [(4, 7), (7, 1), (7, 1), (7,)],
         "EinsumDense",
         HEADS,
     ),
     Refusal(
-        "a kernel of shape (7, 2, 3) is no matrix of 6 rows",
+        "a kernel of shape (7, 2, 3) cannot be reshaped to a matrix of 6 rows",
         "ufuf",
         [(4, 6), (7, 1), (7, 1), (6,)],
         "EinsumDense",
         HEADS,
     ),
     Refusal(
-        "2 tables are among them, but tie_weights=True",
+        "the variables include 2 table(s), but tie_weights=True",
         "ifif",
         [(6, 5), (6,), (5, 6), (6,)],
         "ReversibleEmbedding",
         {**TABLE, "tie_weights": True},
     ),
     Refusal(
-        "a table of int8 and a table of int4",
+        "one table is quantized as int8 and the other as int4",
         "ifif",
         [(6, 5), (6,), (3, 6), (6,)],
         "ReversibleEmbedding",
         TABLE,
     ),
-    Refusal("not a plain kernel of 6 x 5", "if", [(6, 2), (6,)], "Embedding", TABLE),
-    Refusal("not a plain kernel of 6 x 5", "ifif", [(6, 2), (6, 1), (6, 1), (4,)], "Embedding", TABLE),
+    Refusal("do not form a kernel of shape 6 x 5", "if", [(6, 2), (6,)], "Embedding", TABLE),
+    Refusal("do not form a kernel of shape 6 x 5", "ifif", [(6, 2), (6, 1), (6, 1), (4,)], "Embedding", TABLE),
 )
 
 
@@ -660,10 +666,10 @@ def test_a_report_tells_where_keras_computes_otherwise() -> None:
         return found.note
 
     dense = note("Dense", INT8, "if", (5, 4), (4,))
-    assert dense.startswith("its int8 weights became the float32 numbers that they stand for")
+    assert dense.startswith("its int8 weights were dequantized to float32")
     assert "rounds the inputs to int8 on every call" in dense
     table = note("Embedding", {**TABLE, **INT8}, "if", (6, 5), (6,))
-    assert "computes what Keras computes" in table
+    assert "the outputs equal those of Keras" in table
     tied = note("ReversibleEmbedding", {**TABLE, **INT8}, "if", (6, 5), (6,))
-    assert "when called in reverse" in tied
+    assert "when it is called with reverse=True" in tied
     assert "float8" in note("Dense", {}, "f" * 7, (5, 4), *([(), (16,)] * 3))

@@ -74,9 +74,9 @@ OLDER = {"keras-2.2.4/functional": {"LayerNormalization": "BatchNormalization"}}
 
 REFUSED: Mapping[str, tuple[str, ...]] = {
     # each reason stands for a layer: all must be given at once
-    "lookups": ("StringLookup: strings cannot enter", "IntegerLookup: TF.js has no layer that compares"),
-    "masks": ("MultiHeadAttention: TF.js has no such layer",),
-    "both_ways": ("Keras puts zeros into its output",),
+    "lookups": ("StringLookup: a layers-model cannot have strings", "IntegerLookup: TF.js has no layer that compares"),
+    "masks": ("MultiHeadAttention: TF.js does not have this layer",),
+    "both_ways": ("at masked time steps Keras returns zeros",),
     "newer_ops": ("TopK: it computes TopK", "ExtractPatches: it computes Conv"),
 }
 
@@ -202,5 +202,5 @@ def test_graph_model_computes_what_its_keras_computed(file: Recorded, tfjs: Tfjs
 
 
 def test_a_file_that_lost_its_calls_is_not_guessed_at(tmp_path: Path) -> None:
-    with pytest.raises(kerasport.ReadError, match="which call feeds what"):
+    with pytest.raises(kerasport.ReadError, match="which call uses which input"):
         kerasport.convert(RECORDED / LOST, tmp_path / "web_model")

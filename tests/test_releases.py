@@ -143,7 +143,7 @@ def test_masks_of_a_source_that_names_no_keras_are_noted(behind: Any, noted: boo
     with quiet():
         model.save_weights(tmp_path / "model.weights.h5")
     checked = kerasport.check(tmp_path / "model.json", weights=tmp_path / "model.weights.h5")
-    assert any("does not say which Keras" in note for note in checked.notes) is noted
+    assert any("does not name the Keras version" in note for note in checked.notes) is noted
 
 
 @pytest.mark.parametrize("version", ["3.15.1", "3.16.0"])
@@ -174,7 +174,7 @@ def test_training_that_is_recorded_counts_from_keras_3_16_on(name: str, to: str,
     assert kerasport.check(of_release(tmp_path / "model.keras", "3.15.1"), to=to).convertible
     refused = kerasport.check(of_release(tmp_path / "model.keras", "3.16.0"), to=to)
     assert [problem.option for problem in refused.problems] == ["training"]
-    assert "acts at inference" in str(refused)
+    assert "is active at inference" in str(refused)
 
 
 @pytest.mark.parametrize("layer", [lambda: layers.Resizing(2, 2), lambda: layers.CenterCrop(2, 2)])
@@ -246,5 +246,5 @@ def test_patches_that_do_not_fit_are_refused() -> None:
 def test_a_ternary_kernel_that_rounding_decides_is_refused() -> None:
     kernel = constant(np.array([[2.0], [0.5], [0.5]], np.float32)).value
     spec = LayerSpec("ternary", "TernaryDense", {"units": 1, "use_bias": False}, (kernel,))
-    with pytest.raises(Refusal, match="as large as the threshold"):
+    with pytest.raises(Refusal, match="equals the threshold"):
         TernaryDense.from_spec(spec).lower(Input("x", TensorType("float32", (None, 3))))

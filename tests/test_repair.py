@@ -330,7 +330,7 @@ def test_calls_that_could_be_numbered_in_two_ways_are_refused(tmp_path: Path) ->
                 node = layer["inbound_nodes"][0]
                 layer["inbound_nodes"] = [[[*node["args"][0]["config"]["keras_history"], {}]]]
 
-    refused(edited(copied("nested.h5", tmp_path), edit), ReadError, "numbered in two ways")
+    refused(edited(copied("nested.h5", tmp_path), edit), ReadError, "numbering is ambiguous")
 
 
 # ------------------------------------------------------------------------------------------ the weights
@@ -387,7 +387,7 @@ def test_all_that_has_no_translation_is_told_at_once(tmp_path: Path) -> None:
 
     model = edited(copied("compiled.h5", tmp_path), edit)
     refused(model, UnsupportedModel, "2 part")
-    refused(model, UnsupportedModel, "Mystery: TF.js has no such layer")
+    refused(model, UnsupportedModel, "Mystery: TF.js does not have this layer")
     refused(model, UnsupportedModel, "threshold")
 
 
@@ -398,7 +398,11 @@ def test_all_that_has_no_translation_is_told_at_once(tmp_path: Path) -> None:
 def test_a_shard_is_a_file_beside_model_json(name: str, tmp_path: Path) -> None:
     (tmp_path / "other.bin").write_bytes(bytes(124))
     edit: Callable[[Json], object] = lambda it: it["weightsManifest"][0].update(paths=[name])  # noqa: E731
-    refused(edited(copied("compiled.h5", tmp_path), edit), ReadError, "not the name of a file beside it|is missing")
+    refused(
+        edited(copied("compiled.h5", tmp_path), edit),
+        ReadError,
+        "not the name of a file in the same directory|is missing",
+    )
 
 
 def set_first(**values: Any) -> Callable[[Json], object]:
@@ -406,31 +410,31 @@ def set_first(**values: Any) -> Callable[[Json], object]:
 
 
 BAD: dict[str, tuple[Callable[[Json], object], str]] = {
-    "shape larger": (set_first(shape=[5, 5]), "asks for 144 bytes of weights, and the shards hold 124"),
+    "shape larger": (set_first(shape=[5, 5]), "needs 144 bytes of weights, but the shards have 124"),
     "shape of another": (set_first(shape=[5, 4]), "shape"),
-    "shape endless": (set_first(shape=[2**31 - 1] * 16), "asks for"),
-    "shape negative": (set_first(shape=[-4, -5]), "expected sizes of its axes"),
-    "shape of bools": (set_first(shape=[True, 20]), "expected sizes of its axes"),
-    "shape no list": (set_first(shape="45"), "expected sizes of its axes"),
-    "rank": (set_first(shape=[1] * 40), "expected sizes of its axes"),
-    "dtype": (set_first(dtype="string"), "no number's"),
-    "dtype object": (set_first(dtype={}), "not formed|no number's"),
+    "shape endless": (set_first(shape=[2**31 - 1] * 16), "weightsManifest needs"),
+    "shape negative": (set_first(shape=[-4, -5]), "expected a list of sizes"),
+    "shape of bools": (set_first(shape=[True, 20]), "expected a list of sizes"),
+    "shape no list": (set_first(shape="45"), "expected a list of sizes"),
+    "rank": (set_first(shape=[1] * 40), "expected a list of sizes"),
+    "dtype": (set_first(dtype="string"), "not a numeric dtype"),
+    "dtype object": (set_first(dtype={}), "structure that Keras writes|not a numeric dtype"),
     "name": (set_first(name=7), "has no name"),
-    "name twice": (lambda it: manifest_of(it)[1].update(name=manifest_of(it)[0]["name"]), "share a name"),
+    "name twice": (lambda it: manifest_of(it)[1].update(name=manifest_of(it)[0]["name"]), "the same name"),
     "name of another": (set_first(name="sequential/dense_1/kernel_"), "found the weight"),
-    "quantised": (set_first(quantization={"dtype": "uint8"}), "asks for"),
-    "quantised no object": (set_first(quantization="uint8"), "is no object"),
+    "quantised": (set_first(quantization={"dtype": "uint8"}), "weightsManifest needs"),
+    "quantised no object": (set_first(quantization="uint8"), "is not an object"),
     "weights no list": (lambda it: it["weightsManifest"][0].update(weights={}), "no list of weights"),
-    "paths no names": (lambda it: it["weightsManifest"][0].update(paths=[1]), "not names of files"),
-    "shard twice": (lambda it: it["weightsManifest"].append(it["weightsManifest"][0]), "names a shard twice"),
-    "no manifest": (lambda it: it.pop("weightsManifest"), "no weightsManifest"),
-    "no topology": (lambda it: it.update(modelTopology=None), "no modelTopology"),
-    "topology no model": (lambda it: it["modelTopology"].update(model_config=[]), "describes no Keras model"),
+    "paths no names": (lambda it: it["weightsManifest"][0].update(paths=[1]), "not all file names"),
+    "shard twice": (lambda it: it["weightsManifest"].append(it["weightsManifest"][0]), "lists a shard twice"),
+    "no manifest": (lambda it: it.pop("weightsManifest"), "weightsManifest is missing"),
+    "no topology": (lambda it: it.update(modelTopology=None), "modelTopology is missing"),
+    "topology no model": (lambda it: it["modelTopology"].update(model_config=[]), "does not describe a Keras model"),
     "graph-model": (lambda it: it.update(format="graph-model"), "tf.loadGraphModel"),
     "weights gone": (lambda it: it.update(weightsManifest=[]), "expected the weights"),
-    "layer gone": (lambda it: layers_of(it).pop(), "belong to no layer"),
+    "layer gone": (lambda it: layers_of(it).pop(), "do not belong to any layer"),
     "loose end": (lambda it: layers_of(it)[1].update(class_name=3), "class_name"),
-    "infinite": (lambda it: it.update(userDefinedMetadata={"a": float("inf")}), "holds NaN or infinity"),
+    "infinite": (lambda it: it.update(userDefinedMetadata={"a": float("inf")}), "contains NaN or infinity"),
 }
 
 
@@ -462,7 +466,7 @@ def test_a_truncated_shard_is_refused(tmp_path: Path) -> None:
     model = copied("residual.shards", tmp_path)
     shard = model / "group1-shard3of6.bin"
     shard.write_bytes(shard.read_bytes()[:-1])
-    refused(model, ReadError, "a shard is truncated, or of another model")
+    refused(model, ReadError, "a shard is truncated or belongs to another model")
     shard.unlink()
     refused(model, ReadError, "'group1-shard3of6.bin' is missing")
 
@@ -472,7 +476,7 @@ def test_long_and_deep_json_is_refused(tmp_path: Path) -> None:
     (model / "model.json").write_bytes(b'{"a":' * 5000)
     refused(model, ReadError, "JSON")
     (model / "model.json").write_bytes(b'{"a":[' + b"0," * 2_000_000 + b"0]}")
-    refused(model, HostileFileError, "JSON of more than")
+    refused(model, HostileFileError, "the JSON has more than")
 
 
 def test_a_name_of_many_parts_is_refused(tmp_path: Path) -> None:

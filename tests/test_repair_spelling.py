@@ -366,17 +366,17 @@ REFUSED: dict[str, tuple[Json, type[Exception], str]] = {
     "two shapes": (
         sequential(layer("InputLayer", batch_shape=[None, 5], batchInputShape=[None, 4]), dense()),
         ReadError,
-        "batch_shape is .* and TF.js reads",
+        "batch_shape is .* but TF.js reads",
     ),
     "one shape twice": (
-        sequential(dense(batch_input_shape=[None, 5], batchInputShape=[None, 4])), ReadError, "is given twice",
+        sequential(dense(batch_input_shape=[None, 5], batchInputShape=[None, 4])), ReadError, "appears twice",
     ),
     "brackets for two meanings": (
         merged([[A, B]], first=[["x", 0, 0, {}], ["x", 0, 0, {}]]).topology, ReadError, "two calls",
     ),
-    "Lambda of Keras 2": (sequential(shaped(), layer("Lambda", **CODE)), UnsupportedModel, "'lambda': Lambda: it holds"),
+    "Lambda of Keras 2": (sequential(shaped(), layer("Lambda", **CODE)), UnsupportedModel, "'lambda': Lambda: it contains"),
     "Lambda of Keras 3": (
-        sequential(shaped(), layer("Lambda", **CODE_3)), UnsupportedModel, "'lambda': Lambda: it holds",
+        sequential(shaped(), layer("Lambda", **CODE_3)), UnsupportedModel, "'lambda': Lambda: it contains",
     ),
 }  # fmt: skip
 

@@ -100,59 +100,59 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 TFJS: Json = {"format": "layers-model", "modelTopology": {}, "weightsManifest": []}
 
 FILES: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
-    "weights of Keras 3": (hdf5, rf"weights only.*{SAVE}, or give the architecture: .*--weights"),
+    "weights of Keras 3": (hdf5, rf"contains only weights.*{SAVE}, or pass the architecture too: .*--weights"),
     "weights of Keras 2": (
-        (RECORDED / "keras-2.15.0" / "sequential.legacy_weights.h5").read_bytes, "weights only.*--weights FILE",
+        (RECORDED / "keras-2.15.0" / "sequential.legacy_weights.h5").read_bytes, "contains only weights.*--weights FILE",
     ),
     "a shard of weights": (
-        (RECORDED / "keras-3.15.1" / "sharded_00000.weights.h5").read_bytes, "weights only.*--weights FILE",
+        (RECORDED / "keras-3.15.1" / "sharded_00000.weights.h5").read_bytes, "contains only weights.*--weights FILE",
     ),
     "weights of Keras 0": (lambda: hdf5(keras_0), "weights of Keras 0.x, without a model"),
-    "HDF5 of others": (lambda: hdf5(nothing), "HDF5, but not of Keras"),
-    "HDF5 of nothing": (lambda: hdf5(lambda _: None), "HDF5, but not of Keras"),
-    "a numpy array": (lambda: numpy(np.save, KERNEL), rf"a numpy array, not a model; .*{SAVE}"),
-    "numpy arrays": (lambda: numpy(np.savez, KERNEL), rf"a numpy archive of arrays, without a model; .*{SAVE}"),
-    "compressed numpy arrays": (lambda: numpy(np.savez_compressed, a=KERNEL), "a numpy archive of arrays"),
-    "an ONNX model": (ONNX, "an ONNX file, .*; give the Keras file it was made from"),
-    "a TensorFlow Lite model": (b"\x1c\0\0\0TFL3" + bytes(40), "a TensorFlow Lite model, .*; give the Keras file"),
-    "a pickle": (lambda: pickle.dumps({"model": KERNEL}), rf"a Python pickle, .* can run code; .*{SAVE}"),
-    "gzip": (lambda: gzip.compress(keras()), "compressed with gzip; unpack it"),
-    "a pointer of Git LFS": (LFS, "a Git LFS pointer; .*: git lfs pull"),
-    "a web page": (b"\n<!DOCTYPE html><html>Not found</html>", "a web page, .*; the download went wrong"),
+    "HDF5 of others": (lambda: hdf5(nothing), "this HDF5 file was not written by Keras"),
+    "HDF5 of nothing": (lambda: hdf5(lambda _: None), "this HDF5 file was not written by Keras"),
+    "a numpy array": (lambda: numpy(np.save, KERNEL), rf"a NumPy array, not a model; .*{SAVE}"),
+    "numpy arrays": (lambda: numpy(np.savez, KERNEL), rf"a NumPy archive .*, not a model; .*{SAVE}"),
+    "compressed numpy arrays": (lambda: numpy(np.savez_compressed, a=KERNEL), "a NumPy archive"),
+    "an ONNX model": (ONNX, "an ONNX model, .*; convert the Keras file it was made from"),
+    "a TensorFlow Lite model": (b"\x1c\0\0\0TFL3" + bytes(40), "a TensorFlow Lite model, .*; convert the Keras file"),
+    "a pickle": (lambda: pickle.dumps({"model": KERNEL}), rf"a Python pickle; .* can run code; .*{SAVE}"),
+    "gzip": (lambda: gzip.compress(keras()), "compressed with gzip; decompress it"),
+    "a pointer of Git LFS": (LFS, "a Git LFS pointer, .*: git lfs pull"),
+    "a web page": (b"\n<!DOCTYPE html><html>Not found</html>", "a web page, .*; the download failed"),
     "an empty file": (b"", "the file is empty"),
     "a text": (b"hello\n", "neither a .keras zip, nor HDF5, nor an architecture JSON"),
     "noise": (bytes(range(1, 256)) * 8, "neither a .keras zip, nor HDF5, nor an architecture JSON"),
     "zeros": (bytes(5000), "neither a .keras zip, nor HDF5, nor an architecture JSON"),
-    "the first half of a .keras": (lambda: keras()[:3000], "a zip that is truncated or damaged .*; copy or download it again"),
-    "the first half of HDF5": (lambda: hdf5(legacy())[:3000], "cannot be opened, it may be truncated"),
+    "the first half of a .keras": (lambda: keras()[:3000], "this zip archive is truncated or damaged .*; copy or download it again"),
+    "the first half of HDF5": (lambda: hdf5(legacy())[:3000], "cannot be opened and may be truncated"),
     "a damaged config": (lambda: keras().replace(b'"Sequential"', b'"Sequentiel"'), "config.json is damaged .* again"),
-    "an encrypted .keras": (encrypted, "config.json is encrypted; unzip it with the password and give the directory"),
-    "a .keras within a directory": (lambda: below("model"), "that holds config.json; zip the files"),
+    "an encrypted .keras": (encrypted, "config.json is encrypted; unzip the archive with the password and pass the directory"),
+    "a .keras within a directory": (lambda: below("model"), "config.json is in a subdirectory .*; zip the files"),
     "a .keras with numpy weights": (
-        lambda: archive("config.json", "metadata.json", "model.weights.npz"), rf"pickled objects, .* never opened; .*{SAVE}",
+        lambda: archive("config.json", "metadata.json", "model.weights.npz"), rf"pickled objects; kerasport never opens .*{SAVE}",
     ),
-    "a .keras without weights": (lambda: archive("config.json", "metadata.json"), rf"holds no model.weights.h5; .*{SAVE}"),
+    "a .keras without weights": (lambda: archive("config.json", "metadata.json"), rf"model.weights.h5 is missing; .*{SAVE}"),
     "a PyTorch model": (lambda: archive("archive/data.pkl", "archive/data/0", "archive/version"), "a PyTorch file"),
     "a zipped SavedModel": (lambda: archive("m/saved_model.pb", "m/variables/x"), rf"a zipped SavedModel; .*{SAVE}"),
-    "a zip of others": (lambda: archive("readme.txt"), "a zip without config.json is not a Keras model"),
-    "a .keras of a layer": (lambda: keras(dense()), "holds a Dense, not a Sequential or functional model"),
+    "a zip of others": (lambda: archive("readme.txt"), "this zip archive has no config.json, so it is not a Keras model"),
+    "a .keras of a layer": (lambda: keras(dense()), "contains a Dense, not a Sequential or functional model"),
     "a subclassed model": (
         lambda: keras({"module": "mine", "class_name": "MyModel", "config": {}, "registered_name": "mine>MyModel"}),
-        "holds a MyModel, .*no description of its graph. Rebuild it with the functional API",
+        "contains a MyModel, .*Rebuild the model with the functional API",
     ),
     "an unbuilt model": (lambda: keras(sequential(dense())), r"saved before it was built, .*keras.Input\(shape=…\)"),
-    "a model of TF.js": (text_of(TFJS), "a TF.js model already; there is nothing to convert"),
-    "a graph-model of TF.js": (text_of({**TFJS, "format": "graph-model"}), "a TF.js model already"),
-    "JSON of others": (b'{"a": 1}', "JSON, but not the architecture of a Keras model"),
+    "a model of TF.js": (text_of(TFJS), "already a TF.js model, so there is nothing to convert"),
+    "a graph-model of TF.js": (text_of({**TFJS, "format": "graph-model"}), "already a TF.js model"),
+    "JSON of others": (b'{"a": 1}', "this JSON file is not a Keras architecture"),
     "JSON that ends early": (b'{"class_name": ', "not valid JSON"),
     "an index of shards": (
         text_of({"metadata": {}, "weight_map": {"/layers/dense/vars": "m_00000.weights.h5"}}),
         r"index of sharded weights, without a model; .*model.to_json\(\).*--weights",
     ),
-    "an architecture": (text_of(DENSE), "an architecture without weights; give their file with --weights"),
+    "an architecture": (text_of(DENSE), "this architecture has no weights; pass the weights file with --weights"),
     "a config of others": (lambda: keras({"class_name": "Sequential", "config": 7}), "the config of a Sequential is 7"),
     "Keras 3.2": (
-        (RECORDED / "keras-3.2.1" / "shared.keras").read_bytes, "3.2.1 lost in the file .* build the model again",
+        (RECORDED / "keras-3.2.1" / "shared.keras").read_bytes, "Keras 3.2.1 did not save which call .* build the model again",
     ),
 }  # fmt: skip
 
@@ -170,13 +170,13 @@ def test_a_file_that_is_no_model_says_what_it_is(name: str, suffix: str, folder:
 
 DIRECTORIES: dict[str, tuple[dict[str, bytes], str]] = {
     "a SavedModel of Keras 2": ({"saved_model.pb": b"", "keras_metadata.pb": b""}, r"tf_keras.models.load_model\(DIR\).save"),
-    "a SavedModel without Keras": ({"saved_model.pb": b"", "variables/variables.index": b""}, rf"SavedModel without .*{SAVE}"),
+    "a SavedModel without Keras": ({"saved_model.pb": b"", "variables/variables.index": b""}, rf"an exported SavedModel, .*{SAVE}"),
     "an export of Keras 3": ({"saved_model.pb": b"", "fingerprint.pb": b"", "assets/x": b""}, rf"model.export\(\).*{SAVE}"),
-    "a model of TF.js": ({"model.json": text_of(TFJS), "group1-shard1of1.bin": b""}, "a TF.js model already"),
-    "nothing": ({}, "a directory without config.json is not a Keras model; give the .keras or .h5 file"),
-    "a model beside others": ({"m.keras": b""}, "give the .keras or .h5 file"),
-    "a config without weights": ({"config.json": text_of(DENSE)}, "holds config.json but no model.weights.h5"),
-    "a config that is none": ({"config.json": b"x", "model.weights.h5": b""}, "config.json: not valid JSON"),
+    "a model of TF.js": ({"model.json": text_of(TFJS), "group1-shard1of1.bin": b""}, "already a TF.js model"),
+    "nothing": ({}, "this directory has no config.json, so it is not a Keras model; pass the .keras or .h5 file"),
+    "a model beside others": ({"m.keras": b""}, "pass the .keras or .h5 file"),
+    "a config without weights": ({"config.json": text_of(DENSE)}, "has a config.json but no model.weights.h5"),
+    "a config that is none": ({"config.json": b"x", "model.weights.h5": b""}, "config.json: this is not valid JSON"),
     "weights that are none": ({"config.json": text_of(DENSE), "model.weights.h5": LFS}, "may be truncated|Git LFS"),
 }  # fmt: skip
 
@@ -211,13 +211,13 @@ def test_a_file_that_may_not_be_read(which: str, folder: Path) -> None:
 
 
 WEIGHTS: dict[str, tuple[bytes, str]] = {
-    "a .keras": (keras(), "a zip.*give it alone"),
+    "a .keras": (keras(), "a zip archive.*pass it without --weights"),
     "an empty file": (b"", "empty"),
-    "a text": (b"hello", "not HDF5"),
+    "a text": (b"hello", "not an HDF5 file"),
     "a pointer of Git LFS": (LFS, "git lfs pull"),
     "HDF5 of others": (hdf5(nothing), "expected the weights|belong"),
     "JSON of others": (b'{"a": 1}', "not an index of sharded weights, which has a 'weight_map'"),
-    "half of them": (hdf5()[:3000], "cannot be opened, it may be truncated"),
+    "half of them": (hdf5()[:3000], "cannot be opened and may be truncated"),
 }  # fmt: skip
 
 
@@ -234,7 +234,11 @@ def test_weights_that_are_not_there(folder: Path) -> None:
 @pytest.mark.parametrize("data", [keras(), hdf5(legacy())], ids=["keras", "h5"])
 def test_a_model_with_weights_of_its_own_takes_no_others(data: bytes, folder: Path) -> None:
     weights = put(folder / "w.h5", hdf5())
-    refused(put(folder / "m.keras", data), "holds its own weights; give a second file only with", weights=weights)
+    refused(
+        put(folder / "m.keras", data),
+        "contains its own weights; pass a separate weights file only with",
+        weights=weights,
+    )
 
 
 def renamed(file: Any) -> None:
@@ -261,10 +265,13 @@ def chunked(file: Any) -> None:
 
 
 OTHERS: dict[str, tuple[Callable[[Any], None], str]] = {
-    "of another name": (renamed, "the weights at .* are those of 'other', .*'dense'.*of different models"),
-    "of more layers": (more, r"1 array\(s\) belong to no layer of the config, .*dense_1/vars/0.*of different models"),
-    "of fewer": (less, "expected the weights kernel, bias; the file holds 1"),
-    "of another shape": (turned, r"'kernel' has the shape \(3, 4\) in the file, \(4, 3\) by the options"),
+    "of another name": (renamed, "the weights at .* belong to 'other', .*'dense'.*from different models"),
+    "of more layers": (
+        more,
+        r"1 array\(s\) do not belong to any layer of the config, .*dense_1/vars/0.*from different models",
+    ),
+    "of fewer": (less, "expected the weights kernel, bias; the file has 1"),
+    "of another shape": (turned, r"'kernel' has the shape \(3, 4\) in the file, but the options give \(4, 3\)"),
     "in chunks": (chunked, "stored in chunks, which Keras never does; rewrite the file with: h5repack -l CONTI IN OUT"),
 }
 

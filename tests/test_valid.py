@@ -118,7 +118,7 @@ def test_an_array_too_many_is_found_on_windows_as_well(tmp_path: Path) -> None:
     with quiet():
         small(layers.Dense(3)).save(tmp_path / "new.keras")
     old = rewritten(tmp_path / "new.keras", tmp_path / "old.keras", "2.15.0", more)
-    with pytest.raises(ReadError, match=r"1 array\(s\) belong to no layer"):
+    with pytest.raises(ReadError, match=r"1 array\(s\) do not belong to any layer"):
         kerasport.check(old)
 
 
@@ -225,7 +225,7 @@ def test_an_architecture_may_be_json_in_json(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ['"no JSON"', '"[1]"', '"\\"{}\\""', "3"])
 def test_other_texts_in_json_are_no_architecture(text: str, tmp_path: Path) -> None:
-    with pytest.raises(ReadError, match=r"m\.json: .*(not valid JSON|not the architecture|not a Keras model)"):
+    with pytest.raises(ReadError, match=r"m\.json: .*(not valid JSON|not a Keras architecture|not a Keras model)"):
         kerasport.check(put(tmp_path / "m.json", text.encode()), weights=put(tmp_path / "m.weights.h5", hdf5()))
 
 
@@ -295,7 +295,7 @@ def test_text_vectorization_is_named_with_a_remedy(mode: str, size: int, to: str
 
     check = kerasport.check(put(tmp_path / "m.keras", archive(config, hdf5(fill))), to=to)
     (problem,) = (problem for problem in check.problems if problem.layer == "words")
-    assert "splits texts into words" in problem.reason
+    assert "splits text into words" in problem.reason
     assert "before the model" in problem.remedy
     assert all("shape" not in problem.reason and "weights" not in problem.reason for problem in check.problems)
 

@@ -38,39 +38,40 @@ HEAD = """\
 
 <!-- Written by tools/support_matrix.py from the tables in src/kerasport; do not edit by hand. -->
 
-What becomes of each Keras layer, as a TF.js layers-model (`--to tfjs-layers`), as a graph-model (`--to tfjs-graph`) and
-as an ONNX model (`model.onnx`). Without `--to`, a model is written as a layers-model where all of its layers have one.
-Layers and their aliases are those of Keras {version}, and what older versions of Keras had.
+This page lists what becomes of each Keras layer in a TF.js layers-model (`--to tfjs-layers`), a TF.js graph-model
+(`--to tfjs-graph`) and an ONNX model (`model.onnx`). Without `--to`, kerasport writes a layers-model if it supports all
+layers of the model. The layers and their aliases are those of Keras {version} and of older versions of Keras.
 
-* **native**: TF.js has the layer and computes the same. Where only some values of an option are given here, the others
-  are refused, with the reason in brackets.
-* **rewritten**: TF.js lacks it, or some of its options, and other layers of TF.js together compute the same. A layer
-  that is native, rewritten or of the companion is the first of these that does.
-* **companion**: TF.js lacks it, or computes it otherwise; a class of `kerasport-layers.js` computes it, a script that
-  is written beside model.json and that the page loads first ([companion.md](companion.md)). `--no-companion` refuses.
-* **lowered**: written as operations of TF.js or ONNX that compute the same.
-* **removed**: it does nothing at inference, so it is left out; what is left computes the same.
-* **refused**: there is no exact translation, or none yet; `kerasport check` says so before anything is written.
+* **native**: TF.js has the layer and computes the same. If the table lists only some values of an option, the other
+  values are refused; the reason is in parentheses.
+* **rewritten**: TF.js does not have the layer, or not all of its options, but other TF.js layers compute the same. If
+  several of native, rewritten and companion are listed, the first one that works is used.
+* **companion**: TF.js does not have the layer, or computes it differently. A class in `kerasport-layers.js` computes
+  it; the page loads this script first ([companion.md](companion.md)). With `--no-companion` such layers are refused.
+* **lowered**: written as TF.js or ONNX operations that compute the same.
+* **removed**: the layer does nothing at inference, so it is removed; the rest of the model computes the same.
+* **refused**: there is no exact conversion, or none yet. `kerasport check` says so before anything is written.
 """
 
 FOOT = """\
-## What else decides
+## Other rules
 
-* **Custom layers, and subclassed models**, are refused: their code is not in the file.
+* **Custom layers and subclassed models** are refused: the file does not contain their code.
 * **`keras.ops` functions** that a model calls directly, and TensorFlow functions in files of Keras 2, are refused in a
-  layers-model, since TF.js has no layers for them.
-* **Masks** (`Embedding(mask_zero=True)`, `Masking`) travel through a layers-model as in Keras, or the model is refused:
-  TF.js hands masks to layers by rules of its own, which are followed step by step at conversion.
-* **Arguments of calls**: `initial_state` of recurrent layers is written; `training=True`, and what else TF.js cannot be
-  given, is refused.
-* **Inputs** are dense numbers of known rank: `sparse`, `ragged` and `optional` inputs are refused. In a graph-model
-  there may be inputs of strings for `StringLookup`, with one index for what is unknown; it looks them up in TF.js's
-  hash tables, and so is run with `executeAsync`; an ONNX model has them as LabelEncoder. Vocabularies that `adapt()`
-  learned are read from `.keras` files.
-* **16-bit models** are written in float32, **quantised** ones (`int8`, `int4`, `gptq`, `awq`, `float8`,
-  `ternary`) with the float32 numbers that their weights stand for, and **LoRA** is merged. The report says so.
-* **Training**: optimizer, loss and metrics are written to a layers-model where TF.js has the same, else the model is
-  written uncompiled and the report says why. Constraints and activity regularizers are left out, likewise reported.
+  layers-model if TF.js has no layers that compute them.
+* **Masks** (`Embedding(mask_zero=True)`, `Masking`): TF.js has its own rules for passing masks to layers. kerasport
+  traces them during the conversion, and refuses a layers-model whose masks would differ from those of Keras.
+* **Arguments of calls**: `initial_state` of recurrent layers is supported. `training=True`, and other arguments that
+  TF.js does not support, are refused.
+* **Inputs** are dense tensors of known rank: `sparse`, `ragged` and `optional` inputs are refused. A graph-model can
+  have string inputs for `StringLookup` with one OOV index. Such a model uses the hash tables of TF.js and is run with
+  `executeAsync`; in an ONNX model the lookup is a LabelEncoder. Vocabularies that `adapt()` learned are read from
+  `.keras` files.
+* **16-bit models** are written in float32. The weights of **quantized** models (`int8`, `int4`, `gptq`, `awq`,
+  `float8`, `ternary`) are dequantized to float32, and **LoRA** is merged. The report says so.
+* **Training**: the optimizer, loss and metrics are written to a layers-model if TF.js supports them. Otherwise the
+  model is written uncompiled and the report says why. Constraints and activity regularizers are not written, and the
+  report lists them.
 """
 
 
@@ -114,7 +115,7 @@ def of_keras() -> Catalogue:
 
 def of_page(page: str) -> Catalogue:
     """The layers that the page lists."""
-    version = re.search(r"are those of Keras ([\d.]+\d)", page)
+    version = re.search(r"aliases are those of Keras ([\d.]+\d)", page)
     found = Catalogue(version[1] if version else "")
     for name, aliases in re.findall(
         r"^\| `(\w+)`(?: \(([^)]*)\))? \|", page.partition("## Activations")[0], re.MULTILINE
@@ -129,7 +130,7 @@ def of_page(page: str) -> Catalogue:
 def in_layers_model(name: str) -> tuple[str, list[str]]:
     """What becomes of a layer in a layers-model, and what is to be said about it."""
     if name == "InputLayer":
-        return "native", ["dense numbers"]
+        return "native", ["dense numeric tensors"]
     if name in NATIVE:
         row = NATIVE[name]
         limits = [*restricted(row.options), *said(row.conditions), *BY_HAND.get(name, ())]
@@ -151,8 +152,8 @@ def formula_of(name: str) -> str:
 
 
 BY_HAND: Mapping[str, tuple[str, ...]] = {
-    "Bidirectional": ("around LSTM, GRU or SimpleRNN", "a backward layer that is the forward one turned around"),
-    "RandomCrop": ("refused in files of Keras before 3.8, where it crops at inference, too",),
+    "Bidirectional": ("around LSTM, GRU or SimpleRNN", "a backward layer that equals the reversed forward layer"),
+    "RandomCrop": ("refused in files of Keras before 3.8, where it also crops at inference",),
 }
 """What the code beside the tables asks for."""
 
@@ -161,11 +162,11 @@ def restricted(options: Mapping[str, Spelling]) -> Iterator[str]:
     """The options of which only some values are written, with the reason."""
     for option, spelling in options.items():
         if spelling is native.activation:
-            yield f"`{option}`: as below"
+            yield f"`{option}`: see the table of activations"
             continue
         held = inspect.getclosurevars(spelling).nonlocals
         if "because" in held:
-            otherwise = ", else by the companion" if companion_of(spelling) else ""
+            otherwise = ", otherwise companion" if companion_of(spelling) else ""
             yield f"`{option}`: {values(held['allowed'])}{otherwise} ({held['because']})"
 
 
@@ -185,7 +186,7 @@ def said(conditions: Iterable[Condition]) -> Iterator[str]:
     for condition in conditions:
         held = inspect.getclosurevars(condition).nonlocals
         if "because" in held:
-            yield f"inputs of {spoken(held['allowed'])} axes"
+            yield f"inputs of rank {spoken(held['allowed'])}"
         else:
             yield CONDITIONS.get(condition.__name__) or (condition.__doc__ or "").strip().rstrip(".")
 
@@ -197,16 +198,16 @@ def spoken(numbers: Sequence[int]) -> str:
 
 
 CONDITIONS: Mapping[str, str] = {
-    "at_least_two": "two inputs or more",
-    "last_axis": "`axis`: the last, or several; TF.js computes other single ones wrongly or not at all",
-    "whole_shape": "inputs of known sizes and more than two axes",
-    "same_unknowns": "inputs whose sizes beside the axis are known alike",
-    "one_output_where_stateful": "not `stateful` and `return_state` together: TF.js moves the states on once an output",
-    "one_output_of_both_where_stateful": "a `stateful` layer with one output: TF.js moves the states on once an output",
-    "default_output_padding": "`output_padding`: only where it asks for the default size, since TF.js ignores it",
-    "low_rank_activation": "inputs of up to 5 axes",
-    "sorted_axes": "`axis`: the last ones",
-    "tensors_of_rank_2_or_3": "inputs of 2 or 3 axes",
+    "at_least_two": "two or more inputs",
+    "last_axis": "`axis`: the last axis, or several axes",
+    "whole_shape": "inputs of fixed size and rank 3 or more",
+    "same_unknowns": "inputs that agree on which of their other sizes are unknown",
+    "one_output_where_stateful": "not both `stateful` and `return_state` (TF.js advances the states once per output)",
+    "one_output_of_both_where_stateful": "one output if `stateful` (TF.js advances the states once per output)",
+    "default_output_padding": "`output_padding`: only values that give the default size (TF.js ignores it)",
+    "low_rank_activation": "inputs of rank 5 or less",
+    "sorted_axes": "`axis`: the last axes",
+    "tensors_of_rank_2_or_3": "inputs of rank 2 or 3",
 }
 """What the conditions ask for, by the names of their functions, in the words of a user."""
 
@@ -237,7 +238,7 @@ def page(catalogue: Catalogue) -> str:
 
 def layer_rows(catalogue: Catalogue) -> Iterator[str]:
     """A row for each layer."""
-    yield "| layer | layers-model | graph-model | ONNX | only with, or why, in a layers-model |"
+    yield "| layer | layers-model | graph-model | ONNX | restrictions or reasons in a layers-model |"
     yield "|---|---|---|---|---|"
     for name, aliases in sorted(catalogue.aliases.items()):
         also = f" ({', '.join(f'`{alias}`' for alias in aliases)})" if aliases else ""
@@ -249,7 +250,7 @@ def layer_rows(catalogue: Catalogue) -> Iterator[str]:
 def activation_rows() -> Iterator[str]:
     """A row for each activation."""
     yield "## Activations\n"
-    yield "By the names of Keras 3, alone or as the `activation` of a layer.\n"
+    yield "The names are those of Keras 3, for the Activation layer or the `activation` of another layer.\n"
     yield "| activation | layers-model | graph-model | ONNX | in a layers-model |"
     yield "|---|---|---|---|---|"
     for name, spelled in ACTIVATIONS.items():

@@ -45,8 +45,8 @@ class Budget:
             TooLargeError: with what was built before, it is more than the limit.
         """
         if self.built + nbytes > self.limit:
-            before = f", beside {readable(self.built)} of others" if self.built else ""
-            raise TooLargeError(f"{what} would take {_shown(nbytes)}{before}; {self._allowed()}", RAISE)
+            before = f" in addition to {readable(self.built)} already used" if self.built else ""
+            raise TooLargeError(f"{what} would need {_shown(nbytes)}{before}; {self._allowed()}", RAISE)
         self.built += nbytes
 
     def check_output(self, nbytes: int) -> None:
@@ -56,13 +56,13 @@ class Budget:
             TooLargeError: it is more than the limit.
         """
         if nbytes > self.limit:
-            raise TooLargeError(f"the converted model would take {_shown(nbytes)}; {self._allowed()}", RAISE)
+            raise TooLargeError(f"the converted model would need {_shown(nbytes)}; {self._allowed()}", RAISE)
 
     def _allowed(self) -> str:
-        return f"a file of this size is allowed {readable(self.limit)}"
+        return f"the limit for a file of this size is {readable(self.limit)}"
 
 
-RAISE = "if you trust the file, allow more with --max-size, in Python max_size="
+RAISE = "if you trust the file, raise the limit with --max-size (in Python: max_size=)"
 
 _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
@@ -112,7 +112,7 @@ def reserve_nodes(count: int) -> None:
         TooLargeError: they take more than what the budget has left.
     """
     if count * NODE > SMALL:
-        (_current.get() or Budget(FLOOR)).take(count * NODE, f"{count:,} operations, one for each step,")
+        (_current.get() or Budget(FLOOR)).take(count * NODE, f"{count:,} operations, one per time step,")
 
 
 def matrix(

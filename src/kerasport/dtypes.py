@@ -238,13 +238,13 @@ def _plain_relu(target: LayerSpec) -> bool:
 # ------------------------------------------------------------------------------------------------ the problems
 
 
-CAST = "cast the input to float32 before"
-_TENSORFLOW = "TensorFlow casts its output to the integers of its input, and JAX does not"
-_PARTS = "Keras casts parts of it to the integers of its input, and so cuts fractions off"
+CAST = "cast the input to float32 first"
+_TENSORFLOW = "its output is an integer on TensorFlow but not on JAX"
+_PARTS = "Keras casts intermediate results to the integer dtype of its input, which truncates them"
 DIFFERENT: Mapping[str, str] = {
     **dict.fromkeys(("BatchNorm", "Moments"), _TENSORFLOW),
     **dict.fromkeys(("DotProductAttention", "SSIM", "FakeQuantWithMinMaxVars"), _PARTS),
-    "SpectralNormalization": "Keras casts its output to the integers of its input, and so cuts fractions off",
+    "SpectralNormalization": "Keras casts its output to the integer dtype of its input, which truncates it",
 }
 """Operation or layer → why none of its integers are converted."""
 
@@ -257,11 +257,11 @@ def integer_problems(model: Model, dtypes: Dtypes, release: tuple[int, int]) -> 
             continue
         joint, first = dtypes.joint(call), next(iter(dtypes.tensors(call)), "float32")
         if release < (3, 0) and first in INTEGERS and _cuts(target):
-            reason = f"Keras 2 and Keras 3 make different numbers of its {first} input"
+            reason = f"Keras 2 and Keras 3 compute different results for its {first} input"
             yield Problem(call.target.name, call.target.class_name, reason, remedy=CAST)
             continue
         if target.class_name == "Conv" and joint in INTEGERS:
-            reason = "only some backends of Keras have convolutions of integers"
+            reason = "only some Keras backends support convolutions of integers"
             yield Problem(call.target.name, call.target.class_name, reason, remedy=CAST)
             continue
         if first in INTEGERS and call.target.class_name in DIFFERENT:
@@ -282,7 +282,7 @@ def fraction_problems(model: Model, dtypes: Dtypes) -> Iterator[Problem]:
             continue
         first = next(iter(dtypes.tensors(call)), "float32")
         if first in INTEGERS and _cuts(target):
-            reason = f"Keras casts its output to {first}, the dtype of its input, and TF.js's layers compute in float32"
+            reason = f"Keras casts its output to {first}, the dtype of its input, but TF.js layers compute in float32"
             yield Problem(call.target.name, call.target.class_name, reason, remedy=CAST)
 
 
@@ -301,16 +301,16 @@ def _reason(call: Call, target: LayerSpec | Operation, joint: str, narrow: str) 
     """Why a call on integers of few bits cannot be converted; nothing where it can."""
     name = target.class_name
     if name in CUTTING:
-        return f"Keras casts its output to {narrow}, the dtype of its input, and so cuts fractions off"
+        return f"Keras casts its output to {narrow}, the dtype of its input, which truncates it"
     if name in COMPARING and not all(_fits(leaf, joint) for leaf in _numbers(call, target)):
-        return f"the backends of Keras make different numbers of a constant that does not fit into {joint}"
+        return f"a constant is outside the range of {joint}, where the Keras backends compute different results"
     if name in RESAMPLING and target.config.get("interpolation", "nearest") not in ("nearest", "bilinear"):
-        return f"its interpolation makes numbers outside the range of {narrow}, which Keras holds there"
+        return f"its interpolation can overshoot the range of {narrow}, where Keras clips and TF.js does not"
     if _any_bits(target) or (name in GROWING and joint not in WRAPPING and narrow != "bool"):
         return ""
     if name in ("Abs", "Absolute", "Ptp") and narrow in UNSIGNED:
         return ""
-    return f"Keras computes it in the bits of its {narrow} input, where results wrap around, and TF.js in 32"
+    return f"Keras computes in {narrow}, the dtype of its input, where results wrap around; TF.js computes in int32"
 
 
 RESAMPLING = ("Resize", "Resizing", "UpSampling2D")

@@ -91,9 +91,9 @@ def placed(step: str) -> Iterator[None]:
     except KerasportError:
         raise
     except MemoryError as error:
-        raise ReadError("reading it takes more memory than there is", step) from error
+        raise ReadError("not enough memory to read it", step) from error
     except RecursionError as error:
-        raise ReadError("it is nested too deep", step) from error
+        raise ReadError("it is nested too deeply", step) from error
     except OSError as error:
         raise ReadError(f"cannot be read ({error.strerror or error})", step) from error
     except Exception as error:
@@ -101,7 +101,7 @@ def placed(step: str) -> Iterator[None]:
         raise ReadError(f"{MALFORMED} ({what})", step) from error
 
 
-MALFORMED = "it is not formed as Keras forms it"
+MALFORMED = "this does not have the structure that Keras writes"
 
 
 class HostileFileError(ReadError):
@@ -162,8 +162,9 @@ class InternalError(KerasportError):
 
 
 HOW_TO_REPORT = (
-    "Please report it to the developers of kerasport, with what the same command prints with --traceback, the "
-    "versions of kerasport and Python, and the file or its config.json if you can share it"
+    "Please report it to the developers of kerasport. Include the output of the same command "
+    "with --traceback, the versions of kerasport and Python, and, if you can share it, the file "
+    "or its config.json"
 )
 
 
@@ -262,9 +263,9 @@ class UnsupportedModel(UnsupportedError):
         self.problems, self.target = tuple(problems), target
         lines = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
         if (more := len(self.problems) - SHOWN) > 0:
-            lines += f"\n  and {more} more, which kerasport check lists"
+            lines += f"\n  and {more} more; run kerasport check for the full list"
         into = f" to {with_article(target)}" if target else ""
-        super().__init__(f"{len(self.problems)} part(s) of the model have no exact translation{into}:{lines}")
+        super().__init__(f"{len(self.problems)} part(s) of the model cannot be converted exactly{into}:{lines}")
 
 
 class TooLargeError(UnsupportedError):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from kerasport.model import Call, LayerSpec, Tensor
 
-_AUGMENTS = "augments images in training only"
-_DROPS = "drops or adds noise in training only"
+_AUGMENTS = "augments images only during training"
+_DROPS = "drops or adds noise only during training"
 AUGMENTATIONS = (
     "Equalization", "Solarization", "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness",
     "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomCrop", "RandomElasticTransform",
@@ -18,13 +18,13 @@ AUGMENTATIONS = (
 
 # Class → why it can be taken out. What is left computes the same numbers.
 IDENTITY: Mapping[str, str] = {
-    "Identity": "passes its input on",
-    "ActivityRegularization": "adds a loss in training only",
+    "Identity": "returns its input unchanged",
+    "ActivityRegularization": "adds a loss only during training",
     "SpatialDropout2D": _DROPS,
     "SpatialDropout3D": _DROPS,
     **dict.fromkeys(AUGMENTATIONS, _AUGMENTS),
-    "MaxNumBoundingBoxes": "passes images on",
-    "SpectralNormalization": "its kernel is stored normalised, so the wrapped layer stands for it",
+    "MaxNumBoundingBoxes": "returns its images unchanged",
+    "SpectralNormalization": "normalizes its kernel only during training, and the file stores the normalized kernel",
 }  # fmt: skip
 
 IMAGES = frozenset(

@@ -91,10 +91,10 @@ class Inference:
             return dict(enumerate(outputs))
         for index, shape in declared.items():
             if index >= len(outputs) or not agree(outputs[index], shape):
-                found = outputs[index] if index < len(outputs) else "no such output"
+                found = outputs[index] if index < len(outputs) else "none"
                 raise ReadError(
-                    f"layer {quoted(call.target.name)}: output {index} has the shape {found} by its options, "
-                    f"{shape} by the file"
+                    f"layer {quoted(call.target.name)}: output {index} has the shape {shape} in "
+                    f"the file, but its options give {found}"
                 )
         return dict(enumerate(outputs))
 
@@ -219,9 +219,7 @@ def input_shape(spec: LayerSpec) -> Shape:
     shape = spec.config.get("batch_shape")
     sizes = shape if isinstance(shape, list) else [-1]
     if not sizes or not all(d is None or (isinstance(d, int) and 0 <= d <= LARGEST_SIZE) for d in sizes):
-        raise ReadError(
-            f"layer {quoted(spec.name)}: the shape of the input is {quoted(shape)}, expected sizes of its axes"
-        )
+        raise ReadError(f"layer {quoted(spec.name)}: the input shape is {quoted(shape)}, expected a list of sizes")
     return tuple(sizes)
 
 
@@ -244,6 +242,7 @@ def check_weights(spec: LayerSpec, layer: Layer, inputs: Shapes) -> None:
         stored = getattr(layer, name)
         if stored is not None and not agree(stored.shape, shape):
             raise ReadError(
-                f"layer {quoted(spec.name)}: the weight {quoted(name)} has the shape {stored.shape} in the file, "
-                f"{shape} by the options; weights and architecture are of different models"
+                f"layer {quoted(spec.name)}: the weight {quoted(name)} has the shape "
+                f"{stored.shape} in the file, but the options give {shape}; the weights and the "
+                "architecture are from different models"
             )

@@ -43,9 +43,9 @@ from kerasport.refusals import acts_in_training, custom_problem, refusals
 Lowered: TypeAlias = tuple[Tensor, ...] | None  # None where a call was refused
 
 TRAINING_ONLY = ("training",)
-NO_LAYER = "there is no lowering of this layer yet"
-IN_TRAINING = "the model calls it with training=True, so it acts at inference"
-UNKNOWN_ARGUMENT = "kerasport does not support this argument of the call"
+NO_LAYER = "this layer is not supported yet"
+IN_TRAINING = "the model calls it with training=True, so it is active at inference"
+UNKNOWN_ARGUMENT = "this argument of the call is not supported"
 
 
 def lower(model: Model) -> Graph:
@@ -67,7 +67,7 @@ def lower(model: Model) -> Graph:
 
 def _strings(graph: Graph) -> Iterator[Problem]:
     """What takes strings and is not a table: backends of TF.js have few operations for them, and others each."""
-    reason = "of strings, a graph-model can look up places in a vocabulary, and nothing else"
+    reason = "the only operation on strings that graph-models and ONNX models support is a lookup in a vocabulary"
     for node in graph.nodes():
         if not isinstance(node, ops.Lookup) and any(is_string(operand) for operand in node.operands):
             yield Problem(graph.names.get(node, "").rpartition("/")[2], type(node).__name__, reason)
@@ -78,7 +78,7 @@ def _strings(graph: Graph) -> Iterator[Problem]:
 
 def _empty(graph: Graph) -> Iterator[Problem]:
     """Tensors without numbers in another shape: of these, no runtime finds out a size that is left open."""
-    reason = "it makes a tensor of size 0, of which TF.js and ONNX Runtime cannot work out the batch"
+    reason = "its result has size 0, so TF.js and ONNX Runtime cannot infer the batch size"
     for node in graph.nodes():
         if isinstance(node, ops.Reshape) and -1 in node.to and 0 in node.to:
             yield Problem(graph.names.get(node, "").rpartition("/")[2], "Reshape", reason)
@@ -225,7 +225,7 @@ class Lowering:
             return None if None in parts else tuple(cell for part in parts for cell in part or ())
         layer = self._read(target)
         if layer is not None and not isinstance(layer, CELLS):
-            self.refuse(target, "it is no cell of Keras's own")
+            self.refuse(target, "it is not one of Keras's own cells")
             return None
         return None if layer is None else (layer,)
 
@@ -273,7 +273,7 @@ class Lowering:
     def _in_turn(self, spec: LayerSpec, inputs: Sequence[Tensor], path: str, mask: Tensor | None) -> Lowered:
         """One layer inside after the other."""
         if mask is not None or any(makes_mask(child) for child in spec.children.values()):
-            raise Refusal("", "how a mask travels between the layers inside it is not lowered yet")
+            raise Refusal("", "masks inside this layer are not supported yet")
         made: Lowered = tuple(inputs)
         for child in spec.children.values():
             made = None if made is None else self.child(child, made, path)
@@ -283,12 +283,12 @@ class Lowering:
         """Batch and time as one axis, and apart again behind the layer."""
         inner = spec.children["layer"]
         if (which := mixes_samples(inner)) is not None:
-            raise Refusal("", f"{which} inside it works across the batch, which is that of one time step")
+            raise Refusal("", f"the inner layer {which} works across the batch, which would mix time steps here")
         steps = ops.reshape(x, (-1, *known_dims(x, 2)))
         if mask is not None and mask.rank > 2:
             mask = ops.reshape(mask, (-1, *known_dims(mask, 2)))
         elif mask is not None and reads_masks(inner):
-            raise Refusal("", "the layer inside it reads masks, and would be given one number for each sample")
+            raise Refusal("", "the inner layer reads a mask, but this mask has only one value per sample")
         else:
             mask = None
         made = self.child(inner, (steps,), path, mask)
@@ -366,7 +366,7 @@ class _Run:
         for edge in edges:
             if edge not in self.values and Edge(edge.call) in self.values:
                 name = quoted(edge.call.target.name)
-                raise ReadError(f"the graph refers to output {edge.index} of layer {name}, which it does not have")
+                raise ReadError(f"the graph refers to output {edge.index} of layer {name}, which does not exist")
 
     def mask_of(self, leaf: Any, call: Call | None) -> Tensor | None:
         """The mask that a call finds on a tensor; without a call, that at the end of the run."""
@@ -405,7 +405,11 @@ class _Run:
         strange = [leaf for leaf in inputs if not isinstance(leaf, Tensor)]
         if not strange and inputs:
             return inputs
-        reason = f"it is called on {quoted(strange[0])}, which is not a tensor" if inputs else "it is called on nothing"
+        reason = (
+            f"it is called on {quoted(strange[0])}, which is not a tensor"
+            if inputs
+            else "it is called without an input"
+        )
         self.lowering.refuse(call.target, reason)
         return None
 
@@ -424,9 +428,9 @@ class _Run:
         """Whether a nested model can be lowered with the arguments of a call; notes what it cannot."""
         wanted, problems = len(model.input_tensors), len(self.lowering.problems)
         if count != wanted:
-            self.lowering.refuse(model, f"it is called on {count} tensors and has {wanted} inputs")
+            self.lowering.refuse(model, f"it is called on {count} tensors but has {wanted} inputs")
         if len(flatten(call.kwargs.get("mask"))) > count:
-            self.lowering.refuse(model, f"it is called with more masks than its {count} inputs", "mask", "…")
+            self.lowering.refuse(model, f"it is called with more masks than it has inputs ({count})", "mask", "…")
         for name, value in call.kwargs.items():
             if value is not None and name != "mask" and not self._says_nothing(name, model, value):
                 reason = IN_TRAINING if name in TRAINING_ONLY else UNKNOWN_ARGUMENT
@@ -434,7 +438,10 @@ class _Run:
         unknown = [edge for edge in call.tensors() if self.changes.object_of(edge) in self.changes.unknown]
         for edge in unknown:
             if sum(edge in each.tensors() for each in self.changes.order) > 1:
-                reason = "a model inside it is called with a mask, which Keras also gives to other users of its input"
+                reason = (
+                    "a nested model is called with a mask, and Keras also passes this mask to "
+                    "other layers that use the same input"
+                )
                 self.lowering.refuse(model, reason, "mask", "…")
         return len(self.lowering.problems) == problems
 

@@ -47,7 +47,7 @@ MERGES = frozenset(("Add", "Subtract", "Average", "Multiply", "Maximum", "Minimu
 EVERYTHING = 3e38
 """What a Masking looks for that is to mask nothing; no time step is all of it."""
 
-BY_BACKEND = "whether the mask of its input goes on behind it depends on the backend of Keras"
+BY_BACKEND = "whether the layers after it get the mask of its input depends on the Keras backend"
 
 Merging: TypeAlias = Literal["all", "any", ""]
 
@@ -373,7 +373,7 @@ def without_recorded(model: Model) -> tuple[Model, list[Problem]]:
     def step(call: Call) -> Call:
         return replace(call, kwargs={name: value for name, value in call.kwargs.items() if name != "mask"})
 
-    reason = "it is called with a mask of the model's own making, which TF.js layers cannot be given"
+    reason = "it is called with a mask that the model computes, which TF.js layers do not support"
     problems = [
         Problem(call.target.name, call.target.class_name, reason, "mask", "a tensor")
         for call in _foreign(model, Masks(MaskRules(model.release)))

@@ -60,7 +60,7 @@ class WeightRef:
             for start in range(0, self.size, step):
                 piece = np.fromfile(file, self.dtype, min(step, self.size - start))
                 if piece.size != min(step, self.size - start):
-                    raise ReadError(f"{self.path}: ends inside an array of shape {self.shape}")
+                    raise ReadError(f"{self.path}: the file ends inside an array of shape {self.shape}")
                 yield piece
 
     def read(self) -> Array:
@@ -346,7 +346,7 @@ class _Rebuilder:
                 return tensors[tensor]
             if tensor.call not in whole:  # other tensors stand for all outputs that the call has
                 name = quoted(tensor.call.target.name)
-                raise ReadError(f"the graph refers to output {tensor.index} of layer {name}, which it does not have")
+                raise ReadError(f"the graph refers to output {tensor.index} of layer {name}, which does not exist")
             return Tensor(whole[tensor.call], tensor.index)
 
         for call in model.calls:

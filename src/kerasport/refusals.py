@@ -19,10 +19,10 @@ def refusals(model: Model) -> Iterator[Problem]:
     for part in models(model):
         if part.custom:
             reason = (
-                f"it is a subclass of Model ({part.custom}) whose call() may compute something else than its layers, "
-                "and its code is not in the file"
+                f"it is a subclass of Model ({part.custom}); its call() may differ from the graph "
+                "of its layers, and the file does not contain its code"
             )
-            remedy = "save keras.Model(model.inputs, model.outputs) instead, if they compute the same"
+            remedy = "if both compute the same, save keras.Model(model.inputs, model.outputs) instead"
             yield Problem(part.name, part.class_name, reason, remedy=remedy)
         dtypes.model(part)
         yield from integer_problems(part, dtypes, model.release)
@@ -47,7 +47,7 @@ def _training_problems(model: Model) -> Iterator[Problem]:
     for call in model.calls:
         target = call.target
         if target.class_name in IMAGES and call.kwargs.get("training") and acts_in_training(target):
-            reason = "the model calls it with training=True, so it acts at inference"
+            reason = "the model calls it with training=True, so it is active at inference"
             yield Problem(target.name, target.class_name, reason, "training", True)
 
 
@@ -63,17 +63,17 @@ def acts_in_training(target: LayerSpec | Operation | Model) -> bool:
 def _entry_problems(model: Model) -> Iterator[Problem]:
     """Layers of images that are called on a dict of which they change more than the images."""
     for call in filter(is_of_entries, model.calls):
-        reason = f"it is called on a dict, and how it changes the entry {changed_entry(call)!r} is not converted"
-        remedy = "call it on the images alone"
+        reason = f"it is called on a dict, and its effect on the entry {changed_entry(call)!r} is not supported"
+        remedy = "call it on the images only"
         yield Problem(call.target.name, call.target.class_name, reason, remedy=remedy)
 
 
-CUSTOM = "write what it does with Keras's layers or keras.ops, and save the model again"
+CUSTOM = "replace the class with Keras layers or keras.ops, and save the model again"
 
 
 def custom_problem(spec: LayerSpec) -> Problem:
     """Of a layer that is none of Keras's own."""
-    reason = f"it is not one of Keras's own layers ({spec.custom}), and its code is not in the file"
+    reason = f"it is a custom layer ({spec.custom}), and the file does not contain its code"
     return Problem(spec.name, spec.class_name, reason, remedy=CUSTOM)
 
 
@@ -91,15 +91,15 @@ def _layer_problems(spec: LayerSpec, release: tuple[int, int]) -> Iterator[Probl
     """Layers that compute in integers, and wrappers that compute something else than what is stored."""
     dtype = str(spec.config.get("dtype", ""))
     if dtype in INTEGERS and spec.class_name not in OF_INTEGERS:
-        reason = f"Keras casts its input to {dtype}, and so cuts fractions off; TF.js computes in float32"
+        reason = f"Keras casts its input to {dtype}, which truncates it; TF.js computes in float32"
         yield Problem(spec.name, spec.class_name, reason, "dtype", dtype)
     inner = spec.children.get("layer")
     if spec.class_name == "SpectralNormalization" and getattr(inner, "class_name", "") == "Embedding":
-        reason = "Keras normalises an Embedding in another way than it stores it"
+        reason = "the file does not store the Embedding as Keras normalizes it"
         yield Problem(spec.name, spec.class_name, reason, "layer", "Embedding")
     if spec.class_name == "TimeDistributed" and release < (3, 0) and _makes_mask(inner, release):
-        reason = "Keras 2 hands the masks on that the layer inside makes of each step, which Keras 3 and TF.js do not"
-        remedy = "put that layer and those that heed its mask into one model inside the TimeDistributed"
+        reason = "Keras 2 passes on the masks that the inner layer creates at each step; Keras 3 and TF.js do not"
+        remedy = "put the inner layer and the layers that use its mask into one model inside the TimeDistributed"
         yield Problem(spec.name, spec.class_name, reason, "layer", inner.class_name if inner else "", remedy)
 
 

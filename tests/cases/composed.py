@@ -72,8 +72,8 @@ DENSE = (
             ("to_two_axes_bias_of_first", (6, 4), "abc,cde->abde", (None, 3, 2), "d", None, ""),
             ("of_two_axes", (6, 4, 3), "abcd,cde->abe", (None, 5), "e", "hard_silu", ""),
             ("of_unknown_length", (None, 4), "abc,cde->abde", (None, 3, 2), "de", None, ""),
-            ("bias_of_places", (6, 4), "abc,cd->abd", (6, 3), "bd", None, "products of the last axes"),
-            ("middle_axis", (6, 4), "abc,bd->adc", (3, 4), None, None, "products of the last axes"),
+            ("bias_of_places", (6, 4), "abc,cd->abd", (6, 3), "bd", None, "products over the last axes"),
+            ("middle_axis", (6, 4), "abc,bd->adc", (3, 4), None, None, "products over the last axes"),
         )
     ),
     one("spatial_dropout2d_alone", IMAGE, layers.SpatialDropout2D, 0.5),
@@ -132,13 +132,18 @@ def encodings() -> Iterator[Case]:
     """Each way of encoding indices of each rank."""
     for mode in ("one_hot", "multi_hot", "count"):
         for name, shape in (("", (5,)), ("_single", (1,)), ("_rank_3", (4, 3)), ("_unknown_length", (None,))):
-            refused = "not known" if mode == "count" and None in shape else ""
+            refused = "is not fixed" if mode == "count" and None in shape else ""
             yield one(
                 f"category_encoding_{mode}{name}", shape, layers.CategoryEncoding, 10, mode, of="int32", feed=ids(10),
                 refused=refused,
             )  # fmt: skip
         yield one(f"category_encoding_{mode}_of_floats", (5,), layers.CategoryEncoding, 10, mode, feed=ids(10))
-    yield Case("category_encoding_weights", count_weights, refused=no_layers_model("no such layer"), feed=ids(10))
+    yield Case(
+        "category_encoding_weights",
+        count_weights,
+        refused=no_layers_model("TF.js does not have this layer"),
+        feed=ids(10),
+    )
     yield one(
         "category_encoding_many", (5,), layers.CategoryEncoding, 2000, of="int32", feed=ids(2000), refused="too large"
     )
@@ -153,7 +158,7 @@ def piped() -> Any:
 PREPROCESSING = (
     chain("mel_spectrogram_rescaled", (47,), lambda: layers.MelSpectrogram(
         fft_length=16, sequence_stride=8, sequence_length=16, num_mel_bins=5, sampling_rate=100, max_freq=50,
-        power_to_db=False), lambda: layers.Rescaling(0.1), refused="no such layer", rtol=1e-3, covers=("MelSpectrogram",),
+        power_to_db=False), lambda: layers.Rescaling(0.1), refused="TF.js does not have this layer", rtol=1e-3, covers=("MelSpectrogram",),
         because="Keras works out the bands of the scale in float32"),
     one("pipeline_of_weights", IMAGE, piped, covers=("Pipeline",)),
     one("normalization", (5,), layers.Normalization, mean=[1, 2, 3, 4, 5], variance=[1, 2, 3, 4, 0.5]),
@@ -295,7 +300,7 @@ def unlike_ways() -> Iterator[Case]:
     yield Case("bidirectional_unlike_state", unlike_state)
     yield Case("bidirectional_unlike_shared", unlike_shared)
     yield chain("mask_bidirectional_unlike", (6,), lambda: layers.Embedding(9, 4, mask_zero=True), unlike, of="int32",
-                refused="mask that comes with its input")  # fmt: skip
+                refused="pass the mask of its input")  # fmt: skip
 
 
 RECURRENT = (
@@ -311,7 +316,7 @@ RECURRENT = (
     Case("rnn_stacked_initial_state", stacked_state),
     Case("rnn_stacked_shared", shared_stack),
     Case("rnn_stacked_stateful_state", lambda: stateful(lambda _, **options: layers.RNN(
-        stack(), return_state=True, **options)), refused=no_layers_model("once for each of its outputs")),
+        stack(), return_state=True, **options)), refused=no_layers_model("once per output")),
     chain("mask_rnn_of_one", (6,), lambda: layers.Embedding(9, 4, mask_zero=True),
           lambda: layers.RNN(layers.LSTMCell(3)), of="int32"),
     chain("mask_bidirectional_rnn_of_one", (6,), lambda: layers.Embedding(9, 4, mask_zero=True),
@@ -319,7 +324,7 @@ RECURRENT = (
     Case("several_of_one_recurrent", several_of_one_recurrent),
     Case("several_of_one_bidirectional", several_of_one_bidirectional),
     Case("several_of_one_nested", several_of_one_nested),
-    Case("time_distributed_unlike_lengths", time_distributed_unlike_lengths, refused=no_layers_model("unlike sizes")),
+    Case("time_distributed_unlike_lengths", time_distributed_unlike_lengths, refused=no_layers_model("inputs of different sizes")),
     *(
         one(f"time_distributed_{name}", shape, each, make)
         for name, shape, make in (

@@ -55,10 +55,10 @@ def inputs() -> Iterator[Case]:
             yield one(f"{dtype}_inputs_{name.lower()}", [(5,), (5,)], getattr(layers, name), of=dtype, refused=refused)
     yield one("int32_inputs_dot", [(5,), (5,)], layers.Dot, axes=1, of="int32")
     yield one("int32_input_lstm", (4, 3), layers.LSTM, 2, of="int32")
-    yield one("string_input", (5,), layers.Identity, of="string", refused="numbers only", feed=nothing)
+    yield one("string_input", (5,), layers.Identity, of="string", refused="only numbers as input", feed=nothing)
 
 
-CASTS = "TF.js's layers compute in float32"
+CASTS = "TF.js layers compute in float32"
 
 
 def cast_back() -> Iterator[Case]:
@@ -76,8 +76,14 @@ def cast_back() -> Iterator[Case]:
               refused=CASTS)  # fmt: skip
     yield one("uint8_input_resize_to_halves", IMAGE, lambda: lambda x: keras.ops.image.resize(x, (6, 6)), of="uint8",
               refused=CASTS)  # fmt: skip
-    yield one("uint8_input_layer_normalization", (5,), layers.LayerNormalization, of="uint8", refused="cuts fractions")
-    yield one("int32_input_moments", (5,), lambda: lambda x: keras.ops.moments(x, (1,))[0], of="int32", refused="casts")
+    yield one("uint8_input_layer_normalization", (5,), layers.LayerNormalization, of="uint8", refused="truncates")
+    yield one(
+        "int32_input_moments",
+        (5,),
+        lambda: lambda x: keras.ops.moments(x, (1,))[0],
+        of="int32",
+        refused="an integer on",
+    )
     yield one("bool_input_matmul", (4, 4), lambda: lambda x: keras.ops.matmul(x, x), of="bool", refused="no layer")
     yield one("bool_input_group_normalization", (6,), layers.GroupNormalization, 2, of="bool", refused=CASTS)
     yield one("bool_inputs_multiply_and_add", [(5,), (5,)], lambda: multiply_and_add, of="bool", refused="no layer")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-REMEMBERS = "a graph remembers nothing"
+REMEMBERS = "a graph keeps no state"
 IN_TRAINING = "training=True"
-BITS = "in the bits of its"
-NOT_KERAS = "not one of Keras's own layers"
+BITS = "results wrap around"
+NOT_KERAS = "it is a custom layer"
 
 REFUSED_BY_GRAPHS: Mapping[str, str] = {
     **dict.fromkeys(
@@ -24,21 +24,21 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
         ("bool_inputs_add", "bool_inputs_average", "uint8_inputs_add", "uint8_inputs_multiply", "uint8_inputs_average"),
         BITS,
     ),
-    "uint8_input_layer_normalization": "cuts fractions off",
+    "uint8_input_layer_normalization": "truncates",
     "uint8_input_resize_to_halves": "halfway between two integers",
-    "int32_input_moments": "TensorFlow casts",
-    "activation_of_dtype_int32": "cuts fractions off",
-    "spectral_normalization_embedding": "normalises an Embedding",
+    "int32_input_moments": "an integer on TensorFlow",
+    "activation_of_dtype_int32": "truncates",
+    "spectral_normalization_embedding": "store the Embedding",
     "rescaling_by_infinity": "a finite number",
-    "string_input": "look up places",
+    "string_input": "a lookup in a vocabulary",
     **dict.fromkeys(
         ("mask_reshape", "mask_reshape_to_the_same", "mask_permute_nothing", "mask_cropping_nothing",
-         "mask_cast_nothing", "mask_slice_of_all", "mask_spectral_normalization"), "depends on the backend",
+         "mask_cast_nothing", "mask_slice_of_all", "mask_spectral_normalization"), "depends on the Keras backend",
     ),
     "ops_batched_slice_update_from_the_end": "negative start",
-    "mask_given_in_a_nested_model_and_read_outside": "a model inside it is called with a mask",
+    "mask_given_in_a_nested_model_and_read_outside": "a nested model is called with a mask",
     "mask_bidirectional_unrolled_sequences": "on TensorFlow and PyTorch",
-    "mask_softmax": "Keras applies no mask of the shape",  # it raises an error
+    "mask_softmax": "does not fit an input of shape",  # it raises an error
     # Keras does not say in the file that the two layers are one, and cannot load it either
     "layer_inside_nested_and_called": "expected the weights",
     **dict.fromkeys(

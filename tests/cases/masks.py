@@ -18,9 +18,9 @@ STEPS = 6
 WORDS = 9
 ROWS: list[Case] = []
 
-OTHERWISE = "another mask than Keras"
-AVERAGES = "leaves masked time steps out"
-ZEROED = "puts zeros into its output"
+OTHERWISE = "another mask to this layer"
+AVERAGES = "ignores masked time steps"
+ZEROED = "at masked time steps Keras returns zeros"
 STARTS = "before the first unmasked time step"
 RECORDED = "mask='a tensor'"
 RESET = "the reset gate"
@@ -156,16 +156,16 @@ CHAINS = (
     words("mask_conv1d", lambda: layers.Conv1D(4, 3), lambda: layers.LSTM(3)),
     words("mask_conv1d_same", lambda: layers.Conv1D(4, 3, padding="same"), lambda: layers.LSTM(3)),
     words("mask_pooling", lambda: layers.MaxPooling1D(2), lambda: layers.LSTM(3)),
-    words("mask_reshape", lambda: layers.Reshape((STEPS, 4)), lambda: layers.LSTM(3), refused="depends on the backend"),
+    words("mask_reshape", lambda: layers.Reshape((STEPS, 4)), lambda: layers.LSTM(3), refused="depends on the Keras backend"),
     words("mask_reshape_to_the_same", lambda: layers.Reshape((-1, 4)), lambda: layers.LSTM(3),
-          refused="depends on the backend"),
+          refused="depends on the Keras backend"),
     words("mask_permute_nothing", lambda: layers.Permute((1, 2)), lambda: layers.LSTM(3),
-          refused="depends on the backend"),
+          refused="depends on the Keras backend"),
     words("mask_cropping_nothing", lambda: layers.Cropping1D(0), lambda: layers.LSTM(3),
-          refused="depends on the backend"),
+          refused="depends on the Keras backend"),
     words("mask_spectral_normalization_unread", lambda: layers.SpectralNormalization(layers.Dense(4)), layers.Flatten,
           refused="stops the mask"),
-    words("mask_cropping_nothing_unread", lambda: layers.Cropping1D(0), layers.Flatten, refused="depends on the backend"),
+    words("mask_cropping_nothing_unread", lambda: layers.Cropping1D(0), layers.Flatten, refused="depends on the Keras backend"),
     words("mask_reshape_of_time", lambda: layers.Reshape((3, 8)), lambda: layers.LSTM(3)),
     words("mask_permute", lambda: layers.Permute((2, 1)), lambda: layers.LSTM(3)),
     words("mask_repeat_vector", lambda: layers.LSTM(4), lambda: layers.RepeatVector(STEPS), lambda: layers.LSTM(3)),
@@ -179,7 +179,7 @@ CHAINS = (
     words("mask_conv1d_global_average_pooling", lambda: layers.Conv1D(4, 3), layers.GlobalAveragePooling1D),
     words("mask_lstm_last_global_average_pooling", lambda: layers.LSTM(4), lambda: layers.RepeatVector(3),
           layers.GlobalAveragePooling1D),
-    words("mask_softmax", layers.Softmax, refused="the mask in another way"),
+    words("mask_softmax", layers.Softmax, refused="the mask differently"),
     words("mask_lstm_softmax", lambda: layers.LSTM(4), layers.Softmax),
     words("mask_softmax_activation", lambda: layers.Activation("softmax")),
     words("mask_dense_softmax_activation", sequences, lambda: layers.Dense(5, activation="softmax")),
@@ -237,14 +237,14 @@ def mask_and_a_dense_branch() -> keras.Model:
     return keras.Model([x, y], layers.Concatenate()([layers.LSTM(4)(embedded(x)), layers.Dense(2)(y)]))
 
 
-@row("depends on the backend")
+@row("depends on the Keras backend")
 def mask_cast_nothing() -> keras.Model:
     """The very tensor goes on, with its mask."""
     x = tokens()
     return keras.Model(x, layers.LSTM(4)(keras.ops.cast(embedded(x), "float32")))
 
 
-@row("depends on the backend")
+@row("depends on the Keras backend")
 def mask_slice_of_all() -> keras.Model:
     x = tokens()
     return keras.Model(x, layers.LSTM(4)(embedded(x)[:, 0:]))
@@ -779,14 +779,14 @@ def masks_of_three_added_behind_a_layer_that_stops_one() -> keras.Model:
     return keras.Model([x, y, z], layers.Add()([layers.LeakyReLU()(a), b, c]))
 
 
-@row("cells inside an RNN")
+@row("cells only inside an RNN")
 def cell_called_as_a_layer() -> keras.Model:
     x, h, c = layers.Input((3,)), layers.Input((4,)), layers.Input((4,))
     y, states = layers.LSTMCell(4)(x, [h, c])
     return keras.Model([x, h, c], [y, *states])
 
 
-@row("cells inside an RNN")
+@row("cells only inside an RNN")
 def stacked_cells_called_as_a_layer() -> keras.Model:
     x, h, g = layers.Input((3,)), layers.Input((4,)), layers.Input((2,))
     y, states = layers.StackedRNNCells([layers.GRUCell(4), layers.SimpleRNNCell(2)])(x, [h, g])
@@ -808,7 +808,7 @@ def mask_beside_a_convolutional_lstm() -> keras.Model:
     return keras.Model([x, film], [layers.ConvLSTM1D(3, 2)(film), layers.LSTM(3)(layers.Masking()(x))])
 
 
-@row("where a convolutional LSTM is given a mask")
+@row("if a convolutional LSTM gets a mask")
 def mask_before_a_convolutional_lstm() -> keras.Model:
     x, film = series(), layers.Input((4, 5, 2))
     return keras.Model([x, film], [layers.LSTM(3)(layers.Masking()(x)), layers.ConvLSTM1D(3, 2)(film)])

@@ -23,7 +23,7 @@ OTHER_ACTIVATIONS = (
     "hard_sigmoid", "leaky_relu", "hard_silu", "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink",
     "log_sigmoid", "sparse_sigmoid", "sparse_plus", "exponential", "squareplus", "sparsemax",
 )  # fmt: skip
-ABSENT = "TF.js has no such activation"
+ABSENT = "TF.js does not have this activation"
 
 
 def with_activations() -> Iterator[Case]:
@@ -117,7 +117,14 @@ CORE = (
     one("dropout", (5,), layers.Dropout, 0.5),
     one("dropout_noise_shape", SERIES, layers.Dropout, 0.5, noise_shape=(None, 1, 3), seed=7),
     one("alpha_dropout", (5,), layers.AlphaDropout, 0.5, seed=7),
-    one("alpha_dropout_noise_shape", (5,), layers.AlphaDropout, 0.5, noise_shape=(1, 5), refused="in another way"),
+    one(
+        "alpha_dropout_noise_shape",
+        (5,),
+        layers.AlphaDropout,
+        0.5,
+        noise_shape=(1, 5),
+        refused="interprets it differently",
+    ),
     one("gaussian_dropout", (5,), layers.GaussianDropout, 0.5, seed=7),
     one("gaussian_noise", (5,), layers.GaussianNoise, 0.5, seed=7),
     one("spatial_dropout1d", SERIES, layers.SpatialDropout1D, 0.5, seed=7),
@@ -149,7 +156,7 @@ ACTIVATION_LAYERS = (
         (4, 5),
         layers.PReLU,
         shared_axes=[2],
-        refused="where an axis behind others is shared",
+        refused="if an axis after an unshared axis is shared",
     ),
     one("p_re_lu_shared_wholly", IMAGE, layers.PReLU, shared_axes=[1, 2, 3]),
     one("softmax", (4, 5), layers.Softmax),

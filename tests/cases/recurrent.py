@@ -28,7 +28,7 @@ KINDS: tuple[tuple[str, Made], ...] = (
     ("gru", gru),
     ("gru_reset_after", layers.GRU),
 )
-RESET = "applies the reset gate before the product"
+RESET = "applies the reset gate before the matrix product"
 SIGMOID = "clip(0.2·x + 0.5, 0, 1)"
 
 
@@ -58,7 +58,7 @@ def plain() -> Iterator[Case]:
         yield Case(f"{name}_stateful_sequences", lambda layer=layer: stateful(layer, return_sequences=True), **why)
         yield Case(
             f"{name}_stateful_state", lambda layer=layer: stateful(layer, return_state=True),
-            refused=no_layers_model("once for each of its outputs"),
+            refused=no_layers_model("once per output"),
         )  # fmt: skip
     yield one("lstm_unit_forget_bias", SERIES, layers.LSTM, 4, unit_forget_bias=False)
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 from tests.cases.case import Case, no_layers_model, one
 
-ABSENT = "no such layer"
+ABSENT = "TF.js does not have this layer"
 SERIES = (6, 4)
 IMAGE = (8, 6, 4)
 VOLUME = (4, 4, 4, 2)
@@ -121,7 +121,7 @@ def in_training(x: Any) -> Any:
 
 
 TRAINING = "training=True"
-ARGUMENT = "cannot be given this argument"
+ARGUMENT = "does not support this argument"
 
 GRAPHS = (
     ("added_to_a_constant", lambda x: layers.Add()([x, np.ones((1, 4), "float32")]), "on a constant"),

@@ -17,7 +17,7 @@ SERIES = (7, 3)
 IMAGE = (7, 6, 3)
 VOLUME = (5, 6, 4, 3)
 FIRST = "channels_first"
-STATIC = "have to be known at conversion"
+STATIC = "must be fixed"
 ROUNDS = "casts its output to"
 
 PLAIN = (
@@ -70,7 +70,7 @@ CONVOLUTIONS = (
     one("conv2d_groups_of_one", (7, 6, 4), layers.Conv2D, 8, (3, 2), groups=4, strides=2, padding="same"),
     one("conv2d_groups_of_one_channels_first", (4, 7, 6), layers.Conv2D, 8, (3, 2), groups=4, data_format=FIRST,
         activation="softmax"),
-    one("conv2d_too_many_groups", (3, 2, 130), layers.Conv2D, 65, 2, groups=65, refused="more than 64 groups"),
+    one("conv2d_too_many_groups", (3, 2, 130), layers.Conv2D, 65, 2, groups=65, refused="at most 64 groups"),
     one("conv3d_channels_first_softmax", (3, 5, 6, 4), layers.Conv3D, 4, (2, 3, 1), data_format=FIRST,
         activation="softmax"),
     one("conv3d_groups_of_two", (*VOLUME[:3], 4), layers.Conv3D, 6, (2, 3, 1), groups=2, padding="same"),
@@ -79,7 +79,7 @@ CONVOLUTIONS = (
         padding="same"),
     one("conv3d_groups_unknown_size", (None, 6, 4, 4), layers.Conv3D, 6, 2, groups=2, strides=2),
     one("conv3d_groups_channels_first", (4, 5, 6, 4), layers.Conv3D, 6, 2, groups=2, data_format=FIRST),
-    one("conv3d_groups_unknown_sizes", (None, None, 4, 4), layers.Conv3D, 6, 2, groups=2, refused="not known"),
+    one("conv3d_groups_unknown_sizes", (None, None, 4, 4), layers.Conv3D, 6, 2, groups=2, refused="is unknown"),
     one("depthwise_conv2d_dilated_unequally", IMAGE, layers.DepthwiseConv2D, (2, 3), dilation_rate=(3, 1),
         padding="same", depth_multiplier=2, activation="relu"),
     one("depthwise_conv2d_dilated_channels_first", (3, 7, 6), layers.DepthwiseConv2D, 2, dilation_rate=2,
@@ -221,7 +221,7 @@ RESHAPINGS = (
     one("cropping3d_sides", VOLUME, layers.Cropping3D, ((1, 2), (0, 1), (2, 1))),
     one("cropping3d_channels_first", (3, 5, 6, 4), layers.Cropping3D, ((1, 2), (0, 1), (2, 1)), data_format=FIRST),
     one("cropping3d_unknown_size", (5, None, 4, 3), layers.Cropping3D, 1),
-    one("cropping3d_unknown_sizes", (None, None, 4, 3), layers.Cropping3D, 1, refused="not known"),
+    one("cropping3d_unknown_sizes", (None, None, 4, 3), layers.Cropping3D, 1, refused="is unknown"),
     one("zero_padding1d_sides", SERIES, layers.ZeroPadding1D, (1, 2)),
     one("zero_padding1d_channels_first", SERIES, layers.ZeroPadding1D, (1, 2), data_format=FIRST),
     one("zero_padding1d_unknown_length", (None, 3), layers.ZeroPadding1D, 2),
@@ -273,7 +273,7 @@ def resizings() -> Iterator[Case]:
         1800,
         2,
         interpolation="nearest",
-        refused="MB of a layers-model",
+        refused="MB in a layers-model",
     )
     for size in ((5, 11), (11, 5), (6, 6)):
         row, of = f"{size[0]}x{size[1]}", {"crop_to_aspect_ratio": True}
@@ -396,6 +396,6 @@ CASES = (
     Case(
         "mask_global_average_pooling_keepdims",
         mask_global_average_pooling_keepdims,
-        refused=no_layers_model("leaves masked time steps out"),
+        refused=no_layers_model("ignores masked time steps"),
     ),
 )

@@ -402,7 +402,7 @@ def layer_called_and_inside_nested() -> keras.Model:
     return keras.Model(x, layers.Concatenate()([inner.layers[1](x), inner(x)]))
 
 
-@row("the file holds 0")  # Keras does not say in it that the two layers are one, and cannot load it either
+@row("the file has 0")  # Keras does not say in it that the two layers are one, and cannot load it either
 def layer_inside_nested_and_called() -> keras.Model:
     inner = dense_model()
     x = layers.Input((4,))

@@ -64,7 +64,7 @@ def augmented() -> Iterator[Case]:
         yield Case(f"{name}_of_a_dict", of_entries(make, labels=LABELS))
     yield Case("random_flip_of_a_dict_with_other_entries", of_entries(layers.RandomFlip, classes=(2,), weights=(1,)))
     yield Case("random_zoom_of_a_dict_with_masks", of_entries(lambda: layers.RandomZoom(0.1), segmentation_masks=IMAGE))
-    absent = no_layers_model("no such layer")
+    absent = no_layers_model("TF.js does not have this layer")
     yield Case("auto_contrast_of_a_dict", of_entries(layers.AutoContrast, labels=LABELS), refused=absent)
     yield Case("auto_contrast_of_a_dict_with_masks", of_entries(layers.AutoContrast, segmentation_masks=IMAGE),
                refused=no_layers_model("'segmentation_masks'"))  # fmt: skip
@@ -84,7 +84,7 @@ def noise_ratio() -> keras.Model:
 
 
 CONSTANT = no_layers_model("does not depend on the input")
-BATCH = no_layers_model("the batch, which TF.js's layers cannot")
+BATCH = no_layers_model("reduces the batch axis")
 
 SCALARS: Mapping[str, tuple[Callable[[Any], Any], Mapping[str, str]]] = {
     "full_like": (lambda x: ops.full_like(x, 2.5), CONSTANT),

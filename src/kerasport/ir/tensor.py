@@ -69,7 +69,7 @@ def _nodes(values: Any) -> Iterator[Node]:
         elif isinstance(value, tuple):
             yield from _nodes(value)
         elif isinstance(value, list | dict) or (isinstance(value, int) and abs(value) > LARGEST_SIZE):
-            raise ShapeError(f"{quoted(value)} is not an integer of 32 bits")
+            raise ShapeError(f"{quoted(value)} does not fit into int32")
 
 
 def field_names(cls: type[Node]) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ class Tensor(Node):
             made = self.infer()
         except (IndexError, ValueError) as error:  # of tensors of other ranks than the operation takes
             operands = ", ".join(str(each.type) for each in self.operands if isinstance(each, Tensor))
-            raise ShapeError(f"{type(self).__name__} does not take {operands or 'nothing'}") from error
+            raise ShapeError(f"{type(self).__name__} does not support {operands or 'nothing'}") from error
         object.__setattr__(self, "type", made)
         if not all(d is None or (isinstance(d, int) and 0 <= d <= LARGEST_SIZE) for d in self.type.shape):
             raise ShapeError(f"its result would have the shape {quoted(self.type.shape)}")
@@ -144,7 +144,7 @@ class Input(Tensor):
         return self.declared
 
     def compute(self, *_: Any) -> Array:
-        raise LookupError(f"no value was fed for input {self.name!r}")
+        raise LookupError(f"there is no value for the input {self.name!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +194,7 @@ def expect(node: Node, x: Tensor, dtypes: Sequence[DType]) -> None:
         ShapeError: it is not.
     """
     if x.dtype not in dtypes:
-        raise ShapeError(f"{type(node).__name__} takes {' or '.join(dtypes)}, not {x.type}")
+        raise ShapeError(f"{type(node).__name__} supports {' or '.join(dtypes)}, not {x.type}")
 
 
 def items(source: Several) -> tuple[Item, ...]:
@@ -247,7 +247,7 @@ def broadcast(*shapes: Shape) -> Shape:
 def _common(sizes: tuple[int | None, ...], shapes: tuple[Shape, ...]) -> int | None:
     known = {size for size in sizes if size not in (None, 1)}
     if len(known) > 1:
-        raise ShapeError(f"the shapes {' and '.join(map(str, shapes))} do not broadcast")
+        raise ShapeError(f"the shapes {' and '.join(map(str, shapes))} cannot be broadcast together")
     if known:
         return known.pop()
     return None if None in sizes else 1

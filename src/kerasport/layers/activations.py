@@ -99,7 +99,7 @@ def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
     z = ops.move_axis(x, axis, -1)
     size = z.shape[-1]
     if size is None:
-        raise Refusal("axis", "sparsemax sorts along an axis whose size has to be known")
+        raise Refusal("axis", "sparsemax needs a fixed size for the axis it sorts")
     largest, _ = ops.items(ops.TopK(z, size))
     running = ops.Cumsum(largest, z.rank - 1)
     ranks = ops.constant([float(r) for r in range(1, size + 1)])
@@ -172,10 +172,10 @@ def activate(activation: Any, x: Tensor, *, channels_first: bool = False) -> Ten
         name, config = activation.get("class_name"), activation.get("config")
         cls = OBJECTS.get(str(name))
         if cls is None or not isinstance(config, Mapping):
-            raise Refusal("activation", f"the activation is a {name} object, of which there is no lowering")
+            raise Refusal("activation", f"the activation is a {name} object, which is not supported")
         return cls.from_config(str(name), config).lower(x)  # type: ignore[no-any-return]
     if activation not in ACTIVATIONS:
-        raise Refusal("activation", "this activation is not one of Keras's own")
+        raise Refusal("activation", "this is a custom activation, and the file does not contain its code")
     return ACTIVATIONS[activation](x if activation in OF_INTEGERS else ops.floats(x))
 
 
@@ -198,7 +198,7 @@ class ReLU(Layer):
             if not (limit or slope or self.max_value is not None):
                 return ops.maximum(x, 0)
             if x.dtype == "bool":
-                raise Refusal("", "Keras cuts fractions off what it makes of truth values", "cast them to float32")
+                raise Refusal("", "Keras truncates its result for a bool input", "cast the input to float32 first")
             x = ops.floats(x)
         if limit:
             # strictly above the threshold, as Keras cuts it
@@ -259,7 +259,7 @@ class Softmax(Layer):
         differ = any(m not in (1, n, None) and n for m, n in zip(mask.shape[::-1], x.shape[::-1], strict=False))
         samples = mask.rank < x.rank and mask.shape[:1] == (None,)  # beside another axis than that of the batch
         if mask.rank > x.rank or differ or samples:
-            raise ShapeError(f"Keras applies no mask of the shape {mask.shape} to an input of the shape {x.shape}")
+            raise ShapeError(f"a mask of shape {mask.shape} does not fit an input of shape {x.shape}")
         if mask.dtype != "bool":
             mask = ops.greater(mask, 0.5)
         y = softmax_over(ops.where(mask, x, -1e9), axes)

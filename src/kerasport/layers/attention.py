@@ -286,7 +286,7 @@ class _Heads(Layer):
             return None
         attention_mask = ops.as_tensor(given)
         if mask is not None and attention_mask.rank > mask.rank and mask.shape[0] != 1:
-            reason = "Keras joins a mask for each head with those of the inputs along the wrong axes"
+            reason = "Keras broadcasts a mask per head and the masks of the inputs along the wrong axes"
             raise Refusal("attention_mask", reason)
         return ops.cast(attention_mask, "bool")
 
@@ -366,7 +366,7 @@ class MultiHeadAttention(_Heads):
         """A mask for scores [*front, rows, columns]: axes that it lacks are those before the attended ones."""
         attended = (*rows, *columns)
         if mask.rank < len(attended):
-            reason = f"a mask of {mask.rank} axes does not say which of {len(attended)} it is for"
+            reason = f"a mask of rank {mask.rank} is ambiguous for {len(attended)} attention axes"
             raise Refusal("attention_axes", reason)
         wanted = front + len(attended)
         if mask.rank < wanted:
@@ -376,7 +376,7 @@ class MultiHeadAttention(_Heads):
             return mask
         joined = [product([size if isinstance(size, int) else None for size in of]) for of in (rows, columns)]
         if -1 in joined:
-            raise Refusal("attention_axes", "a mask over several axes is lowered only where their sizes are known")
+            raise Refusal("attention_axes", "a mask over several axes is supported only if their sizes are fixed")
         before = ops.dims(mask)[:front]
         if mask.shape[front:] != attended:
             mask = ops.cast(ops.floats(mask) * ops.Fill((*(1,) * front, *attended), 1.0), "bool")

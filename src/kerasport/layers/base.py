@@ -121,7 +121,7 @@ class Layer:
             Refusal: an option, or the shape of an input, has no lowering; the message is the reason.
         """
         del args, kwargs
-        raise Refusal("", "there is no lowering of this layer yet")
+        raise Refusal("", "this layer is not supported yet")
 
     @classmethod
     def works_on(cls, count: int) -> bool:
@@ -179,7 +179,7 @@ class Layer:
         names = list(cls.declared_weights(spec.config))
         if len(names) != len(spec.weights):
             expected, found = ", ".join(names) or "none", len(spec.weights)
-            reason = f"expected the weights {expected}; the file holds {found}"
+            reason = f"expected the weights {expected}; the file has {found}"
             raise UnsupportedPart(Problem(spec.name, spec.class_name, reason))
         return dict(zip(names, spec.weights, strict=True))
 
@@ -188,7 +188,7 @@ def called_on(count: int, cls: type[Layer]) -> str:
     """The reason why a call of a layer on that many tensors is refused."""
     fewest, most = cls.arity
     wanted = f"{fewest} or more" if most is None else fewest if fewest == most else f"{fewest} to {most}"
-    return f"it is called on {count} tensor(s), and kerasport supports calls on {wanted} only"
+    return f"it is called on {count} tensor(s), but kerasport supports only calls on {wanted}"
 
 
 class Refused(Layer):
@@ -225,7 +225,7 @@ def _is_ignored(option: str, cls: type[Layer]) -> bool:
 
 
 def _unread(spec: LayerSpec, option: str, value: object) -> Problem:
-    reason = "kerasport does not know this option, so it cannot say what it changes"
+    reason = "kerasport does not know this option, so its effect is unknown; please report it"
     return Problem(spec.name, spec.class_name, reason, option, value)
 
 
@@ -269,7 +269,7 @@ def _spell(hint: Any, rank: int = 0) -> str:
     if origin is Annotated:
         inner, bound = _spell(arguments[0], rank), arguments[1]
         if isinstance(bound, OfNumbers):
-            return "numbers in a rectangular array"
+            return "a rectangular array of numbers"
         return f"{inner} of length {rank}" if isinstance(bound, PerAxis) else f"{inner} >= {bound.least}"
     if origin in (Union, types.UnionType):
         return " or ".join(_spell(argument, rank) for argument in arguments)
@@ -319,4 +319,4 @@ def _is_numeric(value: Any) -> bool:
 def need_rank(shape: Shape, *ranks: int) -> None:
     """Raises `ShapeError` where the shape has none of the ranks."""
     if len(shape) not in ranks:
-        raise ShapeError(f"expected a tensor of rank {' or '.join(map(str, ranks))}, found {shape}")
+        raise ShapeError(f"expected a tensor of rank {' or '.join(map(str, ranks))}, got {shape}")

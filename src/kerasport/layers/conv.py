@@ -35,7 +35,7 @@ def window_output(size: int | None, window: int, stride: int, padding: str, dila
         return -(-size // stride)
     length = size - (window - 1) * dilation
     if length <= 0:
-        raise ShapeError(f"a window of {window} (dilation {dilation}) does not fit into {size}")
+        raise ShapeError(f"a window of {window} (dilation {dilation}) is larger than the size {size}")
     return -(-length // stride)
 
 

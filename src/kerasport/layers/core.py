@@ -84,7 +84,9 @@ class TernaryDense(Dense):
         mean = float(size.mean()) if size.size else 0.0
         threshold = 0.5 * mean if self.threshold is None else self.threshold
         if self.threshold is None and (np.abs(size - threshold) <= ROUNDING * threshold).any() and mean:
-            raise Refusal("threshold", "a number of its kernel is as large as the threshold, up to rounding")
+            raise Refusal(
+                "threshold", "a kernel value equals the threshold up to rounding, so the ternary kernel is ambiguous"
+            )
         beta = np.float32(mean if self.threshold is None else 1.0)
         return ComputedWeight(
             np.dtype(np.float32),
@@ -174,12 +176,12 @@ class EinsumDense(Layer):
         form = re.fullmatch(r"(\.{3})?([a-zA-Z]+)(\.{3})?,([a-zA-Z]+)->(\.{3})?([a-zA-Z]+)(\.{3})?", self.equation)
         if form is None:
             forms = "ab,bc->ac, ...ab,bc->...ac or ab...,bc->ac..."
-            raise ShapeError(f"equation={self.equation!r} is not of the form {forms}")
+            raise ShapeError(f"equation={self.equation!r} does not have the form {forms}")
         left, given, right, kernel, left_out, made, right_out = form.groups()
         free = (c for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in given + kernel + made)
         more = "".join(islice(free, rank - len(given))) if left or right else ""
         if (left, right) != (left_out, right_out) or (left and right) or len(given) + len(more) != rank:
-            raise ShapeError(f"equation={self.equation!r} does not fit an input of {rank} axes")
+            raise ShapeError(f"equation={self.equation!r} does not fit an input of rank {rank}")
         return (more + given, kernel, more + made) if left else (given + more, kernel, made + more)
 
     def _sizes(self, x: Shape) -> dict[str, int | None]:
@@ -202,7 +204,7 @@ class EinsumDense(Layer):
         _, kernel, made = self.labels(len(inputs[0]))
         axes = self.bias_axes or ""
         if not set(axes) <= set(made):
-            raise ShapeError(f"bias_axes={axes!r} are not all axes of the output, {made!r}")
+            raise ShapeError(f"bias_axes={axes!r} are not all axes of the output {made!r}")
         first = min((made.index(label) for label in axes), default=len(made))
         return {
             "kernel": tuple(sizes.get(label) for label in kernel),
@@ -244,8 +246,8 @@ class Identity(Layer):
 
 
 class _Code(Refused):
-    reason = "it holds Python code, which a browser cannot run"
-    remedy = "write it with Keras layers or keras.ops"
+    reason = "it contains Python code, which cannot run in a browser"
+    remedy = "replace it with Keras layers or keras.ops, and save the model again"
 
 
 class Lambda(_Code):
@@ -265,13 +267,13 @@ class FlaxLayer(_Code):
 class TorchModuleWrapper(_Code):
     """A module of PyTorch, pickled, which is never opened here."""
 
-    reason = "it holds a pickled PyTorch module, which is never opened"
+    reason = "it contains a pickled PyTorch module, which kerasport never opens"
 
 
 class TFSMLayer(_Code):
     """A SavedModel beside the file."""
 
-    reason = "it refers to a SavedModel outside the file"
+    reason = "it loads a SavedModel from outside the file"
 
 
 class _Noise(Layer):

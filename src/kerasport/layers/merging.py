@@ -20,7 +20,7 @@ def broadcast(a: Shape, b: Shape) -> Shape:
     rank = max(len(a), len(b))
     a, b = ((*s[:1], *(1,) * (rank - len(s)), *s[1:]) for s in (a, b))
     if any(m != n and 1 not in (m, n) and None not in (m, n) for m, n in zip(a, b, strict=True)):
-        raise ShapeError(f"{a} and {b} do not broadcast")
+        raise ShapeError(f"{a} and {b} cannot be broadcast together")
     return tuple(n if m == 1 or (m is None and n != 1) else m for m, n in zip(a, b, strict=True))
 
 
@@ -100,7 +100,7 @@ def of_features(mask: Tensor, x: Tensor) -> Tensor:
         ShapeError: the mask has other axes, which Keras does not take either.
     """
     if mask.rank != x.rank - 1:
-        raise ShapeError(f"Keras spreads no mask of the shape {mask.shape} over an input of the shape {x.shape}")
+        raise ShapeError(f"a mask of shape {mask.shape} cannot be broadcast to an input of shape {x.shape}")
     return ops.expand_dims(ops.cast(mask, "bool"), mask.rank)
 
 
@@ -191,7 +191,7 @@ class Dot(Layer):
         a, b = inputs
         left, right = self.pair((len(a), len(b)))
         if a[left] != b[right] and None not in (a[left], b[right]):
-            raise ShapeError(f"axis {left} of {a} and axis {right} of {b} differ in size")
+            raise ShapeError(f"axis {left} of {a} and axis {right} of {b} have different sizes")
         rest = [d for at, d in enumerate(a) if at not in (0, left)]
         rest += [d for at, d in enumerate(b) if at not in (0, right)]
         return (a[0], *(rest or [1]))

@@ -136,7 +136,7 @@ class GroupNormalization(Layer):
         (channels,) = ops.known((x.shape[axis],))
         groups = channels if self.groups == -1 else self.groups
         if not axis or channels % groups:
-            raise ShapeError(f"the {channels} channels of axis {self.axis} do not make {groups} groups")
+            raise ShapeError(f"the {channels} channels of axis {self.axis} cannot be divided into {groups} groups")
         before, behind = whole(x.shape[1:axis]), whole(x.shape[axis + 1 :])
         inner = (groups, channels // groups, *behind)
         y = ops.reshape(ops.floats(x), (ops.dim(x, 0) if -1 in (*before, *behind) else -1, *before, *inner))

@@ -170,7 +170,7 @@ class _AdaptivePooling(_Spatial):
         y = ops.floats(self.channels_last(x))
         spatial = y.shape[1:-1]
         if None in spatial:
-            raise Refusal("output_size", "the spatial sizes have to be known at conversion")
+            raise Refusal("output_size", "the spatial sizes must be fixed; give the input a fixed shape")
         known = ops.known(spatial)
         if all(old % new == 0 for old, new in zip(known, self.sizes, strict=True)):
             window = tuple(old // new for old, new in zip(known, self.sizes, strict=True))

@@ -79,7 +79,7 @@ class Normalization(Layer):
 
     def infer(self, *inputs: Shape) -> Shape:
         if self.adapted_mean is None and (self.mean is None or self.variance is None):
-            raise ShapeError("it has a mean without a variance, or a variance without a mean")
+            raise ShapeError("it has only one of mean and variance")
         return inputs[0]
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
@@ -103,7 +103,7 @@ class Normalization(Layer):
             return value
         kept, sizes = self.axes(x.rank), [1] * x.rank
         if value.rank > len(kept):
-            raise ShapeError(f"mean and variance of the shape {value.shape} do not fit the axes {self.axis}")
+            raise ShapeError(f"mean and variance of shape {value.shape} do not fit the axes {self.axis}")
         for axis, size in zip(reversed(kept), reversed(ops.known(value.shape)), strict=False):
             sizes[axis] = size
         return ops.reshape(value, sizes)
@@ -167,7 +167,7 @@ class CategoryEncoding(Layer):
 
     def lower(self, x: Tensor, *, count_weights: Tensor | None = None) -> Tensor:
         if count_weights is not None and self.output_mode != "count":
-            raise Refusal("output_mode", "weights are for counting only")
+            raise Refusal("output_mode", 'count_weights is supported only with output_mode="count"')
         indices = ops.cast(ops.expand_dims(x, 0) if not x.rank else x, "int32")
         return encode(indices, self.output_mode, self.num_tokens, count_weights)
 
@@ -203,13 +203,13 @@ class _Vocabulary(Layer):
             Refusal: it is not in the file, or cannot be a vocabulary.
         """
         if not self.vocabulary:
-            remedy = "give the vocabulary to the layer where it is made, or call adapt() and save a .keras file"
-            raise Refusal("vocabulary", "the file does not hold the vocabulary", remedy)
+            remedy = "pass the vocabulary to the layer, or call adapt() and save a .keras file"
+            raise Refusal("vocabulary", "the file does not contain the vocabulary", remedy)
         special = (self.mask_token,) * self.mask_places + (self.oov_token,) * self.num_oov_indices
         found = self.vocabulary[: len(special)] == special
         tokens: tuple[Any, ...] = self.vocabulary[len(special) :] if found else self.vocabulary
         if len(set(tokens)) < len(tokens):
-            raise Refusal("vocabulary", "it holds a token twice")
+            raise Refusal("vocabulary", "the vocabulary contains a token twice")
         return tokens
 
     @property
@@ -238,7 +238,7 @@ class IntegerLookup(_Vocabulary):
     def tokens(self) -> tuple[int, ...]:
         tokens = super().tokens
         if any(abs(token) >= EXACT for token in tokens):
-            raise Refusal("vocabulary", "TF.js's GPU backends confuse integers from 2^24 on")
+            raise Refusal("vocabulary", "the GPU backends of TF.js cannot tell integers of 2^24 or more apart")
         return tokens
 
     def lower(self, x: Tensor) -> Tensor:
@@ -275,7 +275,7 @@ class IntegerLookup(_Vocabulary):
             at = ops.gather(ops.constant(table), ops.maximum(ops.minimum(ids, high), low) - low)
             return at, ops.logical_and(inside, ops.greater_equal(at, 0))
         if len(tokens) > COMPARED:
-            raise Refusal("vocabulary", f"more than {COMPARED} tokens are spread too widely for a table")
+            raise Refusal("vocabulary", f"more than {COMPARED} tokens are spread too widely for a lookup table")
         same = ops.equal(ops.expand_dims(ids, ids.rank), ops.constant(tokens))
         places = ops.constant(np.arange(len(tokens), dtype=np.int32) + self.start)
         return ops.sum_(ops.mul(ops.cast(same, "int32"), places), -1), ops.any_(same, -1)
@@ -296,8 +296,11 @@ class StringLookup(_Vocabulary):
         if self.invert:
             return ops.Lookup(x, (*places, *(0 for _ in masked)), (*self.tokens, *masked), self.oov_token)
         if self.num_oov_indices > 1:
-            reason = "Keras spreads unknown strings by a hash, for which TF.js has no operation on all of its backends"
-            raise Refusal("num_oov_indices", reason, "with one index for the unknown it can be converted")
+            reason = (
+                "with several OOV indices Keras hashes unknown strings, and not all TF.js "
+                "backends have such an operation"
+            )
+            raise Refusal("num_oov_indices", reason, "set num_oov_indices=1")
         # in the other modes a masked token counts nowhere
         at_mask = tuple(0 if self.output_mode == "int" else -1 for _ in masked)
         # without an index for the unknown Keras raises an error
@@ -309,13 +312,18 @@ class StringLookup(_Vocabulary):
 class TextVectorization(Refused):
     """The places of the words of a text in a vocabulary."""
 
-    reason = "it splits texts into words by the rules of TensorFlow, which no target computes"
-    remedy = "do that before the model: save the model that follows it, which takes the indices of the words"
+    reason = "it splits text into words with TensorFlow's own rules, which no target supports"
+    remedy = (
+        "split the text before the model: save the part of the model after this layer, which "
+        "takes the indices of the words"
+    )
 
 
 class _Hash(Refused):
-    reason = "it hashes the spelling of its input, for which no target has an operation on all of its backends"
-    remedy = "do that before the model: save the model that follows it, which takes the numbers of the buckets"
+    reason = "it hashes strings, which no target supports on all backends"
+    remedy = (
+        "hash the strings before the model: save the part of the model after this layer, which takes the bucket numbers"
+    )
 
 
 class Hashing(_Hash):
@@ -458,7 +466,7 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
         tall, wide = -(-height // rows), -(-width // columns)
         below, beside = tall * rows - height, wide * columns - width
         if below > height or beside > width:
-            raise Refusal("tile_grid_size", "the tiles reach further beyond the images than these are large")
+            raise Refusal("tile_grid_size", "the images are too small for this tile_grid_size")
         padded = ops.pad(x, ((0, 0), (0, below), (0, beside), (0, 0)), "symmetric")
         pixels = ops.cast(ops.clip(padded, 0.0, 255.0), "int32")
         table = self._tables(pixels, tall, wide, channels)

@@ -74,8 +74,8 @@ class Loop(Protocol):
 
 
 FROM_STATES = (
-    "the model gives it initial states and a mask, and before the first unmasked time step Keras returns "
-    "the initial state on JAX, and zeros on TensorFlow and PyTorch"
+    "the model passes initial states and a mask; before the first unmasked time step Keras "
+    "returns the initial state on JAX, but zeros on TensorFlow and PyTorch"
 )
 
 
@@ -98,18 +98,18 @@ def over_time(
         ShapeError: states or mask are not those of such a layer.
     """
     if loop.stateful and not states:
-        reason = "it goes on where the run before left off, and a graph remembers nothing from run to run"
-        raise Refusal("stateful", reason, "feed the states with initial_state and take them with return_state")
+        reason = "it continues from the states of the previous run, but a graph keeps no state between runs"
+        raise Refusal("stateful", reason, "pass the states with initial_state and return them with return_state")
     if mask is not None and loop.unroll and loop.zero_output_for_mask and not zeros_first:
-        reason = "at masked time steps Keras 3 returns zeros on TensorFlow and PyTorch, and the output before on JAX"
-        raise Refusal("unroll", reason, "set unroll=False, with which all of them return zeros")
+        reason = "at masked time steps Keras 3 returns zeros on TensorFlow and PyTorch, but the previous output on JAX"
+        raise Refusal("unroll", reason, "set unroll=False; then all backends return zeros")
     if mask is not None and states and not (zeros_first or loop.unroll or loop.zero_output_for_mask):
-        raise Refusal("", FROM_STATES, "set unroll=True, with which all of them return zeros")
+        raise Refusal("", FROM_STATES, "set unroll=True; then all backends return zeros")
     z = cells[0].project(ops.floats(x))
     empty = [zero for cell in cells for zero in cell.zeros(z)]
     count, last = len(empty), cells[-1].states
     if len(states or empty) != count:
-        raise ShapeError(f"it is given {len(states)} initial states, and has {count}")
+        raise ShapeError(f"it gets {len(states)} initial states but has {count}")
     # a constant of one sample stands for all
     initial = [ops.broadcast_to(x, ops.dims(zero)) for x, zero in zip(states or empty, empty, strict=True)]
     zeros_first |= loop.unroll
@@ -148,7 +148,7 @@ def one_step(cells: Sequence[Cell], x: Tensor, states: Sequence[Tensor]) -> tupl
     """
     count = sum(cell.states for cell in cells)
     if len(states) != count:
-        raise ShapeError(f"it is called with {len(states)} states and has {count}")
+        raise ShapeError(f"it is called with {len(states)} states but has {count}")
     y = ops.floats(x)
     new: list[Tensor] = []
     for cell in cells:
@@ -442,7 +442,7 @@ class RNN(Layer):
     ) -> tuple[Tensor, ...]:
         given = initial_states(states, initial_state)
         if given and mask is not None and len(cells) > 1:
-            raise Refusal("cell", "of stacked cells with initial states, the output of a masked step is not defined")
+            raise Refusal("cell", "the output of a masked step is not defined for stacked cells with initial states")
         return over_time(self, cells, x, given, mask, zeros_first=zeros_first)
 
 

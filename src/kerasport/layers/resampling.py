@@ -252,7 +252,7 @@ def known_sizes(x: Tensor, option: str) -> tuple[int, int]:
     """
     height, width = x.shape[1:3]
     if height is None or width is None:
-        raise Refusal(option, "height and width of the images have to be known at conversion")
+        raise Refusal(option, "the height and width of the images must be fixed; give the input a fixed shape")
     return height, width
 
 
@@ -285,7 +285,7 @@ def resized_as(
     if dtype == "float32" or interpolation == "nearest":
         return ops.cast(made, dtype)
     if dtype == "bool":
-        raise Refusal("interpolation", "the backends of Keras make different truth values of it", FLOATS)
+        raise Refusal("interpolation", "the Keras backends compute different results for a bool input", FLOATS)
     old, (height, width) = known_sizes(x, "interpolation"), size
     known = isinstance(height, int) and isinstance(width, int) and _rounds_alike(old, (height, width), interpolation)
     if antialias or not known:
@@ -294,10 +294,10 @@ def resized_as(
 
 
 HALFWAY = (
-    "some pixels lie halfway between two integers, and to which of them Keras rounds is a matter of rounding errors, "
-    "which no other runtime repeats"
+    "some results lie halfway between two integers, and which one Keras returns depends on "
+    "rounding errors that no other runtime reproduces"
 )
-FLOATS = "cast the images to float32 before"
+FLOATS = "cast the images to float32 first"
 
 
 def _rounds_alike(old: Sequence[int], new: Sequence[int], interpolation: str) -> bool:

@@ -65,7 +65,7 @@ class Permute(Layer):
 
     def infer(self, *inputs: Shape) -> Shape:
         if sorted(self.dims) != list(range(1, len(inputs[0]))):
-            raise ShapeError(f"dims={self.dims} does not name every axis of {inputs[0]}")
+            raise ShapeError(f"dims={self.dims} does not list every axis of {inputs[0]} once")
         return (inputs[0][0], *(inputs[0][axis] for axis in self.dims))
 
     def lower(self, x: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class _Cropping(_Resized):
     def resized(self, axis: int, size: int) -> int:
         left = size - sum(self.amount(axis))
         if left < 0:
-            raise ShapeError(f"cropping={self.cropping} takes more than there is: {size}")
+            raise ShapeError(f"cropping={self.cropping} removes more than the size {size}")
         return left
 
 

@@ -21,8 +21,8 @@ from kerasport.operations.refused import REFUSED
 
 Operate: TypeAlias = Callable[..., Any]  # (arguments of the call, options of the config) → a tensor or a tuple of them
 
-NO_OPERATION = "there is no lowering of this operation yet"
-NO_FUNCTION = "there is no lowering of this TensorFlow function"
+NO_OPERATION = "this operation is not supported yet"
+NO_FUNCTION = "this TensorFlow function is not supported yet"
 
 OPERATIONS: Mapping[str, Operate] = {
     **elementwise.OPERATIONS,
@@ -70,12 +70,12 @@ def apply(operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     try:
         bound = signature.bind(*args, **options, **kwargs)
     except TypeError as error:
-        raise Refusal("", f"its arguments are not those that its lowering takes: {error}") from None
+        raise Refusal("", f"these arguments are not supported: {error}") from None
     check_types(signature, bound.arguments)
     try:
         made = lower(*args, **options, **kwargs)
     except (TypeError, ValueError, IndexError, KeyError) as error:
-        raise ShapeError(f"its arguments do not fit: {error}") from error
+        raise ShapeError(f"the arguments do not fit together: {error}") from error
     return made if isinstance(made, tuple) else (made,)
 
 
@@ -107,7 +107,7 @@ def check_types(signature: inspect.Signature, arguments: Mapping[str, Any]) -> N
         each = flatten(value) if several else (value,)
         wanted = TYPES.get(annotation, object)
         if not all(isinstance(v, wanted) and not isinstance(v, Mapping) for v in each):
-            raise ShapeError(f"its argument {name!r} is not of the type {annotation}")
+            raise ShapeError(f"the argument {name!r} does not have the type {annotation}")
 
 
 def _constants(argument: Any) -> Any:

@@ -31,7 +31,7 @@ def named(dtype: Any) -> DType:
     """
     if isinstance(dtype, str) and dtype in DTYPES:
         return DTYPES[dtype]
-    raise Refusal("dtype", f"TF.js computes with float32, int32 and bool, and {dtype!r} is none of them")
+    raise Refusal("dtype", f"TF.js computes with float32, int32 and bool, but not with {dtype!r}")
 
 
 def numbers(option: Any, count: int) -> tuple[int, ...]:
@@ -42,7 +42,7 @@ def numbers(option: Any, count: int) -> tuple[int, ...]:
     """
     values = tuple(option) if isinstance(option, Sequence) else (option,) * count
     if len(values) != count:
-        raise ShapeError(f"{option} does not say something for each of {count} axes")
+        raise ShapeError(f"{option} does not have a value for each of {count} axes")
     return values
 
 
@@ -64,7 +64,7 @@ def size(x: Tensor, axis: int, what: str = "") -> int:
     """
     known = x.shape[axis]
     if known is None:
-        raise Refusal(what, f"the size of axis {axis % x.rank} has to be known at conversion")
+        raise Refusal(what, f"the size of axis {axis % x.rank} must be fixed; give the input a fixed shape")
     return known
 
 
@@ -89,7 +89,7 @@ def known_value(x: Any, what: str) -> Any:
     """
     tensor = as_tensor(x)
     if not isinstance(tensor, ops.Constant):
-        raise Refusal(what, "it is computed by the model, and has to be known at conversion")
+        raise Refusal(what, "the model computes this argument, but it must be a constant")
     return tensor.read()
 
 

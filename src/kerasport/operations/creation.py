@@ -31,7 +31,7 @@ def full(fill_value: Any, *, shape: Sequence[int | None], dtype: str | None = No
     """A number, or what broadcasts, in that shape."""
     value = ops.cast(as_tensor(fill_value), named(dtype or "float32"))
     if any(n is None for n in shape):
-        raise Refusal("shape", "an unknown size stands in it, which no tensor tells")
+        raise Refusal("shape", "it contains an unknown size, which does not follow from any tensor")
     return ops.broadcast_to(value, [n for n in shape if n is not None])
 
 
@@ -96,7 +96,7 @@ def view(x: Tensor, *, dtype: str | None = None) -> Tensor:
     """The same bits as numbers of another kind."""
     if dtype is None or (dtype in ("float32", "int32", "bool") and dtype == x.dtype):
         return x
-    raise Refusal("dtype", "TF.js has no view of the bits of a number")
+    raise Refusal("dtype", "TF.js cannot reinterpret the bits of a number")
 
 
 def fake_quantized(

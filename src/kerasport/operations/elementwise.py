@@ -79,7 +79,9 @@ def divisor(x: Any) -> Any:
         Refusal: truth values, half of which are zero.
     """
     if isinstance(x, Tensor) and x.dtype == "bool":
-        raise Refusal("", "the backends of Keras make different numbers of a division by False", "cast it to float32")
+        raise Refusal(
+            "", "the Keras backends compute different results for a division by False", "cast it to float32 first"
+        )
     return x
 
 
@@ -426,7 +428,7 @@ def all_close(x1: Any, x2: Any, *, rtol: float = 1e-5, atol: float = 1e-8, equal
 def where_(condition: Any, x1: Any = None, x2: Any = None) -> Tensor:
     """x1 where the condition holds, else x2."""
     if x1 is None or x2 is None:
-        raise Refusal("", "how many places a condition has is known at run time only")
+        raise Refusal("", "the size of its result depends on the values of the input")
     return where(condition, x1, x2)
 
 
@@ -446,7 +448,7 @@ def bitwise(function: Callable[[Any, Any], Tensor], node: type[ops.Binary]) -> C
             return function(x, y)
         a, b = ops.matched(x, y)
         if a.dtype != "int32":
-            raise Refusal("", f"it works on integers, not on {a.dtype}")
+            raise Refusal("", f"it supports integers only, not {a.dtype}")
         return node(a, b)
 
     return lower

@@ -30,9 +30,9 @@ def resize(
 ) -> Tensor:  # fmt: skip
     """Images in another size, cut or padded to its proportions where asked."""
     if fill_mode != "constant":
-        raise Refusal("fill_mode", "Keras fills with a constant only")
+        raise Refusal("fill_mode", 'Keras supports only fill_mode="constant" here')
     if interpolation not in ("nearest", *resampling.KERNELS):
-        raise Refusal("interpolation", "there is no such interpolation")
+        raise Refusal("interpolation", "this interpolation is not supported")
     wanted = (int(size[0]), int(size[1]))
 
     def lower(y: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def scale_and_translate(
     }
     interpolation = names.get(method, method)
     if interpolation not in resampling.KERNELS:
-        raise Refusal("method", "there is no such interpolation")
+        raise Refusal("method", "this interpolation is not supported")
     factors, moves = known_value(scale, "scale"), known_value(translation, "translation")
     y = ops.floats(x)
     for axis, factor, move in zip(spatial_dims, factors, moves, strict=True):
@@ -73,7 +73,7 @@ def scale_and_translate(
 def channels(x: Tensor, data_format: str | None) -> tuple[tuple[Tensor, ...], int]:
     """The three channels of images, or of one, and their axis."""
     if x.rank not in (3, 4):
-        raise ShapeError(f"{x.type} holds no images")
+        raise ShapeError(f"{x.type} does not have the shape of images")
     axis = x.rank - 1 if layout(data_format) == "channels_last" else x.rank - 3
     return ops.split(x, 3, axis), axis
 
@@ -136,10 +136,12 @@ def around(x: Tensor, axis: int, before: int | None, after: int | None, target: 
     if before is not None and after is not None:
         return before, after
     if target is None or (before is None and after is None):
-        raise ShapeError("two of the amounts before and after, and the size, have to be named")
+        raise ShapeError(
+            "two of the three values must be given: the amount before, the amount after and the target size"
+        )
     missing = target - size(x, axis) - (before or after or 0)
     if missing < 0:
-        raise ShapeError(f"axis {axis} of {x.type} is longer than {target}")
+        raise ShapeError(f"axis {axis} of {x.type} is larger than the target size {target}")
     return (missing, after or 0) if before is None else (before, missing)
 
 
@@ -166,7 +168,7 @@ def kept(
         return before, -after if after else None, 1
     begin = size(x, axis) - (target or 0) - (after or 0)
     if begin < 0:
-        raise ShapeError(f"axis {axis} of {x.type} is shorter than what is to be left of it")
+        raise ShapeError(f"axis {axis} of {x.type} is smaller than the target size")
     return begin, begin + (target or 0), 1
 
 
@@ -185,7 +187,7 @@ def extract_patches(
     window = numbers(size, rank)
     depth = x.shape[-1 if layout(data_format) == "channels_last" else 1]
     if depth is None:
-        raise Refusal("", "the number of channels has to be known at conversion")
+        raise Refusal("", "the number of channels must be fixed")
     count = prod(window) * depth
     reserve(count, count)
     kernel = constant(np.eye(count, dtype=np.float32).reshape(*window, depth, count))
@@ -203,7 +205,7 @@ def reconstruct_patches(
     rank = 3 if isinstance(size, Sequence) and len(size) == 3 else 2
     window, whole = numbers(size, rank), numbers(output_size, rank)
     if strides is not None and numbers(strides, rank) != window:
-        raise Refusal("strides", "Keras reconstructs images of patches that do not overlap only")
+        raise Refusal("strides", "Keras reconstructs images only from patches that do not overlap")
     if patches.rank == rank + 1:
         alone = ops.expand_dims(patches, 0)
         options = {"strides": strides, "padding": padding, "data_format": data_format}
@@ -215,7 +217,7 @@ def reconstruct_patches(
     y = ops.transpose(y, (0, *(axis + offset for axis in range(1, rank + 1) for offset in (0, rank)), 2 * rank + 1))
     padded = [patches * patch for patches, patch in zip(grid, window, strict=True)]
     if padding == "valid" and padded != list(whole):
-        raise ShapeError(f"output_size {whole} is no multiple of the size {window} of a patch")
+        raise ShapeError(f"output_size {whole} is not a multiple of the patch size {window}")
     y = ops.reshape(y, (batch, *padded, -1))
     for axis, (length, wanted) in enumerate(zip(padded, whole, strict=True), start=1):
         y = ops.slice_axis(y, axis, (length - wanted) // 2, wanted)

@@ -42,7 +42,7 @@ def squeeze(x: Tensor, *, axis: int | Sequence[int] | None = None) -> Tensor:
         return ops.squeeze(x) if 1 in x.shape else x
     axes = several(axis, x.rank)
     if any(x.shape[at] not in (1, None) for at in axes):
-        raise ShapeError(f"an axis of {axes} of {x.type} is not of size 1")
+        raise ShapeError(f"not all axes {axes} of {x.type} have size 1")
     return ops.squeeze(x, *axes) if axes else x
 
 
@@ -258,7 +258,7 @@ def _starts(start_indices: Any) -> list[int]:
     """
     starts: list[int] = np.atleast_1d(known_value(start_indices, "start_indices")).tolist()
     if min(starts, default=0) < 0:
-        reason = "a negative start counts from the end of the axis in JAX, and is 0 or an error in TensorFlow"
+        reason = "a negative start index counts from the end on JAX, but means 0 or an error on TensorFlow"
         raise Refusal("start_indices", reason, "use start indices of at least 0")
     return starts
 
@@ -302,7 +302,7 @@ def get_item(x: Any, key: Any) -> Tensor:
     at = next(i for i, k in enumerate(keys) if k is Ellipsis)
     rest = tensor.rank - sum(k is not None for k in keys) + 1
     if rest < 0 or sum(k is Ellipsis for k in keys) > 1:
-        raise ShapeError(f"{tensor.type} has no part {key}")
+        raise ShapeError(f"{key} is not a valid index of {tensor.type}")
     keys[at : at + 1] = [slice(None)] * rest
     parts = [_part(k, d) for k, d in zip((k for k in keys if k is not None), tensor.shape, strict=True)]
     turned = tuple(axis for axis, part in enumerate(parts) if part == (None, None, -1))
@@ -321,15 +321,15 @@ def _part(key: Any, length: int | None) -> Part:
     """The part of an axis that a key leaves, a number a part of size 1."""
     if isinstance(key, slice):
         if any(isinstance(bound, Tensor) for bound in (key.start, key.stop, key.step)):
-            raise Refusal("", "where a slice begins or ends is known at run time only")
+            raise Refusal("", "the bounds of a slice must be constants, but the model computes them")
         bounds = (key.start, key.stop, 1 if key.step is None else key.step)
         if not all(bound is None or type(bound) is int for bound in bounds) or not bounds[2]:
             raise ShapeError(f"{key} is not a slice of integers")
         return bounds
     if not isinstance(key, int) or isinstance(key, bool):
-        raise Refusal("", "it picks places that are known at run time only")
+        raise Refusal("", "the index must be a constant, but the model computes it")
     if length is not None and not -length <= key < length:
-        raise ShapeError(f"there is no place {key} in an axis of size {length}")
+        raise ShapeError(f"the index {key} is out of range for an axis of size {length}")
     return key, key + 1 or None, 1
 
 
@@ -456,11 +456,11 @@ def pad(x: Tensor, constant_values: Any = None, *, pad_width: Any, mode: str = "
             x = _continued(x, at, before, after, edge=mode == "edge")
         return x
     if mode not in ("reflect", "symmetric"):
-        raise Refusal("mode", "there is no lowering of this way to pad")
+        raise Refusal("mode", "this padding mode is not supported")
     for at, pair in enumerate(pairs):
         length = x.shape[at]
         if length is not None and max(pair) > length - (mode == "reflect"):
-            raise Refusal("pad_width", f"it mirrors more than there is in axis {at}")
+            raise Refusal("pad_width", f"the padding is larger than axis {at}, which it mirrors")
     return ops.pad(x, pairs, mode)  # type: ignore[arg-type]
 
 

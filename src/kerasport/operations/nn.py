@@ -132,7 +132,7 @@ def spatial(inputs: Tensor, kinds: Mapping[int, type[Layer]]) -> tuple[int, type
     """
     rank = inputs.rank - 2
     if rank not in kinds:
-        raise ShapeError(f"{inputs.type} has no spatial axes that a window slides over")
+        raise ShapeError(f"{inputs.type} has no spatial axes")
     return rank, kinds[rank]
 
 
@@ -166,7 +166,7 @@ def windowed(
         Refusal: the padding is none of Keras's.
     """
     if not isinstance(padding, str) or padding.lower() not in ("valid", "same"):
-        raise Refusal("padding", f"a {kind} is padded as 'valid' or 'same'")
+        raise Refusal("padding", f"a {kind} supports only the paddings 'valid' and 'same'")
     return {
         "strides": numbers(strides, rank), "padding": padding.lower(), "data_format": layout(data_format),
         "dilation_rate": numbers(dilations, rank), "use_bias": False,
@@ -381,14 +381,14 @@ def normalize(x: Tensor, *, axis: Any = -1, order: int = 2, epsilon: float | Non
         length = ops.Rsqrt(ops.sum_(ops.Square(y), axes, keepdims=True))
         return y * ops.minimum(length, 1 / least)
     if len(axes) > 1:
-        raise Refusal("order", "the norm of a matrix is lowered for order 2 only")
+        raise Refusal("order", "for matrices only the norm of order 2 is supported")
     return y / ops.maximum(vector_norm(y, order, axes, keepdims=True), least)
 
 
 def moments(x: Tensor, *, axes: Any, keepdims: bool = False, synchronized: bool = False) -> tuple[Tensor, Tensor]:
     """Mean and variance."""
     if synchronized:
-        raise Refusal("synchronized", "there is one device only")
+        raise Refusal("synchronized", "a converted model runs on a single device")
     return mean(x, axis=axes, keepdims=keepdims), variance(x, axis=axes, keepdims=keepdims)
 
 
@@ -402,7 +402,7 @@ def attention(
     """softmax(query · key · scale + bias) · value, of tensors [batch, time, heads, features]."""
     del flash_attention  # another way to the same numbers
     if attn_logits_soft_cap is not None:
-        raise Refusal("attn_logits_soft_cap", "Keras's backends differ in what they make of it")
+        raise Refusal("attn_logits_soft_cap", "the Keras backends compute different results with it")
     q, k, v = ops.matched(query, key, value, least="float32")
     heads, groups = size(q, 2), size(k, 2)
     if groups != heads:
@@ -439,7 +439,7 @@ def multi_hot(
     """1 for every index of a sample."""
     count = num_classes if num_tokens is None else num_tokens
     if count is None:
-        raise Refusal("num_classes", "how many classes there are has to be known at conversion")
+        raise Refusal("num_classes", "the number of classes must be given")
     hot = one_hot(inputs, num_classes=count, axis=axis, sparse=sparse)
     most = ops.max_(hot, 1 if as_tensor(inputs).rank > 1 else 0)
     return most if dtype is None else ops.cast(most, named(dtype))

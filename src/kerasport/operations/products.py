@@ -27,7 +27,7 @@ def matmul(x1: Any, x2: Any) -> Tensor:
     """The product of matrices in the last two axes; of integers in float32, as TF.js wants it."""
     a, b = ops.matched(x1, x2)
     if not a.rank or not b.rank:
-        raise ShapeError("a product of matrices wants two tensors with axes")
+        raise ShapeError("a matrix product needs two tensors of rank 1 or more")
     return ops.cast(ops.matmul(ops.floats(a), ops.floats(b)), a.dtype)  # of truth values, any of them
 
 
@@ -199,7 +199,7 @@ def cross(x1: Any, x2: Any, *, axisa: int = -1, axisb: int = -1, axisc: int = -1
 def _components(x: Tensor, axis: int) -> tuple[Tensor, ...]:
     count = size(x, axis, "axis")
     if count not in (2, 3):
-        raise ShapeError(f"a vector for a cross product has two or three components, not {count}")
+        raise ShapeError(f"a cross product needs vectors of two or three components, not {count}")
     return tuple(ops.squeeze(part, axis) for part in ops.split(x, count, axis))
 
 
@@ -213,7 +213,7 @@ def corrcoef(x: Tensor) -> Tensor:
     """How rows correlate with each other."""
     y = ops.floats(x)
     if y.rank != 2:
-        raise Refusal("", "it is lowered for matrices only")
+        raise Refusal("", "it is supported for matrices only")
     centred = y - ops.mean(y, 1, keepdims=True)
     unit = centred * ops.Rsqrt(ops.sum_(ops.Square(centred), 1, keepdims=True))
     return ops.clip(ops.MatMul(unit, unit, transpose_b=True), -1.0, 1.0)
@@ -223,7 +223,7 @@ def correlate(x1: Any, x2: Any, *, mode: str = "valid") -> Tensor:
     """Sums of products of one sequence with another at every place."""
     a, b = ops.matched(x1, x2, least="int32")
     if a.rank != 1 or b.rank != 1:
-        raise ShapeError("two sequences are correlated, each with one axis")
+        raise ShapeError("a correlation needs two tensors of rank 1")
     long, short = size(a, 0), size(b, 0)
     if short > long:
         turned = correlate(b, a, mode=mode)
@@ -277,7 +277,7 @@ def norm(x: Tensor, *, ord: Any = None, axis: Any = None, keepdims: bool = False
 def vector_norm(y: Tensor, order: Any, axes: Sequence[int], *, keepdims: bool) -> Tensor:
     """(Σ|x|^order)^(1 / order), and what it becomes at 0 and at infinity."""
     if isinstance(order, str) and order not in ("inf", "-inf"):
-        raise Refusal("ord", "there is no lowering of this norm")
+        raise Refusal("ord", "this norm is not supported")
     power, size_ = float(order), ops.Abs(y)
     if power == math.inf:
         return ops.max_(size_, axes, keepdims=keepdims)
@@ -295,7 +295,7 @@ def vector_norm(y: Tensor, order: Any, axes: Sequence[int], *, keepdims: bool) -
 def _matrix_norm(y: Tensor, order: Any, axes: Sequence[int], *, keepdims: bool) -> Tensor:
     """The largest or smallest sum along rows or columns."""
     if order not in (1, -1, math.inf, -math.inf, "inf", "-inf"):
-        raise Refusal("ord", "TF.js has no singular values")
+        raise Refusal("ord", "TF.js cannot compute singular values")
     rows, columns = axes
     summed, compared = (rows, columns) if abs(float(order)) == 1 else (columns, rows)
     sums = ops.sum_(ops.Abs(y), summed, keepdims=True)
@@ -307,7 +307,7 @@ def rearrange(tensor: Tensor, pattern: str, **axes_lengths: int) -> Tensor:
     """Axes split, moved and joined as a pattern says: `b (h p) w -> b h (p w)`."""
     sides = [re.findall(r"\w+|\(.*?\)", side) for side in pattern.split("->")]
     if len(sides) != 2:
-        raise ShapeError(f"{pattern!r} is no pattern")
+        raise ShapeError(f"{pattern!r} is not a valid pattern")
     groups, out = ([re.findall(r"\w+", axis) for axis in side] for side in sides)
     sizes: dict[str, Size] = dict(axes_lengths)
     if len(groups) != tensor.rank:
@@ -315,7 +315,7 @@ def rearrange(tensor: Tensor, pattern: str, **axes_lengths: int) -> Tensor:
     for at, group in enumerate(groups):
         open_ = [name for name in group if name not in sizes]
         if len(open_) > 1:
-            raise ShapeError(f"the pattern {pattern!r} leaves the sizes of {open_} open")
+            raise ShapeError(f"the pattern {pattern!r} does not determine the sizes of {open_}")
         known = math.prod(axes_lengths.get(name, 1) for name in group)
         if open_:
             whole = tensor.shape[at]

@@ -264,7 +264,7 @@ def in_top_k(targets: Tensor, predictions: Tensor, *, k: int) -> Tensor:
 def quantile(x: Tensor, q: Any, *, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Tensor:
     """The number below which a share of all stands."""
     if method != "linear":
-        raise Refusal("method", "Keras forgets this option when it runs the model, and computes 'linear'")
+        raise Refusal("method", "Keras ignores this option when it runs the model, and computes 'linear'")
     return quantiles(x, known_value(q, "q"), axis, method, keepdims=keepdims)
 
 
@@ -291,7 +291,7 @@ BETWEEN: Mapping[str, Callable[[Any], Any]] = {
 def quantiles(x: Tensor, q: Any, axis: Axis, method: str, *, keepdims: bool) -> Tensor:
     """Quantiles of sorted numbers, over several axes as over one."""
     if method not in BETWEEN:
-        raise Refusal("method", "there is no such way to choose between two numbers")
+        raise Refusal("method", "this method is not supported")
     axes = sorted(several(axis, x.rank))
     rest = [at for at in range(x.rank) if at not in axes]
     y = ops.transpose(ops.floats(x), [*rest, *axes])
@@ -354,7 +354,7 @@ def segment_extreme(reduce: Callable[..., Tensor], other: float) -> Callable[...
 def segments(segment_ids: Any, count: int | None) -> Tensor:
     """For each row, which segment it is of."""
     if count is None:
-        raise Refusal("num_segments", "how many segments there are is known at run time only")
+        raise Refusal("num_segments", "num_segments must be given, since it is not known before the model runs")
     return ops.OneHot(ops.cast(as_tensor(segment_ids), "int32"), count, "bool")
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-DATA_DEPENDENT = "how large its result is depends on the numbers that go in"
-CODE = "it runs Python code, which is not in the file"
-COMPLEX = "it works with complex numbers, which TF.js has not on all of its backends"
-LINEAR_ALGEBRA = "TF.js's graphs have no linear algebra beyond products of matrices"
-BITS = "TF.js has no operation on the bits of integers on all of its backends"
-SCATTER = "it writes to places that are known at run time, for which TF.js has no operation on all of its backends"
-SAMPLING = "it takes pixels from places that are known at run time"
-DIVISORS = "it takes as many steps as the numbers that go in ask for"
+DATA_DEPENDENT = "the size of its result depends on the values of the input"
+CODE = "it runs Python code, which the file does not contain"
+COMPLEX = "it uses complex numbers, which not all TF.js backends support"
+LINEAR_ALGEBRA = "TF.js graphs support no linear algebra except matrix products"
+BITS = "not all TF.js backends support operations on the bits of integers"
+SCATTER = "it writes to positions that are known only when the model runs, which not all TF.js backends support"
+SAMPLING = "it reads pixels from positions that are known only when the model runs, which is not supported"
+DIVISORS = "its number of steps depends on the values of the input"
 
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("Nonzero", "Unique", "Bincount", "Arange"), DATA_DEPENDENT),
@@ -25,15 +25,15 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("Scatter", "ScatterUpdate"), SCATTER),
     **dict.fromkeys(("AffineTransform", "PerspectiveTransform", "ElasticTransform", "MapCoordinates"), SAMPLING),
     **dict.fromkeys(("Gcd", "Lcm"), DIVISORS),
-    **dict.fromkeys(("CTCLoss", "CTCDecode"), "it searches through all readings of a sequence"),
+    **dict.fromkeys(("CTCLoss", "CTCDecode"), "it searches all alignments of a sequence, which is not supported"),
     **dict.fromkeys(("Nanmedian", "Nanquantile", "Nanpercentile"),
-                    "which numbers it lies between depends on how many of them there are at run time"),
+                    "which values it interpolates depends on the number of NaNs in the input"),
     "Gammainc": "TF.js has no incomplete gamma function",
-    "Argpartition": "it leaves the order of its result open, so that no other program makes the same",
-    "Histogram": "where its bins begin and end is a matter of rounding, in which TF.js and Keras differ",
-    "SobelEdges": "at the borders of the image Keras on TensorFlow mirrors pixels, and on JAX it adds zeros",
-    "SegmentReduction": "it is the base of other operations and computes nothing",
-    "TensorFlowOpLayer": "it holds a node of TensorFlow 2.3 or older; save the model with a newer TensorFlow",
+    "Argpartition": "it does not define the order of its result, so the result depends on the runtime",
+    "Histogram": "its bin edges depend on rounding, which differs between TF.js and Keras",
+    "SobelEdges": "at the image borders, Keras mirrors pixels on TensorFlow but adds zeros on JAX",
+    "SegmentReduction": "it is a base class of other operations and computes nothing",
+    "TensorFlowOpLayer": "it contains a node of TensorFlow 2.3 or older; save the model with a newer TensorFlow",
     "ClassMethod": "it calls a method of a TensorFlow class",
     "InstanceMethod": "it calls a method of a TensorFlow object",
     "InstanceProperty": "it reads a property of a TensorFlow object",

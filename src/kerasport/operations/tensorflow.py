@@ -104,7 +104,7 @@ def sizes_of(given: Any) -> list[Size]:
     if isinstance(given, Tensor):
         count = given.shape[0] if given.rank == 1 else None
         if count is None:
-            raise Refusal("shape", "how many axes there are has to be known at conversion")
+            raise Refusal("shape", "the rank must be known")
         return [_size(ops.squeeze(part, 0)) for part in ops.split(given, count, 0)]
     listed = given if isinstance(given, Sequence) else np.atleast_1d(given).tolist()
     return [_size(each) for each in listed]
@@ -196,7 +196,7 @@ def gather(
     """The slices along an axis that the indices name."""
     del validate_indices
     if batch_dims:
-        raise Refusal("batch_dims", "there is no lowering of indices for each sample")
+        raise Refusal("batch_dims", "batch_dims is not supported")
     return ops.gather(params, ops.cast(as_tensor(indices), "int32"), axis or 0)
 
 
@@ -274,7 +274,7 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False,
         "adjoint_b",
         "output_type",
     }:
-        raise Refusal("", "it takes more than two matrices and whether they are transposed")
+        raise Refusal("", "only the arguments a, b, transpose_a and transpose_b are supported")
     x, y = as_tensor(a), as_tensor(b)
     x = movement.swapaxes(x, axis1=-1, axis2=-2) if transpose_a else x
     y = movement.swapaxes(y, axis1=-1, axis2=-2) if transpose_b else y
@@ -295,7 +295,7 @@ def l2_normalize(x: Tensor, axis: Any = None, epsilon: float = 1e-12, dim: Any =
 def norm(tensor: Tensor, ord: Any = "euclidean", axis: Any = None, keepdims: bool | None = None) -> Tensor:  # noqa: A002
     """The length of a vector."""
     if ord not in ("euclidean", 2):
-        raise Refusal("ord", "the euclidean length is lowered only")
+        raise Refusal("ord", "only the Euclidean norm is supported")
     return ops.Sqrt(ops.sum_(ops.Square(tensor), axis, keepdims=bool(keepdims)))
 
 
@@ -342,7 +342,7 @@ def inner(values: Any, rank: int, data_format: str | None) -> Any:
     if isinstance(values, Sequence) and len(values) == rank + 2:
         spatial = values[1:-1] if FORMATS[data_format] == "channels_last" else values[2:]
         if sorted(values) != sorted((1, 1, *spatial)):
-            raise Refusal("strides", "windows do not move along batch and channels")
+            raise Refusal("strides", "strides along the batch and channel axes are not supported")
         return tuple(spatial)
     return tuple(values) * rank if isinstance(values, Sequence) and len(values) == 1 else values
 
@@ -397,7 +397,7 @@ def resize(
 ) -> Tensor:
     """Images in another size."""
     if preserve_aspect_ratio:
-        raise Refusal("preserve_aspect_ratio", "there is no lowering of it")
+        raise Refusal("preserve_aspect_ratio", "this option is not supported")
     height, width = known_value(size, "size").tolist()
     made = image.resize(
         images, size=(int(height), int(width)), interpolation=method, antialias=antialias, data_format="channels_last"
@@ -410,7 +410,7 @@ def legacy_resize(method: str) -> Lower:
 
     def lower(images: Tensor, size: Any, align_corners: bool = False, half_pixel_centers: bool = False) -> Tensor:
         if align_corners or not half_pixel_centers:
-            raise Refusal("half_pixel_centers", "pixels are sampled at their centres only")
+            raise Refusal("half_pixel_centers", "only half_pixel_centers=True is supported")
         return resize(images, size, method)
 
     return lower

@@ -120,8 +120,9 @@ def _rooted(config: Any) -> Any:
 def _refuse_layer(root: Described) -> None:
     if root.kind not in ("functional", "sequential"):
         raise ReadError(
-            f"the file holds a {legible(root.class_name, SHORT)}, not a Sequential or functional model; a subclassed "
-            "model has no description of its graph. Rebuild it with the functional API and save that"
+            f"the file contains a {legible(root.class_name, SHORT)}, not a Sequential or "
+            "functional model; the graph of a subclassed model is Python code that the file does "
+            "not contain. Rebuild the model with the functional API and save that"
         )
 
 

@@ -63,7 +63,9 @@ def open_contents(path: Path, weights: Path | None = None) -> Iterator[Contents]
     with _readable(path):
         opener = _opener(path)
     if weights is not None and opener is not _open_json:
-        raise ReadError(f"{path}: holds its own weights; give a second file only with an architecture JSON")
+        raise ReadError(
+            f"{path}: this file contains its own weights; pass a separate weights file only with an architecture JSON"
+        )
     with opener(path, weights) as contents:
         yield contents
 
@@ -114,22 +116,25 @@ def _has_user_block(path: Path) -> bool:
 def _why_not_directory(path: Path) -> str:
     if (path / "keras_metadata.pb").is_file():
         return (
-            "a SavedModel of Keras 2, which kerasport does not read yet; load it with tf_keras and save it: "
-            "tf_keras.models.load_model(DIR).save('model.keras')"
+            "this is a SavedModel of Keras 2, which is not supported yet; load it with tf_keras "
+            "and save it in another format: tf_keras.models.load_model(DIR).save('model.keras')"
         )
     if (path / "saved_model.pb").is_file():
         return (
-            "a SavedModel without Keras's description, as model.export() writes; the layers are gone from it. "
-            "Save the model itself with model.save('model.keras')"
+            "this is an exported SavedModel, as model.export() writes it; it no longer contains "
+            "the Keras layers. Save the model itself with model.save('model.keras')"
         )
     if (path / "model.json").is_file():
         return TFJS_MODEL
-    return "a directory without config.json is not a Keras model; give the .keras or .h5 file"
+    return "this directory has no config.json, so it is not a Keras model; pass the .keras or .h5 file"
 
 
-TFJS_MODEL = "a TF.js model already; there is nothing to convert. If it does not load: kerasport repair model.json"
+TFJS_MODEL = (
+    "this is already a TF.js model, so there is nothing to convert. If it does not load in "
+    "TF.js, run: kerasport repair model.json"
+)
 SAVE = "save the model with model.save('model.keras')"
-SOURCE = "give the Keras file it was made from"
+SOURCE = "convert the Keras file it was made from"
 
 
 def _is_onnx(head: bytes) -> bool:
@@ -139,19 +144,30 @@ def _is_onnx(head: bytes) -> bool:
 
 _FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     (lambda head: not head, "the file is empty"),
-    (lambda head: head[4:8] == b"TFL3", f"a TensorFlow Lite model, which holds no Keras layers; {SOURCE}"),
-    (lambda head: head.startswith(b"\x93NUMPY"), f"a numpy array, not a model; {SAVE}"),
-    (lambda head: head.startswith(b"\x80"), f"a Python pickle, which is never opened since it can run code; {SAVE}"),
-    (lambda head: head.startswith(b"\x1f\x8b"), "compressed with gzip; unpack it first"),
-    (_is_onnx, f"an ONNX file, which holds no Keras layers; {SOURCE}"),
-    (lambda head: head.startswith(b"version https://git-lfs"), "a Git LFS pointer; fetch the model: git lfs pull"),
-    (lambda head: head.lstrip().startswith(b"<"), "a web page, not a model; the download went wrong"),
-)  # fmt: skip
+    (lambda head: head[4:8] == b"TFL3", f"this is a TensorFlow Lite model, which contains no Keras layers; {SOURCE}"),
+    (lambda head: head.startswith(b"\x93NUMPY"), f"this is a NumPy array, not a model; {SAVE}"),
+    (
+        lambda head: head.startswith(b"\x80"),
+        f"this is a Python pickle; kerasport never opens pickles because they can run code; {SAVE}",
+    ),
+    (lambda head: head.startswith(b"\x1f\x8b"), "this file is compressed with gzip; decompress it first"),
+    (_is_onnx, f"this is an ONNX model, which contains no Keras layers; {SOURCE}"),
+    (
+        lambda head: head.startswith(b"version https://git-lfs"),
+        "this is a Git LFS pointer, not the model; download the model with: git lfs pull",
+    ),
+    (
+        lambda head: head.lstrip().startswith(b"<"),
+        "this is a web page, not a model; the download failed, so download the file again",
+    ),
+)
 
 
 def _why_not(head: bytes) -> str:
     known = (why for foreign, why in _FOREIGN if foreign(head))
-    return next(known, "neither a .keras zip, nor HDF5, nor an architecture JSON: not a Keras model")
+    return next(
+        known, "this is not a Keras model: the file is neither a .keras zip, nor HDF5, nor an architecture JSON"
+    )
 
 
 # ------------------------------------------------------------------------------------------ .keras
@@ -162,7 +178,9 @@ class _Bounded(io.FileIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_DIRECTORY:
-            raise HostileFileError(f"{self.name}: the zip has a list of members of {size} bytes; a model has few")
+            raise HostileFileError(
+                f"{self.name}: the directory of the zip archive has {size} bytes, more than any Keras model needs"
+            )
         return super().read(size)
 
 
@@ -174,7 +192,7 @@ def _open_zip(path: Path, weights: Path | None = None) -> Iterator[Contents]:
             archive = zipfile.ZipFile(file)
         except DAMAGE as error:
             raise ReadError(
-                f"{path}: a zip that is truncated or damaged ({error}); copy or download it again"
+                f"{path}: this zip archive is truncated or damaged ({error}); copy or download it again"
             ) from None
         config = _member(path, archive, "config.json")
         if config is None:
@@ -183,10 +201,11 @@ def _open_zip(path: Path, weights: Path | None = None) -> Iterator[Contents]:
         if member is None:
             if "model.weights.npz" in archive.namelist():
                 raise ReadError(
-                    f"{path}: its weights are a numpy archive of pickled objects, which can run code and is "
-                    "never opened; save the model again with model.save('model.keras')"
+                    f"{path}: the weights are a NumPy archive of pickled objects; kerasport never "
+                    "opens pickles because they can run code. Save the model again with "
+                    "model.save('model.keras')"
                 )
-            raise ReadError(f"{path}: holds no model.weights.h5; save the model again with model.save('model.keras')")
+            raise ReadError(f"{path}: model.weights.h5 is missing; save the model again with model.save('model.keras')")
         text = _inflate(path, archive, config, MAX_BYTES)
         metadata = _member(path, archive, "metadata.json")
         about = parse_json(_inflate(path, archive, metadata, MAX_BYTES), f"{path}: metadata.json") if metadata else {}
@@ -212,32 +231,42 @@ def _of_zip(
 
 def _why_not_zip(names: list[str]) -> str:
     if any(name.endswith(".npy") for name in names):
-        return "a numpy archive of arrays, without a model; save the model with model.save('model.keras')"
+        return "this is a NumPy archive (.npz), not a model; save the model with model.save('model.keras')"
     if any(name.endswith("data.pkl") for name in names):
-        return "a PyTorch file, not a Keras model"
+        return "this is a PyTorch file, not a Keras model"
     if any(name.endswith("saved_model.pb") for name in names):
-        return "a zipped SavedModel; save the model itself with model.save('model.keras')"
+        return "this is a zipped SavedModel; save the model itself with model.save('model.keras')"
     if any(name.endswith("/config.json") for name in names):
-        return "a zip of a directory that holds config.json; zip the files in it, or unzip it and give the directory"
-    return "a zip without config.json is not a Keras model"
+        return (
+            "config.json is in a subdirectory of this zip archive; zip the files without their "
+            "directory, or unzip the archive and pass the directory"
+        )
+    return "this zip archive has no config.json, so it is not a Keras model"
 
 
 def _member(path: Path, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo | None:
     found = [info for info in archive.infolist() if info.filename == name]
     if len(found) > 1:
-        raise HostileFileError(f"{path}: holds {name} {len(found)} times")
+        raise HostileFileError(f"{path}: the archive contains {name} {len(found)} times")
     if found and found[0].flag_bits & ENCRYPTED:
-        raise ReadError(f"{path}: {name} is encrypted; unzip it with the password and give the directory")
+        raise ReadError(f"{path}: {name} is encrypted; unzip the archive with the password and pass the directory")
     if found and found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ReadError(f"{path}: {name} is compressed in an unusual way; unzip the file and give the directory")
+        raise ReadError(
+            f"{path}: {name} is compressed with an unsupported method; unzip the archive and pass the directory"
+        )
     return found[0] if found else None
 
 
 def _checked_size(path: Path, info: zipfile.ZipInfo, limit: int | None = None) -> None:
     if limit is not None and info.file_size > limit:
-        raise HostileFileError(f"{path}: {info.filename} claims {info.file_size} bytes, more than the {limit} allowed")
+        raise HostileFileError(
+            f"{path}: {info.filename} has {info.file_size} bytes according to the archive, more "
+            f"than the {limit} allowed"
+        )
     if info.file_size > SMALL and info.file_size > MAX_RATIO * max(1, info.compress_size):
-        raise HostileFileError(f"{path}: {info.filename} would inflate more than {MAX_RATIO}-fold; a zip bomb")
+        raise HostileFileError(
+            f"{path}: {info.filename} would expand more than {MAX_RATIO}-fold; this looks like a zip bomb"
+        )
 
 
 def _inflate(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
@@ -278,10 +307,10 @@ def _begin(path: Path, info: zipfile.ZipInfo) -> int:
         header, name = file.read(30), file.read(len(info.filename))
     signature, method, length, extra = struct.unpack("<4s4xH16xHH", header.ljust(30, b"\0"))
     if (signature, method, length, name) != (b"PK\3\4", info.compress_type, len(name), info.filename.encode()):
-        raise ReadError(f"{path}: the zip is damaged at {info.filename}")
+        raise ReadError(f"{path}: the zip archive is damaged at {info.filename}; copy or download it again")
     begin: int = info.header_offset + 30 + length + extra
     if begin + info.file_size > path.stat().st_size:
-        raise ReadError(f"{path}: ends inside {info.filename}; the file is truncated")
+        raise ReadError(f"{path}: the file ends inside {info.filename}; the file is truncated")
     return begin
 
 
@@ -294,7 +323,7 @@ def _open_directory(path: Path, weights: Path | None = None) -> Iterator[Content
     about = parse_json(read_text(metadata), str(metadata)) if metadata.is_file() else {}
     stored = inside(path, path / "model.weights.h5")
     if not stored.is_file():
-        raise ReadError(f"{path}: holds config.json but no model.weights.h5; the weights are missing")
+        raise ReadError(f"{path}: this directory has a config.json but no model.weights.h5; add the weights file")
 
     def asset(name: str) -> bytes | None:
         found = path / "assets" / name
@@ -308,7 +337,7 @@ def read_text(path: Path) -> bytes:
     """A file of JSON or text, as far as one may be long."""
     with _readable(path):
         if path.stat().st_size > MAX_BYTES:
-            raise HostileFileError(f"{path}: more than the {MAX_BYTES} bytes allowed")
+            raise HostileFileError(f"{path}: the file is larger than the {MAX_BYTES} bytes allowed")
         return path.read_bytes()
 
 
@@ -339,7 +368,7 @@ def _optimizer_by_name(tree: Hdf5) -> Iterator[WeightRef]:
     for name in names if isinstance(names, tuple) else ():
         ref = tree.array(f"optimizer_weights/{name}")
         if ref is None:
-            raise ReadError(f"{tree.path}: lacks the variable {quoted(name)} of the optimizer")
+            raise ReadError(f"{tree.path}: the optimizer variable {quoted(name)} is missing")
         yield ref
 
 
@@ -352,20 +381,21 @@ def _version_by_name(tree: Hdf5, group: str) -> str:
 def _why_not_hdf5(tree: Hdf5) -> str:
     names = tree.names()
     if tree.attribute("", "nb_layers") is not None:
-        return "weights of Keras 0.x, without a model; that format is not read"
+        return "this file contains weights of Keras 0.x, without a model; this format is not supported"
     if tree.attribute("", "layer_names") is not None or {"layers", "_layer_checkpoint_dependencies"} & set(names):
         return (
-            "weights only, the HDF5 data has no 'model_config'; save the whole model with model.save('model.keras'), "
-            "or give the architecture: kerasport convert model.json OUT --weights FILE, where model.json is "
-            "what model.to_json() returns"
+            "this file contains only weights: the HDF5 data has no 'model_config'. Save the "
+            "whole model with model.save('model.keras'), or pass the architecture too: kerasport "
+            "convert model.json OUT --weights FILE, where model.json contains the result of "
+            "model.to_json()"
         )
-    return "HDF5, but not of Keras: neither a model nor weights"
+    return "this HDF5 file was not written by Keras: it contains neither a model nor weights"
 
 
 # -------------------------------------------------------------------------------- architecture JSON
 
 
-NO_ARCHITECTURE = "JSON, but not the architecture of a Keras model, which has 'class_name' and 'config'"
+NO_ARCHITECTURE = "this JSON file is not a Keras architecture, which has 'class_name' and 'config'"
 
 
 @contextmanager
@@ -377,13 +407,14 @@ def _open_json(path: Path, weights: Path | None = None) -> Iterator[Contents]:
         raise ReadError(f"{path}: {TFJS_MODEL}")
     if "weight_map" in config:
         raise ReadError(
-            f"{path}: the index of sharded weights, without a model; give the architecture that model.to_json() "
-            "returns, and this file with --weights"
+            f"{path}: this is the index of sharded weights, without a model; pass the "
+            "architecture (the result of model.to_json()) as the model, and this file with "
+            "--weights"
         )
     if not ("class_name" in config or "layers" in config):
         raise ReadError(f"{path}: {NO_ARCHITECTURE}")
     if weights is None:
-        raise ReadError(f"{path}: an architecture without weights; give their file with --weights")
+        raise ReadError(f"{path}: this architecture has no weights; pass the weights file with --weights")
     with _open_weights(weights) as (by_path, by_name, written_by):
         version = str(config.get("keras_version") or written_by)
         yield Contents(path, config, version, by_path, by_name, config.get("compile_config"))
@@ -398,9 +429,12 @@ def _open_weights(path: Path) -> Iterator[tuple[tuple[Hdf5, ...], tuple[Hdf5, st
             yield shards, None, ""
         return
     if head.startswith(b"PK\x03\x04"):
-        raise ReadError(f"{path}: a zip, not weights; a .keras file has its own architecture, give it alone")
+        raise ReadError(
+            f"{path}: this is a zip archive, not a weights file; a .keras file contains its own "
+            "architecture, so pass it without --weights"
+        )
     if not (head.startswith(SIGNATURE) or _has_user_block(path)):
-        raise ReadError(f"{path}: not HDF5, in which Keras saves weights; {_why_not(head)}")
+        raise ReadError(f"{path}: this is not an HDF5 file, the format in which Keras saves weights: {_why_not(head)}")
     with Hdf5(path) as tree:
         if tree.attribute("", "layer_names") is not None or tree.attribute("", "layer_names0") is not None:
             yield (), (tree, ""), _version_by_name(tree, "")
@@ -416,7 +450,7 @@ def _open_sharded(path: Path) -> Iterator[tuple[Hdf5, ...]]:
     index = parse_json(read_text(path), str(path))
     entries = index.get("weight_map")
     if not isinstance(entries, dict):
-        raise ReadError(f"{path}: not an index of sharded weights, which has a 'weight_map'")
+        raise ReadError(f"{path}: this is not an index of sharded weights, which has a 'weight_map'")
     listed = [files if isinstance(files, list) else [files] for files in entries.values()]
     with ExitStack() as opened:
         names = dict.fromkeys(str(name) for files in listed for name in files)
@@ -430,10 +464,12 @@ def beside(index: Path, name: str) -> Path:
         ReadError: it is missing, or the name is a path to elsewhere.
     """
     if PurePosixPath(name.replace("\\", "/")).name != name or len(name.encode(errors="replace")) > MAX_NAME:
-        raise HostileFileError(f"{index}: names the shard {quoted(name)}, which is not the name of a file beside it")
+        raise HostileFileError(
+            f"{index}: the index names the shard {quoted(name)}, which is not the name of a file in the same directory"
+        )
     shard = index.parent / name
     if not shard.is_file():
-        raise ReadError(f"{index}: the shard {quoted(name)} is missing; it belongs beside the index")
+        raise ReadError(f"{index}: the shard {quoted(name)} is missing; put it in the same directory as the index")
     return inside(index.parent, shard)
 
 
@@ -452,8 +488,8 @@ def inside(folder: Path, path: Path) -> Path:
     )
     if not stored and not real.is_relative_to(root):
         raise HostileFileError(
-            f"{path}: is a link to a file outside of {quoted(folder.name)}, which is not read; if you trust it, put "
-            "a copy of the file in its place"
+            f"{path}: this is a link to a file outside of {quoted(folder.name)}, and kerasport "
+            "does not follow it; if you trust the link, replace it with a copy of the file"
         )
     return path
 

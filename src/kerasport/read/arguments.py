@@ -74,14 +74,12 @@ def bind(target: LayerSpec | Operation | Model, args: tuple[Any, ...], kwargs: M
     named = {_current(name, signature): value for name, value in kwargs.items()}
     if twice := sorted(positional.keys() & named.keys()):
         raise ReadError(
-            f"layer {quoted(target.name)}: the file calls it with the argument {twice[0]!r} twice, "
-            "by position and by name"
+            f"layer {quoted(target.name)}: the call passes the argument {twice[0]!r} twice, by position and by name"
         )
     given = {**positional, **named}
     if isinstance(given.get("training"), np.ndarray):
         raise ReadError(
-            f"layer {quoted(target.name)}: the file calls it with an array as the argument "
-            "'training', expected true or false"
+            f"layer {quoted(target.name)}: the call passes an array as the argument 'training', expected true or false"
         )
     if isinstance(given.get("mask"), list | tuple):
         given["mask"] = _masks(target, given["mask"])

@@ -164,14 +164,13 @@ def check(path: Path, layer: Described, slots: Sequence[Slot], names: Sequence[s
     where = f"{path}: layer {quoted(layer.name)}"
     if len(slots) != len(names):
         wanted = ", ".join(slot.name for slot in slots) or "none"
-        raise ReadError(f"{where}: expected the weights {wanted}; the file holds {', '.join(names) or 'none'}")
+        raise ReadError(f"{where}: expected the weights {wanted}; the file has {', '.join(names) or 'none'}")
     if major(version) < 2:  # Keras 1 named them dense_1_W
         return
     for slot, name in zip(slots, names, strict=True):
         if slot.name and not any(f"/{plain(name)}".endswith(f"/{spelling}") for spelling in spellings(slot)):
             raise ReadError(
-                f"{where}: found the weight {quoted(name)} where {quoted(slot.name)} of {quoted(slot.layer.name)} "
-                "should be"
+                f"{where}: expected {quoted(slot.name)} of {quoted(slot.layer.name)}, found the weight {quoted(name)}"
             )
 
 

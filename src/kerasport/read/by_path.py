@@ -84,8 +84,9 @@ class ByPath:
         left = sorted(self._left())
         if left:
             raise ReadError(
-                f"{self.trees[0].path}: {len(left)} array(s) belong to no layer of the config, first "
-                f"{quoted(left[0])}; weights and architecture are of different models"
+                f"{self.trees[0].path}: {len(left)} array(s) do not belong to any layer of the "
+                f"config, first {quoted(left[0])}; the weights and the architecture are from "
+                "different models"
             )
         return self._found
 
@@ -122,8 +123,9 @@ class ByPath:
             name = tree.attribute(group, "name")
             if isinstance(name, str) and name != layer.name:
                 raise ReadError(
-                    f"{tree.path}: the weights at {quoted(group)} are those of {quoted(name)}, in the config of "
-                    f"{quoted(layer.name)}; weights and architecture are of different models"
+                    f"{tree.path}: the weights at {quoted(group)} belong to {quoted(name)}, but "
+                    f"the config has {quoted(layer.name)} there; the weights and the architecture "
+                    "are from different models"
                 )
 
     def _visit(self, layer: Described, path: str) -> None:
@@ -144,7 +146,8 @@ class ByPath:
     def _refuse_own(self, model: Described, group: str) -> None:
         if self._arrays(group):
             raise ReadError(
-                f"the model {quoted(model.name)} has weights of its own, beside those of its layers; it is subclassed"
+                f"the model {quoted(model.name)} has weights that belong to none of its layers, "
+                "so it is a subclassed model; put these weights into layers"
             )
 
     def _sublayers(self, layer: Described, path: str) -> Iterator[tuple[Weight, ...]]:

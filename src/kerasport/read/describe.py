@@ -86,7 +86,7 @@ class Describer:
         if depth > MAX_NESTING:
             raise HostileFileError(TOO_DEEP)
         if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
-            raise ReadError(f"the config holds {quoted(entry)} where a layer with a 'class_name' should be")
+            raise ReadError(f"the config contains {quoted(entry)} in place of a layer with a 'class_name'")
         shared = entry.get("shared_object_id")
         if not isinstance(shared, int):
             return _measured(self._new(entry, depth, name))
@@ -169,7 +169,7 @@ class Describer:
     def _chain(self, config: dict[str, Any], depth: int) -> list[Described]:
         layers = [self._inside(f"config.layers[{i}]", entry, depth) for i, entry in enumerate(config["layers"])]
         if not layers:
-            raise ReadError("a Sequential without layers computes nothing")
+            raise ReadError("this Sequential model has no layers, so it computes nothing; add layers and save it again")
         if layers[0].class_name == "InputLayer":
             return layers
         return [self._input_of(config, layers[0]), *layers]
@@ -179,8 +179,9 @@ class Describer:
         shape, dtype = _first_shape(config, first), first.config.get("input_dtype")
         if shape is None:
             raise ReadError(
-                f"the Sequential {quoted(config.get('name', ''))} was saved before it was built, so the shape of its "
-                "input is not known; call it on data once, or begin it with keras.Input(shape=…), and save it again"
+                f"the Sequential model {quoted(config.get('name', ''))} was saved before it was "
+                "built, so its input shape is not known; call it on data once, or start it with "
+                "keras.Input(shape=…), and save it again"
             )
         kept = dtype or ("int32" if first.class_name == "Embedding" else _float(first))
         return Described(f"{first.name}_input", "InputLayer", {"batch_shape": list(shape), "dtype": kept}, "layer")
@@ -199,7 +200,7 @@ def _outlined(wrapper: Described) -> Config:
     return kept
 
 
-TOO_DEEP = f"models nested more than {MAX_NESTING} deep"
+TOO_DEEP = f"models are nested more than {MAX_NESTING} levels deep"
 
 
 def _check_children(wrapper: Described) -> None:
@@ -213,7 +214,7 @@ def _check_children(wrapper: Described) -> None:
         known = child.kind != "layer" or (child.class_name in LAYERS and not child.custom)
         if known and child.class_name not in (fitting or ()):
             what = f"{wrapper.class_name} {quoted(wrapper.name)}"
-            raise ReadError(f"the {part} of the {what} is a {child.class_name}, which it cannot wrap")
+            raise ReadError(f"the {part} of the {what} is a {child.class_name}, which cannot be wrapped")
 
 
 def _measured(described: Described) -> Described:
@@ -229,13 +230,15 @@ def _measured(described: Described) -> Described:
         raise HostileFileError(TOO_DEEP)
     if described.calls > MAX_CALLS:
         raise HostileFileError(
-            f"the model {quoted(described.name)} calls layers {described.calls:,} times, since models inside it are "
-            f"shared; TF.js runs each call by itself, and more than {MAX_CALLS:,} take too long"
+            f"the model {quoted(described.name)} calls layers {described.calls:,} times, since it "
+            "shares the models inside it; TF.js runs each call separately, and kerasport allows "
+            f"at most {MAX_CALLS:,}"
         )
     if described.paths > MAX_PATHS:
         raise HostileFileError(
-            f"the names in the model {quoted(described.name)} are too long: the paths of its layers have "
-            f"{described.paths:,} characters, and {MAX_PATHS:,} are allowed; give its layers and models shorter names"
+            f"the names in the model {quoted(described.name)} are too long: the paths of its "
+            f"layers have {described.paths:,} characters, and kerasport allows {MAX_PATHS:,}; "
+            "give its layers and models shorter names"
         )
     return described
 
@@ -314,7 +317,7 @@ class _Nodes:
             return {key: self.structure(item) for key, item in value.items()}
         if isinstance(value, list):
             return tuple(map(self.structure, value))
-        raise ReadError(f"the model's inputs or outputs hold {quoted(value)}, expected [layer, node, tensor]")
+        raise ReadError(f"the inputs or outputs of the model contain {quoted(value)}, expected [layer, node, tensor]")
 
     def use(self, layer: Described, node: Any) -> Use:
         """One element of `inbound_nodes`."""
@@ -329,7 +332,7 @@ class _Nodes:
             config = value.get("config") or {}
             history, shape = config.get("keras_history"), config.get("shape")
             if not isinstance(history, list) or not self._is_triple(history):
-                raise ReadError(f"a tensor has the history {quoted(history)}, expected [layer, node, tensor]")
+                raise ReadError(f"a tensor has the keras_history {quoted(history)}, expected [layer, node, tensor]")
             named = self._history(history)
             return replace(named, shape=tuple(shape)) if isinstance(shape, list) else named
         if isinstance(value, list):
@@ -354,11 +357,15 @@ class _Nodes:
         if isinstance(value, dict):
             return {key: self._called(layer, item, kwargs) for key, item in value.items()}
         if not isinstance(value, list):
-            raise ReadError(f"layer {quoted(layer.name)}: is called on {quoted(value)}, expected [layer, node, tensor]")
+            raise ReadError(
+                f"layer {quoted(layer.name)}: an input of the layer is {quoted(value)}, expected [layer, node, tensor]"
+            )
         if not (value and isinstance(value[0], str)):
             return tuple(self._called(layer, item, kwargs) for item in value)
         if not self._is_triple(value) and not _is_constant(value):
-            raise ReadError(f"layer {quoted(layer.name)}: is called on {quoted(value)}, expected [layer, node, tensor]")
+            raise ReadError(
+                f"layer {quoted(layer.name)}: an input of the layer is {quoted(value)}, expected [layer, node, tensor]"
+            )
         if len(value) > 3 and isinstance(value[3], dict):
             kwargs |= {key: self._keyword(item) for key, item in value[3].items()}
         return plain(value[2]) if _is_constant(value) else self._history(value)
@@ -389,9 +396,9 @@ class _Nodes:
         name, node, index = triple[:3]
         target = self.layers.get(name)
         if target is None:
-            raise ReadError(f"the graph refers to a layer {quoted(name)} that the model does not have")
+            raise ReadError(f"the graph refers to the layer {quoted(name)}, which the model does not have")
         if index < 0:
-            raise ReadError(f"the graph refers to output {index} of layer {quoted(name)}; outputs count from 0")
+            raise ReadError(f"the graph refers to output {index} of layer {quoted(name)}; outputs are numbered from 0")
         if target.kind in ("functional", "sequential") and node > 0:
             counted = major(self.version) < 3 or (outer and target.kind == "functional")
             node -= counted

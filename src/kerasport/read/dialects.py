@@ -202,11 +202,11 @@ def array(value: Any, dtype: Any) -> np.ndarray[Any, Any]:
              "uint32", "uint64"}  # fmt: skip
     name = "float32" if dtype in (None, "bfloat16") else dtype
     if name not in known:
-        raise ReadError(f"an array in the config has the dtype {quoted(dtype)}, which is not a number's")
+        raise ReadError(f"an array in the config has the dtype {quoted(dtype)}, which is not a numeric dtype")
     try:
         return np.array(value, dtype=name)
     except (ValueError, TypeError, OverflowError):
-        raise ReadError(f"an array in the config does not hold {name} numbers of one shape") from None
+        raise ReadError(f"an array in the config is not a rectangular array of {name} numbers") from None
 
 
 def policy_name(dtype: Any) -> str:

@@ -20,17 +20,17 @@ def parse_json(text: bytes | str, where: str) -> Any:
         HostileFileError: it is larger or nested deeper than a model can need.
     """
     if len(text) > MAX_BYTES:
-        raise HostileFileError(f"{where}: {len(text)} bytes of JSON, more than the {MAX_BYTES} allowed")
+        raise HostileFileError(f"{where}: the JSON has {len(text)} bytes, more than the {MAX_BYTES} allowed")
     if _values(text) > MAX_VALUES:
-        raise HostileFileError(f"{where}: JSON of more than the {MAX_VALUES} values allowed")
+        raise HostileFileError(f"{where}: the JSON has more than the {MAX_VALUES} values allowed")
     try:
         value = json.loads(text)
     except RecursionError:
-        raise HostileFileError(f"{where}: JSON nested too deep to be a model") from None
+        raise HostileFileError(f"{where}: the JSON is nested more deeply than in any Keras model") from None
     except ValueError as error:
-        raise ReadError(f"{where}: not valid JSON ({error})") from None
+        raise ReadError(f"{where}: this is not valid JSON ({error})") from None
     if depth(value) > MAX_DEPTH:
-        raise HostileFileError(f"{where}: JSON nested more than {MAX_DEPTH} deep")
+        raise HostileFileError(f"{where}: the JSON is nested more than {MAX_DEPTH} levels deep")
     return value
 
 

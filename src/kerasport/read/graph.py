@@ -51,7 +51,9 @@ class Builder:
     def _child(self, described: Described) -> LayerSpec | Model:
         target = self.target(described)
         if isinstance(target, Operation):
-            raise ReadError(f"{quoted(described.name)} is an operation inside a wrapper, which Keras cannot save")
+            raise ReadError(
+                f"{quoted(described.name)} is an operation inside a wrapper; Keras cannot save such a model"
+            )
         return target
 
     def _sequential(self, described: Described) -> Model:
@@ -115,8 +117,9 @@ class Builder:
         for layer, uses in described.members:
             if len(uses) > 1:
                 raise ReadError(
-                    f"layer {quoted(layer.name)}: is called {len(uses)} times, and Keras {self.version} lost in the "
-                    "file which call feeds what (a bug of 3.2); build the model again with another Keras and save it"
+                    f"layer {quoted(layer.name)}: the layer is called {len(uses)} times, and "
+                    f"because of a bug Keras {self.version} did not save which call uses which "
+                    "input; build the model again with another version of Keras and save it"
                 )
 
 
@@ -135,8 +138,9 @@ def _check_inputs(model: str, calls: Iterable[Call], inputs: Any) -> None:
     if len(ends) < len(listed):
         name = next(quoted(each.call.target.name) for each in ends if listed.count(each) > 1)
         raise ReadError(
-            f"model {quoted(model)}: lists the input {name} twice, so it is not known which of the two it computes "
-            "with; build the model with each input once and save it again"
+            f"model {quoted(model)}: the input {name} is listed twice, so it is not known which "
+            "of the two the model uses; build the model again with each input listed once, and "
+            "save it"
         )
     for call in calls:
         name, tensor = quoted(call.target.name), Tensor(call)
@@ -144,11 +148,13 @@ def _check_inputs(model: str, calls: Iterable[Call], inputs: Any) -> None:
             if tensor in ends:
                 raise ReadError(f"model {quoted(model)}: its input {name} is not an InputLayer")
             if not call.tensors():
-                raise ReadError(f"layer {name}: is called on nothing")
+                raise ReadError(f"layer {name}: the layer is called without an input")
         elif call.tensors():
             raise ReadError(f"model {quoted(model)}: the InputLayer {name} is called on a tensor")
         elif tensor not in ends:
-            raise ReadError(f"model {quoted(model)}: needs the InputLayer {name}, which is none of its inputs")
+            raise ReadError(
+                f"model {quoted(model)}: the InputLayer {name} is needed, but it is not one of the inputs of the model"
+            )
     if any(tensor.index for tensor in ends):
         raise ReadError(f"model {quoted(model)}: an input is not the first output of its InputLayer")
 
@@ -163,7 +169,7 @@ def _check_count(call: Call) -> None:
         given, taken = len(flatten(call.args)), len(call.target.input_tensors)
         if given != taken:
             name = quoted(call.target.name)
-            raise ReadError(f"model {name}: is called on {given} tensor(s), and has {taken} input(s)")
+            raise ReadError(f"model {name}: the model is called on {given} tensor(s), but it has {taken} input(s)")
 
 
 def _as_input(layer: Described) -> list[Use]:
@@ -206,12 +212,12 @@ def _ordered(model: str, uses: Mapping[tuple[str, int], tuple[Described, Use]], 
                 continue
             if key in open_:
                 raise ReadError(
-                    f"model {quoted(model)}: layer {quoted(key[0])} takes its own output; the graph has a cycle"
+                    f"model {quoted(model)}: layer {quoted(key[0])} depends on its own output, so the graph has a cycle"
                 )
             if key not in uses:
                 raise ReadError(
-                    f"model {quoted(model)}: refers to call {key[1]} of layer {quoted(key[0])}, which the file does "
-                    "not hold"
+                    f"model {quoted(model)}: the graph refers to call {key[1]} of layer "
+                    f"{quoted(key[0])}, which is not in the file"
                 )
             open_.add(key)
             stack.append((key, True))

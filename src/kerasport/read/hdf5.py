@@ -95,9 +95,9 @@ class Hdf5:
             sizes = self._file.id.get_create_plist().get_sizes()
         except DAMAGE as error:
             self._window.close()
-            raise ReadError(f"{path}: the HDF5 data cannot be opened, it may be truncated ({error})") from None
+            raise ReadError(f"{path}: the HDF5 data cannot be opened and may be truncated ({error})") from None
         if sizes != (8, 8):
-            raise ReadError(f"{path}: HDF5 whose offsets and lengths have {sizes} bytes; Keras writes 8")
+            raise ReadError(f"{path}: this HDF5 file uses {sizes}-byte offsets and lengths; Keras writes 8-byte ones")
         self._groups: dict[str, Any] = {"": self._file}
         self._arrays: dict[str, WeightRef] = {}
         self._texts = Texts(lambda address, size: self._window.part(self._user_block + address, size))
@@ -121,7 +121,9 @@ class Hdf5:
     def group(self, path: str) -> Any | None:
         """The group at the path, None where there is none."""
         if path.count("/") > MAX_DEPTH:
-            raise HostileFileError(f"{self.path}: HDF5 groups more than {MAX_DEPTH} deep at {quoted(path)}")
+            raise HostileFileError(
+                f"{self.path}: HDF5 groups are nested more than {MAX_DEPTH} levels deep at {quoted(path)}"
+            )
         if path not in self._groups:
             parent, _, name = path.rpartition("/")
             above = self.group(parent)
@@ -135,7 +137,7 @@ class Hdf5:
         with self._reading(path):
             found = () if group is None else tuple(group)
             if not all(isinstance(name, str) for name in found):
-                raise ValueError("a name that is not UTF-8")
+                raise ValueError("a name is not valid UTF-8")
             return found
 
     def array(self, path: str) -> WeightRef | None:
@@ -181,7 +183,9 @@ class Hdf5:
             with self._reading(at):
                 address = _address(group)
             if address in seen:
-                raise HostileFileError(f"{self.path}: the HDF5 data hold the group {quoted(at)} twice, perhaps a cycle")
+                raise HostileFileError(
+                    f"{self.path}: the HDF5 data reaches the group {quoted(at)} twice, perhaps through a cycle"
+                )
             seen.add(address)
             for name in self.names(at):
                 inner = f"{at}/{name}" if at else name
@@ -196,7 +200,7 @@ class Hdf5:
             yield
         except DAMAGE as error:
             raise ReadError(
-                f"{self.path}: the HDF5 data are damaged at {quoted(path)} ({error}); copy or download the file again"
+                f"{self.path}: the HDF5 data is damaged at {quoted(path)} ({error}); copy or download the file again"
             ) from None
 
     def _child(self, group: Any, name: str, path: str) -> Any | None:
@@ -207,8 +211,8 @@ class Hdf5:
             if group.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD:
                 return group[name]
         raise HostileFileError(
-            f"{self.path}: {quoted(path)} in the HDF5 data is a link to another place; Keras writes none, "
-            "so the file is damaged or hostile"
+            f"{self.path}: {quoted(path)} in the HDF5 data is a link; Keras writes no links, so "
+            "the file is damaged or malicious"
         )
 
     def _attribute(self, holder: Any, name: str) -> Any:
@@ -216,18 +220,20 @@ class Hdf5:
         dtype, shape = stored.dtype, stored.shape or ()
         self._read += prod(shape) * max(dtype.itemsize, OBJECT)
         if self._read > MAX_ATTRIBUTES or prod(shape) * max(dtype.itemsize, OBJECT) > MAX_ATTRIBUTE:
-            raise HostileFileError(f"{self.path}: the attribute {quoted(name)} is too large to be Keras's")
+            raise HostileFileError(
+                f"{self.path}: the attribute {quoted(name)} is larger than any attribute that Keras writes"
+            )
         if dtype.kind in "Sifub":
             return _text(holder.attrs[name])
         if h5py.check_string_dtype(dtype) is None:
             raise ReadError(
-                f"{self.path}: the attribute {quoted(name)} of HDF5 type {dtype} is not one that Keras writes"
+                f"{self.path}: the attribute {quoted(name)} has the HDF5 type {dtype}, which Keras never writes"
             )
         texts = self._texts.of(_address(holder), name, prod(shape))
         if texts is None:
             raise ReadError(
-                f"{self.path}: the attribute {quoted(name)} does not lie with its object, as Keras's do; "
-                "rewrite the file with: h5repack --low=0 IN OUT"
+                f"{self.path}: the attribute {quoted(name)} is stored outside its object header, "
+                "which Keras never does; rewrite the file with: h5repack --low=0 IN OUT"
             )
         self._read += sum(map(len, texts))
         return tuple(map(_text, texts)) if shape else _text(texts[0])
@@ -252,15 +258,20 @@ class Hdf5:
         )
         if not plain:
             raise HostileFileError(
-                f"{self.path}: {quoted(path)} of shape {shape} does not lie in the file as a plain array; "
-                "the file is damaged or hostile"
+                f"{self.path}: {quoted(path)} of shape {shape} is not stored as a plain array in "
+                "this file; the file is damaged or malicious"
             )
         begin = int(offset or 0)  # the user block is counted in already
         if begin + nbytes > self._length:
-            raise ReadError(f"{self.path}: ends before the array {quoted(path)}; the file is truncated")
+            raise ReadError(
+                f"{self.path}: the file ends before the end of the array {quoted(path)}; the file is truncated"
+            )
         self._claimed += nbytes
         if self._claimed > self._length:
-            raise HostileFileError(f"{self.path}: its arrays claim more bytes than it has, so some lie over each other")
+            raise HostileFileError(
+                f"{self.path}: the arrays need more bytes than the file has, so some of them "
+                "overlap; the file is damaged or malicious"
+            )
         return WeightRef(self.path, self._start + begin, dtype, shape)
 
     def _dtype(self, data: Any, path: str) -> np.dtype[Any]:
@@ -272,9 +283,7 @@ class Hdf5:
                 return _bfloat16()
         elif kind in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) or found == np.bool_:
             return found
-        raise ReadError(
-            f"{self.path}: {quoted(path)} of HDF5 type {found} is not an array that Keras writes for weights"
-        )
+        raise ReadError(f"{self.path}: {quoted(path)} has the HDF5 type {found}, which Keras never writes for weights")
 
 
 def _address(holder: Any) -> int:

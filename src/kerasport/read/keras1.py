@@ -33,8 +33,9 @@ def spell(class_name: str, config: Mapping[str, Any]) -> tuple[str, Config]:
         config["data_format"] = "channels_first" if ordering == "th" else "channels_last"
     elif class_name in UNSAID:
         raise ReadError(
-            f"layer {quoted(config.get('name', ''))}: Keras 1 did not write whether channels come first in a "
-            f"{class_name}, and the other layers do not tell it alike; load the file with Keras 2 and save it again"
+            f"layer {quoted(config.get('name', ''))}: the Keras 1 file does not record the data "
+            f"format of this {class_name}, and the data formats of the other layers differ; load "
+            "the file with Keras 2 and save it again"
         )
     if class_name in CHANGED:
         CHANGED[class_name](config)

@@ -21,7 +21,7 @@ from kerasport.read.manifest import Manifest, read_group
 from kerasport.read.tfjs_spelling import respelled
 from kerasport.urls import check_local
 
-ORIGINAL = "convert the Keras file that it was made from: kerasport convert model.keras web_model"
+ORIGINAL = "convert the original Keras file instead: kerasport convert model.keras web_model"
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,12 @@ def is_layers_model(path: Path) -> bool:
 
 def _document(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ReadError(f"{path}: no such file; give the model.json that tensorflowjs_converter wrote")
+        raise ReadError(f"{path}: no such file; pass the model.json that tensorflowjs_converter wrote")
     text = read_text(path)
     if not text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        raise ReadError(f"{path}: not a model.json; to convert a Keras file: kerasport convert {path.name} web_model")
+        raise ReadError(
+            f"{path}: this is not a model.json; to convert a Keras file, run: kerasport convert {path.name} web_model"
+        )
     document: dict[str, Any] = parse_json(text, str(path))
     return document
 
@@ -83,20 +85,22 @@ def _layers_model(path: Path, document: dict[str, Any]) -> LayersModel:
     has_nodes = isinstance(topology, dict) and isinstance(topology.get("node"), list)
     if document.get("format") == "graph-model" or has_nodes:
         raise ReadError(
-            f"{path}: a graph-model, which has operations and no layers; load it with tf.loadGraphModel, not with "
-            "tf.loadLayersModel. repair takes layers-models only"
+            f"{path}: this is a graph-model, which contains operations instead of layers; load it "
+            "with tf.loadGraphModel, not with tf.loadLayersModel. repair supports layers-models "
+            "only"
         )
     if "modelTopology" not in document and "class_name" in document:
         raise ReadError(
-            f"{path}: an architecture of Keras, not a TF.js model; kerasport convert takes it, with --weights"
+            f"{path}: this is a Keras architecture, not a TF.js model; convert it with its "
+            f"weights: kerasport convert {path.name} web_model --weights FILE"
         )
     if not isinstance(topology, dict):
-        raise ReadError(f"{path}: has no modelTopology, so the layers are not known; {ORIGINAL}")
+        raise ReadError(f"{path}: modelTopology is missing, so the layers are not known; {ORIGINAL}")
     model = topology if topology.get("model_config") is None else topology["model_config"]
     if not isinstance(model, dict) or not isinstance(model.get("class_name", model.get("className")), str):
-        raise ReadError(f"{path}: its modelTopology describes no Keras model; {ORIGINAL}")
+        raise ReadError(f"{path}: modelTopology does not describe a Keras model; {ORIGINAL}")
     if not _is_json(document.get("userDefinedMetadata")):
-        raise ReadError(f"{path}: userDefinedMetadata holds NaN or infinity, which JSON does not have; remove it")
+        raise ReadError(f"{path}: userDefinedMetadata contains NaN or infinity, which are not valid JSON; remove them")
     compiled = topology.get("training_config") or model.get("compile_config") or document.get("trainingConfig")
     version = str(topology.get("keras_version") or "")
     return LayersModel(path, document, model, version, _manifest(path, document), compiled)
@@ -114,18 +118,18 @@ def _is_json(value: Any) -> bool:
 def _manifest(path: Path, document: Mapping[str, Any]) -> Manifest:
     groups = document.get("weightsManifest")
     if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
-        raise ReadError(f"{path}: has no weightsManifest, so the weights are not known; {ORIGINAL}")
+        raise ReadError(f"{path}: weightsManifest is missing, so the weights are not known; {ORIGINAL}")
     listed = [name for group in groups for name in group.get("paths") or ()]
     if not all(isinstance(name, str) for name in listed):
-        raise ReadError(f"{path}: the paths of the manifest are not names of files")
+        raise ReadError(f"{path}: the paths in weightsManifest are not all file names")
     if len(set(listed)) < len(listed):
-        raise HostileFileError(f"{path}: the manifest names a shard twice")
+        raise HostileFileError(f"{path}: weightsManifest lists a shard twice")
     files = {name: beside(path, name) for name in listed}
     read = (read_group(str(path), g.get("weights"), [files[name] for name in g.get("paths") or ()]) for g in groups)
     manifest = Manifest(path, tuple(read))
     names = [entry.name for entry in manifest.entries]
     if len(set(names)) < len(names):
-        raise ReadError(f"{path}: two weights of the manifest share a name")
+        raise ReadError(f"{path}: weightsManifest gives two weights the same name")
     return manifest
 
 
@@ -165,9 +169,9 @@ def _renumber(path: Path, topology: Mapping[str, Any]) -> None:
             continue
         if any(len(each.get("inbound_nodes") or ()) > 1 for each in inner):
             raise ReadError(
-                f"{path}: the calls of {quoted(config.get('name', entry['class_name']))} have been "
-                f"rewritten by hand, and may be numbered in two ways; restore the file that the converter wrote, "
-                f"or {ORIGINAL}"
+                f"{path}: the calls of {quoted(config.get('name', entry['class_name']))} were "
+                "edited by hand, so their numbering is ambiguous; restore the file that the "
+                f"converter wrote, or {ORIGINAL}"
             )
         once = {str(each.get("name") or each["config"].get("name")) for each in inner}
         ends = [config[key] for key in ("input_layers", "output_layers") if isinstance(config.get(key), list)]

@@ -108,7 +108,9 @@ class Manifest:
                 self._check_owner(slot, entry, owners)
                 found.setdefault(slot.layer, {})[slot.index] = entry.weight
         if left:
-            raise ReadError(f"{self.path}: {len(left)} weight(s) belong to no layer, first {quoted(left[-1].name)}")
+            raise ReadError(
+                f"{self.path}: {len(left)} weight(s) do not belong to any layer, first {quoted(left[-1].name)}"
+            )
         return by_name.grouped(found)
 
     def _check_owner(self, slot: by_name.Slot, entry: Entry, owners: frozenset[str]) -> None:
@@ -116,8 +118,8 @@ class Manifest:
         *path, _ = entry.name.split("/")
         if path and slot.layer.name not in path and path[-1] in owners:
             raise ReadError(
-                f"{self.path}: the weights are not in the order in which the converter writes them: "
-                f"{quoted(entry.name)} stands where those of {quoted(slot.layer.name)} should be"
+                f"{self.path}: the weights are not in the order in which the converter writes "
+                f"them: found {quoted(entry.name)}, expected a weight of {quoted(slot.layer.name)}"
             )
 
     # ------------------------------------------------------------------------- as a tree, for `ByPath`
@@ -128,12 +130,17 @@ class Manifest:
         for entry in self.entries:
             *groups, name = entry.name.split("/")
             if len(groups) > MAX_DEPTH:
-                raise HostileFileError(f"{self.path}: the name of a weight has {len(groups)} parts")
+                raise HostileFileError(
+                    f"{self.path}: the name of a weight has {len(groups)} parts, too many for a Keras model"
+                )
             at = tree
             for group in groups:
                 at = at.setdefault(group, {})
                 if not isinstance(at, dict):
-                    raise ReadError(f"{self.path}: {quoted(entry.name)} stands below another weight")
+                    raise ReadError(
+                        f"{self.path}: the name of the weight {quoted(entry.name)} begins with "
+                        "the name of another weight"
+                    )
             at[name] = entry.weight
         return tree
 
@@ -236,14 +243,14 @@ def read_group(where: str, entries: Any, files: Sequence[Path]) -> Group:
         ReadError: it is not formed as TF.js reads it, or the files are of other sizes than it says.
     """
     if not isinstance(entries, list):
-        raise ReadError(f"{where}: a group of the manifest has no list of weights")
+        raise ReadError(f"{where}: a group in weightsManifest has no list of weights")
     layouts = [_layout(where, entry) for entry in entries]
     sizes = [file.stat().st_size for file in files]
     wanted = sum(nbytes for _, _, nbytes in layouts)
     if sum(sizes) != wanted:
         raise ReadError(
-            f"{where}: the manifest asks for {wanted} bytes of weights, and the shards hold {sum(sizes)}; "
-            "a shard is truncated, or of another model"
+            f"{where}: weightsManifest needs {wanted} bytes of weights, but the shards have "
+            f"{sum(sizes)}; a shard is truncated or belongs to another model"
         )
     cuts = _Cuts(files, sizes)
     made = []
@@ -260,15 +267,17 @@ def read_group(where: str, entries: Any, files: Sequence[Path]) -> Group:
 def _layout(where: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...], int]:
     """Dtype, shape and number of the stored bytes of a weight."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise ReadError(f"{where}: a weight of the manifest has no name")
+        raise ReadError(f"{where}: a weight in weightsManifest has no name")
     name, shape, quantization = entry["name"], entry.get("shape"), entry.get("quantization")
     if not isinstance(shape, list) or len(shape) > MAX_RANK or not all(map(_is_size, shape)):
-        raise ReadError(f"{where}: the weight {quoted(name)} has the shape {quoted(shape)}, expected sizes of its axes")
+        raise ReadError(f"{where}: the weight {quoted(name)} has the shape {quoted(shape)}, expected a list of sizes")
     if quantization is not None and not isinstance(quantization, dict):
-        raise ReadError(f"{where}: the quantisation of the weight {quoted(name)} is no object")
+        raise ReadError(f"{where}: the quantization of the weight {quoted(name)} is not an object")
     stored = entry.get("dtype") if quantization is None else quantization.get("dtype")
     if stored not in DTYPES or entry.get("dtype") not in DTYPES:
-        raise ReadError(f"{where}: the weight {quoted(name)} is of the dtype {quoted(stored)}, which is no number's")
+        raise ReadError(
+            f"{where}: the weight {quoted(name)} has the dtype {quoted(stored)}, which is not a numeric dtype"
+        )
     dtype = np.dtype(DTYPES[stored])
     return dtype, tuple(shape), math.prod(shape) * dtype.itemsize
 
@@ -333,7 +342,9 @@ def _joined(pieces: Sequence[Piece], dtype: np.dtype[Any], nbytes: int) -> Itera
             while left:
                 data = file.read(min(left, nbytes))
                 if not data:
-                    raise ReadError(f"{path}: ends inside a weight; it was changed while it was read")
+                    raise ReadError(
+                        f"{path}: the file ends inside a weight; another program changed it during the conversion"
+                    )
                 left -= len(data)
                 pending += data
                 whole = len(pending) // dtype.itemsize
@@ -347,7 +358,7 @@ def _dequantized(where: str, name: str, stored: Weight, dtype: str, quantization
     if quantization["dtype"] == "float16" and dtype == "float32":
         return _streamed(made, stored.shape, lambda nbytes: (piece.astype(made) for piece in stored.pieces(nbytes)))
     if quantization["dtype"] not in ("uint8", "uint16") or dtype not in ("float32", "int32"):
-        raise ReadError(f"{where}: the weight {quoted(name)} of {dtype} is quantised in a way that TF.js does not have")
+        raise ReadError(f"{where}: the weight {quoted(name)} of {dtype} has a quantization that TF.js does not support")
     scale, least = (_number(where, name, quantization.get(key)) for key in ("scale", "min"))
 
     def decoded(piece: Array) -> Array:
@@ -360,5 +371,5 @@ def _dequantized(where: str, name: str, stored: Weight, dtype: str, quantization
 
 def _number(where: str, name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ReadError(f"{where}: the weight {quoted(name)} is quantised without a scale and a least value")
+        raise ReadError(f"{where}: the quantization of the weight {quoted(name)} has no scale or no min")
     return float(value)

@@ -72,17 +72,17 @@ class Plan:
         """One sentence for the report."""
         if self.mode == "float8":
             return (
-                "its weights are the float32 ones that float8 training keeps; Keras rounds them"
-                " and the inputs to float8 on every call, the converted model does not: outputs"
-                " differ by some per cent"
+                "float8 training keeps float32 weights, and the converted model uses these; "
+                "Keras also rounds weights and inputs to float8 on every call, so the outputs "
+                "differ by a few percent"
             )
-        became = f"its {self.mode} weights became the float32 numbers that they stand for"
+        became = f"its {self.mode} weights were dequantized to float32"
         if not self.rounds_inputs:
-            return f"{became}; this computes what Keras computes, up to float rounding"
-        when = "when called in reverse" if self.class_name == "ReversibleEmbedding" else "on every call"
+            return f"{became}; the outputs equal those of Keras up to float rounding"
+        when = "when it is called with reverse=True" if self.class_name == "ReversibleEmbedding" else "on every call"
         return (
-            f"{became}; Keras also rounds the inputs to int8 {when}, the converted"
-            " model does not: outputs differ by about one per cent"
+            f"{became}; Keras also rounds the inputs to int8 {when} and the converted model does "
+            "not, so the outputs differ by about one percent"
         )
 
 
@@ -120,12 +120,12 @@ def plan(
     if not stored.quantised:
         return None
     if stored.mode not in ("", *MODES):
-        raise stored.refuse(f"quantized as {quoted(stored.mode)}, which is not supported")
+        raise stored.refuse(f"its quantization mode is {quoted(stored.mode)}, which is not supported")
     for pattern, read in READERS[class_name].items():
         found = re.fullmatch(pattern, stored.word)
         if found is not None and (plain := read(stored, found)) is not None:
             return replace(plain, rounds_inputs=_rounds_inputs(plain, config))
-    raise stored.refuse("no quantization of Keras has these")
+    raise stored.refuse("no quantization mode of Keras stores these variables")
 
 
 def is_quantized(
@@ -258,8 +258,8 @@ def spread(q: Array, scale: Array, zero: Array, groups: Array, axis: int) -> Arr
     cut = np.trunc(np.asarray(groups, np.float64))
     if not ((cut >= 0) & (cut < scale.shape[axis])).all():
         raise ReadError(
-            f"a quantized kernel of shape {q.shape} names other groups than the"
-            f" {scale.shape[axis]} that have a scale; the file is damaged, save the model again"
+            f"a quantized kernel of shape {q.shape} refers to groups outside the "
+            f"{scale.shape[axis]} that have a scale; the file is damaged, so save the model again"
         )
     g, w = cut.astype(np.intp), q.astype(np.float32)
     with np.errstate(all="ignore"):
@@ -312,15 +312,16 @@ class _Stored:
     def expect(self, *modes: str) -> None:
         if self.mode not in ("", *modes):
             these = " or ".join(modes)
-            raise self.refuse(f"these are of {these}, but the dtype policy is {quoted(self.policy)}")
+            raise self.refuse(f"these variables belong to {these}, but the dtype policy is {quoted(self.policy)}")
 
     def refuse(self, reason: str) -> ReadError:
         name = f"layer {quoted(self.config['name'])}: " if self.config.get("name") else ""
         pairs = zip(self.dtypes, self.shapes, strict=True)
         variables = ", ".join(f"{dtype} {shape}" for dtype, shape in pairs)
         return ReadError(
-            f"{name}{self.class_name} with the stored variables {variables}: {reason}; save the"
-            f" model again from Keras, unquantized or quantized as one of {', '.join(MODES)}"
+            f"{name}{self.class_name} with the stored variables {variables}: {reason}; save the "
+            "model again from Keras, either unquantized or with one of these modes: "
+            f"{', '.join(MODES)}"
         )
 
 
@@ -440,7 +441,7 @@ def _with_bias(read: Callable[[_Stored, tuple[int, ...]], Plan]) -> _Reader:
         wanted = stored.config.get(option, bool(bias))
         if bool(wanted) is not bool(bias):
             one = "a" if bias else "no"
-            raise stored.refuse(f"{one} bias is among them, but {option}={quoted(wanted)}")
+            raise stored.refuse(f"the variables include {one} bias, but {option}={quoted(wanted)}")
         plain = read(stored, tuple(i for i in range(len(stored.word)) if i not in bias))
         return replace(plain, weights=(*plain.weights, *(_as_stored(stored, i) for i in bias)))
 
@@ -480,7 +481,7 @@ def _by_group_transposed(stored: _Stored, needs: tuple[int, ...]) -> Plan:
     columns, rows = _grouped_sizes(stored, (*needs[:3], needs[-1]), grouped=1)
     bits = _bits(stored, mode, stored.shapes[needs[0]][0], columns)
     if mode == "awq" and stored.shapes[needs[3]] != (rows,):
-        raise stored.refuse("their shapes disagree")
+        raise stored.refuse("the shapes of the variables do not fit together")
     # A kernel with two axes is the matrix; with three, its first two or its last two are joined.
     sizes = (
         _agree(kernel.sizes, (rows, columns))
@@ -489,7 +490,7 @@ def _by_group_transposed(stored: _Stored, needs: tuple[int, ...]) -> Plan:
     )
     shape = _settle(stored, kernel, sizes)
     if rows not in accumulate(shape[:-1], mul):
-        raise stored.refuse(f"a kernel of shape {shape} is no matrix of {rows} rows")
+        raise stored.refuse(f"a kernel of shape {shape} cannot be reshaped to a matrix of {rows} rows")
 
     def compute(q: Array, scale: Array, zero: Array, *more: Array) -> Array:
         w = spread(unpack(q, columns, 0, bits), scale, zero, more[-1], 1)
@@ -507,9 +508,9 @@ def _bits(stored: _Stored, mode: str, packed: int, columns: int) -> int:
     possible = {"": (8, 4, 2), "4": (4,), "2": (8, 2)}.get(said, (8,))
     fits = [bits for bits in possible if packed == -(-columns * bits // 8)]
     if not fits:
-        raise stored.refuse("their shapes disagree")
+        raise stored.refuse("the shapes of the variables do not fit together")
     if len(fits) > 1 < columns:
-        raise stored.refuse(f"these are of {fits[0]} or of {fits[1]} bits, nothing tells which")
+        raise stored.refuse(f"the values have {fits[0]} or {fits[1]} bits, and the file does not say which")
     return fits[0]  # a column alone is not packed
 
 
@@ -528,7 +529,7 @@ def _ternary(stored: _Stored, needs: tuple[int, ...]) -> Plan:
     kernel = _kernel(stored)
     shape = _settle(stored, kernel, kernel.sizes)
     if packed != (-(-shape[0] // TRITS), shape[1]):
-        raise stored.refuse("their shapes disagree")
+        raise stored.refuse("the shapes of the variables do not fit together")
 
     def compute(q: Array, scale: Array) -> Array:
         return unpack_ternary(q, shape[0]) * _float32(scale)
@@ -544,7 +545,7 @@ def _if_ternary(stored: _Stored, found: re.Match[str]) -> Plan | None:
 
 def _without_zeros(stored: _Stored, _: re.Match[str]) -> Plan:
     raise stored.refuse(
-        "Keras 3.14 and 3.15 leave the zero points of gptq and awq out of the file; no other Keras can load it either"
+        "Keras 3.14 and 3.15 do not save the zero points of gptq and awq, so no version of Keras can load this file"
     )
 
 
@@ -560,10 +561,10 @@ def _tables(*tables: tuple[int, ...]) -> _Reader:
             return None
         if stored.config.get("tie_weights", tied) is not tied:
             tie = stored.config["tie_weights"]
-            raise stored.refuse(f"{len(tables)} tables are among them, but tie_weights={quoted(tie)}")
+            raise stored.refuse(f"the variables include {len(tables)} table(s), but tie_weights={quoted(tie)}")
         read = [_table(stored, needs, tokens) for tokens, needs in enumerate(tables)]
         if len({mode for mode, _ in read}) > 1:
-            raise stored.refuse(f"a table of {read[0][0]} and a table of {read[1][0]}")
+            raise stored.refuse(f"one table is quantized as {read[0][0]} and the other as {read[1][0]}")
         weights = tuple(weight for _, weight in read)
         rounds_inputs = stored.class_name == "ReversibleEmbedding"
         return Plan(stored.class_name, read[0][0], weights, rounds_inputs)
@@ -667,7 +668,8 @@ def _choose(
     if len({(layout.mode, _complete(sizes)) for layout, sizes in fits.items()}) > 1:
         names = " or ".join(layout.mode + layout.where for layout in fits)
         raise stored.refuse(
-            f"these are {names}, which the dtype policy or the shape of the plain kernel (kernel_shape) would tell"
+            f"the variables are either {names}; the file needs a dtype policy or the shape of the "
+            "unquantized kernel (kernel_shape) to tell which"
         )
     layout, sizes = next(iter(fits.items()), (BYTES, None))
     shape = _settle(stored, kernel, sizes)
@@ -685,7 +687,7 @@ def _grouped_sizes(stored: _Stored, needs: tuple[int, ...], grouped: int, packed
         halves = sizes if packed is None else _put(sizes, packed, -(-sizes[packed] // 2))
         if q[1:] == halves[1:] and (packed is None or q == halves):
             return sizes
-    raise stored.refuse("their shapes disagree")
+    raise stored.refuse("the shapes of the variables do not fit together")
 
 
 # Sizes ----------------------------------------------------------------------------------------
@@ -731,11 +733,14 @@ def _settle(stored: _Stored, kernel: _Kernel, sizes: Sizes | None) -> Shape:
     """The sizes, or the reason why they are not those of the plain kernel."""
     if sizes is None:
         expected = " x ".join("?" if size is None else str(size) for size in kernel.sizes)
-        given = "" if stored.kernel_shape is None else f", given as {stored.kernel_shape}"
-        raise stored.refuse(f"these are not a plain kernel of {expected}{given}")
+        given = "" if stored.kernel_shape is None else f" with kernel_shape={stored.kernel_shape}"
+        raise stored.refuse(f"the variables do not form a kernel of shape {expected}{given}")
     shape = _complete(sizes)
     if shape is None:
-        raise stored.refuse("the shape of the plain kernel (kernel_shape) has to be known, it does not follow")
+        raise stored.refuse(
+            "the shape of the unquantized kernel (kernel_shape) must be known, and it does not "
+            "follow from the stored variables"
+        )
     return shape
 
 

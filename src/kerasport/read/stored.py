@@ -71,7 +71,8 @@ def _merged(layer: Described, refs: Sequence[Weight]) -> tuple[Weight, ...]:
     scale = float(layer.config.get("lora_alpha") or rank) / rank
     if a.shape != (*kernel.shape[:-1], b.shape[0]) or b.shape[1] != kernel.shape[-1]:
         raise ReadError(
-            f"layer {quoted(layer.name)}: the LoRA factors {a.shape} and {b.shape} do not fit {kernel.shape}"
+            f"layer {quoted(layer.name)}: the LoRA factors {a.shape} and {b.shape} do not match "
+            f"the kernel {kernel.shape}"
         )
     merged = computed(kernel.shape, [kernel, a, b], lambda k, x, y: k + np.float32(scale) * (x @ y))
     return (merged, *rest)
@@ -194,7 +195,7 @@ def _of_keras1(layer: Described, refs: Sequence[Weight]) -> tuple[Weight, ...]:
 def _joined(refs: Sequence[Weight]) -> ComputedWeight:
     *rest, last = refs[0].shape
     if any(ref.shape != refs[0].shape for ref in refs):
-        raise ReadError(f"the gates of a recurrent layer differ in shape: {[ref.shape for ref in refs]}")
+        raise ReadError(f"the gates of a recurrent layer have different shapes: {[ref.shape for ref in refs]}")
     return computed((*rest, last * len(refs)), refs, lambda *gates: np.concatenate(gates, axis=-1))
 
 

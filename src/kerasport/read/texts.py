@@ -34,7 +34,7 @@ class Texts:
             return None
         references = [struct.unpack_from("<IQI", data, 16 * index) for index in range(count)]
         if sum(length for length, _, _ in references) > MAX_TEXT:
-            raise ValueError("its texts are longer than any of Keras")
+            raise ValueError("the strings are longer than any that Keras writes")
         return [self._text(*reference) for reference in references]
 
     def _text(self, length: int, heap: int, index: int) -> bytes:
@@ -44,14 +44,14 @@ class Texts:
             self._heaps[heap] = dict(self._objects(heap))
         begin, size = self._heaps[heap][index]
         if length > size:
-            raise ValueError(f"a text of {length} bytes in an object of {size}")
+            raise ValueError(f"a string of {length} bytes is in an object of {size} bytes")
         return self._read(begin, length)
 
     def _objects(self, heap: int) -> Iterator[tuple[int, tuple[int, int]]]:
         """Index, address and size of each object in a heap."""
         signature, size = struct.unpack("<4s4xQ", self._read(heap, 16))
         if signature != b"GCOL" or size > MAX_TEXT:
-            raise ValueError(f"a heap {signature!r} of {size} bytes")
+            raise ValueError(f"a heap {signature!r} has {size} bytes")
         data, at = self._read(heap, size), 16
         while at + 16 <= len(data):
             index, length = struct.unpack_from("<H6xQ", data, at)

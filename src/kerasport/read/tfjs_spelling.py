@@ -60,7 +60,7 @@ def respelled(model: Json) -> Json:
 def _mapped(value: Json, entry: Callable[[Entry], Entry], depth: int = 0) -> Json:
     """The same with every class and config made anew."""
     if depth > MAX_DEPTH:
-        raise HostileFileError(f"the topology is nested more than {MAX_DEPTH} deep")
+        raise HostileFileError(f"the topology is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, list):
         return [_mapped(item, entry, depth + 1) for item in value]
     if not isinstance(value, dict):
@@ -85,7 +85,7 @@ def _renamed(given: Mapping[str, Json], where: str) -> dict[str, Json]:
     for key, value in given.items():
         name = KEYS.get(key, key)
         if made.setdefault(name, value) != value:
-            raise ReadError(f"{where}: {name} is given twice, as {quoted(made[name])} and as {quoted(value)}")
+            raise ReadError(f"{where}: {name} appears twice, as {quoted(made[name])} and as {quoted(value)}")
     return made
 
 
@@ -101,7 +101,7 @@ def misspelled(entry: Mapping[str, Json]) -> Iterator[Problem]:
         meant = re.sub("[A-Z]", lambda upper: f"_{upper[0].lower()}", option)
         if layer and meant != option and meant in layer.defaults:
             name = str(config.get("name") or entry.get("name") or "")
-            reason = f"Keras has no such option, and TF.js reads it as {meant}"
+            reason = f"Keras has no such option, but TF.js reads it as {meant}"
             remedy = f"rename it to {meant} in model.json"
             yield Problem(name, entry["class_name"], reason, option, config[option], remedy)
 
@@ -153,7 +153,7 @@ def _shaped(config: dict[str, Json], where: str) -> dict[str, Json]:
         return config
     if in_keras is not None and in_keras != shape:
         raise ReadError(
-            f"{where}: batch_shape is {quoted(in_keras)}, and TF.js reads {quoted(shape)}; remove the one that is wrong"
+            f"{where}: batch_shape is {quoted(in_keras)}, but TF.js reads {quoted(shape)}; remove the wrong one"
         )
     kept = {key: value for key, value in config.items() if key not in ("input_shape", "batch_size", "batch_shape")}
     return {**kept, "batch_input_shape": shape}
@@ -171,8 +171,8 @@ def calls(nodes: list[Json], class_name: str) -> list[Json]:
     if len(nodes) == 1 or (all(flat) and class_name in MERGING):  # which takes two tensors at least
         return [nodes]
     raise ReadError(
-        f"a {quoted(class_name)} has the inbound_nodes {quoted(nodes)}, in which brackets are missing; "
-        "[[a], [b]] are two calls, [[a, b]] is one call with two tensors"
+        f"the inbound_nodes of a {quoted(class_name)} are {quoted(nodes)}, which lacks brackets; "
+        "[[a], [b]] means two calls, [[a, b]] means one call with two tensors"
     )
 
 

@@ -31,9 +31,9 @@ TARGETS: Mapping[str, str] = {
 def check_target(to: str, *, training: bool = False) -> None:
     """Raises `OptionError` where there is no such target, or it is to be trained on and cannot be."""
     if to not in (AUTO, *TARGETS):
-        raise OptionError(f"no such target: {to!r}; there are {AUTO}, {', '.join(TARGETS)}")
+        raise OptionError(f"unknown target {to!r}; the targets are {AUTO}, {', '.join(TARGETS)}")
     if training and to not in (AUTO, "tfjs-layers"):
-        raise OptionError(f"{to} cannot be trained on; ask for tfjs-layers, or leave out trainable and optimizer")
+        raise OptionError(f"a {to} model cannot be trained; use tfjs-layers, or omit trainable and optimizer")
 
 
 def check_place(to: str, out: Path, *, force: bool, sources: Iterable[Path] = (), training: bool = False) -> str:
@@ -52,9 +52,13 @@ def check_place(to: str, out: Path, *, force: bool, sources: Iterable[Path] = ()
         import_module("kerasport.targets.onnx.place").check_free(out, force=force, sources=sources)
         return ONNX
     if is_file or to == ONNX:
-        raise OptionError(f"{out}: an ONNX model is a file with the suffix .onnx, and no other is")
+        raise OptionError(
+            f"{out}: an ONNX model must be written to a file that ends in .onnx, and no other format can be"
+        )
     if out.suffix == ".json":
-        raise OptionError(f"{out}: a TF.js model is a directory, which gets a model.json; give a name like web_model")
+        raise OptionError(
+            f"{out}: a TF.js model is a directory that contains a model.json; pass a directory, such as web_model"
+        )
     directory.check_free(out, force=force, sources=sources)
     return to
 
@@ -108,11 +112,11 @@ def _chosen(model: Model, options: Options) -> Plan:
     graph = planned(model, "tfjs-graph", options)
     if graph.problems:
         best, other = sorted((layers, graph), key=lambda plan: len(plan.problems))
-        note = f"as a {other.target}, {len(other.problems)} part(s) would be refused"
+        note = f"as a {other.target}, {len(other.problems)} part(s) of the model would be refused"
         return replace(best, notes=(*best.notes, note))
     first, *others = layers.problems
     more = f", and {len(others)} more part(s)" if others else ""
     # what would do, at the end of some reasons too, is to ask for the graph-model that it is
-    why = replace(first, reason=first.reason.partition("; --to ")[0], remedy="")
-    note = f"written as a graph-model, since a layers-model cannot hold all of it ({why}{more})"
+    why = replace(first, reason=first.reason.partition("; use --to ")[0], remedy="")
+    note = f"written as a graph-model, because a layers-model does not support all of it ({why}{more})"
     return replace(graph, notes=(note, *graph.notes))

@@ -29,9 +29,9 @@ def not_finite(model: Model) -> Iterator[str]:
     if found:
         more = f" and {len(found) - SHOWN} more layer(s)" if len(found) > SHOWN else ""
         yield (
-            f"weights hold NaN or infinity: {', '.join(found[:SHOWN])}{more}; they are kept. What depends on them is "
-            "NaN or infinite in Keras, but TF.js on wasm and webgl makes 0 of NaN in relu. If training diverged, use "
-            "an earlier checkpoint"
+            f"some weights are NaN or infinite: {', '.join(found[:SHOWN])}{more}; they are kept. "
+            "Keras returns NaN or infinity where they are used, but on wasm and webgl the relu "
+            "of TF.js turns NaN into 0. If training diverged, use an earlier checkpoint"
         )
 
 
@@ -41,7 +41,7 @@ def _told(path: str, spec: LayerSpec) -> str:
     nan, infinite = (sum(count[kind] for count in counts) for kind in (0, 1))
     size = sum(weight.size for weight in spec.weights)
     kinds = [f"{count:,} {kind}" for count, kind in ((nan, "NaN"), (infinite, "infinite")) if count]
-    return f"layer {legible(quoted(path), SHORT)} ({' and '.join(kinds)} of {size:,} numbers)" if kinds else ""
+    return f"layer {legible(quoted(path), SHORT)}: {' and '.join(kinds)} of {size:,} numbers" if kinds else ""
 
 
 def _is_float(weight: Weight) -> bool:
@@ -74,13 +74,13 @@ def too_large(plan: Plan, shard_size: int) -> Iterator[str]:
     """Notes on what no browser can hold in one ArrayBuffer: a single weight, a shard, or the data of ONNX."""
     sizes = {name: nbytes_of(weight, plan.encodings.get(name)) for name, weight in plan.weights.items()}
     total = sum(sizes.values())
-    limit = f"{BUFFER // 10**9} GB, more than browsers allocate at once"
+    limit = f"{BUFFER // 10**9} GB, which browsers cannot allocate at once"
     if plan.target == "onnx-model":
         if total > BUFFER:
-            yield f"the weights take more than {limit}; the model runs in ONNX Runtime outside browsers"
+            yield f"the weights need more than {limit}; the model runs in ONNX Runtime outside browsers"
         return
     for name, nbytes in sizes.items():
         if nbytes > BUFFER:
-            yield f"weight {quoted(name)} takes more than {limit}; TF.js can load it in Node only"
+            yield f"weight {quoted(name)} needs more than {limit}; only TF.js in Node can load it"
     if min(total, shard_size) > BUFFER:
-        yield f"a shard takes more than {limit}; choose a smaller --shard-size, such as the default of 4MiB"
+        yield f"a shard needs more than {limit}; choose a smaller --shard-size, such as the default of 4MiB"

@@ -37,7 +37,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.opset not in OPSETS:
-            raise OptionError(f"opset is one of {OPSETS[0]} to {OPSETS[-1]}, not {self.opset!r}")
+            raise OptionError(f"opset must be from {OPSETS[0]} to {OPSETS[-1]}, not {self.opset!r}")
 
 
 DEFAULTS = Options()
@@ -180,8 +180,8 @@ def notes_of(model: Model, *, half: bool = False) -> tuple[str, ...]:
 def _notes(model: Model, *, half: bool) -> Iterator[str]:
     if not model.writer and passes_what_3_16_stops(model):
         yield (
-            "the source does not say which Keras it is from; masks pass recurrent layers and TimeDistributed as in "
-            "Keras up to 3.15, and stop there since 3.16"
+            "the file does not name the Keras version that wrote it; recurrent layers and "
+            "TimeDistributed pass masks on as in Keras up to 3.15, but since 3.16 they do not"
         )
     for path, spec in model.walk():
         if not isinstance(spec, LayerSpec):
@@ -192,6 +192,6 @@ def _notes(model: Model, *, half: bool) -> Iterator[str]:
     halves = sorted(policy for policy in policies if "16" in policy)
     if halves and not half:
         yield (
-            f"the model computes in {', '.join(halves)}; what is written computes in float32, so its numbers are "
-            "those of Keras without the rounding of 16 bits"
+            f"the model uses the dtype policy {', '.join(halves)}; the converted model computes "
+            "in float32, so its outputs lack the 16-bit rounding of Keras"
         )

@@ -53,14 +53,14 @@ def parsed(quantize: str | Iterable[str]) -> tuple[Rule, ...]:
         chosen = next((known for known in KINDS if known == kind), None)
         named = tuple(filter(None, patterns.split(",")))
         if chosen is None:
-            raise OptionError(f"weights are rounded to {', '.join(KINDS)}, not to {kind!r}", "quantize")
+            raise OptionError(f"weights can be rounded to {', '.join(KINDS)}, not to {kind!r}", "quantize")
         if any("=" in name and name.partition("=")[0] in KINDS for name in named):
-            raise OptionError(f"{text!r} holds two rules; give each of them by itself", "quantize")
+            raise OptionError(f"{text!r} contains two rules; pass them separately", "quantize")
         if equals and not named:
-            raise OptionError(f"{text!r} names no weights; write {kind}=PATTERN, or {kind} for all", "quantize")
+            raise OptionError(f"{text!r} names no weights; write {kind}=PATTERN, or {kind} for all weights", "quantize")
         rules.append(Rule(chosen, named))
     if sum(not rule.patterns for rule in rules) > 1:
-        raise OptionError("two kinds are given for all weights; give patterns of names to one of them", "quantize")
+        raise OptionError("two rules apply to all weights; give one of them a pattern of names", "quantize")
     return tuple(rules)
 
 
@@ -68,12 +68,12 @@ def check_half_compute(rules: Sequence[Rule], out: Path) -> None:
     """Raises `OptionError` where what is written cannot compute in float16."""
     if out.suffix != ".onnx":
         raise OptionError(
-            f"{out}: only ONNX models compute in float16; write a file with the suffix .onnx, or leave it out",
+            f"{out}: only ONNX models can compute in float16; write to a file that ends in .onnx, or omit the option",
             "half_compute",
         )
     if not any(rule.kind == "float16" for rule in rules):
         raise OptionError(
-            "what computes in float16 has its weights in float16; quantize to float16 as well, or leave it out",
+            "float16 computation needs float16 weights; also quantize to float16, or omit the option",
             "half_compute",
         )
 
@@ -111,12 +111,14 @@ def quantized(plan: Plan, rules: Sequence[Rule]) -> Plan:
         made_of_onnx: Plan = import_module("kerasport.targets.onnx.quantize").quantized(plan, rules)
         return made_of_onnx
     if any(rule.kind == "int8" for rule in rules):
-        raise OptionError("weights of TF.js are rounded to float16, uint16 or uint8; int8 is for ONNX models")
+        raise OptionError(
+            "the weights of TF.js models can be rounded to float16, uint16 or uint8; int8 is only for ONNX models"
+        )
     named = weights_named(plan.weights, rules)
     others = next((rule.kind for rule in rules if not rule.patterns), None)
     floats = {name: weight for name, weight in plan.weights.items() if manifest_dtype(weight.dtype) == "float32"}
     made: dict[str, Encoding] = {}
-    notes = [f"weight {name!r} is not of floats, and stays as it is" for name in named if name not in floats]
+    notes = [f"weight {name!r} is not a float weight, so it is not rounded" for name in named if name not in floats]
     for name in filter(floats.__contains__, named):
         encoding, why_not = fitted(named[name], Range.of(name, floats[name]))
         made |= {name: encoding} if encoding else {}
@@ -138,10 +140,10 @@ def weights_named(weights: Mapping[str, Weight], rules: Sequence[Rule]) -> dict[
             matches = [name for name in weights if fnmatchcase(name, pattern)]
             if not matches:
                 known = ", ".join(list(weights)[:3]) or "none"
-                raise OptionError(f"no weight has a name like {pattern!r}; their names are {known} …")
+                raise OptionError(f"no weight matches {pattern!r}; the names of the weights are {known} …")
             for name in matches:
                 if found.setdefault(name, rule.kind) != rule.kind:
-                    raise OptionError(f"weight {name!r} is to be rounded to {found[name]} and to {rule.kind}")
+                    raise OptionError(f"two rules apply to weight {name!r}: {found[name]} and {rule.kind}")
     return found
 
 
@@ -179,17 +181,17 @@ class Range:
 def fitted(kind: Kind, found: Range | None) -> tuple[Encoding | None, str]:
     """How numbers of a range are rounded, or why they are not."""
     if found is None:
-        return None, "it has no numbers"
+        return None, "it is empty"
     if kind == "int8":
-        return None, "int8 has a scale for each channel"
+        return None, "int8 needs a scale per channel"
     if not found.finite:
-        return None, "it holds NaN or infinity"
+        return None, "it contains NaN or infinity"
     if kind == "float16":
         if found.magnitude > FLOAT16:
-            return None, "float16 ends at 65504"
+            return None, "it has values beyond 65504, the largest float16"
         # what is small beside larger numbers has no larger error than they
         small = 0 < found.magnitude < NORMAL16
-        return (None, "its numbers are too small for float16") if small else (Encoding(kind), "")
+        return (None, "all its values are too small for float16") if small else (Encoding(kind), "")
     return affine(kind, found.low, found.high)
 
 
@@ -201,7 +203,7 @@ def affine(kind: Literal["uint8", "uint16"], low: float, high: float) -> tuple[E
     scale = (high - low) / most
     minimum = -round(-low / scale) * scale + 0.0 if low <= 0 <= high else low
     if max(abs(minimum), abs(minimum + most * scale)) > FLOAT32:
-        return None, "rounding its largest numbers would go beyond float32"
+        return None, "its largest values would round to more than float32 can hold"
     return Encoding(kind, scale, minimum), ""
 
 
@@ -314,7 +316,11 @@ class _Choice:
                 before = encodings.pop(each, None)
                 after = fitted(before.dtype, Range.of(each, weight))[0] if before else None
                 encodings |= {each: after} if after else {}
-        lost = ("the state of the optimizer is left out, since kernels were divided",) if plan.optimizer else ()
+        lost = (
+            ("the optimizer state is not included, since kernels were rescaled for quantization",)
+            if plan.optimizer
+            else ()
+        )
         plan = replace(plan, weights=weights, encodings=encodings, optimizer={}, notes=(*plan.notes, *lost))
         nodes = {name: by for name, by in scales.items() if plan.channels[name].norm is None}
         if not nodes:

@@ -239,7 +239,7 @@ def _converted(name: str, piece: Array) -> Array:
         limits = np.iinfo(np.int32)
         if piece.min() < limits.min or piece.max() > limits.max:
             raise KerasportError(
-                f"weight {quoted(name)}: holds integers beyond 32 bits, and the converted model has none"
+                f"weight {quoted(name)}: it contains integers beyond int32, which the converted model cannot store"
             )
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, as in Keras's own cast
         return np.ascontiguousarray(piece.astype(wanted, copy=False))
@@ -345,7 +345,9 @@ def _copied(part: tuple[Path, list[_Piece]]) -> int:
             while left:
                 count = source.readinto(buffer[: min(left, COPIED)]) or 0
                 if not count:
-                    raise ReadError(f"{piece.path}: ends inside a weight; it was changed while it was read")
+                    raise ReadError(
+                        f"{piece.path}: the file ends inside a weight; another program changed it during the conversion"
+                    )
                 _write(shard, buffer[:count])
                 left -= count
     return sum(piece.nbytes for piece in pieces)

@@ -37,7 +37,7 @@ class MatMul(Tensor):
         if self.transpose_b:
             outer, columns = columns, outer
         if inner != outer and None not in (inner, outer):
-            raise ShapeError(f"the inner sizes of {self.a.type} and {self.b.type} differ")
+            raise ShapeError(f"the inner sizes of {self.a.type} and {self.b.type} are different")
         return TensorType(self.a.dtype, (*broadcast(tuple(left), tuple(right)), rows, columns))
 
     def compute(self, *operands: Any) -> Array:

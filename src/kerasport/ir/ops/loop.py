@@ -39,7 +39,7 @@ class Scan(Several):
         count = len(self.states)
         for before, after in zip(self.states, self.body.outputs[:count], strict=True):
             if before.dtype != after.dtype or not same_shape(before.shape, after.shape):
-                raise ShapeError(f"a loop begins with the state {before.type}, and a step makes {after.type} of it")
+                raise ShapeError(f"a loop starts with a state of {before.type}, but each step returns {after.type}")
         last = tuple(output.type for output in self.body.outputs[:count])
         over = tuple(TensorType(o.dtype, (o.shape[0], self.time, *o.shape[1:])) for o in self.body.outputs[count:])
         return (*last, *over)

@@ -93,7 +93,7 @@ def reshape(x: Tensor, to: Sequence[Size | None]) -> Tensor:
     if len(unknown) == 1 and -1 not in sizes:
         sizes[unknown[0]] = -1
     if sizes.count(-1) > 1:
-        raise ShapeError(f"{x.type} cannot be reshaped to {tuple(to)}: more than one size is left open")
+        raise ShapeError(f"{x.type} cannot be reshaped to {tuple(to)}: more than one size is unknown")
     return x if x.shape == tuple(sizes) else Reshape(x, tuple(sizes))
 
 
@@ -125,7 +125,7 @@ class Transpose(Tensor):
 
     def infer(self) -> TensorType:
         if sorted(self.order) != list(range(self.x.rank)):
-            raise ShapeError(f"{self.order} is no order of the axes of {self.x.type}")
+            raise ShapeError(f"{self.order} is not a permutation of the axes of {self.x.type}")
         return TensorType(self.x.dtype, tuple(self.x.shape[axis] for axis in self.order))
 
     def compute(self, *operands: Any) -> Array:
@@ -159,7 +159,7 @@ class Slice(Tensor):
         taken: list[int | None] = []
         for d, begin, size in zip(self.x.shape, self.begin, self.size, strict=True):
             if d is not None and (begin > d or (size != -1 and begin + size > d)):
-                raise ShapeError(f"{self.x.type} has no part from {self.begin} of size {self.size}")
+                raise ShapeError(f"{self.x.type} has no slice of size {self.size} at {self.begin}")
             taken.append(size if size != -1 else None if d is None else d - begin)
         return TensorType(self.x.dtype, tuple(taken))
 
@@ -229,7 +229,7 @@ def split(x: Tensor, parts: int, axis: int = -1) -> tuple[Tensor, ...]:
     """
     size = x.shape[axis]
     if size is None or size % parts:
-        raise ShapeError(f"axis {axis} of {x.type} does not split into {parts}")
+        raise ShapeError(f"axis {axis} of {x.type} cannot be split into {parts} parts")
     return tuple(slice_axis(x, axis, at * size // parts, size // parts) for at in range(parts))
 
 
@@ -247,7 +247,9 @@ class Concat(Tensor):
         for at, column in enumerate(zip(*(part.shape for part in self.parts), strict=True)):
             known = {d for d in column if d is not None}
             if at != self.axis and len(known) > 1:
-                raise ShapeError(f"{', '.join(str(p.type) for p in self.parts)} cannot be joined along {self.axis}")
+                raise ShapeError(
+                    f"{', '.join(str(p.type) for p in self.parts)} cannot be concatenated along axis {self.axis}"
+                )
             shape.append(total if at == self.axis else known.pop() if known else None)
         return TensorType(self.parts[0].dtype, tuple(shape))
 
@@ -333,7 +335,7 @@ class BroadcastTo(Tensor):
             d not in (1, None, size) and size is not None
             for d, size in zip(reversed(self.x.shape), reversed(shape), strict=False)
         ):
-            raise ShapeError(f"{self.x.type} does not spread to {TensorType(self.x.dtype, shape)}")
+            raise ShapeError(f"{self.x.type} cannot be broadcast to {TensorType(self.x.dtype, shape)}")
         return TensorType(self.x.dtype, shape)
 
     def compute(self, *operands: Any) -> Array:

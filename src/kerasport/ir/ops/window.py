@@ -28,7 +28,7 @@ def expect_images(node: Tensor, x: Tensor) -> None:
     """
     expect(node, x, FLOATS)
     if x.rank not in RANKS:
-        raise ShapeError(f"{type(node).__name__} takes images or volumes, not {x.type}")
+        raise ShapeError(f"{type(node).__name__} needs images or volumes, not {x.type}")
 
 
 def amounts(size: int, window: int, stride: int, dilation: int, padding: Padding, axis: int) -> tuple[int, int]:
@@ -57,7 +57,7 @@ def window_shape(
             continue
         length = size + sum(amounts(size, k, s, d, padding, axis)) - (k - 1) * d
         if length <= 0:
-            raise ShapeError(f"a window of {tuple(window)} does not fit into {x}")
+            raise ShapeError(f"a window of {tuple(window)} is larger than {x}")
         out.append(-(-length // s))
     return tuple(out)
 
@@ -102,7 +102,7 @@ class Conv(Tensor):
         if self.x.rank != self.kernel.rank or self.x.shape[-1] not in (channels, None):
             raise ShapeError(f"the kernel {self.kernel.type} does not fit {self.x.type}{self._in_groups()}")
         if self.groups < 1 or (filters or 0) % self.groups:
-            raise ShapeError(f"the kernel {self.kernel.type} does not split{self._in_groups()}")
+            raise ShapeError(f"the kernel {self.kernel.type} cannot be split{self._in_groups()}")
         out = window_shape(self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding)
         return TensorType(self.x.dtype, (self.x.shape[0], *out, filters))
 
@@ -112,7 +112,7 @@ class Conv(Tensor):
         return result
 
     def _in_groups(self) -> str:
-        return "" if self.groups == 1 else f" in {self.groups} groups"
+        return "" if self.groups == 1 else f" for groups={self.groups}"
 
     def _group(self, x: Array, kernel: Array) -> Array:
         view = windows(x, kernel.shape[:-2], self.strides, self.dilations, self.padding, 0)
@@ -247,7 +247,7 @@ class Resize(Tensor):
     def infer(self) -> TensorType:
         expect(self, self.x, FLOATS)
         if self.x.rank != 4:
-            raise ShapeError(f"Resize takes images, not {self.x.type}")
+            raise ShapeError(f"Resize needs images, not {self.x.type}")
         sizes = (size if isinstance(size, int) else None for size in self.size)
         return TensorType("float32", (self.x.shape[0], *sizes, self.x.shape[-1]))
 
@@ -278,5 +278,5 @@ def known(sizes: Sequence[int | None]) -> tuple[int, ...]:
         ShapeError: one is not.
     """
     if any(size is None for size in sizes):
-        raise ShapeError(f"the sizes {tuple(sizes)} have to be known")
+        raise ShapeError(f"the sizes {tuple(sizes)} must be fixed")
     return tuple(size for size in sizes if size is not None)

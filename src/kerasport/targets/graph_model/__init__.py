@@ -88,4 +88,4 @@ def _tensor_info(name: str, tensor: Tensor) -> Json:
 
 def _notes(emitter: Emitter) -> Iterator[str]:
     if emitter.waits:
-        yield f"the model {emitter.waits}, so run it with model.executeAsync(), not predict()"
+        yield f"the model {emitter.waits}, so run it with model.executeAsync() instead of model.predict()"

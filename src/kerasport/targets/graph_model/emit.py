@@ -50,7 +50,7 @@ def numbers(values: Sequence[int]) -> Json:
 
 def fraction(value: float) -> Json:
     if not math.isfinite(value):
-        raise NoEmission(f"JSON, in which TF.js reads this argument, has no {value}")
+        raise NoEmission(f"JSON, from which TF.js reads this argument, cannot represent {value}")
     return {"f": float(value)}
 
 
@@ -277,7 +277,7 @@ def narrow(window: Sequence[int], strides: Sequence[int], dilations: Sequence[in
 
 def _convolution(node: ops.Conv | ops.DepthwiseConv) -> dict[str, Json]:
     if max(node.strides) > 1 and max(node.dilations) > 1:
-        raise NoEmission("TF.js convolves with strides or with dilations, not with both")
+        raise NoEmission("TF.js supports strides or dilations in a convolution, but not both")
     return {
         "strides": numbers((1, *node.strides, 1)),
         "dilations": numbers((1, *node.dilations, 1)),
@@ -303,7 +303,7 @@ def _reached(e: Emitter, x: Tensor, node: ops.Conv | ops.DepthwiseConv) -> Tenso
 
 def emit_conv(e: Emitter, node: ops.Conv) -> str:
     if node.x.rank == 5 and not isinstance(node.padding, str):
-        raise NoEmission("TF.js convolves volumes without padding of their own")
+        raise NoEmission('TF.js supports only the paddings "same" and "valid" for 3D convolutions')
     assert node.groups == 1, "each group is convolved apart"
     op = "Conv3D" if node.x.rank == 5 else "Conv2D"
     return e.add(op, [_reached(e, node.x, node), node.kernel], **_convolution(node))
@@ -330,7 +330,7 @@ def emit_fused(e: Emitter, node: Fused) -> str:
 def emit_conv_transpose(e: Emitter, node: ops.ConvTranspose) -> str:
     """As the gradient of a convolution, cropped and filled up where its own paddings do not do."""
     if node.x.rank != 4:
-        raise NoEmission("TF.js transposes convolutions of images only")
+        raise NoEmission("TF.js supports transposed convolutions of 2D images only")
     window = ops.known(node.kernel.shape)[:2]
     axes = list(zip(window, node.strides, node.crop, node.extra, strict=True))
     sizes = [_grown(e, node.x, axis, s, x) for axis, (s, x) in enumerate(zip(node.strides, node.extra, strict=True), 1)]
@@ -375,7 +375,7 @@ def _gradient(e: Emitter, node: ops.ConvTranspose, sizes: Sequence[str], padding
 def emit_pool(e: Emitter, node: ops.MaxPool | ops.AvgPool) -> str:
     kind = "MaxPool" if isinstance(node, ops.MaxPool) else "AvgPool"
     if node.x.rank == 5 and kind == "MaxPool":
-        raise NoEmission("TF.js's wasm backend pools volumes wrongly")
+        raise NoEmission("the wasm backend of TF.js computes 3D max pooling incorrectly")
     attributes = {"ksize": numbers((1, *node.window, 1)), "strides": numbers((1, *node.strides, 1))}
     op = f"{kind}3D" if node.x.rank == 5 else kind
     return e.add(
@@ -515,7 +515,7 @@ def emit_scan(e: Emitter, node: ops.Scan) -> str:
     and for each list what was last put into it. TF.js disposes of what a step made and does not return, also of what
     was put into a list; so that is returned.
     """
-    e.waits = "loops over time"
+    e.waits = "contains a loop over time"
     steps = e.small(node.time) if node.time is not None else _dim(e, node.sequences[0], 1)
     results = [output.type for output in node.body.outputs[len(node.states) :]]
     lists = [e.add("TensorListReserve", [_sizes(e, r), steps], element_dtype=dtype(r.dtype)) for r in results]
@@ -583,7 +583,7 @@ def emit_lookup(e: Emitter, node: ops.Lookup) -> str:
 
     The initializer, a graph of its own, fills it.
     """
-    e.waits = "looks values up in tables"
+    e.waits = "contains a lookup table"
     kinds = {"key_dtype": dtype(node.x.dtype), "value_dtype": dtype(node.dtype)}
     table = e.add("HashTableV2", [], **kinds)
     keys, values = e.weight(f"{table}/keys", node.keys), e.weight(f"{table}/values", node.values)
@@ -639,7 +639,7 @@ DIFFERENT: Mapping[type[Node], Emit] = {
 OF_SIX_AXES = (
     ops.Add, ops.Sub, ops.Mul, ops.Div, ops.DivNoNan, ops.FloorDiv, ops.Mod, ops.Pow, ops.SquaredDifference
 )  # fmt: skip
-MANY_AXES = "the wasm backend of TF.js computes wrong numbers for tensors of more than six axes"
+MANY_AXES = "the wasm backend of TF.js computes wrong results for tensors of rank 7 or more"
 
 UNSUPPORTED: Mapping[type[Node], str] = dict.fromkeys((ops.BitwiseAnd, ops.BitwiseOr, ops.BitwiseXor), BITS)
 """Operation → why TF.js cannot compute it."""

@@ -75,7 +75,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     if training is not None and options.optimizer:
         state, why_not = optimizer_state(model, native, written, training["optimizer_config"])
         lost += why_not
-    dropped = (f"left out of training: {each}" for each in written.dropped)
+    dropped = (f"not part of the training configuration: {each}" for each in written.dropped)
     told = [*map(_note_of, untrainable), *dropped]  # of layers that are left out their outcome tells
     document: dict[str, Json] = {
         "modelTopology": {"keras_version": model.writer, "backend": "tensorflow", "model_config": topology},
@@ -143,15 +143,15 @@ def _left_out(model: Model) -> Iterator[Problem]:
     for _, spec in model.walk():
         if isinstance(spec, LayerSpec) and is_left_out(spec) and spec.class_name not in ("Identity", "TimeDistributed"):
             yield Problem(
-                spec.name, spec.class_name, f"it is left out, and {IDENTITY[spec.class_name]}", remedy=LEAVE_OUT
+                spec.name, spec.class_name, f"it is removed, because it {IDENTITY[spec.class_name]}", remedy=LEAVE_OUT
             )
 
 
-LEAVE_OUT = "leave out --trainable to convert for inference alone"
+LEAVE_OUT = "omit --trainable to convert for inference only"
 
 
 def _note_of(problem: Problem) -> str:
-    return f"layer {quoted(problem.layer)} is exact at inference only: {problem.reason}"
+    return f"layer {quoted(problem.layer)} is exact only at inference: {problem.reason}"
 
 
 def _training_problems(model: Model) -> Iterator[Problem]:
@@ -166,5 +166,5 @@ def _training_problems(model: Model) -> Iterator[Problem]:
             # Keras 3 records it in every call of an image layer, and overrules it at inference
             recorded = images and not model.writer.startswith(("1", "2"))
             if call.kwargs.get("training") and not recorded:
-                reason = "the model calls it with training=True, so it acts at inference as well"
+                reason = "the model calls it with training=True, so it is also active at inference"
                 yield Problem(call.target.name, call.target.class_name, reason, "training", True)

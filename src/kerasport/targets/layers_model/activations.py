@@ -35,22 +35,22 @@ COMPANION: Mapping[str, str] = {
                  "soft_shrink", "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "tanh_shrink")
 } | {GELU_TANH: "kerasport_gelu_tanh"}  # fmt: skip
 
-_ABSENT = "TF.js has no such activation"
+_ABSENT = "TF.js does not have this activation"
 
 REFUSED_ACTIVATIONS: Mapping[str, str] = {
-    "hard_sigmoid": "TF.js computes clip(0.2·x + 0.5, 0, 1) under that name, Keras 3 computes clip(x/6 + 0.5, 0, 1)",
+    "hard_sigmoid": "TF.js computes clip(0.2·x + 0.5, 0, 1), but Keras 3 computes clip(x/6 + 0.5, 0, 1)",
     **dict.fromkeys(
         ("leaky_relu", "hard_silu", "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink", "threshold",
          "log_sigmoid", "sparse_sigmoid", "sparse_plus", "glu", "exponential", "squareplus", "sparsemax"), _ABSENT,
     ),
-    GELU_TANH: "TF.js computes gelu by erf, under a name for the approximation that its loader cannot find",
+    GELU_TANH: "the gelu of TF.js is the exact one, and its loader cannot find the tanh approximation",
 }  # fmt: skip
 
 
 def refusal(activation: Any) -> str:
     """Why TF.js itself cannot compute the activation; empty where it can."""
     if isinstance(activation, Mapping):
-        return f"the activation is a {activation.get('class_name', 'function')} object, TF.js takes names only"
+        return f"the activation is a {activation.get('class_name', 'function')} object, but TF.js supports only names"
     if activation in ACTIVATIONS:
         return ""
-    return REFUSED_ACTIVATIONS.get(activation, "this activation is not one of Keras's own")
+    return REFUSED_ACTIVATIONS.get(activation, "this is a custom activation, and the file does not contain its code")

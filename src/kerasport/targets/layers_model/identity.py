@@ -69,5 +69,5 @@ def stopped_masks(model: Model) -> Iterator[Problem]:
         if not isinstance(spec, LayerSpec) or not is_left_out(spec) or traced.rules.passes(spec):
             continue
         if any(mask is not None for mask in traced.incoming(call)):
-            reason = "it stops the mask that comes with its input, which TF.js would let pass"
+            reason = "it stops the mask of its input, but TF.js would pass the mask on"
             yield Problem(spec.name, spec.class_name, reason)

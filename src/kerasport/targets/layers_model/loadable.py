@@ -151,7 +151,7 @@ def _states_of(spec: LayerSpec) -> list[int]:
 
 def of_many_axes(shapes: Mapping[Tensor, Shape]) -> Iterator[Problem]:
     """Tensors of more axes than TF.js can split into batches, or its wasm backend can add and multiply."""
-    reason = "TF.js computes tensors of at most six axes on all of its backends"
+    reason = "not all TF.js backends support tensors of rank 7 or more"
     for tensor, shape in shapes.items():
         if len(shape) > 6:
             yield Problem(tensor.call.target.name, tensor.call.target.class_name, reason)
@@ -194,10 +194,10 @@ def input_problems(spec: LayerSpec) -> Iterator[Problem]:
     """Why an input cannot be one of TF.js's."""
     dtype = str(spec.config.get("dtype", "float32"))
     if dtype not in FLOATS | INTEGERS | {"bool"}:
-        yield Problem(spec.name, "InputLayer", "TF.js layers take numbers only", "dtype", dtype)
+        yield Problem(spec.name, "InputLayer", "TF.js layers support only numbers as input", "dtype", dtype)
     for option in ("sparse", "ragged", "optional"):
         if spec.config.get(option):
-            yield Problem(spec.name, "InputLayer", "TF.js layers take dense tensors only", option, True)
+            yield Problem(spec.name, "InputLayer", "TF.js layers support only dense tensors as input", option, True)
 
 
 # TF.js calls itself for each layer between the inputs and the outputs (engine/container.ts, buildMapOfGraph). With the
@@ -215,10 +215,10 @@ def depth_problems(model: Model) -> Iterator[Problem]:
             depth[call] = 1 + max((depth.get(tensor.call, 0) for tensor in call.tensors()), default=0)
         if (deepest := max(depth.values(), default=0)) > DEEPEST:
             reason = (
-                f"as layers of TF.js, it has {deepest:,} in a row, and TF.js overflows the stack of a browser "
-                f"with more than about {DEEPEST:,}"
+                f"as TF.js layers, the model is a chain of {deepest:,} layers; chains of more "
+                f"than about {DEEPEST:,} overflow the stack of a browser"
             )
-            yield Problem(part.name, part.class_name, reason, remedy="--to tfjs-graph has no such limit")
+            yield Problem(part.name, part.class_name, reason, remedy="use --to tfjs-graph, which has no such limit")
 
 
 def creation_order(targets: list[Any], calls: tuple[Call, ...]) -> dict[Any, list[Call]]:
@@ -256,8 +256,8 @@ def check_topology(config: Mapping[str, Any], where: str = "model") -> None:
     """
     layers = config["layers"]
     names = [layer["config"]["name"] for layer in layers]
-    assert len(set(names)) == len(names), f"{where}: two layers share a name"
-    assert all(NAME.fullmatch(name) for name in names), f"{where}: TF.js refuses a name of {names}"
+    assert len(set(names)) == len(names), f"{where}: two layers have the same name"
+    assert all(NAME.fullmatch(name) for name in names), f"{where}: TF.js rejects one of the names {names}"
     for layer in layers:
         for each in (layer, layer["config"].get("layer")):
             if each is not None and "layers" in each["config"]:
@@ -274,5 +274,5 @@ def _check_references(config: Mapping[str, Any], where: str) -> None:
     first = {layer["name"]: 1 if "layers" in layer["config"] else 0 for layer in config["layers"]}
     used = [entry for layer in config["layers"] for node in layer["inbound_nodes"] for entry in node]
     for name, node, *_ in [*used, *config["input_layers"], *config["output_layers"]]:
-        assert name in made, f"{where}: refers to {name!r}, which is not there"
-        assert first[name] <= node < made[name], f"{where}: refers to call {node} of {name!r}, which is not there"
+        assert name in made, f"{where}: refers to {name!r}, which does not exist"
+        assert first[name] <= node < made[name], f"{where}: refers to call {node} of {name!r}, which does not exist"

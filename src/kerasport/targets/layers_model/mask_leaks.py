@@ -47,19 +47,19 @@ HEEDS = frozenset(
      "ConvLSTM1D")
 )  # fmt: skip
 
-GIVEN_OTHERWISE = "TF.js hands it another mask than Keras does"
-AVERAGES = "Keras leaves masked time steps out, TF.js does not"
-ZEROED = (
-    "at masked time steps Keras puts zeros into its output and TF.js the last state, and something behind it uses them"
-)
+GIVEN_OTHERWISE = "TF.js passes another mask to this layer than Keras does"
+AVERAGES = "Keras ignores masked time steps here, but TF.js does not"
+ZEROED = "at masked time steps Keras returns zeros, but TF.js returns the last state, and a later layer uses them"
 STARTS = (
-    "before the first unmasked time step Keras puts zeros into its output and TF.js the initial state, and something "
-    "behind it uses them"
+    "before the first unmasked time step Keras returns zeros, but TF.js returns the initial "
+    "state, and a later layer uses them"
 )
-SOME_MASKS = "TF.js throws where some of three or more inputs have masks and others have none"
-MIXED = "TF.js cannot join the mask of one input with an input without a mask along this axis"
-OF_FILMS = "TF.js throws where a convolutional LSTM is given a mask, be it that of another layer"
-STATE_LEAKS = "in a model with masks or nested models TF.js hands the initial state of another layer to it, and throws"
+SOME_MASKS = "TF.js throws if only some of three or more inputs have masks"
+MIXED = "TF.js cannot combine an input that has a mask with an input that has none along this axis"
+OF_FILMS = "TF.js throws if a convolutional LSTM gets a mask, even the mask of another layer"
+STATE_LEAKS = (
+    "in a model with masks or nested models, TF.js passes the initial state of another layer to this layer and throws"
+)
 
 
 @dataclass
@@ -127,7 +127,7 @@ class _Run:
         elif (recurrent or name == "Softmax" or _heeds_inside(spec)) and not same:
             problems.append(Problem(spec.name, name, GIVEN_OTHERWISE))
         elif (name == "Softmax" or _heeds_inside(spec)) and wanted is not None:
-            problems.append(Problem(spec.name, name, "TF.js applies the mask in another way than Keras"))
+            problems.append(Problem(spec.name, name, "TF.js applies the mask differently from Keras"))
         if name == "GlobalAveragePooling1D" and wanted is not None:
             problems.append(Problem(spec.name, name, AVERAGES))
         if name in ("Multiply", "Maximum", "Minimum") and any(m is not None for m in self.keras.incoming(call)):

@@ -26,7 +26,7 @@ Spelling: TypeAlias = Callable[[str, Any], Mapping[str, Json]]
 Shaped: TypeAlias = Callable[[Any, tuple[Shape, ...]], Mapping[str, Json]]
 Condition: TypeAlias = Callable[[Any, tuple[Shape, ...]], Iterator[tuple[str, str]]]
 
-GRAPH_MODEL = "a layers-model cannot express it"
+GRAPH_MODEL = "a layers-model does not support it"
 
 
 @dataclass(frozen=True)
@@ -149,13 +149,13 @@ def sampled(option: str, value: Any) -> Mapping[str, Json]:
     """Bilinear interpolation as TF.js has it, which takes the corners of pixels for their places; or none."""
     if value == "bilinear_keras2":
         return {option: "bilinear"}
-    return written("nearest", because="TF.js samples at other points than Keras")(option, value)
+    return written("nearest", because="TF.js samples at other pixel positions than Keras")(option, value)
 
 
 def first_axes(option: str, value: Any) -> Mapping[str, Json]:
     """Axes that share a number, all before those that do not: the wasm backend repeats the numbers as they lie."""
     if value is not None and sorted(value) != list(range(1, len(value) + 1)):
-        raise Refused("TF.js takes other numbers on its wasm backend where an axis behind others is shared")
+        raise Refused("the wasm backend of TF.js computes wrong results if an axis after an unshared axis is shared")
     return {option: json_value(value)}
 
 
@@ -179,10 +179,10 @@ def json_value(value: Any) -> Json:
     if isinstance(value, tuple | list):
         return [json_value(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        raise Refused("JSON has no such number")
+        raise Refused("JSON cannot represent this number")
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise Refused(f"{type(value).__name__} cannot be written as JSON")
+    raise Refused(f"JSON cannot represent a value of type {type(value).__name__}")
 
 
 # ------------------------------------------------------------------- conditions on options and shapes together
@@ -193,7 +193,7 @@ def ranks(*allowed: int, because: str) -> Condition:
 
     def check(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
         if len(inputs[0]) not in allowed:
-            yield "", f"its input has {len(inputs[0])} axes, {because}"
+            yield "", f"its input has rank {len(inputs[0])}, {because}"
 
     return check
 
@@ -201,7 +201,7 @@ def ranks(*allowed: int, because: str) -> Condition:
 def at_least_two(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
     """TF.js merges no single input."""
     if len(inputs) < 2:
-        yield "", "TF.js needs two inputs or more here"
+        yield "", "TF.js needs two or more inputs here"
 
 
 def last_axis(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
@@ -210,15 +210,15 @@ def last_axis(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]
     axes = layer.axis if isinstance(layer.axis, tuple) else (layer.axis,)
     # over several axes its Softmax goes another way, which works
     if len(axes) == 1 and axis_of(axes[0], rank) != rank - 1:
-        yield "axis", "TF.js computes this over the last axis only, and over others wrongly or not at all"
+        yield "axis", "TF.js supports only the last axis here"
 
 
 def whole_shape(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
     """TF.js flattens no sizes that it does not know, and nothing that is flat."""
     if None in inputs[0][1:]:
-        yield "", f"TF.js does not flatten an input of unknown size, {inputs[0]}"
+        yield "", f"TF.js cannot flatten an input of unknown size, {inputs[0]}"
     if len(inputs[0]) < 3:
-        yield "", "TF.js does not flatten what is flat already"
+        yield "", "TF.js cannot flatten an input that is already flat"
 
 
 def same_unknowns(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
@@ -226,13 +226,16 @@ def same_unknowns(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, 
     axis = axis_of(layer.axis, len(inputs[0]))
     beside = {tuple(d for at, d in enumerate(shape) if at not in (0, axis)) for shape in inputs}
     if len(beside) > 1:
-        yield "", f"TF.js does not concatenate inputs of partly unknown sizes: {', '.join(map(str, inputs))}"
+        yield (
+            "",
+            f"TF.js cannot concatenate inputs when some of their sizes are unknown: {', '.join(map(str, inputs))}",
+        )
 
 
 def one_output_where_stateful(layer: Any, _: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
     """TF.js computes a layer once for each of its outputs, and each time its states move on."""
     if layer.stateful and layer.return_state:
-        yield "stateful", "TF.js runs the layer once for each of its outputs, and its states move on each time"
+        yield "stateful", "TF.js runs the layer once per output, so its states advance more than once per call"
 
 
 def one_output_of_both_where_stateful(layer: Any, _: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
@@ -241,7 +244,7 @@ def one_output_of_both_where_stateful(layer: Any, _: tuple[Shape, ...]) -> Itera
     if inner.get("stateful") and (inner.get("return_state") or layer.merge_mode is None):
         yield (
             "",
-            "it is stateful, and TF.js runs the layer once for each of its outputs, and its states move on each time",
+            "it is stateful, and TF.js runs the layer once per output, so its states advance more than once per call",
         )
 
 
@@ -260,7 +263,7 @@ def default_output_padding(layer: _ConvTranspose, _: tuple[Shape, ...]) -> Itera
     ]
     default = [transposed_output(9, k, s, 1, None, padding=layer.padding) for k, s in zip(*_axes(layer), strict=True)]
     if asked != default:
-        yield "output_padding", "TF.js ignores it, and the output would have another size"
+        yield "output_padding", "TF.js ignores it, so the output would have another size"
 
 
 def _axes(layer: _ConvTranspose) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -270,7 +273,7 @@ def _axes(layer: _ConvTranspose) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def low_rank_activation(_: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
     """From six axes on TF.js adds the bias by a path that fails."""
     if len(inputs[0]) > 5:
-        yield "", "TF.js computes it on inputs of up to five axes"
+        yield "", "TF.js supports it only for inputs of rank 5 or less"
 
 
 def sorted_axes(layer: LayerNormalization, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
@@ -278,23 +281,23 @@ def sorted_axes(layer: LayerNormalization, inputs: tuple[Shape, ...]) -> Iterato
     rank = len(inputs[0])
     axes = layer.axes(rank)
     if axes != tuple(range(rank - len(axes), rank)):
-        yield "axis", "TF.js normalises over the last axes only"
+        yield "axis", "TF.js normalizes over the last axes only"
 
 
 def tensors_of_rank_2_or_3(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
     """TF.js's Dot knows no other ranks."""
     if any(len(shape) not in (2, 3) for shape in inputs):
-        yield "", "TF.js multiplies inputs of two or three axes only"
+        yield "", "TF.js multiplies inputs of rank 2 or 3 only"
 
 
 # ------------------------------------------------------------------------------------------------ the table
 
-_LAST = only("channels_last", because="TF.js computes this on channels_last only")
-_NO_GROUPS = only(1, because="TF.js has no grouped convolution")
+_LAST = only("channels_last", because="TF.js supports only channels_last here")
+_NO_GROUPS = only(1, because="TF.js does not support grouped convolutions")
 _CONV = "filters kernel_size strides use_bias"
 # TF.js never unrolls, and warns when asked to; the bias is loaded, whatever it begins with
 _RNN_ALWAYS: Mapping[str, Json] = {"unroll": False, "unit_forget_bias": False}
-_RESET = "TF.js's GRU applies the reset gate before the product with the recurrent kernel, and has one bias"
+_RESET = "the GRU of TF.js applies the reset gate before the matrix product, and has a single bias"
 _POOL_AXES = "pool_size strides padding"
 
 # TF.js's RNN keeps what a cell made of its first batch to drop, which fits no batch of another size
@@ -307,7 +310,7 @@ NATIVE: Mapping[str, Native] = {
     "Activation": row("", activation=activation),
     "Masking": row("mask_value"),
     "Dropout": row("rate noise_shape"),
-    "AlphaDropout": row("rate", noise_shape=only(None, because="TF.js reads it in another way")),
+    "AlphaDropout": row("rate", noise_shape=only(None, because="TF.js interprets it differently")),
     "GaussianDropout": row("rate"),
     "GaussianNoise": row("stddev"),
     "SpatialDropout1D": row("rate", noise_shape=drop),
@@ -318,14 +321,14 @@ NATIVE: Mapping[str, Native] = {
         threshold=only(0, None, because="TF.js ignores it"),
     ),
     "LeakyReLU": row("", negative_slope=as_("alpha")),
-    "ELU": row("", alpha=written(1, because="TF.js computes ELU with alpha=1 only")),
+    "ELU": row("", alpha=written(1, because="TF.js supports only alpha=1")),
     "PReLU": row("", shared_axes=first_axes),
     "Softmax": row("axis", last_axis),
     "ThresholdedReLU": row("theta"),
     # convolutions
     "Conv1D": row(
         _CONV + " dilation_rate",
-        padding=written("valid", "same", because="TF.js throws on causal padding"),
+        padding=written("valid", "same", because="TF.js does not support causal padding"),
         data_format=_LAST,
         groups=_NO_GROUPS,
         activation=activation,
@@ -336,7 +339,7 @@ NATIVE: Mapping[str, Native] = {
         _CONV + " padding data_format",
         default_output_padding,
         output_padding=drop,
-        dilation_rate=only(1, because="TF.js ignores it, and the output would have another size"),
+        dilation_rate=only(1, because="TF.js ignores it, so the output would have another size"),
         activation=activation,
     ),
     "DepthwiseConv2D": row(
@@ -362,14 +365,14 @@ NATIVE: Mapping[str, Native] = {
     "BatchNormalization": row(
         "momentum epsilon center scale",
         last_axis,
-        ranks(2, 3, 4, because="TF.js normalises inputs of two to four"),
+        ranks(2, 3, 4, because="but TF.js normalizes inputs of rank 2 to 4 only"),
         axis=lambda _, __: {"axis": -1},
         renorm=drop,  # acts in training only
     ),
     "LayerNormalization": row(
         "axis epsilon center scale",
         sorted_axes,
-        ranks(2, 3, 4, because="TF.js normalises inputs of two to four"),
+        ranks(2, 3, 4, because="but TF.js normalizes inputs of rank 2 to 4 only"),
         rms_scaling=only(False, because="TF.js ignores it"),
     ),
     # recurrent
@@ -418,7 +421,9 @@ NATIVE: Mapping[str, Native] = {
         tensors_of_rank_2_or_3,
         normalize=written(
             False,
-            because="TF.js divides by a norm of at least 3e-4 (on some devices 1e-2), Keras by one of at least 1e-7",
+            because=(
+                "TF.js divides by a norm of at least 3e-4 (1e-2 on some devices), but Keras by a norm of at least 1e-7"
+            ),
         ),
     ),
     # reshaping
@@ -438,7 +443,7 @@ NATIVE: Mapping[str, Native] = {
 }
 
 
-ALLOW = "the companion script can compute it; leave out --no-companion"
+ALLOW = "the companion script supports it; omit --no-companion"
 
 
 def spell(spec: LayerSpec, layer: Layer, inputs: tuple[Shape, ...] | None, *, companion: bool) -> Spelled:

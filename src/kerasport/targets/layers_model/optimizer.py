@@ -25,19 +25,19 @@ def optimizer_state(
     model: Model, native: Model, written: Topology, optimizer: Json
 ) -> tuple[dict[str, Weight], list[str]]:
     """The weights of the optimizer by name, in TF.js's order, and why there are none where there should be."""
-    stored, lost = model.optimizer, "the state of the optimizer is left out: "
+    stored, lost = model.optimizer, "the optimizer state is not included: "
     if len(stored) <= 2:
         return {}, []  # it has not made a step yet
     if major(model.writer) < 3:
-        return {}, [f"{lost}it is of Keras {model.writer}"]
+        return {}, [f"{lost}it was saved by Keras {model.writer}"]
     ours, theirs = _trainable(model), _trainable(native)
     if ours is None or theirs is None:
-        return {}, [f"{lost}the order of weights in nested models and wrappers is TF.js's own"]
+        return {}, [f"{lost}in nested models and wrappers TF.js orders the weights differently"]
     step, _, *rest = stored
     slots = _slots(rest, ours, optimizer)
     names = {id(weight): name for name, weight in written.weights.items()}
     if slots is None or {*map(id, ours)} != {*map(id, theirs)} or not names.keys() >= {*map(id, ours)}:
-        return {}, [f"{lost}it is not of the weights that are trainable now"]
+        return {}, [f"{lost}it does not match the trainable weights of the model"]
     place = {id(weight): at for at, weight in enumerate(ours)}
     made: dict[str, Weight] = {"optimizer/iter": _step(step)}
     for slot, arrays in slots.items():

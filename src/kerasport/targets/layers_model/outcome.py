@@ -10,20 +10,22 @@ from kerasport.layers.base import Refused
 
 __all__ = ["IDENTITY", "REFUSED", "why_refused"]
 
-_ABSENT = "TF.js has no such layer"
-_BY_GRAPH = "--to tfjs-graph computes it"
-_IMITATED = f"{_ABSENT}, and it would need many to imitate one; {_BY_GRAPH}"
-_STRINGS = "strings cannot enter a layers-model"
+_ABSENT = "TF.js does not have this layer"
+_BY_GRAPH = "use --to tfjs-graph, which supports it"
+_IMITATED = f"{_ABSENT}, and several TF.js layers would be needed to replace it; {_BY_GRAPH}"
+_STRINGS = "a layers-model cannot have strings as input"
 
 # Class → why a layers-model cannot hold it, for what is not simply absent.
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"), _IMITATED),
-    "UnitNormalization": f"{_ABSENT}, and none that is the same for vectors of almost no length; {_BY_GRAPH}",
-    **dict.fromkeys(("Discretization", "IntegerLookup"), f"TF.js has no layer that compares; {_BY_GRAPH}"),
-    "MaxPooling3D": "TF.js's wasm backend computes it wrongly for negative inputs",
-    "Conv3DTranspose": "TF.js's wasm backend computes it wrongly",
-    "Resizing": "TF.js's Resizing throws on batches, and samples at other points",
-    "CenterCrop": "TF.js's CenterCrop rejects its own input at predict",
+    "UnitNormalization": (
+        f"{_ABSENT}, and no other TF.js layer computes the same for vectors of almost zero length; {_BY_GRAPH}"
+    ),
+    **dict.fromkeys(("Discretization", "IntegerLookup"), f"TF.js has no layer that compares values; {_BY_GRAPH}"),
+    "MaxPooling3D": "the wasm backend of TF.js computes it incorrectly for negative inputs",
+    "Conv3DTranspose": "the wasm backend of TF.js computes it incorrectly",
+    "Resizing": "the Resizing layer of TF.js throws on batches, and samples at other pixel positions",
+    "CenterCrop": "the CenterCrop layer of TF.js rejects its own input in predict()",
     "StringLookup": f"{_STRINGS}; {_BY_GRAPH}",
 }
 

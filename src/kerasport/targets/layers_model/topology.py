@@ -31,7 +31,7 @@ from kerasport.targets.layers_model.outcome import why_refused
 Target: TypeAlias = LayerSpec | Operation | Model
 
 CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
-CONSTANT = "it is called on a constant, which a layers-model cannot hold"
+CONSTANT = "it is called on a constant, which a layers-model cannot store"
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM2D", "RNN")
 IN_BIDIRECTIONAL = ("LSTM", "GRU", "SimpleRNN")
 DROPS_IN_TRAINING = ("Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D")
@@ -119,7 +119,7 @@ class Topology:
         target = call.target
         if isinstance(target, Operation):
             library = "TensorFlow" if target.class_name in TF_LAMBDAS else "keras.ops"
-            reason = f"it is a {library} function, which TF.js has no layer for"
+            reason = f"it is a {library} function, for which TF.js has no layer"
             self.problems.append(Problem(target.name, target.class_name, reason))
             return {"class_name": target.class_name, "config": {"name": name}, "name": name}
         self._check_call(model, target)
@@ -181,11 +181,10 @@ class Topology:
             if regularizer is not None:
                 options |= self._regularizer(spec, f"{prefix}_regularizer", regularizer)
             if spec.config.get(f"{prefix}_constraint"):
-                self.dropped[
-                    f"layer {quoted(spec.name)}: the {prefix} constraint, which TF.js would apply on loading"
-                ] = None
+                reason = f"the {prefix} constraint, which TF.js would apply when it loads the model"
+                self.dropped[f"layer {quoted(spec.name)}: {reason}"] = None
         if spec.config.get("activity_regularizer"):
-            self.dropped[f"layer {quoted(spec.name)}: the activity regularizer, on which TF.js throws"] = None
+            self.dropped[f"layer {quoted(spec.name)}: the activity regularizer, which makes TF.js throw"] = None
         return options
 
     def _regularizer(self, spec: LayerSpec, option: str, value: Any) -> dict[str, Json]:
@@ -198,7 +197,7 @@ class Topology:
         ):
             amounts = {key: float(amount) for key, amount in amounts.items()}
             return {option: {"class_name": "L1L2", "config": amounts}}
-        self.dropped[f"layer {quoted(spec.name)}: the {option.replace('_', ' ')}, which TF.js lacks"] = None
+        self.dropped[f"layer {quoted(spec.name)}: the {option.replace('_', ' ')}, which TF.js does not have"] = None
         return {}
 
     # ------------------------------------------------------------------------------------------- wrappers
@@ -225,10 +224,10 @@ class Topology:
         forward, backward = spec.children["forward_layer"], spec.children["backward_layer"]
         assert isinstance(forward, LayerSpec)
         if forward.class_name not in IN_BIDIRECTIONAL:
-            reason = f"TF.js's Bidirectional works around {', '.join(IN_BIDIRECTIONAL)} only"
+            reason = f"the Bidirectional layer of TF.js supports only {', '.join(IN_BIDIRECTIONAL)}"
             self.problems.append(Problem(spec.name, spec.class_name, reason, "layer", forward.class_name))
         elif not mirrored(forward, backward):
-            reason = "the backward layer is not the forward one turned around, which is what TF.js makes"
+            reason = "the backward layer differs from the reversed forward layer, which is what TF.js uses"
             self.problems.append(Problem(spec.name, spec.class_name, reason, "backward_layer", backward.name))
         written = self._layer(forward, inner_name(forward), f"{path}/{forward.name}", frozen, inputs and inputs[:1])
         if f"{path}/{forward.name}" in self.companions:
@@ -251,7 +250,7 @@ class Topology:
         """TF.js holds every input of a TimeDistributed to the sizes of the first one."""
         first, *others = (self.shapes.get(tensor, ()) for tensor in inputs)
         if any(size not in (None, other) for each in others for size, other in zip(first, each, strict=False)):
-            reason = "it is called on inputs of unlike sizes, and TF.js holds them all to those of the first"
+            reason = "it is called on inputs of different sizes, but TF.js requires the sizes of the first input"
             self.problems.append(Problem(target.name, target.class_name, reason))
 
 
@@ -267,7 +266,7 @@ def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
         shown = (
             "a tensor" if isinstance(value, Tensor) else value if isinstance(value, bool | int | float | str) else "…"
         )
-        yield Problem(target.name, class_name, "TF.js cannot be given this argument of the call", argument, shown)
+        yield Problem(target.name, class_name, "TF.js does not support this argument of the call", argument, shown)
     states = flatten(call.kwargs.get("initial_state"))
     if any(not isinstance(leaf, Tensor) for leaf in flatten(call.args)):
         yield Problem(target.name, class_name, CONSTANT)
@@ -277,17 +276,19 @@ def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
     if class_name == "InputLayer":
         return
     if class_name in CELLS:
-        yield Problem(target.name, class_name, "TF.js runs cells inside an RNN layer only")
+        yield Problem(target.name, class_name, "TF.js runs cells only inside an RNN layer")
     elif isinstance(target, LayerSpec) and cls is not None and not cls.works_on(count):
         yield Problem(target.name, class_name, called_on(count, cls))
     elif isinstance(target, Model) and count != len(target.input_tensors):
-        reason = f"it is called on {count} tensors and has {len(target.input_tensors)} inputs"
+        reason = f"it is called on {count} tensors but has {len(target.input_tensors)} inputs"
         yield Problem(target.name, class_name, reason)
     if class_name == "ConvLSTM2D" and call.kwargs.get("initial_state") is not None:
-        yield Problem(target.name, class_name, "TF.js checks the states of a convolution wrongly", "initial_state", "…")
+        yield Problem(
+            target.name, class_name, "TF.js checks the states of a convolutional LSTM incorrectly", "initial_state", "…"
+        )
     if class_name == "RNN" and call.kwargs.get("initial_state") is not None:
         yield Problem(
-            target.name, class_name, "TF.js takes the states of a cell in another order", "initial_state", "…"
+            target.name, class_name, "TF.js expects the states of a cell in another order", "initial_state", "…"
         )
 
 
@@ -297,7 +298,7 @@ def _output_problems(model: Model, spec: LayerSpec) -> Iterator[Problem]:
     for call in model.calls_of[spec]:
         for index in sorted(model.outputs_used.get(call, ())):
             if not 0 <= index < made:
-                reason = f"the model uses its output {index}, and in TF.js it has {made}"
+                reason = f"the model uses output {index} of this layer, but in TF.js it has {made}"
                 yield Problem(spec.name, spec.class_name, reason)
 
 

@@ -35,7 +35,7 @@ METRICS: Mapping[str, str] = {
 WRAPPERS = ("MeanMetricWrapper", "LossFunctionWrapper")
 """Classes that hold a function, under `fn`: Keras 2 writes so every metric that was given by its name."""
 
-UNCOMPILED = "the model is written uncompiled, which only training needs"
+UNCOMPILED = "the model is written uncompiled, which affects only training"
 
 # Options that Keras's optimizers have and TF.js's lack, with the values that change nothing.
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
@@ -69,18 +69,18 @@ def training_config(
     if not compiled or not compiled.get("loss"):
         return None, []
     if masked:
-        return None, [f"{UNCOMPILED}: an output is masked, which TF.js's losses do not heed"]
+        return None, [f"{UNCOMPILED}: an output has a mask, which TF.js ignores in the loss"]
     if compiled.get("loss_weights") is not None:
-        return None, [f"{UNCOMPILED}: TF.js has no weights of losses"]
+        return None, [f"{UNCOMPILED}: TF.js does not support loss weights"]
     optimizer, why = _optimizer(compiled.get("optimizer") or compiled.get("optimizer_config"))
     loss = _loss(compiled["loss"], renamed)
     if optimizer is None or loss is None:
-        lost = why or f"the loss {_name(compiled['loss']) or 'of the model'} has no equal in TF.js"
+        lost = why or f"the loss {_name(compiled['loss']) or 'of the model'} does not exist in TF.js"
         return None, [f"{UNCOMPILED}: {lost}"]
     old = writer.startswith(("1.", "2."))
     metrics, lost_metrics = _metrics(_by_output(compiled.get("metrics"), renamed, outputs, old=old), loss)
     if compiled.get("weighted_metrics"):
-        lost_metrics.append("left out of training: weighted metrics, which TF.js lacks")
+        lost_metrics.append("not part of the training configuration: weighted metrics, which TF.js does not support")
     return {"optimizer_config": optimizer, "loss": loss, "metrics": metrics}, lost_metrics
 
 
@@ -88,20 +88,23 @@ def _optimizer(value: Any) -> tuple[Json, str]:
     name = value.get("class_name") if isinstance(value, Mapping) else value
     config = value.get("config") if isinstance(value, Mapping) else {}
     if not isinstance(name, str) or not isinstance(config, Mapping):
-        return None, "its optimizer is not readable"
+        return None, "the config of its optimizer is not valid"
     class_name = name.rpartition(">")[2].lower()
     if class_name not in OPTIMIZERS:
-        return None, f"the optimizer {name} has no equal in TF.js"
+        return None, f"the optimizer {name} does not exist in TF.js"
     rate = config.get("learning_rate", config.get("lr", 0.001))
     if not isinstance(rate, int | float):
-        return None, "TF.js has no learning rate schedules"
+        return None, "TF.js does not support learning rate schedules"
     made, read = OPTIMIZERS[class_name](config, float(rate))
     if class_name == "adam" and made["config"]["epsilon"] > LARGE_EPSILON:
-        return None, f"TF.js's Adam adds epsilon at another place, which matters for {made['config']['epsilon']:g}"
+        return None, (
+            "the Adam optimizer of TF.js applies epsilon differently, which matters for "
+            f"epsilon={made['config']['epsilon']:g}"
+        )
     if class_name == "adagrad" and float(config.get("epsilon") or 1e-7) != 1e-7:
-        return None, "the epsilon of TF.js's Adagrad is 1e-7"
+        return None, "the Adagrad optimizer of TF.js always uses epsilon=1e-7"
     unlike = [key for key, neutral in NEUTRAL.items() if key not in read and config.get(key) not in (*neutral,)]
-    return (None, f"TF.js's optimizer has no {unlike[0]}") if unlike else (made, "")
+    return (None, f"the optimizers of TF.js do not support {unlike[0]}") if unlike else (made, "")
 
 
 def _sgd(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
@@ -211,7 +214,10 @@ def _metrics(wanted: Mapping[str, list[Any]], loss: Json) -> tuple[Json, list[st
         return kept[""], lost
     if any("_" in name for name in kept):
         # TF.js would turn such a name into camelCase, and not find it
-        lost.append("left out of training: metrics of single outputs, whose names TF.js changes at underscores")
+        lost.append(
+            "not part of the training configuration: the metrics per output, since TF.js changes "
+            "output names that contain underscores"
+        )
         return [], lost
     return kept, lost
 
@@ -221,14 +227,23 @@ def _known_metrics(wanted: Sequence[Any], loss: Json) -> tuple[list[str], list[s
     for metric in wanted:
         name = _accuracy(metric, loss) or _name(metric)
         if name == "sparse_categorical_accuracy" and loss != "sparse_categorical_crossentropy":
-            lost.append(f"left out of training: the metric {name}, which TF.js has beside the loss of that name only")
+            lost.append(
+                f"not part of the training configuration: the metric {name}, which TF.js supports "
+                "only with the loss of that name"
+            )
         elif METRICS.get(name) in ("accuracy", "acc") and "binary_crossentropy" in str(loss):
             # of which accuracy it is, TF.js decides by the loss, Keras by the shape of the outputs
-            lost.append(f"left out of training: the metric {name}; say which one, as binary_accuracy")
+            lost.append(
+                f"not part of the training configuration: the metric {name}; compile with a "
+                "specific one, such as binary_accuracy"
+            )
         elif name in METRICS:
             kept.append(METRICS[name])
         else:
-            lost.append(f"left out of training: the metric {quoted(name or metric)}, which TF.js lacks")
+            lost.append(
+                f"not part of the training configuration: the metric {quoted(name or metric)}, "
+                "which TF.js does not have"
+            )
     return kept, lost
 
 

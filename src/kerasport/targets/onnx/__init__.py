@@ -126,4 +126,4 @@ def _weights(graph: Graph) -> Iterator[Weight]:
 def _notes(named: Mapping[str, Input]) -> Iterator[str]:
     for name, given in named.items():
         if given.name != name:
-            yield f"input {given.name!r} is now {name!r}, since names have to differ"
+            yield f"input {given.name!r} was renamed to {name!r}, since names must be unique"

@@ -179,7 +179,7 @@ class Emitter:
     def small(self, array: Array) -> onnx.Value:
         """A constant of a few numbers, once for all who need the same."""
         if array.dtype.kind == "O":
-            raise NoEmission("constants of strings are not written")
+            raise NoEmission("constants of strings are not supported")
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self.shared.constants:
             name = self.shared.unique("const")
@@ -277,7 +277,7 @@ def _first_sizes(graph: Graph, batch: int, other: int) -> list[int | None]:
 
 def emit_same(e: Emitter, node: Node) -> onnx.Value:
     if type(node) not in SAME:
-        raise NoEmission(UNSUPPORTED.get(type(node), "ONNX has no such operator"))
+        raise NoEmission(UNSUPPORTED.get(type(node), "ONNX does not have this operator"))
     return e.add(SAME[type(node)], node.operands)
 
 
@@ -352,7 +352,7 @@ def emit_mod(e: Emitter, node: ops.Mod) -> onnx.Value:
 
 def emit_bits(e: Emitter, node: ops.Binary) -> onnx.Value:
     if e.shared.opset < 18:
-        raise NoEmission("ONNX has operations on the bits of integers from opset 18 on; --opset 18")
+        raise NoEmission("ONNX supports operations on the bits of integers from opset 18; use --opset 18")
     return e.add(type(node).__name__, [node.a, node.b])
 
 
@@ -578,7 +578,10 @@ def _window(
         narrow = any(s > span for span, s in zip(spans, strides, strict=True))
         if not narrow or any(n is None and s > 1 and span > 2 for span, (n, _, s, _) in zip(spans, axes, strict=True)):
             if "dilations" in made:
-                raise NoEmission('ONNX Runtime pads no dilated windows as "same" says where sizes are not known')
+                raise NoEmission(
+                    'ONNX Runtime pads dilated windows incorrectly for padding="same" if the '
+                    "input size is not fixed; give the input a fixed shape"
+                )
             x = _reached(e, node.x, spans, strides) if narrow else e.ref(node.x)
             return x, {**made, "auto_pad": "SAME_UPPER"}
     pairs = [_amounts(*axis, padding, at) for at, axis in enumerate(axes)]

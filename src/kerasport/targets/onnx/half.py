@@ -59,7 +59,7 @@ def halved(plan: OnnxPlan) -> OnnxPlan:
     before = len(graph)
     made = _Halving(graph, weights, tuple(f"{layer.path}/" for layer in plan.layers if layer.class_name in PRECISE))
     made.run()
-    note = f"computes in float16 where it gains: {made.done} of {before} operators; inputs and outputs are float32"
+    note = f"{made.done} of {before} operators compute in float16; inputs and outputs stay float32"
     return replace(plan, notes=(*plan.notes, note))
 
 

@@ -36,9 +36,9 @@ def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
     check_parents(out)
     files = (out, data_file(out))
     if any(file.exists() and file.resolve() == source.resolve() for file in files for source in sources):
-        raise OutputExistsError(f"{out}: is the model to convert; choose another output")
+        raise OutputExistsError(f"{out}: is the input model; choose another output")
     if out.is_dir():
-        raise OutputExistsError(f"{out}: is a directory; an ONNX model is a file")
+        raise OutputExistsError(f"{out}: this is a directory; ONNX output must be a file")
     tidy(out)
     for file in files:
         if file.exists() and not force:

@@ -37,7 +37,7 @@ def quantized(plan: OnnxPlan, rules: Sequence[Rule]) -> OnnxPlan:
     """
     for rule in rules:
         if rule.kind not in KINDS:
-            raise OptionError(f"weights of ONNX models are rounded to {' or '.join(KINDS)}, not to {rule.kind}")
+            raise OptionError(f"the weights of ONNX models can be rounded to {' or '.join(KINDS)}, not to {rule.kind}")
     floats = {name: weight for name, weight in plan.weights.items() if manifest_dtype(weight.dtype) == "float32"}
     named = weights_named(plan.weights, rules)
     others = next((rule.kind for rule in rules if not rule.patterns), None)
@@ -45,7 +45,7 @@ def quantized(plan: OnnxPlan, rules: Sequence[Rule]) -> OnnxPlan:
     encodings, notes, axes = dict[str, Encoding | Scaled](), list[str](), dict(_axes(plan))
     for name, kind in {**wanted, **named}.items():
         if name not in floats:
-            notes.append(f"weight {name!r} is not of floats, and stays as it is")
+            notes.append(f"weight {name!r} is not a float weight, so it is not rounded")
             continue
         weight = floats[name]
         made: Encoding | Scaled | None
@@ -94,7 +94,7 @@ def scaled(name: str, weight: Weight, axis: int) -> tuple[Scaled | None, str]:
         Scaled.largest(numbers, at, largest.size, inner, so_far=largest)
         at += numbers.size
     if not np.isfinite(largest).all():
-        return None, "it holds NaN or infinity"
+        return None, "it contains NaN or infinity"
     scale = largest / np.float32(127)
     # what is too small for a scale becomes 0
     return Scaled(axis, np.where(scale > np.finfo(np.float32).tiny, scale, 1).astype(np.float32), inner), ""

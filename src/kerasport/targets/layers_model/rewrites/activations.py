@@ -22,7 +22,7 @@ from kerasport.targets.layers_model.rewrites.blocks import (
 )
 from kerasport.targets.layers_model.rewrites.site import Site
 
-COMPARES = "TF.js knows no gradient of a comparison"
+COMPARES = "TF.js cannot compute the gradient of a comparison"
 
 
 def leaky_relu(at: Site, x: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def glu(at: Site, x: Tensor) -> Tensor:
     """One half of the channels times the sigmoid of the other."""
     size = at.shape_of(x)[-1]
     if size is None:
-        raise Refusal("activation", "the number of channels, which glu cuts in two, is not known")
+        raise Refusal("activation", "glu splits the channels in two, but their number is not fixed")
     return product(at, sliced(at, x, 0, size // 2), activated(at, sliced(at, x, size // 2, size), "sigmoid"))
 
 
@@ -102,7 +102,7 @@ REWRITTEN: Mapping[str, Callable[[Site, Tensor], Tensor]] = {
 
 
 def activation(at: Site) -> Tensor | None:
-    """Activation(f) → native layers."""
+    """Native layers that compute the activation."""
     name = at.layer.activation
     if isinstance(name, Mapping):
         return at.add(_object(name), at.x, **name["config"]) if _object(name) else None
@@ -146,7 +146,7 @@ def activation_apart(at: Site) -> Tensor | None:
 
 
 def relu_layer(at: Site) -> Tensor | None:
-    """ReLU with its options.
+    """ReLU with all of its options.
 
     x where x > t, else slope · (x - t), at most max_value. The two parts are added; it is LeakyReLU where t
     is 0 and nothing is cut.
@@ -178,13 +178,13 @@ def elu_layer(at: Site) -> Tensor | None:
 
 
 def softmax_layer(at: Site) -> Tensor | None:
-    """Softmax over one axis that is not the last: move it there, and back."""
+    """Softmax over an axis that is not the last, between two Permutes."""
     axes = at.layer.axis if isinstance(at.layer.axis, tuple) else (at.layer.axis,)
     rank = len(at.shape)
     if len(axes) != 1 or axes[0] % rank == rank - 1 or at.masked:
         return None
     order = [each for each in range(rank) if each != axes[0] % rank] + [axes[0] % rank]
     if order[0] != 0:
-        raise Refusal("axis", "it works across the batch, which TF.js layers cannot")
+        raise Refusal("axis", "it works across the batch, which TF.js layers cannot do")
     last = at.add("Softmax", permuted(at, at.x, order), axis=-1)
     return permuted(at, last, [order.index(each) for each in range(rank)])

@@ -8,7 +8,7 @@ from kerasport.targets.layers_model.rewrites.site import Site
 
 
 def layer_scale(at: Site) -> Tensor:
-    """x · gamma, a number a channel: a depthwise convolution whose window is a single pixel."""
+    """x · gamma with one gamma per channel, as a depthwise convolution with kernel size 1."""
     return channel_affine(at, at.x, at.layer.gamma, None)
 
 

@@ -36,7 +36,7 @@ def relu(at: Site, x: Tensor, max_value: float | None = None) -> Tensor:
 
 
 def activated(at: Site, x: Tensor, activation: str) -> Tensor:
-    """x through an activation of Keras's by name."""
+    """Apply a Keras activation by name."""
     return at.add("Activation", x, part=activation, activation=activation)
 
 
@@ -51,12 +51,12 @@ def square(at: Site, x: Tensor) -> Tensor:
 
 
 def total(sizes: Sequence[int | None]) -> int | None:
-    """How many numbers there are in axes of these sizes; None where one is not known."""
+    """The product of the sizes; None if one of them is unknown."""
     return None if None in sizes else prod(size for size in sizes if size is not None)
 
 
 def reshaped(at: Site, x: Tensor, target: Sequence[int | None]) -> Tensor:
-    """x with other axes behind the batch; at most one size may be unknown.
+    """Reshape the axes after the batch; at most one size may be unknown.
 
     Raises:
         Refusal: more are.
@@ -66,12 +66,12 @@ def reshaped(at: Site, x: Tensor, target: Sequence[int | None]) -> Tensor:
         return x
     sizes = [-1 if size is None else size for size in target]
     if sizes.count(-1) > 1:
-        raise Refusal("", f"more than one size of {tuple(target)} is not known, and TF.js's Reshape finds out one only")
+        raise Refusal("", f"more than one size of {tuple(target)} is unknown, but TF.js's Reshape can infer only one")
     return at.add("Reshape", x, target_shape=sizes)
 
 
 def permuted(at: Site, x: Tensor, order: Sequence[int]) -> Tensor:
-    """x with its axes in another order, the batch first; `order` counts it as 0."""
+    """Permute the axes of x; the batch is axis 0 of `order` and stays first."""
     source, before = _before(at, x, "Permute"), x.call.target
     if source != x and isinstance(before, LayerSpec):
         order = [(0, *before.config["dims"])[axis] for axis in order]
@@ -81,26 +81,26 @@ def permuted(at: Site, x: Tensor, order: Sequence[int]) -> Tensor:
 
 
 def _before(at: Site, x: Tensor, class_name: str) -> Tensor:
-    """What such a layer, put in here just before, was given, so that two of them become one; else x."""
+    """The input of the layer that was just added, if it has the same class, so that both become one; else x."""
     spec = x.call.target
     ours = isinstance(spec, LayerSpec) and spec.class_name == class_name and at.rewriter.parents.get(spec) is at.spec
     return x.call.tensors()[0] if ours else x
 
 
 def channels_last(at: Site, x: Tensor) -> Tensor:
-    """x with its axis 1 moved to the end."""
+    """Move axis 1 of x to the end."""
     rank = len(at.shape_of(x))
     return permuted(at, x, (0, *range(2, rank), 1))
 
 
 def channels_first(at: Site, x: Tensor) -> Tensor:
-    """x with its last axis moved to place 1."""
+    """Move the last axis of x to position 1."""
     rank = len(at.shape_of(x))
     return permuted(at, x, (0, rank - 1, *range(1, rank - 1)))
 
 
 LARGEST = 2**20
-"""How many numbers a constant may have that a model is to hold for the sake of a rewrite."""
+"""The largest number of values of a constant that a rewrite adds to a model."""
 
 
 def small(count: int, what: str, option: str = "") -> None:
@@ -110,12 +110,12 @@ def small(count: int, what: str, option: str = "") -> None:
         Refusal: it is too large to be sent along.
     """
     if count > LARGEST:
-        reason = f"{what} would take {count * 4 / 2**20:.0f} MB of a layers-model"
-        raise Refusal(option, reason, "convert to tfjs-graph, which computes it")
+        reason = f"{what} would need {count * 4 / 2**20:.0f} MB in a layers-model"
+        raise Refusal(option, reason, "use --to tfjs-graph, which supports it")
 
 
 def linear_map(at: Site, x: Tensor, values: npt.NDArray[Any], axis: int, part: str = "map") -> Tensor:
-    """x with an axis multiplied by a constant matrix of [size, new size]: Σₙ x[…n…] · values[n, m]."""
+    """Multiply an axis of x by a constant matrix [size, new size]: Σₙ x[…n…] · values[n, m]."""
     small(values.size, "a matrix")
     rank = len(at.shape_of(x))
     order = [each for each in range(rank) if each != axis] + [axis]
@@ -127,7 +127,7 @@ def linear_map(at: Site, x: Tensor, values: npt.NDArray[Any], axis: int, part: s
 
 
 def selection(size: int, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The matrix that puts what is at these places, of so many, in a row: a one in each row, [places, size]."""
+    """The one-hot matrix [places, size] that selects these places of an axis."""
     return matrix(len(places), size, lambda rows: places[rows] == np.arange(size))
 
 
@@ -141,7 +141,7 @@ def channel_affine(
     shape = at.shape_of(x)
     channels = shape[-1]
     if channels is None:
-        raise Refusal("", "the number of channels is not known")
+        raise Refusal("", "the number of channels must be fixed")
     flat = x if len(shape) == 4 else reshaped(at, x, (1, total(shape[1:-1]), channels))
     given = constant([1.0] * channels) if kernel is None else kernel
     weights = [derived(given, (1, 1, channels, 1), lambda values: values.reshape(1, 1, channels, 1))]
@@ -153,7 +153,7 @@ def channel_affine(
 
 
 def within(at: Site, x: Tensor, axis: int, class_name: str, **options: Any) -> Tensor:
-    """x with one axis changed by a layer that works on images: the axis is their width while it does."""
+    """Apply an image layer to one axis of x, which is reshaped to the width of an image meanwhile."""
     shape = at.shape_of(x)
     image = reshaped(at, x, (total(shape[1:axis]), shape[axis], total(shape[axis + 1 :])))
     y = at.add(class_name, image, data_format="channels_last", **options)
@@ -167,7 +167,7 @@ def sliced(at: Site, x: Tensor, start: int, end: int | None, axis: int = -1) -> 
     if end is None or end < 0:
         cut = -(end or 0)
     elif size is None:
-        raise Refusal("", "the size of the axis that it slices is not known")
+        raise Refusal("", "it slices an axis whose size is not fixed")
     else:
         cut = size - end
     if axis == len(at.shape_of(x)) - 1:
@@ -189,7 +189,7 @@ def slices(at: Site, x: Tensor, amounts: Sequence[tuple[int, int]]) -> list[Tens
 
 
 def padded(at: Site, x: Tensor, axis: int, before: int, after: int) -> Tensor:
-    """x with zeros before and behind it along an axis; below zero, with so much cut off there."""
+    """Pad x with zeros before and after along an axis; negative amounts crop."""
     if before > 0 or after > 0:
         x = within(at, x, axis, "ZeroPadding2D", padding=[[0, 0], [max(before, 0), max(after, 0)]])
     if before < 0 or after < 0:
@@ -198,7 +198,7 @@ def padded(at: Site, x: Tensor, axis: int, before: int, after: int) -> Tensor:
 
 
 def reduced(at: Site, x: Tensor, axes: Sequence[int], layer: str, *, keepdims: bool) -> Tensor:
-    """x with one number for all those along the axes, by a layer that pools over the whole time."""
+    """Reduce the axes of x with a layer that pools over all time steps."""
     shape = at.shape_of(x)
     kept = [axis for axis in range(1, len(shape)) if axis not in axes]
     moved = permuted(at, x, (0, *axes, *kept))
@@ -212,7 +212,7 @@ def reduced(at: Site, x: Tensor, axes: Sequence[int], layer: str, *, keepdims: b
 
 
 def repeated(at: Site, x: Tensor, axis: int, times: int) -> Tensor:
-    """x with everything along an axis so many times in a row: an axis of 1 behind it, enlarged."""
+    """Repeat each element along an axis, as UpSampling along a new axis after it."""
     if times == 1:
         return x
     shape = at.shape_of(x)
@@ -223,13 +223,13 @@ def repeated(at: Site, x: Tensor, axis: int, times: int) -> Tensor:
 
 
 def then_activated(at: Site, y: Tensor) -> Tensor:
-    """y through the activation of the layer that is rewritten."""
+    """Apply the activation of the rewritten layer to y."""
     name = getattr(at.layer, "activation", "linear")
     return y if name in (None, "linear") else at.add("Activation", y, activation=name)
 
 
 def between_permutes(at: Site) -> Tensor:
-    """The layer, told of channels first: with channels last, between two Permutes.
+    """Run a channels_first layer as channels_last between two Permutes.
 
     The activation comes behind, since one that works along an axis takes the last of the layer's own layout.
     """

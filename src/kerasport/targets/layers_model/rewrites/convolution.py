@@ -25,15 +25,15 @@ from kerasport.targets.layers_model.rewrites.site import Site, derived
 MOST_GROUPS = 64
 """Groups up to which each gets a layer of its own."""
 
-ZEROS_TRAIN = "the zeros that dilation puts between the numbers of its kernel would be trained as well"
-NO_GRADIENT = "TF.js knows no gradient of a dilated convolution"
+ZEROS_TRAIN = "the zeros that dilation adds to the kernel would be trained as well"
+NO_GRADIENT = "TF.js cannot compute the gradient of a dilated convolution"
 
 
 # --------------------------------------------------------------------------------------------- convolutions
 
 
 def conv1d(at: Site) -> Tensor | None:
-    """Conv1D that is causal: zeros before the sequence, and padding="valid"."""
+    """Causal Conv1D as zero padding before the sequence and padding="valid"."""
     if at.layer.data_format == "channels_first":
         return between_permutes(at)
     if at.layer.padding == "causal":
@@ -42,12 +42,12 @@ def conv1d(at: Site) -> Tensor | None:
 
 
 def conv2d(at: Site) -> Tensor | None:
-    """Conv2D in groups."""
+    """Conv2D with groups."""
     return padded_apart(at) if at.layer.groups == 1 else grouped(at)
 
 
 def conv3d(at: Site) -> Tensor | None:
-    """Conv3D with channels first, or in groups."""
+    """Conv3D with channels_first or groups."""
     if at.layer.data_format == "channels_first":
         return between_permutes(at)
     return padded_apart(at) if at.layer.groups == 1 else grouped(at)
@@ -73,8 +73,8 @@ def padded_apart(at: Site) -> Tensor | None:
 def _same(size: int | None, window: int, stride: int) -> tuple[int, int]:
     """What padding="same" adds before and behind an axis."""
     if size is None and 1 not in (window, stride):
-        reason = "TF.js pads windows smaller than their stride wrongly, and sizes to do it here are not known"
-        raise Refusal("padding", reason, "fix the size of the input, or convert to tfjs-graph")
+        reason = "TF.js pads windows that are smaller than their stride incorrectly, and the input size is not fixed"
+        raise Refusal("padding", reason, "give the input a fixed shape, or use --to tfjs-graph")
     # a window of one number is not padded, nor does the size count where none is left out
     return amounts(size or 1, window, stride, 1, "same", 0)
 
@@ -96,8 +96,8 @@ def grouped(at: Site) -> Tensor:
     if layer.data_format == "channels_first":
         return between_permutes(at)
     if count > MOST_GROUPS:
-        reason = f"a layer for each of more than {MOST_GROUPS} groups is left to the graph-model"
-        raise Refusal("groups", reason, "convert to tfjs-graph")
+        reason = f"a layers-model supports at most {MOST_GROUPS} groups, since each becomes a layer"
+        raise Refusal("groups", reason, "use --to tfjs-graph")
     inputs = slices(at, at.x, [(index * depth, (count - 1 - index) * depth) for index in range(count)])
     parts = [
         at.again(part, part="group", weights=[_filters(weight, index * own, own) for weight in at.spec.weights],
@@ -155,7 +155,7 @@ def depthwise_conv1d(at: Site) -> Tensor:
 
 
 def depthwise_conv2d(at: Site) -> Tensor | None:
-    """DepthwiseConv2D that is dilated: a larger kernel, with zeros between its numbers."""
+    """Dilated DepthwiseConv2D as DepthwiseConv2D with zeros inserted into the kernel."""
     return padded_apart(at) if set(at.layer.dilation_rate) == {1} else _dilated(at)
 
 
@@ -169,7 +169,7 @@ def separable_conv1d(at: Site) -> Tensor:
 
 
 def separable_conv2d(at: Site) -> Tensor | None:
-    """SeparableConv2D with channels first, which TF.js cannot add a bias to."""
+    """SeparableConv2D with channels_first, for which TF.js cannot add a bias."""
     return between_permutes(at) if at.layer.data_format == "channels_first" else padded_apart(at)
 
 
@@ -192,7 +192,7 @@ def spread(kernel: Weight, dilations: Sequence[int]) -> Weight:
     count = len(dilations)
     window = [(size - 1) * step + 1 for size, step in zip(kernel.shape, dilations, strict=False)]
     shape = (*window, *kernel.shape[count:])
-    small(prod(shape), "its kernel with zeros between its numbers", "dilation_rate")
+    small(prod(shape), "its dilated kernel", "dilation_rate")
 
     def fill(values: Array) -> Array:
         wide = np.zeros(shape, values.dtype)
@@ -213,7 +213,7 @@ def conv1d_transpose(at: Site) -> Tensor:
 
 
 def conv2d_transpose(at: Site) -> Tensor | None:
-    """Conv2DTranspose that is dilated, or of another length than TF.js makes it.
+    """Conv2DTranspose with dilation, or with another output size than TF.js computes.
 
     A larger kernel does for dilation. TF.js's padding="valid" makes the whole result, as long as size · stride and what
     the window has beyond a stride; Keras's is a part of that, or goes beyond it, where the window would see zeros.
@@ -236,7 +236,7 @@ def conv2d_transpose(at: Site) -> Tensor | None:
 
 
 def conv3d_transpose(at: Site) -> Tensor:
-    """Conv3DTranspose, of which TF.js has no right values on wasm: Conv3D of x with zeros between its numbers.
+    """Conv3DTranspose as Conv3D of x with zeros inserted (TF.js's own is incorrect on wasm).
 
     The kernel is turned around, and as many zeros stand around x as make the result begin and end where Keras's does.
     """

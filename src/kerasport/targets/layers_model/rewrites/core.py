@@ -15,7 +15,7 @@ from kerasport.targets.layers_model.rewrites.site import Site, derived
 
 
 def dense(at: Site) -> Tensor | None:
-    """On six axes and more, those between the batch and the last one taken as one."""
+    """For rank 6 or more: Dense with the middle axes merged."""
     shape = at.shape
     if len(shape) < 6:
         return None
@@ -24,15 +24,15 @@ def dense(at: Site) -> Tensor | None:
 
 
 def ternary_dense(at: Site) -> Tensor:
-    """Dense, of the ternary kernel."""
+    """Dense with the ternary kernel."""
     layer: TernaryDense = at.layer
-    at.untrainable("Keras trains a float kernel, of which it makes the ternary one on every call")
+    at.untrainable("Keras trains a float kernel and derives the ternary kernel from it on every call")
     weights = (layer.ternary_kernel(), *(() if layer.bias is None else (layer.bias,)))
     return at.again(class_name="Dense", weights=weights, threshold=..., packed=...)
 
 
 def einsum_dense(at: Site) -> Tensor:
-    """Dense, where all last axes of the input are summed over and the new ones follow those that stay.
+    """Dense, if the equation sums over all last axes of the input and appends the new axes.
 
     As in "abc,cd->abd", "abcd,cde->abe" or "...a,abc->...bc": axes as one, Dense, and one as axes.
     """
@@ -45,7 +45,7 @@ def einsum_dense(at: Site) -> Tensor:
     summed = given[len(given) - sum(label in kernel for label in given) :]
     kept, new = given[: len(given) - len(summed)], kernel[len(summed) :]
     if not kept or kernel != summed + new or made != kept + new or set(layer.bias_axes or "") - set(new):
-        raise Refusal("equation", "only products of the last axes are layers of TF.js: left to the graph-model")
+        raise Refusal("equation", "a layers-model supports only products over the last axes; use --to tfjs-graph")
     sizes = layer.kernel.shape
     inner, units = prod(sizes[: len(summed)]), prod(sizes[len(summed) :])
     x = at.x if len(summed) == 1 else reshaped(at, at.x, (*shape[1 : len(kept)], inner))
@@ -62,7 +62,7 @@ def einsum_dense(at: Site) -> Tensor:
 
 
 def reversible_embedding(at: Site) -> Tensor:
-    """Embedding, and in reverse a Dense of the table transposed: two layers, of which each has the table.
+    """Embedding, and Dense with the transposed table for reverse calls; both layers store the table.
 
     With a logit_soft_cap the logits are tanh(logits / cap) · cap.
     """
@@ -74,7 +74,9 @@ def reversible_embedding(at: Site) -> Tensor:
         )  # fmt: skip
     kernel = layer.reverse_embeddings
     if kernel is None:
-        at.untrainable("its table stands in the model twice, once for each direction, and the two do not stay alike")
+        at.untrainable(
+            "its table is stored twice, once for each direction, and training would make the two copies differ"
+        )
         kernel = derived(layer.embeddings, (layer.output_dim, layer.input_dim), np.transpose)
     y = at.add(
         "Dense", at.x, part="reverse", weights=(kernel,), units=layer.input_dim, use_bias=False, activation="linear"
@@ -84,7 +86,7 @@ def reversible_embedding(at: Site) -> Tensor:
 
 
 def spatial_dropout(at: Site) -> Tensor:
-    """Dropout of whole channels: noise of the size 1 along the axes of the image."""
+    """Dropout of whole channels, with noise_shape 1 along the axes of the image."""
     images = len(at.shape) - 2
     first = at.layer.data_format == "channels_first"
     noise_shape = [None, None, *[1] * images] if first else [None, *[1] * images, None]

@@ -16,7 +16,7 @@ from kerasport.targets.layers_model.rewrites.site import Site
 
 Axes = tuple[int, int]
 
-STATIC = "height and width of the images have to be known at conversion"
+STATIC = "the height and width of the images must be fixed"
 
 
 def resized(
@@ -30,9 +30,9 @@ def resized(
     for axis, new in zip(axes, size, strict=True):
         old = at.shape_of(x)[axis]
         if old is None:
-            raise Refusal("interpolation", STATIC, "fix the size of the input")
+            raise Refusal("interpolation", STATIC, "give the input a fixed shape")
         if old != new:
-            small(old * new, "the matrix that resizes")
+            small(old * new, "the resize matrix")
             x = linear_map(at, x, matrix(old, new, interpolation, antialias=antialias).T, axis, "resized")
     return x
 
@@ -51,7 +51,7 @@ def axes_of(at: Site) -> Axes:
         Refusal: the layer is called on a single image.
     """
     if len(at.shape) != 4:
-        raise Refusal("", "it is called on a single image, and a layers-model works on batches")
+        raise Refusal("", "it is called on a single image, but a layers-model works on batches")
     return (1, 2) if at.layer.data_format == "channels_last" else (2, 3)
 
 
@@ -63,7 +63,7 @@ def sizes(at: Site, axes: Axes) -> tuple[int, int]:
     """
     height, width = (at.shape[axis] for axis in axes)
     if height is None or width is None:
-        raise Refusal("", STATIC, "fix the size of the input")
+        raise Refusal("", STATIC, "give the input a fixed shape")
     return height, width
 
 
@@ -106,7 +106,7 @@ def surrounded(at: Site, x: Tensor, size: Axes, fill: float) -> Tensor:
 
 
 def resizing(at: Site) -> Tensor:
-    """Resizing: the images cut or padded, then a product with a matrix along each axis."""
+    """Crop or pad the images, then multiply by a matrix along each axis."""
     layer, axes = at.layer, axes_of(at)
     size, x = (layer.height, layer.width), at.x
     if layer.crop_to_aspect_ratio:
@@ -117,7 +117,7 @@ def resizing(at: Site) -> Tensor:
 
 
 def center_crop(at: Site) -> Tensor:
-    """The middle of the images; of smaller ones the largest part of its proportions, enlarged."""
+    """Crop the center; for smaller images, enlarge the largest part with the same aspect ratio."""
     layer, axes = at.layer, axes_of(at)
     (height, width), size = sizes(at, axes), (layer.height, layer.width)
     if height < layer.height or width < layer.width:
@@ -126,7 +126,7 @@ def center_crop(at: Site) -> Tensor:
 
 
 def random_crop(at: Site) -> Tensor:
-    """What RandomCrop of Keras before 3.8 makes at inference."""
+    """The crop that RandomCrop of Keras before 3.8 computes at inference."""
     layer, axes = at.layer, axes_of(at)
     (height, width), size = sizes(at, axes), (layer.height, layer.width)
     if layer.at_inference == "smart_resize":

@@ -8,17 +8,17 @@ from kerasport.targets.layers_model.rewrites.site import Site
 
 
 def subtract(at: Site) -> Tensor:
-    """a - b = a + (-b), to the bit."""
+    """a - b = a + (-b), bit for bit."""
     return difference(at, *at.inputs)
 
 
 def merge(at: Site) -> Tensor | None:
-    """One tensor merged with no other is what it was."""
+    """Merging a single tensor returns it unchanged."""
     return at.x if len(at.inputs) == 1 else None
 
 
 def concatenate(at: Site) -> Tensor | None:
-    """Concatenate of inputs whose sizes some know and others do not: each reshaped to what one of them knows.
+    """Concatenate inputs after reshaping them to the sizes that any of them knows.
 
     TF.js takes an unknown size for another one than any that is known.
     """
@@ -36,7 +36,7 @@ def concatenate(at: Site) -> Tensor | None:
 
 
 def dot(at: Site) -> Tensor | None:
-    """Dot of more axes than TF.js takes: the summed ones last, the others joined, and apart again."""
+    """Dot of rank 4 or more: move the summed axes to the end, merge the others, and split them again."""
     layer, shapes = at.layer, [at.shape_of(each) for each in at.inputs]
     ranks = (len(shapes[0]), len(shapes[1]))
     if layer.normalize or max(ranks) < 4:

@@ -15,11 +15,11 @@ from kerasport.model import Tensor, Weight, axis_of
 from kerasport.targets.layers_model.rewrites.blocks import channel_affine, negative, permuted, reshaped, sliced, total
 from kerasport.targets.layers_model.rewrites.site import Site, derived
 
-ACROSS_SAMPLES = "it works across the batch, which TF.js layers cannot"
+ACROSS_SAMPLES = "it works across the batch, which TF.js layers cannot do"
 
 
 def batch_normalization(at: Site) -> Tensor | None:
-    """The channels moved to the end, the axes before them taken as one, and all back again."""
+    """Move the channels to the end, merge the axes before them, normalize, and restore the axes."""
     rank = len(at.shape)
     axis = axis_of(at.layer.axis, rank)
     if not axis:
@@ -34,7 +34,7 @@ def batch_normalization(at: Site) -> Tensor | None:
 
 
 def layer_normalization(at: Site) -> Tensor | None:
-    """The normalised axes moved to the end; of five axes and more, those taken as one, and the others as well."""
+    """Move the normalized axes to the end; for rank 5 or more, also merge axes."""
     layer: LayerNormalization = at.layer
     if layer.rms_scaling:
         return None
@@ -57,7 +57,7 @@ def layer_normalization(at: Site) -> Tensor | None:
 
 
 def group_normalization(at: Site) -> Tensor:
-    """Channels in groups, [groups, size of the axes before · of a group · behind], normalised without gamma and beta.
+    """LayerNormalization of the channels reshaped to groups, then gamma and beta.
 
     Those follow as a scale and an offset a channel.
     """
@@ -68,7 +68,7 @@ def group_normalization(at: Site) -> Tensor:
     if not axis:
         raise Refusal("axis", ACROSS_SAMPLES)
     if channels is None:
-        raise Refusal("axis", "the number of channels, which it groups, is not known")
+        raise Refusal("axis", "it groups the channels, but their number is not fixed")
     groups = channels if layer.groups == -1 else layer.groups
     before, inner = total(shape[1:axis]), total((channels // groups, *shape[axis + 1 :]))
     if before == 1:
@@ -85,7 +85,7 @@ def group_normalization(at: Site) -> Tensor:
 
 
 def rms_normalization(at: Site) -> Tensor:
-    """Half of the normalisation of [x, -x], whose mean is 0 and whose variance is mean(x²); then a scale."""
+    """Normalize [x, -x], whose mean is 0 and whose variance is mean(x²), keep one half, and scale."""
     layer: RMSNormalization = at.layer
     shape, rank = at.shape, len(at.shape)
     axes = _normalised(layer.axis, rank)
@@ -94,7 +94,7 @@ def rms_normalization(at: Site) -> Tensor:
     kept, normal = sizes[1 : rank - len(axes)], sizes[rank - len(axes) :]
     size = total(normal)
     if size is None:
-        raise Refusal("axis", f"the sizes of its axes, {tuple(normal)}, are not known")
+        raise Refusal("axis", f"the sizes of its axes are not fixed: {tuple(normal)}")
     x = permuted(at, at.x, order)
     flat = x if len(axes) == 1 and rank < 5 else reshaped(at, x, (*([total(kept)] if kept else []), size))
     both = at.add("Concatenate", flat, negative(at, flat), axis=-1)
@@ -108,7 +108,7 @@ def _scaled(at: Site, x: Tensor, scale: Weight) -> Tensor:
     last = shape[len(shape) - len(scale.shape) :]
     sizes = [size for size in last if size is not None]
     if len(sizes) < len(last) or any(have not in (1, size) for have, size in zip(scale.shape, sizes, strict=True)):
-        raise Refusal("axis", f"its scale of the shape {scale.shape} does not fit the last axes, {last}")
+        raise Refusal("axis", f"its scale of shape {scale.shape} does not fit the last axes {last}")
     kernel = derived(scale, (prod(sizes),), lambda values: np.broadcast_to(values, sizes).reshape(-1))
     carried = at.carried(scale="kernel")
     if len(sizes) == 1:

@@ -44,7 +44,7 @@ from kerasport.targets.layers_model.rewrites.site import Site
 Raise: TypeAlias = Callable[[Site, Any, Sequence[Tensor]], Tensor]
 """The layer of a tensor operation, given those of its operands that are no constants."""
 
-GRAPH = "a graph-model can hold it: --to tfjs-graph"
+GRAPH = "use --to tfjs-graph, which supports it"
 CONSTANT = "its result does not depend on the input, and TF.js has no layer for a constant"
 LISTED = 4096  # numbers that stand in model.json itself
 MAPPED = 512  # sizes up to which an axis is multiplied by a constant matrix
@@ -105,7 +105,7 @@ def _raised(at: Site, ends: Sequence[Value], known: Mapping[Node, Tensor]) -> tu
         if not any(each in tensors for each in node.operands):
             raise Refusal("", "a part of it does not depend on the input, and TF.js has no layer for a constant", GRAPH)
         if isinstance(node, Value) and node.dtype != "float32":
-            raise Refusal("", f"it computes {name} of {node.dtype}, and TF.js's layers compute in float32", GRAPH)
+            raise Refusal("", f"it computes {name} of {node.dtype}, but TF.js layers compute in float32", GRAPH)
         tensors[node] = TABLE[type(node)](at, node, [tensors[each] for each in node.operands if each in tensors])
     if any(end not in tensors for end in ends):
         raise Refusal("", CONSTANT, GRAPH)
@@ -126,13 +126,13 @@ def _with_constant(node: Any) -> tuple[Any, bool] | None:
         return None
     values = constant.read()
     if node.shape != other.shape or (values.ndim == other.rank and values.shape[0] != 1):
-        raise Refusal("", f"the constant beside it has the shape {values.shape}, which spreads its result", GRAPH)
-    if values.size > LISTED:
         raise Refusal(
-            "", f"the constant beside it has {values.size} numbers, and they would stand in model.json", GRAPH
+            "", f"its constant operand of shape {values.shape} would broadcast the result to another shape", GRAPH
         )
+    if values.size > LISTED:
+        raise Refusal("", f"its constant operand has {values.size} numbers, too many for model.json", GRAPH)
     if not np.isfinite(values).all():
-        raise Refusal("", "the constant beside it is no finite number, and JSON has no others", GRAPH)
+        raise Refusal("", "its constant operand is not finite, and JSON cannot represent that", GRAPH)
     if values.ndim == other.rank:
         values = values[0]
     return (float(values.reshape(())) if values.size == 1 else values.astype("float64")), first
@@ -171,7 +171,7 @@ def div(at: Site, node: ops.Div, xs: Sequence[Tensor]) -> Tensor:
     """a / c = a · (1/c)"""
     constant = _with_constant(node)
     if constant is None or constant[1]:
-        raise Refusal("", "it divides by what the model computes, for which TF.js has no layer", GRAPH)
+        raise Refusal("", "it divides by a computed tensor, for which TF.js has no layer", GRAPH)
     if not np.all(constant[0]):
         raise Refusal("", "it divides by zero", GRAPH)
     return _affine(
@@ -183,7 +183,7 @@ def power(at: Site, node: ops.Pow, xs: Sequence[Tensor]) -> Tensor:
     """xⁿ by squaring, for a small whole n."""
     constant = _with_constant(node)
     if constant is None or constant[1] or np.ndim(constant[0]) or constant[0] not in range(1, 17):
-        raise Refusal("", "TF.js has no layer for a power but whole ones up to 16", GRAPH)
+        raise Refusal("", "TF.js layers support only integer powers from 1 to 16", GRAPH)
     exponent, factor, result = int(constant[0]), xs[0], None
     while exponent:
         if exponent % 2:
@@ -214,7 +214,7 @@ def _alike(node: Any, xs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     if len(xs) == 1:
         return xs[0], xs[0]
     if node.a.rank != node.b.rank:
-        raise Refusal("", f"the shapes {node.a.shape} and {node.b.shape} line up across the batch", GRAPH)
+        raise Refusal("", f"it broadcasts the shapes {node.a.shape} and {node.b.shape} across the batch", GRAPH)
     return xs[0], xs[1]
 
 
@@ -262,14 +262,14 @@ def _keeps_batch(before: Value, after: Value) -> bool:
 def reshape(at: Site, node: ops.Reshape, xs: Sequence[Tensor]) -> Tensor:
     """The same numbers in another shape, each sample by itself."""
     if not _keeps_batch(node.x, node):
-        raise Refusal("", "it reshapes across the batch, which TF.js's layers cannot", GRAPH)
+        raise Refusal("", "it reshapes across the batch, which TF.js layers cannot do", GRAPH)
     return reshaped(at, xs[0], node.shape[1:])
 
 
 def transpose(at: Site, node: ops.Transpose, xs: Sequence[Tensor]) -> Tensor:
     """The axes behind the batch in another order."""
     if node.order[0]:
-        raise Refusal("", "it moves the axis of the batch, which TF.js's layers cannot", GRAPH)
+        raise Refusal("", "it moves the batch axis, which TF.js layers cannot do", GRAPH)
     return permuted(at, xs[0], node.order)
 
 
@@ -280,7 +280,7 @@ def slice_(at: Site, node: ops.Slice, xs: Sequence[Tensor]) -> Tensor:
         if not begin and size in (-1, node.x.shape[axis]):
             continue
         if axis == 0:
-            raise Refusal("", "it slices the batch, which TF.js's layers cannot", GRAPH)
+            raise Refusal("", "it slices the batch, which TF.js layers cannot do", GRAPH)
         x = sliced(at, x, begin, None if size == -1 else begin + size, axis)
     return x
 
@@ -293,19 +293,21 @@ def strided_slice(at: Site, node: ops.StridedSlice, xs: Sequence[Tensor]) -> Ten
         if (begin or 0, end, step) == (0, None, 1):
             continue
         if axis == 0:
-            raise Refusal("", "it slices the batch, which TF.js's layers cannot", GRAPH)
+            raise Refusal("", "it slices the batch, which TF.js layers cannot do", GRAPH)
         if size is not None:
             x = _selected(at, x, axis, range(*slice(*part).indices(size)), size)
         elif step == 1 and (begin or 0) >= 0 and (end is None or end < 0):
             x = sliced(at, x, begin or 0, end, axis)
         else:
-            raise Refusal("", "it slices an axis of unknown size from its end, or by steps", GRAPH)
+            raise Refusal("", "it slices an axis of unknown size from its end, or with a step", GRAPH)
     return x
 
 
 def _selected(at: Site, x: Tensor, axis: int, places: Sequence[int], size: int) -> Tensor:
     if max(size, len(places)) > MAPPED:
-        raise Refusal("", f"it picks from an axis of {size}, and the matrix for that would be large", GRAPH)
+        raise Refusal(
+            "", f"it selects from an axis of size {size}, for which TF.js layers would need a large matrix", GRAPH
+        )
     return linear_map(at, x, selection(size, np.array(places, int)).T, axis, "selection")
 
 
@@ -315,7 +317,7 @@ def reverse(at: Site, node: ops.Reverse, xs: Sequence[Tensor]) -> Tensor:
     for axis in node.axes:
         size = node.x.shape[axis]
         if axis == 0 or size is None:
-            raise Refusal("", "it turns the batch around, or an axis of unknown size", GRAPH)
+            raise Refusal("", "it reverses the batch, or an axis of unknown size", GRAPH)
         x = _selected(at, x, axis, range(size)[::-1], size)
     return x
 
@@ -328,10 +330,10 @@ def gather(at: Site, node: ops.Gather, xs: Sequence[Tensor]) -> Tensor:
         or node.axis == 0
         or isinstance(node.x, Constant)
     ):
-        raise Refusal("", "it looks places up that the model computes", GRAPH)
+        raise Refusal("", "it gathers from computed indices, for which TF.js has no layer", GRAPH)
     size = node.x.shape[node.axis]
     if size is None:
-        raise Refusal("", "the size of the axis that it picks from is not known", GRAPH)
+        raise Refusal("", "it gathers from an axis whose size is not fixed", GRAPH)
     indices = node.indices.read()
     places = [int(place) % size for place in np.atleast_1d(indices)]
     picked = _selected(at, xs[0], node.axis, places, size)
@@ -341,7 +343,7 @@ def gather(at: Site, node: ops.Gather, xs: Sequence[Tensor]) -> Tensor:
 def concat(at: Site, node: ops.Concat, xs: Sequence[Tensor]) -> Tensor:
     """The tensors one after the other."""
     if node.axis == 0 or any(isinstance(part, Constant) for part in node.parts):
-        raise Refusal("", "it joins the batch, or a constant, to another tensor", GRAPH)
+        raise Refusal("", "it concatenates along the batch axis or with a constant", GRAPH)
     places = {id(part): x for part, x in zip(dict.fromkeys(node.parts), dict.fromkeys(xs), strict=True)}
     return at.add("Concatenate", *(places[id(part)] for part in node.parts), axis=node.axis)
 
@@ -349,7 +351,7 @@ def concat(at: Site, node: ops.Concat, xs: Sequence[Tensor]) -> Tensor:
 def pad(at: Site, node: ops.Pad, xs: Sequence[Tensor]) -> Tensor:
     """Zeros around x."""
     if node.mode != "constant" or node.value or any(node.paddings[0]):
-        raise Refusal("", "TF.js pads with zeros only, and not the batch", GRAPH)
+        raise Refusal("", "TF.js layers pad only with zeros, and not along the batch axis", GRAPH)
     (x,) = xs
     if node.x.rank == 4 and not any(node.paddings[3]):
         pairs = [list(pair) for pair in node.paddings[1:3]]
@@ -362,7 +364,7 @@ def pad(at: Site, node: ops.Pad, xs: Sequence[Tensor]) -> Tensor:
 def tile(at: Site, node: ops.Tile, xs: Sequence[Tensor]) -> Tensor:
     """x a few times after itself."""
     if node.times[0] != 1 or max(node.times) > 16:
-        raise Refusal("", "it repeats the batch, or something more than 16 times", GRAPH)
+        raise Refusal("", "it repeats the batch, or repeats an axis more than 16 times", GRAPH)
     (x,) = xs
     for axis, times in enumerate(node.times):
         x = at.add("Concatenate", *(x,) * times, axis=axis) if times > 1 else x
@@ -373,12 +375,12 @@ def broadcast_to(at: Site, node: ops.BroadcastTo, xs: Sequence[Tensor]) -> Tenso
     """x repeated along its axes of size 1, by a row of ones."""
     (x,) = xs
     if node.rank != node.x.rank:
-        raise Refusal("", "it spreads the batch over other axes", GRAPH)
+        raise Refusal("", "it broadcasts the batch to other axes", GRAPH)
     for axis, (before, after) in enumerate(zip(node.x.shape, node.shape, strict=True)):
         if before == after:
             continue
         if axis == 0 or before is None or after is None or after > MAPPED:
-            raise Refusal("", "it repeats the batch, an axis of unknown size, or something too often", GRAPH)
+            raise Refusal("", "it broadcasts the batch, an axis of unknown size, or to too large a size", GRAPH)
         reserve(after)
         x = linear_map(at, x, np.ones((1, after), np.float32), axis, "repeated")
     return x
@@ -389,7 +391,7 @@ def broadcast_to(at: Site, node: ops.BroadcastTo, xs: Sequence[Tensor]) -> Tenso
 
 def _axes(node: Any) -> Sequence[int]:
     if 0 in node.axes:
-        raise Refusal("axis", "it reduces the batch, which TF.js's layers cannot", GRAPH)
+        raise Refusal("axis", "it reduces the batch axis, which TF.js layers cannot do", GRAPH)
     return tuple(node.axes)
 
 
@@ -402,7 +404,7 @@ def sum_(at: Site, node: ops.Sum, xs: Sequence[Tensor]) -> Tensor:
     """n · mean(x)"""
     count = total([node.x.shape[axis] for axis in _axes(node)])
     if count is None:
-        raise Refusal("axis", "it adds up an axis of unknown size", GRAPH)
+        raise Refusal("axis", "it sums over an axis of unknown size", GRAPH)
     averaged = reduced(at, xs[0], node.axes, "GlobalAveragePooling1D", keepdims=node.keepdims)
     return scaled(at, averaged, float(count))
 
@@ -425,7 +427,7 @@ def matmul(at: Site, node: ops.MatMul, xs: Sequence[Tensor]) -> Tensor:
         kernel = values.T if node.transpose_b else values
         return linear_map(at, xs[0], kernel, node.a.rank - 1, "product")
     if isinstance(node.a, Constant) or isinstance(node.b, Constant) or not node.a.rank == node.b.rank == 3:
-        raise Refusal("", "TF.js multiplies matrices of one batch, or by one constant matrix", GRAPH)
+        raise Refusal("", "TF.js layers multiply matrices only of one batch, or by one constant matrix", GRAPH)
     a, b = xs if len(xs) == 2 else (xs[0], xs[0])
     return at.add("Dot", a, b, axes=[1 if node.transpose_a else 2, 2 if node.transpose_b else 1], normalize=False)
 

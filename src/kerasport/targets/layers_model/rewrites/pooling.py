@@ -10,12 +10,12 @@ from kerasport.targets.layers_model.rewrites.site import Site
 
 
 def pooling(at: Site) -> Tensor | None:
-    """Pooling of sequences with channels first, between two Permutes."""
+    """Pooling of channels_first sequences, between two Permutes."""
     return between_permutes(at) if at.layer.data_format == "channels_first" else None
 
 
 def average_pooling3d(at: Site) -> Tensor | None:
-    """AveragePooling3D with channels first, or of windows that leave numbers out, which TF.js pads wrongly."""
+    """AveragePooling3D with channels_first, or with strides larger than the window."""
     layer = at.layer
     if layer.data_format == "channels_first":
         return between_permutes(at)
@@ -24,7 +24,7 @@ def average_pooling3d(at: Site) -> Tensor | None:
 
 
 def max_pooling3d(at: Site) -> Tensor:
-    """MaxPooling3D, of which TF.js's own is wrong on wasm below zero."""
+    """MaxPooling3D as 2D poolings (TF.js's own is incorrect on wasm for negative inputs)."""
     return between_permutes(at) if at.layer.data_format == "channels_first" else _as_images(at, "MaxPooling2D")
 
 
@@ -43,7 +43,7 @@ def _as_images(at: Site, class_name: str) -> Tensor:
 
 
 def global_pooling(at: Site) -> Tensor | None:
-    """Global pooling with all of its options, as that of a sequence or, with channels first, of an image."""
+    """Global pooling with all options, as pooling of a sequence (channels_first: of an image)."""
     layer, kind = at.layer, at.spec.class_name.removesuffix("D")[:-1]
     if layer.keepdims:
         return reshaped(at, at.again(keepdims=False), layer.infer(at.shape)[1:])
@@ -57,7 +57,7 @@ def global_pooling(at: Site) -> Tensor | None:
 
 
 def adaptive_pooling(at: Site) -> Tensor:
-    """Pooling, where the windows divide each axis alike.
+    """Ordinary pooling, if windows of equal size cover each axis.
 
     Means of others are a product with a matrix along each axis. For maxima such a product puts the numbers that each
     window sees side by side.
@@ -65,7 +65,7 @@ def adaptive_pooling(at: Site) -> Tensor:
     layer = at.layer
     spatial, _ = layer.split(at.shape)
     if None in spatial:
-        raise Refusal("output_size", "the spatial sizes have to be known at conversion")
+        raise Refusal("output_size", "the spatial sizes must be fixed; give the input a fixed shape")
     pairs = list(zip(spatial, layer.sizes, strict=True))
     x, first = at.x, 1 if layer.data_format == "channels_last" else 2
     window = [old // new for old, new in pairs]

@@ -20,7 +20,7 @@ TABLE = 1024  # tokens whose table of ones and zeros has 4 MB
 
 
 def normalization(at: Site) -> Tensor:
-    """(x - mean) / deviation, or x · deviation + mean, by Rescaling with a number for each place.
+    """(x - mean) / deviation, or x · deviation + mean, as Rescaling with one scale and offset per position.
 
     The mean is subtracted first, as in Keras: where it is much larger than the deviation, x / deviation and
     mean / deviation would be rounded apart.
@@ -54,11 +54,11 @@ def _along(at: Site, layer: Normalization, given: Any) -> npt.NDArray[Any]:
     rank = len(at.shape)
     kept = layer.axes(rank)
     if 0 in kept:
-        raise Refusal("axis", "it has a mean for each sample of the batch, which TF.js layers cannot know")
+        raise Refusal("axis", "it has a mean per sample of the batch, which TF.js layers do not support")
     if values.ndim > len(kept):
-        raise Refusal("mean", f"numbers of the shape {values.shape} do not fit the axes {layer.axis}")
+        raise Refusal("mean", f"a value of shape {values.shape} does not fit the axes {layer.axis}")
     if values.size > LISTED:
-        raise Refusal("mean", f"more than {LISTED} numbers are too long a list in model.json: left to the graph-model")
+        raise Refusal("mean", f"more than {LISTED} numbers are too many for model.json; use --to tfjs-graph")
     sizes = [1] * rank
     for axis, size in zip(reversed(kept), reversed(values.shape), strict=False):
         sizes[axis] = size
@@ -67,11 +67,13 @@ def _along(at: Site, layer: Normalization, given: Any) -> npt.NDArray[Any]:
 
 
 def category_encoding(at: Site) -> Tensor:
-    """Rows of a table of ones and zeros; of each sample their maximum (multi_hot) or sum (count)."""
+    """An Embedding of one-hot rows, then their maximum (multi_hot) or sum (count) per sample."""
     layer: CategoryEncoding = at.layer
     shape, depth = at.shape, layer.num_tokens
     if depth > TABLE:
-        raise Refusal("num_tokens", f"a table of more than {TABLE} tokens is too large: left to the graph-model")
+        raise Refusal(
+            "num_tokens", f"a table of more than {TABLE} tokens is too large for a layers-model; use --to tfjs-graph"
+        )
     hot = at.add(
         "Embedding", at.x, weights=(constant(np.eye(depth)),), frozen=True,
         input_dim=depth, output_dim=depth, mask_zero=False,
@@ -79,13 +81,13 @@ def category_encoding(at: Site) -> Tensor:
     if layer.output_mode == "one_hot":
         return hot if len(shape) < 2 or shape[-1] != 1 else reshaped(at, hot, (*shape[1:-1], depth))
     if len(shape) < 2:
-        raise Refusal("output_mode", "it counts across the batch, which TF.js layers cannot")
+        raise Refusal("output_mode", "it counts across the batch, which TF.js layers cannot do")
     beside = shape[2:]
     flat = reshaped(at, hot, (shape[1], total((*beside, depth)))) if beside else hot
     if layer.output_mode == "multi_hot":
         y = at.add("GlobalMaxPooling1D", flat)
     elif shape[1] is None:
-        raise Refusal("output_mode", "how many indices a sample has is not known: left to the graph-model")
+        raise Refusal("output_mode", "the number of indices per sample is not fixed; use --to tfjs-graph")
     else:
         reserve(shape[1], itemsize=8)
         summed = linear_map(at, flat, np.ones((shape[1], 1)), 1, part="sum")
@@ -94,16 +96,16 @@ def category_encoding(at: Site) -> Tensor:
 
 
 def pipeline(at: Site) -> Tensor:
-    """Its layers one after the other."""
+    """The layers of the pipeline, one after the other."""
     x = at.x
     for child in at.spec.children.values():
         if not isinstance(child, LayerSpec):
-            raise Refusal("layers", f"it holds the model {child.name!r}: left to the graph-model")
+            raise Refusal("layers", f"it contains the model {child.name!r}; use --to tfjs-graph")
         if is_identity(child):
-            at.untrainable(f"its {child.class_name} is left out, and {IDENTITY.get(child.class_name, '')}")
+            at.untrainable(f"its {child.class_name} is removed, because it {IDENTITY.get(child.class_name, '')}")
             continue
         if child.custom:
-            raise Refusal("layers", f"{child.class_name} is not one of Keras's own layers")
+            raise Refusal("layers", f"{child.class_name} is a custom layer, and the file does not contain its code")
         options = {key: value for key, value in child.config.items() if key not in ("name", "trainable")}
         x = at.add(child.class_name, x, part=child.name, weights=child.weights, children=child.children, **options)
     return x

@@ -20,7 +20,7 @@ from kerasport.targets.layers_model.rewrites.blocks import linear_map, permuted,
 from kerasport.targets.layers_model.rewrites.site import Site, constant, derived
 from kerasport.targets.layers_model.topology import IN_BIDIRECTIONAL, mirrored
 
-MASKED = "several layers stand for it, and the mask that comes with its input does not reach them as in Keras"
+MASKED = "it becomes several layers, and TF.js would not pass the mask of its input to them as Keras does"
 
 # ----------------------------------------------------------------------------------- layers in another spelling
 
@@ -46,7 +46,7 @@ def hard_gates(spec: LayerSpec) -> tuple[LayerSpec, str]:
         for weight in spec.weights
     ]
     config = {**spec.config, "recurrent_activation": "hard_sigmoid_keras2"}
-    reason = "the weights of its gates are 5/6 of those of Keras, so they learn at another rate"
+    reason = "the weights of its gates are scaled by 5/6, so they train at a different rate"
     return replace(spec, config=config, weights=tuple(weights)), reason
 
 
@@ -69,7 +69,7 @@ def of_one_cell(spec: LayerSpec) -> tuple[LayerSpec, str]:
 
 
 def rnn(at: Site) -> tuple[Tensor, ...] | None:
-    """Stacked cells whose states come in or go out: a layer of each, one on the sequence that the other makes.
+    """One recurrent layer per stacked cell, if the model passes or uses their states.
 
     TF.js has the states of a stack in another order than Keras.
     """
@@ -108,7 +108,7 @@ def _initial_states(at: Site) -> list[Tensor]:
 
 
 def conv_lstm2d(at: Site) -> tuple[Tensor, ...] | None:
-    """With channels first: the channels moved to the end, and back in all that it returns."""
+    """ConvLSTM2D with channels_first, between two Permutes."""
     layer: ConvLSTM2D = at.layer
     if layer.data_format == "channels_last":
         return None
@@ -130,7 +130,7 @@ def conv_lstm2d(at: Site) -> tuple[Tensor, ...] | None:
 
 
 def conv_lstm1d(at: Site) -> tuple[Tensor, ...]:
-    """ConvLSTM2D of images that are one pixel wide."""
+    """ConvLSTM2D of images with a width of 1."""
     layer: ConvLSTM2D = at.layer
     if layer.data_format == "channels_first":
         return conv_lstm2d(at) or ()
@@ -156,7 +156,7 @@ BOTH_WAYS = frozenset((*IN_BIDIRECTIONAL, "RNN", "ConvLSTM1D", "ConvLSTM2D"))
 
 
 def bidirectional(at: Site) -> tuple[Tensor, ...] | None:
-    """Two layers and what merges them, where TF.js's Bidirectional holds no such layer, or no two unlike ones."""
+    """A forward layer, a backward layer and a merge layer, if TF.js's Bidirectional does not support them."""
     forward, backward = (at.spec.children[way] for way in ("forward_layer", "backward_layer"))
     if not isinstance(forward, LayerSpec) or not isinstance(backward, LayerSpec):
         return None
@@ -210,7 +210,7 @@ def turned(at: Site, x: Tensor) -> Tensor:
     if time is not None and time <= LONGEST:
         return linear_map(at, x, selection(time, np.arange(time)[::-1]), 1, part="turned")
     if len(rest) != 1 or rest[0] is None:
-        raise Refusal("", "it turns images in time around, of which it is not known how many they are")
+        raise Refusal("", "it reverses a sequence of images of unknown length")
     reserve(rest[0], rest[0], itemsize=16)
     weights = constant(np.eye(rest[0])), constant(np.zeros((rest[0], rest[0])))
     return at.add(
@@ -224,7 +224,7 @@ POINTWISE = frozenset(("Activation", "Dense", "ReLU", "ELU", "LeakyReLU"))
 
 
 def time_distributed(at: Site) -> Tensor | None:
-    """TimeDistributed of a model of the layers that stand for the one inside, or those alone where that is the same."""
+    """TimeDistributed around the rewritten inner layer, or the inner layer alone if that is the same."""
     inner = at.spec.children["layer"]
     if isinstance(inner, Model) or at.masked:
         return None

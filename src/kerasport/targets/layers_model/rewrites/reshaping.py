@@ -14,7 +14,7 @@ def first_axis(at: Site) -> int:
 
 
 def cropping(at: Site) -> Tensor:
-    """One axis after the other, each as the width of images."""
+    """One axis at a time, as the width of an image."""
     x, first = at.x, first_axis(at)
     for axis in range(at.layer.rank):
         before, after = at.layer.amount(axis)
@@ -23,7 +23,7 @@ def cropping(at: Site) -> Tensor:
 
 
 def zero_padding(at: Site) -> Tensor:
-    """One axis after the other, each as the width of images."""
+    """One axis at a time, as the width of an image."""
     x, first = at.x, first_axis(at)
     for axis in range(at.layer.rank):
         x = padded(at, x, first + axis, *at.layer.amount(axis))
@@ -31,7 +31,7 @@ def zero_padding(at: Site) -> Tensor:
 
 
 def up_sampling(at: Site) -> Tensor:
-    """One axis after the other, each as the width of images."""
+    """One axis at a time, as the width of an image."""
     x, first = at.x, first_axis(at)
     for axis, times in enumerate(at.layer.factors(), start=first):
         x = repeated(at, x, axis, times)
@@ -39,7 +39,7 @@ def up_sampling(at: Site) -> Tensor:
 
 
 def up_sampling2d(at: Site) -> Tensor | None:
-    """Interpolation as a product with a matrix along each axis, since TF.js samples elsewhere."""
+    """Interpolation as a matrix product along each axis, since TF.js samples at other positions."""
     if at.layer.interpolation in ("nearest", "bilinear_keras2"):
         return None
     first = first_axis(at)
@@ -51,7 +51,7 @@ def up_sampling2d(at: Site) -> Tensor | None:
 
 
 def flatten(at: Site) -> Tensor | None:
-    """Reshape, where TF.js's own Flatten throws: of what is flat already, and of sizes that are not known."""
+    """Reshape, where the Flatten of TF.js throws (flat inputs and unknown sizes)."""
     rank = len(at.shape)
     if rank > 2 and None not in at.shape[1:]:
         return None
@@ -60,7 +60,7 @@ def flatten(at: Site) -> Tensor | None:
 
 
 def reshape(at: Site) -> Tensor | None:
-    """Reshape to sizes that are all told: behind one that it has to find out, TF.js knows none, and layers throw."""
+    """Reshape with every size explicit; after an inferred size (-1) TF.js does not know the shape."""
     if all(size is not None and size >= 0 for size in at.layer.target_shape):
         return None
     sizes = at.layer.infer(at.shape)[1:]

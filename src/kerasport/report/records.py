@@ -54,8 +54,10 @@ class Rounded:
     worst: str  # the weight that has it, by its name in TF.js
 
     def __str__(self) -> str:
-        what = f"{self.weights} weight{'s' * (self.weights != 1)} in {self.kind}"
-        size = f"{what}: {readable(self.before)} became {readable(self.nbytes)}"
+        what = f"{self.weights} weight{'s' * (self.weights != 1)}"
+        if self.kind == "float32":
+            return f"{what} stay{'s' * (self.weights == 1)} in float32: {readable(self.nbytes)}"
+        size = f"{what} rounded to {self.kind}: {readable(self.before)} became {readable(self.nbytes)}"
         return f"{size}, largest error {self.error:.3g} in {quoted(self.worst)}" if self.worst else size
 
 
@@ -298,7 +300,7 @@ def refusal_view(problems: Sequence[Problem], target: str) -> View:
     shown = problems_listing(problems, SHOWN)
     more = [Item(text=f"{number - SHOWN} more, which kerasport check lists")] if number > SHOWN else []
     head = Headline(f"kerasport: cannot convert the model{into}; nothing was written", "bad")
-    return head, replace(shown, items=(*shown.items, *more))
+    return head, replace(shown, items=(*shown.items, *more)), Steps((Step("Read", "docs/support.md"),))
 
 
 RENAMED = 10  # new names that a report lists; JSON has all

@@ -62,16 +62,15 @@ def _tfjs(plan: Plan, path: str, dtypes: Mapping[str, str]) -> Iterator[str]:
     yield f"const model = await {LOADERS[plan.target]}({_url(f'{path}/model.json')})"
     fed = {name: _tfjs_tensor(shape, dtypes.get(name, "float32")) for name, shape in plan.inputs.items()}
     call = "await model.executeAsync" if plan.asynchronous else "model.predict"
-    yield f"const output = {call}({_fed(fed, plan.target)})"
-
-
-def _fed(fed: Mapping[str, str], target: str) -> str:
-    """The argument of predict: a tensor, a list of them, or an object that names them."""
     if len(fed) == 1:
-        return next(iter(fed.values()))
-    if target == "layers-model":
-        return f"[{', '.join(fed.values())}]"
-    return f"{{ {', '.join(f'{_text(name)}: {tensor}' for name, tensor in fed.items())} }}"
+        yield f"const output = {call}({next(iter(fed.values()))})"
+        return
+    # a layers-model takes a list, a graph-model names
+    opening, closing = "[]" if plan.target == "layers-model" else "{}"
+    yield f"const output = {call}({opening}"
+    for name, tensor in fed.items():
+        yield f"  {tensor}," if opening == "[" else f"  {_text(name)}: {tensor},"
+    yield f"{closing})"
 
 
 def _tfjs_tensor(shape: Shape, dtype: str) -> str:

@@ -228,8 +228,31 @@ def test_a_page_says_what_is_missing_and_what_to_type(
     assert "Not ready yet" in text
 
 
+README = (ROOT / "README.md").read_text("utf-8")
+DATA = """
+  const image = Object.assign(document.createElement("canvas"), { width: 9, height: 7 })
+  const numbers = Array(60).fill(1), indices = Array(16).fill(1)
+  await fetch("answers", { method: "POST", body: JSON.stringify([TENSORS].map(({ shape, dtype }) => [shape, dtype])) })
+"""
+
+
+def test_tensors_of_the_readme_have_the_shapes_that_it_shows(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tensors = re.findall(r"^\| .* \| `(tf\..+)` \|$", README, re.MULTILINE)
+    script = DATA.replace("TENSORS", ", ".join(tensors))
+    page = f'{scripts(tmp_path)}<script type="module">{script}</script>'
+    (tmp_path / "index.html").write_text(page, "utf-8")
+    assert visit(tmp_path, tmp_path_factory.mktemp("profile")) == [
+        [[1, 224, 224, 3], "float32"],
+        [[1, 20, 3], "float32"],
+        [[1, 16], "int32"],
+        [[1, 2], "string"],
+    ]
+
+
 def test_the_page_of_the_readme_works_as_it_is(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    (page,) = re.findall(r"^```html\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (page,) = re.findall(r"^```html\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     kerasport.convert(EXAMPLES / "digits.keras", tmp_path / "web_model")
     page, found = re.subn(r'<script src="https://[^>]*></script>\n', scripts(tmp_path), page)
     assert found == 1

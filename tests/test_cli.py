@@ -520,7 +520,7 @@ def test_repair_rewrites_in_place_and_tells_of_it(tmp_path: Path) -> None:
     first, *lines = done.stdout.splitlines()
     assert first == "Repaired web_model/model.json"
     assert "  Backup   web_model/model.json.bak" in lines
-    assert "  - calls are nested lists now, of 9 layer(s)" in lines
+    assert "  - wrote the calls of 9 layer(s) as nested lists" in lines
     done = kerasport_command("repair", "web_model", cwd=tmp_path)
     assert done.returncode == DONE
     assert done.stdout.startswith("Nothing to repair in web_model/model.json\n")

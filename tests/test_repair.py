@@ -161,25 +161,25 @@ def test_it_tells_what_it_changed(tmp_path: Path) -> None:
     model = copied("convolutions.h5", tmp_path)
     repair = kerasport.repair(model / "model.json")
     assert repair.changes == (
-        "batch_shape is batch_input_shape now, in 1 layer(s)",
-        "dtype policies are gone, from 12 layer(s)",
-        "initializers are Zeros now, in 6 layer(s), whose weights are loaded anyway",
-        "regularizers are those of TF.js now, in 1 layer(s)",
-        "constraints, which TF.js applies to what it loads, are gone, from 1 layer(s)",
-        "negative_slope is alpha now, in 1 LeakyReLU",
-        "activation is 'swish' now, where it was 'silu', in 1 layer(s)",
-        f"15 weight(s) have other names now, such as 'sequential/{GAMMA}': '{GAMMA}'",
+        "renamed batch_shape to batch_input_shape in 1 layer(s)",
+        "removed the dtype policy of 12 layer(s)",
+        "wrote the initializers of 6 layer(s) as Zeros, since their weights are loaded anyway",
+        "wrote the regularizers of 1 layer(s) in the format of TF.js",
+        "removed the constraints of 1 layer(s), which TF.js would apply to the weights it loads",
+        "renamed negative_slope to alpha in 1 LeakyReLU layer(s)",
+        "changed activation from 'silu' to 'swish' in 1 layer(s)",
+        f"renamed 15 weight(s), such as 'sequential/{GAMMA}' to '{GAMMA}'",
     )
     told = " ".join(str(repair).split())
     assert repair.backup == f"{model}/model.json.bak"
     assert all(f"- {change}" in told for change in repair.changes)
     assert repair.to_dict()["repaired"] is True
-    assert "<li><p>negative_slope is alpha now" in repair._repr_html_()
+    assert "<li><p>renamed negative_slope to alpha" in repair._repr_html_()
 
 
 def test_weights_that_no_layer_has_are_told_of(tmp_path: Path) -> None:
     repair = kerasport.repair(copied("compiled.keras", tmp_path), tmp_path / "right")
-    assert "10 weight(s) that no layer has are gone, such as 'optimizer/vars/0'" in repair.changes
+    assert "removed 10 weight(s) that belong to no layer, such as 'optimizer/vars/0'" in repair.changes
 
 
 def test_names_that_collide_are_changed_and_told_of(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_calls_may_be_numbered_in_any_order(tfjs: Tfjs, tmp_path: Path) -> None:
     told = []
     for edits in ((half_edited,), (half_edited, edit)):
         model = edited(copied("residual.h5", tmp_path / str(len(edits))), *edits)
-        told.append("calls are numbered as TF.js numbers them now" in kerasport.repair(model).changes)
+        told.append("numbered the calls as TF.js does" in kerasport.repair(model).changes)
         computes_the_same(tfjs, "residual.h5", model)
     assert sorted(told) == [False, True]
 

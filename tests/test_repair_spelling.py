@@ -99,8 +99,8 @@ SHAPES: dict[str, Json] = {
     "a batch": {"inputShape": [4], "batchSize": 3},
     "both": {"batch_shape": [None, 4], "batchInputShape": [None, 4]},
 }
-KERAS_SHAPE = "batch_shape is batch_input_shape now"
-NO_SHAPE = "the shape of the input is where TF.js looks for it now"
+KERAS_SHAPE = "renamed batch_shape to batch_input_shape"
+NO_SHAPE = "moved the input shape to where TF.js reads it"
 
 
 def shapes() -> dict[str, Model]:
@@ -125,8 +125,8 @@ def shapes() -> dict[str, Model]:
 
 # ----------------------------------------------------------------------------------------------------- calls
 
-BRACKETS = "calls have the brackets that TF.js wants now"
-NUMBERS = "calls are numbered as TF.js numbers them now"
+BRACKETS = "corrected the brackets of the calls"
+NUMBERS = "numbered the calls as TF.js does"
 A, B = ["a", 0, 0, {}], ["b", 0, 0, {}]
 TWO = {"a/kernel": KERNEL, "a/bias": BIAS, "b/kernel": KERNEL_2, "b/bias": BIAS_2}
 ENDS = {"input_layers": [["x", 0, 0]], "output_layers": [["y", 0, 0]]}
@@ -172,7 +172,7 @@ CALLS = {
     "too many of one tensor": merged([[A, B]], BRACKETS, first=[[[["x", 0, 0, {}]]]]),
     "too few of one tensor": merged([[A, B]], BRACKETS, first=[["x", 0, 0, {}]]),
     "ends without brackets": merged(
-        [[A, B]], "inputs and outputs are lists", input_layers=["x", 0, 0], output_layers=["y", 0, 0]
+        [[A, B]], "wrote the inputs and outputs of", input_layers=["x", 0, 0], output_layers=["y", 0, 0]
     ),
     "of a model inside, as in Keras 3": nested(0, 0, NUMBERS),
     "of a model inside, as in TF.js": nested(1, 1),
@@ -180,7 +180,7 @@ CALLS = {
 
 # --------------------------------------------------------------------------------------------------- weights
 
-NAMES = "weight(s) have other names now"
+NAMES = "weight(s), such as"
 
 
 def recurrent() -> tuple[dict[str, Array], Array]:
@@ -235,10 +235,10 @@ WEIGHTS = {
     "of two layers, with the name of the model": merged([[A, B]], NAMES, weights=backwards(TWO, "model/")),
     "of both directions": bidirectional("rnn", "2.15.0"),
     "of both directions, with the name of the model": bidirectional("rnn", "2.15.0", "sequential/", NAMES),
-    "of both directions of Keras 3": bidirectional("forward_rnn", "3.8.0", "", "layer(s) are added"),
+    "of both directions of Keras 3": bidirectional("forward_rnn", "3.8.0", "", "layer(s) for what TF.js"),
     "of a normalization": normalized([1]),
     "of a normalization of TensorFlow 1": normalized(
-        -1, class_name="BatchNormalizationV1", change="BatchNormalizationV1 is BatchNormalization now"
+        -1, class_name="BatchNormalizationV1", change="replaced BatchNormalizationV1 with BatchNormalization"
     ),
 }
 
@@ -270,38 +270,38 @@ def training(change: str = "", **config: Json) -> Model:
 
 
 OPTIONS = {
-    "policy of the first layer": Model(sequential(shaped(dtype=POLICY)), "dtype policies are gone"),
+    "policy of the first layer": Model(sequential(shaped(dtype=POLICY)), "removed the dtype policy"),
     "policy of another layer": Model(
         sequential(shaped(), layer("Softmax", axis=-1, dtype=POLICY)), expected=softmax(Y)
     ),
-    "mixed policy": Model(sequential(shaped(dtype="mixed_float16")), "inputs are of a dtype that TF.js has now"),
-    "float64": Model(sequential(shaped(dtype="float64")), "inputs are of a dtype that TF.js has now"),
+    "mixed policy": Model(sequential(shaped(dtype="mixed_float16")), "changed the input dtype"),
+    "float64": Model(sequential(shaped(dtype="float64")), "changed the input dtype"),
     "embedding": embedding("float32"),
-    "embedding of integers": embedding("int32", "inputs are of a dtype that TF.js has now"),
+    "embedding of integers": embedding("int32", "changed the input dtype"),
     "one number for two axes": windows(),
     "silu": Model(sequential(shaped(activation="silu")),
-                  "activation is 'swish' now, where it was 'silu'", expected=Y / (1 + np.exp(-Y))),
+                  "changed activation from 'silu' to 'swish'", expected=Y / (1 + np.exp(-Y))),
     "activation of null": Model(sequential(shaped(activation=None))),
     "activation as an object": Model(
         sequential(shaped(activation={"class_name": "relu", "config": {}})),
         expected=np.maximum(Y, 0),
     ),
     "initializer by name": Model(sequential(shaped(kernel_initializer="glorot_uniform"))),
-    "strange initializer": Model(sequential(shaped(kernel_initializer="mine")), "initializers are Zeros now"),
+    "strange initializer": Model(sequential(shaped(kernel_initializer="mine")), "wrote the initializers"),
     "initializer of Keras 3": Model(
         sequential(shaped(kernel_initializer={"module": "keras", "class_name": "Zeros", "config": {}}))
     ),
-    "regularizer by name": Model(sequential(shaped(kernel_regularizer="l2")), "regularizers are those of TF.js now"),
+    "regularizer by name": Model(sequential(shaped(kernel_regularizer="l2")), "wrote the regularizers"),
     "regularizer of activities": Model(
         sequential(shaped(activity_regularizer={"class_name": "L1L2", "config": {"l1": 0.0, "l2": 0.1}})),
-        "regularizers are those of TF.js now",
+        "wrote the regularizers",
     ),
     "constraint": Model(
-        sequential(shaped(kernel_constraint={"class_name": "NonNeg", "config": {}})), "constraints, which TF.js applies"
+        sequential(shaped(kernel_constraint={"class_name": "NonNeg", "config": {}})), "removed the constraints"
     ),
     "missing options": Model(sequential(layer("Dense", units=3, batch_input_shape=[None, 4]))),
     "training": training(optimizer_config=OPTIMIZER, loss="mean_squared_error", metrics=[]),
-    "training of Keras 3": training("trainingConfig is", optimizer=OPTIMIZER, loss="mse", loss_weights=[1.0]),
+    "training of Keras 3": training("removed trainingConfig", optimizer=OPTIMIZER, loss="mse", loss_weights=[1.0]),
 }  # fmt: skip
 
 MODELS = {

@@ -164,22 +164,22 @@ class Form:
 
 
 FORMS = (
-    Form("batch_shape is batch_input_shape now, in {} layer(s)", _has_keras_shape),
-    Form("the shape of the input is where TF.js looks for it now, in {} layer(s)", _has_no_shape),
-    Form("calls are nested lists now, of {} layer(s)", _has_calls),
-    Form("calls have the brackets that TF.js wants now, of {} layer(s)", _has_brackets),
-    Form("inputs and outputs are lists of lists now, in {} model(s)", _has_ends),
-    Form("dtype policies are gone, from {} layer(s)", _has_policy, lambda *of: _has_policy(*of) and _gives_input(*of)),
-    Form("inputs are of a dtype that TF.js has now, in {} layer(s)", _has_foreign_dtype),
-    Form("activations are names now, in {} layer(s)", _has_object("activation"), _has_foreign_activation),
+    Form("renamed batch_shape to batch_input_shape in {} layer(s)", _has_keras_shape),
+    Form("moved the input shape to where TF.js reads it in {} layer(s)", _has_no_shape),
+    Form("wrote the calls of {} layer(s) as nested lists", _has_calls),
+    Form("corrected the brackets of the calls of {} layer(s)", _has_brackets),
+    Form("wrote the inputs and outputs of {} model(s) as lists of lists", _has_ends),
+    Form("removed the dtype policy of {} layer(s)", _has_policy, lambda *of: _has_policy(*of) and _gives_input(*of)),
+    Form("changed the input dtype of {} layer(s) to one that TF.js supports", _has_foreign_dtype),
+    Form("wrote the activations of {} layer(s) as names", _has_object("activation"), _has_foreign_activation),
     Form(
-        "initializers are Zeros now, in {} layer(s), whose weights are loaded anyway",
+        "wrote the initializers of {} layer(s) as Zeros, since their weights are loaded anyway",
         _has_initializer,
         _has_foreign_initializer,
     ),
-    Form("regularizers are those of TF.js now, in {} layer(s)", _has_foreign_regularizer),
-    Form("constraints, which TF.js applies to what it loads, are gone, from {} layer(s)", _has_constraint),
-    Form("negative_slope is alpha now, in {} LeakyReLU", _has("LeakyReLU", "negative_slope")),
+    Form("wrote the regularizers of {} layer(s) in the format of TF.js", _has_foreign_regularizer),
+    Form("removed the constraints of {} layer(s), which TF.js would apply to the weights it loads", _has_constraint),
+    Form("renamed negative_slope to alpha in {} LeakyReLU layer(s)", _has("LeakyReLU", "negative_slope")),
 )
 """What a config of Keras holds and TF.js fails on, or takes for something else."""
 
@@ -229,12 +229,12 @@ def _changed_options(before: Config, after: Config, plan: Plan) -> Iterator[str]
     counts: Counter[str] = Counter()
     rewritten = {layer.path.rpartition("/")[2] for layer in plan.layers if layer.outcome == "rewritten"}
     if rewritten:
-        yield f"{len(rewritten)} layer(s) are written as others that TF.js has"
+        yield f"replaced {len(rewritten)} layer(s) with other layers that TF.js has"
     for old, new in _pairs(before, after):
         if old["config"].get("name") in rewritten:
             continue
         if old["class_name"] not in (new["class_name"], "Model"):
-            counts[f"{legible(old['class_name'], SHORT)} is {new['class_name']} now"] += 1
+            counts[f"replaced {legible(old['class_name'], SHORT)} with {new['class_name']}"] += 1
             continue
         native = NATIVE.get(new["class_name"])
         for option, value in new["config"].items():
@@ -242,8 +242,8 @@ def _changed_options(before: Config, after: Config, plan: Plan) -> Iterator[str]
                 continue
             if not _alike(new["class_name"], option, old["config"], value):
                 was = quoted(old["config"][option]) if option in old["config"] else "missing"
-                counts[f"{option} is {value!r} now, where it was {was}"] += 1
-    yield from (f"{text}, in {count} layer(s)" for text, count in counts.items())
+                counts[f"changed {option} from {was} to {value!r}"] += 1
+    yield from (f"{text} in {count} layer(s)" for text, count in counts.items())
 
 
 def _pairs(before: Config, after: Config) -> Iterator[tuple[Config, Config]]:
@@ -286,17 +286,17 @@ def _listed(value: Any) -> Any:
 
 def _changed_training(theirs: Any, ours: Any) -> Iterator[str]:
     if theirs not in (None, ours):
-        became = "as TF.js reads it now" if ours else "gone, which only training needs"
-        yield f"trainingConfig is {became}"
+        in_format = "wrote trainingConfig in the format of TF.js"
+        yield in_format if ours else "removed trainingConfig, which affects only training"
 
 
 def _changed_layers(entries: Sequence[Config], plan: Plan) -> Iterator[str]:
     removed = [layer.path for layer in plan.layers if layer.outcome == "removed"]
     if removed:
-        yield f"{len(removed)} layer(s) that do nothing at inference are gone: {', '.join(removed)}"
+        yield f"removed {len(removed)} layer(s) that do nothing at inference: {', '.join(removed)}"
     for layer in plan.layers:
         if layer.outcome == "companion":
-            yield f"layer {quoted(layer.path)} needs the companion: {layer.reason}"
+            yield f"layer {quoted(layer.path)} needs the companion script: {layer.reason}"
     written = list(entries_of(plan.document["modelTopology"]))
     made = {
         str(each["config"]["name"])
@@ -306,12 +306,12 @@ def _changed_layers(entries: Sequence[Config], plan: Plan) -> Iterator[str]:
     there = {str(each["config"].get("name")) for each in entries}
     renamed = set(plan.renamed.values())
     if renamed & made:
-        yield f"{len(renamed & made)} layer(s) have other names now"
+        yield f"renamed {len(renamed & made)} layer(s)"
     if added := sorted(made - there - renamed):
-        yield f"{len(added)} layer(s) are added, for what TF.js lacks or confuses: {', '.join(added)}"
+        yield f"added {len(added)} layer(s) for what TF.js does not have or confuses: {', '.join(added)}"
     before, after = _references(entries), _references(written)
     if any(before[name] != after[name] for name in before if name in after):
-        yield "calls are numbered as TF.js numbers them now"
+        yield "numbered the calls as TF.js does"
 
 
 def _references(entries: Sequence[Config]) -> dict[tuple[str, str], list[Any]]:
@@ -339,17 +339,17 @@ def _changed_weights(manifest: Manifest, plan: Plan) -> Iterator[str]:
         if entry.weight in names and not _finds(entry.name, names[entry.weight])
     ]
     if renamed:
-        yield "{} weight(s) have other names now, such as {!r}: {!r}".format(len(renamed), *renamed[0])
+        yield "renamed {} weight(s), such as {!r} to {!r}".format(len(renamed), *renamed[0])
     stored = {entry.weight for entry in entries}
     unused = [entry.name for entry in entries if entry.weight not in names]
     computed = sum(weight not in stored for weight in names)
     if computed:
-        yield f"{computed} weight(s) are worked out anew"
+        yield f"computed {computed} weight(s) anew"
     elif unused:
-        yield f"{len(unused)} weight(s) that no layer has are gone, such as {quoted(unused[0])}"
+        yield f"removed {len(unused)} weight(s) that belong to no layer, such as {quoted(unused[0])}"
     unreadable = [entry.described["dtype"] for entry in entries if not entry.readable]
     if unreadable:
-        yield f"{len(unreadable)} weight(s) are of a dtype that TF.js reads now, such as {unreadable[0]}"
+        yield f"changed the dtype of {len(unreadable)} weight(s) to one that TF.js reads, such as {unreadable[0]}"
 
 
 def _finds(stored: str, wanted: str) -> bool:

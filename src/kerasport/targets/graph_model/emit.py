@@ -304,7 +304,7 @@ def _reached(e: Emitter, x: Tensor, node: ops.Conv | ops.DepthwiseConv) -> Tenso
 def emit_conv(e: Emitter, node: ops.Conv) -> str:
     if node.x.rank == 5 and not isinstance(node.padding, str):
         raise NoEmission('TF.js supports only the paddings "same" and "valid" for 3D convolutions')
-    assert node.groups == 1, "each group is convolved apart"
+    assert node.groups == 1, "a convolution with groups is split before"
     op = "Conv3D" if node.x.rank == 5 else "Conv2D"
     return e.add(op, [_reached(e, node.x, node), node.kernel], **_convolution(node))
 
@@ -408,7 +408,7 @@ def emit_cumulative(op: str) -> Emit:
 
 
 def emit_cast(e: Emitter, node: ops.Cast) -> str:
-    assert node.to != "bool", "a comparison with 0, since wasm takes the bytes of numbers for truth values"
+    assert node.to != "bool", "a cast to bool is emitted as a comparison, since wasm would reinterpret the bytes"
     return e.add("Cast", [node.x], SrcT=dtype(node.x.dtype), DstT=dtype(node.to))
 
 
@@ -470,7 +470,7 @@ def emit_reverse(e: Emitter, node: ops.Reverse) -> str:
 
 
 def emit_one_hot(e: Emitter, node: ops.OneHot) -> str:
-    assert node.dtype == "int32", "wasm writes integers, whatever is asked for"
+    assert node.dtype == "int32", "wasm returns int32 whatever dtype is requested"
     ends = [e.small(node.depth), e.small(1), e.small(0)]
     return e.add("OneHot", [node.indices, *ends], axis=number(-1), T=dtype(node.dtype))
 

@@ -86,7 +86,7 @@ def _command_view(command: Any, ctx: Any) -> View:
         Prose(" ".join((command.help or "").split())),
         Snippet("Usage", "", " ".join(_usage(ctx))),
         *([Snippet("Examples", "", examples)] if examples else []),
-        *(Facts(tuple(facts), title, width) for title, facts in groups.items()),
+        *(Facts(tuple(facts), title, width, typed=True) for title, facts in groups.items()),
     )
 
 
@@ -124,8 +124,8 @@ def _group_view(group: Any, ctx: Any) -> View:
     return (
         Prose(group.help or ""),
         Snippet("Usage", "", " ".join(_usage(ctx))),
-        Facts(commands, "Commands", width),
-        Facts(tuple(options), "Options", width),
+        Facts(commands, "Commands", width, typed=True),
+        Facts(tuple(options), "Options", width, typed=True),
         Prose(group.epilog or ""),
     )
 

@@ -17,17 +17,18 @@ STYLE = """<style>
 .kerasport p,.kerasport ul,.kerasport pre,.kerasport table{margin:.3em 0;padding:0}
 .kerasport h4{font-size:1em;font-weight:600;margin:1.1em 0 .3em}
 .kerasport .headline{font-size:1.15em;font-weight:600;margin:.4em 0 .8em}
-.kerasport .good{color:#1f8a3d}
+.kerasport .good{color:#259447}
 .kerasport .bad{color:#d7373f}
-.kerasport .quiet{opacity:.65}
+.kerasport .quiet{opacity:.7}
 .kerasport ul{list-style:none}
 .kerasport li{margin:.35em 0}
 .kerasport li p{margin:0}
+.kerasport table,.kerasport td,.kerasport th{font:inherit;text-align:left}
 .kerasport table{border-collapse:collapse;border:0;width:auto}
 .kerasport tr,.kerasport tbody tr:nth-child(odd),.kerasport tbody tr:hover{background:none}
 .kerasport th,.kerasport td{text-align:left;vertical-align:top;padding:.15em 1.5em .15em 0;border:0;
 white-space:normal}
-.kerasport th{font-weight:400;opacity:.65;white-space:nowrap}
+.kerasport th{opacity:.7;white-space:nowrap}
 .kerasport pre,.kerasport code{font:13px/1.5 ui-monospace,Menlo,Consolas,monospace;color:inherit;
 background:rgba(128,128,128,.14);border-radius:5px}
 .kerasport pre{padding:.7em .9em;overflow-x:auto;white-space:pre}
@@ -64,16 +65,17 @@ def _block(block: Block) -> str:
 
 
 def _fact(fact: Fact) -> str:
-    value = "".join(_tag("div", _text(line)) for line in (fact.value, *fact.details))
+    details = "".join(_tag("div", _text(line), "quiet") for line in fact.details)
+    value = _tag("div", _text(fact.value)) + details
     return _tag("tr", _tag("th", _text(fact.label)) + _tag("td", value))
 
 
 def _item(item: Item) -> str:
-    head = _tag("p", _tag("strong", _text(item.head))) if item.head else ""
-    told = _tag("p", _text(item.text)) if item.text else ""
+    head = f"{_tag('strong', _text(item.head))}{': ' * bool(item.text)}" if item.head else ""
+    told = _tag("p", head + _text(item.text))
     remedy = _tag("p", _tag("span", "Fix: ", "quiet") + _text(item.remedy)) if item.remedy else ""
     command = _tag("p", _tag("code", _text(item.command))) if item.command else ""
-    return _tag("li", head + told + remedy + command)
+    return _tag("li", told + remedy + command)
 
 
 def _table(block: Table) -> str:

@@ -135,7 +135,7 @@ class _Writer:
 
     def _facts(self, block: Facts) -> Iterator[Text]:
         width = max(block.width, *(len(fact.label) for fact in block.rows))
-        style = COMMAND if block.title else QUIET
+        style = COMMAND if block.typed else QUIET
         for fact in block.rows:
             yield from self._fact(fact, Text.assemble(INDENT, (fact.label.ljust(width), style), INDENT))
 

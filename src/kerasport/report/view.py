@@ -34,11 +34,15 @@ class Fact:
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts in two aligned columns; `width` makes the first one wider than its labels."""
+    """Facts in two aligned columns.
+
+    `width` makes the first one wider than its labels. `typed` says that the labels are words to type.
+    """
 
     rows: tuple[Fact, ...]
     title: str = ""
     width: int = 0
+    typed: bool = False
 
 
 @dataclass(frozen=True)

@@ -255,6 +255,25 @@ def test_the_page_on_the_companion_lists_its_activations() -> None:
 # ---------------------------------------------------------------------------------------------------- errors
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Keras, about numpy
+def test_the_advice_on_custom_layers_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = (block for block in blocks(ERRORS, "python") if "class Scale" in block)
+    monkeypatch.chdir(tmp_path)
+    # other weights than those that layers begin with, so that copying them matters
+    trained = "old_model.set_weights([w + 0.5 for w in old_model.get_weights()])\nnew_model ="
+    names: dict[str, Any] = {"__name__": "my_layers"}
+    exec(block.replace("new_model =", trained, 1), names)
+    x = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
+    old, new = (np.asarray(names[name](x)) for name in ("old_model", "new_model"))
+    assert np.abs(old).max() > 0.1
+    np.testing.assert_allclose(new, old, rtol=1e-6)
+    names["old_model"].save("old.keras")
+    with pytest.raises(kerasport.UnsupportedModel, match=r"custom layer .*new_model\.set_weights"):
+        kerasport.convert("old.keras", "old")
+    for target in ("tfjs-graph", "onnx"):
+        assert kerasport.check("model.keras", to=target).convertible
+
+
 def messages(section: str) -> list[str]:
     """The messages in the headings of a section."""
     part = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", read(ERRORS), re.MULTILINE | re.DOTALL)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +22,8 @@ from keras import layers
 from tests.cases import CASES
 from tests.cases.case import Case
 from tests.cases.trial import Trial, quiet
+from tests.forged import given, hdf5, layer, put, sequential
+from tests.forged import keras as forged_keras
 from tests.graphs import batches, meaning, together
 from tests.onnx_runtime import close, operators, run
 from tests.strategies import operations
@@ -79,7 +83,7 @@ def test_what_onnx_runtime_cannot_pad_is_refused() -> None:
         made = ops.Conv(x, constant(floats(2, 3, 3, 2)), (2, 1), "same", (1, 2))
         shared = Shared(20)
         Emitter(optimised(Graph((x,), (made,))), shared).run(["y"])
-        assert [problem.reason for problem in shared.problems] == reasons
+        assert [problem.reason[: len(DILATED)] for problem in shared.problems] == reasons
 
 
 DILATED = "ONNX Runtime pads dilated windows incorrectly"
@@ -420,3 +424,51 @@ def test_kinds_are_those_of_the_target(two_inputs: Path, tmp_path: Path) -> None
     with pytest.raises(errors.KerasportError, match="int8 is only for ONNX models"):
         kerasport.convert(two_inputs, tmp_path / "web_model", quantize="int8")
     assert not (tmp_path / "model.onnx").exists()
+
+
+# ------------------------------------------------------------------------------------------- its refusals
+
+ELSEWHERE = re.compile(
+    r"(targets/(layers_model|graph_model|repaired|formats|loading|next_steps|ports|notes|plan|quantize|directory|__init__)"
+    r"|verification|diagnosis|report|web|read|cli|commands|api|releases|urls|meaning|errors)"
+)
+"""Modules whose texts are not reasons of a refusal to convert to ONNX."""
+OTHERS = re.compile(r"TF\.js|tfjs|layers-model|graph-model|browser|\bwasm\b|webgl|\bpages?\b", re.IGNORECASE)
+"""Words for the other targets."""
+
+
+def texts_of(path: Path) -> Iterator[str]:
+    """The strings of a module that are not docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    bodies = [body for node in ast.walk(tree) if isinstance(body := getattr(node, "body", None), list)]
+    documented = {id(line.value) for body in bodies for line in body if isinstance(line, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented:
+            yield node.value
+
+
+def test_refusals_talk_about_onnx() -> None:
+    """Reasons that all targets share name none of them; those of the ONNX target name ONNX."""
+    root = Path(kerasport.__file__).parent
+    modules = [path for path in sorted(root.rglob("*.py")) if not ELSEWHERE.match(path.relative_to(root).as_posix())]
+    assert {"lower.py", "refusals.py", "dtypes.py", "refused.py", "emit.py"} <= {path.name for path in modules}
+    found = {(path.name, text) for path in modules for text in texts_of(path) if OTHERS.search(text)}
+    assert found == set()
+
+
+@pytest.mark.parametrize("name", ["Lambda", "Hashing", "TextVectorization", "Mystery"])
+def test_a_refusal_names_the_onnx_model(name: str, tmp_path: Path) -> None:
+    source = put(tmp_path / "m.keras", forged_keras(sequential(given(), layer(name, "it")), hdf5(lambda _: None)))
+    with pytest.raises(errors.UnsupportedModel) as refusal:
+        kerasport.convert(source, tmp_path / "model.onnx")
+    assert "ONNX" in str(refusal.value) or "onnx" in str(refusal.value)
+    assert not OTHERS.search(str(refusal.value))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Keras, about numpy
+def test_a_note_on_nan_does_not_speak_of_tfjs(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "relu")])
+    model.layers[0].kernel.assign(np.full((2, 2), np.nan, "float32"))
+    model.save(tmp_path / "m.keras")
+    (note,) = (note for note in kerasport.convert(tmp_path / "m.keras", tmp_path / "m.onnx").notes if "NaN" in note)
+    assert not OTHERS.search(note)

@@ -124,7 +124,7 @@ def convert(
                 f"shards of {shard_size:,} bytes would be more than {MOST_SHARDS:,} files; "
                 f"make them at least {-(-total // MOST_SHARDS):,} bytes", "shard_size",
             )  # fmt: skip
-        plan = replace(plan, notes=(*plan.notes, *not_finite(model), *too_large(plan, shard_size)))
+        plan = replace(plan, notes=(*plan.notes, *not_finite(model, plan.target), *too_large(plan, shard_size)))
 
         def count(nbytes: int) -> None:
             nonlocal done
@@ -187,7 +187,7 @@ def check(
     with read(source, weights) as model, unexpected():
         limit = _limit(max_size, files_read, model)
         plan = planned(model, to, Options(companion=companion, trainable=trainable, max_size=limit))
-        plan = replace(plan, notes=(*plan.notes, *not_finite(model), *too_large(plan, SHARD)))
+        plan = replace(plan, notes=(*plan.notes, *not_finite(model, plan.target), *too_large(plan, SHARD)))
         return Check(
             source=_name(source),
             target=plan.target,

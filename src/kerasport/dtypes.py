@@ -282,7 +282,9 @@ def fraction_problems(model: Model, dtypes: Dtypes) -> Iterator[Problem]:
             continue
         first = next(iter(dtypes.tensors(call)), "float32")
         if first in INTEGERS and _cuts(target):
-            reason = f"Keras casts its output to {first}, the dtype of its input, but TF.js layers compute in float32"
+            reason = (
+                f"Keras casts its output to {first}, the dtype of its input, but converted layers compute in float32"
+            )
             yield Problem(call.target.name, call.target.class_name, reason, remedy=CAST)
 
 
@@ -305,12 +307,13 @@ def _reason(call: Call, target: LayerSpec | Operation, joint: str, narrow: str) 
     if name in COMPARING and not all(_fits(leaf, joint) for leaf in _numbers(call, target)):
         return f"a constant is outside the range of {joint}, where the Keras backends compute different results"
     if name in RESAMPLING and target.config.get("interpolation", "nearest") not in ("nearest", "bilinear"):
-        return f"its interpolation can overshoot the range of {narrow}, where Keras clips and TF.js does not"
+        return f"its interpolation can overshoot the range of {narrow}, where Keras clips and converted models do not"
     if _any_bits(target) or (name in GROWING and joint not in WRAPPING and narrow != "bool"):
         return ""
     if name in ("Abs", "Absolute", "Ptp") and narrow in UNSIGNED:
         return ""
-    return f"Keras computes in {narrow}, the dtype of its input, where results wrap around; TF.js computes in int32"
+    wraps = f"Keras computes in {narrow}, the dtype of its input, where results wrap around"
+    return f"{wraps}; converted models compute in int32"
 
 
 RESAMPLING = ("Resize", "Resizing", "UpSampling2D")

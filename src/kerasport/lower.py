@@ -67,7 +67,7 @@ def lower(model: Model) -> Graph:
 
 def _strings(graph: Graph) -> Iterator[Problem]:
     """What takes strings and is not a table: backends of TF.js have few operations for them, and others each."""
-    reason = "the only operation on strings that graph-models and ONNX models support is a lookup in a vocabulary"
+    reason = "the only operation on strings that converted models support is a lookup in a vocabulary"
     for node in graph.nodes():
         if not isinstance(node, ops.Lookup) and any(is_string(operand) for operand in node.operands):
             yield Problem(graph.names.get(node, "").rpartition("/")[2], type(node).__name__, reason)
@@ -78,7 +78,7 @@ def _strings(graph: Graph) -> Iterator[Problem]:
 
 def _empty(graph: Graph) -> Iterator[Problem]:
     """Tensors without numbers in another shape: of these, no runtime finds out a size that is left open."""
-    reason = "its result has size 0, so TF.js and ONNX Runtime cannot infer the batch size"
+    reason = "its result has size 0, so a runtime cannot infer the batch size"
     for node in graph.nodes():
         if isinstance(node, ops.Reshape) and -1 in node.to and 0 in node.to:
             yield Problem(graph.names.get(node, "").rpartition("/")[2], "Reshape", reason)

@@ -373,7 +373,7 @@ def without_recorded(model: Model) -> tuple[Model, list[Problem]]:
     def step(call: Call) -> Call:
         return replace(call, kwargs={name: value for name, value in call.kwargs.items() if name != "mask"})
 
-    reason = "it is called with a mask that the model computes, which TF.js layers do not support"
+    reason = "it is called with a mask that the model computes, which converted layers do not support"
     problems = [
         Problem(call.target.name, call.target.class_name, reason, "mask", "a tensor")
         for call in _foreign(model, Masks(MaskRules(model.release)))

@@ -68,7 +68,10 @@ def _entry_problems(model: Model) -> Iterator[Problem]:
         yield Problem(call.target.name, call.target.class_name, reason, remedy=remedy)
 
 
-CUSTOM = "replace the class with Keras layers or keras.ops, and save the model again"
+CUSTOM = (
+    "build the model again with Keras layers or keras.ops in place of this class, copy the weights with "
+    "new_model.set_weights(old_model.get_weights()), and save it"
+)
 
 
 def custom_problem(spec: LayerSpec) -> Problem:
@@ -91,14 +94,16 @@ def _layer_problems(spec: LayerSpec, release: tuple[int, int]) -> Iterator[Probl
     """Layers that compute in integers, and wrappers that compute something else than what is stored."""
     dtype = str(spec.config.get("dtype", ""))
     if dtype in INTEGERS and spec.class_name not in OF_INTEGERS:
-        reason = f"Keras casts its input to {dtype}, which truncates it; TF.js computes in float32"
+        reason = f"Keras casts its input to {dtype}, which truncates it; converted models compute in float32"
         yield Problem(spec.name, spec.class_name, reason, "dtype", dtype)
     inner = spec.children.get("layer")
     if spec.class_name == "SpectralNormalization" and getattr(inner, "class_name", "") == "Embedding":
         reason = "the file does not store the Embedding as Keras normalizes it"
         yield Problem(spec.name, spec.class_name, reason, "layer", "Embedding")
     if spec.class_name == "TimeDistributed" and release < (3, 0) and _makes_mask(inner, release):
-        reason = "Keras 2 passes on the masks that the inner layer creates at each step; Keras 3 and TF.js do not"
+        reason = (
+            "Keras 2 passes on the masks that the inner layer creates at each step; Keras 3 and converted models do not"
+        )
         remedy = "put the inner layer and the layers that use its mask into one model inside the TimeDistributed"
         yield Problem(spec.name, spec.class_name, reason, "layer", inner.class_name if inner else "", remedy)
 

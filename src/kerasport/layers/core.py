@@ -246,7 +246,7 @@ class Identity(Layer):
 
 
 class _Code(Refused):
-    reason = "it contains Python code, which cannot run in a browser"
+    reason = "it contains Python code, which is not converted"
     remedy = "replace it with Keras layers or keras.ops, and save the model again"
 
 

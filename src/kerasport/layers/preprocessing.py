@@ -238,7 +238,7 @@ class IntegerLookup(_Vocabulary):
     def tokens(self) -> tuple[int, ...]:
         tokens = super().tokens
         if any(abs(token) >= EXACT for token in tokens):
-            raise Refusal("vocabulary", "the GPU backends of TF.js cannot tell integers of 2^24 or more apart")
+            raise Refusal("vocabulary", "on GPUs, converted models cannot tell integers of 2^24 or more apart")
         return tokens
 
     def lower(self, x: Tensor) -> Tensor:
@@ -296,10 +296,7 @@ class StringLookup(_Vocabulary):
         if self.invert:
             return ops.Lookup(x, (*places, *(0 for _ in masked)), (*self.tokens, *masked), self.oov_token)
         if self.num_oov_indices > 1:
-            reason = (
-                "with several OOV indices Keras hashes unknown strings, and not all TF.js "
-                "backends have such an operation"
-            )
+            reason = "with several OOV indices Keras hashes unknown strings, which converted models cannot do"
             raise Refusal("num_oov_indices", reason, "set num_oov_indices=1")
         # in the other modes a masked token counts nowhere
         at_mask = tuple(0 if self.output_mode == "int" else -1 for _ in masked)

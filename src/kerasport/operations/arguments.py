@@ -31,7 +31,7 @@ def named(dtype: Any) -> DType:
     """
     if isinstance(dtype, str) and dtype in DTYPES:
         return DTYPES[dtype]
-    raise Refusal("dtype", f"TF.js computes with float32, int32 and bool, but not with {dtype!r}")
+    raise Refusal("dtype", f"converted models compute with float32, int32 and bool, but not with {dtype!r}")
 
 
 def numbers(option: Any, count: int) -> tuple[int, ...]:

@@ -96,7 +96,7 @@ def view(x: Tensor, *, dtype: str | None = None) -> Tensor:
     """The same bits as numbers of another kind."""
     if dtype is None or (dtype in ("float32", "int32", "bool") and dtype == x.dtype):
         return x
-    raise Refusal("dtype", "TF.js cannot reinterpret the bits of a number")
+    raise Refusal("dtype", "converted models cannot reinterpret the bits of a number")
 
 
 def fake_quantized(

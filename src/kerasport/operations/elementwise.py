@@ -475,7 +475,7 @@ def saturate_cast(x: Any, *, dtype: str) -> Tensor:
 def convert(x: Any, *, dtype: str | None = None, sparse: bool | None = None, ragged: bool | None = None) -> Tensor:
     """x, of an element type where one is named."""
     if sparse or ragged:
-        raise Refusal("sparse" if sparse else "ragged", "TF.js has dense tensors only")
+        raise Refusal("sparse" if sparse else "ragged", "converted models have dense tensors only")
     return as_tensor(x) if dtype is None else cast(x, dtype=dtype)
 
 

@@ -426,7 +426,7 @@ def attention(
 def one_hot(x: Any, *, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False) -> Tensor:
     """A new axis that is 1 at the index."""
     if sparse:
-        raise Refusal("sparse", "TF.js has dense tensors only")
+        raise Refusal("sparse", "converted models have dense tensors only")
     indices = ops.cast(as_tensor(x), "int32")
     hot = ops.OneHot(indices, num_classes, "float32" if dtype is None else named(dtype))
     return ops.move_axis(hot, -1, axis_of(axis, hot.rank))

@@ -295,7 +295,7 @@ def vector_norm(y: Tensor, order: Any, axes: Sequence[int], *, keepdims: bool) -
 def _matrix_norm(y: Tensor, order: Any, axes: Sequence[int], *, keepdims: bool) -> Tensor:
     """The largest or smallest sum along rows or columns."""
     if order not in (1, -1, math.inf, -math.inf, "inf", "-inf"):
-        raise Refusal("ord", "TF.js cannot compute singular values")
+        raise Refusal("ord", "converted models cannot compute singular values")
     rows, columns = axes
     summed, compared = (rows, columns) if abs(float(order)) == 1 else (columns, rows)
     sums = ops.sum_(ops.Abs(y), summed, keepdims=True)

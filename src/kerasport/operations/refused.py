@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 DATA_DEPENDENT = "the size of its result depends on the values of the input"
 CODE = "it runs Python code, which the file does not contain"
-COMPLEX = "it uses complex numbers, which not all TF.js backends support"
-LINEAR_ALGEBRA = "TF.js graphs support no linear algebra except matrix products"
-BITS = "not all TF.js backends support operations on the bits of integers"
-SCATTER = "it writes to positions that are known only when the model runs, which not all TF.js backends support"
+COMPLEX = "it uses complex numbers, which converted models do not support"
+LINEAR_ALGEBRA = "converted models support no linear algebra except matrix products"
+BITS = "converted models do not support this operation on the bits of integers"
+SCATTER = "it writes to positions that are known only when the model runs, which converted models do not support"
 SAMPLING = "it reads pixels from positions that are known only when the model runs, which is not supported"
 DIVISORS = "its number of steps depends on the values of the input"
 
@@ -28,9 +28,9 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("CTCLoss", "CTCDecode"), "it searches all alignments of a sequence, which is not supported"),
     **dict.fromkeys(("Nanmedian", "Nanquantile", "Nanpercentile"),
                     "which values it interpolates depends on the number of NaNs in the input"),
-    "Gammainc": "TF.js has no incomplete gamma function",
+    "Gammainc": "converted models have no incomplete gamma function",
     "Argpartition": "it does not define the order of its result, so the result depends on the runtime",
-    "Histogram": "its bin edges depend on rounding, which differs between TF.js and Keras",
+    "Histogram": "its bin edges depend on rounding, which differs between Keras and other runtimes",
     "SobelEdges": "at the image borders, Keras mirrors pixels on TensorFlow but adds zeros on JAX",
     "SegmentReduction": "it is a base class of other operations and computes nothing",
     "TensorFlowOpLayer": "it contains a node of TensorFlow 2.3 or older; save the model with a newer TensorFlow",

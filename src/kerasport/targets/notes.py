@@ -16,8 +16,8 @@ BUFFER = 2_000_000_000
 """Bytes that browsers allocate as one ArrayBuffer: Chrome fails at 2^31 - 2^21."""
 
 
-def not_finite(model: Model) -> Iterator[str]:
-    """A note on weights that hold NaN or infinity.
+def not_finite(model: Model, target: str = "") -> Iterator[str]:
+    """A note on weights that hold NaN or infinity, for a model that becomes `target`.
 
     Every weight of floats is read once, in pieces; numpy scans some 4 GB per second.
 
@@ -30,9 +30,12 @@ def not_finite(model: Model) -> Iterator[str]:
         more = f" and {len(found) - SHOWN} more layer(s)" if len(found) > SHOWN else ""
         yield (
             f"some weights are NaN or infinite: {', '.join(found[:SHOWN])}{more}; they are kept. "
-            "Keras returns NaN or infinity where they are used, but on wasm and webgl the relu "
-            "of TF.js turns NaN into 0. If training diverged, use an earlier checkpoint"
+            f"Keras returns NaN or infinity where they are used{'' if target == 'onnx-model' else IN_TFJS}. "
+            "If training diverged, use an earlier checkpoint"
         )
+
+
+IN_TFJS = ", but on wasm and webgl the relu of TF.js turns NaN into 0"
 
 
 def _told(path: str, spec: LayerSpec) -> str:

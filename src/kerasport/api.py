@@ -240,7 +240,7 @@ def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = T
         return replace(right, out=str(Path(out) / "model.json"), files=files)
 
     if given.native:
-        return unchanged(f"{given.converter or given.version} wrote it for TF.js")
+        return unchanged(f"{given.converter or given.version} wrote this model for TF.js")
     with unexpected(), of_file(path):
         plan = repair_plan(given, Options(companion=companion))
         if plan.problems:
@@ -413,7 +413,7 @@ def _limit(max_size: int | None, files: Sequence[Path], model: Model) -> int:
         weights = (weight for _, spec in model.walk() if isinstance(spec, LayerSpec) for weight in spec.weights)
         return allowed(sum(map(_nbytes, files)) or sum(map(nbytes_of, weights)))
     if max_size < 1:
-        raise OptionError(f"a model of {max_size} bytes holds nothing", "max_size")
+        raise OptionError(f"max_size must be at least 1 byte, not {max_size}", "max_size")
     return max_size
 
 

@@ -1,6 +1,6 @@
 """Commands in, exit codes out; no logic.
 
-Exit codes: 0 done; 1 the model has parts without an exact translation, the numbers differ, or doctor found something
+Exit codes: 0 done; 1 parts of the model are not supported, the numbers differ, or doctor found something
 that does not work; 2 wrong usage; 3 a file cannot be read, the output is there already, or a program cannot be run;
 4 a bug in kerasport.
 """
@@ -128,7 +128,7 @@ Optimizer = Annotated[
     ),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", "-f", help="Replace a model that OUT already holds.", rich_help_panel=OUTPUT)
+    bool, typer.Option("--force", "-f", help="Replace the model that is already in OUT.", rich_help_panel=OUTPUT)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text, also for errors.")]
 Traceback = Annotated[
@@ -377,7 +377,7 @@ kerasport repair web_model repaired_model""",
 def repair(
     source: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help="model.json, or the directory that holds it.", show_default=False),
+        typer.Argument(metavar="MODEL", help="model.json, or the directory that contains it.", show_default=False),
     ],
     out: Annotated[
         Path | None,

@@ -3,7 +3,7 @@
 KerasportError
 ├── ReadError               the file is not a Keras model that can be read, or a part of it is missing
 │   └── HostileFileError    the file asks for what no model needs: code, other files, endless memory
-├── UnsupportedError        the model is sound, but has no exact translation
+├── UnsupportedError        the model is valid, but cannot be converted exactly
 │   ├── UnsupportedPart     one layer, option or call of it
 │   ├── UnsupportedModel    all the parts that one model met, together
 │   └── TooLargeError       it would become much larger than its file
@@ -244,7 +244,7 @@ class Problem:
 
 
 class UnsupportedPart(UnsupportedError):
-    """One layer, option or call that has no exact translation."""
+    """One layer, option or call that cannot be converted exactly."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem

@@ -128,7 +128,7 @@ class Check(_Ports):
 
     @property
     def convertible(self) -> bool:
-        """Whether every part of the model has an exact translation."""
+        """Whether every part of the model can be converted exactly."""
         return not self.problems
 
     def to_dict(self) -> dict[str, Any]:

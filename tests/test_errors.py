@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import kerasport
 from kerasport import api, cli
-from kerasport.errors import InternalError, OptionError, ReadError, WriteError
+from kerasport.errors import InternalError, OptionError, ReadError, WriteError, with_article
 from kerasport.urls import as_url
 
 BUG = "this is a bug in kerasport, not in your file"
@@ -360,3 +360,8 @@ def test_weights_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(ReadError, match=r"m\.keras: layer 'dense': the weight 'kernel' has the shape"):
         kerasport.check(put(tmp_path / "m.keras", keras(weights=hdf5(fill))))
+
+
+def test_formats_have_the_right_article() -> None:
+    named = ["a layers-model", "a graph-model", "an onnx-model", "a TF.js graph-model", "an ONNX model"]
+    assert [with_article(name.partition(" ")[2]) for name in named] == named

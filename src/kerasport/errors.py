@@ -278,4 +278,4 @@ class TooLargeError(UnsupportedError):
 
 def with_article(noun: str) -> str:
     """A noun as in a sentence."""
-    return f"{'an' if noun[:1] in tuple('aeio') else 'a'} {noun}"
+    return f"{'an' if noun[:1].lower() in tuple('aeio') else 'a'} {noun}"

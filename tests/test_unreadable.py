@@ -114,6 +114,7 @@ FILES: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
     "numpy arrays": (lambda: numpy(np.savez, KERNEL), rf"a NumPy archive .*, not a model; .*{SAVE}"),
     "compressed numpy arrays": (lambda: numpy(np.savez_compressed, a=KERNEL), "a NumPy archive"),
     "an ONNX model": (ONNX, "an ONNX model, .*; convert the Keras file it was made from"),
+    "the saved_model.pb of a SavedModel": (b"\x08\x01\x12\x90\x05" + bytes(40), rf"a file of a SavedModel, .*{SAVE}"),
     "a TensorFlow Lite model": (b"\x1c\0\0\0TFL3" + bytes(40), "a TensorFlow Lite model, .*; convert the Keras file"),
     "a pickle": (lambda: pickle.dumps({"model": KERNEL}), rf"a Python pickle; .* can run code; .*{SAVE}"),
     "gzip": (lambda: gzip.compress(keras()), "compressed with gzip; decompress it"),

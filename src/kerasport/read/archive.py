@@ -151,6 +151,11 @@ _FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
         f"this is a Python pickle; kerasport never opens pickles because they can run code; {SAVE}",
     ),
     (lambda head: head.startswith(b"\x1f\x8b"), "this file is compressed with gzip; decompress it first"),
+    (
+        # schema version 1, then the first graph; ONNX models have a higher version there
+        lambda head: head.startswith(b"\x08\x01\x12"),
+        f"this is a file of a SavedModel, which is not supported; load the SavedModel in Keras, then {SAVE}",
+    ),
     (_is_onnx, f"this is an ONNX model, which contains no Keras layers; {SOURCE}"),
     (
         lambda head: head.startswith(b"version https://git-lfs"),

@@ -87,7 +87,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_convert_writes_the_model_and_tells_of_it(tmp_path: Path) -> None:
     done = kerasport_command("convert", DIGITS, "web_model", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (DONE, "")
-    assert f"Converted {DIGITS} to web_model Format TF.js layers-model Size " in flat(done.stdout)
+    assert f"Converted {DIGITS} to web_model Format TF.js layers-model " in flat(done.stdout)
     assert "in 2 files, 16,986 parameters" in done.stdout
     assert sorted(digest(tmp_path / "web_model")) == ["group1-shard1of1.bin", "model.json"]
 
@@ -642,7 +642,7 @@ def test_without_an_output_the_model_is_written_next_to_its_file(tmp_path: Path)
     assert sorted(digest(tmp_path / "model_web")) == ["group1-shard1of1.bin", "model.json"]
     again = kerasport_command("convert", tmp_path / "model.keras", cwd=tmp_path.parent)
     assert again.returncode == UNUSABLE
-    assert "give --force to replace it" in again.stderr
+    assert "--force to replace it" in again.stderr
     assert kerasport_command("convert", "model.keras", "--to", "onnx", cwd=tmp_path).returncode == DONE
     assert (tmp_path / "model.onnx").is_file()
     with pytest.raises(kerasport.OptionError, match="needs a name for its output"):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kerasport.lower import Lowering
-from kerasport.masks import MaskRules
+from kerasport.identity import is_identity
+from kerasport.layers import LAYERS
+from kerasport.layers.base import Refused
 from kerasport.model import LayerSpec, Model
-from kerasport.refusals import refusals
 from kerasport.targets.plan import Plan
 
 FACTORS: Mapping[str, float] = {"recurrent": 0.5, "convolutional": 1.7, "dense": 1.0}
@@ -47,8 +47,13 @@ def choice(model: Model, plan: Plan, *, training: bool) -> str:
 
 
 def _has_graph(model: Model) -> bool:
-    """Whether a graph-model supports all layers; their inputs are not looked at, which would take long."""
-    lowering = Lowering(MaskRules(model.release))
-    for target in model.targets():
-        lowering.look_at(target)
-    return not lowering.problems and not [*refusals(model)]
+    """Whether a graph-model supports the layers of a model that is possible as a layers-model.
+
+    Only their classes are looked at, which takes no time. A layers-model has only operations that a
+    graph-model has, too.
+    """
+    specs = [spec for _, spec in model.walk() if isinstance(spec, LayerSpec) and not is_identity(spec)]
+    classes = [LAYERS.get(spec.class_name) for spec in specs if spec.class_name != "InputLayer"]
+    return not any(spec.custom for spec in specs) and not any(
+        each is None or issubclass(each, Refused) for each in classes
+    )

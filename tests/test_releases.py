@@ -155,7 +155,7 @@ def test_verify_says_that_the_installed_keras_has_other_masks(version: str, tmp_
     with read(path) as model:
         notes = find_original(model, path, None, 60).notes
     differs = (release_of(version) >= MASKS_STOP) is not (release_of(keras.__version__) >= MASKS_STOP)
-    assert any("stop masks" in note for note in notes) is differs
+    assert any("do not pass masks on" in note for note in notes) is differs
 
 
 # ------------------------------------------------------------------------- calls that are recorded as training

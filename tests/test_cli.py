@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from pkgutil import resolve_name
@@ -21,7 +23,7 @@ from keras import layers
 from typer.testing import CliRunner
 
 import kerasport
-from kerasport import api
+from kerasport import api, cli
 from kerasport.cli import app
 from kerasport.errors import legible
 from kerasport.report import Check, Conversion, Repair
@@ -500,6 +502,26 @@ def test_verify_hands_on_what_it_is_given(converted: Path, monkeypatch: pytest.M
         "weights": None, "inputs": Path("in.npz"), "expected": Path("out.npz"), "backends": ("wasm",),
         "rtol": 0.1, "atol": 0.2, "timeout": 60, "python": "../python", "status": None,
     }  # fmt: skip
+
+
+def test_a_terminal_shows_what_verify_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+
+    def work(status: Any) -> str:
+        status("running [b]m.keras")  # no markup
+        time.sleep(0.3)  # the spinner draws ten times in a second
+        return "done"
+
+    assert cli._with_spinner(work) == "done"
+    assert "running [b]m.keras" in terminal.getvalue()
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert cli._with_spinner(lambda status: status) is None
 
 
 def test_verify_of_a_backend_that_does_not_exist_is_wrong_usage(converted: Path) -> None:

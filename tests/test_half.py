@@ -340,7 +340,7 @@ def test_verification_tells_how_far_it_is(several: Path, tmp_path: Path) -> None
     halved(several, tmp_path / "model.onnx")
     checked = kerasport.verify(several, tmp_path / "model.onnx")
     assert checked.ok
-    assert checked.only_told
+    assert checked.reported_only
     assert 0 < max(output.relative for output in checked.outputs) < BOUND
     assert not kerasport.verify(several, tmp_path / "model.onnx", rtol=1e-6, atol=1e-7).ok
 
@@ -351,7 +351,7 @@ def test_without_weights_it_is_told_as_well(tmp_path: Path) -> None:
     halved(path, tmp_path / "model.onnx")
     sound(tmp_path / "model.onnx")
     assert halves(tmp_path / "model.onnx") == {"MatMul"}
-    assert kerasport.verify(path, tmp_path / "model.onnx").only_told
+    assert kerasport.verify(path, tmp_path / "model.onnx").reported_only
 
 
 WRONG = (

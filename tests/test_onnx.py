@@ -406,7 +406,7 @@ def test_rounded_weights_compute_nearly_the_same(
     assert rounded.weights >= 6
     checked = kerasport.verify(mixed, tmp_path / "there" / "model.onnx")
     assert checked.ok
-    assert checked.only_told
+    assert checked.reported_only
 
 
 def test_int8_is_exact_within_half_a_step_of_each_channel(tmp_path: Path) -> None:

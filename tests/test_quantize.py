@@ -326,7 +326,7 @@ def test_a_quantised_model_is_held_to_what_is_asked_for_only(tmp_path: Path) -> 
     convert(path, tmp_path / "out", quantize="uint8")
     told = verify(path, tmp_path / "out", backends=("wasm",))
     assert told.ok
-    assert told.only_told
+    assert told.reported_only
     assert "which is quantized, agrees with" in " ".join(str(told).split())
     assert told.outputs[0].absolute > 1e-4
     strict = verify(path, tmp_path / "out", backends=("wasm",), rtol=1e-4)
@@ -343,7 +343,7 @@ def test_the_command_rounds_verifies_and_reports(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert {group["kind"] for group in document["rounded"]} >= {"uint8", "float16"}
     assert document["verification"]["ok"] is True
-    assert document["verification"]["only_told"] is True
+    assert document["verification"]["reported_only"] is True
 
 
 # ------------------------------------------------------------------------------------ int8 with scales of channels

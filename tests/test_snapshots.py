@@ -133,7 +133,7 @@ def verified(out: str) -> Verification:
     quantized = out == "quantized"
     return Verification(
         "model.keras", out, "Keras 3.15.1 (jax)", ("cpu", "wasm"), 1e-4, 1e-5, tuple(outputs),
-        diverges=layer if wrong else None, only_told=quantized, seconds={"keras": 2.1, "cpu": 0.1, "wasm": 0.1},
+        diverges=layer if wrong else None, reported_only=quantized, seconds={"keras": 2.1, "cpu": 0.1, "wasm": 0.1},
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Which process made a directory, and whether it is dead.
+"""Tell which process created a directory, and whether that process is dead.
 
 The owner is written into the name of the directory: where it runs, its id, and when it started, since ids are given
 again. A process that runs elsewhere is never taken for dead: on another host or in another container that shares the
@@ -16,12 +16,12 @@ import uuid
 from pathlib import Path
 
 PATTERN = r"[0-9a-f]{12}-\d+-\d+"
-"""What `this_process` gives, as a regular expression."""
+"""Regular expression for the result of `this_process`."""
 
 
 @functools.cache
 def _place() -> str:
-    """Where process ids mean what they mean here: this start of this machine, and this container."""
+    """The scope in which process ids are unique: this boot of this machine, and this container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         parts = [boot, str(Path("/proc/self/ns/pid").stat().st_ino)]
@@ -31,12 +31,12 @@ def _place() -> str:
 
 
 def this_process() -> str:
-    """The name of this process, as `is_dead` takes it."""
+    """The name of this process, for `is_dead` and `is_alive`."""
     return f"{_place()}-{os.getpid()}-{_start(os.getpid()) or 0}"
 
 
 def is_dead(owner: str) -> bool:
-    """Whether a process that `this_process` named is certainly over."""
+    """Whether the process of that name is certainly dead."""
     place, pid, start = owner.split("-")
     if place != _place():
         return False
@@ -45,7 +45,7 @@ def is_dead(owner: str) -> bool:
 
 
 def is_alive(owner: str) -> bool:
-    """Whether a process that `this_process` named certainly runs."""
+    """Whether the process of that name is certainly alive."""
     place, pid, start = owner.split("-")
     return place == _place() and int(start) > 0 and _start(int(pid)) == int(start)
 
@@ -53,7 +53,7 @@ def is_alive(owner: str) -> bool:
 if sys.platform == "win32":
 
     def _start(pid: int) -> int | None:
-        """When a process started; None where there is none, 0 where that is not known."""
+        """When a process started; None if there is no such process, 0 if the time is unknown."""
         import ctypes  # noqa: PLC0415  (needed here alone)
         from ctypes import wintypes  # noqa: PLC0415
 
@@ -77,15 +77,15 @@ if sys.platform == "win32":
 else:
 
     def _start(pid: int) -> int | None:
-        """When a process started; None where there is none, 0 where that is not known."""
+        """When a process started; None if there is no such process, 0 if the time is unknown."""
         try:
             os.kill(pid, 0)
         except (ProcessLookupError, OverflowError):
             return None
         except PermissionError:
-            pass  # it is another user's
+            pass  # the process of another user
         try:
-            # the name of the program, in parentheses, may hold anything
+            # the name of the program, in parentheses, may contain anything
             state, *fields = (
                 Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             )

@@ -1,4 +1,4 @@
-"""A layers-model made right: in place, with the former model.json beside it, or as another directory."""
+"""Repair a layers-model: in place, with a backup of the old model.json, or into another directory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from kerasport.targets.plan import DEFAULTS, Options, Plan, typings, write_aroun
 from kerasport.targets.weights import Written, write_weights
 
 BACKUP = ".bak"
-STEM = "repaired-"  # of shards that stand beside those which the backup needs
+STEM = "repaired-"  # prefix of new shards, next to the old ones that the backup needs
 
 # ------------------------------------------------------------------------------------------- what is wrong
 
@@ -38,14 +38,14 @@ INITIALIZERS = frozenset(
      "GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LeCunUniform", "LeCunNormal", "Orthogonal")
 )  # fmt: skip
 NAMED = INITIALIZERS | {name[0].lower() + name[1:] for name in INITIALIZERS}
-"""Initializers that may stand as a name alone, once TF.js has it in camelCase."""
+"""Initializers that TF.js accepts as a name, which it converts to camelCase."""
 REGULARIZERS = ("L1L2", "l1l2")
 DTYPES = ("float32", "int32", "bool", "string", "complex64")
-"""Dtypes of inputs that TF.js can be fed."""
+"""Dtypes of inputs in TF.js."""
 
 
 def _camel(name: str) -> str:
-    """A name as TF.js looks it up."""
+    """A name in camelCase, as TF.js looks it up."""
     return re.sub(r"_+(\w|$)", lambda part: part[1].upper(), name)
 
 
@@ -83,7 +83,7 @@ def _has_ends(entry: Config, config: Config) -> bool:
 
 
 def _unreadable(entry: Config, config: Config) -> bool:
-    """Whether TF.js finds no shape in an InputLayer, or two."""
+    """Whether TF.js finds no shape in an InputLayer, or two shapes."""
     twice = config.get("batch_input_shape") is not None and not {"input_shape", "batch_size"}.isdisjoint(config)
     return entry["class_name"] == "InputLayer" and (input_shape(config) is None or twice)
 
@@ -93,7 +93,7 @@ def _has_keras_shape(entry: Config, config: Config) -> bool:
 
 
 def _has_no_shape(entry: Config, config: Config) -> bool:
-    """Whether TF.js finds no shape where it makes an input of a Sequential."""
+    """Whether TF.js finds no shape for the input of a Sequential."""
     if entry["class_name"] == "InputLayer":
         return _unreadable(entry, config) and "batch_shape" not in config
     if "input_layers" in config or not isinstance(config.get("layers"), list):
@@ -117,7 +117,7 @@ def _has_policy(entry: Config, config: Config) -> bool:
 
 def _has_foreign_dtype(entry: Config, config: Config) -> bool:
     dtype = config.get("dtype") or config.get("input_dtype")
-    # an Embedding makes its weights of the dtype of its input
+    # an Embedding creates its weights with the dtype of its input
     known = ("float32",) if entry["class_name"] == "Embedding" else DTYPES
     return _gives_input(entry, config) and isinstance(dtype, str) and dtype not in known
 
@@ -142,10 +142,10 @@ def _has_foreign_initializer(entry: Config, config: Config) -> bool:
 def _has_foreign_regularizer(entry: Config, config: Config) -> bool:
     del entry
     amounts = [each.get("config") for each in _objects(config, "_regularizer") if each.get("class_name") == "L1L2"]
-    # TF.js takes what is missing for 0.01
+    # TF.js uses 0.01 for a missing amount
     complete = [each for each in amounts if isinstance(each, dict) and {"l1", "l2"} <= set(each)]
     named = any(name not in REGULARIZERS for name in _names(config, "_regularizer"))
-    # TF.js throws on those of activities, whatever they are
+    # TF.js throws on every activity regularizer
     return named or bool(config.get("activity_regularizer")) or len(complete) < len(_objects(config, "_regularizer"))
 
 
@@ -156,7 +156,7 @@ def _has_constraint(entry: Config, config: Config) -> bool:
 
 @dataclass(frozen=True)
 class Form:
-    """Something that is written otherwise in a model of TF.js."""
+    """Something that a TF.js model spells differently from Keras."""
 
     text: str  # what it is now, with a place for the number of layers
     holds: Predicate
@@ -181,11 +181,11 @@ FORMS = (
     Form("removed the constraints of {} layer(s), which TF.js would apply to the weights it loads", _has_constraint),
     Form("renamed negative_slope to alpha in {} LeakyReLU layer(s)", _has("LeakyReLU", "negative_slope")),
 )
-"""What a config of Keras holds and TF.js fails on, or takes for something else."""
+"""What a Keras config contains that TF.js fails on, or misinterprets."""
 
 
 def repair_plan(source: LayersModel, options: Options = DEFAULTS) -> Plan:
-    """What becomes of a model that is read as TF.js reads it, with all the problems that stand against it.
+    """Plan the repair of a model, read as TF.js reads it, with all parts that are not supported.
 
     Raises:
         ReadError: config and weights do not belong together.
@@ -198,7 +198,7 @@ def repair_plan(source: LayersModel, options: Options = DEFAULTS) -> Plan:
 
 
 def changes_of(source: LayersModel, plan: Plan) -> tuple[str, ...]:
-    """What must change for TF.js to load the model and compute the same; nothing where it does so already."""
+    """What has to change for TF.js to load the model and compute the same; empty if nothing does."""
     with well_formed(str(source.path)):  # what TF.js reads and Keras does not may be of any form
         return _changes_of(source, plan)
 
@@ -218,14 +218,14 @@ def _changes_of(source: LayersModel, plan: Plan) -> tuple[str, ...]:
     return (*(form.text.format(count) for form, count in counts.items() if count), *others)
 
 
-# What an option says elsewhere, or of training only; a form tells of those that matter.
+# Options that are compared elsewhere, or concern training only; FORMS has those that matter.
 UNCOMPARED = re.compile(
     r"name|trainable|dtype|sparse|layer|layers|cell|cells|\w+_layers|\w+_(initializer|regularizer)|batch_input_shape"
 )
 
 
 def _changed_options(before: Config, after: Config, plan: Plan) -> Iterator[str]:
-    """Classes and options that TF.js takes for something else, or does not know."""
+    """Classes and options that TF.js misinterprets or does not know."""
     counts: Counter[str] = Counter()
     rewritten = {layer.path.rpartition("/")[2] for layer in plan.layers if layer.outcome == "rewritten"}
     if rewritten:
@@ -247,7 +247,7 @@ def _changed_options(before: Config, after: Config, plan: Plan) -> Iterator[str]
 
 
 def _pairs(before: Config, after: Config) -> Iterator[tuple[Config, Config]]:
-    """Every layer that stands in both, as it was and as it is."""
+    """Every layer that both models contain: its old and its new config."""
     pending: list[tuple[Any, Any]] = [(before, after)]
     while pending:
         old, new = pending.pop()
@@ -261,10 +261,10 @@ def _pairs(before: Config, after: Config) -> Iterator[tuple[Config, Config]]:
 
 
 def _alike(class_name: str, option: str, config: Config, new: Any) -> bool:
-    """Whether TF.js takes the option of a config for the new value."""
+    """Whether TF.js reads an option of the old config as the new value."""
     if option not in config:
         defaults = LAYERS[class_name].defaults if class_name in LAYERS else {}
-        # TF.js's own is hard_sigmoid
+        # the default in TF.js is hard_sigmoid
         return option != "recurrent_activation" and new == _listed(defaults.get(option, new))
     old = config[option]
     if option.endswith("activation"):
@@ -272,7 +272,7 @@ def _alike(class_name: str, option: str, config: Config, new: Any) -> bool:
             return bool(new == "linear") and "return_sequences" not in config
         return isinstance(old, dict) or _camel(str(old)) == _camel(str(new))
     if option == "axis":
-        # TF.js counts from the front, and takes -1 for the last one; Keras 2 wrote [3]
+        # TF.js supports -1 and axes counted from the front; Keras 2 wrote lists such as [3]
         at = old[0] if isinstance(old, list) and len(old) == 1 and old[0] != -1 else old
         return bool(old == new) or (isinstance(at, int) and at >= -1)
     if isinstance(new, list) and isinstance(old, int):
@@ -315,7 +315,7 @@ def _changed_layers(entries: Sequence[Config], plan: Plan) -> Iterator[str]:
 
 
 def _references(entries: Sequence[Config]) -> dict[tuple[str, str], list[Any]]:
-    """Layer, node and output of everything that is referred to in lists; by who refers to it, and where."""
+    """References to layer, node and output, by the layer that refers and the key that holds the list."""
     return {
         (str(each["config"].get("name")), key): [_triples(item) for item in values]
         for each in entries
@@ -326,7 +326,7 @@ def _references(entries: Sequence[Config]) -> dict[tuple[str, str], list[Any]]:
 
 
 def _triples(value: list[Any]) -> Any:
-    """A reference without arguments of the call, or a list of such."""
+    """A reference without the arguments of the call, or a list of references."""
     return [_triples(item) for item in value] if value and isinstance(value[0], list) else value[:3]
 
 
@@ -353,13 +353,13 @@ def _changed_weights(manifest: Manifest, plan: Plan) -> Iterator[str]:
 
 
 def _finds(stored: str, wanted: str) -> bool:
-    """Whether TF.js takes a weight of a name for the one it looks for: it may leave out the last part but one."""
+    """Whether TF.js finds a weight by a stored name: it may skip the second to last part of the name."""
     parts = stored.split("/")
     return wanted in (stored, "/".join([*parts[:-2], *parts[-1:]]))
 
 
 def manifest_as_it_is(manifest: Manifest, plan: Plan) -> list[dict[str, Any]] | None:
-    """The manifest with the new names, where no byte of the shards must change; else None."""
+    """The manifest with new names; None if bytes of the shards have to change."""
     names = {weight: name for name, weight in plan.weights.items()}
     entries = manifest.entries
     if len(names) < len(plan.weights) or {entry.weight for entry in entries} != set(names):
@@ -379,7 +379,7 @@ def manifest_as_it_is(manifest: Manifest, plan: Plan) -> list[dict[str, Any]] | 
 
 
 def write_repaired(source: LayersModel, plan: Plan, out: Path | None, *, force: bool) -> tuple[tuple[str, ...], str]:
-    """Write the plan to the directory `out`, or in place; gives the files written, and the name of the backup."""
+    """Write the plan to the directory `out`, or in place; returns the files and the name of the backup."""
     plan = replace(plan, metadata=_metadata(source))
     if out is None:
         return _in_place(source, plan, force=force)
@@ -398,7 +398,7 @@ def write_repaired(source: LayersModel, plan: Plan, out: Path | None, *, force: 
 
 
 def copy_unchanged(source: LayersModel, out: Path, *, force: bool) -> tuple[str, ...]:
-    """Copy a model to the directory `out`, byte for byte, with its companion; gives the names of the files."""
+    """Copy a model and its companion to the directory `out`; returns the names of the files."""
     check_free(out, force=force, sources=[source.path])
     shards = [file for group in source.manifest.groups for file in group.files]
     companion = source.path.with_name(COMPANION.name)
@@ -412,7 +412,7 @@ def copy_unchanged(source: LayersModel, out: Path, *, force: bool) -> tuple[str,
 
 
 def _in_place(source: LayersModel, plan: Plan, *, force: bool) -> tuple[tuple[str, ...], str]:
-    """New shards first, beside the old ones, and model.json in one step at the end: the model is whole all the time."""
+    """Write new shards next to the old ones, then replace model.json atomically, so the model is always complete."""
     path = source.path
     backup = path.with_name(path.name + BACKUP)
     if backup.exists() and not force:
@@ -441,6 +441,6 @@ def _in_place(source: LayersModel, plan: Plan, *, force: bool) -> tuple[tuple[st
 
 
 def _metadata(source: LayersModel) -> dict[str, Any]:
-    """The user's own metadata, and what made the model before."""
+    """The user's metadata, and the converter that wrote the model."""
     theirs = source.document.get("userDefinedMetadata")
     return {**(theirs if isinstance(theirs, dict) else {}), "kerasport": {"repaired": source.converter}}

@@ -66,8 +66,8 @@ def verify_conversion(
         original = or_given(find) if expected is None else None
         waits(f"loading {out} in {'ONNX Runtime' if is_onnx else 'TF.js'}")
         converted = open_converted(runtime, out, model)
-        told = converted.quantized and rtol is None and atol is None
-        tolerance = Anything(tolerance.rtol, tolerance.atol) if told else tolerance
+        reported_only = converted.quantized and rtol is None and atol is None
+        tolerance = Anything(tolerance.rtol, tolerance.atol) if reported_only else tolerance
         trial = Trial(model, converted, runtime, find)
         feeds = trial.random_feeds(batch_sizes, seed) if inputs is None else trial.given_feeds(Path(inputs))
         if original is not None:
@@ -91,7 +91,7 @@ def verify_conversion(
         backends=chosen,
         rtol=tolerance.rtol,
         atol=max((error.atol for error in errors), default=tolerance.atol),
-        only_told=told,
+        reported_only=reported_only,
         outputs=tuple(errors),
         diverges=diverges,
         notes=(*reference.notes, *why_not, *_small(errors, tolerance)),

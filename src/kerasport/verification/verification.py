@@ -39,7 +39,7 @@ class OutputError(Difference):
     def __str__(self) -> str:
         if self.reason:
             return f"output {self.name!r} on {self.backend}: {self.reason}"
-        return f"output {self.name!r} on {self.backend}: {_told(self, self.backend)}"
+        return f"output {self.name!r} on {self.backend}: {_difference(self, self.backend)}"
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,13 @@ class LayerDivergence(Difference):
         """The layer as an entry of a list."""
         renamed = f", {self.tfjs_name!r} in TF.js" if self.tfjs_name != self.name else ""
         head = f"{self.name} ({self.class_name}{renamed}), on {self.backend}"
-        return Item(head, self.reason or _told(self, self.backend))
+        return Item(head, self.reason or _difference(self, self.backend))
 
     def __str__(self) -> str:
         renamed = f", {self.tfjs_name!r} in TF.js" if self.tfjs_name != self.name else ""
-        told = self.reason or _told(self, self.backend)
-        return f"the first layer that diverges is {self.name!r} ({self.class_name}{renamed}), on {self.backend}: {told}"
+        difference = self.reason or _difference(self, self.backend)
+        layer = f"{self.name!r} ({self.class_name}{renamed})"
+        return f"the first layer that diverges is {layer}, on {self.backend}: {difference}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Verification(Viewed):
         outputs: the largest difference of each output on each backend.
         diverges: the first layer whose output differs, if it could be found.
         notes: what else to know about the comparison.
-        only_told: whether differences are only reported, not checked, as for quantized models.
+        reported_only: whether differences are only reported, not checked, as for quantized models.
         seconds: seconds that Keras and each backend took.
     """
 
@@ -90,7 +91,7 @@ class Verification(Viewed):
     outputs: tuple[OutputError, ...]
     diverges: LayerDivergence | None = None
     notes: tuple[str, ...] = ()
-    only_told: bool = False
+    reported_only: bool = False
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -127,7 +128,7 @@ class Verification(Viewed):
         )
 
     def _headline(self) -> Headline:
-        if self.only_told and self.ok:
+        if self.reported_only and self.ok:
             worst = max(self.outputs, key=lambda output: output.relative)
             far = f"within {_short(worst.absolute)}, or {worst.relative:.2%} of the largest value"
             return Headline(f"{self.out}, which is quantized, agrees with {self.source} {far}", "good")
@@ -137,7 +138,7 @@ class Verification(Viewed):
 
     def _tolerance(self) -> str:
         """The tolerance, and the range of the absolute one if outputs have different ones."""
-        if self.only_told:
+        if self.reported_only:
             return "none, since the model is quantized; give --rtol or --atol for one"
         applied = sorted({f"{output.atol:.2g}" for output in self.outputs}, key=float)
         atol = " to ".join(dict.fromkeys((applied[0], applied[-1]))) if applied else f"{self.atol:g}"
@@ -149,14 +150,14 @@ class Verification(Viewed):
                 yield Item(f"{output.name} on {output.backend}", output.reason)
 
     def _table(self) -> Table:
-        last = "relative" if self.only_told else "allowed"
+        last = "relative" if self.reported_only else "allowed"
         head = ("backend", "output", "batch", "error", last, "at", runtime_of(self.backends[0]), "Keras")
-        rows = tuple(output.row(relative=self.only_told) for output in self.outputs)
+        rows = tuple(output.row(relative=self.reported_only) for output in self.outputs)
         bad = frozenset(i for i, output in enumerate(self.outputs) if not output.ok)
         return Table("Largest difference of each output", head, rows, bad=bad)
 
 
-def _told(worst: Difference, backend: str) -> str:
+def _difference(worst: Difference, backend: str) -> str:
     error = _short(abs(worst.actual - worst.expected))
     return (
         f"{_long(worst.actual)} in {runtime_of(backend)}, {_long(worst.expected)} in Keras at {[*worst.where]}, "

@@ -142,6 +142,14 @@ def test_nothing_heavy_is_imported_by_a_conversion(tmp_path: Path) -> None:
     assert _printed(script) == ""
 
 
+def test_the_command_line_starts_without_numpy_and_rich() -> None:
+    script = """if True:
+        import sys, kerasport, kerasport.cli
+        print("convert" in dir(kerasport), *[name for name in ("numpy", "h5py", "rich") if name in sys.modules])
+    """
+    assert _printed(script) == "True"
+
+
 def _printed(script: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)

@@ -3,7 +3,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from kerasport.api import check, convert, doctor, repair, verify
 from kerasport.errors import (
     HostileFileError,
     InternalError,
@@ -22,6 +21,7 @@ from kerasport.errors import (
 from kerasport.report import Check, Conversion, LayerOutcome, Repair
 
 if TYPE_CHECKING:
+    from kerasport.api import check, convert, doctor, repair, verify
     from kerasport.diagnosis import Diagnosis
     from kerasport.verification import Verification
 
@@ -55,11 +55,21 @@ __all__ = [
     "verify",
 ]
 
-LATER = {"Diagnosis": "kerasport.diagnosis", "Verification": "kerasport.verification"}
-"""What a conversion does without, and would take a while to import → its module."""
+LATER = {
+    **dict.fromkeys(("check", "convert", "doctor", "repair", "verify"), "kerasport.api"),
+    "Diagnosis": "kerasport.diagnosis",
+    "Verification": "kerasport.verification",
+}
+"""Name → its module, which is imported when the name is used: numpy and h5py take half of a short run."""
 
 
 def __getattr__(name: str) -> Any:
+    if name == "api":
+        return import_module("kerasport.api")
     if name in LATER:
         return getattr(import_module(LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

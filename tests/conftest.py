@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from kerasport.verification.tfjs import Tfjs
 
-ROWS = 12  # rows of one test function that the quick suite runs, unless a marker says more
+ROWS = 8  # rows of one test function that the quick suite runs, unless a marker says more
 
 collect_ignore = [path.name for path in HERE.glob("test_*.py") if missing(path)]
 
@@ -80,10 +80,15 @@ def pytest_runtest_call() -> Iterator[None]:
         raise
 
 
+def is_quick(config: pytest.Config) -> bool:
+    """Whether only representative rows run: neither are all asked for, nor tests by their names."""
+    by_name = config.option.keyword or any("::" in argument for argument in config.args)
+    return not config.option.exhaustive and not by_name
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the rows that the quick suite does not run, unless tests were chosen by name."""
-    by_name = config.option.keyword or any("::" in argument for argument in config.args)
-    if config.option.exhaustive or by_name:
+    if not is_quick(config):
         return
     rows: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
@@ -102,9 +107,7 @@ def _representatives(items: list[pytest.Item]) -> Iterator[pytest.Item]:
         of = marker.kwargs["of"]
         yield from {of(*_row(item)): item for item in reversed(items)}.values()
     elif "trial" in getattr(first, "fixturenames", ()):
-        from tests.cases import REPRESENTATIVES
-
-        yield from (item for item in items if item.callspec.params["trial"].name in REPRESENTATIVES)  # type: ignore[attr-defined]
+        yield from items  # `pytest_generate_tests` has chosen
     else:
         plain = [item for item in items if not item.get_closest_marker("exhaustive")]
         yield from plain[:: -(-len(plain) // ROWS) or 1]
@@ -148,9 +151,12 @@ def netron() -> Iterator[Netron]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give tests that take a `trial` the models of the table, which need Keras."""
     if "trial" in metafunc.fixturenames and not _has_own(metafunc, "trial"):
-        from tests.cases import CASES
+        from tests.cases import CASES, REPRESENTATIVES
 
-        metafunc.parametrize("trial", CASES, ids=attrgetter("name"), indirect=True, scope="module")
+        cases = CASES
+        if is_quick(metafunc.config):
+            cases = tuple(case for case in CASES if case.name in REPRESENTATIVES)
+        metafunc.parametrize("trial", cases, ids=attrgetter("name"), indirect=True, scope="module")
 
 
 def _has_own(metafunc: pytest.Metafunc, name: str) -> bool:

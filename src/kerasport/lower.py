@@ -19,6 +19,7 @@ from kerasport.identity import IDENTITY, IMAGES, is_identity, is_of_entries
 from kerasport.infer import Inference, arguments_of, input_shape
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, name_new
+from kerasport.ir.ops.reduction import ArgReduction, Reduction, TopK
 from kerasport.ir.tensor import DType, Input, Node, Tensor, TensorType
 from kerasport.layers import LAYERS
 from kerasport.layers.activations import activate
@@ -77,11 +78,28 @@ def _strings(graph: Graph) -> Iterator[Problem]:
 
 
 def _empty(graph: Graph) -> Iterator[Problem]:
-    """Tensors without numbers in another shape: of these, no runtime finds out a size that is left open."""
-    reason = "its result has size 0, so a runtime cannot infer the batch size"
+    """Operations on tensors of size 0 that no runtime, or not every one, computes as Keras does.
+
+    Measured in TF.js on cpu and wasm, and in ONNX Runtime: Reshape cannot infer an open size. Mean, Prod,
+    All and Any of no values return uninitialized memory on wasm, and other values than Keras elsewhere. TopK throws.
+    """
     for node in graph.nodes():
+        operand = next(iter(node.operands), None)
         if isinstance(node, ops.Reshape) and -1 in node.to and 0 in node.to:
-            yield Problem(graph.names.get(node, "").rpartition("/")[2], "Reshape", reason)
+            reason = "its result has size 0, so a runtime cannot infer the batch size"
+        elif isinstance(node, UNDEFINED) and not isinstance(node, ops.Sum) and _has_no_values(operand):
+            reason = "its input has size 0, for which runtimes compute different results"
+        else:
+            continue
+        yield Problem(graph.names.get(node, "").rpartition("/")[2], type(node).__name__, reason)
+
+
+UNDEFINED = (Reduction, ArgReduction, TopK)
+"""Operations whose result for no values differs between runtimes, except Sum."""
+
+
+def _has_no_values(operand: Node | None) -> bool:
+    return isinstance(operand, Tensor) and 0 in operand.shape
 
 
 @dataclass(frozen=True, eq=False)

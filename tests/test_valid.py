@@ -315,6 +315,7 @@ def test_onnx_works_on_the_bits_of_integers(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(computed[0], np.asarray(model(list(feeds))))
     for to in ("tfjs-layers", "tfjs-graph"):
         (problem,) = kerasport.check(tmp_path / "m.keras", to=to).problems
-        assert (problem.layer, "the bits of integers" in problem.reason) == (name, True)
+        assert problem.layer.startswith(name)
+        assert "the bits of integers" in problem.reason
     with pytest.raises(UnsupportedModel, match="opset 18"):
         kerasport.convert(tmp_path / "m.keras", tmp_path / "old.onnx", opset=17)

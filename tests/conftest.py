@@ -49,6 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(name, ...): skipped without these packages, or without `node`")
     config.addinivalue_line("markers", "exhaustive: not in the quick suite")
+    config.addinivalue_line("markers", f"rows(count): the quick suite runs so many rows, instead of {ROWS}")
     config.addinivalue_line("markers", "every_row: the quick suite runs all rows, which are cheap")
     config.addinivalue_line(
         "markers", "representative(of): the quick suite runs the first row of each kind; `of` maps a row to its kind"
@@ -110,7 +111,9 @@ def _representatives(items: list[pytest.Item]) -> Iterator[pytest.Item]:
         yield from items  # `pytest_generate_tests` has chosen
     else:
         plain = [item for item in items if not item.get_closest_marker("exhaustive")]
-        yield from plain[:: -(-len(plain) // ROWS) or 1]
+        marker = first.get_closest_marker("rows")
+        count = marker.args[0] if marker else ROWS
+        yield from plain[:: -(-len(plain) // count) or 1]
 
 
 def _row(item: pytest.Item) -> list[Any]:

@@ -14,6 +14,7 @@ from kerasport.verification.tfjs import Tfjs
 from random_models.record import Recorded, quiet, record, recorded_in, run
 
 
+@pytest.mark.exhaustive
 def test_random_models_agree_with_keras(capsys: pytest.CaptureFixture[str]) -> None:
     code = compare.main(["--seed", "3", "--count", "25"])
     printed = capsys.readouterr().out

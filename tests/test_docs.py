@@ -152,6 +152,7 @@ def test_the_page_of_the_readme_gets_what_it_expects(tfjs: Tfjs, tmp_path: Path)
     assert abs(float(output.sum()) - 1) < 1e-5
 
 
+@pytest.mark.exhaustive
 def test_the_benchmark_runs() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "bench" / "convert.py"), "--sizes", "tiny", "1", "--repeats", "1"],

@@ -286,6 +286,7 @@ SOURCES = {
 }
 
 
+@pytest.mark.rows(2)
 @pytest.mark.parametrize("given", SOURCES)
 def test_a_url_is_no_source(given: str, tmp_path: Path) -> None:
     for call in (

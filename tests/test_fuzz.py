@@ -29,6 +29,7 @@ def corpus() -> Corpus:
     return corpus_of(recorded_seeds())
 
 
+@pytest.mark.exhaustive
 def test_a_short_run_finds_nothing() -> None:
     command = [sys.executable, "-m", "tools.fuzz", "--seed", "9", "--count", str(COUNT)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}

@@ -336,6 +336,7 @@ def test_of_mixed_precision_nothing_else_is_told(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ around it
 
 
+@pytest.mark.exhaustive
 def test_verification_tells_how_far_it_is(several: Path, tmp_path: Path) -> None:
     halved(several, tmp_path / "model.onnx")
     checked = kerasport.verify(several, tmp_path / "model.onnx")

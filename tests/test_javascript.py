@@ -14,6 +14,7 @@ from kerasport.verification import node
 WEB = Path(__file__).parent.parent / "src" / "kerasport" / "web"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.needs("node")
 def test_types_lint_and_tests_of_the_javascript(tmp_path: Path) -> None:
     web = tmp_path / "web"

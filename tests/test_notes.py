@@ -69,6 +69,7 @@ def test_finite_weights_have_no_note(to: str, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.exhaustive
 def test_what_is_computed_of_nan_is_that_of_keras(tmp_path: Path) -> None:
     source = spoiled(tmp_path / "m.keras", answer=np.nan)
     for out in ("layers", "m.onnx"):

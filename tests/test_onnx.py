@@ -347,6 +347,7 @@ def test_verification_runs_onnx_models(two_inputs: Path, tmp_path: Path) -> None
         kerasport.verify(DIGITS, out)
 
 
+@pytest.mark.exhaustive
 def test_numbers_that_differ_are_told(two_inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.onnx"
     kerasport.convert(two_inputs, out)
@@ -385,6 +386,7 @@ def mixed(tmp_path: Path) -> Path:
     return saved(model, tmp_path)
 
 
+@pytest.mark.rows(2)
 @pytest.mark.parametrize(("kind", "within", "size"), [("float16", 1e-3, 0.6), ("int8", 2e-2, 0.4)])
 @pytest.mark.parametrize("external", [1, 1 << 30])
 def test_rounded_weights_compute_nearly_the_same(

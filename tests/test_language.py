@@ -16,7 +16,10 @@ from tests.language import AVOID, CODE
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "kerasport"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "examples" / "README.md"]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+]
 HELP = ("cli.py", "cli/")
 """Where docstrings are shown to the user: those of commands are their help."""
 

@@ -968,7 +968,7 @@ def test_reports_can_be_printed(name: str, folder: Path) -> None:
         "\n"
     )
     assert all(line.isprintable() for line in lines)
-    assert len(lines) < 9
+    assert len(lines) < 20
     assert max(map(len, lines)) < 1000
 
 
@@ -1094,7 +1094,7 @@ DEEP: dict[str, Json] = {
 @pytest.mark.parametrize("name", DEEP)
 def test_models_too_deep_for_the_stack_of_a_browser(name: str, folder: Path) -> None:
     source = put(folder / "m.keras", keras(DEEP[name], hdf5(no_weights)))
-    refused(source, r"layer 'deep': .* overflow the stack of a browser .*--to tfjs-graph")
+    refused(source, r"layer 'deep': .* overflow the stack of a browser.*--to tfjs-graph")
     done = kerasport.check(source)
     assert done.convertible
     assert done.target == "graph-model"

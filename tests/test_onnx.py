@@ -214,7 +214,7 @@ def test_an_output_stays_as_it_is_unless_it_may_be_replaced(two_inputs: Path, tm
     kerasport.convert(two_inputs, out, opset=17, force=True)
     assert out.read_bytes() != before
     assert [path.name for path in out.parent.iterdir()] == ["model.onnx"]
-    with pytest.raises(ValueError, match="suffix"):
+    with pytest.raises(ValueError, match="must be written to a file that ends in .onnx"):
         kerasport.convert(two_inputs, tmp_path / "web_model", to="onnx")
     with pytest.raises(kerasport.OptionError, match="opset must be from 17 to 22, not 5"):
         kerasport.convert(two_inputs, tmp_path / "model.onnx", opset=5)
@@ -228,7 +228,7 @@ def test_what_fails_leaves_nothing_behind(two_inputs: Path, tmp_path: Path, monk
     monkeypatch.setattr("kerasport.targets.onnx.file._Stored.write", fail)
     kerasport_out = tmp_path / "there" / "model.onnx"
     wide = saved(keras.Sequential([layers.Input((40,)), layers.Dense(50)]), tmp_path)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="the disk is full"):
         kerasport.convert(wide, kerasport_out)
     assert list(kerasport_out.parent.iterdir()) == []
 
@@ -357,7 +357,7 @@ def test_numbers_that_differ_are_told(two_inputs: Path, tmp_path: Path) -> None:
     onnx.save(model, out)
     checked = kerasport.verify(two_inputs, out)
     assert not checked.ok
-    assert "ONNX Runtime" in str(checked)
+    assert re.search(r"onnxruntime +first", str(checked)), "no word is broken"
 
 
 def test_what_is_no_model_cannot_be_verified(two_inputs: Path, tmp_path: Path) -> None:

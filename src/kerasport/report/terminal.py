@@ -30,7 +30,23 @@ STYLES: dict[Tone, str] = {"good": "bold green", "bad": "bold red", "neutral": "
 QUIET = "dim"
 COMMAND = "cyan"
 INDENT = " " * 2
+LONGEST_WORD = 12  # characters of a word that a table never breaks, such as "onnxruntime"
 LEAST = 20  # columns of a text behind a long label
+
+
+def _fitted(block: Table, room: int) -> tuple[int, list[int]]:
+    """The gap between the columns of a table, and their widths: no short word is broken if there is room."""
+    columns = [list(column) for column in zip(block.head, *block.rows, strict=True)]
+    words = [max(len(word) for cell in column for word in (cell.split() or [""])) for column in columns]
+    widths = [min(LONGEST_WORD, longest) for longest in words]
+    whole = [max(map(len, column)) for column in columns]
+    gap = len(INDENT) if sum(widths) + len(INDENT) * (len(widths) - 1) <= room else 1
+    spare = room - sum(widths) - gap * (len(widths) - 1)
+    for number in sorted(range(len(columns)), key=lambda number: whole[number] - widths[number]):
+        more = max(0, min(whole[number] - widths[number], spare))
+        widths[number] += more
+        spare -= more
+    return gap, widths
 
 
 def show(view: View, stream: IO[str] | None = None) -> None:
@@ -160,10 +176,10 @@ class _Writer:
                 yield Text.assemble(INDENT * 2, (legible(item.command), COMMAND))
 
     def _table(self, block: Table) -> Iterator[Text | Padding]:
-        padding = (0, len(INDENT), 0, 0)
-        grid = Grid(box=None, show_edge=False, pad_edge=False, padding=padding, header_style=QUIET)
-        for head in block.head:
-            grid.add_column(Text(head), overflow="fold")
+        gap, widths = _fitted(block, self.console.width - len(INDENT))
+        grid = Grid(box=None, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0), header_style=QUIET)
+        for head, width in zip(block.head, widths, strict=True):
+            grid.add_column(Text(head), overflow="fold", width=width)
         for number, row in enumerate(block.rows):
             style = STYLES["bad"] if number in block.bad else ""
             grid.add_row(*(Text(legible(cell), style) for cell in row))

@@ -214,7 +214,7 @@ def test_an_output_stays_as_it_is_unless_it_may_be_replaced(two_inputs: Path, tm
     kerasport.convert(two_inputs, out, opset=17, force=True)
     assert out.read_bytes() != before
     assert [path.name for path in out.parent.iterdir()] == ["model.onnx"]
-    with pytest.raises(ValueError, match="must be written to a file that ends in .onnx"):
+    with pytest.raises(ValueError, match=r"must be written to a file that ends in \.onnx"):
         kerasport.convert(two_inputs, tmp_path / "web_model", to="onnx")
     with pytest.raises(kerasport.OptionError, match="opset must be from 17 to 22, not 5"):
         kerasport.convert(two_inputs, tmp_path / "model.onnx", opset=5)

@@ -58,7 +58,7 @@ def inputs() -> Iterator[Case]:
     yield one("string_input", (5,), layers.Identity, of="string", refused="only numbers as input", feed=nothing)
 
 
-CASTS = "TF.js layers compute in float32"
+CASTS = "converted layers compute in float32"
 
 
 def cast_back() -> Iterator[Case]:

@@ -172,4 +172,5 @@ def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A model of the table, built and saved once for all tests of a module."""
     from tests.cases.trial import Trial
 
+    quick_keras.forget_compiled_functions()
     return Trial(request.param, tmp_path_factory.mktemp("trial"))

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+
+MODELS = 200  # after which what JAX has compiled is freed
+_calls = count()
 
 
 def before_import() -> None:
@@ -49,6 +53,14 @@ def draw_weights_with_numpy() -> None:
     }
     for cls, draw in of.items():
         cls.__call__ = _called(draw)  # type: ignore[method-assign]
+
+
+def forget_compiled_functions() -> None:
+    """Free what JAX has compiled, once in many calls: it keeps everything, which takes gigabytes for all models."""
+    if next(_calls) % MODELS == MODELS - 1:
+        import jax
+
+        jax.clear_caches()  # type: ignore[no-untyped-call]
 
 
 def _called(draw: Callable[[Any, tuple[int, ...]], Array]) -> Callable[..., Array]:

@@ -366,3 +366,8 @@ def test_weights_are_named(tmp_path: Path) -> None:
 def test_formats_have_the_right_article() -> None:
     named = ["a layers-model", "a graph-model", "an onnx-model", "a TF.js graph-model", "an ONNX model"]
     assert [with_article(name.partition(" ")[2]) for name in named] == named
+
+
+def test_a_url_without_an_output_is_named_as_the_source() -> None:
+    with pytest.raises(ReadError, match="hf://a/b: kerasport reads local files, not URLs"):
+        kerasport.convert("hf://a/b")

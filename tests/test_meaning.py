@@ -51,10 +51,10 @@ INPUTS: dict[str, tuple[tuple[int, ...], str, Callable[[Any], Any], str]] = {
     ),
     "twice": (
         IMAGE, "float32", lambda x: layers.Rescaling(1 / 255)(layers.Rescaling(1 / 255)(x)),
-        "the model multiplies them by 1.54e-05 (0 to 65025 becomes 0 to 1)",
+        "the model multiplies the values by 1.54e-05 (0 to 65025 becomes 0 to 1)",
     ),
-    "of 16 values": (IMAGE, "float32", layers.Rescaling(1 / 16), "the model multiplies them by 0.0625 (0 to 16 becomes 0 to 1)"),
-    "scaled and shifted": (VECTOR, "float32", layers.Rescaling(3.0, 2.0), "the model multiplies them by 3 and adds 2"),
+    "of 16 values": (IMAGE, "float32", layers.Rescaling(1 / 16), "the model multiplies the values by 0.0625 (0 to 16 becomes 0 to 1)"),
+    "scaled and shifted": (VECTOR, "float32", layers.Rescaling(3.0, 2.0), "the model multiplies the values by 3 and adds 2"),
     "vector to 1": (VECTOR, "float32", layers.Rescaling(1 / 255), "0 to 255; the model rescales them to 0 to 1"),
     "tf": (IMAGE, "float32", lambda x: preprocess_input(x, mode="tf"), f"{PIXELS}rescales them to -1 to 1"),
     "caffe": (
@@ -69,7 +69,7 @@ INPUTS: dict[str, tuple[tuple[int, ...], str, Callable[[Any], Any], str]] = {
     "turned operators": (IMAGE, "float32", lambda x: -1.0 + (1 / 127.5) * x, f"{PIXELS}rescales them to -1 to 1"),
     "a number minus it": (IMAGE, "float32", lambda x: 1.0 - x / 255.0, f"{PIXELS}rescales them to 0 to 1"),
     "nested": (IMAGE, "float32", nested, f"{PIXELS}rescales them to 0 to 1"),
-    "resized": (IMAGE, "float32", layers.Resizing(8, 9), "the model resizes them to 8 x 9 pixels"),
+    "resized": (IMAGE, "float32", layers.Resizing(8, 9), "the model resizes the images to 8 x 9 pixels"),
     "cropped": (
         IMAGE, "float32", lambda x: layers.Rescaling(1 / 255)(layers.CenterCrop(8, 9)(x)),
         f"{PIXELS}crops them to 8 x 9 pixels and rescales them to 0 to 1",

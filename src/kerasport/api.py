@@ -23,6 +23,7 @@ from kerasport.targets.notes import not_finite, too_large
 from kerasport.targets.ports import fed_dtypes, ports_of
 from kerasport.targets.quantize import check_half_compute, parsed, quantized, report
 from kerasport.targets.weights import MOST_SHARDS, SHARD, SMALLEST_SHARD, nbytes_of
+from kerasport.urls import check_local
 
 if TYPE_CHECKING:
     from kerasport.diagnosis import Diagnosis
@@ -371,11 +372,13 @@ def default_out(source: Source, to: str = AUTO) -> Path:
     """Where a model is written if no output is given: next to its file.
 
     Raises:
-        OptionError: the source is no file, so the output needs a name.
+        OptionError: the source is not a file, so the output needs a name.
+        ReadError: the source is a URL.
     """
     if not isinstance(source, str | os.PathLike):
         raise OptionError("a model in memory needs a name for its output, such as 'web_model'", "out")
     path = Path(source)
+    check_local(path)
     return path.with_name(f"{path.stem}.onnx" if to == ONNX else f"{path.stem}_web")
 
 

@@ -306,9 +306,12 @@ def _told(path: _Path) -> Values:
         is_pixels |= pixels
     if not does:
         return Values()
+    what = f"{', '.join(does[:-1])} and {does[-1]}" if len(does) > 1 else does[0]
     if is_pixels:
         expected = f"{'pixels 0 to 255' if path.images else '0 to 255'}; "
-    what = f"{', '.join(does[:-1])} and {does[-1]}" if len(does) > 1 else does[0]
+    else:
+        noun = "the images" if what.startswith(("resizes", "crops")) else "the values"
+        what = what.replace("them", noun, 1)
     values = Values(text=f"{expected}the model {what}")
     return replace(values, low=0.0, high=PIXEL) if is_pixels else values
 

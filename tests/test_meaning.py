@@ -74,7 +74,7 @@ INPUTS: dict[str, tuple[tuple[int, ...], str, Callable[[Any], Any], str]] = {
         IMAGE, "float32", lambda x: layers.Rescaling(1 / 255)(layers.CenterCrop(8, 9)(x)),
         f"{PIXELS}crops them to 8 x 9 pixels and rescales them to 0 to 1",
     ),
-    "normalized": (VECTOR, "float32", adapted([1.0] * 5, [4.0] * 5), "the model normalizes them"),
+    "normalized": (VECTOR, "float32", adapted([1.0] * 5, [4.0] * 5), "the model normalizes the values"),
     "by one mean": (
         VECTOR, "float32", layers.Normalization(axis=None, mean=3.0, variance=4.0),
         "numbers as in training (mean 3, standard deviation 2); the model normalizes them itself",

@@ -455,3 +455,10 @@ def test_time_distributed_needs_a_time_axis(folder: Path) -> None:
     entries = given(shape=(None,), dtype="string"), layer("TimeDistributed", "steps", "x", layer=inner)
     source = put(folder / "m.keras", keras(functional(*entries, outputs="steps"), hdf5(no_weights)))
     refused(source, "TimeDistributed needs an input with a time axis", to="tfjs-graph")
+
+
+def test_options_that_no_layer_has_are_refused_inside_a_wrapper(folder: Path) -> None:
+    ahead = layer("GRU", "f", units=2, initial_state=1)
+    back = layer("LSTM", "b", units=2, go_backwards=True)
+    both = layer("Bidirectional", "both", "x", layer=ahead, backward_layer=back, merge_mode="concat")
+    refused(put(folder / "m.keras", functional_of(both)), "initial_state")

@@ -20,7 +20,7 @@ from kerasport.targets.layers_model.rewrites.blocks import (
     sliced,
     square,
 )
-from kerasport.targets.layers_model.rewrites.site import Site
+from kerasport.targets.layers_model.rewrites.site import Site, options_of
 
 COMPARES = "TF.js cannot compute the gradient of a comparison"
 
@@ -105,7 +105,7 @@ def activation(at: Site) -> Tensor | None:
     """Native layers that compute the activation."""
     name = at.layer.activation
     if isinstance(name, Mapping):
-        return at.add(_object(name), at.x, **name["config"]) if _object(name) else None
+        return at.add(_object(name), at.x, **options_of(name["config"])) if _object(name) else None
     if name in ACTIVATIONS or name not in REWRITTEN or left_to_companion(at, name):
         return None
     return REWRITTEN[name](at, at.x)

@@ -13,7 +13,7 @@ from kerasport.layers.base import Refusal
 from kerasport.layers.preprocessing import CategoryEncoding, Normalization
 from kerasport.model import LayerSpec, Tensor
 from kerasport.targets.layers_model.rewrites.blocks import linear_map, reshaped, total
-from kerasport.targets.layers_model.rewrites.site import Site, constant
+from kerasport.targets.layers_model.rewrites.site import Site, constant, options_of
 
 LISTED = 2**16  # numbers up to which an option lists them in model.json
 TABLE = 1024  # tokens whose table of ones and zeros has 4 MB
@@ -106,6 +106,6 @@ def pipeline(at: Site) -> Tensor:
             continue
         if child.custom:
             raise Refusal("layers", f"{child.class_name} is a custom layer, and the file does not contain its code")
-        options = {key: value for key, value in child.config.items() if key not in ("name", "trainable")}
+        options = options_of(child.config)
         x = at.add(child.class_name, x, part=child.name, weights=child.weights, children=child.children, **options)
     return x

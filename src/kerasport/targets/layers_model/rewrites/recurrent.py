@@ -17,7 +17,7 @@ from kerasport.masks import returns_sequences
 from kerasport.model import LayerSpec, Model, Tensor, flatten
 from kerasport.targets.layers_model.loadable import one_tensor
 from kerasport.targets.layers_model.rewrites.blocks import linear_map, permuted, reshaped, selection
-from kerasport.targets.layers_model.rewrites.site import Site, constant, derived
+from kerasport.targets.layers_model.rewrites.site import Site, constant, derived, options_of
 from kerasport.targets.layers_model.topology import IN_BIDIRECTIONAL, mirrored
 
 MASKED = "it becomes several layers, and TF.js would not pass the mask of its input to them as Keras does"
@@ -142,7 +142,7 @@ def conv_lstm1d(at: Site) -> tuple[Tensor, ...]:
         derived(each, (each.shape[0], 1, *each.shape[1:]), lambda values: values[:, None])
         for each in (layer.kernel, layer.recurrent_kernel)
     ]
-    options = {name: value for name, value in at.spec.config.items() if name not in ("name", "trainable")}
+    options = options_of(at.spec.config)
     options |= {name: [getattr(layer, name)[0], 1] for name in ("kernel_size", "strides", "dilation_rate")}
     y = at.add("ConvLSTM2D", images, weights=[*kernels, *at.spec.weights[2:]], **options)
     outputs = [(each, at.shape_of(each)) for each in own_outputs(at, y, at.spec)]
@@ -185,7 +185,7 @@ def _merging(mode: str) -> dict[str, Any]:
 
 def _one_way(at: Site, layer: LayerSpec, part: str, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
     frozen = layer.config.get("trainable") is False
-    options = {name: value for name, value in layer.config.items() if name not in ("name", "trainable")}
+    options = options_of(layer.config)
     y = at.add(
         layer.class_name, at.x, part=part, weights=layer.weights, children=layer.children, frozen=frozen,
         initial_state=states, **options,
@@ -233,7 +233,7 @@ def time_distributed(at: Site) -> Tensor | None:
     if stands is None:
         return None
     if inner.class_name in POINTWISE:
-        options = {name: value for name, value in inner.config.items() if name not in ("name", "trainable")}
+        options = options_of(inner.config)
         frozen = inner.config.get("trainable") is False
         return at.add(inner.class_name, at.x, part=inner.name, weights=inner.weights, frozen=frozen, **options)
     return at.add("TimeDistributed", at.x, children={"layer": stands}, layer=at.layer.layer)

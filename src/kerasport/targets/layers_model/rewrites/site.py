@@ -28,6 +28,22 @@ Respelling: TypeAlias = Callable[[LayerSpec], tuple[LayerSpec, str]]
 UNKNOWN = "the shapes of its inputs are not known"
 
 
+ARGUMENTS = ("class_name", "inputs", "part", "weights", "children", "frozen", "initial_state")
+"""Arguments of `Site.add`, which no layer of Keras has as an option."""
+
+
+def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options in the config of a layer, as `Site.add` takes them.
+
+    Raises:
+        Refusal: the config has an option that no layer of Keras has.
+    """
+    for name in ARGUMENTS:
+        if config.get(name) is not None:
+            raise Refusal("", f"a layer inside it has the option {name!r}, which no layer of Keras has")
+    return {name: value for name, value in config.items() if name not in ("name", "trainable", *ARGUMENTS)}
+
+
 @dataclass(frozen=True)
 class Site:
     """A call of a layer, or of an operation, that a rewrite may replace.
@@ -132,9 +148,8 @@ class Site:
 
         On the same inputs, with the same weights and of the same class, unless others are given.
         """
-        config = {key: value for key, value in {**self.spec.config, **changes}.items() if value is not ...}
-        config.pop("trainable", None)
-        config.pop("name", None)
+        options = {**options_of(self.spec.config), **changes}
+        config = {key: value for key, value in options.items() if value is not ...}
         return self.add(
             class_name or self.spec.class_name,
             *(inputs or self.inputs),

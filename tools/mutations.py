@@ -693,6 +693,9 @@ def mutated_config(rng: Random, corpus: Corpus, text: bytes) -> tuple[bytes, tup
 # ------------------------------------------------------------------------------------------- HDF5
 
 
+LARGEST = 1 << 24  # bytes of an array that is changed
+
+
 def mutated_hdf5(rng: Random, data: bytes) -> bytes:
     """An HDF5 file with an array, a group, a link or an attribute changed."""
     buffer = io.BytesIO(data)
@@ -709,6 +712,8 @@ def _change_array(rng: Random, file: Any, path: str) -> None:
     if not isinstance(item, h5py.Dataset) or item.dtype.hasobject:
         return
     shape, dtype = item.shape, item.dtype
+    if item.nbytes > LARGEST:  # an earlier mutation claims a shape that no file holds
+        return
     array = np.asarray(item)
     del file[path]
     match rng.randrange(8):

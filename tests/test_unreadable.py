@@ -462,3 +462,19 @@ def test_options_that_no_layer_has_are_refused_inside_a_wrapper(folder: Path) ->
     back = layer("LSTM", "b", units=2, go_backwards=True)
     both = layer("Bidirectional", "both", "x", layer=ahead, backward_layer=back, merge_mode="concat")
     refused(put(folder / "m.keras", functional_of(both)), "initial_state")
+
+
+def test_a_layer_that_is_refused_inside_a_wrapper_keeps_its_outputs(folder: Path) -> None:
+    """The graph may use all of them."""
+
+    def fill(file: Any) -> None:
+        for way in ("forward_layer", "backward_layer"):
+            for index, shape in enumerate([(3, 8), (2, 8), (8,)]):
+                file[f"layers/bidirectional/{way}/cell/vars/{index}"] = np.ones(shape, "f4")
+
+    ahead = layer("LSTM", "f", units=2, return_state=True)
+    back = layer("LSTM", "b", units=2, return_state=True, go_backwards=True, init="zeros")
+    both = layer("Bidirectional", "both", "x", layer=ahead, backward_layer=back, merge_mode=None)
+    outputs = [["both", 0, index] for index in range(6)]
+    made = functional(given(shape=(None, 4, 3)), both, outputs=outputs)
+    refused(put(folder / "m.keras", keras(made, hdf5(fill))), "kerasport does not know this option")

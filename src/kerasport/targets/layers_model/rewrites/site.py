@@ -18,6 +18,7 @@ from kerasport.layers import LAYERS
 from kerasport.layers.base import Layer, Refusal
 from kerasport.masks import BY_BACKEND, Masks
 from kerasport.model import Call, ComputedWeight, LayerSpec, Model, Operation, Shape, Tensor, Weight, flatten, rebuild
+from kerasport.targets.layers_model.loadable import output_count
 
 Rewrite: TypeAlias = "Callable[[Site], Tensor | tuple[Tensor, ...] | None]"
 """What stands for the outputs of a call; None leaves the call as it is, since TF.js has it natively."""
@@ -235,9 +236,10 @@ class Rewriter:
         return outputs[0]
 
     def _outputs(self, call: Call) -> tuple[Tensor, ...]:
-        """All outputs of a call of which the shapes are known, and the first in any case."""
+        """All outputs of a call: those whose shapes are known, or, of a refused layer, as many as it has."""
         known = takewhile(lambda tensor: tensor in self.inference.shapes, (Tensor(call, index) for index in count()))
-        return tuple(known) or (Tensor(call),)
+        of_refused = output_count(call.target) if isinstance(call.target, LayerSpec) else 1
+        return tuple(known) or tuple(Tensor(call, index) for index in range(of_refused))
 
     def respelled(self, spec: LayerSpec) -> LayerSpec:
         """The layer, or another one that stands for it; those inside were respelled before."""

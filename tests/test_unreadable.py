@@ -478,3 +478,8 @@ def test_a_layer_that_is_refused_inside_a_wrapper_keeps_its_outputs(folder: Path
     outputs = [["both", 0, index] for index in range(6)]
     made = functional(given(shape=(None, 4, 3)), both, outputs=outputs)
     refused(put(folder / "m.keras", keras(made, hdf5(fill))), "kerasport does not know this option")
+
+
+def test_a_mask_value_is_a_number(folder: Path) -> None:
+    masking = layer("Masking", "masking", "x", mask_value="dense")
+    refused(put(folder / "m.keras", functional_of(masking)), "mask_value")

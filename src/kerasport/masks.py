@@ -169,9 +169,11 @@ def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...], rules: MaskR
     if name == "Embedding" or (name == "ReversibleEmbedding" and not call.kwargs.get("reverse")):
         return number("not_equal", first_tensor(call), 0.0) if target.config.get("mask_zero") else None
     if name == "Masking":
-        if target.config.get("mask_value") == EVERYTHING:
+        value: Any = target.config.get("mask_value") or 0.0
+        if value == EVERYTHING:
             return None
-        value = float(target.config.get("mask_value") or 0.0)
+        if not isinstance(value, int | float):  # the layer is refused for it
+            value = repr(value)
         return number("any", number("not_equal", first_tensor(call), value))
     if rules.passes(target):
         return incoming[0] if incoming else None

@@ -326,7 +326,7 @@ RECURRENT = (
     Case("several_of_one_nested", several_of_one_nested),
     Case("time_distributed_unlike_lengths", time_distributed_unlike_lengths, refused=no_layers_model("inputs of different sizes")),
     *(
-        one(f"time_distributed_{name}", shape, each, make)
+        one(f"time_distributed_{name}", shape, each, make, covers=("TimeDistributed",))
         for name, shape, make in (
             ("group_normalization", (2, 4, 4, 6), lambda: layers.GroupNormalization(3)),
             ("rms_normalization", (None, 6), layers.RMSNormalization),

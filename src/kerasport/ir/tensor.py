@@ -214,7 +214,8 @@ def dtype_of(dtype: np.dtype[Any]) -> DType:
 def constant(value: Any, dtype: DType | None = None) -> Constant:
     """A constant of numbers at hand; Python floats are float32, integers int32."""
     array = np.asarray(value)
-    array = array.astype(NUMPY[dtype or dtype_of(array.dtype)], copy=False)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, as in Keras
+        array = array.astype(NUMPY[dtype or dtype_of(array.dtype)], copy=False)
     return Constant(ComputedWeight(array.dtype, array.shape, lambda: array))
 
 

@@ -1138,7 +1138,7 @@ def _recorded(name: str) -> tuple[Any, bytes]:
         return json.loads(archive.read("config.json")), archive.read("model.weights.h5")
 
 
-@pytest.mark.rows(3)
+@pytest.mark.rows(1)
 @pytest.mark.parametrize(
     ("writer", "name", "value"),
     [(writer, name, value) for writer, names in WRITERS.items() for name in names for value in VALUES],
@@ -1234,7 +1234,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 """
 
 
-@pytest.mark.rows(1)
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each file is read in a process of its own")
 @pytest.mark.parametrize("name", WHOLE)
 def test_damaged_files_end_no_process(name: str, folder: Path) -> None:

@@ -386,7 +386,7 @@ def mixed(tmp_path: Path) -> Path:
     return saved(model, tmp_path)
 
 
-@pytest.mark.rows(2)
+@pytest.mark.rows(1)
 @pytest.mark.parametrize(("kind", "within", "size"), [("float16", 1e-3, 0.6), ("int8", 2e-2, 0.4)])
 @pytest.mark.parametrize("external", [1, 1 << 30])
 def test_rounded_weights_compute_nearly_the_same(

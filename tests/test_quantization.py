@@ -212,6 +212,7 @@ from_keras = pytest.mark.filterwarnings(
 )
 
 
+@pytest.mark.rows(4)
 @from_keras
 @pytest.mark.parametrize(("name", "way"), LIVE)
 def test_layers_compute_what_the_installed_keras_computes(keras: Any, name: str, way: str) -> None:

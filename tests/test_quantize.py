@@ -321,6 +321,7 @@ def test_kernels_that_nothing_makes_up_for_are_not_divided(tmp_path: Path) -> No
 # --------------------------------------------------------------------------------------------- verifying
 
 
+@pytest.mark.exhaustive
 def test_a_quantised_model_is_held_to_what_is_asked_for_only(tmp_path: Path) -> None:
     path = network(tmp_path / "model.keras")
     convert(path, tmp_path / "out", quantize="uint8")

@@ -118,6 +118,7 @@ def hide_keras(monkeypatch: pytest.MonkeyPatch) -> None:
 # -------------------------------------------------------------------------------------- models that are right
 
 
+@pytest.mark.rows(2)
 @pytest.mark.parametrize("build", [cnn, words], ids=lambda build: build.__name__)
 def test_a_converted_model_computes_what_keras_computes(build: Callable[[], keras.Model], tmp_path: Path) -> None:
     result = verify(*converted(build, tmp_path))
@@ -131,6 +132,7 @@ def test_a_converted_model_computes_what_keras_computes(build: Callable[[], kera
     assert "computes the same numbers as" in flat(result)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")  # about numpy, while saving
 def test_a_live_model_with_states_is_verified(tmp_path: Path) -> None:
     model = keras.Sequential(
@@ -162,6 +164,7 @@ def misnamed(folder: Path) -> tuple[Path, None]:
     return saved(words(), folder / "model.h5").rename(folder / "model.keras"), None
 
 
+@pytest.mark.rows(2)
 @pytest.mark.parametrize("made", [unzipped, architecture, misnamed], ids=lambda made: made.__name__)
 def test_keras_reads_what_kerasport_reads(made: Callable[[Path], Any], tmp_path: Path) -> None:
     source, weights = made(tmp_path)
@@ -172,6 +175,7 @@ def test_keras_reads_what_kerasport_reads(made: Callable[[Path], Any], tmp_path:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.exhaustive
 def test_hard_sigmoid_of_an_old_file_keeps_its_meaning(tmp_path: Path) -> None:
     model = keras.Sequential([
         layers.Input((4, 3)),
@@ -201,6 +205,7 @@ def rounded() -> keras.Model:
         return model
 
 
+@pytest.mark.exhaustive
 def test_keras_is_run_without_rounding(tmp_path: Path) -> None:
     result = verify(*converted(rounded, tmp_path), backends=["wasm"])
     assert result.ok
@@ -237,6 +242,7 @@ def tiny() -> keras.Model:
     return keras.Model(x, layers.Dense(3, use_bias=False, name="small")(y))
 
 
+@pytest.mark.exhaustive
 def test_small_outputs_are_verified_by_their_size(tmp_path: Path) -> None:
     source, out = converted(tiny, tmp_path)
     assert verify(source, out).ok
@@ -251,6 +257,7 @@ def test_small_outputs_are_verified_by_their_size(tmp_path: Path) -> None:
     assert passed.ok
 
 
+@pytest.mark.exhaustive
 def test_probabilities_of_rare_events_agree(tmp_path: Path) -> None:
     x = layers.Input((4,))
     y = layers.Rescaling(0.5, offset=-11.4)(layers.Dense(3)(x))
@@ -272,6 +279,7 @@ def test_a_model_made_of_another_one_is_refused(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------- given batches
 
 
+@pytest.mark.rows(1)
 @pytest.mark.parametrize("harm", ["gone", "changed"])
 def test_a_model_is_verified_with_the_companion_that_a_page_finds(harm: str, tmp_path: Path) -> None:
     def memory() -> keras.Model:
@@ -433,6 +441,7 @@ def test_without_keras_a_user_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch
         verify(*pair)
 
 
+@pytest.mark.exhaustive
 def test_what_keras_says_is_told_in_short(tmp_path: Path) -> None:
     convert(OLD, tmp_path / "out")
     with pytest.raises(

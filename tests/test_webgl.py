@@ -140,6 +140,7 @@ def tensor(array: Array) -> dict[str, Any]:
     return {"values": array.ravel().tolist(), "shape": array.shape, "dtype": dtype}
 
 
+@pytest.mark.exhaustive
 def test_webgl_computes_what_keras_computes(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert {case.name for case in ROWS} >= set(OF_THE_TABLE)
     jobs, trials = [], []

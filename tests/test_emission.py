@@ -599,6 +599,7 @@ def test_strings_are_looked_up(shape: tuple[int | None, ...], backend: Backend, 
             np.testing.assert_array_equal(got, wanted)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.needs("node")
 def test_every_operation_is_run_and_every_emitted_one_known_to_tfjs() -> None:
     kinds: set[Any] = set()

@@ -36,6 +36,7 @@ def model_of(operation: Callable[[Any, Any], Any]) -> keras.Model:
     return keras.Model([x, empty], operation(x, empty) + ops.sum(x))
 
 
+@pytest.mark.rows(1)
 @pytest.mark.parametrize("out", ["web_model", "model.onnx"])
 def test_operations_on_no_values_compute_what_keras_computes(out: str, tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype("float32")

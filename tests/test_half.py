@@ -312,6 +312,7 @@ def test_integers_may_be_large(tmp_path: Path) -> None:
     assert halves(tmp_path / "model.onnx") == set()
 
 
+@pytest.mark.exhaustive
 def test_spectra_are_float32_and_what_comes_behind_is_not(tmp_path: Path) -> None:
     sound_of = keras.Input((800,))
     inner = keras.Sequential(
@@ -346,6 +347,7 @@ def test_verification_tells_how_far_it_is(several: Path, tmp_path: Path) -> None
     assert not kerasport.verify(several, tmp_path / "model.onnx", rtol=1e-6, atol=1e-7).ok
 
 
+@pytest.mark.exhaustive
 def test_without_weights_it_is_told_as_well(tmp_path: Path) -> None:
     a, b = keras.Input((3, 4)), keras.Input((4, 5))
     path = saved(keras.Model([a, b], keras.ops.matmul(a, b)), tmp_path)

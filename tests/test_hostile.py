@@ -1138,7 +1138,7 @@ def _recorded(name: str) -> tuple[Any, bytes]:
         return json.loads(archive.read("config.json")), archive.read("model.weights.h5")
 
 
-@pytest.mark.rows(1)
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("writer", "name", "value"),
     [(writer, name, value) for writer, names in WRITERS.items() for name in names for value in VALUES],

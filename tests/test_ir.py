@@ -342,6 +342,7 @@ class Deep:
         return Deep(Graph((given_,), (ends[-1],), {node: f"layer_{at}" for at, node in enumerate(ends)}))
 
 
+@pytest.mark.exhaustive
 def test_deep_graphs_are_walked_run_and_rebuilt_in_seconds() -> None:
     graph = Deep.made().graph
     with seconds(10):

@@ -315,6 +315,7 @@ def test_recorded_outputs_need_no_keras(monkeypatch: pytest.MonkeyPatch, tmp_pat
     )
 
 
+@pytest.mark.exhaustive
 def test_given_inputs_are_run_by_keras(tmp_path: Path) -> None:
     source, out = converted(dicts, tmp_path)
     rng = np.random.default_rng(0)

@@ -32,14 +32,14 @@ MODULES = (
 )
 CASES: tuple[Case, ...] = tuple(case for module in MODULES for case in module.CASES)
 
-SAMPLED = 60  # rows of which the quick suite runs one, besides those that stand for a layer
+SAMPLED = 120  # rows of which the quick suite runs one, besides those that stand for a layer
 
 
 def _representatives() -> Iterator[str]:
     """Names of the rows that the quick suite runs.
 
     These are the first row of every layer, one that becomes a layers-model if there is one, and every
-    sixtieth row of every module.
+    120th row of every module.
     """
     converting = [case for case in CASES if LAYERS_MODEL not in case.refused]
     first: dict[str, str] = {}

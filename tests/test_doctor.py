@@ -153,6 +153,7 @@ importlib.import_module(backend.backend())
 """A Keras that imports its backend."""
 
 
+@pytest.mark.needs("node")
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_keras_works_with_the_only_backend(
     backend: str, site: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -202,6 +203,7 @@ def test_it_lists_what_kerasport_needs_for_onnx_and_verify(site: Site, monkeypat
     assert "Keras is not installed" in ability(found, "verify TF.js models").reason
 
 
+@pytest.mark.needs("node")
 def test_what_verify_needs_depends_on_the_file(site: Site) -> None:
     site.sound()
     assert ability(site.doctor(KERAS2 / "functional.h5"), "verify TF.js models").reason.startswith("with tf_keras 2.19")

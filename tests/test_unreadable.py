@@ -40,7 +40,8 @@ from tests.forged import (
 )
 
 import kerasport
-from kerasport.errors import HostileFileError, KerasportError
+from kerasport.errors import HostileFileError, KerasportError, ShapeError
+from kerasport.layers import LAYERS
 
 SAVE = r"model\.save\('model\.keras'\)"
 
@@ -483,3 +484,10 @@ def test_a_layer_that_is_refused_inside_a_wrapper_keeps_its_outputs(folder: Path
 def test_a_mask_value_is_a_number(folder: Path) -> None:
     masking = layer("Masking", "masking", "x", mask_value="dense")
     refused(put(folder / "m.keras", functional_of(masking)), "mask_value")
+
+
+def test_merge_layers_need_a_batch_axis() -> None:
+    """A function of another file may give them a tensor without axes."""
+    unread: Any = None
+    with pytest.raises(ShapeError, match="batch axis"):
+        LAYERS["Add"].infer(unread, (), (3,))

@@ -28,6 +28,8 @@ class _Merge(Layer):
     arity: ClassVar[tuple[int, int | None]] = (1, None)
 
     def infer(self, *inputs: Shape) -> Shape:
+        if () in inputs:
+            raise ShapeError("it needs inputs with a batch axis, got the shape ()")
         shape = inputs[0]
         for other in inputs[1:]:
             shape = broadcast(shape, other)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from kerasport.verification.tfjs import Tfjs
 
-ROWS = 6  # rows of one test function that the quick suite runs, unless a marker says more
+ROWS = 4  # rows of one test function that the quick suite runs, unless a marker says more
 
 collect_ignore = [path.name for path in HERE.glob("test_*.py") if missing(path)]
 

@@ -412,7 +412,7 @@ def impossible(call: Call) -> str:
     return ""
 
 
-@pytest.mark.rows(12)
+@pytest.mark.rows(8)
 @pytest.mark.parametrize("call", list(calls()), ids=str)
 def test_arguments_count_as_in_keras_or_are_refused(call: Call, tfjs: Tfjs, tmp_path: Path) -> None:
     if call.class_name in NEEDS_TENSORFLOW:

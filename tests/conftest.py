@@ -65,9 +65,14 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test that names something that is not installed."""
     for marker in item.iter_markers("needs"):
-        for name in marker.args:
-            if node_is_missing() if name == "node" else find_spec(name) is None:
-                pytest.skip(f"there is no {name}")
+        need(*marker.args)
+
+
+def need(*names: str) -> None:
+    """Skip a test if one of these packages, or `node`, is not installed."""
+    for name in names:
+        if node_is_missing() if name == "node" else find_spec(name) is None:
+            pytest.skip(f"there is no {name}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -131,8 +136,7 @@ def node_is_missing() -> bool:
 @pytest.fixture(scope="session")
 def tfjs() -> Iterator[Tfjs]:
     """TF.js, in one Node process for all tests."""
-    if node_is_missing():
-        pytest.skip("there is no node")
+    need("node")
     from kerasport.verification.tfjs import Tfjs
 
     with Tfjs() as runtime:
@@ -142,8 +146,7 @@ def tfjs() -> Iterator[Tfjs]:
 @pytest.fixture(scope="session")
 def netron() -> Iterator[Netron]:
     """Netron, in one Node process for all tests."""
-    if node_is_missing():
-        pytest.skip("there is no Node")
+    need("node")
     from tests.netron import Netron
 
     viewer = Netron()

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from kerasport.verification.tfjs import Tfjs
+    from kerasport.verification.runtimes.tfjs import Tfjs
 
 ROUNDS, RUNS = 4, 10
 
@@ -239,7 +239,7 @@ def main() -> None:
         for line in importlib.import_module("onnx_export").table(options.names, options.official):
             print(line, flush=True)
         return
-    from kerasport.verification.tfjs import Tfjs  # noqa: PLC0415
+    from kerasport.verification.runtimes.tfjs import Tfjs  # noqa: PLC0415
 
     print("| model | as | nodes | download | median ms | of the graph-model |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder, Tfjs() as tfjs:

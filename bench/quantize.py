@@ -26,7 +26,7 @@ import keras
 import numpy as np
 
 import kerasport
-from kerasport.verification.tfjs import Tfjs
+from kerasport.verification.runtimes.tfjs import Tfjs
 
 SIDE, IMAGES, SPREAD = 96, 8, 0.7
 WAYS = ("float32", "float16", "uint16", "uint8=*", "uint8")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.cases.trial import Trial
     from tests.netron import Netron
 
-    from kerasport.verification.tfjs import Tfjs
+    from kerasport.verification.runtimes.tfjs import Tfjs
 
 ROWS = 4  # rows of one test function that the quick suite runs, unless a marker says more
 
@@ -137,7 +137,7 @@ def node_is_missing() -> bool:
 def tfjs() -> Iterator[Tfjs]:
     """TF.js, in one Node process for all tests."""
     need("node")
-    from kerasport.verification.tfjs import Tfjs
+    from kerasport.verification.runtimes.tfjs import Tfjs
 
     with Tfjs() as runtime:
         yield runtime

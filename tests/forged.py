@@ -26,10 +26,10 @@ import numpy as np
 import pytest
 
 import kerasport
-import kerasport.read.quantization
+import kerasport.frontends.keras.read.dequantize
 from kerasport.errors import InternalError, KerasportError
-from kerasport.layers import LAYERS
-from kerasport.layers.base import option_types
+from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.layers.base import option_types
 from kerasport.targets import planned
 
 Json: TypeAlias = dict[str, Any]
@@ -241,7 +241,7 @@ def _warm_up() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("keras-3.15.1/functional.keras", "keras-3.15.1/int8.keras", "keras-2.15.0/functional.h5"):
             for target in TARGETS:
-                with kerasport.read.read(RECORDED / name) as model:
+                with kerasport.frontends.keras.read.read(RECORDED / name) as model:
                     planned(model, target)
         for target in TARGETS:
             kerasport.convert(put(Path(folder) / "m.keras", keras()), Path(folder) / target, to=target)
@@ -307,7 +307,7 @@ def refused(source: Path, match: str, *, weights: Path | None = None, to: str = 
 
 LIMITED = r"""
 import json, pathlib, re, resource, sys, time
-import kerasport, ml_dtypes, kerasport.read.quantization
+import kerasport, ml_dtypes, kerasport.frontends.keras.read.dequantize
 from kerasport.errors import KerasportError
 resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))

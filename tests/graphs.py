@@ -11,14 +11,14 @@ from typing import TypeAlias, get_args
 import numpy as np
 
 from kerasport.errors import VerifyError
+from kerasport.frontends.keras.model import Array
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Tensor
 from kerasport.ir.tensor import Input, TensorType, dtype_of
-from kerasport.model import Array
-from kerasport.targets.graph_model import document, optimised
-from kerasport.targets.graph_model.emit import Emitter
 from kerasport.targets.plan import Plan, write
-from kerasport.verification.tfjs import Backend, Tfjs
+from kerasport.targets.tfjs.graph import document, optimised
+from kerasport.targets.tfjs.graph.emit import Emitter
+from kerasport.verification.runtimes.tfjs import Backend, Tfjs
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 Arrays: TypeAlias = tuple[Array, ...]

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tests.cases.trial import Trial
 
-from kerasport.lower import lower
+from kerasport.frontends.keras.lower import lower
+from kerasport.frontends.keras.read import read
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import fold_constants
 from kerasport.passes.loop import inside_loops, unroll
 from kerasport.passes.rewrite import rewrite
-from kerasport.read import read
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kerasport.verification import node
+from kerasport.verification.runtimes import node
 
 SCRIPT = Path(node.WEB) / "test" / "netron.js"
 

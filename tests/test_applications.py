@@ -19,9 +19,9 @@ from tests.cases.trial import inner_layers, quiet, random_weight, undrawn_weight
 from tests.onnx_runtime import close, operators, run
 
 import kerasport
-from kerasport.model import ComputedWeight
-from kerasport.read.describe import Described, Describer
-from kerasport.read.graph import Builder
+from kerasport.frontends.keras.model import ComputedWeight
+from kerasport.frontends.keras.read.calls import Builder
+from kerasport.frontends.keras.read.describe import Described, Describer
 from kerasport.targets import Options, planned
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from tests.cases.case import Array
 
-    from kerasport.model import Model
-    from kerasport.verification.tfjs import Backend, Tfjs
+    from kerasport.frontends.keras.model import Model
+    from kerasport.verification.runtimes.tfjs import Backend, Tfjs
 
 HEADLESS = {"include_top": False, "pooling": "avg"}
 TEN = {"classes": 10, "classifier_activation": None}  # a softmax would hide large numbers behind the largest

@@ -14,7 +14,7 @@ from tests.forged import functional as graph
 import kerasport
 from kerasport.budget import FLOOR, TIMES, allowed, limited, matrix, reserve
 from kerasport.errors import OptionError, TooLargeError, UnsupportedModel
-from kerasport.layers.resampling import corners, weights
+from kerasport.frontends.keras.layers.resampling import corners, weights
 
 Json = dict[str, Any]
 TARGETS = ("tfjs-layers", "tfjs-graph", "onnx")

@@ -22,11 +22,11 @@ from tests.cases.case import Array
 from tests.cases.trial import quiet, randomise, undrawn_weights
 
 import kerasport
-from kerasport.lower import lower
-from kerasport.model import LayerSpec
-from kerasport.read import read
-from kerasport.read.arguments import signature_of
-from kerasport.verification.tfjs import Tfjs
+from kerasport.frontends.keras.lower import lower
+from kerasport.frontends.keras.model import LayerSpec
+from kerasport.frontends.keras.read import read
+from kerasport.frontends.keras.read.arguments import signature_of
+from kerasport.verification.runtimes.tfjs import Tfjs
 
 BATCH = 3
 NAMES = {"GroupedQueryAttention": "GroupQueryAttention"}  # class → the name that its config has

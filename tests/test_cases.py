@@ -20,14 +20,14 @@ from tests.lowered import same
 from tests.netron import Netron
 
 import kerasport
-from kerasport.infer import Inference, agree
-from kerasport.layers import LAYERS
-from kerasport.lower import lower
-from kerasport.model import Call, LayerSpec, Model, Tensor
-from kerasport.read import read
-from kerasport.targets.layers_model.native import NATIVE
-from kerasport.targets.layers_model.rewrites import REWRITES
-from kerasport.verification.tfjs import Backend, Run, Tfjs
+from kerasport.frontends.keras.infer import Inference, agree
+from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.lower import lower
+from kerasport.frontends.keras.model import Call, LayerSpec, Model, Tensor
+from kerasport.frontends.keras.read import read
+from kerasport.targets.tfjs.layers.rewrites import REWRITES
+from kerasport.targets.tfjs.layers.spelling.native import NATIVE
+from kerasport.verification.runtimes.tfjs import Backend, Run, Tfjs
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 

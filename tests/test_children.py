@@ -12,15 +12,16 @@ import pytest
 
 import kerasport
 from kerasport.errors import OptionError, VerifyError
-from kerasport.verification import node, original
-from kerasport.verification.keras_runner import Request
-from kerasport.verification.original import Keras, Original
-from kerasport.verification.tfjs import NodeRuntime
+from kerasport.verification.references import original
+from kerasport.verification.references.keras_runner import Request
+from kerasport.verification.references.original import Keras, Original
+from kerasport.verification.runtimes import node
+from kerasport.verification.runtimes.tfjs import NodeRuntime
 
 BUSY = """\
 import os, sys
 sys.path[:] = sys.argv[1].split('\\n')
-from kerasport.verification.keras_runner import end_with_parent
+from kerasport.verification.references.keras_runner import end_with_parent
 end_with_parent()
 with open(sys.argv[-1] + '/pid', 'w') as file: file.write(str(os.getpid()))
 while True: pass
@@ -39,7 +40,7 @@ NODE = """if True:
     import sys
     from pathlib import Path
     from kerasport.verification import node
-    from kerasport.verification.tfjs import Worker
+    from kerasport.verification.runtimes.tfjs import Worker
 
     Worker(node.find(), Path(sys.argv[1], "busy.mjs")).ask(b"?", 60)
 """

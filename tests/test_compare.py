@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import compare
-from kerasport.verification.tfjs import Tfjs
+from kerasport.verification.runtimes.tfjs import Tfjs
 from random_models.record import Recorded, quiet, record, recorded_in, run
 
 

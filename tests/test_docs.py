@@ -24,13 +24,13 @@ from keras import layers
 
 import kerasport
 from kerasport.errors import VerifyError
-from kerasport.targets.layers_model.activations import COMPANION, GELU_TANH
-from kerasport.verification import node
+from kerasport.targets.tfjs.layers.spelling.activations import COMPANION, GELU_TANH
+from kerasport.verification.runtimes import node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kerasport.verification.tfjs import Tfjs
+    from kerasport.verification.runtimes.tfjs import Tfjs
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

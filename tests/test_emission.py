@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.graphs import Check, Runner, batches, emitted, given, random, together, write_graph
 from tests.strategies import OPERATIONS, Sample, computations, operations
 
+from kerasport.frontends.keras.model import Array
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Tensor
@@ -26,13 +27,12 @@ from kerasport.ir.ops.loop import Scan
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.ops.reduction import Reduction
 from kerasport.ir.tensor import Constant, Input, Several, TensorType, constant
-from kerasport.model import Array
 from kerasport.passes.prelu import Prelu
-from kerasport.targets.graph_model import optimised
-from kerasport.targets.graph_model.emit import DIFFERENT, SAME, UNSUPPORTED, Emitter, node_name
-from kerasport.targets.graph_model.fused import Fused
-from kerasport.verification import node as node_js
-from kerasport.verification.tfjs import Backend, Tfjs
+from kerasport.targets.tfjs.graph import optimised
+from kerasport.targets.tfjs.graph.emit import DIFFERENT, SAME, UNSUPPORTED, Emitter, node_name
+from kerasport.targets.tfjs.graph.fused import Fused
+from kerasport.verification.runtimes import node as node_js
+from kerasport.verification.runtimes.tfjs import Backend, Tfjs
 
 SHAPE = (2, 3, 1, 4, 2, 3)
 """Sizes of as many axes as TF.js computes with."""
@@ -562,7 +562,7 @@ def results_of(each: Sample) -> Callable[..., tuple[Tensor, ...]]:
 
 def test_every_operation_has_a_row() -> None:
     rows: dict[Any, Any] = {**SAME, **DIFFERENT, **UNSUPPORTED}
-    assert set(rows) == operations("ir", "passes", "targets.graph_model") - {Input, Constant}
+    assert set(rows) == operations("ir", "passes", "targets.tfjs.graph") - {Input, Constant}
     assert len(rows) == len(SAME) + len(DIFFERENT) + len(UNSUPPORTED)
     assert {Fused, Prelu, Scan} <= set(rows)
 

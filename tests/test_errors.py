@@ -69,7 +69,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]) 
         raise error()
 
     monkeypatch.setattr(api, "planned", fails)
-    monkeypatch.setattr("kerasport.targets.repaired.planned", fails)
+    monkeypatch.setattr("kerasport.targets.tfjs.repaired.planned", fails)
     monkeypatch.setattr("kerasport.diagnosis.environment", fails)
     monkeypatch.setattr("kerasport.verification.check_there", fails)
 
@@ -350,7 +350,7 @@ def test_what_happens_while_reading_is_told_of_the_file(
     def fails(*_: Any) -> Any:
         raise error
 
-    monkeypatch.setattr("kerasport.read.Describer.describe", fails)
+    monkeypatch.setattr("kerasport.frontends.keras.read.Describer.describe", fails)
     with pytest.raises(ReadError, match=f"{source}: .*{match}"):
         kerasport.check(source)
 

@@ -65,8 +65,8 @@ from kerasport.errors import (
     WriteError,
     legible,
 )
-from kerasport.read.document import MAX_BYTES, MAX_DEPTH
-from kerasport.read.hdf5 import Hdf5
+from kerasport.frontends.keras.read.hdf5 import Hdf5
+from kerasport.frontends.keras.read.json_limits import MAX_BYTES, MAX_DEPTH
 
 PWN = "open('pwned', 'w').close() or __import__('os').system('touch pwned')"
 
@@ -1203,7 +1203,7 @@ def damaged(data: bytes, seed: int) -> bytes:
 
 EACH = """
 import faulthandler, os, pathlib, resource, sys, traceback
-import kerasport, ml_dtypes, kerasport.read.quantization
+import kerasport, ml_dtypes, kerasport.frontends.keras.read.dequantize
 from kerasport.errors import KerasportError
 
 def convert(path):

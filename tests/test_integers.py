@@ -23,8 +23,8 @@ from tests.cases.trial import inner_layers, quiet, random_weight, undrawn_weight
 from tests.test_operations import BATCH, ROWS, Given, Row, made
 
 import kerasport
-from kerasport.lower import lower
-from kerasport.read import read
+from kerasport.frontends.keras.lower import lower
+from kerasport.frontends.keras.read import read
 
 DTYPES = ("uint8", "int32", "int64", "bool")
 KINDS = {"b": "bool", "i": "int32", "u": "int32", "f": "float32"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kerasport.verification import node
+from kerasport.verification.runtimes import node
 
 WEB = Path(__file__).parent.parent / "src" / "kerasport" / "web"
 

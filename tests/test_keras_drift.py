@@ -10,8 +10,9 @@ import pytest
 from tools import keras_drift
 from tools.keras_drift import Drift, table_drift
 
-from kerasport import layers, operations
-from kerasport.identity import IDENTITY
+from kerasport.frontends.keras import functions as operations
+from kerasport.frontends.keras import layers
+from kerasport.frontends.keras.identity import IDENTITY
 from kerasport.releases import NEWEST, release_of
 
 

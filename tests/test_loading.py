@@ -21,7 +21,7 @@ from kerasport.releases import ONNXRUNTIME_WEB, TFJS
 from kerasport.targets.loading import page_of, snippets
 from kerasport.targets.next_steps import DOCS
 from kerasport.targets.plan import Plan
-from kerasport.verification import node
+from kerasport.verification.runtimes import node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,9 +17,9 @@ from tests.cases.trial import Trial
 from tests.lowered import agrees
 
 from kerasport.errors import UnsupportedModel
+from kerasport.frontends.keras.lower import lower
+from kerasport.frontends.keras.read import read
 from kerasport.ir.ops import Select
-from kerasport.lower import lower
-from kerasport.read import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

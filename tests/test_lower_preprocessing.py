@@ -16,10 +16,10 @@ import pytest
 from keras import layers
 
 import kerasport
-from kerasport.infer import Inference
-from kerasport.lower import lower
-from kerasport.model import Call, LayerSpec, Model, Tensor
-from kerasport.read import read
+from kerasport.frontends.keras.infer import Inference
+from kerasport.frontends.keras.lower import lower
+from kerasport.frontends.keras.model import Call, LayerSpec, Model, Tensor
+from kerasport.frontends.keras.read import read
 
 if TYPE_CHECKING:
     from pathlib import Path

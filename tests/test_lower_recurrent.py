@@ -18,10 +18,10 @@ from tests.lowered import agrees
 
 import kerasport
 from kerasport.errors import UnsupportedModel
+from kerasport.frontends.keras.lower import lower
+from kerasport.frontends.keras.read import read
 from kerasport.ir.ops import Constant, Scan, Slice
-from kerasport.lower import lower
 from kerasport.passes.loop import unroll
-from kerasport.read import read
 from kerasport.targets.onnx.recurrent import native
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kerasport.masks import MaskChanges, MaskRules, Masks
-from kerasport.model import Call, LayerSpec, Model, Operation, Tensor
+from kerasport.frontends.keras.masks import MaskChanges, MaskRules, Masks
+from kerasport.frontends.keras.model import Call, LayerSpec, Model, Operation, Tensor
 from kerasport.releases import ASSUMED, Release
 
 COUNT = 10_000

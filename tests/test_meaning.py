@@ -13,8 +13,8 @@ from keras import layers, ops
 from keras.applications.imagenet_utils import preprocess_input
 
 import kerasport
-from kerasport.meaning import expected_values
-from kerasport.model import Call, LayerSpec, Model, Tensor
+from kerasport.frontends.keras.meaning import expected_values
+from kerasport.frontends.keras.model import Call, LayerSpec, Model, Tensor
 from kerasport.report import Check, Values
 
 if TYPE_CHECKING:

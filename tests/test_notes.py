@@ -15,8 +15,8 @@ from keras import layers
 
 import kerasport
 from kerasport.errors import OptionError
-from kerasport.model import ComputedWeight, LayerSpec, Model, Weight
-from kerasport.read import read
+from kerasport.frontends.keras.model import ComputedWeight, LayerSpec, Model, Weight
+from kerasport.frontends.keras.read import read
 from kerasport.targets import planned
 from kerasport.targets.notes import not_finite, too_large
 
@@ -82,7 +82,7 @@ def model_of(*arrays: Any) -> Model:
         return ComputedWeight(array.dtype, array.shape, lambda: array)
 
     spec = LayerSpec("a", "Dense", {}, tuple(map(weight, arrays)))
-    return replace(EMPTY, calls=(kerasport.model.Call(spec),))
+    return replace(EMPTY, calls=(kerasport.frontends.keras.model.Call(spec),))
 
 
 EMPTY = Model("m", "sequential", (), (), ())

@@ -37,7 +37,7 @@ from kerasport.ir.tensor import Constant, Input, TensorType, constant
 from kerasport.targets.onnx import optimised
 from kerasport.targets.onnx.emit import DIFFERENT, SAME, UNSUPPORTED, Emitter, Shared
 from kerasport.targets.onnx.file import OnnxPlan, assembled, write
-from kerasport.verification.onnx import Onnx
+from kerasport.verification.runtimes.onnx import Onnx
 
 # --------------------------------------------------------------------------------------- each operation
 

@@ -18,11 +18,11 @@ from keras import ops as k
 from keras.src.ops.operation import Operation
 
 import kerasport
-from kerasport.lower import lower
-from kerasport.model import Call, LayerSpec, Model, Tensor
-from kerasport.model import Operation as Described
-from kerasport.operations import OPERATIONS, REFUSED
-from kerasport.read import read
+from kerasport.frontends.keras.functions import OPERATIONS, REFUSED
+from kerasport.frontends.keras.lower import lower
+from kerasport.frontends.keras.model import Call, LayerSpec, Model, Tensor
+from kerasport.frontends.keras.model import Operation as Described
+from kerasport.frontends.keras.read import read
 
 Array = npt.NDArray[Any]
 BATCH = 3

@@ -15,8 +15,8 @@ import pytest
 import kerasport
 from kerasport import OutputExistsError
 from kerasport.targets import owner
-from kerasport.targets.directory import HIDDEN, hidden, place, tidy
 from kerasport.targets.onnx.file import write
+from kerasport.targets.output import HIDDEN, hidden, place, tidy
 
 DIGITS = Path(__file__).resolve().parent.parent / "examples" / "digits.keras"
 FOLDER, FILE = "web_model", "model.onnx"

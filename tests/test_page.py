@@ -22,7 +22,7 @@ from tests.cases.case import one
 from tests.cases.trial import Trial
 
 import kerasport
-from kerasport.verification import node
+from kerasport.verification.runtimes import node
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"

@@ -14,18 +14,18 @@ from hypothesis import given, settings
 from tests import graphs
 from tests.strategies import computations
 
+from kerasport.frontends.keras.model import Array, ComputedWeight, Shape
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, show
 from kerasport.ir.ops import Tensor
 from kerasport.ir.tensor import DType, Input, TensorType, constant
-from kerasport.model import Array, ComputedWeight, Shape
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import GROWTH, SMALL, fold_constants
 from kerasport.passes.loop import inside_loops, unroll
 from kerasport.passes.rewrite import Rule, rewrite
-from kerasport.targets.graph_model import optimised
-from kerasport.targets.graph_model.fused import FUSION
-from kerasport.targets.graph_model.legal import LEGAL
+from kerasport.targets.tfjs.graph import optimised
+from kerasport.targets.tfjs.graph.fused import FUSION
+from kerasport.targets.tfjs.graph.legalize import LEGAL
 
 MATRIX, IMAGE, VOLUME = (None, 3), (None, 5, 6, 3), (None, 4, 4, 4, 2)
 

@@ -23,7 +23,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from tools.record_quantized import RECORDED, Seen, possible, read, see
 
 from kerasport.errors import ReadError
-from kerasport.read.quantization import (
+from kerasport.frontends.keras.read.dequantize import (
     activation_quantised,
     dequantise,
     divide,

@@ -16,19 +16,19 @@ from typer.testing import CliRunner
 from kerasport import cli
 from kerasport.api import convert, verify
 from kerasport.errors import KerasportError, MismatchError
-from kerasport.model import ComputedWeight, DividedWeight, Weight, WeightRef
-from kerasport.read import read
+from kerasport.frontends.keras.model import ComputedWeight, DividedWeight, Weight, WeightRef
+from kerasport.frontends.keras.read import read
 from kerasport.targets import planned
-from kerasport.targets.channels import Channels, Norm, divided, even, sizes
 from kerasport.targets.plan import Plan
-from kerasport.targets.quantize import Kind, Range, affine, fitted, parsed, quantized
-from kerasport.targets.weights import Encoding, Scaled, write_weights
+from kerasport.targets.rounding import Kind, Range, affine, fitted, parsed, quantized
+from kerasport.targets.tfjs.channels import Channels, Norm, divided, even, sizes
+from kerasport.targets.tfjs.shards import Encoding, Scaled, write_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kerasport.model import Array
-    from kerasport.verification.tfjs import Tfjs
+    from kerasport.frontends.keras.model import Array
+    from kerasport.verification.runtimes.tfjs import Tfjs
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, about numpy
 
@@ -352,7 +352,7 @@ def test_the_command_rounds_verifies_and_reports(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", [1, 7, 50, 64 * 1024])
 def test_scales_belong_to_their_channels_wherever_a_piece_begins(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kerasport.targets.weights.BLOCK", block)
+    monkeypatch.setattr("kerasport.targets.tfjs.shards.BLOCK", block)
     rng = np.random.default_rng(block)
     for before, channels, inner in rng.integers(1, 9, (200, 3)).tolist():
         size = before * channels * inner

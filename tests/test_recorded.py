@@ -13,9 +13,9 @@ import pytest
 from tests.cases.case import GRAPH_MODEL, LAYERS_MODEL
 
 import kerasport
-from kerasport.model import Array, LayerSpec, Operation
-from kerasport.read import read
-from kerasport.verification.tfjs import Backend, Tfjs
+from kerasport.frontends.keras.model import Array, LayerSpec, Operation
+from kerasport.frontends.keras.read import read
+from kerasport.verification.runtimes.tfjs import Backend, Tfjs
 
 RECORDED = Path(__file__).parent / "recorded"
 BACKENDS: tuple[Backend, ...] = get_args(Backend)

@@ -16,16 +16,16 @@ from tests.cases.trial import quiet, randomise
 
 import kerasport
 from kerasport.errors import ShapeError
+from kerasport.frontends.keras.functions import apply
+from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.frontends.keras.layers.core import TernaryDense
+from kerasport.frontends.keras.lower import lower
+from kerasport.frontends.keras.model import LayerSpec, Operation
+from kerasport.frontends.keras.read import read
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Input, TensorType, constant
-from kerasport.layers.base import Refusal
-from kerasport.layers.core import TernaryDense
-from kerasport.lower import lower
-from kerasport.model import LayerSpec, Operation
-from kerasport.operations import apply
-from kerasport.read import read
 from kerasport.releases import ASSUMED, MASKS_STOP, NEWEST, release_of
-from kerasport.verification.original import find_original
+from kerasport.verification.references.original import find_original
 
 STEPS = 5
 TOKENS = np.array([[0, 3, 0, 1, 0], [0, 0, 0, 0, 0], [2, 4, 1, 0, 0]], np.int32)

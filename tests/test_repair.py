@@ -13,9 +13,9 @@ import pytest
 
 import kerasport
 from kerasport.errors import HostileFileError, OutputExistsError, ReadError, UnsupportedModel, VerifyError
-from kerasport.model import Array
-from kerasport.read.manifest import read_group
-from kerasport.verification.tfjs import Backend, Tfjs
+from kerasport.frontends.keras.model import Array
+from kerasport.frontends.keras.read.manifest import read_group
+from kerasport.verification.runtimes.tfjs import Backend, Tfjs
 
 UNREPAIRED = Path(__file__).parent / "unrepaired"
 LOADING = ("functional_2.h5", "recurrent_2.h5")
@@ -533,7 +533,7 @@ def test_an_interrupt_leaves_everything_as_it_was(
 ) -> None:
     model = copied(folder, tmp_path)
     before = contents(tmp_path)
-    monkeypatch.setattr(f"kerasport.targets.repaired.{step}", interrupt)
+    monkeypatch.setattr(f"kerasport.targets.tfjs.repaired.{step}", interrupt)
     for out in (None, tmp_path / "right"):
         with pytest.raises(KeyboardInterrupt):
             kerasport.repair(model, out)

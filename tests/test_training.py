@@ -15,10 +15,10 @@ from keras import layers, optimizers
 
 from kerasport.api import convert
 from kerasport.errors import UnsupportedModel
-from kerasport.model import Call, LayerSpec, Model, Tensor
-from kerasport.targets.layers_model.optimizer import by_depth
-from kerasport.targets.layers_model.training import training_config
-from kerasport.verification import node
+from kerasport.frontends.keras.model import Call, LayerSpec, Model, Tensor
+from kerasport.targets.tfjs.layers.training import training_config
+from kerasport.targets.tfjs.layers.training.optimizer import by_depth
+from kerasport.verification.runtimes import node
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, about numpy
 

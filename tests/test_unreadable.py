@@ -41,7 +41,7 @@ from tests.forged import (
 
 import kerasport
 from kerasport.errors import HostileFileError, KerasportError, ShapeError
-from kerasport.layers import LAYERS
+from kerasport.frontends.keras.layers import LAYERS
 
 SAVE = r"model\.save\('model\.keras'\)"
 

@@ -36,8 +36,8 @@ from tests.forged import (
 
 import kerasport
 from kerasport.errors import ReadError, UnsupportedModel
-from kerasport.lower import lower
-from kerasport.read import read
+from kerasport.frontends.keras.lower import lower
+from kerasport.frontends.keras.read import read
 from kerasport.targets import TARGETS, planned
 
 # ------------------------------------------------------------------------------------------------ files of Keras 2

@@ -25,15 +25,14 @@ from keras import layers
 
 from kerasport.api import convert, verify
 from kerasport.errors import MismatchError, OptionError, VerifyError
-from kerasport.model import Array, Call, LayerSpec, Model, Tensor
-from kerasport.read import read
-from kerasport.verification import keras_runner, node, original
+from kerasport.frontends.keras.model import Array, Call, LayerSpec, Model, Tensor
+from kerasport.frontends.keras.read import read
 from kerasport.verification.comparison import Tolerance
 from kerasport.verification.divergence import nearest, telling_feeds
-from kerasport.verification.given import read_expected, read_inputs
 from kerasport.verification.inputs import concrete_shapes, random_inputs
-from kerasport.verification.keras_runner import load_arrays, save_arrays
-from kerasport.verification.original import (
+from kerasport.verification.references import keras_runner, original
+from kerasport.verification.references.keras_runner import load_arrays, save_arrays
+from kerasport.verification.references.original import (
     Installed,
     Keras,
     find_backend,
@@ -43,8 +42,10 @@ from kerasport.verification.original import (
     loadable,
     loadable_weights,
 )
-from kerasport.verification.tfjs import TensorInfo
-from kerasport.verification.verification import LayerDivergence, OutputError, Verification
+from kerasport.verification.report import LayerDivergence, OutputError, Verification
+from kerasport.verification.runtimes import node
+from kerasport.verification.runtimes.tfjs import TensorInfo
+from kerasport.verification.user_data import read_expected, read_inputs
 
 RECORDED = Path(__file__).parent / "recorded"
 OLD = RECORDED / "keras-2.15.0" / "functional.h5"

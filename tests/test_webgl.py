@@ -21,7 +21,7 @@ from tests.cases.trial import Trial
 from tests.test_page import BROWSER, BROWSERS, scripts, visit
 
 import kerasport
-from kerasport.verification import node
+from kerasport.verification.runtimes import node
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is on PATH")
 

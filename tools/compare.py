@@ -33,9 +33,9 @@ from tests import onnx_runtime
 
 import kerasport
 from kerasport.errors import KerasportError, UnsupportedModel, VerifyError
-from kerasport.lower import lower
-from kerasport.read import read
-from kerasport.verification.tfjs import Backend, Tfjs
+from kerasport.frontends.keras.lower import lower
+from kerasport.frontends.keras.read import read
+from kerasport.verification.runtimes.tfjs import Backend, Tfjs
 from random_models.families import FAMILIES
 from random_models.record import ALL, Recorded, quiet, record, recorded_in
 from random_models.record import run as run_keras

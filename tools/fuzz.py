@@ -41,7 +41,7 @@ from unittest.mock import patch
 from tools.mutations import Corpus, Sample, corpus_of, recorded_seeds, sample, seeds_in
 
 import kerasport
-import kerasport.read
+import kerasport.frontends.keras.read
 from kerasport import api, errors, targets
 from kerasport.errors import KerasportError
 
@@ -154,7 +154,7 @@ def shared() -> Iterator[None]:
         @contextmanager
         def read(source: Any, weights: Any = None) -> Iterator[Any]:
             if source not in models:
-                models[source] = opened.enter_context(kerasport.read.read(source, weights))
+                models[source] = opened.enter_context(kerasport.frontends.keras.read.read(source, weights))
             yield models[source]
 
         def planned(model: Any, *how: Any) -> Any:

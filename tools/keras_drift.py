@@ -27,15 +27,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import keras
 
 from kerasport.errors import UnsupportedModel
-from kerasport.identity import IDENTITY
-from kerasport.layers import LAYERS
-from kerasport.layers.base import COMMON, REQUIRED, TRAINING_ONLY, Layer, Refused
-from kerasport.masks import MERGES, MaskRules
-from kerasport.model import LayerSpec
-from kerasport.operations import OPERATIONS
-from kerasport.operations import REFUSED as REFUSED_OPERATIONS
+from kerasport.frontends.keras.functions import OPERATIONS
+from kerasport.frontends.keras.functions import REFUSED as REFUSED_OPERATIONS
+from kerasport.frontends.keras.identity import IDENTITY
+from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.layers.base import COMMON, REQUIRED, TRAINING_ONLY, Layer, Refused
+from kerasport.frontends.keras.masks import MERGES, MaskRules
+from kerasport.frontends.keras.model import LayerSpec
 from kerasport.releases import NEWEST, release_of
-from kerasport.targets.layers_model.outcome import REFUSED as REFUSED_LAYERS
+from kerasport.targets.tfjs.layers.spelling.unsupported import REFUSED as REFUSED_LAYERS
 
 
 @dataclass(frozen=True, order=True)
@@ -278,8 +278,8 @@ def outcome(case: Any, refused: str | None) -> Iterator[str]:
     from tests.cases.trial import Trial  # noqa: PLC0415
     from tests.lowered import same  # noqa: PLC0415
 
-    from kerasport.lower import lower  # noqa: PLC0415
-    from kerasport.read import read  # noqa: PLC0415
+    from kerasport.frontends.keras.lower import lower  # noqa: PLC0415
+    from kerasport.frontends.keras.read import read  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
         try:

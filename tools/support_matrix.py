@@ -15,21 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kerasport.identity import IDENTITY
-from kerasport.layers import LAYERS
-from kerasport.layers.activations import ACTIVATIONS as LOWERED_ACTIVATIONS
-from kerasport.layers.base import Layer, Refused
-from kerasport.targets.layers_model import native
-from kerasport.targets.layers_model.activations import (
-    ACTIVATIONS,
-    COMPANION,
-    GELU_TANH,
-    REFUSED_ACTIVATIONS,
-)
-from kerasport.targets.layers_model.native import NATIVE, Condition, Spelling
-from kerasport.targets.layers_model.outcome import REFUSED, why_refused
-from kerasport.targets.layers_model.rewrites import REWRITES
-from kerasport.targets.layers_model.rewrites.activations import REWRITTEN
+from kerasport.frontends.keras.identity import IDENTITY
+from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.layers.activations import ACTIVATIONS as LOWERED_ACTIVATIONS
+from kerasport.frontends.keras.layers.base import Layer, Refused
+from kerasport.targets.tfjs.layers.rewrites import REWRITES
+from kerasport.targets.tfjs.layers.rewrites.activations import REWRITTEN
+from kerasport.targets.tfjs.layers.spelling import native
+from kerasport.targets.tfjs.layers.spelling.activations import ACTIVATIONS, COMPANION, GELU_TANH, REFUSED_ACTIVATIONS
+from kerasport.targets.tfjs.layers.spelling.native import NATIVE, Condition, Spelling
+from kerasport.targets.tfjs.layers.spelling.unsupported import REFUSED, why_refused
 
 PAGE = Path(__file__).parent.parent / "docs" / "support.md"
 

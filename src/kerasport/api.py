@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 from kerasport.budget import allowed
 from kerasport.errors import SHORT, OptionError, UnsupportedModel, legible, unexpected
-from kerasport.model import LayerSpec, Model
-from kerasport.read import Source, of_file, read
+from kerasport.frontends.keras.model import LayerSpec, Model
+from kerasport.frontends.keras.read import Source, of_file, read
 from kerasport.releases import NEWEST, release_of
 from kerasport.report import Check, Conversion, Repair, command
 from kerasport.targets import AUTO, ONNX, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
-from kerasport.targets.directory import writing
 from kerasport.targets.formats import choice
 from kerasport.targets.loading import snippets
 from kerasport.targets.next_steps import after_check, after_conversion, after_repair
 from kerasport.targets.notes import not_finite, too_large
+from kerasport.targets.output import writing
 from kerasport.targets.ports import fed_dtypes, ports_of
-from kerasport.targets.quantize import check_half_compute, parsed, quantized, report
-from kerasport.targets.weights import MOST_SHARDS, SHARD, SMALLEST_SHARD, nbytes_of
+from kerasport.targets.rounding import check_half_compute, parsed, quantized, report
+from kerasport.targets.tfjs.shards import MOST_SHARDS, SHARD, SMALLEST_SHARD, nbytes_of
 from kerasport.urls import check_local
 
 if TYPE_CHECKING:
@@ -226,8 +226,8 @@ def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = T
         WriteError: the output cannot be written.
         InternalError: kerasport has a bug.
     """
-    from kerasport.read.layers_model import open_layers_model  # noqa: PLC0415  (rarely needed)
-    from kerasport.targets.repaired import changes_of, copy_unchanged, repair_plan, write_repaired  # noqa: PLC0415
+    from kerasport.frontends.keras.read.layers_model import open_layers_model  # noqa: PLC0415  (rarely needed)
+    from kerasport.targets.tfjs.repaired import changes_of, copy_unchanged, repair_plan, write_repaired  # noqa: PLC0415
 
     given = open_layers_model(Path(source))
     path = str(given.path)

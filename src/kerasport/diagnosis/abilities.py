@@ -10,8 +10,8 @@ from pathlib import Path
 
 from kerasport.diagnosis.probe import Environment, Package
 from kerasport.errors import VerifyError
-from kerasport.verification import node
-from kerasport.verification.original import find_keras
+from kerasport.verification.references.original import find_keras
+from kerasport.verification.runtimes import node
 
 EXTRAS = {"onnx_ir": "onnx-ir", "onnxruntime": "onnxruntime"}
 """Module → distribution, of the packages that only ONNX models need."""

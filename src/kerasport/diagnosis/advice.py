@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from kerasport.diagnosis.probe import Environment, Package
-from kerasport.verification.keras_runner import BACKENDS
-from kerasport.verification.original import configured_backend
+from kerasport.verification.references.keras_runner import BACKENDS
+from kerasport.verification.references.original import configured_backend
 
 LEGACY = "TF_USE_LEGACY_KERAS"
 TRUE = ("1", "true", "True")  # the values with which TensorFlow uses tf_keras

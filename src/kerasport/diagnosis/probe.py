@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from kerasport.errors import VerifyError
-from kerasport.verification.keras_runner import BACKENDS, MODULES
-from kerasport.verification.original import Installed, find_backend
+from kerasport.verification.references.keras_runner import BACKENDS, MODULES
+from kerasport.verification.references.original import Installed, find_backend
 
 State = Literal["works", "fails", "absent", "untried"]
 

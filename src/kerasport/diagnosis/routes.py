@@ -11,15 +11,15 @@ from pathlib import Path
 from kerasport.diagnosis.advice import FIRST_WITH_KERAS_3, tf_keras_for
 from kerasport.diagnosis.probe import Environment
 from kerasport.errors import MissingPackageError, Problem
-from kerasport.model import Model
-from kerasport.read import read
-from kerasport.read.dialects import major
-from kerasport.read.hdf5 import SIGNATURE
-from kerasport.read.layers_model import is_layers_model, open_layers_model
+from kerasport.frontends.keras.model import Model
+from kerasport.frontends.keras.read import read
+from kerasport.frontends.keras.read.dialects import major
+from kerasport.frontends.keras.read.hdf5 import SIGNATURE
+from kerasport.frontends.keras.read.layers_model import is_layers_model, open_layers_model
 from kerasport.targets import TARGETS, planned
 from kerasport.targets.onnx import check_installed
-from kerasport.targets.repaired import changes_of, repair_plan
-from kerasport.verification.original import lacks_reader
+from kerasport.targets.tfjs.repaired import changes_of, repair_plan
+from kerasport.verification.references.original import lacks_reader
 
 KERASPORT, LEGACY, ONNX = "kerasport", "legacy", "onnx"
 FIRST_WITH_ONNX = (3, 8)  # version of Keras

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from kerasport.errors import ShapeError, quoted
-from kerasport.model import LARGEST_SIZE, Array, ComputedWeight, DividedWeight, Shape, Weight, WeightRef
+from kerasport.frontends.keras.model import LARGEST_SIZE, Array, ComputedWeight, DividedWeight, Shape, Weight, WeightRef
 
 DType: TypeAlias = Literal["float32", "int32", "bool", "string"]
 

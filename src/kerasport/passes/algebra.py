@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from kerasport.frontends.keras.model import Shape
 from kerasport.ir import ops
 from kerasport.ir.ops import (
     Add,
@@ -30,7 +31,6 @@ from kerasport.ir.ops import (
     Transpose,
 )  # fmt: skip
 from kerasport.ir.tensor import Node
-from kerasport.model import Shape
 from kerasport.passes.rewrite import Uses
 
 Linear = MatMul | Conv | DepthwiseConv | ConvTranspose

@@ -7,8 +7,8 @@ from math import prod
 import numpy as np
 
 from kerasport.budget import spare
+from kerasport.frontends.keras.model import Array, ComputedWeight
 from kerasport.ir.tensor import NUMPY, Constant, Input, Item, Node, Tensor, constant
-from kerasport.model import Array, ComputedWeight
 from kerasport.passes.rewrite import Uses
 
 SMALL = 64 * 1024  # elements up to which a result is computed at once

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from kerasport.budget import limited
 from kerasport.errors import OptionError, Problem, TooLargeError
-from kerasport.model import Model
-from kerasport.targets import directory
+from kerasport.frontends.keras.model import Model
+from kerasport.targets import output
 from kerasport.targets.plan import DEFAULTS, OPSET, UNROLL_LIMIT, Options, Plan, write
 
 __all__ = [
@@ -21,8 +21,8 @@ AUTO = "auto"
 ONNX = "onnx"
 
 TARGETS: Mapping[str, str] = {
-    "tfjs-layers": "kerasport.targets.layers_model",
-    "tfjs-graph": "kerasport.targets.graph_model",
+    "tfjs-layers": "kerasport.targets.tfjs.layers",
+    "tfjs-graph": "kerasport.targets.tfjs.graph",
     ONNX: "kerasport.targets.onnx",
 }
 """Name of a target → the module that plans it, loaded when somebody asks for it."""
@@ -43,7 +43,7 @@ def check_place(to: str, out: Path, *, force: bool, sources: Iterable[Path] = ()
         OptionError: there is no such target, it is to be trained on and cannot be, or is not written to such a place.
         OutputExistsError: the output is there already.
     """
-    directory.check_kind(out)
+    output.check_kind(out)
     is_file = out.suffix == f".{ONNX}"
     to = ONNX if is_file and to == AUTO else to
     check_target(to, training=training)
@@ -59,7 +59,7 @@ def check_place(to: str, out: Path, *, force: bool, sources: Iterable[Path] = ()
         raise OptionError(
             f"{out}: a TF.js model is a directory that contains a model.json; pass a directory, such as web_model"
         )
-    directory.check_free(out, force=force, sources=sources)
+    output.check_free(out, force=force, sources=sources)
     return to
 
 
@@ -77,7 +77,7 @@ def written(
         made: tuple[tuple[str, ...], int, Mapping[str, float]]
         made = import_module("kerasport.targets.onnx.file").write(plan, out, force=force, progress=progress)
         return made
-    with directory.replacing(out, force=force) as folder:
+    with output.replacing(out, force=force) as folder:
         return write(plan, folder, shard_size=shard_size, progress=progress)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kerasport.identity import is_identity
-from kerasport.layers import LAYERS
-from kerasport.layers.base import Refused
-from kerasport.model import LayerSpec, Model
+from kerasport.frontends.keras.identity import is_identity
+from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.layers.base import Refused
+from kerasport.frontends.keras.model import LayerSpec, Model
 from kerasport.targets.plan import Plan
 
 FACTORS: Mapping[str, float] = {"recurrent": 0.5, "convolutional": 1.7, "dense": 1.0}

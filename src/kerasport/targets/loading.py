@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path, PurePosixPath
 
-from kerasport.model import Shape
+from kerasport.frontends.keras.model import Shape
 from kerasport.releases import ONNXRUNTIME_WEB, TFJS
 from kerasport.report import Snippet
 from kerasport.targets.plan import Plan

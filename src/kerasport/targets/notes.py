@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from kerasport.errors import SHORT, legible, quoted
-from kerasport.model import Array, LayerSpec, Model, Weight
+from kerasport.frontends.keras.model import Array, LayerSpec, Model, Weight
 from kerasport.targets.plan import Plan
-from kerasport.targets.weights import nbytes_of
+from kerasport.targets.tfjs.shards import nbytes_of
 
 SHOWN = 5  # layers that one note names
 BUFFER = 2_000_000_000

@@ -10,12 +10,12 @@ from typing import Any
 
 from kerasport.budget import FLOOR
 from kerasport.errors import OptionError, Problem, quoted
-from kerasport.identity import IDENTITY, is_identity
-from kerasport.masks import passes_what_3_16_stops
-from kerasport.model import LayerSpec, Model, Shape, Weight
+from kerasport.frontends.keras.identity import IDENTITY, is_identity
+from kerasport.frontends.keras.masks import passes_what_3_16_stops
+from kerasport.frontends.keras.model import LayerSpec, Model, Shape, Weight
 from kerasport.report import LayerOutcome, Outcome
-from kerasport.targets.channels import Channels
-from kerasport.targets.weights import SHARD, Encoding, Scaled, Written, nbytes_of, write_weights
+from kerasport.targets.tfjs.channels import Channels
+from kerasport.targets.tfjs.shards import SHARD, Encoding, Scaled, Written, nbytes_of, write_weights
 
 WEB = Path(__file__).parent.parent / "web"
 UNROLL_LIMIT = 64  # time steps; each adds some dozen nodes to a graph-model

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from kerasport.meaning import expected_values, output_values
-from kerasport.model import Model
+from kerasport.frontends.keras.meaning import expected_values, output_values
+from kerasport.frontends.keras.model import Model
 from kerasport.report import Values
 from kerasport.targets.plan import Plan
 

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
 from kerasport.errors import OptionError, VerifyError, unexpected
-from kerasport.read import read
-from kerasport.verification import node
+from kerasport.frontends.keras.read import read
 from kerasport.verification.comparison import Anything, Tolerance
 from kerasport.verification.converted import check_there, open_converted
-from kerasport.verification.onnx import PYTHON, WEB, Onnx
-from kerasport.verification.original import find_original, on_disk
+from kerasport.verification.references.original import find_original, on_disk
+from kerasport.verification.report import LayerDivergence, OutputError, Verification
 from kerasport.verification.runtime import Runtime
-from kerasport.verification.tfjs import Backend, Tfjs
+from kerasport.verification.runtimes import node
+from kerasport.verification.runtimes.onnx import PYTHON, WEB, Onnx
+from kerasport.verification.runtimes.tfjs import Backend, Tfjs
 from kerasport.verification.trial import Trial, or_given
-from kerasport.verification.verification import LayerDivergence, OutputError, Verification
 
 Pathlike: TypeAlias = str | os.PathLike[str]
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerasport.errors import VerifyError
-from kerasport.model import Model
-from kerasport.verification import node
+from kerasport.frontends.keras.model import Model
 from kerasport.verification.runtime import Runtime
-from kerasport.verification.tfjs import TensorInfo, tensor_infos
+from kerasport.verification.runtimes import node
+from kerasport.verification.runtimes.tfjs import TensorInfo, tensor_infos
 
 
 @dataclass(frozen=True)

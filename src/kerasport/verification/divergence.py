@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from kerasport.model import LayerSpec, Model
+from kerasport.frontends.keras.model import LayerSpec, Model
 from kerasport.verification.arrays import Arrays
 from kerasport.verification.comparison import Difference, Tolerance
 from kerasport.verification.converted import Converted
-from kerasport.verification.original import Original
+from kerasport.verification.references.original import Original
+from kerasport.verification.report import LayerDivergence
 from kerasport.verification.runtime import Runtime
-from kerasport.verification.verification import LayerDivergence
 
 AT_ONCE = 16  # layers per request to TF.js: an answer is one string, and its length is limited
 

@@ -9,8 +9,8 @@ import ml_dtypes  # noqa: F401  (makes numpy know bfloat16)
 import numpy as np
 
 from kerasport.errors import KerasportError, VerifyError
-from kerasport.infer import Inference, input_shape
-from kerasport.model import Array, LayerSpec, Model, Operation, Shape, Tensor
+from kerasport.frontends.keras.infer import Inference, input_shape
+from kerasport.frontends.keras.model import Array, LayerSpec, Model, Operation, Shape, Tensor
 
 SIZES = ((7, 6, 5), *((size,) * 3 for size in (8, 16, 32, 64, 96, 128, 160, 192, 224, 256, 299, 331, 384, 480, 512)))
 """Sizes to try, in this order, for axes of unknown size (without the batch axis).

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from kerasport.model import Array
-from kerasport.verification.tfjs import Run
+from kerasport.frontends.keras.model import Array
+from kerasport.verification.runtimes.tfjs import Run
 
 
 class Runtime(Protocol):

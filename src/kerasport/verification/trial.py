@@ -10,17 +10,17 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 
 from kerasport.errors import OptionError, VerifyError
-from kerasport.infer import input_shape
-from kerasport.model import Model
+from kerasport.frontends.keras.infer import input_shape
+from kerasport.frontends.keras.model import Model
 from kerasport.verification.arrays import Arrays
 from kerasport.verification.comparison import Tolerance
 from kerasport.verification.converted import Converted
 from kerasport.verification.divergence import first_divergence, telling_feeds
-from kerasport.verification.given import read_expected, read_inputs
 from kerasport.verification.inputs import input_layer, random_inputs
-from kerasport.verification.original import Original, rounded_policies
+from kerasport.verification.references.original import Original, rounded_policies
+from kerasport.verification.report import LayerDivergence, OutputError
 from kerasport.verification.runtime import Runtime
-from kerasport.verification.verification import LayerDivergence, OutputError
+from kerasport.verification.user_data import read_expected, read_inputs
 
 Feeds: TypeAlias = Sequence[Arrays]
 """Batches of a model's inputs."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kerasport.errors import ShapeError
+from kerasport.frontends.keras.model import Array
 from kerasport.ir.tensor import (
     FLOATS,
     NUMBERS,
@@ -21,7 +22,6 @@ from kerasport.ir.tensor import (
     constant,
     expect,
 )
-from kerasport.model import Array
 
 ANY: tuple[DType, ...] = ("bool", "int32", "float32", "string")
 

@@ -7,17 +7,17 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from kerasport.errors import MissingPackageError, UnsupportedModel
+from kerasport.frontends.keras.lower import lower
+from kerasport.frontends.keras.model import Model, Weight
 from kerasport.ir.graph import Graph, walk
 from kerasport.ir.tensor import Constant, Input
-from kerasport.lower import lower
-from kerasport.model import Model, Weight
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import fold_constants
 from kerasport.passes.loop import inside_loops
 from kerasport.passes.rewrite import rewrite
 from kerasport.targets.onnx.channels_first import LAYOUT
 from kerasport.targets.onnx.fused import FUSION, FUSION_20
-from kerasport.targets.onnx.legal import LEGAL
+from kerasport.targets.onnx.legalize import LEGAL
 from kerasport.targets.onnx.recurrent import native
 from kerasport.targets.plan import DEFAULTS, OPSET, Options, Plan, notes_of, outcomes_of, output_names
 

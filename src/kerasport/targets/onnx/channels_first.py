@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from kerasport.frontends.keras.model import Array, Shape
 from kerasport.ir import ops
 from kerasport.ir.ops import (
     Add,
@@ -44,7 +45,6 @@ from kerasport.ir.ops import (
 from kerasport.ir.ops.elementwise import Binary, Unary
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import Node
-from kerasport.model import Array, Shape
 from kerasport.passes.prelu import Prelu
 from kerasport.passes.rewrite import Uses
 from kerasport.targets.onnx.fused import Gelu, HardSigmoid

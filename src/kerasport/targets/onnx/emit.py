@@ -13,13 +13,13 @@ import numpy as np
 import onnx_ir as onnx
 
 from kerasport.errors import Problem, ShapeError
+from kerasport.frontends.keras.model import Array, Weight
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, walk
 from kerasport.ir.ops import Tensor
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.ops.window import amounts
 from kerasport.ir.tensor import NUMPY, Constant, DType, Input, Item, Node, TensorType
-from kerasport.model import Array, Weight
 from kerasport.passes.loop import once
 from kerasport.passes.prelu import Prelu
 from kerasport.targets.onnx.channels_first import First, ToLast, is_dim, missing

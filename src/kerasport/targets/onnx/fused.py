@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasport.frontends.keras.model import Array, Shape
 from kerasport.ir import ops
 from kerasport.ir.ops import (
     Add,
@@ -25,7 +26,6 @@ from kerasport.ir.ops import (
     TensorType,
 )
 from kerasport.ir.tensor import Node
-from kerasport.model import Array, Shape
 from kerasport.passes.prelu import prelu_of
 from kerasport.passes.rewrite import Uses
 

@@ -13,9 +13,9 @@ import numpy as np
 import onnx_ir as onnx
 from onnx_ir import DataType, Node, Value
 
-from kerasport.model import Array
+from kerasport.frontends.keras.model import Array
 from kerasport.targets.onnx.file import OnnxPlan, stored_name
-from kerasport.targets.quantize import FLOAT16, NORMAL16
+from kerasport.targets.rounding import FLOAT16, NORMAL16
 
 ALL, FIRST = slice(None), slice(1)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kerasport.errors import OutputExistsError
-from kerasport.targets.directory import (
+from kerasport.targets.output import (
     Identity,
     check_identity,
     check_parents,

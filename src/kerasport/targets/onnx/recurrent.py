@@ -8,13 +8,13 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from kerasport.frontends.keras.layers.activations import ACTIVATIONS
+from kerasport.frontends.keras.layers.recurrent import GRUCell, LSTMCell, OfMasked, SimpleRNNCell, Steps
+from kerasport.frontends.keras.model import Array
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Add, Constant, Item, MatMul, Scan, Tensor, TensorType
 from kerasport.ir.tensor import FLOATS, Node, Several, expect
-from kerasport.layers.activations import ACTIVATIONS
-from kerasport.layers.recurrent import GRUCell, LSTMCell, OfMasked, SimpleRNNCell, Steps
-from kerasport.model import Array
 
 Cell: TypeAlias = LSTMCell | GRUCell | SimpleRNNCell
 Operator: TypeAlias = Literal["LSTM", "GRU", "RNN"]

@@ -1,0 +1,1 @@
+"""What reads models: one folder for each kind of input."""

@@ -1,0 +1,342 @@
+"""Element types of tensors as Keras has them, and what it computes of integers.
+
+Keras leaves integers as they are where a layer or operation does not need fractions. Two things follow. With few bits
+results can wrap around, which targets that compute in 32 bits do not. And some layers compute in float32, and cast the
+result back to the integers of their input. Both depend on the element type that a tensor has in Keras, which this
+module works out from call to call. Promotion follows `keras.backend.result_type`; the results of each class were
+compared with Keras on JAX and on TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from kerasport.errors import Problem
+from kerasport.frontends.keras.model import Call, LayerSpec, Model, Operation, Tensor, flatten
+
+WRAPPING = frozenset(("int8", "int16", "uint8", "uint16", "uint32", "uint64"))
+"""Integers that results of 32 bits with a sign can differ from."""
+INTEGERS = WRAPPING | {"int32", "int64", "bool"}
+
+# ------------------------------------------------------------------------------------------------- the results
+
+FIRST = (
+    "Reshape", "Transpose", "Squeeze", "ExpandDims", "Swapaxes", "Moveaxis", "Ravel", "BroadcastTo", "Flip", "Fliplr",
+    "Flipud", "Roll", "Rot90", "Tile", "Repeat", "Split", "ArraySplit", "Vsplit", "Hsplit", "Dsplit", "Unstack",
+    "Slice", "SliceUpdate", "GetItem", "Take", "TakeAlongAxis", "Diagonal", "Diag", "Diagflat", "Tril", "Triu", "Pad",
+    "Copy", "StopGradient", "Real", "Imag", "Conj", "Conjugate", "NanToNum", "Round", "Trunc", "Sign", "Relu",
+    "Max", "Min", "Amax", "Amin", "Nanmax", "Nanmin", "Sort", "TopK", "MaxPool", "CropImages", "PadImages",
+    "DepthToSpace", "SpaceToDepth", "ExtractPatches", "ExtractSequences", "RGBToGrayscale", "UnravelIndex", "Rearrange",
+    "Resize", "ZerosLike", "OnesLike", "FullLike", "EmptyLike", "ConvertToTensor", "Array", "View",
+    # layers
+    "Flatten", "Permute", "RepeatVector", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D", "GlobalMaxPooling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "Cropping1D",
+    "Cropping2D", "Cropping3D", "UpSampling1D", "UpSampling2D", "UpSampling3D", "Identity", "Dropout",
+    "AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
+    "ActivityRegularization", "Masking",
+)  # fmt: skip
+"""The element type of the first operand, and its numbers."""
+JOINT = (
+    "Concatenate", "Stack", "Hstack", "Vstack", "Dstack", "Append", "Meshgrid", "Maximum", "Minimum", "Fmax", "Fmin",
+    "FloorDivide", "Mod", "Fmod", "Where", "Select", "Clip",
+)  # fmt: skip
+"""The element type that all operands are promoted to, which holds the result."""
+GROWING = (
+    "Add", "Subtract", "Multiply", "Power", "Square", "Negative", "Cumsum", "Cumprod", "Nancumsum", "Nancumprod",
+    "Prod", "Nanprod", "Diff", "Ptp", "Abs", "Absolute", "Matmul", "Dot", "Inner", "Outer", "Vdot", "Tensordot",
+    "Einsum", "Kron", "Cross", "Vander", "Correlate",
+    "BitwiseNot", "BitwiseInvert", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "HardTanh", "Conv", "Unfold", "Fold",
+    "AdaptiveMaxPool", "Average",
+)  # fmt: skip
+"""The element type that all operands are promoted to, which does not hold every result."""
+COUNTING = ("Add", "Subtract", "Average", "Dot", "Attention", "AdditiveAttention")
+"""Layers that make other truth values than numbers of truth values."""
+SEGMENTS = ("SegmentSum", "SegmentMax", "SegmentMin", "SegmentProd")
+FRACTIONS = (
+    "Angle", "Arccos", "Arccosh", "Arcsin", "Arcsinh", "Arctan", "Arctan2", "Arctanh", "Cbrt", "Ceil",
+    "Celu", "Corrcoef", "Cos", "Cosh", "Deg2rad", "Divide", "DivideNoNan", "Elu", "Erf", "Erfc", "Erfinv", "Exp",
+    "Exp2", "Expm1", "Fabs", "Floor", "Gelu", "Geomspace", "HardShrink", "HardSigmoid", "HardSilu", "Heaviside",
+    "Hypot", "I0", "Ldexp", "LeakyRelu", "Linspace", "Log", "Log10", "Log1p", "Log2", "Logaddexp", "Logaddexp2",
+    "Logspace", "Logsumexp", "Mean", "Median", "MultiHot", "Nanmean", "Nanstd", "Nanvar", "OneHot",
+    "Percentile", "Quantile", "Rad2deg", "Reciprocal", "ScaleAndTranslate", "Selu", "Sigmoid", "Silu", "Sin",
+    "Sinc", "Sinh", "SoftShrink", "Softplus", "Softsign", "SparseCategoricalCrossentropy", "SparsePlus",
+    "SparseSigmoid", "Sparsemax", "Sqrt", "Rsqrt", "Std", "Tan", "Tanh", "TanhShrink", "Threshold", "Trapezoid",
+    "TrueDivide", "Var",
+)  # fmt: skip
+"""Fractions, which Keras works out in float32."""
+TRUTHS = (
+    "All", "AllClose", "Any", "Equal", "Greater", "GreaterEqual", "InTopK", "IsIn", "Isclose", "Isfinite", "Isinf",
+    "Isnan", "Isneginf", "Isposinf", "Isreal", "Less", "LessEqual", "LogicalAnd", "LogicalNot", "LogicalOr",
+    "LogicalXor", "NotEqual", "Signbit",
+)  # fmt: skip
+CUTTING = ("LayerNorm", "RMSNorm", "LayerNormalization", "RMSNormalization", "GroupNormalization")
+"""Fractions, which Keras casts back to the element type of the input."""
+COUNTS = ("Argmax", "Argmin", "Argsort", "CountNonzero", "Digitize", "Nanargmax", "Nanargmin", "SearchSorted", "Ndim",
+          "Size")  # fmt: skip
+"""Places and numbers of things."""
+WEIGHING = (
+    "Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose",
+    "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "BatchNormalization", "Normalization",
+    "Rescaling", "Embedding", "ReversibleEmbedding", "CategoryEncoding", "ELU", "LeakyReLU", "UnitNormalization",
+    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D", "CenterCrop", "SimpleRNN", "LSTM",
+    "GRU", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional", "MultiHeadAttention",
+    "GroupQueryAttention",
+)  # fmt: skip
+"""Layers that meet their input with float32, be it weights."""
+SUMS = ("Sum", "Nansum", "Trace")
+"""Integers of 32 bits, without a sign where the input has none."""
+
+RESULTS: Mapping[str, str] = {
+    **dict.fromkeys((*FIRST, *CUTTING, *SEGMENTS, "Resizing"), "first"),
+    **dict.fromkeys((*JOINT, *GROWING), "joint"),
+    **dict.fromkeys((*FRACTIONS, "LayerNormalization", "GroupNormalization"), "float32"),
+    **dict.fromkeys(TRUTHS, "bool"),
+    **dict.fromkeys(COUNTS, "int32"),
+    **dict.fromkeys(SUMS, "sum"),
+    **dict.fromkeys(("Cast", "SaturateCast"), "option"),
+    **dict.fromkeys(("Discretization", "Hashing", "HashedCrossing", "IntegerLookup", "StringLookup",
+                     "TextVectorization"), "indices"),
+}  # fmt: skip
+"""Class of a layer or operation that may make integers → the element type of its results."""
+
+ANY_BITS = frozenset(
+    (*FIRST, *JOINT, *FRACTIONS, *TRUTHS, *COUNTS, *SUMS, *WEIGHING, "Cast", "SaturateCast", "Resizing",
+     "Discretization", "Hashing", "HashedCrossing", "IntegerLookup")
+)  # fmt: skip
+"""Classes that compute the same of integers of few bits as of 32."""
+COMPARING = frozenset((*JOINT, *TRUTHS))
+"""Those of them that convert numbers beside a tensor to its element type, where they have to fit."""
+
+
+UNSIGNED = frozenset(("uint8", "uint16", "uint32", "uint64"))
+
+
+def promoted(dtypes: Sequence[str]) -> str:
+    """The element type of a result of several, as JAX promotes them; int64 stands for itself and int32."""
+    if "float32" in dtypes or not dtypes:
+        return "float32"
+    wide = np.result_type(*dtypes).name
+    return wide if wide in INTEGERS else "int64"
+
+
+@dataclass
+class Dtypes:
+    """The element types of tensors in Keras, as far as they are integers or truth values."""
+
+    _made: dict[Call, str | tuple[str, ...]] = field(default_factory=dict)
+    _models: dict[Model, tuple[str, ...]] = field(default_factory=dict)
+
+    def of(self, tensor: Tensor) -> str:
+        """The element type of a tensor; float32 for all fractions and for what is not known."""
+        made = self._made.get(tensor.call, "float32")
+        if isinstance(made, tuple):
+            return made[tensor.index]
+        return "int32" if tensor.index and tensor.call.target.class_name == "TopK" else made
+
+    def model(self, model: Model) -> tuple[str, ...]:
+        """The element types of the outputs of a model; those of all other tensors are known behind it."""
+        if model not in self._models:
+            for call in model.calls:
+                self.call(call)
+            self._models[model] = tuple(map(self.of, model.output_tensors))
+        return self._models[model]
+
+    def call(self, call: Call) -> None:
+        """Work out the element types of the outputs of a call, of whose inputs they are known."""
+        target = acting(call.target)
+        made = self.model(target) if isinstance(target, Model) else self._result(call, target)
+        if made != "float32":
+            self._made[call] = made
+
+    def tensors(self, call: Call) -> list[str]:
+        """The element types of the tensors that a call is given."""
+        return list(map(self.of, call.tensors()))
+
+    def joint(self, call: Call) -> str:
+        """The element type that the operands of a call are promoted to."""
+        # the condition of a choice is no operand
+        args = call.args[1:] if call.target.class_name in ("Where", "Select") else call.args
+        config = {} if isinstance(call.target, Model) else call.target.config
+        given = flatten((args, dict(call.kwargs), [config.get(bound) for bound in ("x_min", "x_max")]))
+        found = [dtype for leaf in given if (dtype := self._dtype(leaf))]
+        only_truths = set(found) == {"bool"} and any(type(leaf) is int for leaf in given)
+        return "int32" if only_truths else promoted(found)
+
+    def _dtype(self, leaf: Any) -> str:
+        """The element type of an operand; none of a Python integer, which takes that of the others."""
+        if isinstance(leaf, Tensor):
+            return self.of(leaf)
+        if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biuf":
+            return "float32" if leaf.dtype.kind == "f" else leaf.dtype.name
+        return "float32" if isinstance(leaf, float) else ""
+
+    def _result(self, call: Call, target: LayerSpec | Operation) -> str:
+        config, first = target.config, next(iter(self.tensors(call)), "float32")
+        named = config.get("dtype") if isinstance(target, Operation) else None
+        match _rule(target):
+            case "input":
+                made = str(config.get("dtype"))
+            case "first":
+                made = str(named or first)
+            case "joint":
+                made = str(named or self.joint(call))
+            case "sum":
+                made = "uint32" if first in UNSIGNED else "int32"
+                made = first if first in ("float32", "int64") else made
+            case "option":
+                made = str(named)
+            case "indices":
+                made = "int64" if config.get("output_mode", "int") == "int" else "float32"
+            case rule:
+                made = rule
+        return made if made in INTEGERS else "float32"
+
+
+def acting(target: LayerSpec | Operation | Model) -> LayerSpec | Operation | Model:
+    """What computes: the layer inside a wrapper that applies it as it is."""
+    while isinstance(target, LayerSpec) and target.class_name in ("TimeDistributed", "SpectralNormalization"):
+        target = target.children["layer"]
+    return target
+
+
+def _rule(target: LayerSpec | Operation) -> str:
+    """The rule by which the element type of the results follows."""
+    if target.class_name == "InputLayer":
+        return "input"
+    if target.class_name == "Activation":
+        return "first" if target.config.get("activation") in KEEPING else "float32"
+    if target.class_name == "ReLU" and isinstance(target, LayerSpec):
+        return "first" if _plain_relu(target) else "float32"
+    return RESULTS.get(target.class_name, "float32")
+
+
+KEEPING = ("relu", "linear", "hard_tanh")
+"""Activations that make integers of integers."""
+WRAPPED = (
+    "hard_tanh",
+    "softmax",
+    "log_softmax",
+    "log_sigmoid",
+    "squareplus",
+    "leaky_relu",
+    "relu6",
+    "glu",
+    "sparsemax",
+)
+"""Activations that compute in the bits of integers."""
+
+
+def _plain_relu(target: LayerSpec) -> bool:
+    """Whether a ReLU has no options but their defaults."""
+    return not any(target.config.get(option) for option in ("max_value", "negative_slope", "threshold"))
+
+
+# ------------------------------------------------------------------------------------------------ the problems
+
+
+CAST = "cast the input to float32 first"
+_TENSORFLOW = "its output is an integer on TensorFlow but not on JAX"
+_PARTS = "Keras casts intermediate results to the integer dtype of its input, which truncates them"
+DIFFERENT: Mapping[str, str] = {
+    **dict.fromkeys(("BatchNorm", "Moments"), _TENSORFLOW),
+    **dict.fromkeys(("DotProductAttention", "SSIM", "FakeQuantWithMinMaxVars"), _PARTS),
+    "SpectralNormalization": "Keras casts its output to the integer dtype of its input, which truncates it",
+}
+"""Operation or layer → why none of its integers are converted."""
+
+
+def integer_problems(model: Model, dtypes: Dtypes, release: tuple[int, int]) -> Iterator[Problem]:
+    """What Keras computes of integers, and no target does; `release` is that of Keras."""
+    for call in model.calls:
+        target = acting(call.target)
+        if isinstance(target, Model) or target.class_name == "InputLayer":
+            continue
+        joint, first = dtypes.joint(call), next(iter(dtypes.tensors(call)), "float32")
+        if release < (3, 0) and first in INTEGERS and _cuts(target):
+            reason = f"Keras 2 and Keras 3 compute different results for its {first} input"
+            yield Problem(call.target.name, call.target.class_name, reason, remedy=CAST)
+            continue
+        if target.class_name == "Conv" and joint in INTEGERS:
+            reason = "only some Keras backends support convolutions of integers"
+            yield Problem(call.target.name, call.target.class_name, reason, remedy=CAST)
+            continue
+        if first in INTEGERS and call.target.class_name in DIFFERENT:
+            yield Problem(call.target.name, call.target.class_name, DIFFERENT[call.target.class_name], remedy=CAST)
+            continue
+        narrow = next((dtype for dtype in dtypes.tensors(call) if dtype in WRAPPING), "")
+        if not narrow and joint == "bool" and isinstance(target, LayerSpec) and target.class_name in COUNTING:
+            narrow = "bool"
+        if narrow and (reason := _reason(call, target, joint, narrow)):
+            yield Problem(call.target.name, call.target.class_name, reason, remedy=REMEDY)
+
+
+def fraction_problems(model: Model, dtypes: Dtypes) -> Iterator[Problem]:
+    """What a target that computes in float32 alone cannot make of integers: Keras casts the result back to them."""
+    for call in model.calls:
+        target = acting(call.target)
+        if isinstance(target, Model):
+            continue
+        first = next(iter(dtypes.tensors(call)), "float32")
+        if first in INTEGERS and _cuts(target):
+            reason = (
+                f"Keras casts its output to {first}, the dtype of its input, but converted layers compute in float32"
+            )
+            yield Problem(call.target.name, call.target.class_name, reason, remedy=CAST)
+
+
+def _cuts(target: LayerSpec | Operation) -> bool:
+    """Whether a layer or operation computes fractions of integers, and casts them to integers."""
+    if target.class_name in RESAMPLING:
+        default = "nearest" if target.class_name == "UpSampling2D" else "bilinear"
+        return bool(target.config.get("interpolation", default) != "nearest")
+    return target.class_name in CUTTING or target.class_name == "RGBToGrayscale"
+
+
+REMEDY = "give the model float32 or int32 inputs"
+
+
+def _reason(call: Call, target: LayerSpec | Operation, joint: str, narrow: str) -> str:
+    """Why a call on integers of few bits cannot be converted; nothing where it can."""
+    name = target.class_name
+    if name in CUTTING:
+        return f"Keras casts its output to {narrow}, the dtype of its input, which truncates it"
+    if name in COMPARING and not all(_fits(leaf, joint) for leaf in _numbers(call, target)):
+        return f"a constant is outside the range of {joint}, where the Keras backends compute different results"
+    if name in RESAMPLING and target.config.get("interpolation", "nearest") not in ("nearest", "bilinear"):
+        return f"its interpolation can overshoot the range of {narrow}, where Keras clips and converted models do not"
+    if _any_bits(target) or (name in GROWING and joint not in WRAPPING and narrow != "bool"):
+        return ""
+    if name in ("Abs", "Absolute", "Ptp") and narrow in UNSIGNED:
+        return ""
+    wraps = f"Keras computes in {narrow}, the dtype of its input, where results wrap around"
+    return f"{wraps}; converted models compute in int32"
+
+
+RESAMPLING = ("Resize", "Resizing", "UpSampling2D")
+
+
+def _any_bits(target: LayerSpec | Operation) -> bool:
+    """Whether a layer or operation computes the same of integers of few bits as of 32."""
+    if target.class_name == "Average" and isinstance(target, Operation):
+        return True
+    if target.class_name == "Activation":
+        return isinstance(target.config.get("activation"), str) and target.config["activation"] not in WRAPPED
+    if target.class_name == "ReLU":
+        return isinstance(target, LayerSpec) and _plain_relu(target)
+    return target.class_name in ANY_BITS
+
+
+def _numbers(call: Call, target: LayerSpec | Operation) -> list[Any]:
+    """The numbers beside the tensors of a call."""
+    return flatten((call.args, dict(call.kwargs), [target.config.get(bound) for bound in ("x_min", "x_max")]))
+
+
+def _fits(leaf: Any, dtype: str) -> bool:
+    """Whether a number is none that an integer type lacks."""
+    if type(leaf) is not int or dtype not in WRAPPING:
+        return True
+    return bool(np.iinfo(dtype).min <= leaf <= np.iinfo(dtype).max)

@@ -1,0 +1,126 @@
+"""`keras.ops` functions that stand as nodes in a model, as tensor operations: one table, in families.
+
+A lowering has the signature of the Keras class: what its `call` takes comes first, the options of its config are
+keywords. So an option that nobody reads cannot pass.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from kerasport.errors import ShapeError
+from kerasport.frontends.keras.functions import (
+    creation,
+    elementwise,
+    image,
+    movement,
+    nn,
+    products,
+    reduction,
+    tensorflow,
+)
+from kerasport.frontends.keras.functions.refused import REFUSED
+from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.frontends.keras.model import Operation, flatten
+from kerasport.ir.tensor import Tensor, constant
+
+Operate: TypeAlias = Callable[..., Any]  # (arguments of the call, options of the config) → a tensor or a tuple of them
+
+NO_OPERATION = "this operation is not supported yet"
+NO_FUNCTION = "this TensorFlow function is not supported yet"
+
+OPERATIONS: Mapping[str, Operate] = {
+    **elementwise.OPERATIONS,
+    **reduction.OPERATIONS,
+    **movement.OPERATIONS,
+    **products.OPERATIONS,
+    **creation.OPERATIONS,
+    **nn.OPERATIONS,
+    **image.OPERATIONS,
+}
+"""Lowering of an operation by the name of its class."""
+
+__all__ = ["OPERATIONS", "REFUSED", "apply", "check_types", "lowering_of"]
+
+
+def lowering_of(operation: Operation) -> tuple[Operate, Mapping[str, Any]]:
+    """The lowering of an operation, and the options that its config gives it.
+
+    Raises:
+        Refusal: there is none.
+    """
+    name, config = operation.class_name, operation.config
+    if name in tensorflow.LAMBDAS:
+        function = tensorflow.FUNCTIONS.get(str(config.get("function")))
+        if function is None:
+            raise Refusal("function", NO_FUNCTION)
+        return function, {}
+    if name not in OPERATIONS:
+        raise Refusal("", REFUSED.get(name, NO_OPERATION))
+    return OPERATIONS[name], config
+
+
+def apply(operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    """What an operation makes of its arguments, tensors among them.
+
+    Raises:
+        Refusal: there is no lowering of it, or of one of its options.
+        ShapeError: its arguments do not fit together.
+    """
+    lower, options = lowering_of(operation)
+    if operation.class_name in tensorflow.LAMBDAS:
+        kwargs = {name: value for name, value in kwargs.items() if name != "name"}  # of the node
+    args, kwargs = _constants(tuple(args)), {name: _constants(value) for name, value in kwargs.items()}
+    signature = inspect.signature(lower)
+    try:
+        bound = signature.bind(*args, **options, **kwargs)
+    except TypeError as error:
+        raise Refusal("", f"these arguments are not supported: {error}") from None
+    check_types(signature, bound.arguments)
+    try:
+        made = lower(*args, **options, **kwargs)
+    except (TypeError, ValueError, IndexError, KeyError) as error:
+        raise ShapeError(f"the arguments do not fit together: {error}") from error
+    return made if isinstance(made, tuple) else (made,)
+
+
+TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "Tensor": Tensor, "Tensor | None": (Tensor, type(None)), "Tensor | float": (Tensor, int, float),
+    "bool": bool, "int": int, "str": str,
+}  # fmt: skip
+"""Class by the annotation of a parameter."""
+
+
+UNNAMED = inspect.Parameter("unnamed", inspect.Parameter.KEYWORD_ONLY, annotation="")
+"""Stands for an argument that `**kwargs` takes, of any type."""
+
+
+def check_types(signature: inspect.Signature, arguments: Mapping[str, Any]) -> None:
+    """Check arguments of a call by the annotations of the lowering; none may be a dict.
+
+    The parameters of lambdas have no annotations, and are tensors or numbers.
+
+    Raises:
+        ShapeError: an argument is of another type.
+    """
+    for name, value in arguments.items():
+        parameter = signature.parameters.get(name, UNNAMED)
+        annotation = parameter.annotation
+        if annotation is parameter.empty:  # of the lambdas
+            annotation = "Tensor | float"
+        several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        each = flatten(value) if several else (value,)
+        wanted = TYPES.get(annotation, object)
+        if not all(isinstance(v, wanted) and not isinstance(v, Mapping) for v in each):
+            raise ShapeError(f"the argument {name!r} does not have the type {annotation}")
+
+
+def _constants(argument: Any) -> Any:
+    """An argument of a call, its arrays as constant tensors: a constant may stand wherever a tensor may."""
+    if isinstance(argument, np.ndarray):
+        return constant(argument)
+    return tuple(map(_constants, argument)) if isinstance(argument, tuple) else argument

@@ -1,0 +1,98 @@
+"""What the arguments of `keras.ops` functions mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kerasport.budget import reserve
+from kerasport.errors import ShapeError
+from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.frontends.keras.model import axis_of
+from kerasport.ir import ops
+from kerasport.ir.ops.movement import Size
+from kerasport.ir.tensor import DType, Tensor, as_tensor, constant
+
+DTYPES: Mapping[str, DType] = {
+    **dict.fromkeys(("float16", "bfloat16", "float32", "float64", "float"), "float32"),
+    **dict.fromkeys(("int32", "int64", "uint32", "int"), "int32"),
+    "bool": "bool",
+}
+"""Element type of the IR for one of Keras; TF.js computes in these three."""
+
+
+def named(dtype: Any) -> DType:
+    """The element type of that name.
+
+    Raises:
+        Refusal: TF.js has none that behaves as it does.
+    """
+    if isinstance(dtype, str) and dtype in DTYPES:
+        return DTYPES[dtype]
+    raise Refusal("dtype", f"converted models compute with float32, int32 and bool, but not with {dtype!r}")
+
+
+def numbers(option: Any, count: int) -> tuple[int, ...]:
+    """An option that is one number for all axes, or one for each.
+
+    Raises:
+        ShapeError: there are not so many.
+    """
+    values = tuple(option) if isinstance(option, Sequence) else (option,) * count
+    if len(values) != count:
+        raise ShapeError(f"{option} does not have a value for each of {count} axes")
+    return values
+
+
+def several(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
+    """Axes in the order in which they are named, counted from the front; all of them where none is.
+
+    Raises:
+        ShapeError: there is no such axis.
+    """
+    wanted = range(rank) if axis is None else (axis,) if isinstance(axis, int) else axis
+    return tuple(axis_of(each, rank) for each in wanted)
+
+
+def size(x: Tensor, axis: int, what: str = "") -> int:
+    """The size of an axis that has to be known at conversion.
+
+    Raises:
+        Refusal: it is known at run time only.
+    """
+    known = x.shape[axis]
+    if known is None:
+        raise Refusal(what, f"the size of axis {axis % x.rank} must be fixed; give the input a fixed shape")
+    return known
+
+
+def flat(x: Tensor) -> Tensor:
+    """All numbers along one axis."""
+    return ops.reshape(x, (-1,))
+
+
+def counted(length: Size) -> Tensor:
+    """0, 1, … up to a length."""
+    if not isinstance(length, int):
+        return ops.Range(length)
+    reserve(length)
+    return constant(np.arange(length), "int32")
+
+
+def known_value(x: Any, what: str) -> Any:
+    """An argument that has to be known at conversion, as an array.
+
+    Raises:
+        Refusal: the model computes it.
+    """
+    tensor = as_tensor(x)
+    if not isinstance(tensor, ops.Constant):
+        raise Refusal(what, "the model computes this argument, but it must be a constant")
+    return tensor.read()
+
+
+def filled(like: Tensor, value: float, dtype: DType) -> Tensor:
+    """One number in the shape of a tensor."""
+    return ops.Fill(ops.dims(like), value, dtype)

@@ -1,0 +1,142 @@
+"""Functions that make numbers of little: constants, sequences, facts about shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kerasport.budget import matrix, reserve
+from kerasport.frontends.keras.functions.arguments import filled, named, size
+from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.frontends.keras.model import axis_of
+from kerasport.ir import ops
+from kerasport.ir.ops import Tensor
+from kerasport.ir.tensor import as_tensor, constant
+
+
+def like(value: float) -> Callable[..., Tensor]:
+    """One number in the shape of x."""
+
+    def lower(x: Any, *, dtype: str | None = None) -> Tensor:
+        tensor = as_tensor(x)
+        return filled(tensor, value, tensor.dtype if dtype is None else named(dtype))
+
+    return lower
+
+
+def full(fill_value: Any, *, shape: Sequence[int | None], dtype: str | None = None) -> Tensor:
+    """A number, or what broadcasts, in that shape."""
+    value = ops.cast(as_tensor(fill_value), named(dtype or "float32"))
+    if any(n is None for n in shape):
+        raise Refusal("shape", "it contains an unknown size, which does not follow from any tensor")
+    return ops.broadcast_to(value, [n for n in shape if n is not None])
+
+
+def full_like(x: Any, fill_value: Any, *, dtype: str | None = None) -> Tensor:
+    """A number, or what broadcasts, in the shape of x."""
+    tensor = as_tensor(x)
+    value = ops.cast(as_tensor(fill_value), tensor.dtype if dtype is None else named(dtype))
+    return ops.broadcast_to(value, ops.dims(tensor))
+
+
+def linspace(
+    start: Any, stop: Any, *, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: str | None = None,
+    axis: int = 0,
+) -> Any:  # fmt: skip
+    """Numbers at equal distances between two, or between the numbers of two tensors."""
+    first, last = ops.matched(start, stop, least="float32")
+    steps = num - 1 if endpoint else num
+    reserve(num, itemsize=8)
+    share = np.arange(num) / max(steps, 1)
+    rank = max(first.rank, last.rank)
+    along = constant(share.astype(np.float32).reshape(num, *(1,) * rank))
+    made = first * (1.0 - along) + last * along
+    made = made if dtype is None else ops.cast(ops.Floor(made) if named(dtype) == "int32" else made, named(dtype))
+    made = ops.move_axis(made, 0, axis_of(axis, rank + 1))
+    return (made, (last - first) * (1 / steps if steps else math.nan)) if retstep else made
+
+
+def logspace(
+    start: Any, stop: Any, *, num: int = 50, endpoint: bool = True, base: float = 10, dtype: str | None = None,
+    axis: int = 0,
+) -> Tensor:  # fmt: skip
+    """Powers of a base, their exponents at equal distances."""
+    made = ops.power(float(base), linspace(start, stop, num=num, endpoint=endpoint, axis=axis))
+    return made if dtype is None else ops.cast(made, named(dtype))
+
+
+def geomspace(
+    start: Any, stop: Any, *, num: int = 50, endpoint: bool = True, dtype: str | None = None, axis: int = 0
+) -> Tensor:
+    """Numbers at equal ratios between two of the same sign."""
+    first, last = ops.matched(start, stop, least="float32")
+    exponents = linspace(ops.Log(ops.Abs(first)), ops.Log(ops.Abs(last)), num=num, endpoint=endpoint, axis=axis)
+    below = ops.expand_dims(ops.Sign(first), axis_of(axis, exponents.rank)) if first.rank else ops.Sign(first)
+    made = below * ops.Exp(exponents)
+    return made if dtype is None else ops.cast(made, named(dtype))
+
+
+def ndim(x: Any) -> Tensor:
+    """The number of axes."""
+    return constant(as_tensor(x).rank, "int32")
+
+
+def count(x: Any) -> Tensor:
+    """The number of numbers."""
+    total: Tensor = constant(1, "int32")
+    for length in ops.dims(as_tensor(x)):
+        total = ops.mul(total, length)
+    return total
+
+
+def view(x: Tensor, *, dtype: str | None = None) -> Tensor:
+    """The same bits as numbers of another kind."""
+    if dtype is None or (dtype in ("float32", "int32", "bool") and dtype == x.dtype):
+        return x
+    raise Refusal("dtype", "converted models cannot reinterpret the bits of a number")
+
+
+def fake_quantized(
+    inputs: Tensor,
+    min_vals: Any,
+    max_vals: Any,
+    *,
+    num_bits: int = 8,
+    narrow_range: bool = False,
+    axis: int | None = None,
+) -> Tensor:
+    """Rounded to one of 2^bits numbers between two bounds, which are moved so that 0 is among them."""
+    low, high = ops.matched(min_vals, max_vals, least="float32")
+    first, last = float(narrow_range), float(2**num_bits - 1)
+    step = (high - low) / (last - first)
+    zero = ops.maximum(ops.minimum(ops.Round(first - low / step), last), first)
+    bottom, top = (first - zero) * step, (last - zero) * step
+    if axis is not None and bottom.rank:
+        place = axis_of(axis, inputs.rank)
+        bottom, top, step = (
+            ops.reshape(v, tuple(ops.dim(v, 0) if at == place else 1 for at in range(inputs.rank)))
+            for v in (bottom, top, step)
+        )
+    held = ops.maximum(ops.minimum(inputs, top), bottom)
+    # which number stands for 0 is rounded apart, as Keras does it
+    return ops.Floor((held - bottom) / step - ops.Floor(0.5 - bottom / step) + 0.5) * step
+
+
+def extract_sequences(x: Tensor, *, sequence_length: int, sequence_stride: int) -> Tensor:
+    """Windows of the last axis, one every so many numbers."""
+    length = size(x, -1)
+    count = len(range(0, length - sequence_length + 1, sequence_stride))
+    reserve(sequence_length, itemsize=8)
+    each = np.arange(sequence_length)
+    places = matrix(count, sequence_length, lambda rows: rows * sequence_stride + each, np.int32)
+    return ops.gather(x, constant(places), -1)
+
+
+OPERATIONS: Mapping[str, Callable[..., Any]] = {
+    "ZerosLike": like(0), "OnesLike": like(1), "EmptyLike": like(0), "Full": full, "FullLike": full_like,
+    "Linspace": linspace, "Logspace": logspace, "Geomspace": geomspace, "Ndim": ndim, "Size": count, "View": view,
+    "FakeQuantWithMinMaxVars": fake_quantized, "ExtractSequences": extract_sequences,
+}  # fmt: skip

@@ -1,0 +1,507 @@
+"""Functions of numbers, element by element."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kerasport.frontends.keras.functions.arguments import filled, named
+from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.ir import ops
+from kerasport.ir.ops import Tensor, Unary, where
+from kerasport.ir.tensor import as_tensor, constant
+
+LARGEST = 3.4028234663852886e38  # of float32
+
+
+def smooth(op: type[Unary]) -> Callable[[Tensor], Tensor]:
+    """A function that makes fractions, of integers too."""
+    return lambda x: op(ops.floats(x))
+
+
+def whole(op: type[Unary]) -> Callable[[Tensor], Tensor]:
+    """A function that leaves integers integers, and truth values as they are."""
+    return lambda x: x if x.dtype == "bool" else op(x)
+
+
+def tested(op: type[Unary]) -> Callable[[Tensor], Tensor]:
+    """A question that only fractions answer with yes."""
+    return lambda x: op(ops.floats(x))
+
+
+def polynomial(x: Tensor, *coefficients: float) -> Tensor:
+    """The polynomial of x, its highest coefficient first."""
+    first, *rest = coefficients
+    y: Tensor = constant(first, "float32")
+    for coefficient in rest:
+        y = y * x + coefficient
+    return y
+
+
+def unchanged(x: Tensor) -> Tensor:
+    """x."""
+    return x
+
+
+# ----------------------------------------------------------------------------------------------- arithmetic
+
+
+def both_bool(a: Any, b: Any) -> bool:
+    """Whether two operands are truth values, with which Keras counts otherwise than with numbers."""
+    return as_tensor(a).dtype == as_tensor(b).dtype == "bool"
+
+
+def add(x1: Any, x2: Any) -> Tensor:
+    """x1 + x2."""
+    return ops.logical_or(x1, x2) if both_bool(x1, x2) else ops.add(x1, x2)
+
+
+def multiply(x1: Any, x2: Any) -> Tensor:
+    """x1 · x2."""
+    return ops.logical_and(x1, x2) if both_bool(x1, x2) else ops.mul(x1, x2)
+
+
+def subtract(x1: Any, x2: Any) -> Tensor:
+    """x1 - x2."""
+    return ops.sub(x1, x2)
+
+
+def divide(x1: Any, x2: Any) -> Tensor:
+    """x1 / x2, a fraction of integers too."""
+    return ops.div(x1, divisor(x2))
+
+
+def divisor(x: Any) -> Any:
+    """What is divided by.
+
+    Raises:
+        Refusal: truth values, half of which are zero.
+    """
+    if isinstance(x, Tensor) and x.dtype == "bool":
+        raise Refusal(
+            "", "the Keras backends compute different results for a division by False", "cast it to float32 first"
+        )
+    return x
+
+
+def divide_no_nan(x1: Any, x2: Any) -> Tensor:
+    """x1 / x2, and 0 where x2 is 0."""
+    return ops.DivNoNan(*ops.matched(x1, x2, least="float32"))
+
+
+def floor_divide(x1: Any, x2: Any) -> Tensor:
+    """⌊x1 / x2⌋."""
+    a, b = ops.matched(x1, divisor(x2), least="int32")
+    # TF.js's GPU backends divide integers here, whatever the numbers are
+    return ops.FloorDiv(a, b) if a.dtype == "int32" else ops.Floor(a / b)
+
+
+def mod(x1: Any, x2: Any) -> Tensor:
+    """What is left of floor division, of the sign of x2."""
+    return ops.Mod(*ops.matched(x1, divisor(x2), least="int32"))
+
+
+def fmod(x1: Any, x2: Any) -> Tensor:
+    """What is left of a division that rounds towards zero, of the sign of x1."""
+    a, b = ops.matched(x1, divisor(x2), least="int32")
+    return ops.Sign(a) * ops.Mod(ops.Abs(a), ops.Abs(b))
+
+
+def power(x1: Any, x2: Any) -> Tensor:
+    """x1 to the power of x2."""
+    if isinstance(x2, int | float) and x2 == 2 and isinstance(x1, Tensor) and x1.dtype != "bool":
+        return ops.Square(x1 if isinstance(x2, int) else ops.floats(x1))
+    return ops.power(x1, x2)
+
+
+def maximum(x1: Any, x2: Any) -> Tensor:
+    """The larger of the two."""
+    return ops.logical_or(x1, x2) if both_bool(x1, x2) else ops.maximum(x1, x2)
+
+
+def minimum(x1: Any, x2: Any) -> Tensor:
+    """The smaller of the two."""
+    return ops.logical_and(x1, x2) if both_bool(x1, x2) else ops.minimum(x1, x2)
+
+
+def fmax(x1: Any, x2: Any) -> Tensor:
+    """The larger of the two; the other one where one is no number."""
+    if both_bool(x1, x2):
+        return ops.logical_or(x1, x2)
+    a, b = ops.matched(x1, x2, least="int32")
+    if a.dtype != "float32":
+        return ops.Maximum(a, b)
+    return where(ops.IsNan(a), b, where(ops.IsNan(b), a, ops.Maximum(a, b)))
+
+
+def fmin(x1: Any, x2: Any) -> Tensor:
+    """The smaller of the two; the other one where one is no number."""
+    if both_bool(x1, x2):
+        return ops.logical_and(x1, x2)
+    a, b = ops.matched(x1, x2, least="int32")
+    if a.dtype != "float32":
+        return ops.Minimum(a, b)
+    return where(ops.IsNan(a), b, where(ops.IsNan(b), a, ops.Minimum(a, b)))
+
+
+def arctan2(x1: Any, x2: Any) -> Tensor:
+    """The angle of the point (x2, x1)."""
+    return ops.Atan2(*ops.matched(x1, x2, least="float32"))
+
+
+def hypot(x1: Any, x2: Any) -> Tensor:
+    """√(x1² + x2²), scaled so that the squares do not overflow."""
+    a, b = (ops.Abs(x) for x in ops.matched(x1, x2, least="float32"))
+    large = ops.Maximum(a, b)
+    share = ops.Minimum(a, b) / where(ops.greater(large, 0.0), large, 1.0)
+    return large * ops.Sqrt(share * share + 1.0)
+
+
+def logaddexp(x1: Any, x2: Any) -> Tensor:
+    """The logarithm of the sum of powers of e."""
+    a, b = ops.matched(x1, x2, least="float32")
+    return where(ops.Equal(a, b), a + math.log(2), ops.Maximum(a, b) + ops.Log1p(ops.Exp(-ops.Abs(a - b))))
+
+
+def logaddexp2(x1: Any, x2: Any) -> Tensor:
+    """log₂(2^x1 + 2^x2)."""
+    a, b = ops.matched(x1, x2, least="float32")
+    return logaddexp(a * math.log(2), b * math.log(2)) * (1 / math.log(2))
+
+
+def heaviside(x1: Any, x2: Any) -> Tensor:
+    """0 below 0, x2 at 0, 1 above."""
+    a, b = ops.matched(x1, x2, least="float32")
+    step = ops.floats(ops.greater(a, 0.0))
+    return where(ops.IsNan(a), a, where(ops.equal(a, 0.0), b, step))
+
+
+def ldexp(x1: Any, x2: Any) -> Tensor:
+    """x1 · 2^x2."""
+    return ops.floats(as_tensor(x1)) * exp2(as_tensor(x2))
+
+
+# ------------------------------------------------------------------------------------- functions of one number
+
+
+def negative(x: Tensor) -> Tensor:
+    """-x."""
+    return ops.Neg(x)
+
+
+def square(x: Tensor) -> Tensor:
+    """x², an integer of truth values."""
+    return ops.cast(x, "int32") if x.dtype == "bool" else ops.Square(x)
+
+
+def exp2(x: Tensor) -> Tensor:
+    """2 to the power of x."""
+    return ops.power(2.0, ops.floats(x))
+
+
+def log2(x: Tensor) -> Tensor:
+    """log₂ x."""
+    return ops.Log(ops.floats(x)) * (1 / math.log(2))
+
+
+def log10(x: Tensor) -> Tensor:
+    """log₁₀ x."""
+    return ops.Log(ops.floats(x)) * (1 / math.log(10))
+
+
+def cbrt(x: Tensor) -> Tensor:
+    """The cube root, of negative numbers too."""
+    y = ops.floats(x)
+    return ops.Sign(y) * ops.power(ops.Abs(y), 1 / 3)
+
+
+def sinc(x: Tensor) -> Tensor:
+    """Sin(πx) / πx, and 1 at 0."""
+    y = ops.floats(x) * math.pi
+    zero = ops.equal(y, 0.0)
+    return where(zero, 1.0, ops.Sin(y) / where(zero, 1.0, y))
+
+
+def trunc(x: Tensor) -> Tensor:
+    """x without its fraction."""
+    return ops.Sign(x) * ops.Floor(ops.Abs(x)) if x.dtype == "float32" else x
+
+
+def round_(x: Tensor, *, decimals: int = 0) -> Tensor:
+    """To so many decimals, halves to the even number."""
+    if x.dtype != "float32" and decimals >= 0:
+        return x
+    if decimals == 0:
+        return ops.Round(x)
+    factor = float(10**decimals)
+    rounded = ops.Round(ops.floats(x) * factor) / factor
+    return ops.cast(rounded, x.dtype)
+
+
+def signbit(x: Tensor) -> Tensor:
+    """Whether x is below 0, or the negative zero."""
+    if x.dtype != "float32":
+        return ops.less(x, 0)
+    return ops.logical_or(ops.less(x, 0.0), ops.less(ops.Reciprocal(x), 0.0))
+
+
+def sign(x: Tensor) -> Tensor:
+    """-1, 0 or 1; TF.js makes 0 of what is no number."""
+    if x.dtype == "float32":
+        return where(ops.IsNan(x), x, ops.Sign(x))
+    return x if x.dtype == "bool" else ops.Sign(x)
+
+
+def deg2rad(x: Tensor) -> Tensor:
+    """Degrees as radians."""
+    return ops.floats(x) * (math.pi / 180)
+
+
+def rad2deg(x: Tensor) -> Tensor:
+    """Radians as degrees."""
+    return ops.floats(x) * (180 / math.pi)
+
+
+def angle(x: Tensor) -> Tensor:
+    """The angle of a number that is real: 0 or π."""
+    y = ops.floats(x)
+    return where(ops.IsNan(y), y, where(signbit(y), math.pi, 0.0))
+
+
+def imag(x: Tensor) -> Tensor:
+    """The imaginary part of a number that is real: 0."""
+    return filled(x, 0, x.dtype)
+
+
+def clip(x: Tensor, *, x_min: Any, x_max: Any) -> Tensor:
+    """x, but at least `x_min` and at most `x_max`."""
+    y: Tensor = ops.cast(x, "int32") if x.dtype == "bool" else x
+    fixed = isinstance(x_min, int | float) and isinstance(x_max, int | float)
+    if fixed and y.dtype == "float32":
+        return ops.clip(y, x_min, x_max)
+    low = y if x_min is None else ops.maximum(y, x_min)
+    return low if x_max is None else ops.minimum(low, x_max)
+
+
+def nan_to_num(x: Tensor, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+    """Numbers for what is none, and for the infinite."""
+    if x.dtype != "float32":
+        return x
+    y = where(ops.IsNan(x), nan, x)
+    y = where(isposinf(x), LARGEST if posinf is None else posinf, y)
+    return where(isneginf(x), -LARGEST if neginf is None else neginf, y)
+
+
+# ------------------------------------------------------------------------------------------ special functions
+
+
+def erfc(x: Tensor) -> Tensor:
+    """What is left of erf(x) to 1, by Chebyshev's approximation, which keeps its precision far from 0."""
+    y = ops.floats(x)
+    t = 1.0 / (ops.Abs(y) * 0.5 + 1.0)
+    tail = t * ops.Exp(
+        polynomial(
+            t, 0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196,
+            1.00002368, -1.26551223,
+        ) - y * y
+    )  # fmt: skip
+    return where(ops.less(y, 0.0), 2.0 - tail, tail)
+
+
+def erfinv(x: Tensor) -> Tensor:
+    """The inverse of erf, by Giles's polynomials in -log(1 - x²)."""
+    y = ops.floats(x)
+    w = -ops.Log((1.0 - y) * (1.0 + y))
+    near, far = w - 2.5, ops.Sqrt(ops.maximum(w, 5.0)) - 3.0
+    middle = polynomial(
+        near, 2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503,
+        -0.00417768164, 0.246640727, 1.50140941,
+    )  # fmt: skip
+    tail = polynomial(
+        far, -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613,
+        0.00943887047, 1.00167406, 2.83297682,
+    )  # fmt: skip
+    inner = where(ops.less(w, 5.0), middle, tail) * y
+    return where(ops.equal(ops.Abs(y), 1.0), y * math.inf, inner)
+
+
+def i0(x: Tensor) -> Tensor:
+    """The modified Bessel function of order 0, by the polynomials of Abramowitz and Stegun, 9.8.1 and 9.8.2."""
+    y = ops.Abs(ops.floats(x))
+    small, large = ops.minimum(y, 3.75) * (1 / 3.75), ops.maximum(y, 3.75)
+    inner = polynomial(ops.Square(small), 0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1.0)
+    outer = polynomial(
+        3.75 / large, 0.00392377, -0.01647633, 0.02635537, -0.02057706, 0.00916281, -0.00157565, 0.00225319, 0.01328592,
+        0.39894228,
+    )  # fmt: skip
+    return where(ops.less(y, 3.75), inner, outer * ops.Exp(large) * ops.Rsqrt(large))
+
+
+# ---------------------------------------------------------------------------------------------------- questions
+
+
+def equal(x1: Any, x2: Any) -> Tensor:
+    """Whether both are the same."""
+    return ops.equal(x1, x2)
+
+
+def not_equal(x1: Any, x2: Any) -> Tensor:
+    """Whether they differ."""
+    return ops.not_equal(x1, x2)
+
+
+def less(x1: Any, x2: Any) -> Tensor:
+    """x1 < x2."""
+    return ops.less(x1, x2)
+
+
+def less_equal(x1: Any, x2: Any) -> Tensor:
+    """x1 ≤ x2."""
+    return ops.less_equal(x1, x2)
+
+
+def greater(x1: Any, x2: Any) -> Tensor:
+    """x1 > x2."""
+    return ops.greater(x1, x2)
+
+
+def greater_equal(x1: Any, x2: Any) -> Tensor:
+    """x1 ≥ x2."""
+    return ops.greater_equal(x1, x2)
+
+
+def logical_and(x1: Any, x2: Any) -> Tensor:
+    """Whether both hold."""
+    return ops.logical_and(x1, x2)
+
+
+def logical_or(x1: Any, x2: Any) -> Tensor:
+    """Whether one of them holds."""
+    return ops.logical_or(x1, x2)
+
+
+def logical_xor(x1: Any, x2: Any) -> Tensor:
+    """Whether exactly one of them holds."""
+    return ops.logical_and(ops.logical_or(x1, x2), ops.LogicalNot(ops.logical_and(x1, x2)))
+
+
+def logical_not(x: Tensor) -> Tensor:
+    """Whether x does not hold."""
+    return ops.LogicalNot(ops.cast(x, "bool"))
+
+
+def isposinf(x: Tensor) -> Tensor:
+    """Whether x is +∞."""
+    y = ops.floats(x)
+    return ops.logical_and(ops.IsInf(y), ops.greater(y, 0.0))
+
+
+def isneginf(x: Tensor) -> Tensor:
+    """Whether x is -∞."""
+    y = ops.floats(x)
+    return ops.logical_and(ops.IsInf(y), ops.less(y, 0.0))
+
+
+def isreal(x: Tensor) -> Tensor:
+    """Whether x has no imaginary part: always."""
+    return filled(x, 1, "bool")
+
+
+def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, *, equal_nan: bool = False) -> Tensor:
+    """|x1 - x2| ≤ atol + rtol · |x2|."""
+    a, b = ops.matched(x1, x2, least="float32")
+    finite = ops.logical_and(ops.IsFinite(a), ops.IsFinite(b))
+    close = ops.logical_and(finite, ops.less_equal(ops.Abs(a - b), ops.Abs(b) * rtol + atol))
+    result = ops.logical_or(close, ops.Equal(a, b))
+    return ops.logical_or(result, ops.logical_and(ops.IsNan(a), ops.IsNan(b))) if equal_nan else result
+
+
+def all_close(x1: Any, x2: Any, *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """Whether all numbers are close to each other."""
+    return ops.all_(isclose(x1, x2, rtol, atol, equal_nan=equal_nan))
+
+
+# ------------------------------------------------------------------------------------------------------ choices
+
+
+def where_(condition: Any, x1: Any = None, x2: Any = None) -> Tensor:
+    """x1 where the condition holds, else x2."""
+    if x1 is None or x2 is None:
+        raise Refusal("", "the size of its result depends on the values of the input")
+    return where(condition, x1, x2)
+
+
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
+    """The choice of the first condition that holds."""
+    result = as_tensor(default, next((c for c in choicelist if isinstance(c, Tensor)), None))
+    for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
+        result = where(condition, choice, result)
+    return result
+
+
+def bitwise(function: Callable[[Any, Any], Tensor], node: type[ops.Binary]) -> Callable[[Any, Any], Tensor]:
+    """A function of the bits of integers, or of truth values."""
+
+    def lower(x: Any, y: Any) -> Tensor:
+        if both_bool(x, y):
+            return function(x, y)
+        a, b = ops.matched(x, y)
+        if a.dtype != "int32":
+            raise Refusal("", f"it supports integers only, not {a.dtype}")
+        return node(a, b)
+
+    return lower
+
+
+def bitwise_not(x: Tensor) -> Tensor:
+    """Every bit the other way round, which makes -x - 1 of an integer."""
+    return ops.LogicalNot(x) if x.dtype == "bool" else ops.sub(-1, x)
+
+
+def cast(x: Any, *, dtype: str) -> Tensor:
+    """x as another element type."""
+    return ops.cast(as_tensor(x), named(dtype))
+
+
+def saturate_cast(x: Any, *, dtype: str) -> Tensor:
+    """x as another element type, as near as that allows."""
+    y, wanted = as_tensor(x), named(dtype)
+    if wanted == "int32" and y.dtype == "float32":
+        y = ops.clip(y, -2147483648.0, 2147483520.0)  # the largest float32 below 2³¹
+    return ops.cast(y, wanted)
+
+
+def convert(x: Any, *, dtype: str | None = None, sparse: bool | None = None, ragged: bool | None = None) -> Tensor:
+    """x, of an element type where one is named."""
+    if sparse or ragged:
+        raise Refusal("sparse" if sparse else "ragged", "converted models have dense tensors only")
+    return as_tensor(x) if dtype is None else cast(x, dtype=dtype)
+
+
+OPERATIONS: Mapping[str, Callable[..., Any]] = {
+    "Add": add, "Subtract": subtract, "Multiply": multiply, "Divide": divide, "TrueDivide": divide,
+    "DivideNoNan": divide_no_nan, "FloorDivide": floor_divide, "Mod": mod, "Fmod": fmod, "Power": power,
+    "Maximum": maximum, "Minimum": minimum, "Fmax": fmax, "Fmin": fmin, "Arctan2": arctan2, "Hypot": hypot,
+    "Logaddexp": logaddexp, "Logaddexp2": logaddexp2, "Heaviside": heaviside, "Ldexp": ldexp,
+    "Negative": negative, "Abs": whole(ops.Abs), "Absolute": whole(ops.Abs), "Fabs": smooth(ops.Abs),
+    "Square": square, "Sqrt": smooth(ops.Sqrt), "Rsqrt": smooth(ops.Rsqrt), "Cbrt": cbrt,
+    "Reciprocal": smooth(ops.Reciprocal), "Exp": smooth(ops.Exp), "Exp2": exp2, "Expm1": smooth(ops.Expm1),
+    "Log": smooth(ops.Log), "Log2": log2, "Log10": log10, "Log1p": smooth(ops.Log1p), "Sin": smooth(ops.Sin),
+    "Cos": smooth(ops.Cos), "Tan": smooth(ops.Tan), "Arcsin": smooth(ops.Asin), "Arccos": smooth(ops.Acos),
+    "Arctan": smooth(ops.Atan), "Sinh": smooth(ops.Sinh), "Cosh": smooth(ops.Cosh), "Tanh": smooth(ops.Tanh),
+    "Arcsinh": smooth(ops.Asinh), "Arccosh": smooth(ops.Acosh), "Arctanh": smooth(ops.Atanh), "Sinc": sinc,
+    "Floor": smooth(ops.Floor), "Ceil": smooth(ops.Ceil), "Trunc": trunc, "Round": round_, "Sign": sign,
+    "Signbit": signbit, "Deg2rad": deg2rad, "Rad2deg": rad2deg, "Angle": angle, "Real": unchanged, "Imag": imag,
+    "Conj": unchanged, "Conjugate": unchanged, "Copy": unchanged, "Clip": clip, "NanToNum": nan_to_num,
+    "Erf": smooth(ops.Erf), "Erfc": erfc, "Erfinv": erfinv, "I0": i0,
+    "Equal": equal, "NotEqual": not_equal, "Less": less, "LessEqual": less_equal, "Greater": greater,
+    "GreaterEqual": greater_equal, "LogicalAnd": logical_and, "LogicalOr": logical_or, "LogicalXor": logical_xor,
+    "LogicalNot": logical_not, "Isnan": tested(ops.IsNan), "Isinf": tested(ops.IsInf), "Isfinite": tested(ops.IsFinite),
+    "Isposinf": isposinf, "Isneginf": isneginf, "Isreal": isreal, "Isclose": isclose, "AllClose": all_close,
+    "Where": where_, "Select": select, "BitwiseAnd": bitwise(logical_and, ops.BitwiseAnd),
+    "BitwiseOr": bitwise(logical_or, ops.BitwiseOr),
+    "BitwiseXor": bitwise(logical_xor, ops.BitwiseXor), "BitwiseNot": bitwise_not, "BitwiseInvert": bitwise_not,
+    "Cast": cast, "SaturateCast": saturate_cast, "ConvertToTensor": convert, "Array": convert,
+    "StopGradient": unchanged,
+}  # fmt: skip

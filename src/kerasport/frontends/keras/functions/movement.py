@@ -1,0 +1,489 @@
+"""Functions that move numbers about: shapes, joins, cuts, indices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from kerasport.budget import reserve
+from kerasport.errors import ShapeError
+from kerasport.frontends.keras.functions.arguments import counted, flat, known_value, several, size
+from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.frontends.keras.model import axis_of
+from kerasport.ir import ops
+from kerasport.ir.ops import WHOLE, Tensor, where
+from kerasport.ir.ops.movement import Part, Size
+from kerasport.ir.tensor import as_tensor, constant
+
+# --------------------------------------------------------------------------------------------------------- shapes
+
+
+def reshape(x: Tensor, *, newshape: Any) -> Tensor:
+    """The same numbers in another shape; one size may be -1."""
+    wanted = tuple(newshape) if isinstance(newshape, Sequence) else (newshape,)
+    if None in wanted and (wanted.count(None) > 1 or -1 in wanted):
+        # an unknown size that Keras wrote as it found it
+        wanted = tuple(ops.dim(x, at) if n is None else n for at, n in enumerate(wanted))
+    return ops.reshape(x, wanted)
+
+
+def transpose(x: Tensor, *, axes: Sequence[int] | None = None) -> Tensor:
+    """The axes in another order, backwards where none is given."""
+    return ops.transpose(x, axes)
+
+
+def squeeze(x: Tensor, *, axis: int | Sequence[int] | None = None) -> Tensor:
+    """Without axes of size 1."""
+    if axis is None:
+        return ops.squeeze(x) if 1 in x.shape else x
+    axes = several(axis, x.rank)
+    if any(x.shape[at] not in (1, None) for at in axes):
+        raise ShapeError(f"not all axes {axes} of {x.type} have size 1")
+    return ops.squeeze(x, *axes) if axes else x
+
+
+def expand_dims(x: Tensor, *, axis: int | Sequence[int]) -> Tensor:
+    """With new axes of size 1."""
+    return ops.expand_dims(x, *((axis,) if isinstance(axis, int) else axis))
+
+
+def swapaxes(x: Tensor, *, axis1: int, axis2: int) -> Tensor:
+    """Two axes in each other's place."""
+    order = list(range(x.rank))
+    one, two = axis_of(axis1, x.rank), axis_of(axis2, x.rank)
+    order[one], order[two] = two, one
+    return ops.transpose(x, order)
+
+
+def moveaxis(x: Tensor, *, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """Axes at other places, the others in their order."""
+    places = dict(zip(several(destination, x.rank), several(source, x.rank), strict=True))
+    rest = iter(at for at in range(x.rank) if at not in places.values())
+    return ops.transpose(x, [places[at] if at in places else next(rest) for at in range(x.rank)])
+
+
+def ravel(x: Tensor) -> Tensor:
+    """All numbers along one axis."""
+    return flat(x)
+
+
+def broadcast_to(x: Any, *, shape: Sequence[int | None]) -> Tensor:
+    """x spread over a larger shape."""
+    tensor = as_tensor(x)
+    missing = len(shape) - tensor.rank
+    sizes = [ops.dim(tensor, at - missing) if n in (None, -1) and at >= missing else n for at, n in enumerate(shape)]
+    return ops.broadcast_to(tensor, [1 if n is None else n for n in sizes])
+
+
+def flip(x: Tensor, *, axis: int | Sequence[int] | None = None) -> Tensor:
+    """Turned around along axes."""
+    return ops.Reverse(x, tuple(sorted(several(axis, x.rank))))
+
+
+def roll(x: Tensor, *, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
+    """Moved along axes, what leaves at one end coming in at the other."""
+    if axis is None:
+        return ops.reshape(roll(flat(x), shift=shift, axis=0), ops.dims(x))
+    axes, shifts = several(axis, x.rank), tuple(shift) if isinstance(shift, Sequence) else (shift,)
+    count = max(len(axes), len(shifts))
+    axes, shifts = (each * count if len(each) == 1 else each for each in (axes, shifts))
+    for at, by in zip(axes, shifts, strict=True):
+        length = size(x, at, "axis")
+        ahead = by % length if length else 0
+        if ahead:
+            x = ops.concat([ops.slice_axis(x, at, length - ahead), ops.slice_axis(x, at, 0, length - ahead)], at)
+    return x
+
+
+def rot90(array: Tensor, *, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
+    """Turned by so many right angles in the plane of two axes."""
+    one, two = several(axes, array.rank)
+    if k % 4 == 2:
+        return ops.Reverse(array, tuple(sorted((one, two))))
+    turned = swapaxes(array, axis1=one, axis2=two)
+    return array if k % 4 == 0 else ops.Reverse(turned, (one if k % 4 == 1 else two,))
+
+
+def tile(x: Tensor, *, repeats: int | Sequence[int]) -> Tensor:
+    """Repeated along each axis."""
+    times = tuple(repeats) if isinstance(repeats, Sequence) else (repeats,)
+    times = (1,) * (x.rank - len(times)) + times
+    wide = ops.expand_dims(x, *range(len(times) - x.rank)) if len(times) > x.rank else x
+    return ops.Tile(wide, times)
+
+
+def repeat(x: Tensor, *, repeats: Any, axis: int | None = None) -> Tensor:
+    """Each number so many times: a, a, b, b."""
+    y, at = (flat(x), 0) if axis is None else (x, axis_of(axis, x.rank))
+    times = np.atleast_1d(known_value(repeats, "repeats"))
+    if times.size == 1:
+        return ops.repeat(y, int(times[0]), at)
+    reserve(size(y, at, "axis"), itemsize=8)
+    reserve(int(times.sum()), itemsize=8)
+    return ops.gather(y, constant(np.repeat(np.arange(size(y, at, "axis")), times).astype(np.int32)), at)
+
+
+# ---------------------------------------------------------------------------------------------------------- joins
+
+
+def at_least(rank: int) -> Callable[[Any], Tensor]:
+    """A tensor of so many axes, in the way of numpy's stacks."""
+
+    def raised(x: Any) -> Tensor:
+        tensor = as_tensor(x)
+        while tensor.rank < rank:
+            tensor = ops.expand_dims(tensor, 2 if tensor.rank == 2 else 0)
+        return tensor
+
+    return raised
+
+
+def concatenate(xs: Sequence[Any], *, axis: int | None = 0) -> Tensor:
+    """One after the other along an axis."""
+    if axis is None:
+        return ops.concat([flat(as_tensor(x)) for x in xs], 0)
+    return ops.concat([as_tensor(x) for x in xs], axis)
+
+
+def stack(x: Sequence[Any], *, axis: int = 0) -> Tensor:
+    """One after the other along a new axis."""
+    parts = ops.matched(*x)
+    rank = max(part.rank for part in parts)
+    return ops.stack(parts, axis_of(axis, rank + 1))
+
+
+def hstack(xs: Sequence[Any]) -> Tensor:
+    """Beside each other."""
+    parts = [at_least(1)(x) for x in xs]
+    return ops.concat(parts, 0 if parts[0].rank == 1 else 1)
+
+
+def vstack(xs: Sequence[Any]) -> Tensor:
+    """Below each other."""
+    return ops.concat([at_least(2)(x) for x in xs], 0)
+
+
+def column_stack(xs: Sequence[Any]) -> Tensor:
+    """Beside each other along the second axis, vectors as columns."""
+    parts = ops.matched(*xs)
+    return ops.concat([ops.expand_dims(part, 1) if part.rank == 1 else part for part in parts], 1)
+
+
+def dstack(xs: Sequence[Any]) -> Tensor:
+    """Behind each other."""
+    parts = [at_least(2)(x) for x in xs]
+    return ops.concat([ops.expand_dims(p, 2) if p.rank == 2 else p for p in parts], 2)
+
+
+def append(x1: Any, x2: Any, *, axis: int | None = None) -> Tensor:
+    """The second after the first."""
+    return concatenate((x1, x2), axis=axis)
+
+
+def meshgrid(*x: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
+    """Coordinates of all points of a grid."""
+    lines = [flat(as_tensor(each)) for each in x]
+    swapped = indexing == "xy" and len(lines) > 1
+    places = [1, 0, *range(2, len(lines))] if swapped else list(range(len(lines)))
+    sizes: list[Size] = [0] * len(lines)
+    for line, at in zip(lines, places, strict=True):
+        sizes[at] = ops.dim(line, 0)
+    return tuple(
+        ops.broadcast_to(ops.reshape(line, [-1 if a == at else 1 for a in range(len(lines))]), sizes)
+        for line, at in zip(lines, places, strict=True)
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------- cuts
+
+
+def split(x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+    """Cut into so many parts, or at those places."""
+    at = axis_of(axis, x.rank)
+    if isinstance(indices_or_sections, int):
+        return ops.split(x, indices_or_sections, at)
+    edges: list[int | None] = [None, *indices_or_sections, None]
+    return tuple(ops.strided_axis(x, at, begin, end) for begin, end in pairwise(edges))
+
+
+def array_split(x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+    """Cut into parts of which the first are longer by one where it does not come out even."""
+    if not isinstance(indices_or_sections, int):
+        return split(x, indices_or_sections=indices_or_sections, axis=axis)
+    length, count = size(x, axis, "axis"), indices_or_sections
+    sizes = [length // count + (at < length % count) for at in range(count)]
+    return split(x, indices_or_sections=[sum(sizes[:at]) for at in range(1, count)], axis=axis)
+
+
+def splitting(axis: int) -> Callable[..., tuple[Tensor, ...]]:
+    """A cut along one axis, the first where there is only one."""
+
+    def lower(x: Tensor, *, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
+        return split(x, indices_or_sections=indices_or_sections, axis=min(axis, x.rank - 1))
+
+    return lower
+
+
+def unstack(x: Tensor, *, num: int | None = None, axis: int = 0) -> tuple[Tensor, ...]:
+    """The slices along an axis."""
+    count = size(x, axis, "num") if num is None else num
+    return tuple(ops.squeeze(ops.slice_axis(x, axis, at, 1), axis) for at in range(count))
+
+
+def slice_(inputs: Tensor, start_indices: Any, *, shape: Sequence[int | None]) -> Tensor:
+    """A part of that shape, moved so that it lies inside."""
+    parts: list[Part] = []
+    for at, (start, length) in enumerate(zip(_starts(start_indices), shape, strict=True)):
+        if length is None or length == -1:
+            parts.append((start or None, None, 1))
+            continue
+        begin = _begin(start, ops.dim(inputs, at), length)
+        if isinstance(begin, int):
+            parts.append((begin, begin + length, 1))
+        else:
+            inputs = ops.gather(inputs, ops.add(counted(length), begin), at)
+            parts.append(WHOLE)
+    return ops.strided(inputs, parts)
+
+
+def _starts(start_indices: Any) -> list[int]:
+    """Where a part begins on each axis.
+
+    Raises:
+        Refusal: the model computes it, or Keras's backends disagree about it.
+    """
+    starts: list[int] = np.atleast_1d(known_value(start_indices, "start_indices")).tolist()
+    if min(starts, default=0) < 0:
+        reason = "a negative start index counts from the end on JAX, but means 0 or an error on TensorFlow"
+        raise Refusal("start_indices", reason, "use start indices of at least 0")
+    return starts
+
+
+def _begin(start: int, whole: Size, length: Size) -> Size:
+    """The place nearest to `start` from which a part of that length lies inside the axis."""
+    if isinstance(whole, int) and isinstance(length, int):
+        return max(0, min(start, whole - length))
+    return ops.minimum(start, ops.sub(whole, length)) if start else 0
+
+
+def slice_update(inputs: Tensor, start_indices: Any, updates: Any) -> Tensor:
+    """`inputs` with other numbers in the part that begins there and has the shape of `updates`.
+
+    Nothing is broadcast: an update of one sample changes one sample, however large the batch is.
+    """
+    new, inside = ops.cast(as_tensor(updates), inputs.dtype), None
+    if 0 in new.shape:
+        return inputs
+    for at, start in enumerate(_starts(start_indices)):
+        whole, length = ops.dim(inputs, at), ops.dim(new, at)
+        if whole == length:
+            continue
+        places = ops.sub(counted(whole), _begin(start, whole, length))  # of the axis, in the update
+        here = ops.logical_and(ops.greater_equal(places, 0), ops.less(places, length))
+        here = ops.reshape(here, [-1 if a == at else 1 for a in range(inputs.rank)])
+        inside = here if inside is None else ops.logical_and(inside, here)
+        new = ops.gather(new, ops.maximum(ops.minimum(places, ops.sub(length, 1)), 0), at)
+    return new if inside is None else where(inside, new, inputs)
+
+
+# --------------------------------------------------------------------------------------------------------- indices
+
+
+def get_item(x: Any, key: Any) -> Tensor:
+    """x[key], as in numpy: numbers, slices, an ellipsis and new axes."""
+    tensor = as_tensor(x)
+    keys = list(key) if isinstance(key, tuple | list) else [key]
+    if not any(k is Ellipsis for k in keys):
+        keys.append(Ellipsis)
+    at = next(i for i, k in enumerate(keys) if k is Ellipsis)
+    rest = tensor.rank - sum(k is not None for k in keys) + 1
+    if rest < 0 or sum(k is Ellipsis for k in keys) > 1:
+        raise ShapeError(f"{key} is not a valid index of {tensor.type}")
+    keys[at : at + 1] = [slice(None)] * rest
+    parts = [_part(k, d) for k, d in zip((k for k in keys if k is not None), tensor.shape, strict=True)]
+    turned = tuple(axis for axis, part in enumerate(parts) if part == (None, None, -1))
+    y = ops.strided(tensor, [WHOLE if axis in turned else part for axis, part in enumerate(parts)])
+    y = ops.Reverse(y, turned) if turned else y
+    sizes = iter(ops.dims(y))
+    made: list[Size] = []
+    for k in keys:
+        size_ = 1 if k is None else next(sizes)
+        if not isinstance(k, int):
+            made.append(size_)
+    return ops.reshape(y, made)
+
+
+def _part(key: Any, length: int | None) -> Part:
+    """The part of an axis that a key leaves, a number a part of size 1."""
+    if isinstance(key, slice):
+        if any(isinstance(bound, Tensor) for bound in (key.start, key.stop, key.step)):
+            raise Refusal("", "the bounds of a slice must be constants, but the model computes them")
+        bounds = (key.start, key.stop, 1 if key.step is None else key.step)
+        if not all(bound is None or type(bound) is int for bound in bounds) or not bounds[2]:
+            raise ShapeError(f"{key} is not a slice of integers")
+        return bounds
+    if not isinstance(key, int) or isinstance(key, bool):
+        raise Refusal("", "the index must be a constant, but the model computes it")
+    if length is not None and not -length <= key < length:
+        raise ShapeError(f"the index {key} is out of range for an axis of size {length}")
+    return key, key + 1 or None, 1
+
+
+def take(x: Any, indices: Any, *, axis: int | None = None) -> Tensor:
+    """The slices along an axis that the indices name; negative ones count from the end."""
+    tensor = as_tensor(x)
+    if axis is None:
+        tensor, axis = flat(tensor), 0
+    places = ops.cast(as_tensor(indices), "int32")
+    return ops.gather(tensor, from_the_front(places, ops.dim(tensor, axis)), axis)
+
+
+def from_the_front(places: Tensor, length: Size) -> Tensor:
+    """Places counted from the front, also those that count from the end."""
+    if isinstance(places, ops.Constant):
+        numbers = places.read()
+        if (numbers >= 0).all():
+            return places
+        if isinstance(length, int):
+            return constant(np.where(numbers < 0, numbers + length, numbers).astype(np.int32))
+    return where(ops.less(places, 0), ops.add(places, length), places)
+
+
+def take_along_axis(x: Any, indices: Any, *, axis: int | None = None) -> Tensor:
+    """For each place the number that its index names, along one axis."""
+    tensor, places = as_tensor(x), ops.cast(as_tensor(indices), "int32")
+    if axis is None:
+        return take(flat(tensor), flat(places), axis=0)
+    last, wanted = ops.move_axis(tensor, axis, -1), ops.move_axis(places, axis, -1)
+    front = [_joint(last, wanted, at) for at in range(last.rank - 1)]
+    last, wanted = (ops.broadcast_to(each, (*front, ops.dim(each, -1))) for each in (last, wanted))
+    length = ops.dim(last, -1)
+    rows = ops.reshape(from_the_front(wanted, length), (-1, ops.dim(wanted, -1)))
+    begins = ops.mul(counted(ops.dim(rows, 0)), length)
+    found = ops.gather(flat(last), rows + ops.expand_dims(begins, 1), 0)
+    return ops.move_axis(ops.reshape(found, ops.dims(wanted)), -1, axis)
+
+
+def _joint(a: Tensor, b: Tensor, axis: int) -> Size:
+    """The size of an axis of two tensors that are broadcast to each other."""
+    return ops.dim(b if a.shape[axis] == 1 or (a.shape[axis] is None and b.shape[axis] not in (1, None)) else a, axis)
+
+
+def unravel_index(indices: Any, *, shape: Sequence[int]) -> tuple[Tensor, ...]:
+    """Places in a flat tensor as places along its axes."""
+    places = from_the_front(ops.cast(as_tensor(indices), "int32"), prod(shape))
+    made = []
+    for length in reversed(shape):
+        made.append(ops.Mod(*ops.matched(places, length)))
+        places = ops.FloorDiv(*ops.matched(places, length))
+    return tuple(reversed(made))
+
+
+def is_in(x1: Any, x2: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Whether a number is one of others."""
+    del assume_unique
+    each, others = as_tensor(x1), flat(as_tensor(x2))
+    found = ops.any_(ops.equal(ops.expand_dims(each, each.rank), others), -1)
+    return ops.LogicalNot(found) if invert else found
+
+
+# ------------------------------------------------------------------------------------------------------- diagonals
+
+
+def diagonal(x: Tensor, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The diagonal of the plane of two axes, as the last axis."""
+    y = moveaxis(x, source=(axis1, axis2), destination=(-2, -1))
+    rows, columns = size(y, -2), size(y, -1)
+    count = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    first = offset if offset > 0 else -offset * columns
+    reserve(count, itemsize=8)
+    places = constant((first + np.arange(count) * (columns + 1)).astype(np.int32))
+    return ops.gather(ops.reshape(y, (*ops.dims(y)[:-2], rows * columns)), places, -1)
+
+
+def trace(x: Tensor, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The sum of the diagonal."""
+    y = ops.cast(x, "int32") if x.dtype == "bool" else x
+    return ops.sum_(diagonal(y, offset=offset, axis1=axis1, axis2=axis2), -1)
+
+
+def diag(x: Tensor, *, k: int = 0) -> Tensor:
+    """The diagonal of a matrix, or the matrix of a diagonal."""
+    return diagonal(x, offset=k) if x.rank == 2 else diagflat(x, k=k)
+
+
+def diagflat(x: Tensor, *, k: int = 0) -> Tensor:
+    """The matrix with those numbers on its diagonal."""
+    line = flat(x)
+    count = size(line, 0)
+    side = count + abs(k)
+    reserve(count, side, side, itemsize=1)
+    place = np.zeros((count, side, side), np.bool_)
+    place[np.arange(count), np.arange(count) + max(-k, 0), np.arange(count) + max(k, 0)] = True
+    spread = where(constant(place), ops.reshape(line, (count, 1, 1)), constant(0, x.dtype))
+    return ops.any_(spread, 0) if x.dtype == "bool" else ops.sum_(spread, 0)
+
+
+def triangle(*, lower: bool) -> Callable[..., Tensor]:
+    """A matrix with zeros on one side of a diagonal."""
+
+    def cut(x: Tensor, *, k: int = 0) -> Tensor:
+        y = ops.broadcast_to(x, (ops.dim(x, 0), ops.dim(x, 0))) if x.rank == 1 else x
+        rows = ops.expand_dims(counted(ops.dim(y, -2)), 1)
+        ahead = counted(ops.dim(y, -1)) - rows
+        return where(ops.less_equal(ahead, k) if lower else ops.greater_equal(ahead, k), y, constant(0, y.dtype))
+
+    return cut
+
+
+# ---------------------------------------------------------------------------------------------------------- padding
+
+
+def pad(x: Tensor, constant_values: Any = None, *, pad_width: Any, mode: str = "constant") -> Tensor:
+    """With more numbers around: one of them, or x itself mirrored, repeated or its edges."""
+    pairs = np.broadcast_to(np.asarray(pad_width), (x.rank, 2)).tolist()
+    if mode == "constant":
+        value = 0 if constant_values is None else known_value(constant_values, "constant_values").item()
+        if x.dtype == "bool":
+            return ops.cast(ops.pad(ops.cast(x, "int32"), pairs, "constant", float(bool(value))), "bool")
+        return ops.pad(x, pairs, "constant", float(value))
+    if mode in ("edge", "wrap", "circular"):
+        for at, (before, after) in enumerate(pairs):
+            x = _continued(x, at, before, after, edge=mode == "edge")
+        return x
+    if mode not in ("reflect", "symmetric"):
+        raise Refusal("mode", "this padding mode is not supported")
+    for at, pair in enumerate(pairs):
+        length = x.shape[at]
+        if length is not None and max(pair) > length - (mode == "reflect"):
+            raise Refusal("pad_width", f"the padding is larger than axis {at}, which it mirrors")
+    return ops.pad(x, pairs, mode)  # type: ignore[arg-type]
+
+
+def _continued(x: Tensor, axis: int, before: int, after: int, *, edge: bool) -> Tensor:
+    """An axis continued at both ends, by its edges or by its other end."""
+    if not before and not after:
+        return x
+    length = size(x, axis, "pad_width")
+    reserve(before + length + after, itemsize=8)
+    places = np.arange(-before, length + after)
+    places = np.clip(places, 0, length - 1) if edge else places % length
+    return ops.gather(x, constant(places.astype(np.int32)), axis)
+
+
+OPERATIONS: Mapping[str, Callable[..., Any]] = {
+    "Reshape": reshape, "Transpose": transpose, "Squeeze": squeeze, "ExpandDims": expand_dims, "Swapaxes": swapaxes,
+    "Moveaxis": moveaxis, "Ravel": ravel, "BroadcastTo": broadcast_to, "Flip": flip,
+    "Fliplr": lambda x: flip(x, axis=1), "Flipud": lambda x: flip(x, axis=0), "Roll": roll, "Rot90": rot90,
+    "Tile": tile, "Repeat": repeat, "Concatenate": concatenate, "Stack": stack, "Hstack": hstack, "Vstack": vstack,
+    "ColumnStack": column_stack,
+    "Dstack": dstack, "Append": append, "Meshgrid": meshgrid, "Split": split, "ArraySplit": array_split,
+    "Vsplit": splitting(0), "Hsplit": splitting(1), "Dsplit": splitting(2), "Unstack": unstack, "Slice": slice_,
+    "SliceUpdate": slice_update, "GetItem": get_item, "Take": take, "TakeAlongAxis": take_along_axis,
+    "UnravelIndex": unravel_index, "IsIn": is_in, "Diagonal": diagonal, "Trace": trace, "Diag": diag,
+    "Diagflat": diagflat, "Tril": triangle(lower=True), "Triu": triangle(lower=False), "Pad": pad,
+}  # fmt: skip

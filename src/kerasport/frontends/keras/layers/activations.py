@@ -1,0 +1,288 @@
+"""Activation layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kerasport.errors import ShapeError
+from kerasport.frontends.keras.layers.base import Activation, Layer, Numbers, Refusal, weight
+from kerasport.frontends.keras.model import Shape, Weight
+from kerasport.ir import ops
+
+if TYPE_CHECKING:
+    from kerasport.ir.tensor import Tensor
+
+
+# ------------------------------------------------------------------------------------------------- functions
+
+
+def relu_up_to_1(x: Tensor) -> Tensor:
+    """x, but at least 0 and at most 1."""
+    return ops.clip(x, 0.0, 1.0)
+
+
+def hard_sigmoid(x: Tensor) -> Tensor:
+    """clip(x/6 + 1/2, 0, 1), as Keras 3 has it."""
+    return relu_up_to_1(x * (1 / 6) + 0.5)
+
+
+def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:
+    """x where x > 0, else negative_slope · x."""
+    return ops.LeakyRelu(ops.floats(x), float(negative_slope))
+
+
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where x > 0, else alpha · (exp(x) - 1)."""
+    return ops.Elu(x) if alpha == 1 else ops.Relu(x) + alpha * ops.Elu(-ops.Relu(-x))
+
+
+def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where x > 0, else alpha · (exp(x / alpha) - 1)."""
+    return ops.Elu(x) if alpha == 1 else ops.Relu(x) + alpha * ops.Elu(-ops.Relu(-x) / alpha)
+
+
+def gelu(x: Tensor, *, approximate: bool = False) -> Tensor:
+    """x · Φ(x), by erf; or its approximation by tanh."""
+    if approximate:
+        return 0.5 * x * (1.0 + ops.Tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * (1.0 + ops.Erf(x * 0.7071067811865476))
+
+
+def softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """exp(x) / Σ exp(x) over one axis."""
+    return ops.move_axis(ops.Softmax(ops.move_axis(x, axis, -1)), -1, axis)
+
+
+def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """x - log Σ exp(x) over one axis."""
+    return ops.move_axis(ops.LogSoftmax(ops.move_axis(x, axis, -1)), -1, axis)
+
+
+def soft_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
+    """x nearer to 0 by the threshold, and 0 within it."""
+    return ops.Relu(x - threshold) - ops.Relu(-x - threshold)
+
+
+def hard_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
+    """x where |x| > threshold, else 0."""
+    return ops.where(ops.greater(ops.Abs(x), threshold), x, 0.0)
+
+
+def glu(x: Tensor, axis: int = -1) -> Tensor:
+    """One half of the axis times the sigmoid of the other."""
+    a, b = ops.split(x, 2, axis)
+    return a * ops.Sigmoid(b)
+
+
+def sparse_plus(x: Tensor) -> Tensor:
+    """(x + 1)² / 4 between -1 and 1, 0 below, x above."""
+    return ops.Square(relu_up_to_1(0.5 * x + 0.5)) + ops.Relu(x - 1.0)
+
+
+def squareplus(x: Tensor, b: float = 4.0) -> Tensor:
+    """(x + √(x² + b)) / 2."""
+    return 0.5 * (x + ops.Sqrt(x * x + b))
+
+
+def threshold(x: Tensor, limit: float = 0.0, value: float = 0.0) -> Tensor:
+    """x where x > limit, else value."""
+    return ops.where(ops.greater(x, limit), x, value)
+
+
+def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
+    """max(x - τ, 0), with τ as Keras has it: it sums the running sums of the support, where the paper has the last one.
+
+    Raises:
+        Refusal: the size of the axis is not known.
+    """
+    z = ops.move_axis(x, axis, -1)
+    size = z.shape[-1]
+    if size is None:
+        raise Refusal("axis", "sparsemax needs a fixed size for the axis it sorts")
+    largest, _ = ops.items(ops.TopK(z, size))
+    running = ops.Cumsum(largest, z.rank - 1)
+    ranks = ops.constant([float(r) for r in range(1, size + 1)])
+    support = ops.floats(ops.greater(largest - (running - 1.0) / ranks, 0.0))
+    count = ops.sum_(support, -1, keepdims=True)
+    tau = (ops.sum_(running * support, -1, keepdims=True) - 1.0) / count
+    return ops.move_axis(ops.Relu(z - tau), -1, axis)
+
+
+ACTIVATIONS: Mapping[str, Callable[..., Tensor]] = {
+    "linear": lambda x: x,
+    "relu": lambda x: ops.Relu(x),
+    "relu6": lambda x: ops.Relu6(x),
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "selu": lambda x: ops.Selu(x),
+    "celu": celu,
+    "sigmoid": lambda x: ops.Sigmoid(x),
+    "hard_sigmoid": hard_sigmoid,
+    "hard_sigmoid_keras2": lambda x: relu_up_to_1(0.2 * x + 0.5),
+    "silu": lambda x: x * ops.Sigmoid(x),
+    "hard_silu": lambda x: x * hard_sigmoid(x),
+    "gelu": gelu,
+    "mish": lambda x: x * ops.Tanh(ops.Softplus(x)),
+    "tanh": lambda x: ops.Tanh(x),
+    "hard_tanh": lambda x: ops.clip(x, -1.0, 1.0),
+    "tanh_shrink": lambda x: x - ops.Tanh(x),
+    "soft_shrink": soft_shrink,
+    "hard_shrink": hard_shrink,
+    "threshold": threshold,
+    "softplus": lambda x: ops.Softplus(x),
+    "softsign": lambda x: x / (ops.Abs(x) + 1.0),
+    "squareplus": squareplus,
+    "exponential": lambda x: ops.Exp(x),
+    "log_sigmoid": lambda x: -ops.Softplus(-x),
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    "sparsemax": sparsemax,
+    "sparse_plus": sparse_plus,
+    "sparse_sigmoid": lambda x: relu_up_to_1(0.5 * x + 0.5),
+    "glu": glu,
+}
+"""Keras's activations by name; `hard_sigmoid_keras2` is what Keras 1 and 2 called hard_sigmoid."""
+
+
+ALONG_AN_AXIS = frozenset(("softmax", "log_softmax", "sparsemax", "glu", "Softmax"))
+
+
+def works_along_an_axis(activation: Activation) -> bool:
+    """Whether an activation, by name or as an object, is none of single elements."""
+    name = activation.get("class_name") if isinstance(activation, Mapping) else activation
+    return isinstance(name, str) and name in ALONG_AN_AXIS
+
+
+"""Activations, and layers that stand as one, that do not work element by element."""
+
+
+def activate(activation: Any, x: Tensor, *, channels_first: bool = False) -> Tensor:
+    """x, channels last, through an activation as a config names it.
+
+    What works along an axis takes the last one of the layer's own layout, which is none of channels with
+    channels_first.
+
+    Raises:
+        Refusal: it is none of Keras's own.
+    """
+    if channels_first and works_along_an_axis(activation):
+        return ops.move_axis(activate(activation, ops.move_axis(x, -1, 1)), 1, -1)
+    if isinstance(activation, Mapping):
+        name, config = activation.get("class_name"), activation.get("config")
+        cls = OBJECTS.get(str(name))
+        if cls is None or not isinstance(config, Mapping):
+            raise Refusal("activation", f"the activation is a {name} object, which is not supported")
+        return cls.from_config(str(name), config).lower(x)  # type: ignore[no-any-return]
+    if activation not in ACTIVATIONS:
+        raise Refusal("activation", "this is a custom activation, and the file does not contain its code")
+    return ACTIVATIONS[activation](x if activation in OF_INTEGERS else ops.floats(x))
+
+
+OF_INTEGERS = ("linear", "relu", "relu6")  # which leave whole numbers whole
+
+
+# ---------------------------------------------------------------------------------------------------- layers
+
+
+class ReLU(Layer):
+    """min(x, max_value) where x > threshold, else negative_slope · (x - threshold)."""
+
+    max_value: float | None = None
+    negative_slope: float | None = 0.0
+    threshold: float | None = 0.0
+
+    def lower(self, x: Tensor) -> Tensor:
+        limit, slope = float(self.threshold or 0.0), float(self.negative_slope or 0.0)
+        if x.dtype != "float32":
+            if not (limit or slope or self.max_value is not None):
+                return ops.maximum(x, 0)
+            if x.dtype == "bool":
+                raise Refusal("", "Keras truncates its result for a bool input", "cast the input to float32 first")
+            x = ops.floats(x)
+        if limit:
+            # strictly above the threshold, as Keras cuts it
+            above = ops.where(ops.greater(x, limit), x, 0.0)
+        else:
+            above = ops.Relu6(x) if self.max_value == 6 else ops.Relu(x)
+        if self.max_value is not None and (limit or self.max_value != 6):
+            above = ops.clip(above, 0.0, self.max_value)
+        if slope and not limit and self.max_value is None:
+            return ops.LeakyRelu(x, slope)
+        return above - slope * ops.Relu(limit - x) if slope else above
+
+
+class LeakyReLU(Layer):
+    """x where x > 0, else negative_slope · x."""
+
+    negative_slope: float = 0.3
+
+    def lower(self, x: Tensor) -> Tensor:
+        return leaky_relu(x, self.negative_slope)
+
+
+class ELU(Layer):
+    """x where x > 0, else alpha · (exp(x) - 1)."""
+
+    alpha: float = 1.0
+
+    def lower(self, x: Tensor) -> Tensor:
+        return elu(ops.floats(x), self.alpha)
+
+
+class PReLU(Layer):
+    """x where x > 0, else alpha · x, with a trained alpha."""
+
+    shared_axes: tuple[int, ...] | None = None
+
+    alpha: Weight = weight()  # shape of the input without batch, 1 on the shared axes
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        shared = self.shared_axes or ()
+        return {"alpha": tuple(1 if axis in shared else d for axis, d in enumerate(inputs[0]) if axis)}
+
+    def lower(self, x: Tensor) -> Tensor:
+        return ops.Relu(x) - ops.as_tensor(self.alpha) * ops.Relu(-x)
+
+
+class Softmax(Layer):
+    """exp(x) / Σ exp(x) over `axis`."""
+
+    axis: int | tuple[int, ...] = -1
+    signature = ("inputs", "mask")
+    takes = ("mask", "uniform")
+
+    def lower(self, x: Tensor, *, mask: Tensor | None = None, uniform: bool = False) -> Tensor:
+        axes, x = self.axis if isinstance(self.axis, tuple) else (self.axis,), ops.floats(x)
+        if mask is None:
+            return softmax_over(x, axes)
+        differ = any(m not in (1, n, None) and n for m, n in zip(mask.shape[::-1], x.shape[::-1], strict=False))
+        samples = mask.rank < x.rank and mask.shape[:1] == (None,)  # beside another axis than that of the batch
+        if mask.rank > x.rank or differ or samples:
+            raise ShapeError(f"a mask of shape {mask.shape} does not fit an input of shape {x.shape}")
+        if mask.dtype != "bool":
+            mask = ops.greater(mask, 0.5)
+        y = softmax_over(ops.where(mask, x, -1e9), axes)
+        # a row that is masked whole is 0; up to Keras 3.9 it was uniform
+        return y if uniform else ops.where(mask, y, 0.0)
+
+
+def softmax_over(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """exp(x) / Σ exp(x) over several axes together."""
+    if len(axes) == 1:
+        return softmax(x, axes[0])
+    power = ops.Exp(x - ops.max_(x, axes, keepdims=True))
+    return power / ops.sum_(power, axes, keepdims=True)
+
+
+class ThresholdedReLU(Layer):
+    """x where x > theta, else 0 (Keras 2)."""
+
+    theta: Numbers = 1.0
+
+    def lower(self, x: Tensor) -> Tensor:
+        return threshold(x, float(self.theta))
+
+
+OBJECTS: Mapping[str, type[Layer]] = {cls.__name__: cls for cls in (ReLU, LeakyReLU, ELU, Softmax)}
+"""Layers that may stand as the activation of another layer, and hold no weights."""

@@ -1,0 +1,421 @@
+"""Attention layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from kerasport.budget import reserve
+from kerasport.frontends.keras.layers.base import Count, Layer, Outputs, Refusal, WeightMark, weight
+from kerasport.frontends.keras.model import Shape, Weight, axis_of
+from kerasport.ir import ops
+
+if TYPE_CHECKING:
+    from kerasport.ir.ops.movement import Size
+    from kerasport.ir.tensor import Tensor
+
+FAR_BELOW = -1e9
+"""A score that makes a weight of 0. Keras has lower ones, too, but TF.js's webgl backend finds no maximum below -1e20,
+so that the weights would be wrong where all are masked."""
+
+
+def positions(size: Size) -> Tensor:
+    """0, 1, … up to a size."""
+    if not isinstance(size, int):
+        return ops.Range(size)
+    reserve(size)
+    return ops.constant(np.arange(size))
+
+
+def causal_mask(rows: Size, columns: Size) -> Tensor:
+    """Where a column is not later than its row, [rows, columns]."""
+    return ops.greater_equal(ops.expand_dims(positions(rows), 1), ops.expand_dims(positions(columns), 0))
+
+
+def window_mask(rows: Size, columns: Size, width: int) -> Tensor:
+    """Where row and column are less than `width` apart, [rows, columns]."""
+    apart = ops.sub(ops.expand_dims(positions(rows), 1), ops.expand_dims(positions(columns), 0))
+    return ops.less(ops.Abs(apart), width)
+
+
+def both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """Where two masks hold, of which each may be missing."""
+    return a if b is None else b if a is None else ops.logical_and(a, b)
+
+
+def masked_softmax(scores: Tensor, mask: Tensor | None, *, zeroed: bool) -> Tensor:
+    """Softmax over what is not masked; a row that is masked whole is uniform, or all 0 where `zeroed`."""
+    if mask is None:
+        return ops.Softmax(scores)
+    if scores.rank <= 4:
+        weights = ops.Softmax(ops.where(mask, scores, FAR_BELOW))
+        return ops.where(mask, weights, 0.0) if zeroed else weights
+    # not all targets select among more axes
+    counts = ops.floats(mask)
+    weights = ops.Softmax(scores * counts + (1.0 - counts) * FAR_BELOW)
+    return weights * counts if zeroed else weights
+
+
+# --------------------------------------------------------------------------------------- of one head, unprojected
+
+
+class Attention(Layer):
+    """softmax(scores) @ value, of [query, value] or [query, value, key].
+
+    Scores are query @ keyᵀ · scale, or concat_score_weight · Σ tanh(scale · (query + key)) of every pair.
+    """
+
+    use_scale: bool = False
+    score_mode: Literal["dot", "concat"] = "dot"
+    dropout: float = 0.0
+    causal: bool = False  # until Keras 2.10, when the call came to say it
+    ignored = ("seed",)
+    signature = ("inputs", "mask", "training", "return_attention_scores", "use_causal_mask")
+    arity = (2, 3)
+    takes = ("masks", "use_causal_mask", "return_attention_scores")
+
+    scale: Weight | None = weight(when="use_scale")  # []
+    concat_score_weight: Weight | None = weight()  # [], with score_mode="concat"
+
+    @classmethod
+    def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
+        """Without the weight of `concat`, where scores are products."""
+        declared = super().declared_weights(config)
+        concat = config.get("score_mode") == "concat"
+        return {name: mark for name, mark in declared.items() if concat or name != "concat_score_weight"}
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        del inputs
+        return {"scale": (), "concat_score_weight": ()}
+
+    def infer(self, *inputs: Shape) -> Outputs:
+        query, value = inputs[:2]
+        return (*query[:-1], value[-1])
+
+    def infer_call(self, given: Mapping[str, Any], *inputs: Shape) -> Outputs:
+        output = self.infer(*inputs)
+        scores = (*inputs[0][:-1], inputs[-1][-2])
+        return (output, scores) if given.get("return_attention_scores") else output  # type: ignore[return-value]
+
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        """How much each query, [..., rows, dim], wants of each key, [..., columns, dim]."""
+        if self.score_mode == "dot":
+            products: Tensor = ops.MatMul(query, key, transpose_b=True)
+            return products if self.scale is None else products * self.scale
+        sums = pairs(query, key)
+        sums = sums if self.scale is None else sums * self.scale
+        scores = ops.sum_(ops.Tanh(sums), -1)
+        return scores if self.concat_score_weight is None else scores * self.concat_score_weight
+
+    def lower(
+        self,
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        *,
+        masks: Sequence[Tensor | None] = (),
+        use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
+    ) -> tuple[Tensor, ...]:
+        query, value, key = ops.floats(query), ops.floats(value), ops.floats(value if key is None else key)
+        query_mask, value_mask, *_ = (*masks, None, None)
+        scores = self.scores(query, key)
+        mask = None if value_mask is None else ops.expand_dims(ops.cast(value_mask, "bool"), -2)
+        if use_causal_mask or self.causal:
+            mask = both(mask, causal_mask(ops.dim(scores, -2), ops.dim(scores, -1)))
+        if mask is not None:
+            scores = ops.where(mask, scores, scores + FAR_BELOW)
+        weights = ops.Softmax(scores)
+        y: Tensor = ops.MatMul(weights, value)
+        if query_mask is not None:
+            y = ops.where(ops.expand_dims(ops.cast(query_mask, "bool"), -1), y, 0.0)
+        return (y, weights) if return_attention_scores else (y,)
+
+
+def pairs(query: Tensor, key: Tensor) -> Tensor:
+    """query + key of every pair, [..., rows, columns, dim]."""
+    return ops.expand_dims(query, -2) + ops.expand_dims(key, -3)
+
+
+class AdditiveAttention(Attention):
+    """softmax(scores) @ value, of [query, value] or [query, value, key], with scores Σ scale · tanh(query + key)."""
+
+    use_scale: bool = True
+
+    scale: Weight | None = weight(when="use_scale")  # [dim]
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        return {"scale": (inputs[0][-1],)}
+
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        activated = ops.Tanh(pairs(query, key))
+        return ops.sum_(activated if self.scale is None else activated * self.scale, -1)
+
+
+# --------------------------------------------------------------------------------------- of several heads, projected
+
+
+class _Heads(Layer):
+    """Attention of several heads, with projections of its own before and behind."""
+
+    use_bias: bool = True
+    use_gate: bool = False
+    dropout: float = 0.0
+    sliding_window: Count | None = None
+    ignored: ClassVar[tuple[str, ...]] = ("seed", "flash_attention")
+    tensors = ("query", "value", "key")
+    arity = (2, 3)
+    signature = (
+        *("query", "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask"),
+        *("return_attention_scores", "training", "use_causal_mask"),
+    )
+    takes = (*signature[3:8], "use_causal_mask", "uniform")
+
+    query_kernel: Weight = weight()  # [input, heads, size]
+    query_bias: Weight | None = weight(when="use_bias")  # [heads, size]
+    key_kernel: Weight = weight()
+    key_bias: Weight | None = weight(when="use_bias")
+    value_kernel: Weight = weight()
+    value_bias: Weight | None = weight(when="use_bias")
+    gate_kernel: Weight | None = weight(when="use_gate")
+    gate_bias: Weight | None = weight(when="use_gate")
+    output_kernel: Weight = weight()  # [heads, size, *output]
+    output_bias: Weight | None = weight(when="use_bias")  # [*output]
+
+    @classmethod
+    def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
+        """No bias of the gate where there are no biases."""
+        biased = config.get("use_bias", True)
+        return {name: mark for name, mark in super().declared_weights(config).items() if biased or name != "gate_bias"}
+
+    def sizes(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+        """Number and size of the heads of the queries, of the keys, and of the values."""
+        raise NotImplementedError
+
+    def made(self, query: Shape) -> Shape:
+        """Sizes of the last axes of the output."""
+        return query[-1:]
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        unknown: Shape = (None,)
+        query, value = inputs[0], inputs[1] if len(inputs) > 1 else unknown
+        key = inputs[2] if len(inputs) > 2 else value
+        of_query, of_key, of_value = self.sizes()
+        heads = (of_query[0], of_value[1])
+        shapes = {
+            "query": (query[-1], *of_query), "key": (key[-1], *of_key), "value": (value[-1], *of_value),
+            "gate": (query[-1], *heads), "output": (*heads, *self.made(query)),
+        }  # fmt: skip
+        kernels = {f"{part}_kernel": shape for part, shape in shapes.items()}
+        return kernels | {f"{part}_bias": shape[1 if part != "output" else 2 :] for part, shape in shapes.items()}
+
+    def infer(self, *inputs: Shape) -> Outputs:
+        return (*inputs[0][:-1], *self.made(inputs[0]))
+
+    def infer_call(self, given: Mapping[str, Any], *inputs: Shape) -> Outputs:
+        output = self.infer(*inputs)
+        if not given.get("return_attention_scores") or len(inputs) < 2:
+            return output
+        return output, self.scores_shape(inputs[0], inputs[1])  # type: ignore[return-value]
+
+    def scores_shape(self, query: Shape, value: Shape) -> Shape:
+        """Shape of the scores."""
+        raise NotImplementedError
+
+    def axes(self, rank: int) -> tuple[int, ...]:
+        """The axes that are attended over."""
+        del rank
+        return (1,)
+
+    def weights_of(self, scores: Tensor, mask: Tensor | None, *, returned: bool, uniform: bool) -> Tensor:
+        """Softmax of scores.
+
+        Keras has two ways to it, of which one makes a row that is masked whole uniform, and the other 0; up to 3.9
+        both are `uniform`.
+        """
+        return masked_softmax(scores, mask, zeroed=not uniform and (self.dropout > 0 or returned))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool) -> tuple[Tensor, Tensor]:
+        """What each head makes of queries, keys and values, and its scores; heads and their size are the last axes.
+
+        `how` are the arguments of `weights_of`.
+        """
+        raise NotImplementedError
+
+    def lower(
+        self,
+        query: Tensor,
+        value: Tensor,
+        key: Tensor | None = None,
+        *,
+        query_mask: Tensor | None = None,
+        value_mask: Tensor | None = None,
+        key_mask: Tensor | None = None,
+        attention_mask: Any = None,
+        use_causal_mask: bool = False,
+        return_attention_scores: bool = False,
+        uniform: bool = False,
+    ) -> tuple[Tensor, ...]:
+        query, value, key = ops.floats(query), ops.floats(value), ops.floats(value if key is None else key)
+        mask: Tensor | None = None
+        for part, axis in ((query_mask, -1), (value_mask, -2), (key_mask, -2)):
+            mask = both(mask, None if part is None else ops.expand_dims(ops.cast(part, "bool"), axis))
+        # Keras counts rows and columns along the first axis behind the batch, whichever is attended over
+        rows, columns = ops.dim(query, 1), ops.dim(value, 1)
+        if use_causal_mask:
+            mask = both(mask, ops.expand_dims(causal_mask(rows, columns), 0))
+        if self.sliding_window is not None:
+            mask = both(mask, ops.expand_dims(window_mask(rows, columns, self.sliding_window), 0))
+        mask = both(mask, self._asked(attention_mask, mask))
+        q = projected(query, self.query_kernel, self.query_bias) * self.sizes()[0][1] ** -0.5
+        k = projected(key, self.key_kernel, self.key_bias)
+        v = projected(value, self.value_kernel, self.value_bias)
+        y, scores = self.attend(q, k, v, mask, returned=return_attention_scores, uniform=uniform)
+        if self.gate_kernel is not None:
+            y = y * ops.Sigmoid(projected(query, self.gate_kernel, self.gate_bias))
+        y = self._joined(y, query)
+        return (y, scores) if return_attention_scores else (y,)
+
+    @staticmethod
+    def _asked(given: Any, mask: Tensor | None) -> Tensor | None:
+        """The mask that the call gives."""
+        if given is None:
+            return None
+        attention_mask = ops.as_tensor(given)
+        if mask is not None and attention_mask.rank > mask.rank and mask.shape[0] != 1:
+            reason = "Keras broadcasts a mask per head and the masks of the inputs along the wrong axes"
+            raise Refusal("attention_mask", reason)
+        return ops.cast(attention_mask, "bool")
+
+    def _joined(self, y: Tensor, query: Tensor) -> Tensor:
+        """The projection of all heads together, y @ output_kernel + output_bias."""
+        kernel = ops.as_tensor(self.output_kernel)
+        heads, size, *made = ops.known(kernel.shape)
+        flat = ops.reshape(y, (*ops.dims(query)[:-1], heads * size)) @ ops.reshape(kernel, (heads * size, prod(made)))
+        if self.output_bias is not None:
+            flat = flat + ops.reshape(ops.as_tensor(self.output_bias), (prod(made),))
+        return ops.reshape(flat, (*ops.dims(query)[:-1], *made))
+
+
+def projected(x: Tensor, kernel: Weight, bias: Weight | None) -> Tensor:
+    """x @ kernel + bias for each head, [..., heads, size]."""
+    matrix = ops.as_tensor(kernel)
+    depth, heads, size = ops.known(matrix.shape)
+    y = x @ ops.reshape(matrix, (depth, heads * size))
+    y = y if bias is None else y + ops.reshape(ops.as_tensor(bias), (heads * size,))
+    return ops.reshape(y, (*ops.dims(x)[:-1], heads, size))
+
+
+class MultiHeadAttention(_Heads):
+    """softmax(query @ keyᵀ / √key_dim) @ value for each head, over any axes, between projections."""
+
+    num_heads: Count
+    key_dim: Count
+    value_dim: Count | None = None
+    output_shape: Count | tuple[Count, ...] | None = None
+    attention_axes: int | tuple[int, ...] | None = None
+    ignored = (*_Heads.ignored, "query_shape", "key_shape", "value_shape")  # Keras 2 writes them
+
+    def sizes(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+        keys, values = (self.num_heads, self.key_dim), (self.num_heads, self.value_dim or self.key_dim)
+        return keys, keys, values
+
+    def made(self, query: Shape) -> Shape:
+        if not self.output_shape:
+            return query[-1:]
+        return self.output_shape if isinstance(self.output_shape, tuple) else (self.output_shape,)
+
+    def axes(self, rank: int) -> tuple[int, ...]:
+        if self.attention_axes is None:
+            return tuple(range(1, rank - 1))
+        axes = self.attention_axes if isinstance(self.attention_axes, tuple) else (self.attention_axes,)
+        return tuple(axis_of(axis, rank) for axis in axes)
+
+    def scores_shape(self, query: Shape, value: Shape) -> Shape:
+        axes = self.axes(len(query))
+        front = tuple(d for at, d in enumerate(query[:-1]) if at not in axes)
+        return (*front, self.num_heads, *(query[axis] for axis in axes), *(value[axis] for axis in axes))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool) -> tuple[Tensor, Tensor]:
+        """With the attended axes as one, and the others and the heads before them, [*front, rows, size]."""
+        axes = self.axes(q.rank - 1)
+        front = [at for at in range(q.rank - 1) if at not in axes]
+        order = (*front, *axes, q.rank - 1)
+        sizes, rows, columns = ([ops.dim(x, at) for at in of] for x, of in ((q, front), (q, axes), (k, axes)))
+
+        def flat(x: Tensor) -> Tensor:
+            moved = ops.transpose(x, order)
+            if len(axes) == 1:
+                return moved
+            before = ops.dims(moved)[: len(front)]
+            return ops.reshape(moved, (*before, product([x.shape[at] for at in axes]), x.shape[-1]))
+
+        scores = ops.MatMul(flat(q), flat(k), transpose_b=True)
+        spread = None if mask is None else self._spread(mask, len(front), rows, columns)
+        rank_3 = q.rank == 4  # of the input, where Keras has an operation of its own
+        weights = self.weights_of(scores, spread, **{**how, "returned": how["returned"] or not rank_3})
+        y = ops.reshape(ops.MatMul(weights, flat(v)), (*sizes, *rows, v.shape[-1]))
+        y = ops.transpose(y, [order.index(at) for at in range(q.rank)])
+        return y, ops.reshape(weights, (*sizes, *rows, *columns)) if how["returned"] else weights
+
+    @staticmethod
+    def _spread(mask: Tensor, front: int, rows: Sequence[Size], columns: Sequence[Size]) -> Tensor:
+        """A mask for scores [*front, rows, columns]: axes that it lacks are those before the attended ones."""
+        attended = (*rows, *columns)
+        if mask.rank < len(attended):
+            reason = f"a mask of rank {mask.rank} is ambiguous for {len(attended)} attention axes"
+            raise Refusal("attention_axes", reason)
+        wanted = front + len(attended)
+        if mask.rank < wanted:
+            place = mask.rank - len(attended)
+            mask = ops.expand_dims(mask, *range(place, place + wanted - mask.rank))
+        if len(rows) == 1:
+            return mask
+        joined = [product([size if isinstance(size, int) else None for size in of]) for of in (rows, columns)]
+        if -1 in joined:
+            raise Refusal("attention_axes", "a mask over several axes is supported only if their sizes are fixed")
+        before = ops.dims(mask)[:front]
+        if mask.shape[front:] != attended:
+            mask = ops.cast(ops.floats(mask) * ops.Fill((*(1,) * front, *attended), 1.0), "bool")
+        return ops.reshape(mask, (*before, *joined))
+
+
+def product(sizes: Shape | list[int | None]) -> int:
+    """The product of sizes, -1 where one is unknown."""
+    return -1 if None in sizes else prod(size for size in sizes if size is not None)
+
+
+class GroupQueryAttention(_Heads):
+    """softmax(query @ keyᵀ / √head_dim) @ value for each head of the queries, of which groups share keys and values."""
+
+    head_dim: Count
+    num_query_heads: Count
+    num_key_value_heads: Count
+
+    def sizes(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+        shared = (self.num_key_value_heads, self.head_dim)
+        return (self.num_query_heads, self.head_dim), shared, shared
+
+    def scores_shape(self, query: Shape, value: Shape) -> Shape:
+        return (query[0], self.num_query_heads, query[1], value[1])
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool) -> tuple[Tensor, Tensor]:
+        """With the queries of the heads that share a key one behind the other."""
+        batch, rows, heads, size = ops.dims(q)
+        columns, groups = ops.dim(k, 1), self.num_key_value_heads
+        together = heads // groups * rows if isinstance(rows, int) and isinstance(heads, int) else -1
+        q = ops.reshape(ops.transpose(q, (0, 2, 1, 3)), (batch, groups, together, size))
+        k, v = ops.transpose(k, (0, 2, 1, 3)), ops.transpose(v, (0, 2, 1, 3))
+        scores = ops.reshape(ops.MatMul(q, k, transpose_b=True), (batch, heads, rows, columns))
+        if mask is not None and mask.rank == 3:
+            mask = ops.expand_dims(mask, 1)
+        weights = self.weights_of(scores, mask, **how)
+        y = ops.MatMul(ops.reshape(weights, (batch, groups, together, columns)), v)
+        return ops.transpose(ops.reshape(y, (batch, heads, rows, size)), (0, 2, 1, 3)), weights
+
+
+class GroupedQueryAttention(GroupQueryAttention):
+    """GroupQueryAttention by the name that it has in whole-model HDF5."""

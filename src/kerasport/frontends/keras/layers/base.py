@@ -1,0 +1,322 @@
+"""How a Keras layer is declared: the options it reads, the weights it holds, the shapes it makes."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from kerasport.errors import Problem, ShapeError, UnsupportedPart
+from kerasport.frontends.keras.model import LARGEST_SIZE, LayerSpec, Shape, Weight, flatten
+
+DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
+Padding: TypeAlias = Literal["valid", "same"]
+Activation: TypeAlias = str | Mapping[str, Any] | None  # a name, or the serialized object of a function or layer
+Outputs: TypeAlias = Shape | tuple[Shape, ...]
+
+
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Between:
+    """Bounds of an integer option."""
+
+    least: int
+    most: int = LARGEST_SIZE
+
+
+@dataclass(frozen=True)
+class PerAxis:
+    """An option that has one entry for each spatial axis of the layer (`rank`)."""
+
+
+Count: TypeAlias = Annotated[int, Between(1)]
+Natural: TypeAlias = Annotated[int, Between(0)]
+Counts: TypeAlias = Annotated[tuple[Count, ...], PerAxis()]
+Naturals: TypeAlias = Annotated[tuple[Natural, ...], PerAxis()]
+
+
+@dataclass(frozen=True)
+class OfNumbers:
+    """An option that is a number, or an array or nested tuples of numbers."""
+
+
+Numbers: TypeAlias = Annotated[Any, OfNumbers()]
+
+# Options that shape training or the making of a layer, and never what it computes from its weights.
+TRAINING_ONLY = ("_initializer", "_regularizer", "_constraint", "_initialization")
+COMMON = frozenset(
+    {"name", "dtype", "trainable", "autocast", "batch_input_shape", "batch_shape", "input_dtype",
+     "quantization_config", "lora_rank", "lora_alpha", "build_input_shape", "gptq_unpacked_column_size"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WeightMark:
+    """Stands in a class body where the layer holds a weight."""
+
+    when: str | None
+    trainable: bool
+
+
+def weight(*, when: str | None = None, trainable: bool = True) -> Any:
+    """Declare a weight; with `when`, one that exists only where that option is true.
+
+    Keras files number the weights of a layer, so the order of declaration is their identity. Keras 2
+    files list trainable weights first, so `trainable=False` marks moving statistics.
+    """
+    return WeightMark(when, trainable)
+
+
+class Refusal(Exception):
+    """A layer cannot be lowered: the option at fault, empty where it is the layer as a whole, and the reason."""
+
+    def __init__(self, option: str, reason: str, remedy: str = "") -> None:
+        super().__init__(option, reason, remedy)
+        self.option, self.reason, self.remedy = option, reason, remedy
+
+
+REQUIRED = object()  # the default of an option that every file gives
+
+
+class Layer:
+    """A Keras layer. A subclass declares options by their Keras names, with Keras's defaults, then weights.
+
+    The declarations are annotations, as in a dataclass; they are read once, when the class is made, and without
+    compiling anything, since a short run of kerasport would spend most of its time on that.
+    """
+
+    name: str
+    ignored: ClassVar[tuple[str, ...]] = ()  # further options that never change what is computed
+    defaults: ClassVar[Mapping[str, Any]] = {}  # of the options
+    weights: ClassVar[Mapping[str, WeightMark]] = {}  # in Keras's order
+
+    def __init_subclass__(cls) -> None:
+        declared = [name for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in hint]
+        values = {name: cls.__dict__.get(name, REQUIRED) for name in declared}
+        marks = {name: value for name, value in values.items() if isinstance(value, WeightMark)}
+        cls.weights = {**cls.weights, **marks}
+        cls.defaults = {**cls.defaults, **{name: values[name] for name in declared if name not in marks}}
+
+    def __init__(self, name: str, values: Mapping[str, Any], weights: Mapping[str, Weight]) -> None:
+        absent = dict.fromkeys(type(self).weights)
+        vars(self).update({"name": name, **self.defaults, **values, **absent, **weights})
+
+    takes: ClassVar[tuple[str, ...]] = ()  # arguments of a call that `lower` takes by name, "mask" among them
+    unread: ClassVar[tuple[str, ...]] = ()  # arguments of a call that Keras does not read at inference
+    signature: ClassVar[tuple[str, ...]] = ("inputs", "training")  # parameters of Keras's `call`, in order
+    tensors: ClassVar[tuple[str, ...]] = ("inputs",)  # those of them that hold the tensors it works on
+    tells_shape: ClassVar[bool] = True  # whether options and inputs say the shape of what it makes
+    arity: ClassVar[tuple[int, int | None]] = (1, 1)  # how few and how many tensors these may be
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """What the layer computes at inference, in tensor operations: a tensor, or a tuple of them.
+
+        Raises:
+            Refusal: an option, or the shape of an input, has no lowering; the message is the reason.
+        """
+        del args, kwargs
+        raise Refusal("", "this layer is not supported yet")
+
+    @classmethod
+    def works_on(cls, count: int) -> bool:
+        """Whether the layer can be called on that many tensors."""
+        fewest, most = cls.arity
+        return fewest <= count and (most is None or count <= most)
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        """Shapes of the weights by name, given those of the inputs; a `None` matches any size."""
+        del inputs
+        return {}
+
+    def infer(self, *inputs: Shape) -> Outputs:
+        """Shape of the output, or shapes of the outputs, given those of the inputs."""
+        return inputs[0]
+
+    def infer_call(self, given: Mapping[str, Any], *inputs: Shape) -> Outputs:
+        """The same of a call with further arguments, which may change them."""
+        del given
+        return self.infer(*inputs)
+
+    @classmethod
+    def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
+        """The weights that a layer of that config has, in Keras's order."""
+        options = {**cls.defaults, **config}
+        return {name: mark for name, mark in cls.weights.items() if mark.when is None or options[mark.when]}
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec) -> Layer:
+        """Read the layer from its description.
+
+        Raises:
+            UnsupportedPart: an option is unknown and set, or has a value that the layer does not take.
+        """
+        hints = option_types(cls)
+        values: dict[str, Any] = {}
+        for option, value in spec.config.items():
+            if option in hints:
+                values[option] = _checked(spec, option, value, hints[option], getattr(cls, "rank", 0))
+            elif _is_set(value) and not _is_ignored(option, cls):
+                raise UnsupportedPart(_unread(spec, option, value))
+        missing = [option for option, default in cls.defaults.items() if default is REQUIRED and option not in values]
+        if missing:
+            reason = f"the option {missing[0]!r} is missing in the file"
+            raise UnsupportedPart(Problem(spec.name, spec.class_name, reason))
+        return cls(spec.name, values, cls._named_weights(spec))
+
+    @classmethod
+    def from_config(cls, class_name: str, config: Mapping[str, Any]) -> Layer:
+        """The layer of a config alone, for one without weights."""
+        return cls.from_spec(LayerSpec(str(config.get("name", class_name)), class_name, config))
+
+    @classmethod
+    def _named_weights(cls, spec: LayerSpec) -> dict[str, Weight]:
+        names = list(cls.declared_weights(spec.config))
+        if len(names) != len(spec.weights):
+            expected, found = ", ".join(names) or "none", len(spec.weights)
+            reason = f"expected the weights {expected}; the file has {found}"
+            raise UnsupportedPart(Problem(spec.name, spec.class_name, reason))
+        return dict(zip(names, spec.weights, strict=True))
+
+
+def called_on(count: int, cls: type[Layer]) -> str:
+    """The reason why a call of a layer on that many tensors is refused."""
+    fewest, most = cls.arity
+    wanted = f"{fewest} or more" if most is None else fewest if fewest == most else f"{fewest} to {most}"
+    return f"it is called on {count} tensor(s), but kerasport supports only calls on {wanted}"
+
+
+class Refused(Layer):
+    """A layer that no target can hold, whatever its options and weights are."""
+
+    reason: ClassVar[str]
+    remedy: ClassVar[str] = ""
+    tells_shape = False
+    arity: ClassVar[tuple[int, int | None]] = (0, None)
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec) -> Layer:
+        """The layer; neither its options nor its weights are read."""
+        return cls(spec.name, {}, {})
+
+    @classmethod
+    def problem(cls, spec: LayerSpec) -> Problem:
+        """Why it is refused."""
+        return Problem(spec.name, spec.class_name, cls.reason, remedy=cls.remedy)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """Raises the `Refusal` of the layer."""
+        del args, kwargs
+        raise Refusal("", self.reason, self.remedy)
+
+
+def _is_set(value: Any) -> bool:
+    """Whether an option asks for something, as far as one can tell that does not know it."""
+    return bool(value.size) if isinstance(value, np.ndarray) else bool(value)
+
+
+def _is_ignored(option: str, cls: type[Layer]) -> bool:
+    return option in COMMON or option in cls.ignored or option.endswith(TRAINING_ONLY)
+
+
+def _unread(spec: LayerSpec, option: str, value: object) -> Problem:
+    reason = "kerasport does not know this option, so its effect is unknown; please report it"
+    return Problem(spec.name, spec.class_name, reason, option, value)
+
+
+_TYPES: dict[str, Mapping[str, Any]] = {}  # by class, since working them out takes time
+
+
+def option_types(cls: type[Layer]) -> Mapping[str, Any]:
+    """Type of each option that the layer reads."""
+    if cls.__qualname__ not in _TYPES:
+        hints = get_type_hints(cls, include_extras=True)
+        _TYPES[cls.__qualname__] = {option: hints[option] for option in cls.defaults}
+    return _TYPES[cls.__qualname__]
+
+
+def _checked(spec: LayerSpec, option: str, value: Any, hint: Any, rank: int) -> Any:
+    value = _tuples(value)
+    if not fits(value, hint, rank):
+        raise UnsupportedPart(Problem(spec.name, spec.class_name, f"expected {_spell(hint, rank)}", option, value))
+    if not all(map(_is_representable, flatten(value))):
+        raise UnsupportedPart(Problem(spec.name, spec.class_name, "expected a finite number", option, value))
+    return value
+
+
+def _is_representable(leaf: Any) -> bool:
+    """Whether a number is finite as float32, or fits int64.
+
+    Formulas that agree for all finite numbers differ for others, in 0 · ∞ or in which of two NaN is compared with.
+    """
+    if isinstance(leaf, float):
+        return abs(leaf) <= LARGEST_FLOAT
+    return not isinstance(leaf, int) or -(2**63) <= leaf < 2**63
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _spell(hint: Any, rank: int = 0) -> str:
+    """A type as a message names it."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        inner, bound = _spell(arguments[0], rank), arguments[1]
+        if isinstance(bound, OfNumbers):
+            return "a rectangular array of numbers"
+        return f"{inner} of length {rank}" if isinstance(bound, PerAxis) else f"{inner} >= {bound.least}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(_spell(argument, rank) for argument in arguments)
+    if origin is Literal:
+        return " or ".join(map(repr, arguments))
+    if origin is tuple:
+        return f"tuple[{', '.join('...' if a is Ellipsis else _spell(a, rank) for a in arguments)}]"
+    return "None" if hint is types.NoneType else hint.__name__ if isinstance(hint, type) else str(hint)
+
+
+def fits(value: Any, hint: Any, rank: int = 0) -> bool:
+    """Whether a value from a config is of the declared type; `rank` is the number of spatial axes of the layer."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return True
+    if origin is Annotated:
+        inner, bound = arguments
+        if not fits(value, inner, rank):
+            return False
+        if isinstance(bound, OfNumbers):
+            return _is_numeric(value)
+        return len(value) == rank if isinstance(bound, PerAxis) else bound.least <= value <= bound.most
+    if origin in (Union, types.UnionType):
+        return any(fits(value, argument, rank) for argument in arguments)
+    if origin is Mapping:
+        return isinstance(value, Mapping)
+    if origin is Literal:
+        return any(value == a and type(value) is type(a) for a in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and (
+            all(fits(item, arguments[0], rank) for item in value)
+            if arguments[-1] is Ellipsis
+            else len(value) == len(arguments) and all(fits(v, a, rank) for v, a in zip(value, arguments, strict=True))
+        )
+    number = {int: int, float: int | float}.get(hint)
+    return isinstance(value, number or hint) and not (number and isinstance(value, bool))
+
+
+def _is_numeric(value: Any) -> bool:
+    """Whether numpy makes an array of numbers of a value."""
+    try:
+        return np.asarray(value).dtype.kind in "buif"
+    except ValueError:  # tuples of several lengths
+        return False
+
+
+def need_rank(shape: Shape, *ranks: int) -> None:
+    """Raises `ShapeError` where the shape has none of the ranks."""
+    if len(shape) not in ranks:
+        raise ShapeError(f"expected a tensor of rank {' or '.join(map(str, ranks))}, got {shape}")

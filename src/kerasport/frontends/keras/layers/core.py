@@ -1,0 +1,346 @@
+"""Core layers: dense, embedding, masking, and what passes its input on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasport.errors import ShapeError
+from kerasport.frontends.keras.layers.activations import activate
+from kerasport.frontends.keras.layers.base import (
+    Activation,
+    Count,
+    DataFormat,
+    Layer,
+    Outputs,
+    Refusal,
+    Refused,
+    WeightMark,
+    need_rank,
+    weight,
+)
+from kerasport.frontends.keras.model import ComputedWeight, Shape, Weight
+from kerasport.ir import ops
+
+if TYPE_CHECKING:
+    from kerasport.ir.tensor import Tensor
+
+
+class InputLayer(Layer):
+    """A tensor fed by the user."""
+
+    sparse: bool = False
+    ragged: bool = False
+    optional: bool = False
+
+
+class Dense(Layer):
+    """activation(x @ kernel + bias), over the last axis."""
+
+    units: Count
+    activation: Activation = "linear"
+    use_bias: bool = True
+
+    kernel: Weight = weight()  # [input, units]
+    bias: Weight | None = weight(when="use_bias")  # [units]
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        return {"kernel": (inputs[0][-1], self.units), "bias": (self.units,)}
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return (*inputs[0][:-1], self.units)
+
+    def lower(self, x: Tensor) -> Tensor:
+        y = ops.floats(x) @ self.kernel
+        return activate(self.activation, y if self.bias is None else y + self.bias)
+
+
+ROUNDING = 1e-5  # of a mean of float32 numbers, relative
+
+
+class TernaryDense(Dense):
+    """activation(x @ kernel + bias) of a kernel whose numbers are -beta, 0 and beta.
+
+    Keras makes that kernel of a float one on every call: its signs, where it exceeds the threshold. Without a
+    threshold this is half the mean size of its numbers, and beta that mean; otherwise beta is 1 (BitNet b1.58).
+    """
+
+    threshold: float | None = None
+    packed: bool = False  # whether the file holds the ternary kernel itself; the reader has unpacked and scaled it
+
+    def ternary_kernel(self) -> Weight:
+        """The kernel that the layer multiplies with.
+
+        Raises:
+            Refusal: a number is as large as the threshold, so the rounding of the mean decides what it becomes.
+        """
+        if self.packed:
+            return self.kernel
+        size = np.abs(self.kernel.read().astype(np.float64))
+        mean = float(size.mean()) if size.size else 0.0
+        threshold = 0.5 * mean if self.threshold is None else self.threshold
+        if self.threshold is None and (np.abs(size - threshold) <= ROUNDING * threshold).any() and mean:
+            raise Refusal(
+                "threshold", "a kernel value equals the threshold up to rounding, so the ternary kernel is ambiguous"
+            )
+        beta = np.float32(mean if self.threshold is None else 1.0)
+        return ComputedWeight(
+            np.dtype(np.float32),
+            self.kernel.shape,
+            lambda: np.sign(k := self.kernel.read()).astype(np.float32) * (np.abs(k) > threshold) * beta,
+        )
+
+    def lower(self, x: Tensor) -> Tensor:
+        y = ops.floats(x) @ self.ternary_kernel()
+        return activate(self.activation, y if self.bias is None else y + self.bias)
+
+
+class Embedding(Layer):
+    """Row `x` of the table `embeddings`, for every index in the input."""
+
+    input_dim: Count
+    output_dim: Count
+    mask_zero: bool = False
+    input_length: Any = None  # Keras 2: the length of the sequences, which the input's shape says too
+
+    embeddings: Weight = weight()  # [input_dim, output_dim]
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        del inputs
+        return {"embeddings": (self.input_dim, self.output_dim)}
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return (*inputs[0], self.output_dim)
+
+    def lower(self, x: Tensor) -> Tensor:
+        return ops.gather(self.embeddings, ops.cast(x, "int32"))
+
+
+class ReversibleEmbedding(Embedding):
+    """Row `x` of the table `embeddings`; with `reverse`, x @ embeddingsᵀ, drawn within ±logit_soft_cap."""
+
+    tie_weights: bool = True
+    logit_soft_cap: float | None = None
+    ignored = ("reverse_dtype",)  # of what is computed; here that is always float32
+    signature = ("inputs", "reverse")
+    takes = ("reverse",)
+
+    reverse_embeddings: Weight | None = weight()  # [output_dim, input_dim], where the table does not serve for both
+
+    @classmethod
+    def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
+        """Without the second table where the weights are tied."""
+        declared = super().declared_weights(config)
+        tied = config.get("tie_weights", True)
+        return {name: mark for name, mark in declared.items() if not tied or name != "reverse_embeddings"}
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        tables = {"reverse_embeddings": (self.output_dim, self.input_dim)}
+        return {**super().weight_shapes(*inputs), **tables}
+
+    def infer_call(self, given: Mapping[str, Any], *inputs: Shape) -> Outputs:
+        return (*inputs[0][:-1], self.input_dim) if given.get("reverse") else self.infer(*inputs)
+
+    def lower(self, x: Tensor, *, reverse: bool = False) -> Tensor:
+        if not reverse:
+            return super().lower(x)
+        if self.reverse_embeddings is None:
+            logits: Tensor = ops.MatMul(ops.floats(x), ops.as_tensor(self.embeddings), transpose_b=True)
+        else:
+            logits = ops.floats(x) @ self.reverse_embeddings
+        cap = self.logit_soft_cap
+        return logits if cap is None else ops.Tanh(logits / cap) * cap
+
+
+class EinsumDense(Layer):
+    """activation(einsum(equation, x, kernel) + bias)."""
+
+    equation: str
+    output_shape: Count | tuple[Count | None, ...]
+    activation: Activation = "linear"
+    bias_axes: str | None = None
+
+    kernel: Weight = weight()  # sizes by label: that of the output, else that of the input
+    bias: Weight | None = weight(when="bias_axes")  # labels of the output from the first in bias_axes on
+
+    def labels(self, rank: int) -> tuple[str, str, str]:
+        """The labels of the input, of the kernel and of the output, an ellipsis spelled out.
+
+        Raises:
+            ShapeError: the equation is none of the three forms that Keras takes, or does not fit the input.
+        """
+        form = re.fullmatch(r"(\.{3})?([a-zA-Z]+)(\.{3})?,([a-zA-Z]+)->(\.{3})?([a-zA-Z]+)(\.{3})?", self.equation)
+        if form is None:
+            forms = "ab,bc->ac, ...ab,bc->...ac or ab...,bc->ac..."
+            raise ShapeError(f"equation={self.equation!r} does not have the form {forms}")
+        left, given, right, kernel, left_out, made, right_out = form.groups()
+        free = (c for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in given + kernel + made)
+        more = "".join(islice(free, rank - len(given))) if left or right else ""
+        if (left, right) != (left_out, right_out) or (left and right) or len(given) + len(more) != rank:
+            raise ShapeError(f"equation={self.equation!r} does not fit an input of rank {rank}")
+        return (more + given, kernel, more + made) if left else (given + more, kernel, made + more)
+
+    def _sizes(self, x: Shape) -> dict[str, int | None]:
+        """The sizes by label."""
+        given, _, made = self.labels(len(x))
+        inside = self.output_shape if isinstance(self.output_shape, tuple) else (self.output_shape,)
+        # the sizes that the option gives are those of the labels, but for the batch, which is not among them
+        elided = [label for label in made if label not in self.equation.partition("->")[2]]
+        listed = [label for label in made if label not in elided]
+        if not (elided and made.startswith(elided[0])):
+            listed = listed[1:]
+        sizes: dict[str, int | None] = dict(zip(given, x, strict=True))
+        for label, size in zip(listed, inside, strict=False):
+            if size is not None or label not in sizes:
+                sizes[label] = size
+        return sizes
+
+    def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
+        sizes = self._sizes(inputs[0])
+        _, kernel, made = self.labels(len(inputs[0]))
+        axes = self.bias_axes or ""
+        if not set(axes) <= set(made):
+            raise ShapeError(f"bias_axes={axes!r} are not all axes of the output {made!r}")
+        first = min((made.index(label) for label in axes), default=len(made))
+        return {
+            "kernel": tuple(sizes.get(label) for label in kernel),
+            "bias": tuple(sizes.get(label) if label in axes else 1 for label in made[first:]),
+        }
+
+    def infer(self, *inputs: Shape) -> Shape:
+        sizes = self._sizes(inputs[0])
+        return tuple(sizes.get(label) for label in self.labels(len(inputs[0]))[2])
+
+    def lower(self, x: Tensor) -> Tensor:
+        given, kernel, made = self.labels(x.rank)
+        y = ops.einsum(f"{given},{kernel}->{made}", ops.floats(x), self.kernel)
+        return activate(self.activation, y if self.bias is None else y + self.bias)
+
+
+class Activation_(Layer):  # noqa: N801  (the name without underscore is the type of an option)
+    """activation(x)."""
+
+    activation: Activation = "linear"
+
+    def lower(self, x: Tensor) -> Tensor:
+        return activate(self.activation, x)
+
+
+class Masking(Layer):
+    """x where any feature differs from `mask_value`, else 0; marks those time steps as masked."""
+
+    mask_value: float = 0.0
+
+    def lower(self, x: Tensor) -> Tensor:
+        kept = ops.any_(ops.not_equal(x, self.mask_value), -1, keepdims=True)
+        x = ops.cast(x, "int32") if x.dtype == "bool" else x
+        return ops.where(kept, x, ops.constant(0, x.dtype))
+
+
+class Identity(Layer):
+    """x."""
+
+
+class _Code(Refused):
+    reason = "it contains Python code, which is not converted"
+    remedy = "replace it with Keras layers or keras.ops, and save the model again"
+
+
+class Lambda(_Code):
+    """Python code, which is never run here."""
+
+    signature = ("inputs", "mask", "training")
+
+
+class JaxLayer(_Code):
+    """Python code of JAX, which is never run here."""
+
+
+class FlaxLayer(_Code):
+    """Python code of Flax, which is never run here."""
+
+
+class TorchModuleWrapper(_Code):
+    """A module of PyTorch, pickled, which is never opened here."""
+
+    reason = "it contains a pickled PyTorch module, which kerasport never opens"
+
+
+class TFSMLayer(_Code):
+    """A SavedModel beside the file."""
+
+    reason = "it loads a SavedModel from outside the file"
+
+
+class _Noise(Layer):
+    """x at inference."""
+
+    def lower(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Dropout(_Noise):
+    """x at inference."""
+
+    rate: float
+    noise_shape: Any = None
+    ignored = ("seed",)
+
+
+class AlphaDropout(_Noise):
+    """x at inference."""
+
+    rate: float
+    noise_shape: Any = None
+    ignored = ("seed",)
+
+
+class GaussianDropout(_Noise):
+    """x at inference."""
+
+    rate: float
+    ignored = ("seed",)
+
+
+class GaussianNoise(_Noise):
+    """x at inference."""
+
+    stddev: float
+    ignored = ("seed",)
+
+
+class SpatialDropout1D(_Noise):
+    """x at inference."""
+
+    rate: float
+    noise_shape: Any = None
+    ignored = ("seed",)
+
+    def infer(self, *inputs: Shape) -> Shape:
+        need_rank(inputs[0], 3)
+        return inputs[0]
+
+
+class SpatialDropout2D(_Noise):
+    """x at inference."""
+
+    rate: float
+    data_format: DataFormat = "channels_last"
+    noise_shape: Any = None
+    ignored = ("seed",)
+
+    def infer(self, *inputs: Shape) -> Shape:
+        need_rank(inputs[0], 4)
+        return inputs[0]
+
+
+class SpatialDropout3D(SpatialDropout2D):
+    """x at inference."""
+
+    def infer(self, *inputs: Shape) -> Shape:
+        need_rank(inputs[0], 5)
+        return inputs[0]

@@ -1,0 +1,249 @@
+"""Pooling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from kerasport.budget import matrix, reserve
+from kerasport.frontends.keras.layers.base import Count, Counts, Padding, Refusal
+from kerasport.frontends.keras.layers.conv import _Spatial, window_output
+from kerasport.frontends.keras.layers.resampling import weighted
+from kerasport.frontends.keras.model import Array, Shape
+from kerasport.ir import ops
+
+if TYPE_CHECKING:
+    from kerasport.ir.tensor import Tensor
+
+
+class _Pooling(_Spatial):
+    pool_size: Counts
+    strides: Counts | None = None
+    padding: Padding = "valid"
+
+    def infer(self, *inputs: Shape) -> Shape:
+        spatial, channels = self.split(inputs[0])
+        axes = zip(spatial, self.pool_size, self.strides or self.pool_size, strict=True)
+        out = tuple(window_output(n, k, s, self.padding) for n, k, s in axes)
+        return self.join(inputs[0], out, channels)
+
+    kind: ClassVar[Literal["max", "average"]]
+
+    def lower(self, x: Tensor) -> Tensor:
+        y = pool(self.kind, self.channels_last(x), self.pool_size, self.strides or self.pool_size, self.padding)
+        return self.as_declared(y)
+
+
+def pool(
+    kind: Literal["max", "average"], x: Tensor, window: tuple[int, ...], strides: tuple[int, ...], padding: Padding
+) -> Tensor:
+    """One number of each window; x has its channels last."""
+    if len(window) == 1:
+        return ops.squeeze(pool(kind, ops.expand_dims(x, 1), (1, *window), (1, *strides), padding), 1)
+    if kind == "average":
+        return ops.AvgPool(ops.floats(x), window, strides, padding)
+    return ops.cast(ops.MaxPool(ops.floats(x), window, strides, padding), x.dtype)
+
+
+class AveragePooling1D(_Pooling):
+    """Mean of each window, padding not counted."""
+
+    rank, kind = 1, "average"
+
+
+class AveragePooling2D(_Pooling):
+    """Mean of each window, padding not counted."""
+
+    rank, kind = 2, "average"
+
+
+class AveragePooling3D(_Pooling):
+    """Mean of each window, padding not counted."""
+
+    rank, kind = 3, "average"
+
+
+class MaxPooling1D(_Pooling):
+    """Maximum of each window."""
+
+    rank, kind = 1, "max"
+
+
+class MaxPooling2D(_Pooling):
+    """Maximum of each window."""
+
+    rank, kind = 2, "max"
+
+
+class MaxPooling3D(_Pooling):
+    """Maximum of each window."""
+
+    rank, kind = 3, "max"
+
+
+class _GlobalPooling(_Spatial):
+    keepdims: bool = False
+
+    def infer(self, *inputs: Shape) -> Shape:
+        spatial, channels = self.split(inputs[0])
+        if self.keepdims:
+            return self.join(inputs[0], (1,) * len(spatial), channels)
+        return (inputs[0][0], channels)
+
+    def axes(self, x: Tensor) -> tuple[int, ...]:
+        """The spatial axes."""
+        return tuple(range(1, x.rank - 1)) if self.data_format == "channels_last" else tuple(range(2, x.rank))
+
+
+class _GlobalAverage(_GlobalPooling):
+    def lower(self, x: Tensor) -> Tensor:
+        return ops.mean(ops.floats(x), self.axes(x), keepdims=self.keepdims)
+
+
+class _GlobalMax(_GlobalPooling):
+    def lower(self, x: Tensor) -> Tensor:
+        return ops.max_(x, self.axes(x), keepdims=self.keepdims)
+
+
+class GlobalAveragePooling1D(_GlobalAverage):
+    """Mean over time, of the steps that are not masked."""
+
+    rank = 1
+    signature = ("inputs", "mask")
+    takes = ("mask",)
+
+    def lower(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            return super().lower(x)
+        counted = ops.expand_dims(ops.floats(mask), 2 if self.data_format == "channels_last" else 1)
+        axes = self.axes(x)
+        total = ops.sum_(x * counted, axes, keepdims=self.keepdims)
+        return total / ops.sum_(counted, axes, keepdims=self.keepdims)
+
+
+class GlobalAveragePooling2D(_GlobalAverage):
+    """Mean over height and width."""
+
+    rank = 2
+
+
+class GlobalAveragePooling3D(_GlobalAverage):
+    """Mean over the three spatial axes."""
+
+    rank = 3
+
+
+class GlobalMaxPooling1D(_GlobalMax):
+    """Maximum over time."""
+
+    rank = 1
+
+
+class GlobalMaxPooling2D(_GlobalMax):
+    """Maximum over height and width."""
+
+    rank = 2
+
+
+class GlobalMaxPooling3D(_GlobalMax):
+    """Maximum over the three spatial axes."""
+
+    rank = 3
+
+
+class _AdaptivePooling(_Spatial):
+    """One number of each of so many windows, of which window i begins at ⌊i · n / o⌋ and ends at ⌈(i + 1) · n / o⌉."""
+
+    output_size: Count | Counts
+    kind: ClassVar[Literal["max", "average"]]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many windows each spatial axis has."""
+        return self.output_size if isinstance(self.output_size, tuple) else (self.output_size,) * self.rank
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return self.join(inputs[0], self.sizes, self.split(inputs[0])[1])
+
+    def lower(self, x: Tensor) -> Tensor:
+        y = ops.floats(self.channels_last(x))
+        spatial = y.shape[1:-1]
+        if None in spatial:
+            raise Refusal("output_size", "the spatial sizes must be fixed; give the input a fixed shape")
+        known = ops.known(spatial)
+        if all(old % new == 0 for old, new in zip(known, self.sizes, strict=True)):
+            window = tuple(old // new for old, new in zip(known, self.sizes, strict=True))
+            y = pool(self.kind, y, window, window, "valid")
+        else:
+            for axis, (old, new) in enumerate(zip(known, self.sizes, strict=True), start=1):
+                y = self._along(y, axis, old, new)
+        return ops.cast(self.as_declared(y), x.dtype if self.kind == "max" else "float32")
+
+    def _along(self, x: Tensor, axis: int, old: int, new: int) -> Tensor:
+        if self.kind == "average":
+            return weighted(x, shares(old, new), axis)
+        return ops.max_(ops.gather(x, ops.constant(places(old, new)), axis), axis + 1)
+
+
+def windows(old: int, new: int) -> tuple[Array, Array]:
+    """Where each of so many adaptive windows begins and ends."""
+    reserve(new, 2, itemsize=8)
+    reserve(old, itemsize=8)
+    return np.arange(new) * old // new, -(-(np.arange(1, new + 1) * old) // new)
+
+
+def shares(old: int, new: int) -> Array:
+    """What each of the old numbers counts for in the mean of each window: [new, old]."""
+    (begins, ends), each = windows(old, new), np.arange(old)
+
+    def of(rows: Array) -> Array:
+        first, last = begins[rows], ends[rows]
+        made: Array = ((each >= first) & (each < last)) / (last - first)
+        return made
+
+    return matrix(new, old, of)
+
+
+def places(old: int, new: int) -> Array:
+    """Which numbers each window sees: [new, the longest]. One that is shorter than others sees its last again."""
+    begins, ends = windows(old, new)
+    longest = int(max(ends - begins))
+    each = np.arange(longest)
+    return matrix(new, longest, lambda rows: np.minimum(begins[rows] + each, ends[rows] - 1), np.int32)
+
+
+class AdaptiveAveragePooling1D(_AdaptivePooling):
+    """Mean of each of so many windows."""
+
+    rank, kind = 1, "average"
+
+
+class AdaptiveAveragePooling2D(_AdaptivePooling):
+    """Mean of each of so many windows."""
+
+    rank, kind = 2, "average"
+
+
+class AdaptiveAveragePooling3D(_AdaptivePooling):
+    """Mean of each of so many windows."""
+
+    rank, kind = 3, "average"
+
+
+class AdaptiveMaxPooling1D(_AdaptivePooling):
+    """Maximum of each of so many windows."""
+
+    rank, kind = 1, "max"
+
+
+class AdaptiveMaxPooling2D(_AdaptivePooling):
+    """Maximum of each of so many windows."""
+
+    rank, kind = 2, "max"
+
+
+class AdaptiveMaxPooling3D(_AdaptivePooling):
+    """Maximum of each of so many windows."""
+
+    rank, kind = 3, "max"

@@ -1,0 +1,370 @@
+"""Images in another size: a matrix of weights for each axis, worked out at conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm, pi, prod
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from kerasport.budget import matrix, reserve
+from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.frontends.keras.model import Array, axis_of
+from kerasport.ir import ops
+
+if TYPE_CHECKING:
+    from kerasport.ir.ops import Tensor
+    from kerasport.ir.ops.movement import Size
+    from kerasport.ir.tensor import DType
+
+Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"]
+
+
+def triangle(x: Array) -> Array:
+    """1 - |x|, and 0 from 1 on."""
+    return np.maximum(0.0, 1.0 - x)
+
+
+def cubic(x: Array) -> Array:
+    """Keys's cubic convolution with a = -1/2."""
+    near, far = (1.5 * x - 2.5) * x * x + 1.0, ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    return np.where(x >= 2.0, 0.0, np.where(x >= 1.0, far, near))
+
+
+def lanczos(radius: float) -> Callable[[Array], Array]:
+    """sinc(x) · sinc(x / radius), and 0 beyond the radius."""
+    return lambda x: np.where(x > radius, 0.0, np.sinc(x) * np.sinc(x / radius))
+
+
+KERNELS: Mapping[str, Callable[[Array], Array]] = {
+    "bilinear": triangle, "bicubic": cubic, "lanczos3": lanczos(3.0), "lanczos5": lanczos(5.0)
+}  # fmt: skip
+"""Weight of a pixel by its distance, by the name of the interpolation."""
+
+
+def weights(
+    old: int, new: int, interpolation: str, *, antialias: bool, scale: float | None = None, translation: float = 0.0
+) -> Array:
+    """What each of the old pixels counts for in each of the new ones: [new, old], rows that add up to 1.
+
+    Pixels are sampled at their centres. Where the image shrinks, `antialias` widens the kernel as much.
+    """
+    step = old / new if scale is None else 1.0 / scale
+    width = max(step, 1.0) if antialias else 1.0
+    reserve(old)
+    pixels = np.arange(old)
+
+    def of(rows: Array) -> Array:
+        centres = (rows + 0.5) * step - translation * step - 0.5
+        shares = KERNELS[interpolation](np.abs(centres - pixels) / width)
+        total = shares.sum(1, keepdims=True)
+        enough = np.abs(total) > 1000 * np.finfo(np.float32).eps
+        inside = (centres >= -0.5) & (centres <= old - 0.5)
+        return np.where(enough & inside, shares / np.where(total == 0, 1.0, total), 0.0)
+
+    return matrix(new, old, of)
+
+
+def corners(old: int, new: int) -> Array:
+    """The same for bilinear interpolation between pixels that lie at their corners, as in TensorFlow 1."""
+    reserve(old)
+    pixels = np.arange(old)
+    return matrix(new, old, lambda rows: triangle(np.abs(np.minimum(rows * (old / new), old - 1) - pixels)))
+
+
+def weighted(x: Tensor, shares: Array | Tensor, axis: int) -> Tensor:
+    """Sums along an axis of x, each with the weights of a row of a matrix."""
+    at, sizes = axis_of(axis, x.rank), ops.dims(x)
+    behind = sizes[at + 1 :]
+    rest = prod(size for size in behind if isinstance(size, int)) if all(isinstance(s, int) for s in behind) else -1
+    rows = shares if isinstance(shares, ops.Tensor) else ops.constant(shares, "float32")
+    flat = ops.floats(x) if len(behind) == 1 else ops.reshape(ops.floats(x), (*sizes[:at], sizes[at], rest))
+    made = ops.MatMul(rows, flat)
+    return made if len(behind) == 1 else ops.reshape(made, (*sizes[:at], ops.dim(rows, 0), *behind))
+
+
+# --------------------------------------------------------------------------- sizes that are known at run time
+
+
+def distance_kernel(x: Tensor, interpolation: str) -> Tensor:
+    """Weight of a pixel by its distance, as `KERNELS` has it."""
+    if interpolation == "bilinear":
+        return ops.maximum(0.0, 1.0 - x)
+    if interpolation == "bicubic":
+        near, far = (1.5 * x - 2.5) * x * x + 1.0, ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+        return ops.where(ops.greater_equal(x, 2.0), 0.0, ops.where(ops.greater_equal(x, 1.0), far, near))
+    radius = float(interpolation.removeprefix("lanczos"))
+    return ops.where(ops.greater(x, radius), 0.0, _sinc(x) * _sinc(x / radius))
+
+
+def _sinc(x: Tensor) -> Tensor:
+    """sin(πx) / πx; 1 at 0."""
+    turn, zero = x * pi, ops.equal(x, 0.0)
+    return ops.where(zero, 1.0, ops.Sin(turn) / ops.where(zero, 1.0, turn))
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of an axis that is brought to a new size: `length` pixels from `begin` on.
+
+    It may begin before the image and end behind it, where a value is filled in.
+    """
+
+    begin: Size
+    length: Size
+    wider: bool = False  # whether it reaches beyond the image
+
+
+def _counted(size: Size) -> Tensor:
+    """0, 1, … up to a size, as floats."""
+    return ops.floats(_places(size))
+
+
+def _places(size: Size) -> Tensor:
+    if not isinstance(size, int):
+        return ops.Range(size)
+    reserve(size)
+    return ops.constant(np.arange(size, dtype=np.int32))
+
+
+def _float(size: Size) -> Any:
+    return float(size) if isinstance(size, int) else ops.floats(size)
+
+
+def resize_open(
+    x: Tensor, size: Sequence[Size], interpolation: str, *, antialias: bool = False,
+    regions: Sequence[Region] | None = None, fill: float = 0.0,
+) -> Tensor:  # fmt: skip
+    """Images [batch, height, width, channels], of which a size is known at run time, or parts of them, in another size.
+
+    The weights are those of `weights` and `corners`, worked out when the model runs.
+    """
+    for axis, new in enumerate(size, start=1):
+        region = regions[axis - 1] if regions else Region(0, ops.dim(x, axis))
+        x = _resize_axis(x, axis, new, interpolation, region, antialias=antialias, fill=fill)
+    return x
+
+
+def _resize_axis(
+    x: Tensor, axis: int, new: Size, interpolation: str, region: Region, *, antialias: bool, fill: float
+) -> Tensor:
+    old, step = _counted(ops.dim(x, axis)), _float(region.length) / _float(new)
+    if interpolation == "nearest":
+        # in integers, since the quotient may be whole
+        places = floor_divide((2 * _places(new) + 1) * region.length, ops.mul(new, 2))
+        return _gathered(x, axis, ops.minimum(places, region.length - 1) + region.begin, region, fill)
+    if interpolation == "bilinear_keras2":
+        places = ops.minimum(_counted(new) * step, _float(region.length) - 1.0)
+        return weighted(x, distance_kernel(_distances(places, old), "bilinear"), axis)
+    centres = (_counted(new) + 0.5) * step - 0.5 + _float(region.begin)
+    width = ops.maximum(step, 1.0) if antialias else 1.0
+    shares = distance_kernel(_distances(centres, old) / width, interpolation)
+    if not region.wider:
+        end = _float(region.begin) + _float(region.length)
+        inside = ops.logical_and(ops.greater_equal(old, _float(region.begin)), ops.less(old, end))
+        shares = ops.where(ops.expand_dims(inside, 0), shares, 0.0)
+        return weighted(x, shares / ops.sum_(shares, -1, keepdims=True), axis)
+    all_pixels = _counted(region.length) + _float(region.begin)
+    total = ops.sum_(distance_kernel(_distances(centres, all_pixels) / width, interpolation), -1, keepdims=True)
+    shares = shares / total
+    outside = (1.0 - ops.sum_(shares, -1)) * fill
+    behind = ops.reshape(outside, (-1, *(1,) * (x.rank - 1 - axis)))
+    return weighted(x, shares, axis) + behind
+
+
+def _distances(places: Tensor, pixels: Tensor) -> Tensor:
+    """How far each place is from each pixel: [places, pixels]."""
+    return ops.Abs(ops.expand_dims(places, 1) - ops.expand_dims(pixels, 0))
+
+
+def _gathered(x: Tensor, axis: int, places: Tensor, region: Region, fill: float) -> Tensor:
+    """The pixels at places, or the value that is filled in beyond the image."""
+    last = ops.sub(ops.dim(x, axis), 1)
+    made = ops.gather(x, ops.maximum(ops.minimum(places, last), 0), axis)
+    if not region.wider:
+        return made
+    inside = ops.logical_and(ops.greater_equal(places, 0), ops.less_equal(places, last))
+    return ops.where(ops.reshape(inside, (-1, *(1,) * (x.rank - 1 - axis))), made, float(fill))
+
+
+def floor_divide(a: Any, b: Any) -> Tensor:
+    """The quotient of integers that are not negative, rounded down."""
+    return ops.FloorDiv(*ops.matched(a, b, least="int32"))
+
+
+def cropped_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, Region]:
+    """The largest part in the middle of images that has the proportions of the size, as `proportioned` works it out."""
+    height, width = (ops.as_tensor(ops.dim(x, axis)) for axis in (1, 2))
+    tall = ops.maximum(ops.minimum(height, floor_divide(width * size[0], size[1])), 1)
+    wide = ops.maximum(ops.minimum(width, floor_divide(height * size[1], size[0])), 1)
+    return Region(floor_divide(height - tall, 2), tall), Region(floor_divide(width - wide, 2), wide)
+
+
+def padded_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, Region]:
+    """Images with what stands around them for the proportions of the size, as `surround` works it out."""
+    height, width = (ops.as_tensor(ops.dim(x, axis)) for axis in (1, 2))
+    above = floor_divide(ops.maximum(height, floor_divide(width * size[0], size[1])) - height, 2)
+    beside = floor_divide(ops.maximum(width, floor_divide(height * size[1], size[0])) - width, 2)
+    beside = ops.where(ops.greater(above, 0), 0, beside)
+    return (
+        Region(ops.Neg(above), height + 2 * above, wider=True),
+        Region(ops.Neg(beside), width + 2 * beside, wider=True),
+    )
+
+
+def centre_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, ...]:
+    """The middle of images, in the size; where one of these is smaller, the largest part of its proportions."""
+    sizes = [ops.as_tensor(ops.dim(x, axis)) for axis in (1, 2)]
+    small = ops.logical_or(*(ops.less(old, new) for old, new in zip(sizes, size, strict=True)))
+    return tuple(
+        # a region of the new size is not resampled: each weight is 1 or 0
+        Region(
+            ops.where(small, part.begin, floor_divide(ops.maximum(old - new, 0), 2)), ops.where(small, part.length, new)
+        )
+        for old, new, part in zip(sizes, size, cropped_regions(x, size), strict=True)
+    )
+
+
+def corner_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, ...]:
+    """A part of the size that begins where the largest part of its proportions does, and ends with the image."""
+    return tuple(
+        Region(part.begin, ops.minimum(new, ops.as_tensor(ops.dim(x, axis)) - part.begin))
+        for axis, (new, part) in enumerate(zip(size, cropped_regions(x, size), strict=True), start=1)
+    )
+
+
+def is_open(x: Tensor) -> bool:
+    """Whether height or width of images [batch, height, width, channels] is known at run time only."""
+    return None in x.shape[1:3]
+
+
+# ------------------------------------------------------------------------------------------------- images
+
+
+def known_sizes(x: Tensor, option: str) -> tuple[int, int]:
+    """Height and width of images [batch, height, width, channels].
+
+    Raises:
+        Refusal: they are known at run time only.
+    """
+    height, width = x.shape[1:3]
+    if height is None or width is None:
+        raise Refusal(option, "the height and width of the images must be fixed; give the input a fixed shape")
+    return height, width
+
+
+def resize(x: Tensor, size: tuple[Size, Size], interpolation: str, *, antialias: bool = False) -> Tensor:
+    """Images [batch, height, width, channels] in another size."""
+    if x.shape[1:3] == tuple(size):
+        return ops.floats(x)
+    if interpolation == "nearest" or (interpolation == "bilinear" and not antialias):
+        return ops.Resize(ops.floats(x), size, "nearest" if interpolation == "nearest" else "bilinear")
+    height, width = size
+    if is_open(x) or not isinstance(height, int) or not isinstance(width, int):
+        return resize_open(ops.floats(x), size, interpolation, antialias=antialias)
+    for axis, (old, new) in enumerate(zip(known_sizes(x, "interpolation"), (height, width), strict=True), start=1):
+        if old != new:
+            of_corners = interpolation == "bilinear_keras2"
+            shares = corners(old, new) if of_corners else weights(old, new, interpolation, antialias=antialias)
+            x = weighted(x, shares, axis)
+    return x
+
+
+def resized_as(
+    x: Tensor, size: tuple[Size, Size], interpolation: str, dtype: DType, *, antialias: bool = False
+) -> Tensor:
+    """Images in another size, as pixels of an element type: Keras rounds halves to the even integer.
+
+    Raises:
+        Refusal: what comes of integers or truth values depends on the runtime.
+    """
+    made = resize(x, size, interpolation, antialias=antialias)
+    if dtype == "float32" or interpolation == "nearest":
+        return ops.cast(made, dtype)
+    if dtype == "bool":
+        raise Refusal("interpolation", "the Keras backends compute different results for a bool input", FLOATS)
+    old, (height, width) = known_sizes(x, "interpolation"), size
+    known = isinstance(height, int) and isinstance(width, int) and _rounds_alike(old, (height, width), interpolation)
+    if antialias or not known:
+        raise Refusal("interpolation", HALFWAY, FLOATS)
+    return ops.cast(ops.Round(made), dtype)
+
+
+HALFWAY = (
+    "some results lie halfway between two integers, and which one Keras returns depends on "
+    "rounding errors that no other runtime reproduces"
+)
+FLOATS = "cast the images to float32 first"
+
+
+def _rounds_alike(old: Sequence[int], new: Sequence[int], interpolation: str) -> bool:
+    """Whether interpolated integers are rounded alike on every runtime.
+
+    The weights of a pixel are fractions. With a power of two below the line they are exact in float32, and so are
+    halves. With an odd number there are no halves. With any other number halves are not exact.
+    """
+    places = (
+        Fraction((2 * at + 1) * before, 2 * after) - Fraction(1, 2)
+        for before, after in zip(old, new, strict=True)
+        for at in range(after)
+    )
+    below = lcm(*(place.denominator for place in places))
+    exact = below & (below - 1) == 0
+    return exact if interpolation == "bicubic" else interpolation == "bilinear" and (exact or below % 2 == 1)
+
+
+def proportioned(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the largest part of images that has the proportions of the size."""
+    tall = max(min(height, int(float(width * size[0]) / size[1])), 1)
+    return tall, max(min(width, int(float(height * size[1]) / size[0])), 1)
+
+
+def surround(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
+    """What stands above and below, and beside, images for the proportions of the size, but for an odd pixel."""
+    above = (max(height, int(float(width * size[0]) / size[1])) - height) // 2
+    return above, 0 if above else (max(width, int(float(height * size[1]) / size[0])) - width) // 2
+
+
+def crop_to_aspect(x: Tensor, size: tuple[int, int], option: str = "") -> Tensor:
+    """The largest part in the middle of images that has the proportions of the size."""
+    height, width = known_sizes(x, option)
+    tall, wide = proportioned(height, width, size)
+    y = ops.slice_axis(x, 1, (height - tall) // 2, tall)
+    return ops.slice_axis(y, 2, (width - wide) // 2, wide)
+
+
+def pad_to_aspect(x: Tensor, size: tuple[int, int], fill: float) -> Tensor:
+    """Images with so much around them that they have the proportions of the size, but for an odd pixel, as in Keras."""
+    above, beside = surround(*known_sizes(x, "pad_to_aspect_ratio"), size)
+    return ops.pad(x, ((0, 0), (above, above), (beside, beside), (0, 0)), "constant", float(fill))
+
+
+def resize_to_aspect(
+    x: Tensor, size: tuple[int, int], interpolation: str, *, antialias: bool = False, crop: bool = False,
+    pad: bool = False, fill: float = 0.0, dtype: DType = "float32",
+) -> Tensor:  # fmt: skip
+    """Images [batch, height, width, channels] in another size, cut or padded to its proportions where asked."""
+    if is_open(x) and (crop or pad):
+        if dtype != "float32" and interpolation != "nearest":
+            known_sizes(x, "interpolation")
+        regions = cropped_regions(x, size) if crop else padded_regions(x, size)
+        made = resize_open(ops.floats(x), size, interpolation, antialias=antialias, regions=regions, fill=fill)
+        return ops.cast(made, dtype)
+    if crop:
+        x = crop_to_aspect(x, size, "crop_to_aspect_ratio")
+    elif pad:
+        x = pad_to_aspect(x, size, fill)
+    return resized_as(x, size, interpolation, dtype, antialias=antialias)
+
+
+def images(function: Callable[..., Tensor], x: Tensor, *arguments: Any, data_format: str, **options: Any) -> Tensor:
+    """What a function of images [batch, height, width, channels] makes of x, whatever its layout; also of one image."""
+    if x.rank == 3:
+        alone = images(function, ops.expand_dims(x, 0), *arguments, data_format=data_format, **options)
+        return ops.squeeze(alone, 0)
+    if data_format == "channels_last":
+        return function(x, *arguments, **options)
+    return ops.move_axis(function(ops.move_axis(x, 1, -1), *arguments, **options), -1, 1)

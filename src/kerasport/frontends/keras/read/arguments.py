@@ -1,0 +1,116 @@
+"""Binds the arguments of layer calls to the names that they have in Keras.
+
+Keras files hold some arguments by position and others by name, as the user wrote the call. After
+this step every call has one form: the tensors that the layer works on are in `Call.args`, and
+everything else is in `Call.kwargs` by its Keras name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kerasport.errors import ReadError, quoted
+from kerasport.frontends.keras import identity
+from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.layers.base import Layer
+from kerasport.frontends.keras.layers.preprocessing import Pipeline
+from kerasport.frontends.keras.model import LayerSpec, Model, Operation, flatten
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The parameters of a Keras `call` method: all names in order, and those that hold tensors."""
+
+    names: tuple[str, ...]
+    tensors: tuple[str, ...]
+
+
+MODEL = Signature(("inputs", "training", "mask"), ("inputs",))  # Functional.call, Sequential.call
+LAYER = Signature(Layer.signature, Layer.tensors)
+IMAGES = Signature(("data", "training"), ("data",))  # BaseImagePreprocessingLayer.call
+
+
+def signature_of(target: LayerSpec | Operation | Model) -> Signature | None:
+    """The signature of what is called; None for operations and for layers that are unknown."""
+    if isinstance(target, Model):
+        return MODEL
+    if isinstance(target, Operation) or target.custom:
+        return None
+    cls = LAYERS.get(target.class_name)
+    if target.class_name in identity.IMAGES and cls is not Pipeline:
+        return IMAGES
+    if cls is not None:
+        return Signature(cls.signature, cls.tensors)
+    return LAYER if target.class_name in identity.IDENTITY else None
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The arguments of one call, bound: see `Call` for what the fields mean."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    by_position: frozenset[str] = frozenset()
+
+
+def bind(target: LayerSpec | Operation | Model, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+    """Bind the arguments of a call as Python binds them to the Keras signature.
+
+    Arguments beyond the signature get a name that no layer has ("argument 4"), so that targets
+    refuse them like every other argument that they do not know.
+
+    Raises:
+        ReadError: the call gives one argument twice, or an array as `training`.
+    """
+    signature = signature_of(target)
+    if signature is None:
+        return Arguments(args, kwargs)
+    names = (*signature.names, *(f"argument {i + 1}" for i in range(len(signature.names), len(args))))
+    positional = dict(zip(names, args, strict=False))
+    named = {_current(name, signature): value for name, value in kwargs.items()}
+    if twice := sorted(positional.keys() & named.keys()):
+        raise ReadError(
+            f"layer {quoted(target.name)}: the call passes the argument {twice[0]!r} twice, by position and by name"
+        )
+    given = {**positional, **named}
+    if isinstance(given.get("training"), np.ndarray):
+        raise ReadError(
+            f"layer {quoted(target.name)}: the call passes an array as the argument 'training', expected true or false"
+        )
+    if isinstance(given.get("mask"), list | tuple):
+        given["mask"] = _masks(target, given["mask"])
+    tensors = [given.pop(name, None) for name in signature.tensors]
+    while tensors and tensors[-1] is None:
+        tensors.pop()
+    by_position = frozenset(name for name in positional if name in given)
+    return Arguments(tuple(tensors), given, by_position)
+
+
+def _masks(target: LayerSpec | Operation | Model, given: Sequence[Any]) -> Any:
+    """The mask of a call, or the masks of a layer that works on several tensors, with lists as arrays."""
+    cls = None if isinstance(target, Model) else LAYERS.get(target.class_name)
+    if cls is not None and cls.arity[1] == 1:
+        return _as_array(given)
+    return tuple(map(_as_array, given))
+
+
+def _as_array(value: Any) -> Any:
+    """An array for numbers in nested lists: so Keras 2 writes an array, and any Keras a list that a call is given."""
+    if not isinstance(value, list | tuple) or not value:
+        return value
+    leaves = flatten(value)
+    if not all(isinstance(leaf, bool | int | float) for leaf in leaves):
+        return value
+    try:
+        return np.asarray(value)
+    except ValueError:  # the lists differ in length
+        return value
+
+
+def _current(name: str, signature: Signature) -> str:
+    """The newest name of an argument: image layers called theirs `inputs` before Keras 3.7."""
+    return "data" if name == "inputs" and signature.names[0] == "data" else name

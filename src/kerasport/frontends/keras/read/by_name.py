@@ -1,0 +1,190 @@
+"""Weights of whole-model HDF5 and of Keras 2's weight files: one group a layer of the outer model, by its name.
+
+A nested model is one group with all its weights in a row: those that are trainable first, then the others. So the
+order depends on which layers are frozen, and is worked out from the config; the names of the arrays must agree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kerasport.errors import ReadError, quoted
+from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.model import Weight
+from kerasport.frontends.keras.read.describe import Described
+from kerasport.frontends.keras.read.dialects import major
+from kerasport.frontends.keras.read.hdf5 import Hdf5
+
+ATTENTION = frozenset(("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"))
+GATES_OF_KERAS1 = {"LSTM": 4, "GRU": 3, "ConvLSTM2D": 4}
+"""Layer → how many gates it has, each of which had a kernel, a recurrent kernel and a bias of its own."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for a weight: the `index`th of a layer."""
+
+    layer: Described
+    index: int
+    name: str
+
+
+def find(tree: Hdf5, group: str, root: Described, version: str) -> Mapping[Described, list[tuple[Weight, ...]]]:
+    """The arrays of every layer.
+
+    Raises:
+        ReadError: number or names of the arrays are not those of the layers.
+    """
+    found: dict[Described, dict[int, Weight]] = {}
+    for layer, saved in _saved(root, _strings(tree, group, "layer_names"), version):
+        slots = slots_of(layer, version)
+        path = f"{group}/{saved}" if group else saved
+        names = _strings(tree, path, "weight_names")
+        if layer.kind == "layer" and layer.class_name not in LAYERS:
+            slots = [Slot(layer, index, "") for index in range(len(names))]
+        check(tree.path, layer, slots, names, version)
+        for slot, name in zip(slots, names, strict=True):
+            array = tree.array(f"{path}/{name}")
+            if array is None:
+                raise ReadError(f"{tree.path}: layer {quoted(layer.name)}: the array {quoted(name)} is missing")
+            found.setdefault(slot.layer, {})[slot.index] = array
+    return grouped(found)
+
+
+def _saved(root: Described, listed: Sequence[str], version: str) -> Iterator[tuple[Described, str]]:
+    """The layers that have a group in the file, each with the name of that."""
+    if major(version) < 2 and root.kind == "sequential":  # a Sequential inside has a name that its config does not tell
+        members = [layer for layer, _ in root.members if layer.class_name != "InputLayer"]
+        if len(members) == len(listed):
+            yield from zip(members, listed, strict=True)
+            return
+    yield from ((layer, layer.name) for layer in _named(root, frozenset(listed)))
+
+
+def _named(model: Described, listed: frozenset[str]) -> Iterator[Described]:
+    """The layers by those names; Keras 1 listed the layers of the models that it merged in place of these."""
+    for layer, _ in model.members:
+        if layer.name in listed and layer.kind != "operation":
+            yield layer
+        elif layer.name not in listed:
+            yield from _named(layer, listed)
+
+
+def grouped(found: Mapping[Described, Mapping[int, Weight]]) -> Mapping[Described, list[tuple[Weight, ...]]]:
+    """The arrays of each layer in order, as `.keras` files have them apart."""
+    return {layer: _groups(layer, [arrays[i] for i in sorted(arrays)]) for layer, arrays in found.items()}
+
+
+def _groups(layer: Described, arrays: Sequence[Weight]) -> list[tuple[Weight, ...]]:
+    """The arrays as `.keras` files have them apart: those of each sublayer behind the layer's own."""
+    if layer.class_name not in ATTENTION:
+        return [tuple(arrays)]
+    named = list(zip(LAYERS[layer.class_name].declared_weights(layer.config), arrays, strict=True))
+    parts = ("query", "key", "value", "gate", "output")
+    return [(), *(tuple(array for name, array in named if name.startswith(part)) for part in parts)]
+
+
+def _strings(tree: Hdf5, path: str, attribute: str) -> tuple[str, ...]:
+    """A list of names; those longer than 64 kB are split over several attributes."""
+    whole = tree.attribute(path, attribute)
+    if whole is not None:
+        return tuple(map(str, whole)) if isinstance(whole, tuple) else (str(whole),)
+    parts: list[str] = []
+    while (part := tree.attribute(path, f"{attribute}{len(parts)}")) is not None:
+        parts.append(part)
+    return tuple(str(name) for part in parts for name in (part if isinstance(part, tuple) else (part,)))
+
+
+def _own(layer: Described, version: str) -> list[tuple[Slot, bool]]:
+    """The weights that a layer holds itself, and whether each is made to be trained."""
+    cls = LAYERS.get(layer.class_name)
+    if layer.kind != "layer" or cls is None:
+        return []
+    if layer.class_name == "SpectralNormalization":  # it holds the kernel of the layer inside as well as that does
+        inner = layer.children["layer"]
+        shared = [(slot, trained and inner.trainable) for slot, trained in _own(inner, version)[:1]]
+        return [*shared, (Slot(layer, 0, "vector_u"), False)]
+    if major(version) < 2 and layer.class_name in GATES_OF_KERAS1 and layer.config.get("implementation") != 2:
+        return [(Slot(layer, i, ""), True) for i in range(3 * GATES_OF_KERAS1[layer.class_name])]
+    weights = list(cls.declared_weights(layer.config).items())
+    if layer.class_name in ATTENTION:
+        return [(Slot(layer, i, name), mark.trainable) for i, (name, mark) in sorted(enumerate(weights), key=_made)]
+    declared = [(name, mark.trainable) for name, mark in weights]
+    if layer.config.get("lora_rank"):  # the kernel is frozen, and its two small factors are trained
+        kernel = declared[0][0]
+        declared = [(kernel, False), *declared[1:], (f"lora_{kernel}_a", True), (f"lora_{kernel}_b", True)]
+    return [(Slot(layer, i, name), trained) for i, (name, trained) in enumerate(declared)]
+
+
+def _made(weight: tuple[int, tuple[str, Any]]) -> tuple[int, int]:
+    """Where a weight of an attention layer stands: in the order in which the projections are made."""
+    index, (name, _) = weight
+    return ("query", "key", "gate", "value", "output").index(name.partition("_")[0]), index
+
+
+def _parts(layer: Described) -> list[Described]:
+    if layer.class_name == "Bidirectional":  # made in this order, saved in the other
+        return [layer.children["forward_layer"], layer.children["backward_layer"]]
+    return [*layer.children.values(), *(member for member, _ in layer.members)]
+
+
+def slots_of(layer: Described, version: str) -> list[Slot]:
+    """The places for the weights of a layer of the outer model, in the order in which they are saved, each once."""
+    return list(dict.fromkeys([*_trainable(layer, version), *_fixed(layer, version)]))
+
+
+def _trainable(layer: Described, version: str) -> Iterator[Slot]:
+    if layer.trainable:
+        yield from (slot for slot, trained in _own(layer, version) if trained)
+        for part in _parts(layer):
+            yield from _trainable(part, version)
+
+
+def _fixed(layer: Described, version: str) -> Iterator[Slot]:
+    own = _own(layer, version)
+    if not layer.trainable:
+        yield from (slot for slot, trained in own if trained)
+    yield from (slot for slot, trained in own if not trained)
+    for part in _parts(layer) if not layer.trainable else ():
+        yield from _trainable(part, version)
+    for part in _parts(layer):
+        yield from _fixed(part, version)
+
+
+def check(path: Path, layer: Described, slots: Sequence[Slot], names: Sequence[str], version: str) -> None:
+    """Compare the names of the arrays with those of the places.
+
+    Raises:
+        ReadError: number or names are others.
+    """
+    where = f"{path}: layer {quoted(layer.name)}"
+    if len(slots) != len(names):
+        wanted = ", ".join(slot.name for slot in slots) or "none"
+        raise ReadError(f"{where}: expected the weights {wanted}; the file has {', '.join(names) or 'none'}")
+    if major(version) < 2:  # Keras 1 named them dense_1_W
+        return
+    for slot, name in zip(slots, names, strict=True):
+        if slot.name and not any(f"/{plain(name)}".endswith(f"/{spelling}") for spelling in spellings(slot)):
+            raise ReadError(
+                f"{where}: expected {quoted(slot.name)} of {quoted(slot.layer.name)}, found the weight {quoted(name)}"
+            )
+
+
+def plain(name: str) -> str:
+    """A name without what TensorFlow adds to those of its tensors, which it numbers where it has one already."""
+    return re.sub(r"(_\d+)?:\d+$", "", name)
+
+
+def spellings(slot: Slot) -> set[str]:
+    """The ends that the name of a weight may have."""
+    if slot.layer.class_name in ATTENTION:  # each projection is a layer, with a name of its own
+        part, _, weight = slot.name.partition("_")
+        return {f"attention_output/{weight}" if part == "output" else f"{part}/{weight}"}
+    if slot.layer.class_name == "Normalization":
+        return {slot.name.removeprefix("adapted_")}
+    depthwise = slot.layer.class_name.startswith("Depthwise") and slot.name == "kernel"
+    return {slot.name, "depthwise_kernel"} if depthwise else {slot.name}

@@ -1,0 +1,313 @@
+"""HDF5 from an untrusted file: nothing but plain arrays inside the file itself can be reached.
+
+HDF5 can point anywhere: links into other files, raw data in other files, virtual data sets, arrays
+that claim terabytes. Keras writes none of that, so every step checks for a hard link, and every array
+for contiguous storage of exactly its size. The bytes are then read by us, from the offset that HDF5 names.
+A damaged file makes h5py raise almost anything, in any call, so every call stands in `_reading`.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from kerasport.errors import HostileFileError, ReadError, quoted
+from kerasport.frontends.keras.model import WeightRef
+from kerasport.frontends.keras.read.hdf5_strings import Texts
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+MAX_ATTRIBUTE = 32 * 1024 * 1024
+MAX_ATTRIBUTES = 128 * 1024 * 1024  # of all that are read from a file
+OBJECT = 100  # bytes that a short text takes in memory
+MAX_SIDE = 2**31
+MAX_DEPTH = 200
+
+DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError, struct.error)
+"""What reading raises where the data of a file contradict each other."""
+
+
+class _Window(io.RawIOBase):
+    """Part of a file, as a file of its own."""
+
+    def __init__(self, path: Path, start: int, length: int) -> None:
+        self._file = path.open("rb")
+        self._start, self._length, self._at = start, length, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = (0, self._at, self._length)[whence] + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        whole = memoryview(buffer)
+        data = self.part(self._at, len(whole))
+        # h5py does not look at how much was read, so nothing is left undefined
+        whole[:] = data.ljust(len(whole), b"\0")
+        self._at += len(data)
+        return len(data)
+
+    def part(self, begin: int, length: int) -> bytes:
+        """So many bytes, or fewer where the file ends."""
+        left = self._length - begin
+        if left <= 0:
+            return b""
+        self._file.seek(self._start + begin)
+        return self._file.read(max(0, min(length, left)))
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class Hdf5:
+    """An open HDF5 file, or one that lies inside another file."""
+
+    def __init__(self, path: Path, start: int = 0, length: int | None = None) -> None:
+        self.path, self._start = path, start
+        try:
+            self._length = path.stat().st_size - start if length is None else length
+            self._window = _Window(path, start, self._length)
+        except OSError as error:
+            raise ReadError(f"{path}: cannot be read ({error.strerror})") from None
+        try:
+            self._file = h5py.File(self._window, "r")
+            self._user_block = int(self._file.userblock_size)
+            sizes = self._file.id.get_create_plist().get_sizes()
+        except DAMAGE as error:
+            self._window.close()
+            raise ReadError(f"{path}: the HDF5 data cannot be opened and may be truncated ({error})") from None
+        if sizes != (8, 8):
+            raise ReadError(f"{path}: this HDF5 file uses {sizes}-byte offsets and lengths; Keras writes 8-byte ones")
+        self._groups: dict[str, Any] = {"": self._file}
+        self._arrays: dict[str, WeightRef] = {}
+        self._texts = Texts(lambda address, size: self._window.part(self._user_block + address, size))
+        self._read = 0  # bytes of the attributes met so far
+        self._claimed = 0  # and of the arrays
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; references to arrays stay good."""
+        self._groups.clear()
+        self._file.close()
+        self._window.close()
+
+    def group(self, path: str) -> Any | None:
+        """The group at the path, None where there is none."""
+        if path.count("/") > MAX_DEPTH:
+            raise HostileFileError(
+                f"{self.path}: HDF5 groups are nested more than {MAX_DEPTH} levels deep at {quoted(path)}"
+            )
+        if path not in self._groups:
+            parent, _, name = path.rpartition("/")
+            above = self.group(parent)
+            below = None if above is None else self._child(above, name, path)
+            self._groups[path] = below if isinstance(below, h5py.Group) else None
+        return self._groups[path]
+
+    def names(self, path: str = "") -> tuple[str, ...]:
+        """Names of what the group at the path holds."""
+        group = self.group(path)
+        with self._reading(path):
+            found = () if group is None else tuple(group)
+            if not all(isinstance(name, str) for name in found):
+                raise ValueError("a name is not valid UTF-8")
+            return found
+
+    def array(self, path: str) -> WeightRef | None:
+        """A reference to the array at the path, None where there is none.
+
+        Raises:
+            HostileFileError: it is not a plain array that lies whole in this file.
+        """
+        if path in self._arrays:
+            return self._arrays[path]
+        parent, _, name = path.rpartition("/")
+        group = self.group(parent)
+        data = None if group is None else self._child(group, name, path)
+        if not isinstance(data, h5py.Dataset):
+            return None
+        with self._reading(path):
+            found = self._arrays[path] = self._reference(data, path)
+        return found
+
+    def arrays(self, path: str) -> dict[str, WeightRef]:
+        """The arrays that lie directly in the group at the path, in file order of their numbers."""
+        found = {name: self.array(f"{path}/{name}" if path else name) for name in self.names(path)}
+        return {
+            name: array
+            for name, array in sorted(found.items(), key=lambda item: _numerically(item[0]))
+            if array is not None
+        }
+
+    def attribute(self, path: str, name: str) -> Any:
+        """An attribute of the group at the path: text as str, lists of text as tuple; None where there is none."""
+        group = self.group(path)
+        with self._reading(path):
+            return None if group is None or name not in group.attrs else self._attribute(group, name)
+
+    def under(self, path: str) -> Iterator[str]:
+        """Paths of all the arrays below the group at the path."""
+        pending, seen = [path], set[int]()
+        while pending:
+            at = pending.pop()
+            group = self.group(at)
+            if group is None:
+                continue
+            with self._reading(at):
+                address = _address(group)
+            if address in seen:
+                raise HostileFileError(
+                    f"{self.path}: the HDF5 data reaches the group {quoted(at)} twice, perhaps through a cycle"
+                )
+            seen.add(address)
+            for name in self.names(at):
+                inner = f"{at}/{name}" if at else name
+                if self.group(inner) is not None:
+                    pending.append(inner)
+                else:
+                    yield inner
+
+    @contextmanager
+    def _reading(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except DAMAGE as error:
+            raise ReadError(
+                f"{self.path}: the HDF5 data is damaged at {quoted(path)} ({error}); copy or download the file again"
+            ) from None
+
+    def _child(self, group: Any, name: str, path: str) -> Any | None:
+        with self._reading(path):
+            # a link that leads nowhere is not "in" its group, and is hostile all the same
+            if not name or not group.id.links.exists(name.encode()):
+                return None
+            if group.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD:
+                return group[name]
+        raise HostileFileError(
+            f"{self.path}: {quoted(path)} in the HDF5 data is a link; Keras writes no links, so "
+            "the file is damaged or malicious"
+        )
+
+    def _attribute(self, holder: Any, name: str) -> Any:
+        stored = holder.attrs.get_id(name)
+        dtype, shape = stored.dtype, stored.shape or ()
+        self._read += prod(shape) * max(dtype.itemsize, OBJECT)
+        if self._read > MAX_ATTRIBUTES or prod(shape) * max(dtype.itemsize, OBJECT) > MAX_ATTRIBUTE:
+            raise HostileFileError(
+                f"{self.path}: the attribute {quoted(name)} is larger than any attribute that Keras writes"
+            )
+        if dtype.kind in "Sifub":
+            return _text(holder.attrs[name])
+        if h5py.check_string_dtype(dtype) is None:
+            raise ReadError(
+                f"{self.path}: the attribute {quoted(name)} has the HDF5 type {dtype}, which Keras never writes"
+            )
+        texts = self._texts.of(_address(holder), name, prod(shape))
+        if texts is None:
+            raise ReadError(
+                f"{self.path}: the attribute {quoted(name)} is stored outside its object header, "
+                "which Keras never does; rewrite the file with: h5repack --low=0 IN OUT"
+            )
+        self._read += sum(map(len, texts))
+        return tuple(map(_text, texts)) if shape else _text(texts[0])
+
+    def _reference(self, data: Any, path: str) -> WeightRef:
+        dtype, shape = self._dtype(data, path), tuple(map(int, data.shape or ()))
+        created = data.id.get_create_plist()
+        if created.get_layout() == h5py.h5d.CHUNKED and not data.is_virtual:
+            raise ReadError(
+                f"{self.path}: {quoted(path)} is stored in chunks, which Keras never does; "
+                "rewrite the file with: h5repack -l CONTI IN OUT"
+            )
+        nbytes = dtype.itemsize * prod(shape)
+        offset = data.id.get_offset()
+        plain = (
+            not data.is_virtual
+            and created.get_layout() == h5py.h5d.CONTIGUOUS
+            and created.get_external_count() == 0
+            and all(0 <= side < MAX_SIDE for side in shape)
+            and data.id.get_storage_size() == nbytes
+            and (offset is not None or nbytes == 0)
+        )
+        if not plain:
+            raise HostileFileError(
+                f"{self.path}: {quoted(path)} of shape {shape} is not stored as a plain array in "
+                "this file; the file is damaged or malicious"
+            )
+        begin = int(offset or 0)  # the user block is counted in already
+        if begin + nbytes > self._length:
+            raise ReadError(
+                f"{self.path}: the file ends before the end of the array {quoted(path)}; the file is truncated"
+            )
+        self._claimed += nbytes
+        if self._claimed > self._length:
+            raise HostileFileError(
+                f"{self.path}: the arrays need more bytes than the file has, so some of them "
+                "overlap; the file is damaged or malicious"
+            )
+        return WeightRef(self.path, self._start + begin, dtype, shape)
+
+    def _dtype(self, data: Any, path: str) -> np.dtype[Any]:
+        kind = data.id.get_type().get_class()
+        found: np.dtype[Any] = data.dtype
+        if kind == h5py.h5t.OPAQUE and found.itemsize == 2:
+            # Keras marks bfloat16 by an attribute; whole-model HDF5 of Keras 3 has none, and no other type it could be
+            if "dtype" not in data.attrs or self._attribute(data, "dtype") == "bfloat16":
+                return _bfloat16()
+        elif kind in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) or found == np.bool_:
+            return found
+        raise ReadError(f"{self.path}: {quoted(path)} has the HDF5 type {found}, which Keras never writes for weights")
+
+
+def _address(holder: Any) -> int:
+    """Where the header of a group or an array lies.
+
+    h5o.get_info would tell it as well, but counts the nodes of trees, which a hostile file makes a circle.
+    """
+    low, high = h5py.h5g.get_objinfo(holder.id).objno
+    return int(low + (high << 32))
+
+
+def _bfloat16() -> np.dtype[Any]:
+    import ml_dtypes  # noqa: PLC0415  (most files hold none, and the import takes time)
+
+    return np.dtype(ml_dtypes.bfloat16)  # type: ignore[no-any-return]
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.ndarray):
+        return tuple(map(_text, value.tolist())) if value.ndim else _text(value.item())
+    return value
+
+
+def _numerically(name: str) -> tuple[int, int, str]:
+    return (0, int(name), "") if name.isdecimal() and len(name) < 10 else (1, 0, name)

@@ -1,0 +1,375 @@
+"""The weights of a layers-model that the official converter made: their names, and where in the shards they are.
+
+It names them in two ways. Of a `.keras` file, as the paths by which Keras stores them; of HDF5, as Keras names its
+variables, in the order of the file: the layers of the outer model sorted by name, of each what is trained first.
+
+TF.js finds weights by name, so the names decide here as well. Where models inside each other have layers of one name,
+a name could be several weights', and the order decides.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasport.errors import HostileFileError, ReadError, quoted
+from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.model import PIECE, Array, ComputedWeight, Weight, WeightRef
+from kerasport.frontends.keras.read import by_name
+from kerasport.frontends.keras.read.by_path import ByPath
+from kerasport.frontends.keras.read.describe import Described
+from kerasport.frontends.keras.read.dialects import major
+
+# What the converter writes, as numpy spells its bytes; TF.js reads the first three, and the others where they are
+# what a weight is quantised to.
+DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "|b1", "float16": "<f2", "uint8": "|u1", "uint16": "<u2"}
+OF_TFJS = frozenset(("float32", "int32", "bool"))
+MAX_RANK = 16
+MAX_DEPTH = 200  # names in a path
+STORED_PATH = re.compile(r"(.*/)?vars/\d+")
+
+Piece = tuple[Path, int, int]
+"""A file, and offset and number of bytes in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A weight of the manifest."""
+
+    name: str
+    weight: Weight
+    described: Mapping[str, Any]  # its shape, dtype and quantisation, as the manifest spells them
+
+    @property
+    def readable(self) -> bool:
+        """Whether TF.js can read it as it is stored."""
+        return self.described["dtype"] in OF_TFJS
+
+
+@dataclass(frozen=True)
+class Group:
+    """Weights whose bytes follow each other in files of their own."""
+
+    files: tuple[Path, ...]
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All weights of a model; a tree of arrays by their names, too."""
+
+    path: Path  # of model.json
+    groups: tuple[Group, ...]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The weights in order."""
+        return tuple(entry for group in self.groups for entry in group.entries)
+
+    def find(self, root: Described, version: str) -> Mapping[Described, list[tuple[Weight, ...]]]:
+        """The weights of every layer.
+
+        Raises:
+            ReadError: names or number are not those of the layers.
+        """
+        if self.by_path:
+            return ByPath((self,), major(version) < 3).find(root)
+        return _Named(self.entries).find(root, version) or self._in_order(root, version)
+
+    @property
+    def by_path(self) -> bool:
+        """Whether the weights are named by the paths at which a `.keras` file has them."""
+        entries = self.entries
+        return bool(entries) and all(STORED_PATH.fullmatch(entry.name) for entry in entries)
+
+    # ------------------------------------------------------------------------------------------- in order
+
+    def _in_order(self, root: Described, version: str) -> Mapping[Described, list[tuple[Weight, ...]]]:
+        found: dict[Described, dict[int, Weight]] = {}
+        left = list(reversed(self.entries))
+        owners = frozenset(slot.layer.name for layer, _ in root.members for slot in by_name.slots_of(layer, version))
+        # h5py goes through groups by their names in UTF-8
+        for layer, _ in sorted(root.members, key=lambda member: member[0].name.encode(errors="replace").split(b"/")):
+            if layer.kind == "operation":
+                continue
+            slots = by_name.slots_of(layer, version)
+            if layer.kind == "layer" and layer.class_name not in LAYERS:
+                slots = _of_unknown(layer, left)
+            taken = [left.pop() for _ in slots[: len(left)]]
+            by_name.check(self.path, layer, slots, [entry.name for entry in taken], version)
+            for slot, entry in zip(slots, taken, strict=True):
+                self._check_owner(slot, entry, owners)
+                found.setdefault(slot.layer, {})[slot.index] = entry.weight
+        if left:
+            raise ReadError(
+                f"{self.path}: {len(left)} weight(s) do not belong to any layer, first {quoted(left[-1].name)}"
+            )
+        return by_name.grouped(found)
+
+    def _check_owner(self, slot: by_name.Slot, entry: Entry, owners: frozenset[str]) -> None:
+        """A weight whose name says that it is another layer's shows that the order is not that of the converter."""
+        *path, _ = entry.name.split("/")
+        if path and slot.layer.name not in path and path[-1] in owners:
+            raise ReadError(
+                f"{self.path}: the weights are not in the order in which the converter writes "
+                f"them: found {quoted(entry.name)}, expected a weight of {quoted(slot.layer.name)}"
+            )
+
+    # ------------------------------------------------------------------------- as a tree, for `ByPath`
+
+    @cached_property
+    def _tree(self) -> dict[str, Any]:
+        tree: dict[str, Any] = {}
+        for entry in self.entries:
+            *groups, name = entry.name.split("/")
+            if len(groups) > MAX_DEPTH:
+                raise HostileFileError(
+                    f"{self.path}: the name of a weight has {len(groups)} parts, too many for a Keras model"
+                )
+            at = tree
+            for group in groups:
+                at = at.setdefault(group, {})
+                if not isinstance(at, dict):
+                    raise ReadError(
+                        f"{self.path}: the name of the weight {quoted(entry.name)} begins with "
+                        "the name of another weight"
+                    )
+            at[name] = entry.weight
+        return tree
+
+    def group(self, path: str) -> dict[str, Any] | None:
+        """The group of that path, None where there is none."""
+        at: Any = self._tree
+        for name in path.split("/") if path else ():
+            at = at.get(name) if isinstance(at, dict) else None
+        return at if isinstance(at, dict) else None
+
+    def arrays(self, path: str) -> dict[str, Weight]:
+        """The weights that are directly in a group."""
+        return {name: item for name, item in (self.group(path) or {}).items() if not isinstance(item, dict)}
+
+    def names(self, path: str = "") -> tuple[str, ...]:
+        """Names of what a group holds."""
+        return tuple(self.group(path) or ())
+
+    def attribute(self, path: str, name: str) -> Any:
+        """None: the converter writes none of the attributes."""
+        del path, name
+
+    def under(self, path: str) -> Iterator[str]:
+        """Paths of all weights below a group."""
+        pending = [path]
+        while pending:
+            at = pending.pop()
+            for name, item in (self.group(at) or {}).items():
+                inner = f"{at}/{name}" if at else name
+                if isinstance(item, dict):
+                    pending.append(inner)
+                else:
+                    yield inner
+
+
+@dataclass
+class _Named:
+    """Finds weights by their names, whatever their order."""
+
+    entries: Sequence[Entry]
+    _by_name: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)  # by each part of the path, and the last
+
+    def __post_init__(self) -> None:
+        for entry in self.entries:
+            *path, last = entry.name.split("/")
+            for part in dict.fromkeys(path):
+                self._by_name.setdefault((part, by_name.plain(last)), []).append(entry)
+
+    def find(self, root: Described, version: str) -> Mapping[Described, list[tuple[Weight, ...]]] | None:
+        """The weights of every layer; None where not every name is that of one weight."""
+        found: dict[Described, dict[int, Weight]] = {}
+        outer = frozenset(layer.name for layer, _ in root.members)
+        numbered = all(entry.name.rpartition("/")[2].isdecimal() for entry in self.entries)
+        used: set[Entry] = set()
+        for layer, _ in root.members:
+            if layer.kind == "operation":
+                continue
+            for index, slot in enumerate(by_name.slots_of(layer, version)):
+                ends = {str(index)} if numbered else by_name.spellings(slot)  # TF.js takes dense/0 for dense/kernel
+                candidates = [entry for entry in self._of(slot, ends) if _owner(entry, outer) in (layer.name, None)]
+                if len(candidates) != 1 or candidates[0] in used:
+                    return None
+                used.add(candidates[0])
+                found.setdefault(slot.layer, {})[slot.index] = candidates[0].weight
+        return by_name.grouped(found) if len(used) == len(self.entries) else None
+
+    def _of(self, slot: by_name.Slot, ends: Iterable[str]) -> list[Entry]:
+        # the forward layer of a Bidirectional has another name in the config of Keras 2
+        layers = (slot.layer.name, f"forward_{slot.layer.name}")
+        made = dict.fromkeys(
+            entry
+            for end in ends
+            for layer in layers
+            for entry in self._by_name.get((layer, end.rpartition("/")[2]), ())
+            if by_name.plain(f"/{entry.name}").endswith(f"/{end}")
+        )
+        return list(made)
+
+
+def _owner(entry: Entry, outer: frozenset[str]) -> str | None:
+    """The layer of the outer model that the name of a weight tells of."""
+    return next((part for part in entry.name.split("/")[:-1] if part in outer), None)
+
+
+def _of_unknown(layer: Described, left: Sequence[Entry]) -> list[by_name.Slot]:
+    """Places for the weights of a layer of which only the names can tell how many it has."""
+    count = 0
+    while count < len(left) and layer.name in left[-1 - count].name.split("/"):
+        count += 1
+    return [by_name.Slot(layer, index, "") for index in range(count)]
+
+
+# ---------------------------------------------------------------------------------------------------- reading
+
+
+def read_group(where: str, entries: Any, files: Sequence[Path]) -> Group:
+    """A group of the manifest whose shards are these files.
+
+    Raises:
+        ReadError: it is not formed as TF.js reads it, or the files are of other sizes than it says.
+    """
+    if not isinstance(entries, list):
+        raise ReadError(f"{where}: a group in weightsManifest has no list of weights")
+    layouts = [_layout(where, entry) for entry in entries]
+    sizes = [file.stat().st_size for file in files]
+    wanted = sum(nbytes for _, _, nbytes in layouts)
+    if sum(sizes) != wanted:
+        raise ReadError(
+            f"{where}: weightsManifest needs {wanted} bytes of weights, but the shards have "
+            f"{sum(sizes)}; a shard is truncated or belongs to another model"
+        )
+    cuts = _Cuts(files, sizes)
+    made = []
+    for entry, (dtype, shape, nbytes) in zip(entries, layouts, strict=True):
+        weight = _stored(cuts.take(nbytes), dtype, shape)
+        quantization = entry.get("quantization")
+        if quantization is not None:
+            weight = _dequantized(where, entry["name"], weight, entry["dtype"], quantization)
+        kept = {key: entry[key] for key in ("shape", "dtype", "quantization") if entry.get(key) is not None}
+        made.append(Entry(entry["name"], weight, kept))
+    return Group(tuple(files), tuple(made))
+
+
+def _layout(where: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Dtype, shape and number of the stored bytes of a weight."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise ReadError(f"{where}: a weight in weightsManifest has no name")
+    name, shape, quantization = entry["name"], entry.get("shape"), entry.get("quantization")
+    if not isinstance(shape, list) or len(shape) > MAX_RANK or not all(map(_is_size, shape)):
+        raise ReadError(f"{where}: the weight {quoted(name)} has the shape {quoted(shape)}, expected a list of sizes")
+    if quantization is not None and not isinstance(quantization, dict):
+        raise ReadError(f"{where}: the quantization of the weight {quoted(name)} is not an object")
+    stored = entry.get("dtype") if quantization is None else quantization.get("dtype")
+    if stored not in DTYPES or entry.get("dtype") not in DTYPES:
+        raise ReadError(
+            f"{where}: the weight {quoted(name)} has the dtype {quoted(stored)}, which is not a numeric dtype"
+        )
+    dtype = np.dtype(DTYPES[stored])
+    return dtype, tuple(shape), math.prod(shape) * dtype.itemsize
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 2**31
+
+
+@dataclass
+class _Cuts:
+    """Cuts weights off a row of files, one after the other; a file may end inside of one."""
+
+    files: Sequence[Path]
+    sizes: Sequence[int]
+    _file: int = 0
+    _offset: int = 0
+
+    def take(self, nbytes: int) -> list[Piece]:
+        pieces = []
+        while nbytes:
+            count = min(nbytes, self.sizes[self._file] - self._offset)
+            if count:
+                pieces.append((self.files[self._file], self._offset, count))
+            nbytes, self._offset = nbytes - count, self._offset + count
+            if nbytes:
+                self._file, self._offset = self._file + 1, 0
+        return pieces
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedWeight(ComputedWeight):
+    """A weight that is made in pieces, so that no more than one of them is held."""
+
+    stream: Callable[[int], Iterator[Array]] = field(kw_only=True)  # number of bytes → flat pieces of about so many
+
+    def pieces(self, nbytes: int = PIECE) -> Iterator[Array]:
+        """The array, flat and in C order."""
+        return self.stream(nbytes)
+
+
+def _streamed(dtype: np.dtype[Any], shape: tuple[int, ...], stream: Callable[[int], Iterator[Array]]) -> Weight:
+    def compute() -> Array:
+        return np.concatenate([np.empty(0, dtype), *stream(PIECE)]).reshape(shape)
+
+    return StreamedWeight(dtype, shape, compute, stream=stream)
+
+
+def _stored(pieces: Sequence[Piece], dtype: np.dtype[Any], shape: tuple[int, ...]) -> Weight:
+    if len(pieces) == 1:
+        path, offset, _ = pieces[0]
+        return WeightRef(path, offset, dtype, shape)
+    return _streamed(dtype, shape, lambda nbytes: _joined(pieces, dtype, nbytes))
+
+
+def _joined(pieces: Sequence[Piece], dtype: np.dtype[Any], nbytes: int) -> Iterator[Array]:
+    """The values in parts of several files, where each may end inside of one."""
+    pending = b""
+    for path, offset, count in pieces:
+        left = count
+        with path.open("rb") as file:
+            file.seek(offset)
+            while left:
+                data = file.read(min(left, nbytes))
+                if not data:
+                    raise ReadError(
+                        f"{path}: the file ends inside a weight; another program changed it during the conversion"
+                    )
+                left -= len(data)
+                pending += data
+                whole = len(pending) // dtype.itemsize
+                yield np.frombuffer(pending, dtype, whole)
+                pending = pending[whole * dtype.itemsize :]
+
+
+def _dequantized(where: str, name: str, stored: Weight, dtype: str, quantization: Mapping[str, Any]) -> Weight:
+    """What TF.js makes of a quantised weight (tfjs-core io_utils.ts, decodeWeights)."""
+    made = np.dtype(DTYPES[dtype])
+    if quantization["dtype"] == "float16" and dtype == "float32":
+        return _streamed(made, stored.shape, lambda nbytes: (piece.astype(made) for piece in stored.pieces(nbytes)))
+    if quantization["dtype"] not in ("uint8", "uint16") or dtype not in ("float32", "int32"):
+        raise ReadError(f"{where}: the weight {quoted(name)} of {dtype} has a quantization that TF.js does not support")
+    scale, least = (_number(where, name, quantization.get(key)) for key in ("scale", "min"))
+
+    def decoded(piece: Array) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):  # as in JavaScript, without a word
+            values: Array = piece.astype(np.float64) * scale + least
+            return (np.floor(values + 0.5) if dtype == "int32" else values).astype(made)
+
+    return _streamed(made, stored.shape, lambda nbytes: map(decoded, stored.pieces(nbytes)))
+
+
+def _number(where: str, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ReadError(f"{where}: the quantization of the weight {quoted(name)} has no scale or no min")
+    return float(value)

@@ -1,0 +1,100 @@
+"""Weights of an ONNX model in fewer bits: float16, or int8 with a scale for each channel.
+
+What runs the model makes float32 of them, by a Cast or a DequantizeLinear in front of all else, but for float16 with
+which it computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_ir
+
+from kerasport.errors import OptionError
+from kerasport.frontends.keras.model import Array, Weight
+from kerasport.targets.onnx.file import OnnxPlan
+from kerasport.targets.onnx.half import halved
+from kerasport.targets.rounding import Range, Rule, fitted, weights_named
+from kerasport.targets.tfjs.shards import Encoding, Scaled, manifest_dtype, numbers_of
+
+KINDS = ("float16", "int8")
+
+KERNELS: Mapping[str, Mapping[int, int]] = {
+    "Conv": {1: 0}, "ConvTranspose": {1: 1}, "MatMul": {0: -2, 1: -1}, "Gather": {0: 0}, "LSTM": {1: 1, 2: 1},
+    "GRU": {1: 1, 2: 1}, "RNN": {1: 1, 2: 1},
+}  # fmt: skip
+"""Operator → input that may be a weight → the axis of its channels; of others it is the last one."""
+
+
+def quantized(plan: OnnxPlan, rules: Sequence[Rule]) -> OnnxPlan:
+    """The plan with weights to be rounded as the rules say; vectors stay as they are, unless a pattern names them.
+
+    Raises:
+        OptionError: two rules name the same weight, a pattern none, or ONNX models are not rounded to a kind.
+    """
+    for rule in rules:
+        if rule.kind not in KINDS:
+            raise OptionError(f"the weights of ONNX models can be rounded to {' or '.join(KINDS)}, not to {rule.kind}")
+    floats = {name: weight for name, weight in plan.weights.items() if manifest_dtype(weight.dtype) == "float32"}
+    named = weights_named(plan.weights, rules)
+    others = next((rule.kind for rule in rules if not rule.patterns), None)
+    wanted = {name: others for name, weight in floats.items() if others and (others == "float16" or _is_matrix(weight))}
+    encodings, notes, axes = dict[str, Encoding | Scaled](), list[str](), dict(_axes(plan))
+    for name, kind in {**wanted, **named}.items():
+        if name not in floats:
+            notes.append(f"weight {name!r} is not a float weight, so it is not rounded")
+            continue
+        weight = floats[name]
+        made: Encoding | Scaled | None
+        if kind == "int8":
+            made, why_not = scaled(name, weight, axes.get(name, -1))
+        else:
+            made, why_not = fitted("float16", Range.of(name, weight))
+        if made is None:
+            notes.append(f"weight {name!r} stays in float32: {why_not}")
+        else:
+            encodings[name] = made
+    plan = replace(plan, encodings=encodings, notes=(*plan.notes, *notes))
+    return halved(plan) if plan.half else plan
+
+
+def _is_matrix(weight: Weight) -> bool:
+    return sum(size > 1 for size in weight.shape) > 1
+
+
+def _axes(plan: OnnxPlan) -> Iterator[tuple[str, int]]:
+    """The weights that are kernels, and the axis of their channels."""
+    assert plan.model is not None
+    for node in plan.model.graph.all_nodes():
+        for place, axis in _kernels(node):
+            value = node.inputs[place] if place < len(node.inputs) else None
+            if value is not None and value.name and value.name in plan.weights:
+                yield value.name, axis
+
+
+def _kernels(node: onnx_ir.Node) -> Iterator[tuple[int, int]]:
+    if node.op_type == "Gemm":
+        turned: Any = node.attributes.get("transB")
+        yield 1, 0 if turned is not None and turned.value else -1
+    yield from KERNELS.get(node.op_type, {}).items()
+
+
+def scaled(name: str, weight: Weight, axis: int) -> tuple[Scaled | None, str]:
+    """How the numbers of a weight are rounded to int8, or why they are not."""
+    if not weight.shape or not weight.size:
+        return None, "it has no channels"
+    axis %= len(weight.shape)
+    inner = int(np.prod(weight.shape[axis + 1 :], dtype=np.int64))
+    largest: Array = np.zeros(weight.shape[axis], np.float32)
+    at = 0
+    for numbers in numbers_of(name, weight):
+        Scaled.largest(numbers, at, largest.size, inner, so_far=largest)
+        at += numbers.size
+    if not np.isfinite(largest).all():
+        return None, "it contains NaN or infinity"
+    scale = largest / np.float32(127)
+    # what is too small for a scale becomes 0
+    return Scaled(axis, np.where(scale > np.finfo(np.float32).tiny, scale, 1).astype(np.float32), inner), ""

@@ -1,0 +1,1 @@
+"""TF.js models: what layers-models and graph-models have in common."""

@@ -1,0 +1,91 @@
+"""The TF.js graph-model: `model.json` and shards that `tf.loadGraphModel` loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from kerasport.errors import UnsupportedModel
+from kerasport.frontends.keras.lower import lower
+from kerasport.frontends.keras.model import Model
+from kerasport.ir.graph import Graph
+from kerasport.ir.tensor import Tensor
+from kerasport.passes.algebra import ALGEBRA
+from kerasport.passes.fold import fold_constants
+from kerasport.passes.loop import inside_loops, unroll
+from kerasport.passes.rewrite import rewrite
+from kerasport.targets.plan import DEFAULTS, Options, Plan, notes_of, outcomes_of, output_names
+from kerasport.targets.tfjs.graph.emit import TYPES, Emitter, Json, shape
+from kerasport.targets.tfjs.graph.fused import FUSION
+from kerasport.targets.tfjs.graph.legalize import LEGAL
+from kerasport.targets.tfjs.graph.scaled import kernels
+
+VERSIONS = {"producer": 1482}  # TF.js wants it to be there, and reads it not
+
+
+def optimised(graph: Graph, unroll_limit: int = 0) -> Graph:
+    """The graph as TF.js computes it best, with loops of at most so many steps written out."""
+    return _rewritten(inside_loops(unroll(graph, unroll_limit), _rewritten))
+
+
+def _rewritten(graph: Graph) -> Graph:
+    """The graph with constants worked out, operations joined, and limits kept."""
+    graph = rewrite(graph, fold_constants, *ALGEBRA)
+    graph = rewrite(graph, *LEGAL, fold_constants, *ALGEBRA)
+    return rewrite(graph, *FUSION, fold_constants, *ALGEBRA)
+
+
+def plan(model: Model, options: Options = DEFAULTS) -> Plan:
+    """What becomes of a model as a graph-model, with all the problems that stand against it."""
+    try:
+        graph = optimised(lower(model), options.unroll_limit)
+    except UnsupportedModel as error:
+        return Plan("graph-model", model.writer, outcomes_of(model, error.problems, "lowered"), error.problems)
+    emitter = Emitter(graph)
+    outputs = emitter.run(output_names(model))
+    outcomes, problems = outcomes_of(model, emitter.problems, "lowered"), tuple(dict.fromkeys(emitter.problems))
+    if problems:
+        return Plan("graph-model", model.writer, outcomes, problems)
+    return Plan(
+        "graph-model",
+        model.writer,
+        outcomes,
+        (),
+        document(emitter, outputs),
+        emitter.weights,
+        {name: given.shape for name, given in emitter.inputs.items()},
+        tuple(outputs),
+        notes=(*notes_of(model), *_notes(emitter)),
+        # with these, predict() gives an object with the outputs by name, as Keras gives a dict
+        metadata={"structuredOutputKeys": outputs} if isinstance(model.outputs, Mapping) else {},
+        channels=kernels(emitter.nodes, emitter.weights),
+        dtypes={name: given.dtype for name, given in emitter.inputs.items() if given.dtype != "float32"},
+        output_shapes={name: tensor.shape for name, tensor in zip(outputs, graph.outputs, strict=True)},
+        output_dtypes={name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)},
+        asynchronous=bool(emitter.waits),
+    )
+
+
+def document(emitter: Emitter, outputs: Sequence[str]) -> Json:
+    """What model.json says of a graph that was emitted: its signature and its nodes."""
+    ends = dict(zip(outputs, emitter.graph.outputs, strict=True))
+    return {
+        "signature": {
+            "inputs": {name: _tensor_info(name, given) for name, given in emitter.inputs.items()},
+            "outputs": {name: _tensor_info(name, tensor) for name, tensor in ends.items()},
+        },
+        "modelTopology": {
+            "node": emitter.nodes,
+            "library": {"function": emitter.functions},
+            "versions": VERSIONS,
+        },
+        **({"modelInitializer": {"node": emitter.tables, "versions": VERSIONS}} if emitter.tables else {}),
+    }
+
+
+def _tensor_info(name: str, tensor: Tensor) -> Json:
+    return {"name": f"{name}:0", "dtype": TYPES[tensor.dtype], "tensorShape": shape(tensor.shape)["shape"]}
+
+
+def _notes(emitter: Emitter) -> Iterator[str]:
+    if emitter.waits:
+        yield f"the model {emitter.waits}, so run it with model.executeAsync() instead of model.predict()"

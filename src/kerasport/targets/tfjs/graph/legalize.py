@@ -1,0 +1,316 @@
+"""Rules that bring a graph into what all backends of TF.js compute rightly.
+
+The limits were measured on cpu, wasm, webgl and webgpu: padding, strided slices, reversing, selecting and running sums
+work up to four axes, everything else up to six; three-dimensional max pooling is wrong on wasm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial, reduce
+
+from kerasport.frontends.keras.model import Shape
+from kerasport.ir import ops
+from kerasport.ir.ops import (
+    WHOLE,
+    Abs,
+    Asinh,
+    AvgPool,
+    Cast,
+    Conv,
+    ConvTranspose,
+    Cumprod,
+    Cumsum,
+    DepthwiseConv,
+    LogicalAnd,
+    LogicalNot,
+    LogicalOr,
+    MatMul,
+    MaxPool,
+    OneHot,
+    Pad,
+    Range,
+    Reverse,
+    Select,
+    Sign,
+    StridedSlice,
+    Tensor,
+)  # fmt: skip
+from kerasport.ir.ops.movement import PadMode, Size, product
+from kerasport.ir.ops.window import amounts
+from kerasport.ir.tensor import Node, as_tensor
+from kerasport.passes.rewrite import Uses
+from kerasport.targets.tfjs.graph.emit import narrow
+
+LOW = 4  # axes that the more delicate kernels take
+
+
+def along_axis(x: Tensor, axis: int, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """A function of one axis, applied to x with all axes before and all behind it as one: [before, axis, behind]."""
+    sizes = ops.dims(x)
+    before, behind = sizes[:axis], sizes[axis + 1 :]
+    made = function(ops.reshape(x, (product(before), sizes[axis], product(behind))))
+    return ops.reshape(made, (*before, ops.dim(made, 1), *behind))
+
+
+def low_rank_pads(node: Node, uses: Uses) -> Node | None:
+    """Padding of many axes  →  padding of one axis after the other, the rest as two."""
+    del uses
+    match node:
+        case Pad(x, pads, mode, value) if x.rank > LOW:
+            for axis, pair in enumerate(pads):
+                if any(pair):
+                    x = along_axis(x, axis, partial(_padded, pair=pair, mode=mode, value=value))
+            return x
+    return None
+
+
+def _padded(y: Tensor, *, pair: tuple[int, int], mode: PadMode, value: float) -> Tensor:
+    return Pad(y, ((0, 0), pair, (0, 0)), mode, value)
+
+
+def low_rank_slices(node: Node, uses: Uses) -> Node | None:
+    """Strided slices of many axes  →  of one axis after the other."""
+    del uses
+    match node:
+        case StridedSlice(x, parts) if x.rank > LOW:
+            for axis, part in enumerate(parts):
+                if part != WHOLE:
+                    x = along_axis(x, axis, partial(StridedSlice, parts=(WHOLE, part, WHOLE)))
+            return x
+    return None
+
+
+def low_rank_others(node: Node, uses: Uses) -> Node | None:
+    """Reversing and running sums of many axes  →  of one axis, the rest as two."""
+    del uses
+    match node:
+        case Reverse(x, axes) if x.rank > LOW:
+            for axis in axes:
+                x = along_axis(x, axis, lambda y: Reverse(y, (1,)))
+            return x
+        case Cumsum(x, axis, exclusive, reverse) if x.rank > LOW:
+            return along_axis(x, axis, lambda y: Cumsum(y, 1, exclusive, reverse))
+        case Cumprod(x, axis, exclusive, reverse) if x.rank > LOW:
+            return along_axis(x, axis, lambda y: Cumprod(y, 1, exclusive, reverse))
+    return None
+
+
+def low_rank_select(node: Node, uses: Uses) -> Node | None:
+    """Selecting among many axes  →  among one, all three spread to the shape of the result."""
+    del uses
+    match node:
+        case Select(condition, a, b) if max(condition.rank, a.rank, b.rank) > LOW:
+            sizes = joint_sizes(condition, a, b)
+            return ops.reshape(Select(*(_row(part, sizes) for part in (condition, a, b))), sizes)
+    return None
+
+
+def _row(x: Tensor, sizes: Sequence[Size]) -> Tensor:
+    """x spread to sizes, as one axis; a single number as it is."""
+    return ops.reshape(x, ()) if x.shape == ones(x.rank) else ops.reshape(spread(x, sizes), (-1,))
+
+
+def joint_sizes(*tensors: Tensor, inner: int = 0) -> tuple[Size, ...]:
+    """The sizes of tensors broadcast together, but for the last `inner` axes."""
+    rank = max(x.rank for x in tensors)
+    return tuple(_joint_size(tensors, axis) for axis in range(-rank, -inner))
+
+
+def _joint_size(tensors: Sequence[Tensor], axis: int) -> Size:
+    sizes = [ops.dim(x, axis) for x in tensors if x.rank + axis >= 0 and x.shape[axis] != 1]
+    known = [size for size in sizes if isinstance(size, int)]
+    return known[0] if known else reduce(ops.maximum, sizes) if sizes else 1
+
+
+def spread(x: Tensor, sizes: Sequence[Size], inner: int = 0) -> Tensor:
+    """x broadcast to sizes, but for the last `inner` axes."""
+    return ops.broadcast_to(x, (*sizes, *ops.dims(x)[x.rank - inner :]))
+
+
+def ones(count: int) -> Shape:
+    """The shape of so many axes of size 1."""
+    return (1,) * count
+
+
+def flat_pools(node: Node, uses: Uses) -> Node | None:
+    """Pooling of volumes  →  of their slices, then along the first spatial axis: the maximum of maxima, mean of means.
+
+    Of maxima wasm makes a mess, and of means all do where "same" windows are smaller than their stride.
+    """
+    del uses
+    match node:
+        case MaxPool(x) if x.rank == 5:
+            return _flat_pool(node)
+        case AvgPool(x, window, strides, "same") if x.rank == 5 and narrow(window, strides, (1, 1, 1)):
+            return _flat_pool(node)
+    return None
+
+
+def _flat_pool(node: MaxPool | AvgPool) -> Tensor:
+    batch, depth, height, width, channels = ops.dims(node.x)
+    slices = ops.reshape(node.x, (product((batch, depth)), height, width, channels))
+    pooled = replace(node, x=slices, window=node.window[1:], strides=node.strides[1:])
+    rows, columns = ops.dims(pooled)[1:3]
+    layers = ops.reshape(pooled, (batch, depth, product((rows, columns)), channels))
+    deep = replace(node, x=layers, window=(node.window[0], 1), strides=(node.strides[0], 1))
+    return ops.reshape(deep, (batch, ops.dim(deep, 1), rows, columns, channels))
+
+
+def padded_volumes(node: Node, uses: Uses) -> Node | None:
+    """A convolution of volumes with padding of its own  →  padding, then a convolution: TF.js has no other."""
+    del uses
+    match node:
+        case Conv(x, _, _, padding, _) if x.rank == 5 and isinstance(padding, tuple):
+            return replace(node, x=ops.pad(x, ((0, 0), *padding, (0, 0))), padding="valid")
+    return None
+
+
+def grouped(node: Node, uses: Uses) -> Node | None:
+    """A convolution in groups of channels  →  one of each group, joined: TF.js has no groups.
+
+    Groups of one channel of images are a depthwise convolution.
+    """
+    del uses
+    match node:
+        case Conv(x, kernel, strides, padding, dilations, groups) if groups > 1:
+            *window, depth, filters = ops.known(kernel.shape)
+            if depth == 1 and x.rank == 4:
+                own = ops.reshape(kernel, (*window, groups, filters // groups))
+                return DepthwiseConv(x, own, (strides[0], strides[1]), padding, (dilations[0], dilations[1]))
+            channels = (ops.slice_axis(x, -1, at * depth, depth) for at in range(groups))
+            parts = zip(channels, ops.split(kernel, groups), strict=True)
+            return ops.concat([Conv(part, own, strides, padding, dilations) for part, own in parts])
+    return None
+
+
+def exact_same(node: Node, uses: Uses) -> Node | None:
+    """Padding "same" of windows smaller than their stride  →  the numbers that it adds: TF.js adds others."""
+    del uses
+    match node:
+        case Conv(x, kernel, strides, "same", dilations) | DepthwiseConv(x, kernel, strides, "same", dilations):
+            window = ops.known(kernel.shape)[:-2]
+            axes = list(zip(x.shape[1:-1], window, strides, dilations, strict=True))
+            # a window of one number is not padded, nor does the size count where none is left out
+            if narrow(window, strides, dilations) and all(n is not None or 1 in (k, s) for n, k, s, _ in axes):
+                pads = tuple(amounts(n or 1, k, s, d, "same", 0) for n, k, s, d in axes)
+                return replace(node, padding=pads if any(map(any, pads)) else "valid")
+    return None
+
+
+def volumes_transposed(node: Node, uses: Uses) -> Node | None:
+    """A transposed convolution of volumes  →  zeros between the numbers, then a convolution with the turned kernel.
+
+    TF.js's graphs have no transposed convolution of volumes. y[j·s + t] += x[j] · w[t] is the cross-correlation of x,
+    with s - 1 zeros after each number and k - 1 around, with w read backwards.
+    """
+    del uses
+    match node:
+        case ConvTranspose(x, kernel, strides, crop, _, extra) if x.rank == 5:
+            window = ops.known(kernel.shape)[:3]
+            for axis, stride in enumerate(strides, start=1):
+                x = _zeros_between(x, axis, stride)
+            pads = []
+            for k, s, c, e in zip(window, strides, crop, extra, strict=True):
+                # of (n - 1) s + k numbers those from c on are kept, n s + e of them
+                pads.append((k - 1 - c, (k - 1) + c + e - (k - s)))
+            if any(amount < 0 for pair in pads for amount in pair):
+                return None
+            x = ops.pad(x, ((0, 0), *pads, (0, 0)))
+            turned = ops.transpose(Reverse(kernel, (0, 1, 2)), (0, 1, 2, 4, 3))
+            return Conv(x, turned, (1, 1, 1), "valid", (1, 1, 1))
+    return None
+
+
+def _zeros_between(x: Tensor, axis: int, stride: int) -> Tensor:
+    """x with stride - 1 zeros between its numbers along an axis, none behind the last."""
+    if stride == 1:
+        return x
+
+    def spread(y: Tensor) -> Tensor:
+        wide = Pad(ops.expand_dims(y, 2), ((0, 0), (0, 0), (0, stride - 1), (0, 0)))
+        size = y.shape[1]
+        long = ops.reshape(wide, (ops.dim(y, 0), -1 if size is None else size * stride, ops.dim(y, 2)))
+        return ops.strided(long, (WHOLE, (0, -(stride - 1) if size is None else size * stride - stride + 1, 1), WHOLE))
+
+    return along_axis(x, axis, spread)
+
+
+def deep_enough(node: Node, uses: Uses) -> Node | None:
+    """One-hot of a single class  →  a comparison: TF.js wants two classes or more; of other than integers  →  of them.
+
+    TF.js's wasm backend writes integers, whatever is asked for.
+    """
+    del uses
+    match node:
+        case OneHot(x, 1, dtype):
+            return ops.cast(ops.expand_dims(ops.equal(x, 0), x.rank), dtype)
+        case OneHot(x, depth, dtype) if dtype != "int32":
+            return ops.cast(OneHot(x, depth, "int32"), dtype)
+    return None
+
+
+def truths(node: Node, uses: Uses) -> Node | None:
+    """What TF.js's wasm backend gets wrong about truth values, by operations that it gets right.
+
+    Choosing between truth values and turning them round reads beyond its memory there, and casting takes the bytes of
+    integers for truth values, and fractions below 1 for false.
+    """
+    del uses
+    match node:
+        case Reverse(x, axes) if x.dtype == "bool":
+            return ops.cast(Reverse(ops.cast(x, "int32"), axes), "bool")
+        case Select(condition, a, b) if a.dtype == "bool":
+            return LogicalOr(LogicalAnd(condition, a), LogicalAnd(LogicalNot(condition), b))
+        case Cast(x, "bool"):
+            return ops.cast(x, "bool")
+    return None
+
+
+def products(node: Node, uses: Uses) -> Node | None:
+    """Products of integers, which wasm has not  →  of floats; of batches of several shapes  →  of one.
+
+    TF.js multiplies the sizes of the axes before the matrices, and compares the totals only.
+    """
+    del uses
+    match node:
+        case MatMul(a, b) if a.dtype == "int32":
+            return Cast(replace(node, a=ops.floats(a), b=ops.floats(b)), "int32")
+        case MatMul(a, b):
+            fronts = [ones(node.rank - x.rank) + x.shape[:-2] for x in (a, b)]
+            if fronts[0] != fronts[1] and not any(front == ones(len(front)) for front in fronts):
+                front = joint_sizes(a, b, inner=2)
+                return replace(node, a=spread(a, front, inner=2), b=spread(b, front, inner=2))
+    return None
+
+
+def taken(node: Node, uses: Uses) -> Node | None:
+    """Every k-th of integers or truth values  →  those at these places: wasm takes them for fractions."""
+    del uses
+    match node:
+        case StridedSlice(x, parts) if x.dtype != "float32":
+            for axis, part in enumerate(parts):
+                if part != WHOLE:
+                    places = ops.floats(Range(as_tensor(ops.dim(x, axis))))
+                    x = ops.gather(x, Cast(StridedSlice(places, (part,)), "int32"), axis)
+            return x
+    return None
+
+
+def odd_function(node: Node, uses: Uses) -> Node | None:
+    """asinh(x)  →  sign(x) · asinh(|x|).
+
+    TF.js's webgl backend computes log(x + √(x² + 1)), of which few digits are left where x is far below zero.
+    """
+    del uses
+    match node:
+        case Asinh(x) if not isinstance(x, Abs):
+            return Sign(x) * Asinh(Abs(x))
+    return None
+
+
+LEGAL = (
+    truths, taken, products, exact_same, padded_volumes, grouped, low_rank_pads, low_rank_slices, low_rank_others,
+    low_rank_select, flat_pools, volumes_transposed, deep_enough, odd_function,
+)  # fmt: skip

@@ -1,0 +1,69 @@
+"""Kernels of a graph-model that are held divided, and nodes that multiply them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+
+import numpy as np
+
+from kerasport.frontends.keras.model import Array, ComputedWeight, Weight
+from kerasport.targets.plan import Plan
+from kerasport.targets.tfjs.channels import Channels
+from kerasport.targets.tfjs.graph.emit import Json, const
+from kerasport.targets.tfjs.shards import Encoding
+
+# operation → how many of the last axes of its kernel number the channels
+KERNELS: Mapping[str, int] = {
+    "Conv2D": 1, "_FusedConv2D": 1, "Conv3D": 1, "MatMul": 1, "_FusedMatMul": 1,
+    "DepthwiseConv2dNative": 2, "FusedDepthwiseConv2dNative": 2,
+}  # fmt: skip
+
+
+def kernels(nodes: Sequence[Json], weights: Mapping[str, Weight]) -> dict[str, Channels]:
+    """The weights that are kernels of some node."""
+    return {name: Channels(axes) for name, axes in _kernels(nodes) if name in weights}
+
+
+def _kernels(nodes: Sequence[Json]) -> Iterator[tuple[str, int]]:
+    for node in nodes:
+        turned = node["attr"].get("transpose_b", {}).get("b", False)
+        if node["op"] in KERNELS and not turned:
+            yield node["input"][1], KERNELS[node["op"]]
+
+
+def multiplied(plan: Plan, scales: Mapping[str, Array]) -> Plan:
+    """The plan in which each kernel, already divided, is multiplied by its scales before it is used."""
+    topology = plan.document["modelTopology"]
+    taken = {node["name"] for node in topology["node"]}
+    weights, encodings, behind, added = dict(plan.weights), dict(plan.encodings), {}, []
+    for name, by in scales.items():
+        axes = plan.channels[name].axes
+        scale = _scale(by.astype(np.float32).reshape(weights[name].shape[-axes:]))
+        held, behind[name] = _free(f"{name}/scale", taken), _free(f"{name}/scaled", taken)
+        weights[held], encodings[held] = scale, Encoding("float16")  # exact: they are numbers of float16
+        added += [
+            const(held, "float32", scale),
+            {"name": behind[name], "op": "Mul", "input": [name, held], "attr": {}},
+        ]
+    nodes = [_renewed(node, behind) for node in topology["node"]]
+    document = {**plan.document, "modelTopology": {**topology, "node": [*nodes, *added]}}
+    return replace(plan, document=document, weights=weights, encodings=encodings)
+
+
+def _scale(array: Array) -> ComputedWeight:
+    return ComputedWeight(array.dtype, array.shape, lambda: array)
+
+
+def _renewed(node: Json, behind: Mapping[str, str]) -> Json:
+    if not any(name in behind for name in node.get("input", ())):
+        return node
+    return {**node, "input": [behind.get(name, name) for name in node["input"]]}
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    names = (wanted if not number else f"{wanted}_{number}" for number in count())
+    name = next(name for name in names if name not in taken)
+    taken.add(name)
+    return name

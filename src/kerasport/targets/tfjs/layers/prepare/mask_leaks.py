@@ -1,0 +1,268 @@
+"""Which mask TF.js hands to which layer, and where that is not the one of Keras.
+
+TF.js keeps one `kwargs` object for a whole run: a mask that one layer was given stays in it for every later layer
+whose inputs bring none, into nested models and out of them (tfjs-layers engine/executor.ts). So what a layer is given
+depends on the order of execution, which is followed here step by step. Where a layer that heeds masks would be given
+another one than in Keras, or treats it in another way, the model is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kerasport.errors import Problem
+from kerasport.frontends.keras.masks import (
+    EVERYTHING,
+    MERGES,
+    RECURRENT,
+    Mask,
+    MaskRules,
+    Masks,
+    first_tensor,
+    made,
+    returns_sequences,
+)
+from kerasport.frontends.keras.model import Call, LayerSpec, Model, Shape, Tensor, flatten
+from kerasport.targets.tfjs.layers.prepare.mask_isolation import convolves
+
+# Layers for which TF.js sets `supportsMasking`; the others drop the mask of their inputs.
+SUPPORTS = frozenset(
+    ("Activation", "AlphaDropout", "BatchNormalization", "Dense", "Dropout", "GaussianDropout", "GaussianNoise",
+     "LayerNormalization", "PReLU", "ReLU", "SpatialDropout1D", "TimeDistributed")
+)  # fmt: skip
+# Layers that work on each time step by itself, so that what differs at masked steps stays at masked steps.
+STEPWISE = frozenset(
+    ("Activation", "AlphaDropout", "BatchNormalization", "Dense", "Dropout", "GaussianDropout", "GaussianNoise", "ReLU",
+     "SpatialDropout1D", "LeakyReLU", "ELU")
+)  # fmt: skip
+TFJS = MaskRules((2, 0))  # where TF.js passes a mask on, it does so as Keras 2
+ONES: Mask = ("ones",)  # under which nothing is masked
+BROKEN: Mask = ("a mask of the wrong rank",)  # what TF.js's merge layers make of several masks
+
+# Layers that compute something else where a mask comes, and that are rewritten without it.
+HEEDS = frozenset(
+    ("Softmax", "GlobalAveragePooling1D", "Multiply", "Maximum", "Minimum", "Attention", "AdditiveAttention",
+     "MultiHeadAttention", "GroupQueryAttention", "TimeDistributed", "RNN", "Bidirectional",
+     "ConvLSTM1D")
+)  # fmt: skip
+
+GIVEN_OTHERWISE = "TF.js passes another mask to this layer than Keras does"
+AVERAGES = "Keras ignores masked time steps here, but TF.js does not"
+ZEROED = "at masked time steps Keras returns zeros, but TF.js returns the last state, and a later layer uses them"
+STARTS = (
+    "before the first unmasked time step Keras returns zeros, but TF.js returns the initial "
+    "state, and a later layer uses them"
+)
+SOME_MASKS = "TF.js throws if only some of three or more inputs have masks"
+MIXED = "TF.js cannot combine an input that has a mask with an input that has none along this axis"
+OF_FILMS = "TF.js throws if a convolutional LSTM gets a mask, even the mask of another layer"
+STATE_LEAKS = (
+    "in a model with masks or nested models, TF.js passes the initial state of another layer to this layer and throws"
+)
+
+
+@dataclass
+class _Kwargs:
+    """What stays in TF.js's `kwargs` between layers."""
+
+    mask: Mask = None
+    initial_state: bool = False
+
+
+@dataclass
+class _Run:
+    """One run of a model in TF.js."""
+
+    model: Model
+    keras: Masks
+    kwargs: _Kwargs | None
+    shapes: Mapping[Tensor, Shape]
+    masks: dict[Tensor, Mask] = field(default_factory=dict)
+    differs: dict[Tensor, Problem] = field(default_factory=dict)  # at masked time steps, from Keras's numbers
+    problems: list[Problem] = field(default_factory=list)
+
+    def go(self) -> None:
+        for tensor in executed(self.model):
+            self._execute(tensor)
+        for tensor in self.model.output_tensors:
+            if tensor in self.differs:
+                self.problems.append(self.differs[tensor])
+
+    def _execute(self, tensor: Tensor) -> None:
+        call = tensor.call
+        taken = [leaf for leaf in inputs_of(call) if isinstance(leaf, Tensor)]
+        masks = [self.masks.get(each) for each in taken]
+        if any(mask is not None for mask in masks):
+            self.kwargs = self.kwargs or _Kwargs()
+            self.kwargs.mask = masks[0]
+        given = self.kwargs.mask if self.kwargs else None
+        wanted = (self.keras.incoming(call) or (None,))[0]
+        if isinstance(call.target, Model):
+            self._nested(call, call.target)
+        elif isinstance(call.target, LayerSpec):
+            self._layer(call, call.target, given, wanted)
+            # TF.js gives the mask of the first output to all of them (tfjs-layers engine/executor.ts)
+            self.masks[tensor] = self._made(call, call.target, masks)
+
+    def _nested(self, call: Call, model: Model) -> None:
+        for tensor in inputs_of(call):
+            if tensor in self.differs:
+                self.problems.append(self.differs[tensor])
+        keras = self.keras.inside(model, self.keras.incoming(call))
+        # a nested model gets the kwargs of the run it is in, or an empty object of its own
+        run = _Run(model, keras, self.kwargs or _Kwargs(), self.shapes)
+        run.go()
+        self.problems += run.problems
+
+    def _layer(self, call: Call, spec: LayerSpec, given: Mask, wanted: Mask) -> None:
+        origin = self.keras.origins.get(Tensor(call))
+        if origin is not None and origin.target.class_name in HEEDS and any(self.keras.incoming(origin)):
+            self.problems.append(Problem(origin.target.name, origin.target.class_name, AVERAGES))
+        name, problems = spec.class_name, self.problems
+        recurrent = name in RECURRENT or name == "Bidirectional"
+        same = given == wanted or (given == ONES and wanted is None and recurrent)
+        if recurrent and convolves(spec) and given is not None:
+            problems.append(Problem(spec.name, name, OF_FILMS))
+        elif (recurrent or name == "Softmax" or _heeds_inside(spec)) and not same:
+            problems.append(Problem(spec.name, name, GIVEN_OTHERWISE))
+        elif (name == "Softmax" or _heeds_inside(spec)) and wanted is not None:
+            problems.append(Problem(spec.name, name, "TF.js applies the mask differently from Keras"))
+        if name == "GlobalAveragePooling1D" and wanted is not None:
+            problems.append(Problem(spec.name, name, AVERAGES))
+        if name in ("Multiply", "Maximum", "Minimum") and any(m is not None for m in self.keras.incoming(call)):
+            problems.append(Problem(spec.name, name, AVERAGES))
+        if recurrent:
+            self._states(call, spec)
+        if name == "Concatenate" and self._throws(call):
+            problems.append(Problem(spec.name, name, MIXED, "axis", spec.config.get("axis", -1)))
+        if name in MERGES and self._lacks_masks(call):
+            problems.append(Problem(spec.name, name, SOME_MASKS))
+        self._spread(call, spec, wanted, recurrent=recurrent)
+
+    def _states(self, call: Call, spec: LayerSpec) -> None:
+        """`initial_state` is left in the shared kwargs, and a later layer without one throws."""
+        if self.kwargs is not None:
+            if self.kwargs.initial_state:
+                self.problems.append(Problem(spec.name, spec.class_name, STATE_LEAKS))
+            self.kwargs.initial_state |= call.kwargs.get("initial_state") is not None
+
+    def _spread(self, call: Call, spec: LayerSpec, wanted: Mask, *, recurrent: bool) -> None:
+        """Follow the outputs that differ from Keras's at masked time steps."""
+        origin = next((self.differs[each] for each in inputs_of(call) if each in self.differs), None)
+        if origin is not None and not (recurrent and wanted is not None):
+            if spec.class_name in STEPWISE and wanted is not None:
+                self.differs[Tensor(call)] = origin
+            else:
+                self.problems.append(origin)
+        if recurrent and wanted is not None:
+            reason = _differs(call, spec)
+            for index in range(sequence_count(spec) if reason else 0):
+                self.differs[Tensor(call, index)] = Problem(spec.name, spec.class_name, reason)
+
+    def _made(self, call: Call, spec: LayerSpec, masks: list[Mask]) -> Mask:
+        name = spec.class_name
+        if name == "Masking" and spec.config.get("mask_value") == EVERYTHING:
+            return ONES
+        if name in SUPPORTS:
+            return masks[0] if masks else None
+        if name in MERGES:
+            return BROKEN if any(mask is not None for mask in masks) else None
+        if name == "Concatenate" and self._same_parts(call, masks):
+            return self.keras.of.get(Tensor(call))
+        if name == "Concatenate" and None in masks:
+            # TF.js asks for all of the masks where Keras asks for any of them
+            return masks[0] if set(masks) == {None} else self.keras.number("all", tuple(masks))
+        if name in RECURRENT or name in ("Bidirectional", "Embedding", "Masking", "Concatenate"):
+            return made(call, spec, tuple(masks), TFJS, self.keras.number)
+        return None
+
+    def _joins_steps(self, call: Call) -> bool:
+        """Whether a Concatenate is known to join its inputs along another axis than the last one."""
+        axis = call.target.config.get("axis", -1) if isinstance(call.target, LayerSpec) else -1
+        shape = self.shapes.get(Tensor(call), ())
+        return len(shape) > 2 and axis % len(shape) != len(shape) - 1
+
+    def _throws(self, call: Call) -> bool:
+        """Whether TF.js joins a mask, [batch, time, 1], with ones in the shape of an input without one."""
+        masked = [self.masks.get(tensor) is not None for tensor in inputs_of(call)]
+        return self._joins_steps(call) and any(masked) and not all(masked)
+
+    def _lacks_masks(self, call: Call) -> bool:
+        """Whether TF.js computes with a mask that does not exist: it leaves out the last input only."""
+        masks = [self.masks.get(tensor) for tensor in inputs_of(call)]
+        return len(masks) > 2 and None in masks[:-1] and any(mask is not None for mask in masks)
+
+    def _same_parts(self, call: Call, masks: list[Mask]) -> bool:
+        """Whether TF.js joins the masks of time steps that Keras joins; ones stand for none."""
+        same = (
+            mask is not None and (mask == wanted or (mask == ONES and wanted is None))
+            for mask, wanted in zip(masks, self.keras.incoming(call), strict=True)
+        )
+        return self._joins_steps(call) and all(same)
+
+
+def sequence_count(spec: LayerSpec) -> int:
+    """How many of the first outputs of a recurrent layer are made at every time step, or at the last."""
+    unmerged = spec.class_name == "Bidirectional" and spec.config.get("merge_mode", "concat") is None
+    return 2 if unmerged else 1
+
+
+def _heeds_inside(spec: LayerSpec) -> bool:
+    """Whether a wrapper holds something that heeds masks."""
+    inner = spec.children.get("layer") if spec.class_name == "TimeDistributed" else None
+    if isinstance(inner, Model):
+        return any((isinstance(t, LayerSpec) and _heeds(t)) or isinstance(t, Model) for t in inner.targets())
+    return isinstance(inner, LayerSpec) and _heeds(inner)
+
+
+def _heeds(spec: LayerSpec) -> bool:
+    return spec.class_name in RECURRENT or spec.class_name in ("Bidirectional", "Softmax") or _heeds_inside(spec)
+
+
+def _differs(call: Call, spec: LayerSpec) -> str:
+    # Keras makes both halves of a Bidirectional put zeros at masked steps where they return sequences
+    zero = spec.config.get("zero_output_for_mask", spec.class_name == "Bidirectional")
+    if zero and (returns_sequences(spec) or spec.class_name != "Bidirectional"):
+        return ZEROED
+    return STARTS if call.kwargs.get("initial_state") is not None else ""
+
+
+def inputs_of(call: Call) -> list[Tensor]:
+    """The tensors of a call in the order in which TF.js is given them: arguments, then initial states."""
+    return [leaf for leaf in flatten((call.args, call.kwargs.get("initial_state"))) if isinstance(leaf, Tensor)]
+
+
+def executed(model: Model) -> Iterator[Tensor]:
+    """The tensors in the order in which TF.js makes them: depth first from each output, last input first."""
+    visited = set(model.input_tensors)
+    for output in model.output_tensors:
+        stack, marked = [output], set[int]()
+        while stack:
+            top = stack[-1]
+            if top in visited:
+                marked.discard(len(stack))
+                stack.pop()
+                continue
+            if len(stack) in marked or not inputs_of(top.call):
+                marked.discard(len(stack))
+                visited.add(stack.pop())
+                yield top
+                continue
+            marked.add(len(stack))
+            stack += [tensor for tensor in inputs_of(top.call) if tensor not in visited]
+
+
+def mask_problems(model: Model, origins: Mapping[Tensor, Call], shapes: Mapping[Tensor, Shape]) -> list[Problem]:
+    """Everything about masks that TF.js would do in another way than Keras.
+
+    `origins` are the calls of Keras that tensors stand for, `shapes` those of the tensors.
+    """
+    keras = Masks(MaskRules(model.release), origins=origins)
+    keras.trace(model)
+    run = _Run(model, keras, None, shapes)
+    run.go()
+    return list(dict.fromkeys(run.problems))
+
+
+__all__ = ["executed", "first_tensor", "inputs_of", "mask_problems"]

@@ -1,0 +1,183 @@
+"""Layers that TF.js lacks, or computes otherwise, out of layers that it has: Model → Model.
+
+One function a rewrite, its docstring the algebra. What needs many layers to imitate one is left to the graph-model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from kerasport.errors import Problem
+from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.frontends.keras.masks import BY_BACKEND, MaskRules, Masks
+from kerasport.frontends.keras.model import LayerSpec, Model, Tensor, rebuild
+from kerasport.targets.tfjs.layers.rewrites import (
+    activations,
+    applications,
+    convolution,
+    core,
+    images,
+    merging,
+    normalization,
+    pooling,
+    preprocessing,
+    recurrent,
+    reshaping,
+)
+from kerasport.targets.tfjs.layers.rewrites.context import Respelling, Rewrite, Rewriter, Site
+
+REWRITES: Mapping[str, Rewrite] = {
+    # core
+    "Dense": core.dense,
+    "EinsumDense": core.einsum_dense,
+    "TernaryDense": core.ternary_dense,
+    "ReversibleEmbedding": core.reversible_embedding,
+    **dict.fromkeys(("SpatialDropout2D", "SpatialDropout3D"), core.spatial_dropout),
+    # activations
+    "Activation": activations.activation,
+    "ReLU": activations.relu_layer,
+    "ELU": activations.elu_layer,
+    "Softmax": activations.softmax_layer,
+    # convolutions
+    "Conv1D": convolution.conv1d,
+    "Conv2D": convolution.conv2d,
+    "Conv3D": convolution.conv3d,
+    "DepthwiseConv1D": convolution.depthwise_conv1d,
+    "DepthwiseConv2D": convolution.depthwise_conv2d,
+    "SeparableConv1D": convolution.separable_conv1d,
+    "SeparableConv2D": convolution.separable_conv2d,
+    "Conv1DTranspose": convolution.conv1d_transpose,
+    "Conv2DTranspose": convolution.conv2d_transpose,
+    "Conv3DTranspose": convolution.conv3d_transpose,
+    # pooling
+    **dict.fromkeys(("AveragePooling1D", "MaxPooling1D"), pooling.pooling),
+    "AveragePooling3D": pooling.average_pooling3d,
+    "MaxPooling3D": pooling.max_pooling3d,
+    **{f"Global{kind}Pooling{rank}D": pooling.global_pooling for kind in ("Average", "Max") for rank in (1, 2, 3)},
+    **{f"Adaptive{kind}Pooling{rank}D": pooling.adaptive_pooling for kind in ("Average", "Max") for rank in (1, 2, 3)},
+    # normalisation
+    "BatchNormalization": normalization.batch_normalization,
+    "LayerNormalization": normalization.layer_normalization,
+    "GroupNormalization": normalization.group_normalization,
+    "RMSNormalization": normalization.rms_normalization,
+    # recurrent
+    "RNN": recurrent.rnn,
+    "ConvLSTM1D": recurrent.conv_lstm1d,
+    "ConvLSTM2D": recurrent.conv_lstm2d,
+    "Bidirectional": recurrent.bidirectional,
+    "TimeDistributed": recurrent.time_distributed,
+    # merging
+    "Subtract": merging.subtract,
+    **dict.fromkeys(("Add", "Multiply", "Average", "Maximum", "Minimum"), merging.merge),
+    "Concatenate": merging.concatenate,
+    "Dot": merging.dot,
+    # reshaping
+    **dict.fromkeys(("Cropping1D", "Cropping3D"), reshaping.cropping),
+    **dict.fromkeys(("ZeroPadding1D", "ZeroPadding3D"), reshaping.zero_padding),
+    **dict.fromkeys(("UpSampling1D", "UpSampling3D"), reshaping.up_sampling),
+    "UpSampling2D": reshaping.up_sampling2d,
+    "Flatten": reshaping.flatten,
+    "Reshape": reshaping.reshape,
+    # preprocessing
+    "Normalization": preprocessing.normalization,
+    "CategoryEncoding": preprocessing.category_encoding,
+    "Pipeline": preprocessing.pipeline,
+    "Resizing": images.resizing,
+    "CenterCrop": images.center_crop,
+    "RandomCrop": images.random_crop,
+    # of networks of keras.applications
+    "LayerScale": applications.layer_scale,
+    "CustomScaleLayer": applications.custom_scale,
+}
+"""Keras's class → what becomes of its calls, where TF.js has no such layer or not with all its options."""
+
+TAKES: Mapping[str, tuple[str, ...]] = {
+    "ReversibleEmbedding": ("reverse",),
+    **dict.fromkeys(("RNN", "Bidirectional"), ("initial_state",)),
+    # Keras records it in every call of a layer of images, and overrules it at inference
+    **dict.fromkeys(("Pipeline", "Resizing", "CenterCrop", "RandomCrop"), ("training",)),
+}
+"""Class → arguments of a call by name, besides its inputs, that its rewrite heeds; other calls are left as they are."""
+
+
+def check_mask(at: Site) -> None:
+    """A Reshape or Permute that changes nothing may hand on the very tensor, with its mask."""
+    if at.spec.class_name not in ("Reshape", "Permute") or not at.masked:
+        return
+    in_order = at.spec.class_name == "Reshape" or list(at.layer.dims) == sorted(at.layer.dims)
+    if in_order and at.layer.infer(at.shape) == at.shape:
+        raise Refusal("", BY_BACKEND)
+
+
+GENERAL: tuple[Rewrite, ...] = (check_mask, activations.activation_apart)
+"""Rewrites of any layer, tried where its own has nothing to say."""
+
+RESPELLINGS: Mapping[str, Respelling] = {
+    **dict.fromkeys(recurrent.GATES, recurrent.hard_gates),
+    "RNN": recurrent.of_one_cell,
+}
+"""Keras's class → another layer that stands for it, inside of wrappers as well."""
+
+
+def operation(at: Site) -> Tensor | tuple[Tensor, ...] | None:
+    """A function of keras.ops as layers, by way of its tensor operations, which most models never need to load."""
+    from kerasport.targets.tfjs.layers.rewrites import operations  # noqa: PLC0415
+
+    return operations.operation(at)
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A model of layers that TF.js has, as far as rewrites go, and what they did."""
+
+    model: Model
+    rewriter: Rewriter
+
+    @cached_property
+    def became(self) -> Mapping[Any, tuple[str, ...]]:
+        """Layers and operations that were rewritten → the classes of what stands for them."""
+        classes: dict[Any, dict[str, None]] = {}
+        for _, spec in self.model.walk():
+            root = self.rewriter.root(spec)
+            same = isinstance(spec, LayerSpec) and spec.children and spec.class_name == root.class_name
+            if root is not spec and not same:
+                classes.setdefault(root, {})[spec.class_name] = None
+        return {each: tuple(names) for root, names in classes.items() for each in (*_inner(root, classes), root)}
+
+    @cached_property
+    def _roots(self) -> Mapping[str, Any]:
+        """Names of parts → what they are parts of."""
+        return {part.name: self.rewriter.root(part) for part in self.rewriter.parents}
+
+    def of_root(self, problem: Problem) -> Problem:
+        """The problem of a part, as one of the layer that the user knows."""
+        root = self._roots.get(problem.layer)
+        return problem if root is None else replace(problem, layer=root.name, class_name=root.class_name)
+
+    def root_path(self, path: str) -> str:
+        """The path of a part, as that of the layer that the user knows."""
+        above, slash, name = path.rpartition("/")
+        root = self._roots.get(name)
+        return path if root is None else f"{above}{slash}{root.name}"
+
+    def untrainable(self) -> Iterator[tuple[Any, str]]:
+        """What was rewritten so that it does not train as in Keras, and why."""
+        for part, reason in self.rewriter.untrainable.items():
+            yield self.rewriter.root(part), reason
+
+
+def _inner(root: Any, rewritten: Mapping[Any, object]) -> Iterator[LayerSpec]:
+    """The layers inside of one, but for those that something else stands for."""
+    for child in root.children.values() if isinstance(root, LayerSpec) else ():
+        if isinstance(child, LayerSpec) and child not in rewritten:
+            yield child
+            yield from _inner(child, rewritten)
+
+
+def rewritten(model: Model) -> Rewritten:
+    """The model with rewrites applied to it and to the models inside."""
+    rewriter = Rewriter(REWRITES, (operation,), GENERAL, TAKES, RESPELLINGS, Masks(MaskRules(model.release)))
+    return Rewritten(rebuild(model, rewriter.step, layer=rewriter.respelled, origins=rewriter.parents), rewriter)

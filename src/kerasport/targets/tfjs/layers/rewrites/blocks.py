@@ -1,0 +1,238 @@
+"""Native layers that rewrites put together again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kerasport.budget import matrix
+from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.frontends.keras.model import LayerSpec, Tensor, Weight
+from kerasport.targets.tfjs.layers.rewrites.context import Site, constant, derived
+
+
+def scaled(at: Site, x: Tensor, scale: float, offset: float = 0.0) -> Tensor:
+    """scale · x + offset"""
+    return at.add("Rescaling", x, scale=scale, offset=offset)
+
+
+def negative(at: Site, x: Tensor) -> Tensor:
+    """-x"""
+    return at.add("Rescaling", x, part="negative", scale=-1.0, offset=0.0)
+
+
+def difference(at: Site, a: Tensor, b: Tensor) -> Tensor:
+    """a - b, which is a + (-b) to the bit."""
+    return at.add("Add", a, negative(at, b))
+
+
+def relu(at: Site, x: Tensor, max_value: float | None = None) -> Tensor:
+    """min(max(x, 0), max_value)"""
+    return at.add("ReLU", x, max_value=max_value, negative_slope=0.0, threshold=0.0)
+
+
+def activated(at: Site, x: Tensor, activation: str) -> Tensor:
+    """Apply a Keras activation by name."""
+    return at.add("Activation", x, part=activation, activation=activation)
+
+
+def product(at: Site, a: Tensor, b: Tensor) -> Tensor:
+    """a · b, element by element."""
+    return at.add("Multiply", a, b)
+
+
+def square(at: Site, x: Tensor) -> Tensor:
+    """x²"""
+    return product(at, x, x)
+
+
+def total(sizes: Sequence[int | None]) -> int | None:
+    """The product of the sizes; None if one of them is unknown."""
+    return None if None in sizes else prod(size for size in sizes if size is not None)
+
+
+def reshaped(at: Site, x: Tensor, target: Sequence[int | None]) -> Tensor:
+    """Reshape the axes after the batch; at most one size may be unknown.
+
+    Raises:
+        Refusal: more are.
+    """
+    x = _before(at, x, "Reshape")
+    if at.shape_of(x)[1:] == tuple(target):
+        return x
+    sizes = [-1 if size is None else size for size in target]
+    if sizes.count(-1) > 1:
+        raise Refusal("", f"more than one size of {tuple(target)} is unknown, but TF.js's Reshape can infer only one")
+    return at.add("Reshape", x, target_shape=sizes)
+
+
+def permuted(at: Site, x: Tensor, order: Sequence[int]) -> Tensor:
+    """Permute the axes of x; the batch is axis 0 of `order` and stays first."""
+    source, before = _before(at, x, "Permute"), x.call.target
+    if source != x and isinstance(before, LayerSpec):
+        order = [(0, *before.config["dims"])[axis] for axis in order]
+    if list(order) == sorted(order):
+        return source
+    return at.add("Permute", source, dims=list(order[1:]))
+
+
+def _before(at: Site, x: Tensor, class_name: str) -> Tensor:
+    """The input of the layer that was just added, if it has the same class, so that both become one; else x."""
+    spec = x.call.target
+    ours = isinstance(spec, LayerSpec) and spec.class_name == class_name and at.rewriter.parents.get(spec) is at.spec
+    return x.call.tensors()[0] if ours else x
+
+
+def channels_last(at: Site, x: Tensor) -> Tensor:
+    """Move axis 1 of x to the end."""
+    rank = len(at.shape_of(x))
+    return permuted(at, x, (0, *range(2, rank), 1))
+
+
+def channels_first(at: Site, x: Tensor) -> Tensor:
+    """Move the last axis of x to position 1."""
+    rank = len(at.shape_of(x))
+    return permuted(at, x, (0, rank - 1, *range(1, rank - 1)))
+
+
+LARGEST = 2**20
+"""The largest number of values of a constant that a rewrite adds to a model."""
+
+
+def small(count: int, what: str, option: str = "") -> None:
+    """Check the size of a constant.
+
+    Raises:
+        Refusal: it is too large to be sent along.
+    """
+    if count > LARGEST:
+        reason = f"{what} would need {count * 4 / 2**20:.0f} MB in a layers-model"
+        raise Refusal(option, reason, "use --to tfjs-graph, which supports it")
+
+
+def linear_map(at: Site, x: Tensor, values: npt.NDArray[Any], axis: int, part: str = "map") -> Tensor:
+    """Multiply an axis of x by a constant matrix [size, new size]: Σₙ x[…n…] · values[n, m]."""
+    small(values.size, "a matrix")
+    rank = len(at.shape_of(x))
+    order = [each for each in range(rank) if each != axis] + [axis]
+    mapped = at.add(
+        "Dense", permuted(at, x, order), part=part, weights=(constant(values),), frozen=True,
+        units=values.shape[1], use_bias=False, activation="linear",
+    )  # fmt: skip
+    return permuted(at, mapped, [order.index(each) for each in range(rank)])
+
+
+def selection(size: int, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The one-hot matrix [places, size] that selects these places of an axis."""
+    return matrix(len(places), size, lambda rows: places[rows] == np.arange(size))
+
+
+def channel_affine(
+    at: Site, x: Tensor, kernel: Weight | None, bias: Weight | None, part: str = "affine", **options: Any
+) -> Tensor:
+    """x · kernel + bias with a number a channel, the last axis; both are weights of that length that may be trained.
+
+    A depthwise convolution whose window is a single pixel; `options` are more of its own.
+    """
+    shape = at.shape_of(x)
+    channels = shape[-1]
+    if channels is None:
+        raise Refusal("", "the number of channels must be fixed")
+    flat = x if len(shape) == 4 else reshaped(at, x, (1, total(shape[1:-1]), channels))
+    given = constant([1.0] * channels) if kernel is None else kernel
+    weights = [derived(given, (1, 1, channels, 1), lambda values: values.reshape(1, 1, channels, 1))]
+    y = at.add(
+        "DepthwiseConv2D", flat, part=part, weights=(*weights, *([] if bias is None else [bias])),
+        kernel_size=[1, 1], use_bias=bias is not None, activation="linear", data_format="channels_last", **options,
+    )  # fmt: skip
+    return y if len(shape) == 4 else reshaped(at, y, shape[1:])
+
+
+def within(at: Site, x: Tensor, axis: int, class_name: str, **options: Any) -> Tensor:
+    """Apply an image layer to one axis of x, which is reshaped to the width of an image meanwhile."""
+    shape = at.shape_of(x)
+    image = reshaped(at, x, (total(shape[1:axis]), shape[axis], total(shape[axis + 1 :])))
+    y = at.add(class_name, image, data_format="channels_last", **options)
+    return reshaped(at, y, (*shape[1:axis], at.shape_of(y)[2], *shape[axis + 1 :]))
+
+
+def sliced(at: Site, x: Tensor, start: int, end: int | None, axis: int = -1) -> Tensor:
+    """x[start:end] along an axis; an `end` below 0 counts from the end, None is the end."""
+    axis %= len(at.shape_of(x))
+    size = at.shape_of(x)[axis]
+    if end is None or end < 0:
+        cut = -(end or 0)
+    elif size is None:
+        raise Refusal("", "it slices an axis whose size is not fixed")
+    else:
+        cut = size - end
+    if axis == len(at.shape_of(x)) - 1:
+        return slices(at, x, ((start, cut),))[0]
+    return within(at, x, axis, "Cropping2D", cropping=[[0, 0], [start, cut]])
+
+
+def slices(at: Site, x: Tensor, amounts: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """What is left of the last axis of x when so much is cut off before and behind, each time.
+
+    Cropping2D that is told of channels first crops the last two axes of four, whatever they hold.
+    """
+    shape = at.shape_of(x)
+    whole = x if len(shape) == 4 else reshaped(at, x, (1, total(shape[1:-1]), shape[-1]))
+    cuts = [
+        at.add("Cropping2D", whole, cropping=[[0, 0], list(each)], data_format="channels_first") for each in amounts
+    ]
+    return cuts if len(shape) == 4 else [reshaped(at, cut, (*shape[1:-1], at.shape_of(cut)[-1])) for cut in cuts]
+
+
+def padded(at: Site, x: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """Pad x with zeros before and after along an axis; negative amounts crop."""
+    if before > 0 or after > 0:
+        x = within(at, x, axis, "ZeroPadding2D", padding=[[0, 0], [max(before, 0), max(after, 0)]])
+    if before < 0 or after < 0:
+        x = within(at, x, axis, "Cropping2D", cropping=[[0, 0], [max(-before, 0), max(-after, 0)]])
+    return x
+
+
+def reduced(at: Site, x: Tensor, axes: Sequence[int], layer: str, *, keepdims: bool) -> Tensor:
+    """Reduce the axes of x with a layer that pools over all time steps."""
+    shape = at.shape_of(x)
+    kept = [axis for axis in range(1, len(shape)) if axis not in axes]
+    moved = permuted(at, x, (0, *axes, *kept))
+    series = reshaped(at, moved, [total([shape[axis] for axis in which]) for which in (axes, kept)])
+    pooled = at.add(layer, series, keepdims=False, data_format="channels_last")
+    return reshaped(
+        at,
+        pooled,
+        [1 if axis in axes else shape[axis] for axis in range(1, len(shape)) if keepdims or axis not in axes],
+    )
+
+
+def repeated(at: Site, x: Tensor, axis: int, times: int) -> Tensor:
+    """Repeat each element along an axis, as UpSampling along a new axis after it."""
+    if times == 1:
+        return x
+    shape = at.shape_of(x)
+    image = reshaped(at, x, (total(shape[1 : axis + 1]), 1, total(shape[axis + 1 :])))
+    y = at.add("UpSampling2D", image, size=[1, times], interpolation="nearest", data_format="channels_last")
+    size = shape[axis]
+    return reshaped(at, y, (*shape[1:axis], None if size is None else size * times, *shape[axis + 1 :]))
+
+
+def then_activated(at: Site, y: Tensor) -> Tensor:
+    """Apply the activation of the rewritten layer to y."""
+    name = getattr(at.layer, "activation", "linear")
+    return y if name in (None, "linear") else at.add("Activation", y, activation=name)
+
+
+def between_permutes(at: Site) -> Tensor:
+    """Run a channels_first layer as channels_last between two Permutes.
+
+    The activation comes behind, since one that works along an axis takes the last of the layer's own layout.
+    """
+    linear: dict[str, Any] = {"activation": "linear"} if hasattr(at.layer, "activation") else {}
+    y = at.again(channels_last(at, at.x), part="channels_last", data_format="channels_last", **linear)
+    return then_activated(at, channels_first(at, y))

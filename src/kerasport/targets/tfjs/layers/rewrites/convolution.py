@@ -1,0 +1,271 @@
+"""Convolutions with options that TF.js lacks, and those over one axis, out of what it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.frontends.keras.model import Array, Tensor, Weight
+from kerasport.ir.ops.window import amounts
+from kerasport.targets.tfjs.layers.rewrites.blocks import (
+    between_permutes,
+    padded,
+    reshaped,
+    slices,
+    small,
+    then_activated,
+    total,
+)
+from kerasport.targets.tfjs.layers.rewrites.context import Site, derived
+
+MOST_GROUPS = 64
+"""Groups up to which each gets a layer of its own."""
+
+ZEROS_TRAIN = "the zeros that dilation adds to the kernel would be trained as well"
+NO_GRADIENT = "TF.js cannot compute the gradient of a dilated convolution"
+
+
+# --------------------------------------------------------------------------------------------- convolutions
+
+
+def conv1d(at: Site) -> Tensor | None:
+    """Causal Conv1D as zero padding before the sequence and padding="valid"."""
+    if at.layer.data_format == "channels_first":
+        return between_permutes(at)
+    if at.layer.padding == "causal":
+        return _causal(at)
+    return over_images(at, "Conv2D") if at.layer.groups > 1 else padded_apart(at)
+
+
+def conv2d(at: Site) -> Tensor | None:
+    """Conv2D with groups."""
+    return padded_apart(at) if at.layer.groups == 1 else grouped(at)
+
+
+def conv3d(at: Site) -> Tensor | None:
+    """Conv3D with channels_first or groups."""
+    if at.layer.data_format == "channels_first":
+        return between_permutes(at)
+    return padded_apart(at) if at.layer.groups == 1 else grouped(at)
+
+
+def padded_apart(at: Site) -> Tensor | None:
+    """Windows smaller than their stride: the zeros of padding="same", and padding="valid".
+
+    TF.js takes numbers away there that such windows leave out: of images on wasm, of volumes on every backend.
+    """
+    layer = at.layer
+    if layer.padding != "same" or all(k >= s for k, s in zip(layer.kernel_size, layer.strides, strict=True)):
+        return None
+    if layer.rank < 3 and set(layer.kernel_size) == {1}:
+        return None  # which it gets right
+    spatial, _ = layer.split(at.shape)
+    x, first = at.x, 1 if layer.data_format == "channels_last" else 2
+    for axis, (size, window, stride) in enumerate(zip(spatial, layer.kernel_size, layer.strides, strict=True)):
+        x = padded(at, x, first + axis, *_same(size, window, stride))
+    return at.again(x, padding="valid")
+
+
+def _same(size: int | None, window: int, stride: int) -> tuple[int, int]:
+    """What padding="same" adds before and behind an axis."""
+    if size is None and 1 not in (window, stride):
+        reason = "TF.js pads windows that are smaller than their stride incorrectly, and the input size is not fixed"
+        raise Refusal("padding", reason, "give the input a fixed shape, or use --to tfjs-graph")
+    # a window of one number is not padded, nor does the size count where none is left out
+    return amounts(size or 1, window, stride, 1, "same", 0)
+
+
+def grouped(at: Site) -> Tensor:
+    """Each group of channels convolved by a layer of its own, and the results joined.
+
+    Groups of a single channel are a depthwise convolution.
+    """
+    layer = at.layer
+    *window, depth, filters = layer.kernel.shape
+    count, own = layer.groups, filters // layer.groups
+    if depth == 1 and layer.rank == 2:
+        kernel = derived(layer.kernel, (*window, count, own), lambda values: values.reshape(*window, count, own))
+        return at.again(
+            class_name="DepthwiseConv2D", weights=_with_bias(at, kernel), groups=..., filters=...,
+            kernel_regularizer=..., kernel_constraint=..., depth_multiplier=own, **at.carried(kernel="depthwise"),
+        )  # fmt: skip
+    if layer.data_format == "channels_first":
+        return between_permutes(at)
+    if count > MOST_GROUPS:
+        reason = f"a layers-model supports at most {MOST_GROUPS} groups, since each becomes a layer"
+        raise Refusal("groups", reason, "use --to tfjs-graph")
+    inputs = slices(at, at.x, [(index * depth, (count - 1 - index) * depth) for index in range(count)])
+    parts = [
+        at.again(part, part="group", weights=[_filters(weight, index * own, own) for weight in at.spec.weights],
+                 groups=1, filters=own, activation="linear", activity_regularizer=...)
+        for index, part in enumerate(inputs)
+    ]  # fmt: skip
+    return then_activated(at, at.add("Concatenate", *parts, axis=-1, **at.carried("activity")))
+
+
+def _filters(weight: Weight, start: int, count: int) -> Weight:
+    """The part of a kernel, or of a bias, that makes so many filters, its last axis."""
+    return derived(weight, (*weight.shape[:-1], count), lambda values: values[..., start : start + count])
+
+
+def _causal(at: Site) -> Tensor:
+    """Zeros before the sequence, so many that no step sees a later one."""
+    before = (at.layer.kernel_size[0] - 1) * at.layer.dilation_rate[0]
+    return at.again(padded(at, at.x, 1, before, 0), padding="valid")
+
+
+def _with_bias(at: Site, *weights: Weight) -> tuple[Weight, ...]:
+    return weights if at.layer.bias is None else (*weights, at.layer.bias)
+
+
+def over_images(at: Site, class_name: str) -> Tensor:
+    """A layer over time as one over images whose height is 1, with a window of 1 along that axis."""
+    wide = {"kernel_size": 1, "strides": 1, "dilation_rate": 1, "output_padding": 0}
+    options: dict[str, Any] = {
+        option: [along_height, *_listed(at.spec.config[option])]
+        for option, along_height in wide.items()
+        if at.spec.config.get(option) is not None
+    }
+    image = reshaped(at, at.x, (1, *at.shape[1:]))
+    y = at.again(image, class_name=class_name, weights=[_wide(weight) for weight in at.spec.weights], **options)
+    return reshaped(at, y, at.shape_of(y)[2:])
+
+
+def _listed(option: Any) -> list[int]:
+    return list(option) if isinstance(option, list | tuple) else [option]
+
+
+def _wide(weight: Weight) -> Weight:
+    """A kernel with an axis for the height; a bias as it is."""
+    return derived(weight, (1, *weight.shape), lambda values: values[None]) if len(weight.shape) > 1 else weight
+
+
+# ------------------------------------------------------------------------------ each channel by itself
+
+
+def depthwise_conv1d(at: Site) -> Tensor:
+    """DepthwiseConv1D as DepthwiseConv2D."""
+    if at.layer.data_format == "channels_first":
+        return between_permutes(at)
+    return over_images(at, "DepthwiseConv2D")
+
+
+def depthwise_conv2d(at: Site) -> Tensor | None:
+    """Dilated DepthwiseConv2D as DepthwiseConv2D with zeros inserted into the kernel."""
+    return padded_apart(at) if set(at.layer.dilation_rate) == {1} else _dilated(at)
+
+
+def separable_conv1d(at: Site) -> Tensor:
+    """SeparableConv1D as SeparableConv2D."""
+    if at.layer.data_format == "channels_first":
+        return between_permutes(at)
+    if at.layer.padding == "causal":
+        return _causal(at)
+    return over_images(at, "SeparableConv2D")
+
+
+def separable_conv2d(at: Site) -> Tensor | None:
+    """SeparableConv2D with channels_first, for which TF.js cannot add a bias."""
+    return between_permutes(at) if at.layer.data_format == "channels_first" else padded_apart(at)
+
+
+def _dilated(at: Site) -> Tensor:
+    """The layer with a larger kernel instead of a dilation."""
+    at.untrainable(ZEROS_TRAIN)
+    kernel = spread(at.layer.kernel, _dilations(at))
+    window = list(kernel.shape[: at.layer.rank])
+    return at.again(kernel_size=window, dilation_rate=[1] * len(window), weights=_with_bias(at, kernel))
+
+
+def _dilations(at: Site) -> tuple[int, ...]:
+    """The dilation of each axis."""
+    given = at.layer.dilation_rate
+    return given if isinstance(given, tuple) else (given,) * at.layer.rank
+
+
+def spread(kernel: Weight, dilations: Sequence[int]) -> Weight:
+    """A kernel with zeros between its numbers, which is what dilation means."""
+    count = len(dilations)
+    window = [(size - 1) * step + 1 for size, step in zip(kernel.shape, dilations, strict=False)]
+    shape = (*window, *kernel.shape[count:])
+    small(prod(shape), "its dilated kernel", "dilation_rate")
+
+    def fill(values: Array) -> Array:
+        wide = np.zeros(shape, values.dtype)
+        wide[tuple(slice(None, None, step) for step in dilations)] = values
+        return wide
+
+    return derived(kernel, shape, fill)
+
+
+# ------------------------------------------------------------------------------------ transposed convolutions
+
+
+def conv1d_transpose(at: Site) -> Tensor:
+    """Conv1DTranspose as Conv2DTranspose."""
+    if at.layer.data_format == "channels_first":
+        return between_permutes(at)
+    return over_images(at, "Conv2DTranspose")
+
+
+def conv2d_transpose(at: Site) -> Tensor | None:
+    """Conv2DTranspose with dilation, or with another output size than TF.js computes.
+
+    A larger kernel does for dilation. TF.js's padding="valid" makes the whole result, as long as size · stride and what
+    the window has beyond a stride; Keras's is a part of that, or goes beyond it, where the window would see zeros.
+    """
+    layer = at.layer
+    if set(_dilations(at)) != {1}:
+        return _dilated(at)
+    if layer.ends() == layer.ends(by_default=True):
+        return None
+    zeros, cropping = [], []
+    for window, step, (crop, extra) in zip(layer.kernel_size, layer.strides, layer.ends(), strict=True):
+        beyond = max(window - step, 0) - crop - extra
+        more = max(-(beyond // step), 0)  # zeros behind x, each of which makes the whole result longer by a stride
+        zeros.append([0, more])
+        cropping.append([crop, beyond + more * step])
+    options = {"data_format": layer.data_format}
+    x = at.add("ZeroPadding2D", at.x, padding=zeros, **options) if any(map(any, zeros)) else at.x
+    y = at.again(x, part="whole", padding="valid", output_padding=None, activation="linear")
+    return then_activated(at, at.add("Cropping2D", y, cropping=cropping, **options) if any(map(any, cropping)) else y)
+
+
+def conv3d_transpose(at: Site) -> Tensor:
+    """Conv3DTranspose as Conv3D of x with zeros inserted (TF.js's own is incorrect on wasm).
+
+    The kernel is turned around, and as many zeros stand around x as make the result begin and end where Keras's does.
+    """
+    layer = at.layer
+    if layer.data_format == "channels_first":
+        return between_permutes(at)
+    x = at.x
+    for axis, (step, dilation, size) in enumerate(zip(layer.strides, _dilations(at), layer.kernel_size, strict=True)):
+        reach = (size - 1) * dilation
+        crop, extra = layer.ends()[axis]
+        x = padded(at, _apart(at, x, axis + 1, step), axis + 1, reach - crop, extra + crop)
+    if set(_dilations(at)) != {1}:
+        at.untrainable(NO_GRADIENT)
+    *window, filters, channels = layer.kernel.shape
+    kernel = derived(
+        layer.kernel, (*window, channels, filters), lambda values: values[::-1, ::-1, ::-1].swapaxes(-1, -2)
+    )
+    return at.again(
+        x, class_name="Conv3D", weights=_with_bias(at, kernel), strides=[1, 1, 1], padding="valid", output_padding=...,
+        dilation_rate=list(_dilations(at)), groups=1,
+    )  # fmt: skip
+
+
+def _apart(at: Site, x: Tensor, axis: int, step: int) -> Tensor:
+    """x with zeros behind each number along an axis: an axis of 1 behind it, padded."""
+    if step == 1:
+        return x
+    shape = at.shape_of(x)
+    image = reshaped(at, x, (total(shape[1 : axis + 1]), 1, total(shape[axis + 1 :])))
+    y = at.add("ZeroPadding2D", image, padding=[[0, 0], [0, step - 1]], data_format="channels_last")
+    size = shape[axis]
+    return reshaped(at, y, (*shape[1:axis], None if size is None else size * step, *shape[axis + 1 :]))

@@ -1,0 +1,93 @@
+"""Dense layers, embeddings and dropout in forms that TF.js lacks."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from kerasport.errors import ShapeError
+from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.frontends.keras.layers.core import EinsumDense, ReversibleEmbedding, TernaryDense
+from kerasport.frontends.keras.model import Tensor
+from kerasport.targets.tfjs.layers.rewrites.blocks import reshaped, scaled, total
+from kerasport.targets.tfjs.layers.rewrites.context import Site, derived
+
+
+def dense(at: Site) -> Tensor | None:
+    """For rank 6 or more: Dense with the middle axes merged."""
+    shape = at.shape
+    if len(shape) < 6:
+        return None
+    flat = reshaped(at, at.x, (total(shape[1:-1]), shape[-1]))
+    return reshaped(at, at.again(flat, part="flat"), (*shape[1:-1], at.layer.units))
+
+
+def ternary_dense(at: Site) -> Tensor:
+    """Dense with the ternary kernel."""
+    layer: TernaryDense = at.layer
+    at.untrainable("Keras trains a float kernel and derives the ternary kernel from it on every call")
+    weights = (layer.ternary_kernel(), *(() if layer.bias is None else (layer.bias,)))
+    return at.again(class_name="Dense", weights=weights, threshold=..., packed=...)
+
+
+def einsum_dense(at: Site) -> Tensor:
+    """Dense, if the equation sums over all last axes of the input and appends the new axes.
+
+    As in "abc,cd->abd", "abcd,cde->abe" or "...a,abc->...bc": axes as one, Dense, and one as axes.
+    """
+    layer: EinsumDense = at.layer
+    shape = at.shape
+    try:
+        given, kernel, made = layer.labels(len(shape))
+    except ShapeError as error:
+        raise Refusal("equation", str(error)) from None
+    summed = given[len(given) - sum(label in kernel for label in given) :]
+    kept, new = given[: len(given) - len(summed)], kernel[len(summed) :]
+    if not kept or kernel != summed + new or made != kept + new or set(layer.bias_axes or "") - set(new):
+        raise Refusal("equation", "a layers-model supports only products over the last axes; use --to tfjs-graph")
+    sizes = layer.kernel.shape
+    inner, units = prod(sizes[: len(summed)]), prod(sizes[len(summed) :])
+    x = at.x if len(summed) == 1 else reshaped(at, at.x, (*shape[1 : len(kept)], inner))
+    weights = [derived(layer.kernel, (inner, units), lambda values: values.reshape(inner, units))]
+    if layer.bias is not None:
+        new_sizes = sizes[len(summed) :]
+        weights.append(derived(layer.bias, (units,), lambda values: np.broadcast_to(values, new_sizes).reshape(-1)))
+    y = at.add(
+        "Dense", x, weights=weights, units=units, use_bias=layer.bias is not None, activation="linear",
+        **at.carried("kernel", "bias"),
+    )  # fmt: skip
+    y = y if len(new) == 1 else reshaped(at, y, (*shape[1 : len(kept)], *sizes[len(summed) :]))
+    return y if layer.activation == "linear" else at.add("Activation", y, activation=layer.activation)
+
+
+def reversible_embedding(at: Site) -> Tensor:
+    """Embedding, and Dense with the transposed table for reverse calls; both layers store the table.
+
+    With a logit_soft_cap the logits are tanh(logits / cap) · cap.
+    """
+    layer: ReversibleEmbedding = at.layer
+    if not at.call.kwargs.get("reverse"):
+        return at.add(
+            "Embedding", at.x, weights=(layer.embeddings,), input_dim=layer.input_dim, output_dim=layer.output_dim,
+            mask_zero=layer.mask_zero, **at.carried("embeddings"),
+        )  # fmt: skip
+    kernel = layer.reverse_embeddings
+    if kernel is None:
+        at.untrainable(
+            "its table is stored twice, once for each direction, and training would make the two copies differ"
+        )
+        kernel = derived(layer.embeddings, (layer.output_dim, layer.input_dim), np.transpose)
+    y = at.add(
+        "Dense", at.x, part="reverse", weights=(kernel,), units=layer.input_dim, use_bias=False, activation="linear"
+    )
+    cap = layer.logit_soft_cap
+    return y if cap is None else scaled(at, at.add("Activation", scaled(at, y, 1 / cap), activation="tanh"), cap)
+
+
+def spatial_dropout(at: Site) -> Tensor:
+    """Dropout of whole channels, with noise_shape 1 along the axes of the image."""
+    images = len(at.shape) - 2
+    first = at.layer.data_format == "channels_first"
+    noise_shape = [None, None, *[1] * images] if first else [None, *[1] * images, None]
+    return at.add("Dropout", at.x, rate=at.layer.rate, noise_shape=noise_shape)

@@ -1,0 +1,49 @@
+"""Layers that merge tensors."""
+
+from __future__ import annotations
+
+from kerasport.frontends.keras.model import Tensor, axis_of
+from kerasport.targets.tfjs.layers.rewrites.blocks import difference, permuted, reshaped, total
+from kerasport.targets.tfjs.layers.rewrites.context import Site
+
+
+def subtract(at: Site) -> Tensor:
+    """a - b = a + (-b), bit for bit."""
+    return difference(at, *at.inputs)
+
+
+def merge(at: Site) -> Tensor | None:
+    """Merging a single tensor returns it unchanged."""
+    return at.x if len(at.inputs) == 1 else None
+
+
+def concatenate(at: Site) -> Tensor | None:
+    """Concatenate inputs after reshaping them to the sizes that any of them knows.
+
+    TF.js takes an unknown size for another one than any that is known.
+    """
+    if len(at.inputs) == 1 or at.masked:
+        return merge(at)
+    shapes = [at.shape_of(each) for each in at.inputs]
+    axis = axis_of(at.layer.axis, len(shapes[0]))
+    known = [next((size for size in beside if size is not None), None) for beside in zip(*shapes, strict=True)]
+    agreed = [
+        tuple(shape[axis] if place == axis else known[place] for place in range(1, len(shape))) for shape in shapes
+    ]
+    if all(shape[1:] == wanted for shape, wanted in zip(shapes, agreed, strict=True)):
+        return None
+    return at.again(*(reshaped(at, each, wanted) for each, wanted in zip(at.inputs, agreed, strict=True)))
+
+
+def dot(at: Site) -> Tensor | None:
+    """Dot of rank 4 or more: move the summed axes to the end, merge the others, and split them again."""
+    layer, shapes = at.layer, [at.shape_of(each) for each in at.inputs]
+    ranks = (len(shapes[0]), len(shapes[1]))
+    if layer.normalize or max(ranks) < 4:
+        return None
+    flat = []
+    for x, shape, summed in zip(at.inputs, shapes, layer.pair(ranks), strict=True):
+        rest = [axis for axis in range(1, len(shape)) if axis != summed]
+        last = permuted(at, x, (0, *rest, summed))
+        flat.append(reshaped(at, last, (total([shape[axis] for axis in rest]), shape[summed])))
+    return reshaped(at, at.again(*flat, axes=2), layer.infer(*shapes)[1:])

@@ -1,0 +1,452 @@
+"""Functions that a model calls as nodes, of keras.ops or of TensorFlow, as layers.
+
+Each is lowered to tensor operations, as for a graph-model, and each of those has a layer, or the model is refused: one
+table of tensor operations serves all functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from kerasport.budget import reserve
+from kerasport.errors import ShapeError
+from kerasport.frontends.keras.functions import apply
+from kerasport.frontends.keras.functions.refused import BITS
+from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.frontends.keras.model import Tensor, map_tensors
+from kerasport.ir import ops
+from kerasport.ir.graph import walk, with_operands
+from kerasport.ir.tensor import Constant, DType, Input, Node, TensorType
+from kerasport.ir.tensor import Tensor as Value
+from kerasport.passes.fold import fold_constants
+from kerasport.targets.tfjs.layers.rewrites.blocks import (
+    activated,
+    difference,
+    linear_map,
+    negative,
+    padded,
+    permuted,
+    product,
+    reduced,
+    relu,
+    reshaped,
+    scaled,
+    selection,
+    sliced,
+    square,
+    total,
+)
+from kerasport.targets.tfjs.layers.rewrites.context import Site
+
+Raise: TypeAlias = Callable[[Site, Any, Sequence[Tensor]], Tensor]
+"""The layer of a tensor operation, given those of its operands that are no constants."""
+
+GRAPH = "use --to tfjs-graph, which supports it"
+CONSTANT = "its result does not depend on the input, and TF.js has no layer for a constant"
+LISTED = 4096  # numbers that stand in model.json itself
+MAPPED = 512  # sizes up to which an axis is multiplied by a constant matrix
+
+ACTIVATIONS: Mapping[str, str] = {"Gelu": "gelu", "Softsign": "softsign", "Celu": "celu"}
+"""Operations that are one of TF.js's activations where their options are Keras's defaults."""
+
+OF_BITS = ("BitwiseAnd", "BitwiseOr", "BitwiseXor")
+
+DEFAULTS: Mapping[str, Any] = {"approximate": False, "alpha": 1.0, "name": None, "dtype": None}
+
+
+def operation(at: Site) -> Tensor | tuple[Tensor, ...]:
+    """The lowering of the function, each of its tensor operations as a layer."""
+    name = ACTIVATIONS.get(at.spec.class_name)
+    options = {key: value for key, value in at.spec.config.items() if key in DEFAULTS and value != DEFAULTS[key]}
+    if name and not {key for key in options if key not in ("name", "dtype")} and len(at.inputs) == 1:
+        return activated(at, at.x, name)
+    if at.spec.class_name in OF_BITS and any(_dtype(at, tensor) != "bool" for tensor in at.inputs_of_all):
+        raise Refusal("", BITS)
+    feeds: dict[Tensor, Value] = {
+        tensor: Input(str(index), TensorType(_dtype(at, tensor), at.shape_of(tensor)))
+        for index, tensor in enumerate(at.inputs_of_all)
+    }
+    args = map_tensors(at.call.args, feeds.__getitem__)
+    kwargs = {key: map_tensors(value, feeds.__getitem__) for key, value in at.call.kwargs.items()}
+    try:
+        results = apply(at.spec, args, kwargs)
+    except ShapeError as error:
+        raise Refusal("", str(error)) from None
+    made = _raised(at, [_folded(result) for result in results], {value: tensor for tensor, value in feeds.items()})
+    return made if len(made) > 1 else made[0]
+
+
+def _dtype(at: Site, tensor: Tensor) -> DType:
+    """TF.js's layers compute in float32; only truth values are known to be something else."""
+    return "bool" if at.rewriter.dtypes.of(tensor) == "bool" else "float32"
+
+
+def _folded(end: Value) -> Value:
+    new: dict[Node, Node] = {}
+    for node in walk([end]):
+        moved = with_operands(node, new)
+        new[node] = fold_constants(moved, lambda _: 1) or moved
+    result = new[end]
+    assert isinstance(result, Value)
+    return result
+
+
+def _raised(at: Site, ends: Sequence[Value], known: Mapping[Node, Tensor]) -> tuple[Tensor, ...]:
+    tensors = dict(known)
+    for node in walk(ends, known):
+        if isinstance(node, Constant | ops.Dim):
+            continue
+        name = type(node).__name__
+        if type(node) not in TABLE:
+            raise Refusal("", f"it computes {name}, for which TF.js has no layer", GRAPH)
+        if not any(each in tensors for each in node.operands):
+            raise Refusal("", "a part of it does not depend on the input, and TF.js has no layer for a constant", GRAPH)
+        if isinstance(node, Value) and node.dtype != "float32":
+            raise Refusal("", f"it computes {name} of {node.dtype}, but TF.js layers compute in float32", GRAPH)
+        tensors[node] = TABLE[type(node)](at, node, [tensors[each] for each in node.operands if each in tensors])
+    if any(end not in tensors for end in ends):
+        raise Refusal("", CONSTANT, GRAPH)
+    return tuple(tensors[end] for end in ends)
+
+
+# ------------------------------------------------------------------------------------------------ arithmetic
+
+
+def _with_constant(node: Any) -> tuple[Any, bool] | None:
+    """The constant beside the tensor as numbers of JSON, and whether it comes first; None where there is none.
+
+    Raises:
+        Refusal: it is too large, or makes the result larger than the tensor.
+    """
+    constant, other, first = (node.a, node.b, True) if isinstance(node.a, Constant) else (node.b, node.a, False)
+    if not isinstance(constant, Constant):
+        return None
+    values = constant.read()
+    if node.shape != other.shape or (values.ndim == other.rank and values.shape[0] != 1):
+        raise Refusal(
+            "", f"its constant operand of shape {values.shape} would broadcast the result to another shape", GRAPH
+        )
+    if values.size > LISTED:
+        raise Refusal("", f"its constant operand has {values.size} numbers, too many for model.json", GRAPH)
+    if not np.isfinite(values).all():
+        raise Refusal("", "its constant operand is not finite, and JSON cannot represent that", GRAPH)
+    if values.ndim == other.rank:
+        values = values[0]
+    return (float(values.reshape(())) if values.size == 1 else values.astype("float64")), first
+
+
+def _json(values: Any) -> Any:
+    return values.tolist() if isinstance(values, np.ndarray) else float(values)
+
+
+def _affine(at: Site, x: Tensor, scale: Any, offset: Any) -> Tensor:
+    return at.add("Rescaling", x, scale=_json(scale), offset=_json(offset))
+
+
+def add(at: Site, node: ops.Add, xs: Sequence[Tensor]) -> Tensor:
+    """a + b"""
+    constant = _with_constant(node)
+    return _affine(at, xs[0], 1.0, constant[0]) if constant else at.add("Add", *_alike(node, xs))
+
+
+def sub(at: Site, node: ops.Sub, xs: Sequence[Tensor]) -> Tensor:
+    """a - b"""
+    constant = _with_constant(node)
+    if constant is None:
+        return difference(at, *_alike(node, xs))
+    value, first = constant
+    return _affine(at, xs[0], -1.0, value) if first else _affine(at, xs[0], 1.0, -value)
+
+
+def mul(at: Site, node: ops.Mul, xs: Sequence[Tensor]) -> Tensor:
+    """a · b"""
+    constant = _with_constant(node)
+    return _affine(at, xs[0], constant[0], 0.0) if constant else product(at, *_alike(node, xs))
+
+
+def div(at: Site, node: ops.Div, xs: Sequence[Tensor]) -> Tensor:
+    """a / c = a · (1/c)"""
+    constant = _with_constant(node)
+    if constant is None or constant[1]:
+        raise Refusal("", "it divides by a computed tensor, for which TF.js has no layer", GRAPH)
+    if not np.all(constant[0]):
+        raise Refusal("", "it divides by zero", GRAPH)
+    return _affine(
+        at, xs[0], 1 / np.asarray(constant[0]) if isinstance(constant[0], np.ndarray) else 1 / constant[0], 0.0
+    )
+
+
+def power(at: Site, node: ops.Pow, xs: Sequence[Tensor]) -> Tensor:
+    """xⁿ by squaring, for a small whole n."""
+    constant = _with_constant(node)
+    if constant is None or constant[1] or np.ndim(constant[0]) or constant[0] not in range(1, 17):
+        raise Refusal("", "TF.js layers support only integer powers from 1 to 16", GRAPH)
+    exponent, factor, result = int(constant[0]), xs[0], None
+    while exponent:
+        if exponent % 2:
+            result = factor if result is None else product(at, result, factor)
+        exponent //= 2
+        factor = square(at, factor) if exponent else factor
+    assert result is not None
+    return result
+
+
+def extreme(layer: str, sign: float) -> Raise:
+    """max(x, c) = relu(x - c) + c, and min(x, c) = c - relu(c - x)."""
+
+    def raise_(at: Site, node: Any, xs: Sequence[Tensor]) -> Tensor:
+        constant = _with_constant(node)
+        if constant is None:
+            return at.add(layer, *_alike(node, xs))
+        value = constant[0]
+        if sign > 0 and np.ndim(value) == 0 and not value:
+            return relu(at, xs[0])
+        return _affine(at, relu(at, _affine(at, xs[0], sign, -sign * value)), sign, value)
+
+    return raise_
+
+
+def _alike(node: Any, xs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Two tensors of as many axes, which TF.js spreads over each other as numpy does."""
+    if len(xs) == 1:
+        return xs[0], xs[0]
+    if node.a.rank != node.b.rank:
+        raise Refusal("", f"it broadcasts the shapes {node.a.shape} and {node.b.shape} across the batch", GRAPH)
+    return xs[0], xs[1]
+
+
+def squared_difference(at: Site, node: ops.SquaredDifference, xs: Sequence[Tensor]) -> Tensor:
+    """(a - b)²"""
+    return square(at, sub(at, node, xs))  # type: ignore[arg-type]
+
+
+def absolute(at: Site, _: Any, xs: Sequence[Tensor]) -> Tensor:
+    """|x| = relu(x) + relu(-x)"""
+    return at.add("Add", relu(at, xs[0]), relu(at, negative(at, xs[0])))
+
+
+def clip(at: Site, node: ops.Clip, xs: Sequence[Tensor]) -> Tensor:
+    """Where 0 lies between a and b, relu(x) up to b less relu(-x) up to -a; else relu(x - a) up to b - a, plus a."""
+    low, high = node.low, node.high
+    if low == 0:
+        return relu(at, xs[0], high)
+    if low < 0 < high:
+        return difference(at, relu(at, xs[0], high), relu(at, negative(at, xs[0]), -low))
+    return scaled(at, relu(at, scaled(at, xs[0], 1.0, -low), high - low), 1.0, low)
+
+
+def named(activation: str) -> Raise:
+    """A function that TF.js has as an activation."""
+    return lambda at, _, xs: activated(at, xs[0], activation)
+
+
+# -------------------------------------------------------------------------------------------------- movement
+
+
+def _keeps_batch(before: Value, after: Value) -> bool:
+    """Whether the first axis is still the batch after a reshape."""
+    if not after.rank:
+        return False
+    if before.shape[0] is not None:
+        return before.shape[0] == after.shape[0]
+    first = after.to[0] if isinstance(after, ops.Reshape) else None
+    if isinstance(first, ops.Dim) and first.axis == 0:
+        return True
+    size = total(before.shape[1:])
+    return after.shape[0] is None and size is not None and size == total(after.shape[1:])
+
+
+def reshape(at: Site, node: ops.Reshape, xs: Sequence[Tensor]) -> Tensor:
+    """The same numbers in another shape, each sample by itself."""
+    if not _keeps_batch(node.x, node):
+        raise Refusal("", "it reshapes across the batch, which TF.js layers cannot do", GRAPH)
+    return reshaped(at, xs[0], node.shape[1:])
+
+
+def transpose(at: Site, node: ops.Transpose, xs: Sequence[Tensor]) -> Tensor:
+    """The axes behind the batch in another order."""
+    if node.order[0]:
+        raise Refusal("", "it moves the batch axis, which TF.js layers cannot do", GRAPH)
+    return permuted(at, xs[0], node.order)
+
+
+def slice_(at: Site, node: ops.Slice, xs: Sequence[Tensor]) -> Tensor:
+    """A part of each axis."""
+    (x,) = xs
+    for axis, (begin, size) in enumerate(zip(node.begin, node.size, strict=True)):
+        if not begin and size in (-1, node.x.shape[axis]):
+            continue
+        if axis == 0:
+            raise Refusal("", "it slices the batch, which TF.js layers cannot do", GRAPH)
+        x = sliced(at, x, begin, None if size == -1 else begin + size, axis)
+    return x
+
+
+def strided_slice(at: Site, node: ops.StridedSlice, xs: Sequence[Tensor]) -> Tensor:
+    """x[begin:end:step] along each axis; steps by a matrix of zeros and ones."""
+    (x,) = xs
+    for axis, (size, part) in enumerate(zip(node.x.shape, node.parts, strict=True)):
+        begin, end, step = part
+        if (begin or 0, end, step) == (0, None, 1):
+            continue
+        if axis == 0:
+            raise Refusal("", "it slices the batch, which TF.js layers cannot do", GRAPH)
+        if size is not None:
+            x = _selected(at, x, axis, range(*slice(*part).indices(size)), size)
+        elif step == 1 and (begin or 0) >= 0 and (end is None or end < 0):
+            x = sliced(at, x, begin or 0, end, axis)
+        else:
+            raise Refusal("", "it slices an axis of unknown size from its end, or with a step", GRAPH)
+    return x
+
+
+def _selected(at: Site, x: Tensor, axis: int, places: Sequence[int], size: int) -> Tensor:
+    if max(size, len(places)) > MAPPED:
+        raise Refusal(
+            "", f"it selects from an axis of size {size}, for which TF.js layers would need a large matrix", GRAPH
+        )
+    return linear_map(at, x, selection(size, np.array(places, int)).T, axis, "selection")
+
+
+def reverse(at: Site, node: ops.Reverse, xs: Sequence[Tensor]) -> Tensor:
+    """x from the end of each axis to its beginning."""
+    (x,) = xs
+    for axis in node.axes:
+        size = node.x.shape[axis]
+        if axis == 0 or size is None:
+            raise Refusal("", "it reverses the batch, or an axis of unknown size", GRAPH)
+        x = _selected(at, x, axis, range(size)[::-1], size)
+    return x
+
+
+def gather(at: Site, node: ops.Gather, xs: Sequence[Tensor]) -> Tensor:
+    """Places of an axis that are known, by a matrix of zeros and ones."""
+    if (
+        not isinstance(node.indices, Constant)
+        or node.indices.rank > 1
+        or node.axis == 0
+        or isinstance(node.x, Constant)
+    ):
+        raise Refusal("", "it gathers from computed indices, for which TF.js has no layer", GRAPH)
+    size = node.x.shape[node.axis]
+    if size is None:
+        raise Refusal("", "it gathers from an axis whose size is not fixed", GRAPH)
+    indices = node.indices.read()
+    places = [int(place) % size for place in np.atleast_1d(indices)]
+    picked = _selected(at, xs[0], node.axis, places, size)
+    return picked if indices.ndim else reshaped(at, picked, node.shape[1:])
+
+
+def concat(at: Site, node: ops.Concat, xs: Sequence[Tensor]) -> Tensor:
+    """The tensors one after the other."""
+    if node.axis == 0 or any(isinstance(part, Constant) for part in node.parts):
+        raise Refusal("", "it concatenates along the batch axis or with a constant", GRAPH)
+    places = {id(part): x for part, x in zip(dict.fromkeys(node.parts), dict.fromkeys(xs), strict=True)}
+    return at.add("Concatenate", *(places[id(part)] for part in node.parts), axis=node.axis)
+
+
+def pad(at: Site, node: ops.Pad, xs: Sequence[Tensor]) -> Tensor:
+    """Zeros around x."""
+    if node.mode != "constant" or node.value or any(node.paddings[0]):
+        raise Refusal("", "TF.js layers pad only with zeros, and not along the batch axis", GRAPH)
+    (x,) = xs
+    if node.x.rank == 4 and not any(node.paddings[3]):
+        pairs = [list(pair) for pair in node.paddings[1:3]]
+        return at.add("ZeroPadding2D", x, padding=pairs, data_format="channels_last")
+    for axis, pair in enumerate(node.paddings):
+        x = padded(at, x, axis, *pair) if any(pair) else x
+    return x
+
+
+def tile(at: Site, node: ops.Tile, xs: Sequence[Tensor]) -> Tensor:
+    """x a few times after itself."""
+    if node.times[0] != 1 or max(node.times) > 16:
+        raise Refusal("", "it repeats the batch, or repeats an axis more than 16 times", GRAPH)
+    (x,) = xs
+    for axis, times in enumerate(node.times):
+        x = at.add("Concatenate", *(x,) * times, axis=axis) if times > 1 else x
+    return x
+
+
+def broadcast_to(at: Site, node: ops.BroadcastTo, xs: Sequence[Tensor]) -> Tensor:
+    """x repeated along its axes of size 1, by a row of ones."""
+    (x,) = xs
+    if node.rank != node.x.rank:
+        raise Refusal("", "it broadcasts the batch to other axes", GRAPH)
+    for axis, (before, after) in enumerate(zip(node.x.shape, node.shape, strict=True)):
+        if before == after:
+            continue
+        if axis == 0 or before is None or after is None or after > MAPPED:
+            raise Refusal("", "it broadcasts the batch, an axis of unknown size, or to too large a size", GRAPH)
+        reserve(after)
+        x = linear_map(at, x, np.ones((1, after), np.float32), axis, "repeated")
+    return x
+
+
+# ---------------------------------------------------------------------------------- reductions and products
+
+
+def _axes(node: Any) -> Sequence[int]:
+    if 0 in node.axes:
+        raise Refusal("axis", "it reduces the batch axis, which TF.js layers cannot do", GRAPH)
+    return tuple(node.axes)
+
+
+def mean(at: Site, node: ops.Mean, xs: Sequence[Tensor]) -> Tensor:
+    """Σ x / n"""
+    return reduced(at, xs[0], _axes(node), "GlobalAveragePooling1D", keepdims=node.keepdims)
+
+
+def sum_(at: Site, node: ops.Sum, xs: Sequence[Tensor]) -> Tensor:
+    """n · mean(x)"""
+    count = total([node.x.shape[axis] for axis in _axes(node)])
+    if count is None:
+        raise Refusal("axis", "it sums over an axis of unknown size", GRAPH)
+    averaged = reduced(at, xs[0], node.axes, "GlobalAveragePooling1D", keepdims=node.keepdims)
+    return scaled(at, averaged, float(count))
+
+
+def max_(at: Site, node: ops.Max, xs: Sequence[Tensor]) -> Tensor:
+    """The largest."""
+    return reduced(at, xs[0], _axes(node), "GlobalMaxPooling1D", keepdims=node.keepdims)
+
+
+def min_(at: Site, node: ops.Min, xs: Sequence[Tensor]) -> Tensor:
+    """-max(-x)"""
+    largest = reduced(at, negative(at, xs[0]), _axes(node), "GlobalMaxPooling1D", keepdims=node.keepdims)
+    return negative(at, largest)
+
+
+def matmul(at: Site, node: ops.MatMul, xs: Sequence[Tensor]) -> Tensor:
+    """x · W by a Dense layer, and a · b of matrices by Dot."""
+    if isinstance(node.b, Constant) and node.b.rank == 2 and not node.transpose_a:
+        values = node.b.read()
+        kernel = values.T if node.transpose_b else values
+        return linear_map(at, xs[0], kernel, node.a.rank - 1, "product")
+    if isinstance(node.a, Constant) or isinstance(node.b, Constant) or not node.a.rank == node.b.rank == 3:
+        raise Refusal("", "TF.js layers multiply matrices only of one batch, or by one constant matrix", GRAPH)
+    a, b = xs if len(xs) == 2 else (xs[0], xs[0])
+    return at.add("Dot", a, b, axes=[1 if node.transpose_a else 2, 2 if node.transpose_b else 1], normalize=False)
+
+
+TABLE: Mapping[Any, Raise] = {
+    ops.Add: add, ops.Sub: sub, ops.Mul: mul, ops.Div: div, ops.Pow: power,
+    ops.Maximum: extreme("Maximum", 1.0), ops.Minimum: extreme("Minimum", -1.0),
+    ops.SquaredDifference: squared_difference, ops.Abs: absolute, ops.Clip: clip,
+    ops.Neg: lambda at, _, xs: negative(at, xs[0]),
+    ops.Square: lambda at, _, xs: square(at, xs[0]),
+    ops.Relu: lambda at, _, xs: relu(at, xs[0]),
+    ops.LeakyRelu: lambda at, node, xs: at.add("LeakyReLU", xs[0], negative_slope=node.alpha),
+    **{op: named(name) for op, name in {
+        ops.Relu6: "relu6", ops.Elu: "elu", ops.Selu: "selu", ops.Sigmoid: "sigmoid", ops.Tanh: "tanh",
+        ops.Softplus: "softplus", ops.Exp: "exponential", ops.LogSoftmax: "log_softmax"}.items()},
+    ops.Softmax: lambda at, _, xs: at.add("Softmax", xs[0], axis=-1),
+    ops.Reshape: reshape, ops.Transpose: transpose, ops.Slice: slice_, ops.StridedSlice: strided_slice,
+    ops.Reverse: reverse, ops.Gather: gather, ops.Concat: concat, ops.Pad: pad, ops.Tile: tile,
+    ops.BroadcastTo: broadcast_to,
+    ops.Mean: mean, ops.Sum: sum_, ops.Max: max_, ops.Min: min_, ops.MatMul: matmul,
+}  # fmt: skip
+"""Tensor operation → the layers that compute it."""

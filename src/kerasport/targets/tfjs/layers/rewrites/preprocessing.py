@@ -1,0 +1,111 @@
+"""Preprocessing that is part of the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kerasport.budget import reserve
+from kerasport.frontends.keras.identity import IDENTITY, is_identity
+from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.frontends.keras.layers.preprocessing import CategoryEncoding, Normalization
+from kerasport.frontends.keras.model import LayerSpec, Tensor
+from kerasport.targets.tfjs.layers.rewrites.blocks import linear_map, reshaped, total
+from kerasport.targets.tfjs.layers.rewrites.context import Site, constant, options_of
+
+LISTED = 2**16  # numbers up to which an option lists them in model.json
+TABLE = 1024  # tokens whose table of ones and zeros has 4 MB
+
+
+def normalization(at: Site) -> Tensor:
+    """(x - mean) / deviation, or x · deviation + mean, as Rescaling with one scale and offset per position.
+
+    The mean is subtracted first, as in Keras: where it is much larger than the deviation, x / deviation and
+    mean / deviation would be rounded apart.
+    """
+    layer: Normalization = at.layer
+    mean = _along(at, layer, layer.mean if layer.adapted_mean is None else layer.adapted_mean)
+    variance = _along(at, layer, layer.variance if layer.adapted_variance is None else layer.adapted_variance)
+    deviation = np.maximum(np.sqrt(variance), np.float32(1e-7))
+    if layer.invert:
+        return _rescaled(at, at.x, deviation, mean)
+    centred = at.x if not mean.any() else _rescaled(at, at.x, np.float32(1), -mean)
+    return _rescaled(at, centred, 1 / deviation, np.float32(0))
+
+
+def _rescaled(
+    at: Site, x: Tensor, scale: npt.NDArray[Any] | np.float32, offset: npt.NDArray[Any] | np.float32
+) -> Tensor:
+    return at.add("Rescaling", x, scale=_listed(scale), offset=_listed(offset))
+
+
+def _listed(values: npt.NDArray[Any] | np.float32) -> Any:
+    """Numbers as JSON has them, each by the fewest digits that stand for it."""
+    array = np.asarray(values, np.float32)
+    digits = [float(str(value)) for value in array.reshape(-1)]
+    return np.asarray(digits, np.float64).reshape(array.shape).tolist()
+
+
+def _along(at: Site, layer: Normalization, given: Any) -> npt.NDArray[Any]:
+    """Numbers of the kept axes, from the last one on, so that they broadcast."""
+    values = np.asarray(given if isinstance(given, tuple | int | float) else given.read(), np.float32)
+    rank = len(at.shape)
+    kept = layer.axes(rank)
+    if 0 in kept:
+        raise Refusal("axis", "it has a mean per sample of the batch, which TF.js layers do not support")
+    if values.ndim > len(kept):
+        raise Refusal("mean", f"a value of shape {values.shape} does not fit the axes {layer.axis}")
+    if values.size > LISTED:
+        raise Refusal("mean", f"more than {LISTED} numbers are too many for model.json; use --to tfjs-graph")
+    sizes = [1] * rank
+    for axis, size in zip(reversed(kept), reversed(values.shape), strict=False):
+        sizes[axis] = size
+    first = next((axis for axis in kept if sizes[axis] != 1), rank)
+    return values.reshape(sizes[first:]) if values.ndim else values
+
+
+def category_encoding(at: Site) -> Tensor:
+    """An Embedding of one-hot rows, then their maximum (multi_hot) or sum (count) per sample."""
+    layer: CategoryEncoding = at.layer
+    shape, depth = at.shape, layer.num_tokens
+    if depth > TABLE:
+        raise Refusal(
+            "num_tokens", f"a table of more than {TABLE} tokens is too large for a layers-model; use --to tfjs-graph"
+        )
+    hot = at.add(
+        "Embedding", at.x, weights=(constant(np.eye(depth)),), frozen=True,
+        input_dim=depth, output_dim=depth, mask_zero=False,
+    )  # fmt: skip
+    if layer.output_mode == "one_hot":
+        return hot if len(shape) < 2 or shape[-1] != 1 else reshaped(at, hot, (*shape[1:-1], depth))
+    if len(shape) < 2:
+        raise Refusal("output_mode", "it counts across the batch, which TF.js layers cannot do")
+    beside = shape[2:]
+    flat = reshaped(at, hot, (shape[1], total((*beside, depth)))) if beside else hot
+    if layer.output_mode == "multi_hot":
+        y = at.add("GlobalMaxPooling1D", flat)
+    elif shape[1] is None:
+        raise Refusal("output_mode", "the number of indices per sample is not fixed; use --to tfjs-graph")
+    else:
+        reserve(shape[1], itemsize=8)
+        summed = linear_map(at, flat, np.ones((shape[1], 1)), 1, part="sum")
+        return reshaped(at, summed, (*beside, depth))
+    return reshaped(at, y, (*beside, depth)) if beside else y
+
+
+def pipeline(at: Site) -> Tensor:
+    """The layers of the pipeline, one after the other."""
+    x = at.x
+    for child in at.spec.children.values():
+        if not isinstance(child, LayerSpec):
+            raise Refusal("layers", f"it contains the model {child.name!r}; use --to tfjs-graph")
+        if is_identity(child):
+            at.untrainable(f"its {child.class_name} is removed, because it {IDENTITY.get(child.class_name, '')}")
+            continue
+        if child.custom:
+            raise Refusal("layers", f"{child.class_name} is a custom layer, and the file does not contain its code")
+        options = options_of(child.config)
+        x = at.add(child.class_name, x, part=child.name, weights=child.weights, children=child.children, **options)
+    return x

@@ -1,0 +1,239 @@
+"""Recurrent layers, their cells, and the wrappers around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from kerasport.budget import reserve
+from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.layers.activations import works_along_an_axis
+from kerasport.frontends.keras.layers.base import REQUIRED, Refusal
+from kerasport.frontends.keras.layers.recurrent import RNN, ConvLSTM2D
+from kerasport.frontends.keras.masks import returns_sequences
+from kerasport.frontends.keras.model import LayerSpec, Model, Tensor, flatten
+from kerasport.targets.tfjs.layers.constraints import one_tensor
+from kerasport.targets.tfjs.layers.rewrites.blocks import linear_map, permuted, reshaped, selection
+from kerasport.targets.tfjs.layers.rewrites.context import Site, constant, derived, options_of
+from kerasport.targets.tfjs.layers.spelling.topology import IN_BIDIRECTIONAL, mirrored
+
+MASKED = "it becomes several layers, and TF.js would not pass the mask of its input to them as Keras does"
+
+# ----------------------------------------------------------------------------------- layers in another spelling
+
+GATES: Mapping[str, tuple[float, ...]] = {
+    **dict.fromkeys(("LSTM", "LSTMCell", "ConvLSTM1D", "ConvLSTM2D"), (5 / 6, 5 / 6, 1, 5 / 6)),
+    **dict.fromkeys(("GRU", "GRUCell"), (5 / 6, 5 / 6, 1)),
+}
+"""Class → what the weights of each gate are multiplied by; that of the candidate is no gate."""
+
+
+def hard_gates(spec: LayerSpec) -> tuple[LayerSpec, str]:
+    """recurrent_activation=hard_sigmoid by that of Keras 2, which TF.js has.
+
+    clip(x/6 + 1/2, 0, 1) of Keras 3 is Keras 2's clip(x/5 + 1/2, 0, 1) of 5/6 · x; and x, the sum before a gate, is
+    linear in kernel, recurrent kernel and bias.
+    """
+    reset_after = spec.config.get("reset_after", LAYERS[spec.class_name].defaults.get("reset_after"))
+    if spec.config.get("recurrent_activation") != "hard_sigmoid" or reset_after:  # the companion computes that one
+        return spec, ""
+    gates = np.asarray(GATES[spec.class_name], np.float32)
+    weights = [
+        derived(weight, weight.shape, lambda values: values * np.repeat(gates, values.shape[-1] // len(gates)))
+        for weight in spec.weights
+    ]
+    config = {**spec.config, "recurrent_activation": "hard_sigmoid_keras2"}
+    reason = "the weights of its gates are scaled by 5/6, so they train at a different rate"
+    return replace(spec, config=config, weights=tuple(weights)), reason
+
+
+LAYER_OF: Mapping[str, str] = {"SimpleRNNCell": "SimpleRNN", "LSTMCell": "LSTM", "GRUCell": "GRU"}
+OWN = frozenset(("name", "cell", "dtype"))  # options that the layer has for itself
+
+
+def of_one_cell(spec: LayerSpec) -> tuple[LayerSpec, str]:
+    """RNN(LSTMCell) as LSTM, which drops in training as well; likewise of the other cells."""
+    cell = spec.children["cell"]
+    if not isinstance(cell, LayerSpec) or cell.custom or cell.class_name not in LAYER_OF:
+        return spec, ""
+    options = {**LAYERS[cell.class_name].defaults, **cell.config, **spec.config}
+    config = {name: value for name, value in options.items() if name not in OWN and value is not REQUIRED}
+    config["trainable"] = all(each.config.get("trainable") is not False for each in (spec, cell))
+    return LayerSpec(spec.name, LAYER_OF[cell.class_name], config, cell.weights, note=spec.note), ""
+
+
+# ------------------------------------------------------------------------------------------------------- cells
+
+
+def rnn(at: Site) -> tuple[Tensor, ...] | None:
+    """One recurrent layer per stacked cell, if the model passes or uses their states.
+
+    TF.js has the states of a stack in another order than Keras.
+    """
+    layer: RNN = at.layer
+    stack = at.spec.children["cell"]
+    if not isinstance(stack, LayerSpec) or stack.class_name != "StackedRNNCells":
+        return None
+    states = _initial_states(at)
+    cells = list(stack.children.values())
+    if not (layer.return_state or states) or any(cell.class_name not in LAYER_OF for cell in cells):
+        return None
+    if at.masked:
+        raise Refusal("", MASKED)
+    x, returned = at.x, list[Tensor]()
+    for cell in cells:
+        count = LAYERS[cell.class_name].states  # type: ignore[attr-defined]
+        options: dict[str, Any] = {
+            "return_sequences": layer.return_sequences or cell is not cells[-1],
+            "return_state": layer.return_state,
+            "go_backwards": layer.go_backwards and cell is cells[0],
+            "stateful": layer.stateful,
+        }
+        x = at.add("RNN", x, part=cell.name, children={"cell": cell}, initial_state=states[:count], **options)
+        states = states[count:]
+        returned += at.outputs(x)[1:]
+    return x, *returned
+
+
+def _initial_states(at: Site) -> list[Tensor]:
+    """The states that a call gives, by position or by name."""
+    named = [state for state in flatten(at.call.kwargs.get("initial_state")) if isinstance(state, Tensor)]
+    return [*at.inputs[1:], *named]
+
+
+# ------------------------------------------------------------------------------------------------------- films
+
+
+def conv_lstm2d(at: Site) -> tuple[Tensor, ...] | None:
+    """ConvLSTM2D with channels_first, between two Permutes."""
+    layer: ConvLSTM2D = at.layer
+    if layer.data_format == "channels_last":
+        return None
+    if at.masked:
+        raise Refusal("", MASKED)
+    for option in ("activation", "recurrent_activation"):
+        if works_along_an_axis(getattr(layer, option)):
+            raise Refusal(option, "with channels_first it works along another axis than in TF.js")
+    rank = len(at.shape)
+    x = permuted(at, at.x, (0, 1, *range(3, rank), 2))
+    outputs = own_outputs(at, at.again(x, part="last", data_format="channels_last"), at.spec)
+
+    def first(y: Tensor) -> Tensor:
+        axes = len(at.shape_of(y))
+        channels = axes - rank + 2  # behind the batch, or behind the time as well
+        return permuted(at, y, (*range(channels), axes - 1, *range(channels, axes - 1)))
+
+    return tuple(first(each) for each in outputs)
+
+
+def conv_lstm1d(at: Site) -> tuple[Tensor, ...]:
+    """ConvLSTM2D of images with a width of 1."""
+    layer: ConvLSTM2D = at.layer
+    if layer.data_format == "channels_first":
+        return conv_lstm2d(at) or ()
+    if at.masked:
+        raise Refusal("", MASKED)
+    time, length, channels = at.shape[1:]
+    images = reshaped(at, at.x, (time, length, 1, channels))
+    kernels = [
+        derived(each, (each.shape[0], 1, *each.shape[1:]), lambda values: values[:, None])
+        for each in (layer.kernel, layer.recurrent_kernel)
+    ]
+    options = options_of(at.spec.config)
+    options |= {name: [getattr(layer, name)[0], 1] for name in ("kernel_size", "strides", "dilation_rate")}
+    y = at.add("ConvLSTM2D", images, weights=[*kernels, *at.spec.weights[2:]], **options)
+    outputs = [(each, at.shape_of(each)) for each in own_outputs(at, y, at.spec)]
+    return tuple(reshaped(at, each, (*shape[1:-2], shape[-1])) for each, shape in outputs)
+
+
+# ---------------------------------------------------------------------------------------------------- wrappers
+
+MERGES: Mapping[str, str] = {"concat": "Concatenate", "sum": "Add", "mul": "Multiply", "ave": "Average"}
+BOTH_WAYS = frozenset((*IN_BIDIRECTIONAL, "RNN", "ConvLSTM1D", "ConvLSTM2D"))
+
+
+def bidirectional(at: Site) -> tuple[Tensor, ...] | None:
+    """A forward layer, a backward layer and a merge layer, if TF.js's Bidirectional does not support them."""
+    forward, backward = (at.spec.children[way] for way in ("forward_layer", "backward_layer"))
+    if not isinstance(forward, LayerSpec) or not isinstance(backward, LayerSpec):
+        return None
+    # TF.js would run it once for each of two outputs, and move its states on each time
+    twice = forward.config.get("stateful") and at.layer.merge_mode is None
+    if forward.class_name in IN_BIDIRECTIONAL and mirrored(forward, backward) and not twice:
+        return None
+    if not BOTH_WAYS.issuperset((forward.class_name, backward.class_name)) or forward.custom or backward.custom:
+        return None
+    if at.masked:
+        raise Refusal("", MASKED)
+    states = _initial_states(at)
+    half = len(states) // 2
+    there, *there_states = _one_way(at, forward, "forward", states[:half])
+    back, *back_states = _one_way(at, backward, "backward", states[half:])
+    if returns_sequences(at.spec):
+        back = turned(at, back)
+    mode = at.layer.merge_mode
+    made = (there, back) if mode is None else (at.add(MERGES[mode], there, back, **_merging(mode)),)
+    return *made, *there_states, *back_states
+
+
+def _merging(mode: str) -> dict[str, Any]:
+    return {"axis": -1} if mode == "concat" else {}
+
+
+def _one_way(at: Site, layer: LayerSpec, part: str, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    frozen = layer.config.get("trainable") is False
+    options = options_of(layer.config)
+    y = at.add(
+        layer.class_name, at.x, part=part, weights=layer.weights, children=layer.children, frozen=frozen,
+        initial_state=states, **options,
+    )  # fmt: skip
+    return own_outputs(at, y, layer)
+
+
+def own_outputs(at: Site, first: Tensor, layer: LayerSpec) -> tuple[Tensor, ...]:
+    """All outputs of a layer that `add` called, none of them the same tensor as another in TF.js."""
+    outputs = list(at.outputs(first))
+    for state, output in one_tensor(layer).items():
+        outputs[state] = at.add("Activation", outputs[output], part="state", activation="linear")
+    return tuple(outputs)
+
+
+LONGEST = 1024  # time steps whose order is turned around by a matrix of at most 4 MB
+
+
+def turned(at: Site, x: Tensor) -> Tensor:
+    """x with time turned around: by a matrix that does so, or by a SimpleRNN that hands on what it sees, backwards."""
+    _, time, *rest = at.shape_of(x)
+    if time is not None and time <= LONGEST:
+        return linear_map(at, x, selection(time, np.arange(time)[::-1]), 1, part="turned")
+    if len(rest) != 1 or rest[0] is None:
+        raise Refusal("", "it reverses a sequence of images of unknown length")
+    reserve(rest[0], rest[0], itemsize=16)
+    weights = constant(np.eye(rest[0])), constant(np.zeros((rest[0], rest[0])))
+    return at.add(
+        "SimpleRNN", x, part="turned", weights=weights, frozen=True, units=rest[0], activation="linear",
+        use_bias=False, go_backwards=True, return_sequences=True,
+    )  # fmt: skip
+
+
+POINTWISE = frozenset(("Activation", "Dense", "ReLU", "ELU", "LeakyReLU"))
+"""Layers that do the same to a whole sequence as to each of its steps."""
+
+
+def time_distributed(at: Site) -> Tensor | None:
+    """TimeDistributed around the rewritten inner layer, or the inner layer alone if that is the same."""
+    inner = at.spec.children["layer"]
+    if isinstance(inner, Model) or at.masked:
+        return None
+    batch, _, *step = at.shape
+    stands = at.rewriter.inside(inner, (batch, *step))
+    if stands is None:
+        return None
+    if inner.class_name in POINTWISE:
+        options = options_of(inner.config)
+        frozen = inner.config.get("trainable") is False
+        return at.add(inner.class_name, at.x, part=inner.name, weights=inner.weights, frozen=frozen, **options)
+    return at.add("TimeDistributed", at.x, children={"layer": stands}, layer=at.layer.layer)

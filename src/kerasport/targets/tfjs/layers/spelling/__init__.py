@@ -1,0 +1,1 @@
+"""How TF.js spells layers, and which of their options it supports."""

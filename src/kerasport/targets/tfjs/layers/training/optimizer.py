@@ -1,0 +1,141 @@
+"""The state of an optimizer, so that training goes on in TF.js where it stopped in Keras.
+
+TF.js matches it by position: the step, then for each slot the arrays of all trainable weights, in the order of its
+`model.trainableWeights` (tfjs-core optimizers/*.ts, setWeights). Keras stores the step, the learning rate, and the
+slots in the order of its own `trainable_variables`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.model import Array, Call, ComputedWeight, LayerSpec, Model, Tensor, Weight
+from kerasport.frontends.keras.read.dialects import major
+from kerasport.targets.tfjs.layers.prepare.mask_leaks import inputs_of
+from kerasport.targets.tfjs.layers.spelling.native import Json
+from kerasport.targets.tfjs.layers.spelling.topology import Topology
+
+Slots = Mapping[str, Sequence[Weight]]
+
+
+def optimizer_state(
+    model: Model, native: Model, written: Topology, optimizer: Json
+) -> tuple[dict[str, Weight], list[str]]:
+    """The weights of the optimizer by name, in TF.js's order, and why there are none where there should be."""
+    stored, lost = model.optimizer, "the optimizer state is not included: "
+    if len(stored) <= 2:
+        return {}, []  # it has not made a step yet
+    if major(model.writer) < 3:
+        return {}, [f"{lost}it was saved by Keras {model.writer}"]
+    ours, theirs = _trainable(model), _trainable(native)
+    if ours is None or theirs is None:
+        return {}, [f"{lost}in nested models and wrappers TF.js orders the weights differently"]
+    step, _, *rest = stored
+    slots = _slots(rest, ours, optimizer)
+    names = {id(weight): name for name, weight in written.weights.items()}
+    if slots is None or {*map(id, ours)} != {*map(id, theirs)} or not names.keys() >= {*map(id, ours)}:
+        return {}, [f"{lost}it does not match the trainable weights of the model"]
+    place = {id(weight): at for at, weight in enumerate(ours)}
+    made: dict[str, Weight] = {"optimizer/iter": _step(step)}
+    for slot, arrays in slots.items():
+        made |= {f"optimizer/{names[id(weight)]}/{slot}": arrays[place[id(weight)]] for weight in theirs}
+    return made, []
+
+
+def _step(step: Weight) -> ComputedWeight:
+    return ComputedWeight(np.dtype(np.int32), (), lambda: step.read().astype(np.int32))
+
+
+def _slots(rest: Sequence[Weight], trainable: Sequence[Weight], optimizer: Json) -> Slots | None:
+    """The arrays of each slot in Keras's order of weights; None where they do not fit."""
+    config, count = optimizer["config"], len(trainable)
+    kind = optimizer["class_name"]
+    slots: dict[str, Sequence[Weight]]
+    if kind == "Adam":
+        slots = {"m": rest[::2], "v": rest[1::2]}
+    elif kind == "Momentum" and config["learning_rate"]:
+        # Keras's velocity holds the learning rate already, TF.js's not
+        slots = {"momentum": [_times(weight, -1 / config["learning_rate"]) for weight in rest]}
+    elif kind == "Adagrad":
+        slots = {"accumulator": rest}
+    elif kind == "RMSProp":
+        moments = rest[count:] if config["momentum"] else [_times(weight, 0) for weight in rest]
+        slots = {"rms": rest[:count] if config["momentum"] else rest, "momentum": moments}
+    else:
+        return None
+    shapes = [weight.shape for weight in trainable]
+    return slots if all([weight.shape for weight in arrays] == shapes for arrays in slots.values()) else None
+
+
+def _times(weight: Weight, factor: float) -> ComputedWeight:
+    def compute() -> Array:
+        numbers: Array = (weight.read().astype(np.float64) * factor).astype(np.float32)
+        return numbers
+
+    return ComputedWeight(np.dtype(np.float32), weight.shape, compute)
+
+
+# ------------------------------------------------------------------------------------------ the two orders
+
+
+def _trainable(model: Model) -> list[Weight] | None:
+    """The trainable weights in order; None where there are layers inside of others."""
+    found: list[Weight] = []
+    for target in by_depth(model):
+        if isinstance(target, Model) or (isinstance(target, LayerSpec) and target.children):
+            return None
+        if isinstance(target, LayerSpec) and target.weights:
+            if target.class_name not in LAYERS or len(LAYERS[target.class_name].declared_weights(target.config)) != len(
+                target.weights
+            ):
+                return None
+            found += _of_layer(target)
+    return found if model.trainable else []
+
+
+def _of_layer(spec: LayerSpec) -> Iterator[Weight]:
+    declared = LAYERS[spec.class_name].declared_weights(spec.config)
+    for mark, weight in zip(declared.values(), spec.weights, strict=True):
+        if mark.trainable and spec.config.get("trainable") is not False:
+            yield weight
+
+
+def by_depth(model: Model) -> list[object]:
+    """What is called, in the order of Keras and of TF.js: from the inputs, by the longest way to an output.
+
+    What is equally deep stands as it is met on the way back from the outputs. Both number what they meet before they
+    go on to its inputs (keras models/functional.py, map_graph; tfjs-layers engine/container.ts).
+    """
+    met: dict[int, int] = {}
+    order: dict[Call, None] = {}
+
+    started: set[Call] = set()
+
+    def inputs(tensor: Tensor) -> Iterator[Tensor]:
+        """What is to be visited before the call is done; nothing where it was met before."""
+        if tensor.call not in started:
+            started.add(tensor.call)
+            met.setdefault(id(tensor.call.target), len(met))
+            yield from inputs_of(tensor.call)
+            order[tensor.call] = None
+
+    for end in model.output_tensors:
+        pending = [inputs(end)]  # not by recursion, for models may be deep
+        while pending:
+            before = next(pending[-1], None)
+            if before is None:
+                pending.pop()
+            else:
+                pending.append(inputs(before))
+    depths: dict[Call, int] = {}
+    deepest: dict[int, int] = {}
+    for call in reversed(order):
+        depth = max(depths.setdefault(call, 0), deepest.get(id(call.target), 0))
+        depths[call] = deepest[id(call.target)] = depth
+        for tensor in inputs_of(call):
+            depths[tensor.call] = max(depth + 1, depths.get(tensor.call, 0))
+    targets = {id(call.target): call.target for call in order}
+    return [targets[key] for key in sorted(targets, key=lambda key: (-deepest[key], met[key]))]

@@ -1,0 +1,1 @@
+"""What computes the numbers that a converted model must match."""

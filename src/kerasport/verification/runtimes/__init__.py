@@ -1,0 +1,1 @@
+"""The runtimes that converted models run in."""

@@ -1,0 +1,130 @@
+"""Run ONNX models in ONNX Runtime: in Python, and as WebAssembly in Node, as in a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from kerasport.errors import VerifyError
+from kerasport.frontends.keras.model import Array
+from kerasport.verification.runtimes import node
+from kerasport.verification.runtimes.tfjs import Arrays, NodeRuntime, Run, TensorInfo, decode_all, encode
+
+PYTHON, WEB = "onnxruntime", "onnxruntime-web"
+TYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(bool)": np.bool_, "tensor(string)": np.object_}
+"""Type of an input in ONNX Runtime → dtype in numpy."""
+
+
+@final
+class Onnx(NodeRuntime):
+    """ONNX Runtime."""
+
+    entry = node.ONNX
+
+    def run(
+        self,
+        model: Path,
+        feeds: Sequence[Sequence[Array]],
+        *,
+        backend: str,
+        layers: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> Run:
+        """The outputs of a model for each feed, which is one batch of its inputs in order.
+
+        Raises:
+            VerifyError: ONNX Runtime is not installed, or cannot load or run the model.
+        """
+        if layers:
+            raise VerifyError("an ONNX model has no layers")
+        return self._in_node(model, feeds, timeout) if backend == WEB else self._in_python(model, feeds)
+
+    def describe(self, model: Path, *, timeout: float | None = None) -> Mapping[str, Any]:
+        """Inputs and outputs of a model; an ONNX model has no layers."""
+        del timeout
+        session = opened(model)
+        rounded = "kerasport.quantized" in session.get_modelmeta().custom_metadata_map
+        return {
+            "inputs": infos(session.get_inputs()),
+            "outputs": infos(session.get_outputs()),
+            "layers": [],
+            "quantized": rounded,
+        }
+
+    def _in_python(self, model: Path, feeds: Sequence[Sequence[Array]]) -> Run:
+        session = opened(model)
+        given = session.get_inputs()
+        results: list[Arrays] = []
+        for feed in feeds:
+            pairs = zip(given, feed, strict=True)
+            arrays: dict[str, Array] = {each.name: array.astype(TYPES[each.type]) for each, array in pairs}
+            with raised_by(model):
+                results.append(tuple(session.run(None, arrays)))
+        inputs, outputs = (tuple(TensorInfo(**info) for info in infos(ends)) for ends in (given, session.get_outputs()))
+        return Run(inputs, outputs, tuple(results), ())
+
+    def _in_node(self, model: Path, feeds: Sequence[Sequence[Array]], timeout: float | None) -> Run:
+        session = opened(model)
+        question = {
+            "model": str(Path(model).absolute()),
+            "method": "run",
+            "feeds": [[encode(array) for array in feed] for feed in feeds],
+        }
+        answer = json.loads(self._exchange(json.dumps(question), timeout))
+        if "error" in answer:
+            raise VerifyError(f"onnxruntime-web cannot run {model}: {answer['error']}")
+        ends = (session.get_inputs(), session.get_outputs())
+        inputs, outputs = (tuple(TensorInfo(**info) for info in infos(each)) for each in ends)
+        return Run(inputs, outputs, tuple(map(decode_all, answer["results"])), ())
+
+
+class raised_by:  # noqa: N801  (a context manager, named like a function)
+    """Turn errors of ONNX Runtime into `VerifyError`s."""
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, _: object, error: object, __: object) -> None:
+        if isinstance(error, Exception):
+            raise VerifyError(f"ONNX Runtime cannot run {self._model}: {error}") from error
+
+
+def opened(model: Path) -> Any:
+    """Load the model in ONNX Runtime.
+
+    Raises:
+        VerifyError: ONNX Runtime is not installed, or cannot load it.
+    """
+    if not Path(model).is_file():
+        raise VerifyError(f"{model}: no such ONNX file; make it with kerasport convert SRC {model}")
+    if find_spec("onnxruntime") is None:
+        raise VerifyError(
+            'verify runs ONNX models in onnxruntime, which is not installed; pip install "kerasport[onnx]"'
+        )
+    import onnxruntime  # noqa: PLC0415  (needed here alone)
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # errors are raised, not logged
+    with raised_by(model):
+        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+
+
+def infos(ends: Sequence[Any]) -> list[dict[str, Any]]:
+    """Inputs or outputs as dicts, with the dtype names of TF.js."""
+    names = {"tensor(float)": "float32", "tensor(int32)": "int32", "tensor(bool)": "bool", "tensor(string)": "string"}
+    return [
+        {
+            "name": end.name,
+            "dtype": names.get(end.type, end.type),
+            "shape": tuple(size if isinstance(size, int) else None for size in end.shape),
+        }
+        for end in ends
+    ]

@@ -40,7 +40,12 @@ DIGITS = ROOT / "examples" / "digits.keras"
 SIZES = ("tiny", "100", "500")  # the shipped example; megabytes of weights
 MB = 1e6
 
-START, COPY, CONVERT, OFFICIAL = "import numpy, h5py", "cp", "kerasport convert", "tensorflowjs_converter"
+START, COPY, CONVERT, OFFICIAL = (
+    "import numpy, h5py",
+    "cp",
+    "kerasport convert",
+    "tensorflowjs_converter",
+)
 
 TINY_AIM = 2.0  # times the start
 LARGE_AIM = 1.5  # times cp, after the start
@@ -69,7 +74,9 @@ def measure(command: list[str], environment: Mapping[str, str] | None = None) ->
         os.sync()  # what the last command wrote is not to be paid by this one
     with tempfile.TemporaryFile() as log:
         begin = time.perf_counter()
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
         busy = peak = None
         if hasattr(os, "wait4"):
             _, status, usage = os.wait4(process.pid, 0)
@@ -90,7 +97,9 @@ def commands(python: str, model: Path, folder: Path) -> dict[str, list[str]]:
     copy = f"import shutil; shutil.copyfile({str(model)!r}, {str(folder / 'copy')!r})"
     made = {
         START: [python, "-c", "import numpy, h5py"],
-        COPY: [cp, str(model), str(folder / "copy")] if (cp := shutil.which("cp")) else [python, "-c", copy],
+        COPY: [cp, str(model), str(folder / "copy")]
+        if (cp := shutil.which("cp"))
+        else [python, "-c", copy],
         CONVERT: [python, "-m", "kerasport", "convert", str(model), str(folder / "web_model")],
     }
     if importlib.util.find_spec("tensorflowjs"):
@@ -100,11 +109,20 @@ def commands(python: str, model: Path, folder: Path) -> dict[str, list[str]]:
         shutil.copyfile(model, own)
         formats = ["--input_format=keras_keras", "--output_format=tfjs_layers_model"]
         converter = "from tensorflowjs.converters.converter import pip_main; pip_main()"
-        made[OFFICIAL] = [sys.executable, "-c", converter, *formats, str(own), str(folder / "official_model")]
+        made[OFFICIAL] = [
+            sys.executable,
+            "-c",
+            converter,
+            *formats,
+            str(own),
+            str(folder / "official_model"),
+        ]
     return made
 
 
-def rounds(python: str, model: Path, repeats: int, environment: Mapping[str, str]) -> list[dict[str, Run]]:
+def rounds(
+    python: str, model: Path, repeats: int, environment: Mapping[str, str]
+) -> list[dict[str, Run]]:
     """Every command of a model, once a round; the first round, which warms the caches, does not count."""
     found = []
     for _ in range(repeats + 1):
@@ -142,7 +160,9 @@ def aims(size: str, found: list[dict[str, Run]]) -> Iterator[tuple[str, float, f
     if size == "tiny":
         yield "tiny: seconds, in starts", TINY_AIM, ratio(found, CONVERT, START)
     else:
-        after = median((runs[CONVERT].seconds - runs[START].seconds) / runs[COPY].seconds for runs in found)
+        after = median(
+            (runs[CONVERT].seconds - runs[START].seconds) / runs[COPY].seconds for runs in found
+        )
         yield f"{size} MB: seconds after the start, in cp", LARGE_AIM, after
     peaks = [peak for runs in found if (peak := runs[CONVERT].peak) is not None]
     if peaks:
@@ -160,15 +180,21 @@ def forge(path: Path, megabytes: float) -> None:
     rng = np.random.default_rng(0)
     width, channels = 2048, 512
     layers: list[dict[str, Any]] = [
-        entry("InputLayer", "input", batch_shape=[None, 32, 32, channels], sparse=False, ragged=False)
+        entry(
+            "InputLayer", "input", batch_shape=[None, 32, 32, channels], sparse=False, ragged=False
+        )
     ]
     shapes: list[tuple[str, list[tuple[int, ...]]]] = []
     for index in range(max(1, round(megabytes * MB / 2 / (4 * 9 * channels**2)))):
         layers.append(entry("Conv2D", f"conv_{index}", filters=channels, **CONV))
         shapes.append(("conv2d", [(3, 3, channels, channels), (channels,)]))
-    layers.append(entry("GlobalAveragePooling2D", "pool", data_format="channels_last", keepdims=False))
+    layers.append(
+        entry("GlobalAveragePooling2D", "pool", data_format="channels_last", keepdims=False)
+    )
     for index in range(1 + round(megabytes * MB / 2 / (4 * width**2))):
-        layers.append(entry("Dense", f"dense_{index}", units=width, activation="relu", use_bias=True))
+        layers.append(
+            entry("Dense", f"dense_{index}", units=width, activation="relu", use_bias=True)
+        )
         shapes.append(("dense", [(width if index else channels, width), (width,)]))
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         weights = Path(folder) / "model.weights.h5"
@@ -176,11 +202,18 @@ def forge(path: Path, megabytes: float) -> None:
         with h5py.File(weights, "w") as file:
             for group, arrays in shapes:
                 count = counts[group] = counts.get(group, -1) + 1
-                group_of = file.create_group(f"layers/{group}_{count}/vars" if count else f"layers/{group}/vars")
+                group_of = file.create_group(
+                    f"layers/{group}_{count}/vars" if count else f"layers/{group}/vars"
+                )
                 for number, shape in enumerate(arrays):
                     group_of[str(number)] = rng.standard_normal(shape, "float32") / 50
         model = {"name": "forged", "trainable": True, "dtype": "float32", "layers": layers}
-        config = {"module": "keras", "class_name": "Sequential", "config": model, "registered_name": None}
+        config = {
+            "module": "keras",
+            "class_name": "Sequential",
+            "config": model,
+            "registered_name": None,
+        }
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("metadata.json", json.dumps({"keras_version": "3.15.1"}))
             archive.writestr("config.json", json.dumps(config))
@@ -198,7 +231,12 @@ def entry(class_name: str, name: str, **options: Any) -> dict[str, Any]:
     config = {"name": name, "trainable": True, "dtype": "float32", **options}
     if class_name == "InputLayer":
         del config["trainable"]
-    return {"module": "keras.layers", "class_name": class_name, "config": config, "registered_name": None}
+    return {
+        "module": "keras.layers",
+        "class_name": class_name,
+        "config": config,
+        "registered_name": None,
+    }
 
 
 # ------------------------------------------------------------------------------------------------- the command
@@ -214,11 +252,17 @@ def clean_python(folder: Path) -> str:
 
 def arguments() -> argparse.Namespace:
     """What was asked for on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=5, help="rounds that count")
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="tiny, or megabytes")
-    parser.add_argument("--venv", action="store_true", help="measure in a new environment, with pip install .")
-    parser.add_argument("--forge", nargs=2, metavar=("PATH", "MB"), help="only write a model of that size")
+    parser.add_argument(
+        "--venv", action="store_true", help="measure in a new environment, with pip install ."
+    )
+    parser.add_argument(
+        "--forge", nargs=2, metavar=("PATH", "MB"), help="only write a model of that size"
+    )
     return parser.parse_args()
 
 
@@ -231,13 +275,17 @@ def main() -> None:
     reached: list[tuple[str, float, float]] = []
     with tempfile.TemporaryDirectory(prefix="kerasport-bench-") as folder:
         python = clean_python(Path(folder) / "venv") if asked.venv else sys.executable
-        environment = dict(os.environ) if asked.venv else {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        environment = (
+            dict(os.environ) if asked.venv else {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        )
         for size in asked.sizes:
             model = Path(folder) / f"{size}.keras"
             if size == "tiny":
                 shutil.copyfile(DIGITS, model)
             else:
-                subprocess.run([python, __file__, "--forge", str(model), size], check=True, env=environment)
+                subprocess.run(
+                    [python, __file__, "--forge", str(model), size], check=True, env=environment
+                )
             found = rounds(python, model, asked.repeats, environment)
             print(*table(size, model.stat().st_size, found), sep="\n", flush=True)
             reached += aims(size, found)

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 ROUNDS, RUNS = 4, 10
 
 
-def transformer(keras: Any, length: int = 64, width: int = 128, heads: int = 4, blocks: int = 4) -> Any:
+def transformer(
+    keras: Any, length: int = 64, width: int = 128, heads: int = 4, blocks: int = 4
+) -> Any:
     """An encoder of four blocks."""
     layers = keras.layers
     x = tokens = keras.Input((length,), dtype="int32", name="tokens")
@@ -52,7 +54,9 @@ def transformer(keras: Any, length: int = 64, width: int = 128, heads: int = 4, 
 
 def application(name: str, side: int) -> Callable[[Any], Any]:
     """A model of keras.applications with random weights."""
-    return lambda keras: getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3))
+    return lambda keras: getattr(keras.applications, name)(
+        weights=None, input_shape=(side, side, 3)
+    )
 
 
 def recurrent(layer: str, length: int, width: int = 64) -> Callable[[Any], Any]:
@@ -61,7 +65,9 @@ def recurrent(layer: str, length: int, width: int = 64) -> Callable[[Any], Any]:
     def build(keras: Any) -> Any:
         layers = keras.layers
         tokens = keras.Input((length,), dtype="int32", name="tokens")
-        x = getattr(layers, layer)(width, return_sequences=True)(layers.Embedding(1000, width)(tokens))
+        x = getattr(layers, layer)(width, return_sequences=True)(
+            layers.Embedding(1000, width)(tokens)
+        )
         return keras.Model(tokens, layers.Dense(10)(getattr(layers, layer)(width)(x)))
 
     return build
@@ -131,7 +137,12 @@ def official(name: str, out: Path, python: str | None, module: str) -> Path | No
     """The graph-model of the official converter; None, and a word on why, where it makes none."""
     if python is None:
         return None
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": ""}
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONPATH": "",
+    }
     done = subprocess.run(
         [python, __file__, name, "--make", module, str(out)],
         env=environment, capture_output=True, encoding="utf-8", check=False,
@@ -163,7 +174,9 @@ def nodes(out: Path) -> int:
     """Number of nodes of a graph-model, or of layers of a layers-model."""
     document = json.loads((out / "model.json").read_text(encoding="utf-8"))
     topology: Any = document["modelTopology"]
-    return len(topology["node"] if "node" in topology else topology["model_config"]["config"]["layers"])
+    return len(
+        topology["node"] if "node" in topology else topology["model_config"]["config"]["layers"]
+    )
 
 
 def feed(model: Any) -> list[np.ndarray[Any, Any]]:
@@ -172,12 +185,16 @@ def feed(model: Any) -> list[np.ndarray[Any, Any]]:
     shapes = [(1, *tensor.shape[1:]) for tensor in model.inputs]
     kinds = [str(tensor.dtype) for tensor in model.inputs]
     return [
-        rng.integers(0, 1000, shape).astype("int32") if "int" in kind else rng.random(shape, np.float32)
+        rng.integers(0, 1000, shape).astype("int32")
+        if "int" in kind
+        else rng.random(shape, np.float32)
         for shape, kind in zip(shapes, kinds, strict=True)
     ]
 
 
-def milliseconds(models: Mapping[str, Path], inputs: list[np.ndarray[Any, Any]], tfjs: Tfjs) -> dict[str, float]:
+def milliseconds(
+    models: Mapping[str, Path], inputs: list[np.ndarray[Any, Any]], tfjs: Tfjs
+) -> dict[str, float]:
     """The median of the runs of each model; they take turns, since a machine is faster at one time than at another.
 
     NaN for a model that TF.js cannot run.
@@ -189,7 +206,9 @@ def milliseconds(models: Mapping[str, Path], inputs: list[np.ndarray[Any, Any]],
     return {kind: statistics.median(runs) for kind, runs in taken.items()}
 
 
-def timed(kind: str, out: Path, inputs: list[np.ndarray[Any, Any]], tfjs: Tfjs) -> tuple[float, ...]:
+def timed(
+    kind: str, out: Path, inputs: list[np.ndarray[Any, Any]], tfjs: Tfjs
+) -> tuple[float, ...]:
     """Milliseconds of some runs."""
     from kerasport.errors import VerifyError  # noqa: PLC0415
 
@@ -224,10 +243,20 @@ def rows(name: str, folder: Path, tfjs: Tfjs, python: str | None) -> Iterator[st
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description="How fast converted models run, beside each other.")
+    parser = argparse.ArgumentParser(
+        description="How fast converted models run, beside each other."
+    )
     parser.add_argument("names", nargs="*", help=f"of {', '.join(MODELS)} (default: all)")
-    parser.add_argument("--official", metavar="PYTHON", help="that of an environment with the exporter to compare with")
-    parser.add_argument("--formats", action="store_true", help="layers-model and graph-model of more kinds of models")
+    parser.add_argument(
+        "--official",
+        metavar="PYTHON",
+        help="that of an environment with the exporter to compare with",
+    )
+    parser.add_argument(
+        "--formats",
+        action="store_true",
+        help="layers-model and graph-model of more kinds of models",
+    )
     parser.add_argument("--onnx", action="store_true", help="ONNX models, in ONNX Runtime")
     parser.add_argument("--make", nargs=2, metavar=("MODULE", "OUT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -241,7 +270,9 @@ def main() -> None:
         return
     from kerasport.verification.runtimes.tfjs import Tfjs  # noqa: PLC0415
 
-    print("| model | as | nodes | download | median ms | of the graph-model |\n|---|---|---|---|---|---|")
+    print(
+        "| model | as | nodes | download | median ms | of the graph-model |\n|---|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as folder, Tfjs() as tfjs:
         for name in options.names or (FORMATS if options.formats else MODELS):
             for row in rows(name, Path(folder), tfjs, options.official):

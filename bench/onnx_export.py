@@ -92,12 +92,16 @@ def made(python: str, script: str, path: Path, out: Path) -> Made | None:
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [python, "-c", EXPORT.format(script), str(path), str(out)]
     begin = time.perf_counter()
-    once = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
+    once = subprocess.run(
+        command, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
     process = time.perf_counter() - begin
     if once.returncode:
         print(once.stderr.strip().splitlines()[-1:], file=sys.stderr)
         return None
-    twice = subprocess.run([*command, "twice"], env=environment, capture_output=True, encoding="utf-8", check=True)
+    twice = subprocess.run(
+        [*command, "twice"], env=environment, capture_output=True, encoding="utf-8", check=True
+    )
     return Made(out, process, float(twice.stdout.splitlines()[-1]))
 
 
@@ -120,7 +124,9 @@ def feed(session: Any) -> dict[str, np.ndarray[Any, Any]]:
         made[given.name] = (
             rng.random(shape, np.float32)
             if given.type == "tensor(float)"
-            else rng.integers(0, 1000, shape).astype("int32" if given.type == "tensor(int32)" else "int64")
+            else rng.integers(0, 1000, shape).astype(
+                "int32" if given.type == "tensor(int32)" else "int64"
+            )
         )
     return made
 
@@ -145,7 +151,9 @@ def rows(name: str, folder: Path, python: str) -> Iterator[str]:
     if python:
         exports["Keras's own"] = made(python, KERAS_OWN, path, folder / f"{name}.own.onnx")
     files = {kind: export.file for kind, export in exports.items() if export is not None}
-    sessions = {kind: session for kind, file in files.items() if (session := opened(file)) is not None}
+    sessions = {
+        kind: session for kind, file in files.items() if (session := opened(file)) is not None
+    }
     times = medians(sessions)
     for kind, export in exports.items():
         if export is None or kind not in times:

@@ -34,7 +34,9 @@ WAYS = ("float32", "float16", "uint16", "uint8=*", "uint8")
 
 def network(seed: int = 0) -> keras.Model:
     """MobileNetV2 without its softmax, which would hide errors."""
-    model = keras.applications.MobileNetV2((SIDE, SIDE, 3), weights=None, classifier_activation=None)
+    model = keras.applications.MobileNetV2(
+        (SIDE, SIDE, 3), weights=None, classifier_activation=None
+    )
     rng = np.random.default_rng(seed)
     for layer in model.layers:
         if layer.name.endswith("BN") or "bn" in layer.name.lower():
@@ -73,11 +75,21 @@ def main() -> int:
         model.save(path)
         images = np.random.default_rng(1).normal(size=(IMAGES, SIDE, SIDE, 3)).astype("float32")
         wanted = model.predict(images, verbose=0)
-        print("| target | quantised | weights, bytes | of plain | error of the output | of plain | ms |")
+        print(
+            "| target | quantised | weights, bytes | of plain | error of the output | of plain | ms |"
+        )
         print("|---|---|---|---|---|---|---|")
         for target in ("tfjs-layers", "tfjs-graph"):
             found = {
-                way: measured(path, folder / f"{target}-{way[:6]}{len(way)}", target, way, images, wanted, tfjs)
+                way: measured(
+                    path,
+                    folder / f"{target}-{way[:6]}{len(way)}",
+                    target,
+                    way,
+                    images,
+                    wanted,
+                    tfjs,
+                )
                 for way in WAYS
             }
             size, error, _ = found["uint8=*"]
@@ -97,7 +109,11 @@ def measured(
     got = tfjs.run(out, [[images]], backend="wasm").results[0][0]
     wrong = float(np.sqrt(np.mean(np.square(got - wanted))) / np.std(wanted))
     nbytes = sum((out / file).stat().st_size for file in made.files if file.endswith(".bin"))
-    return nbytes, wrong, statistics.median(tfjs.time(out, [images[:1]], backend="wasm", repeats=10))
+    return (
+        nbytes,
+        wrong,
+        statistics.median(tfjs.time(out, [images[:1]], backend="wasm", repeats=10)),
+    )
 
 
 if __name__ == "__main__":

@@ -31,13 +31,24 @@ BASE = next(iter(COMMANDS))
 def run(model: Path, kind: str, out: str) -> Run:
     """One conversion, into a folder that is removed."""
     with tempfile.TemporaryDirectory(prefix="kerasport-bench-", dir=model.parent) as folder:
-        command = [sys.executable, "-m", "kerasport", "convert", str(model), str(Path(folder, out)), "--quantize", kind]
+        command = [
+            sys.executable,
+            "-m",
+            "kerasport",
+            "convert",
+            str(model),
+            str(Path(folder, out)),
+            "--quantize",
+            kind,
+        ]
         return measure(command)
 
 
 def main() -> None:
     """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", type=float, default=300, help="megabytes of weights")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
@@ -45,8 +56,12 @@ def main() -> None:
         model = Path(folder, "model.keras")
         forge(model, options.size)
         print(f"{model.stat().st_size / MB:.0f} MB, {options.repeats} rounds\n")
-        found = [{name: run(model, *of) for name, of in COMMANDS.items()} for _ in range(options.repeats)]
-    print("| weights | median s | times uint8 | CPU s | times uint8 | peak MB |\n|---|---:|---:|---:|---:|---:|")
+        found = [
+            {name: run(model, *of) for name, of in COMMANDS.items()} for _ in range(options.repeats)
+        ]
+    print(
+        "| weights | median s | times uint8 | CPU s | times uint8 | peak MB |\n|---|---:|---:|---:|---:|---:|"
+    )
     for name in COMMANDS:
         runs = [each[name] for each in found]
         seconds = median(each[name].seconds / each[BASE].seconds for each in found)

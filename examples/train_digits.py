@@ -61,7 +61,9 @@ def main() -> None:
     keras.utils.set_random_seed(0)
     images, digits = load_digits(return_X_y=True)
     images = images.reshape(-1, 8, 8, 1).astype("float32")
-    x, x_test, y, y_test = train_test_split(images, digits, test_size=0.2, random_state=0, stratify=digits)
+    x, x_test, y, y_test = train_test_split(
+        images, digits, test_size=0.2, random_state=0, stratify=digits
+    )
     model = network()
     train(model, x, y)
     accuracy = (model.predict(x_test, verbose=0).argmax(-1) == y_test).mean()

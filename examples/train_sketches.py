@@ -35,7 +35,9 @@ LABELS = (
     "bell", "cloud", "crown", "envelope", "eye", "flag", "heart", "house", "moon", "star", "sun", "umbrella",
 )  # fmt: skip
 SYNONYMS = {"home": "house", "mail": "envelope", "email": "envelope"}
-STYLES = r"(-(outlined?|line|linear|light|thin|regular|rounded|round|sharp|simple|broken|alt|o|\d+))*$"
+STYLES = (
+    r"(-(outlined?|line|linear|light|thin|regular|rounded|round|sharp|simple|broken|alt|o|\d+))*$"
+)
 HELD_OUT = (
     "carbon", "charm", "gravity-ui", "heroicons", "heroicons-outline", "iconoir", "mingcute", "nimbus", "prime",
 )  # fmt: skip
@@ -63,13 +65,13 @@ def drawings(folder: Path) -> list[tuple[Image.Image, int]]:
 def rendered(body: str, width: float, height: float) -> Image.Image:
     """An icon in white on black, centred, with its longer side at `BOX` pixels of `SIZE`."""
     body = re.sub(r"<animate.*?/>", "", body).replace("currentColor", "#000")
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="224" height="224">{body}</svg>'
-    )
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="224" height="224">{body}</svg>'
     alpha = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg)))).getchannel("A")
     alpha = alpha.crop(alpha.getbbox())
     factor = BOX * SCALE / max(alpha.size)
-    alpha = alpha.resize([max(1, round(side * factor)) for side in alpha.size], Image.Resampling.LANCZOS)
+    alpha = alpha.resize(
+        [max(1, round(side * factor)) for side in alpha.size], Image.Resampling.LANCZOS
+    )
     image = Image.new("L", (SIZE * SCALE, SIZE * SCALE))
     image.paste(alpha, tuple((SIZE * SCALE - side) // 2 for side in alpha.size))
     return image
@@ -84,7 +86,12 @@ def thicknesses(image: Image.Image) -> list[Image.Image]:
     """The same drawing with thinner and thicker lines, where the thin ones do not vanish."""
     thin = image.filter(ImageFilter.MinFilter(3))
     kept = np.asarray(thin, float).mean() > 0.6 * np.asarray(image, float).mean()
-    return [image, image.filter(ImageFilter.MaxFilter(3)), image.filter(ImageFilter.MaxFilter(5)), *[thin] * bool(kept)]
+    return [
+        image,
+        image.filter(ImageFilter.MaxFilter(3)),
+        image.filter(ImageFilter.MaxFilter(5)),
+        *[thin] * bool(kept),
+    ]
 
 
 def pixels(images: list[Image.Image]) -> np.ndarray:
@@ -102,7 +109,9 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     test = [(image, label) for image, label in test if image.tobytes() not in known]
     varied = [(image, label) for drawing, label in train for image in thicknesses(drawing)]
     x, y, x_test, y_test = (
-        each for pairs in (varied, test) for each in (pixels([p[0] for p in pairs]), np.array([p[1] for p in pairs]))
+        each
+        for pairs in (varied, test)
+        for each in (pixels([p[0] for p in pairs]), np.array([p[1] for p in pairs]))
     )
     return x, y, x_test, y_test
 
@@ -132,17 +141,23 @@ def distorted(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
     n, center = len(images), (SIZE - 1) / 2
     turn, slant = random.normal(0, 0.15, (2, n))
     grow = random.uniform(0.95, 1.25, (2, n)) * random.choice([-1, 1], n) ** np.array([[0], [1]])
-    matrix = np.array([[np.cos(turn), np.sin(turn) + slant], [-np.sin(turn), np.cos(turn)]]) * grow[None]
+    matrix = (
+        np.array([[np.cos(turn), np.sin(turn) + slant], [-np.sin(turn), np.cos(turn)]]) * grow[None]
+    )
     grid = np.mgrid[:SIZE, :SIZE] - center
     # a few random vectors in a coarse grid, with linear interpolation between them, bend the lines
     ramp = np.maximum(0, 1 - np.abs(np.linspace(0, 4, SIZE)[:, None] - np.arange(5)))
     bend = ramp @ random.normal(0, 1.0, (2, n, 5, 5)) @ ramp.T
-    y, x = np.einsum("ijn,jyx->inyx", matrix, grid) + bend + random.normal(center, 1.0, (2, n, 1, 1))
+    y, x = (
+        np.einsum("ijn,jyx->inyx", matrix, grid) + bend + random.normal(center, 1.0, (2, n, 1, 1))
+    )
     row, column = np.clip(np.floor([y, x]), 0, SIZE - 2).astype(int)
     down, right = np.clip([y - row, x - column], 0, 1)
     which, inside = np.arange(n)[:, None, None], (y > 0) & (y < SIZE - 1) & (x > 0) & (x < SIZE - 1)
     corners = [
-        images[which, row + i, column + j, 0] * (down if i else 1 - down) * (right if j else 1 - right)
+        images[which, row + i, column + j, 0]
+        * (down if i else 1 - down)
+        * (right if j else 1 - right)
         for i in (0, 1)
         for j in (0, 1)
     ]
@@ -155,11 +170,15 @@ def train(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> None:
     trainer = keras.Model(model.inputs, model.outputs)
     epochs, batch, random = 60, 64, np.random.default_rng(0)
     rate = keras.optimizers.schedules.CosineDecay(5e-3, epochs * -(-len(images) // batch))
-    trainer.compile(keras.optimizers.Adam(rate), keras.losses.CategoricalCrossentropy(label_smoothing=0.05))
+    trainer.compile(
+        keras.optimizers.Adam(rate), keras.losses.CategoricalCrossentropy(label_smoothing=0.05)
+    )
     weight = dict(enumerate(len(labels) / len(LABELS) / np.bincount(labels)))
     targets = keras.utils.to_categorical(labels, len(LABELS))
     for _ in range(epochs):
-        trainer.fit(distorted(images, random), targets, batch_size=batch, class_weight=weight, verbose=0)
+        trainer.fit(
+            distorted(images, random), targets, batch_size=batch, class_weight=weight, verbose=0
+        )
 
 
 def main() -> None:
@@ -169,7 +188,9 @@ def main() -> None:
     model = network()
     train(model, x, y)
     right = model.predict(x_test, verbose=0).argmax(-1) == y_test
-    print(f"accuracy on {len(x_test)} drawings of icon sets held out from training: {right.mean():.1%}")
+    print(
+        f"accuracy on {len(x_test)} drawings of icon sets held out from training: {right.mean():.1%}"
+    )
     for index, label in enumerate(LABELS):
         print(f"  {label}: {right[y_test == index].sum()} of {(y_test == index).sum()}")
     model.save(HERE / "sketches.keras")

@@ -42,23 +42,32 @@ collect_ignore = [path.name for path in HERE.glob("test_*.py") if missing(path)]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--exhaustive", action="store_true", help="run all rows of the tables, not only representative ones"
+        "--exhaustive",
+        action="store_true",
+        help="run all rows of the tables, not only representative ones",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "needs(name, ...): skipped without these packages, or without `node`")
+    config.addinivalue_line(
+        "markers", "needs(name, ...): skipped without these packages, or without `node`"
+    )
     config.addinivalue_line("markers", "exhaustive: not in the quick suite")
-    config.addinivalue_line("markers", f"rows(count): the quick suite runs so many rows, instead of {ROWS}")
+    config.addinivalue_line(
+        "markers", f"rows(count): the quick suite runs so many rows, instead of {ROWS}"
+    )
     config.addinivalue_line("markers", "every_row: the quick suite runs all rows, which are cheap")
     config.addinivalue_line(
-        "markers", "representative(of): the quick suite runs the first row of each kind; `of` maps a row to its kind"
+        "markers",
+        "representative(of): the quick suite runs the first row of each kind; `of` maps a row to its kind",
     )
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     if collect_ignore:
-        return f"left out, for want of a package that they import: {', '.join(sorted(collect_ignore))}"
+        return (
+            f"left out, for want of a package that they import: {', '.join(sorted(collect_ignore))}"
+        )
     return None
 
 

@@ -46,16 +46,29 @@ BIAS = np.arange(3, dtype="f4")
 # ------------------------------------------------------------------------------------------------ configs
 
 
-def layer(class_name: str, name: str, *sources: Any, module: str = "keras.layers", **config: Any) -> Json:
+def layer(
+    class_name: str, name: str, *sources: Any, module: str = "keras.layers", **config: Any
+) -> Json:
     """A layer as Keras 3 writes it; called once on `sources`, names of layers or whatever is put in their place."""
-    made: Json = {"module": module, "class_name": class_name, "config": {"name": name, **config}, "name": name}
-    return {**made, "inbound_nodes": [{"args": [list(map(tensor, sources))], "kwargs": {}}] if sources else []}
+    made: Json = {
+        "module": module,
+        "class_name": class_name,
+        "config": {"name": name, **config},
+        "name": name,
+    }
+    return {
+        **made,
+        "inbound_nodes": [{"args": [list(map(tensor, sources))], "kwargs": {}}] if sources else [],
+    }
 
 
 def tensor(source: Any, node: Any = 0, index: Any = 0) -> Any:
     if not isinstance(source, str):
         return source
-    return {"class_name": "__keras_tensor__", "config": {"shape": None, "keras_history": [source, node, index]}}
+    return {
+        "class_name": "__keras_tensor__",
+        "config": {"shape": None, "keras_history": [source, node, index]},
+    }
 
 
 def given(name: str = "x", shape: Any = (None, 4), **config: Any) -> Json:
@@ -63,7 +76,13 @@ def given(name: str = "x", shape: Any = (None, 4), **config: Any) -> Json:
 
 
 def dense(name: str = "dense", *sources: Any, units: Any = 3, **config: Any) -> Json:
-    defaults = {"units": units, "activation": "linear", "use_bias": True, "dtype": "float32", "trainable": True}
+    defaults = {
+        "units": units,
+        "activation": "linear",
+        "use_bias": True,
+        "dtype": "float32",
+        "trainable": True,
+    }
     return layer("Dense", name, *sources, **{**defaults, **config})
 
 
@@ -72,9 +91,16 @@ def sequential(*layers: Any, name: str = "model", **entry: Any) -> Json:
     return {"module": "keras", "class_name": "Sequential", "config": config, **entry}
 
 
-def functional(*layers: Any, inputs: Any = "x", outputs: Any = "dense", name: str = "model", **entry: Any) -> Json:
+def functional(
+    *layers: Any, inputs: Any = "x", outputs: Any = "dense", name: str = "model", **entry: Any
+) -> Json:
     ends = [[end, 0, 0] if isinstance(end, str) else end for end in (inputs, outputs)]
-    config = {"name": name, "layers": list(layers), "input_layers": ends[0], "output_layers": ends[1]}
+    config = {
+        "name": name,
+        "layers": list(layers),
+        "input_layers": ends[0],
+        "output_layers": ends[1],
+    }
     return {"module": "keras", "class_name": "Functional", "config": config, **entry}
 
 
@@ -156,7 +182,9 @@ def zipped(members: Sequence[Member], **end: int) -> bytes:
                                  far["stored"], far["size"], len(name), len(member.extra), 0, 0, 0, 0,
                                  far["offset"]) + name + member.extra  # fmt: skip
     said = {"count": len(members), "size": len(directory), "offset": len(body), **end}
-    last = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, said["count"], said["count"], said["size"], said["offset"], 0)
+    last = struct.pack(
+        "<4s4H2LH", b"PK\5\6", 0, 0, said["count"], said["count"], said["size"], said["offset"], 0
+    )
     return bytes(body + directory + last)
 
 
@@ -223,7 +251,11 @@ def watched(*allowed: Path) -> Iterator[None]:
     # of this process kerasport asks when it began, which it notes beside an output that is not complete
     began = (f"/proc/{os.getpid()}/stat", "/proc/sys/kernel/random/boot_id")
     roots = (*(str(path.resolve()) for path in allowed), *began)
-    beyond = [heard for heard in heard if heard[0] != "open" or not os.path.realpath(heard[1]).startswith(roots)]
+    beyond = [
+        heard
+        for heard in heard
+        if heard[0] != "open" or not os.path.realpath(heard[1]).startswith(roots)
+    ]
     assert not beyond, f"it ran code, or opened other files: {beyond}"
 
 
@@ -234,29 +266,48 @@ def _warm_up() -> None:
     """What kerasport imports late is imported, since importing is running code."""
     sys.addaudithook(_hear)
     _warm.append(True)
-    for encoding in ("utf-8-sig", "utf-16-le", "utf-16-be", "utf-16", "utf-32-le", "utf-32-be", "utf-32", "cp437"):
+    for encoding in (
+        "utf-8-sig",
+        "utf-16-le",
+        "utf-16-be",
+        "utf-16",
+        "utf-32-le",
+        "utf-32-be",
+        "utf-32",
+        "cp437",
+    ):
         codecs.lookup(encoding)
     for cls in LAYERS.values():
         option_types(cls)
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("keras-3.15.1/functional.keras", "keras-3.15.1/int8.keras", "keras-2.15.0/functional.h5"):
+        for name in (
+            "keras-3.15.1/functional.keras",
+            "keras-3.15.1/int8.keras",
+            "keras-2.15.0/functional.h5",
+        ):
             for target in TARGETS:
                 with kerasport.frontends.keras.read.read(RECORDED / name) as model:
                     planned(model, target)
         for target in TARGETS:
-            kerasport.convert(put(Path(folder) / "m.keras", keras()), Path(folder) / target, to=target)
+            kerasport.convert(
+                put(Path(folder) / "m.keras", keras()), Path(folder) / target, to=target
+            )
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
     """Everything in a directory, with its content."""
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.is_file()
+        else ""
         for path in sorted(folder.rglob("*"))
         if not path.is_fifo()
     }
 
 
-def outcome(source: Path, *, weights: Path | None = None, to: str = "tfjs-layers") -> KerasportError | None:
+def outcome(
+    source: Path, *, weights: Path | None = None, to: str = "tfjs-layers"
+) -> KerasportError | None:
     """How the conversion of a file ends: None where it works.
 
     Whatever is in the file, it runs no code, opens nothing but what lies beside it, changes nothing, and leaves
@@ -294,7 +345,9 @@ def check_message(error: KerasportError, source: Path) -> None:
     assert message.encode(), "a message that cannot be printed"
 
 
-def refused(source: Path, match: str, *, weights: Path | None = None, to: str = "tfjs-layers") -> KerasportError:
+def refused(
+    source: Path, match: str, *, weights: Path | None = None, to: str = "tfjs-layers"
+) -> KerasportError:
     """Check that a file is refused, with a message that begins with the file and matches."""
     error = outcome(source, weights=weights, to=to)
     assert error is not None, "it was converted"

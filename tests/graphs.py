@@ -64,7 +64,9 @@ class Check:
 
     def graph(self, prefix: str = "x") -> Graph:
         """The computation on inputs of its own."""
-        inputs = tuple(given(f"{prefix}_{at}", array, self.unknown) for at, array in enumerate(self.arrays))
+        inputs = tuple(
+            given(f"{prefix}_{at}", array, self.unknown) for at, array in enumerate(self.arrays)
+        )
         made = self.build(*inputs)
         return Graph(inputs, made if isinstance(made, tuple) else (made,))
 
@@ -74,7 +76,11 @@ class Check:
             place = f"result {index} of {self.name} on {where}"
             assert (other.dtype, other.shape) == (one.dtype, one.shape), place
             np.testing.assert_allclose(
-                other.astype(np.float64), one.astype(np.float64), self.rtol, self.atol, err_msg=place
+                other.astype(np.float64),
+                one.astype(np.float64),
+                self.rtol,
+                self.atol,
+                err_msg=place,
             )
 
 
@@ -84,16 +90,23 @@ class Runner:
     def __init__(self, tfjs: Tfjs, folder: Path) -> None:
         self._tfjs, self._folder, self._count = tfjs, folder, itertools.count()
 
-    def run(self, graph: Graph, feed: Sequence[Array], outputs: Sequence[str] = ()) -> dict[Backend, Arrays]:
+    def run(
+        self, graph: Graph, feed: Sequence[Array], outputs: Sequence[str] = ()
+    ) -> dict[Backend, Arrays]:
         """What each backend makes of a graph."""
         model = write_graph(graph, self._folder / f"model_{next(self._count)}", outputs)
-        return {backend: self._tfjs.run(model, [feed], backend=backend, timeout=120).results[0] for backend in BACKENDS}
+        return {
+            backend: self._tfjs.run(model, [feed], backend=backend, timeout=120).results[0]
+            for backend in BACKENDS
+        }
 
     def check(self, checks: Sequence[Check]) -> None:
         """Compare what TF.js makes of computations with what numpy does."""
         graphs = [check.graph(f"x{at}") for at, check in enumerate(checks)]
         try:
-            results = self.run(together(graphs), [array for check in checks for array in check.arrays])
+            results = self.run(
+                together(graphs), [array for check in checks for array in check.arrays]
+            )
         except VerifyError:
             if len(checks) == 1:
                 raise
@@ -103,7 +116,11 @@ class Runner:
         for backend, got in results.items():
             rest = iter(got)
             for check, graph in zip(checks, graphs, strict=True):
-                check.compare(meaning(check, graph), tuple(itertools.islice(rest, len(graph.outputs))), backend)
+                check.compare(
+                    meaning(check, graph),
+                    tuple(itertools.islice(rest, len(graph.outputs))),
+                    backend,
+                )
 
 
 def together(graphs: Sequence[Graph]) -> Graph:

@@ -42,7 +42,11 @@ def _imported(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
-            names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module.startswith("tests")}
+            names |= {
+                f"{node.module}.{alias.name}"
+                for alias in node.names
+                if node.module.startswith("tests")
+            }
     return names
 
 

@@ -32,7 +32,9 @@ def agrees(case: Case, folder: Path) -> Graph:
         ways = {
             "as it is": graph,
             "unrolled": unroll(graph, MANY),
-            "with its loops rewritten": inside_loops(graph, lambda body: rewrite(body, fold_constants, *ALGEBRA)),
+            "with its loops rewritten": inside_loops(
+                graph, lambda body: rewrite(body, fold_constants, *ALGEBRA)
+            ),
             "unrolled and rewritten": rewrite(unroll(graph, MANY), fold_constants, *ALGEBRA),
         }
         for feeds, expected in zip(trial.feeds, trial.expected, strict=True):
@@ -41,7 +43,9 @@ def agrees(case: Case, folder: Path) -> Graph:
     return graph
 
 
-def same(graph: Graph, feeds: tuple[Array, ...], expected: tuple[Array, ...], case: Case, how: str) -> None:
+def same(
+    graph: Graph, feeds: tuple[Array, ...], expected: tuple[Array, ...], case: Case, how: str
+) -> None:
     """Run a graph on feeds, and compare."""
     fed = (feed.astype("int32") if feed.dtype.kind in "iu" else feed for feed in feeds)
     with np.errstate(all="ignore"):  # what is too large is so in Keras as well
@@ -49,7 +53,13 @@ def same(graph: Graph, feeds: tuple[Array, ...], expected: tuple[Array, ...], ca
     for index, (wanted, got, tensor) in enumerate(zip(expected, made, graph.outputs, strict=True)):
         where = f"output {index}, {how}"
         assert got.shape == wanted.shape, where
-        assert (np.isfinite(got.astype("float64")) == np.isfinite(wanted.astype("float64"))).all(), where
+        assert (
+            np.isfinite(got.astype("float64")) == np.isfinite(wanted.astype("float64"))
+        ).all(), where
         pairs = zip(tensor.shape, got.shape, strict=True)
-        assert all(said in (None, size) for said, size in pairs), f"{where}: {tensor.type} is {got.shape}"
-        np.testing.assert_allclose(got.astype("float64"), wanted.astype("float64"), case.rtol, case.atol, err_msg=where)
+        assert all(said in (None, size) for said, size in pairs), (
+            f"{where}: {tensor.type} is {got.shape}"
+        )
+        np.testing.assert_allclose(
+            got.astype("float64"), wanted.astype("float64"), case.rtol, case.atol, err_msg=where
+        )

@@ -35,11 +35,15 @@ class Sample:
     known: Mapping[int, Sizes]  # axes of each operand whose sizes have to be known at conversion
 
 
-def sample(build: Callable[..., Made], *arrays: Array, known: Mapping[int, Sizes] | None = None) -> Sample:
+def sample(
+    build: Callable[..., Made], *arrays: Array, known: Mapping[int, Sizes] | None = None
+) -> Sample:
     return Sample(arrays, build, known or {})
 
 
-def numbers(draw: Draw, shape: Sizes, dtype: DType = "float32", low: float = -3, high: float = 3) -> Array:
+def numbers(
+    draw: Draw, shape: Sizes, dtype: DType = "float32", low: float = -3, high: float = 3
+) -> Array:
     """Random numbers of a shape."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     if dtype == "bool":
@@ -72,7 +76,9 @@ def some_axes(draw: Draw, x: Array) -> Sizes:
 
 
 def broadcastable(draw: Draw, count: int) -> tuple[Sizes, ...]:
-    wanted = mutually_broadcastable_shapes(num_shapes=count, min_dims=0, max_dims=4, min_side=1, max_side=4)
+    wanted = mutually_broadcastable_shapes(
+        num_shapes=count, min_dims=0, max_dims=4, min_side=1, max_side=4
+    )
     made: tuple[Sizes, ...] = draw(wanted).input_shapes
     return made
 
@@ -138,7 +144,9 @@ def last_axis(op: Callable[[Tensor], Tensor]) -> SearchStrategy[Sample]:
 
 
 @st.composite
-def geometry(draw: DrawFn, axes: int, *, explicit: bool = True) -> tuple[Sizes, Sizes, Sizes, Sizes, Padding]:
+def geometry(
+    draw: DrawFn, axes: int, *, explicit: bool = True
+) -> tuple[Sizes, Sizes, Sizes, Sizes, Padding]:
     """Sizes of images, a window that fits, strides, dilations, and a padding."""
 
     def each(low: int, high: int) -> Sizes:
@@ -147,7 +155,9 @@ def geometry(draw: DrawFn, axes: int, *, explicit: bool = True) -> tuple[Sizes, 
     window, strides, dilations = each(1, 3), each(1, 3), each(1, 2)
     if max(strides) > 1:
         dilations = (1,) * axes
-    sizes = tuple((k - 1) * d + more for k, d, more in zip(window, dilations, each(1, 4), strict=True))
+    sizes = tuple(
+        (k - 1) * d + more for k, d, more in zip(window, dilations, each(1, 4), strict=True)
+    )
     choices: list[SearchStrategy[Any]] = [st.just("valid"), st.just("same")]
     if explicit:
         choices.append(st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * axes))
@@ -158,8 +168,15 @@ def geometry(draw: DrawFn, axes: int, *, explicit: bool = True) -> tuple[Sizes, 
 def conv(draw: DrawFn) -> Sample:
     axes = draw(st.integers(2, 3))
     sizes, window, strides, dilations, padding = draw(geometry(axes))
-    depth, filters, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 2, 3]))
-    x, kernel = numbers(draw, (2, *sizes, groups * depth)), numbers(draw, (*window, depth, groups * filters))
+    depth, filters, groups = (
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 3)),
+        draw(st.sampled_from([1, 1, 2, 3])),
+    )
+    x, kernel = (
+        numbers(draw, (2, *sizes, groups * depth)),
+        numbers(draw, (*window, depth, groups * filters)),
+    )
     build = lambda x, kernel: ops.Conv(x, kernel, strides, padding, dilations, groups)  # noqa: E731
     return sample(build, x, kernel, known={1: tuple(range(axes + 2))})
 
@@ -182,7 +199,10 @@ def conv_transpose(draw: DrawFn) -> Sample:
     extra = tuple(draw(st.integers(1 - s, 3)) for s in strides)
 
     def build(x: Tensor, kernel: Tensor) -> Tensor:
-        out = tuple(None if n is None else n * s + e for n, s, e in zip(x.shape[1:-1], strides, extra, strict=True))
+        out = tuple(
+            None if n is None else n * s + e
+            for n, s, e in zip(x.shape[1:-1], strides, extra, strict=True)
+        )
         return ops.ConvTranspose(x, kernel, strides, crop, out, extra)
 
     x, kernel = numbers(draw, (2, *sizes, depth)), numbers(draw, (*window, filters, depth))
@@ -239,7 +259,12 @@ def clip(draw: DrawFn) -> Sample:
 def select(draw: DrawFn) -> Sample:
     condition, a, b = broadcastable(draw, 3)
     dtype = draw(kinds("float32", "int32", "bool"))
-    return sample(ops.Select, numbers(draw, condition, "bool"), numbers(draw, a, dtype), numbers(draw, b, dtype))
+    return sample(
+        ops.Select,
+        numbers(draw, condition, "bool"),
+        numbers(draw, a, dtype),
+        numbers(draw, b, dtype),
+    )
 
 
 @st.composite
@@ -280,7 +305,10 @@ def transpose(draw: DrawFn) -> Sample:
 def slice_(draw: DrawFn) -> Sample:
     x = any_tensor(draw, 1)
     begin = tuple(draw(st.integers(0, d - 1)) for d in x.shape)
-    size = tuple(draw(st.sampled_from([-1, *range(1, d - b + 1)])) for d, b in zip(x.shape, begin, strict=True))
+    size = tuple(
+        draw(st.sampled_from([-1, *range(1, d - b + 1)]))
+        for d, b in zip(x.shape, begin, strict=True)
+    )
     return sample(lambda x: ops.Slice(x, begin, size), x)
 
 
@@ -320,7 +348,11 @@ def tile(draw: DrawFn) -> Sample:
 
 @st.composite
 def broadcast_to(draw: DrawFn) -> Sample:
-    wanted = draw(mutually_broadcastable_shapes(num_shapes=1, base_shape=draw(shapes(1)), min_side=1, max_dims=5))
+    wanted = draw(
+        mutually_broadcastable_shapes(
+            num_shapes=1, base_shape=draw(shapes(1)), min_side=1, max_dims=5
+        )
+    )
     (shape,), result = wanted.input_shapes, wanted.result_shape
     spread = tuple(result[len(result) - len(shape) :])
     narrow = tuple(d if d == r else 1 for d, r in zip(shape, spread, strict=True))
@@ -345,7 +377,9 @@ def reverse(draw: DrawFn) -> Sample:
 @st.composite
 def one_hot(draw: DrawFn) -> Sample:
     depth, dtype = draw(st.integers(1, 4)), draw(kinds("float32", "int32", "bool"))
-    return sample(lambda x: ops.OneHot(x, depth, dtype), numbers(draw, draw(shapes()), "int32", -1, 5))
+    return sample(
+        lambda x: ops.OneHot(x, depth, dtype), numbers(draw, draw(shapes()), "int32", -1, 5)
+    )
 
 
 @st.composite
@@ -414,7 +448,9 @@ OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {
 @st.composite
 def computations(draw: DrawFn) -> Graph:
     """Graphs of layers, constants and moves on an image or a matrix, with branches that meet again."""
-    shape = draw(st.sampled_from([(None, 5, 4, 3), (2, 4, 3, 2), (None, 3), (2, 4, 3), (None, None, 4, 2)]))
+    shape = draw(
+        st.sampled_from([(None, 5, 4, 3), (2, 4, 3, 2), (None, 3), (2, 4, 3), (None, None, 4, 2)])
+    )
     x = Input("x", TensorType("float32", shape))
     made: list[Tensor] = [x]
     for _ in range(draw(st.integers(2, 9))):
@@ -493,7 +529,10 @@ def move(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
     if x.rank == 4:
         value = draw(st.sampled_from([0.0, 0.0, 1.0]))
         return ops.pad(
-            x, [(0, 0), (draw(st.integers(0, 1)), 1), (1, 0), (0, draw(st.integers(0, 1)))], "constant", value
+            x,
+            [(0, 0), (draw(st.integers(0, 1)), 1), (1, 0), (0, draw(st.integers(0, 1)))],
+            "constant",
+            value,
         )
     return x
 

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from kerasport.verification.runtimes.tfjs import Backend, Tfjs
 
 HEADLESS = {"include_top": False, "pooling": "avg"}
-TEN = {"classes": 10, "classifier_activation": None}  # a softmax would hide large numbers behind the largest
+TEN = {
+    "classes": 10,
+    "classifier_activation": None,
+}  # a softmax would hide large numbers behind the largest
 SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
 """The smallest images that a network takes, where those are not of 32 pixels."""
 
@@ -47,13 +50,19 @@ class Network:
     backends: tuple[Backend, ...] = ("wasm",)
     options: Mapping[str, Any] = field(default_factory=lambda: TEN)
     pixels: bool = False  # whether it rescales its images itself
-    onnx_atol: float = 1e-5  # of the largest number; more where ONNX Runtime orders its sums otherwise
-    gain: float = 1.0  # by which kernels are larger, where activations and gates make the numbers smaller
+    onnx_atol: float = (
+        1e-5  # of the largest number; more where ONNX Runtime orders its sums otherwise
+    )
+    gain: float = (
+        1.0  # by which kernels are larger, where activations and gates make the numbers smaller
+    )
 
     def make(self) -> keras.Model:
         """The network, as Keras builds it."""
         size = SIZES.get(self.name, 32)
-        return getattr(applications, self.name)(weights=None, input_shape=(size, size, 3), **self.options)
+        return getattr(applications, self.name)(
+            weights=None, input_shape=(size, size, 3), **self.options
+        )
 
 
 NETWORKS = (
@@ -84,7 +93,9 @@ def randomise(model: keras.Model, rng: np.random.Generator, gain: float) -> None
             continue
         for variable in layer.weights:
             shape = tuple(variable.shape)
-            each_channel = isinstance(layer, layers.DepthwiseConv2D) or variable.name == "depthwise_kernel"
+            each_channel = (
+                isinstance(layer, layers.DepthwiseConv2D) or variable.name == "depthwise_kernel"
+            )
             values = random_weight(variable.name, shape, rng)
             if "kernel" in variable.name:
                 taken = math.prod(shape[:2] if each_channel else shape[:-1])
@@ -122,11 +133,15 @@ class Trial:
             (got,), *_ = tfjs.run(folder / "web_model", [[self.images]], backend=backend).results
             assert got.shape == self.wanted.shape
             # a hundred layers in float32, each of which sums in an order of its own
-            np.testing.assert_allclose(got / scale, self.wanted / scale, rtol=1e-4, atol=3e-5, err_msg=backend)
+            np.testing.assert_allclose(
+                got / scale, self.wanted / scale, rtol=1e-4, atol=3e-5, err_msg=backend
+            )
 
 
 QUICK = "MobileNetV2"  # the network that the quick suite tries
-ALL = [pytest.param(each, marks=[pytest.mark.exhaustive] * (each.name != QUICK)) for each in NETWORKS]
+ALL = [
+    pytest.param(each, marks=[pytest.mark.exhaustive] * (each.name != QUICK)) for each in NETWORKS
+]
 
 
 @pytest.fixture(scope="module", params=ALL, ids=attrgetter("name"))
@@ -135,11 +150,15 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Trial(request.param, tmp_path_factory.mktemp("network"))
 
 
-def test_layers_model_of_a_network_computes_what_keras_computes(network: Trial, tfjs: Tfjs, tmp_path: Path) -> None:
+def test_layers_model_of_a_network_computes_what_keras_computes(
+    network: Trial, tfjs: Tfjs, tmp_path: Path
+) -> None:
     network.compare(LAYERS_MODEL, tfjs, tmp_path)
 
 
-def test_graph_model_of_a_network_computes_what_keras_computes(network: Trial, tfjs: Tfjs, tmp_path: Path) -> None:
+def test_graph_model_of_a_network_computes_what_keras_computes(
+    network: Trial, tfjs: Tfjs, tmp_path: Path
+) -> None:
     network.compare(GRAPH_MODEL, tfjs, tmp_path)
 
 
@@ -147,7 +166,9 @@ TRANSPOSES = {"ConvNeXtTiny": 37}  # its normalisations and dense layers work al
 """Network → number of transposes of the ONNX model, where it is not that of the one in front of the network."""
 
 
-def test_onnx_model_of_a_network_computes_what_keras_computes(network: Trial, tmp_path: Path) -> None:
+def test_onnx_model_of_a_network_computes_what_keras_computes(
+    network: Trial, tmp_path: Path
+) -> None:
     out = tmp_path / "model.onnx"
     kerasport.convert(network.path, out)
     ((got,),) = run(out, [[network.images]])
@@ -164,7 +185,10 @@ EVERY = sorted(name for name, made in vars(applications).items() if inspect.isfu
 def described(model: keras.Model) -> Model:
     """A model whose weights were never made, as the reader would describe it with zeros for them."""
     root = Describer(keras.__version__).describe(json.loads(model.to_json()))
-    shapes = {layer.name: [tuple(weight.shape) for weight in layer.weights] for layer in inner_layers(model)}
+    shapes = {
+        layer.name: [tuple(weight.shape) for weight in layer.weights]
+        for layer in inner_layers(model)
+    }
     weights = {layer: tuple(map(zeros, shapes[layer.name])) for layer in layers_of(root)}
     return Builder(weights, {}, keras.__version__).model(root)
 
@@ -172,7 +196,9 @@ def described(model: keras.Model) -> Model:
 def layers_of(model: Described) -> Iterator[Described]:
     """The layers of a model and of those inside it."""
     for member, _ in model.members:
-        yield from layers_of(member) if member.members else (member,) if member.kind == "layer" else ()
+        yield from (
+            layers_of(member) if member.members else (member,) if member.kind == "layer" else ()
+        )
 
 
 def zeros(shape: tuple[int, ...]) -> ComputedWeight:
@@ -187,10 +213,16 @@ def test_there_are_all_networks() -> None:
 @pytest.mark.representative(of=lambda name: "one of them")
 @pytest.mark.parametrize("name", sorted(set(EVERY) - {network.name for network in NETWORKS}))
 def test_larger_networks_become_graph_models(name: str) -> None:
-    with quiet(), keras.StatelessScope(initialize_variables=False):  # variables of which only the shapes are there
+    with (
+        quiet(),
+        keras.StatelessScope(initialize_variables=False),
+    ):  # variables of which only the shapes are there
         model = Network(name).make()
     plan = planned(described(model), GRAPH_MODEL, Options(max_size=2**32))
     assert plan.problems == ()
     (output,) = plan.document["signature"]["outputs"].values()
     assert [size["size"] for size in output["tensorShape"]["dim"]] == ["-1", "10"]
-    assert not {node["op"] for node in plan.document["modelTopology"]["node"]} & {"FusedBatchNormV3", "Einsum"}
+    assert not {node["op"] for node in plan.document["modelTopology"]["node"]} & {
+        "FusedBatchNormV3",
+        "Einsum",
+    }

@@ -20,7 +20,9 @@ Json = dict[str, Any]
 TARGETS = ("tfjs-layers", "tfjs-graph", "onnx")
 
 
-def operation(class_name: str, *arguments: Any, shape: Any, dtype: str = "float32", **config: Any) -> Json:
+def operation(
+    class_name: str, *arguments: Any, shape: Any, dtype: str = "float32", **config: Any
+) -> Json:
     """A model of one function, called on its input and further arguments."""
     made = layer(class_name, "o", module="keras.src.ops.numpy", **config)
     called = {**made, "inbound_nodes": [{"args": [tensor("x"), *arguments], "kwargs": {}}]}
@@ -75,7 +77,9 @@ FEW = 64 * 2**20  # bytes in memory at once; what comes before the refusal is sm
 
 @pytest.mark.parametrize("to", TARGETS)
 @pytest.mark.parametrize("name", BOMBS)
-def test_what_is_too_large_is_refused_before_it_is_built(name: str, to: str, tmp_path: Path) -> None:
+def test_what_is_too_large_is_refused_before_it_is_built(
+    name: str, to: str, tmp_path: Path
+) -> None:
     source = put(tmp_path / "m.keras", keras(BOMBS[name], hdf5(no_weights)))
     tracemalloc.start()
     try:
@@ -93,7 +97,9 @@ def test_what_is_too_large_is_refused_before_it_is_built(name: str, to: str, tmp
 
 @pytest.mark.parametrize("to", TARGETS)
 def test_one_hot_of_many_classes_holds_no_list_of_them(to: str, tmp_path: Path) -> None:
-    config = operation("OneHot", shape=(None, 3), dtype="int32", num_classes=10**8, axis=-1, sparse=False)
+    config = operation(
+        "OneHot", shape=(None, 3), dtype="int32", num_classes=10**8, axis=-1, sparse=False
+    )
     taken = cost(put(tmp_path / "m.keras", keras(config, hdf5(no_weights))), to=to)
     assert taken.peak < 200
 
@@ -102,10 +108,18 @@ def test_many_small_constants_count_together(tmp_path: Path) -> None:
     """Each takes 4 MB, and all of them a gigabyte."""
     each: Json = {"output_size": 1000, "data_format": "channels_last"}
     chain = [
-        layer("AdaptiveAveragePooling1D", f"p{i}", **{**each, "output_size": 1001 - i % 2}, dtype="float32")
+        layer(
+            "AdaptiveAveragePooling1D",
+            f"p{i}",
+            **{**each, "output_size": 1001 - i % 2},
+            dtype="float32",
+        )
         for i in range(250)
     ]
-    source = put(tmp_path / "m.keras", keras(sequential(given(shape=(None, 1000, 1)), *chain), hdf5(no_weights)))
+    source = put(
+        tmp_path / "m.keras",
+        keras(sequential(given(shape=(None, 1000, 1)), *chain), hdf5(no_weights)),
+    )
     result = kerasport.check(source, to="tfjs-graph")
     assert result.problems
     assert "already used" in result.problems[0].reason
@@ -120,9 +134,17 @@ def test_loops_that_do_not_fit_stay_loops(tmp_path: Path) -> None:
             file[f"{path}/0"] = file[f"{path}/1"] = np.ones((1, 1), "f4")
             file[f"{path}/2"] = np.ones(1, "f4")
 
-    options: Json = {"units": 1, "return_sequences": True, "activation": "tanh", "use_bias": True, "dtype": "float32"}
+    options: Json = {
+        "units": 1,
+        "return_sequences": True,
+        "activation": "tanh",
+        "use_bias": True,
+        "dtype": "float32",
+    }
     chain = [layer("SimpleRNN", f"r{i}", **options) for i in range(10)]
-    source = put(tmp_path / "m.keras", keras(sequential(given(shape=(None, 64, 1)), *chain), hdf5(fill)))
+    source = put(
+        tmp_path / "m.keras", keras(sequential(given(shape=(None, 64, 1)), *chain), hdf5(fill))
+    )
     written_out = kerasport.convert(source, tmp_path / "all", to="tfjs-graph")
     assert not any("executeAsync" in note for note in written_out.notes)
     looping = kerasport.convert(source, tmp_path / "some", to="tfjs-graph", max_size=3_000_000)
@@ -131,7 +153,9 @@ def test_loops_that_do_not_fit_stay_loops(tmp_path: Path) -> None:
     assert 0 < text.count('"op":"StatelessWhile"') + text.count('"op":"While"') < 10
 
 
-POOLED = of_layer("AdaptiveAveragePooling1D", (None, 3000, 1), output_size=2999, data_format="channels_last")
+POOLED = of_layer(
+    "AdaptiveAveragePooling1D", (None, 3000, 1), output_size=2999, data_format="channels_last"
+)
 
 
 def test_the_limit_is_that_of_the_user(tmp_path: Path) -> None:
@@ -152,9 +176,15 @@ def test_the_size_of_the_output_is_limited_as_well(tmp_path: Path) -> None:
     """A model of weights alone, which nothing is built for."""
 
     def fill(file: Any) -> None:
-        file["layers/dense/vars/0"], file["layers/dense/vars/1"] = np.ones((99, 99), "f4"), np.ones(99, "f4")
+        file["layers/dense/vars/0"], file["layers/dense/vars/1"] = (
+            np.ones((99, 99), "f4"),
+            np.ones(99, "f4"),
+        )
 
-    source = put(tmp_path / "m.keras", keras(sequential(given(shape=(None, 99)), dense(units=99)), hdf5(fill)))
+    source = put(
+        tmp_path / "m.keras",
+        keras(sequential(given(shape=(None, 99)), dense(units=99)), hdf5(fill)),
+    )
     for to in TARGETS:
         out = tmp_path / ("m.onnx" if to == "onnx" else to)
         with pytest.raises(UnsupportedModel, match=r"the converted model would need 39\.[26] kB"):
@@ -172,7 +202,8 @@ def test_constants_are_counted() -> None:
         reserve(100, 100)
         reserve(100, 100, itemsize=5)
         with pytest.raises(
-            TooLargeError, match=r"of 51 by 100 numbers would need 20.4 kB in addition to 90.0 kB already used"
+            TooLargeError,
+            match=r"of 51 by 100 numbers would need 20.4 kB in addition to 90.0 kB already used",
         ):
             reserve(51, 100)
         reserve(0, 10**30)
@@ -181,7 +212,9 @@ def test_constants_are_counted() -> None:
         reserve(10**3000, 10**3000)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 3_000_000), (3_000_000, 1), (2000, 1500), (0, 5), (5, 0)])
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(1, 3_000_000), (3_000_000, 1), (2000, 1500), (0, 5), (5, 0)]
+)
 def test_matrices_are_made_in_pieces(rows: int, columns: int) -> None:
     each = np.arange(columns)
     made = matrix(rows, columns, lambda numbers: numbers * 10 + each)
@@ -191,9 +224,15 @@ def test_matrices_are_made_in_pieces(rows: int, columns: int) -> None:
 
 def test_pieces_of_the_matrices_that_resize_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = [weights(50, 31, kind, antialias=True) for kind in ("bilinear", "bicubic", "lanczos5")]
-    whole += [weights(20, 31, "lanczos3", antialias=False, scale=1.3, translation=2.5), corners(17, 40)]
+    whole += [
+        weights(20, 31, "lanczos3", antialias=False, scale=1.3, translation=2.5),
+        corners(17, 40),
+    ]
     monkeypatch.setattr("kerasport.budget.PIECE", 100)
     parts = [weights(50, 31, kind, antialias=True) for kind in ("bilinear", "bicubic", "lanczos5")]
-    parts += [weights(20, 31, "lanczos3", antialias=False, scale=1.3, translation=2.5), corners(17, 40)]
+    parts += [
+        weights(20, 31, "lanczos3", antialias=False, scale=1.3, translation=2.5),
+        corners(17, 40),
+    ]
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -93,7 +93,9 @@ class Row:
     others: Mapping[str, Value | Flag]
 
 
-def row(first: Value | tuple[int, ...], /, others: Mapping[str, Any] | None = None, **options: Any) -> Row:
+def row(
+    first: Value | tuple[int, ...], /, others: Mapping[str, Any] | None = None, **options: Any
+) -> Row:
     return Row(options, Value(first) if isinstance(first, tuple) else first, others or {})
 
 
@@ -103,7 +105,9 @@ def cell(**options: Any) -> Any:
 
 def over_time(x: tuple[int, ...], state: tuple[int, ...], count: int, **options: Any) -> Row:
     states = Value(state, count=count)
-    return row(x, {"initial_state": states, "mask": mask_of(x[0])}, return_sequences=True, **options)
+    return row(
+        x, {"initial_state": states, "mask": mask_of(x[0])}, return_sequences=True, **options
+    )
 
 
 TWO, PAIR = Value((5, 3), count=2), Value((5, 3), count=2)
@@ -259,9 +263,18 @@ ROWS: Mapping[str, Row] = {
 }  # fmt: skip
 
 # Bases, what holds other code, and the input; `training` is a Python value everywhere.
-NOT_CALLED = frozenset(("InputLayer", "Layer", "Wrapper", "FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"))
-MADE_WHEN_USED = ("cell", "layer", "layers", "cells")  # options that hold layers, which no two models share
-NEEDS_TENSORFLOW = frozenset(("Hashing", "HashedCrossing", "IntegerLookup", "StringLookup", "TextVectorization"))
+NOT_CALLED = frozenset(
+    ("InputLayer", "Layer", "Wrapper", "FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper")
+)
+MADE_WHEN_USED = (
+    "cell",
+    "layer",
+    "layers",
+    "cells",
+)  # options that hold layers, which no two models share
+NEEDS_TENSORFLOW = frozenset(
+    ("Hashing", "HashedCrossing", "IntegerLookup", "StringLookup", "TextVectorization")
+)
 REFUSED_BY_GRAPHS = frozenset((("Lambda", "inputs"), ("Lambda", "mask"), ("Pipeline", "mask")))
 
 
@@ -276,13 +289,17 @@ class Call:
 
     def __str__(self) -> str:
         how = "by_name" if self.by_name else "by_position"
-        return f"{self.class_name}-{self.argument}-{how}-{'constant' if self.constant else 'tensor'}"
+        return (
+            f"{self.class_name}-{self.argument}-{how}-{'constant' if self.constant else 'tensor'}"
+        )
 
 
 def parameters(class_name: str) -> list[str]:
     """The parameters of a Keras layer's `call`."""
     wanted = inspect.signature(CLASSES[class_name].call).parameters
-    return [name for name, p in wanted.items() if name != "self" and p.kind is p.POSITIONAL_OR_KEYWORD]
+    return [
+        name for name, p in wanted.items() if name != "self" and p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
 
 
 def calls() -> Iterator[Call]:
@@ -319,18 +336,24 @@ class Model:
             outputs = keras.tree.flatten(layer(*positional, **named))
             # shows which mask Keras passes on
             masked = [layers.GlobalAveragePooling1D()(y) for y in outputs if len(y.shape) == 3]
-            self.inputs = [x for x in keras.tree.flatten(arguments) if keras.backend.is_keras_tensor(x)]
+            self.inputs = [
+                x for x in keras.tree.flatten(arguments) if keras.backend.is_keras_tensor(x)
+            ]
             model = keras.Model(self.inputs, [*outputs, *masked])
             randomise(model, rng)
             model.save(self.path)
             self.feed = tuple(self._feed(x, rng) for x in self.inputs)
-            self.expected = [np.asarray(y) for y in keras.tree.flatten(model(list(self.feed), training=False))]
+            self.expected = [
+                np.asarray(y) for y in keras.tree.flatten(model(list(self.feed), training=False))
+            ]
 
     def _arguments(self, call: Call, of: Row, rng: np.random.Generator) -> dict[str, Any]:
         first, *others = parameters(call.class_name)
         arguments = {first: of.first.inputs()}
         if call.argument == first and call.constant:
-            arguments[first][1] = of.first.constants(rng, each=call.class_name in ("Concatenate", "Dot"))[1]
+            arguments[first][1] = of.first.constants(
+                rng, each=call.class_name in ("Concatenate", "Dot")
+            )[1]
         for name in others:
             value = of.others.get(name)
             needed = name == call.argument or name in ("value", "states")
@@ -338,7 +361,11 @@ class Model:
                 arguments[name] = value.value
             elif isinstance(value, Value) and needed:
                 constant = call.constant and name == call.argument
-                arguments[name] = value.constants(rng, each=name == "initial_state") if constant else value.inputs()
+                arguments[name] = (
+                    value.constants(rng, each=name == "initial_state")
+                    if constant
+                    else value.inputs()
+                )
         return arguments
 
     @staticmethod
@@ -353,7 +380,9 @@ def split(call: Call, arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str
         return [], dict(arguments)
     last = 1 if call.by_name else names.index(call.argument) + 1
     positional = [arguments.get(name) for name in names[:last]]
-    return positional, {name: value for name, value in arguments.items() if name not in names[:last]}
+    return positional, {
+        name: value for name, value in arguments.items() if name not in names[:last]
+    }
 
 
 def test_the_table_has_every_argument_of_every_layer() -> None:

@@ -45,7 +45,9 @@ def test_tfjs_computes_what_keras_computes_or_the_model_is_refused(
     trial: Trial, target: str, tfjs: Tfjs, netron: Netron, tmp_path: Path
 ) -> None:
     case, out = trial.case, tmp_path / "web_model"
-    refused = REFUSED_BY_GRAPHS.get(case.name) if target == GRAPH_MODEL else case.refused.get(target)
+    refused = (
+        REFUSED_BY_GRAPHS.get(case.name) if target == GRAPH_MODEL else case.refused.get(target)
+    )
     if refused:
         with pytest.raises(kerasport.UnsupportedModel) as refusal:
             kerasport.convert(trial.path, out, to=target)
@@ -53,10 +55,15 @@ def test_tfjs_computes_what_keras_computes_or_the_model_is_refused(
         assert not list(tmp_path.iterdir())
         return
     conversion = kerasport.convert(trial.path, out, to=target)
-    assert ("kerasport-layers.js" in conversion.files) is bool(target == LAYERS_MODEL and case.companion)
+    assert ("kerasport-layers.js" in conversion.files) is bool(
+        target == LAYERS_MODEL and case.companion
+    )
     json.loads((out / "model.json").read_text(encoding="utf-8"), parse_constant=no_constant)
     if case.name not in NOT_IN_NETRON:
-        assert netron.open(out / "model.json").format == f"TensorFlow.js {target.removeprefix('tfjs-')}-model"
+        assert (
+            netron.open(out / "model.json").format
+            == f"TensorFlow.js {target.removeprefix('tfjs-')}-model"
+        )
     for backend in BACKENDS:
         compare(trial, tfjs.run(out, trial.feeds, backend=backend), backend)
 
@@ -88,11 +95,17 @@ def compare(trial: Trial, run: Run, backend: str) -> None:
             where = f"output {index} on {backend}"
             assert got.shape == wanted.shape, where
             np.testing.assert_allclose(
-                got.astype("float64"), wanted.astype("float64"), trial.case.rtol, trial.case.atol, err_msg=where
+                got.astype("float64"),
+                wanted.astype("float64"),
+                trial.case.rtol,
+                trial.case.atol,
+                err_msg=where,
             )
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.companion], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.companion], ids=lambda case: case.name
+)
 def test_without_the_companion_a_model_that_needs_it_is_refused(case: Case, tmp_path: Path) -> None:
     trial = Trial(case, tmp_path)
     with pytest.raises(kerasport.UnsupportedModel) as refusal:
@@ -144,7 +157,9 @@ def test_only_the_file_knows_the_shape_of_a_layer_that_no_target_computes() -> N
     hashing = LayerSpec("hashing", "Hashing", {"num_bins": 8, "output_mode": "one_hot"})
     hashed = Call(hashing, (Tensor(entry),), declared={0: (None, 4, 8)})
     inferred = Inference()
-    inferred.model(Model("model", "functional", (entry, hashed), (Tensor(entry),), (Tensor(hashed),)))
+    inferred.model(
+        Model("model", "functional", (entry, hashed), (Tensor(entry),), (Tensor(hashed),))
+    )
     assert inferred.shapes[Tensor(hashed)] == (None, 4, 8)
 
 
@@ -158,7 +173,10 @@ def test_hdf5_makes_the_same_layers_model(trial: Trial, tmp_path: Path) -> None:
             pytest.skip("Keras cannot save it as HDF5")
     kerasport.convert(trial.path, tmp_path / "archive", to=LAYERS_MODEL)
     kerasport.convert(tmp_path / "model.h5", tmp_path / "hdf5", to=LAYERS_MODEL)
-    files = [{path.name: path.read_bytes() for path in (tmp_path / of).iterdir()} for of in ("archive", "hdf5")]
+    files = [
+        {path.name: path.read_bytes() for path in (tmp_path / of).iterdir()}
+        for of in ("archive", "hdf5")
+    ]
     assert files[0] == files[1]
 
 
@@ -172,7 +190,9 @@ def test_hdf5_makes_the_same_layers_model(trial: Trial, tmp_path: Path) -> None:
     ],
     ids=["transpose", "mean", "reshape", "flip"],
 )
-def test_functions_across_the_batch_are_refused_in_a_layers_model(function: Any, reason: str, tmp_path: Path) -> None:
+def test_functions_across_the_batch_are_refused_in_a_layers_model(
+    function: Any, reason: str, tmp_path: Path
+) -> None:
     x = keras.Input((4,))
     keras.Model(x, function(x)).save(tmp_path / "model.keras")
     with pytest.raises(kerasport.UnsupportedModel, match=reason):
@@ -197,7 +217,9 @@ def test_names_are_unique() -> None:
 
 
 def test_bounds_that_are_not_the_usual_ones_have_a_reason() -> None:
-    assert [case.name for case in CASES if (case.rtol, case.atol) != (1e-4, 1e-5) and not case.because] == []
+    assert [
+        case.name for case in CASES if (case.rtol, case.atol) != (1e-4, 1e-5) and not case.because
+    ] == []
 
 
 # Keras 3 has no such layer, so no row of the table can hold it.
@@ -214,7 +236,9 @@ def test_every_native_layer_is_in_a_model_that_converts(class_name: str) -> None
 
 def covering(class_name: str) -> list[Case]:
     """Rows that cover a layer and become a layers-model."""
-    return [case for case in CASES if class_name in case.covers and LAYERS_MODEL not in case.refused]
+    return [
+        case for case in CASES if class_name in case.covers and LAYERS_MODEL not in case.refused
+    ]
 
 
 def test_rows_hold_the_layers_that_they_cover(trial: Trial) -> None:
@@ -228,14 +252,18 @@ def classes(model: keras.Model) -> set[str]:
 
 @pytest.mark.parametrize("class_name", sorted(set(REWRITES) - IN_OTHER_PLACES))
 def test_every_rewritten_layer_is_in_a_model_that_converts(class_name: str, tmp_path: Path) -> None:
-    assert any(is_rewritten(case, class_name, tmp_path / case.name) for case in covering(class_name))
+    assert any(
+        is_rewritten(case, class_name, tmp_path / case.name) for case in covering(class_name)
+    )
 
 
 def is_rewritten(case: Case, class_name: str, folder: Path) -> bool:
     """Whether a layer of that class is rewritten in the layers-model of a row, whose numbers are compared."""
     folder.mkdir()
     checked = kerasport.check(Trial(case, folder).path, to=LAYERS_MODEL)
-    return any(layer.class_name == class_name and layer.outcome == "rewritten" for layer in checked.layers)
+    return any(
+        layer.class_name == class_name and layer.outcome == "rewritten" for layer in checked.layers
+    )
 
 
 @pytest.mark.parametrize("class_name", sorted(NATIVE))
@@ -245,12 +273,18 @@ def test_native_table_names_every_option(class_name: str) -> None:
 
 def of_keras_2(path: Path, *layers: tuple[str, Any]) -> None:
     """Write a Sequential of layers without weights as Keras 2 does."""
-    entries = [{"class_name": name, "config": {"trainable": True, "dtype": "float32", **c}} for name, c in layers]
+    entries = [
+        {"class_name": name, "config": {"trainable": True, "dtype": "float32", **c}}
+        for name, c in layers
+    ]
     with h5py.File(path, "w") as file:
         root = {"class_name": "Sequential", "config": {"name": "model", "layers": entries}}
         file.attrs["model_config"] = json.dumps(root)
         file.attrs["keras_version"] = "2.4.0"
-        weights, names = file.create_group("model_weights"), [config["name"].encode() for _, config in layers]
+        weights, names = (
+            file.create_group("model_weights"),
+            [config["name"].encode() for _, config in layers],
+        )
         weights.attrs["layer_names"] = np.array(names)
         for name in names:
             weights.create_group(name).attrs["weight_names"] = np.empty(0, "S1")

@@ -52,7 +52,15 @@ setTimeout(() => { writeFileSync(process.argv[1] + '.pid', String(process.pid));
 
 
 def hung(timeout: float) -> Original:
-    return Original(Path("m.keras"), None, Keras("keras", "3.15.1", "jax"), False, Request("keras", ""), (), timeout)
+    return Original(
+        Path("m.keras"),
+        None,
+        Keras("keras", "3.15.1", "jax"),
+        False,
+        Request("keras", ""),
+        (),
+        timeout,
+    )
 
 
 def is_over(pid: str) -> bool:
@@ -77,7 +85,9 @@ def test_a_killed_verification_ends_its_children(kind: str, tmp_path: Path) -> N
     (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "busy.mjs").write_text(LOOP)
     told = tmp_path / ("pid" if kind == "Keras" else "busy.mjs.pid")
-    parent = subprocess.Popen([sys.executable, "-c", KERAS if kind == "Keras" else NODE, str(tmp_path)])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", KERAS if kind == "Keras" else NODE, str(tmp_path)]
+    )
     wait_for(lambda: told.is_file() and told.read_text())
     pid = told.read_text()
     assert not is_over(pid)
@@ -88,7 +98,9 @@ def test_a_killed_verification_ends_its_children(kind: str, tmp_path: Path) -> N
 
 def test_a_keras_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(original, "START", BUSY)
-    with pytest.raises(VerifyError, match=r"did not finish running m\.keras in 1 seconds; .* --timeout"):
+    with pytest.raises(
+        VerifyError, match=r"did not finish running m\.keras in 1 seconds; .* --timeout"
+    ):
         hung(1)._ask(tmp_path)
 
 

@@ -33,14 +33,22 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 DIGITS = ROOT / "examples" / "digits.keras"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(ROOT / "src"),
+    "COLUMNS": "200",
+    "NO_COLOR": "1",
+    "TERM": "dumb",
+}
 WEIGHTS = 4 * 16_986  # bytes of digits.keras in the shards
 DONE, REFUSED, MISUSED, UNUSABLE, STOPPED = 0, 1, 2, 3, 130
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs pseudo terminals and signals")
 
 
-def kerasport_command(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def kerasport_command(
+    *arguments: str | Path, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """The command, as its users run it; it may never show a traceback."""
     done = subprocess.run(
         [sys.executable, "-m", "kerasport", *map(str, arguments)],
@@ -61,7 +69,11 @@ def invoke(*arguments: str | Path) -> Any:
 
 
 def digest(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -105,13 +117,17 @@ def test_convert_prints_json(tmp_path: Path) -> None:
 def test_convert_reads_weights_from_a_second_file(tmp_path: Path) -> None:
     recorded = ROOT / "tests" / "recorded" / "keras-3.15.1"
     weights = recorded / "dicts.weights.h5"
-    done = kerasport_command("convert", recorded / "dicts.json", tmp_path / "out", "--weights", weights)
+    done = kerasport_command(
+        "convert", recorded / "dicts.json", tmp_path / "out", "--weights", weights
+    )
     assert done.returncode == DONE
     assert (tmp_path / "out" / "model.json").is_file()
 
 
 def test_a_refused_model_exits_with_1_and_leaves_nothing(refused: Path, tmp_path: Path) -> None:
-    done = kerasport_command("convert", refused, tmp_path / "out", "--to", "tfjs-layers", "--no-companion")
+    done = kerasport_command(
+        "convert", refused, tmp_path / "out", "--to", "tfjs-layers", "--no-companion"
+    )
     assert (done.returncode, done.stdout) == (REFUSED, "")
     first = "kerasport: cannot convert the model to a TF.js layers-model; nothing was written"
     assert done.stderr.startswith(f"{first}\n\nNot supported\n  units (UnitNormalization)\n    ")
@@ -124,7 +140,9 @@ def test_a_refused_model_exits_with_1_and_leaves_nothing(refused: Path, tmp_path
     [("16KiB", 16 * 1024), ("17kb", 17_000), ("20000", 20_000), ("20000B", 20_000), (" 1 MiB ", 1024**2), ("1g", None),
      ("1GB", 1000**3)],
 )  # fmt: skip
-def test_shards_have_the_size_that_is_asked_for(size: str, nbytes: int | None, tmp_path: Path) -> None:
+def test_shards_have_the_size_that_is_asked_for(
+    size: str, nbytes: int | None, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     done = kerasport_command("convert", DIGITS, out, "--shard-size", size)
     if nbytes is None:
@@ -133,10 +151,15 @@ def test_shards_have_the_size_that_is_asked_for(size: str, nbytes: int | None, t
     assert done.returncode == DONE
     shards = [path.stat().st_size for path in sorted(out.glob("*.bin"))]
     assert sum(shards) == WEIGHTS
-    assert shards == [*[nbytes] * (WEIGHTS // nbytes), *([WEIGHTS % nbytes] if WEIGHTS % nbytes else [])]
+    assert shards == [
+        *[nbytes] * (WEIGHTS // nbytes),
+        *([WEIGHTS % nbytes] if WEIGHTS % nbytes else []),
+    ]
 
 
-@pytest.mark.parametrize("size", ["0", "0MiB", "-1", "1.5MiB", "lots", "4 parsecs", "", "MiB", "1e6"])
+@pytest.mark.parametrize(
+    "size", ["0", "0MiB", "-1", "1.5MiB", "lots", "4 parsecs", "", "MiB", "1e6"]
+)
 def test_a_size_that_is_none_is_wrong_usage(size: str, tmp_path: Path) -> None:
     done = kerasport_command("convert", DIGITS, tmp_path / "out", "--shard-size", size)
     assert done.returncode == MISUSED
@@ -179,7 +202,9 @@ def test_force_replaces_nothing_but_a_model(tmp_path: Path) -> None:
     for out in ("thesis", "notes"):
         done = kerasport_command("convert", DIGITS, tmp_path / out, "--force")
         assert done.returncode == UNUSABLE
-        assert "already exists and is not a TF.js model, so --force does not replace it" in done.stderr
+        assert (
+            "already exists and is not a TF.js model, so --force does not replace it" in done.stderr
+        )
     assert digest(tmp_path) == {"thesis/chapter.tex": b"years of work", "notes": b"more of it"}
 
 
@@ -238,7 +263,9 @@ SLOW = """if True:
 @posix
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("name", ["out", "out.onnx", "empty"])
-def test_a_signal_that_ends_the_program_is_told_in_one_line(number: str, name: str, tmp_path: Path) -> None:
+def test_a_signal_that_ends_the_program_is_told_in_one_line(
+    number: str, name: str, tmp_path: Path
+) -> None:
     if name == "empty":
         (tmp_path / "empty").mkdir()
     process = subprocess.Popen(
@@ -250,14 +277,20 @@ def test_a_signal_that_ends_the_program_is_told_in_one_line(number: str, name: s
     process.send_signal(signal.Signals[number])
     printed, told = process.communicate(timeout=60)
     wanted = 128 + signal.Signals[number]
-    assert (process.returncode, printed, told) == (wanted, "", "kerasport: stopped; nothing was written\n")
+    assert (process.returncode, printed, told) == (
+        wanted,
+        "",
+        "kerasport: stopped; nothing was written\n",
+    )
     assert list(tmp_path.rglob("*")) == ([tmp_path / "empty"] if name == "empty" else [])
 
 
 @posix
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("name", ["out", "out.onnx"])
-def test_a_killed_conversion_is_tidied_up_by_the_next(name: str, force: bool, tmp_path: Path) -> None:
+def test_a_killed_conversion_is_tidied_up_by_the_next(
+    name: str, force: bool, tmp_path: Path
+) -> None:
     out = tmp_path / name
     if force:
         kerasport.convert(DIGITS, out)
@@ -269,7 +302,9 @@ def test_a_killed_conversion_is_tidied_up_by_the_next(name: str, force: bool, tm
     with process:
         assert process.stdout
         assert process.stdout.readline() == "writing\n"
-        with pytest.raises(kerasport.OutputExistsError, match=f"process {process.pid} is writing this output"):
+        with pytest.raises(
+            kerasport.OutputExistsError, match=f"process {process.pid} is writing this output"
+        ):
             kerasport.convert(DIGITS, out, force=True)
         process.kill()
     assert len(list(tmp_path.iterdir())) == 1 + force  # what it left behind
@@ -284,12 +319,20 @@ def test_only_a_terminal_gets_a_progress_bar(tmp_path: Path) -> None:
     terminal, end = os.openpty()
     command: list[str | Path] = [sys.executable, "-c", script, "convert", DIGITS]
     environment = {**ENVIRONMENT, "TERM": "xterm"}
-    subprocess.run([*command, tmp_path / "seen"], stdout=subprocess.PIPE, stderr=end, env=environment, check=True)
+    subprocess.run(
+        [*command, tmp_path / "seen"],
+        stdout=subprocess.PIPE,
+        stderr=end,
+        env=environment,
+        check=True,
+    )
     os.set_blocking(terminal, False)
     assert b"kB" in os.read(terminal, 65536)
     os.close(end)
     os.close(terminal)
-    unseen = subprocess.run([*command, tmp_path / "unseen"], capture_output=True, env=environment, check=True)
+    unseen = subprocess.run(
+        [*command, tmp_path / "unseen"], capture_output=True, env=environment, check=True
+    )
     assert unseen.stderr == b""
 
 
@@ -303,22 +346,29 @@ def test_check_lists_every_layer_with_all() -> None:
     assert "67.9 kB of weights" in done.stdout
     assert "20 native" in done.stdout
     assert not re.search(r"digit +Dense +native", done.stdout)
-    assert re.search(r"\n  digit +Dense +native\n", kerasport_command("check", DIGITS, "--all").stdout)
+    assert re.search(
+        r"\n  digit +Dense +native\n", kerasport_command("check", DIGITS, "--all").stdout
+    )
 
 
 def test_check_of_a_refused_model_exits_with_1(refused: Path) -> None:
     done = kerasport_command("check", refused, "--to", "tfjs-layers", "--no-companion")
     assert done.returncode == REFUSED
-    assert f"{refused} does not convert to a TF.js layers-model: 2 parts are not supported" in flat(done.stdout)
+    assert f"{refused} does not convert to a TF.js layers-model: 2 parts are not supported" in flat(
+        done.stdout
+    )
     assert "\n  memory (GRU, reset_after=True)\n    " in done.stdout
 
 
-def test_what_a_layers_model_cannot_hold_becomes_a_graph_model(refused: Path, tmp_path: Path) -> None:
+def test_what_a_layers_model_cannot_hold_becomes_a_graph_model(
+    refused: Path, tmp_path: Path
+) -> None:
     done = kerasport_command("convert", refused, "out", cwd=tmp_path)
     assert done.returncode == DONE
     assert f"Converted {refused} to out Format TF.js graph-model " in flat(done.stdout)
-    assert "- written as a graph-model, because a layers-model does not support all of it (layer 'units': " in flat(
-        done.stdout
+    assert (
+        "- written as a graph-model, because a layers-model does not support all of it (layer 'units': "
+        in flat(done.stdout)
     )
     told = json.loads(kerasport_command("check", refused, "--json").stdout)
     assert (told["convertible"], told["target"]) == (True, "graph-model")
@@ -333,7 +383,9 @@ def test_what_a_layers_model_cannot_hold_becomes_a_graph_model(refused: Path, tm
         ("tfjs-graph", 'tf.loadGraphModel("web_model/model.json")'),
     ],
 )
-def test_a_conversion_tells_how_to_load_and_feed_the_model(target: str, loader: str, tmp_path: Path) -> None:
+def test_a_conversion_tells_how_to_load_and_feed_the_model(
+    target: str, loader: str, tmp_path: Path
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Keras, about numpy
         words = layers.Input((7,), dtype="int32", name="words")
@@ -347,7 +399,9 @@ def test_a_conversion_tells_how_to_load_and_feed_the_model(target: str, loader: 
 
 
 def test_an_error_is_json_where_json_is_wanted(refused: Path, tmp_path: Path) -> None:
-    done = kerasport_command("convert", refused, tmp_path / "out", "--to", "tfjs-layers", "--no-companion", "--json")
+    done = kerasport_command(
+        "convert", refused, tmp_path / "out", "--to", "tfjs-layers", "--no-companion", "--json"
+    )
     told = json.loads(done.stdout)
     assert (done.returncode, told["error"]) == (REFUSED, "UnsupportedModel")
     assert [problem["layer"] for problem in told["problems"]] == ["units", "memory"]
@@ -375,9 +429,16 @@ def test_an_empty_directory_is_filled_whoever_is_in_it(tmp_path: Path) -> None:
 @posix
 def test_what_cannot_be_filled_stays_empty(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    script = "ulimit -f 20; exec " + shlex.join([sys.executable, "-m", "kerasport", "convert", str(DIGITS), "out"])
+    script = "ulimit -f 20; exec " + shlex.join(
+        [sys.executable, "-m", "kerasport", "convert", str(DIGITS), "out"]
+    )
     done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, encoding="utf-8", cwd=tmp_path, env=ENVIRONMENT, check=False
+        ["bash", "-c", script],
+        capture_output=True,
+        encoding="utf-8",
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        check=False,
     )
     assert done.returncode == UNUSABLE, done.stderr
     assert [*(tmp_path / "out").iterdir()] == []
@@ -402,7 +463,9 @@ def test_what_no_target_can_hold_is_told_as_the_one_that_lacks_least(tmp_path: P
         keras.Sequential([layers.Input((7, 3)), *made]).save(tmp_path / "model.keras")
     done = kerasport_command("check", "model.keras", cwd=tmp_path)
     assert done.returncode == REFUSED
-    assert done.stdout.startswith("model.keras does not convert to a TF.js graph-model: 1 part is not supported\n")
+    assert done.stdout.startswith(
+        "model.keras does not convert to a TF.js graph-model: 1 part is not supported\n"
+    )
     assert "\n  - as a layers-model, 2 part(s) of the model would be refused\n" in done.stdout
 
 
@@ -434,9 +497,15 @@ def test_a_conversion_tells_how_to_load_the_companion(memory: Path, tmp_path: Pa
         assert len(script) < 30_000
 
 
-def test_a_layers_model_with_the_companion_is_preferred_to_a_graph_model(memory: Path, tmp_path: Path) -> None:
+def test_a_layers_model_with_the_companion_is_preferred_to_a_graph_model(
+    memory: Path, tmp_path: Path
+) -> None:
     for options, target, files in (
-        ([], "layers-model", ["group1-shard1of1.bin", "kerasport-layers.d.ts", "kerasport-layers.js", "model.json"]),
+        (
+            [],
+            "layers-model",
+            ["group1-shard1of1.bin", "kerasport-layers.d.ts", "kerasport-layers.js", "model.json"],
+        ),
         (["--no-companion"], "graph-model", ["group1-shard1of1.bin", "model.json"]),
     ):
         done = kerasport_command("convert", memory, tmp_path / target, "--json", *options)
@@ -449,7 +518,10 @@ def test_a_layers_model_with_the_companion_is_preferred_to_a_graph_model(memory:
 def test_check_tells_which_layers_need_the_companion(memory: Path) -> None:
     told = json.loads(kerasport_command("check", memory, "--json").stdout)
     assert told["convertible"] is True
-    assert [(layer["path"], layer["outcome"]) for layer in told["layers"]][-1] == ("memory", "companion")
+    assert [(layer["path"], layer["outcome"]) for layer in told["layers"]][-1] == (
+        "memory",
+        "companion",
+    )
     assert told["summary"] == {"native": 1, "companion": 1}
 
 
@@ -461,7 +533,9 @@ def test_check_prints_json(model: str, refused: Path) -> None:
     told = json.loads(done.stdout)
     assert done.returncode == (DONE if sound else REFUSED)
     assert told["convertible"] is sound
-    assert {problem["layer"] for problem in told["problems"]} == (set() if sound else {"units", "memory"})
+    assert {problem["layer"] for problem in told["problems"]} == (
+        set() if sound else {"units", "memory"}
+    )
 
 
 class Verified:
@@ -478,7 +552,9 @@ class Verified:
 
 
 @pytest.mark.parametrize("ok", [True, False])
-def test_verify_exits_with_1_where_numbers_differ(ok: bool, converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_exits_with_1_where_numbers_differ(
+    ok: bool, converted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(api, "verify", lambda *_, **__: Verified(ok=ok))
     told = invoke("verify", DIGITS, converted)
     assert (told.exit_code, told.output) == (DONE if ok else REFUSED, f"ok: {ok}\n")
@@ -494,7 +570,9 @@ def test_verify_exits_with_1_where_numbers_differ(ok: bool, converted: Path, mon
 
 def test_verify_hands_on_what_it_is_given(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(api, "verify", lambda *_, **options: given.update(options) or Verified(ok=True))
+    monkeypatch.setattr(
+        api, "verify", lambda *_, **options: given.update(options) or Verified(ok=True)
+    )
     numbers = ("--inputs", "in.npz", "--expected", "out.npz", "--rtol", "0.1", "--atol", "0.2", "--timeout", "60",
                "--python", "../python")  # fmt: skip
     invoke("verify", DIGITS, converted, "--backend", "wasm", *numbers)
@@ -551,20 +629,31 @@ def test_repair_rewrites_in_place_and_tells_of_it(tmp_path: Path) -> None:
 def test_repair_writes_elsewhere_and_prints_json(tmp_path: Path) -> None:
     done = kerasport_command("repair", UNREPAIRED / "residual.h5", "right", "--json", cwd=tmp_path)
     told = json.loads(done.stdout)
-    assert (done.returncode, told["repaired"], told["out"]) == (DONE, True, str(Path("right", "model.json")))
+    assert (done.returncode, told["repaired"], told["out"]) == (
+        DONE,
+        True,
+        str(Path("right", "model.json")),
+    )
     assert sorted(digest(tmp_path / "right")) == sorted(told["files"])
     again = kerasport_command("repair", UNREPAIRED / "residual.h5", "right", cwd=tmp_path)
     assert (again.returncode, again.stderr) == (
         UNUSABLE,
         "kerasport: right: already exists; use --force to replace it\n",
     )
-    assert kerasport_command("repair", UNREPAIRED / "residual.h5", "right", "-f", cwd=tmp_path).returncode == DONE
+    assert (
+        kerasport_command(
+            "repair", UNREPAIRED / "residual.h5", "right", "-f", cwd=tmp_path
+        ).returncode
+        == DONE
+    )
 
 
 def test_repair_of_what_has_no_translation_exits_with_1(tmp_path: Path) -> None:
     shutil.copytree(UNREPAIRED / "gru.h5", tmp_path / "model")
     path = tmp_path / "model" / "model.json"
-    path.write_text(path.read_text(encoding="utf-8").replace('"GRU"', '"Mystery"'), encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"GRU"', '"Mystery"'), encoding="utf-8"
+    )
     before = digest(tmp_path)
     done = kerasport_command("repair", path)
     assert (done.returncode, done.stdout) == (REFUSED, "")
@@ -595,7 +684,9 @@ def _not_models() -> dict[str, tuple[bytes, str]]:
 
 @pytest.mark.parametrize("name", _not_models())
 @pytest.mark.parametrize("command", ["convert", "check"])
-def test_what_is_no_model_exits_with_3_and_says_why(command: str, name: str, tmp_path: Path) -> None:
+def test_what_is_no_model_exits_with_3_and_says_why(
+    command: str, name: str, tmp_path: Path
+) -> None:
     content, said = _not_models()[name]
     path = tmp_path / name
     path.write_bytes(content)
@@ -610,7 +701,13 @@ def test_files_that_are_not_there_exit_with_3(tmp_path: Path) -> None:
     for arguments in (
         ("convert", "gone.keras", "out"),
         ("check", "gone.keras"),
-        ("convert", ROOT / "tests" / "recorded" / "keras-3.15.1" / "dicts.json", "out", "--weights", "gone.h5"),
+        (
+            "convert",
+            ROOT / "tests" / "recorded" / "keras-3.15.1" / "dicts.json",
+            "out",
+            "--weights",
+            "gone.h5",
+        ),
         ("check", "."),
     ):
         done = kerasport_command(*arguments, cwd=tmp_path)
@@ -626,7 +723,9 @@ def test_an_output_that_cannot_be_made_exits_with_3(tmp_path: Path) -> None:
     assert done.stderr.startswith("kerasport: ")
 
 
-def test_verify_without_node_exits_with_3_and_says_what_to_do(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_without_node_exits_with_3_and_says_what_to_do(
+    converted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(ENVIRONMENT, "KERASPORT_NODE", "no-such-node")
     monkeypatch.setitem(ENVIRONMENT, "KERASPORT_CACHE", str(converted.parent / "cache"))
     done = kerasport_command("verify", DIGITS, converted)
@@ -651,7 +750,10 @@ def test_wrong_usage_exits_with_2(arguments: Sequence[str], tmp_path: Path) -> N
     assert "\nUsage: " in done.stderr
     if "--json" in arguments:
         told = json.loads(done.stdout)
-        assert (told["error"], done.stderr.splitlines()[0]) == ("UsageError", f"kerasport: {told['message']}")
+        assert (told["error"], done.stderr.splitlines()[0]) == (
+            "UsageError",
+            f"kerasport: {told['message']}",
+        )
     else:
         assert done.stdout == ""
 
@@ -665,7 +767,9 @@ def test_without_an_output_the_model_is_written_next_to_its_file(tmp_path: Path)
     again = kerasport_command("convert", tmp_path / "model.keras", cwd=tmp_path.parent)
     assert again.returncode == UNUSABLE
     assert "--force to replace it" in again.stderr
-    assert kerasport_command("convert", "model.keras", "--to", "onnx", cwd=tmp_path).returncode == DONE
+    assert (
+        kerasport_command("convert", "model.keras", "--to", "onnx", cwd=tmp_path).returncode == DONE
+    )
     assert (tmp_path / "model.onnx").is_file()
     with pytest.raises(kerasport.OptionError, match="needs a name for its output"):
         kerasport.convert(keras.Sequential([layers.Input((3,)), layers.Dense(2)]))
@@ -675,11 +779,15 @@ def test_the_version_is_that_of_the_package() -> None:
     for option in ("--version", "-V"):
         done = kerasport_command(option)
         assert (done.returncode, done.stdout) == (DONE, f"kerasport {kerasport.__version__}\n")
-    assert f'\nversion = "{kerasport.__version__}"\n' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'\nversion = "{kerasport.__version__}"\n' in (ROOT / "pyproject.toml").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_script_that_is_installed_is_the_command() -> None:
-    declared = re.search(r'^kerasport = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    declared = re.search(
+        r'^kerasport = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert declared
     assert resolve_name(declared[1]) is resolve_name("kerasport.cli:main")
 
@@ -698,7 +806,10 @@ COMMANDS = ("convert", "check", "repair", "verify", "doctor")
 def test_help_gives_examples(command: str, option: str) -> None:
     done = kerasport_command(command, option)
     assert done.returncode == DONE
-    assert f"kerasport {command} {'web_model' if command == 'repair' else 'model.keras'}" in done.stdout
+    assert (
+        f"kerasport {command} {'web_model' if command == 'repair' else 'model.keras'}"
+        in done.stdout
+    )
 
 
 def test_the_top_level_help_tells_the_exit_codes() -> None:

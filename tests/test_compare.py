@@ -28,7 +28,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     path = tmp_path_factory.mktemp("models") / "model.keras"
     feed = (np.random.default_rng(0).normal(size=(3, 4)).astype("float32"),)
     with quiet():
-        model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3, activation="tanh")])
+        model = keras.Sequential(
+            [keras.layers.Input((4,)), keras.layers.Dense(3, activation="tanh")]
+        )
         model.save(path)
         outputs = run(keras, model, feed)
     return Recorded(path, (feed,), (outputs,), (tuple(np.zeros_like(array) for array in outputs),))
@@ -53,18 +55,25 @@ def test_other_numbers_are_seen(recorded: Recorded, tfjs: Tfjs, tmp_path: Path) 
     comparison = compare.Comparison(tmp_path, tfjs)
     kinds = {outcome.target: outcome.kind for outcome in comparison.outcomes(recorded)}
     assert kinds == dict.fromkeys(kinds, "agrees")
-    kinds = {outcome.target: outcome.kind for outcome in comparison.outcomes(replace(recorded, outputs=wrong))}
+    kinds = {
+        outcome.target: outcome.kind
+        for outcome in comparison.outcomes(replace(recorded, outputs=wrong))
+    }
     assert kinds == dict.fromkeys(kinds, "different")
 
 
 def test_what_does_not_run_is_seen(recorded: Recorded, tfjs: Tfjs, tmp_path: Path) -> None:
     fed = tuple(tuple(array[..., :1] for array in feed) for feed in recorded.feeds)
     comparison = compare.Comparison(tmp_path, tfjs)
-    outcomes = {outcome.target: outcome for outcome in comparison.outcomes(replace(recorded, feeds=fed))}
+    outcomes = {
+        outcome.target: outcome for outcome in comparison.outcomes(replace(recorded, feeds=fed))
+    }
     assert {outcomes[target].kind for target in compare.TARGETS} == {"does not run"}
 
 
-def test_errors_are_seen(recorded: Recorded, tfjs: Tfjs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_seen(
+    recorded: Recorded, tfjs: Tfjs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise KeyError("gone")
 

@@ -34,9 +34,18 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), ROOT / "tests/recorded/README.md"]
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("*/README.md"),
+        ROOT / "tests/recorded/README.md",
+    ]
 )
-README, ERRORS, SUPPORT = ROOT / "README.md", ROOT / "docs" / "errors.md", ROOT / "docs" / "support.md"
+README, ERRORS, SUPPORT = (
+    ROOT / "README.md",
+    ROOT / "docs" / "errors.md",
+    ROOT / "docs" / "support.md",
+)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "80"}
 
 
@@ -84,7 +93,8 @@ def test_ci_stops_at_the_first_failure() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
+    "command",
+    [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()],
 )
 def test_commands_name_what_is_there(command: str) -> None:
     for word in shlex.split(command, comments=True):
@@ -100,7 +110,9 @@ def examples() -> Iterator[tuple[str, str]]:
             yield command, output
 
 
-@pytest.mark.parametrize(("command", "output"), [*examples()], ids=lambda text: text.partition("\n")[0][:40])
+@pytest.mark.parametrize(
+    ("command", "output"), [*examples()], ids=lambda text: text.partition("\n")[0][:40]
+)
 def test_commands_print_what_the_readme_shows(command: str, output: str, tmp_path: Path) -> None:
     (tmp_path / "examples").mkdir()
     shutil.copyfile(ROOT / "examples" / "digits.keras", tmp_path / "examples" / "digits.keras")
@@ -237,10 +249,16 @@ def test_the_support_matrix_says_what_check_says(tmp_path: Path) -> None:
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = [layers.Embedding(9, 6), layers.Identity(), layers.GroupNormalization(3), layers.UnitNormalization()]
+        made = [
+            layers.Embedding(9, 6),
+            layers.Identity(),
+            layers.GroupNormalization(3),
+            layers.UnitNormalization(),
+        ]
         keras.Sequential([layers.Input((4,)), *made]).save(tmp_path / "model.keras")
     told = {
-        layer.class_name: layer.outcome for layer in kerasport.check(tmp_path / "model.keras", to="tfjs-layers").layers
+        layer.class_name: layer.outcome
+        for layer in kerasport.check(tmp_path / "model.keras", to="tfjs-layers").layers
     }
     for name, outcome in rows.items():
         assert told[name] == outcome
@@ -248,7 +266,9 @@ def test_the_support_matrix_says_what_check_says(tmp_path: Path) -> None:
 
 
 def test_the_page_on_the_companion_lists_its_activations() -> None:
-    (row,) = re.findall(r"^\| .* \| activations: (.*) \|$", read(ROOT / "docs" / "companion.md"), re.MULTILINE)
+    (row,) = re.findall(
+        r"^\| .* \| activations: (.*) \|$", read(ROOT / "docs" / "companion.md"), re.MULTILINE
+    )
     listed = set(re.findall(r"`(\w+)`", row))
     assert listed == {"gelu", *COMPANION} - {GELU_TANH}
 
@@ -277,10 +297,16 @@ def test_the_advice_on_custom_layers_works(tmp_path: Path, monkeypatch: pytest.M
 
 def messages(section: str) -> list[str]:
     """The messages in the headings of a section."""
-    part = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", read(ERRORS), re.MULTILINE | re.DOTALL)
+    part = re.search(
+        rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", read(ERRORS), re.MULTILINE | re.DOTALL
+    )
     assert part
     headings = re.findall(r"^### (.+)$", part[1], re.MULTILINE)
-    return [message.strip() for heading in headings for message in re.findall(r"``(.+?)``(?!`)", heading)]
+    return [
+        message.strip()
+        for heading in headings
+        for message in re.findall(r"``(.+?)``(?!`)", heading)
+    ]
 
 
 FROM_TFJS = messages("In the browser, from TF.js")
@@ -324,7 +350,9 @@ def strings_of(package: Path) -> list[str]:
     for path in package.rglob("*.py"):
         for element in ast.walk(ast.parse(read(path))):
             if isinstance(element, ast.JoinedStr):
-                parts = (part.value if isinstance(part, ast.Constant) else "…" for part in element.values)
+                parts = (
+                    part.value if isinstance(part, ast.Constant) else "…" for part in element.values
+                )
                 found.append("".join(map(str, parts)))
             if isinstance(element, ast.Constant) and isinstance(element.value, str):
                 found.append(element.value)
@@ -339,7 +367,9 @@ def test_messages_of_kerasport_are_its_own(message: str) -> None:
     assert any(all(fragment in text for fragment in wanted) for text in strings), message
 
 
-@pytest.mark.skipif(not keras.__version__.startswith("3.15."), reason="the messages are those of Keras 3.15")
+@pytest.mark.skipif(
+    not keras.__version__.startswith("3.15."), reason="the messages are those of Keras 3.15"
+)
 @pytest.mark.every_row
 @pytest.mark.parametrize("message", FROM_KERAS)
 def test_messages_of_keras_are_its_own(message: str) -> None:
@@ -353,7 +383,11 @@ def test_messages_of_keras_are_its_own(message: str) -> None:
 
 def model_json(folder: Path, topology: dict[str, Any]) -> Path:
     """A model as the official converter writes it: the config of Keras, word for word."""
-    document = {"format": "layers-model", "modelTopology": {"model_config": topology}, "weightsManifest": []}
+    document = {
+        "format": "layers-model",
+        "modelTopology": {"model_config": topology},
+        "weightsManifest": [],
+    }
     (folder / "model.json").write_text(json.dumps(document), encoding="utf-8")
     return folder
 

@@ -24,7 +24,11 @@ CLASSES = {name: thing for name, thing in PUBLIC.items() if inspect.isclass(thin
 def sections(thing: Any) -> dict[str, dict[str, str]]:
     """Sections of a docstring in Google's style: its title → the names in it → what it says of them."""
     found: dict[str, dict[str, str]] = {}
-    parts = re.split(r"^(Args|Attributes|Returns|Raises):\n", inspect.cleandoc(thing.__doc__ or ""), flags=re.MULTILINE)
+    parts = re.split(
+        r"^(Args|Attributes|Returns|Raises):\n",
+        inspect.cleandoc(thing.__doc__ or ""),
+        flags=re.MULTILINE,
+    )
     for title, body in zip(parts[1::2], parts[2::2], strict=True):
         text = textwrap.dedent(body.split("\n\n")[0])
         entries = re.split(r"^(?=\S)", text, flags=re.MULTILINE)
@@ -70,7 +74,9 @@ def test_classes_describe_their_attributes(name: str) -> None:
 @pytest.mark.parametrize("name", CLASSES)
 def test_public_methods_and_properties_have_docstrings(name: str) -> None:
     for attribute, member in vars(CLASSES[name]).items():
-        if not attribute.startswith("_") and (callable(member) or isinstance(member, property | classmethod)):
+        if not attribute.startswith("_") and (
+            callable(member) or isinstance(member, property | classmethod)
+        ):
             assert inspect.getdoc(member), attribute
 
 
@@ -80,6 +86,8 @@ def test_every_error_that_a_function_raises_directly_is_described() -> None:
         raised = {
             each.exc.func.id
             for each in ast.walk(tree)
-            if isinstance(each, ast.Raise) and isinstance(each.exc, ast.Call) and isinstance(each.exc.func, ast.Name)
+            if isinstance(each, ast.Raise)
+            and isinstance(each.exc, ast.Call)
+            and isinstance(each.exc.func, ast.Name)
         }
         assert raised <= set(sections(function)["Raises"]), function

@@ -64,7 +64,9 @@ class Site:
         (self.folder / name / "__init__.py").write_text(source, encoding="utf-8")
         info = self.folder / f"{name}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8"
+        )
 
     def sound(self, **others: tuple[str, str]) -> None:
         for name, (version, source) in {**SOUND, **others}.items():
@@ -106,7 +108,9 @@ def test_everything_works(site: Site) -> None:
     assert re.search(r"\n  tensorflow +2\.19\.1 +works +keras 3\.15\.1\n", str(found))
 
 
-def test_it_is_the_python_of_kerasport_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_the_python_of_kerasport_unless_another_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("kerasport.diagnosis.probe.TRIED", ())
     found = kerasport.doctor()
     versions = {package.name: package.version for package in found.packages}
@@ -115,18 +119,38 @@ def test_it_is_the_python_of_kerasport_unless_another_is_named(monkeypatch: pyte
 
 
 FAILURES = {
-    "tensorflow_decision_forests": ("tensorflowjs", "import tensorflow_decision_forests", "kerasport does not need it"),
-    "inference.so": ("tensorflowjs", "raise OSError('/x/inference.so not found')", "built for another version"),
+    "tensorflow_decision_forests": (
+        "tensorflowjs",
+        "import tensorflow_decision_forests",
+        "kerasport does not need it",
+    ),
+    "inference.so": (
+        "tensorflowjs",
+        "raise OSError('/x/inference.so not found')",
+        "built for another version",
+    ),
     "backend": ("keras", "import tensorflow", "it has no backend: pip install jax"),
     "estimator": (
         "tensorflowjs",
         "raise AttributeError(\"module 'tensorflow.compat.v1' has no attribute 'estimator'\")",
         "tensorflow-hub>=0.16.1",
     ),
-    "numpy": ("tensorflow", "raise ImportError('numpy.core.multiarray failed to import')", 'pip install "numpy<2"'),
+    "numpy": (
+        "tensorflow",
+        "raise ImportError('numpy.core.multiarray failed to import')",
+        'pip install "numpy<2"',
+    ),
     "setuptools": ("tensorflowjs", "import pkg_resources", "setuptools"),
-    "of its own": ("keras", "raise RuntimeError('the reactor is cold')", "RuntimeError: the reactor is cold"),
-    "of several lines": ("keras", "raise RuntimeError('first\\nsecond line')", "RuntimeError: first"),
+    "of its own": (
+        "keras",
+        "raise RuntimeError('the reactor is cold')",
+        "RuntimeError: the reactor is cold",
+    ),
+    "of several lines": (
+        "keras",
+        "raise RuntimeError('first\\nsecond line')",
+        "RuntimeError: first",
+    ),
     "exit": ("keras", "raise SystemExit(5)", "exit code 5"),
     "syntax": ("keras", "def", "SyntaxError"),
 }
@@ -139,7 +163,9 @@ def test_an_import_that_fails_is_explained(name: str, site: Site) -> None:
     found = site.doctor()
     assert states(found)[package] == "fails"
     assert not found.ok
-    (advice,) = [line for line in found.advice if line.startswith(f"{package} 1.2.3 cannot be imported: ")]
+    (advice,) = [
+        line for line in found.advice if line.startswith(f"{package} 1.2.3 cannot be imported: ")
+    ]
     assert said in advice
     assert re.search(rf"\n  {package} +1\.2\.3 +FAILS +", str(found))
 
@@ -165,13 +191,19 @@ def test_keras_works_with_the_only_backend(
     found = site.doctor()
     assert found.ok
     assert re.search(rf"\n  keras +3\.15\.1 +works +{backend}\n", str(found))
-    assert any(f"export KERAS_BACKEND={backend} for your own programs" in line for line in found.advice)
-    assert f"with Keras 3.15.1 ({backend}), --python" in ability(found, "verify TF.js models").reason
+    assert any(
+        f"export KERAS_BACKEND={backend} for your own programs" in line for line in found.advice
+    )
+    assert (
+        f"with Keras 3.15.1 ({backend}), --python" in ability(found, "verify TF.js models").reason
+    )
     (tmp_path / "keras.json").write_text(json.dumps({"backend": backend}))
     assert not site.doctor().advice
 
 
-def test_a_backend_that_was_chosen_and_is_not_there_is_a_failure(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_was_chosen_and_is_not_there_is_a_failure(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.add("keras", "3.15.1", ANY_BACKEND)
     site.add("jax", "0.10.2")
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
@@ -184,12 +216,16 @@ def ability(found: Diagnosis, name: str) -> Ability:
     return next(each for each in found.abilities if each.name == name)
 
 
-def test_it_lists_what_kerasport_needs_for_onnx_and_verify(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_lists_what_kerasport_needs_for_onnx_and_verify(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = {package.name: package for package in site.doctor().own}
     assert list(own) == ["onnx-ir", "onnxruntime", "Node", "TF.js"]
     hidden = ("onnx_ir", "onnxruntime")
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *of: None if name in hidden else find(name, *of))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *of: None if name in hidden else find(name, *of)
+    )
     monkeypatch.setenv("KERASPORT_CACHE", str(site.folder / "cache"))
     found = site.doctor()
     assert {package.name: package.state for package in found.own if package.name != "Node"} == {
@@ -206,9 +242,16 @@ def test_it_lists_what_kerasport_needs_for_onnx_and_verify(site: Site, monkeypat
 @pytest.mark.needs("node")
 def test_what_verify_needs_depends_on_the_file(site: Site) -> None:
     site.sound()
-    assert ability(site.doctor(KERAS2 / "functional.h5"), "verify TF.js models").reason.startswith("with tf_keras 2.19")
-    assert ability(site.doctor(KERAS3 / "functional.keras"), "verify TF.js models").reason.startswith("with Keras 3.15")
-    for name, needs in (("keras-1.2.2/keras_1.h5", "Keras 1.2.2"), ("keras-2.12.0/recurrent.keras", "TensorFlow 2.12")):
+    assert ability(site.doctor(KERAS2 / "functional.h5"), "verify TF.js models").reason.startswith(
+        "with tf_keras 2.19"
+    )
+    assert ability(
+        site.doctor(KERAS3 / "functional.keras"), "verify TF.js models"
+    ).reason.startswith("with Keras 3.15")
+    for name, needs in (
+        ("keras-1.2.2/keras_1.h5", "Keras 1.2.2"),
+        ("keras-2.12.0/recurrent.keras", "TensorFlow 2.12"),
+    ):
         found = site.doctor(RECORDED / name)
         assert f"only {needs} can" in ability(found, "verify TF.js models").reason
         legacy = {route.by: route for route in found.routes}["legacy"]
@@ -244,7 +287,9 @@ def test_nothing_is_imported_here_and_noise_is_no_answer(site: Site) -> None:
     before = set(sys.modules)
     assert states(site.doctor())["keras"] == "works"
     assert (site.folder / "pid").read_text(encoding="utf-8") != str(os.getpid())
-    assert not {name for name in set(sys.modules) - before if name.startswith(("keras.", "tensorflow"))}
+    assert not {
+        name for name in set(sys.modules) - before if name.startswith(("keras.", "tensorflow"))
+    }
 
 
 def test_files_of_the_working_directory_are_not_taken_for_packages(
@@ -258,8 +303,14 @@ def test_files_of_the_working_directory_are_not_taken_for_packages(
 
 
 MISMATCHES = {
-    "tf_keras of another TensorFlow": ({"tf_keras": ("2.18.0", "")}, 'pip install "tf_keras~=2.19.0"'),
-    "Keras 2 beside a new TensorFlow": ({"keras": ("2.15.0", '__version__ = "2.15.0"')}, 'pip install -U "keras>=3"'),
+    "tf_keras of another TensorFlow": (
+        {"tf_keras": ("2.18.0", "")},
+        'pip install "tf_keras~=2.19.0"',
+    ),
+    "Keras 2 beside a new TensorFlow": (
+        {"keras": ("2.15.0", '__version__ = "2.15.0"')},
+        'pip install -U "keras>=3"',
+    ),
     "Keras 3 beside an old TensorFlow": (
         {"tensorflow": ("2.15.1", TENSORFLOW), "tf_keras": ("2.15.0", "")},
         'pip install "keras<3"',
@@ -295,13 +346,17 @@ def test_what_the_variable_for_legacy_keras_changes(
     assert tensorflow.detail == ("tf_keras 2.19.0" if value in ("1", "True") else "keras 3.15.1")
 
 
-def test_legacy_keras_that_is_not_there_is_told_of(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_legacy_keras_that_is_not_there_is_told_of(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("keras", "tensorflow"):
         site.add(name, *SOUND[name])
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
     found = site.doctor()
     assert not found.ok
-    assert any('which is not installed: pip install "tf_keras~=2.19.0"' in line for line in found.advice)
+    assert any(
+        'which is not installed: pip install "tf_keras~=2.19.0"' in line for line in found.advice
+    )
 
 
 def test_without_node_only_verify_is_lost(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +396,9 @@ def test_the_routes_of_keras_3(site: Site) -> None:
     legacy = routes["tf_keras, tensorflowjs"]
     assert not legacy.open
     assert "Keras 2 cannot read files of Keras 3" in legacy.reason
-    assert legacy.command == 'pip install "tf_keras~=2.19.0" && TF_USE_LEGACY_KERAS=1 python train.py'
+    assert (
+        legacy.command == 'pip install "tf_keras~=2.19.0" && TF_USE_LEGACY_KERAS=1 python train.py'
+    )
     assert found.advice[0].startswith("use kerasport, tfjs-layers: kerasport convert ")
 
 
@@ -355,10 +412,14 @@ def test_the_route_of_keras_2_through_the_official_converter(site: Site, tmp_pat
     legacy = {route.by: route for route in site.doctor(path).routes}["legacy"]
     assert legacy.open
     assert legacy.command == f"tensorflowjs_converter --input_format keras '{path}' web_model"
-    archive = {route.by: route for route in site.doctor(KERAS2 / "functional.keras").routes}["legacy"]
+    archive = {route.by: route for route in site.doctor(KERAS2 / "functional.keras").routes}[
+        "legacy"
+    ]
     assert archive.open
     assert archive.command.startswith("python -c 'import tf_keras; tf_keras.models.load_model(\"")
-    assert archive.command.endswith("&& tensorflowjs_converter --input_format keras model.h5 web_model")
+    assert archive.command.endswith(
+        "&& tensorflowjs_converter --input_format keras model.h5 web_model"
+    )
 
 
 def test_a_converter_that_does_not_work_is_no_route(site: Site) -> None:
@@ -384,7 +445,10 @@ def test_the_route_of_a_model_that_does_not_load(folder: str, site: Site) -> Non
         found = site.doctor(path)
         assert found.ok
         (route,) = found.routes
-        assert (route.open, route.command) == (True, f"kerasport repair {UNREPAIRED / folder / 'model.json'}")
+        assert (route.open, route.command) == (
+            True,
+            f"kerasport repair {UNREPAIRED / folder / 'model.json'}",
+        )
 
 
 def test_the_route_of_a_model_that_loads(site: Site, tmp_path: Path) -> None:
@@ -396,7 +460,10 @@ def test_the_route_of_a_model_that_loads(site: Site, tmp_path: Path) -> None:
 def test_weights_are_part_of_the_commands(site: Site) -> None:
     weights = KERAS3 / "dicts.weights.h5"
     found = kerasport.doctor(KERAS3 / "dicts.json", weights=weights, python=site.python)
-    assert found.routes[0].command == f"kerasport convert {KERAS3 / 'dicts.json'} web_model --weights {weights}"
+    assert (
+        found.routes[0].command
+        == f"kerasport convert {KERAS3 / 'dicts.json'} web_model --weights {weights}"
+    )
 
 
 def test_a_file_that_no_route_takes(site: Site) -> None:
@@ -429,7 +496,10 @@ def test_the_command_prints_what_was_found(site: Site) -> None:
     code, printed = invoke(KERAS3 / "functional.keras", "--python", site.python, "--json")
     told = json.loads(printed)
     assert (code, told["ok"], told["writer"]) == (DONE, True, "3.15.1")
-    assert {route["name"] for route in told["routes"]} >= {"kerasport, tfjs-layers", "kerasport, tfjs-graph"}
+    assert {route["name"] for route in told["routes"]} >= {
+        "kerasport, tfjs-layers",
+        "kerasport, tfjs-graph",
+    }
 
 
 def test_the_exit_codes(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,10 @@ DOMAINS: Mapping[type[Unary], tuple[float, float]] = {
     ops.Acos: (-1, 1), ops.Acosh: (1, 5), ops.Atanh: (-0.99, 0.99),
 }  # fmt: skip
 
-EDGES = np.array([0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, 1, -1, 20, -20, 100, -100, np.inf, -np.inf, np.nan], np.float32)
+EDGES = np.array(
+    [0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, 1, -1, 20, -20, 100, -100, np.inf, -np.inf, np.nan],
+    np.float32,
+)
 NAN_LOST = (ops.Sign, ops.Relu6)
 """Operations by which TF.js makes 0 of what is no number."""
 
@@ -78,7 +81,9 @@ def unary() -> Iterator[Check]:
             if op is ops.LogicalNot:
                 yield Check(f"{name} of {rank} axes", op, (truths(*SHAPE[:rank]),))
                 continue
-            yield Check(f"{name} of {rank} axes", op, (random(rank, *SHAPE[:rank], low=low, high=high),))
+            yield Check(
+                f"{name} of {rank} axes", op, (random(rank, *SHAPE[:rank], low=low, high=high),)
+            )
             if "int32" in op.takes:
                 yield Check(f"{name} of integers, {rank} axes", op, (integers(*SHAPE[:rank]),))
         if op is not ops.LogicalNot:
@@ -121,7 +126,9 @@ def binary() -> Iterator[Check]:
                 if "int32" in op.takes:
                     low = 1 if op is ops.Pow else -7
                     right = integers(*b, low=1, high=3)
-                    yield Check(f"{where} of integers", op, (integers(*a, low=low, high=7), right), unknown)
+                    yield Check(
+                        f"{where} of integers", op, (integers(*a, low=low, high=7), right), unknown
+                    )
                 if "bool" in op.takes:
                     yield Check(f"{where} of truths", op, (truths(*a), truths(*b)), unknown)
         if "int32" in op.takes and op not in (ops.Pow, ops.SquaredDifference):
@@ -138,25 +145,42 @@ def selections() -> Iterator[Check]:
     ]  # fmt: skip
     for (at, (condition, a, b)), kind, unknown in product(enumerate(shapes), KINDS, ((), range(6))):
         arrays = (truths(*condition), kind(*a), kind(*b))
-        yield Check(f"Select {at} of {kind.__name__} {'open' if unknown else ''}", ops.Select, arrays, unknown)
+        yield Check(
+            f"Select {at} of {kind.__name__} {'open' if unknown else ''}",
+            ops.Select,
+            arrays,
+            unknown,
+        )
     nothing = np.full((2, 3, 2, 2, 2), np.nan, np.float32)
-    yield Check("Select beside nothing", ops.Select, (truths(2, 3, 1, 2, 2), nothing, np.ones(2, np.float32)))
+    yield Check(
+        "Select beside nothing",
+        ops.Select,
+        (truths(2, 3, 1, 2, 2), nothing, np.ones(2, np.float32)),
+    )
 
 
 def reductions() -> Iterator[Check]:
     for op, rank in product(Reduction.__subclasses__(), range(1, 7)):
         shape = SHAPE[:rank]
-        for axes in dict.fromkeys([(0,), (rank - 1,), tuple(range(rank)), (rank // 2,), tuple({0, rank - 1})]):
+        for axes in dict.fromkeys(
+            [(0,), (rank - 1,), tuple(range(rank)), (rank // 2,), tuple({0, rank - 1})]
+        ):
             for kind, keepdims in product(KINDS, (False, True)):
                 x = kind(*shape)
                 if str(x.dtype) in op.takes:
-                    build = lambda x, op=op, axes=axes, keepdims=keepdims: op(x, tuple(sorted(axes)), keepdims)  # noqa: E731
+                    build = partial(op, axes=tuple(sorted(axes)), keepdims=keepdims)
                     x = np.clip(x, -2, 2) if op is ops.Prod else x
                     where = f"{op.__name__} of {kind.__name__} {rank} {axes} {keepdims}"
                     yield Check(where, build, (x,), range(rank) if keepdims else ())
     yield Check("Max of -inf", lambda x: ops.Max(x, (0,)), (np.full((3, 2), -np.inf, np.float32),))
-    yield Check("Max of nothing", lambda x: ops.Max(x, (0,)), (np.array([1, np.nan, 2], np.float32),))
-    yield Check("Sum of large integers", lambda x: ops.Sum(x, (0,)), (np.array([123456789, 987654], np.int32),))
+    yield Check(
+        "Max of nothing", lambda x: ops.Max(x, (0,)), (np.array([1, np.nan, 2], np.float32),)
+    )
+    yield Check(
+        "Sum of large integers",
+        lambda x: ops.Sum(x, (0,)),
+        (np.array([123456789, 987654], np.int32),),
+    )
 
 
 def running() -> Iterator[Check]:
@@ -170,7 +194,9 @@ def running() -> Iterator[Check]:
                     (kind(*shape),),
                     range(rank),
                 )
-            for sums, exclusive, reverse in product((ops.Cumsum, ops.Cumprod), (False, True), (False, True)):
+            for sums, exclusive, reverse in product(
+                (ops.Cumsum, ops.Cumprod), (False, True), (False, True)
+            ):
                 build = lambda x, op=sums, axis=axis, e=exclusive, r=reverse: op(x, axis, e, r)  # noqa: E731
                 yield Check(
                     f"{sums.__name__} {rank} {axis} {exclusive} {reverse} {kind.__name__}",
@@ -182,12 +208,18 @@ def running() -> Iterator[Check]:
         yield Check(f"LogSoftmax {rank}", ops.LogSoftmax, (floats(*shape) * 5,), range(rank))
         for kind in (floats, integers):
             k = min(2, shape[-1])
-            yield Check(f"TopK {rank} {kind.__name__}", lambda x, k=k: ops.items(ops.TopK(x, k)), (kind(*shape),))
+            yield Check(
+                f"TopK {rank} {kind.__name__}",
+                lambda x, k=k: ops.items(ops.TopK(x, k)),
+                (kind(*shape),),
+            )
     ties = np.array([[1, 2, 2, 1, 2]], np.float32)
     yield Check("ArgMax of equals", lambda x: ops.ArgMax(x, 1), (ties,))
     yield Check("ArgMin of equals", lambda x: ops.ArgMin(x, 1), (ties,))
     yield Check("TopK of equals", lambda x: ops.items(ops.TopK(x, 3)), (ties,))
-    yield Check("Softmax, masked", ops.Softmax, (np.array([[1, 2, -1e9], [-1e9, -1e9, -1e9]], np.float32),))
+    yield Check(
+        "Softmax, masked", ops.Softmax, (np.array([[1, 2, -1e9], [-1e9, -1e9, -1e9]], np.float32),)
+    )
 
 
 PARTS: Mapping[str, Any] = {
@@ -233,7 +265,9 @@ def movements() -> Iterator[Check]:
         for mode, pair in product(("constant", "reflect", "symmetric"), ((1, 0), (1, 1))):
             pads = [pair if n > 1 or mode == "constant" else (0, 0) for n in shape]
             number = 1.0 if mode == "constant" else 0.0
-            yield checks(f"Pad {mode} {pair}", lambda x, p=pads, m=mode, v=number: ops.pad(x, p, m, v))
+            yield checks(
+                f"Pad {mode} {pair}", lambda x, p=pads, m=mode, v=number: ops.pad(x, p, m, v)
+            )
         yield checks("Tile", lambda x, r=rank: ops.Tile(x, (2, 3, 1, 2, 1, 2)[:r]))
         if rank < 6:
             yield checks("repeat", lambda x, a=last: ops.repeat(x, 2, a))
@@ -241,34 +275,52 @@ def movements() -> Iterator[Check]:
             yield checks("stack", lambda x, y: ops.stack([x, y], 1), kind(*shape))
             yield checks("broadcast_to more", lambda x: ops.broadcast_to(x, (2, *ops.dims(x))))
         for axis in {0, last}:
-            yield checks(f"Concat {axis}", lambda x, y, a=axis: ops.concat([x, y, x], a), kind(*shape))
+            yield checks(
+                f"Concat {axis}", lambda x, y, a=axis: ops.concat([x, y, x], a), kind(*shape)
+            )
             for some in ((), (3,), (2, 2)):
                 if rank + len(some) < 7:
                     indices = np.asarray(integers(*some, low=0, high=shape[axis] - 1))
-                    yield checks(f"Gather {axis} {some}", lambda x, i, a=axis: ops.gather(x, i, a), indices)
+                    yield checks(
+                        f"Gather {axis} {some}", lambda x, i, a=axis: ops.gather(x, i, a), indices
+                    )
             yield checks(f"Reverse {axis}", lambda x, a=axis: ops.Reverse(x, (a,)))
         yield checks("Reverse", lambda x, r=rank: ops.Reverse(x, tuple(range(r))))
         yield checks("Dim", lambda x, a=last: ops.Dim(x, a))
         yield checks("flatten_from", lambda x, r=rank: ops.flatten_from(x, min(1, r - 1)))
-        yield checks("Reshape", lambda x: ops.reshape(x, (1, *reversed(ops.dims(x)))[-6:] if x.rank < 6 else (-1,)))
+        yield checks(
+            "Reshape",
+            lambda x: ops.reshape(x, (1, *reversed(ops.dims(x)))[-6:] if x.rank < 6 else (-1,)),
+        )
 
 
 def creations() -> Iterator[Check]:
     for rank, depth, dtype in product(range(5), (1, 2, 5), ("float32", "int32", "bool")):
         build = lambda x, d=depth, t=dtype: ops.OneHot(x, d, t)  # noqa: E731
-        yield Check(f"OneHot {rank} {depth} {dtype}", build, (integers(*SHAPE[:rank]),), range(rank))
+        yield Check(
+            f"OneHot {rank} {depth} {dtype}", build, (integers(*SHAPE[:rank]),), range(rank)
+        )
     x = floats(4, 3)
     yield Check("Range", lambda x: ops.Range(ops.Dim(x, 0)), (x,), (0, 1))
-    yield Check("Range of a number", lambda x: ops.Range(constant(4)) + ops.cast(x, "int32"), (x[0, 0],))
+    yield Check(
+        "Range of a number", lambda x: ops.Range(constant(4)) + ops.cast(x, "int32"), (x[0, 0],)
+    )
     for dtype in ("float32", "int32", "bool"):
-        yield Check(f"Fill {dtype}", lambda x, t=dtype: ops.Fill((ops.Dim(x, 0), 2), 1.0, t), (x,), (0, 1))
+        yield Check(
+            f"Fill {dtype}", lambda x, t=dtype: ops.Fill((ops.Dim(x, 0), 2), 1.0, t), (x,), (0, 1)
+        )
     yield Check("Fill inf", lambda x: ops.Fill((ops.Dim(x, 0), 2), -np.inf), (x,), (0, 1))
-    yield Check("Reshape, turned", lambda x: ops.reshape(x, (ops.Dim(x, 1), ops.Dim(x, 0), 1)), (x,), (0, 1))
+    yield Check(
+        "Reshape, turned", lambda x: ops.reshape(x, (ops.Dim(x, 1), ops.Dim(x, 0), 1)), (x,), (0, 1)
+    )
     for rank in (2, 5):
         wide = floats(*(4, 3, 2, 3, 2)[:rank])
         narrow = floats(*(1, 3, 1, 1, 2)[:rank])
         yield Check(
-            f"broadcast_to like {rank}", lambda x, y: ops.broadcast_to(x, ops.dims(y)), (narrow, wide), range(5)
+            f"broadcast_to like {rank}",
+            lambda x, y: ops.broadcast_to(x, ops.dims(y)),
+            (narrow, wide),
+            range(5),
         )
 
 
@@ -282,7 +334,12 @@ def products() -> Iterator[Check]:
         for kind in (floats, integers):
             yield Check(f"matmul {kind.__name__} {a} {b}", ops.matmul, (kind(*a), kind(*b)))
         matrix = floats(*b)
-        yield Check(f"matmul with a constant {a} {b}", lambda x, y=matrix: ops.matmul(x, y), (floats(*a),), (0,))
+        yield Check(
+            f"matmul with a constant {a} {b}",
+            lambda x, y=matrix: ops.matmul(x, y),
+            (floats(*a),),
+            (0,),
+        )
         if min(len(a), len(b)) > 1:
             other = floats(*b[:-2], b[-1], b[-2])
             bias, turned = constant(floats(b[-1])), constant(other)
@@ -314,7 +371,9 @@ def products() -> Iterator[Check]:
         "abc,ab->abc", "abc,d->ad", "abc,acd->bd", "ab,b->a", "abcd,cde->abe",
     ]  # fmt: skip
     for equation, unknown in product(equations, ((), range(4))):
-        terms = [[ord(label) - 95 for label in term] for term in equation.partition("->")[0].split(",")]
+        terms = [
+            [ord(label) - 95 for label in term] for term in equation.partition("->")[0].split(",")
+        ]
         yield Check(
             f"einsum {equation} {bool(unknown)}",
             lambda x, y, e=equation: ops.einsum(e, x, y),
@@ -351,8 +410,15 @@ def fusions() -> Iterator[Check]:
     for name, act in ACTIVATIONS.items():
         conv = lambda x, s=(1, 1): ops.Conv(x, kernel, s, "same", (1, 1))  # noqa: E731
         yield Check(f"conv, {name}", lambda x, f=act, c=conv: f(c(x)), (image,), (0,))
-        yield Check(f"conv, bias, {name}", lambda x, f=act, c=conv: f(c(x) + b4), (image,), (0, 1, 2))
-        yield Check(f"conv, norm, {name}", lambda x, f=act, c=conv: f((c(x, (2, 2)) + b4) * b4 + b4), (image,), (0,))
+        yield Check(
+            f"conv, bias, {name}", lambda x, f=act, c=conv: f(c(x) + b4), (image,), (0, 1, 2)
+        )
+        yield Check(
+            f"conv, norm, {name}",
+            lambda x, f=act, c=conv: f((c(x, (2, 2)) + b4) * b4 + b4),
+            (image,),
+            (0,),
+        )
         yield Check(
             f"depthwise, bias, {name}",
             lambda x, f=act: f(ops.DepthwiseConv(x, own, (1, 1), "same", (1, 1)) + b6),
@@ -360,27 +426,48 @@ def fusions() -> Iterator[Check]:
             (0,),
         )
         yield Check(
-            f"behind another, {name}", lambda x, f=act, c=conv: following(f(c(x) * b4 + b4), f), (image,), (0, 1)
+            f"behind another, {name}",
+            lambda x, f=act, c=conv: following(f(c(x) * b4 + b4), f),
+            (image,),
+            (0, 1),
         )
         for rank in (2, 3, 4):
             x = floats(*(2, 5, 4)[: rank - 1], 3)
             yield Check(
-                f"dense, bias, {name} {rank}", lambda x, f=act: f(ops.matmul(x, matrix) + b4), (x,), range(rank - 1)
+                f"dense, bias, {name} {rank}",
+                lambda x, f=act: f(ops.matmul(x, matrix) + b4),
+                (x,),
+                range(rank - 1),
             )
-    yield Check("dense and a number", lambda x: ops.matmul(x, matrix) + 0.5, (floats(2, 5, 3),), (0,))
+    yield Check(
+        "dense and a number", lambda x: ops.matmul(x, matrix) + 0.5, (floats(2, 5, 3),), (0,)
+    )
     for shape in ((3,), (1,), (1, 1, 3), (5, 6, 3), (5, 1, 3), (1, 6, 1), (1, 6, 3)):
         slope = constant(floats(*shape))
-        yield Check(f"prelu {shape}", lambda x, a=slope: ops.Relu(x) - a * ops.Relu(-x), (image,), (0,))
-        yield Check(f"prelu, added {shape}", lambda x, a=slope: ops.Relu(x) + a * ops.Relu(-x), (image,), (0,))
+        yield Check(
+            f"prelu {shape}", lambda x, a=slope: ops.Relu(x) - a * ops.Relu(-x), (image,), (0,)
+        )
+        yield Check(
+            f"prelu, added {shape}",
+            lambda x, a=slope: ops.Relu(x) + a * ops.Relu(-x),
+            (image,),
+            (0,),
+        )
     for rank in (2, 3, 5):
         slope = constant(floats(SHAPE[rank - 1]))
         yield Check(
-            f"prelu of {rank} axes", lambda x, a=slope: ops.Relu(x) - a * ops.Relu(-x), (floats(*SHAPE[:rank]),), (0,)
+            f"prelu of {rank} axes",
+            lambda x, a=slope: ops.Relu(x) - a * ops.Relu(-x),
+            (floats(*SHAPE[:rank]),),
+            (0,),
         )
 
 
 def convolutions() -> Iterator[Check]:
-    windows, strides = ((1, 1), (2, 3), (3, 2), (4, 4), (1, 2)), ((1, 1), (2, 2), (1, 2), (3, 1), (2, 4))
+    windows, strides = (
+        ((1, 1), (2, 3), (3, 2), (4, 4), (1, 2)),
+        ((1, 1), (2, 2), (1, 2), (3, 1), (2, 4)),
+    )
     paddings: tuple[Any, ...] = ("valid", "same", ((1, 1), (1, 1)), ((2, 0), (0, 1)))
     for k, s, d, p in product(windows, strides, ((1, 1), (2, 2), (1, 3)), paddings):
         if max(s) > 1 and max(d) > 1:
@@ -388,9 +475,14 @@ def convolutions() -> Iterator[Check]:
         kernel, own = constant(floats(*k, 3, 4)), constant(floats(*k, 3, 2))
         for size, unknown in (((9, 10), ()), ((11, 13), (0,)), ((8, 11), (0, 1, 2))):
             x, where = floats(2, *size, 3), f"{k} {s} {d} {p} {size}"
-            yield Check(f"Conv {where}", lambda x, w=kernel, a=(s, p, d): ops.Conv(x, w, *a), (x,), unknown)
             yield Check(
-                f"DepthwiseConv {where}", lambda x, w=own, a=(s, p, d): ops.DepthwiseConv(x, w, *a), (x,), unknown
+                f"Conv {where}", lambda x, w=kernel, a=(s, p, d): ops.Conv(x, w, *a), (x,), unknown
+            )
+            yield Check(
+                f"DepthwiseConv {where}",
+                lambda x, w=own, a=(s, p, d): ops.DepthwiseConv(x, w, *a),
+                (x,),
+                unknown,
             )
     yield from grouped_convolutions()
     yield Check(
@@ -405,15 +497,21 @@ def grouped_convolutions() -> Iterator[Check]:
         ((1, 1), (1, 1), "valid"), ((2, 2), (1, 1), "same"), ((1, 1), (1, 3), "same"), ((3, 1), (1, 1), "same"),
         ((1, 2), (1, 1), ((2, 0), (0, 1))),
     )  # fmt: skip
-    for (groups, depth, own), (s, d, p) in product(((2, 3, 2), (3, 2, 1), (4, 1, 2), (4, 1, 1), (8, 2, 2)), moves):
+    for (groups, depth, own), (s, d, p) in product(
+        ((2, 3, 2), (3, 2, 1), (4, 1, 2), (4, 1, 1), (8, 2, 2)), moves
+    ):
         w = constant(floats(2, 3, depth, groups * own))
         for unknown in ((0,), (0, 2)):
             build = lambda x, w=w, a=(s, p, d, groups): ops.Conv(x, w, *a)  # noqa: E731
             where = f"{groups} of {depth} {own} {s} {d} {p} {unknown}"
             yield Check(f"grouped Conv {where}", build, (floats(2, 7, 9, groups * depth),), unknown)
             scaled = lambda x, f=build, c=groups * own: ops.Relu((f(x) + floats(c)) * floats(c))  # noqa: E731
-            yield Check(f"grouped Conv, scaled {where}", scaled, (floats(2, 7, 9, groups * depth),), unknown)
-    for (groups, depth), p in product(((2, 2), (3, 1)), ("valid", "same", ((1, 1), (0, 2), (1, 0)))):
+            yield Check(
+                f"grouped Conv, scaled {where}", scaled, (floats(2, 7, 9, groups * depth),), unknown
+            )
+    for (groups, depth), p in product(
+        ((2, 2), (3, 1)), ("valid", "same", ((1, 1), (0, 2), (1, 0)))
+    ):
         w = constant(floats(2, 3, 2, depth, groups * 2))
         for s in ((1, 1, 1), (2, 1, 2), (3, 3, 3)):
             build = lambda x, w=w, a=(s, p, (1, 1, 1), groups): ops.Conv(x, w, *a)  # noqa: E731
@@ -422,7 +520,10 @@ def grouped_convolutions() -> Iterator[Check]:
 
 
 def convolutions_of_volumes() -> Iterator[Check]:
-    windows, paddings = ((1, 1, 1), (2, 3, 2), (3, 3, 3), (1, 2, 4)), ("valid", "same", ((1, 1), (0, 2), (1, 0)))
+    windows, paddings = (
+        ((1, 1, 1), (2, 3, 2), (3, 3, 3), (1, 2, 4)),
+        ("valid", "same", ((1, 1), (0, 2), (1, 0))),
+    )
     moves = (
         ((1, 1, 1), (1, 1, 1)),
         ((2, 2, 2), (1, 1, 1)),
@@ -435,14 +536,28 @@ def convolutions_of_volumes() -> Iterator[Check]:
         kernel = constant(floats(*k, 3, 2))
         for unknown in ((), (0,)):
             build = lambda x, w=kernel, a=(s, p, d): ops.Conv(x, w, *a)  # noqa: E731
-            yield Check(f"Conv of volumes {k} {s} {d} {p} {unknown}", build, (floats(2, 5, 6, 7, 3),), unknown)
-        yield Check(f"Conv of open volumes {k} {s} {d} {p}", build, (floats(2, 5, 6, 7, 3),), (0, 1, 2, 3))
+            yield Check(
+                f"Conv of volumes {k} {s} {d} {p} {unknown}",
+                build,
+                (floats(2, 5, 6, 7, 3),),
+                unknown,
+            )
+        yield Check(
+            f"Conv of open volumes {k} {s} {d} {p}", build, (floats(2, 5, 6, 7, 3),), (0, 1, 2, 3)
+        )
 
 
 def transposed(
-    x: Tensor, kernel: Tensor, strides: tuple[int, ...], crop: tuple[int, ...], extra: tuple[int, ...]
+    x: Tensor,
+    kernel: Tensor,
+    strides: tuple[int, ...],
+    crop: tuple[int, ...],
+    extra: tuple[int, ...],
 ) -> Tensor:
-    sizes = tuple(None if n is None else n * s + e for n, s, e in zip(x.shape[1:-1], strides, extra, strict=True))
+    sizes = tuple(
+        None if n is None else n * s + e
+        for n, s, e in zip(x.shape[1:-1], strides, extra, strict=True)
+    )
     return ops.ConvTranspose(x, kernel, strides, crop, sizes, extra)
 
 
@@ -451,7 +566,8 @@ def transposed_convolutions() -> Iterator[Check]:
     for rank, unknown in product((2, 3), ((), (0,), (0, 1, 2, 3)[:3])):
         windows = ((1, 1, 1), (2, 3, 2), (3, 3, 3), (4, 2, 1), (1, 4, 5))
         for k, s in product(
-            (w[:rank] for w in windows), (t[:rank] for t in ((1, 1, 1), (2, 2, 2), (3, 2, 1), (1, 3, 2)))
+            (w[:rank] for w in windows),
+            (t[:rank] for t in ((1, 1, 1), (2, 2, 2), (3, 2, 1), (1, 3, 2))),
         ):
             kernel, x = constant(floats(*k, 2, 3)), floats(2, *(4, 5, 3)[:rank], 3)
             pairs = list(zip(k, s, strict=True))
@@ -469,7 +585,9 @@ def transposed_convolutions() -> Iterator[Check]:
 
 
 def poolings() -> Iterator[Check]:
-    for op, p, unknown in product((ops.MaxPool, ops.AvgPool), ("valid", "same"), ((), (0, 1, 2, 3))):
+    for op, p, unknown in product(
+        (ops.MaxPool, ops.AvgPool), ("valid", "same"), ((), (0, 1, 2, 3))
+    ):
         for w, s in product(product((1, 2, 3), (1, 2, 4)), product((1, 2, 3), (1, 3))):
             for size in ((5, 6), (9, 7)):
                 x = -1 - np.abs(floats(2, *size, 3))
@@ -482,8 +600,13 @@ def poolings() -> Iterator[Check]:
 
 
 def poolings_of_volumes() -> Iterator[Check]:
-    windows, strides = ((1, 1, 1), (2, 2, 2), (3, 2, 1), (2, 3, 4)), ((1, 1, 1), (2, 2, 2), (2, 1, 3), (3, 3, 1))
-    for op, p, unknown in product((ops.MaxPool, ops.AvgPool), ("valid", "same"), ((), (0, 1, 2, 3))):
+    windows, strides = (
+        ((1, 1, 1), (2, 2, 2), (3, 2, 1), (2, 3, 4)),
+        ((1, 1, 1), (2, 2, 2), (2, 1, 3), (3, 3, 1)),
+    )
+    for op, p, unknown in product(
+        (ops.MaxPool, ops.AvgPool), ("valid", "same"), ((), (0, 1, 2, 3))
+    ):
         for w, s in product(windows, strides):
             x = -1 - np.abs(floats(2, 5, 6, 7, 3))
             yield Check(
@@ -532,16 +655,27 @@ def test_tfjs_computes_what_numpy_computes(runner: Runner, family: str) -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @drawn(st.lists(st.sampled_from(SUPPORTED).flatmap(lambda each: each), min_size=15, max_size=30))
-def test_tfjs_computes_what_numpy_computes_of_random_operations(runner: Runner, samples: list[Sample]) -> None:
+def test_tfjs_computes_what_numpy_computes_of_random_operations(
+    runner: Runner, samples: list[Sample]
+) -> None:
     checks = [Check(str(at), results_of(each), each.arrays) for at, each in enumerate(samples)]
     # of no numbers at all wasm makes no shape
-    runner.check([check for check in checks if all(size != 0 for t in check.graph().outputs for size in t.shape)])
+    runner.check(
+        [
+            check
+            for check in checks
+            if all(size != 0 for t in check.graph().outputs for size in t.shape)
+        ]
+    )
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @drawn(computations())
 def test_tfjs_computes_what_numpy_computes_of_random_graphs(runner: Runner, graph: Graph) -> None:
-    feed = [random(at, *(3 if d is None else d for d in given_.shape)) for at, given_ in enumerate(graph.inputs)]
+    feed = [
+        random(at, *(3 if d is None else d for d in given_.shape))
+        for at, given_ in enumerate(graph.inputs)
+    ]
     wanted = tuple(map(np.asarray, graph.run(*feed)))
     large = max(1.0, *(float(np.max(np.abs(result), initial=0)) for result in wanted))
     check = Check("graph", tuple, tuple(feed), atol=2e-5 * large)
@@ -572,7 +706,9 @@ def known_to_tfjs() -> frozenset[str]:
     """The operations in the lists of TF.js's own converter."""
     lists = node_js.packages() / "node_modules/@tensorflow/tfjs-converter/dist/operations/op_list"
     return frozenset(
-        name for path in lists.glob("*.js") for name in re.findall(r"'tfOpName': '(\w+)'", path.read_text())
+        name
+        for path in lists.glob("*.js")
+        for name in re.findall(r"'tfOpName': '(\w+)'", path.read_text())
     )
 
 
@@ -588,11 +724,18 @@ def tables(shape: tuple[int | None, ...]) -> Graph:
 
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3), (None,), (None, 3), (None, None, 2)])
 @pytest.mark.parametrize("backend", ["cpu", "wasm"])
-def test_strings_are_looked_up(shape: tuple[int | None, ...], backend: Backend, tfjs: Tfjs, tmp_path: Path) -> None:
+def test_strings_are_looked_up(
+    shape: tuple[int | None, ...], backend: Backend, tfjs: Tfjs, tmp_path: Path
+) -> None:
     sizes = tuple(2 if size is None else size for size in shape)
-    feeds = [np.random.default_rng(seed).choice([*FROM, "tea ", "Tea"], sizes).astype(object) for seed in (1, 2)]
+    feeds = [
+        np.random.default_rng(seed).choice([*FROM, "tea ", "Tea"], sizes).astype(object)
+        for seed in (1, 2)
+    ]
     graph = tables(shape)
-    run = tfjs.run(write_graph(graph, tmp_path / "graph"), [[feed] for feed in feeds], backend=backend)
+    run = tfjs.run(
+        write_graph(graph, tmp_path / "graph"), [[feed] for feed in feeds], backend=backend
+    )
     for feed, results in zip(feeds, run.results, strict=True):
         for wanted, got in zip(graph.run(feed), results, strict=True):
             assert got.shape == sizes
@@ -608,11 +751,21 @@ def test_every_operation_is_run_and_every_emitted_one_known_to_tfjs() -> None:
     for graph in (loops(False), loops(True), tables((None, 3)), *families):
         emitter, _ = emitted(graph)
         kinds |= {type(node) for node in (*graph.nodes(), *emitter.graph.nodes())}
-        nodes = emitter.nodes + [node for function in emitter.functions for node in function["nodeDef"]]
+        nodes = emitter.nodes + [
+            node for function in emitter.functions for node in function["nodeDef"]
+        ]
         names |= {node["op"] for node in nodes}
     assert {*SAME, *DIFFERENT} <= kinds
     assert names <= known_to_tfjs()
-    assert not names & {"Einsum", "FFT", "RFFT", "IRFFT", "Complex", "MaxPool3D", "Conv3DBackpropInputV2"}
+    assert not names & {
+        "Einsum",
+        "FFT",
+        "RFFT",
+        "IRFFT",
+        "Complex",
+        "MaxPool3D",
+        "Conv3DBackpropInputV2",
+    }
     assert len(known_to_tfjs()) > 200
 
 
@@ -656,12 +809,16 @@ def test_delicate_operations_have_at_most_four_axes(rank: int, unknown: Sequence
     assert {type(node) for node in found} == set(DELICATE)
     assert max(node.rank for node in found) <= 4
     arrays = floats(*SHAPE[:rank]), floats(SHAPE[rank - 1])
-    for before, after in zip(Graph((x, row), outputs).run(*arrays), graph.run(*arrays), strict=True):
+    for before, after in zip(
+        Graph((x, row), outputs).run(*arrays), graph.run(*arrays), strict=True
+    ):
         np.testing.assert_array_equal(before, after)
 
 
 def test_nothing_is_left_of_what_wasm_gets_wrong() -> None:
-    truth, x, whole = (Input(f"given_{kind}", TensorType(kind, (3, 2))) for kind in ("bool", "float32", "int32"))
+    truth, x, whole = (
+        Input(f"given_{kind}", TensorType(kind, (3, 2))) for kind in ("bool", "float32", "int32")
+    )
     outputs = (
         ops.Select(truth, truth, truth),
         ops.Reverse(truth, (0,)),
@@ -673,12 +830,20 @@ def test_nothing_is_left_of_what_wasm_gets_wrong() -> None:
     graph = optimised(Graph((truth, x, whole), outputs))
     nodes = list(graph.nodes())
     assert not [node for node in nodes if isinstance(node, ops.Select)]
-    assert not [node for node in nodes if isinstance(node, ops.Reverse | ops.StridedSlice) and node.dtype == "bool"]
+    assert not [
+        node
+        for node in nodes
+        if isinstance(node, ops.Reverse | ops.StridedSlice) and node.dtype == "bool"
+    ]
     assert {node.dtype for node in nodes if isinstance(node, ops.OneHot)} == {"int32"}
     emitter = Emitter(graph)
     emitter.run([f"y{number}" for number in range(len(outputs))])
     assert not emitter.problems
-    assert not [node for node in emitter.nodes if node["op"] == "Cast" and node["attr"]["DstT"]["type"] == "DT_BOOL"]
+    assert not [
+        node
+        for node in emitter.nodes
+        if node["op"] == "Cast" and node["attr"]["DstT"]["type"] == "DT_BOOL"
+    ]
 
 
 # ------------------------------------------------------------------------------------------------- the ends
@@ -726,7 +891,14 @@ def test_odd_names_keep_their_order(tfjs: Tfjs, tmp_path: Path) -> None:
             np.testing.assert_array_equal(wanted, result)
         ends = [end.name for end in (*run.inputs, *run.outputs)]
         assert len(set(ends)) == 2 * len(ODD)
-    assert [end.name for end in run.inputs][:6] == ["n0", "n1", "n10", "a_b", "a_b_1", "nconstructor"]
+    assert [end.name for end in run.inputs][:6] == [
+        "n0",
+        "n1",
+        "n10",
+        "a_b",
+        "a_b_1",
+        "nconstructor",
+    ]
     assert [end.name for end in run.outputs][:3] == ["y", "y_1", "y_2"]
 
 
@@ -760,8 +932,13 @@ def test_the_signature_tells_names_types_and_shapes(tmp_path: Path) -> None:
 def test_a_model_without_weights_has_a_manifest(tfjs: Tfjs, tmp_path: Path) -> None:
     x = given("x", floats(2))
     model = write_graph(Graph((x,), (ops.Abs(x),)), tmp_path / "model")
-    assert json.loads((model / "model.json").read_text())["weightsManifest"] == [{"paths": [], "weights": []}]
-    assert tfjs.run(model, [[floats(2)]], backend="cpu").results[0][0].tolist() == np.abs(floats(2)).tolist()
+    assert json.loads((model / "model.json").read_text())["weightsManifest"] == [
+        {"paths": [], "weights": []}
+    ]
+    assert (
+        tfjs.run(model, [[floats(2)]], backend="cpu").results[0][0].tolist()
+        == np.abs(floats(2)).tolist()
+    )
 
 
 def test_a_name_from_keras_is_that_of_its_nodes() -> None:
@@ -787,7 +964,10 @@ WEIGHT, RECURRENT = floats(4, 3), floats(3, 3)
 
 def loops(reverse: bool, time: Size | None = None) -> Graph:
     """A recurrent layer; a counter with results of each element type, and a tensor from outside; a loop in a loop."""
-    x, h = Input("x", TensorType("float32", (None, time, 4))), Input("h", TensorType("float32", (None, 3)))  # type: ignore[arg-type]
+    x, h = (
+        Input("x", TensorType("float32", (None, time, 4))),  # type: ignore[arg-type]
+        Input("h", TensorType("float32", (None, 3))),
+    )
     outside = Input("outside", TensorType("float32", (3,)))
 
     def recurrent(states: Any, steps: Any, _: Any) -> Any:
@@ -798,18 +978,27 @@ def loops(reverse: bool, time: Size | None = None) -> Graph:
         count, total, last = states
         positive = ops.greater(ops.slice_axis(steps[0], 1, 0, 3), 0.0)
         chosen = ops.Select(positive, positive, last)
-        return (count + 1, ops.where(positive, total + captured[0], total), chosen), (count, positive, total)
+        return (count + 1, ops.where(positive, total + captured[0], total), chosen), (
+            count,
+            positive,
+            total,
+        )
 
     def around(states: Any, steps: Any, _: Any) -> Any:
         spread = ops.reshape(steps[0], (-1, 2, 2))
-        (last,), (every,) = ops.scan(lambda s, z, _: ((s[0] + z[0],), (s[0] * z[0],)), (states[0],), (spread,))
+        (last,), (every,) = ops.scan(
+            lambda s, z, _: ((s[0] + z[0],), (s[0] * z[0],)), (states[0],), (spread,)
+        )
         return (last,), (ops.sum_(every, 1),)
 
     first = ops.scan(recurrent, (h,), (x,), reverse=reverse)
     zero = ops.cast(h * 0.0, "int32")
     second = ops.scan(counter, (zero, h, ops.greater(h, 0.0)), (x,), (outside,), reverse=reverse)
     third = ops.scan(around, (ops.slice_axis(h, 1, 0, 2),), (x,), reverse=reverse)
-    return Graph((x, h, outside), tuple(item for pair in (first, second, third) for side in pair for item in side))
+    return Graph(
+        (x, h, outside),
+        tuple(item for pair in (first, second, third) for side in pair for item in side),
+    )
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
@@ -823,7 +1012,11 @@ def test_loops_over_time_run_in_tfjs(runner: Runner, time: int | None, reverse: 
     assert emitter.waits
     functions = [function["signature"]["name"] for function in emitter.functions]
     names = [node["name"] for function in emitter.functions for node in function["nodeDef"]]
-    names += [argument["name"] for function in emitter.functions for argument in function["signature"]["inputArg"]]
+    names += [
+        argument["name"]
+        for function in emitter.functions
+        for argument in function["signature"]["inputArg"]
+    ]
     names += [node["name"] for node in emitter.nodes] + functions
     assert len(set(names)) == len(names)
 

@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.forged import ROOT, Json, dense, functional, given, hdf5, keras, layer, put, sequential, tensor
+from tests.forged import (
+    ROOT,
+    Json,
+    dense,
+    functional,
+    given,
+    hdf5,
+    keras,
+    layer,
+    put,
+    sequential,
+    tensor,
+)
 from typer.testing import CliRunner
 
 import kerasport
@@ -50,7 +62,9 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "AssertionError": AssertionError,
     "RecursionError": RecursionError,
     "MemoryError": MemoryError,
-    "UnicodeEncodeError": lambda: UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
+    "UnicodeEncodeError": lambda: UnicodeEncodeError(
+        "utf-8", "\ud800", 0, 1, "surrogates not allowed"
+    ),
 }
 
 CALLS: dict[str, Callable[[Path, Path], Any]] = {
@@ -82,7 +96,11 @@ def test_what_nobody_expected_is_a_bug(
     broken(monkeypatch, ERRORS[error])
     with pytest.raises(InternalError, match=BUG) as raised:
         CALLS[call](source, tmp_path / "out")
-    assert "out of memory" in str(raised.value) if error == "MemoryError" else error in str(raised.value)
+    assert (
+        "out of memory" in str(raised.value)
+        if error == "MemoryError"
+        else error in str(raised.value)
+    )
     assert "Please report it" in str(raised.value)
     assert isinstance(raised.value.__cause__, type(ERRORS[error]()))
     assert not (tmp_path / "out").exists()
@@ -137,7 +155,10 @@ def test_names_are_printed_whatever_the_terminal_can_show(encoding: str, tmp_pat
     source = put(tmp_path / "m.keras", keras(sequential(given(), dense("層\ud800"))))
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": encoding}
     done = subprocess.run(
-        [sys.executable, "-m", "kerasport", "check", source, "--all"], capture_output=True, env=environment, check=False
+        [sys.executable, "-m", "kerasport", "check", source, "--all"],
+        capture_output=True,
+        env=environment,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert rb"\u5c64" in done.stdout
@@ -185,13 +206,16 @@ def test_errors_of_the_callers_own_function_pass(source: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("to", ["web_model", "model.onnx"])
-def test_a_full_disk_is_named(to: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_named(
+    to: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any, **__: Any) -> Any:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "mkdir", full)
     with pytest.raises(
-        WriteError, match=f"{to}: the disk is full; the output needs about .*; .* free in .*Free some space"
+        WriteError,
+        match=f"{to}: the disk is full; the output needs about .*; .* free in .*Free some space",
     ) as raised:
         kerasport.convert(source, tmp_path / to)
     assert raised.value.errno == errno.ENOSPC
@@ -208,7 +232,9 @@ def test_a_full_disk_is_named_by_repair(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "mkdir", full)
-    with pytest.raises(WriteError, match=r"model\.json: the disk is full; the output needs about .*Free some space"):
+    with pytest.raises(
+        WriteError, match=r"model\.json: the disk is full; the output needs about .*Free some space"
+    ):
         kerasport.repair(model)
 
 
@@ -238,7 +264,9 @@ def test_a_directory_without_permission_is_named(source: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("to", ["web_model", "model.onnx", "deeper/web_model"])
-def test_a_path_below_a_file_is_named(to: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_below_a_file_is_named(
+    to: str, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(source.parent)
     before = sorted(source.parent.rglob("*"))
     with pytest.raises(WriteError) as raised:
@@ -269,7 +297,9 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_what_is_no_output_is_an_error_before_any_work(out: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_output_is_an_error_before_any_work(
+    out: str, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(source.parent)
     with pytest.raises(OptionError, match=OUTPUTS[out]) as raised:
         kerasport.convert("gone.keras", out)
@@ -300,7 +330,9 @@ def test_a_url_is_no_source(given: str, tmp_path: Path) -> None:
 
 
 def test_paths_that_look_like_urls_are_paths(tmp_path: Path) -> None:
-    assert not any(map(as_url, map(Path, ("C:/models/m.keras", "a/http:/b", "m.keras", "x:y", "c:\\m.keras"))))
+    assert not any(
+        map(as_url, map(Path, ("C:/models/m.keras", "a/http:/b", "m.keras", "x:y", "c:\\m.keras")))
+    )
 
 
 # ------------------------------------------------------------------------------------------------ the file
@@ -359,12 +391,20 @@ def test_weights_are_named(tmp_path: Path) -> None:
     def fill(file: Any) -> None:
         file["layers/dense/vars/0"] = file["layers/dense/vars/1"] = [[1.0]]
 
-    with pytest.raises(ReadError, match=r"m\.keras: layer 'dense': the weight 'kernel' has the shape"):
+    with pytest.raises(
+        ReadError, match=r"m\.keras: layer 'dense': the weight 'kernel' has the shape"
+    ):
         kerasport.check(put(tmp_path / "m.keras", keras(weights=hdf5(fill))))
 
 
 def test_formats_have_the_right_article() -> None:
-    named = ["a layers-model", "a graph-model", "an onnx-model", "a TF.js graph-model", "an ONNX model"]
+    named = [
+        "a layers-model",
+        "a graph-model",
+        "an onnx-model",
+        "a TF.js graph-model",
+        "an ONNX model",
+    ]
     assert [with_article(name.partition(" ")[2]) for name in named] == named
 
 

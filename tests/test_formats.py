@@ -44,7 +44,9 @@ MODELS: dict[str, tuple[tuple[int, ...], Callable[[Any], Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_a_layers_model_names_the_other_format_where_it_is_faster(kind: str, tmp_path: Path) -> None:
+def test_a_layers_model_names_the_other_format_where_it_is_faster(
+    kind: str, tmp_path: Path
+) -> None:
     shape, build, wanted = MODELS[kind]
     given = layers.Input(shape)
     with warnings.catch_warnings():

@@ -33,7 +33,9 @@ def corpus() -> Corpus:
 def test_a_short_run_finds_nothing() -> None:
     command = [sys.executable, "-m", "tools.fuzz", "--seed", "9", "--count", str(COUNT)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith(f"{COUNT:,} inputs")
     assert "written: " in done.stdout
@@ -47,7 +49,13 @@ def test_the_same_numbers_give_the_same_files(corpus: Corpus) -> None:
 
 
 def test_seeds_of_all_forms_are_valid(corpus: Corpus, tmp_path: Path) -> None:
-    assert {seed.form for seed in corpus.seeds} == {"keras", "directory", "hdf5", "architecture", "tfjs"}
+    assert {seed.form for seed in corpus.seeds} == {
+        "keras",
+        "directory",
+        "hdf5",
+        "architecture",
+        "tfjs",
+    }
     of_forms = {seed.form: seed for seed in corpus.seeds if "lookups" not in seed.name}
     for form, seed in of_forms.items():
         folder = tmp_path / form
@@ -92,7 +100,9 @@ def test_memory_that_runs_out_is_a_fault_whatever_the_error_says() -> None:
     assert fault is not None
 
 
-def test_files_left_behind_are_a_fault(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_left_behind_are_a_fault(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def convert(source: Path, out: Path, **_: Any) -> None:
         del source
         out.mkdir()

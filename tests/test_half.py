@@ -45,9 +45,12 @@ def near(expected: Array, computed: Array, within: float = BOUND) -> None:
 
 def typed(path: Path) -> dict[str, int]:
     """The element type of each value of a model, as ONNX infers them."""
-    graph = onnx.shape_inference.infer_shapes(onnx.load(path), check_type=True, strict_mode=True).graph
+    graph = onnx.shape_inference.infer_shapes(
+        onnx.load(path), check_type=True, strict_mode=True
+    ).graph
     values = {
-        value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input, *graph.output)
+        value.name: value.type.tensor_type.elem_type
+        for value in (*graph.value_info, *graph.input, *graph.output)
     }
     return values | {tensor.name: tensor.data_type for tensor in graph.initializer}
 
@@ -56,7 +59,11 @@ def halves(path: Path) -> set[str]:
     """The operators of a model that compute in float16."""
     types = typed(path)
     graph = onnx.load(path).graph
-    return {node.op_type for node in graph.node if node.op_type != "Cast" and types[node.output[0]] == HALF}
+    return {
+        node.op_type
+        for node in graph.node
+        if node.op_type != "Cast" and types[node.output[0]] == HALF
+    }
 
 
 def by_definition(path: Path, feed: Sequence[Array]) -> list[Array]:
@@ -71,12 +78,20 @@ def sound(path: Path) -> None:
     graph = onnx.load(path).graph
     all_nodes = list(nodes(graph))
     casts = [(node.input[0], node.attribute[0].i) for node in all_nodes if node.op_type == "Cast"]
-    floats = {node.output[0] for node in all_nodes if node.op_type == "Cast" and node.attribute[0].i in (FLOAT, HALF)}
+    floats = {
+        node.output[0]
+        for node in all_nodes
+        if node.op_type == "Cast" and node.attribute[0].i in (FLOAT, HALF)
+    }
     assert not [given for given, to in casts if given in floats and to in (FLOAT, HALF)]
     assert len(set(casts)) == len(casts)
-    taken = {name for node in all_nodes for name in node.input} | {value.name for value in graph.output}
+    taken = {name for node in all_nodes for name in node.input} | {
+        value.name for value in graph.output
+    }
     assert {tensor.name for tensor in graph.initializer} <= taken
-    assert not [node.name for node in all_nodes if node.op_type == "Cast" and node.output[0] not in taken]
+    assert not [
+        node.name for node in all_nodes if node.op_type == "Cast" and node.output[0] not in taken
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ the numbers
@@ -102,7 +117,9 @@ def test_every_row_is_there() -> None:
     assert sorted({case.name for case in CASES} & set(ROWS)) == sorted(ROWS)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name in ROWS], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name in ROWS], ids=lambda case: case.name
+)
 def test_onnx_runtime_computes_nearly_what_keras_computes(case: Case, tmp_path: Path) -> None:
     trial, out = Trial(case, tmp_path), tmp_path / "model.onnx"
     halved(trial.path, out)
@@ -132,7 +149,9 @@ def test_a_network_computes_in_float16_from_its_first_convolution_to_its_mean(
     types, graph = typed(out), onnx.load(out).graph
     # down in front of the first convolution; up and down around the mean; up at the end
     assert operators(out)["Cast"] == 4
-    assert all(types[name] == HALF for node in graph.node if node.op_type == "Conv" for name in node.input)
+    assert all(
+        types[name] == HALF for node in graph.node if node.op_type == "Conv" for name in node.input
+    )
     assert {tensor.data_type for tensor in graph.initializer if len(tensor.dims) > 1} == {HALF}
     assert done.nbytes < 0.6 * before.nbytes
     ((got,),) = run(out, [[mobile.images]])
@@ -163,21 +182,32 @@ def test_tables_name_an_operator_once() -> None:
         ([7e-5], True), ([np.nan, np.inf, -np.inf], True), ([1, 1e-12], False), ([], True),
     ],
 )  # fmt: skip
-def test_a_constant_fits_where_float16_has_it_with_all_its_digits(numbers: list[float], fit: bool) -> None:
+def test_a_constant_fits_where_float16_has_it_with_all_its_digits(
+    numbers: list[float], fit: bool
+) -> None:
     assert fits(np.array(numbers, np.float32)) is fit
 
 
 @pytest.fixture
 def several(tmp_path: Path) -> Path:
     """A model with what is to be float16, what is not, and borders between; words and images go in."""
-    image, words = keras.Input((9, 8, 3), name="image"), keras.Input((7,), dtype="int32", name="words")
+    image, words = (
+        keras.Input((9, 8, 3), name="image"),
+        keras.Input((7,), dtype="int32", name="words"),
+    )
     x = layers.Conv2D(8, 3, padding="same", activation="relu")(layers.ZeroPadding2D(1)(image))
-    x = (layers.Conv2D(8, 1)(layers.MaxPooling2D(2)(x)) + layers.DepthwiseConv2D(2, strides=2)(x))[:, 1:]
+    x = (layers.Conv2D(8, 1)(layers.MaxPooling2D(2)(x)) + layers.DepthwiseConv2D(2, strides=2)(x))[
+        :, 1:
+    ]
     y = layers.Embedding(30, 24, mask_zero=True)(words)
     y = layers.LayerNormalization()(y + layers.MultiHeadAttention(3, 8)(y, y))
-    y = layers.GlobalAveragePooling1D()(layers.SimpleRNN(24, activation="gelu", return_sequences=True)(y))
+    y = layers.GlobalAveragePooling1D()(
+        layers.SimpleRNN(24, activation="gelu", return_sequences=True)(y)
+    )
     z = layers.Concatenate()([layers.Flatten()(x), y])
-    model = keras.Model([image, words], {"scores": layers.Dense(24, activation="softmax")(z), "image": x, "sum": y})
+    model = keras.Model(
+        [image, words], {"scores": layers.Dense(24, activation="softmax")(z), "image": x, "sum": y}
+    )
     rng = np.random.default_rng(5)
     for weight in model.weights:
         if "float" in str(weight.dtype):
@@ -193,13 +223,17 @@ def feed() -> list[Array]:
 
 
 @pytest.mark.parametrize("opset", [17, 20, 22])
-def test_borders_stay_and_what_is_sensitive_is_float32(several: Path, opset: int, tmp_path: Path) -> None:
+def test_borders_stay_and_what_is_sensitive_is_float32(
+    several: Path, opset: int, tmp_path: Path
+) -> None:
     out, whole = tmp_path / "model.onnx", tmp_path / "whole.onnx"
     done = halved(several, out, opset=opset)
     kerasport.convert(several, whole, opset=opset)
     sound(out)
     for role in ("input", "output"):
-        assert list(getattr(onnx.load(out).graph, role)) == list(getattr(onnx.load(whole).graph, role))
+        assert list(getattr(onnx.load(out).graph, role)) == list(
+            getattr(onnx.load(whole).graph, role)
+        )
     found, all_of_it = halves(out), set(operators(out))
     assert {"Conv", "MatMul", "Relu", "MaxPool", "Gather", "Add", "Slice"} <= found
     float32 = {"Softmax", "LayerNormalization", "Scan", "ReduceMean"}
@@ -215,7 +249,12 @@ def test_inside_of_loops_all_is_float32(several: Path, tmp_path: Path) -> None:
     halved(several, tmp_path / "model.onnx")
     types = typed(tmp_path / "model.onnx")
     graph = onnx.load(tmp_path / "model.onnx").graph
-    (body,) = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+    (body,) = [
+        attribute.g
+        for node in graph.node
+        for attribute in node.attribute
+        if attribute.HasField("g")
+    ]
     assert any(node.op_type == "MatMul" for node in body.node)
     assert not [name for node in body.node for name in node.input if types.get(name) == HALF]
 
@@ -233,7 +272,9 @@ def test_constants_that_do_not_fit_keep_float32(number: float, tmp_path: Path) -
 
 
 def test_weights_that_do_not_fit_keep_float32_and_are_noted(tmp_path: Path) -> None:
-    model = keras.Sequential([layers.Input((5,)), layers.Dense(40, use_bias=False), layers.Dense(3, use_bias=False)])
+    model = keras.Sequential(
+        [layers.Input((5,)), layers.Dense(40, use_bias=False), layers.Dense(3, use_bias=False)]
+    )
     rng = np.random.default_rng(0)
     kernels = [rng.normal(size=(5, 40)) * 1e5, rng.normal(size=(40, 3))]
     model.set_weights(kernels)
@@ -241,19 +282,29 @@ def test_weights_that_do_not_fit_keep_float32_and_are_noted(tmp_path: Path) -> N
     sound(tmp_path / "model.onnx")
     assert any("stays in float32: it has values beyond 65504" in note for note in done.notes)
     types, graph = typed(tmp_path / "model.onnx"), onnx.load(tmp_path / "model.onnx").graph
-    assert [types[node.input[1]] for node in graph.node if node.op_type == "MatMul"] == [FLOAT, HALF]
+    assert [types[node.input[1]] for node in graph.node if node.op_type == "MatMul"] == [
+        FLOAT,
+        HALF,
+    ]
     x = np.eye(5, dtype=np.float32) * 1e-4  # so that what is between fits
     ((got,),) = run(tmp_path / "model.onnx", [[x]])
     near(x @ kernels[0] @ kernels[1], got)
 
 
 def test_weights_that_no_pattern_names_keep_float32(tmp_path: Path) -> None:
-    model = keras.Sequential([layers.Input((20,)), layers.Dense(30, name="one"), layers.Dense(40, name="two")])
+    model = keras.Sequential(
+        [layers.Input((20,)), layers.Dense(30, name="one"), layers.Dense(40, name="two")]
+    )
     path = saved(model, tmp_path)
-    kerasport.convert(path, tmp_path / "model.onnx", quantize=["float16=two/*", "int8"], half_compute=True)
+    kerasport.convert(
+        path, tmp_path / "model.onnx", quantize=["float16=two/*", "int8"], half_compute=True
+    )
     sound(tmp_path / "model.onnx")
     types, graph = typed(tmp_path / "model.onnx"), onnx.load(tmp_path / "model.onnx").graph
-    assert [types[node.input[1]] for node in graph.node if node.op_type == "MatMul"] == [FLOAT, HALF]
+    assert [types[node.input[1]] for node in graph.node if node.op_type == "MatMul"] == [
+        FLOAT,
+        HALF,
+    ]
     assert operators(tmp_path / "model.onnx")["DequantizeLinear"] == 1
 
 
@@ -272,11 +323,17 @@ def test_one_weight_serves_both(tmp_path: Path) -> None:
 
 def test_the_table_of_an_embedding_is_never_float32(tmp_path: Path) -> None:
     words, embedding = keras.Input((6,), dtype="int32"), layers.ReversibleEmbedding(40, 20)
-    model = keras.Model(words, embedding(layers.LayerNormalization()(embedding(words)), reverse=True))
+    model = keras.Model(
+        words, embedding(layers.LayerNormalization()(embedding(words)), reverse=True)
+    )
     halved(saved(model, tmp_path), tmp_path / "model.onnx")
     sound(tmp_path / "model.onnx")
     types, graph = typed(tmp_path / "model.onnx"), onnx.load(tmp_path / "model.onnx").graph
-    assert {node.op_type for node in graph.node if types[node.output[0]] == HALF} >= {"Gather", "Transpose", "MatMul"}
+    assert {node.op_type for node in graph.node if types[node.output[0]] == HALF} >= {
+        "Gather",
+        "Transpose",
+        "MatMul",
+    }
     assert not [
         node
         for node in graph.node
@@ -299,7 +356,10 @@ def test_integers_may_be_large(tmp_path: Path) -> None:
     a, b = keras.Input((3, 4), dtype="int32"), keras.Input((4, 5), dtype="int32")
     dense = layers.Dense(3, use_bias=False, kernel_initializer="ones")
     joined = layers.Concatenate()(
-        [keras.ops.cast(a, "float32"), keras.ops.transpose(keras.ops.cast(b, "float32"), (0, 2, 1))[:, :3]]
+        [
+            keras.ops.cast(a, "float32"),
+            keras.ops.transpose(keras.ops.cast(b, "float32"), (0, 2, 1))[:, :3],
+        ]
     )
     model = keras.Model([a, b], [keras.ops.matmul(a, b), dense(joined)])
     path = saved(model, tmp_path)
@@ -316,7 +376,10 @@ def test_integers_may_be_large(tmp_path: Path) -> None:
 def test_spectra_are_float32_and_what_comes_behind_is_not(tmp_path: Path) -> None:
     sound_of = keras.Input((800,))
     inner = keras.Sequential(
-        [layers.Input((800,)), layers.MelSpectrogram(num_mel_bins=8, fft_length=128, sequence_stride=64)]
+        [
+            layers.Input((800,)),
+            layers.MelSpectrogram(num_mel_bins=8, fft_length=128, sequence_stride=64),
+        ]
     )
     model = keras.Model(sound_of, layers.Dense(20, use_bias=False)(inner(sound_of)))
     path = saved(model, tmp_path)
@@ -330,8 +393,13 @@ def test_of_mixed_precision_nothing_else_is_told(tmp_path: Path) -> None:
     with quiet():
         model = keras.Sequential([layers.Input((5,)), layers.Dense(4, dtype="mixed_float16")])
     path = saved(model, tmp_path)
-    assert any("computes in float32" in note for note in kerasport.convert(path, tmp_path / "whole.onnx").notes)
-    assert not any("computes in float32" in note for note in halved(path, tmp_path / "model.onnx").notes)
+    assert any(
+        "computes in float32" in note
+        for note in kerasport.convert(path, tmp_path / "whole.onnx").notes
+    )
+    assert not any(
+        "computes in float32" in note for note in halved(path, tmp_path / "model.onnx").notes
+    )
 
 
 # ------------------------------------------------------------------------------------------------ around it
@@ -365,19 +433,30 @@ WRONG = (
 
 
 @pytest.mark.parametrize(("out", "quantize", "reason"), WRONG)
-def test_elsewhere_it_is_refused(out: str, quantize: tuple[str, ...], reason: str, tmp_path: Path) -> None:
+def test_elsewhere_it_is_refused(
+    out: str, quantize: tuple[str, ...], reason: str, tmp_path: Path
+) -> None:
     path = saved(keras.Sequential([layers.Input((5,)), layers.Dense(4)]), tmp_path)
     with pytest.raises(ValueError, match=reason):
         kerasport.convert(path, tmp_path / out, quantize=quantize, half_compute=True)
     rules = [word for kind in quantize for word in ("--quantize", kind)]
-    told = CliRunner().invoke(app, ["convert", str(path), str(tmp_path / out), *rules, "--half-compute"])
+    told = CliRunner().invoke(
+        app, ["convert", str(path), str(tmp_path / out), *rules, "--half-compute"]
+    )
     assert told.exit_code == 2
     assert "--half-compute" in told.output
     assert not (tmp_path / out).exists()
 
 
 def test_the_command_writes_it(several: Path, tmp_path: Path) -> None:
-    arguments = ["convert", str(several), str(tmp_path / "model.onnx"), "--quantize", "float16", "--half-compute"]
+    arguments = [
+        "convert",
+        str(several),
+        str(tmp_path / "model.onnx"),
+        "--quantize",
+        "float16",
+        "--half-compute",
+    ]
     told = CliRunner().invoke(app, arguments)
     assert told.exit_code == 0, told.output
     assert "operators compute in float16" in told.output

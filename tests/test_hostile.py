@@ -87,7 +87,10 @@ def folder(tmp_path: Path) -> Path:
 # ------------------------------------------------------------------------------------------------ code
 
 BYTECODE = base64.b64encode(marshal.dumps(compile(PWN, "x", "eval"))).decode()
-LAMBDA = {"class_name": "__lambda__", "config": {"code": BYTECODE, "defaults": None, "closure": None}}
+LAMBDA = {
+    "class_name": "__lambda__",
+    "config": {"code": BYTECODE, "defaults": None, "closure": None},
+}
 
 
 class _Pickled:
@@ -108,8 +111,12 @@ def between(*layers: Json) -> Json:
 
 CODE: dict[str, Json] = {
     "lambda layer": between(layer("Lambda", "l", function=LAMBDA, arguments={})),
-    "lambda layer of Keras 2": between(layer("Lambda", "l", function=[BYTECODE, None, None], function_type="lambda")),
-    "lambda of a module": between(layer("Lambda", "l", function="system", function_type="function", module="os")),
+    "lambda layer of Keras 2": between(
+        layer("Lambda", "l", function=[BYTECODE, None, None], function_type="lambda")
+    ),
+    "lambda of a module": between(
+        layer("Lambda", "l", function="system", function_type="function", module="os")
+    ),
     "lambda as activation": between(dense(activation=LAMBDA)),
     "lambda as initializer": between(dense(kernel_initializer=LAMBDA)),
     "lambda as regularizer": between(dense(kernel_regularizer=LAMBDA)),
@@ -122,10 +129,20 @@ CODE: dict[str, Json] = {
     "lambda in build_config": between({**dense(), "build_config": {"input_shape": LAMBDA}}),
     "lambda as argument": functional(given(), dense("dense", tensor("x"), LAMBDA)),
     "lambda as keyword": functional(
-        given(), {**dense("dense", "x"), "inbound_nodes": [{"args": [tensor("x")], "kwargs": {"mask": LAMBDA}}]}
+        given(),
+        {
+            **dense("dense", "x"),
+            "inbound_nodes": [{"args": [tensor("x")], "kwargs": {"mask": LAMBDA}}],
+        },
     ),
-    "lambda as loss": {**DENSE, "compile_config": {"optimizer": "adam", "loss": LAMBDA, "metrics": [LAMBDA]}},
-    "lambda as optimizer": {**DENSE, "compile_config": {"optimizer": LAMBDA, "loss": {"a": LAMBDA}}},
+    "lambda as loss": {
+        **DENSE,
+        "compile_config": {"optimizer": "adam", "loss": LAMBDA, "metrics": [LAMBDA]},
+    },
+    "lambda as optimizer": {
+        **DENSE,
+        "compile_config": {"optimizer": LAMBDA, "loss": {"a": LAMBDA}},
+    },
     "function of os as activation": between(dense(activation=function("system", "os"))),
     "dotted function as activation": between(dense(activation="os.system")),
     "get_file as activation": between(dense(activation=function("get_file", "keras.utils"))),
@@ -133,7 +150,9 @@ CODE: dict[str, Json] = {
         layer("function", "f", module="keras.config") | {"config": "enable_unsafe_deserialization"},
         layer("Lambda", "l", function=LAMBDA),
     ),
-    "os.system as layer": between({"module": "os", "class_name": "system", "config": {"command": "touch pwned"}}),
+    "os.system as layer": between(
+        {"module": "os", "class_name": "system", "config": {"command": "touch pwned"}}
+    ),
     "subprocess as layer": between(
         {"module": "subprocess", "class_name": "Popen", "config": {"args": ["touch", "pwned"]}}
     ),
@@ -145,18 +164,38 @@ CODE: dict[str, Json] = {
         }
     ),
     "load_model as layer": between(
-        {"module": "keras.models", "class_name": "load_model", "config": {"filepath": "x.keras", "safe_mode": False}}
+        {
+            "module": "keras.models",
+            "class_name": "load_model",
+            "config": {"filepath": "x.keras", "safe_mode": False},
+        }
     ),
-    "custom package as layer": between({**dense(), "module": "evil", "registered_name": "evil>Dense"}),
-    "torch pickle": between(layer("TorchModuleWrapper", "t", module="keras.layers", module_=PICKLE)),
+    "custom package as layer": between(
+        {**dense(), "module": "evil", "registered_name": "evil>Dense"}
+    ),
+    "torch pickle": between(
+        layer("TorchModuleWrapper", "t", module="keras.layers", module_=PICKLE)
+    ),
     "torch pickle under its key": between(
-        {"module": "keras.layers", "class_name": "TorchModuleWrapper", "config": {"name": "t", "module": PICKLE}}
+        {
+            "module": "keras.layers",
+            "class_name": "TorchModuleWrapper",
+            "config": {"name": "t", "module": PICKLE},
+        }
     ),
-    "SavedModel of a layer": between(layer("TFSMLayer", "t", filepath="/etc", call_endpoint="serve")),
-    "vocabulary of a file": between(layer("StringLookup", "s", vocabulary="/etc/passwd", max_tokens=None)),
-    "vocabulary of a URL": between(layer("TextVectorization", "s", vocabulary="http://127.0.0.1:9/v.txt")),
+    "SavedModel of a layer": between(
+        layer("TFSMLayer", "t", filepath="/etc", call_endpoint="serve")
+    ),
+    "vocabulary of a file": between(
+        layer("StringLookup", "s", vocabulary="/etc/passwd", max_tokens=None)
+    ),
+    "vocabulary of a URL": between(
+        layer("TextVectorization", "s", vocabulary="http://127.0.0.1:9/v.txt")
+    ),
     "vocabulary of integers": between(layer("IntegerLookup", "s", vocabulary="/etc/passwd")),
-    "wrapped code": between(layer("TimeDistributed", "t", layer=layer("Lambda", "l", function=LAMBDA))),
+    "wrapped code": between(
+        layer("TimeDistributed", "t", layer=layer("Lambda", "l", function=LAMBDA))
+    ),
     "vectorized map": functional(
         given(), layer("VectorizedMap", "dense", "x", module="keras.src.ops.core", function=LAMBDA)
     ),
@@ -197,7 +236,9 @@ def test_code_for_training_is_left_out(name: str, to: str, folder: Path, tmp_pat
     """The model computes the same without it; not a byte of it is written, and what is lost for training is told."""
     out = tmp_path / ("m.onnx" if to == "onnx" else "out")
     source = put(folder / "m.keras", keras(IN_TRAINING[name]))
-    with nullcontext() if to == "onnx" else forged.watched(tmp_path):  # which imports packages of its own
+    with (
+        nullcontext() if to == "onnx" else forged.watched(tmp_path)
+    ):  # which imports packages of its own
         done = kerasport.convert(source, out, to=to)
     written = b"".join(path.read_bytes() for path in ([out] if out.is_file() else out.iterdir()))
     assert BYTECODE.encode() not in written
@@ -207,11 +248,14 @@ def test_code_for_training_is_left_out(name: str, to: str, folder: Path, tmp_pat
         assert any(re.search("training", note) for note in done.notes)
 
 
-@pytest.mark.parametrize("name", ["lambda layer", "os.system as layer", "torch pickle under its key"])
+@pytest.mark.parametrize(
+    "name", ["lambda layer", "os.system as layer", "torch pickle under its key"]
+)
 def test_code_is_named_in_the_refusal(name: str, folder: Path) -> None:
     class_name = CODE[name]["config"]["layers"][1]["class_name"]
     refused(
-        put(folder / "m.keras", keras(CODE[name], hdf5(no_weights))), f"cannot be converted exactly.*\n.*{class_name}"
+        put(folder / "m.keras", keras(CODE[name], hdf5(no_weights))),
+        f"cannot be converted exactly.*\n.*{class_name}",
     )
 
 
@@ -366,7 +410,10 @@ def _attacked(attack: Attack, path: Path) -> None:
 
 
 def test_a_zip_of_a_million_members_takes_little(folder: Path) -> None:
-    count, empty = 400_000, struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0x21, 0, 0, 0, 1, *[0] * 6) + b"a"
+    count, empty = (
+        400_000,
+        struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0x21, 0, 0, 0, 1, *[0] * 6) + b"a",
+    )
     last = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, count * len(empty), 4, 0)
     taken = cost(put(folder / "m.keras", b"PK\3\4" + count * empty + last))
     assert taken.error is not None
@@ -390,7 +437,9 @@ def replacing(path: str, make: Callable[[Any, str], Any]) -> Callable[[], bytes]
 
 
 def of_dtype(dtype: Any) -> Callable[[], bytes]:
-    return replacing("layers/dense/vars/0", lambda file, path: file.create_dataset(path, (4, 3), dtype))
+    return replacing(
+        "layers/dense/vars/0", lambda file, path: file.create_dataset(path, (4, 3), dtype)
+    )
 
 
 def linked(path: str, link: Any) -> Callable[[], bytes]:
@@ -399,7 +448,10 @@ def linked(path: str, link: Any) -> Callable[[], bytes]:
 
 def created(**options: Any) -> Callable[[], bytes]:
     """The kernel as a data set with options."""
-    return replacing("layers/dense/vars/0", lambda file, at: file.create_dataset(at, **{"dtype": "f4", **options}))
+    return replacing(
+        "layers/dense/vars/0",
+        lambda file, at: file.create_dataset(at, **{"dtype": "f4", **options}),
+    )
 
 
 def virtual(file: Any, path: str) -> None:
@@ -505,15 +557,21 @@ def test_trees_that_lead_elsewhere(attack: Attack, folder: Path) -> None:
     _attacked(replace(attack, data=lambda: keras(weights=attack.data())), folder / "m.keras")
 
 
-@pytest.mark.parametrize("attack", [each for each in TREES if each.match in (LINK, NOT_PLAIN)], ids=attrgetter("name"))
+@pytest.mark.parametrize(
+    "attack", [each for each in TREES if each.match in (LINK, NOT_PLAIN)], ids=attrgetter("name")
+)
 def test_trees_that_lead_elsewhere_in_a_shard(attack: Attack, folder: Path) -> None:
     put(folder / "m.h5", attack.data())
-    index = put(folder / "m.weights.json", text_of({"weight_map": {"/layers/dense/vars": ["m.h5"]}}))
+    index = put(
+        folder / "m.weights.json", text_of({"weight_map": {"/layers/dense/vars": ["m.h5"]}})
+    )
     refused(put(folder / "m.json", CONFIG), attack.match, weights=index)
 
 
 @pytest.mark.parametrize(
-    "link", [h5py.ExternalLink("/etc/passwd", "/x"), h5py.SoftLink("/dense/kernel")], ids=["external", "soft"]
+    "link",
+    [h5py.ExternalLink("/etc/passwd", "/x"), h5py.SoftLink("/dense/kernel")],
+    ids=["external", "soft"],
 )
 def test_links_in_a_whole_model_file(link: Any, folder: Path) -> None:
     def fill(weights: Any) -> None:
@@ -557,7 +615,10 @@ def test_a_layer_name_of_thousands_of_slashes(folder: Path) -> None:
         weights.attrs["layer_names"] = np.array([name.encode()])
 
     config = between(dense(name))
-    refused(put(folder / "m.h5", hdf5(legacy(config, fill), libver="latest")), "more than 200 levels deep")
+    refused(
+        put(folder / "m.h5", hdf5(legacy(config, fill), libver="latest")),
+        "more than 200 levels deep",
+    )
 
 
 # Texts of attributes are references into heaps: length, address of the heap, number in it.
@@ -598,7 +659,9 @@ def test_a_list_whose_texts_are_all_one(folder: Path) -> None:
     assert taken.peak < 150
 
 
-@pytest.mark.parametrize("head", [struct.pack("<HHIQ", 0, 0, 0, 0), struct.pack("<HHIQ", 1, 1, 0, 2**64 - 16)])
+@pytest.mark.parametrize(
+    "head", [struct.pack("<HHIQ", 0, 0, 0, 0), struct.pack("<HHIQ", 1, 1, 0, 2**64 - 16)]
+)
 def test_a_heap_that_never_ends(head: bytes, folder: Path) -> None:
     """libhdf5 2.0 and older loop for ever on the first."""
     data = bytearray(hdf5(legacy()))
@@ -669,7 +732,9 @@ def test_texts_that_are_no_config(attack: Attack, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("attack", TEXTS, ids=attrgetter("name"))
-@pytest.mark.parametrize("where", ["metadata.json", "directory", "attribute", "architecture", "index"])
+@pytest.mark.parametrize(
+    "where", ["metadata.json", "directory", "attribute", "architecture", "index"]
+)
 def test_such_texts_elsewhere(where: str, attack: Attack, folder: Path) -> None:
     text = attack.data()
     if where == "metadata.json":
@@ -714,18 +779,27 @@ def options(value: Any) -> Json:
 
 
 def shaped(shape: Any) -> Json:
-    return sequential({**given(), "config": {"name": "x", "dtype": "float32", "batch_shape": shape}}, dense())
+    return sequential(
+        {**given(), "config": {"name": "x", "dtype": "float32", "batch_shape": shape}}, dense()
+    )
 
 
 def inline(value: Any, dtype: Any) -> Json:
     """An array in the config."""
     return between(
-        layer("ReLU", "r", max_value={"class_name": "__numpy__", "config": {"value": value, "dtype": dtype}})
+        layer(
+            "ReLU",
+            "r",
+            max_value={"class_name": "__numpy__", "config": {"value": value, "dtype": dtype}},
+        )
     )
 
 
 def chained(count: int) -> list[Json]:
-    return [layer("ReLU", f"r{i}", f"r{i - 1}" if i else "x", dtype="float32", trainable=True) for i in range(count)]
+    return [
+        layer("ReLU", f"r{i}", f"r{i - 1}" if i else "x", dtype="float32", trainable=True)
+        for i in range(count)
+    ]
 
 
 def relu(name: str = "r", *sources: Any) -> Json:
@@ -930,7 +1004,9 @@ def _config_cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("config", "weights", "match", "to"), _config_cases())
-def test_configs_that_make_no_sense(config: Any, weights: Any, match: str, to: str, folder: Path) -> None:
+def test_configs_that_make_no_sense(
+    config: Any, weights: Any, match: str, to: str, folder: Path
+) -> None:
     """Most are refused; some work, where what is odd does not matter."""
     source = put(folder / "m.keras", keras(config, hdf5(weights)))
     if match:
@@ -957,16 +1033,25 @@ def test_names_that_are_no_names(name: str, where: str, to: str, folder: Path) -
     source = put(folder / "m.keras", keras(config))
     if outcome(source, to=to) is None:
         written = folder.parent / f"{folder.name}-out"
-        assert all(re.fullmatch(r"model\.json|group1-shard\d+of\d+\.bin", path.name) for path in written.iterdir())
-        assert "<script" not in json.dumps(json.loads((written / "model.json").read_text())["modelTopology"])
+        assert all(
+            re.fullmatch(r"model\.json|group1-shard\d+of\d+\.bin", path.name)
+            for path in written.iterdir()
+        )
+        assert "<script" not in json.dumps(
+            json.loads((written / "model.json").read_text())["modelTopology"]
+        )
 
 
-@pytest.mark.parametrize("name", [name for name, odd in LAYER_NAMES.items() if isinstance(odd, str)])
+@pytest.mark.parametrize(
+    "name", [name for name, odd in LAYER_NAMES.items() if isinstance(odd, str)]
+)
 def test_reports_can_be_printed(name: str, folder: Path) -> None:
     """Without commands to the terminal."""
-    lines = str(kerasport.check(put(folder / "m.keras", keras(sequential(given(), dense(LAYER_NAMES[name])))))).split(
-        "\n"
-    )
+    lines = str(
+        kerasport.check(
+            put(folder / "m.keras", keras(sequential(given(), dense(LAYER_NAMES[name]))))
+        )
+    ).split("\n")
     assert all(line.isprintable() for line in lines)
     assert len(lines) < 20
     assert max(map(len, lines)) < 1000
@@ -975,7 +1060,8 @@ def test_reports_can_be_printed(name: str, folder: Path) -> None:
 def test_a_message_tells_of_the_first_of_many(folder: Path) -> None:
     config = between(*(layer("Unknown", f"u{number}") for number in range(60)))
     error = refused(
-        put(folder / "m.keras", keras(config, hdf5(no_weights))), "and 10 more; run kerasport check for the full list"
+        put(folder / "m.keras", keras(config, hdf5(no_weights))),
+        "and 10 more; run kerasport check for the full list",
     )
     assert isinstance(error, UnsupportedModel)
     assert len(error.problems) == 60
@@ -1002,7 +1088,11 @@ def nested(depth: int) -> Json:
     for number in range(depth):
         inner = {**model, "inbound_nodes": [{"args": [tensor(f"i{number}")], "kwargs": {}}]}
         model = functional(
-            given(f"i{number}"), inner, inputs=f"i{number}", outputs=model["config"]["name"], name=f"m{number}"
+            given(f"i{number}"),
+            inner,
+            inputs=f"i{number}",
+            outputs=model["config"]["name"],
+            name=f"m{number}",
         )
     return model
 
@@ -1013,9 +1103,12 @@ def doubled(count: int) -> Json:
     for number in range(count):
         again = {"class_name": "Sequential", "shared_object_id": number + 1, "config": {}}
         halves = [
-            sequential(given(f"{i}{number}"), half, name=f"{i}{number}h") for i, half in (("a", model), ("b", again))
+            sequential(given(f"{i}{number}"), half, name=f"{i}{number}h")
+            for i, half in (("a", model), ("b", again))
         ]
-        model = sequential(given(f"i{number}"), *halves, name=f"m{number}", shared_object_id=number + 2)
+        model = sequential(
+            given(f"i{number}"), *halves, name=f"m{number}", shared_object_id=number + 2
+        )
     return model
 
 
@@ -1110,7 +1203,9 @@ VALUES = {
 WRITERS = {"3.15.1": ("functional", "int8"), "2.15.0": ("functional",)}
 
 
-def places(value: Any, path: tuple[Any, ...] = (), kind: str = "") -> Iterator[tuple[tuple[Any, ...], str]]:
+def places(
+    value: Any, path: tuple[Any, ...] = (), kind: str = ""
+) -> Iterator[tuple[tuple[Any, ...], str]]:
     """Path of each value within a value, and of what kind the place is: two places of a kind are read alike."""
     yield path, kind
     if isinstance(value, dict):
@@ -1141,9 +1236,16 @@ def _recorded(name: str) -> tuple[Any, bytes]:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("writer", "name", "value"),
-    [(writer, name, value) for writer, names in WRITERS.items() for name in names for value in VALUES],
+    [
+        (writer, name, value)
+        for writer, names in WRITERS.items()
+        for name in names
+        for value in VALUES
+    ],
 )
-def test_every_value_of_a_config_may_be_another(writer: str, name: str, value: str, tmp_path: Path) -> None:
+def test_every_value_of_a_config_may_be_another(
+    writer: str, name: str, value: str, tmp_path: Path
+) -> None:
     config, weights = _recorded(f"keras-{writer}/{name}.keras")
     source = unzipped(tmp_path / "m", config, weights)
     (source / "metadata.json").write_text(json.dumps({"keras_version": writer}))
@@ -1270,7 +1372,10 @@ def test_shards_lie_beside_their_index(name: str, listed: bool, folder: Path) ->
     (folder / "sub").mkdir()
     put(folder / "sub" / "m.h5", hdf5())
     put(folder.parent / "m.h5", hdf5())
-    index = put(folder / "m.weights.json", text_of({"weight_map": {"/layers/dense/vars": [name] if listed else name}}))
+    index = put(
+        folder / "m.weights.json",
+        text_of({"weight_map": {"/layers/dense/vars": [name] if listed else name}}),
+    )
     refused(put(folder / "m.json", CONFIG), SHARDS[name], weights=index)
 
 
@@ -1279,7 +1384,15 @@ def test_shards_lie_beside_their_index(name: str, listed: bool, folder: Path) ->
 
 VOCABULARY = sequential(
     given(dtype="string"),
-    layer("StringLookup", "s", vocabulary=None, max_tokens=None, num_oov_indices=1, mask_token=None, oov_token="[UNK]"),
+    layer(
+        "StringLookup",
+        "s",
+        vocabulary=None,
+        max_tokens=None,
+        num_oov_indices=1,
+        mask_token=None,
+        oov_token="[UNK]",
+    ),
 )
 LINKED = "is a link to a file outside of 'in', and kerasport does not follow it"
 SECRET = "a word of somebody else"
@@ -1307,8 +1420,12 @@ def words(out: Path) -> bool:
 ASSET = "assets/layers/string_lookup/vocabulary.txt"
 
 
-@pytest.mark.parametrize("name", ["config.json", "metadata.json", "model.weights.h5", ASSET, "assets", "assets/layers"])
-def test_links_that_leave_a_directory_are_not_followed(name: str, looked_up: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["config.json", "metadata.json", "model.weights.h5", ASSET, "assets", "assets/layers"]
+)
+def test_links_that_leave_a_directory_are_not_followed(
+    name: str, looked_up: Path, tmp_path: Path
+) -> None:
     kerasport.convert(looked_up, tmp_path / "out", to="tfjs-graph")
     assert words(tmp_path / "out")
     moved(looked_up / name, tmp_path / "elsewhere" / Path(name).name)
@@ -1356,7 +1473,9 @@ def test_links_of_shards_are_not_followed(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("which", ["model.json", "group1-shard1of1.bin"])
 @pytest.mark.parametrize("in_place", [True, False])
-def test_links_of_a_model_to_repair_are_not_followed(which: str, in_place: bool, source: Path, tmp_path: Path) -> None:
+def test_links_of_a_model_to_repair_are_not_followed(
+    which: str, in_place: bool, source: Path, tmp_path: Path
+) -> None:
     web = tmp_path / "web"
     kerasport.convert(source, web, to="tfjs-layers")
     document = json.loads((web / "model.json").read_text())
@@ -1367,7 +1486,9 @@ def test_links_of_a_model_to_repair_are_not_followed(which: str, in_place: bool,
         kerasport.repair(web, None if in_place else tmp_path / "right")
 
 
-@pytest.mark.parametrize("entries", [None, [], "m.h5", {"a": None}, {"a": [[]]}, {"a": {"b": 1}}, {}, 7])
+@pytest.mark.parametrize(
+    "entries", [None, [], "m.h5", {"a": None}, {"a": [[]]}, {"a": {"b": 1}}, {}, 7]
+)
 def test_indices_that_are_none(entries: Any, folder: Path) -> None:
     index = put(folder / "m.weights.json", text_of({"weight_map": entries}))
     assert outcome(put(folder / "m.json", CONFIG), weights=index) is not None
@@ -1421,7 +1542,9 @@ def test_an_empty_directory_is_filled(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("what", ["a file", "a directory of other things", "the model", "the directory of the model",
                                   "a directory above it", "the root"])  # fmt: skip
-def test_what_is_no_output_is_never_replaced(what: str, force: bool, source: Path, tmp_path: Path) -> None:
+def test_what_is_no_output_is_never_replaced(
+    what: str, force: bool, source: Path, tmp_path: Path
+) -> None:
     put(source.parent / "model.json", b"{}")
     put(tmp_path / "file", b"mine")
     put(tmp_path / "other" / "thesis.txt", b"mine")
@@ -1449,12 +1572,16 @@ def test_the_directory_of_an_unzipped_model_is_not_replaced(folder: Path) -> Non
 
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["one file", "shards"])
-def test_the_directory_of_the_weights_is_not_replaced(sharded: bool, folder: Path, tmp_path: Path) -> None:
+def test_the_directory_of_the_weights_is_not_replaced(
+    sharded: bool, folder: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     old_model(out)
     weights = put(out / "w.weights.h5", hdf5())
     if sharded:
-        weights = put(out / "w.weights.json", text_of({"weight_map": {"/layers/dense/vars": "w.weights.h5"}}))
+        weights = put(
+            out / "w.weights.json", text_of({"weight_map": {"/layers/dense/vars": "w.weights.h5"}})
+        )
     with pytest.raises(OutputExistsError):
         kerasport.convert(put(folder / "m.json", CONFIG), out, weights=weights, force=True)
     assert weights.is_file()
@@ -1470,7 +1597,9 @@ def test_a_source_behind_a_link_is_not_replaced(source: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["dangling", "to a model"])
-def test_an_output_behind_a_link_is_written_where_it_leads(there: bool, source: Path, tmp_path: Path) -> None:
+def test_an_output_behind_a_link_is_written_where_it_leads(
+    there: bool, source: Path, tmp_path: Path
+) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     if there:
         old_model(target)
@@ -1534,12 +1663,16 @@ def test_what_fails_halfway_leaves_nothing(
     if fails == "on renaming":
         monkeypatch.setattr(Path, "replace", replace_path)
     with pytest.raises((OSError, WriteError)):
-        kerasport.convert(source, out, force=True, progress=progress if fails == "in the weights" else None)
+        kerasport.convert(
+            source, out, force=True, progress=progress if fails == "in the weights" else None
+        )
     assert (forged.fingerprint(out) if old else {}) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == (["in", "out"] if old else ["in"])
 
 
-def test_a_file_that_shrinks_while_it_is_read(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_shrinks_while_it_is_read(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The file is read twice: what it is, then its weights."""
 
     def cut(done: int, total: int) -> None:

@@ -34,7 +34,9 @@ class KerasError(Exception):
     """Keras cannot build, save or run the model, so that there is nothing to compare with."""
 
 
-def values(rng: np.random.Generator, dtype: str, shape: tuple[int, ...], below: int | None = None) -> Array:
+def values(
+    rng: np.random.Generator, dtype: str, shape: tuple[int, ...], below: int | None = None
+) -> Array:
     """Numbers of an integer type, the largest of uint8 among them; indices where there are so many."""
     if dtype == "bool":
         return rng.random(shape) < 0.5
@@ -56,7 +58,9 @@ def outcome(build: Build, dtype: str, folder: Path) -> str:
         with quiet():
             model, feeds = build(dtype)
             model.save(folder / "model.keras")
-            outputs = keras.tree.flatten(model(list(feeds) if len(feeds) > 1 else feeds[0], training=False))
+            outputs = keras.tree.flatten(
+                model(list(feeds) if len(feeds) > 1 else feeds[0], training=False)
+            )
             expected = [np.asarray(output) for output in outputs]
     except Exception as error:
         raise KerasError from error
@@ -66,7 +70,9 @@ def outcome(build: Build, dtype: str, folder: Path) -> str:
     except kerasport.UnsupportedModel:
         return "refused"
     with np.errstate(all="ignore"):
-        got = graph.run(*(feed.astype("int32") if feed.dtype.kind in "iu" else feed for feed in feeds))
+        got = graph.run(
+            *(feed.astype("int32") if feed.dtype.kind in "iu" else feed for feed in feeds)
+        )
     for wanted, computed in zip(expected, got, strict=True):
         assert computed.dtype == KINDS[wanted.dtype.kind]
         np.testing.assert_allclose(computed.astype("float64"), wanted.astype("float64"), 1e-4, 1e-5)
@@ -87,7 +93,13 @@ def tried(build: Build, folder: Path) -> dict[str, str]:
 
 # -------------------------------------------------------------------------------------------------- operations
 
-BY_ZERO = ("floor_divide-floats", "fmod-floats", "mod-floats", "divide-floats", "true_divide-floats")
+BY_ZERO = (
+    "floor_divide-floats",
+    "fmod-floats",
+    "mod-floats",
+    "divide-floats",
+    "true_divide-floats",
+)
 UNDEFINED = (*BY_ZERO, "power-tensors", "geomspace", "take-tensor", "take_along_axis")
 """Rows that integers of any kind make divide by zero, or read beyond an end."""
 
@@ -107,12 +119,17 @@ def with_integers(row: Row) -> Build:
 
     def build(dtype: str) -> tuple[keras.Model, Sequence[Array]]:
         rng = np.random.default_rng(zlib.crc32(row.name.encode()))
-        given = [Given(g.shape, g.dtype if g.dtype == "bool" else dtype, batch=g.batch) for g in row.given]
+        given = [
+            Given(g.shape, g.dtype if g.dtype == "bool" else dtype, batch=g.batch)
+            for g in row.given
+        ]
         feeds = []
         for old, new in zip(row.given, given, strict=True):
             shape = (new.batch or BATCH, *(5 if size is None else size for size in new.shape))
             indices = old.dtype == "int32" and old.values is not None and new.dtype != "bool"
-            made_of = old.values(rng, shape) if indices and old.values else values(rng, new.dtype, shape)
+            made_of = (
+                old.values(rng, shape) if indices and old.values else values(rng, new.dtype, shape)
+            )
             feeds.append(np.abs(made_of).astype(new.dtype) if indices else np.asarray(made_of))
         return made(row.build, tuple(given)), feeds
 
@@ -127,7 +144,18 @@ def test_operations_compute_what_keras_computes_or_are_refused(row: Row, tmp_pat
 
 # ------------------------------------------------------------------------------------------------------ layers
 
-OWN_INPUTS = ("bool_", "uint", "int", "float", "bfloat", "policy", "dtype_of", "string", "ops_", "mask")
+OWN_INPUTS = (
+    "bool_",
+    "uint",
+    "int",
+    "float",
+    "bfloat",
+    "policy",
+    "dtype_of",
+    "string",
+    "ops_",
+    "mask",
+)
 """Beginnings of the names of cases that are about other things."""
 
 
@@ -139,13 +167,18 @@ def cases_of_layers() -> Mapping[str, Case]:
             continue
         name = case.name.replace("_", "")
         for class_name in LAYER_CLASSES:
-            if name.startswith(class_name.lower()) and len(case.name) < found.get(class_name, (999, case))[0]:
+            if (
+                name.startswith(class_name.lower())
+                and len(case.name) < found.get(class_name, (999, case))[0]
+            ):
                 found[class_name] = len(case.name), case
     return {class_name: case for class_name, (_, case) in found.items()}
 
 
 LAYER_CLASSES = tuple(
-    name for name, cls in vars(layers).items() if isinstance(cls, type) and issubclass(cls, layers.Layer)
+    name
+    for name, cls in vars(layers).items()
+    if isinstance(cls, type) and issubclass(cls, layers.Layer)
 )
 LAYER_CASES = cases_of_layers()
 
@@ -249,9 +282,13 @@ OUTCOMES: Sequence[tuple[str, Build, Mapping[str, str]]] = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("build", "expected"), [row[1:] for row in OUTCOMES], ids=[row[0] for row in OUTCOMES])
+@pytest.mark.parametrize(
+    ("build", "expected"), [row[1:] for row in OUTCOMES], ids=[row[0] for row in OUTCOMES]
+)
 @pytest.mark.filterwarnings("ignore")
-def test_integers_convert_where_all_backends_agree(build: Build, expected: Mapping[str, str], tmp_path: Path) -> None:
+def test_integers_convert_where_all_backends_agree(
+    build: Build, expected: Mapping[str, str], tmp_path: Path
+) -> None:
     assert tried(build, tmp_path) == expected
 
 
@@ -267,8 +304,12 @@ def test_integers_convert_where_all_backends_agree(build: Build, expected: Mappi
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_layers_models_compute_in_float32_and_refuse_what_keras_casts(layer: Any, tmp_path: Path) -> None:
+def test_layers_models_compute_in_float32_and_refuse_what_keras_casts(
+    layer: Any, tmp_path: Path
+) -> None:
     x = keras.Input(IMAGE, dtype="int32")
     keras.Model(x, layer(layers.Cropping2D(1)(x))).save(tmp_path / "model.keras")
-    with pytest.raises(kerasport.UnsupportedModel, match=r"casts its output to int32.*cast the input to float32"):
+    with pytest.raises(
+        kerasport.UnsupportedModel, match=r"casts its output to int32.*cast the input to float32"
+    ):
         kerasport.convert(tmp_path / "model.keras", tmp_path / "out", to="tfjs-layers")

@@ -35,7 +35,9 @@ def types_of(node: Tensor | Several) -> tuple[TensorType, ...]:
 
 
 def fits(shape: Shape, actual: tuple[int, ...]) -> bool:
-    return len(shape) == len(actual) and all(d in (None, n) for d, n in zip(shape, actual, strict=True))
+    return len(shape) == len(actual) and all(
+        d in (None, n) for d, n in zip(shape, actual, strict=True)
+    )
 
 
 def test_every_operation_has_a_strategy() -> None:
@@ -49,7 +51,11 @@ def test_the_type_of_an_operation_is_that_of_its_numbers(op: type[Node], data: D
     drawn = data.draw(OPERATIONS[op])
     inputs = [graphs.given(f"x{at}", array) for at, array in enumerate(drawn.arrays)]
     open_axes = [
-        [axis for axis in range(array.ndim) if axis not in drawn.known.get(at, ()) and data.draw(st.booleans())]
+        [
+            axis
+            for axis in range(array.ndim)
+            if axis not in drawn.known.get(at, ()) and data.draw(st.booleans())
+        ]
         for at, array in enumerate(drawn.arrays)
     ]
     unknown = [
@@ -76,7 +82,10 @@ def test_the_type_of_an_operation_is_that_of_its_numbers(op: type[Node], data: D
 def equations(draw: st.DrawFn) -> tuple[str, dict[str, int]]:
     """An equation of two operands without repeated labels, and the size of each label."""
     sizes = {label: draw(st.integers(1, 3)) for label in "abcde"}
-    terms = [draw(st.lists(st.sampled_from("abcde"), unique=True, min_size=1, max_size=4)) for _ in range(2)]
+    terms = [
+        draw(st.lists(st.sampled_from("abcde"), unique=True, min_size=1, max_size=4))
+        for _ in range(2)
+    ]
     labels = sorted({*terms[0], *terms[1]})
     out = draw(st.lists(st.sampled_from(labels), unique=True, max_size=5))
     return f"{''.join(terms[0])},{''.join(terms[1])}->{''.join(out)}", sizes
@@ -167,7 +176,9 @@ def test_helpers_are_what_numpy_calls_so(data: DataObject) -> None:
 
 
 def test_arithmetic_takes_the_widest_element_type() -> None:
-    whole, part, truth = (Input(name, TensorType(name, ())) for name in ("int32", "float32", "bool"))
+    whole, part, truth = (
+        Input(name, TensorType(name, ())) for name in ("int32", "float32", "bool")
+    )
     table: list[tuple[Tensor, DType]] = [
         (whole + 1, "int32"), (1 + whole, "int32"), (whole + 0.5, "float32"), (whole / 2, "float32"),
         (whole + part, "float32"), (part - 1, "float32"), (truth + truth, "int32"), (truth * part, "float32"),
@@ -209,7 +220,9 @@ def test_groups_of_a_convolution_see_their_own_channels() -> None:
     for group in range(4):
         channels, filters = slice(2 * group, 2 * group + 2), slice(3 * group, 3 * group + 3)
         own, alone = x[..., channels], kernel[..., filters]
-        wanted = ops.Conv(graphs.given("x", own), graphs.given("kernel", alone), (2, 1), "same", (1, 1))
+        wanted = ops.Conv(
+            graphs.given("x", own), graphs.given("kernel", alone), (2, 1), "same", (1, 1)
+        )
         np.testing.assert_allclose(
             made.compute(x, kernel)[..., filters], wanted.compute(own, alone), 1e-5, 1e-5
         )  # fmt: skip
@@ -240,25 +253,43 @@ whole, truth = Input("whole", TensorType("int32", (3,))), Input("truth", TensorT
 
 MISFITS: tuple[tuple[Callable[[], Any], str], ...] = (
     (lambda: x23 + x34, "the shapes (2, 3) and (3, 4) cannot be broadcast together"),
-    (lambda: ops.MatMul(x23, x23), "the inner sizes of float32[2, 3] and float32[2, 3] are different"),
+    (
+        lambda: ops.MatMul(x23, x23),
+        "the inner sizes of float32[2, 3] and float32[2, 3] are different",
+    ),
     (lambda: ops.MatMul(x5, x23), "float32[5] and float32[2, 3] are not both matrices"),
-    (lambda: ops.MatMul(x23, Input("x", TensorType("int32", (3, 4)))), "MatMul supports float32, not int32[3, 4]"),
+    (
+        lambda: ops.MatMul(x23, Input("x", TensorType("int32", (3, 4)))),
+        "MatMul supports float32, not int32[3, 4]",
+    ),
     (lambda: ops.reshape(x23, (4, 2)), "float32[2, 3] cannot be reshaped to (4, 2)"),
     (lambda: ops.reshape(x23, (-1, 4)), "float32[2, 3] cannot be reshaped to (-1, 4)"),
     (
         lambda: ops.reshape(x23, (-1, -1)),
         "float32[2, 3] cannot be reshaped to (-1, -1): more than one size is unknown",
     ),
-    (lambda: ops.Transpose(x23, (0, 0)), "(0, 0) is not a permutation of the axes of float32[2, 3]"),
+    (
+        lambda: ops.Transpose(x23, (0, 0)),
+        "(0, 0) is not a permutation of the axes of float32[2, 3]",
+    ),
     (lambda: ops.Slice(x23, (0, 2), (1, 2)), "float32[2, 3] has no slice of size (1, 2) at (0, 2)"),
     (lambda: ops.split(x23, 2), "axis -1 of float32[2, 3] cannot be split into 2 parts"),
-    (lambda: ops.concat([x23, x34], 1), "float32[2, 3], float32[3, 4] cannot be concatenated along axis 1"),
+    (
+        lambda: ops.concat([x23, x34], 1),
+        "float32[2, 3], float32[3, 4] cannot be concatenated along axis 1",
+    ),
     (lambda: ops.broadcast_to(x23, (4, 3)), "float32[2, 3] cannot be broadcast to float32[4, 3]"),
     (lambda: ops.broadcast_to(x23, (3,)), "float32[2, 3] cannot be broadcast to float32[3]"),
     (lambda: ops.sum_(x23, 2), "axis 2 does not exist in a tensor of rank 2"),
     (lambda: ops.Sum(x23, (2,)), "axes (2,) do not exist in float32[2, 3]"),
-    (lambda: ops.einsum("ab,bc->ac", x23, x23), "the equation ab,bc->ac does not fit float32[2, 3] and float32[2, 3]"),
-    (lambda: ops.einsum("aa,ab->ab", x23, x23), "the equation aa,ab->ab does not fit float32[2, 3] and float32[2, 3]"),
+    (
+        lambda: ops.einsum("ab,bc->ac", x23, x23),
+        "the equation ab,bc->ac does not fit float32[2, 3] and float32[2, 3]",
+    ),
+    (
+        lambda: ops.einsum("aa,ab->ab", x23, x23),
+        "the equation aa,ab->ab does not fit float32[2, 3] and float32[2, 3]",
+    ),
     (
         lambda: ops.einsum("abc,ab->ab", x23, x23),
         "the equation abc,ab->ab does not fit float32[2, 3] and float32[2, 3]",
@@ -291,8 +322,14 @@ MISFITS: tuple[tuple[Callable[[], Any], str], ...] = (
         lambda: ops.ConvTranspose(image, kernel, (1, 1), (0, 0), (10, 10), (2, 2)),
         "the kernel float32[3, 3, 4, 2] does not fit float32[?, 8, 8, 3]",
     ),
-    (lambda: ops.MaxPool(image, (9, 1), (1, 1), "valid"), "a window of (9, 1) is larger than (8, 8)"),
-    (lambda: ops.MaxPool(x23, (1,), (1,), "valid"), "MaxPool needs images or volumes, not float32[2, 3]"),
+    (
+        lambda: ops.MaxPool(image, (9, 1), (1, 1), "valid"),
+        "a window of (9, 1) is larger than (8, 8)",
+    ),
+    (
+        lambda: ops.MaxPool(x23, (1,), (1,), "valid"),
+        "MaxPool needs images or volumes, not float32[2, 3]",
+    ),
     (lambda: ops.Resize(x23, (1, 1), "nearest"), "Resize needs images, not float32[2, 3]"),
     (lambda: ops.known((3, None)), "the sizes (3, None) must be fixed"),
     (lambda: ops.Exp(whole), "Exp supports float32, not int32[3]"),
@@ -339,7 +376,9 @@ class Deep:
         ends: list[Tensor] = [given_]
         for at in range(MANY):
             ends.append(ops.Add(ends[-1], ends[at // 2]) if at % 2 else ops.Neg(ends[-1]))
-        return Deep(Graph((given_,), (ends[-1],), {node: f"layer_{at}" for at, node in enumerate(ends)}))
+        return Deep(
+            Graph((given_,), (ends[-1],), {node: f"layer_{at}" for at, node in enumerate(ends)})
+        )
 
 
 @pytest.mark.exhaustive
@@ -380,7 +419,9 @@ def test_a_rebuilt_node_keeps_its_name_and_gives_it_to_what_was_made_for_it() ->
     x = Input("x", TensorType("float32", (3,)))
     y = ops.Neg(x)
     graph = Graph((x,), (ops.Exp(y),), {y: "model/layer"})
-    rebuilt = graph.rebuild(lambda node: ops.Mul(node.x, constant(-1.0)) if isinstance(node, ops.Neg) else node)
+    rebuilt = graph.rebuild(
+        lambda node: ops.Mul(node.x, constant(-1.0)) if isinstance(node, ops.Neg) else node
+    )
     assert {type(node).__name__: name for node, name in rebuilt.names.items()} == {
         "Mul": "model/layer", "Constant": "model/layer", "Input": "model/layer",
     }  # fmt: skip
@@ -421,7 +462,9 @@ def test_a_loop_runs_over_time_forwards_and_backwards() -> None:
     x, h = graphs.random(0, 2, 4, 3), graphs.random(1, 2, 3)
     for reverse in (False, True):
         xs, hs = graphs.given("x", x, [0, 1]), graphs.given("h", h, [0])
-        (last,), (over,) = ops.scan(lambda s, z, _: ((s[0] * 0.5 + z[0],), (s[0],)), (hs,), (xs,), reverse=reverse)
+        (last,), (over,) = ops.scan(
+            lambda s, z, _: ((s[0] * 0.5 + z[0],), (s[0],)), (hs,), (xs,), reverse=reverse
+        )
         result, every = Graph((xs, hs), (last, over)).run(x, h)
         state, states = h, []
         for t in reversed(range(4)) if reverse else range(4):

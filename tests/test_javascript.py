@@ -21,7 +21,10 @@ def test_types_lint_and_tests_of_the_javascript(tmp_path: Path) -> None:
     shutil.copytree(WEB, web, ignore=shutil.ignore_patterns("node_modules"))
     executable = node.find()
     npm = node.npm_command(executable)
-    environment = {**os.environ, "PATH": os.pathsep.join([str(executable.parent), os.environ.get("PATH", "")])}
+    environment = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(executable.parent), os.environ.get("PATH", "")]),
+    }
     for command in ("ci --no-audit --no-fund", "run check"):
         done = subprocess.run(
             [*npm, *command.split()],

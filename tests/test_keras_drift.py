@@ -30,8 +30,12 @@ def test_the_tables_know_the_installed_keras(found: list[Drift]) -> None:
 
 def test_every_layer_of_the_tables_is_made() -> None:
     of_tables = set(layers.LAYERS) & set(keras_drift.exported()) - keras_drift.NEEDS_TENSORFLOW
-    unmade = {name for name in of_tables if keras_drift.sampled(keras_drift.exported()[name]) is None}
-    assert unmade <= {"TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "Lambda"} | set(IDENTITY)
+    unmade = {
+        name for name in of_tables if keras_drift.sampled(keras_drift.exported()[name]) is None
+    }
+    assert unmade <= {"TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper", "Lambda"} | set(
+        IDENTITY
+    )
     assert len(of_tables) > 100
     assert len(keras_drift.operations()) > 300
 

@@ -17,7 +17,10 @@ from tests.language import AVOID, CODE
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "kerasport"
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")),
+    *(
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")
+    ),
     *sorted(ROOT.glob("docs/*.md")),
 ]
 HELP = ("cli.py", "cli/")
@@ -27,16 +30,27 @@ HELP = ("cli.py", "cli/")
 def messages(path: Path) -> Iterator[tuple[int, str]]:
     """The line and text of every string in a module that can be a message; … replaces values that are put in."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    inside = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for part in ast.walk(node)
+    }
     notes = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
             yield node.lineno, "".join(map(str, parts))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside | notes:
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in inside | notes
+        ):
             if not is_code(node.value):
                 yield node.lineno, node.value
-        elif isinstance(node, ast.FunctionDef) and path.relative_to(SOURCE).as_posix().startswith(HELP):
+        elif isinstance(node, ast.FunctionDef) and path.relative_to(SOURCE).as_posix().startswith(
+            HELP
+        ):
             yield node.lineno, ast.get_docstring(node) or ""
 
 
@@ -75,7 +89,9 @@ def compiled() -> dict[re.Pattern[str], str]:
     return {re.compile(pattern, re.IGNORECASE): better for pattern, better in AVOID.items()}
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.relative_to(SOURCE).as_posix())
+@pytest.mark.parametrize(
+    "path", sorted(SOURCE.rglob("*.py")), ids=lambda path: path.relative_to(SOURCE).as_posix()
+)
 def test_messages_are_plain_english(path: Path) -> None:
     assert found((line, text) for line, text in messages(path) if " " in text.strip()) == []
 
@@ -104,13 +120,19 @@ def test_messages_of_all_kinds_are_found() -> None:
     texts = [text for path in SOURCE.rglob("*.py") for _, text in messages(path)]
     assert "expected a finite number" in texts  # an argument
     assert "the file is empty" in texts  # in a table
-    assert "…: no such file; pass the model.json that tensorflowjs_converter wrote" in texts  # formatted
+    assert (
+        "…: no such file; pass the model.json that tensorflowjs_converter wrote" in texts
+    )  # formatted
     assert "Every string in a module" not in texts  # not a docstring
 
 
 @pytest.mark.skipif(find_spec("codespell_lib") is None, reason="codespell is not installed")
 def test_spelling() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "codespell_lib"], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
+        [sys.executable, "-m", "codespell_lib"],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

@@ -66,7 +66,12 @@ def run(code: str, page: Path) -> Any:
         shim = SHIM.replace("PACKAGES", json.dumps(str(root))).replace("SERVER", json.dumps(server))
         (page / "page.js").write_text("\n".join((shim, *lines[2:-1], PRINT)), encoding="utf-8")
         done = subprocess.run(
-            [str(node.find()), "page.js"], cwd=page, capture_output=True, encoding="utf-8", check=False, timeout=120
+            [str(node.find()), "page.js"],
+            cwd=page,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=120,
         )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -98,7 +103,13 @@ def put_models(folder: Path) -> None:
     ],
 )
 def test_the_code_for_a_page_runs(
-    model: str, out: str, to: str, said: str, shapes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str,
+    out: str,
+    to: str,
+    said: str,
+    shapes: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     put_models(tmp_path)
@@ -110,7 +121,9 @@ def test_the_code_for_a_page_runs(
     assert found == shapes or len(found) == shapes
 
 
-def test_an_output_elsewhere_is_loaded_from_a_page_next_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_elsewhere_is_loaded_from_a_page_next_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "here").mkdir()
     put_models(tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
@@ -123,7 +136,9 @@ def test_an_output_elsewhere_is_loaded_from_a_page_next_to_it(tmp_path: Path, mo
     assert page_of(Path()) == ("here", tmp_path)
 
 
-def test_the_code_of_an_onnx_model_runs_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_of_an_onnx_model_runs_in_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("onnxruntime")
     monkeypatch.chdir(tmp_path)
     put_models(tmp_path)
@@ -144,7 +159,9 @@ def test_weights_beside_an_onnx_model_are_named() -> None:
 
 
 def test_versions_and_pages_are_there() -> None:
-    package = json.loads((ROOT / "src" / "kerasport" / "web" / "package.json").read_text(encoding="utf-8"))
+    package = json.loads(
+        (ROOT / "src" / "kerasport" / "web" / "package.json").read_text(encoding="utf-8")
+    )
     assert package["dependencies"]["@tensorflow/tfjs-core"] == TFJS
     assert package["optionalDependencies"]["onnxruntime-web"] == ONNXRUNTIME_WEB
     for page in (*DOCS.values(), "docs/companion.md", "docs/support.md", "docs/repair.md"):

@@ -26,10 +26,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUERY, VALUE, OPEN = (5, 6), (7, 6), (None, 6)
-KEYS_OF_TWO, GROUPED = {"num_heads": 2, "key_dim": 3}, {"head_dim": 3, "num_query_heads": 4, "num_key_value_heads": 2}
+KEYS_OF_TWO, GROUPED = (
+    {"num_heads": 2, "key_dim": 3},
+    {"head_dim": 3, "num_query_heads": 4, "num_key_value_heads": 2},
+)
 
 
-def three(make: Callable[[], Any], *shapes: tuple[int | None, ...], listed: bool = False, **call: Any) -> keras.Model:
+def three(
+    make: Callable[[], Any], *shapes: tuple[int | None, ...], listed: bool = False, **call: Any
+) -> keras.Model:
     """A layer on two or three inputs."""
     tensors = [layers.Input(shape) for shape in shapes]
     made = make()(tensors, **call) if listed else make()(*tensors, **call)
@@ -64,12 +69,21 @@ def single() -> Iterator[Case]:
     for name, make in SINGLE.items():
         yield Case(f"{name}", partial(three, make, QUERY, VALUE, listed=True))
         yield Case(f"{name}_key", partial(three, make, QUERY, (7, 4), VALUE, listed=True))
-        yield Case(f"{name}_open", partial(three, make, OPEN, OPEN, listed=True, use_causal_mask=True))
-        yield Case(f"{name}_scores", partial(three, make, QUERY, VALUE, listed=True, return_attention_scores=True))
+        yield Case(
+            f"{name}_open", partial(three, make, OPEN, OPEN, listed=True, use_causal_mask=True)
+        )
+        yield Case(
+            f"{name}_scores",
+            partial(three, make, QUERY, VALUE, listed=True, return_attention_scores=True),
+        )
     for name in ("dot", "additive"):
         for which in itertools.product((False, True), repeat=2):
             for causal in (False, True):
-                options = {"listed": True, "return_attention_scores": True, "use_causal_mask": causal}
+                options = {
+                    "listed": True,
+                    "return_attention_scores": True,
+                    "use_causal_mask": causal,
+                }
                 build = partial(hidden, SINGLE[name], *which, **options)
                 yield Case(f"{name}_masked_{which}_{causal}", build)
     yield Case("dot_masked_key", partial(hidden, layers.Attention, False, False, True, listed=True))
@@ -150,15 +164,21 @@ def by_name(make: Callable[..., Any]) -> keras.Model:
     """All tensors by name, some masked."""
     q, v, k = layers.Input(QUERY), layers.Input(VALUE), layers.Input(VALUE)
     masked = layers.Masking()(v)
-    return keras.Model([q, v, k], [make()(value=masked, key=k, query=q), make()(q, key=masked, value=v)])
+    return keras.Model(
+        [q, v, k], [make()(value=masked, key=k, query=q), make()(q, key=masked, value=v)]
+    )
 
 
 def on_itself(make: Callable[..., Any]) -> keras.Model:
     """A block as of a transformer, on a masked series."""
     x = layers.Input((6,), dtype="int32")
     y = layers.Embedding(9, 6, mask_zero=True)(x)
-    z = layers.LayerNormalization()(layers.Add()([y, make(dropout=0.1)(y, y, use_causal_mask=True)]))
-    return keras.Model(x, [layers.LayerNormalization()(layers.Add()([z, layers.Dense(6)(z)])), layers.GRU(2)(z)])
+    z = layers.LayerNormalization()(
+        layers.Add()([y, make(dropout=0.1)(y, y, use_causal_mask=True)])
+    )
+    return keras.Model(
+        x, [layers.LayerNormalization()(layers.Add()([z, layers.Dense(6)(z)])), layers.GRU(2)(z)]
+    )
 
 
 FILM = (3, 4, 6)
@@ -170,8 +190,13 @@ def multi_headed() -> Iterator[Case]:
         made = partial(multi, value_dim=4, dropout=0.1, use_gate=gate)
         yield Case(f"multi_value_dim_{gate}", partial(three, made, QUERY, VALUE))
     for shape in (4, (4,), (4, 3)):
-        yield Case(f"multi_output_{shape}", partial(three, partial(multi, output_shape=shape), QUERY, VALUE))
-    yield Case("multi_axis_named", partial(three, partial(multi, attention_axes=(1,)), QUERY, VALUE))
+        yield Case(
+            f"multi_output_{shape}",
+            partial(three, partial(multi, output_shape=shape), QUERY, VALUE),
+        )
+    yield Case(
+        "multi_axis_named", partial(three, partial(multi, attention_axes=(1,)), QUERY, VALUE)
+    )
     for axes in (None, 1, 2, (1, 2), (2, 1), (-2,)):
         for scores in (False, True):
             options = {"return_attention_scores": True} if scores else {}
@@ -185,7 +210,10 @@ def multi_headed() -> Iterator[Case]:
     yield Case("multi_film_open_both", partial(three, multi, (None, None, 6), (None, None, 6)))
     for axes in (1, 2, (1, 2)):
         yield Case(f"multi_film_masked_{axes}", partial(film_masked, axes))
-    yield Case("multi_film_causal", partial(three, partial(multi, attention_axes=1), FILM, FILM, use_causal_mask=True))
+    yield Case(
+        "multi_film_causal",
+        partial(three, partial(multi, attention_axes=1), FILM, FILM, use_causal_mask=True),
+    )
     yield Case("multi_takes_masks_off", takes_masks_off)
     yield Case("multi_takes_masks_off_inside", takes_masks_off_inside)
     yield Case("multi_takes_masks_off_beside", takes_masks_off_beside)
@@ -209,7 +237,9 @@ def takes_masks_off() -> keras.Model:
     before = layers.Attention()([layers.Dense(6)(layers.Dense(6)(layers.Dense(6)(y))), y])
     a = multi()(y, y)
     later = layers.Attention()([a, y])
-    return keras.Model(x, [layers.Add()([before, later]), multi()(a, y), layers.LSTM(2)(layers.Add()([y, a]))])
+    return keras.Model(
+        x, [layers.Add()([before, later]), multi()(a, y), layers.LSTM(2)(layers.Add()([y, a]))]
+    )
 
 
 def takes_masks_off_inside() -> keras.Model:
@@ -227,7 +257,9 @@ def takes_masks_off_beside() -> keras.Model:
     x = layers.Input((6,), dtype="int32")
     y = layers.Embedding(9, 6, mask_zero=True)(x)
     a, b, c, d = (multi()(y, y) for _ in range(4))
-    joined = layers.Concatenate()([layers.Dense(2)(d), layers.Dense(2)(c), layers.Attention()([y, y])])
+    joined = layers.Concatenate()(
+        [layers.Dense(2)(d), layers.Dense(2)(c), layers.Attention()([y, y])]
+    )
     return keras.Model(x, [a, layers.Dense(2)(joined), b])
 
 
@@ -254,21 +286,35 @@ def test_the_graph_computes_what_keras_computes(case: Case, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["gate", "no_bias", "plain"])
 @pytest.mark.parametrize("kind", LAYERS)
-def test_whole_model_hdf5_gives_each_projection_its_weights(kind: str, name: str, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"gate": {"use_gate": True}, "no_bias": {"use_bias": False}, "plain": {}}[name]
-    trial = Trial(Case(name, partial(three, partial(LAYERS[kind], **options), QUERY, VALUE)), tmp_path)
+def test_whole_model_hdf5_gives_each_projection_its_weights(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {
+        "gate": {"use_gate": True},
+        "no_bias": {"use_bias": False},
+        "plain": {},
+    }[name]
+    trial = Trial(
+        Case(name, partial(three, partial(LAYERS[kind], **options), QUERY, VALUE)), tmp_path
+    )
     path = tmp_path / "model.h5"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trial.model.save(path)
     with read(trial.path) as model, read(path) as legacy:
-        for wanted, got in zip(lower(model).run(*trial.feeds[0]), lower(legacy).run(*trial.feeds[0]), strict=True):
+        for wanted, got in zip(
+            lower(model).run(*trial.feeds[0]), lower(legacy).run(*trial.feeds[0]), strict=True
+        ):
             np.testing.assert_array_equal(got, wanted)
 
 
 def test_a_mask_for_each_head_beside_masked_inputs_is_refused(tmp_path: Path) -> None:
     def build() -> keras.Model:
-        q, v, mask = layers.Input((4, 6)), layers.Input((4, 6)), layers.Input((3, 4, 4), dtype="bool")
+        q, v, mask = (
+            layers.Input((4, 6)),
+            layers.Input((4, 6)),
+            layers.Input((3, 4, 4), dtype="bool"),
+        )
         # which Keras takes where there are as many samples as heads
         layer = layers.MultiHeadAttention(3, 2)
         return keras.Model([q, v, mask], layer(q, layers.Masking()(v), attention_mask=mask))

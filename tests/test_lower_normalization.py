@@ -29,9 +29,22 @@ def layer_normalizations() -> Iterator[Case]:
                                (True, True, True), (False, False, True)):  # fmt: skip
         options: dict[str, Any] = {"center": center, "scale": scale, "rms_scaling": rms}
         yield one(f"layer_{center}_{scale}_{rms}", SERIES, layers.LayerNormalization, **options)
-        yield one(f"layer_{center}_{scale}_{rms}_axes", IMAGE, layers.LayerNormalization, axis=(1, 3), **options)
+        yield one(
+            f"layer_{center}_{scale}_{rms}_axes",
+            IMAGE,
+            layers.LayerNormalization,
+            axis=(1, 3),
+            **options,
+        )
     yield one("layer_unknown_length", (None, 6), layers.LayerNormalization)
-    yield one("layer_unknown_axis", (None, 6), layers.LayerNormalization, axis=1, center=False, scale=False)
+    yield one(
+        "layer_unknown_axis",
+        (None, 6),
+        layers.LayerNormalization,
+        axis=1,
+        center=False,
+        scale=False,
+    )
     yield one("layer_unknown_image", (None, None, 6), layers.LayerNormalization)
 
 
@@ -39,7 +52,13 @@ def group_normalizations() -> Iterator[Case]:
     """Groups along every axis."""
     for shape in ((6,), SERIES, IMAGE, VOLUME):
         for groups in (1, 2, 3, 6, -1):
-            yield one(f"group_{len(shape)}_{groups}", shape, layers.GroupNormalization, groups, epsilon=0.01)
+            yield one(
+                f"group_{len(shape)}_{groups}",
+                shape,
+                layers.GroupNormalization,
+                groups,
+                epsilon=0.01,
+            )
     for axis in (1, 2, 3, -1, -2, -3):
         yield one(f"group_axis_{axis}", (4, 6, 2), layers.GroupNormalization, 2, axis=axis)
     yield one("group_first", (6, 3, 4), layers.GroupNormalization, 3, axis=1)
@@ -62,7 +81,12 @@ def other_normalizations() -> Iterator[Case]:
     yield one("rms_unknown_length", (None, 5), layers.RMSNormalization)
     for axis in (1, 2, (1, 2), (-1, 1), (1, 2, 3)):
         yield one(f"unit_axis_{axis}", IMAGE, layers.UnitNormalization, axis=axis)
-    yield one("unit_of_zeros", SERIES, layers.UnitNormalization, feed=lambda rng, shape: rng.integers(0, 1, shape))
+    yield one(
+        "unit_of_zeros",
+        SERIES,
+        layers.UnitNormalization,
+        feed=lambda rng, shape: rng.integers(0, 1, shape),
+    )
     yield one("unit_unknown_length", (None, 5), layers.UnitNormalization, axis=1)
     for axis in (1, -1, 2):
         yield one(f"batch_axis_{axis}", IMAGE, layers.BatchNormalization, axis=axis)
@@ -80,12 +104,30 @@ def einsums() -> Iterator[Case]:
     dense = layers.EinsumDense
     yield one("einsum_dense", FLAT, dense, "ab,bc->ac", output_shape=3, bias_axes="c")
     yield one("einsum_no_bias", FLAT, dense, "ab,bc->ac", output_shape=3)
-    yield one("einsum_series", SERIES, dense, "abc,cd->abd", output_shape=(None, 3), bias_axes="d", activation="relu")
-    yield one("einsum_series_sizes", SERIES, dense, "abc,cd->abd", output_shape=(7, 3), bias_axes="bd")
-    yield one("einsum_bias_in_front", SERIES, dense, "abc,cd->abd", output_shape=(7, 3), bias_axes="b")
-    yield one("einsum_unknown", (None, 5), dense, "abc,cd->abd", output_shape=(None, 3), bias_axes="d")
-    yield one("einsum_two_axes", IMAGE, dense, "abcd,cde->abe", output_shape=(None, 3), bias_axes="e")
-    yield one("einsum_split", SERIES, dense, "abc,cde->abde", output_shape=(None, 2, 3), bias_axes="de")
+    yield one(
+        "einsum_series",
+        SERIES,
+        dense,
+        "abc,cd->abd",
+        output_shape=(None, 3),
+        bias_axes="d",
+        activation="relu",
+    )
+    yield one(
+        "einsum_series_sizes", SERIES, dense, "abc,cd->abd", output_shape=(7, 3), bias_axes="bd"
+    )
+    yield one(
+        "einsum_bias_in_front", SERIES, dense, "abc,cd->abd", output_shape=(7, 3), bias_axes="b"
+    )
+    yield one(
+        "einsum_unknown", (None, 5), dense, "abc,cd->abd", output_shape=(None, 3), bias_axes="d"
+    )
+    yield one(
+        "einsum_two_axes", IMAGE, dense, "abcd,cde->abe", output_shape=(None, 3), bias_axes="e"
+    )
+    yield one(
+        "einsum_split", SERIES, dense, "abc,cde->abde", output_shape=(None, 2, 3), bias_axes="de"
+    )
     yield one("einsum_batched", SERIES, dense, "abc,bcd->abd", output_shape=(7, 3), bias_axes="d")
     yield one("einsum_diagonal", SERIES, dense, "abc,c->abc", output_shape=(7, 6), bias_axes="c")
     yield one("einsum_moved", SERIES, dense, "abc,cd->adb", output_shape=(3, 7), bias_axes="d")
@@ -93,13 +135,28 @@ def einsums() -> Iterator[Case]:
     yield one("einsum_over_time", SERIES, dense, "abc,bd->adc", output_shape=(3, 6), bias_axes="d")
     yield one("einsum_left", IMAGE, dense, "...d,de->...e", output_shape=3, bias_axes="e")
     yield one("einsum_left_none", FLAT, dense, "...ab,bc->...ac", output_shape=3, bias_axes="c")
-    yield one("einsum_left_two", IMAGE, dense, "...cd,de->...ce", output_shape=(None, 3), bias_axes="e")
-    yield one("einsum_left_bias", IMAGE, dense, "...cd,de->...ce", output_shape=(4, 3), bias_axes="c")
-    yield one("einsum_left_unknown", (None, None, 6), dense, "...d,de->...e", output_shape=3, bias_axes="e")
+    yield one(
+        "einsum_left_two", IMAGE, dense, "...cd,de->...ce", output_shape=(None, 3), bias_axes="e"
+    )
+    yield one(
+        "einsum_left_bias", IMAGE, dense, "...cd,de->...ce", output_shape=(4, 3), bias_axes="c"
+    )
+    yield one(
+        "einsum_left_unknown",
+        (None, None, 6),
+        dense,
+        "...d,de->...e",
+        output_shape=3,
+        bias_axes="e",
+    )
     yield one("einsum_right", IMAGE, dense, "ab...,bc->ac...", output_shape=3, bias_axes="c")
-    yield one("einsum_right_series", SERIES, dense, "ab...,bc->ac...", output_shape=3, bias_axes="c")
+    yield one(
+        "einsum_right_series", SERIES, dense, "ab...,bc->ac...", output_shape=3, bias_axes="c"
+    )
     yield one("einsum_right_none", FLAT, dense, "ab...,bc->ac...", output_shape=3, bias_axes="c")
-    yield one("einsum_upper_case", SERIES, dense, "aBc,cZ->aBZ", output_shape=(None, 3), bias_axes="Z")
+    yield one(
+        "einsum_upper_case", SERIES, dense, "aBc,cZ->aBZ", output_shape=(None, 3), bias_axes="Z"
+    )
 
 
 def reversible(*, reverse: bool = True, **options: Any) -> keras.Model:
@@ -119,7 +176,13 @@ REVERSIBLE = (
     one("reversible_plain", (6,), layers.ReversibleEmbedding, 9, 4, of="int32", feed=ids(9)),
 )
 
-CASES = (*layer_normalizations(), *group_normalizations(), *other_normalizations(), *einsums(), *REVERSIBLE)
+CASES = (
+    *layer_normalizations(),
+    *group_normalizations(),
+    *other_normalizations(),
+    *einsums(),
+    *REVERSIBLE,
+)
 
 
 @pytest.mark.parametrize("case", CASES, ids=attrgetter("name"))

@@ -89,27 +89,59 @@ ROWS = [
     row(
         "normalization-given",
         (4, 5),
-        lambda: layers.Normalization(mean=[1.0, 2.0, 3.0, 4.0, 5.0], variance=[1.0, 2.0, 0.0, 4.0, 5.0]),
+        lambda: layers.Normalization(
+            mean=[1.0, 2.0, 3.0, 4.0, 5.0], variance=[1.0, 2.0, 0.0, 4.0, 5.0]
+        ),
     ),
-    row("normalization-number", (4, 5), lambda: layers.Normalization(axis=None, mean=2.0, variance=3.0)),
-    row("normalization-ints", (4, 5), lambda: layers.Normalization(axis=None, mean=2.0, variance=3.0), "int32", ids(9)),
+    row(
+        "normalization-number",
+        (4, 5),
+        lambda: layers.Normalization(axis=None, mean=2.0, variance=3.0),
+    ),
+    row(
+        "normalization-ints",
+        (4, 5),
+        lambda: layers.Normalization(axis=None, mean=2.0, variance=3.0),
+        "int32",
+        ids(9),
+    ),
     *[
-        row(f"discretization-{m}", (4,), partial(layers.Discretization, [-1.0, 0.0, 1.5], output_mode=m))
+        row(
+            f"discretization-{m}",
+            (4,),
+            partial(layers.Discretization, [-1.0, 0.0, 1.5], output_mode=m),
+        )
         for m in ("int", "one_hot", "multi_hot", "count")
     ],
-    row("discretization-one", (1,), lambda: layers.Discretization([-1.0, 0.0, 1.5], output_mode="one_hot")),
+    row(
+        "discretization-one",
+        (1,),
+        lambda: layers.Discretization([-1.0, 0.0, 1.5], output_mode="one_hot"),
+    ),
     row(
         "discretization-edges",
         (4,),
         lambda: layers.Discretization([-1.0, 0.0, 1.0]),
         values=lambda r, s: r.choice([-1.0, 0.0, 1.0, np.nan, np.inf, -np.inf], s),
     ),
-    row("discretization-ints", (4,), lambda: layers.Discretization([-1.0, 0.0, 1.5]), "int32", ids(4)),
+    row(
+        "discretization-ints",
+        (4,),
+        lambda: layers.Discretization([-1.0, 0.0, 1.5]),
+        "int32",
+        ids(4),
+    ),
     *[
         row(f"category_encoding-{m}", (4,), partial(layers.CategoryEncoding, 6, m), "int32", ids(6))
         for m in ("one_hot", "multi_hot", "count")
     ],
-    row("category_encoding-one", (1,), lambda: layers.CategoryEncoding(6, "one_hot"), "int32", ids(6)),
+    row(
+        "category_encoding-one",
+        (1,),
+        lambda: layers.CategoryEncoding(6, "one_hot"),
+        "int32",
+        ids(6),
+    ),
     row("category_encoding-floats", (4,), lambda: layers.CategoryEncoding(6), "float32", ids(6)),
     *[
         row(f"resizing-{i}-{size}", ODD, partial(layers.Resizing, *size, interpolation=i))
@@ -117,18 +149,32 @@ ROWS = [
         for size in ((4, 11), (18, 3))
     ],
     *[
-        row(f"resizing-antialias-{i}", ODD, partial(layers.Resizing, 4, 10, interpolation=i, antialias=True))
+        row(
+            f"resizing-antialias-{i}",
+            ODD,
+            partial(layers.Resizing, 4, 10, interpolation=i, antialias=True),
+        )
         for i in INTERPOLATIONS
     ],
     *[
-        row(f"resizing-crop-{size}", ODD, partial(layers.Resizing, *size, crop_to_aspect_ratio=True))
+        row(
+            f"resizing-crop-{size}", ODD, partial(layers.Resizing, *size, crop_to_aspect_ratio=True)
+        )
         for size in ((4, 4), (3, 12), (12, 3))
     ],
     *[
-        row(f"resizing-pad-{size}", ODD, partial(layers.Resizing, *size, pad_to_aspect_ratio=True, fill_value=2.5))
+        row(
+            f"resizing-pad-{size}",
+            ODD,
+            partial(layers.Resizing, *size, pad_to_aspect_ratio=True, fill_value=2.5),
+        )
         for size in ((4, 4), (3, 12), (12, 3))
     ],
-    row("resizing-first", (3, 9, 7), lambda: layers.Resizing(4, 5, "bicubic", data_format="channels_first")),
+    row(
+        "resizing-first",
+        (3, 9, 7),
+        lambda: layers.Resizing(4, 5, "bicubic", data_format="channels_first"),
+    ),
     row("resizing-same", ODD, lambda: layers.Resizing(9, 7)),
     row("resizing-dynamic", (None, None, 3), lambda: layers.Resizing(4, 11)),
     row("resizing-dynamic-nearest", (None, None, 3), lambda: layers.Resizing(4, 11, "nearest")),
@@ -137,9 +183,18 @@ ROWS = [
     row("center_crop", ODD, lambda: layers.CenterCrop(4, 3)),
     row("center_crop-even", IMAGE, lambda: layers.CenterCrop(5, 3)),
     row("center_crop-larger", ODD, lambda: layers.CenterCrop(12, 3)),
-    row("center_crop-first", (3, 9, 7), lambda: layers.CenterCrop(4, 3, data_format="channels_first")),
+    row(
+        "center_crop-first",
+        (3, 9, 7),
+        lambda: layers.CenterCrop(4, 3, data_format="channels_first"),
+    ),
     row("auto_contrast", ODD, layers.AutoContrast, values=brightness, atol=1e-3),
-    row("auto_contrast-range", ODD, lambda: layers.AutoContrast((0, 1)), values=lambda r, s: brightness(r, s) / 255),
+    row(
+        "auto_contrast-range",
+        ODD,
+        lambda: layers.AutoContrast((0, 1)),
+        values=lambda r, s: brightness(r, s) / 255,
+    ),
     row(
         "clahe",
         (20, 21, 3),
@@ -167,7 +222,12 @@ ROWS = [
         "pipeline",
         ODD,
         lambda: layers.Pipeline(
-            [layers.Rescaling(1 / 255), layers.RandomFlip(), layers.Resizing(4, 5), layers.CenterCrop(2, 3)]
+            [
+                layers.Rescaling(1 / 255),
+                layers.RandomFlip(),
+                layers.Resizing(4, 5),
+                layers.CenterCrop(2, 3),
+            ]
         ),
     ),
     *[
@@ -182,25 +242,43 @@ ROWS = [
     row(
         "stft-angle",
         (40, 2),
-        lambda: layers.STFTSpectrogram("angle", frame_length=8, frame_step=3, window=None, scaling=None),
+        lambda: layers.STFTSpectrogram(
+            "angle", frame_length=8, frame_step=3, window=None, scaling=None
+        ),
         atol=2e-3,
     ),
-    row("stft-same", (40, 2), lambda: layers.STFTSpectrogram("magnitude", frame_length=8, padding="same")),
-    row("stft-images", (40, 2), lambda: layers.STFTSpectrogram("magnitude", frame_length=8, expand_dims=True)),
     row(
-        "stft-first", (2, 40), lambda: layers.STFTSpectrogram("magnitude", frame_length=8, data_format="channels_first")
+        "stft-same",
+        (40, 2),
+        lambda: layers.STFTSpectrogram("magnitude", frame_length=8, padding="same"),
+    ),
+    row(
+        "stft-images",
+        (40, 2),
+        lambda: layers.STFTSpectrogram("magnitude", frame_length=8, expand_dims=True),
+    ),
+    row(
+        "stft-first",
+        (2, 40),
+        lambda: layers.STFTSpectrogram("magnitude", frame_length=8, data_format="channels_first"),
     ),
     row(
         "stft-first-images",
         (2, 40),
-        lambda: layers.STFTSpectrogram("magnitude", frame_length=8, expand_dims=True, data_format="channels_first"),
+        lambda: layers.STFTSpectrogram(
+            "magnitude", frame_length=8, expand_dims=True, data_format="channels_first"
+        ),
     ),
     row("stft-dynamic", (None, 2), lambda: layers.STFTSpectrogram("magnitude", frame_length=8)),
-    row("mel", (400,), lambda: layers.MelSpectrogram(64, 20, num_mel_bins=10), rtol=1e-3, atol=1e-2),
+    row(
+        "mel", (400,), lambda: layers.MelSpectrogram(64, 20, num_mel_bins=10), rtol=1e-3, atol=1e-2
+    ),
     row(
         "mel-options",
         (400,),
-        lambda: layers.MelSpectrogram(64, 20, 40, "hamming", 8000, 12, 60.0, 3500.0, top_db=30.0, ref_power=2.0),
+        lambda: layers.MelSpectrogram(
+            64, 20, 40, "hamming", 8000, 12, 60.0, 3500.0, top_db=30.0, ref_power=2.0
+        ),
         rtol=1e-3,
         atol=1e-2,
     ),
@@ -229,8 +307,15 @@ ROWS = [
     ],
     row("adaptive-even", (8, 6, 3), lambda: layers.AdaptiveMaxPooling2D((4, 2))),
     row("adaptive-larger", (3, 2, 3), lambda: layers.AdaptiveAveragePooling2D((5, 4))),
-    row("adaptive-first", (3, 7, 6), lambda: layers.AdaptiveAveragePooling2D((3, 4), data_format="channels_first")),
-    *[row(f"upsampling-{i}", ODD, partial(layers.UpSampling2D, (2, 3), interpolation=i)) for i in INTERPOLATIONS],
+    row(
+        "adaptive-first",
+        (3, 7, 6),
+        lambda: layers.AdaptiveAveragePooling2D((3, 4), data_format="channels_first"),
+    ),
+    *[
+        row(f"upsampling-{i}", ODD, partial(layers.UpSampling2D, (2, 3), interpolation=i))
+        for i in INTERPOLATIONS
+    ],
     row("upsampling-first", (3, 9, 7), lambda: layers.UpSampling2D(2, "channels_first", "bicubic")),
 ]
 
@@ -241,8 +326,13 @@ def test_layer_is_what_keras_computes(case: Row, tmp_path: Path) -> None:
     rng = np.random.default_rng(zlib.crc32(case.name.encode()))
     x = keras.Input(case.shape, dtype=case.dtype)
     model = keras.Model(x, case.build()(x))
-    shape = (BATCH, *(17 if d is None and len(case.shape) == 2 else 9 if d is None else d for d in case.shape))
-    feed = np.asarray(rng.normal(0, 1.5, shape) if case.values is None else case.values(rng, shape)).astype(case.dtype)
+    shape = (
+        BATCH,
+        *(17 if d is None and len(case.shape) == 2 else 9 if d is None else d for d in case.shape),
+    )
+    feed = np.asarray(
+        rng.normal(0, 1.5, shape) if case.values is None else case.values(rng, shape)
+    ).astype(case.dtype)
     model.save(tmp_path / "model.keras")
     with read(tmp_path / "model.keras") as described:
         graph = lower(described)
@@ -254,7 +344,9 @@ def test_layer_is_what_keras_computes(case: Row, tmp_path: Path) -> None:
     assert inferred[0] == model.output.shape
     assert all(d in (None, n) for d, n in zip(graph.outputs[0].shape, wanted.shape, strict=True))
     assert got.dtype.kind == ("i" if wanted.dtype.kind == "u" else wanted.dtype.kind)
-    np.testing.assert_allclose(got.astype("float64"), wanted.astype("float64"), case.rtol, case.atol)
+    np.testing.assert_allclose(
+        got.astype("float64"), wanted.astype("float64"), case.rtol, case.atol
+    )
 
 
 def test_counts_may_be_weighted(tmp_path: Path) -> None:
@@ -270,7 +362,9 @@ def test_counts_may_be_weighted(tmp_path: Path) -> None:
 
 def run(class_name: str, config: Mapping[str, Any], x: Array, dtype: str) -> Array:
     """What a layer without weights makes of x, described as a reader would."""
-    entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, *x.shape[1:]], "dtype": dtype}))
+    entry = Call(
+        LayerSpec("x", "InputLayer", {"batch_shape": [None, *x.shape[1:]], "dtype": dtype})
+    )
     call = Call(LayerSpec("layer", class_name, config), (Tensor(entry),))
     graph = lower(Model("m", "functional", (entry, call), (Tensor(entry),), (Tensor(call),)))
     (got,) = graph.run(x)
@@ -287,9 +381,17 @@ DATA = np.array([[12, 1138, 42, 42], [42, 1000, 36, 7]], np.int32)
         # the examples of Keras's own documentation, which its IntegerLookup runs in TensorFlow only
         ({}, DATA, [[1, 3, 4, 4], [4, 0, 2, 0]]),
         ({"vocabulary": [-1, *TOKENS]}, DATA, [[1, 3, 4, 4], [4, 0, 2, 0]]),
-        ({"vocabulary": [5, 10**6 * 9, 7]}, np.array([[7, 9 * 10**6, 5, 6]], np.int32), [[3, 2, 1, 0]]),
+        (
+            {"vocabulary": [5, 10**6 * 9, 7]},
+            np.array([[7, 9 * 10**6, 5, 6]], np.int32),
+            [[3, 2, 1, 0]],
+        ),
         ({"mask_token": 0}, np.array([[12, 0, 7]], np.int32), [[2, 0, 1]]),
-        ({"num_oov_indices": 2}, np.array([[12, 1138, 42], [37, 1000, 36]], np.int32), [[2, 4, 5], [1, 0, 3]]),
+        (
+            {"num_oov_indices": 2},
+            np.array([[12, 1138, 42], [37, 1000, 36]], np.int32),
+            [[2, 4, 5], [1, 0, 3]],
+        ),
         ({"num_oov_indices": 0}, np.array([[12, 1138]], np.int32), [[0, 2]]),
         (
             {"output_mode": "one_hot"},
@@ -302,14 +404,32 @@ DATA = np.array([[12, 1138, 42, 42], [42, 1000, 36, 7]], np.int32)
             np.array([[12, 1138, 42, 42], [42, 7, 36, 7]], np.int32),
             [[0, 1, 0, 1, 2], [2, 0, 1, 0, 1]],
         ),
-        ({"output_mode": "count", "mask_token": 7}, np.array([[42, 7, 36, 7]], np.int32), [[0, 0, 1, 0, 1]]),
-        ({"output_mode": "count", "max_tokens": 7, "pad_to_max_tokens": True}, DATA[:1], [[0, 1, 0, 1, 2, 0, 0]]),
-        ({"invert": True}, np.array([[1, 3, 4], [4, 0, 2]], np.int32), [[12, 1138, 42], [42, -1, 36]]),
+        (
+            {"output_mode": "count", "mask_token": 7},
+            np.array([[42, 7, 36, 7]], np.int32),
+            [[0, 0, 1, 0, 1]],
+        ),
+        (
+            {"output_mode": "count", "max_tokens": 7, "pad_to_max_tokens": True},
+            DATA[:1],
+            [[0, 1, 0, 1, 2, 0, 0]],
+        ),
+        (
+            {"invert": True},
+            np.array([[1, 3, 4], [4, 0, 2]], np.int32),
+            [[12, 1138, 42], [42, -1, 36]],
+        ),
         ({"invert": True, "mask_token": 0}, np.array([[2, 0, 1, 9]], np.int32), [[12, 0, -1, -1]]),
     ],
 )
 def test_integer_lookup(config: dict[str, Any], x: Array, expected: Any) -> None:
-    options = {"vocabulary": TOKENS, "vocabulary_dtype": "int64", "idf_weights": None, "salt": None, **config}
+    options = {
+        "vocabulary": TOKENS,
+        "vocabulary_dtype": "int64",
+        "idf_weights": None,
+        "salt": None,
+        **config,
+    }
     np.testing.assert_array_equal(run("IntegerLookup", options, x, "int32"), np.array(expected))
 
 
@@ -344,7 +464,9 @@ def test_random_crop_of_old_keras_crops_at_inference() -> None:
         ("Resizing", {"height": 2, "width": 2, "interpolation": "area"}, "area"),
     ],
 )
-def test_what_has_no_lowering_is_refused_with_its_reason(class_name: str, config: dict[str, Any], reason: str) -> None:
+def test_what_has_no_lowering_is_refused_with_its_reason(
+    class_name: str, config: dict[str, Any], reason: str
+) -> None:
     with pytest.raises(kerasport.UnsupportedModel, match=reason):
         run(class_name, config, X, "float32")
 
@@ -366,10 +488,15 @@ class Mine(layers.Layer):  # type: ignore[misc]
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_pipelines_that_are_refused(inside: list[Any], shape: Sizes, reason: str, tmp_path: Path) -> None:
+def test_pipelines_that_are_refused(
+    inside: list[Any], shape: Sizes, reason: str, tmp_path: Path
+) -> None:
     x = keras.Input(shape)
     keras.Model(x, layers.Pipeline(inside)(x)).save(tmp_path / "model.keras")
-    with read(tmp_path / "model.keras") as model, pytest.raises(kerasport.UnsupportedModel, match=reason):
+    with (
+        read(tmp_path / "model.keras") as model,
+        pytest.raises(kerasport.UnsupportedModel, match=reason),
+    ):
         lower(model)
 
 
@@ -390,7 +517,9 @@ def test_a_mask_does_not_enter_a_pipeline(tmp_path: Path) -> None:
 def test_layers_in_a_pipeline_have_weights(suffix: str, tmp_path: Path) -> None:
     x = keras.Input((9, 7, 3))
     inner = layers.Pipeline([layers.Conv2D(4, 3), layers.BatchNormalization()])
-    pipe = layers.Pipeline([layers.Conv2D(2, 2), inner, layers.Dropout(0.5), layers.Conv2D(3, 2), layers.PReLU()])
+    pipe = layers.Pipeline(
+        [layers.Conv2D(2, 2), inner, layers.Dropout(0.5), layers.Conv2D(3, 2), layers.PReLU()]
+    )
     model = keras.Model(x, pipe(x))
     rng = np.random.default_rng(4)
     model.set_weights([rng.uniform(0.3, 1.2, weight.shape) for weight in model.get_weights()])
@@ -422,7 +551,11 @@ def test_images_of_unknown_size(layer: keras.Layer, size: tuple[int, int], tmp_p
 
 
 def test_adaptive_pooling_needs_a_known_size() -> None:
-    entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, None, 8, 3], "dtype": "float32"}))
-    call = Call(LayerSpec("layer", "AdaptiveMaxPooling2D", {"output_size": [2, 2]}), (Tensor(entry),))
+    entry = Call(
+        LayerSpec("x", "InputLayer", {"batch_shape": [None, None, 8, 3], "dtype": "float32"})
+    )
+    call = Call(
+        LayerSpec("layer", "AdaptiveMaxPooling2D", {"output_size": [2, 2]}), (Tensor(entry),)
+    )
     with pytest.raises(kerasport.UnsupportedModel, match="must be fixed"):
         lower(Model("m", "functional", (entry, call), (Tensor(entry),), (Tensor(call),)))

@@ -104,15 +104,24 @@ def cells() -> Iterator[Case]:
     """RNN of each cell, and of stacked ones."""
     for cell in (layers.SimpleRNNCell, layers.LSTMCell, layers.GRUCell):
         for name in ("last", "zeros_both"):
-            yield Case(f"rnn_{cell.__name__}_{name}", masked(SERIES, partial(run, partial(cell, 4), **OPTIONS[name])))
+            yield Case(
+                f"rnn_{cell.__name__}_{name}",
+                masked(SERIES, partial(run, partial(cell, 4), **OPTIONS[name])),
+            )
     yield one("rnn_gru_before", SERIES, lambda: layers.RNN(layers.GRUCell(4, reset_after=False)))
     for name, options in OPTIONS.items():
         yield Case(f"stacked_{name}_masked", masked(SERIES, partial(run, stack, **options)))
         if name in ("last", "backwards_both"):
             yield one(f"stacked_{name}", OPEN, partial(run, stack, **options))
-    yield one("stacked_listed", SERIES, lambda: layers.RNN([layers.GRUCell(2), layers.SimpleRNNCell(3)]))
+    yield one(
+        "stacked_listed", SERIES, lambda: layers.RNN([layers.GRUCell(2), layers.SimpleRNNCell(3)])
+    )
     yield Case("stacked_simple_masked", masked(SERIES, simple_stack))
-    yield one("stacked_both_ways", SERIES, lambda: layers.Bidirectional(layers.RNN(stack(), return_state=True)))
+    yield one(
+        "stacked_both_ways",
+        SERIES,
+        lambda: layers.Bidirectional(layers.RNN(stack(), return_state=True)),
+    )
     yield Case("stacked_initial_state", stacked_initial_state)
 
 
@@ -135,7 +144,9 @@ def stacked_initial_state() -> keras.Model:
     """The states of each cell by themselves."""
     x, states = layers.Input(SERIES), [layers.Input((n,)) for n in (4, 4, 2, 3, 3)]
     nested = [states[:2], states[2:3], states[3:]]
-    return keras.Model([x, *states], layers.RNN(stack(), return_state=True)(x, initial_state=nested))
+    return keras.Model(
+        [x, *states], layers.RNN(stack(), return_state=True)(x, initial_state=nested)
+    )
 
 
 def films() -> Iterator[Case]:
@@ -156,21 +167,36 @@ def films() -> Iterator[Case]:
         # Keras on JAX spreads masks over images only where it unrolls
         yield Case(f"conv_lstm{rank}d_masked", film_masked(shape, make))
         yield one(f"conv_lstm{rank}d_both_ways", shape, partial(both_ways_of, make, 2, 2))
-    yield one("conv_lstm2d_open", (None, *FILMS[2][1:]), layers.ConvLSTM2D, 2, (3, 2), return_sequences=True)
+    yield one(
+        "conv_lstm2d_open",
+        (None, *FILMS[2][1:]),
+        layers.ConvLSTM2D,
+        2,
+        (3, 2),
+        return_sequences=True,
+    )
     yield one("conv_lstm2d_softmax", FILMS[2], layers.ConvLSTM2D, 2, 2, activation="softmax")
     for option in ("activation", "recurrent_activation"):
         options = {"data_format": "channels_first", option: "softmax"}
         yield one(f"conv_lstm2d_first_{option}", (4, 2, 5, 6), layers.ConvLSTM2D, 2, 2, **options)
     yield Case("conv_lstm2d_initial_state", conv_initial_state)
-    yield Case("conv_lstm2d_initial_state_first", partial(conv_initial_state, data_format="channels_first"))
-    yield one("conv_lstm2d_twice", FILMS[2], lambda: both_ways(layers.ConvLSTM2D(2, 2, return_sequences=True)))
+    yield Case(
+        "conv_lstm2d_initial_state_first", partial(conv_initial_state, data_format="channels_first")
+    )
+    yield one(
+        "conv_lstm2d_twice",
+        FILMS[2],
+        lambda: both_ways(layers.ConvLSTM2D(2, 2, return_sequences=True)),
+    )
 
 
 def both_ways(layer: Any, **options: Any) -> Any:
     return layers.Bidirectional(layer, **options)
 
 
-def both_ways_of(make: Callable[..., Any], *args: Any, merge_mode: str | None = "concat", **options: Any) -> Any:
+def both_ways_of(
+    make: Callable[..., Any], *args: Any, merge_mode: str | None = "concat", **options: Any
+) -> Any:
     """A new layer, both ways."""
     return layers.Bidirectional(make(*args, **options), merge_mode=merge_mode)
 
@@ -200,7 +226,9 @@ def bidirectional() -> Iterator[Case]:
         for name in ("last", "both"):
             yield Case(
                 f"both_ways_{mode}_{name}_masked",
-                masked(SERIES, partial(both_ways_of, layers.GRU, 4, merge_mode=mode, **OPTIONS[name])),
+                masked(
+                    SERIES, partial(both_ways_of, layers.GRU, 4, merge_mode=mode, **OPTIONS[name])
+                ),
             )
     for kind, make in KINDS.items():
         yield one(f"both_ways_{kind}", OPEN, partial(both_ways_of, make, 3, return_sequences=True))
@@ -225,7 +253,9 @@ def other_backward() -> Any:
 
 def first_backwards() -> Any:
     options = {"return_sequences": True, "return_state": True}
-    return both_ways(layers.GRU(4, go_backwards=True, **options), backward_layer=layers.GRU(4, **options))
+    return both_ways(
+        layers.GRU(4, go_backwards=True, **options), backward_layer=layers.GRU(4, **options)
+    )
 
 
 def both_ways_twice() -> keras.Model:
@@ -254,9 +284,13 @@ def states() -> Iterator[Case]:
     """Initial states, given by name and by place."""
     for kind, make in KINDS.items():
         yield Case(f"{kind}_initial_state", partial(with_states, make, kind))
-        yield Case(f"{kind}_initial_state_masked", partial(with_states, make, kind, mask="travelling"))
+        yield Case(
+            f"{kind}_initial_state_masked", partial(with_states, make, kind, mask="travelling")
+        )
         yield Case(f"{kind}_initial_state_own_mask", partial(with_states, make, kind, mask="given"))
-    yield Case("lstm_initial_state_by_place", partial(with_states, layers.LSTM, "lstm", by_name=False))
+    yield Case(
+        "lstm_initial_state_by_place", partial(with_states, layers.LSTM, "lstm", by_name=False)
+    )
     yield Case("encoder_decoder", encoder_decoder)
     yield Case("stateful_with_states", stateful_with_states)
     yield Case("shared", shared)
@@ -280,7 +314,9 @@ def encoder_decoder() -> keras.Model:
     x, y = layers.Input((5,), dtype="int32"), layers.Input((4,), dtype="int32")
     table = layers.Embedding(9, 3, mask_zero=True)
     _, *ends = layers.LSTM(4, return_state=True)(table(x))
-    decoded, *_ = layers.LSTM(4, return_sequences=True, return_state=True)(table(y), initial_state=ends)
+    decoded, *_ = layers.LSTM(4, return_sequences=True, return_state=True)(
+        table(y), initial_state=ends
+    )
     return keras.Model([x, y], layers.Dense(6, activation="softmax")(decoded))
 
 
@@ -332,7 +368,11 @@ def distributed() -> Iterator[Case]:
         yield Case(f"each_{name}_masked", masked(shape, partial(each, make)))
     yield Case("each_softmax_masked", softmax_of_parts)
     yield chain(
-        "each_then_lstm_masked", SERIES, layers.Masking, lambda: each(lambda: layers.Dense(4)), lambda: layers.LSTM(2)
+        "each_then_lstm_masked",
+        SERIES,
+        layers.Masking,
+        lambda: each(lambda: layers.Dense(4)),
+        lambda: layers.LSTM(2),
     )
 
 
@@ -371,7 +411,9 @@ def test_the_graph_computes_what_keras_computes(case: Case, tmp_path: Path) -> N
 def test_onnx_runtime_computes_what_keras_computes(case: Case, tmp_path: Path) -> None:
     trial = Trial(case, tmp_path)
     kerasport.convert(trial.path, tmp_path / "model.onnx")
-    for expected, computed in zip(trial.expected, onnx_runtime.run(tmp_path / "model.onnx", trial.feeds), strict=True):
+    for expected, computed in zip(
+        trial.expected, onnx_runtime.run(tmp_path / "model.onnx", trial.feeds), strict=True
+    ):
         onnx_runtime.close(expected, computed, case.rtol, case.atol)
 
 
@@ -400,7 +442,9 @@ def test_onnx_runtime_has_masked_layers_as_one_operator_whatever_the_mask(
     count = (2 if kind == "lstm" else 1) if given else 0
     x, mask = layers.Input((None, 3)), layers.Input((None,), dtype="bool")
     states = [layers.Input((4,)) for _ in range(count)]
-    outputs = KINDS[kind](4, **OPTIONS[option])(x, mask=mask, **({"initial_state": states} if given else {}))
+    outputs = KINDS[kind](4, **OPTIONS[option])(
+        x, mask=mask, **({"initial_state": states} if given else {})
+    )
     model = keras.Model([x, mask, *states], outputs)
     feeds = [rng.standard_normal((len(MASKS), 5, 3)).astype("float32"), MASKS]
     feeds += [rng.standard_normal((len(MASKS), 4)).astype("float32") for _ in states]
@@ -434,10 +478,14 @@ def test_only_loops_of_few_known_steps_are_written_out(tmp_path: Path) -> None:
 
 
 def test_nodes_of_a_loop_written_out_keep_the_name_of_their_layer(tmp_path: Path) -> None:
-    trial = Trial(one("lstm", SERIES, layers.LSTM, 2, return_sequences=True, name="memory"), tmp_path)
+    trial = Trial(
+        one("lstm", SERIES, layers.LSTM, 2, return_sequences=True, name="memory"), tmp_path
+    )
     with read(trial.path) as model:
         graph = unroll(lower(model), 10)
-    assert {graph.names.get(node) for node in graph.nodes() if node not in graph.inputs} == {"memory"}
+    assert {graph.names.get(node) for node in graph.nodes() if node not in graph.inputs} == {
+        "memory"
+    }
 
 
 def test_what_no_step_changes_is_computed_once(tmp_path: Path) -> None:
@@ -480,12 +528,16 @@ def across_samples() -> keras.Model:
         (across_samples, "works across the batch"),
     ],
 )
-def test_what_a_graph_cannot_do_is_refused(build: Callable[[], keras.Model], reason: str, tmp_path: Path) -> None:
+def test_what_a_graph_cannot_do_is_refused(
+    build: Callable[[], keras.Model], reason: str, tmp_path: Path
+) -> None:
     assert reason in refused(build, tmp_path)
 
 
 def test_keras_2_masks_a_layer_with_initial_states_and_begins_with_zeros(tmp_path: Path) -> None:
-    trial = Trial(Case("states", partial(with_states, layers.LSTM, "lstm", mask="travelling")), tmp_path)
+    trial = Trial(
+        Case("states", partial(with_states, layers.LSTM, "lstm", mask="travelling")), tmp_path
+    )
     x: Array = np.ones((1, 5, 3), np.float32)
     x[:, [0, 3]] = 0
     h = np.full((1, 4), 0.5, np.float32)

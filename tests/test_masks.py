@@ -147,7 +147,9 @@ def test_masks_that_a_model_computes_are_compared_with_those_that_travel() -> No
 def test_a_model_inside_is_followed_once_for_each_mask() -> None:
     """Models that hold the one before twice would be followed 2 ** 60 times."""
     inner = called("InputLayer")
-    model = Model("m", "functional", (inner.call, called("Dense", inner).call), inner, called("Dense", inner))
+    model = Model(
+        "m", "functional", (inner.call, called("Dense", inner).call), inner, called("Dense", inner)
+    )
     for _ in range(60):
         x = called("InputLayer")
         first = Tensor(Call(model, (x,)))

@@ -32,7 +32,11 @@ def checked(model: Any, path: Path, **options: Any) -> Check:
 
 def adapted(mean: Any, variance: Any) -> Any:
     layer = layers.Normalization()
-    layer.adapt(np.asarray([np.subtract(mean, np.sqrt(variance)), np.add(mean, np.sqrt(variance))], "float32"))
+    layer.adapt(
+        np.asarray(
+            [np.subtract(mean, np.sqrt(variance)), np.add(mean, np.sqrt(variance))], "float32"
+        )
+    )
     return layer
 
 
@@ -107,14 +111,28 @@ del INPUTS["a number minus it"]
 def test_vocabularies_are_told_by_their_size() -> None:
     # Keras makes these layers with TensorFlow only
     for name, dtype, vocabulary, wanted in (
-        ("StringLookup", "string", ["a", "b"], "strings; the model looks them up in its vocabulary of 2"),
-        ("IntegerLookup", "int64", [3, 5, 7], "integers; the model looks them up in its vocabulary of 3"),
+        (
+            "StringLookup",
+            "string",
+            ["a", "b"],
+            "strings; the model looks them up in its vocabulary of 2",
+        ),
+        (
+            "IntegerLookup",
+            "int64",
+            [3, 5, 7],
+            "integers; the model looks them up in its vocabulary of 3",
+        ),
         ("StringLookup", "string", None, ""),
     ):
-        given = Tensor(Call(LayerSpec("given", "InputLayer", {"batch_shape": [None, 1], "dtype": dtype})))
+        given = Tensor(
+            Call(LayerSpec("given", "InputLayer", {"batch_shape": [None, 1], "dtype": dtype}))
+        )
         found = Tensor(Call(LayerSpec("found", name, {"vocabulary": vocabulary}), (given,)))
         model = Model("model", "functional", (given.call, found.call), given, found)
-        assert expected_values(model) == (Values("string" if dtype == "string" else "int32", wanted),)
+        assert expected_values(model) == (
+            Values("string" if dtype == "string" else "int32", wanted),
+        )
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -132,7 +150,9 @@ def test_reports_say_what_an_input_expects(name: str, tmp_path: Path) -> None:
 def test_a_number_minus_the_input_turns_it_round(tmp_path: Path) -> None:
     given = layers.Input(IMAGE, name="given")
     check = checked(keras.Model(given, 1.0 - given / 255.0), tmp_path, to="tfjs-graph")
-    assert check.expects["given"] == Values(text=f"{PIXELS}rescales them to 0 to 1", low=0, high=255)
+    assert check.expects["given"] == Values(
+        text=f"{PIXELS}rescales them to 0 to 1", low=0, high=255
+    )
 
 
 OUTPUTS: dict[str, tuple[Callable[[Any], Any], str]] = {

@@ -21,7 +21,9 @@ from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import constant
 from kerasport.verification.runtimes.tfjs import Tfjs
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, about numpy
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # of Keras, about numpy
 
 GRAPH = "TensorFlow.js graph-model"
 
@@ -51,7 +53,9 @@ def test_weights_are_shown_however_they_are_stored(
     kerasport.convert(mixed, tmp_path / "out", to=target, **OPTIONS[name])
     tensors = netron.open(tmp_path / "out" / "model.json").tensors
     stored = name if name in ("float16", "uint16", "uint8") else "float32"
-    assert tensors[f"{stored}[4,20]"] == tensors[f"{stored}[5,20]"] == tensors[f"{stored}[33,3]"] == 1
+    assert (
+        tensors[f"{stored}[4,20]"] == tensors[f"{stored}[5,20]"] == tensors[f"{stored}[33,3]"] == 1
+    )
 
 
 def test_scales_of_kernels_are_shown(netron: Netron, tmp_path: Path) -> None:
@@ -81,7 +85,11 @@ def test_functions_of_loops_are_shown(mixed: Path, netron: Netron, tmp_path: Pat
         kerasport.convert(mixed, tmp_path / f"{limit}", to="tfjs-graph", unroll_limit=limit)
     document = json.loads((tmp_path / "0" / "model.json").read_text(encoding="utf-8"))
     functions = document["modelTopology"]["library"]["function"]
-    outside = [node for node in document["modelTopology"]["node"] if node["op"] not in ("Const", "Placeholder")]
+    outside = [
+        node
+        for node in document["modelTopology"]["node"]
+        if node["op"] not in ("Const", "Placeholder")
+    ]
     inside = [node for each in functions for node in each["nodeDef"] if node["op"] != "Const"]
     assert len(functions) == 2
     opened = netron.open(tmp_path / "0" / "model.json")
@@ -97,7 +105,9 @@ def test_tables_of_strings_are_shown(file: Recorded, netron: Netron, tmp_path: P
     assert any(type_.startswith("string") for type_ in opened.tensors)
 
 
-def test_constants_of_all_dtypes_and_shapes_are_shown(netron: Netron, tfjs: Tfjs, tmp_path: Path) -> None:
+def test_constants_of_all_dtypes_and_shapes_are_shown(
+    netron: Netron, tfjs: Tfjs, tmp_path: Path
+) -> None:
     shapes = ((), (1,), (3,), (0,), (2, 0), (17, 2), (2, 1, 3, 1, 2))
     arrays = [np.ones(shape, kind) for kind in ("float32", "int32", "bool") for shape in shapes]
     x = np.zeros(1, np.float32)

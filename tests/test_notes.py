@@ -20,7 +20,9 @@ from kerasport.frontends.keras.read import read
 from kerasport.targets import planned
 from kerasport.targets.notes import not_finite, too_large
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, about numpy
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # of Keras, about numpy
 
 TARGETS = ("tfjs-layers", "tfjs-graph", "onnx")
 
@@ -54,7 +56,10 @@ def test_weights_that_are_not_finite_are_named_and_kept(tmp_path: Path) -> None:
                      answer=np.inf)  # fmt: skip
     for to in TARGETS:
         out = tmp_path / ("m.onnx" if to == "onnx" else to)
-        for notes in (kerasport.check(source, to=to).notes, kerasport.convert(source, out, to=to).notes):
+        for notes in (
+            kerasport.check(source, to=to).notes,
+            kerasport.convert(source, out, to=to).notes,
+        ):
             (note,) = [note for note in notes if "NaN or infinity" in note]
             assert "layer 'conv': 2 NaN of 27 numbers" in note
             assert "layer 'norm': 4 infinite of 12 numbers" in note
@@ -65,7 +70,9 @@ def test_weights_that_are_not_finite_are_named_and_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("to", ["tfjs-layers", "onnx"])
 def test_finite_weights_have_no_note(to: str, tmp_path: Path) -> None:
     assert not [
-        note for note in kerasport.check(spoiled(tmp_path / "m.keras", conv=3e38), to=to).notes if "NaN" in note
+        note
+        for note in kerasport.check(spoiled(tmp_path / "m.keras", conv=3e38), to=to).notes
+        if "NaN" in note
     ]
 
 
@@ -99,7 +106,10 @@ EMPTY = Model("m", "sequential", (), (), ())
         (np.array([2**31 - 1], "int32"), ""),
         (np.array([True]), ""),
         (np.zeros((0, 3), "float32"), ""),
-        (np.append(np.zeros(3_000_000, "float32"), np.float32(np.nan)), "1 NaN of 3,000,001 numbers"),
+        (
+            np.append(np.zeros(3_000_000, "float32"), np.float32(np.nan)),
+            "1 NaN of 3,000,001 numbers",
+        ),
     ],
     ids=lambda value: str(getattr(value, "dtype", "")),
 )

@@ -51,7 +51,10 @@ def written(graph: Graph, path: Path, opset: int = 20) -> Path:
     # inputs of several computations beside each other have no batch in common
     for name, value in (*emitter.inputs.items(), *outputs.items()):
         assert value.shape is not None
-        sizes = [size if isinstance(size, int) else f"{name}_{axis}" for axis, size in enumerate(value.shape)]
+        sizes = [
+            size if isinstance(size, int) else f"{name}_{axis}"
+            for axis, size in enumerate(value.shape)
+        ]
         value.shape = onnx_ir.Shape(sizes)
     model = assembled(emitter, outputs, SimpleNamespace(name="graph", writer=""))  # type: ignore[arg-type]
     write(OnnxPlan("onnx-model", "", (), (), weights=shared.weights, model=model), path)
@@ -73,7 +76,11 @@ def test_onnx_runtime_computes_what_numpy_computes(family: str, opset: int, tmp_
         (got,) = run(path, [[array for check in batch for array in check.arrays]])
         rest = iter(got)
         for check, graph in zip(batch, graphs, strict=True):
-            check.compare(meaning(check, graph), tuple(itertools.islice(rest, len(graph.outputs))), "ONNX Runtime")
+            check.compare(
+                meaning(check, graph),
+                tuple(itertools.islice(rest, len(graph.outputs))),
+                "ONNX Runtime",
+            )
 
 
 def test_what_onnx_runtime_cannot_pad_is_refused() -> None:
@@ -109,7 +116,13 @@ def saved(model: keras.Model, folder: Path) -> Path:
 
 def test_what_is_flattened_behind_convolutions_needs_no_transpose(tmp_path: Path) -> None:
     model = keras.Sequential(
-        [layers.Input((9, 8, 3)), layers.Conv2D(5, 3), layers.ReLU(), layers.Flatten(), layers.Dense(4)]
+        [
+            layers.Input((9, 8, 3)),
+            layers.Conv2D(5, 3),
+            layers.ReLU(),
+            layers.Flatten(),
+            layers.Dense(4),
+        ]
     )
     kerasport.convert(saved(model, tmp_path), tmp_path / "model.onnx")
     assert operators(tmp_path / "model.onnx")["Transpose"] == 1
@@ -123,7 +136,11 @@ def test_groups_are_convolved_by_one_operator_with_what_follows(tmp_path: Path) 
     kerasport.convert(saved(keras.Model(given, x), tmp_path), tmp_path / "model.onnx")
     assert operators(tmp_path / "model.onnx") == {"Transpose": 2, "Conv": 3, "Relu": 3}
     graph = onnx.load(tmp_path / "model.onnx").graph
-    found = [onnx.helper.get_node_attr_value(node, "group") for node in graph.node if node.op_type == "Conv"]
+    found = [
+        onnx.helper.get_node_attr_value(node, "group")
+        for node in graph.node
+        if node.op_type == "Conv"
+    ]
     assert found == [2, 3, 6]
     kernels = [tuple(weight.dims) for weight in graph.initializer if len(weight.dims) == 4]
     assert kernels == [(12, 3, 3, 3), (12, 4, 3, 3), (12, 2, 3, 3)]
@@ -144,12 +161,20 @@ def test_sequences_are_convolved_without_transposes_between(tmp_path: Path) -> N
 def test_recurrent_layers_are_operators_where_they_can_be(tmp_path: Path) -> None:
     x = given = keras.Input((None, 4))
     x = layers.Bidirectional(layers.LSTM(5, return_sequences=True))(x)
-    x = layers.GRU(6, return_sequences=True, reset_after=False, recurrent_activation="hard_sigmoid")(x)
+    x = layers.GRU(
+        6, return_sequences=True, reset_after=False, recurrent_activation="hard_sigmoid"
+    )(x)
     x = layers.GRU(6, return_sequences=True, go_backwards=True)(x)
     x = layers.SimpleRNN(3, activation="relu")(x)
     kerasport.convert(saved(keras.Model(given, x), tmp_path), tmp_path / "model.onnx")
     found = operators(tmp_path / "model.onnx")
-    assert (found["LSTM"], found["GRU"], found["RNN"], found["Scan"], found["Loop"]) == (2, 2, 1, 0, 0)
+    assert (found["LSTM"], found["GRU"], found["RNN"], found["Scan"], found["Loop"]) == (
+        2,
+        2,
+        1,
+        0,
+        0,
+    )
 
 
 def test_several_steps_are_one_operator_where_there_is_one(tmp_path: Path) -> None:
@@ -194,18 +219,25 @@ def test_names_are_those_of_keras(two_inputs: Path, tmp_path: Path) -> None:
     assert len(names) == len(set(names))
 
 
-def test_sizes_of_outputs_have_the_name_of_the_batch_only_where_they_are_the_batch(tmp_path: Path) -> None:
+def test_sizes_of_outputs_have_the_name_of_the_batch_only_where_they_are_the_batch(
+    tmp_path: Path,
+) -> None:
     given = keras.Input((4, 3))
     flat = layers.Dense(2)(layers.Flatten()(layers.Conv1D(5, 2)(given)))
     outputs = [keras.ops.reshape(given, (-1, 3)), keras.ops.reshape(given, (-1, 12)), flat]
     model = keras.Model(given, outputs)
     kerasport.convert(saved(model, tmp_path), tmp_path / "model.onnx")
-    sizes = [value.type.tensor_type.shape.dim[0].dim_param for value in onnx.load(tmp_path / "model.onnx").graph.output]
+    sizes = [
+        value.type.tensor_type.shape.dim[0].dim_param
+        for value in onnx.load(tmp_path / "model.onnx").graph.output
+    ]
     assert sizes[0] != "batch"
     assert sizes[1:] == ["batch", "batch"]
 
 
-def test_an_output_stays_as_it_is_unless_it_may_be_replaced(two_inputs: Path, tmp_path: Path) -> None:
+def test_an_output_stays_as_it_is_unless_it_may_be_replaced(
+    two_inputs: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "there" / "model.onnx"
     kerasport.convert(two_inputs, out)
     before = out.read_bytes()
@@ -221,7 +253,9 @@ def test_an_output_stays_as_it_is_unless_it_may_be_replaced(two_inputs: Path, tm
     assert not (tmp_path / "model.onnx").exists()
 
 
-def test_what_fails_leaves_nothing_behind(two_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_leaves_nothing_behind(
+    two_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -233,13 +267,20 @@ def test_what_fails_leaves_nothing_behind(two_inputs: Path, tmp_path: Path, monk
     assert list(kerasport_out.parent.iterdir()) == []
 
 
-def test_large_weights_stand_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = keras.Sequential([layers.Input((40,)), layers.Dense(50, activation="tanh"), layers.Dense(30)])
+def test_large_weights_stand_beside_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = keras.Sequential(
+        [layers.Input((40,)), layers.Dense(50, activation="tanh"), layers.Dense(30)]
+    )
     path, out = saved(model, tmp_path), tmp_path / "there" / "model.onnx"
     images = np.random.default_rng(0).normal(size=(3, 40)).astype("float32")
     kerasport.convert(path, out)
     ((inside,),) = run(out, [[images]])
-    monkeypatch.setattr("kerasport.targets.onnx.file.write.__kwdefaults__", {"external": 1, "progress": lambda _: None})
+    monkeypatch.setattr(
+        "kerasport.targets.onnx.file.write.__kwdefaults__",
+        {"external": 1, "progress": lambda _: None},
+    )
     done = kerasport.convert(path, out, force=True)
     assert done.files == ("model.onnx", "model.onnx.data")
     assert done.nbytes == sum(file.stat().st_size for file in out.parent.iterdir())
@@ -282,7 +323,9 @@ WITHOUT_EXTRA = """if True:
 def test_check_works_without_the_packages_for_onnx(two_inputs: Path, tmp_path: Path) -> None:
     def command(*arguments: str) -> tuple[int, dict[str, Any]]:
         done = subprocess.run(
-            [sys.executable, "-c", WITHOUT_EXTRA, *arguments, "--json"], capture_output=True, check=False
+            [sys.executable, "-c", WITHOUT_EXTRA, *arguments, "--json"],
+            capture_output=True,
+            check=False,
         )
         return done.returncode, json.loads(done.stdout)
 
@@ -319,11 +362,17 @@ def runtime() -> Iterator[Onnx]:
         yield runtime
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.name in REPRESENTATIVE], ids=lambda case: case.name)
-def test_onnx_runtime_web_computes_what_keras_computes(case: Case, runtime: Onnx, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name in REPRESENTATIVE], ids=lambda case: case.name
+)
+def test_onnx_runtime_web_computes_what_keras_computes(
+    case: Case, runtime: Onnx, tmp_path: Path
+) -> None:
     trial = Trial(case, tmp_path)
     kerasport.convert(trial.path, tmp_path / "model.onnx")
-    made = runtime.run(tmp_path / "model.onnx", [list(feed) for feed in trial.feeds], backend="onnxruntime-web")
+    made = runtime.run(
+        tmp_path / "model.onnx", [list(feed) for feed in trial.feeds], backend="onnxruntime-web"
+    )
     for expected, computed in zip(trial.expected, made.results, strict=True):
         close(expected, computed, case.rtol, case.atol)
 
@@ -338,10 +387,14 @@ def test_verification_runs_onnx_models(two_inputs: Path, tmp_path: Path) -> None
     checked = kerasport.verify(two_inputs, out, backends=("onnxruntime", "onnxruntime-web"))
     assert checked.ok, checked
     assert {(output.backend, output.name) for output in checked.outputs} == {
-        (backend, name) for backend in ("onnxruntime", "onnxruntime-web") for name in ("first", "last")
+        (backend, name)
+        for backend in ("onnxruntime", "onnxruntime-web")
+        for name in ("first", "last")
     }
     assert kerasport.verify(two_inputs, out).backends == ("onnxruntime",)
-    with pytest.raises(errors.OptionError, match=r"unknown backend 'wasm'; .* onnxruntime and onnxruntime-web"):
+    with pytest.raises(
+        errors.OptionError, match=r"unknown backend 'wasm'; .* onnxruntime and onnxruntime-web"
+    ):
         kerasport.verify(two_inputs, out, backends=("wasm",))
     with pytest.raises(errors.VerifyError, match="has 2 inputs, but the original has 1 input"):
         kerasport.verify(DIGITS, out)
@@ -390,10 +443,21 @@ def mixed(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("kind", "within", "size"), [("float16", 1e-3, 0.6), ("int8", 2e-2, 0.4)])
 @pytest.mark.parametrize("external", [1, 1 << 30])
 def test_rounded_weights_compute_nearly_the_same(
-    kind: str, within: float, size: float, external: int, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    within: float,
+    size: float,
+    external: int,
+    mixed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rng = np.random.default_rng(6)
-    feeds = [[rng.normal(size=(3, 9, 8, 3)).astype("float32"), rng.integers(0, 20, (3, 7)).astype("int32")]]
+    feeds = [
+        [
+            rng.normal(size=(3, 9, 8, 3)).astype("float32"),
+            rng.integers(0, 20, (3, 7)).astype("int32"),
+        ]
+    ]
     whole = kerasport.convert(mixed, tmp_path / "whole.onnx")
     ((wanted,),) = run(tmp_path / "whole.onnx", feeds)
     monkeypatch.setitem(write.__kwdefaults__ or {}, "external", external)
@@ -412,7 +476,9 @@ def test_rounded_weights_compute_nearly_the_same(
 
 
 def test_int8_is_exact_within_half_a_step_of_each_channel(tmp_path: Path) -> None:
-    kernel = np.random.default_rng(7).normal(size=(30, 4)).astype("float32") * np.array([1, 0.01, 100, 0], np.float32)
+    kernel = np.random.default_rng(7).normal(size=(30, 4)).astype("float32") * np.array(
+        [1, 0.01, 100, 0], np.float32
+    )
     model = keras.Sequential([layers.Input((30,)), layers.Dense(4, use_bias=False)])
     model.set_weights([kernel])
     kerasport.convert(saved(model, tmp_path), tmp_path / "model.onnx", quantize="int8")
@@ -435,32 +501,51 @@ ELSEWHERE = re.compile(
     r"|verification|diagnosis|report|web|read|cli|commands|api|releases|urls|meaning|errors)"
 )
 """Modules whose texts are not reasons of a refusal to convert to ONNX."""
-OTHERS = re.compile(r"TF\.js|tfjs|layers-model|graph-model|browser|\bwasm\b|webgl|\bpages?\b", re.IGNORECASE)
+OTHERS = re.compile(
+    r"TF\.js|tfjs|layers-model|graph-model|browser|\bwasm\b|webgl|\bpages?\b", re.IGNORECASE
+)
 """Words for the other targets."""
 
 
 def texts_of(path: Path) -> Iterator[str]:
     """The strings of a module that are not docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    bodies = [body for node in ast.walk(tree) if isinstance(body := getattr(node, "body", None), list)]
+    bodies = [
+        body for node in ast.walk(tree) if isinstance(body := getattr(node, "body", None), list)
+    ]
     documented = {id(line.value) for body in bodies for line in body if isinstance(line, ast.Expr)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in documented
+        ):
             yield node.value
 
 
 def test_refusals_talk_about_onnx() -> None:
     """Reasons that all targets share name none of them; those of the ONNX target name ONNX."""
     root = Path(kerasport.__file__).parent
-    modules = [path for path in sorted(root.rglob("*.py")) if not ELSEWHERE.match(path.relative_to(root).as_posix())]
-    assert {"lower.py", "refusals.py", "dtypes.py", "refused.py", "emit.py"} <= {path.name for path in modules}
-    found = {(path.name, text) for path in modules for text in texts_of(path) if OTHERS.search(text)}
+    modules = [
+        path
+        for path in sorted(root.rglob("*.py"))
+        if not ELSEWHERE.match(path.relative_to(root).as_posix())
+    ]
+    assert {"lower.py", "refusals.py", "dtypes.py", "refused.py", "emit.py"} <= {
+        path.name for path in modules
+    }
+    found = {
+        (path.name, text) for path in modules for text in texts_of(path) if OTHERS.search(text)
+    }
     assert found == set()
 
 
 @pytest.mark.parametrize("name", ["Lambda", "Hashing", "TextVectorization", "Mystery"])
 def test_a_refusal_names_the_onnx_model(name: str, tmp_path: Path) -> None:
-    source = put(tmp_path / "m.keras", forged_keras(sequential(given(), layer(name, "it")), hdf5(lambda _: None)))
+    source = put(
+        tmp_path / "m.keras",
+        forged_keras(sequential(given(), layer(name, "it")), hdf5(lambda _: None)),
+    )
     with pytest.raises(errors.UnsupportedModel) as refusal:
         kerasport.convert(source, tmp_path / "model.onnx")
     assert "ONNX" in str(refusal.value) or "onnx" in str(refusal.value)
@@ -472,5 +557,9 @@ def test_a_note_on_nan_does_not_speak_of_tfjs(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "relu")])
     model.layers[0].kernel.assign(np.full((2, 2), np.nan, "float32"))
     model.save(tmp_path / "m.keras")
-    (note,) = (note for note in kerasport.convert(tmp_path / "m.keras", tmp_path / "m.onnx").notes if "NaN" in note)
+    (note,) = (
+        note
+        for note in kerasport.convert(tmp_path / "m.keras", tmp_path / "m.onnx").notes
+        if "NaN" in note
+    )
     assert not OTHERS.search(note)

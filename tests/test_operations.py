@@ -214,7 +214,18 @@ ELEMENTWISE = [
     *unary(positive, "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal"),
     *unary(unit, "arcsin", "arccos", "arctanh", "erfinv"),
     *unary(above_one, "arccosh"),
-    *unary(odd, "isnan", "isinf", "isfinite", "isposinf", "isneginf", "sign", "nan_to_num", "signbit", "angle"),
+    *unary(
+        odd,
+        "isnan",
+        "isinf",
+        "isfinite",
+        "isposinf",
+        "isneginf",
+        "sign",
+        "nan_to_num",
+        "signbit",
+        "angle",
+    ),
     *unary(plain, "round", "trunc", "floor", "ceil", "sinc"),
     *[
         row(f"{name}-ints", i(4, values=ids(6, 1)), getattr(k, name))
@@ -252,7 +263,10 @@ ELEMENTWISE = [
             "reciprocal",
         )
     ],
-    *[row(f"{name}-bools", b(4), getattr(k, name)) for name in ("logical_not", "bitwise_not", "sqrt", "exp")],
+    *[
+        row(f"{name}-bools", b(4), getattr(k, name))
+        for name in ("logical_not", "bitwise_not", "sqrt", "exp")
+    ],
     *binary(
         "add",
         "subtract",
@@ -304,7 +318,12 @@ ELEMENTWISE = [
         row(f"{name}-odd", f(30, values=odd), f(30, values=odd), getattr(k, name))
         for name in ("equal", "less", "maximum", "fmax", "fmin", "isclose", "heaviside")
     ],
-    row("isclose-equal_nan", f(30, values=odd), f(30, values=odd), lambda x, y: k.isclose(x, y, 1e-3, 1e-3, True)),
+    row(
+        "isclose-equal_nan",
+        f(30, values=odd),
+        f(30, values=odd),
+        lambda x, y: k.isclose(x, y, 1e-3, 1e-3, True),
+    ),
     row("hypot-large", f(3, values=lambda r, s: r.uniform(1e25, 1e30, s)), lambda x: k.hypot(x, x)),
     row("power-tensors", f(4, values=positive), f(4), k.power),
     row("power-square", f(4), lambda x: x**2),
@@ -315,7 +334,10 @@ ELEMENTWISE = [
     row("power-ints-fraction", i(4, values=ids(5, 1)), lambda x: k.power(x, 1.5)),
     row("ldexp", f(4), i(4, values=ids(4, -3)), k.ldexp),
     row(
-        "operators", f(4), f(4), lambda x, y: (-x + y) * 2 - x / 3 + (1 - y) // 0.7 + x % 0.9 + abs(y) + 2 / (1 + y * y)
+        "operators",
+        f(4),
+        f(4),
+        lambda x, y: (-x + y) * 2 - x / 3 + (1 - y) // 0.7 + x % 0.9 + abs(y) + 2 / (1 + y * y),
     ),
     row("comparisons", f(4), lambda x: (x > 0) & (x < 1) | ~(x >= -1)),
     row("array", f(3), lambda x: x * np.array([[1.0], [2.0], [3.0]])),
@@ -335,7 +357,11 @@ ELEMENTWISE = [
     row("cast-float", i(4), lambda x: k.cast(x, "float32")),
     row("cast-bool", f(4, values=plain), lambda x: k.cast(x, "bool")),
     row("cast-from-bool", b(4), lambda x: k.cast(x, "int64")),
-    row("saturate_cast", f(4, values=lambda r, s: r.uniform(-4e9, 4e9, s)), lambda x: k.saturate_cast(x, "int32")),
+    row(
+        "saturate_cast",
+        f(4, values=lambda r, s: r.uniform(-4e9, 4e9, s)),
+        lambda x: k.saturate_cast(x, "int32"),
+    ),
     row("convert_to_tensor", f(4), k.convert_to_tensor),
     row("erfc-tail", f(50, values=lambda r, s: r.uniform(-4, 6, s)), k.erfc, atol=0.0),
     row("erfinv-tail", f(50, values=lambda r, s: 1 - r.uniform(0, 1, s) ** 8), k.erfinv),
@@ -363,8 +389,25 @@ ACTIVATIONS = [
 ]
 
 AXES = [
-    row(f"{name}-{axis}-{keepdims}", f(4, 3, batch=3), lambda x, n=name, a=axis, d=keepdims: getattr(k, n)(x, a, d))
-    for name in ("sum", "mean", "max", "min", "prod", "var", "std", "amax", "amin", "logsumexp", "median", "ptp")
+    row(
+        f"{name}-{axis}-{keepdims}",
+        f(4, 3, batch=3),
+        lambda x, n=name, a=axis, d=keepdims: getattr(k, n)(x, a, d),
+    )
+    for name in (
+        "sum",
+        "mean",
+        "max",
+        "min",
+        "prod",
+        "var",
+        "std",
+        "amax",
+        "amin",
+        "logsumexp",
+        "median",
+        "ptp",
+    )
     for axis in (None, 1, -1, (1, 2))
     for keepdims in (False, True)
 ]
@@ -413,11 +456,29 @@ REDUCTION = [
     row("max-initial", f(4), lambda x: k.max(x, 1, initial=0.5)),
     row("min-initial", f(4), lambda x: k.min(x, 1, initial=0.5)),
     row("average-weights", f(4), f(4, values=positive), lambda x, w: k.average(x, 1, w)),
-    row("average-vector", f(4, 3), lambda x: k.average(x, 1, np.array([1.0, 2.0, 3.0, 4.0], "float32"))),
-    row("logsumexp-infinite", f(3, values=lambda r, s: np.full(s, -np.inf)), lambda x: k.logsumexp(x, 1)),
+    row(
+        "average-vector",
+        f(4, 3),
+        lambda x: k.average(x, 1, np.array([1.0, 2.0, 3.0, 4.0], "float32")),
+    ),
+    row(
+        "logsumexp-infinite",
+        f(3, values=lambda r, s: np.full(s, -np.inf)),
+        lambda x: k.logsumexp(x, 1),
+    ),
     *[
         row(f"{n}-{a}", f(4, 5, values=with_nan), lambda x, n=n, a=a: getattr(k, n)(x, a))
-        for n in ("nansum", "nanprod", "nanmax", "nanmin", "nanmean", "nanvar", "nanstd", "nancumsum", "nancumprod")
+        for n in (
+            "nansum",
+            "nanprod",
+            "nanmax",
+            "nanmin",
+            "nanmean",
+            "nanvar",
+            "nanstd",
+            "nancumsum",
+            "nancumprod",
+        )
         for a in (None, 1, -1)
     ],
     *[
@@ -439,21 +500,34 @@ REDUCTION = [
     row("quantile", f(6), lambda x: k.quantile(x, 0.3, (1,))),
     row("quantile-list", f(6, 4), lambda x: k.quantile(x, [0.1, 0.75], (1, 2))),
     *[
-        row(f"percentile-{m}", f(6), lambda x, m=m: k.percentile(x, [12.0, 35.0, 83.0], 1, m), eager=True)
+        row(
+            f"percentile-{m}",
+            f(6),
+            lambda x, m=m: k.percentile(x, [12.0, 35.0, 83.0], 1, m),
+            eager=True,
+        )
         for m in ("linear", "lower", "higher", "midpoint", "nearest")
     ],
     row("quantile-keepdims", f(6, 4), lambda x: k.quantile(x, [0.1, 0.75], (1,), keepdims=True)),
     row("median-odd", f(5), lambda x: k.median(x, 1)),
     row("median-nan", f(5, values=with_nan), lambda x: k.median(x, 1)),
     row("digitize", f(6, values=plain), lambda x: k.digitize(x, np.array([-1.0, 0.0, 1.5]))),
-    row("searchsorted", f(6, values=plain), lambda x: k.searchsorted(np.array([-1.0, 0.0, 1.5], "float32"), x)),
+    row(
+        "searchsorted",
+        f(6, values=plain),
+        lambda x: k.searchsorted(np.array([-1.0, 0.0, 1.5], "float32"), x),
+    ),
     row(
         "searchsorted-right",
         f(6, values=plain),
         lambda x: k.searchsorted(np.array([-1.0, 0.0, 1.5], "float32"), x, side="right"),
     ),
     *[
-        row(f"segment_{n}", f(4), lambda x, n=n: getattr(k, f"segment_{n}")(x, np.array([0, 2, 0]), 4))
+        row(
+            f"segment_{n}",
+            f(4),
+            lambda x, n=n: getattr(k, f"segment_{n}")(x, np.array([0, 2, 0]), 4),
+        )
         for n in ("sum", "max")
     ],
     row("moments", f(4, 3), lambda x: k.moments(x, (1,))),
@@ -522,7 +596,11 @@ MOVEMENT = [
     row("meshgrid", f(batch=4), f(batch=3), k.meshgrid),
     row("meshgrid-ij", f(batch=4), f(batch=3), lambda x, y: k.meshgrid(x, y, indexing="ij")),
     row("slice", f(4, 5), lambda x: k.slice(x[:3, :], [0, 1, 2], [3, 2, 3])),
-    row("slice_update", f(4, 5), lambda x: k.slice_update(x, [0, 1, 2], np.ones((3, 2, 2), "float32"))),
+    row(
+        "slice_update",
+        f(4, 5),
+        lambda x: k.slice_update(x, [0, 1, 2], np.ones((3, 2, 2), "float32")),
+    ),
     row("getitem-slices", f(6, 5), lambda x: x[:, 1:4, ::2]),
     row("getitem-negative", f(6, 5), lambda x: x[:, -4:-1, -1:]),
     row("getitem-backwards", f(6, 5), lambda x: x[:, ::-1, 4:1:-2]),
@@ -538,9 +616,23 @@ MOVEMENT = [
     row("take", f(6, 5), lambda x: k.take(x, [2, 0, -1], 1)),
     row("take-flat", f(6, 5), lambda x: k.take(x, [2, 0, -1])),
     row("take-tensor", f(6, 5), i(2, values=ids(6, -6)), lambda x, at: k.take(x, at, 1)),
-    row("take-table", i(4, values=ids(6)), lambda at: k.take(np.arange(12, dtype="float32").reshape(6, 2), at, 0)),
-    row("take_along_axis", f(6, 5), i(2, 5, values=ids(6, -6)), lambda x, at: k.take_along_axis(x, at, 1)),
-    row("take_along_axis-last", f(6, 5), i(6, 2, values=ids(5)), lambda x, at: k.take_along_axis(x, at, -1)),
+    row(
+        "take-table",
+        i(4, values=ids(6)),
+        lambda at: k.take(np.arange(12, dtype="float32").reshape(6, 2), at, 0),
+    ),
+    row(
+        "take_along_axis",
+        f(6, 5),
+        i(2, 5, values=ids(6, -6)),
+        lambda x, at: k.take_along_axis(x, at, 1),
+    ),
+    row(
+        "take_along_axis-last",
+        f(6, 5),
+        i(6, 2, values=ids(5)),
+        lambda x, at: k.take_along_axis(x, at, -1),
+    ),
     row("take_along_axis-flat", f(6, 5), i(values=ids(5)), k.take_along_axis),
     row("unravel_index", i(values=ids(24)), lambda x: k.unravel_index(x, (4, 3, 2))),
     row("isin", i(5), lambda x: k.isin(x, [1, 3, 5])),
@@ -575,7 +667,11 @@ MOVEMENT = [
     row("vander", f(), lambda x: k.vander(x, 4)),
     row("vander-increasing", f(), lambda x: k.vander(x, 4, True)),
     row("rearrange", f(4, 6, batch=3), lambda x: k.rearrange(x, "b t c -> b c t")),
-    row("rearrange-split", f(4, 6, 3, batch=3), lambda x: k.rearrange(x, "b (h p) (w q) c -> b h w (p q c)", p=2, q=3)),
+    row(
+        "rearrange-split",
+        f(4, 6, 3, batch=3),
+        lambda x: k.rearrange(x, "b (h p) (w q) c -> b h w (p q c)", p=2, q=3),
+    ),
     row("rearrange-batch", f(4, 6, batch=3), lambda x: k.rearrange(x, "b t c -> (b t) c")),
     row("extract_sequences", f(9), lambda x: k.extract_sequences(x, 4, 2)),
     row("fake_quant", f(5), lambda x: keras.quantizers.fake_quant_with_min_max_vars(x, -2.0, 3.0)),
@@ -583,7 +679,12 @@ MOVEMENT = [
         "fake_quant-channels",
         f(3),
         lambda x: keras.quantizers.fake_quant_with_min_max_vars(
-            x, np.array([-2.0, -1.0, -3.0], "float32"), np.array([1.0, 2.0, 3.0], "float32"), 4, True, 1
+            x,
+            np.array([-2.0, -1.0, -3.0], "float32"),
+            np.array([1.0, 2.0, 3.0], "float32"),
+            4,
+            True,
+            1,
         ),
     ),
 ]
@@ -610,7 +711,12 @@ PRODUCTS = [
     row("einsum-sum", f(4, 5), lambda x: k.einsum("bij->b", x)),
     row("einsum-trace", f(4, 4), lambda x: k.einsum("bii->b", x)),
     row("einsum-diagonal", f(4, 4), lambda x: k.einsum("bii->bi", x)),
-    row("einsum-three", f(4, 5), f(5, 3), lambda x, y: k.einsum("bij,bjk,kl->bil", x, y, weights(3, 2))),
+    row(
+        "einsum-three",
+        f(4, 5),
+        f(5, 3),
+        lambda x, y: k.einsum("bij,bjk,kl->bil", x, y, weights(3, 2)),
+    ),
     row("einsum-outer", f(4), f(3), lambda x, y: k.einsum("bi,bj->bij", x, y)),
     row("einsum-product", f(4), f(4), lambda x, y: k.einsum("bi,bi->bi", x, y)),
     row("einsum-capital", f(4, 5), f(5, 3), lambda x, y: k.einsum("Bij,Bjk->Bik", x, y)),
@@ -622,7 +728,11 @@ PRODUCTS = [
     row("cdist", f(4, 3), f(2, 3), k.cdist),
     row("corrcoef", f(6), k.corrcoef),
     *[
-        row(f"correlate-{m}", f(7), lambda x, m=m: k.correlate(x[0], np.array([1.0, 2.0, -1.0], "float32"), m))
+        row(
+            f"correlate-{m}",
+            f(7),
+            lambda x, m=m: k.correlate(x[0], np.array([1.0, 2.0, -1.0], "float32"), m),
+        )
         for m in ("valid", "same", "full")
     ],
 ]
@@ -630,15 +740,38 @@ PRODUCTS = [
 NN = [
     row("conv1d", f(9, 4), lambda x: k.conv(x, weights(3, 4, 5), 2, "same")),
     row("conv2d", f(7, 6, 4), lambda x: k.conv(x, weights(3, 2, 4, 5))),
-    row("conv2d-options", f(9, 8, 4), lambda x: k.conv(x, weights(3, 2, 4, 5), 1, "same", dilation_rate=2)),
-    row("conv2d-tensor", f(7, 6, 4), f(2, 4, 5, batch=3), lambda x, y: k.conv(x, y, padding="same")),
+    row(
+        "conv2d-options",
+        f(9, 8, 4),
+        lambda x: k.conv(x, weights(3, 2, 4, 5), 1, "same", dilation_rate=2),
+    ),
+    row(
+        "conv2d-tensor", f(7, 6, 4), f(2, 4, 5, batch=3), lambda x, y: k.conv(x, y, padding="same")
+    ),
     row("conv3d", f(5, 6, 4, 2), lambda x: k.conv(x, weights(2, 3, 2, 2, 3))),
-    row("conv-channels_first", f(4, 7, 6), lambda x: k.conv(x, weights(3, 2, 4, 5), data_format="channels_first")),
-    row("depthwise_conv", f(7, 6, 3), lambda x: k.depthwise_conv(x, weights(3, 2, 3, 2), 1, "same")),
+    row(
+        "conv-channels_first",
+        f(4, 7, 6),
+        lambda x: k.conv(x, weights(3, 2, 4, 5), data_format="channels_first"),
+    ),
+    row(
+        "depthwise_conv", f(7, 6, 3), lambda x: k.depthwise_conv(x, weights(3, 2, 3, 2), 1, "same")
+    ),
     row("depthwise_conv1d", f(7, 3), lambda x: k.depthwise_conv(x, weights(3, 3, 2), 2)),
-    row("separable_conv", f(7, 6, 3), lambda x: k.separable_conv(x, weights(3, 2, 3, 2), weights(1, 1, 6, 4))),
-    row("conv_transpose", f(5, 4, 3), lambda x: k.conv_transpose(x, TRANSPOSED, 2, "same"), eager=True),
-    row("conv_transpose-valid", f(5, 3), lambda x: k.conv_transpose(x, TRANSPOSED[0], 2), eager=True),
+    row(
+        "separable_conv",
+        f(7, 6, 3),
+        lambda x: k.separable_conv(x, weights(3, 2, 3, 2), weights(1, 1, 6, 4)),
+    ),
+    row(
+        "conv_transpose",
+        f(5, 4, 3),
+        lambda x: k.conv_transpose(x, TRANSPOSED, 2, "same"),
+        eager=True,
+    ),
+    row(
+        "conv_transpose-valid", f(5, 3), lambda x: k.conv_transpose(x, TRANSPOSED[0], 2), eager=True
+    ),
     row("max_pool", f(7, 6, 3), lambda x: k.max_pool(x, 2, 2)),
     row("max_pool-options", f(7, 6, 3), lambda x: k.max_pool(x, (3, 2), (2, 1), "same")),
     row("max_pool1d", f(7, 3), lambda x: k.max_pool(x, 2, 1)),
@@ -661,12 +794,26 @@ NN = [
     row(
         "batch_norm",
         f(4, 3),
-        lambda x: k.batch_normalization(x, weights(3), np.abs(weights(3)) + 1, -1, weights(3), weights(3), 1e-3),
+        lambda x: k.batch_normalization(
+            x, weights(3), np.abs(weights(3)) + 1, -1, weights(3), weights(3), 1e-3
+        ),
     ),
-    row("batch_norm-axis", f(4, 3), lambda x: k.batch_normalization(x, weights(4), np.abs(weights(4)) + 1, 1)),
+    row(
+        "batch_norm-axis",
+        f(4, 3),
+        lambda x: k.batch_normalization(x, weights(4), np.abs(weights(4)) + 1, 1),
+    ),
     row("layer_norm", f(4, 3), lambda x: k.layer_normalization(x, weights(3), weights(3))),
-    row("layer_norm-axes", f(4, 3), lambda x: k.layer_normalization(x, weights(4, 3), None, axis=(1, 2), epsilon=1e-3)),
-    row("layer_norm-axis", f(4, 3), lambda x: k.layer_normalization(x, weights(4), weights(4), axis=1)),
+    row(
+        "layer_norm-axes",
+        f(4, 3),
+        lambda x: k.layer_normalization(x, weights(4, 3), None, axis=(1, 2), epsilon=1e-3),
+    ),
+    row(
+        "layer_norm-axis",
+        f(4, 3),
+        lambda x: k.layer_normalization(x, weights(4), weights(4), axis=1),
+    ),
     row("rms_norm", f(4, 3), lambda x: k.rms_normalization(x, weights(3))),
     row("rms_norm-axis", f(4, 3), lambda x: k.rms_normalization(x, axis=(1, 2), epsilon=1e-2)),
     row("normalize", f(4, 3), k.normalize),
@@ -675,8 +822,19 @@ NN = [
     row("one_hot", i(4, values=ids(6, -1)), lambda x: k.one_hot(x, 5)),
     row("one_hot-axis", i(4, values=ids(6, -1)), lambda x: k.one_hot(x, 5, 1, "int32")),
     row("multi_hot", i(4, values=ids(6)), lambda x: k.multi_hot(x, 6)),
-    row("attention", f(5, 2, 4), f(6, 2, 4), f(6, 2, 3), lambda q, key, v: k.dot_product_attention(q, key, key)),
-    row("attention-causal", f(5, 2, 4), f(5, 2, 4), lambda q, v: k.dot_product_attention(q, v, v, is_causal=True)),
+    row(
+        "attention",
+        f(5, 2, 4),
+        f(6, 2, 4),
+        f(6, 2, 3),
+        lambda q, key, v: k.dot_product_attention(q, key, key),
+    ),
+    row(
+        "attention-causal",
+        f(5, 2, 4),
+        f(5, 2, 4),
+        lambda q, v: k.dot_product_attention(q, v, v, is_causal=True),
+    ),
     row(
         "attention-mask",
         f(5, 2, 4),
@@ -692,10 +850,29 @@ NN = [
         lambda q, v, bias: k.dot_product_attention(q, v, v, bias=bias),
     ),
     row("attention-groups", f(5, 4, 4), f(6, 2, 4), lambda q, v: k.dot_product_attention(q, v, v)),
-    row("attention-dynamic", f(None, 2, 4), lambda q: k.dot_product_attention(q, q, q, is_causal=True)),
-    row("categorical_crossentropy", f(4, values=share), f(4, values=share), k.categorical_crossentropy),
-    row("categorical_crossentropy-logits", f(4), f(4), lambda t, o: k.categorical_crossentropy(t, o, from_logits=True)),
-    row("sparse_categorical_crossentropy", i(1, values=ids(4)), f(4, values=share), k.sparse_categorical_crossentropy),
+    row(
+        "attention-dynamic",
+        f(None, 2, 4),
+        lambda q: k.dot_product_attention(q, q, q, is_causal=True),
+    ),
+    row(
+        "categorical_crossentropy",
+        f(4, values=share),
+        f(4, values=share),
+        k.categorical_crossentropy,
+    ),
+    row(
+        "categorical_crossentropy-logits",
+        f(4),
+        f(4),
+        lambda t, o: k.categorical_crossentropy(t, o, from_logits=True),
+    ),
+    row(
+        "sparse_categorical_crossentropy",
+        i(1, values=ids(4)),
+        f(4, values=share),
+        k.sparse_categorical_crossentropy,
+    ),
     row("binary_crossentropy", f(4, values=share), f(4, values=share), k.binary_crossentropy),
     row(
         "binary_crossentropy-logits",
@@ -713,32 +890,67 @@ IMAGE = [
         for s in ((14, 12), (3, 4), (7, 9))
     ],
     *[
-        row(f"resize-antialias-{m}", f(9, 8, 3), lambda x, m=m: k.image.resize(x, (4, 12), m, antialias=True))
+        row(
+            f"resize-antialias-{m}",
+            f(9, 8, 3),
+            lambda x, m=m: k.image.resize(x, (4, 12), m, antialias=True),
+        )
         for m in ("bilinear", "bicubic", "lanczos3")
     ],
     row("resize-crop", f(9, 6, 3), lambda x: k.image.resize(x, (4, 4), crop_to_aspect_ratio=True)),
-    row("resize-pad", f(9, 6, 3), lambda x: k.image.resize(x, (4, 4), pad_to_aspect_ratio=True, fill_value=2.0)),
-    row("resize-first", f(3, 9, 6), lambda x: k.image.resize(x, (4, 4), "bicubic", data_format="channels_first")),
+    row(
+        "resize-pad",
+        f(9, 6, 3),
+        lambda x: k.image.resize(x, (4, 4), pad_to_aspect_ratio=True, fill_value=2.0),
+    ),
+    row(
+        "resize-first",
+        f(3, 9, 6),
+        lambda x: k.image.resize(x, (4, 4), "bicubic", data_format="channels_first"),
+    ),
     row("resize-dynamic", f(None, None, 3), lambda x: k.image.resize(x, (4, 7))),
     row("resize-ints", i(7, 6, 3), lambda x: k.image.resize(x, (4, 7), "nearest")),
     row("rgb_to_grayscale", f(5, 4, 3), k.image.rgb_to_grayscale),
-    row("rgb_to_grayscale-first", f(3, 5, 4), lambda x: k.image.rgb_to_grayscale(x, "channels_first")),
+    row(
+        "rgb_to_grayscale-first",
+        f(3, 5, 4),
+        lambda x: k.image.rgb_to_grayscale(x, "channels_first"),
+    ),
     row("rgb_to_hsv", f(5, 4, 3, values=share), k.image.rgb_to_hsv),
-    row("rgb_to_hsv-gray", f(5, 4, 3, values=lambda r, s: np.round(r.random(s))), k.image.rgb_to_hsv),
+    row(
+        "rgb_to_hsv-gray", f(5, 4, 3, values=lambda r, s: np.round(r.random(s))), k.image.rgb_to_hsv
+    ),
     row("hsv_to_rgb", f(5, 4, 3, values=share), k.image.hsv_to_rgb),
     row("pad_images", f(5, 4, 3), lambda x: k.image.pad_images(x, 1, 2, 3, 0)),
-    row("pad_images-target", f(5, 4, 3), lambda x: k.image.pad_images(x, 1, 2, target_height=9, target_width=8)),
+    row(
+        "pad_images-target",
+        f(5, 4, 3),
+        lambda x: k.image.pad_images(x, 1, 2, target_height=9, target_width=8),
+    ),
     row("crop_images", f(5, 4, 3), lambda x: k.image.crop_images(x, 1, 0, 1, 2)),
-    row("crop_images-target", f(5, 4, 3), lambda x: k.image.crop_images(x, 1, 2, target_height=3, target_width=2)),
+    row(
+        "crop_images-target",
+        f(5, 4, 3),
+        lambda x: k.image.crop_images(x, 1, 2, target_height=3, target_width=2),
+    ),
     row("extract_patches", f(8, 6, 3), lambda x: k.image.extract_patches(x, 2)),
-    row("extract_patches-options", f(8, 6, 3), lambda x: k.image.extract_patches(x, (3, 2), 1, 2, "same")),
+    row(
+        "extract_patches-options",
+        f(8, 6, 3),
+        lambda x: k.image.extract_patches(x, (3, 2), 1, 2, "same"),
+    ),
     row("gaussian_blur", f(8, 6, 3), lambda x: k.image.gaussian_blur(x, (3, 5), (1.0, 2.0))),
     row("ssim", f(13, 12, 3, values=share), f(13, 12, 3, values=share), k.image.ssim),
     row(
         "scale_and_translate",
         f(7, 6, 3),
         lambda x: k.image.scale_and_translate(
-            x, (3, 9, 5, 3), np.array([1.5, 0.7], "float32"), np.array([-0.5, 1.0], "float32"), (1, 2), "cubic"
+            x,
+            (3, 9, 5, 3),
+            np.array([1.5, 0.7], "float32"),
+            np.array([-0.5, 1.0], "float32"),
+            (1, 2),
+            "cubic",
         ),
     ),
 ]
@@ -777,7 +989,9 @@ def test_operation_is_what_keras_computes(case: Row, tmp_path: Path) -> None:
         assert (output.dtype, computed.dtype) == (kind, np.dtype(kind))
         assert len(output.shape) == wanted.ndim
         assert all(d in (None, n) for d, n in zip(output.shape, wanted.shape, strict=True))
-        np.testing.assert_allclose(computed.astype("float64"), wanted.astype("float64"), case.rtol, case.atol)
+        np.testing.assert_allclose(
+            computed.astype("float64"), wanted.astype("float64"), case.rtol, case.atol
+        )
 
 
 def classes() -> list[str]:
@@ -786,7 +1000,9 @@ def classes() -> list[str]:
     for family in ("core", "einops", "image", "linalg", "math", "nn", "numpy"):
         module = importlib.import_module(f"keras.src.ops.{family}")
         names += [
-            n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, Operation) and c is not Operation
+            n
+            for n, c in vars(module).items()
+            if inspect.isclass(c) and issubclass(c, Operation) and c is not Operation
         ]
     return sorted(names)
 
@@ -805,18 +1021,32 @@ def test_a_lowering_takes_what_the_class_of_keras_takes() -> None:
             if name not in OPERATIONS or not (inspect.isclass(cls) and issubclass(cls, Operation)):
                 continue
             taken = inspect.signature(OPERATIONS[name]).parameters
-            options = [p for p in inspect.signature(cls.__init__).parameters.values() if p.name not in ("self", "name")]
+            options = [
+                p
+                for p in inspect.signature(cls.__init__).parameters.values()
+                if p.name not in ("self", "name")
+            ]
             for option in options:
                 if option.kind is not inspect.Parameter.VAR_KEYWORD:
                     assert option.name in taken, (name, option.name)
 
 
 def _put(value: Any, x: Tensor) -> Any:
-    return tuple(_put(v, x) for v in value) if isinstance(value, tuple) else x if value is ... else value
+    return (
+        tuple(_put(v, x) for v in value)
+        if isinstance(value, tuple)
+        else x
+        if value is ...
+        else value
+    )
 
 
 def of(
-    class_name: str, config: dict[str, Any], *args: Any, sizes: tuple[int | None, ...] = (None, 4), **kwargs: Any
+    class_name: str,
+    config: dict[str, Any],
+    *args: Any,
+    sizes: tuple[int | None, ...] = (None, 4),
+    **kwargs: Any,
 ) -> Model:
     """A model of one operation, as a reader would describe it; `...` among the arguments is the input."""
     entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": list(sizes), "dtype": "float32"}))
@@ -856,10 +1086,14 @@ def test_what_has_no_lowering_is_refused_with_its_reason(
 RECORDED = sorted((Path(__file__).parent / "recorded").glob("*/*ops.*"))
 
 
-@pytest.mark.parametrize("path", [p for p in RECORDED if p.suffix != ".npz"], ids=lambda p: f"{p.parent.name}/{p.name}")
+@pytest.mark.parametrize(
+    "path", [p for p in RECORDED if p.suffix != ".npz"], ids=lambda p: f"{p.parent.name}/{p.name}"
+)
 def test_operations_of_other_writers_are_what_they_recorded(path: Path) -> None:
     recorded = np.load(path.with_suffix(".npz"))
-    feeds = [recorded[f"input_{at}"] for at in range(sum(name.startswith("input") for name in recorded))]
+    feeds = [
+        recorded[f"input_{at}"] for at in range(sum(name.startswith("input") for name in recorded))
+    ]
     with read(path) as described:
         got = lower(described).run(*feeds)
     for at, computed in enumerate(got):
@@ -898,7 +1132,10 @@ TF = [
         "__operators__.getitem",
         ...,
         lambda x: x[:, 1:3],
-        slice_spec=({"start": None, "stop": None, "step": None}, {"start": 1, "stop": 3, "step": None}),
+        slice_spec=(
+            {"start": None, "stop": None, "step": None},
+            {"start": 1, "stop": 3, "step": None},
+        ),
     ),
     tf("__operators__.getitem", ..., lambda x: x[..., -1], slice_spec=(Ellipsis, -1)),
     tf(
@@ -914,7 +1151,14 @@ TF = [
     tf("math.tanh", ..., np.tanh),
     tf("math.sigmoid", ..., lambda x: 1 / (1 + np.exp(-x))),
     tf("math.reduce_mean", ..., lambda x: x.mean(1), axis=1),
-    tf("math.reduce_sum", ..., lambda x: x.sum(-1, keepdims=True), axis=(-1,), keepdims=True, name=None),
+    tf(
+        "math.reduce_sum",
+        ...,
+        lambda x: x.sum(-1, keepdims=True),
+        axis=(-1,),
+        keepdims=True,
+        name=None,
+    ),
     tf("math.reduce_max", ..., lambda x: x.max()),
     tf("math.reduce_std", ..., lambda x: x.std(1), axis=1),
     tf("math.argmax", ..., lambda x: x.argmax(0)),
@@ -937,7 +1181,13 @@ TF = [
     tf("repeat", ..., lambda x: np.repeat(x, 2, 1), repeats=2, axis=1),
     tf("gather", ..., lambda x: x[:, [2, 0]], indices=(2, 0), axis=1),
     tf("pad", ..., lambda x: np.pad(x, ((0, 0), (1, 2))), paddings=((0, 0), (1, 2))),
-    tf("pad", ..., lambda x: np.pad(x, ((0, 0), (1, 2)), "reflect"), paddings=((0, 0), (1, 2)), mode="REFLECT"),
+    tf(
+        "pad",
+        ...,
+        lambda x: np.pad(x, ((0, 0), (1, 2)), "reflect"),
+        paddings=((0, 0), (1, 2)),
+        mode="REFLECT",
+    ),
     tf("slice", ..., lambda x: x[:, 1:3], begin=(0, 1), size=(-1, 2)),
     tf("reverse", ..., lambda x: x[:, ::-1], axis=(1,)),
     tf("roll", ..., lambda x: np.roll(x, 1, 1), shift=1, axis=1),
@@ -945,7 +1195,12 @@ TF = [
     tf("clip_by_value", ..., lambda x: np.clip(x, -1, 1), clip_value_min=-1, clip_value_max=1),
     tf("where", ..., lambda x: np.where(x, x, 0), x=..., y=0.0),
     tf("zeros_like", ..., np.zeros_like, dtype=None),
-    tf("one_hot", ..., lambda x: np.eye(9)[np.clip(x.astype(int), 0, 8)] * (x > -1)[..., None], depth=9),
+    tf(
+        "one_hot",
+        ...,
+        lambda x: np.eye(9)[np.clip(x.astype(int), 0, 8)] * (x > -1)[..., None],
+        depth=9,
+    ),
     tf("linalg.matmul", ..., lambda x: x @ x.T, b=..., transpose_b=True),
     tf("norm", ..., lambda x: np.sqrt((x * x).sum(1)), axis=1),
     tf("identity", ..., lambda x: x),
@@ -968,7 +1223,14 @@ TF = [
         padding="VALID",
         image=True,
     ),
-    tf("image.resize", ..., lambda x: np.repeat(np.repeat(x, 2, 1), 2, 2), size=(12, 10), method="nearest", image=True),
+    tf(
+        "image.resize",
+        ...,
+        lambda x: np.repeat(np.repeat(x, 2, 1), 2, 2),
+        size=(12, 10),
+        method="nearest",
+        image=True,
+    ),
     tf(
         "nn.conv2d",
         ...,
@@ -1003,11 +1265,21 @@ def test_shapes_that_a_model_asks_for_are_worked_out() -> None:
     """tf.reshape(x, [tf.shape(x)[0], 2, -1]), as Keras 2 records it."""
     entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 4], "dtype": "float32"}))
     x = Tensor(entry)
-    sizes = Call(Described("shape", "TFOpLambda", {"function": "compat.v1.shape"}), (x,), {"out_type": "int32"})
-    first = Call(
-        Described("get", "SlicingOpLambda", {"function": "__operators__.getitem"}), (Tensor(sizes),), {"slice_spec": 0}
+    sizes = Call(
+        Described("shape", "TFOpLambda", {"function": "compat.v1.shape"}),
+        (x,),
+        {"out_type": "int32"},
     )
-    shaped = Call(Described("reshape", "TFOpLambda", {"function": "reshape"}), (x,), {"shape": (Tensor(first), 2, -1)})
+    first = Call(
+        Described("get", "SlicingOpLambda", {"function": "__operators__.getitem"}),
+        (Tensor(sizes),),
+        {"slice_spec": 0},
+    )
+    shaped = Call(
+        Described("reshape", "TFOpLambda", {"function": "reshape"}),
+        (x,),
+        {"shape": (Tensor(first), 2, -1)},
+    )
     model = Model("m", "functional", (entry, sizes, first, shaped), (x,), (Tensor(shaped),))
     (got,) = lower(model).run(X)
     np.testing.assert_array_equal(got, X.reshape(3, 2, 2))

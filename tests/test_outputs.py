@@ -24,7 +24,11 @@ OVERTAKEN = "another process wrote this output in the meantime"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -48,7 +52,9 @@ def overtaking(out: Path, **options: Any) -> Callable[[int, int], None]:
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("before", ["nothing", "an empty directory", "a model"])
 @pytest.mark.parametrize("name", [FOLDER, FILE])
-def test_of_two_conversions_one_wins_and_the_other_tells(name: str, before: str, tmp_path: Path) -> None:
+def test_of_two_conversions_one_wins_and_the_other_tells(
+    name: str, before: str, tmp_path: Path
+) -> None:
     out, force = tmp_path / name, before == "a model"
     if before == "an empty directory":
         out = tmp_path / "empty" / name
@@ -66,7 +72,9 @@ def test_of_two_conversions_one_wins_and_the_other_tells(name: str, before: str,
 
 
 @pytest.mark.usefixtures("alone")
-def test_an_onnx_model_with_data_beside_it_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_onnx_model_with_data_beside_it_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(write, "__kwdefaults__", {**(write.__kwdefaults__ or {}), "external": 1000})
     out = tmp_path / FILE
     with pytest.raises(OutputExistsError, match=OVERTAKEN):
@@ -103,7 +111,9 @@ def test_processes_that_race_leave_one_whole_model(name: str, force: bool, tmp_p
     option = ["--force"] if force else []
     command = [sys.executable, "-c", RACE, str(DIGITS), str(out)]
     racing = [
-        subprocess.Popen([*command, kind, *option], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, kind, *option], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         for kind in kinds
     ]
     for process in racing:
@@ -130,7 +140,9 @@ def test_processes_that_race_leave_one_whole_model(name: str, force: bool, tmp_p
 def dead() -> str:
     """A process of this machine that is over."""
     code = "from kerasport.targets import owner; print(owner.this_process())"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def left_behind(out: Path, by: str, role: str = "new") -> Path:
@@ -147,11 +159,15 @@ def test_only_what_dead_processes_left_is_removed(dead: str, tmp_path: Path) -> 
     assert owner.is_dead(dead)
     assert not owner.is_alive(dead)
     stale = [left_behind(out, dead), left_behind(tmp_path / "another", dead)]
-    stale += [left_behind(out, f"{here}-{pid}-{int(start) + 1}")] if int(start) else []  # the id was given again
+    stale += (
+        [left_behind(out, f"{here}-{pid}-{int(start) + 1}")] if int(start) else []
+    )  # the id was given again
     kept = [
         left_behind(tmp_path / "another", owner.this_process()),
         left_behind(out, f"{here}-{pid}-0"),  # when it started is not known
-        left_behind(out, f"{'0' * 12}-{dead.split('-')[1]}-{dead.split('-')[2]}"),  # another host or container
+        left_behind(
+            out, f"{'0' * 12}-{dead.split('-')[1]}-{dead.split('-')[2]}"
+        ),  # another host or container
         left_behind(tmp_path / "another", dead, "old"),  # the only copy there may be
     ]
     (tmp_path / "beside").mkdir()
@@ -222,7 +238,9 @@ def test_files_are_placed_where_nothing_is(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.skipif(os.name != "posix", reason="needs processes that are over and not waited for")
 def test_a_process_that_nobody_waited_for_is_dead() -> None:
-    code = "import sys; from kerasport.targets import owner; print(owner.this_process(), flush=True)"
+    code = (
+        "import sys; from kerasport.targets import owner; print(owner.this_process(), flush=True)"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     name = process.stdout.readline().strip()

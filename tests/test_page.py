@@ -33,7 +33,9 @@ SKETCHES = {
 """What sketches.keras knows, by the article."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-FLAGS = "--headless --no-sandbox --disable-dev-shm-usage --no-first-run --disable-background-networking"
+FLAGS = (
+    "--headless --no-sandbox --disable-dev-shm-usage --no-first-run --disable-background-networking"
+)
 # Nothing but this machine can be reached, so a page that needs more fails.
 OFFLINE = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 BUNDLES = ("core", "backend-cpu", "layers")
@@ -118,7 +120,9 @@ def copied_examples(site: Path, *, tfjs: bool = True) -> None:
     if tfjs:
         folder = site / "node_modules/@tensorflow/tfjs/dist"
         folder.mkdir(parents=True)
-        (folder / "tf.min.js").write_text("\n".join(bundle(name).read_text("utf-8") for name in BUNDLES), "utf-8")
+        (folder / "tf.min.js").write_text(
+            "\n".join(bundle(name).read_text("utf-8") for name in BUNDLES), "utf-8"
+        )
 
 
 @contextmanager
@@ -131,14 +135,17 @@ def serving(site: Path, posted: Queue[bytes] | None = None) -> Iterator[str]:
         server.shutdown()
 
 
-def visit(site: Path, profile: Path, graphics: str = "--disable-gpu", page: str = "index.html") -> Any:
+def visit(
+    site: Path, profile: Path, graphics: str = "--disable-gpu", page: str = "index.html"
+) -> Any:
     """What a page of a folder posts."""
     posted: Queue[bytes] = Queue()
     assert BROWSER
     with serving(site, posted) as server:
         options = [*FLAGS.split(), *OFFLINE, *graphics.split(), f"--user-data-dir={profile}"]
         browser = subprocess.Popen(
-            [BROWSER, *options, "--remote-debugging-port=0", f"{server}/{page}"], stderr=subprocess.DEVNULL
+            [BROWSER, *options, "--remote-debugging-port=0", f"{server}/{page}"],
+            stderr=subprocess.DEVNULL,
         )
         try:
             return json.loads(posted.get(timeout=120))
@@ -147,7 +154,9 @@ def visit(site: Path, profile: Path, graphics: str = "--disable-gpu", page: str 
             browser.wait()
 
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is on PATH")
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is on PATH"
+)
 
 
 SEVEN = [[[0.3, 0.2], [0.7, 0.2], [0.45, 0.8]]]
@@ -165,7 +174,10 @@ DOWN, SQUARE = ["ArrowDown"] * 12, ["ArrowRight", "ArrowDown", "ArrowLeft", "Arr
         (
             ("index.html", "digits", SEVEN, DOWN),
             {
-                **{f"{digit}": f"It looks like {'an' if digit == 8 else 'a'} {digit}" for digit in range(10)},
+                **{
+                    f"{digit}": f"It looks like {'an' if digit == 8 else 'a'} {digit}"
+                    for digit in range(10)
+                },
                 "drawn": "It looks like a 7",
                 "keys": "It looks like a 1",
             },
@@ -173,7 +185,11 @@ DOWN, SQUARE = ["ArrowDown"] * 12, ["ArrowRight", "ArrowDown", "ArrowLeft", "Arr
         (
             ("sketches.html", "sketches", HOUSE, [key for key in SQUARE for _ in range(12)]),
             {
-                **{name: f"It looks like {article} {name}" for article, names in SKETCHES.items() for name in names},
+                **{
+                    name: f"It looks like {article} {name}"
+                    for article, names in SKETCHES.items()
+                    for name in names
+                },
                 "drawn": "It looks like a house",
             },
         ),
@@ -181,7 +197,10 @@ DOWN, SQUARE = ["ArrowDown"] * 12, ["ArrowRight", "ArrowDown", "ArrowLeft", "Arr
     ids=["digits", "sketches"],
 )
 def test_the_pages_of_the_examples_recognize_drawings(
-    page: tuple[str, str, Any, Any], answers: dict[str, str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    page: tuple[str, str, Any, Any],
+    answers: dict[str, str],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     name, model, drawn, keys = page
     kerasport.convert(EXAMPLES / f"{model}.keras", tmp_path / f"{model}_web")
@@ -199,9 +218,17 @@ def test_the_pages_of_the_examples_recognize_drawings(
 def shown(url: str, profile: Path) -> str:
     """The text of a page once it has loaded."""
     assert BROWSER
-    options = [*FLAGS.split(), *OFFLINE, "--disable-gpu", f"--user-data-dir={profile}", "--virtual-time-budget=20000"]
+    options = [
+        *FLAGS.split(),
+        *OFFLINE,
+        "--disable-gpu",
+        f"--user-data-dir={profile}",
+        "--virtual-time-budget=20000",
+    ]
     command = [BROWSER, *options, "--dump-dom", url]
-    dump = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=True).stdout
+    dump = subprocess.run(
+        command, capture_output=True, encoding="utf-8", timeout=120, check=True
+    ).stdout
     return re.sub(r"<[^>]+>", " ", dump[dump.index("<body") : dump.index("<noscript")])
 
 
@@ -210,12 +237,20 @@ def shown(url: str, profile: Path) -> str:
     [
         (False, True, ["TensorFlow.js was not found", "npm ci --omit=dev --prefix examples"]),
         (True, True, ["is not converted yet", "kerasport convert examples/sketches.keras"]),
-        (True, False, ["Start a web server", "python -m http.server --directory examples", "Choose files"]),
+        (
+            True,
+            False,
+            ["Start a web server", "python -m http.server --directory examples", "Choose files"],
+        ),
     ],
     ids=["no TF.js", "no model", "opened as a file"],
 )
 def test_a_page_says_what_is_missing_and_what_to_type(
-    tfjs: bool, served: bool, says: list[str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    tfjs: bool,
+    served: bool,
+    says: list[str],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     copied_examples(tmp_path, tfjs=tfjs)
     profile = tmp_path_factory.mktemp("profile")
@@ -251,7 +286,9 @@ def test_tensors_of_the_readme_have_the_shapes_that_it_shows(
     ]
 
 
-def test_the_page_of_the_readme_works_as_it_is(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_page_of_the_readme_works_as_it_is(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     (page,) = re.findall(r"^```html\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
     kerasport.convert(EXAMPLES / "digits.keras", tmp_path / "web_model")
     page, found = re.subn(r'<script src="https://[^>]*></script>\n', scripts(tmp_path), page)
@@ -283,7 +320,9 @@ RUNS = """
 
 def memory(words: Any) -> Any:
     """A GRU of Keras's defaults, in both directions and then in one."""
-    both = layers.Bidirectional(layers.GRU(3, return_sequences=True, recurrent_activation="hard_sigmoid"))(words)
+    both = layers.Bidirectional(
+        layers.GRU(3, return_sequences=True, recurrent_activation="hard_sigmoid")
+    )(words)
     return layers.GRU(2, name="memory")(both)
 
 
@@ -296,7 +335,9 @@ def test_a_page_runs_a_gru_once_it_has_loaded_the_companion(
     (code,) = (snippet.code for snippet in conversion.code if "<script" in snippet.code)
     lines = code.partition('<script type="module">')[2].partition("const model")[0]
     assert "register(tf)" in lines
-    page = RUNS.replace("LINES", lines if loaded else "").replace("INPUT", json.dumps(trial.feeds[0][0].tolist()))
+    page = RUNS.replace("LINES", lines if loaded else "").replace(
+        "INPUT", json.dumps(trial.feeds[0][0].tolist())
+    )
     (tmp_path / "index.html").write_text(scripts(tmp_path) + page, "utf-8")
     answer = visit(tmp_path, tmp_path_factory.mktemp("profile"))
     if loaded:

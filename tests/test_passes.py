@@ -379,7 +379,11 @@ ALGEBRAIC = (
         return %1
         """,
     ),
-    Rewrite("axes that come back elsewhere", lambda x: ops.reshape(ops.mean(x, (1, 2)), (-1, 3, 1, 1)), IMAGE),
+    Rewrite(
+        "axes that come back elsewhere",
+        lambda x: ops.reshape(ops.mean(x, (1, 2)), (-1, 3, 1, 1)),
+        IMAGE,
+    ),
     Rewrite(
         "a reshape keeps the sizes that it knows",
         lambda x: ops.reshape(ops.reshape(x, (6, 4)), (-1, 8)),
@@ -925,7 +929,9 @@ LEGALISING = (
     ),
     Rewrite(
         "volumes are padded before their groups are taken apart",
-        lambda x: ops.Conv(x, num(1, 1, 2, 1, 2), (1, 1, 1), ((0, 0), (0, 0), (0, 1)), (1, 1, 1), 2),
+        lambda x: ops.Conv(
+            x, num(1, 1, 2, 1, 2), (1, 1, 1), ((0, 0), (0, 0), (0, 1)), (1, 1, 1), 2
+        ),
         VOLUME,
         """
         %0 = Input('x') : float32[?, 4, 4, 4, 2]
@@ -987,7 +993,9 @@ LEGALISING = (
     ),
     Rewrite(
         "volumes are convolved with zeros between",
-        lambda x: ops.ConvTranspose(x, num(2, 1, 1, 4, 3), (2, 1, 1), (0, 0, 0), (4, 2, 2), (0, 0, 0)),
+        lambda x: ops.ConvTranspose(
+            x, num(2, 1, 1, 4, 3), (2, 1, 1), (0, 0, 0), (4, 2, 2), (0, 0, 0)
+        ),
         (None, 2, 2, 2, 3),
         """
         %0 = Input('x') : float32[?, 2, 2, 2, 3]
@@ -1086,7 +1094,9 @@ def assert_same(before: Graph, after: Graph, sizes: int = 2) -> None:
         assert one.dtype == other.dtype
         assert np.shape(wanted) == np.shape(result)
         large = max(1.0, float(np.max(np.abs(wanted), initial=0)))
-        np.testing.assert_allclose(np.asarray(result, float), np.asarray(wanted, float), 1e-4, 1e-5 * large)
+        np.testing.assert_allclose(
+            np.asarray(result, float), np.asarray(wanted, float), 1e-4, 1e-5 * large
+        )
 
 
 ALL = tuple(
@@ -1153,7 +1163,11 @@ def test_of_conv_normalisation_and_activation_one_kernel_is_left() -> None:
     scale = row(gamma) * ops.Rsqrt(row(variance) + 1e-3)
     z = ops.Relu((y - row(mean)) * scale + row(beta))
     after = optimised(Graph((x,), (z,)))
-    assert Counter(type(node).__name__ for node in after.nodes()) == {"Input": 1, "Constant": 2, "Fused": 1}
+    assert Counter(type(node).__name__ for node in after.nodes()) == {
+        "Input": 1,
+        "Constant": 2,
+        "Fused": 1,
+    }
     assert_same(Graph((x,), (z,)), after)
 
 
@@ -1161,7 +1175,9 @@ def test_options_that_are_equal_and_not_the_same_make_two_nodes() -> None:
     x = Input("x", TensorType("float32", (2, 2)))
     once = rewrite(Graph((x,), (ops.Softmax(x), ops.Softmax(x))))
     assert once.outputs[0] is once.outputs[1]
-    two = rewrite(Graph((x,), (ops.Sum(x, (0,), True), ops.Sum(x, (0,), False), ops.Sum(x, (1,), True))))
+    two = rewrite(
+        Graph((x,), (ops.Sum(x, (0,), True), ops.Sum(x, (0,), False), ops.Sum(x, (1,), True)))
+    )
     assert len(set(two.outputs)) == 3
 
 
@@ -1176,7 +1192,11 @@ def test_a_large_constant_is_worked_out_when_it_is_read() -> None:
     large = ops.Constant(ComputedWeight(numbers.dtype, numbers.shape, read))
     graph = rewrite(Graph((x,), (x + large * 2.0,)), fold_constants)
     assert not reads
-    assert Counter(type(node).__name__ for node in graph.nodes()) == {"Input": 1, "Constant": 1, "Add": 1}
+    assert Counter(type(node).__name__ for node in graph.nodes()) == {
+        "Input": 1,
+        "Constant": 1,
+        "Add": 1,
+    }
     np.testing.assert_allclose(graph.run(np.zeros(SMALL + 1, np.float32))[0], numbers * 2)
     assert reads
 
@@ -1206,7 +1226,10 @@ def test_a_chain_of_thousands_is_rewritten_in_a_few_passes() -> None:
 
 
 def loop(time: int | None, *, reverse: bool) -> Graph:
-    x, h = Input("x", TensorType("float32", (None, time, 3))), Input("h", TensorType("float32", (None, 3)))
+    x, h = (
+        Input("x", TensorType("float32", (None, time, 3))),
+        Input("h", TensorType("float32", (None, 3))),
+    )
     kernel = num(3, 3)
 
     def step(states: Any, steps: Any, captured: Any) -> Any:
@@ -1225,7 +1248,10 @@ def test_short_loops_of_known_length_are_written_out(reverse: bool) -> None:
     assert_same(graph, written)
     assert_same(graph, optimised(graph, 3))
     for time, limit in ((3, 2), (None, 99)):
-        assert any(isinstance(node, ops.Scan) for node in unroll(loop(time, reverse=reverse), limit).nodes())
+        assert any(
+            isinstance(node, ops.Scan)
+            for node in unroll(loop(time, reverse=reverse), limit).nodes()
+        )
 
 
 def test_the_bodies_of_loops_are_rewritten() -> None:

@@ -30,7 +30,11 @@ SOURCES = ROOT / "src" / "kerasport"
 
 
 def test_all_is_what_is_exported() -> None:
-    own = {name for name, value in vars(kerasport).items() if getattr(value, "__module__", "").startswith("kerasport.")}
+    own = {
+        name
+        for name, value in vars(kerasport).items()
+        if getattr(value, "__module__", "").startswith("kerasport.")
+    }
     # a subpackage of the same name as a function must not take its place
     assert own | {*kerasport.LATER, "__version__"} == set(kerasport.__all__)
     assert all(hasattr(kerasport, name) for name in kerasport.__all__)
@@ -101,14 +105,23 @@ def _imports(path: Path) -> Iterator[str]:
     """The parts of kerasport that a module imports as soon as it is imported itself."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         for inner in ast.walk(node) if not isinstance(node, ast.FunctionDef) else ():
-            if isinstance(inner, ast.ImportFrom) and (inner.module or "").split(".")[0] == "kerasport":
+            if (
+                isinstance(inner, ast.ImportFrom)
+                and (inner.module or "").split(".")[0] == "kerasport"
+            ):
                 _, _, inside = (inner.module or "").partition(".")
                 yield from [inside] if inside else [alias.name for alias in inner.names]
             if isinstance(inner, ast.Import):
-                yield from (name.name.partition(".")[2] for name in inner.names if name.name.startswith("kerasport."))
+                yield from (
+                    name.name.partition(".")[2]
+                    for name in inner.names
+                    if name.name.startswith("kerasport.")
+                )
 
 
-@pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCES)))
+@pytest.mark.parametrize(
+    "path", sorted(SOURCES.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCES))
+)
 def test_imports_run_one_way(path: Path) -> None:
     if "node_modules" in path.parts:
         return
@@ -135,7 +148,18 @@ def test_operations_are_the_same_whichever_way_they_are_imported_first() -> None
     assert _printed(script) == "True True"
 
 
-HEAVY = ("tensorflow", "keras", "tf_keras", "jax", "torch", "onnx", "onnx_ir", "scipy", "sklearn", "PIL")
+HEAVY = (
+    "tensorflow",
+    "keras",
+    "tf_keras",
+    "jax",
+    "torch",
+    "onnx",
+    "onnx_ir",
+    "scipy",
+    "sklearn",
+    "PIL",
+)
 
 
 def test_nothing_heavy_is_imported_by_a_conversion(tmp_path: Path) -> None:
@@ -157,14 +181,18 @@ def test_the_command_line_starts_without_numpy_and_rich() -> None:
 
 def _printed(script: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def test_the_dependencies_are_those_that_are_imported() -> None:
     declared = re.search(
-        r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        r"^dependencies = \[(.*?)^\]",
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
     )
     assert declared
     needed = {name.replace("-", "_") for name in re.findall(r'"([\w-]+)', declared[1])}
@@ -179,7 +207,11 @@ def test_the_dependencies_are_those_that_are_imported() -> None:
     assert foreign == needed
 
 
-OPTIONAL = {"keras", "tf_keras", "typing_extensions"}  # in processes of their own, and for types alone
+OPTIONAL = {
+    "keras",
+    "tf_keras",
+    "typing_extensions",
+}  # in processes of their own, and for types alone
 OPTIONAL |= {"onnx", "onnx_ir", "onnxruntime"}  # for ONNX models alone
 
 # --------------------------------------------------------------------------------------------------- reports
@@ -204,7 +236,9 @@ CONVERSION = Conversion(
 )
 
 
-@pytest.mark.parametrize("report", [LAYER, PROBLEM, CHECK, CONVERSION], ids=lambda report: type(report).__name__)
+@pytest.mark.parametrize(
+    "report", [LAYER, PROBLEM, CHECK, CONVERSION], ids=lambda report: type(report).__name__
+)
 def test_reports_are_frozen(report: Any) -> None:
     for field in dataclasses.fields(report):
         with pytest.raises(dataclasses.FrozenInstanceError):
@@ -269,7 +303,10 @@ def test_reports_are_json(report: Any) -> None:
 
 def test_values_of_options_are_json_whatever_they_are() -> None:
     strange = dataclasses.replace(PROBLEM, value=(1, {2}))
-    assert dataclasses.replace(CHECK, problems=(strange,)).to_dict()["problems"][0]["value"] == "(1, {2})"
+    assert (
+        dataclasses.replace(CHECK, problems=(strange,)).to_dict()["problems"][0]["value"]
+        == "(1, {2})"
+    )
 
 
 @pytest.mark.parametrize(

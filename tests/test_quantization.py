@@ -111,7 +111,9 @@ def check(seen: Seen) -> None:
     # How a number in the middle of two of float8 is rounded differs between versions of JAX.
     tolerance = 0.05 if coarse or mode_of(seen) == "float8" else 1e-5
     y = seen.y.astype(np.float32)
-    np.testing.assert_allclose(computed(seen, weights), y, rtol=tolerance, atol=tolerance * np.abs(y).max())
+    np.testing.assert_allclose(
+        computed(seen, weights), y, rtol=tolerance, atol=tolerance * np.abs(y).max()
+    )
     assert seen.class_name != "Embedding" or not activation_quantised(*about)
     if seen.reverse:
         x, y = seen.reverse
@@ -374,11 +376,15 @@ def test_a_kernel_without_a_summed_axis_is_not_packed() -> None:
 
 def test_a_pattern_among_the_policies_is_not_run() -> None:
     config = {"name": "d", **policies(INT8, **{"(a*)*d": INT4})}
-    with pytest.raises(ReadError, match="the variables are either int8 or int4 packed along an input axis"):
+    with pytest.raises(
+        ReadError, match="the variables are either int8 or int4 packed along an input axis"
+    ):
         plan("Dense", config, [np.int8, np.float32], [(5, 4), (4,)])
 
 
-@pytest.mark.parametrize(("bits", "packed"), [(2, 2), (2, 7), (4, 4), (3, 7), (8, 7), (None, 2), (None, 4)])
+@pytest.mark.parametrize(
+    ("bits", "packed"), [(2, 2), (2, 7), (4, 4), (3, 7), (8, 7), (None, 2), (None, 4)]
+)
 def test_values_of_gptq_are_packed_by_their_bits(bits: int | None, packed: int) -> None:
     """Keras 3.16 packs four values of 2 bits into a byte; it also has groups of int32."""
     stored = np.random.default_rng(1).integers(0, 256, (packed, 3)).astype(np.uint8)
@@ -393,7 +399,11 @@ def test_values_of_gptq_are_packed_by_their_bits(bits: int | None, packed: int) 
 
 
 def test_one_column_is_not_packed() -> None:
-    q, scale, zero = np.full((1, 2), 5, np.uint8), np.ones((1, 1), np.float32), np.zeros((1, 1), np.uint8)
+    q, scale, zero = (
+        np.full((1, 2), 5, np.uint8),
+        np.ones((1, 1), np.float32),
+        np.zeros((1, 1), np.uint8),
+    )
     variables: list[Array] = [q, scale, zero, np.zeros(2, np.float32)]
     for config in ({}, *({"dtype": f"gptq/{bits}/-1_from_float32"} for bits in (2, 3, 4, 8))):
         found = dequantise("Dense", config, variables)
@@ -447,10 +457,17 @@ JOINED = {"equation": "abcd,cde->abe", "output_shape": [None, 4]}
 TABLE = {"input_dim": 6, "output_dim": 5}
 
 REFUSALS = (
-    Refusal("quantization mode is 'int3', which", "if", [(5, 4), (4,)], config={"dtype": "int3_from_x"}),
+    Refusal(
+        "quantization mode is 'int3', which", "if", [(5, 4), (4,)], config={"dtype": "int3_from_x"}
+    ),
     Refusal("quantization mode is 'int3', which", "f", [(5, 4)], config={"dtype": "int3_from_x"}),
     Refusal("the shape of the unquantized kernel", "uf", [(1, 4), ()], config={"units": 4}),
-    Refusal("the shapes of the variables do not fit together", "uff", [(2, 4), (4,), ()], kernel_shape=(5, 4)),
+    Refusal(
+        "the shapes of the variables do not fit together",
+        "uff",
+        [(2, 4), (4,), ()],
+        kernel_shape=(5, 4),
+    ),
     Refusal(
         "the shapes of the variables do not fit together",
         "uff",
@@ -458,8 +475,20 @@ REFUSALS = (
         "TernaryDense",
         kernel_shape=(6, 4),
     ),
-    Refusal("these variables belong to ternary, but", "uff", [(1, 4), (4,), ()], config=INT8, kernel_shape=(5, 4)),
-    Refusal("no quantization mode of Keras stores these variables", "uf", [(1, 4), ()], "EinsumDense", HEADS),
+    Refusal(
+        "these variables belong to ternary, but",
+        "uff",
+        [(1, 4), (4,), ()],
+        config=INT8,
+        kernel_shape=(5, 4),
+    ),
+    Refusal(
+        "no quantization mode of Keras stores these variables",
+        "uf",
+        [(1, 4), ()],
+        "EinsumDense",
+        HEADS,
+    ),
     Refusal(
         "the shape of the unquantized kernel",
         "fufuff",
@@ -468,13 +497,23 @@ REFUSALS = (
         {"equation": "abc,bcd->abd", "output_shape": [True, 5], "bias_axes": "bd"},
     ),
     Refusal("no quantization mode of Keras stores these variables", "iif", [(5, 4), (4,), (4,)]),
-    Refusal("no quantization mode of Keras stores these variables", "ic", [(5, 4), (4,)], config=INT8),
+    Refusal(
+        "no quantization mode of Keras stores these variables", "ic", [(5, 4), (4,)], config=INT8
+    ),
     Refusal("no quantization mode of Keras stores these variables", "i", [(5, 4)], config=INT8),
-    Refusal("no quantization mode of Keras stores these variables", "ifi", [(6, 5), (6,), (6,)], "Embedding", TABLE),
+    Refusal(
+        "no quantization mode of Keras stores these variables",
+        "ifi",
+        [(6, 5), (6,), (6,)],
+        "Embedding",
+        TABLE,
+    ),
     Refusal("do not save the zero points of gptq and awq", "fuff", [(4,), (2, 5), (4, 1), (5,)]),
     Refusal("do not save the zero points of gptq and awq", "uff", [(2, 5), (4, 1), (5,)]),
     Refusal("do not save the zero points of gptq", "ufff", [(2, 5), (4, 1), (5,), (5,)]),
-    Refusal("the variables are either int8 or int4 packed along an input axis", "if", [(5, 4), (4,)]),
+    Refusal(
+        "the variables are either int8 or int4 packed along an input axis", "if", [(5, 4), (4,)]
+    ),
     Refusal(
         "the variables are either int8 or int4 packed along an input axis",
         "if",
@@ -507,8 +546,12 @@ REFUSALS = (
         "EinsumDense",
         JOINED,
     ),
-    Refusal("do not form a kernel of shape ? x 4", "if", [(5, 7), (7,)], config={**INT8, "units": 4}),
-    Refusal("do not form a kernel of shape ? x 4", "if", [(5, 4), (5,)], config={**INT8, "units": 4}),
+    Refusal(
+        "do not form a kernel of shape ? x 4", "if", [(5, 7), (7,)], config={**INT8, "units": 4}
+    ),
+    Refusal(
+        "do not form a kernel of shape ? x 4", "if", [(5, 4), (5,)], config={**INT8, "units": 4}
+    ),
     Refusal(
         "do not form a kernel of shape ? x 4 with kernel_shape=(9, 3)",
         "if",
@@ -523,7 +566,9 @@ REFUSALS = (
         config=INT8,
         kernel_shape=(9, 4),
     ),
-    Refusal("do not form a kernel of shape ? x 2 x 3", "if", [(7, 6), (1, 1, 6)], "EinsumDense", HEADS),
+    Refusal(
+        "do not form a kernel of shape ? x 2 x 3", "if", [(7, 6), (1, 1, 6)], "EinsumDense", HEADS
+    ),
     Refusal(
         "do not form a kernel of shape ? x 2 x 3",
         "ifif",
@@ -570,12 +615,26 @@ REFUSALS = (
         [(2, 5), (4, 1), (4, 1), (5,)],
         config={"dtype": "awq/4/-1_from_float32"},
     ),
-    Refusal("the shapes of the variables do not fit together", "ifif", [(5, 2), (1, 4), (1, 3), (5,)]),
-    Refusal("the shapes of the variables do not fit together", "ifif", [(5, 2), (1, 4), (1, 4), (6,)]),
-    Refusal("the shapes of the variables do not fit together", "ifif", [(5, 3), (1, 4), (1, 4), (5,)]),
-    Refusal("the shapes of the variables do not fit together", "ufuf", [(2, 5), (4, 1), (4, 1), (6,)]),
-    Refusal("the shapes of the variables do not fit together", "ufuf", [(3, 5), (4, 1), (4, 1), (5,)]),
-    Refusal("the shapes of the variables do not fit together", "ufuff", [(2, 5), (4, 1), (4, 1), (4,), (5,)]),
+    Refusal(
+        "the shapes of the variables do not fit together", "ifif", [(5, 2), (1, 4), (1, 3), (5,)]
+    ),
+    Refusal(
+        "the shapes of the variables do not fit together", "ifif", [(5, 2), (1, 4), (1, 4), (6,)]
+    ),
+    Refusal(
+        "the shapes of the variables do not fit together", "ifif", [(5, 3), (1, 4), (1, 4), (5,)]
+    ),
+    Refusal(
+        "the shapes of the variables do not fit together", "ufuf", [(2, 5), (4, 1), (4, 1), (6,)]
+    ),
+    Refusal(
+        "the shapes of the variables do not fit together", "ufuf", [(3, 5), (4, 1), (4, 1), (5,)]
+    ),
+    Refusal(
+        "the shapes of the variables do not fit together",
+        "ufuff",
+        [(2, 5), (4, 1), (4, 1), (4,), (5,)],
+    ),
     Refusal(
         "the shapes of the variables do not fit together",
         "ufuf",
@@ -587,7 +646,11 @@ REFUSALS = (
         "ufuf",
         [(1, 5), (2, 1), (2, 1), (5,)],
     ),
-    Refusal("the shapes of the variables do not fit together", "ufuff", [(4, 5), (4, 1), (4, 1), (5,), (5,)]),
+    Refusal(
+        "the shapes of the variables do not fit together",
+        "ufuff",
+        [(4, 5), (4, 1), (4, 1), (5,), (5,)],
+    ),
     Refusal(
         "do not form a kernel of shape ? x 2 x 3",
         "ufuf",
@@ -617,7 +680,13 @@ REFUSALS = (
         TABLE,
     ),
     Refusal("do not form a kernel of shape 6 x 5", "if", [(6, 2), (6,)], "Embedding", TABLE),
-    Refusal("do not form a kernel of shape 6 x 5", "ifif", [(6, 2), (6, 1), (6, 1), (4,)], "Embedding", TABLE),
+    Refusal(
+        "do not form a kernel of shape 6 x 5",
+        "ifif",
+        [(6, 2), (6, 1), (6, 1), (4,)],
+        "Embedding",
+        TABLE,
+    ),
 )
 
 

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from kerasport.frontends.keras.model import Array
     from kerasport.verification.runtimes.tfjs import Tfjs
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, about numpy
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # of Keras, about numpy
 
 TARGETS = ("tfjs-layers", "tfjs-graph")
 
@@ -45,9 +47,14 @@ def floats(*numbers: float) -> ComputedWeight:
     return held(np.array(numbers, np.float32))
 
 
-def plan_of(weights: Mapping[str, Weight], *, rules: str, channels: Mapping[str, Channels] | None = None) -> Plan:
+def plan_of(
+    weights: Mapping[str, Weight], *, rules: str, channels: Mapping[str, Channels] | None = None
+) -> Plan:
     """The weights as a plan of a layers-model, with the rules heeded."""
-    return quantized(Plan("layers-model", "", (), (), weights=weights, channels=channels or {}), parsed(rules.split()))
+    return quantized(
+        Plan("layers-model", "", (), (), weights=weights, channels=channels or {}),
+        parsed(rules.split()),
+    )
 
 
 # -------------------------------------------------------------------------------------------- the format
@@ -69,11 +76,18 @@ def test_integers_are_those_of_the_official_converter(
     encoding, _ = affine("uint8", min(numbers), max(numbers))
     assert encoding == Encoding("uint8", scale, minimum)
     assert encoding.encode(np.array(numbers, np.float32)).tolist() == stored
-    assert encoding.manifest() == {"dtype": "uint8", "min": minimum, "scale": scale, "original_dtype": "float32"}
+    assert encoding.manifest() == {
+        "dtype": "uint8",
+        "min": minimum,
+        "scale": scale,
+        "original_dtype": "float32",
+    }
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16"])
-@pytest.mark.parametrize(("low", "high"), [(-1.7, 0.3), (-1e-30, 3e-30), (-2e30, 1e30), (0.0, 0.7), (-0.7, 0.0)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(-1.7, 0.3), (-1e-30, 3e-30), (-2e30, 1e30), (0.0, 0.7), (-0.7, 0.0)]
+)
 def test_zero_stays_zero_and_nothing_moves_by_more_than_a_step(
     kind: Literal["uint8", "uint16"], low: float, high: float
 ) -> None:
@@ -103,7 +117,12 @@ def test_tfjs_decodes_what_was_written(kind: Kind, target: str, tmp_path: Path, 
         run = tfjs.run(tmp_path / "out", [[np.eye(7, dtype="float32")]], backend=backend)
         np.testing.assert_array_equal(run.results[0][0], wanted, err_msg=backend)
     (group,) = made.rounded
-    assert (group.kind, group.weights, group.before, group.nbytes) == (kind, 1, 140, 35 * encoding.itemsize)
+    assert (group.kind, group.weights, group.before, group.nbytes) == (
+        kind,
+        1,
+        140,
+        35 * encoding.itemsize,
+    )
     assert group.error == pytest.approx(np.abs(wanted.astype("float64") - kernel).max())
 
 
@@ -117,33 +136,56 @@ def test_tfjs_decodes_what_was_written(kind: Kind, target: str, tmp_path: Path, 
         ("float16", [1, -np.inf], "it contains NaN or infinity"),
         ("float16", [1, 65520], "it has values beyond 65504, the largest float16"),
         ("float16", [1e-6, -1e-5], "all its values are too small for float16"),
-        ("uint8", [-3.4e38, 1, 3.4e38], "its largest values would round to more than float32 can hold"),
+        (
+            "uint8",
+            [-3.4e38, 1, 3.4e38],
+            "its largest values would round to more than float32 can hold",
+        ),
         ("uint16", [], "it is empty"),
     ],
 )
-def test_what_would_go_wrong_stays_in_float32_and_is_told(kind: str, numbers: list[float], reason: str) -> None:
+def test_what_would_go_wrong_stays_in_float32_and_is_told(
+    kind: str, numbers: list[float], reason: str
+) -> None:
     for rules in (kind, f"{kind}=w"):
         plan = plan_of({"w": floats(*numbers, *numbers[:1] * 20)}, rules=rules)
         assert plan.encodings == {}
-        assert plan.notes == ((f"weight 'w' stays in float32: {reason}",) if numbers or "=" in rules else ())
+        assert plan.notes == (
+            (f"weight 'w' stays in float32: {reason}",) if numbers or "=" in rules else ()
+        )
 
 
 def test_integers_and_bools_stay() -> None:
     weights = {"i": held(np.arange(40)), "b": held(np.ones(40, bool)), "f": floats(*range(40))}
     plan = plan_of(weights, rules="uint8=*")
     assert list(plan.encodings) == ["f"]
-    assert plan.notes == tuple(f"weight {name!r} is not a float weight, so it is not rounded" for name in "ib")
+    assert plan.notes == tuple(
+        f"weight {name!r} is not a float weight, so it is not rounded" for name in "ib"
+    )
 
 
 def test_the_budget_goes_to_vectors_then_to_depthwise_kernels_then_to_small_ones() -> None:
-    shapes = {"large": (512, 512), "small": (32, 32), "depthwise": (3, 3, 256, 1), "bias": (600,), "eps": (4,)}
+    shapes = {
+        "large": (512, 512),
+        "small": (32, 32),
+        "depthwise": (3, 3, 256, 1),
+        "bias": (600,),
+        "eps": (4,),
+    }
     rng = np.random.default_rng(0)
-    weights = {name: held(rng.normal(size=shape).astype("float32")) for name, shape in shapes.items()}
-    plan = plan_of(weights, rules="uint8", channels={"depthwise": Channels(2, Norm((), "bias", 0.0))})
+    weights = {
+        name: held(rng.normal(size=shape).astype("float32")) for name, shape in shapes.items()
+    }
+    plan = plan_of(
+        weights, rules="uint8", channels={"depthwise": Channels(2, Norm((), "bias", 0.0))}
+    )
     kinds = {name: encoding.dtype for name, encoding in plan.encodings.items()}
     assert kinds == {"large": "uint8", "small": "float16", "depthwise": "float16"}
     size = sum(weight.size for weight in weights.values())
-    spent = sum(weights[name].size * (plan.encodings[name].itemsize if name in kinds else 4) for name in weights)
+    spent = sum(
+        weights[name].size * (plan.encodings[name].itemsize if name in kinds else 4)
+        for name in weights
+    )
     assert spent <= 1.05 * size + 16
 
 
@@ -157,10 +199,13 @@ def test_rules_with_patterns_are_done_to_the_letter() -> None:
 def test_patterns_that_contradict_or_match_nothing_are_errors() -> None:
     weights = {"a/kernel": floats(1, 2), "a/bias": floats(1)}
     with pytest.raises(
-        KerasportError, match=r"no weight matches 'b/\*'; the names of the weights are a/kernel, a/bias"
+        KerasportError,
+        match=r"no weight matches 'b/\*'; the names of the weights are a/kernel, a/bias",
     ):
         plan_of(weights, rules="uint8=b/*")
-    with pytest.raises(KerasportError, match="two rules apply to weight 'a/kernel': uint8 and float16"):
+    with pytest.raises(
+        KerasportError, match="two rules apply to weight 'a/kernel': uint8 and float16"
+    ):
         plan_of(weights, rules="uint8=a/* float16=*kernel")
 
 
@@ -195,7 +240,10 @@ def test_a_kernel_is_divided_and_its_normalisation_makes_up_for_it_exactly() -> 
     by = even("kernel", weights["kernel"], Channels(1, norm))
     assert by is not None
     assert (np.float16(by) == by).all()
-    made = {name: weight.read().astype("float64") for name, weight in divided(weights, "kernel", norm, by).items()}
+    made = {
+        name: weight.read().astype("float64")
+        for name, weight in divided(weights, "kernel", norm, by).items()
+    }
     assert np.abs(made["kernel"]).max() <= np.abs(kernel).max() * (1 + 1e-6)
     assert (made["variance"] >= 0).all()
 
@@ -205,7 +253,9 @@ def test_a_kernel_is_divided_and_its_normalisation_makes_up_for_it_exactly() -> 
         result: Array = (y - of["mean"]) / np.sqrt(of["variance"] + epsilon)
         return result
 
-    np.testing.assert_allclose(normal(made), normal({n: w.read() for n, w in weights.items()}), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        normal(made), normal({n: w.read() for n, w in weights.items()}), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_even_channels_and_odd_numbers_are_left_alone() -> None:
@@ -216,7 +266,9 @@ def test_even_channels_and_odd_numbers_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("nbytes", [4, 12, 28, 10**6])
-def test_channels_are_found_whatever_the_pieces(nbytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_are_found_whatever_the_pieces(
+    nbytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     array = np.random.default_rng(0).normal(size=(11, 5)).astype("float32")
     array.tofile(tmp_path / "w")
     whole = WeightRef(tmp_path / "w", 0, array.dtype, array.shape)
@@ -234,11 +286,15 @@ def test_memory_does_not_grow_with_a_weight(tmp_path: Path) -> None:
     weight = WeightRef(tmp_path / "w", 0, np.dtype("float32"), shape)
     tracemalloc.start()
     plan = plan_of(
-        {"w": weight, "v": held(np.ones(5000, "float32"))}, rules="uint8", channels={"w": Channels(1, Norm((), "v", 0))}
+        {"w": weight, "v": held(np.ones(5000, "float32"))},
+        rules="uint8",
+        channels={"w": Channels(1, Norm((), "v", 0))},
     )
     encoding = plan.encodings["w"]
     assert isinstance(encoding, Encoding)
-    written = write_weights({"w": DividedWeight(weight, np.arange(1.0, 5001))}, tmp_path, encodings={"w": encoding})
+    written = write_weights(
+        {"w": DividedWeight(weight, np.arange(1.0, 5001))}, tmp_path, encodings={"w": encoding}
+    )
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert written.nbytes == 25_000_000
@@ -267,7 +323,9 @@ def network(path: Path, *, uneven: float = 1.5, seed: int = 5) -> Path:
         numbers = rng.uniform(low, high, weight.shape)
         if weight.name == "kernel":
             numbers = rng.normal(size=weight.shape) * rng.lognormal(0, uneven, weight.shape[-1])
-        weight.assign(numbers / (np.sqrt(np.prod(weight.shape[:-1])) if weight.name == "kernel" else 1))
+        weight.assign(
+            numbers / (np.sqrt(np.prod(weight.shape[:-1])) if weight.name == "kernel" else 1)
+        )
     model.save(path)
     return path
 
@@ -313,9 +371,16 @@ def test_kernels_that_nothing_makes_up_for_are_not_divided(tmp_path: Path) -> No
     with read(network(tmp_path / "other.keras")) as found:
         channels = planned(found, "tfjs-layers").channels
     kinds = sorted(
-        (name.split("/")[1], each.axes, len(each.norm.shifted)) for name, each in channels.items() if each.norm
+        (name.split("/")[1], each.axes, len(each.norm.shifted))
+        for name, each in channels.items()
+        if each.norm
     )
-    assert kinds == [("depthwise_kernel", 2, 2), ("kernel", 1, 1), ("kernel", 1, 2), ("kernel", 1, 2)]
+    assert kinds == [
+        ("depthwise_kernel", 2, 2),
+        ("kernel", 1, 1),
+        ("kernel", 1, 2),
+        ("kernel", 1, 2),
+    ]
 
 
 # --------------------------------------------------------------------------------------------- verifying
@@ -338,7 +403,16 @@ def test_a_quantised_model_is_held_to_what_is_asked_for_only(tmp_path: Path) -> 
 
 def test_the_command_rounds_verifies_and_reports(tmp_path: Path) -> None:
     path = network(tmp_path / "model.keras")
-    options = ("--quantize", "uint8=*/kernel", "-q", "float16", "--json", "--to", "tfjs-layers", "--verify")
+    options = (
+        "--quantize",
+        "uint8=*/kernel",
+        "-q",
+        "float16",
+        "--json",
+        "--to",
+        "tfjs-layers",
+        "--verify",
+    )
     done = CliRunner().invoke(cli.app, ["convert", str(path), str(tmp_path / "out"), *options])
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
@@ -351,7 +425,9 @@ def test_the_command_rounds_verifies_and_reports(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", [1, 7, 50, 64 * 1024])
-def test_scales_belong_to_their_channels_wherever_a_piece_begins(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scales_belong_to_their_channels_wherever_a_piece_begins(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("kerasport.targets.tfjs.shards.BLOCK", block)
     rng = np.random.default_rng(block)
     for before, channels, inner in rng.integers(1, 9, (200, 3)).tolist():

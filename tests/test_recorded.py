@@ -31,7 +31,9 @@ STRUCTURES: Mapping[str, str] = {
         "InputLayer, Conv2D, BatchNormalization, DepthwiseConv2D, PReLU, MaxPooling2D, LeakyReLU, Flatten, 2 Dense"
     ),
     "recurrent": "2 InputLayer, Embedding, Bidirectional, 4 LSTM, GRU, TimeDistributed, Dense",
-    "masks": ("2 InputLayer, 2 Embedding, Add, 3 LSTM, 2 Concatenate, Multiply, Maximum, 2 Dense, MultiHeadAttention"),
+    "masks": (
+        "2 InputLayer, 2 Embedding, Add, 3 LSTM, 2 Concatenate, Multiply, Maximum, 2 Dense, MultiHeadAttention"
+    ),
     "stops": (
         "InputLayer, Embedding, 9 LSTM, GRU, 2 SimpleRNN, RNN, LSTMCell, TimeDistributed, 2 Dense, "
         "GlobalAveragePooling1D, Add"
@@ -53,8 +55,13 @@ STRUCTURES: Mapping[str, str] = {
     "dicts": "2 InputLayer, Concatenate, Dense",
     "sharded": "InputLayer, 2 Dense",
     "lora": "InputLayer, 2 Dense",
-    **dict.fromkeys(("mixed_float16", "float16", "bfloat16"), "InputLayer, 2 Dense, BatchNormalization"),
-    **dict.fromkeys(("int8", "int4", "float8"), "InputLayer, Embedding, EinsumDense, GlobalAveragePooling1D, Dense"),
+    **dict.fromkeys(
+        ("mixed_float16", "float16", "bfloat16"), "InputLayer, 2 Dense, BatchNormalization"
+    ),
+    **dict.fromkeys(
+        ("int8", "int4", "float8"),
+        "InputLayer, Embedding, EinsumDense, GlobalAveragePooling1D, Dense",
+    ),
     "keras_1": (
         "InputLayer, Conv2D, BatchNormalization, Activation, LeakyReLU, Concatenate, MaxPooling2D, Flatten, Dense"
     ),
@@ -74,7 +81,10 @@ OLDER = {"keras-2.2.4/functional": {"LayerNormalization": "BatchNormalization"}}
 
 REFUSED: Mapping[str, tuple[str, ...]] = {
     # each reason stands for a layer: all must be given at once
-    "lookups": ("StringLookup: a layers-model cannot have strings", "IntegerLookup: TF.js has no layer that compares"),
+    "lookups": (
+        "StringLookup: a layers-model cannot have strings",
+        "IntegerLookup: TF.js has no layer that compares",
+    ),
     "masks": ("MultiHeadAttention: TF.js does not have this layer",),
     "both_ways": ("at masked time steps Keras returns zeros",),
     "newer_ops": ("TopK: it computes TopK", "ExtractPatches: it computes Conv"),
@@ -118,7 +128,9 @@ def every_file() -> Iterator[Recorded]:
     for path in sorted(RECORDED.glob("*/*")):
         if path.suffix == ".json" and ".weights" not in path.name:
             yield Recorded(path, next(path.parent.glob(f"{path.stem}.*weights*")))
-        elif path.suffix in (".keras", ".unzipped") or (path.suffix == ".h5" and "weights" not in path.name):
+        elif path.suffix in (".keras", ".unzipped") or (
+            path.suffix == ".h5" and "weights" not in path.name
+        ):
             yield Recorded(path)
 
 
@@ -140,7 +152,9 @@ def counted(text: str) -> Counter[str]:
 
 def test_every_writer_is_there() -> None:
     assert len(FILES) > 40
-    assert {file.path.parent for file in FILES} == {path for path in RECORDED.iterdir() if path.is_dir()}
+    assert {file.path.parent for file in FILES} == {
+        path for path in RECORDED.iterdir() if path.is_dir()
+    }
     assert {file.model for file in FILES} == set(STRUCTURES)
 
 
@@ -182,12 +196,16 @@ def compare(file: Recorded, target: str, tfjs: Tfjs, folder: Path) -> None:
 
 @one_of_each_dialect
 @pytest.mark.parametrize("file", [file for file in READABLE if not _is_refused(file)], ids=str)
-def test_layers_model_computes_what_its_keras_computed(file: Recorded, tfjs: Tfjs, tmp_path: Path) -> None:
+def test_layers_model_computes_what_its_keras_computed(
+    file: Recorded, tfjs: Tfjs, tmp_path: Path
+) -> None:
     compare(file, LAYERS_MODEL, tfjs, tmp_path)
 
 
 @pytest.mark.parametrize("file", [file for file in READABLE if _is_refused(file)], ids=str)
-def test_layers_model_is_refused_for_all_that_it_cannot_hold(file: Recorded, tmp_path: Path) -> None:
+def test_layers_model_is_refused_for_all_that_it_cannot_hold(
+    file: Recorded, tmp_path: Path
+) -> None:
     with pytest.raises(kerasport.UnsupportedModel) as refusal:
         kerasport.convert(file.path, tmp_path / "web_model", weights=file.weights, to=LAYERS_MODEL)
     for reason in REFUSED[file.model]:
@@ -197,7 +215,9 @@ def test_layers_model_is_refused_for_all_that_it_cannot_hold(file: Recorded, tmp
 
 @one_of_each_dialect
 @pytest.mark.parametrize("file", READABLE, ids=str)
-def test_graph_model_computes_what_its_keras_computed(file: Recorded, tfjs: Tfjs, tmp_path: Path) -> None:
+def test_graph_model_computes_what_its_keras_computed(
+    file: Recorded, tfjs: Tfjs, tmp_path: Path
+) -> None:
     compare(file, GRAPH_MODEL, tfjs, tmp_path)
 
 

@@ -70,7 +70,11 @@ PASSED_ON = {
 @pytest.mark.parametrize("name", PASSED_ON)
 def test_recurrent_layers_stop_masks_from_keras_3_16_on(name: str, tmp_path: Path) -> None:
     # a Functional would record the masks of the Keras that makes it as arguments of its calls
-    embedding, first, second = layers.Embedding(6, 4, mask_zero=True), PASSED_ON[name](), layers.LSTM(2)
+    embedding, first, second = (
+        layers.Embedding(6, 4, mask_zero=True),
+        PASSED_ON[name](),
+        layers.LSTM(2),
+    )
     model = keras.Sequential([layers.Input((STEPS,), dtype="int32"), embedding, first, second])
     randomise(model, np.random.default_rng(0))
     save(model, tmp_path / "model.keras")
@@ -127,14 +131,22 @@ def test_what_is_unknown_in_a_file_of_a_newer_keras_is_refused(
 
 @pytest.mark.parametrize(
     ("version", "release"),
-    [("3.15.1", (3, 15)), ("2.15.0-tf", (2, 15)), ("3.16.0.dev2026", (3, 16)), ("", ASSUMED), ("new", ASSUMED)],
+    [
+        ("3.15.1", (3, 15)),
+        ("2.15.0-tf", (2, 15)),
+        ("3.16.0.dev2026", (3, 16)),
+        ("", ASSUMED),
+        ("new", ASSUMED),
+    ],
 )
 def test_the_release_of_a_version(version: str, release: tuple[int, int]) -> None:
     assert release_of(version) == release
 
 
 @pytest.mark.parametrize(("behind", "noted"), [(layers.LSTM, True), (layers.Dense, False)])
-def test_masks_of_a_source_that_names_no_keras_are_noted(behind: Any, noted: bool, tmp_path: Path) -> None:
+def test_masks_of_a_source_that_names_no_keras_are_noted(
+    behind: Any, noted: bool, tmp_path: Path
+) -> None:
     tokens = layers.Input((STEPS,), dtype="int32")
     masked = layers.Embedding(6, 4, mask_zero=True)(tokens)
     x = behind(3, return_sequences=True)(masked) if noted else behind(3)(masked)
@@ -150,11 +162,15 @@ def test_masks_of_a_source_that_names_no_keras_are_noted(behind: Any, noted: boo
 def test_verify_says_that_the_installed_keras_has_other_masks(version: str, tmp_path: Path) -> None:
     embedding = layers.Embedding(6, 4, mask_zero=True)
     chain = [embedding, layers.LSTM(3, return_sequences=True), layers.LSTM(2)]
-    save(keras.Sequential([layers.Input((STEPS,), dtype="int32"), *chain]), tmp_path / "model.keras")
+    save(
+        keras.Sequential([layers.Input((STEPS,), dtype="int32"), *chain]), tmp_path / "model.keras"
+    )
     path = of_release(tmp_path / "model.keras", version)
     with read(path) as model:
         notes = find_original(model, path, None, 60).notes
-    differs = (release_of(version) >= MASKS_STOP) is not (release_of(keras.__version__) >= MASKS_STOP)
+    differs = (release_of(version) >= MASKS_STOP) is not (
+        release_of(keras.__version__) >= MASKS_STOP
+    )
     assert any("do not pass masks on" in note for note in notes) is differs
 
 
@@ -163,14 +179,18 @@ def test_verify_says_that_the_installed_keras_has_other_masks(version: str, tmp_
 
 @pytest.mark.parametrize("name", ["RandomFlip", "Pipeline", "Dropout"])
 @pytest.mark.parametrize("to", ["tfjs-layers", "tfjs-graph"])
-def test_training_that_is_recorded_counts_from_keras_3_16_on(name: str, to: str, tmp_path: Path) -> None:
+def test_training_that_is_recorded_counts_from_keras_3_16_on(
+    name: str, to: str, tmp_path: Path
+) -> None:
     x = layers.Input((4, 4, 1))
     acting = {
         "RandomFlip": layers.RandomFlip,
         "Pipeline": lambda: layers.Pipeline([layers.RandomFlip()]),
         "Dropout": lambda: layers.Pipeline([layers.Dropout(0.5)]),
     }
-    save(keras.Model(x, layers.Flatten()(acting[name]()(x, training=True))), tmp_path / "model.keras")
+    save(
+        keras.Model(x, layers.Flatten()(acting[name]()(x, training=True))), tmp_path / "model.keras"
+    )
     assert kerasport.check(of_release(tmp_path / "model.keras", "3.15.1"), to=to).convertible
     refused = kerasport.check(of_release(tmp_path / "model.keras", "3.16.0"), to=to)
     assert [problem.option for problem in refused.problems] == ["training"]
@@ -178,10 +198,14 @@ def test_training_that_is_recorded_counts_from_keras_3_16_on(name: str, to: str,
 
 
 @pytest.mark.parametrize("layer", [lambda: layers.Resizing(2, 2), lambda: layers.CenterCrop(2, 2)])
-def test_layers_that_compute_the_same_in_training_are_not_refused(layer: Any, tmp_path: Path) -> None:
+def test_layers_that_compute_the_same_in_training_are_not_refused(
+    layer: Any, tmp_path: Path
+) -> None:
     x = layers.Input((4, 4, 1))
     save(keras.Model(x, layer()(x, training=True)), tmp_path / "model.keras")
-    assert kerasport.check(of_release(tmp_path / "model.keras", "3.16.0"), to="tfjs-graph").convertible
+    assert kerasport.check(
+        of_release(tmp_path / "model.keras", "3.16.0"), to="tfjs-graph"
+    ).convertible
 
 
 # ------------------------------------------------------------------------------------- operations of Keras 3.16
@@ -189,15 +213,22 @@ def test_layers_that_compute_the_same_in_training_are_not_refused(layer: Any, tm
 
 def evaluated(class_name: str, *arrays: Any, **config: Any) -> Any:
     """The result of an operation on arrays, which a graph is fed."""
-    fed = tuple(Input(f"x{i}", TensorType("float32", (None, *array.shape[1:]))) for i, array in enumerate(arrays))
+    fed = tuple(
+        Input(f"x{i}", TensorType("float32", (None, *array.shape[1:])))
+        for i, array in enumerate(arrays)
+    )
     args = (fed,) if class_name == "ColumnStack" else fed
-    return Graph(fed, apply(Operation("operation", class_name, config), args, {}), {}).run(*arrays)[0]
+    return Graph(fed, apply(Operation("operation", class_name, config), args, {}), {}).run(*arrays)[
+        0
+    ]
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 6, 7])
 def test_powers_of_matrices(n: int) -> None:
     x = np.random.default_rng(n).normal(0, 0.7, (3, 4, 4)).astype("float32")
-    np.testing.assert_allclose(evaluated("MatrixPower", x, n=n), np.linalg.matrix_power(x, n), 1e-4, 1e-5)
+    np.testing.assert_allclose(
+        evaluated("MatrixPower", x, n=n), np.linalg.matrix_power(x, n), 1e-4, 1e-5
+    )
 
 
 def test_inverses_of_matrices_are_refused() -> None:
@@ -228,9 +259,13 @@ def test_patches_make_the_image_that_they_were_cut_from(
 ) -> None:
     x = np.random.default_rng(0).normal(size=shape).astype("float32")
     options = {"size": size, "padding": padding, "data_format": data_format}
-    patches = numbers(keras.ops.image.extract_patches(x, size, padding=padding, data_format=data_format))
+    patches = numbers(
+        keras.ops.image.extract_patches(x, size, padding=padding, data_format=data_format)
+    )
     whole = shape[2:] if data_format == "channels_first" else shape[1:-1]
-    np.testing.assert_array_equal(evaluated("ReconstructPatches", patches, output_size=whole, **options), x)
+    np.testing.assert_array_equal(
+        evaluated("ReconstructPatches", patches, output_size=whole, **options), x
+    )
 
 
 def test_patches_that_do_not_fit_are_refused() -> None:

@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 
 import kerasport
-from kerasport.errors import HostileFileError, OutputExistsError, ReadError, UnsupportedModel, VerifyError
+from kerasport.errors import (
+    HostileFileError,
+    OutputExistsError,
+    ReadError,
+    UnsupportedModel,
+    VerifyError,
+)
 from kerasport.frontends.keras.model import Array
 from kerasport.frontends.keras.read.manifest import read_group
 from kerasport.verification.runtimes.tfjs import Backend, Tfjs
@@ -20,7 +26,9 @@ from kerasport.verification.runtimes.tfjs import Backend, Tfjs
 UNREPAIRED = Path(__file__).parent / "unrepaired"
 LOADING = ("functional_2.h5", "recurrent_2.h5")
 """Models of Keras 2 that load: the first is right, the second is not."""
-FOLDERS = sorted(path.name for path in UNREPAIRED.iterdir() if path.is_dir() and path.name not in LOADING)
+FOLDERS = sorted(
+    path.name for path in UNREPAIRED.iterdir() if path.is_dir() and path.name not in LOADING
+)
 COMPANION = {"gru": "reset_after"}
 """Models that need the companion, and why they are refused without it."""
 ADDED = {
@@ -52,11 +60,17 @@ def computes_the_same(tfjs: Tfjs, folder: str, model: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def copied(folder: str, to: Path) -> Path:
-    return Path(shutil.copytree(UNREPAIRED / folder, to / "model", ignore=shutil.ignore_patterns("*.npz")))
+    return Path(
+        shutil.copytree(UNREPAIRED / folder, to / "model", ignore=shutil.ignore_patterns("*.npz"))
+    )
 
 
 def edited(folder: Path, *edits: Callable[[Json], object]) -> Path:
@@ -95,7 +109,9 @@ def test_every_way_of_converting_is_recorded() -> None:
     for name in FOLDERS:
         document = json.loads((UNREPAIRED / name / "model.json").read_text(encoding="utf-8"))
         assert document["convertedBy"] == "TensorFlow.js Converter v4.22.0"
-        assert document["modelTopology"]["keras_version"] == ("2.15.0" if name == "functional_2.keras" else "3.15.1")
+        assert document["modelTopology"]["keras_version"] == (
+            "2.15.0" if name == "functional_2.keras" else "3.15.1"
+        )
         assert sum(map(len, contents(UNREPAIRED / name).values())) < 100_000
 
 
@@ -106,7 +122,9 @@ def test_what_the_converter_wrote_does_not_load(folder: str, tfjs: Tfjs) -> None
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_repaired_in_place_it_computes_what_keras_computed(folder: str, tfjs: Tfjs, tmp_path: Path) -> None:
+def test_repaired_in_place_it_computes_what_keras_computed(
+    folder: str, tfjs: Tfjs, tmp_path: Path
+) -> None:
     model = copied(folder, tmp_path)
     before = contents(model)
     repair = kerasport.repair(model / "model.json")
@@ -122,7 +140,9 @@ def test_repaired_in_place_it_computes_what_keras_computed(folder: str, tfjs: Tf
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_repaired_elsewhere_it_computes_what_keras_computed(folder: str, tfjs: Tfjs, tmp_path: Path) -> None:
+def test_repaired_elsewhere_it_computes_what_keras_computed(
+    folder: str, tfjs: Tfjs, tmp_path: Path
+) -> None:
     model = copied(folder, tmp_path)
     before = contents(model)
     repair = kerasport.repair(model, tmp_path / "right")
@@ -179,7 +199,9 @@ def test_it_tells_what_it_changed(tmp_path: Path) -> None:
 
 def test_weights_that_no_layer_has_are_told_of(tmp_path: Path) -> None:
     repair = kerasport.repair(copied("compiled.keras", tmp_path), tmp_path / "right")
-    assert "removed 10 weight(s) that belong to no layer, such as 'optimizer/vars/0'" in repair.changes
+    assert (
+        "removed 10 weight(s) that belong to no layer, such as 'optimizer/vars/0'" in repair.changes
+    )
 
 
 def test_names_that_collide_are_changed_and_told_of(tmp_path: Path) -> None:
@@ -189,7 +211,10 @@ def test_names_that_collide_are_changed_and_told_of(tmp_path: Path) -> None:
 
 
 def test_the_metadata_of_the_user_stay(tmp_path: Path) -> None:
-    model = edited(copied("compiled.h5", tmp_path), lambda it: it.update(userDefinedMetadata={"labels": ["a", "b"]}))
+    model = edited(
+        copied("compiled.h5", tmp_path),
+        lambda it: it.update(userDefinedMetadata={"labels": ["a", "b"]}),
+    )
     kerasport.repair(model)
     document = json.loads((model / "model.json").read_text(encoding="utf-8"))
     assert document["userDefinedMetadata"] == {
@@ -202,8 +227,12 @@ def of_a_page(document: Json) -> None:
     document["modelTopology"]["keras_version"] = "tfjs-layers 4.22.0"
 
 
-@pytest.mark.parametrize("writer", [kerasport.repair, of_a_page], ids=lambda writer: writer.__name__)
-def test_a_model_that_is_right_is_left_alone(writer: Callable[[Any], object], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "writer", [kerasport.repair, of_a_page], ids=lambda writer: writer.__name__
+)
+def test_a_model_that_is_right_is_left_alone(
+    writer: Callable[[Any], object], tmp_path: Path
+) -> None:
     model = copied("residual.h5", tmp_path)
     if writer is kerasport.repair:
         kerasport.repair(model)
@@ -248,7 +277,9 @@ def test_a_model_of_keras_2_that_loads_and_is_wrong_is_repaired(tfjs: Tfjs, tmp_
 def every_config(value: Any) -> Iterator[Json]:
     if isinstance(value, dict):
         yield from [value["config"]] if isinstance(value.get("config"), dict) else []
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+    for inner in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
         yield from every_config(inner)
 
 
@@ -262,15 +293,23 @@ def set_everywhere(key: str, value: Any) -> Callable[[Json], object]:
 
 
 STOPPING: dict[str, Callable[[Json], object]] = {
-    "regularizer": set_everywhere("kernel_regularizer", {"class_name": "L2", "config": {"l2": 0.01}}),
-    "activity regularizer": set_everywhere("activity_regularizer", {"class_name": "L2", "config": {"l2": 0.01}}),
-    "initializer": set_everywhere("kernel_initializer", {"class_name": "LecunNormal", "config": {"seed": None}}),
+    "regularizer": set_everywhere(
+        "kernel_regularizer", {"class_name": "L2", "config": {"l2": 0.01}}
+    ),
+    "activity regularizer": set_everywhere(
+        "activity_regularizer", {"class_name": "L2", "config": {"l2": 0.01}}
+    ),
+    "initializer": set_everywhere(
+        "kernel_initializer", {"class_name": "LecunNormal", "config": {"seed": None}}
+    ),
     "activation": set_everywhere("activation", {"class_name": "function", "config": "relu"}),
 }
 
 
 @pytest.mark.parametrize("name", STOPPING)
-def test_what_stops_tfjs_is_repaired_in_a_model_of_keras_2_as_well(name: str, tfjs: Tfjs, tmp_path: Path) -> None:
+def test_what_stops_tfjs_is_repaired_in_a_model_of_keras_2_as_well(
+    name: str, tfjs: Tfjs, tmp_path: Path
+) -> None:
     model = edited(copied("functional_2.h5", tmp_path), STOPPING[name])
     with pytest.raises(VerifyError):
         tfjs.run(model, [arrays("functional_2.h5", "input")], backend="cpu")
@@ -312,7 +351,9 @@ def half_edited(document: Json) -> None:
         for index, node in enumerate(layer["inbound_nodes"]):
             (tensors,) = node["args"]
             tensors = tensors if isinstance(tensors, list) else [tensors]
-            layer["inbound_nodes"][index] = [[*tensor["config"]["keras_history"], {}] for tensor in tensors]
+            layer["inbound_nodes"][index] = [
+                [*tensor["config"]["keras_history"], {}] for tensor in tensors
+            ]
 
 
 def test_what_was_edited_by_hand_is_repaired_further(tfjs: Tfjs, tmp_path: Path) -> None:
@@ -338,10 +379,19 @@ def test_calls_that_could_be_numbered_in_two_ways_are_refused(tmp_path: Path) ->
 
 def test_weights_are_read_in_pieces_whatever_the_shards(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    values = {"a": random.normal(size=(7, 5)), "b": random.integers(0, 256, (9,)), "c": random.normal(size=0)}
-    stored = {"a": values["a"].astype("<f4"), "b": values["b"].astype("u1"), "c": values["c"].astype("<f4")}
+    values = {
+        "a": random.normal(size=(7, 5)),
+        "b": random.integers(0, 256, (9,)),
+        "c": random.normal(size=0),
+    }
+    stored = {
+        "a": values["a"].astype("<f4"),
+        "b": values["b"].astype("u1"),
+        "c": values["c"].astype("<f4"),
+    }
     entries: list[Json] = [
-        {"name": name, "shape": list(array.shape), "dtype": "float32"} for name, array in stored.items()
+        {"name": name, "shape": list(array.shape), "dtype": "float32"}
+        for name, array in stored.items()
     ]
     entries[1]["quantization"] = {"dtype": "uint8", "min": -1.5, "scale": 0.25}
     data = b"".join(array.tobytes() for array in stored.values())
@@ -350,7 +400,9 @@ def test_weights_are_read_in_pieces_whatever_the_shards(tmp_path: Path) -> None:
         for start in range(0, len(data), size):
             files.append(tmp_path / f"{size}-{start}.bin")
             files[-1].write_bytes(data[start : start + size])
-        found = {entry.name: entry.weight for entry in read_group("model.json", entries, files).entries}
+        found = {
+            entry.name: entry.weight for entry in read_group("model.json", entries, files).entries
+        }
         wanted = stored | {"b": values["b"].astype("f4") * np.float32(0.25) - np.float32(1.5)}
         for name, weight in found.items():
             np.testing.assert_array_equal(weight.read(), wanted[name])
@@ -361,7 +413,12 @@ def test_weights_are_read_in_pieces_whatever_the_shards(tmp_path: Path) -> None:
 
 def test_integers_are_rounded_as_javascript_rounds(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(bytes([0, 1, 2, 3, 4, 5]))
-    entry = {"name": "a", "shape": [6], "dtype": "int32", "quantization": {"dtype": "uint8", "min": -1.5, "scale": 0.5}}
+    entry = {
+        "name": "a",
+        "shape": [6],
+        "dtype": "int32",
+        "quantization": {"dtype": "uint8", "min": -1.5, "scale": 0.5},
+    }
     (weight,) = (entry.weight for entry in read_group("", [entry], [tmp_path / "a.bin"]).entries)
     assert weight.read().tolist() == [-1, -1, 0, 0, 1, 1]
 
@@ -393,7 +450,16 @@ def test_all_that_has_no_translation_is_told_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../other.bin", "/etc/passwd", "a/../../b.bin", "..", "a\\..\\b", "sub/group1-shard1of1.bin", "x" * 300, ""],
+    [
+        "../other.bin",
+        "/etc/passwd",
+        "a/../../b.bin",
+        "..",
+        "a\\..\\b",
+        "sub/group1-shard1of1.bin",
+        "x" * 300,
+        "",
+    ],
 )
 def test_a_shard_is_a_file_beside_model_json(name: str, tmp_path: Path) -> None:
     (tmp_path / "other.bin").write_bytes(bytes(124))
@@ -410,7 +476,10 @@ def set_first(**values: Any) -> Callable[[Json], object]:
 
 
 BAD: dict[str, tuple[Callable[[Json], object], str]] = {
-    "shape larger": (set_first(shape=[5, 5]), "needs 144 bytes of weights, but the shards have 124"),
+    "shape larger": (
+        set_first(shape=[5, 5]),
+        "needs 144 bytes of weights, but the shards have 124",
+    ),
     "shape of another": (set_first(shape=[5, 4]), "shape"),
     "shape endless": (set_first(shape=[2**31 - 1] * 16), "weightsManifest needs"),
     "shape negative": (set_first(shape=[-4, -5]), "expected a list of sizes"),
@@ -420,21 +489,36 @@ BAD: dict[str, tuple[Callable[[Json], object], str]] = {
     "dtype": (set_first(dtype="string"), "not a numeric dtype"),
     "dtype object": (set_first(dtype={}), "structure that Keras writes|not a numeric dtype"),
     "name": (set_first(name=7), "has no name"),
-    "name twice": (lambda it: manifest_of(it)[1].update(name=manifest_of(it)[0]["name"]), "the same name"),
+    "name twice": (
+        lambda it: manifest_of(it)[1].update(name=manifest_of(it)[0]["name"]),
+        "the same name",
+    ),
     "name of another": (set_first(name="sequential/dense_1/kernel_"), "found the weight"),
     "quantised": (set_first(quantization={"dtype": "uint8"}), "weightsManifest needs"),
     "quantised no object": (set_first(quantization="uint8"), "is not an object"),
-    "weights no list": (lambda it: it["weightsManifest"][0].update(weights={}), "no list of weights"),
+    "weights no list": (
+        lambda it: it["weightsManifest"][0].update(weights={}),
+        "no list of weights",
+    ),
     "paths no names": (lambda it: it["weightsManifest"][0].update(paths=[1]), "not all file names"),
-    "shard twice": (lambda it: it["weightsManifest"].append(it["weightsManifest"][0]), "lists a shard twice"),
+    "shard twice": (
+        lambda it: it["weightsManifest"].append(it["weightsManifest"][0]),
+        "lists a shard twice",
+    ),
     "no manifest": (lambda it: it.pop("weightsManifest"), "weightsManifest is missing"),
     "no topology": (lambda it: it.update(modelTopology=None), "modelTopology is missing"),
-    "topology no model": (lambda it: it["modelTopology"].update(model_config=[]), "does not describe a Keras model"),
+    "topology no model": (
+        lambda it: it["modelTopology"].update(model_config=[]),
+        "does not describe a Keras model",
+    ),
     "graph-model": (lambda it: it.update(format="graph-model"), "tf.loadGraphModel"),
     "weights gone": (lambda it: it.update(weightsManifest=[]), "expected the weights"),
     "layer gone": (lambda it: layers_of(it).pop(), "do not belong to any layer"),
     "loose end": (lambda it: layers_of(it)[1].update(class_name=3), "class_name"),
-    "infinite": (lambda it: it.update(userDefinedMetadata={"a": float("inf")}), "contains NaN or infinity"),
+    "infinite": (
+        lambda it: it.update(userDefinedMetadata={"a": float("inf")}),
+        "contains NaN or infinity",
+    ),
 }
 
 
@@ -450,7 +534,9 @@ def test_weights_in_another_order_are_not_taken_for_each_other(tmp_path: Path) -
         weights.sort(key=lambda entry: entry["name"], reverse=True)
 
     # of the same shapes, so that only the names tell
-    refused(edited(copied("nested.h5", tmp_path), edit), ReadError, "found the weight|not in the order")
+    refused(
+        edited(copied("nested.h5", tmp_path), edit), ReadError, "found the weight|not in the order"
+    )
 
 
 def test_whole_layers_in_another_order_are_not_taken_for_each_other(tmp_path: Path) -> None:
@@ -459,7 +545,9 @@ def test_whole_layers_in_another_order_are_not_taken_for_each_other(tmp_path: Pa
         first, start = weights[:2], weights[-2:]
         weights[:2], weights[-2:] = start, first
 
-    refused(edited(copied("nested.h5", tmp_path), edit), ReadError, "belongs|shape|not in the order")
+    refused(
+        edited(copied("nested.h5", tmp_path), edit), ReadError, "belongs|shape|not in the order"
+    )
 
 
 def test_a_truncated_shard_is_refused(tmp_path: Path) -> None:
@@ -485,7 +573,9 @@ def test_a_name_of_many_parts_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_model_json_says_so(tmp_path: Path) -> None:
-    (tmp_path / "architecture.json").write_text('{"class_name": "Sequential", "config": {}}', encoding="utf-8")
+    (tmp_path / "architecture.json").write_text(
+        '{"class_name": "Sequential", "config": {}}', encoding="utf-8"
+    )
     (tmp_path / "list.json").write_text("[]", encoding="utf-8")
     for name, said in {
         "gone": "no such file",
@@ -548,7 +638,9 @@ def test_shards_are_gone_again_where_model_json_cannot_be_replaced(
     model = copied("compiled.keras", tmp_path)
     before = contents(tmp_path)
     replace = Path.replace
-    monkeypatch.setattr(Path, "replace", lambda a, b: interrupt() if b == model / "model.json" else replace(a, b))
+    monkeypatch.setattr(
+        Path, "replace", lambda a, b: interrupt() if b == model / "model.json" else replace(a, b)
+    )
     with pytest.raises(KeyboardInterrupt):
         kerasport.repair(model)
     assert contents(tmp_path) == before

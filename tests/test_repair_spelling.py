@@ -47,7 +47,10 @@ def shaped(**config: Json) -> Json:
 
 
 def sequential(*layers: Json, **config: Json) -> Json:
-    return {"class_name": "Sequential", "config": {"name": "sequential", "layers": list(layers), **config}}
+    return {
+        "class_name": "Sequential",
+        "config": {"name": "sequential", "layers": list(layers), **config},
+    }
 
 
 def softmax(x: Array) -> Array:
@@ -60,7 +63,9 @@ class Model:
     """A model.json, and what is right for it: to be left alone, or to be repaired; TF.js has to compute `expected`."""
 
     topology: Json
-    change: str = ""  # a part of what is told of the repair; empty where the model is right as it is
+    change: str = (
+        ""  # a part of what is told of the repair; empty where the model is right as it is
+    )
     weights: dict[str, Array] = field(default_factory=lambda: DENSE)
     expected: Array = field(default_factory=lambda: Y)
     x: Array = field(default_factory=lambda: X)
@@ -74,7 +79,10 @@ class Model:
         for index, names in enumerate(self.groups or [list(self.weights)]):
             shard = folder / f"group{index + 1}-shard1of1.bin"
             shard.write_bytes(b"".join(self.weights[name].tobytes() for name in names))
-            entries = [{"name": name, "shape": self.weights[name].shape, "dtype": "float32"} for name in names]
+            entries = [
+                {"name": name, "shape": self.weights[name].shape, "dtype": "float32"}
+                for name in names
+            ]
             manifest.append({"paths": [shard.name], "weights": entries})
         document = {
             "format": "layers-model",
@@ -106,7 +114,9 @@ NO_SHAPE = "moved the input shape to where TF.js reads it"
 def shapes() -> dict[str, Model]:
     made = {}
     for name, shape in SHAPES.items():
-        made[f"{name} of an input"] = Model(sequential(layer("InputLayer", dtype="float32", **shape), dense()))
+        made[f"{name} of an input"] = Model(
+            sequential(layer("InputLayer", dtype="float32", **shape), dense())
+        )
         made[f"{name} of the first layer"] = Model(sequential(dense(**shape)), version="2.15.0")
     keras, twice = {"batch_shape": [None, 4]}, {"inputShape": [4], "batchInputShape": [None, 4]}
     return made | {
@@ -115,10 +125,15 @@ def shapes() -> dict[str, Model]:
         "twice": Model(sequential(layer("InputLayer", **twice), dense()), NO_SHAPE),
         "of the model": Model(sequential(dense(), build_input_shape=[None, 4]), NO_SHAPE),
         "inside": Model(sequential(sequential(dense(inputShape=[4])))),
-        "of a model inside": Model(sequential(sequential(dense(), build_input_shape=[None, 4])), NO_SHAPE),
+        "of a model inside": Model(
+            sequential(sequential(dense(), build_input_shape=[None, 4])), NO_SHAPE
+        ),
         "a list of layers": Model({"class_name": "Sequential", "config": [shaped()]}),
         "keys of JavaScript": Model(
-            {"className": "Sequential", "config": {"layers": [{"className": "Dense", "config": shaped()["config"]}]}}
+            {
+                "className": "Sequential",
+                "config": {"layers": [{"className": "Dense", "config": shaped()["config"]}]},
+            }
         ),
     }
 
@@ -133,17 +148,28 @@ ENDS = {"input_layers": [["x", 0, 0]], "output_layers": [["y", 0, 0]]}
 
 
 def called(entry: Json, name: str, nodes: Json) -> Json:
-    return {**entry, "config": {**entry["config"], "name": name}, "name": name, "inbound_nodes": nodes}
+    return {
+        **entry,
+        "config": {**entry["config"], "name": name},
+        "name": name,
+        "inbound_nodes": nodes,
+    }
 
 
 def functional(name: str, *layers: Json, **ends: Json) -> Json:
-    return {"class_name": "Functional", "config": {"name": name, "layers": list(layers), **ENDS, **ends}}
+    return {
+        "class_name": "Functional",
+        "config": {"name": name, "layers": list(layers), **ENDS, **ends},
+    }
 
 
 def merged(nodes: Json, change: str = "", first: Json = None, **of: Any) -> Model:
     x = called(layer("InputLayer", batch_input_shape=[None, 4]), "x", [])
     ends = {key: of.pop(key) for key in tuple(of) if key in ENDS}
-    a, b = called(dense(), "a", first or [[["x", 0, 0, {}]]]), called(dense(), "b", [[["x", 0, 0, {}]]])
+    a, b = (
+        called(dense(), "a", first or [[["x", 0, 0, {}]]]),
+        called(dense(), "b", [[["x", 0, 0, {}]]]),
+    )
     y = called(layer("Concatenate", axis=-1), "y", nodes)
     given = {"weights": TWO, "expected": np.concatenate([Y, Y_2], 1), **of}
     return Model(functional("model", x, a, b, y, **ends), change, **given)
@@ -152,7 +178,9 @@ def merged(nodes: Json, change: str = "", first: Json = None, **of: Any) -> Mode
 def nested(node: int, output: int, change: str = "") -> Model:
     """A model that is called once, which is call 0 in Keras 3, and 1 in TF.js."""
     x = called(layer("InputLayer", batch_input_shape=[None, 4]), "x", [])
-    inner = functional("inner", x, called(dense(), "dense", [[["x", 0, 0, {}]]]), output_layers=[["dense", 0, 0]])
+    inner = functional(
+        "inner", x, called(dense(), "dense", [[["x", 0, 0, {}]]]), output_layers=[["dense", 0, 0]]
+    )
     layers = [
         x,
         called(inner, "inner", [[["x", 0, 0, {}]]]),
@@ -172,7 +200,10 @@ CALLS = {
     "too many of one tensor": merged([[A, B]], BRACKETS, first=[[[["x", 0, 0, {}]]]]),
     "too few of one tensor": merged([[A, B]], BRACKETS, first=[["x", 0, 0, {}]]),
     "ends without brackets": merged(
-        [[A, B]], "wrote the inputs and outputs of", input_layers=["x", 0, 0], output_layers=["y", 0, 0]
+        [[A, B]],
+        "wrote the inputs and outputs of",
+        input_layers=["x", 0, 0],
+        output_layers=["y", 0, 0],
     ),
     "of a model inside, as in Keras 3": nested(0, 0, NUMBERS),
     "of a model inside, as in TF.js": nested(1, 1),
@@ -194,7 +225,11 @@ def recurrent() -> tuple[dict[str, Array], Array]:
             state = np.tanh(steps[:, at] @ kernel + state @ recurrent_kernel + bias)
         outputs.append(state)
         cell = f"bidirectional/{name}_rnn/simple_rnn_cell"
-        weights |= {f"{cell}/kernel": kernel, f"{cell}/recurrent_kernel": recurrent_kernel, f"{cell}/bias": bias}
+        weights |= {
+            f"{cell}/kernel": kernel,
+            f"{cell}/recurrent_kernel": recurrent_kernel,
+            f"{cell}/bias": bias,
+        }
     return weights, np.concatenate(outputs, 1)
 
 
@@ -216,9 +251,13 @@ def bidirectional(name: str, version: str, prefix: str = "", change: str = "") -
 def normalized(axis: Json, weights: dict[str, Array] | None = None, **of: Json) -> Model:
     gamma, beta, mean, variance = random(3), random(3), random(3), random(3) ** 2 + 0.5
     named = {"gamma": gamma, "beta": beta, "moving_mean": mean, "moving_variance": variance}
-    weights = DENSE | {f"{of.get('name', 'batchnormalization')}/{name}": array for name, array in named.items()}
+    weights = DENSE | {
+        f"{of.get('name', 'batchnormalization')}/{name}": array for name, array in named.items()
+    }
     expected = gamma * (Y - mean) / np.sqrt(variance + 1e-3) + beta
-    entry = layer(of.get("class_name", "BatchNormalization"), axis=axis, epsilon=1e-3, momentum=0.99)
+    entry = layer(
+        of.get("class_name", "BatchNormalization"), axis=axis, epsilon=1e-3, momentum=0.99
+    )
     topology = sequential(shaped(), called(entry, of.get("name", "batchnormalization"), []))
     return Model(topology, of.get("change", ""), backwards(weights), expected, version="2.2.4-tf")
 
@@ -229,16 +268,26 @@ WEIGHTS = {
     "in another order, with the name of the model": Model(
         sequential(shaped()), NAMES, weights=backwards(DENSE, "sequential/")
     ),
-    "of TensorFlow": Model(sequential(shaped()), NAMES, {f"{name}:0": array for name, array in DENSE.items()}),
+    "of TensorFlow": Model(
+        sequential(shaped()), NAMES, {f"{name}:0": array for name, array in DENSE.items()}
+    ),
     "by numbers": Model(sequential(shaped()), NAMES, {"dense/0": KERNEL, "dense/1": BIAS}),
     "of two layers": merged([[A, B]], weights=backwards(TWO)),
-    "of two layers, with the name of the model": merged([[A, B]], NAMES, weights=backwards(TWO, "model/")),
+    "of two layers, with the name of the model": merged(
+        [[A, B]], NAMES, weights=backwards(TWO, "model/")
+    ),
     "of both directions": bidirectional("rnn", "2.15.0"),
-    "of both directions, with the name of the model": bidirectional("rnn", "2.15.0", "sequential/", NAMES),
-    "of both directions of Keras 3": bidirectional("forward_rnn", "3.8.0", "", "layer(s) for what TF.js"),
+    "of both directions, with the name of the model": bidirectional(
+        "rnn", "2.15.0", "sequential/", NAMES
+    ),
+    "of both directions of Keras 3": bidirectional(
+        "forward_rnn", "3.8.0", "", "layer(s) for what TF.js"
+    ),
     "of a normalization": normalized([1]),
     "of a normalization of TensorFlow 1": normalized(
-        -1, class_name="BatchNormalizationV1", change="replaced BatchNormalizationV1 with BatchNormalization"
+        -1,
+        class_name="BatchNormalizationV1",
+        change="replaced BatchNormalizationV1 with BatchNormalization",
     ),
 }
 
@@ -251,16 +300,32 @@ IDS, TABLE = np.array([[1, 2, 0], [3, 0, 1]], np.int32), random(5, 4)
 
 def embedding(dtype: str, change: str = "") -> Model:
     entry = layer("Embedding", input_dim=5, output_dim=4, batch_input_shape=[None, 3], dtype=dtype)
-    return Model(sequential(entry), change, {"embedding/embeddings": TABLE}, TABLE[IDS], IDS.astype("float32"))
+    return Model(
+        sequential(entry),
+        change,
+        {"embedding/embeddings": TABLE},
+        TABLE[IDS],
+        IDS.astype("float32"),
+    )
 
 
 def windows() -> Model:
     """Windows whose sizes are numbers, which TF.js takes for all axes."""
     x, kernel = random(2, 7, 7, 2), random(3, 3, 2, 4)
-    options = {"strides": 2, "padding": "valid", "dilation_rate": 1, "activation": "linear", "use_bias": False}
+    options = {
+        "strides": 2,
+        "padding": "valid",
+        "dilation_rate": 1,
+        "activation": "linear",
+        "use_bias": False,
+    }
     conv = layer("Conv2D", filters=4, kernel_size=3, batch_input_shape=[None, 7, 7, 2], **options)
-    pool = layer("MaxPooling2D", pool_size=2, strides=1, padding="valid", data_format="channels_last")
-    made = sum(x[:, i : i + 5 : 2, j : j + 5 : 2] @ kernel[i, j] for i in range(3) for j in range(3))
+    pool = layer(
+        "MaxPooling2D", pool_size=2, strides=1, padding="valid", data_format="channels_last"
+    )
+    made = sum(
+        x[:, i : i + 5 : 2, j : j + 5 : 2] @ kernel[i, j] for i in range(3) for j in range(3)
+    )
     expected = np.max([made[:, i : i + 2, j : j + 2] for i in (0, 1) for j in (0, 1)], 0)
     return Model(sequential(conv, pool), "", {"conv2d/kernel": kernel}, expected, x)
 
@@ -306,13 +371,20 @@ OPTIONS = {
 
 MODELS = {
     f"{kind}: {name}": model
-    for kind, models in {"shape": shapes(), "calls": CALLS, "weights": WEIGHTS, "options": OPTIONS}.items()
+    for kind, models in {
+        "shape": shapes(),
+        "calls": CALLS,
+        "weights": WEIGHTS,
+        "options": OPTIONS,
+    }.items()
     for name, model in models.items()
 }
 
 
 # TF.js waits for ever for a layer that it does not find.
-ENDLESS = frozenset(name for name, model in MODELS.items() if model.change == BRACKETS and "too few" not in name)
+ENDLESS = frozenset(
+    name for name, model in MODELS.items() if model.change == BRACKETS and "too few" not in name
+)
 # Of numbers it finds weights as well; constraints change only weights that break them.
 HARMLESS = frozenset(("weights: by numbers",))
 
@@ -340,7 +412,9 @@ def test_what_tfjs_loads_and_computes_right_is_left_alone_and_the_rest_repaired(
         assert close(result(tfjs, folder, model.x), model.expected)
 
 
-@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.change and name not in ENDLESS])
+@pytest.mark.parametrize(
+    "name", [name for name, model in MODELS.items() if model.change and name not in ENDLESS]
+)
 def test_what_is_repaired_was_wrong(name: str, tfjs: Tfjs, tmp_path: Path) -> None:
     model = MODELS[name]
     folder = model.write(tmp_path / "model")
@@ -354,7 +428,9 @@ def test_what_is_repaired_was_wrong(name: str, tfjs: Tfjs, tmp_path: Path) -> No
 # ------------------------------------------------------------------------------------------- what is refused
 
 CODE = {"function": ["4wEAAAAAAAAA", None, None], "function_type": "lambda", "module": "__main__"}
-CODE_3 = {"function": {"class_name": "__lambda__", "config": {"code": "4wEAAAAAAAAA", "defaults": None}}}
+CODE_3 = {
+    "function": {"class_name": "__lambda__", "config": {"code": "4wEAAAAAAAAA", "defaults": None}}
+}
 
 REFUSED: dict[str, tuple[Json, type[Exception], str]] = {
     "option in camelCase": (
@@ -397,7 +473,8 @@ def test_a_graph_model_is_told_of_by_its_nodes(document: dict[str, Json], tmp_pa
     written = {"modelTopology": nodes, "weightsManifest": [], **document}
     (tmp_path / "model.json").write_text(json.dumps(written), encoding="utf-8")
     with pytest.raises(
-        ReadError, match=r"a graph-model.*load it with tf\.loadGraphModel, not with tf\.loadLayersModel"
+        ReadError,
+        match=r"a graph-model.*load it with tf\.loadGraphModel, not with tf\.loadLayersModel",
     ):
         kerasport.repair(tmp_path)
 
@@ -423,7 +500,11 @@ def test_out_is_a_copy_where_nothing_is_to_repair(tmp_path: Path) -> None:
     assert f"Copied to  {out}/model.json" in done.stdout
     for name in ("model.json", "group1-shard1of1.bin"):
         assert (out / name).read_bytes() == (folder / name).read_bytes()
-    told = json.loads(CliRunner().invoke(cli.app, ["repair", str(folder), str(tmp_path / "other"), "--json"]).stdout)
+    told = json.loads(
+        CliRunner()
+        .invoke(cli.app, ["repair", str(folder), str(tmp_path / "other"), "--json"])
+        .stdout
+    )
     assert (told["repaired"], told["out"]) == (False, str(tmp_path / "other" / "model.json"))
     assert CliRunner().invoke(cli.app, ["repair", str(folder), str(out)]).exit_code == 3
     forced = CliRunner().invoke(cli.app, ["repair", str(folder), str(out), "--force"])
@@ -432,8 +513,12 @@ def test_out_is_a_copy_where_nothing_is_to_repair(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("linked", [False, True])
 @pytest.mark.parametrize("name", ["kerasport-layers.js", "kerasport-layers.d.ts"])
-def test_the_companion_is_copied_and_no_link_is_followed(name: str, linked: bool, tmp_path: Path) -> None:
-    folder = Model(sequential(shaped()), document={"convertedBy": "kerasport 0.1.0"}).write(tmp_path / "model")
+def test_the_companion_is_copied_and_no_link_is_followed(
+    name: str, linked: bool, tmp_path: Path
+) -> None:
+    folder = Model(sequential(shaped()), document={"convertedBy": "kerasport 0.1.0"}).write(
+        tmp_path / "model"
+    )
     script, secret = folder / name, tmp_path / "secret"
     secret.write_text("secret", encoding="utf-8")
     if linked:

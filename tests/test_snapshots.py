@@ -89,8 +89,12 @@ GRU = forged.sequential(
 REFUSED = forged.sequential(
     forged.given("steps", (None, 5, 3)),
     forged.layer("UnitNormalization", "units", axis=-1, dtype="float32"),
-    forged.layer("Lambda", "halved", function={"class_name": "__lambda__", "config": {}}, dtype="float32"),
-    forged.layer("Attention2D", "own", module="my_package.layers", registered_name="my_package>Attention2D"),
+    forged.layer(
+        "Lambda", "halved", function={"class_name": "__lambda__", "config": {}}, dtype="float32"
+    ),
+    forged.layer(
+        "Attention2D", "own", module="my_package.layers", registered_name="my_package>Attention2D"
+    ),
 )
 
 
@@ -120,7 +124,13 @@ def verified(out: str) -> Verification:
         "expected": 0.4921217,
         "allowed": 5.9e-5,
     }
-    far: dict[str, Any] = {"absolute": 0.25, "relative": 0.5, "actual": 0.75, "expected": 0.5, "allowed": 6e-5}
+    far: dict[str, Any] = {
+        "absolute": 0.25,
+        "relative": 0.5,
+        "actual": 0.75,
+        "expected": 0.5,
+        "allowed": 6e-5,
+    }
     wrong = out == "different"
     outputs = [
         OutputError(**(far if wrong and backend == "wasm" else close), **where, ok=not wrong or backend == "cpu",
@@ -128,7 +138,13 @@ def verified(out: str) -> Verification:
         for backend in ("cpu", "wasm")
     ]  # fmt: skip
     layer = LayerDivergence(
-        **far, where=(0, 3, 3, 1), ok=False, backend="wasm", name="conv2d", tfjs_name="conv2d_1", class_name="Conv2D"
+        **far,
+        where=(0, 3, 3, 1),
+        ok=False,
+        backend="wasm",
+        name="conv2d",
+        tfjs_name="conv2d_1",
+        class_name="Conv2D",
     )
     quantized = out == "quantized"
     return Verification(
@@ -140,25 +156,49 @@ def verified(out: str) -> Verification:
 def diagnosis(source: str) -> Diagnosis:
     """What doctor found."""
     routes = (
-        Route("kerasport, tfjs-layers", "kerasport", open=True, command="kerasport convert model.keras web_model"),
-        Route("Keras, ONNX", "onnx", open=False, command="pip install tensorflow tf2onnx", reason="needs tf2onnx"),
+        Route(
+            "kerasport, tfjs-layers",
+            "kerasport",
+            open=True,
+            command="kerasport convert model.keras web_model",
+        ),
+        Route(
+            "Keras, ONNX",
+            "onnx",
+            open=False,
+            command="pip install tensorflow tf2onnx",
+            reason="needs tf2onnx",
+        ),
     )
     return Diagnosis(
         kerasport="0.0.0",
-        own=(Package("onnx-ir", "1.1.0", "untried"), Package("Node", "20.20.2", "works", "/usr/bin/node")),
-        abilities=(Ability("convert to TF.js", True), Ability("verify TF.js models", False, "pip install keras jax")),
+        own=(
+            Package("onnx-ir", "1.1.0", "untried"),
+            Package("Node", "20.20.2", "works", "/usr/bin/node"),
+        ),
+        abilities=(
+            Ability("convert to TF.js", True),
+            Ability("verify TF.js models", False, "pip install keras jax"),
+        ),
         python="3.11.7",
         executable="/usr/bin/python3",
         packages=(
             Package("keras"),
-            Package("tensorflow", "2.19.1", "fails", error="ImportError: numpy.core.multiarray failed to import"),
+            Package(
+                "tensorflow",
+                "2.19.1",
+                "fails",
+                error="ImportError: numpy.core.multiarray failed to import",
+            ),
         ),
         legacy_keras="",
         healthy=False,
         source=source,
         writer="3.15.1" if source else "",
         routes=routes if source else (),
-        advice=("tensorflow 2.19.1 cannot be imported: it is too old for this numpy: pip install 'numpy<2'",),
+        advice=(
+            "tensorflow 2.19.1 cannot be imported: it is too old for this numpy: pip install 'numpy<2'",
+        ),
     )
 
 
@@ -209,7 +249,11 @@ def test_lines_fit_into_80_columns_but_for_code(name: str) -> None:
     text = (SNAPSHOTS / f"{name}.txt").read_text(encoding="utf-8")
     text.encode("cp1252")
     lines = text.splitlines()
-    assert [line for line in lines if len(line) > WIDTH and not CODE.search(line) and " " in line.strip()] == []
+    assert [
+        line
+        for line in lines
+        if len(line) > WIDTH and not CODE.search(line) and " " in line.strip()
+    ] == []
     assert not re.search(r"[\x1b\u2500-\u257f]", text)  # neither colours nor boxes
     assert [line for line in lines if line != line.rstrip()] == []
 
@@ -226,7 +270,9 @@ def test_help_breaks_no_word(columns: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_json_holds_what_the_text_says(place: Path) -> None:
     runner = CliRunner()
-    told = json.loads(runner.invoke(cli.app, ["convert", "gru.keras", "web_model", "--json"]).stdout)
+    told = json.loads(
+        runner.invoke(cli.app, ["convert", "gru.keras", "web_model", "--json"]).stdout
+    )
     assert told["expects"]["steps"]["dtype"] == "float32"
     assert told["summary"] == {"native": 1, "companion": 1}
     assert "loadLayersModel" in told["code"][0]["code"]

@@ -38,7 +38,10 @@ def tfjs() -> Iterator[Tfjs]:
 
 
 def write_model(folder: Path, model: Json, weights: Weights) -> Path:
-    manifest = [{"name": name, "dtype": array.dtype.name, "shape": array.shape} for name, array in weights.items()]
+    manifest = [
+        {"name": name, "dtype": array.dtype.name, "shape": array.shape}
+        for name, array in weights.items()
+    ]
     (folder / "weights.bin").write_bytes(b"".join(map(np.ndarray.tobytes, weights.values())))
     groups = [{"paths": ["weights.bin"], "weights": manifest}]
     (folder / "model.json").write_text(json.dumps({**model, "weightsManifest": groups}))
@@ -78,14 +81,19 @@ def graph_model(folder: Path, dtype: str, shape: tuple[int, ...], *ops: str) -> 
     attrs = {"dtype": {"type": DT[dtype]}, "shape": {"shape": dims}}
     nodes = [
         {"name": "x", "op": "Placeholder", "attr": attrs},
-        *({"name": name, "op": op, "input": [source]} for source, name, op in zip(names, names[1:], ops, strict=False)),
+        *(
+            {"name": name, "op": op, "input": [source]}
+            for source, name, op in zip(names, names[1:], ops, strict=False)
+        ),
     ]
     ends = {
         side: {key: {"name": f"{name}:0", "dtype": DT[dtype], "tensorShape": dims}}
         for side, key, name in (("inputs", "x", "x"), ("outputs", "y", names[-1]))
     }
     topology = {"node": nodes, "versions": {}}
-    return write_model(folder, {"format": "graph-model", "modelTopology": topology, "signature": ends}, {})
+    return write_model(
+        folder, {"format": "graph-model", "modelTopology": topology, "signature": ends}, {}
+    )
 
 
 def relu(x: Array) -> Array:
@@ -246,10 +254,14 @@ def fake_npm(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     monkeypatch.setattr(node, "npm_command", lambda _: command)
 
 
-def test_an_install_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_install_that_fails_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("KERASPORT_CACHE", str(tmp_path))
     fake_npm(monkeypatch, "sys.exit('npm error: no network')")
-    with pytest.raises(VerifyError, match=r"(?s)could not install the packages.*npm error: no network"):
+    with pytest.raises(
+        VerifyError, match=r"(?s)could not install the packages.*npm error: no network"
+    ):
         node.packages(lambda _: None)
     assert not list((tmp_path / "kerasport").iterdir())
 
@@ -269,7 +281,9 @@ def test_the_first_install_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path
     ]
 
 
-def test_a_cache_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("KERASPORT_CACHE", str(tmp_path / "file"))
     with pytest.raises(VerifyError, match="set KERASPORT_CACHE to another directory"):
@@ -315,7 +329,9 @@ def test_the_cache_is_where_the_platform_keeps_caches(
 
 def test_a_node_that_does_not_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERASPORT_NODE", "no-such-node")
-    with pytest.raises(VerifyError, match=r'not Node; install Node 18\+ or pip install "kerasport\['):
+    with pytest.raises(
+        VerifyError, match=r'not Node; install Node 18\+ or pip install "kerasport\['
+    ):
         node.find()
 
 
@@ -325,7 +341,9 @@ def test_an_old_node_gives_way_to_that_of_the_wheel(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(node, "identify", lambda path: (Path(path), versions[path]))
     assert node.find() == Path("/wheel/node")
     del versions["/wheel/node"]
-    with pytest.raises(VerifyError, match=r"Node 18 or later, .*node is version 16\.20\.2; install"):
+    with pytest.raises(
+        VerifyError, match=r"Node 18 or later, .*node is version 16\.20\.2; install"
+    ):
         node.find()
 
 

@@ -20,7 +20,9 @@ from kerasport.targets.tfjs.layers.training import training_config
 from kerasport.targets.tfjs.layers.training.optimizer import by_depth
 from kerasport.verification.runtimes import node
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras, about numpy
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)  # of Keras, about numpy
 
 FIT = """
 const [packages, out, data] = process.argv.slice(1)
@@ -63,7 +65,9 @@ def branched() -> keras.Model:
     left = layers.Dense(5, activation="tanh")(image)
     right = layers.Dense(5, activation="sigmoid")(layers.Identity()(layers.Dense(5)(image)))
     frozen = layers.Dense(5, trainable=False)(image)
-    return keras.Model(image, layers.Dense(3, activation="softmax")(layers.Add()([frozen, right, left])))
+    return keras.Model(
+        image, layers.Dense(3, activation="softmax")(layers.Add()([frozen, right, left]))
+    )
 
 
 def chain() -> keras.Model:
@@ -105,7 +109,9 @@ def trained(
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
 @pytest.mark.parametrize("build", [branched, chain])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_goes_on_with_the_losses_of_keras(name: str, build: Any, suffix: str, tmp_path: Path) -> None:
+def test_training_goes_on_with_the_losses_of_keras(
+    name: str, build: Any, suffix: str, tmp_path: Path
+) -> None:
     model, x, y = trained(build, OPTIMIZERS[name]())
     path = tmp_path / f"model.{suffix}"
     model.save(path)
@@ -118,7 +124,9 @@ def test_training_goes_on_with_the_losses_of_keras(name: str, build: Any, suffix
         return
     convert(path, tmp_path / "fresh")
     fresh = fitted_in_tfjs(tmp_path / "fresh", x, y)
-    assert np.abs(np.divide(fresh["loss"], wanted["loss"]) - 1).max() > 1e-3, "the state makes no difference"
+    assert np.abs(np.divide(fresh["loss"], wanted["loss"]) - 1).max() > 1e-3, (
+        "the state makes no difference"
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,13 +135,19 @@ def test_training_goes_on_with_the_losses_of_keras(name: str, build: Any, suffix
      "categorical_crossentropy", "cosine_similarity"],
 )  # fmt: skip
 def test_losses_and_metrics_mean_the_same(loss: str, tmp_path: Path) -> None:
-    model, x, y = trained(branched, optimizers.SGD(0.01), loss, ["mae", "categorical_accuracy", "mse"])
+    model, x, y = trained(
+        branched, optimizers.SGD(0.01), loss, ["mae", "categorical_accuracy", "mse"]
+    )
     model.save(tmp_path / "model.keras")
     convert(tmp_path / "model.keras", tmp_path / "out")
     told = fitted_in_tfjs(tmp_path / "out", x, y)
     wanted = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
     np.testing.assert_allclose(told["loss"], wanted["loss"], rtol=1e-3)
-    for theirs, ours in (("mae", "mae"), ("mse", "mse"), ("categorical_accuracy", "categoricalAccuracy")):
+    for theirs, ours in (
+        ("mae", "mae"),
+        ("mse", "mse"),
+        ("categorical_accuracy", "categoricalAccuracy"),
+    ):
         found = next(told[key] for key in (ours, theirs, ours.upper()) if key in told)
         np.testing.assert_allclose(found, wanted[theirs], rtol=1e-3)
 
@@ -152,7 +166,11 @@ def test_what_is_rewritten_trains_as_in_keras(tmp_path: Path) -> None:
     model, x, y = trained(rewritten, optimizers.SGD(0.05))
     model.save(tmp_path / "model.keras")
     made = convert(tmp_path / "model.keras", tmp_path / "out", trainable=True)
-    assert {layer.class_name for layer in made.layers if layer.outcome == "rewritten"} >= {"Dense", "ELU", "Relu"}
+    assert {layer.class_name for layer in made.layers if layer.outcome == "rewritten"} >= {
+        "Dense",
+        "ELU",
+        "Relu",
+    }
     told = fitted_in_tfjs(tmp_path / "out", x, y)
     wanted = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
     np.testing.assert_allclose(told["loss"], wanted["loss"], rtol=1e-3)
@@ -166,11 +184,15 @@ def test_what_is_rewritten_trains_as_in_keras(tmp_path: Path) -> None:
     ],
     ids=["compares", "augments"],
 )
-def test_what_would_not_train_as_in_keras_is_told_or_refused(layer: Any, reason: str, tmp_path: Path) -> None:
+def test_what_would_not_train_as_in_keras_is_told_or_refused(
+    layer: Any, reason: str, tmp_path: Path
+) -> None:
     model = keras.Sequential([layers.Input((4, 4, 1)), layer(), layers.Flatten(), layers.Dense(2)])
     model.save(tmp_path / "model.keras")
     made = convert(tmp_path / "model.keras", tmp_path / "out")
-    assert "Random" in str(made.layers) or any("exact only at inference" in note for note in made.notes)
+    assert "Random" in str(made.layers) or any(
+        "exact only at inference" in note for note in made.notes
+    )
     assert " ".join(str(made).split()).count(reason) == 1
     with pytest.raises(UnsupportedModel, match=reason) as refusal:
         convert(tmp_path / "model.keras", tmp_path / "refused", trainable=True)
@@ -217,13 +239,22 @@ ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.1}}
     [
         ({"loss": "hinge"}, "the loss hinge does not exist"),
         ({"loss": "mse", "loss_weights": [1.0]}, "does not support loss weights"),
-        ({"loss": {"class_name": "BinaryCrossentropy", "config": {"from_logits": True}}}, "does not exist in TF.js"),
+        (
+            {"loss": {"class_name": "BinaryCrossentropy", "config": {"from_logits": True}}},
+            "does not exist in TF.js",
+        ),
         (
             {"loss": {"class_name": "CategoricalCrossentropy", "config": {"label_smoothing": 0.1}}},
             "does not exist in TF.js",
         ),
-        ({"loss": {"class_name": "MeanSquaredError", "config": {"reduction": "sum"}}}, "does not exist in TF.js"),
-        ({"loss": {"class_name": "CosineSimilarity", "config": {"axis": 1}}}, "does not exist in TF.js"),
+        (
+            {"loss": {"class_name": "MeanSquaredError", "config": {"reduction": "sum"}}},
+            "does not exist in TF.js",
+        ),
+        (
+            {"loss": {"class_name": "CosineSimilarity", "config": {"axis": 1}}},
+            "does not exist in TF.js",
+        ),
         (
             {"loss": "mse", "optimizer": {"class_name": "Adam", "config": {"epsilon": 0.1}}},
             "applies epsilon differently",
@@ -232,12 +263,18 @@ ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.1}}
             {"loss": "mse", "optimizer": {"class_name": "Adagrad", "config": {"epsilon": 0.1}}},
             "always uses epsilon=1e-7",
         ),
-        ({"loss": "mse", "optimizer": {"class_name": "Adam", "config": {"amsgrad": True}}}, "do not support amsgrad"),
+        (
+            {"loss": "mse", "optimizer": {"class_name": "Adam", "config": {"amsgrad": True}}},
+            "do not support amsgrad",
+        ),
         (
             {"loss": "mse", "optimizer": {"class_name": "RMSprop", "config": {"centered": True}}},
             "do not support centered",
         ),
-        ({"loss": "mse", "optimizer": {"class_name": "Adadelta", "config": {}}}, "Adadelta does not exist"),
+        (
+            {"loss": "mse", "optimizer": {"class_name": "Adadelta", "config": {}}},
+            "Adadelta does not exist",
+        ),
     ],
 )
 def test_what_tfjs_computes_otherwise_is_left_out(compiled: dict[str, Any], reason: str) -> None:
@@ -259,17 +296,26 @@ def test_metrics_that_would_be_others_are_left_out() -> None:
         "sparse_categorical_accuracy",
         {"class_name": "BinaryAccuracy", "config": {"threshold": 0.2}},
     ]
-    made, lost = training_config({"optimizer": ADAM, "loss": "binary_crossentropy", "metrics": metrics}, {})
+    made, lost = training_config(
+        {"optimizer": ADAM, "loss": "binary_crossentropy", "metrics": metrics}, {}
+    )
     assert made["metrics"] == ["mae"]
     assert len(lost) == 4
 
 
 def wrapper(fn: Any, name: str = "") -> dict[str, Any]:
     """A metric as Keras 2 writes it."""
-    return {"class_name": "MeanMetricWrapper", "config": {"name": name or str(fn), "dtype": "float32", "fn": fn}}
+    return {
+        "class_name": "MeanMetricWrapper",
+        "config": {"name": name or str(fn), "dtype": "float32", "fn": fn},
+    }
 
 
-FUNCTION = {"class_name": "function", "config": "mean_absolute_error", "registered_name": "function"}
+FUNCTION = {
+    "class_name": "function",
+    "config": "mean_absolute_error",
+    "registered_name": "function",
+}
 
 
 @pytest.mark.parametrize(
@@ -296,7 +342,10 @@ def test_metrics_are_known_in_every_form(loss: Any, metrics: Any, made: Any) -> 
 
 def test_a_list_of_keras_2_is_for_every_output() -> None:
     compiled = {"optimizer": ADAM, "loss": "mse", "metrics": ["mae", "mse"]}
-    assert training_config(compiled, {}, ["left", "right"], writer="2.15.0")[0]["metrics"] == ["mae", "mse"]
+    assert training_config(compiled, {}, ["left", "right"], writer="2.15.0")[0]["metrics"] == [
+        "mae",
+        "mse",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -305,12 +354,22 @@ def test_a_list_of_keras_2_is_for_every_output() -> None:
         ([wrapper("my_metric")], "'my_metric'"),
         ([wrapper({"class_name": "function", "config": "package>mine"})], "mine"),
         ([wrapper(None)], "which TF.js does not have"),
-        ([{"class_name": "MeanMetricWrapper", "config": {"fn": "binary_accuracy", "threshold": 0.2}}], "does not have"),
+        (
+            [
+                {
+                    "class_name": "MeanMetricWrapper",
+                    "config": {"fn": "binary_accuracy", "threshold": 0.2},
+                }
+            ],
+            "does not have",
+        ),
         ({"a_b": ["mae"]}, "underscores"),
     ],
 )
 def test_metrics_that_tfjs_lacks_are_left_out(metrics: Any, reason: str) -> None:
-    made, (lost,) = training_config({"optimizer": ADAM, "loss": "mse", "metrics": metrics}, {}, ["a_b"])
+    made, (lost,) = training_config(
+        {"optimizer": ADAM, "loss": "mse", "metrics": metrics}, {}, ["a_b"]
+    )
     assert made["metrics"] == []
     assert reason in lost
 
@@ -320,19 +379,25 @@ def test_metrics_of_keras_2_are_computed(tmp_path: Path) -> None:
     model.save(tmp_path / "model.h5")
     with h5py.File(tmp_path / "model.h5", "r+") as file:
         config = json.loads(file.attrs["training_config"])
-        config["metrics"] = [[wrapper("categorical_accuracy", "accuracy"), wrapper("mean_absolute_error", "mae")]]
+        config["metrics"] = [
+            [wrapper("categorical_accuracy", "accuracy"), wrapper("mean_absolute_error", "mae")]
+        ]
         file.attrs["training_config"] = json.dumps(config)
     assert not convert(tmp_path / "model.h5", tmp_path / "out").notes
     told = fitted_in_tfjs(tmp_path / "out", x, y)
     wanted = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history
     np.testing.assert_allclose(told["mae"], wanted["mae"], rtol=1e-3)
-    np.testing.assert_allclose(told["categoricalAccuracy"], wanted["categorical_accuracy"], rtol=1e-3)
+    np.testing.assert_allclose(
+        told["categoricalAccuracy"], wanted["categorical_accuracy"], rtol=1e-3
+    )
 
 
 def test_metrics_of_each_output_are_computed(tmp_path: Path) -> None:
     def two() -> keras.Model:
         x = layers.Input((6,))
-        return keras.Model(x, [layers.Dense(3, "softmax", name="left")(x), layers.Dense(3, name="right")(x)])
+        return keras.Model(
+            x, [layers.Dense(3, "softmax", name="left")(x), layers.Dense(3, name="right")(x)]
+        )
 
     keras.utils.set_random_seed(3)
     model = two()
@@ -356,7 +421,9 @@ def test_the_state_stays_behind_where_its_order_is_not_known(tmp_path: Path) -> 
     model, _, _ = trained(nested, optimizers.Adam())
     model.save(tmp_path / "model.keras")
     made = convert(tmp_path / "model.keras", tmp_path / "out", optimizer=True)
-    assert [note for note in made.notes if "optimizer state is not included: in nested models" in note]
+    assert [
+        note for note in made.notes if "optimizer state is not included: in nested models" in note
+    ]
 
 
 def test_without_being_asked_the_state_stays_behind(tmp_path: Path) -> None:

@@ -199,7 +199,9 @@ def test_a_path_that_leads_nowhere(name: str, folder: Path) -> None:
     assert name in str(refused(folder / name, "no such file|cannot be read"))
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read anything")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read anything"
+)
 @pytest.mark.parametrize("which", ["model", "weights"])
 def test_a_file_that_may_not_be_read(which: str, folder: Path) -> None:
     path = put(folder / "closed", keras())
@@ -267,14 +269,23 @@ def chunked(file: Any) -> None:
 
 
 OTHERS: dict[str, tuple[Callable[[Any], None], str]] = {
-    "of another name": (renamed, "the weights at .* belong to 'other', .*'dense'.*from different models"),
+    "of another name": (
+        renamed,
+        "the weights at .* belong to 'other', .*'dense'.*from different models",
+    ),
     "of more layers": (
         more,
         r"1 array\(s\) do not belong to any layer of the config, .*dense_1/vars/0.*from different models",
     ),
     "of fewer": (less, "expected the weights kernel, bias; the file has 1"),
-    "of another shape": (turned, r"'kernel' has the shape \(3, 4\) in the file, but the options give \(4, 3\)"),
-    "in chunks": (chunked, "stored in chunks, which Keras never does; rewrite the file with: h5repack -l CONTI IN OUT"),
+    "of another shape": (
+        turned,
+        r"'kernel' has the shape \(3, 4\) in the file, but the options give \(4, 3\)",
+    ),
+    "in chunks": (
+        chunked,
+        "stored in chunks, which Keras never does; rewrite the file with: h5repack -l CONTI IN OUT",
+    ),
 }
 
 
@@ -289,7 +300,10 @@ def test_weights_of_another_model(name: str, folder: Path) -> None:
 
 def of_dtype(dtype: str) -> Callable[[Any], None]:
     def fill(file: Any) -> None:
-        file["layers/dense/vars/0"], file["layers/dense/vars/1"] = KERNEL.astype(dtype), BIAS.astype(dtype)
+        file["layers/dense/vars/0"], file["layers/dense/vars/1"] = (
+            KERNEL.astype(dtype),
+            BIAS.astype(dtype),
+        )
 
     return fill
 
@@ -370,7 +384,9 @@ EXPECTED = KERNEL.tobytes() + BIAS.tobytes()
 
 @pytest.mark.parametrize("suffix", ["keras", "h5", "json", "bin"])
 @pytest.mark.parametrize("name", PACKED)
-def test_a_model_is_read_however_it_is_packed_and_called(name: str, suffix: str, folder: Path) -> None:
+def test_a_model_is_read_however_it_is_packed_and_called(
+    name: str, suffix: str, folder: Path
+) -> None:
     assert converted(put(folder / f"m.{suffix}", PACKED[name]()), folder / "out") == EXPECTED
 
 
@@ -397,7 +413,9 @@ ARCHITECTURES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("weights", ["of Keras 3", "behind 512 bytes", "in a whole model", "in a shard"])
+@pytest.mark.parametrize(
+    "weights", ["of Keras 3", "behind 512 bytes", "in a whole model", "in a shard"]
+)
 def test_an_architecture_is_read_with_its_weights(name: str, weights: str, folder: Path) -> None:
     data = {
         "of Keras 3": hdf5(),
@@ -414,7 +432,8 @@ def test_weights_of_nothing_are_read(folder: Path) -> None:
     """A model may have none; its HDF5 is then almost empty."""
     config = sequential(given(), layer("ReLU", "r"))
     kerasport.convert(
-        put(folder / "m.keras", keras(config, hdf5(lambda file: file.create_group("layers")))), folder / "o"
+        put(folder / "m.keras", keras(config, hdf5(lambda file: file.create_group("layers")))),
+        folder / "o",
     )
     assert sorted(path.name for path in (folder / "o").iterdir()) == ["model.json"]
 
@@ -429,7 +448,9 @@ def test_attributes_out_of_line_say_how_to_rewrite_the_file(folder: Path) -> Non
 
 def functional_of(entry: Json) -> bytes:
     """A model of a float input [batch, 4, 3] and one layer."""
-    return keras(functional(given(shape=(None, 4, 3)), entry, outputs=entry["name"]), hdf5(no_weights))
+    return keras(
+        functional(given(shape=(None, 4, 3)), entry, outputs=entry["name"]), hdf5(no_weights)
+    )
 
 
 def test_the_directions_of_a_bidirectional_must_agree(folder: Path) -> None:
@@ -437,7 +458,9 @@ def test_the_directions_of_a_bidirectional_must_agree(folder: Path) -> None:
         return layer("LSTM", name, units=2, **options)
 
     ahead, back = lstm("f", return_sequences=True), lstm("b", go_backwards=True)
-    both = layer("Bidirectional", "both", "x", layer=ahead, backward_layer=back, merge_mode="concat")
+    both = layer(
+        "Bidirectional", "both", "x", layer=ahead, backward_layer=back, merge_mode="concat"
+    )
     refused(
         put(folder / "m.keras", functional_of(both)),
         "Bidirectional needs the same return_sequences in both of its layers, got True in the forward layer "
@@ -448,12 +471,19 @@ def test_the_directions_of_a_bidirectional_must_agree(folder: Path) -> None:
 def test_a_mask_that_is_no_tensor_is_refused(folder: Path) -> None:
     softmax = layer("Softmax", "softmax", "x", axis=-1)
     softmax["inbound_nodes"][0]["kwargs"]["mask"] = {"no": "tensor"}
-    refused(put(folder / "m.keras", functional_of(softmax)), "got values of dtype string", to="tfjs-graph")
+    refused(
+        put(folder / "m.keras", functional_of(softmax)),
+        "got values of dtype string",
+        to="tfjs-graph",
+    )
 
 
 def test_time_distributed_needs_a_time_axis(folder: Path) -> None:
     inner = layer("StringLookup", "inner", vocabulary=["a", "b"], output_mode="count")
-    entries = given(shape=(None,), dtype="string"), layer("TimeDistributed", "steps", "x", layer=inner)
+    entries = (
+        given(shape=(None,), dtype="string"),
+        layer("TimeDistributed", "steps", "x", layer=inner),
+    )
     source = put(folder / "m.keras", keras(functional(*entries, outputs="steps"), hdf5(no_weights)))
     refused(source, "TimeDistributed needs an input with a time axis", to="tfjs-graph")
 
@@ -461,7 +491,9 @@ def test_time_distributed_needs_a_time_axis(folder: Path) -> None:
 def test_options_that_no_layer_has_are_refused_inside_a_wrapper(folder: Path) -> None:
     ahead = layer("GRU", "f", units=2, initial_state=1)
     back = layer("LSTM", "b", units=2, go_backwards=True)
-    both = layer("Bidirectional", "both", "x", layer=ahead, backward_layer=back, merge_mode="concat")
+    both = layer(
+        "Bidirectional", "both", "x", layer=ahead, backward_layer=back, merge_mode="concat"
+    )
     refused(put(folder / "m.keras", functional_of(both)), "initial_state")
 
 

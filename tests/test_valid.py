@@ -60,7 +60,9 @@ def on_windows(weights: bytes) -> bytes:
         def copied(path: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset):
                 layer_path, _, number = path.rpartition("/vars/")
-                new.create_dataset(f"{layer_path.replace('/', chr(92))}/vars/{number}", data=item[()])
+                new.create_dataset(
+                    f"{layer_path.replace('/', chr(92))}/vars/{number}", data=item[()]
+                )
 
         old.visititems(copied)
     return buffer.getvalue()
@@ -96,12 +98,18 @@ def test_weights_of_conv_lstms_of_tf_keras_are_found(rank: str, tmp_path: Path) 
     shape, make = CONV_LSTMS[rank]
     with quiet():
         keras.Sequential([layers.Input(shape), make()]).save(tmp_path / "new.keras")
-    old = rewritten(tmp_path / "new.keras", tmp_path / "old.keras", "2.19.0", lambda weights: weights)
+    old = rewritten(
+        tmp_path / "new.keras", tmp_path / "old.keras", "2.19.0", lambda weights: weights
+    )
     assert shards(old, tmp_path / "old") == shards(tmp_path / "new.keras", tmp_path / "new")
 
 
-@pytest.mark.parametrize("model", [lambda: small(layers.Dense(3), layers.Dense(2)), nested], ids=["flat", "nested"])
-def test_names_of_groups_may_hold_the_separator_of_windows(model: Callable[[], Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "model", [lambda: small(layers.Dense(3), layers.Dense(2)), nested], ids=["flat", "nested"]
+)
+def test_names_of_groups_may_hold_the_separator_of_windows(
+    model: Callable[[], Any], tmp_path: Path
+) -> None:
     with quiet():
         model().save(tmp_path / "new.keras")
     old = rewritten(tmp_path / "new.keras", tmp_path / "old.keras", "2.15.0", on_windows)
@@ -142,16 +150,28 @@ def test_options_that_tf_keras_writes_and_never_reads(tmp_path: Path) -> None:
 
 
 def old_layer(class_name: str, name: str, nodes: list[Any], **config: Any) -> Json:
-    return {"class_name": class_name, "name": name, "config": {"name": name, **config}, "inbound_nodes": nodes}
+    return {
+        "class_name": class_name,
+        "name": name,
+        "config": {"name": name, **config},
+        "inbound_nodes": nodes,
+    }
 
 
 def old_input(name: str, size: int) -> Json:
     return old_layer("InputLayer", name, [], batch_input_shape=[None, size], dtype="float32")
 
 
-def old_model(name: str, inputs: Any, outputs: Any, *made: Json, nodes: list[Any] | None = None) -> Json:
+def old_model(
+    name: str, inputs: Any, outputs: Any, *made: Json, nodes: list[Any] | None = None
+) -> Json:
     config = {"name": name, "layers": list(made), "input_layers": inputs, "output_layers": outputs}
-    return {"class_name": "Functional", "name": name, "config": config, "inbound_nodes": nodes or []}
+    return {
+        "class_name": "Functional",
+        "name": name,
+        "config": config,
+        "inbound_nodes": nodes or [],
+    }
 
 
 def test_models_of_keras_2_are_called_on_dicts(tmp_path: Path) -> None:
@@ -180,13 +200,17 @@ def test_models_of_keras_2_are_called_on_nested_lists(tmp_path: Path) -> None:
     ends = [["p", 0, 0], ["q", 0, 0], ["r", 0, 0]]
     made = (old_input("p", 1), old_input("q", 2), old_input("r", 3))
     config = old_model("outer", ends, [["inner", 1, 0]], *made, inner)
-    assert run(config, tmp_path, [[1.0]], [[2.0, 3.0]], [[4.0, 5.0, 6.0]]) == [[[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]]
+    assert run(config, tmp_path, [[1.0]], [[2.0, 3.0]], [[4.0, 5.0, 6.0]]) == [
+        [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]
+    ]
 
 
 def test_masks_of_keras_2_are_nested_lists(tmp_path: Path) -> None:
     """`Node.serialize` of Keras 2 writes the arrays among the arguments of a call as lists."""
     steps = old_layer("InputLayer", "x", [], batch_input_shape=[None, 3, 2], dtype="float32")
-    mean = old_layer("GlobalAveragePooling1D", "mean", [[["x", 0, 0, {"mask": [[True, False, True]]}]]])
+    mean = old_layer(
+        "GlobalAveragePooling1D", "mean", [[["x", 0, 0, {"mask": [[True, False, True]]}]]]
+    )
     config = old_model("model", [["x", 0, 0]], [["mean", 0, 0]], steps, mean)
     feed = [[[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], [[6.0, 7.0], [8.0, 9.0], [10.0, 11.0]]]
     assert run(config, tmp_path, feed, targets=("tfjs-graph", "onnx")) == [[[2.0, 3.0], [8.0, 9.0]]]
@@ -207,10 +231,16 @@ def run(config: Json, folder: Path, *feeds: Any, targets: Iterable[str] = TARGET
     with zipfile.ZipFile(folder / "m.keras", "w") as made:
         made.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
         made.writestr("config.json", json.dumps(config))
-        made.writestr("model.weights.h5", hdf5(lambda file: file.create_group("_layer_checkpoint_dependencies")))
+        made.writestr(
+            "model.weights.h5",
+            hdf5(lambda file: file.create_group("_layer_checkpoint_dependencies")),
+        )
     with read(folder / "m.keras") as model:
         assert all(planned(model, target).problems == () for target in targets)
-        return [output.tolist() for output in lower(model).run(*(np.asarray(feed, "f4") for feed in feeds))]
+        return [
+            output.tolist()
+            for output in lower(model).run(*(np.asarray(feed, "f4") for feed in feeds))
+        ]
 
 
 # ------------------------------------------------------------------------------------------------ JSON in JSON
@@ -220,13 +250,19 @@ def test_an_architecture_may_be_json_in_json(tmp_path: Path) -> None:
     """As `json.dump(model.to_json(), file)` writes it."""
     source = put(tmp_path / "m.json", text_of(json.dumps(DENSE)))
     kerasport.convert(source, tmp_path / "out", weights=put(tmp_path / "m.weights.h5", hdf5()))
-    assert (tmp_path / "out" / "group1-shard1of1.bin").read_bytes() == KERNEL.tobytes() + BIAS.tobytes()
+    assert (
+        tmp_path / "out" / "group1-shard1of1.bin"
+    ).read_bytes() == KERNEL.tobytes() + BIAS.tobytes()
 
 
 @pytest.mark.parametrize("text", ['"no JSON"', '"[1]"', '"\\"{}\\""', "3"])
 def test_other_texts_in_json_are_no_architecture(text: str, tmp_path: Path) -> None:
-    with pytest.raises(ReadError, match=r"m\.json: .*(not valid JSON|not a Keras architecture|not a Keras model)"):
-        kerasport.check(put(tmp_path / "m.json", text.encode()), weights=put(tmp_path / "m.weights.h5", hdf5()))
+    with pytest.raises(
+        ReadError, match=r"m\.json: .*(not valid JSON|not a Keras architecture|not a Keras model)"
+    ):
+        kerasport.check(
+            put(tmp_path / "m.json", text.encode()), weights=put(tmp_path / "m.weights.h5", hdf5())
+        )
 
 
 # ------------------------------------------------------------------------------------------------ refusals
@@ -280,7 +316,9 @@ VECTORIZATION: Json = {"standardize": "lower_and_strip_punctuation", "split": "w
 
 @pytest.mark.parametrize("to", TARGETS)
 @pytest.mark.parametrize(("mode", "size"), [("int", 6), ("multi_hot", 9), ("tf_idf", 9)])
-def test_text_vectorization_is_named_with_a_remedy(mode: str, size: int, to: str, tmp_path: Path) -> None:
+def test_text_vectorization_is_named_with_a_remedy(
+    mode: str, size: int, to: str, tmp_path: Path
+) -> None:
     config = functional(
         layer("InputLayer", "x", batch_shape=[None, 1], dtype="string"),
         layer("TextVectorization", "words", "x", **VECTORIZATION, output_mode=mode),
@@ -297,7 +335,10 @@ def test_text_vectorization_is_named_with_a_remedy(mode: str, size: int, to: str
     (problem,) = (problem for problem in check.problems if problem.layer == "words")
     assert "splits text into words" in problem.reason
     assert "before the model" in problem.remedy
-    assert all("shape" not in problem.reason and "weights" not in problem.reason for problem in check.problems)
+    assert all(
+        "shape" not in problem.reason and "weights" not in problem.reason
+        for problem in check.problems
+    )
 
 
 # ------------------------------------------------------------------------------------------------ bits

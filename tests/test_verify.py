@@ -69,7 +69,10 @@ def cnn() -> keras.Model:
     x = layers.Conv2D(4, 3, strides=2, name="conv", activation="relu")(x)
     x = layers.BatchNormalization(name="norm")(x)
     x = layers.Dropout(0.5, name="drop")(x)
-    return keras.Model(image, layers.Dense(5, "softmax", name="probs")(layers.GlobalAveragePooling2D(name="mean")(x)))
+    return keras.Model(
+        image,
+        layers.Dense(5, "softmax", name="probs")(layers.GlobalAveragePooling2D(name="mean")(x)),
+    )
 
 
 def words() -> keras.Model:
@@ -85,14 +88,18 @@ def dicts() -> keras.Model:
     """A model of two inputs and two outputs, whose names are not in the order of the keys."""
     a = layers.Input((4,), name="z")
     b = layers.Input((3,), dtype="int32", name="a b")
-    both = layers.Concatenate(name="both")([a, layers.Flatten(name="flat")(layers.Embedding(7, 2, name="täble")(b))])
+    both = layers.Concatenate(name="both")(
+        [a, layers.Flatten(name="flat")(layers.Embedding(7, 2, name="täble")(b))]
+    )
     one, two = layers.Dense(2, name="øne")(both), layers.Dense(3, name="two")(both)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of keys that are not the names of the inputs
         return keras.Model({"numbers": a, "ids": b}, {"second": two, "first": one})
 
 
-def converted(build: Callable[[], keras.Model], folder: Path, name: str = "model.keras") -> tuple[Path, Path]:
+def converted(
+    build: Callable[[], keras.Model], folder: Path, name: str = "model.keras"
+) -> tuple[Path, Path]:
     """A model and what it is converted to."""
     source = saved(build(), folder / name)
     convert(source, folder / "web_model")
@@ -113,7 +120,9 @@ def corrupt(out: Path, weight: str) -> None:
 def hide_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     hidden = ("keras", "tf_keras")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *of: None if name in hidden else find(name, *of))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *of: None if name in hidden else find(name, *of)
+    )
 
 
 # -------------------------------------------------------------------------------------- models that are right
@@ -121,7 +130,9 @@ def hide_keras(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.rows(2)
 @pytest.mark.parametrize("build", [cnn, words], ids=lambda build: build.__name__)
-def test_a_converted_model_computes_what_keras_computes(build: Callable[[], keras.Model], tmp_path: Path) -> None:
+def test_a_converted_model_computes_what_keras_computes(
+    build: Callable[[], keras.Model], tmp_path: Path
+) -> None:
     result = verify(*converted(build, tmp_path))
     assert result.ok
     assert result.reference == f"Keras {keras.__version__} (jax)"
@@ -137,7 +148,8 @@ def test_a_converted_model_computes_what_keras_computes(build: Callable[[], kera
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")  # about numpy, while saving
 def test_a_live_model_with_states_is_verified(tmp_path: Path) -> None:
     model = keras.Sequential(
-        [layers.Input(batch_shape=(2, 5, 3)), layers.LSTM(4, stateful=True, name="memory")], name="runner"
+        [layers.Input(batch_shape=(2, 5, 3)), layers.LSTM(4, stateful=True, name="memory")],
+        name="runner",
     )
     saved(model, tmp_path / "model.keras")  # for its weights
     convert(model, tmp_path / "out")
@@ -171,7 +183,9 @@ def test_keras_reads_what_kerasport_reads(made: Callable[[Path], Any], tmp_path:
     source, weights = made(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     convert(source, tmp_path / "web_model", weights=weights)
-    assert verify(source, tmp_path / "web_model", weights=weights, backends=["cpu"], batch_sizes=[2]).ok
+    assert verify(
+        source, tmp_path / "web_model", weights=weights, backends=["cpu"], batch_sizes=[2]
+    ).ok
     shutil.rmtree(tmp_path / "web_model")
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -225,7 +239,12 @@ def test_the_first_layer_that_diverges_is_named(tmp_path: Path) -> None:
     assert [error.ok for error in result.outputs] == [False] * 4
     found = result.diverges
     assert found is not None
-    assert (found.name, found.tfjs_name, found.class_name, found.backend) == ("täble", "t_ble", "Embedding", "cpu")
+    assert (found.name, found.tfjs_name, found.class_name, found.backend) == (
+        "täble",
+        "t_ble",
+        "Embedding",
+        "cpu",
+    )
     assert found.absolute > 0.1
     assert "First layer that differs täble (Embedding, 't_ble' in TF.js), on cpu " in flat(result)
     with pytest.raises(MismatchError, match="computes different numbers than"):
@@ -273,7 +292,10 @@ def test_probabilities_of_rare_events_agree(tmp_path: Path) -> None:
 def test_a_model_made_of_another_one_is_refused(tmp_path: Path) -> None:
     source = saved(words(), tmp_path / "words.keras")
     _, out = converted(dicts, tmp_path)
-    with pytest.raises(VerifyError, match="has 2 inputs, but the original has 1 input; it was converted from another"):
+    with pytest.raises(
+        VerifyError,
+        match="has 2 inputs, but the original has 1 input; it was converted from another",
+    ):
         verify(source, out)
 
 
@@ -282,7 +304,9 @@ def test_a_model_made_of_another_one_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.rows(1)
 @pytest.mark.parametrize("harm", ["gone", "changed"])
-def test_a_model_is_verified_with_the_companion_that_a_page_finds(harm: str, tmp_path: Path) -> None:
+def test_a_model_is_verified_with_the_companion_that_a_page_finds(
+    harm: str, tmp_path: Path
+) -> None:
     def memory() -> keras.Model:
         x = keras.Input((5, 3))
         return keras.Model(x, keras.layers.GRU(4)(x))
@@ -293,8 +317,12 @@ def test_a_model_is_verified_with_the_companion_that_a_page_finds(harm: str, tmp
     if harm == "gone":
         companion.unlink()
     else:
-        companion.write_text("export function register(tf) { globalThis.process?.exit(7) }", "utf-8")
-    with pytest.raises(VerifyError, match=r"kerasport-layers\.js: (the model needs this script|is not the script)"):
+        companion.write_text(
+            "export function register(tf) { globalThis.process?.exit(7) }", "utf-8"
+        )
+    with pytest.raises(
+        VerifyError, match=r"kerasport-layers\.js: (the model needs this script|is not the script)"
+    ):
         verify(source, out)
 
 
@@ -324,7 +352,10 @@ def test_given_inputs_are_run_by_keras(tmp_path: Path) -> None:
     np.savez(tmp_path / "in.npz", ids=rng.integers(0, 7, (4, 3)), numbers=rng.normal(size=(4, 4)))
     result = verify(source, out, inputs=tmp_path / "in.npz", backends=["cpu"])
     assert result.ok
-    assert [(error.name, error.batch_size) for error in result.outputs] == [("layer_ne", 4), ("two", 4)]
+    assert [(error.name, error.batch_size) for error in result.outputs] == [
+        ("layer_ne", 4),
+        ("two", 4),
+    ]
 
 
 NUMBERS = np.zeros((2, 4), "float32")
@@ -350,7 +381,9 @@ def dicts_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=["keys", "keras", "tfjs", "order", "recorded", "dtypes"],
 )
-def test_inputs_are_found_in_a_file(given: Mapping[str, Any], dicts_path: Path, tmp_path: Path) -> None:
+def test_inputs_are_found_in_a_file(
+    given: Mapping[str, Any], dicts_path: Path, tmp_path: Path
+) -> None:
     np.savez(tmp_path / "in.npz", **given)
     with read(dicts_path) as model:
         ids, numbers = read_inputs(tmp_path / "in.npz", model, INFOS)
@@ -369,16 +402,31 @@ def test_inputs_are_found_in_a_file(given: Mapping[str, Any], dicts_path: Path, 
             {"arr_0": IDS, "arr_1": NUMBERS, "arr_2": IDS},
             r"contains arr_0, arr_1, arr_2, but the inputs of the model are",
         ),
-        ({"numbers": NUMBERS[0], "ids": IDS}, r"input 'z' has the shape \[4\]; the model has \[\?, 4\]"),
-        ({"numbers": NUMBERS, "ids": IDS[:, :2]}, r"input 'a b' has the shape \[2, 2\]; the model has \[\?, 3\]"),
+        (
+            {"numbers": NUMBERS[0], "ids": IDS},
+            r"input 'z' has the shape \[4\]; the model has \[\?, 4\]",
+        ),
+        (
+            {"numbers": NUMBERS, "ids": IDS[:, :2]},
+            r"input 'a b' has the shape \[2, 2\]; the model has \[\?, 3\]",
+        ),
         ({"numbers": NUMBERS, "ids": IDS[:1]}, r"different batch sizes, \[1, 2\]"),
-        ({"numbers": NUMBERS, "ids": IDS + 0.5}, r"input 'a b' has float64 values that do not fit into int32"),
+        (
+            {"numbers": NUMBERS, "ids": IDS + 0.5},
+            r"input 'a b' has float64 values that do not fit into int32",
+        ),
         (
             {"numbers": NUMBERS, "ids": IDS.astype("int64") + 2**40},
             r"input 'a b' has int64 values that do not fit into int32",
         ),
-        ({"numbers": NUMBERS.astype("U"), "ids": IDS}, r"input 'z' has the dtype <U32; it needs numbers"),
-        ({"numbers": np.array([["x", None]]), "ids": IDS}, r"not an \.npz of numbers or strings \(Object arrays"),
+        (
+            {"numbers": NUMBERS.astype("U"), "ids": IDS},
+            r"input 'z' has the dtype <U32; it needs numbers",
+        ),
+        (
+            {"numbers": np.array([["x", None]]), "ids": IDS},
+            r"not an \.npz of numbers or strings \(Object arrays",
+        ),
     ],
 )
 def test_inputs_that_do_not_fit_are_told(
@@ -392,8 +440,14 @@ def test_inputs_that_do_not_fit_are_told(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"first": np.zeros((2, 2)), "second": np.zeros((2, 5))}, r"output 'two' has the shape \[2, 5\]; .* \[2, 3\]"),
-        ({"first": np.zeros((4, 2)), "second": np.zeros((4, 3))}, r"output 'øne' has the shape \[4, 2\]; .* \[2, 2\]"),
+        (
+            {"first": np.zeros((2, 2)), "second": np.zeros((2, 5))},
+            r"output 'two' has the shape \[2, 5\]; .* \[2, 3\]",
+        ),
+        (
+            {"first": np.zeros((4, 2)), "second": np.zeros((4, 3))},
+            r"output 'øne' has the shape \[4, 2\]; .* \[2, 2\]",
+        ),
         (
             {"second": np.zeros((2, 3))},
             r"contains second, but the outputs of the model are first/layer_ne/øne, second/two",
@@ -423,7 +477,9 @@ def test_files_that_are_no_npz_are_told(dicts_path: Path, tmp_path: Path) -> Non
 
 
 def test_what_cannot_be_verified_is_told(dicts_path: Path, tmp_path: Path) -> None:
-    with pytest.raises(VerifyError, match="no such converted model; make it with kerasport convert"):
+    with pytest.raises(
+        VerifyError, match="no such converted model; make it with kerasport convert"
+    ):
         verify(dicts_path, tmp_path / "nothing")
     with pytest.raises(VerifyError, match=r"not the model\.json of a TF\.js model"):
         verify(dicts_path, dicts_path)
@@ -436,10 +492,14 @@ def test_what_cannot_be_verified_is_told(dicts_path: Path, tmp_path: Path) -> No
         verify(3, tmp_path)
 
 
-def test_without_keras_a_user_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_keras_a_user_is_told_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pair = converted(words, tmp_path)
     hide_keras(monkeypatch)
-    with pytest.raises(VerifyError, match=r"pip install keras, .*\. Or give inputs and .* --expected out\.npz"):
+    with pytest.raises(
+        VerifyError, match=r"pip install keras, .*\. Or give inputs and .* --expected out\.npz"
+    ):
         verify(*pair)
 
 
@@ -454,11 +514,14 @@ def test_what_keras_says_is_told_in_short(tmp_path: Path) -> None:
     assert "\n" not in str(refusal.value)
 
 
-def test_a_backend_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_backend_that_is_not_there_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pair = converted(words, tmp_path)
     monkeypatch.setenv("KERAS_BACKEND", "mxnet")
     with pytest.raises(
-        VerifyError, match=r"KERAS_BACKEND is 'mxnet', and no such backend is installed; available: .*jax"
+        VerifyError,
+        match=r"KERAS_BACKEND is 'mxnet', and no such backend is installed; available: .*jax",
     ):
         verify(*pair)
 
@@ -466,16 +529,22 @@ def test_a_backend_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, tm
 def test_a_child_that_dies_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pair = converted(words, tmp_path)
     monkeypatch.setattr(original, "START", "import sys; sys.exit('out of memory')")
-    with pytest.raises(VerifyError, match=r"Keras .* crashed while it ran .*model\.keras: out of memory\. Or give"):
+    with pytest.raises(
+        VerifyError, match=r"Keras .* crashed while it ran .*model\.keras: out of memory\. Or give"
+    ):
         verify(*pair)
 
 
-@pytest.mark.parametrize("spec", [LayerSpec("code", "Lambda", {}), LayerSpec("mine", "Mine", {}, custom="x>Mine")])
+@pytest.mark.parametrize(
+    "spec", [LayerSpec("code", "Lambda", {}), LayerSpec("mine", "Mine", {}, custom="x>Mine")]
+)
 def test_python_code_is_never_run(spec: LayerSpec) -> None:
     start = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 2]}))
     end = Call(spec, (Tensor(start),))
     model = Model("model", "functional", (start, end), Tensor(start), Tensor(end))
-    with pytest.raises(VerifyError, match=f"layer '{spec.name}': {spec.class_name} needs Python code"):
+    with pytest.raises(
+        VerifyError, match=f"layer '{spec.name}': {spec.class_name} needs Python code"
+    ):
         original.find_original(model, Path("model.keras"), None, 60)
 
 
@@ -485,13 +554,29 @@ def test_python_code_is_never_run(spec: LayerSpec) -> None:
 @pytest.mark.parametrize(
     ("versions", "writer", "expected"),
     [
-        ({"keras": "3.15.1", "tf_keras": "2.21.0"}, "2.15.0", Keras("tf_keras", "2.21.0", "tensorflow")),
+        (
+            {"keras": "3.15.1", "tf_keras": "2.21.0"},
+            "2.15.0",
+            Keras("tf_keras", "2.21.0", "tensorflow"),
+        ),
         ({"keras": "3.15.1", "tf_keras": "2.21.0"}, "3.0.5", Keras("keras", "3.15.1", "jax")),
         ({"keras": "3.15.1"}, "2.15.0", Keras("keras", "3.15.1", "jax")),
         ({"keras": "2.15.0"}, "2.15.0", Keras("keras", "2.15.0", "tensorflow")),
-        ({"keras": "2.15.0"}, "3.1.0", r"only keras 2\.15\.0 is installed, and Keras 3\.1\.0 wrote this file; pip"),
-        ({"tf_keras": "2.21.0"}, "", "only tf_keras 2.21.0 is installed, and Keras 3 wrote .*; pip install keras"),
-        ({}, "2.2.4", "Keras is not installed, .*; pip install tf_keras, or name the Python .* with --python"),
+        (
+            {"keras": "2.15.0"},
+            "3.1.0",
+            r"only keras 2\.15\.0 is installed, and Keras 3\.1\.0 wrote this file; pip",
+        ),
+        (
+            {"tf_keras": "2.21.0"},
+            "",
+            "only tf_keras 2.21.0 is installed, and Keras 3 wrote .*; pip install keras",
+        ),
+        (
+            {},
+            "2.2.4",
+            "Keras is not installed, .*; pip install tf_keras, or name the Python .* with --python",
+        ),
     ],
 )
 def test_the_keras_that_means_the_same_is_chosen(
@@ -507,7 +592,9 @@ def test_the_keras_that_means_the_same_is_chosen(
             find_keras(writer, there)
 
 
-def test_the_backend_is_the_chosen_one_or_the_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_backend_is_the_chosen_one_or_the_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     there = Installed({}, ("jax", "torch"))
     elsewhere = replace(there, python="../python")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
@@ -516,7 +603,9 @@ def test_the_backend_is_the_chosen_one_or_the_first(monkeypatch: pytest.MonkeyPa
     assert find_backend(there) == "numpy"
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     assert find_backend(elsewhere) == "jax"  # the variable is meant for this environment
-    with pytest.raises(VerifyError, match="'tensorflow', and no such backend is installed; available: jax, torch"):
+    with pytest.raises(
+        VerifyError, match="'tensorflow', and no such backend is installed; available: jax, torch"
+    ):
         find_backend(there)
     monkeypatch.delenv("KERAS_BACKEND")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
@@ -540,9 +629,15 @@ def test_what_tf_keras_cannot_read_is_not_a_reason_to_install_it(name: str, need
         assert lacks_reader(model.writer, RECORDED / name, model) == needs
     for versions in ({}, {"keras": "3.15.1", "tf_keras": "2.21.0"}):
         if needs:
-            with pytest.raises(VerifyError, match=f"neither Keras 3 nor tf_keras can read this file, only {needs} can"):
+            with pytest.raises(
+                VerifyError,
+                match=f"neither Keras 3 nor tf_keras can read this file, only {needs} can",
+            ):
                 find_keras(model.writer, Installed(versions, ()), needs=needs)
-    assert find_keras(model.writer, Installed({"keras": "2.12.0"}, ()), needs=needs).version == "2.12.0"
+    assert (
+        find_keras(model.writer, Installed({"keras": "2.12.0"}, ()), needs=needs).version
+        == "2.12.0"
+    )
 
 
 def test_strings_need_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -557,7 +652,9 @@ def test_strings_need_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_keras_of_another_python_runs_the_original(tmp_path: Path) -> None:
     steps: list[str] = []
-    result = verify(*converted(words, tmp_path), backends="wasm", python=sys.executable, status=steps.append)
+    result = verify(
+        *converted(words, tmp_path), backends="wasm", python=sys.executable, status=steps.append
+    )
     assert result.ok
     assert [step.replace(str(tmp_path), "") for step in steps if "npm" not in step] == [
         "loading /web_model in TF.js",
@@ -571,22 +668,33 @@ def test_the_script_for_another_python_needs_only_numpy() -> None:
     tree = ast.parse(text, feature_version=(3, 8))
     imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {str(node.module) for node in imports if isinstance(node, ast.ImportFrom)}
-    names |= {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    names |= {
+        alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names
+    }
     assert {name.partition(".")[0] for name in names} - sys.stdlib_module_names == {"numpy"}
-    inner = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom) and node not in imports]
+    inner = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom) and node not in imports
+    ]
     assert len(inner) == 3  # for type checkers
 
 
 @pytest.mark.parametrize(
     ("python", "error"),
-    [("no-such-python", "--python no-such-python: cannot be run"), ("echo", "--python echo: not a Python 3.8")],
+    [
+        ("no-such-python", "--python no-such-python: cannot be run"),
+        ("echo", "--python echo: not a Python 3.8"),
+    ],
 )
 def test_a_python_that_does_not_run_is_an_error(python: str, error: str, tmp_path: Path) -> None:
     with pytest.raises(VerifyError, match=error):
         installed(python)
 
 
-def test_keras_is_looked_for_before_anything_is_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_keras_is_looked_for_before_anything_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pair = converted(words, tmp_path)
     hide_keras(monkeypatch)
     monkeypatch.setattr(node, "find", lambda: pytest.fail("Node was looked for first"))
@@ -595,10 +703,13 @@ def test_keras_is_looked_for_before_anything_is_installed(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("out", "there"), [("web_model", "TF.js models are cpu and wasm"), ("m.onnx", "onnxruntime and onnxruntime-web")]
+    ("out", "there"),
+    [("web_model", "TF.js models are cpu and wasm"), ("m.onnx", "onnxruntime and onnxruntime-web")],
 )
 def test_an_unknown_backend_lists_those_that_exist(out: str, there: str) -> None:
-    with pytest.raises(OptionError, match=f"unknown backend 'gpu'; the backends for .*{there}") as error:
+    with pytest.raises(
+        OptionError, match=f"unknown backend 'gpu'; the backends for .*{there}"
+    ) as error:
         verify("m.keras", out, backends=["gpu"])
     assert error.value.option == "backend"
 
@@ -672,7 +783,9 @@ def test_strings_come_back_as_they_were(tmp_path: Path) -> None:
     assert (second == texts).all()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="Keras has strings in TensorFlow only")
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None, reason="Keras has strings in TensorFlow only"
+)
 def test_random_strings_are_verified_by_keras(tmp_path: Path) -> None:
     text = layers.Input((3,), dtype="string", name="text")
     places = layers.StringLookup(vocabulary=TOKENS, mask_token="", name="places")(text)
@@ -682,13 +795,17 @@ def test_random_strings_are_verified_by_keras(tmp_path: Path) -> None:
     assert verify(source, tmp_path / "web_model").ok
 
 
-def test_files_get_the_names_that_keras_expects(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_files_get_the_names_that_keras_expects(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     keras_2, keras_3 = Keras("tf_keras", "2.21.0", "tensorflow"), Keras("keras", "3.15.1", "jax")
     folder = tmp_path / "names"
     folder.mkdir()
     shutil.copyfile(OLD, tmp_path / "some.weights.h5")
     assert loadable(OLD, folder, keras_3) == OLD
-    assert loadable(OLD.with_name("functional.keras"), folder, keras_2) == OLD.with_name("functional.keras")
+    assert loadable(OLD.with_name("functional.keras"), folder, keras_2) == OLD.with_name(
+        "functional.keras"
+    )
     by_name = loadable_weights(tmp_path / "some.weights.h5", folder)
     assert by_name.name == "by_name.h5"
     unzipped = RECORDED / "keras-3.15.1" / "dicts.unzipped"
@@ -826,7 +943,10 @@ def test_a_model_for_which_no_size_works_is_told(tmp_path: Path) -> None:
     impossible = keras.Model([a, b], layers.Add()([a, layers.ZeroPadding1D(1)(b)]))
     with (
         read(saved(impossible, tmp_path / "model.keras")) as model,
-        pytest.raises(VerifyError, match="of inputs 'a', 'b' with which the model works; give inputs with --inputs"),
+        pytest.raises(
+            VerifyError,
+            match="of inputs 'a', 'b' with which the model works; give inputs with --inputs",
+        ),
     ):
         random_inputs(model, 1, np.random.default_rng(0))
 
@@ -843,7 +963,13 @@ NAN, INF = math.nan, math.inf
         ([1, 2], [1, 2], True, 0, (0,)),
         ([1, 2.2], [1, 2], True, 0.2, (1,)),
         ([1, 2.22], [1, 2], False, 0.22, (1,)),
-        ([100, 0.02], [109, 0], False, 9, (1,)),  # not the largest difference, but the largest that is not allowed
+        (
+            [100, 0.02],
+            [109, 0],
+            False,
+            9,
+            (1,),
+        ),  # not the largest difference, but the largest that is not allowed
         ([NAN, 1], [NAN, 1], True, 0, (0,)),
         ([1, NAN], [1, 1], False, INF, (1,)),
         ([1, 1], [1, NAN], False, INF, (1,)),
@@ -854,7 +980,9 @@ NAN, INF = math.nan, math.inf
         (3, 3, True, 0, ()),
     ],
 )
-def test_differences(actual: Any, expected: Any, ok: bool, absolute: float, where: tuple[int, ...]) -> None:
+def test_differences(
+    actual: Any, expected: Any, ok: bool, absolute: float, where: tuple[int, ...]
+) -> None:
     found = TOLERANCE.compare(np.array(actual, "float64"), np.array(expected, "float64"))
     assert (found.ok, found.where) == (ok, where)
     assert found.absolute == pytest.approx(absolute)
@@ -869,7 +997,11 @@ SMALL = np.array([1e-7, -3e-8, 0], "float32")
         (np.zeros(3), SMALL, False),
         (-SMALL, SMALL, False),
         (SMALL * np.float32(1.06), SMALL, False),
-        (SMALL * np.float32(1.04), SMALL, True),  # within a twentieth, as much as a sigmoid of 1e-5 is rounded
+        (
+            SMALL * np.float32(1.04),
+            SMALL,
+            True,
+        ),  # within a twentieth, as much as a sigmoid of 1e-5 is rounded
         ([9.745359e-06], [9.779387e-06], True),  # the Sigmoid of ONNX Runtime, and that of Keras
         ([9.4e-06], [9.8e-06], False),
         ([1e-3, 2e-7], [1e-3, 0], True),
@@ -887,7 +1019,9 @@ SMALL = np.array([1e-7, -3e-8, 0], "float32")
 def test_small_outputs_are_held_to_their_size(actual: Any, expected: Any, ok: bool) -> None:
     actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")
     assert Tolerance(1e-4, 1e-5, scaled=True).compare(actual, expected).ok is ok
-    assert Tolerance(1e-4, 1e-5).compare(actual, expected).ok is bool(np.abs(actual - expected).max() < 1.5e-5)
+    assert Tolerance(1e-4, 1e-5).compare(actual, expected).ok is bool(
+        np.abs(actual - expected).max() < 1.5e-5
+    )
 
 
 def test_the_tolerance_of_an_output_is_settled_over_all_batches() -> None:
@@ -930,10 +1064,16 @@ def test_a_divergence_is_looked_for_in_one_sample() -> None:
 
 
 def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
-    groups = [(np.zeros((0, 2)), np.array(True)), (np.arange(3, dtype="bfloat16"),), *[(np.arange(2),)] * 9]
+    groups = [
+        (np.zeros((0, 2)), np.array(True)),
+        (np.arange(3, dtype="bfloat16"),),
+        *[(np.arange(2),)] * 9,
+    ]
     save_arrays(tmp_path / "it.npz", groups)
     loaded = load_arrays(tmp_path / "it.npz")
-    assert [[array.shape for array in group] for group in loaded] == [[array.shape for array in g] for g in groups]
+    assert [[array.shape for array in group] for group in loaded] == [
+        [array.shape for array in g] for g in groups
+    ]
     assert loaded[1][0].tolist() == [0, 1, 2]
 
 
@@ -946,13 +1086,29 @@ def verification(**changes: Any) -> Verification:
         "expected": 2.0,
         "allowed": 1e-4,
     }
-    wrong = OutputError(**worst, ok=False, backend="cpu", name="<probs>", batch=1, batch_size=3, atol=1e-5)
+    wrong = OutputError(
+        **worst, ok=False, backend="cpu", name="<probs>", batch=1, batch_size=3, atol=1e-5
+    )
     shape = OutputError(INF, INF, (), NAN, NAN, 0, ok=False, reason="has the shape [2], expected [3]", backend="wasm",
                         name="y", batch_size=3, atol=1e-5)  # fmt: skip
-    layer = LayerDivergence(**worst, ok=False, backend="cpu", name="conv", tfjs_name="conv", class_name="Conv2D")
-    options: dict[str, Any] = {"outputs": (wrong, shape), "diverges": layer, "notes": ("so & so",), **changes}
+    layer = LayerDivergence(
+        **worst, ok=False, backend="cpu", name="conv", tfjs_name="conv", class_name="Conv2D"
+    )
+    options: dict[str, Any] = {
+        "outputs": (wrong, shape),
+        "diverges": layer,
+        "notes": ("so & so",),
+        **changes,
+    }
     return Verification(
-        "model.keras", "out", "Keras 3.15.1 (jax)", ("cpu", "wasm"), 1e-4, 1e-5, seconds={"cpu": 2}, **options
+        "model.keras",
+        "out",
+        "Keras 3.15.1 (jax)",
+        ("cpu", "wasm"),
+        1e-4,
+        1e-5,
+        seconds={"cpu": 2},
+        **options,
     )
 
 
@@ -991,7 +1147,9 @@ def test_a_verification_prints_well() -> None:
     assert "&lt;probs&gt;" in page
     assert "so &amp; so" in page
     assert "rtol 0.0001, atol 2e-07 to 1e-05" in str(
-        verification(outputs=[replace(verification().outputs[0], atol=atol) for atol in (1e-5, 2e-7)])
+        verification(
+            outputs=[replace(verification().outputs[0], atol=atol) for atol in (1e-5, 2e-7)]
+        )
     )
     document = verification().to_dict()
     assert document["outputs"][1]["absolute"] == "inf"

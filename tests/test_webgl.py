@@ -23,7 +23,9 @@ from tests.test_page import BROWSER, BROWSERS, scripts, visit
 import kerasport
 from kerasport.verification.runtimes import node
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is on PATH")
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason=f"no browser: none of {', '.join(BROWSERS)} is on PATH"
+)
 
 SOFTWARE = "--use-angle=swiftshader --enable-unsafe-swiftshader --ignore-gpu-blocklist"
 
@@ -106,21 +108,31 @@ ROWS = (
     *(case for case in CASES if case.name in OF_THE_TABLE),
     row(called("attention_of_nothing", attention, (5, 4), (5,), refused="--to tfjs-graph"), hidden),
     row(called("arcsinh_of_all_sizes", ops.arcsinh, (50,), refused="--to tfjs-graph"), wide),
-    called("sort_and_sum", lambda x: ops.cumsum(ops.sort(x, axis=1), axis=1), (5, 4), refused="--to tfjs-graph"),
+    called(
+        "sort_and_sum",
+        lambda x: ops.cumsum(ops.sort(x, axis=1), axis=1),
+        (5, 4),
+        refused="--to tfjs-graph",
+    ),
     called("gru", lambda x: layers.GRU(3, return_sequences=True)(x), (None, 4)),
 )
 
 
 def webgl(folder: Path) -> str:
     """The tags of TF.js with its webgl backend, which npm brings into the cache once."""
-    version = json.loads((node.WEB / "package.json").read_bytes())["dependencies"]["@tensorflow/tfjs-core"]
+    version = json.loads((node.WEB / "package.json").read_bytes())["dependencies"][
+        "@tensorflow/tfjs-core"
+    ]
 
     def install(new: Path) -> None:
         executable = node.find()
         path = os.pathsep.join([str(executable.parent), os.environ.get("PATH", "")])
         package = f"@tensorflow/tfjs-backend-webgl@{version}"
         subprocess.run(
-            [*node.npm_command(executable), "pack", package], cwd=new, env={**os.environ, "PATH": path}, check=True
+            [*node.npm_command(executable), "pack", package],
+            cwd=new,
+            env={**os.environ, "PATH": path},
+            check=True,
         )
         (packed,) = new.glob("*.tgz")
         with tarfile.open(packed) as archive:
@@ -129,19 +141,29 @@ def webgl(folder: Path) -> str:
             (new / "tf-backend-webgl.min.js").write_bytes(script.read())
         packed.unlink()
 
-    shutil.copy(node.once(node.cache() / f"webgl-{version}", install) / "tf-backend-webgl.min.js", folder)
-    shutil.copy(node.packages() / "node_modules/@tensorflow/tfjs-converter/dist/tf-converter.min.js", folder)
-    more = "".join(f'<script src="tf-{name}.min.js"></script>\n' for name in ("backend-webgl", "converter"))
+    shutil.copy(
+        node.once(node.cache() / f"webgl-{version}", install) / "tf-backend-webgl.min.js", folder
+    )
+    shutil.copy(
+        node.packages() / "node_modules/@tensorflow/tfjs-converter/dist/tf-converter.min.js", folder
+    )
+    more = "".join(
+        f'<script src="tf-{name}.min.js"></script>\n' for name in ("backend-webgl", "converter")
+    )
     return scripts(folder) + more
 
 
 def tensor(array: Array) -> dict[str, Any]:
-    dtype = "bool" if array.dtype.kind == "b" else "int32" if array.dtype.kind in "iu" else "float32"
+    dtype = (
+        "bool" if array.dtype.kind == "b" else "int32" if array.dtype.kind in "iu" else "float32"
+    )
     return {"values": array.ravel().tolist(), "shape": array.shape, "dtype": dtype}
 
 
 @pytest.mark.exhaustive
-def test_webgl_computes_what_keras_computes(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_webgl_computes_what_keras_computes(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     assert {case.name for case in ROWS} >= set(OF_THE_TABLE)
     jobs, trials = [], []
     for case in ROWS:
@@ -152,7 +174,9 @@ def test_webgl_computes_what_keras_computes(tmp_path: Path, tmp_path_factory: py
             out = f"{case.name}_{target}"
             kerasport.convert(trial.path, tmp_path / out, to=target)
             feeds = [[tensor(array) for array in feed] for feed in trial.feeds]
-            jobs.append({"path": f"{out}/model.json", "graph": target == GRAPH_MODEL, "feeds": feeds})
+            jobs.append(
+                {"path": f"{out}/model.json", "graph": target == GRAPH_MODEL, "feeds": feeds}
+            )
             trials.append(trial)
         keras.backend.clear_session()
     (tmp_path / "jobs.json").write_text(json.dumps(jobs), "utf-8")

@@ -85,7 +85,9 @@ class Comparison:
         try:
             return self.guarded(model, target, lambda: self.converted(model, target, out))
         finally:
-            out.unlink(missing_ok=True) if target == "onnx" else shutil.rmtree(out, ignore_errors=True)
+            out.unlink(missing_ok=True) if target == "onnx" else shutil.rmtree(
+                out, ignore_errors=True
+            )
 
     def guarded(self, model: Recorded, target: str, work: Any) -> Outcome:
         """The outcome of work, in which anything may go wrong."""
@@ -93,7 +95,9 @@ class Comparison:
         try:
             why = work()
         except UnsupportedModel as error:
-            reasons = tuple(f"{problem.class_name}: {generic(problem.reason)}" for problem in error.problems)
+            reasons = tuple(
+                f"{problem.class_name}: {generic(problem.reason)}" for problem in error.problems
+            )
             return Outcome(name, target, "refused", str(error), reasons)
         except DoesNotRun as error:
             return Outcome(name, target, "does not run", str(error))
@@ -101,7 +105,9 @@ class Comparison:
             return Outcome(name, target, "error", f"{type(error).__name__}: {error}")
         except Exception:  # noqa: BLE001  (that is what is looked for)
             return Outcome(name, target, "error", traceback.format_exc())
-        kind: Kind = "agrees" if not why else "disputed" if why.startswith(DISPUTED) else "different"
+        kind: Kind = (
+            "agrees" if not why else "disputed" if why.startswith(DISPUTED) else "different"
+        )
         return Outcome(name, target, kind, why)
 
     def converted(self, model: Recorded, target: str, out: Path) -> str:
@@ -134,8 +140,12 @@ class Comparison:
                 loaded = keras.models.load_model(model.path, compile=False)
                 outputs = tuple(run_keras(keras, loaded, feed) for feed in model.feeds)
         except Exception as error:  # noqa: BLE001  (a layer of another backend, say)
-            return f"{found} (the Keras of this environment does not run it: {type(error).__name__})"
-        return found if difference(replace(model, outputs=outputs), results) else f"{DISPUTED} {found}"
+            return (
+                f"{found} (the Keras of this environment does not run it: {type(error).__name__})"
+            )
+        return (
+            found if difference(replace(model, outputs=outputs), results) else f"{DISPUTED} {found}"
+        )
 
     def in_numpy(self, model: Recorded) -> str:
         """Run the graph of a model in numpy."""
@@ -156,7 +166,9 @@ def difference(model: Recorded, results: Sequence[Sequence[Any]]) -> str:
     What is allowed is 1e-4 of the largest number of an output and 1e-5, or some times as much as Keras's own output
     moves where its inputs and weights move by a millionth.
     """
-    for feed, (expected, got, noise) in enumerate(zip(model.outputs, results, model.noise, strict=True)):
+    for feed, (expected, got, noise) in enumerate(
+        zip(model.outputs, results, model.noise, strict=True)
+    ):
         if len(expected) != len(got):
             return f"feed {feed}: {len(got)} outputs, expected {len(expected)}"
         for index, (wanted, made, moved) in enumerate(zip(expected, got, noise, strict=True)):
@@ -215,7 +227,16 @@ class Run:
     def written_elsewhere(self, families: Sequence[str]) -> Iterator[Recorded]:
         """Models that another Python writes, whose Keras runs on what is installed there."""
         o = self.options
-        command = [o.python, "-m", "random_models", self.folder, "--keras", o.writer, "--seed", o.seed]
+        command = [
+            o.python,
+            "-m",
+            "random_models",
+            self.folder,
+            "--keras",
+            o.writer,
+            "--seed",
+            o.seed,
+        ]
         command += ["--first", o.first, "--count", o.count, "--families", *families]
         environment = os.environ | {"PYTHONPATH": str(TOOLS), "KERAS_BACKEND": o.backend}
         subprocess.run([*map(str, command)], check=True, env=environment)
@@ -241,22 +262,37 @@ def report(outcomes: Sequence[Outcome], models: int, discarded: int) -> str:
         for target in (*TARGETS, "numpy")
     ]
     for target in TARGETS:
-        reasons = Counter(r for o in outcomes if o.target == target for r in dict.fromkeys(o.reasons))
-        lines += [f"\nrefusals of {target}:", *(f"{count:6} {reason}" for reason, count in reasons.most_common())]
+        reasons = Counter(
+            r for o in outcomes if o.target == target for r in dict.fromkeys(o.reasons)
+        )
+        lines += [
+            f"\nrefusals of {target}:",
+            *(f"{count:6} {reason}" for reason, count in reasons.most_common()),
+        ]
     return "\n".join(lines)
 
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="compare.py", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        prog="compare.py", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the random models")
     parser.add_argument("--count", type=int, default=100, help="how many models")
     parser.add_argument("--first", type=int, default=0, help="index of the first model")
-    parser.add_argument("--families", nargs="+", choices=sorted(ALL), help="what to draw layers from; all otherwise")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep models with faults there, and their numbers")
+    parser.add_argument(
+        "--families", nargs="+", choices=sorted(ALL), help="what to draw layers from; all otherwise"
+    )
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep models with faults there, and their numbers"
+    )
     parser.add_argument("--keep-all", action="store_true", help="keep the others, too")
-    parser.add_argument("--models", type=Path, metavar="DIR", help="compare the models kept there; make none")
-    parser.add_argument("--writer", choices=("keras", "tf_keras"), default="keras", help="the Keras that saves")
+    parser.add_argument(
+        "--models", type=Path, metavar="DIR", help="compare the models kept there; make none"
+    )
+    parser.add_argument(
+        "--writer", choices=("keras", "tf_keras"), default="keras", help="the Keras that saves"
+    )
     parser.add_argument("--python", help="the Python whose Keras saves; this one otherwise")
     parser.add_argument("--backend", default="tensorflow", help="of the Keras of that Python")
     return parser
@@ -268,15 +304,22 @@ def main(given: Sequence[str] | None = None) -> int:
     outcomes: list[Outcome] = []
     models = 0
     with tempfile.TemporaryDirectory(prefix="compare-") as folder, Tfjs() as tfjs:
-        comparison = Comparison(Path(folder), tfjs, again=bool(run.options.python or run.options.models))
+        comparison = Comparison(
+            Path(folder), tfjs, again=bool(run.options.python or run.options.models)
+        )
         for model in run.models():
             models += 1
             made = list(comparison.outcomes(model))
             outcomes += made
             for outcome in made:
                 if outcome.kind in (*FAULTS, "disputed"):
-                    print(f"{outcome.model} {outcome.target}: {outcome.kind}: {outcome.why}", flush=True)
-            run.forget(model, fault=any(outcome.kind not in ("agrees", "refused") for outcome in made))
+                    print(
+                        f"{outcome.model} {outcome.target}: {outcome.kind}: {outcome.why}",
+                        flush=True,
+                    )
+            run.forget(
+                model, fault=any(outcome.kind not in ("agrees", "refused") for outcome in made)
+            )
     print(report(outcomes, models, run.discarded))
     return int(any(outcome.kind in FAULTS for outcome in outcomes))
 

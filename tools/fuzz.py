@@ -125,7 +125,9 @@ class Bench:
             self.tally.faults.setdefault(found.place, []).append(found)
         return faults
 
-    def _judged(self, index: int, name: str, work: Callable[[], Any], out: Path) -> tuple[str, tuple[str, str] | None]:
+    def _judged(
+        self, index: int, name: str, work: Callable[[], Any], out: Path
+    ) -> tuple[str, tuple[str, str] | None]:
         """The outcome of a call in a word, and the place and detail of its fault if it has one."""
         with measured() as cost:
             outcome, fault = judged(work)
@@ -135,7 +137,9 @@ class Bench:
         if fault is None and megabytes > MEGABYTES:
             fault = (f"memory in {name}", f"{megabytes:.0f} MB")
         left = sorted(path.name for path in out.iterdir())
-        if fault is None and left != (["m.onnx" if name.endswith("onnx") else "m"] if outcome == "written" else []):
+        if fault is None and left != (
+            ["m.onnx" if name.endswith("onnx") else "m"] if outcome == "written" else []
+        ):
             fault = (f"left behind by {name}", f"{outcome}: {left}")
         if fault is None and (stray := [path.name for path in (out.parent / "tmp").iterdir()]):
             fault = (f"temporary files of {name}", str(stray))
@@ -154,7 +158,9 @@ def shared() -> Iterator[None]:
         @contextmanager
         def read(source: Any, weights: Any = None) -> Iterator[Any]:
             if source not in models:
-                models[source] = opened.enter_context(kerasport.frontends.keras.read.read(source, weights))
+                models[source] = opened.enter_context(
+                    kerasport.frontends.keras.read.read(source, weights)
+                )
             yield models[source]
 
         def planned(model: Any, *how: Any) -> Any:
@@ -163,7 +169,11 @@ def shared() -> Iterator[None]:
             return plans[how]
 
         original = targets.planned
-        for module, name, stand_in in ((api, "read", read), (api, "planned", planned), (targets, "planned", planned)):
+        for module, name, stand_in in (
+            (api, "read", read),
+            (api, "planned", planned),
+            (targets, "planned", planned),
+        ):
             opened.enter_context(patch.object(module, name, stand_in))
         yield
 
@@ -176,7 +186,9 @@ def written(made: Sample, folder: Path) -> None:
         path.write_bytes(data)
 
 
-def calls(made: Sample, place: Path, out: Path, rng: Random) -> Iterator[tuple[str, Callable[[], Any]]]:
+def calls(
+    made: Sample, place: Path, out: Path, rng: Random
+) -> Iterator[tuple[str, Callable[[], Any]]]:
     """The calls that an input goes through, each with a name."""
     source = place / made.seed.source
     if made.seed.form == "tfjs":
@@ -187,7 +199,10 @@ def calls(made: Sample, place: Path, out: Path, rng: Random) -> Iterator[tuple[s
     for target in TARGETS:
         path = out / ("m.onnx" if target == "onnx" else "m")
         options = some_options(rng, target)
-        yield f"convert {target}", partial(kerasport.convert, source, path, to=target, weights=weights, **options)
+        yield (
+            f"convert {target}",
+            partial(kerasport.convert, source, path, to=target, weights=weights, **options),
+        )
 
 
 def some_options(rng: Random, target: str) -> dict[str, Any]:
@@ -196,7 +211,14 @@ def some_options(rng: Random, target: str) -> dict[str, Any]:
         return {}
     match target:
         case "tfjs-layers":
-            return rng.choice(({"companion": False}, {"trainable": True}, {"optimizer": True}, {"quantize": "uint8"}))
+            return rng.choice(
+                (
+                    {"companion": False},
+                    {"trainable": True},
+                    {"optimizer": True},
+                    {"quantize": "uint8"},
+                )
+            )
         case "tfjs-graph":
             return rng.choice(({"unroll_limit": 1}, {"shard_size": 64}, {"quantize": "float16"}))
         case _:
@@ -255,7 +277,11 @@ def _unprintable(text: str) -> tuple[str, str] | None:
 
 def _frame(error: BaseException) -> str:
     """The innermost place in kerasport."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "kerasport/" in frame.filename]
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "kerasport/" in frame.filename
+    ]
     if not frames:
         return "nowhere in kerasport"
     frame = frames[-1]
@@ -333,7 +359,11 @@ def corpus(seeds: Sequence[Path]) -> Corpus:
 
 def work(task: Task, send: Any, current: Any) -> None:
     """Run a task; sends tallies, and says in `current` at which input it is."""
-    folder = Path(tempfile.mkdtemp(prefix="kerasport-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    folder = Path(
+        tempfile.mkdtemp(
+            prefix="kerasport-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
+        )
+    )
     tempfile.tempdir = str(folder / "tmp")
     gc.set_threshold(100_000)  # as the command line does
     bench = Bench(corpus(task.seeds), task.number, folder)
@@ -369,7 +399,9 @@ def keep(made: Sample, fault: Fault, folder: Path) -> None:
     target = folder / f"{slug}-{fault.index}"
     written(made, target)
     (target / "fault.txt").write_text(
-        "\n".join(f"{key}: {value}" for key, value in asdict(fault).items()), encoding="utf-8", errors="replace"
+        "\n".join(f"{key}: {value}" for key, value in asdict(fault).items()),
+        encoding="utf-8",
+        errors="replace",
     )
 
 
@@ -402,7 +434,14 @@ def fuzz(task: Task, workers: int, tell: Callable[[Tally], None]) -> Tally:
                 process.join()
                 running.remove(entry)
                 if current.value < part.end:
-                    died = Fault(current.value, "", (), "", f"exit code {process.exitcode}", "the process died")
+                    died = Fault(
+                        current.value,
+                        "",
+                        (),
+                        "",
+                        f"exit code {process.exitcode}",
+                        "the process died",
+                    )
                     total.faults.setdefault(died.place, []).append(died)
                     start(Task(**{**vars(part), "first": current.value + part.step}))
     return total
@@ -421,25 +460,43 @@ def told(total: Tally) -> str:
     ]
     for place, faults in sorted(total.faults.items(), key=lambda item: -len(item[1])):
         first = faults[0]
-        lines.append(f"  {len(faults):5} {place}  (first: input {first.index}, {first.call}, {first.seed})")
+        lines.append(
+            f"  {len(faults):5} {place}  (first: input {first.index}, {first.call}, {first.seed})"
+        )
     return "\n".join(lines)
 
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="number that all random choices depend on")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="number that all random choices depend on"
+    )
     parser.add_argument("--count", type=int, default=1000, help="number of inputs")
     parser.add_argument("--first", type=int, default=0, help="index of the first input")
     parser.add_argument("--only", type=int, help="run a single input")
     parser.add_argument("--workers", type=int, default=1, help="number of processes")
     parser.add_argument("--keep", type=Path, help="directory for the files of faults")
-    parser.add_argument("--seeds", type=Path, action="append", default=[], help="directory of further seeds")
-    parser.add_argument("--cpu", type=float, default=float("inf"), help="CPU seconds after which a worker stops")
+    parser.add_argument(
+        "--seeds", type=Path, action="append", default=[], help="directory of further seeds"
+    )
+    parser.add_argument(
+        "--cpu", type=float, default=float("inf"), help="CPU seconds after which a worker stops"
+    )
     given = parser.parse_args()
-    first, end = (given.first, given.first + given.count) if given.only is None else (given.only, given.only + 1)
+    first, end = (
+        (given.first, given.first + given.count)
+        if given.only is None
+        else (given.only, given.only + 1)
+    )
     task = Task(given.seed, first, end, 1, tuple(given.seeds), given.keep, cpu=given.cpu)
-    total = fuzz(task, given.workers, lambda tally: print(told(tally).splitlines()[0], file=sys.stderr, flush=True))
+    total = fuzz(
+        task,
+        given.workers,
+        lambda tally: print(told(tally).splitlines()[0], file=sys.stderr, flush=True),
+    )
     print(told(total))
     if given.only is not None:
         print(*(fault.detail for faults in total.faults.values() for fault in faults), sep="\n")

@@ -89,13 +89,19 @@ MORE: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-NEEDS_TENSORFLOW = frozenset(("Hashing", "HashedCrossing", "IntegerLookup", "StringLookup", "TextVectorization"))
+NEEDS_TENSORFLOW = frozenset(
+    ("Hashing", "HashedCrossing", "IntegerLookup", "StringLookup", "TextVectorization")
+)
 
 
 def exported() -> Mapping[str, type[Any]]:
     """Class of each layer that Keras exports, by the name of the class."""
     found = {cls.__name__: cls for cls in vars(keras.layers).values() if inspect.isclass(cls)}
-    return {name: cls for name, cls in found.items() if issubclass(cls, keras.Layer) and name not in ABSTRACT}
+    return {
+        name: cls
+        for name, cls in found.items()
+        if issubclass(cls, keras.Layer) and name not in ABSTRACT
+    }
 
 
 def sampled(cls: type[Any]) -> tuple[Any, frozenset[str]] | None:
@@ -103,7 +109,8 @@ def sampled(cls: type[Any]) -> tuple[Any, frozenset[str]] | None:
     needed = [
         name
         for name, parameter in inspect.signature(cls).parameters.items()
-        if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        if parameter.default is parameter.empty
+        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
     own = MORE.get(cls.__name__, {})
     try:
@@ -142,11 +149,14 @@ def argument_drift(cls: type[Any], table: type[Layer]) -> Iterator[str]:
     first, *rest = parameters = [
         name
         for name, parameter in inspect.signature(cls.call).parameters.items()
-        if name != "self" and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if name != "self"
+        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ] or ["inputs"]
     of_layer_around = {"states"} if cls.__name__.endswith(("Cell", "Cells")) else set()
     known = {first, "training", "mask", *table.signature, *table.takes, *of_layer_around}
-    yield from (f"call() has the argument {name!r}, which is unknown" for name in rest if name not in known)
+    yield from (
+        f"call() has the argument {name!r}, which is unknown" for name in rest if name not in known
+    )
     of_table = [name for name in table.signature if name in parameters]
     of_keras = [name for name in parameters if name in table.signature]
     if of_table != of_keras:
@@ -170,7 +180,10 @@ def option_drift(layer: Any, chosen: frozenset[str], table: type[Layer]) -> Iter
 
 OTHER_DEFAULTS: Mapping[tuple[str, str], str] = {
     **{
-        (f"{kind}Pooling{rank}D", "strides"): "Keras writes the size of the window, which None stands for"
+        (
+            f"{kind}Pooling{rank}D",
+            "strides",
+        ): "Keras writes the size of the window, which None stands for"
         for kind in ("Average", "Max")
         for rank in (1, 2, 3)
     },
@@ -179,7 +192,10 @@ OTHER_DEFAULTS: Mapping[tuple[str, str], str] = {
     ("Lambda", "arguments"): "both stand for none",
     ("MultiHeadAttention", "value_dim"): "Keras writes key_dim, which None stands for",
     ("MelSpectrogram", "max_freq"): "Keras writes half the sampling rate, which None stands for",
-    ("MelSpectrogram", "sequence_length"): "Keras writes the length of the FFT, which None stands for",
+    (
+        "MelSpectrogram",
+        "sequence_length",
+    ): "Keras writes the length of the FFT, which None stands for",
 }
 """(Class, option) → why the table has another default than Keras; files of Keras 3 give every option."""
 
@@ -226,8 +242,16 @@ def operations() -> Mapping[str, type[Any]]:
     for module in pkgutil.iter_modules(package.__path__):
         if not module.name.endswith("_test"):
             members = vars(importlib.import_module(f"keras.src.ops.{module.name}"))
-            found |= {name: cls for name, cls in members.items() if inspect.isclass(cls) and issubclass(cls, base)}
-    return {name: cls for name, cls in found.items() if cls.__module__.startswith("keras.src.ops.") and cls is not base}
+            found |= {
+                name: cls
+                for name, cls in members.items()
+                if inspect.isclass(cls) and issubclass(cls, base)
+            }
+    return {
+        name: cls
+        for name, cls in found.items()
+        if cls.__module__.startswith("keras.src.ops.") and cls is not base
+    }
 
 
 def operation_drift() -> Iterator[Drift]:
@@ -236,7 +260,9 @@ def operation_drift() -> Iterator[Drift]:
         if name not in OPERATIONS and name not in REFUSED_OPERATIONS:
             yield Drift(f"operation {name}", "is in no table")
         elif name in OPERATIONS:
-            yield from (Drift(f"operation {name}", what) for what in parameter_drift(cls, OPERATIONS[name]))
+            yield from (
+                Drift(f"operation {name}", what) for what in parameter_drift(cls, OPERATIONS[name])
+            )
 
 
 def parameter_drift(cls: type[Any], lowering: Callable[..., Any]) -> Iterator[str]:
@@ -244,7 +270,11 @@ def parameter_drift(cls: type[Any], lowering: Callable[..., Any]) -> Iterator[st
     taken = inspect.signature(lowering).parameters
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
     for name, parameter in inspect.signature(cls).parameters.items():
-        if name == "name" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or anything:
+        if (
+            name == "name"
+            or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            or anything
+        ):
             continue
         if name not in taken:
             yield f"has the option {name!r}, which its lowering does not take"
@@ -254,9 +284,15 @@ def parameter_drift(cls: type[Any], lowering: Callable[..., Any]) -> Iterator[st
         if not open_ and plain(default) != plain(parameter.default):
             yield f"the default of {name!r} is {parameter.default!r}; the lowering has {default!r}"
     several = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in taken.values())
-    _, _, *further = inspect.signature(cls.call).parameters.values()  # the first is given by position
+    _, _, *further = inspect.signature(
+        cls.call
+    ).parameters.values()  # the first is given by position
     for parameter in further:
-        if parameter.name not in taken and parameter.kind is not parameter.VAR_KEYWORD and not (several or anything):
+        if (
+            parameter.name not in taken
+            and parameter.kind is not parameter.VAR_KEYWORD
+            and not (several or anything)
+        ):
             yield f"call() has the argument {parameter.name!r}, which its lowering does not take"
 
 
@@ -270,7 +306,10 @@ def case_drift(names: Callable[[str], bool] = lambda _: True) -> Iterator[Drift]
 
     for case in CASES:
         if names(case.name):
-            yield from (Drift(f"case {case.name}", what) for what in outcome(case, REFUSED_BY_GRAPHS.get(case.name)))
+            yield from (
+                Drift(f"case {case.name}", what)
+                for what in outcome(case, REFUSED_BY_GRAPHS.get(case.name))
+            )
 
 
 def outcome(case: Any, refused: str | None) -> Iterator[str]:
@@ -316,7 +355,9 @@ def report(found: Iterable[Drift]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the differences; the exit code is 1 where there are any."""
-    parser = argparse.ArgumentParser(description="Compare the installed Keras with the tables of kerasport.")
+    parser = argparse.ArgumentParser(
+        description="Compare the installed Keras with the tables of kerasport."
+    )
     parser.add_argument("--cases", action="store_true", help="also run the models of tests/cases")
     options = parser.parse_args(arguments)
     found = table_drift() + (list(case_drift()) if options.cases else [])

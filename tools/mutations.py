@@ -61,7 +61,9 @@ class Sample:
 def keras_seed(name: str, data: bytes) -> Seed:
     """A seed from the bytes of a `.keras` file."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        parts = {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}
+        parts = {
+            info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()
+        }
     return Seed(name, "keras", parts, "config.json", "m.keras")
 
 
@@ -84,8 +86,14 @@ def _directory_seed(name: str, folder: Path, form: Form) -> Seed:
 
 def _architecture_seed(name: str, path: Path) -> Seed | None:
     stem = path.name.removesuffix(".json")
-    beside = [other for other in sorted(path.parent.glob(f"{stem}*")) if other.suffix in (".h5", ".json")]
-    parts = {other.name: other.read_bytes() for other in beside if b"class_name" in other.read_bytes() or other != path}
+    beside = [
+        other for other in sorted(path.parent.glob(f"{stem}*")) if other.suffix in (".h5", ".json")
+    ]
+    parts = {
+        other.name: other.read_bytes()
+        for other in beside
+        if b"class_name" in other.read_bytes() or other != path
+    }
     index = [other for other in parts if other.endswith(".weights.json")]
     weights = index or [other for other in parts if other.endswith("weights.h5")]
     if path.name not in parts or not weights or path.name in weights:
@@ -112,7 +120,11 @@ def _quantized_seeds(path: Path) -> Iterator[Seed]:
             {"module": "keras.layers", "class_name": "InputLayer", "config": given, "name": "x"},
             {"module": "keras.layers", "class_name": seen["class_name"], "config": seen["config"]},
         ]
-        model = {"module": "keras", "class_name": "Sequential", "config": {"name": "m", "layers": layers}}
+        model = {
+            "module": "keras",
+            "class_name": "Sequential",
+            "config": {"name": "m", "layers": layers},
+        }
         buffer = io.BytesIO()
         with h5py.File(buffer, "w") as file:
             group = file.create_group(f"layers/{snake(seen['class_name'])}/vars")
@@ -150,7 +162,9 @@ def seeds_in(folder: Path) -> Iterator[Seed]:
 
 def recorded_seeds() -> list[Seed]:
     """The files among the tests, and models of every layer."""
-    return [seed for name in ("recorded", "quantized", "unrepaired") for seed in seeds_in(TESTS / name)]
+    return [
+        seed for name in ("recorded", "quantized", "unrepaired") for seed in seeds_in(TESTS / name)
+    ]
 
 
 # ----------------------------------------------------------------------------------------- corpus
@@ -194,7 +208,12 @@ def corpus_of(seeds: Iterable[Seed]) -> Corpus:
     )
 
 
-SLOW = (b"LSTM", b"GRU", b"RNN", b"Attention")  # parts of the names of layers that become many operations
+SLOW = (
+    b"LSTM",
+    b"GRU",
+    b"RNN",
+    b"Attention",
+)  # parts of the names of layers that become many operations
 
 
 def _share(config: bytes) -> float:
@@ -259,7 +278,22 @@ def mutated_bytes(rng: Random, data: bytes, other: bytes = b"") -> bytes:
 
 # ------------------------------------------------------------------------------------------- JSON
 
-NAMES = ("x", "dense", "", "a/b", "\ud800", "\0", "é", "..", "a" * 300, "__class__", "constructor", "{}", "%s", "a:0")
+NAMES = (
+    "x",
+    "dense",
+    "",
+    "a/b",
+    "\ud800",
+    "\0",
+    "é",
+    "..",
+    "a" * 300,
+    "__class__",
+    "constructor",
+    "{}",
+    "%s",
+    "a:0",
+)
 DTYPES = (
     "float16", "bfloat16", "float32", "float64", "int8", "int32", "int64", "uint8", "bool", "string", "complex64",
     "mixed_float16", "mixed_bfloat16", "float8_e4m3fn", "int4",
@@ -369,7 +403,10 @@ class Mutator:
             case 1:
                 return [value, _copied(value)]
             case 2:
-                return {"class_name": self.rng.choice(("__tuple__", "__tensor__", "Dense")), "config": value}
+                return {
+                    "class_name": self.rng.choice(("__tuple__", "__tensor__", "Dense")),
+                    "config": value,
+                }
             case 3:
                 return {self.rng.choice(NAMES): value}
             case 4 if self.rng.random() < 0.2:
@@ -386,25 +423,53 @@ class Mutator:
             return rng.choice((not value, int(value or 0), str(value), [value]))
         if isinstance(value, int):
             return rng.choice(
-                (value + 1, value - 1, -value, value * 2, value * 1000, float(value), str(value), [value])
+                (
+                    value + 1,
+                    value - 1,
+                    -value,
+                    value * 2,
+                    value * 1000,
+                    float(value),
+                    str(value),
+                    [value],
+                )
             )
         if isinstance(value, float):
             return rng.choice((-value, value * 2, value + 0.5, value * 1e20, str(value), [value]))
         if isinstance(value, str):
             return rng.choice(
-                (value + "_1", value.upper(), value[1:], value + "\ud800", value * 2, [value], list(value))
+                (
+                    value + "_1",
+                    value.upper(),
+                    value[1:],
+                    value + "\ud800",
+                    value * 2,
+                    [value],
+                    list(value),
+                )
             )
         if isinstance(value, list):
             changed = list(value)
             rng.shuffle(changed)
-            return rng.choice((changed, value[1:], value[:-1], value + value, [*value, None], dict(enumerate(value))))
+            return rng.choice(
+                (
+                    changed,
+                    value[1:],
+                    value[:-1],
+                    value + value,
+                    [*value, None],
+                    dict(enumerate(value)),
+                )
+            )
         return rng.choice((list(value.values()), list(value), dict(reversed(value.items()))))
 
     def _duplicate(self, at: Any, key: Any) -> None:
         if isinstance(at, list):
             at[key:key] = [_copied(at[key])] * self.rng.choice((1, 1, 2, 20))
         else:
-            at[f"{key}_1" if self.rng.random() < 0.5 else self.rng.choice(CALL_ARGUMENTS)] = _copied(at[key])
+            at[f"{key}_1" if self.rng.random() < 0.5 else self.rng.choice(CALL_ARGUMENTS)] = (
+                _copied(at[key])
+            )
 
     def _rename_key(self, at: Any, key: Any) -> None:
         if isinstance(at, dict):
@@ -448,7 +513,9 @@ class Mutator:
             case 1:
                 entry["module"] = other.get("module")
             case _:
-                kept: dict[str, Any] = {key: entry[key] for key in ("name", "inbound_nodes") if key in entry}
+                kept: dict[str, Any] = {
+                    key: entry[key] for key in ("name", "inbound_nodes") if key in entry
+                }
                 name = entry["config"].get("name")
                 entry.clear()
                 entry.update(_copied(other))
@@ -458,7 +525,11 @@ class Mutator:
 
     def layer_list(self) -> None:
         """Delete, double, move, rename or insert a layer of a model, or a cell of a stack."""
-        lists = [at[key] for at, key in self.places() if key in ("layers", "cells") and isinstance(at[key], list)]
+        lists = [
+            at[key]
+            for at, key in self.places()
+            if key in ("layers", "cells") and isinstance(at[key], list)
+        ]
         if not lists or not (layers := self.rng.choice(lists)):
             return
         at = self.rng.randrange(len(layers))
@@ -470,7 +541,9 @@ class Mutator:
             case 2:
                 layers.append(layers.pop(at))
             case 3:
-                layers.insert(at, {**_copied(self.rng.choice(self.corpus.layers)), "inbound_nodes": []})
+                layers.insert(
+                    at, {**_copied(self.rng.choice(self.corpus.layers)), "inbound_nodes": []}
+                )
             case 4 if isinstance(layers[at], dict):
                 self._rename(layers[at])
             case _:
@@ -484,7 +557,9 @@ class Mutator:
             entry["name"] = name
 
     def _wrapped(self, entry: Json) -> Json:
-        class_name = self.rng.choice(("TimeDistributed", "Bidirectional", "SpectralNormalization", "RNN", "Sequential"))
+        class_name = self.rng.choice(
+            ("TimeDistributed", "Bidirectional", "SpectralNormalization", "RNN", "Sequential")
+        )
         key = {"RNN": "cell", "Sequential": "layers"}.get(class_name, "layer")
         inner = [_copied(entry)] if key == "layers" else _copied(entry)
         name = f"wrapped_{self.rng.randrange(9)}"
@@ -510,9 +585,17 @@ class Mutator:
                 config = {"name": "outer", "layers": [copied] * self.rng.choice((1, 1, 2))}
                 model.update({"class_name": "Sequential", "config": config})
             case 1 if isinstance(layers, list) and layers:
-                given = {**_copied(layers[0]), "name": "outer_x"} if isinstance(layers[0], dict) else layers[0]
+                given = (
+                    {**_copied(layers[0]), "name": "outer_x"}
+                    if isinstance(layers[0], dict)
+                    else layers[0]
+                )
                 call = {"args": [tensor("outer_x")], "kwargs": {}}
-                inner = {**copied, "name": name, "inbound_nodes": [call] * self.rng.choice((1, 1, 2))}
+                inner = {
+                    **copied,
+                    "name": name,
+                    "inbound_nodes": [call] * self.rng.choice((1, 1, 2)),
+                }
                 ends = {"input_layers": [["outer_x", 0, 0]], "output_layers": [[name, 0, 0]]}
                 model["config"] = {"name": "outer", "layers": [given, inner], **ends}
                 model["class_name"] = "Functional"
@@ -530,7 +613,9 @@ class Mutator:
 
     def graph(self) -> None:
         """Change how layers are called, or the inputs and outputs of a model."""
-        self.rng.choice((self._history, self._history, self._reference, self._call, self._argument, self._ends))()
+        self.rng.choice(
+            (self._history, self._history, self._reference, self._call, self._argument, self._ends)
+        )()
 
     def _references(self) -> list[tuple[Any, Any]]:
         """Places of tensors: objects of Keras 3, and triples of Keras 2 and of inputs and outputs."""
@@ -575,7 +660,11 @@ class Mutator:
                 at[key] = [at[key]]
 
     def _nodes(self) -> list[list[Any]]:
-        return [at[key] for at, key in self.places() if key == "inbound_nodes" and isinstance(at[key], list)]
+        return [
+            at[key]
+            for at, key in self.places()
+            if key == "inbound_nodes" and isinstance(at[key], list)
+        ]
 
     def _call(self) -> None:
         """Call a layer once more, or less, or as another one is called."""
@@ -651,7 +740,10 @@ def _copied(value: Json) -> Json:
 
 def tensor(name: Any) -> Json:
     """A tensor as Keras 3 refers to it."""
-    return {"class_name": "__keras_tensor__", "config": {"shape": None, "keras_history": [name, 0, 0]}}
+    return {
+        "class_name": "__keras_tensor__",
+        "config": {"shape": None, "keras_history": [name, 0, 0]},
+    }
 
 
 def is_tensor(value: Json) -> bool:
@@ -665,7 +757,12 @@ def is_tensor(value: Json) -> bool:
 
 def is_triple(value: Json) -> bool:
     """Whether a value is [layer, node, tensor]."""
-    return isinstance(value, list) and 3 <= len(value) <= 4 and isinstance(value[0], str) and isinstance(value[1], int)
+    return (
+        isinstance(value, list)
+        and 3 <= len(value) <= 4
+        and isinstance(value[0], str)
+        and isinstance(value[1], int)
+    )
 
 
 CHANGES: tuple[tuple[Callable[[Mutator], None], int], ...] = (
@@ -718,11 +815,15 @@ def _change_array(rng: Random, file: Any, path: str) -> None:
     del file[path]
     match rng.randrange(8):
         case 0:
-            file[path] = np.zeros([rng.choice((0, 1, 2, 3, 5)) for _ in range(rng.randrange(5))], "f4")
+            file[path] = np.zeros(
+                [rng.choice((0, 1, 2, 3, 5)) for _ in range(rng.randrange(5))], "f4"
+            )
         case 1:
             file[path] = array.reshape(shape[::-1])
         case 2:
-            file[path] = np.zeros(shape, rng.choice(("f2", "f8", "i1", "i4", "u8", "?", "c8", "S3", "V2", ">f4")))
+            file[path] = np.zeros(
+                shape, rng.choice(("f2", "f8", "i1", "i4", "u8", "?", "c8", "S3", "V2", ">f4"))
+            )
         case 3:
             file.create_dataset(path, data=array, chunks=tuple(max(1, n) for n in shape) or None)
         case 4:
@@ -750,7 +851,9 @@ def _change_link(rng: Random, file: Any, path: str) -> None:
             del file[path]
             file[path] = h5py.ExternalLink("other.h5", "/x")
         case _:
-            file[f"{path}/more" if isinstance(file[path], h5py.Group) else f"{path}_more"] = file[path]
+            file[f"{path}/more" if isinstance(file[path], h5py.Group) else f"{path}_more"] = file[
+                path
+            ]
 
 
 def _change_attribute(rng: Random, file: Any, path: str) -> None:
@@ -760,7 +863,9 @@ def _change_attribute(rng: Random, file: Any, path: str) -> None:
     if rng.random() < 0.3:
         attributes.pop(name, None)
     else:
-        attributes[name] = rng.choice((1, b"", "x", "é", [b"a", b"b"], np.zeros(0), 2.5, h5py.Empty("f4"), [b"\xff"]))
+        attributes[name] = rng.choice(
+            (1, b"", "x", "é", [b"a", b"b"], np.zeros(0), 2.5, h5py.Empty("f4"), [b"\xff"])
+        )
 
 
 # ---------------------------------------------------------------------------------------- samples
@@ -788,7 +893,12 @@ def _with_config(data: bytes, text: bytes) -> bytes:
     try:
         with h5py.File(buffer, "r+") as file:
             file.attrs["model_config"] = text.decode(errors="replace")
-    except (OSError, ValueError, RuntimeError, KeyError):  # libhdf5 may find the file damaged, or the text too long
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+    ):  # libhdf5 may find the file damaged, or the text too long
         return data
     return buffer.getvalue()
 
@@ -827,7 +937,13 @@ def _mutate_weights(rng: Random, corpus: Corpus, seed: Seed, parts: Parts) -> tu
     name = rng.choice(trees)
     try:
         parts[name] = mutated_hdf5(rng, parts[name])
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError):  # what libhdf5 or h5py cannot write
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+    ):  # what libhdf5 or h5py cannot write
         parts[name] = mutated_bytes(rng, parts[name])
     return ("weights",)
 
@@ -840,7 +956,9 @@ def _mutate_part(rng: Random, parts: Parts) -> tuple[str, ...]:
         case 1:
             parts[name] = parts[rng.choice(tuple(parts))]
         case 2:
-            parts[rng.choice(("config.json", "assets/vocabulary.txt", "m/config.json", "x"))] = parts[name]
+            parts[rng.choice(("config.json", "assets/vocabulary.txt", "m/config.json", "x"))] = (
+                parts[name]
+            )
         case _:
             parts[name] = mutated_bytes(rng, parts[name])
     return ("part",)
@@ -857,7 +975,9 @@ def sample(corpus: Corpus, number: int, index: int) -> Sample:
         k=rng.choice((1, 1, 2)),
     )
     kinds.sort(key=(_mutate_config, _mutate_version, _mutate_weights, _mutate_text, None).index)
-    with suppress(KeyError, ValueError, RecursionError):  # an earlier change may leave nothing to change
+    with suppress(
+        KeyError, ValueError, RecursionError
+    ):  # an earlier change may leave nothing to change
         for kind in kinds:
             made += kind(rng, corpus, seed, parts) if kind else _mutate_part(rng, parts)
     if not parts or (seed.form == "hdf5" and not {seed.source, seed.config} <= parts.keys()):

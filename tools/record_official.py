@@ -22,7 +22,10 @@ RECORDED = Path(__file__).parent.parent / "tests" / "unrepaired"
 PACKAGES = ("tensorflow-cpu==2.19.0", "tf_keras==2.19.0", "keras==3.15.1", "h5py", "setuptools<76", "packaging", "six",
             "importlib_resources")  # fmt: skip
 ALONE = ("tensorflowjs==4.22.0", "tensorflow_hub==0.16.1")  # without what they depend on
-STUBS = {"tensorflow_decision_forests.py": "", "tensorflowjs/converters/jax_conversion.py": "convert_jax = None\n"}
+STUBS = {
+    "tensorflow_decision_forests.py": "",
+    "tensorflowjs/converters/jax_conversion.py": "convert_jax = None\n",
+}
 BATCH = 3
 TOKENS = 9  # the size of the vocabulary
 
@@ -47,14 +50,18 @@ def convolutions(keras: Any) -> Any:
             layers.Rescaling(0.5, offset=-0.1),
             layers.Conv2D(4, (3, 2), padding="same", activation="relu", kernel_regularizer="l2"),
             layers.BatchNormalization(),
-            layers.DepthwiseConv2D(3, depth_multiplier=2, activation="tanh", bias_constraint="max_norm"),
+            layers.DepthwiseConv2D(
+                3, depth_multiplier=2, activation="tanh", bias_constraint="max_norm"
+            ),
             layers.SeparableConv2D(5, 2),
             layers.LeakyReLU(negative_slope=0.07),
             layers.MaxPooling2D(2),
             layers.Dropout(0.3),
             layers.Flatten(),
             layers.Dense(
-                6, activation=keras.activations.silu, kernel_initializer=keras.initializers.Orthogonal(seed=3)
+                6,
+                activation=keras.activations.silu,
+                kernel_initializer=keras.initializers.Orthogonal(seed=3),
             ),
             layers.Dense(4, activation="softmax"),
         ]
@@ -73,7 +80,9 @@ def residual(keras: Any) -> Any:
     x = layers.Dense(8, activation=keras.activations.gelu)(both)
     x = layers.LayerNormalization()(x)
     x = layers.Add()([x, both])
-    return keras.Model([left, right], [layers.Dense(2, name="second")(x), layers.Dense(1, name="first")(a)])
+    return keras.Model(
+        [left, right], [layers.Dense(2, name="second")(x), layers.Dense(1, name="first")(a)]
+    )
 
 
 @model
@@ -94,7 +103,11 @@ def nested(keras: Any) -> Any:
     """Models in models, one of them called twice, with layers of the same names inside and outside."""
     layers = keras.layers
     inner = keras.Sequential(
-        [layers.Input((4,)), layers.Dense(4, activation="tanh", name="first"), layers.BatchNormalization(name="norm")],
+        [
+            layers.Input((4,)),
+            layers.Dense(4, activation="tanh", name="first"),
+            layers.BatchNormalization(name="norm"),
+        ],
         name="inner",
     )
     x = entry = layers.Input((4,), name="entry")
@@ -132,7 +145,9 @@ def embedding(keras: Any) -> Any:
     x = words = layers.Input((7,), name="words")
     x = layers.Embedding(TOKENS, 6, embeddings_regularizer="l1")(x)
     x = layers.Conv1D(5, 3, padding="same", activation="relu")(x)
-    return keras.Model({"words": words}, {"answer": layers.Dense(3, name="answer")(layers.GlobalMaxPooling1D()(x))})
+    return keras.Model(
+        {"words": words}, {"answer": layers.Dense(3, name="answer")(layers.GlobalMaxPooling1D()(x))}
+    )
 
 
 @model
@@ -141,7 +156,9 @@ def compiled(keras: Any) -> Any:
     np = importlib.import_module("numpy")
     layers = keras.layers
     keras.utils.set_random_seed(1)
-    net = keras.Sequential([layers.Input((4,)), layers.Dense(5, activation="relu"), layers.Dense(1)])
+    net = keras.Sequential(
+        [layers.Input((4,)), layers.Dense(5, activation="relu"), layers.Dense(1)]
+    )
     net.compile(keras.optimizers.Adam(0.01), loss="mse", metrics=["mae"])
     net.fit(np.ones((2, 4)), np.ones((2, 1)), verbose=0)
     return net
@@ -194,15 +211,24 @@ WAYS: Mapping[str, Callable[[Any, Path], None]] = {
     "keras": converted,
     # shards that end inside of values
     "shards": lambda net, folder: saved(net, folder, weight_shard_size_bytes=150),
-    "groups": lambda net, folder: converted(net, folder, "--split_weights_by_layer", "--weight_shard_size_bytes=150"),
+    "groups": lambda net, folder: converted(
+        net, folder, "--split_weights_by_layer", "--weight_shard_size_bytes=150"
+    ),
     "small": lambda net, folder: saved(
         net, folder, quantization_dtype_map={"float16": ["*half*"], "uint8": ["*byte*"]}
     ),
     "small_shards": lambda net, folder: saved(
-        net, folder, quantization_dtype_map={"float16": ["*half*"], "uint16": ["*byte*"]}, weight_shard_size_bytes=50
+        net,
+        folder,
+        quantization_dtype_map={"float16": ["*half*"], "uint16": ["*byte*"]},
+        weight_shard_size_bytes=50,
     ),
     "small_keras": lambda net, folder: converted(
-        net, folder, "--quantize_float16=*dense/*", "--quantize_uint8=*dense_1/*", "--weight_shard_size_bytes=50"
+        net,
+        folder,
+        "--quantize_float16=*dense/*",
+        "--quantize_uint8=*dense_1/*",
+        "--weight_shard_size_bytes=50",
     ),
 }
 RECORDS: Mapping[str, str] = {
@@ -237,7 +263,11 @@ def inputs_of(net: Any, random: Any) -> Iterator[Any]:
     for tensor in net.inputs:
         shape = (BATCH, *tensor.shape[1:])
         tokens = tensor.name == "words"
-        yield random.randint(0, TOKENS, shape).astype("int32") if tokens else random.normal(size=shape).astype("f4")
+        yield (
+            random.randint(0, TOKENS, shape).astype("int32")
+            if tokens
+            else random.normal(size=shape).astype("f4")
+        )
 
 
 def take_stored(net: Any, folder: Path) -> None:
@@ -245,7 +275,9 @@ def take_stored(net: Any, folder: Path) -> None:
     json = importlib.import_module("json")
     read = importlib.import_module("tensorflowjs.read_weights").read_weights
     manifest = json.loads((folder / "model.json").read_text())["weightsManifest"]
-    by_name = {entry["name"]: entry["data"] for group in read(manifest, str(folder)) for entry in group}
+    by_name = {
+        entry["name"]: entry["data"] for group in read(manifest, str(folder)) for entry in group
+    }
     paths = sorted(name for name in by_name if name.startswith("layers/"))
     for index, variable in enumerate(net.weights):
         variable.assign(by_name[variable.path if variable.path in by_name else paths[index]])
@@ -268,7 +300,9 @@ def record(keras: Any, name: str, to: Path) -> None:
         outputs = list(outputs.values()) if isinstance(outputs, dict) else outputs
         outputs = outputs if isinstance(outputs, list) else [outputs]
         assert all(np.isfinite(y).all() and np.ptp(y) > 0 for y in outputs), (name, outputs)
-        pairs = {f"input_{i}": x for i, x in enumerate(arrays)} | {f"output_{i}": y for i, y in enumerate(outputs)}
+        pairs = {f"input_{i}": x for i, x in enumerate(arrays)} | {
+            f"output_{i}": y for i, y in enumerate(outputs)
+        }
         np.savez(folder / "expected.npz", **pairs)
         print(f"{name}.{way}", flush=True)
 
@@ -289,7 +323,9 @@ def record_keras2(to: Path) -> None:
         with tempfile.TemporaryDirectory() as directory:
             # the converter may unpack it where it is
             path = shutil.copy(recorded, directory)
-            importlib.import_module("tensorflowjs").converters.convert([*formats, path, str(to / name)])
+            importlib.import_module("tensorflowjs").converters.convert(
+                [*formats, path, str(to / name)]
+            )
         shutil.copyfile(recorded.with_suffix(".npz"), to / name / "expected.npz")
 
 
@@ -309,9 +345,13 @@ def python_of(environment: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Record what the official converter makes of Keras 3 models.")
+    parser = argparse.ArgumentParser(
+        description="Record what the official converter makes of Keras 3 models."
+    )
     parser.add_argument("names", nargs="*", help="models to record (default: all)")
-    parser.add_argument("--environment", type=Path, help="where the converter is, or is to be installed")
+    parser.add_argument(
+        "--environment", type=Path, help="where the converter is, or is to be installed"
+    )
     parser.add_argument("--to", type=Path, default=RECORDED, help="where the files go")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -331,7 +371,12 @@ def main() -> None:
     options.to.mkdir(parents=True, exist_ok=True)
     subprocess.run(
         [python_of(environment), __file__, "--child", *names, "--to", options.to],
-        env={**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "tensorflow",
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        },
         check=True,
     )
 

@@ -113,7 +113,9 @@ LAYERS: Mapping[str, Layer] = {
     "embedding_one": embedding("Embedding", 4, 1),
     "tied": embedding("ReversibleEmbedding", 6, 5),
     "untied": embedding("ReversibleEmbedding", 6, 5, tie_weights=False),
-    "attention": Layer("MultiHeadAttention", {"num_heads": 3, "key_dim": 3, "value_dim": 2}, (2, 7)),
+    "attention": Layer(
+        "MultiHeadAttention", {"num_heads": 3, "key_dim": 3, "value_dim": 2}, (2, 7)
+    ),
     "grouped_attention": Layer(
         "GroupQueryAttention",
         {"head_dim": 5, "num_query_heads": 4, "num_key_value_heads": 2},
@@ -160,13 +162,15 @@ def int4(**options: Any) -> Callable[[Any, Any], None]:
 
 WAYS: Mapping[str, Callable[[Any, Any], None]] = {
     "int8": lambda _, net: net.quantize("int8"),
-    "int8_weights": lambda keras, net: quantize(keras, net, "Int8QuantizationConfig", activation_quantizer=None),
+    "int8_weights": lambda keras, net: quantize(
+        keras, net, "Int8QuantizationConfig", activation_quantizer=None
+    ),
     "int4": lambda _, net: net.quantize("int4"),
     "int4_weights": int4(activation_quantizer=None),  # of Keras 3.13, which knows no blocks
     "int4_channels": int4(block_size=None),
-    "int4_inputs": lambda keras, net: int4(block_size=None, activation_quantizer=keras.quantizers.AbsMaxQuantizer())(
-        keras, net
-    ),
+    "int4_inputs": lambda keras, net: int4(
+        block_size=None, activation_quantizer=keras.quantizers.AbsMaxQuantizer()
+    )(keras, net),
     "int4_2": int4(block_size=2),
     "float8": lambda _, net: net.quantize("float8"),
     "gptq_2": gptq(weight_bits=2),

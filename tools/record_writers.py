@@ -100,7 +100,12 @@ WRITERS = (
         "shared.keras unshared.keras",
         backend="jax",
     ),
-    Writer("keras-3.3.3", ("keras==3.3.3", *JAX_FOR_NUMPY_1), "shared.keras masks.keras crops.keras", backend="jax"),
+    Writer(
+        "keras-3.3.3",
+        ("keras==3.3.3", *JAX_FOR_NUMPY_1),
+        "shared.keras masks.keras crops.keras",
+        backend="jax",
+    ),
     Writer("keras-3.6.0", ("keras==3.6.0", *JAX), "functional.keras crops.keras", backend="jax"),
     Writer("keras-3.10.0", ("keras==3.10.0", *JAX), "recurrent.keras crops.keras", backend="jax"),
     Writer("keras-3.12.4", ("keras==3.12.4", *JAX), "functional.keras masks.keras", backend="jax"),
@@ -371,9 +376,13 @@ def lookups(keras: Any) -> Any:
     outputs = [
         place,
         layers.StringLookup(vocabulary=known, output_mode="multi_hot", name="hot")(words),
-        layers.StringLookup(vocabulary=known, output_mode="count", mask_token="", max_tokens=9, pad_to_max_tokens=True)(
-            words
-        ),
+        layers.StringLookup(
+            vocabulary=known,
+            output_mode="count",
+            mask_token="",
+            max_tokens=9,
+            pad_to_max_tokens=True,
+        )(words),
         learned(words),
         counted(ids),
         layers.IntegerLookup(vocabulary=[4, 2, 9], num_oov_indices=3)(ids),
@@ -644,7 +653,13 @@ def save_cudnn(net: Any, path: Path, keras: Any) -> None:
         tree = json.loads(config)
         for layer in tree["config"]["layers"]:
             wrapped = layer["config"].get("layer", layer)["config"]
-            for option in ("activation", "recurrent_activation", "reset_after", "use_bias", "implementation"):
+            for option in (
+                "activation",
+                "recurrent_activation",
+                "reset_after",
+                "use_bias",
+                "implementation",
+            ):
                 if "recurrent_initializer" in wrapped:
                     wrapped.pop(option, None)
         file.attrs["model_config"] = json.dumps(tree).encode()
@@ -657,7 +672,8 @@ def save_cudnn(net: Any, path: Path, keras: Any) -> None:
             like = type(f"CuDNN{name}", (), {})()
             for at in range(0, len(names), 3):
                 part = names[at : at + 3]
-                values = keras.engine.saving._convert_rnn_weights(like, [group[each][()] for each in part])  # noqa: SLF001
+                converted = keras.engine.saving._convert_rnn_weights  # noqa: SLF001
+                values = converted(like, [group[each][()] for each in part])
                 for each, value in zip(part, values):
                     del group[each]
                     group[each] = value
@@ -746,7 +762,9 @@ def record(keras: Any, name: str, savers: Iterable[str], folder: Path) -> None:
     feed = dict(zip(keys, arrays)) if keys else arrays if len(arrays) > 1 else arrays[0]
     outputs = [np.asarray(y) for y in flat(computed(net, feed, arrays))]
     # bytes of UTF-8, and objects in a file would be pickled
-    outputs = [np.char.decode(y.astype("S"), "utf-8") if y.dtype.kind in "OS" else y for y in outputs]
+    outputs = [
+        np.char.decode(y.astype("S"), "utf-8") if y.dtype.kind in "OS" else y for y in outputs
+    ]
     # numpy cannot name bfloat16 in a file; float32 holds its every number.
     outputs = [y.astype("float32") if "bfloat16" in str(y.dtype) else y for y in outputs]
     numbers = [y for y in outputs if y.dtype.kind != "U"]

@@ -22,7 +22,12 @@ from kerasport.frontends.keras.layers.base import Layer, Refused
 from kerasport.targets.tfjs.layers.rewrites import REWRITES
 from kerasport.targets.tfjs.layers.rewrites.activations import REWRITTEN
 from kerasport.targets.tfjs.layers.spelling import native
-from kerasport.targets.tfjs.layers.spelling.activations import ACTIVATIONS, COMPANION, GELU_TANH, REFUSED_ACTIVATIONS
+from kerasport.targets.tfjs.layers.spelling.activations import (
+    ACTIVATIONS,
+    COMPANION,
+    GELU_TANH,
+    REFUSED_ACTIVATIONS,
+)
 from kerasport.targets.tfjs.layers.spelling.native import NATIVE, Condition, Spelling
 from kerasport.targets.tfjs.layers.spelling.unsupported import REFUSED, why_refused
 
@@ -98,7 +103,11 @@ def of_keras() -> Catalogue:
 
     names: dict[type, list[str]] = {}
     for name, exported in vars(keras.layers).items():
-        if isinstance(exported, type) and issubclass(exported, keras.Layer) and name not in ("Layer", "Wrapper"):
+        if (
+            isinstance(exported, type)
+            and issubclass(exported, keras.Layer)
+            and name not in ("Layer", "Wrapper")
+        ):
             names.setdefault(exported, []).append(name)
     found = Catalogue(str(keras.__version__))
     for cls, exported_as in names.items():
@@ -130,7 +139,11 @@ def in_layers_model(name: str) -> tuple[str, list[str]]:
         row = NATIVE[name]
         limits = [*restricted(row.options), *said(row.conditions), *BY_HAND.get(name, ())]
         helped = any(companion_of(spelling) for spelling in row.options.values())
-        outcomes = ["native", *(["rewritten"] if name in REWRITES else []), *(["companion"] if helped else [])]
+        outcomes = [
+            "native",
+            *(["rewritten"] if name in REWRITES else []),
+            *(["companion"] if helped else []),
+        ]
         formula = [f"otherwise rewritten: {formula_of(name)}"] if name in REWRITES else []
         return " or ".join(outcomes), [*limits, *formula]
     if name in REWRITES:
@@ -147,7 +160,10 @@ def formula_of(name: str) -> str:
 
 
 BY_HAND: Mapping[str, tuple[str, ...]] = {
-    "Bidirectional": ("around LSTM, GRU or SimpleRNN", "a backward layer that equals the reversed forward layer"),
+    "Bidirectional": (
+        "around LSTM, GRU or SimpleRNN",
+        "a backward layer that equals the reversed forward layer",
+    ),
     "RandomCrop": ("refused in files of Keras before 3.8, where it also crops at inference",),
 }
 """What the code beside the tables asks for."""
@@ -183,7 +199,9 @@ def said(conditions: Iterable[Condition]) -> Iterator[str]:
         if "because" in held:
             yield f"inputs of rank {spoken(held['allowed'])}"
         else:
-            yield CONDITIONS.get(condition.__name__) or (condition.__doc__ or "").strip().rstrip(".")
+            yield CONDITIONS.get(condition.__name__) or (condition.__doc__ or "").strip().rstrip(
+                "."
+            )
 
 
 def spoken(numbers: Sequence[int]) -> str:
@@ -218,7 +236,11 @@ def in_graph_model(name: str) -> str:
         return "lowered"
     if name in IDENTITY:
         return "removed"
-    own = name in LAYERS and LAYERS[name].lower is not Layer.lower and not issubclass(LAYERS[name], Refused)
+    own = (
+        name in LAYERS
+        and LAYERS[name].lower is not Layer.lower
+        and not issubclass(LAYERS[name], Refused)
+    )
     return "lowered" if own or name in PARTS else "refused"
 
 
@@ -227,7 +249,13 @@ def in_graph_model(name: str) -> str:
 
 def page(catalogue: Catalogue) -> str:
     """The whole page."""
-    lines = [HEAD.format(version=catalogue.version), "## Layers\n", *layer_rows(catalogue), "", *activation_rows()]
+    lines = [
+        HEAD.format(version=catalogue.version),
+        "## Layers\n",
+        *layer_rows(catalogue),
+        "",
+        *activation_rows(),
+    ]
     return "\n".join([*lines, "", FOOT])
 
 
@@ -254,7 +282,10 @@ def activation_rows() -> Iterator[str]:
     for name, reason in REFUSED_ACTIVATIONS.items():
         if name == GELU_TANH:  # no file has it as the activation of a layer
             continue
-        outcomes = [*(["rewritten"] if name in REWRITTEN else []), *(["companion"] if name in COMPANION else [])]
+        outcomes = [
+            *(["rewritten"] if name in REWRITTEN else []),
+            *(["companion"] if name in COMPANION else []),
+        ]
         outcome = " or ".join(outcomes) or "refused"
         yield f"| {activation(name)} | {outcome} | {lowered(name)} | {lowered(name)} | {escaped(reason)} |"
 

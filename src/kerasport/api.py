@@ -14,7 +14,17 @@ from kerasport.frontends.keras.model import LayerSpec, Model
 from kerasport.frontends.keras.read import Source, of_file, read
 from kerasport.releases import NEWEST, release_of
 from kerasport.report import Check, Conversion, Repair, command
-from kerasport.targets import AUTO, ONNX, OPSET, UNROLL_LIMIT, Options, check_place, check_target, planned, written
+from kerasport.targets import (
+    AUTO,
+    ONNX,
+    OPSET,
+    UNROLL_LIMIT,
+    Options,
+    check_place,
+    check_target,
+    planned,
+    written,
+)
 from kerasport.targets.formats import choice
 from kerasport.targets.loading import snippets
 from kerasport.targets.next_steps import after_check, after_conversion, after_repair
@@ -105,14 +115,20 @@ def convert(
     """
     out = default_out(source, to) if out is None else out
     if shard_size < SMALLEST_SHARD:
-        raise OptionError(f"a shard has at least {SMALLEST_SHARD:,} bytes, not {shard_size:,}", "shard_size")
+        raise OptionError(
+            f"a shard has at least {SMALLEST_SHARD:,} bytes, not {shard_size:,}", "shard_size"
+        )
     rules = parsed(quantize)
     if half_compute:
         check_half_compute(rules, Path(out))
     options = Options(unroll_limit, optimizer, companion, trainable, opset, half_compute)
-    files_read = [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
+    files_read = [
+        Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)
+    ]
     with writing(out):
-        to = check_place(to, Path(out), force=force, sources=files_read, training=trainable or optimizer)
+        to = check_place(
+            to, Path(out), force=force, sources=files_read, training=trainable or optimizer
+        )
     with read(source, weights) as model, unexpected() as passing:
         tell = passing(progress or (lambda *_: None))
         plan = planned(model, to, replace(options, max_size=_limit(max_size, files_read, model)))
@@ -125,7 +141,9 @@ def convert(
                 f"shards of {shard_size:,} bytes would be more than {MOST_SHARDS:,} files; "
                 f"make them at least {-(-total // MOST_SHARDS):,} bytes", "shard_size",
             )  # fmt: skip
-        plan = replace(plan, notes=(*plan.notes, *not_finite(model, plan.target), *too_large(plan, shard_size)))
+        plan = replace(
+            plan, notes=(*plan.notes, *not_finite(model, plan.target), *too_large(plan, shard_size))
+        )
 
         def count(nbytes: int) -> None:
             nonlocal done
@@ -134,7 +152,9 @@ def convert(
 
         ports = ports_of(model, plan)
         with writing(out, total + TOPOLOGY):
-            files, nbytes, errors = written(plan, Path(out), shard_size=shard_size, force=force, progress=count)
+            files, nbytes, errors = written(
+                plan, Path(out), shard_size=shard_size, force=force, progress=count
+            )
         return Conversion(
             source=_name(source),
             out=str(out),
@@ -184,11 +204,15 @@ def check(
         InternalError: kerasport has a bug.
     """
     check_target(to, training=trainable)
-    files_read = [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
+    files_read = [
+        Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)
+    ]
     with read(source, weights) as model, unexpected():
         limit = _limit(max_size, files_read, model)
         plan = planned(model, to, Options(companion=companion, trainable=trainable, max_size=limit))
-        plan = replace(plan, notes=(*plan.notes, *not_finite(model, plan.target), *too_large(plan, SHARD)))
+        plan = replace(
+            plan, notes=(*plan.notes, *not_finite(model, plan.target), *too_large(plan, SHARD))
+        )
         return Check(
             source=_name(source),
             target=plan.target,
@@ -203,7 +227,9 @@ def check(
         )
 
 
-def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = True, force: bool = False) -> Repair:
+def repair(
+    source: Pathlike, out: Pathlike | None = None, *, companion: bool = True, force: bool = False
+) -> Repair:
     """Correct a layers-model that the official converter made from a Keras 3 model, and that TF.js cannot load.
 
     Weights files stay as they are unless a weight must change. A correct model stays as it is.
@@ -227,7 +253,12 @@ def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = T
         InternalError: kerasport has a bug.
     """
     from kerasport.frontends.keras.read.layers_model import open_layers_model  # noqa: PLC0415  (rarely needed)
-    from kerasport.targets.tfjs.repaired import changes_of, copy_unchanged, repair_plan, write_repaired  # noqa: PLC0415
+    from kerasport.targets.tfjs.repaired import (  # noqa: PLC0415
+        changes_of,
+        copy_unchanged,
+        repair_plan,
+        write_repaired,
+    )
 
     given = open_layers_model(Path(source))
     path = str(given.path)
@@ -250,7 +281,9 @@ def repair(source: Pathlike, out: Pathlike | None = None, *, companion: bool = T
         if not changes:
             return unchanged("TF.js loads it, and computes every layer of it as Keras does")
         with writing(given.path if out is None else out, plan.nbytes + TOPOLOGY):
-            files, backup = write_repaired(given, plan, None if out is None else Path(out), force=force)
+            files, backup = write_repaired(
+                given, plan, None if out is None else Path(out), force=force
+            )
         written = given.path if out is None else Path(out) / "model.json"
         return Repair(
             source=path,
@@ -376,7 +409,9 @@ def default_out(source: Source, to: str = AUTO) -> Path:
         ReadError: the source is a URL.
     """
     if not isinstance(source, str | os.PathLike):
-        raise OptionError("a model in memory needs a name for its output, such as 'web_model'", "out")
+        raise OptionError(
+            "a model in memory needs a name for its output, such as 'web_model'", "out"
+        )
     path = Path(source)
     check_local(path)
     return path.with_name(f"{path.stem}.onnx" if to == ONNX else f"{path.stem}_web")
@@ -399,7 +434,9 @@ def _verify_command(source: Source, out: Pathlike, weights: Pathlike | None) -> 
     """How to compare a converted model with its source."""
     if not isinstance(source, str | os.PathLike):
         return f"kerasport.verify(model, {os.fspath(out)!r})"
-    return command("kerasport", "verify", source, out, *(() if weights is None else ("--weights", weights)))
+    return command(
+        "kerasport", "verify", source, out, *(() if weights is None else ("--weights", weights))
+    )
 
 
 def _convert_command(source: Source, to: str, weights: Pathlike | None) -> str:
@@ -413,7 +450,12 @@ def _convert_command(source: Source, to: str, weights: Pathlike | None) -> str:
 def _limit(max_size: int | None, files: Sequence[Path], model: Model) -> int:
     """Bytes that a converted model may take: what the user allows, or else by the size of its source."""
     if max_size is None:
-        weights = (weight for _, spec in model.walk() if isinstance(spec, LayerSpec) for weight in spec.weights)
+        weights = (
+            weight
+            for _, spec in model.walk()
+            if isinstance(spec, LayerSpec)
+            for weight in spec.weights
+        )
         return allowed(sum(map(_nbytes, files)) or sum(map(nbytes_of, weights)))
     if max_size < 1:
         raise OptionError(f"max_size must be at least 1 byte, not {max_size}", "max_size")
@@ -427,4 +469,8 @@ def _nbytes(path: Path) -> int:
 
 
 def _name(source: Source) -> str:
-    return os.fspath(source) if isinstance(source, str | os.PathLike) else f"the model {getattr(source, 'name', '')!r}"
+    return (
+        os.fspath(source)
+        if isinstance(source, str | os.PathLike)
+        else f"the model {getattr(source, 'name', '')!r}"
+    )

@@ -46,7 +46,9 @@ class Budget:
         """
         if self.built + nbytes > self.limit:
             before = f" in addition to {readable(self.built)} already used" if self.built else ""
-            raise TooLargeError(f"{what} would need {_shown(nbytes)}{before}; {self._allowed()}", RAISE)
+            raise TooLargeError(
+                f"{what} would need {_shown(nbytes)}{before}; {self._allowed()}", RAISE
+            )
         self.built += nbytes
 
     def check_output(self, nbytes: int) -> None:
@@ -56,7 +58,9 @@ class Budget:
             TooLargeError: it is more than the limit.
         """
         if nbytes > self.limit:
-            raise TooLargeError(f"the converted model would need {_shown(nbytes)}; {self._allowed()}", RAISE)
+            raise TooLargeError(
+                f"the converted model would need {_shown(nbytes)}; {self._allowed()}", RAISE
+            )
 
     def _allowed(self) -> str:
         return f"the limit for a file of this size is {readable(self.limit)}"
@@ -112,11 +116,16 @@ def reserve_nodes(count: int) -> None:
         TooLargeError: they take more than what the budget has left.
     """
     if count * NODE > SMALL:
-        (_current.get() or Budget(FLOOR)).take(count * NODE, f"{count:,} operations, one per time step,")
+        (_current.get() or Budget(FLOOR)).take(
+            count * NODE, f"{count:,} operations, one per time step,"
+        )
 
 
 def matrix(
-    rows: int, columns: int, function: Callable[[npt.NDArray[Any]], npt.ArrayLike], dtype: Any = np.float32
+    rows: int,
+    columns: int,
+    function: Callable[[npt.NDArray[Any]], npt.ArrayLike],
+    dtype: Any = np.float32,
 ) -> npt.NDArray[Any]:
     """A matrix [rows, columns] of what a function makes of row numbers [count, 1], worked out some rows at a time.
 

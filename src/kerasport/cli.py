@@ -20,8 +20,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kerasport.commands import COMPARISON, INPUT, ONNX, OUTPUT, QUANTIZATION, TFJS, TRAINING, Command, Group
-from kerasport.errors import InternalError, KerasportError, OptionError, UnsupportedModel, legible, unexpected
+from kerasport.commands import (
+    COMPARISON,
+    INPUT,
+    ONNX,
+    OUTPUT,
+    QUANTIZATION,
+    TFJS,
+    TRAINING,
+    Command,
+    Group,
+)
+from kerasport.errors import (
+    InternalError,
+    KerasportError,
+    OptionError,
+    UnsupportedModel,
+    legible,
+    unexpected,
+)
 from kerasport.report import Viewed, refusal_view
 
 if TYPE_CHECKING:
@@ -50,11 +67,15 @@ app = typer.Typer(
 
 Source = Annotated[
     Path,
-    typer.Argument(metavar="SRC", help="Keras model: .keras, .h5, or an architecture JSON.", show_default=False),
+    typer.Argument(
+        metavar="SRC", help="Keras model: .keras, .h5, or an architecture JSON.", show_default=False
+    ),
 ]
 Out = Annotated[
     Path,
-    typer.Argument(metavar="OUT", help="Directory of the TF.js model, or the ONNX file.", show_default=False),
+    typer.Argument(
+        metavar="OUT", help="Directory of the TF.js model, or the ONNX file.", show_default=False
+    ),
 ]
 Weights = Annotated[
     Path | None,
@@ -90,7 +111,13 @@ To = Annotated[
 ]
 Opset = Annotated[
     int,
-    typer.Option(metavar="N", min=17, max=22, help="Version of the ONNX operators, 17 to 22.", rich_help_panel=ONNX),
+    typer.Option(
+        metavar="N",
+        min=17,
+        max=22,
+        help="Version of the ONNX operators, 17 to 22.",
+        rich_help_panel=ONNX,
+    ),
 ]
 UnrollLimit = Annotated[
     int,
@@ -128,11 +155,17 @@ Optimizer = Annotated[
     ),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", "-f", help="Replace the model that is already in OUT.", rich_help_panel=OUTPUT)
+    bool,
+    typer.Option(
+        "--force", "-f", help="Replace the model that is already in OUT.", rich_help_panel=OUTPUT
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text, also for errors.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON instead of text, also for errors.")
+]
 Traceback = Annotated[
-    bool, typer.Option("--traceback", help="Print the Python traceback of an error, to report a bug.")
+    bool,
+    typer.Option("--traceback", help="Print the Python traceback of an error, to report a bug."),
 ]
 ShardSize = Annotated[
     str,
@@ -217,7 +250,10 @@ OtherPython = Annotated[
 Timeout = Annotated[
     float,
     typer.Option(
-        metavar="SECONDS", min=1, help="Time limit for Keras, and for each backend.", rich_help_panel=COMPARISON
+        metavar="SECONDS",
+        min=1,
+        help="Time limit for Keras, and for each backend.",
+        rich_help_panel=COMPARISON,
     ),
 ]
 Quantize = Annotated[
@@ -240,14 +276,25 @@ HalfCompute = Annotated[
     ),
 ]
 
-UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3}
+UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+    "KIB": 1024,
+    "MIB": 1024**2,
+    "GIB": 1024**3,
+}
 
 
 @app.callback(invoke_without_command=True)
 def version(
     ctx: typer.Context,
     *,
-    show: Annotated[bool, typer.Option("--version", "-V", help="Print the version.", is_eager=True)] = False,
+    show: Annotated[
+        bool, typer.Option("--version", "-V", help="Print the version.", is_eager=True)
+    ] = False,
 ) -> None:
     """Convert Keras models for the browser, with exactly the same numbers."""
     if show:
@@ -296,7 +343,9 @@ def convert(
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Run the result and compare its numbers with those of Keras.", rich_help_panel=OUTPUT
+            "--verify",
+            help="Run the result and compare its numbers with those of Keras.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
     as_json: AsJson = False,
@@ -309,18 +358,28 @@ def convert(
     most = _bytes(max_size, "--max-size") if max_size else None
 
     def work(tell: Callable[[int, int], None]) -> Any:
-        options: dict[str, Any] = {"shard_size": size, "unroll_limit": unroll_limit, "companion": companion}
+        options: dict[str, Any] = {
+            "shard_size": size,
+            "unroll_limit": unroll_limit,
+            "companion": companion,
+        }
         options |= {"optimizer": optimizer, "trainable": trainable}
         options |= {"opset": opset, "half_compute": half_compute, "max_size": most}
         options |= {"quantize": quantize} if quantize else {}
-        return api.convert(source, out, to=to.value, weights=weights, force=force, progress=tell, **options)
+        return api.convert(
+            source, out, to=to.value, weights=weights, force=force, progress=tell, **options
+        )
 
-    done = _run(lambda: _with_progress(work), as_json=as_json, traceback=traceback, stopped=UNWRITTEN)
+    done = _run(
+        lambda: _with_progress(work), as_json=as_json, traceback=traceback, stopped=UNWRITTEN
+    )
     if not as_json:
         _tell(done)
     checked = (
         _run(
-            lambda: _with_spinner(lambda status: api.verify(source, done.out, weights=weights, status=status)),
+            lambda: _with_spinner(
+                lambda status: api.verify(source, done.out, weights=weights, status=status)
+            ),
             as_json=as_json,
             traceback=traceback,
         )
@@ -328,7 +387,11 @@ def convert(
         else None
     )
     if as_json:
-        _print(json.dumps(done.to_dict() | ({"verification": checked.to_dict()} if checked else {}), indent=2))
+        _print(
+            json.dumps(
+                done.to_dict() | ({"verification": checked.to_dict()} if checked else {}), indent=2
+            )
+        )
     elif checked:
         _print("")
         _tell(checked)
@@ -351,7 +414,9 @@ def check(
     companion: Companion = True,
     trainable: Trainable = False,
     max_size: MaxSize = None,
-    every: Annotated[bool, typer.Option("--all", help="List all layers, also those that do not change.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="List all layers, also those that do not change.")
+    ] = False,
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
@@ -363,7 +428,9 @@ def check(
 
     options: dict[str, Any] = {"weights": weights, "companion": companion, "trainable": trainable}
     options |= {"max_size": _bytes(max_size, "--max-size") if max_size else None}
-    result = _run(lambda: api.check(source, to=to.value, **options), as_json=as_json, traceback=traceback)
+    result = _run(
+        lambda: api.check(source, to=to.value, **options), as_json=as_json, traceback=traceback
+    )
     _tell(result, result.view(every=every), as_json=as_json)
     if not result.convertible:
         raise typer.Exit(REFUSED)
@@ -377,7 +444,11 @@ kerasport repair web_model repaired_model""",
 def repair(
     source: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help="model.json, or the directory that contains it.", show_default=False),
+        typer.Argument(
+            metavar="MODEL",
+            help="model.json, or the directory that contains it.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -392,7 +463,9 @@ def repair(
     companion: Companion = True,
     force: Annotated[
         bool,
-        typer.Option("--force", "-f", help="Replace the model in OUT, or the backup.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "--force", "-f", help="Replace the model in OUT, or the backup.", rich_help_panel=OUTPUT
+        ),
     ] = False,
     as_json: AsJson = False,
     traceback: Traceback = False,
@@ -435,8 +508,17 @@ def verify(
     from kerasport import api  # noqa: PLC0415
 
     def work(status: Status) -> Any:
-        given: dict[str, Any] = {"weights": weights, "inputs": inputs, "expected": expected, "timeout": timeout}
-        given |= {"backends": tuple(backend) if backend else None, "python": python, "status": status}
+        given: dict[str, Any] = {
+            "weights": weights,
+            "inputs": inputs,
+            "expected": expected,
+            "timeout": timeout,
+        }
+        given |= {
+            "backends": tuple(backend) if backend else None,
+            "python": python,
+            "status": status,
+        }
         return api.verify(source, out, **given, rtol=rtol, atol=atol)
 
     result = _run(lambda: _with_spinner(work), as_json=as_json, traceback=traceback)
@@ -454,7 +536,9 @@ kerasport doctor --python ~/old-project/.venv/bin/python""",
 def doctor(
     source: Annotated[
         Path | None,
-        typer.Argument(metavar="SRC", help="Keras file, or the model.json of TF.js.", show_default=False),
+        typer.Argument(
+            metavar="SRC", help="Keras file, or the model.json of TF.js.", show_default=False
+        ),
     ] = None,
     *,
     weights: Weights = None,
@@ -470,7 +554,9 @@ def doctor(
     ] = None,
     timeout: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=0.1, help="Time limit for each import.", rich_help_panel=INPUT),
+        typer.Option(
+            metavar="SECONDS", min=0.1, help="Time limit for each import.", rich_help_panel=INPUT
+        ),
     ] = 60,
     as_json: AsJson = False,
     traceback: Traceback = False,
@@ -495,7 +581,9 @@ def _bytes(text: str, option: str = "--shard-size") -> int:
     match = re.fullmatch(r"(\d+)\s*([KMG]?I?B)?", text.strip().upper())
     size = int(match[1]) * UNITS[match[2] or ""] if match else 0
     if size < 1:
-        raise typer.BadParameter(f"{text!r} is not a size; write 4MiB, 512KiB or a number of bytes", param_hint=option)
+        raise typer.BadParameter(
+            f"{text!r} is not a size; write 4MiB, 512KiB or a number of bytes", param_hint=option
+        )
     return size
 
 
@@ -515,7 +603,9 @@ def _print(text: str) -> None:
     _run(lambda: typer.echo(text))
 
 
-def _run(work: Callable[[], Any], *, as_json: bool = False, traceback: bool = False, stopped: str = "") -> Any:
+def _run(
+    work: Callable[[], Any], *, as_json: bool = False, traceback: bool = False, stopped: str = ""
+) -> Any:
     """Do the work; an error or a signal becomes a message and an exit code, `stopped` is added to the latter's."""
     try:
         with unexpected():
@@ -544,7 +634,9 @@ def _end_tidily() -> None:
 
     def interrupt(number: int, _: object) -> None:
         for each in heard:
-            signal.signal(each, signal.SIG_IGN)  # cleaning up is not to be interrupted by the next one
+            signal.signal(
+                each, signal.SIG_IGN
+            )  # cleaning up is not to be interrupted by the next one
         raise KeyboardInterrupt(number)
 
     there = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
@@ -567,7 +659,11 @@ def _report(error: KerasportError | OSError, *, as_json: bool, traceback: bool) 
         typer.echo(f"kerasport: {message}", err=True)
     if as_json:
         problems = [problem.to_dict() for problem in getattr(error, "problems", ())]
-        _print(json.dumps({"error": type(error).__name__, "message": message, "problems": problems}, indent=2))
+        _print(
+            json.dumps(
+                {"error": type(error).__name__, "message": message, "problems": problems}, indent=2
+            )
+        )
 
 
 def _legible_lines(text: str) -> str:
@@ -591,10 +687,16 @@ def _with_progress(work: Callable[[Callable[[int, int], None]], Any]) -> Any:
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn  # noqa: PLC0415
 
     with Progress(
-        BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=Console(stderr=True), transient=True
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=Console(stderr=True),
+        transient=True,
     ) as bar:
         task = bar.add_task("weights", visible=False)
-        return work(lambda done, total: bar.update(task, completed=done, total=total, visible=total > LONG))
+        return work(
+            lambda done, total: bar.update(task, completed=done, total=total, visible=total > LONG)
+        )
 
 
 def _with_spinner(work: Callable[[Status], Any]) -> Any:
@@ -611,7 +713,9 @@ def _with_spinner(work: Callable[[Status], Any]) -> Any:
 
 def main() -> None:
     """Entry point of the `kerasport` command."""
-    gc.set_threshold(100_000)  # next to no cycles are made here; looking for them takes a tenth of a short run
+    gc.set_threshold(
+        100_000
+    )  # next to no cycles are made here; looking for them takes a tenth of a short run
     _end_tidily()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not every terminal has every letter

@@ -41,7 +41,9 @@ class Group(TyperGroup):
         """Write the help."""
         formatter.write(_rendered(_group_view(self, ctx)))
 
-    def main(self, args: Sequence[str] | None = None, *_: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(
+        self, args: Sequence[str] | None = None, *_: Any, standalone_mode: bool = True, **extra: Any
+    ) -> Any:
         """Run a command; errors of usage are printed, and end the program with code 2."""
         words = sys.argv[1:] if args is None else list(args)
         try:
@@ -62,7 +64,12 @@ def report_usage(error: Any, *, as_json: bool) -> None:
     more = f"Run '{context.command_path} --help' for the options." if context else ""
     typer.echo("\n".join(filter(None, (f"kerasport: {message}", usage, more))), err=True)
     if as_json:
-        told: dict[str, Any] = {"error": "UsageError", "message": message, "usage": usage, "problems": []}
+        told: dict[str, Any] = {
+            "error": "UsageError",
+            "message": message,
+            "usage": usage,
+            "problems": [],
+        }
         typer.echo(json.dumps(told, indent=2))
 
 
@@ -112,13 +119,19 @@ def _fact(param: Any, *, argument: bool) -> Fact:
     shown = ", ".join(names) if len(names[0]) == 2 else f"    {', '.join(names)}"
     default = param.default
     default = default.value if isinstance(default, Enum) else default
-    is_told = getattr(param, "show_default", False) and isinstance(default, str | int) and not param.is_flag
+    is_told = (
+        getattr(param, "show_default", False)
+        and isinstance(default, str | int)
+        and not param.is_flag
+    )
     told = f" [default: {default}]" if is_told else ""
     return Fact(f"{shown} {param.metavar or ''}".rstrip(), text + told)
 
 
 def _group_view(group: Any, ctx: Any) -> View:
-    commands = tuple(Fact(name, _first(group.get_command(ctx, name))) for name in group.list_commands(ctx))
+    commands = tuple(
+        Fact(name, _first(group.get_command(ctx, name))) for name in group.list_commands(ctx)
+    )
     options = [_fact(param, argument=False) for param in group.get_params(ctx)]
     width = max(len(fact.label) for fact in (*commands, *options))
     return (

@@ -42,7 +42,9 @@ def legible(text: str, longest: int = LINE) -> str:
         text = f"{text[:half]}…{text[-half:]}"
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def quoted(value: object) -> str:
@@ -155,10 +157,22 @@ class InternalError(KerasportError):
     @classmethod
     def of(cls, error: BaseException) -> InternalError:
         """The report of an error that nobody expected."""
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "kerasport" in frame.filename]
-        where = f" ({PurePath(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-        what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
-        return cls(f"this is a bug in kerasport, not in your file: {legible(what, 300)}{where}\n{HOW_TO_REPORT}")
+        frames = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if "kerasport" in frame.filename
+        ]
+        where = (
+            f" ({PurePath(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+        )
+        what = (
+            "out of memory"
+            if isinstance(error, MemoryError)
+            else f"{type(error).__name__}: {error}"
+        )
+        return cls(
+            f"this is a bug in kerasport, not in your file: {legible(what, 300)}{where}\n{HOW_TO_REPORT}"
+        )
 
 
 HOW_TO_REPORT = (
@@ -232,7 +246,9 @@ class Problem:
     def to_dict(self) -> dict[str, Any]:
         """The problem as a dict for JSON, with the attributes as keys. Values that JSON lacks become text."""
         plain = self.value is None or isinstance(self.value, bool | int | str)
-        plain |= isinstance(self.value, float) and isfinite(self.value)  # JSON has neither NaN nor infinity
+        plain |= isinstance(self.value, float) and isfinite(
+            self.value
+        )  # JSON has neither NaN nor infinity
         return {**vars(self), "value": self.value if plain else repr(self.value)}
 
     def __str__(self) -> str:
@@ -265,7 +281,9 @@ class UnsupportedModel(UnsupportedError):
         if (more := len(self.problems) - SHOWN) > 0:
             lines += f"\n  and {more} more; run kerasport check for the full list"
         into = f" to {with_article(target)}" if target else ""
-        super().__init__(f"{len(self.problems)} part(s) of the model cannot be converted exactly{into}:{lines}")
+        super().__init__(
+            f"{len(self.problems)} part(s) of the model cannot be converted exactly{into}:{lines}"
+        )
 
 
 class TooLargeError(UnsupportedError):

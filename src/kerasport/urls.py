@@ -37,7 +37,9 @@ def check_local(path: Path) -> None:
     if (url := as_url(path)) and not path.exists():
         command = _DOWNLOAD.get(url.partition(":")[0])
         how = f": {command.format(url=url)}" if command else ""
-        raise ReadError(f"{url}: kerasport reads local files, not URLs; download the model first{how}")
+        raise ReadError(
+            f"{url}: kerasport reads local files, not URLs; download the model first{how}"
+        )
 
 
 def how_to_write(url: str) -> str:

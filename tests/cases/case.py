@@ -31,8 +31,12 @@ class Case:
     because: str = ""  # why the bounds are not the usual ones
     refused: Mapping[str, str] = field(default_factory=dict)  # target → part of the reason it gives
     feed: Feed | None = None  # where random numbers of the input's dtype would not do
-    companion: str = ""  # part of the reason for which its layers-model needs the companion, if it does
-    mixes_batch: bool = False  # what comes of a sample depends on its batch, so Keras runs every feed by itself
+    companion: str = (
+        ""  # part of the reason for which its layers-model needs the companion, if it does
+    )
+    mixes_batch: bool = (
+        False  # what comes of a sample depends on its batch, so Keras runs every feed by itself
+    )
     covers: tuple[str, ...] = ()  # layers, by class name, for which this row may stand
 
 
@@ -75,7 +79,12 @@ def one(
 
 
 def chain(
-    name: str, shape: Sizes, *made: Callable[[], Any], of: str = "float32", refused: str = "", **row: Any
+    name: str,
+    shape: Sizes,
+    *made: Callable[[], Any],
+    of: str = "float32",
+    refused: str = "",
+    **row: Any,
 ) -> Case:
     """The case of a Sequential of layers."""
 

@@ -131,13 +131,25 @@ def far_from_zero(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
 def encodings() -> Iterator[Case]:
     """Each way of encoding indices of each rank."""
     for mode in ("one_hot", "multi_hot", "count"):
-        for name, shape in (("", (5,)), ("_single", (1,)), ("_rank_3", (4, 3)), ("_unknown_length", (None,))):
+        for name, shape in (
+            ("", (5,)),
+            ("_single", (1,)),
+            ("_rank_3", (4, 3)),
+            ("_unknown_length", (None,)),
+        ):
             refused = "is not fixed" if mode == "count" and None in shape else ""
             yield one(
                 f"category_encoding_{mode}{name}", shape, layers.CategoryEncoding, 10, mode, of="int32", feed=ids(10),
                 refused=refused,
             )  # fmt: skip
-        yield one(f"category_encoding_{mode}_of_floats", (5,), layers.CategoryEncoding, 10, mode, feed=ids(10))
+        yield one(
+            f"category_encoding_{mode}_of_floats",
+            (5,),
+            layers.CategoryEncoding,
+            10,
+            mode,
+            feed=ids(10),
+        )
     yield Case(
         "category_encoding_weights",
         count_weights,
@@ -145,13 +157,24 @@ def encodings() -> Iterator[Case]:
         feed=ids(10),
     )
     yield one(
-        "category_encoding_many", (5,), layers.CategoryEncoding, 2000, of="int32", feed=ids(2000), refused="too large"
+        "category_encoding_many",
+        (5,),
+        layers.CategoryEncoding,
+        2000,
+        of="int32",
+        feed=ids(2000),
+        refused="too large",
     )
 
 
 def piped() -> Any:
     """Layers in a row, most of which have weights, two of one class, and one that is left out at inference."""
-    inner = [layers.Conv2D(4, 3), layers.Dropout(0.5), layers.BatchNormalization(), layers.Conv2D(2, (2, 1))]
+    inner = [
+        layers.Conv2D(4, 3),
+        layers.Dropout(0.5),
+        layers.BatchNormalization(),
+        layers.Conv2D(2, (2, 1)),
+    ]
     return layers.Pipeline([layers.Rescaling(0.5, 0.1), layers.Pipeline(inner), layers.PReLU()])
 
 
@@ -204,7 +227,8 @@ def shared_stack() -> keras.Model:
 def unlike(**options: Any) -> Any:
     """Both ways by layers of unlike activations."""
     return layers.Bidirectional(
-        layers.LSTM(4, **options), backward_layer=layers.LSTM(4, activation="relu", go_backwards=True, **options)
+        layers.LSTM(4, **options),
+        backward_layer=layers.LSTM(4, activation="relu", go_backwards=True, **options),
     )
 
 
@@ -238,7 +262,9 @@ def several_of_one_recurrent() -> keras.Model:
 def several_of_one_bidirectional() -> keras.Model:
     """The same of both ways."""
     x = layers.Input(SERIES)
-    made = layers.Bidirectional(layers.GRU(4, return_state=True, reset_after=False), merge_mode=None)(x)
+    made = layers.Bidirectional(
+        layers.GRU(4, return_state=True, reset_after=False), merge_mode=None
+    )(x)
     return keras.Model(x, [layers.Dense(2)(each) for each in made])
 
 
@@ -255,7 +281,9 @@ def gates() -> Iterator[Case]:
               use_bias=False, **HARD)  # fmt: skip
     yield one("rnn_stacked_hard_gates", SERIES, lambda: layers.RNN(
         [layers.LSTMCell(4, **HARD), layers.GRUCell(3, reset_after=False, **HARD)]))  # fmt: skip
-    yield one("bidirectional_hard_gates", SERIES, both_ways, layers.LSTM, return_sequences=True, **HARD)
+    yield one(
+        "bidirectional_hard_gates", SERIES, both_ways, layers.LSTM, return_sequences=True, **HARD
+    )
     yield one("time_distributed_hard_gates", (2, 5, 3), each, lambda: layers.LSTM(4, **HARD))
     yield one("time_distributed_bidirectional_hard_gates", (2, 5, 3), each, lambda: layers.Bidirectional(
         gru(4, **HARD)))  # fmt: skip
@@ -271,11 +299,27 @@ def convolving() -> Iterator[Case]:
         {"return_state": True},
     )  # fmt: skip
     for sequences, more in itertools.product((False, True), options):
-        row, all_options = f"{'_sequences' * sequences}_{'_'.join(more)}", {"return_sequences": sequences, **more}
+        row, all_options = (
+            f"{'_sequences' * sequences}_{'_'.join(more)}",
+            {"return_sequences": sequences, **more},
+        )
         yield one(f"conv_lstm1d{row}", (4, 6, 2), layers.ConvLSTM1D, 3, 2, **all_options)
-        for name, shape, layer in (("1d", (4, 2, 6), layers.ConvLSTM1D), ("2d", (4, 2, 6, 5), layers.ConvLSTM2D)):
-            yield one(f"conv_lstm{name}_first{row}", shape, layer, 3, 2, data_format="channels_first", **all_options)
-    yield one("conv_lstm1d_unknown_length", (None, 6, 2), layers.ConvLSTM1D, 3, 2, return_sequences=True)
+        for name, shape, layer in (
+            ("1d", (4, 2, 6), layers.ConvLSTM1D),
+            ("2d", (4, 2, 6, 5), layers.ConvLSTM2D),
+        ):
+            yield one(
+                f"conv_lstm{name}_first{row}",
+                shape,
+                layer,
+                3,
+                2,
+                data_format="channels_first",
+                **all_options,
+            )
+    yield one(
+        "conv_lstm1d_unknown_length", (None, 6, 2), layers.ConvLSTM1D, 3, 2, return_sequences=True
+    )
     yield one("conv_lstm2d_first_softmax", (4, 2, 6, 5), layers.ConvLSTM2D, 3, 2, data_format="channels_first",
               activation="softmax", refused="along another axis")  # fmt: skip
 
@@ -285,7 +329,9 @@ def unlike_ways() -> Iterator[Case]:
     for sequences in (False, True):
         more = "_sequences" * sequences
         options = {"return_sequences": sequences}
-        yield one(f"bidirectional_unlike{more}", SERIES, unlike, covers=("Bidirectional",), **options)
+        yield one(
+            f"bidirectional_unlike{more}", SERIES, unlike, covers=("Bidirectional",), **options
+        )
         yield one(f"bidirectional_unlike_unknown_length{more}", (None, 3), unlike, **options)
         yield one(f"bidirectional_rnn_of_one{more}", SERIES, lambda options=options: layers.Bidirectional(
             layers.RNN(layers.LSTMCell(4), **options), merge_mode="ave"))  # fmt: skip

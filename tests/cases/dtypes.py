@@ -21,12 +21,16 @@ BRAINS: dict[str, Any] = {"rtol": 5e-2, "atol": 8e-2, "because": ROUNDED}
 def inputs() -> Iterator[Case]:
     """What an input of each dtype becomes in the first layer."""
     for dtype in (*INTEGERS, "int64", "bool", "float16", "bfloat16", "float64"):
-        bounds: dict[str, Any] = BRAINS if dtype == "bfloat16" else HALVES if dtype == "float16" else {}
+        bounds: dict[str, Any] = (
+            BRAINS if dtype == "bfloat16" else HALVES if dtype == "float16" else {}
+        )
         yield one(f"{dtype}_input_dense", (5,), layers.Dense, 3, of=dtype, **bounds)
         yield one(f"{dtype}_input_itself", (5,), layers.Identity, of=dtype, **bounds)
     for dtype in (*INTEGERS, "int64"):
         yield one(f"{dtype}_input_embedding", (5,), layers.Embedding, 9, 3, of=dtype)
-        yield one(f"{dtype}_input_rescaling", IMAGE, layers.Rescaling, 1 / 127.5, offset=-1, of=dtype)
+        yield one(
+            f"{dtype}_input_rescaling", IMAGE, layers.Rescaling, 1 / 127.5, offset=-1, of=dtype
+        )
     for name, layer in (
         ("max_pooling", layers.MaxPooling2D),
         ("global_average_pooling", layers.GlobalAveragePooling2D),
@@ -49,13 +53,28 @@ def inputs() -> Iterator[Case]:
         for dtype in ("int32", "uint8", "bool"):
             # Keras adds and multiplies bytes modulo 256, and adds bools to bools
             other = (
-                dtype != "int32" and name in ("Add", "Multiply", "Average") and (dtype, name) != ("bool", "Multiply")
+                dtype != "int32"
+                and name in ("Add", "Multiply", "Average")
+                and (dtype, name) != ("bool", "Multiply")
             )
             refused = name if other else ""
-            yield one(f"{dtype}_inputs_{name.lower()}", [(5,), (5,)], getattr(layers, name), of=dtype, refused=refused)
+            yield one(
+                f"{dtype}_inputs_{name.lower()}",
+                [(5,), (5,)],
+                getattr(layers, name),
+                of=dtype,
+                refused=refused,
+            )
     yield one("int32_inputs_dot", [(5,), (5,)], layers.Dot, axes=1, of="int32")
     yield one("int32_input_lstm", (4, 3), layers.LSTM, 2, of="int32")
-    yield one("string_input", (5,), layers.Identity, of="string", refused="only numbers as input", feed=nothing)
+    yield one(
+        "string_input",
+        (5,),
+        layers.Identity,
+        of="string",
+        refused="only numbers as input",
+        feed=nothing,
+    )
 
 
 CASTS = "converted layers compute in float32"
@@ -71,12 +90,24 @@ def cast_back() -> Iterator[Case]:
         ("resize", IMAGE, lambda: lambda x: keras.ops.image.resize(x, (12, 10))),
         ("matmul_with_itself", (4, 4), lambda: lambda x: keras.ops.matmul(x, x)),
     ):
-        yield one(f"int32_input_{name}", shape, layer, of="int32", refused="" if "matmul" in name else CASTS)
+        yield one(
+            f"int32_input_{name}",
+            shape,
+            layer,
+            of="int32",
+            refused="" if "matmul" in name else CASTS,
+        )
     yield one("uint8_input_resize", IMAGE, lambda: lambda x: keras.ops.image.resize(x, (12, 10)), of="uint8",
               refused=CASTS)  # fmt: skip
     yield one("uint8_input_resize_to_halves", IMAGE, lambda: lambda x: keras.ops.image.resize(x, (6, 6)), of="uint8",
               refused=CASTS)  # fmt: skip
-    yield one("uint8_input_layer_normalization", (5,), layers.LayerNormalization, of="uint8", refused="truncates")
+    yield one(
+        "uint8_input_layer_normalization",
+        (5,),
+        layers.LayerNormalization,
+        of="uint8",
+        refused="truncates",
+    )
     yield one(
         "int32_input_moments",
         (5,),
@@ -84,9 +115,28 @@ def cast_back() -> Iterator[Case]:
         of="int32",
         refused="an integer on",
     )
-    yield one("bool_input_matmul", (4, 4), lambda: lambda x: keras.ops.matmul(x, x), of="bool", refused="no layer")
-    yield one("bool_input_group_normalization", (6,), layers.GroupNormalization, 2, of="bool", refused=CASTS)
-    yield one("bool_inputs_multiply_and_add", [(5,), (5,)], lambda: multiply_and_add, of="bool", refused="no layer")
+    yield one(
+        "bool_input_matmul",
+        (4, 4),
+        lambda: lambda x: keras.ops.matmul(x, x),
+        of="bool",
+        refused="no layer",
+    )
+    yield one(
+        "bool_input_group_normalization",
+        (6,),
+        layers.GroupNormalization,
+        2,
+        of="bool",
+        refused=CASTS,
+    )
+    yield one(
+        "bool_inputs_multiply_and_add",
+        [(5,), (5,)],
+        lambda: multiply_and_add,
+        of="bool",
+        refused="no layer",
+    )
 
 
 def multiply_and_add(xs: Any) -> Any:
@@ -129,12 +179,32 @@ POLICIES = (
     Case("policy_bfloat16", with_policy("bfloat16"), **BRAINS),
     Case("policy_float64", with_policy("float64")),
     Case("dtype_of_each_layer_float16", lambda: layer_of_each_kind(each="float16"), **HALVES),
-    Case("dtype_of_each_layer_mixed_bfloat16", lambda: layer_of_each_kind(each="mixed_bfloat16"), **BRAINS),
-    one("dense_of_policy_object", (5,), lambda: layers.Dense(3, dtype=keras.DTypePolicy("mixed_float16")), **HALVES),
+    Case(
+        "dtype_of_each_layer_mixed_bfloat16",
+        lambda: layer_of_each_kind(each="mixed_bfloat16"),
+        **BRAINS,
+    ),
+    one(
+        "dense_of_policy_object",
+        (5,),
+        lambda: layers.Dense(3, dtype=keras.DTypePolicy("mixed_float16")),
+        **HALVES,
+    ),
     one("dense_of_dtype_float64", (5,), layers.Dense, 3, dtype="float64"),
-    one("embedding_of_dtype_float16", (5,), layers.Embedding, 9, 3, of="int32", dtype="float16", **HALVES),
+    one(
+        "embedding_of_dtype_float16",
+        (5,),
+        layers.Embedding,
+        9,
+        3,
+        of="int32",
+        dtype="float16",
+        **HALVES,
+    ),
     # a layer of whole numbers cuts fractions off
-    one("activation_of_dtype_int32", (5,), layers.Activation, "relu", dtype="int32", refused="int32"),
+    one(
+        "activation_of_dtype_int32", (5,), layers.Activation, "relu", dtype="int32", refused="int32"
+    ),
 )
 
 
@@ -147,7 +217,9 @@ def integer_used_twice() -> keras.Model:
 
 def integer_embedded_in_nested() -> keras.Model:
     """An input that a nested model looks up."""
-    inner = keras.Sequential([layers.Input((4,), dtype="int32"), layers.Embedding(9, 3), layers.Flatten()])
+    inner = keras.Sequential(
+        [layers.Input((4,), dtype="int32"), layers.Embedding(9, 3), layers.Flatten()]
+    )
     x = layers.Input((4,), dtype="int32")
     return keras.Model(x, layers.Dense(2)(inner(x)))
 

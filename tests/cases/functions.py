@@ -17,7 +17,12 @@ GRAPH = "--to tfjs-graph"
 
 
 def called(
-    name: str, make: Callable[..., Any], *shapes: Sizes, refused: str = "", companion: str = "", **row: Any
+    name: str,
+    make: Callable[..., Any],
+    *shapes: Sizes,
+    refused: str = "",
+    companion: str = "",
+    **row: Any,
 ) -> Case:
     """The case of functions on inputs of these shapes."""
 
@@ -25,7 +30,13 @@ def called(
         inputs = [layers.Input(shape) for shape in shapes]
         return keras.Model(inputs, make(*inputs))
 
-    return Case(f"ops_{name}", build, refused=no_layers_model(refused) if refused else {}, companion=companion, **row)
+    return Case(
+        f"ops_{name}",
+        build,
+        refused=no_layers_model(refused) if refused else {},
+        companion=companion,
+        **row,
+    )
 
 
 def times(x: Any, y: Any) -> Any:
@@ -65,7 +76,9 @@ ARITHMETIC: Sequence[Case] = (
 ACTIVATIONS: Sequence[Case] = (
     called("relu", ops.relu, S),
     called("relu_of_six", lambda x: keras.activations.relu(x, max_value=6), S),
-    called("relu_of_options", lambda x: keras.activations.relu(x, negative_slope=0.2, max_value=1.5), S),
+    called(
+        "relu_of_options", lambda x: keras.activations.relu(x, negative_slope=0.2, max_value=1.5), S
+    ),
     called("relu6", ops.relu6, S),
     called("hard_swish", hard_swish, IMAGE),
     called("gelu_by_erf", lambda x: ops.gelu(x, approximate=False), S),
@@ -97,7 +110,12 @@ MOVEMENT: Sequence[Case] = (
     called("slice_last_step", lambda x: x[:, -1], S),
     called("slice_channels_of_a_series", lambda x: x[:, :, 1:-1], LONG),
     called("slice_unknown_length", lambda x: x[:, 1:-1], LONG),
-    called("slice_last_step_of_unknown_length", lambda x: x[:, -1], LONG, refused="of unknown size from its end"),
+    called(
+        "slice_last_step_of_unknown_length",
+        lambda x: x[:, -1],
+        LONG,
+        refused="of unknown size from its end",
+    ),
     called("slice_channels", lambda x: x[..., :2], IMAGE),
     called("slice_all_axes", lambda x: x[:, 1:4, 2:5, 1:], IMAGE),
     called("slice_backwards", lambda x: x[:, ::-1], S),
@@ -108,7 +126,12 @@ MOVEMENT: Sequence[Case] = (
     called("pad_two_axes", lambda x: ops.pad(x, ((0, 0), (1, 2), (0, 3))), S),
     called("pad_image", lambda x: ops.pad(x, ((0, 0), (1, 2), (0, 3), (0, 0))), IMAGE),
     called("pad_channels", lambda x: ops.pad(x, ((0, 0), (0, 0), (0, 1), (2, 0))), IMAGE),
-    called("pad_mirrored", lambda x: ops.pad(x, ((0, 0), (1, 2), (0, 3)), "reflect"), S, refused="only with zeros"),
+    called(
+        "pad_mirrored",
+        lambda x: ops.pad(x, ((0, 0), (1, 2), (0, 3)), "reflect"),
+        S,
+        refused="only with zeros",
+    ),
     called("tile", lambda x: ops.tile(x, (1, 2, 3)), S),
     called("repeat", lambda x: ops.repeat(x, 3, 1), S),
 )
@@ -124,7 +147,11 @@ REDUCTIONS: Sequence[Case] = (
     called("min", lambda x: ops.min(x, 1, keepdims=True), IMAGE),
     called("variance", lambda x: ops.var(x, -1), S),
     called("matmul_of_two", times, S, S),
-    called("matmul_of_a_constant", lambda x: ops.matmul(x, np.arange(12, dtype="float32").reshape(4, 3) / 9), S),
+    called(
+        "matmul_of_a_constant",
+        lambda x: ops.matmul(x, np.arange(12, dtype="float32").reshape(4, 3) / 9),
+        S,
+    ),
     called("einsum", lambda x, y: ops.einsum("bij,bkj->bik", x, y), S, S),
 )
 
@@ -177,4 +204,11 @@ def shared_and_nested() -> keras.Model:
     return keras.Model([a, b], inner(a) - inner(inner(b)))
 
 
-CASES = (*ARITHMETIC, *ACTIVATIONS, *MOVEMENT, *REDUCTIONS, *BATCHED, Case("ops_nested", shared_and_nested))
+CASES = (
+    *ARITHMETIC,
+    *ACTIVATIONS,
+    *MOVEMENT,
+    *REDUCTIONS,
+    *BATCHED,
+    Case("ops_nested", shared_and_nested),
+)

@@ -59,7 +59,12 @@ def everywhere() -> Iterator[Case]:
     """Each of them between two layers, and at the end."""
     for name, make in OF_VECTORS.items():
         yield chain(
-            f"{name}_between", (4, 3), lambda: layers.Dense(4), make, lambda: layers.Dense(2), covers=named(name)
+            f"{name}_between",
+            (4, 3),
+            lambda: layers.Dense(4),
+            make,
+            lambda: layers.Dense(2),
+            covers=named(name),
         )
         yield chain(f"{name}_last", (4, 3), lambda: layers.Dense(4), make)
         yield one(f"{name}_alone", (4, 3), make)
@@ -88,7 +93,9 @@ def everywhere() -> Iterator[Case]:
         lambda: layers.SpectralNormalization(layers.Dense(3, activation="hard_sigmoid")),
     )  # fmt: skip
     yield one(
-        "spectral_normalization_frozen", (5,), lambda: layers.SpectralNormalization(layers.Dense(3), trainable=False)
+        "spectral_normalization_frozen",
+        (5,),
+        lambda: layers.SpectralNormalization(layers.Dense(3), trainable=False),
     )
     yield one("spectral_normalization_of_frozen", (5,), lambda: layers.SpectralNormalization(
         layers.Dense(3, trainable=False)))  # fmt: skip
@@ -131,7 +138,9 @@ def inside_nested() -> keras.Model:
 
 def augmentation_block() -> keras.Model:
     """The usual Sequential of augmentations before a network."""
-    augment = keras.Sequential([layers.RandomFlip("horizontal"), layers.RandomRotation(0.1), layers.RandomZoom(0.1)])
+    augment = keras.Sequential(
+        [layers.RandomFlip("horizontal"), layers.RandomRotation(0.1), layers.RandomZoom(0.1)]
+    )
     x = layers.Input(IMAGE)
     return keras.Model(x, layers.Conv2D(2, 3)(layers.Rescaling(1 / 255)(augment(x))))
 
@@ -147,7 +156,9 @@ def augmentation_of_a_dict() -> keras.Model:
     """Images and what goes with them, all of which come out, in another order."""
     image, label = layers.Input(IMAGE), layers.Input((4,))
     made = layers.RandomFlip()({"images": image, "labels": label}, training=False)
-    return keras.Model([image, label], [made["labels"], layers.Conv2D(2, 3)(made["images"]), made["images"]])
+    return keras.Model(
+        [image, label], [made["labels"], layers.Conv2D(2, 3)(made["images"]), made["images"]]
+    )
 
 
 def augmentation_of_a_dict_alone() -> keras.Model:

@@ -43,7 +43,9 @@ def row(refused: str = "") -> Callable[[Callable[[], keras.Model]], Callable[[],
     """Enter a function as the row of its name."""
 
     def enter(build: Callable[[], keras.Model]) -> Callable[[], keras.Model]:
-        ROWS.append(Case(build.__name__, build, refused=no_layers_model(refused) if refused else {}))
+        ROWS.append(
+            Case(build.__name__, build, refused=no_layers_model(refused) if refused else {})
+        )
         return build
 
     return enter
@@ -210,13 +212,17 @@ CHAINS = (
 def mask_and_a_branch_without() -> keras.Model:
     """TF.js runs the last input of a layer first, and so the series before it has the mask of the words to leak."""
     x, y = tokens(), series()
-    return keras.Model([x, y], layers.Concatenate()([layers.LSTM(4)(embedded(x)), layers.LSTM(4)(y)]))
+    return keras.Model(
+        [x, y], layers.Concatenate()([layers.LSTM(4)(embedded(x)), layers.LSTM(4)(y)])
+    )
 
 
 @row()
 def mask_and_a_branch_without_that_comes_first() -> keras.Model:
     x, y = tokens(), series()
-    return keras.Model([x, y], layers.Concatenate()([layers.LSTM(4)(y), layers.LSTM(4)(embedded(x))]))
+    return keras.Model(
+        [x, y], layers.Concatenate()([layers.LSTM(4)(y), layers.LSTM(4)(embedded(x))])
+    )
 
 
 @row()
@@ -234,7 +240,9 @@ def mask_and_an_output_without_behind() -> keras.Model:
 @row()
 def mask_and_a_dense_branch() -> keras.Model:
     x, y = tokens(), layers.Input((3,))
-    return keras.Model([x, y], layers.Concatenate()([layers.LSTM(4)(embedded(x)), layers.Dense(2)(y)]))
+    return keras.Model(
+        [x, y], layers.Concatenate()([layers.LSTM(4)(embedded(x)), layers.Dense(2)(y)])
+    )
 
 
 @row("depends on the Keras backend")
@@ -253,7 +261,9 @@ def mask_slice_of_all() -> keras.Model:
 @row()
 def two_masks() -> keras.Model:
     x, y = tokens(), tokens()
-    return keras.Model([x, y], layers.Concatenate()([layers.LSTM(4)(embedded(x)), gru()(embedded(y))]))
+    return keras.Model(
+        [x, y], layers.Concatenate()([layers.LSTM(4)(embedded(x)), gru()(embedded(y))])
+    )
 
 
 @row()
@@ -385,7 +395,9 @@ def masks_concatenated_then_lstm() -> keras.Model:
 @row()
 def masks_concatenated_in_time_then_lstm() -> keras.Model:
     x, y = tokens(), tokens()
-    return keras.Model([x, y], layers.LSTM(3)(layers.Concatenate(axis=1)([embedded(x), embedded(y)])))
+    return keras.Model(
+        [x, y], layers.LSTM(3)(layers.Concatenate(axis=1)([embedded(x), embedded(y)]))
+    )
 
 
 @row(OTHERWISE)
@@ -416,7 +428,9 @@ def mask_dot_then_lstm() -> keras.Model:
 def mask_and_embedding_without() -> keras.Model:
     x, y = tokens(), tokens()
     plain = layers.Embedding(WORDS, 4)(y)
-    return keras.Model([x, y], layers.Concatenate()([layers.LSTM(4)(plain), layers.LSTM(4)(embedded(x))]))
+    return keras.Model(
+        [x, y], layers.Concatenate()([layers.LSTM(4)(plain), layers.LSTM(4)(embedded(x))])
+    )
 
 
 @row()
@@ -566,7 +580,9 @@ def mask_of_the_wrong_branch() -> keras.Model:
     """The mask of the first input of a layer is all that TF.js sees."""
     x, y = tokens(), tokens()
     a, b = embedded(x), embedded(y)
-    return keras.Model([x, y], layers.LSTM(3)(layers.Concatenate()([sequences()(a), sequences()(b)])))
+    return keras.Model(
+        [x, y], layers.LSTM(3)(layers.Concatenate()([sequences()(a), sequences()(b)]))
+    )
 
 
 @row()
@@ -587,14 +603,18 @@ def mask_tagger() -> keras.Model:
 @row()
 def mask_of_an_input_that_is_fed_twice() -> keras.Model:
     x = tokens()
-    return keras.Model(x, layers.Concatenate()([layers.LSTM(3)(embedded(x)), layers.LSTM(3)(embedded(x, 2))]))
+    return keras.Model(
+        x, layers.Concatenate()([layers.LSTM(3)(embedded(x)), layers.LSTM(3)(embedded(x, 2))])
+    )
 
 
 @row()
 def mask_and_its_plain_twin() -> keras.Model:
     x = tokens()
     plain = layers.Embedding(WORDS, 4)(x)
-    return keras.Model(x, layers.Concatenate()([layers.LSTM(3)(embedded(x)), layers.LSTM(3)(plain)]))
+    return keras.Model(
+        x, layers.Concatenate()([layers.LSTM(3)(embedded(x)), layers.LSTM(3)(plain)])
+    )
 
 
 @row(OTHERWISE)
@@ -796,7 +816,12 @@ def stacked_cells_called_as_a_layer() -> keras.Model:
 @row(RECORDED)
 def mask_unrolled_from_a_state() -> keras.Model:
     """Before the first unmasked step an unrolled layer returns zeros, whatever the state is."""
-    x, mask, *states = series(), layers.Input((STEPS,), dtype="bool"), layers.Input((4,)), layers.Input((4,))
+    x, mask, *states = (
+        series(),
+        layers.Input((STEPS,), dtype="bool"),
+        layers.Input((4,)),
+        layers.Input((4,)),
+    )
     unrolled = layers.LSTM(4, unroll=True, return_sequences=True)
     return keras.Model([x, mask, *states], unrolled(x, mask=mask, initial_state=states))
 
@@ -805,13 +830,17 @@ def mask_unrolled_from_a_state() -> keras.Model:
 def mask_beside_a_convolutional_lstm() -> keras.Model:
     """TF.js throws where a convolutional LSTM has a mask, be it one of ones."""
     x, film = series(), layers.Input((4, 5, 2))
-    return keras.Model([x, film], [layers.ConvLSTM1D(3, 2)(film), layers.LSTM(3)(layers.Masking()(x))])
+    return keras.Model(
+        [x, film], [layers.ConvLSTM1D(3, 2)(film), layers.LSTM(3)(layers.Masking()(x))]
+    )
 
 
 @row("if a convolutional LSTM gets a mask")
 def mask_before_a_convolutional_lstm() -> keras.Model:
     x, film = series(), layers.Input((4, 5, 2))
-    return keras.Model([x, film], [layers.LSTM(3)(layers.Masking()(x)), layers.ConvLSTM1D(3, 2)(film)])
+    return keras.Model(
+        [x, film], [layers.LSTM(3)(layers.Masking()(x)), layers.ConvLSTM1D(3, 2)(film)]
+    )
 
 
 CASES = (*CHAINS, *ROWS)

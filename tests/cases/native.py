@@ -37,18 +37,29 @@ def with_activations() -> Iterator[Case]:
         yield one(f"dense_{name}", (5,), layers.Dense, 3, activation=name)
         yield one(f"dense_{name}_rank_3", (4, 5), layers.Dense, 3, activation=name)
         yield one(f"conv2d_{name}", IMAGE, layers.Conv2D, 4, 3, activation=name)
-        yield one(f"lstm_{name}", SERIES, layers.LSTM, 4, activation=name, recurrent_activation="sigmoid")
+        yield one(
+            f"lstm_{name}", SERIES, layers.LSTM, 4, activation=name, recurrent_activation="sigmoid"
+        )
         yield one(f"lstm_recurrent_{name}", SERIES, layers.LSTM, 4, recurrent_activation=name)
         yield one(f"gru_{name}", SERIES, layers.GRU, 4, activation=name, reset_after=False)
         # few steps, for gates that are not between 0 and 1 make the state grow without end
-        yield one(f"gru_recurrent_{name}", (3, 3), layers.GRU, 4, recurrent_activation=name, reset_after=False)
+        yield one(
+            f"gru_recurrent_{name}",
+            (3, 3),
+            layers.GRU,
+            4,
+            recurrent_activation=name,
+            reset_after=False,
+        )
         yield one(f"simple_rnn_{name}", SERIES, layers.SimpleRNN, 4, activation=name)
     for layer in (layers.Conv1D, layers.Conv3D, layers.SeparableConv2D):
         rank = 2 if layer is layers.SeparableConv2D else int(layer.__name__[4])
         shape = (SERIES, IMAGE, VOLUME)[rank - 1]
         for name in ("relu", "tanh", "softmax", "gelu"):
             yield one(f"{layer.__name__.lower()}_{name}", shape, layer, 4, 2, activation=name)
-    for data_format, name in itertools.product(("channels_last", "channels_first"), ("relu", "tanh", "softmax")):
+    for data_format, name in itertools.product(
+        ("channels_last", "channels_first"), ("relu", "tanh", "softmax")
+    ):
         for layer in (layers.Conv2D, layers.Conv2DTranspose):
             row = f"{layer.__name__.lower()}_{data_format}_{name}"
             yield one(row, IMAGE, layer, 4, 2, data_format=data_format, activation=name)
@@ -56,7 +67,14 @@ def with_activations() -> Iterator[Case]:
         yield one(row, IMAGE, layers.DepthwiseConv2D, 2, data_format=data_format, activation=name)
     for name in ("relu", "gelu", "softmax"):
         yield one(f"conv_lstm2d_{name}", (4, *IMAGE), layers.ConvLSTM2D, 2, 2, activation=name)
-    yield one("conv_lstm2d_recurrent_relu6", (4, *IMAGE), layers.ConvLSTM2D, 2, 2, recurrent_activation="relu6")
+    yield one(
+        "conv_lstm2d_recurrent_relu6",
+        (4, *IMAGE),
+        layers.ConvLSTM2D,
+        2,
+        2,
+        recurrent_activation="relu6",
+    )
 
 
 ONLY_OF_A_CLASS = ("exponential", "squareplus", "sparsemax")
@@ -75,11 +93,20 @@ def without_activations() -> Iterator[Case]:
         )  # fmt: skip
         yield one(f"dense_{name}", (5,), layers.Dense, 3, activation=name, companion=alone)
         yield one(f"conv2d_{name}", IMAGE, layers.Conv2D, 4, 3, activation=name, companion=alone)
-        yield one(f"simple_rnn_{name}", (3, 3), layers.SimpleRNN, 4, activation=name, companion=reason)
+        yield one(
+            f"simple_rnn_{name}", (3, 3), layers.SimpleRNN, 4, activation=name, companion=reason
+        )
         for kind, layer in (("lstm", layers.LSTM), ("gru", layers.GRU)):
             gates = "" if (kind, name) == ("lstm", "hard_sigmoid") else reason
             yield one(f"{kind}_{name}", (3, 3), layer, 4, activation=name, companion=reason)
-            yield one(f"{kind}_recurrent_{name}", (3, 3), layer, 4, recurrent_activation=name, companion=gates)
+            yield one(
+                f"{kind}_recurrent_{name}",
+                (3, 3),
+                layer,
+                4,
+                recurrent_activation=name,
+                companion=gates,
+            )
     yield one("activation_object", (5,), lambda: layers.Dense(2, activation=layers.LeakyReLU(0.1)))
     yield one("activation_object_alone", (5,), lambda: layers.Activation(layers.ELU(0.3)))
     yield one("activation_glu", (4, 6), layers.Activation, "glu")
@@ -139,7 +166,14 @@ ACTIVATION_LAYERS = (
     one("relu_threshold", (4, 5), layers.ReLU, threshold=0.5),
     one("relu_threshold_max_value", (4, 5), layers.ReLU, threshold=0.5, max_value=1),
     one("relu_threshold_slope", (4, 5), layers.ReLU, threshold=0.5, negative_slope=0.2),
-    one("relu_threshold_slope_max_value", (4, 5), layers.ReLU, threshold=0.5, negative_slope=0.2, max_value=1.2),
+    one(
+        "relu_threshold_slope_max_value",
+        (4, 5),
+        layers.ReLU,
+        threshold=0.5,
+        negative_slope=0.2,
+        max_value=1.2,
+    ),
     one("relu_slope_max_value", (4, 5), layers.ReLU, negative_slope=0.2, max_value=1.2),
     one("leaky_relu", (4, 5), layers.LeakyReLU),
     one("leaky_relu_slope", (4, 5), layers.LeakyReLU, negative_slope=0.07),
@@ -173,14 +207,20 @@ ACTIVATION_LAYERS = (
 def convolutions_2d() -> Iterator[Case]:
     """Strides, paddings and dilations together, over even and odd sizes."""
     for data_format in ("channels_last", "channels_first"):
-        for padding, strides in itertools.product(("valid", "same"), ((1, 1), (2, 2), (1, 3), (3, 2))):
+        for padding, strides in itertools.product(
+            ("valid", "same"), ((1, 1), (2, 2), (1, 3), (3, 2))
+        ):
             row = f"{padding}_{strides[0]}x{strides[1]}_{data_format}"
             options = {"padding": padding, "strides": strides, "data_format": data_format}
             shape = (9, 8, 3) if data_format == "channels_last" else (3, 9, 8)
             yield one(f"conv2d_{row}", shape, layers.Conv2D, 4, (3, 2), **options)
-            yield one(f"conv2d_transpose_{row}", shape, layers.Conv2DTranspose, 4, (3, 2), **options)
+            yield one(
+                f"conv2d_transpose_{row}", shape, layers.Conv2DTranspose, 4, (3, 2), **options
+            )
             if strides[0] == strides[1]:
-                yield one(f"depthwise_conv2d_{row}", shape, layers.DepthwiseConv2D, (3, 2), **options)
+                yield one(
+                    f"depthwise_conv2d_{row}", shape, layers.DepthwiseConv2D, (3, 2), **options
+                )
             for layer in (layers.MaxPooling2D, layers.AveragePooling2D):
                 name = layer.__name__.lower()
                 yield one(f"{name}_{row}", shape, layer, (3, 2), **options, feed=negative)
@@ -188,11 +228,20 @@ def convolutions_2d() -> Iterator[Case]:
             row = f"conv2d_dilated_{padding}_{data_format}"
             shape = (9, 8, 3) if data_format == "channels_last" else (3, 9, 8)
             yield one(
-                row, shape, layers.Conv2D, 4, (3, 2), dilation_rate=(2, 3), padding=padding, data_format=data_format
+                row,
+                shape,
+                layers.Conv2D,
+                4,
+                (3, 2),
+                dilation_rate=(2, 3),
+                padding=padding,
+                data_format=data_format,
             )
     for padding, strides in itertools.product(("valid", "same"), (1, 2, 3)):
         row = f"separable_conv2d_{padding}_{strides}"
-        yield one(row, (9, 8, 3), layers.SeparableConv2D, 4, (3, 2), padding=padding, strides=strides)
+        yield one(
+            row, (9, 8, 3), layers.SeparableConv2D, 4, (3, 2), padding=padding, strides=strides
+        )
 
 
 CONVOLUTIONS = (
@@ -263,7 +312,9 @@ def poolings() -> Iterator[Case]:
         yield one(f"{row}1d", SERIES, one_d, 3, feed=negative)
         yield one(f"{row}1d_strided", SERIES, one_d, 2, strides=3, feed=negative)
         yield one(f"{row}1d_same", SERIES, one_d, 3, strides=1, padding="same", feed=negative)
-        yield one(f"{row}1d_strided_same", (8, 3), one_d, 3, strides=2, padding="same", feed=negative)
+        yield one(
+            f"{row}1d_strided_same", (8, 3), one_d, 3, strides=2, padding="same", feed=negative
+        )
         yield one(f"{row}1d_channels_first", (3, 7), one_d, 2, data_format="channels_first")
         yield one(f"{row}2d_of_one_size", IMAGE, two_d, 2, feed=negative)
         yield one(f"{row}2d_unknown_size", (None, None, 3), two_d, 2, padding="same", feed=negative)
@@ -272,14 +323,20 @@ def poolings() -> Iterator[Case]:
             row = f"global_{kind.lower()}_pooling{rank}d"
             yield one(row, shape, whole, feed=negative)
             yield one(f"{row}_keepdims", shape, whole, keepdims=True)
-        yield one(f"{row}_channels_first", (3, 7, 6), whole, data_format="channels_first", feed=negative)
+        yield one(
+            f"{row}_channels_first", (3, 7, 6), whole, data_format="channels_first", feed=negative
+        )
         yield one(
             f"global_{kind.lower()}_pooling1d_channels_first", (3, 7), getattr(layers, f"Global{kind}Pooling1D"),
             data_format="channels_first",
         )  # fmt: skip
     yield one("average_pooling3d", VOLUME, layers.AveragePooling3D, 2)
-    yield one("average_pooling3d_strided", VOLUME, layers.AveragePooling3D, (2, 3, 1), strides=(1, 2, 3))
-    yield one("average_pooling3d_same", VOLUME, layers.AveragePooling3D, 3, strides=2, padding="same")
+    yield one(
+        "average_pooling3d_strided", VOLUME, layers.AveragePooling3D, (2, 3, 1), strides=(1, 2, 3)
+    )
+    yield one(
+        "average_pooling3d_same", VOLUME, layers.AveragePooling3D, 3, strides=2, padding="same"
+    )
     yield one(
         "average_pooling3d_channels_first", (3, 5, 6, 4), layers.AveragePooling3D, 2, data_format="channels_first",
     )  # fmt: skip
@@ -354,7 +411,14 @@ MERGES = (
     one("dot_matrix_vector", [(4, 5), (5,)], layers.Dot, axes=(2, 1)),
     one("dot_vector_matrix", [(5,), (5, 3)], layers.Dot, axes=(1, 1)),
     one("dot_unknown_length", [(None, 5), (None, 5)], layers.Dot, axes=2),
-    one("dot_normalized", [(5,), (5,)], layers.Dot, axes=1, normalize=True, refused="divides by a norm"),
+    one(
+        "dot_normalized",
+        [(5,), (5,)],
+        layers.Dot,
+        axes=1,
+        normalize=True,
+        refused="divides by a norm",
+    ),
     one("dot_rank_4", [(2, 4, 5), (2, 3, 5)], layers.Dot, axes=3),
 )
 
@@ -373,9 +437,15 @@ RESHAPINGS = (
     one("reshape_unknown_length", (None, 6), layers.Reshape, (-1, 3)),
     one("reshape_more_axes", (24,), layers.Reshape, (2, -1, 3, 1)),
     chain(
-        "reshape_inferred_and_flat", (4, 6), lambda: layers.Reshape((-1, 3)), layers.Flatten, lambda: layers.Dense(2)
+        "reshape_inferred_and_flat",
+        (4, 6),
+        lambda: layers.Reshape((-1, 3)),
+        layers.Flatten,
+        lambda: layers.Dense(2),
     ),
-    chain("reshape_inferred_last", (4, 6), lambda: layers.Reshape((8, -1)), lambda: layers.Dense(2)),
+    chain(
+        "reshape_inferred_last", (4, 6), lambda: layers.Reshape((8, -1)), lambda: layers.Dense(2)
+    ),
     one("reshape_to_scalars", (1,), layers.Reshape, ()),
     one("permute", SERIES, layers.Permute, (2, 1)),
     one("permute_rank_2", (5,), layers.Permute, (1,)),

@@ -46,16 +46,42 @@ def plain() -> Iterator[Case]:
         yield one(f"{name}_unknown_length", (None, 3), layer, 4, **why)
         yield one(f"{name}_sequences", SERIES, layer, 4, return_sequences=True, **why)
         yield one(f"{name}_state", SERIES, layer, 4, return_state=True, **why)
-        yield one(f"{name}_sequences_state", SERIES, layer, 4, return_sequences=True, return_state=True, **why)
+        yield one(
+            f"{name}_sequences_state",
+            SERIES,
+            layer,
+            4,
+            return_sequences=True,
+            return_state=True,
+            **why,
+        )
         yield one(f"{name}_backwards", SERIES, layer, 4, go_backwards=True, **why)
-        yield one(f"{name}_backwards_sequences", SERIES, layer, 4, go_backwards=True, return_sequences=True, **why)
-        yield one(f"{name}_backwards_state", SERIES, layer, 4, go_backwards=True, return_state=True, **why)
+        yield one(
+            f"{name}_backwards_sequences",
+            SERIES,
+            layer,
+            4,
+            go_backwards=True,
+            return_sequences=True,
+            **why,
+        )
+        yield one(
+            f"{name}_backwards_state", SERIES, layer, 4, go_backwards=True, return_state=True, **why
+        )
         yield one(f"{name}_unrolled", SERIES, layer, 4, unroll=True, **why)
         yield one(f"{name}_without_bias", SERIES, layer, 4, use_bias=False, **why)
-        yield one(f"{name}_dropout", SERIES, layer, 4, dropout=0.5, recurrent_dropout=0.25, seed=7, **why)
-        yield one(f"{name}_zero_output_without_mask", SERIES, layer, 4, zero_output_for_mask=True, **why)
+        yield one(
+            f"{name}_dropout", SERIES, layer, 4, dropout=0.5, recurrent_dropout=0.25, seed=7, **why
+        )
+        yield one(
+            f"{name}_zero_output_without_mask", SERIES, layer, 4, zero_output_for_mask=True, **why
+        )
         yield Case(f"{name}_stateful", lambda layer=layer: stateful(layer), **why)
-        yield Case(f"{name}_stateful_sequences", lambda layer=layer: stateful(layer, return_sequences=True), **why)
+        yield Case(
+            f"{name}_stateful_sequences",
+            lambda layer=layer: stateful(layer, return_sequences=True),
+            **why,
+        )
         yield Case(
             f"{name}_stateful_state", lambda layer=layer: stateful(layer, return_state=True),
             refused=no_layers_model("once per output"),
@@ -69,7 +95,15 @@ def options_in_order() -> Iterator[Case]:
         for first, second in (("elu", "hard_sigmoid"), ("hard_sigmoid", "elu")):
             name = f"{kind}_{first}_at_gates_and_{second}"
             reason = needs(name).get("companion", SIGMOID if second == "hard_sigmoid" else "")
-            yield one(name, SERIES, layer, 4, recurrent_activation=first, activation=second, companion=reason)
+            yield one(
+                name,
+                SERIES,
+                layer,
+                4,
+                recurrent_activation=first,
+                activation=second,
+                companion=reason,
+            )
 
 
 def stateful(layer: Made, **options: Any) -> keras.Model:
@@ -91,12 +125,32 @@ def cells() -> Iterator[Case]:
     for name, cell in CELLS:
         why = needs(name)
         covers = ("RNN", cell.__name__) if isinstance(cell, type) else ()
-        yield one(f"rnn_{name}", SERIES, lambda cell=cell: layers.RNN(cell(4)), covers=covers, **why)
-        yield one(f"rnn_{name}_sequences", SERIES, lambda cell=cell: layers.RNN(cell(4), return_sequences=True), **why)
-        yield one(f"rnn_{name}_backwards", SERIES, lambda cell=cell: layers.RNN(cell(4), go_backwards=True), **why)
-        yield one(f"rnn_{name}_unrolled", SERIES, lambda cell=cell: layers.RNN(cell(4), unroll=True), **why)
         yield one(
-            f"rnn_{name}_relu", SERIES, lambda cell=cell: layers.RNN(cell(4, activation="relu", use_bias=False)), **why
+            f"rnn_{name}", SERIES, lambda cell=cell: layers.RNN(cell(4)), covers=covers, **why
+        )
+        yield one(
+            f"rnn_{name}_sequences",
+            SERIES,
+            lambda cell=cell: layers.RNN(cell(4), return_sequences=True),
+            **why,
+        )
+        yield one(
+            f"rnn_{name}_backwards",
+            SERIES,
+            lambda cell=cell: layers.RNN(cell(4), go_backwards=True),
+            **why,
+        )
+        yield one(
+            f"rnn_{name}_unrolled",
+            SERIES,
+            lambda cell=cell: layers.RNN(cell(4), unroll=True),
+            **why,
+        )
+        yield one(
+            f"rnn_{name}_relu",
+            SERIES,
+            lambda cell=cell: layers.RNN(cell(4, activation="relu", use_bias=False)),
+            **why,
         )
         yield one(
             f"rnn_{name}_dropout",
@@ -111,10 +165,14 @@ def cells() -> Iterator[Case]:
             **why,
         )
         yield Case(
-            f"rnn_{name}_stateful", lambda cell=cell: stateful(lambda units, **o: layers.RNN(cell(units), **o)), **why
+            f"rnn_{name}_stateful",
+            lambda cell=cell: stateful(lambda units, **o: layers.RNN(cell(units), **o)),
+            **why,
         )
     yield one(
-        "rnn_lstm_cell_recurrent_relu6", SERIES, lambda: layers.RNN(layers.LSTMCell(4, recurrent_activation="relu6"))
+        "rnn_lstm_cell_recurrent_relu6",
+        SERIES,
+        lambda: layers.RNN(layers.LSTMCell(4, recurrent_activation="relu6")),
     )
     yield one(
         "rnn_lstm_cell_hard_sigmoid", SERIES,
@@ -124,18 +182,28 @@ def cells() -> Iterator[Case]:
         row = f"rnn_stacked{'_sequences' * sequences}{'_backwards' * backwards}"
         options = {"return_sequences": sequences, "go_backwards": backwards}
         covers = ("RNN", "StackedRNNCells")
-        yield one(row, SERIES, lambda options=options: layers.RNN(stack(), **options), covers=covers)
+        yield one(
+            row, SERIES, lambda options=options: layers.RNN(stack(), **options), covers=covers
+        )
     yield one("stacked_rnn_cells", SERIES, lambda: layers.RNN(layers.StackedRNNCells(stack())))
     yield one("rnn_stacked_unknown_length", (None, 3), lambda: layers.RNN(stack()))
     yield one("rnn_stacked_state", SERIES, lambda: layers.RNN(stack(), return_state=True))
     yield one("rnn_stack_with_reset_after", SERIES, lambda: layers.RNN([layers.LSTMCell(4), layers.GRUCell(2)]),
               companion=RESET)  # fmt: skip
-    yield Case("rnn_stacked_stateful", lambda: stateful(lambda _, **options: layers.RNN(stack(), **options)))
+    yield Case(
+        "rnn_stacked_stateful",
+        lambda: stateful(lambda _, **options: layers.RNN(stack(), **options)),
+    )
 
 
 def stack() -> list[Any]:
     """Cells of every kind and of different sizes."""
-    return [layers.LSTMCell(4), layers.GRUCell(2, reset_after=False), layers.SimpleRNNCell(3), layers.LSTMCell(5)]
+    return [
+        layers.LSTMCell(4),
+        layers.GRUCell(2, reset_after=False),
+        layers.SimpleRNNCell(3),
+        layers.LSTMCell(5),
+    ]
 
 
 def films() -> Iterator[Case]:
@@ -182,23 +250,52 @@ BIDIRECTIONAL = ("Bidirectional",)
 
 def bidirectional() -> Iterator[Case]:
     """Each way of merging, around each layer."""
-    for (name, layer), merge_mode in itertools.product(KINDS, ("concat", "sum", "mul", "ave", None)):
+    for (name, layer), merge_mode in itertools.product(
+        KINDS, ("concat", "sum", "mul", "ave", None)
+    ):
         row, why = f"bidirectional_{name}_{merge_mode or 'unmerged'}", needs(name)
         yield one(row, SERIES, both_ways, layer, merge_mode, **why)
         yield one(
-            f"{row}_sequences", SERIES, both_ways, layer, merge_mode, return_sequences=True, covers=BIDIRECTIONAL, **why
+            f"{row}_sequences",
+            SERIES,
+            both_ways,
+            layer,
+            merge_mode,
+            return_sequences=True,
+            covers=BIDIRECTIONAL,
+            **why,
         )
         if merge_mode in ("concat", "sum"):
             yield one(
-                f"{row}_state", SERIES, both_ways, layer, merge_mode, return_sequences=True, return_state=True, **why
+                f"{row}_state",
+                SERIES,
+                both_ways,
+                layer,
+                merge_mode,
+                return_sequences=True,
+                return_state=True,
+                **why,
             )
-    yield one("bidirectional_unmerged_state", SERIES, both_ways, layers.LSTM, None, return_state=True)
-    yield one("bidirectional_unknown_length", (None, 3), both_ways, layers.LSTM, return_sequences=True)
+    yield one(
+        "bidirectional_unmerged_state", SERIES, both_ways, layers.LSTM, None, return_state=True
+    )
+    yield one(
+        "bidirectional_unknown_length", (None, 3), both_ways, layers.LSTM, return_sequences=True
+    )
     yield one("bidirectional_backwards", SERIES, turned)
     yield one("bidirectional_without_bias", SERIES, both_ways, layers.LSTM, use_bias=False)
-    yield one("bidirectional_relu", SERIES, both_ways, layers.LSTM, activation="relu", recurrent_activation="relu6")
+    yield one(
+        "bidirectional_relu",
+        SERIES,
+        both_ways,
+        layers.LSTM,
+        activation="relu",
+        recurrent_activation="relu6",
+    )
     yield one("bidirectional_named", SERIES, both_ways, layers.LSTM, name="both ways")
-    yield one("bidirectional_named_forward", SERIES, both_ways, layers.LSTM, name="forward_forward_x")
+    yield one(
+        "bidirectional_named_forward", SERIES, both_ways, layers.LSTM, name="forward_forward_x"
+    )
     yield one("bidirectional_gru_reset_after", SERIES, both_ways, layers.GRU, companion=RESET)
     yield one(
         "bidirectional_gru_reset_after_hard_sigmoid", SERIES, both_ways, layers.GRU, return_sequences=True,
@@ -212,7 +309,9 @@ def bidirectional() -> Iterator[Case]:
         SERIES,
         lambda: layers.Bidirectional(layers.RNN(layers.LSTMCell(4))),
     )
-    yield one("bidirectional_conv_lstm2d", FILM, lambda: layers.Bidirectional(layers.ConvLSTM2D(3, 2)))
+    yield one(
+        "bidirectional_conv_lstm2d", FILM, lambda: layers.Bidirectional(layers.ConvLSTM2D(3, 2))
+    )
     yield Case("bidirectional_stateful", lambda: stateful(both_ways_units))
     yield Case(
         "bidirectional_gru_reset_after_stateful",
@@ -223,7 +322,11 @@ def bidirectional() -> Iterator[Case]:
         "bidirectional_stateful_unmerged", lambda: stateful(lambda *args, **options: both_ways(layers.LSTM, None, **options)),
     )  # fmt: skip
     yield Case("bidirectional_initial_state", bidirectional_initial_state)
-    yield Case("bidirectional_gru_reset_after_initial_state", bidirectional_gru_initial_state, companion=RESET)
+    yield Case(
+        "bidirectional_gru_reset_after_initial_state",
+        bidirectional_gru_initial_state,
+        companion=RESET,
+    )
     yield Case("bidirectional_twice", bidirectional_twice)
 
 
@@ -279,7 +382,9 @@ def inner_functional() -> keras.Model:
 
 def inner_sequential() -> keras.Model:
     """A chain, to be applied to each step."""
-    return keras.Sequential([layers.Input((3,)), layers.Dense(4, activation="relu"), layers.Dense(2)])
+    return keras.Sequential(
+        [layers.Input((3,)), layers.Dense(4, activation="relu"), layers.Dense(2)]
+    )
 
 
 def inner_nested() -> keras.Model:
@@ -332,7 +437,9 @@ def encoder_decoder() -> keras.Model:
     """The decoder begins with the states of the encoder."""
     source, target = layers.Input((5, 3), name="source"), layers.Input((4, 2), name="target")
     _, h, c = layers.LSTM(4, return_state=True)(source)
-    decoded, _, _ = layers.LSTM(4, return_sequences=True, return_state=True)(target, initial_state=[h, c])
+    decoded, _, _ = layers.LSTM(4, return_sequences=True, return_state=True)(
+        target, initial_state=[h, c]
+    )
     return keras.Model([source, target], layers.Dense(6, activation="softmax")(decoded))
 
 
@@ -347,7 +454,9 @@ def encoder_decoder_gru_reset_after() -> keras.Model:
     """The same with GRUs as Keras makes them."""
     source, target = layers.Input((5, 3)), layers.Input((4, 2))
     _, h = layers.GRU(4, return_state=True)(source)
-    return keras.Model([source, target], layers.GRU(4, return_sequences=True)(target, initial_state=h))
+    return keras.Model(
+        [source, target], layers.GRU(4, return_sequences=True)(target, initial_state=h)
+    )
 
 
 def gru_state_from_outside() -> keras.Model:
@@ -367,7 +476,9 @@ def shared_gru() -> keras.Model:
 def nested_gru() -> keras.Model:
     """One inside a model inside a model, and one of the same name outside."""
     x = layers.Input(SERIES)
-    inner = keras.Sequential([layers.Input(SERIES), layers.GRU(4, return_sequences=True, name="memory")])
+    inner = keras.Sequential(
+        [layers.Input(SERIES), layers.GRU(4, return_sequences=True, name="memory")]
+    )
     middle = keras.Model(x, layers.Dense(3)(inner(x)))
     y = layers.Input(SERIES)
     return keras.Model(y, layers.GRU(2, name="memory")(middle(y)))
@@ -423,7 +534,9 @@ def only_the_cell_state() -> keras.Model:
 def one_tensor_as_all_states() -> keras.Model:
     """TF.js counts a tensor once that a layer is given several times."""
     x, y = layers.Input(SERIES), layers.Input((4,))
-    made = layers.Bidirectional(layers.RNN(layers.LSTMCell(4), return_state=True))(x, initial_state=[y] * 4)
+    made = layers.Bidirectional(layers.RNN(layers.LSTMCell(4), return_state=True))(
+        x, initial_state=[y] * 4
+    )
     return keras.Model([x, y], made[:2])
 
 
@@ -431,13 +544,17 @@ def state_of_one_sample() -> keras.Model:
     """A constant that every sample begins with."""
     x = layers.Input(SERIES)
     states = [np.linspace(-1, 1, 4, dtype="float32")[None]] * 2
-    unrolled = layers.LSTM(4, return_sequences=True, unroll=True)  # JAX makes no loop of states that grow
+    unrolled = layers.LSTM(
+        4, return_sequences=True, unroll=True
+    )  # JAX makes no loop of states that grow
     return keras.Model(x, unrolled(x, initial_state=states))
 
 
 SEVERAL = (
     Case("one_tensor_as_all_states", one_tensor_as_all_states),
-    Case("state_of_one_sample", state_of_one_sample, refused=no_layers_model("called on a constant")),
+    Case(
+        "state_of_one_sample", state_of_one_sample, refused=no_layers_model("called on a constant")
+    ),
     Case("encoder_decoder", encoder_decoder),
     Case("encoder_decoder_gru", encoder_decoder_gru),
     Case("encoder_decoder_gru_reset_after", encoder_decoder_gru_reset_after, companion=RESET),
@@ -446,14 +563,27 @@ SEVERAL = (
     Case("nested_gru", nested_gru, companion=RESET),
     Case("states_from_outside", states_from_outside),
     Case("two_after_a_state", two_after_a_state),
-    Case("a_state_in_a_nested_model", a_state_in_a_nested_model, refused=no_layers_model("initial state")),
+    Case(
+        "a_state_in_a_nested_model",
+        a_state_in_a_nested_model,
+        refused=no_layers_model("initial state"),
+    ),
     Case("conv_lstm_state", conv_lstm_state, refused=no_layers_model("initial_state=")),
     Case("rnn_cell_state", rnn_cell_state),
     Case("shared_lstm", shared_lstm),
     Case("only_the_cell_state", only_the_cell_state),
-    chain("stacked_lstm", SERIES, lambda: layers.LSTM(4, return_sequences=True), lambda: layers.LSTM(2)),
     chain(
-        "lstm_after_conv", (9, 3), lambda: layers.Conv1D(4, 3), lambda: layers.MaxPooling1D(2), lambda: layers.LSTM(3)
+        "stacked_lstm",
+        SERIES,
+        lambda: layers.LSTM(4, return_sequences=True),
+        lambda: layers.LSTM(2),
+    ),
+    chain(
+        "lstm_after_conv",
+        (9, 3),
+        lambda: layers.Conv1D(4, 3),
+        lambda: layers.MaxPooling1D(2),
+        lambda: layers.LSTM(3),
     ),
 )
 

@@ -24,11 +24,29 @@ def absent() -> Iterator[Case]:
         ("unit_normalization", SERIES, layers.UnitNormalization, ()),
         ("conv_lstm3d", (2, *VOLUME), layers.ConvLSTM3D, (2, 2)),
         ("auto_contrast", IMAGE, layers.AutoContrast, ()),
-        ("mel_spectrogram", (64,), lambda: layers.MelSpectrogram(16, sequence_stride=8, num_mel_bins=4), ()),
+        (
+            "mel_spectrogram",
+            (64,),
+            lambda: layers.MelSpectrogram(16, sequence_stride=8, num_mel_bins=4),
+            (),
+        ),
     ):
         yield one(name, shape, layer, *args, refused=ABSENT)
-    yield one("stft_spectrogram", (64, 1), layers.STFTSpectrogram, frame_length=16, frame_step=8, refused=ABSENT)
-    yield one("discretization", (5,), layers.Discretization, [-1.0, 0.0, 1.0], refused="no layer that compares")
+    yield one(
+        "stft_spectrogram",
+        (64, 1),
+        layers.STFTSpectrogram,
+        frame_length=16,
+        frame_step=8,
+        refused=ABSENT,
+    )
+    yield one(
+        "discretization",
+        (5,),
+        layers.Discretization,
+        [-1.0, 0.0, 1.0],
+        refused="no layer that compares",
+    )
     yield one(
         "multi_head_attention",
         [SERIES, SERIES],
@@ -146,7 +164,12 @@ GRAPHS = (
 CASES = (
     *absent(),
     *(
-        Case(name, graph(make, 4), refused=no_layers_model(reason), covers=("Lambda",) * (name == "lambda_layer"))
+        Case(
+            name,
+            graph(make, 4),
+            refused=no_layers_model(reason),
+            covers=("Lambda",) * (name == "lambda_layer"),
+        )
         for name, make, reason in GRAPHS
     ),
     Case("custom_model", doubled, refused=no_layers_model("mine>Doubled")),

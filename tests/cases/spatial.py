@@ -106,33 +106,89 @@ def narrow() -> Iterator[Case]:
     for size, window, stride in ((4, 1, 2), (5, 1, 3), (5, 2, 3), (8, 2, 5)):
         of = {"strides": stride, "padding": "same"}
         for rank in (1, 2, 3):
-            shape, row = (*(size, size + 1, size + 2)[:rank], 2), f"{rank}d_{window}_by_{stride}_of_{size}"
+            shape, row = (
+                (*(size, size + 1, size + 2)[:rank], 2),
+                f"{rank}d_{window}_by_{stride}_of_{size}",
+            )
             yield one(f"narrow_conv{row}", shape, getattr(layers, f"Conv{rank}D"), 3, window, **of)
             for kind in ("Max", "Average"):
                 pooling = getattr(layers, f"{kind}Pooling{rank}D")
                 yield one(f"narrow_{kind.lower()}_pooling{row}", shape, pooling, window, **of)
             if rank < 3:
-                yield one(f"narrow_depthwise_conv{row}", shape, getattr(layers, f"DepthwiseConv{rank}D"), window, **of)
                 yield one(
-                    f"narrow_separable_conv{row}", shape, getattr(layers, f"SeparableConv{rank}D"), 3, window, **of
+                    f"narrow_depthwise_conv{row}",
+                    shape,
+                    getattr(layers, f"DepthwiseConv{rank}D"),
+                    window,
+                    **of,
+                )
+                yield one(
+                    f"narrow_separable_conv{row}",
+                    shape,
+                    getattr(layers, f"SeparableConv{rank}D"),
+                    3,
+                    window,
+                    **of,
                 )
     first = {"padding": "same", "data_format": FIRST}
-    yield one("narrow_conv2d_groups", (8, 5, 4), layers.Conv2D, 6, 2, strides=3, padding="same", groups=2)
-    yield one("narrow_conv2d_channels_first", (2, 8, 5), layers.Conv2D, 3, 2, strides=3, **first, activation="softmax")
-    yield one("narrow_conv2d_unknown_width", (8, None, 2), layers.Conv2D, 3, (2, 3), strides=(3, 1), padding="same")
-    yield one("narrow_conv3d_unknown_size", (None, 5, 4, 2), layers.Conv3D, 3, 1, strides=2, padding="same")
+    yield one(
+        "narrow_conv2d_groups", (8, 5, 4), layers.Conv2D, 6, 2, strides=3, padding="same", groups=2
+    )
+    yield one(
+        "narrow_conv2d_channels_first",
+        (2, 8, 5),
+        layers.Conv2D,
+        3,
+        2,
+        strides=3,
+        **first,
+        activation="softmax",
+    )
+    yield one(
+        "narrow_conv2d_unknown_width",
+        (8, None, 2),
+        layers.Conv2D,
+        3,
+        (2, 3),
+        strides=(3, 1),
+        padding="same",
+    )
+    yield one(
+        "narrow_conv3d_unknown_size",
+        (None, 5, 4, 2),
+        layers.Conv3D,
+        3,
+        1,
+        strides=2,
+        padding="same",
+    )
     unknown = {"padding": "same", "refused": "smaller than their stride"}
     yield one("narrow_conv2d_unknown_size", (None, 5, 2), layers.Conv2D, 3, 2, strides=3, **unknown)
-    yield one("narrow_conv2d_wide_unknown_sizes", (None, None, 2), layers.Conv2D, 3, 3, strides=5, **unknown)
+    yield one(
+        "narrow_conv2d_wide_unknown_sizes",
+        (None, None, 2),
+        layers.Conv2D,
+        3,
+        3,
+        strides=5,
+        **unknown,
+    )
     yield one("narrow_conv2d_groups_unknown_sizes", (None, None, 4), layers.Conv2D, 6, (2, 4), strides=5, groups=2,
               activation="relu", **unknown)  # fmt: skip
-    yield one("narrow_conv3d_unknown_sizes", (None, 5, 4, 2), layers.Conv3D, 3, 3, strides=4, **unknown)
+    yield one(
+        "narrow_conv3d_unknown_sizes", (None, 5, 4, 2), layers.Conv3D, 3, 3, strides=4, **unknown
+    )
     yield one("narrow_depthwise_conv2d_unknown_size", (None, 5, 2), layers.DepthwiseConv2D, 3, strides=5,
               activation="relu", **unknown)  # fmt: skip
     for kind in ("Max", "Average"):
         pooling = getattr(layers, f"{kind}Pooling2D")
         yield one(
-            f"narrow_{kind.lower()}_pooling2d_unknown_sizes", (None, None, 2), pooling, 3, strides=5, padding="same"
+            f"narrow_{kind.lower()}_pooling2d_unknown_sizes",
+            (None, None, 2),
+            pooling,
+            3,
+            strides=5,
+            padding="same",
         )
 
 
@@ -141,7 +197,9 @@ def transposed() -> Iterator[Case]:
     for padding, window, stride in itertools.product(("valid", "same"), (1, 2, 3, 4), (1, 2, 3)):
         for output_padding in (None, *range(stride)):
             options = {"strides": stride, "padding": padding, "output_padding": output_padding}
-            row = f"{padding}_{window}_{stride}" + ("" if output_padding is None else f"_longer_by_{output_padding}")
+            row = f"{padding}_{window}_{stride}" + (
+                "" if output_padding is None else f"_longer_by_{output_padding}"
+            )
             yield one(
                 f"conv2d_transpose_{row}", (4, 3, 2), layers.Conv2DTranspose, 3, (window, window + 1), **options,
                 activation="tanh",
@@ -161,7 +219,16 @@ def transposed() -> Iterator[Case]:
         ("conv3d_transpose", layers.Conv3DTranspose, (3, 4, 2, 2), (3, 2, 1)),
     ):
         rank = len(shape) - 1
-        yield one(f"{name}_dilated_same", shape, layer, 4, kernel, dilation_rate=2, padding="same", activation="relu")
+        yield one(
+            f"{name}_dilated_same",
+            shape,
+            layer,
+            4,
+            kernel,
+            dilation_rate=2,
+            padding="same",
+            activation="relu",
+        )
         yield one(
             f"{name}_dilated_longer", (None, *shape[1:]), layer, 4, kernel, dilation_rate=3, output_padding=0,
             use_bias=False,
@@ -171,8 +238,18 @@ def transposed() -> Iterator[Case]:
             output_padding=0, data_format=FIRST, activation="softmax",
         )  # fmt: skip
         if rank != 2:
-            yield one(f"{name}_unknown_length", (None, *shape[1:]), layer, 4, kernel, strides=2, padding="same")
-    yield one("conv1d_transpose_longer", SERIES, layers.Conv1DTranspose, 4, 2, strides=3, output_padding=1)
+            yield one(
+                f"{name}_unknown_length",
+                (None, *shape[1:]),
+                layer,
+                4,
+                kernel,
+                strides=2,
+                padding="same",
+            )
+    yield one(
+        "conv1d_transpose_longer", SERIES, layers.Conv1DTranspose, 4, 2, strides=3, output_padding=1
+    )
 
 
 def poolings() -> Iterator[Case]:
@@ -185,29 +262,66 @@ def poolings() -> Iterator[Case]:
             feed=negative,
         )  # fmt: skip
         yield one(f"{row}3d_windows", VOLUME, three_d, (3, 2, 1), feed=negative)
-        yield one(f"{row}3d_overlapping", VOLUME, three_d, (2, 3, 2), strides=(1, 2, 3), padding="same", feed=negative)
-        yield one(f"{row}3d_unknown_size", (None, 6, 4, 3), three_d, 2, padding="same", feed=negative)
-        yield one(f"{row}3d_of_channels_first", (3, 5, 6, 4), three_d, 2, data_format=FIRST, feed=negative)
+        yield one(
+            f"{row}3d_overlapping",
+            VOLUME,
+            three_d,
+            (2, 3, 2),
+            strides=(1, 2, 3),
+            padding="same",
+            feed=negative,
+        )
+        yield one(
+            f"{row}3d_unknown_size", (None, 6, 4, 3), three_d, 2, padding="same", feed=negative
+        )
+        yield one(
+            f"{row}3d_of_channels_first", (3, 5, 6, 4), three_d, 2, data_format=FIRST, feed=negative
+        )
         for rank, shape in ((1, SERIES), (2, IMAGE), (3, VOLUME)):
             whole = getattr(layers, f"Global{kind}Pooling{rank}D")
             adaptive = getattr(layers, f"Adaptive{kind}Pooling{rank}D")
             first = (shape[-1], *shape[:-1])
             row = f"global_{kind.lower()}_pooling{rank}d"
-            yield one(f"{row}_keepdims_first", first, whole, keepdims=True, data_format=FIRST, feed=negative)
+            yield one(
+                f"{row}_keepdims_first",
+                first,
+                whole,
+                keepdims=True,
+                data_format=FIRST,
+                feed=negative,
+            )
             if rank == 3:
                 yield one(f"{row}_keepdims", shape, whole, keepdims=True, feed=negative)
                 yield one(f"{row}_first", first, whole, data_format=FIRST, feed=negative)
                 yield one(f"{row}_unknown_size", (None, None, None, 3), whole, feed=negative)
             row, even = f"adaptive_{kind.lower()}_pooling{rank}d", (9, 4, 6)[:rank]
             yield one(f"{row}_even", (*even, 3), adaptive, (3, 2, 1)[:rank], feed=negative)
-            yield one(f"{row}_even_first", (3, *even), adaptive, (3, 2, 1)[:rank], data_format=FIRST, feed=negative)
+            yield one(
+                f"{row}_even_first",
+                (3, *even),
+                adaptive,
+                (3, 2, 1)[:rank],
+                data_format=FIRST,
+                feed=negative,
+            )
             yield one(f"{row}_uneven", (*even, 3), adaptive, (4, 2, 5)[:rank], feed=negative)
-            yield one(f"{row}_uneven_first", (3, *even), adaptive, (4, 3, 6)[:rank], data_format=FIRST, feed=negative)
-            yield one(f"{row}_more_than_there_are", (*even, 3), adaptive, (11, 6, 8)[:rank], feed=negative)
+            yield one(
+                f"{row}_uneven_first",
+                (3, *even),
+                adaptive,
+                (4, 3, 6)[:rank],
+                data_format=FIRST,
+                feed=negative,
+            )
+            yield one(
+                f"{row}_more_than_there_are", (*even, 3), adaptive, (11, 6, 8)[:rank], feed=negative
+            )
 
 
 MERGES = (
-    one("concatenate_half_known_both_ways", [(None, 5, 3), (7, 5, None)], layers.Concatenate, axis=3),
+    one(
+        "concatenate_half_known_both_ways", [(None, 5, 3), (7, 5, None)], layers.Concatenate, axis=3
+    ),
     one("concatenate_of_three_half_known", [(None, 5), (None, 3), (7, 3)], layers.Concatenate),
     one("dot_rank_4_with_a_vector", [(2, 5, 4), (5,)], layers.Dot, axes=(2, 1)),
     one("dot_rank_4_of_other_axes", [(2, 5), (3, 4, 2)], layers.Dot, axes=(1, -1)),
@@ -250,11 +364,33 @@ def resizings() -> Iterator[Case]:
     odd, first = (9, 7, 3), (3, 9, 7)
     for name in ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"):
         yield one(f"resizing_{name}", odd, layers.Resizing, 5, 11, interpolation=name)
-        yield one(f"resizing_{name}_antialias", odd, layers.Resizing, 5, 3, interpolation=name, antialias=True)
         yield one(
-            f"resizing_{name}_channels_first", first, layers.Resizing, 4, 14, interpolation=name, data_format=FIRST
+            f"resizing_{name}_antialias",
+            odd,
+            layers.Resizing,
+            5,
+            3,
+            interpolation=name,
+            antialias=True,
         )
-    yield one("resizing_nearest_of_uint8", odd, layers.Resizing, 5, 11, interpolation="nearest", of="uint8")
+        yield one(
+            f"resizing_{name}_channels_first",
+            first,
+            layers.Resizing,
+            4,
+            14,
+            interpolation=name,
+            data_format=FIRST,
+        )
+    yield one(
+        "resizing_nearest_of_uint8",
+        odd,
+        layers.Resizing,
+        5,
+        11,
+        interpolation="nearest",
+        of="uint8",
+    )
     yield one("resizing_of_uint8", odd, layers.Resizing, 5, 11, of="uint8", refused=ROUNDS)
     yield chain(
         "resizing_of_pooled_int32", odd, lambda: layers.MaxPooling2D(2), lambda: layers.Resizing(2, 6), of="int32",
@@ -278,7 +414,14 @@ def resizings() -> Iterator[Case]:
     for size in ((5, 11), (11, 5), (6, 6)):
         row, of = f"{size[0]}x{size[1]}", {"crop_to_aspect_ratio": True}
         yield one(f"resizing_crop_{row}", odd, layers.Resizing, *size, **of)
-        yield one(f"resizing_crop_{row}_channels_first", first, layers.Resizing, *size, **of, data_format=FIRST)
+        yield one(
+            f"resizing_crop_{row}_channels_first",
+            first,
+            layers.Resizing,
+            *size,
+            **of,
+            data_format=FIRST,
+        )
         of = {"pad_to_aspect_ratio": True}
         yield one(f"resizing_pad_{row}", odd, layers.Resizing, *size, **of)
         yield one(f"resizing_pad_{row}_filled", odd, layers.Resizing, *size, **of, fill_value=2.5)
@@ -289,7 +432,9 @@ def resizings() -> Iterator[Case]:
     yield one("center_crop_odd", odd, layers.CenterCrop, 4, 3)
     yield one("center_crop_channels_first", first, layers.CenterCrop, 4, 3, data_format=FIRST)
     yield one("center_crop_larger", odd, layers.CenterCrop, 12, 3)
-    yield one("center_crop_larger_channels_first", first, layers.CenterCrop, 4, 12, data_format=FIRST)
+    yield one(
+        "center_crop_larger_channels_first", first, layers.CenterCrop, 4, 12, data_format=FIRST
+    )
     yield one("center_crop_to_the_same", odd, layers.CenterCrop, 9, 7)
     yield one("center_crop_of_uint8", odd, layers.CenterCrop, 4, 3, of="uint8")
     yield one("center_crop_unknown_size", (None, None, 3), layers.CenterCrop, 4, 3, refused=STATIC)
@@ -300,9 +445,21 @@ def resizings_of_unknown_sizes() -> Iterator[Case]:
     unknown, first = (None, None, 3), (3, None, None)
     of: dict[str, Any] = {"refused": STATIC}
     for name in ("bicubic", "lanczos3", "lanczos5"):
-        yield one(f"up_sampling2d_{name}_unknown_size", unknown, layers.UpSampling2D, (2, 3), interpolation=name, **of)
+        yield one(
+            f"up_sampling2d_{name}_unknown_size",
+            unknown,
+            layers.UpSampling2D,
+            (2, 3),
+            interpolation=name,
+            **of,
+        )
     yield one(
-        "up_sampling2d_bilinear_unknown_width", (5, None, 3), layers.UpSampling2D, 3, interpolation="bilinear", **of
+        "up_sampling2d_bilinear_unknown_width",
+        (5, None, 3),
+        layers.UpSampling2D,
+        3,
+        interpolation="bilinear",
+        **of,
     )
     yield one(
         "up_sampling2d_bilinear_unknown_size_channels_first", first, layers.UpSampling2D, (3, 2), data_format=FIRST,
@@ -314,7 +471,11 @@ def resizings_of_unknown_sizes() -> Iterator[Case]:
             antialias=True, **of,
         )  # fmt: skip
         for aspect, size in (("crop", (6, 8)), ("crop", (11, 3)), ("pad", (8, 3)), ("pad", (3, 8))):
-            options: dict[str, Any] = {f"{aspect}_to_aspect_ratio": True, "interpolation": name, **of}
+            options: dict[str, Any] = {
+                f"{aspect}_to_aspect_ratio": True,
+                "interpolation": name,
+                **of,
+            }
             options |= {"fill_value": 2.5} if aspect == "pad" else {}
             yield one(f"resizing_{name}_{aspect}_to_{size[0]}x{size[1]}_unknown_size", unknown, layers.Resizing, *size,
                       **options)  # fmt: skip
@@ -322,7 +483,11 @@ def resizings_of_unknown_sizes() -> Iterator[Case]:
               data_format=FIRST, **of)  # fmt: skip
     yield one("center_crop_larger_unknown_size", unknown, layers.CenterCrop, 40, 3, **of)
     yield one("center_crop_unknown_width", (9, None, 3), layers.CenterCrop, 4, 3, **of)
-    yield Case("resize_operation_of_unknown_size", resized_by_operations, refused=no_layers_model("it computes Range"))
+    yield Case(
+        "resize_operation_of_unknown_size",
+        resized_by_operations,
+        refused=no_layers_model("it computes Range"),
+    )
 
 
 def resized_by_operations() -> keras.Model:
@@ -357,8 +522,12 @@ def rewritten_and_shared() -> keras.Model:
 def rewritten_between_normalizations() -> keras.Model:
     """The usual block: depthwise, dilated, normalised."""
     x = layers.Input((9, 8, 4))
-    y = layers.BatchNormalization()(layers.DepthwiseConv2D(3, dilation_rate=2, padding="same", use_bias=False)(x))
-    y = layers.BatchNormalization()(layers.Conv2D(8, 3, groups=4, use_bias=False)(layers.ReLU(6)(y)))
+    y = layers.BatchNormalization()(
+        layers.DepthwiseConv2D(3, dilation_rate=2, padding="same", use_bias=False)(x)
+    )
+    y = layers.BatchNormalization()(
+        layers.Conv2D(8, 3, groups=4, use_bias=False)(layers.ReLU(6)(y))
+    )
     return keras.Model(x, layers.Dense(3)(layers.Flatten()(layers.GlobalAveragePooling2D()(y))))
 
 

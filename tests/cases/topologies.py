@@ -55,7 +55,9 @@ def inputs_in_another_order() -> keras.Model:
 @row()
 def dict_of_inputs() -> keras.Model:
     inputs = {"zebra": layers.Input((3,), name="a"), "ape": layers.Input((2,), name="b")}
-    return keras.Model(inputs, layers.Dense(2)(layers.Concatenate()([inputs["zebra"], inputs["ape"]])))
+    return keras.Model(
+        inputs, layers.Dense(2)(layers.Concatenate()([inputs["zebra"], inputs["ape"]]))
+    )
 
 
 @row()
@@ -68,7 +70,10 @@ def dict_of_outputs() -> keras.Model:
 def nested_structures() -> keras.Model:
     x, y, z = (layers.Input((3,)) for _ in range(3))
     inputs = {"b": [x, y], "a": (z,)}
-    out = {"second": [layers.Dense(2)(x), {"inner": layers.Dense(4)(y)}], "first": layers.Dense(5)(z)}
+    out = {
+        "second": [layers.Dense(2)(x), {"inner": layers.Dense(4)(y)}],
+        "first": layers.Dense(5)(z),
+    }
     return keras.Model(inputs, out)
 
 
@@ -253,7 +258,9 @@ def residual() -> keras.Model:
 @row()
 def squeeze_and_excite() -> keras.Model:
     x = layers.Input((5, 4, 3))
-    s = layers.Dense(3, activation="sigmoid")(layers.Dense(2, activation="relu")(layers.GlobalAveragePooling2D()(x)))
+    s = layers.Dense(3, activation="sigmoid")(
+        layers.Dense(2, activation="relu")(layers.GlobalAveragePooling2D()(x))
+    )
     return keras.Model(x, layers.Multiply()([x, layers.Reshape((1, 1, 3))(s)]))
 
 
@@ -402,7 +409,9 @@ def layer_called_and_inside_nested() -> keras.Model:
     return keras.Model(x, layers.Concatenate()([inner.layers[1](x), inner(x)]))
 
 
-@row("the file has 0")  # Keras does not say in it that the two layers are one, and cannot load it either
+@row(
+    "the file has 0"
+)  # Keras does not say in it that the two layers are one, and cannot load it either
 def layer_inside_nested_and_called() -> keras.Model:
     inner = dense_model()
     x = layers.Input((4,))
@@ -411,7 +420,9 @@ def layer_inside_nested_and_called() -> keras.Model:
 
 @row()
 def nested_frozen() -> keras.Model:
-    inner = keras.Sequential([layers.Input((4,)), layers.Dense(4), layers.BatchNormalization(), layers.Dense(3)])
+    inner = keras.Sequential(
+        [layers.Input((4,)), layers.Dense(4), layers.BatchNormalization(), layers.Dense(3)]
+    )
     inner.trainable = False
     x = layers.Input((4,))
     return keras.Model(x, layers.BatchNormalization()(inner(x)))
@@ -420,7 +431,12 @@ def nested_frozen() -> keras.Model:
 @row()
 def nested_with_frozen_layer() -> keras.Model:
     inner = keras.Sequential(
-        [layers.Input((4,)), layers.Dense(4, trainable=False), layers.BatchNormalization(), layers.Dense(3)]
+        [
+            layers.Input((4,)),
+            layers.Dense(4, trainable=False),
+            layers.BatchNormalization(),
+            layers.Dense(3),
+        ]
     )
     x = layers.Input((4,))
     return keras.Model(x, layers.Dense(2)(inner(x)))
@@ -428,7 +444,9 @@ def nested_with_frozen_layer() -> keras.Model:
 
 @row()
 def nested_backbone_by_tensors() -> keras.Model:
-    backbone = keras.Sequential([layers.Input((6, 6, 3)), layers.Conv2D(4, 3, activation="relu"), layers.Conv2D(2, 1)])
+    backbone = keras.Sequential(
+        [layers.Input((6, 6, 3)), layers.Conv2D(4, 3, activation="relu"), layers.Conv2D(2, 1)]
+    )
     x = layers.Dense(3)(layers.GlobalAveragePooling2D()(backbone.layers[-1].output))
     return keras.Model(backbone.inputs, x)
 
@@ -481,31 +499,43 @@ def name_of_model_is_that_of_its_layer() -> keras.Model:
 @row()
 def names_that_become_the_same() -> keras.Model:
     x = layers.Input((3,), name="a b")
-    return keras.Model(x, layers.Add()([layers.Dense(4, name=name)(x) for name in ("a_b", "a:b", "a b_1", "a+b")]))
+    return keras.Model(
+        x, layers.Add()([layers.Dense(4, name=name)(x) for name in ("a_b", "a:b", "a b_1", "a+b")])
+    )
 
 
 @row()
 def names_with_counters() -> keras.Model:
     x = layers.Input((3,))
-    return keras.Model(x, layers.Add()([layers.Dense(4, name=name)(x) for name in ("a c", "a_c", "a_c_1", "a_c_2")]))
+    return keras.Model(
+        x,
+        layers.Add()([layers.Dense(4, name=name)(x) for name in ("a c", "a_c", "a_c_1", "a_c_2")]),
+    )
 
 
 @row()
 def names_of_other_alphabets() -> keras.Model:
     x = layers.Input((3,), name="ввод")
-    return keras.Model(x, layers.Add()([layers.Dense(4, name=name)(x) for name in ("层", "層", "é", "😀")]))
+    return keras.Model(
+        x, layers.Add()([layers.Dense(4, name=name)(x) for name in ("层", "層", "é", "😀")])
+    )
 
 
 @row()
 def names_with_underscores() -> keras.Model:
     x = layers.Input((3,), name="_in_")
-    return keras.Model(x, layers.Add()([layers.Dense(4, name=name)(x) for name in ("_a", "__a", "a_", "a__b", "_")]))
+    return keras.Model(
+        x,
+        layers.Add()([layers.Dense(4, name=name)(x) for name in ("_a", "__a", "a_", "a__b", "_")]),
+    )
 
 
 @row()
 def names_of_numbers() -> keras.Model:
     x = layers.Input((3,), name="0")
-    return keras.Model(x, layers.Add()([layers.Dense(4, name=name)(x) for name in ("1", "2d", "3.5", "-1")]))
+    return keras.Model(
+        x, layers.Add()([layers.Dense(4, name=name)(x) for name in ("1", "2d", "3.5", "-1")])
+    )
 
 
 @row()
@@ -518,7 +548,9 @@ def names_of_javascript() -> keras.Model:
 @row()
 def names_with_markup() -> keras.Model:
     x = layers.Input((3,), name="<b>")
-    return keras.Model(x, layers.Add()([layers.Dense(4, name=name)(x) for name in ('"', "\\", "a\nb", "<i>")]))
+    return keras.Model(
+        x, layers.Add()([layers.Dense(4, name=name)(x) for name in ('"', "\\", "a\nb", "<i>")])
+    )
 
 
 @row()
@@ -557,7 +589,9 @@ def densely_connected() -> keras.Model:
     x = layers.Input((3,))
     made = [x]
     for _ in range(12):
-        made.append(layers.Dense(3, activation="tanh")(layers.Add()(made) if len(made) > 1 else made[0]))
+        made.append(
+            layers.Dense(3, activation="tanh")(layers.Add()(made) if len(made) > 1 else made[0])
+        )
     return keras.Model(x, layers.Concatenate()(made))
 
 

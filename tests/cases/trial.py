@@ -113,7 +113,9 @@ def random_weight(name: str, shape: tuple[int, ...], rng: np.random.Generator) -
     return rng.normal(0, 0.5, shape)
 
 
-def random_input(case: Case, model: keras.Model, tensor: Any, index: int, rng: np.random.Generator) -> Array:
+def random_input(
+    case: Case, model: keras.Model, tensor: Any, index: int, rng: np.random.Generator
+) -> Array:
     """Values of an input, of its dtype; in a model with masks some time steps are masked, others in each input."""
     fixed, *rest = tensor.shape
     unknown = iter(UNKNOWN)
@@ -144,7 +146,10 @@ def inner_layers(model: keras.Model) -> list[Any]:
 
 def vocabulary(model: keras.Model) -> int | None:
     """The number of ids that every embedding of a model knows."""
-    return min((layer.input_dim for layer in inner_layers(model) if isinstance(layer, layers.Embedding)), default=None)
+    return min(
+        (layer.input_dim for layer in inner_layers(model) if isinstance(layer, layers.Embedding)),
+        default=None,
+    )
 
 
 def mask_value(model: keras.Model, values: Array) -> float | None:

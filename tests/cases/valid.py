@@ -21,7 +21,9 @@ def compiled(inner: keras.Model) -> keras.Model:
 
 def compiled_inside_functional() -> keras.Model:
     x = layers.Input((4,))
-    inner = compiled(keras.Sequential([layers.Input((4,)), layers.Dense(3, bias_initializer="ones")]))
+    inner = compiled(
+        keras.Sequential([layers.Input((4,)), layers.Dense(3, bias_initializer="ones")])
+    )
     return compiled(keras.Model(x, layers.Dense(2)(inner(x))))
 
 
@@ -34,7 +36,9 @@ def compiled_inside_sequential() -> keras.Model:
 def adversarial() -> keras.Model:
     """A generator before a discriminator that was compiled alone and is frozen."""
     generator = keras.Sequential([layers.Input((3,)), layers.Dense(4, activation="relu")])
-    discriminator = compiled(keras.Sequential([layers.Input((4,)), layers.Dense(1, activation="sigmoid")]))
+    discriminator = compiled(
+        keras.Sequential([layers.Input((4,)), layers.Dense(1, activation="sigmoid")])
+    )
     discriminator.trainable = False
     x = layers.Input((3,))
     return compiled(keras.Model(x, discriminator(generator(x))))
@@ -44,7 +48,10 @@ def of_entries(make: Callable[[], Any], **others: tuple[int, ...]) -> Callable[[
     """A layer of images called on a dict, whose entries are the outputs of the model."""
 
     def build() -> keras.Model:
-        entries = {name: layers.Input(shape, name=name) for name, shape in {"images": IMAGE, **others}.items()}
+        entries = {
+            name: layers.Input(shape, name=name)
+            for name, shape in {"images": IMAGE, **others}.items()
+        }
         inputs = list(entries.values())
         made = make()(dict(entries))
         return keras.Model(inputs, [made[name] for name in sorted(made)])
@@ -62,10 +69,18 @@ def augmented() -> Iterator[Case]:
         ("rand_augment", lambda: layers.RandAugment()),
     ):
         yield Case(f"{name}_of_a_dict", of_entries(make, labels=LABELS))
-    yield Case("random_flip_of_a_dict_with_other_entries", of_entries(layers.RandomFlip, classes=(2,), weights=(1,)))
-    yield Case("random_zoom_of_a_dict_with_masks", of_entries(lambda: layers.RandomZoom(0.1), segmentation_masks=IMAGE))
+    yield Case(
+        "random_flip_of_a_dict_with_other_entries",
+        of_entries(layers.RandomFlip, classes=(2,), weights=(1,)),
+    )
+    yield Case(
+        "random_zoom_of_a_dict_with_masks",
+        of_entries(lambda: layers.RandomZoom(0.1), segmentation_masks=IMAGE),
+    )
     absent = no_layers_model("TF.js does not have this layer")
-    yield Case("auto_contrast_of_a_dict", of_entries(layers.AutoContrast, labels=LABELS), refused=absent)
+    yield Case(
+        "auto_contrast_of_a_dict", of_entries(layers.AutoContrast, labels=LABELS), refused=absent
+    )
     yield Case("auto_contrast_of_a_dict_with_masks", of_entries(layers.AutoContrast, segmentation_masks=IMAGE),
                refused=no_layers_model("'segmentation_masks'"))  # fmt: skip
 
@@ -100,7 +115,9 @@ def glu_before_a_merge() -> keras.Model:
     x = layers.Input((5, 2))
     y = layers.Dense(6, activation="glu", bias_initializer="ones")(x)
     z = layers.Dense(6, activation="glu")(x)
-    return keras.Model(x, layers.DepthwiseConv1D(2, data_format="channels_first")(layers.Maximum()([y, z])))
+    return keras.Model(
+        x, layers.DepthwiseConv1D(2, data_format="channels_first")(layers.Maximum()([y, z]))
+    )
 
 
 CODE = no_layers_model("Python code")
@@ -114,7 +131,9 @@ def lambda_that_changes_the_shape() -> keras.Model:
 
 def lambdas_and_another_problem() -> keras.Model:
     x = layers.Input((6, 4))
-    y = layers.Lambda(lambda z: ops.mean(z, 1), output_shape=(4,), mask=None, arguments={}, name="mean")(x)
+    y = layers.Lambda(
+        lambda z: ops.mean(z, 1), output_shape=(4,), mask=None, arguments={}, name="mean"
+    )(x)
     y = layers.Dense(3, activation=lambda z: z * z, name="squared")(y)
     return keras.Model(x, y)
 

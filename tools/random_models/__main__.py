@@ -23,7 +23,9 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--families", nargs="*", default=None, choices=sorted(ALL))
-    parser.add_argument("--debug", action="store_true", help="say which steps Keras rejects, and why")
+    parser.add_argument(
+        "--debug", action="store_true", help="say which steps Keras rejects, and why"
+    )
     options = parser.parse_args()
     keras = importlib.import_module(options.keras)
     families = options.families or list(ALL if options.keras == "keras" else FAMILIES)

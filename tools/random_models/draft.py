@@ -43,7 +43,13 @@ class Role:
         if self.dtype == "bool":
             return rng.random(shape) < 0.5
         if "int" in self.dtype:
-            low, high = (0, self.below) if self.below else (0, 256) if self.dtype.startswith("u") else (-9, 10)
+            low, high = (
+                (0, self.below)
+                if self.below
+                else (0, 256)
+                if self.dtype.startswith("u")
+                else (-9, 10)
+            )
             made = rng.integers(low, high, shape).astype(self.dtype)
             if self.padding is not None and made.ndim > 1:
                 made[made == self.padding] = 1
@@ -141,7 +147,11 @@ class Draft:
         if len(self.inputs) >= self.most_inputs:
             raise Unsuitable
         shape = tuple(None if axis in open_axes else size for axis, size in enumerate(role.sizes))
-        more = {"name": self.choice(["a", "b", "x", "seq"]) + f"_{len(self.inputs)}"} if self.chance(0.3) else {}
+        more = (
+            {"name": self.choice(["a", "b", "x", "seq"]) + f"_{len(self.inputs)}"}
+            if self.chance(0.3)
+            else {}
+        )
         if self.batch:
             more["batch_size"] = self.batch
         made = self.layers.Input(shape, dtype=role.dtype, **more)
@@ -153,7 +163,9 @@ class Draft:
     def new(self, rank: int, last: int | None = None, dtype: str = "float32") -> Any:
         """A new input of numbers of that rank."""
         low, high = {2: (2, 7), 3: (3, 6), 4: (5, 7), 5: (3, 5)}.get(rank, (2, 4))
-        sizes = [self.size(low, high) for _ in range(rank - 2)] + [last or self.size(2, 6)] * (rank > 1)
+        sizes = [self.size(low, high) for _ in range(rank - 2)] + [last or self.size(2, 6)] * (
+            rank > 1
+        )
         spatial = list(range(rank - 2))
         opened = spatial if spatial and self.chance(0.1) and not self.inside else ()
         padding = 0.0 if rank == 3 and self.chance(0.4) else None
@@ -162,7 +174,12 @@ class Draft:
     def ids(self, steps: int | None = None) -> Any:
         """A new input of word indices, padded with zeros."""
         opened = (0,) if self.chance(0.15) and not self.inside else ()
-        role = Role((steps or self.size(3, 6),), self.choice(["int32"] * 6 + ["int64", "float32"]), VOCABULARY, 0)
+        role = Role(
+            (steps or self.size(3, 6),),
+            self.choice(["int32"] * 6 + ["int64", "float32"]),
+            VOCABULARY,
+            0,
+        )
         return self.input(role, open_axes=opened)
 
     def mask_input(self, *sizes: int) -> Any:
@@ -206,7 +223,9 @@ class Draft:
 
     def like(self, x: Any) -> Any:
         """Another tensor of the same shape and kind, the same one, or a new input."""
-        fits = [y for y in self.pool if tuple(y.shape) == tuple(x.shape) and kind_of(y) == kind_of(x)]
+        fits = [
+            y for y in self.pool if tuple(y.shape) == tuple(x.shape) and kind_of(y) == kind_of(x)
+        ]
         if fits and self.chance(0.7):
             return self.choice(fits)
         sizes = known(x)
@@ -216,8 +235,13 @@ class Draft:
         """A tensor of time steps; often a masked one."""
         kind = self.choice(["pool", "embedding", "masking", "pool", "pool"])
         if kind == "embedding" and len(self.inputs) < self.most_inputs:
-            x = self.choice([y for y in self.pool if len(y.shape) == 2 and id(y) in self.ids_of()] or [self.ids()])
-            made = self.layers.Embedding(VOCABULARY, last or self.size(2, 5), mask_zero=self.chance(0.8))(x)
+            x = self.choice(
+                [y for y in self.pool if len(y.shape) == 2 and id(y) in self.ids_of()]
+                or [self.ids()]
+            )
+            made = self.layers.Embedding(
+                VOCABULARY, last or self.size(2, 5), mask_zero=self.chance(0.8)
+            )(x)
             return self.put(made)
         if kind == "masking":
             value = self.choice([0.0, 0.0, 1.5, -1.0])
@@ -227,7 +251,11 @@ class Draft:
 
     def ids_of(self) -> set[int]:
         """The inputs that are word indices, by their identity."""
-        return {id(x) for x, role in zip(self.inputs, self.roles, strict=True) if role.below == VOCABULARY}
+        return {
+            id(x)
+            for x, role in zip(self.inputs, self.roles, strict=True)
+            if role.below == VOCABULARY
+        }
 
     def put(self, made: Any) -> Any:
         """Put results into the pool, and return them."""
@@ -235,7 +263,12 @@ class Draft:
             if not hasattr(x, "shape") or not hasattr(x, "dtype") or isinstance(x, np.ndarray):
                 raise Unsuitable
             sizes = known(x)
-            if len(x.shape) == 0 or math.prod(sizes) == 0 or math.prod(sizes) > LARGEST or len(x.shape) > 6:
+            if (
+                len(x.shape) == 0
+                or math.prod(sizes) == 0
+                or math.prod(sizes) > LARGEST
+                or len(x.shape) > 6
+            ):
                 raise Unsuitable
             if x.shape[0] != self.batch:
                 raise Unsuitable  # the batch is gone
@@ -265,7 +298,11 @@ class Draft:
         """The same; now and then the layer is shared: called again on its output, or on another tensor."""
         made = self.call(layer, x, **named)
         if self.chance(0.12):
-            others = [y for y in self.pool if tuple(y.shape) == tuple(x.shape) and kind_of(y) == kind_of(x)]
+            others = [
+                y
+                for y in self.pool
+                if tuple(y.shape) == tuple(x.shape) and kind_of(y) == kind_of(x)
+            ]
             self.call(layer, self.choice(others))
         return made
 
@@ -277,7 +314,15 @@ class Draft:
 def kind_of(x: Any) -> str:
     """The kind of a tensor's dtype: f, i, u or b."""
     name = x.dtype if isinstance(x.dtype, str) else x.dtype.name
-    return "u" if name.startswith("u") else "b" if name == "bool" else "i" if name.startswith("int") else "f"
+    return (
+        "u"
+        if name.startswith("u")
+        else "b"
+        if name == "bool"
+        else "i"
+        if name.startswith("int")
+        else "f"
+    )
 
 
 def known(x: Any) -> Sizes:

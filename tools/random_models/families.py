@@ -35,7 +35,9 @@ def sized(d: Draft, dims: int, low: int = 1, high: int = 3) -> int | tuple[int, 
 
 def dense(d: Draft) -> object:
     x = d.take((2, 3, 4))
-    return d.apply(d.layers.Dense(d.size(1, 6), activation=activation(d), use_bias=d.chance(0.8)), x)
+    return d.apply(
+        d.layers.Dense(d.size(1, 6), activation=activation(d), use_bias=d.chance(0.8)), x
+    )
 
 
 def einsum_dense(d: Draft) -> object:
@@ -45,7 +47,9 @@ def einsum_dense(d: Draft) -> object:
         [("abc,cd->abd", (a, 4), "d"), ("abc,cde->abde", (a, 3, 2), "de"), ("abc,bd->adc", (3, b), None),
          ("...c,cd->...d", (None, 3), "d"), ("abc,cd->abd", (a, 4), "bd"), ("abc,bcd->abd", (a, 4), "d")]
     )  # fmt: skip
-    return d.apply(d.layers.EinsumDense(equation, shape, bias_axes=bias, activation=activation(d)), x)
+    return d.apply(
+        d.layers.EinsumDense(equation, shape, bias_axes=bias, activation=activation(d)), x
+    )
 
 
 def embedding(d: Draft) -> object:
@@ -83,7 +87,9 @@ def spatial_dropout(d: Draft) -> object:
 def spectral_normalization(d: Draft) -> object:
     x = d.take((2, 4))
     inner = d.layers.Dense(3) if len(x.shape) == 2 else d.layers.Conv2D(3, 2)
-    return d.apply(d.layers.SpectralNormalization(inner, power_iterations=d.size(1, 2)), x, **d.training())
+    return d.apply(
+        d.layers.SpectralNormalization(inner, power_iterations=d.size(1, 2)), x, **d.training()
+    )
 
 
 # --------------------------------------------------------------------------------------------------- activations
@@ -118,7 +124,9 @@ def softmax(d: Draft) -> object:
     more = {}
     if d.chance(0.4) and all_known(x):
         sizes = known(x)
-        more["mask"] = d.choice([lambda: d.constant(1, *sizes, dtype="bool"), lambda: d.mask_input(*sizes)])()
+        more["mask"] = d.choice(
+            [lambda: d.constant(1, *sizes, dtype="bool"), lambda: d.mask_input(*sizes)]
+        )()
     return d.apply(d.layers.Softmax(axis), x, **more)
 
 
@@ -131,7 +139,9 @@ def spatial(d: Draft, dims: int | None = None) -> tuple[Any, int]:
     return x, len(x.shape) - 2
 
 
-def windows(d: Draft, dims: int, x: Any, *, dilation: bool = True, causal: bool = False) -> dict[str, Any]:
+def windows(
+    d: Draft, dims: int, x: Any, *, dilation: bool = True, causal: bool = False
+) -> dict[str, Any]:
     """Options of a convolution."""
     options: dict[str, Any] = {
         "padding": d.choice(["valid", "same", "same", "causal"] if causal else ["valid", "same"])
@@ -182,7 +192,9 @@ def depthwise(d: Draft) -> object:
     if isinstance(options.get("strides"), tuple) and d.chance(0.8):
         options["strides"] = d.size(1, 2)
     layer = getattr(d.layers, f"DepthwiseConv{dims}D")
-    return d.apply(layer(sized(d, dims), activation=activation(d), use_bias=d.chance(0.8), **options), x)
+    return d.apply(
+        layer(sized(d, dims), activation=activation(d), use_bias=d.chance(0.8), **options), x
+    )
 
 
 def separable(d: Draft) -> object:
@@ -293,7 +305,9 @@ def recurrent_options(d: Draft, kind: str) -> dict[str, Any]:
 def shape_options(d: Draft) -> dict[str, Any]:
     """What a recurrent layer returns, and which way it runs."""
     return d.options(
-        return_sequences=[True, True, False], return_state=[True, False, False], go_backwards=[True, False, False]
+        return_sequences=[True, True, False],
+        return_state=[True, False, False],
+        go_backwards=[True, False, False],
     )
 
 
@@ -308,7 +322,9 @@ def recurrent_layer(d: Draft, *, bidirectional: bool = False) -> Any:
         shape.pop("go_backwards", None)
     if d.chance(0.3):
         cells = cell(d) if d.chance(0.5) else [cell(d) for _ in range(d.size(1, 3))]
-        return d.layers.RNN(cells, **shape, **d.options(zero_output_for_mask=[True], unroll=[True, False]))
+        return d.layers.RNN(
+            cells, **shape, **d.options(zero_output_for_mask=[True], unroll=[True, False])
+        )
     kind = d.choice(["LSTM", "GRU", "SimpleRNN"])
     options = shape | recurrent_options(d, kind) | d.options(unroll=[True, False, False])
     if d.chance(0.1):
@@ -325,14 +341,22 @@ def states_of(d: Draft, layer: Any) -> list[Any]:
     constant = d.chance(0.25)
     for size in sizes:
         if constant:
-            made.append(d.constant(d.batch or 1, size) if d.chance(0.7) else np.zeros((d.batch or 1, size), "float32"))
+            made.append(
+                d.constant(d.batch or 1, size)
+                if d.chance(0.7)
+                else np.zeros((d.batch or 1, size), "float32")
+            )
         else:
             made.append(d.take(2, last=size, fresh=0.4))
     return made
 
 
 def flat_sizes(sizes: Any) -> list[int]:
-    return [size for each in sizes for size in (flat_sizes(each) if isinstance(each, list | tuple) else [each])]
+    return [
+        size
+        for each in sizes
+        for size in (flat_sizes(each) if isinstance(each, list | tuple) else [each])
+    ]
 
 
 def recurrent(d: Draft) -> object:
@@ -365,8 +389,12 @@ def bidirectional(d: Draft) -> object:
 def conv_lstm(d: Draft) -> object:
     dims = d.choice([1, 1, 2])
     x = d.take(dims + 3)
-    options = shape_options(d) | d.options(padding=["same"], recurrent_activation=["hard_sigmoid", "sigmoid"])
-    options |= d.choice([{}, {"strides": 2}, {"dilation_rate": 2}, {"data_format": "channels_first"}])
+    options = shape_options(d) | d.options(
+        padding=["same"], recurrent_activation=["hard_sigmoid", "sigmoid"]
+    )
+    options |= d.choice(
+        [{}, {"strides": 2}, {"dilation_rate": 2}, {"data_format": "channels_first"}]
+    )
     layer = getattr(d.layers, f"ConvLSTM{dims}D")(d.size(1, 3), d.size(1, 2), **options)
     more = d.training()
     if d.chance(0.2):
@@ -400,7 +428,11 @@ def time_distributed(d: Draft) -> object:
 
 def small_model(d: Draft, shape: Sequence[int | None]) -> Any:
     """A Sequential of two layers."""
-    kinds = [lambda: d.layers.Dense(3), lambda: d.layers.Activation(activation(d)), lambda: d.layers.Dropout(0.1)]
+    kinds = [
+        lambda: d.layers.Dense(3),
+        lambda: d.layers.Activation(activation(d)),
+        lambda: d.layers.Dropout(0.1),
+    ]
     return d.keras.Sequential([d.layers.Input(tuple(shape)), d.layers.Dense(4), d.choice(kinds)()])
 
 
@@ -417,7 +449,9 @@ def dot_attention(d: Draft) -> object:
     if d.chance(0.3):
         layer = d.layers.AdditiveAttention(**d.options(use_scale=[False], dropout=[0.2]))
     else:
-        layer = d.layers.Attention(**d.options(use_scale=[True], score_mode=["dot", "concat"], dropout=[0.2]))
+        layer = d.layers.Attention(
+            **d.options(use_scale=[True], score_mode=["dot", "concat"], dropout=[0.2])
+        )
     more: dict[str, Any] = d.training()
     if d.chance(0.3):
         first = mask_for(d, q)["mask"]
@@ -436,7 +470,9 @@ def multi_head(d: Draft) -> object:
     k = d.choice([None, None, v])
     if d.chance(0.3):
         heads = d.choice([(2, 1), (2, 2), (4, 2)])
-        layer = d.layers.GroupQueryAttention(d.size(1, 3), *heads, **d.options(use_bias=[False], dropout=[0.2]))
+        layer = d.layers.GroupQueryAttention(
+            d.size(1, 3), *heads, **d.options(use_bias=[False], dropout=[0.2])
+        )
     else:
         options = d.options(value_dim=[1, 3], use_bias=[False], output_shape=[3, 5], dropout=[0.2])
         layer = d.layers.MultiHeadAttention(d.size(1, 3), d.size(1, 3), **options)
@@ -495,7 +531,14 @@ def reshape(d: Draft) -> object:
     count = int(np.prod(known(x)))
     factor = d.choice([n for n in (1, 2, 3, 4, 5, 6) if count % n == 0])
     target = d.choice(
-        [(factor, count // factor), (-1,), (count,), (factor, -1), (-1, factor), (count // factor, 1, factor)]
+        [
+            (factor, count // factor),
+            (-1,),
+            (count,),
+            (factor, -1),
+            (-1, factor),
+            (count // factor, 1, factor),
+        ]
     )
     return d.apply(d.layers.Reshape(target), x)
 
@@ -507,7 +550,9 @@ def permute(d: Draft) -> object:
 
 
 def flatten(d: Draft) -> object:
-    return d.apply(d.layers.Flatten(**d.options(data_format=["channels_first", "channels_last"])), d.take())
+    return d.apply(
+        d.layers.Flatten(**d.options(data_format=["channels_first", "channels_last"])), d.take()
+    )
 
 
 def repeat_vector(d: Draft) -> object:
@@ -518,7 +563,9 @@ def crop_or_pad(d: Draft) -> object:
     x, dims = spatial(d)
     kind = d.choice(["Cropping", "ZeroPadding"])
     pairs = tuple((d.size(0, 2), d.size(0, 2)) for _ in range(dims))
-    given = d.choice([1, pairs if dims > 1 else pairs[0], d.size(0, 2), tuple(d.size(0, 1) for _ in range(dims))])
+    given = d.choice(
+        [1, pairs if dims > 1 else pairs[0], d.size(0, 2), tuple(d.size(0, 1) for _ in range(dims))]
+    )
     if dims == 1 and isinstance(given, tuple) and len(given) == 1:
         given = (1, 1)
     options = {"data_format": "channels_first"} if dims > 1 and d.chance(0.15) else {}
@@ -530,7 +577,8 @@ def up_sampling(d: Draft) -> object:
     options: dict[str, Any] = {}
     if dims == 2:
         options = d.options(
-            interpolation=["nearest", "bilinear", "bilinear", "bicubic", "lanczos3"], data_format=["channels_first"]
+            interpolation=["nearest", "bilinear", "bilinear", "bicubic", "lanczos3"],
+            data_format=["channels_first"],
         )
     size = d.size(1, 3) if dims == 1 else sized(d, dims, 1, 3)
     return d.apply(getattr(d.layers, f"UpSampling{dims}D")(size, **options), x)
@@ -549,7 +597,10 @@ def rescaling(d: Draft) -> object:
 def normalization(d: Draft) -> object:
     x = d.take((2, 3), test=all_known)
     size = x.shape[-1]
-    options: dict[str, Any] = {"mean": d.constant(size).tolist(), "variance": (0.2 + d.rng.random(size)).tolist()}
+    options: dict[str, Any] = {
+        "mean": d.constant(size).tolist(),
+        "variance": (0.2 + d.rng.random(size)).tolist(),
+    }
     if d.chance(0.3):
         options = {"axis": None, "mean": 0.3, "variance": 2.0}
     return d.apply(d.layers.Normalization(**options, **d.options(invert=[True])), x)
@@ -574,7 +625,9 @@ def discretization(d: Draft) -> object:
 def lookup(d: Draft) -> object:
     x = d.input(Role((d.size(1, 4),), d.choice(["int32", "int64"]), 12))
     words = [int(word) for word in d.rng.permutation(12)[: d.size(2, 6)]]
-    options: dict[str, Any] = d.options(num_oov_indices=[1, 2], output_mode=["int", "multi_hot", "count", "one_hot"])
+    options: dict[str, Any] = d.options(
+        num_oov_indices=[1, 2], output_mode=["int", "multi_hot", "count", "one_hot"]
+    )
     return d.apply(d.layers.IntegerLookup(vocabulary=words, **options), x)
 
 
@@ -622,7 +675,9 @@ def image_layer(d: Draft) -> object:
         layer = d.layers.CenterCrop(d.size(2, 7), d.size(2, 7))
     elif kind == "Resizing":
         options = d.options(
-            interpolation=["bilinear", "nearest", "bicubic", "lanczos3"], antialias=[True], crop_to_aspect_ratio=[True]
+            interpolation=["bilinear", "nearest", "bicubic", "lanczos3"],
+            antialias=[True],
+            crop_to_aspect_ratio=[True],
         )
         if d.chance(0.2) and "crop_to_aspect_ratio" not in options:
             options["pad_to_aspect_ratio"] = True
@@ -630,7 +685,9 @@ def image_layer(d: Draft) -> object:
     elif kind == "AutoContrast":
         layer = d.layers.AutoContrast(value_range=(0, 1))
     else:
-        layer = d.layers.Pipeline([d.layers.Rescaling(0.5), d.layers.RandomFlip(), d.layers.CenterCrop(3, 3)])
+        layer = d.layers.Pipeline(
+            [d.layers.Rescaling(0.5), d.layers.RandomFlip(), d.layers.CenterCrop(3, 3)]
+        )
     return d.apply(layer, x)
 
 
@@ -639,13 +696,22 @@ def spectrogram(d: Draft) -> object:
     if d.chance(0.5):
         x = d.layers.Reshape((-1, 1))(x) if d.chance(0.5) else d.input(Role((d.size(30, 60), 2)))
         options = d.options(
-            mode=["magnitude", "psd", "real", "imag", "stft"], padding=["same"], window=["hamming", None]
+            mode=["magnitude", "psd", "real", "imag", "stft"],
+            padding=["same"],
+            window=["hamming", None],
         )
-        return d.call(d.layers.STFTSpectrogram(frame_length=16, frame_step=d.size(4, 9), **options), x)
+        return d.call(
+            d.layers.STFTSpectrogram(frame_length=16, frame_step=d.size(4, 9), **options), x
+        )
     options = d.options(power_to_db=[False], mag_exp=[1.0])
     return d.call(
         d.layers.MelSpectrogram(
-            fft_length=16, sequence_stride=8, sequence_length=16, num_mel_bins=5, sampling_rate=100, **options
+            fft_length=16,
+            sequence_stride=8,
+            sequence_length=16,
+            num_mel_bins=5,
+            sampling_rate=100,
+            **options,
         ),
         x,
     )
@@ -672,7 +738,9 @@ def nested(d: Draft) -> object:
     structure: Any = inner.inputs if len(inner.inputs) > 1 or d.chance(0.3) else inner.inputs[0]
     if len(inner.inputs) > 1 and d.chance(0.3):
         structure = {f"k{at}": x for at, x in enumerate(inner.inputs)}
-    made: Any = outputs[0] if len(outputs) == 1 else d.choice([outputs, {"p": outputs[0], "o": outputs[1]}])
+    made: Any = (
+        outputs[0] if len(outputs) == 1 else d.choice([outputs, {"p": outputs[0], "o": outputs[1]}])
+    )
     model = d.keras.Model(structure, made)
     for _ in range(2 if d.chance(0.3) else 1):
         given = [matching(d, x, role) for x, role in zip(inner.inputs, inner.roles, strict=True)]
@@ -695,7 +763,11 @@ def matching(d: Draft, x: Any, role: Role) -> Any:
     """A tensor that can be given to an input of a nested model."""
     plain = role.below is None and role.padding is None and not role.mask
     fits = [y for y in d.pool if tuple(y.shape) == tuple(x.shape) and y.dtype == x.dtype]
-    return d.choice(fits) if fits and (plain or (role.padding == 0 and role.below is None)) else d.input(role)
+    return (
+        d.choice(fits)
+        if fits and (plain or (role.padding == 0 and role.below is None))
+        else d.input(role)
+    )
 
 
 def sequential(d: Draft) -> object:
@@ -704,7 +776,9 @@ def sequential(d: Draft) -> object:
         lambda: d.layers.Dense(3), lambda: d.layers.Activation(activation(d)), lambda: d.layers.BatchNormalization(),
         lambda: d.layers.Dropout(0.2), lambda: d.layers.LayerNormalization(),
     ]  # fmt: skip
-    model = d.keras.Sequential([d.layers.Input(tuple(x.shape[1:])), *(d.choice(kinds)() for _ in range(d.size(1, 3)))])
+    model = d.keras.Sequential(
+        [d.layers.Input(tuple(x.shape[1:])), *(d.choice(kinds)() for _ in range(d.size(1, 3)))]
+    )
     return d.apply(model, x, **d.training())
 
 

@@ -26,7 +26,17 @@ BINARY = (
     "logaddexp2", "mod", "floor_divide", "fmod", "fmax", "fmin", "equal", "not_equal", "greater", "greater_equal", "less",
     "less_equal", "logical_and", "logical_or", "logical_xor", "divide_no_nan", "isclose", "heaviside", "power",
 )  # fmt: skip
-INTEGER = ("bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "gcd", "mod", "floor_divide", "add", "multiply")
+INTEGER = (
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "left_shift",
+    "gcd",
+    "mod",
+    "floor_divide",
+    "add",
+    "multiply",
+)
 REDUCTIONS = (
     "mean", "sum", "max", "min", "prod", "var", "std", "any", "all", "amax", "amin", "logsumexp", "argmax", "argmin",
     "median", "count_nonzero", "nanmean", "nansum", "nanmax", "nanmin", "nanprod", "nanvar", "nanstd", "norm", "ptp",
@@ -120,17 +130,29 @@ def binary(d: Draft) -> object:
 
 def of_integers(d: Draft) -> object:
     x = d.take((2, 3), kinds="iub", fresh=0.5)
-    y = d.choice([lambda: d.like(x), lambda: d.size(1, 4), lambda: d.constant(x.shape[-1], dtype="int32") + 1])()
+    y = d.choice(
+        [
+            lambda: d.like(x),
+            lambda: d.size(1, 4),
+            lambda: d.constant(x.shape[-1], dtype="int32") + 1,
+        ]
+    )()
     return d.put(getattr(d.ops, d.choice(INTEGER))(x, y))
 
 
 def where(d: Draft) -> object:
     x = d.take(test=all_known)
     condition = d.choice(
-        [lambda: x > 0, lambda: d.mask_input(*known(x)), lambda: d.constant(1, *known(x), dtype="bool")]
+        [
+            lambda: x > 0,
+            lambda: d.mask_input(*known(x)),
+            lambda: d.constant(1, *known(x), dtype="bool"),
+        ]
     )()
     return d.put(
-        d.ops.where(condition, x, operand(d, x)) if d.chance(0.7) else d.ops.where(condition, operand(d, x), x)
+        d.ops.where(condition, x, operand(d, x))
+        if d.chance(0.7)
+        else d.ops.where(condition, operand(d, x), x)
     )
 
 
@@ -152,10 +174,16 @@ def reduction(d: Draft) -> object:
         q = q if name == "quantile" else 100 * np.array(q)
         more |= d.options(method=["linear", "lower", "higher", "nearest", "midpoint"])
         made = getattr(d.ops, name)(x, q, axis=axis, **more)
-        return d.put(made if isinstance(q, float) or np.ndim(q) == 0 else d.ops.moveaxis(made, 0, -1))
+        return d.put(
+            made if isinstance(q, float) or np.ndim(q) == 0 else d.ops.moveaxis(made, 0, -1)
+        )
     if name == "norm":
         more |= d.options(ord=[1, 2, np.inf])
-    return d.put(getattr(d.ops, name)(x, axis=axis, **more) if d.chance(0.7) else getattr(d.ops, name)(x, axis))
+    return d.put(
+        getattr(d.ops, name)(x, axis=axis, **more)
+        if d.chance(0.7)
+        else getattr(d.ops, name)(x, axis)
+    )
 
 
 def along(d: Draft) -> object:
@@ -218,7 +246,9 @@ def movement(d: Draft) -> object:
         lambda: d.ops.transpose(x, axes=[0, *inner]),
         lambda: d.ops.pad(x, pads),
         lambda: d.ops.pad(x, pads, constant_values=1.5),
-        lambda: d.ops.pad(x, [(0, 0)] + [(1, 1)] * (rank - 1), d.choice(["reflect", "symmetric", "edge"])),
+        lambda: d.ops.pad(
+            x, [(0, 0)] + [(1, 1)] * (rank - 1), d.choice(["reflect", "symmetric", "edge"])
+        ),
         lambda: d.ops.tile(x, (1, *(d.size(1, 2) for _ in sizes))),
         lambda: d.ops.squeeze(x[:, :1], 1),
         lambda: d.ops.hstack([x, d.like(x)]),
@@ -232,7 +262,9 @@ def movement(d: Draft) -> object:
         lambda: d.ops.broadcast_to(x[:, :1], (d.batch or 3, 4, *sizes[1:])),
         lambda: d.ops.hsplit(x, 1),
         lambda: d.ops.slice(x, [0] * rank, [d.batch or 3, *(max(1, size - 1) for size in sizes)]),
-        lambda: d.ops.slice_update(x, [0, *(0 for _ in sizes)], d.constant(1, *(max(1, n - 1) for n in sizes))),
+        lambda: d.ops.slice_update(
+            x, [0, *(0 for _ in sizes)], d.constant(1, *(max(1, n - 1) for n in sizes))
+        ),
         lambda: d.ops.slice_update(x, [0] * rank, x[:, :1]),
         lambda: d.ops.flip(x, axis=inner[:1]),
         lambda: d.ops.view(x, "int32"),
@@ -313,7 +345,9 @@ def nn(d: Draft) -> object:
         lambda: d.ops.average_pool(steps, 2, strides=s, padding=p),
         lambda: d.ops.adaptive_average_pool(x, (2, 3)),
         lambda: d.ops.adaptive_max_pool(x, 2),
-        lambda: d.ops.batch_normalization(x, d.constant(c), d.constant(c) ** 2 + 0.2, -1, offset=d.constant(c)),
+        lambda: d.ops.batch_normalization(
+            x, d.constant(c), d.constant(c) ** 2 + 0.2, -1, offset=d.constant(c)
+        ),
         lambda: d.ops.layer_normalization(x, d.constant(c), d.constant(c), axis=-1),
         lambda: d.ops.rms_normalization(x, d.constant(c), axis=-1),
         lambda: d.ops.dot_product_attention(x, x, x, **d.options(is_causal=[True], bias=[None])),
@@ -323,7 +357,9 @@ def nn(d: Draft) -> object:
         lambda: d.ops.extract_sequences(d.take(2), 2, 1),
         lambda: d.ops.categorical_crossentropy(d.ops.softmax(steps), d.ops.softmax(d.like(steps))),
         lambda: d.ops.binary_crossentropy(d.ops.sigmoid(steps), d.ops.sigmoid(d.like(steps))),
-        lambda: d.ops.sparse_categorical_crossentropy(d.ops.argmax(steps, -1), d.ops.softmax(steps)),
+        lambda: d.ops.sparse_categorical_crossentropy(
+            d.ops.argmax(steps, -1), d.ops.softmax(steps)
+        ),
         lambda: d.ops.in_top_k(d.ops.argmax(d.take(2, last=4), -1), d.take(2, last=4), 2),
     ]
     return d.put(d.choice(forms)())
@@ -337,7 +373,10 @@ def image(d: Draft) -> object:
         lambda: image.resize(
             x,
             (d.size(2, 9), d.size(2, 9)),
-            **d.options(interpolation=["bilinear", "nearest", "bicubic", "lanczos3", "lanczos5"], antialias=[True]),
+            **d.options(
+                interpolation=["bilinear", "nearest", "bicubic", "lanczos3", "lanczos5"],
+                antialias=[True],
+            ),
         ),
         lambda: image.resize(x, (d.size(2, 9), d.size(2, 9)), crop_to_aspect_ratio=True),
         lambda: image.resize(x, (d.size(2, 9), d.size(2, 9)), pad_to_aspect_ratio=True),
@@ -346,7 +385,9 @@ def image(d: Draft) -> object:
         lambda: image.hsv_to_rgb(d.ops.sigmoid(x)),
         lambda: image.crop_images(x, 1, 0, target_height=2, target_width=2),
         lambda: image.pad_images(x, 1, 2, target_height=h + 3, target_width=w + 2),
-        lambda: image.extract_patches(x, d.size(1, 3), **d.options(strides=[1, 2], padding=["same", "valid"])),
+        lambda: image.extract_patches(
+            x, d.size(1, 3), **d.options(strides=[1, 2], padding=["same", "valid"])
+        ),
         lambda: image.gaussian_blur(x, (3, 3), (1.0, 0.5)),
         lambda: image.sobel_edges(x),
         lambda: image.scale_and_translate(

@@ -31,13 +31,19 @@ class Recorded:
     path: Path
     feeds: tuple[tuple[Array, ...], ...]
     outputs: tuple[tuple[Array, ...], ...]
-    noise: tuple[tuple[Array, ...], ...]  # how far each element of the outputs moves where all else moves by NOISE
+    noise: tuple[
+        tuple[Array, ...], ...
+    ]  # how far each element of the outputs moves where all else moves by NOISE
 
     def save(self) -> None:
         """Write the arrays beside the model."""
         arrays: dict[str, Any] = {
             f"{name}_{feed}_{index}": array
-            for name, feeds in (("input", self.feeds), ("output", self.outputs), ("noise", self.noise))
+            for name, feeds in (
+                ("input", self.feeds),
+                ("output", self.outputs),
+                ("noise", self.noise),
+            )
             for feed, each in enumerate(feeds)
             for index, array in enumerate(each)
         }
@@ -47,10 +53,17 @@ class Recorded:
     def load(cls, path: Path) -> Recorded:
         """Read the arrays beside a model."""
         with np.load(npz(path)) as file:
-            keys = sorted((name, int(feed), int(index)) for name, feed, index in (key.split("_") for key in file))
+            keys = sorted(
+                (name, int(feed), int(index))
+                for name, feed, index in (key.split("_") for key in file)
+            )
             made = {
                 name: tuple(
-                    tuple(file[f"{name}_{feed}_{index}"] for n, f, index in keys if (n, f) == (name, feed))
+                    tuple(
+                        file[f"{name}_{feed}_{index}"]
+                        for n, f, index in keys
+                        if (n, f) == (name, feed)
+                    )
                     for feed in sorted({feed for n, feed, _ in keys if n == name})
                 )
                 for name in ("input", "output", "noise")
@@ -63,7 +76,9 @@ def npz(path: Path) -> Path:
     return path.with_suffix(".npz")
 
 
-def record(keras: Any, seed: int, index: int, families: Sequence[str], folder: Path) -> Recorded | None:
+def record(
+    keras: Any, seed: int, index: int, families: Sequence[str], folder: Path
+) -> Recorded | None:
     """Make a model of that seed and index in a folder, or None where Keras rejects what was drawn.
 
     Args:
@@ -118,7 +133,9 @@ def grown(keras: Any, rng: np.random.Generator, families: Sequence[str]) -> Draf
         except Unsuitable:
             continue
         except Exception as error:  # noqa: BLE001  (not a valid model: another step is tried)
-            FAILED.setdefault(step.__name__, []).append(f"{type(error).__name__}: {str(error)[:300]}")
+            FAILED.setdefault(step.__name__, []).append(
+                f"{type(error).__name__}: {str(error)[:300]}"
+            )
             continue
         if done == wanted:
             break
@@ -138,13 +155,15 @@ def _recorded(draft: Draft, rng: np.random.Generator, stem: Path) -> Recorded:
     if not all(array.size for feed in outputs for array in feed):
         raise ValueError("an output is empty")
     moved = tuple(
-        tuple(near(rng, array, role.padding) for array, role in zip(feed, inputs, strict=True)) for feed in feeds
+        tuple(near(rng, array, role.padding) for array, role in zip(feed, inputs, strict=True))
+        for feed in feeds
     )
     for variable in model.weights:
         if "float" in str(variable.dtype):
             variable.assign(near(rng, np.asarray(variable), None))
     noise = tuple(
-        tuple(map(distance, run(keras, model, feed), exact)) for feed, exact in zip(moved, outputs, strict=True)
+        tuple(map(distance, run(keras, model, feed), exact))
+        for feed, exact in zip(moved, outputs, strict=True)
     )
     recorded = Recorded(path, feeds, outputs, noise)
     recorded.save()
@@ -175,7 +194,10 @@ def arranged(draft: Draft, tensors: list[Any], prefix: str) -> Any:
         return dict(zip(keys, tensors, strict=True))
     if form == "nested":
         return (
-            {f"{prefix}b": [tensors[0], {"c": tensors[1]}], f"{prefix}a": list(tensors[2:]) or tensors[0]}
+            {
+                f"{prefix}b": [tensors[0], {"c": tensors[1]}],
+                f"{prefix}a": list(tensors[2:]) or tensors[0],
+            }
             if len(tensors) > 2
             else [tensors[0], [tensors[1]]]
         )
@@ -274,7 +296,12 @@ def undrawn_weights(keras: Any) -> Iterator[None]:
     add_weight = layer.add_weight
 
     def zeros(self: Any, *args: Any, initializer: Any = None, **options: Any) -> Any:
-        return add_weight(self, *args, initializer=initializer if keras.__name__ != "keras" else "zeros", **options)
+        return add_weight(
+            self,
+            *args,
+            initializer=initializer if keras.__name__ != "keras" else "zeros",
+            **options,
+        )
 
     with mock.patch.object(layer, "add_weight", zeros):
         yield

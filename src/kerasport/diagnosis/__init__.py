@@ -73,7 +73,11 @@ class Diagnosis(Viewed):
         """The diagnosis as blocks."""
         can = tuple(Fact(each.name, _answer(each)) for each in self.abilities)
         legacy = Prose(self.legacy_keras) if self.legacy_keras else None
-        written = f"written by Keras {self.writer}" if self.writer else "written by an unknown version of Keras"
+        written = (
+            f"written by Keras {self.writer}"
+            if self.writer
+            else "written by an unknown version of Keras"
+        )
         return present(
             self._headline(),
             _packages(f"kerasport {self.kerasport}", self.own),
@@ -95,7 +99,12 @@ class Diagnosis(Viewed):
 
 def _packages(title: str, packages: tuple[Package, ...]) -> Table:
     rows = tuple(
-        (package.name, package.version or "-", STATES[package.state], package.error or package.detail)
+        (
+            package.name,
+            package.version or "-",
+            STATES[package.state],
+            package.error or package.detail,
+        )
         for package in packages
     )
     bad = frozenset(i for i, package in enumerate(packages) if package.state == "fails")
@@ -108,10 +117,14 @@ def _answer(ability: Ability) -> str:
 
 
 def _way(route: Route) -> Item:
-    return Item(f"{route.name}: {'open' if route.open else 'closed'}", route.reason, command=route.command)
+    return Item(
+        f"{route.name}: {'open' if route.open else 'closed'}", route.reason, command=route.command
+    )
 
 
-def diagnose(source: Path | None, weights: Path | None, python: str | None, timeout: float) -> Diagnosis:
+def diagnose(
+    source: Path | None, weights: Path | None, python: str | None, timeout: float
+) -> Diagnosis:
     """Examine kerasport's installation, the environment of a Python, and the routes for a file.
 
     Raises:
@@ -121,7 +134,9 @@ def diagnose(source: Path | None, weights: Path | None, python: str | None, time
     try:
         found = environment(python or sys.executable, timeout)
     except ProbeError as error:
-        raise KerasportError(f"{python or sys.executable}: is not a Python that runs: {str(error)[:80]}") from None
+        raise KerasportError(
+            f"{python or sys.executable}: is not a Python that runs: {str(error)[:80]}"
+        ) from None
     writer, needs, routes = routes_of(source, weights, found) if source else ("", "", ())
     advice = list(advice_on(found, os.environ))
     own = own_packages()

@@ -78,11 +78,17 @@ def abilities(
     own = {package.name: package for package in packages}
     yield Ability("convert to TF.js", possible=True)
     onnx = own["onnx-ir"].state != "absent"
-    yield Ability("convert to ONNX", onnx, "" if onnx else f"onnx-ir is not installed; {INSTALL_ONNX}")
+    yield Ability(
+        "convert to ONNX", onnx, "" if onnx else f"onnx-ir is not installed; {INSTALL_ONNX}"
+    )
     keras, why_not = _keras(found, writer, needs)
     lacks_node = own["Node"].error
     yield _verify("verify TF.js models", keras, [why_not, lacks_node])
-    lacks_runtime = f"onnxruntime is not installed; {INSTALL_ONNX}" if own["onnxruntime"].state == "absent" else ""
+    lacks_runtime = (
+        f"onnxruntime is not installed; {INSTALL_ONNX}"
+        if own["onnxruntime"].state == "absent"
+        else ""
+    )
     yield _verify("verify ONNX models", keras, [why_not, lacks_runtime])
 
 
@@ -99,4 +105,7 @@ def _keras(found: Environment, writer: str, needs: str) -> tuple[str, str]:
         return "", str(error)
     package = found.packages[keras.module]
     here = f"{keras}, --python {keras.python}" if keras.python else str(keras)
-    return here, f"{keras.module} {keras.version} cannot be imported" if package.state == "fails" else ""
+    return (
+        here,
+        f"{keras.module} {keras.version} cannot be imported" if package.state == "fails" else "",
+    )

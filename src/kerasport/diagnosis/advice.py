@@ -39,14 +39,21 @@ def advice_on(found: Environment, variables: Mapping[str, str]) -> Iterator[tupl
     """Lines of advice on an environment, each with whether something is broken."""
     for package in found.packages.values():
         if package.state == "fails":
-            yield f"{package.name} {package.version} cannot be imported: {_why(package, found)}", True
+            yield (
+                f"{package.name} {package.version} cannot be imported: {_why(package, found)}",
+                True,
+            )
     yield from ((line, True) for line in _mismatches(found))
     yield from _on_backend(found, variables)
     yield from _on_legacy(found, variables.get(LEGACY))
 
 
 def _why(package: Package, found: Environment) -> str:
-    if package.name == "keras" and "No module named 'tensorflow'" in package.error and not found.version("tensorflow"):
+    if (
+        package.name == "keras"
+        and "No module named 'tensorflow'" in package.error
+        and not found.version("tensorflow")
+    ):
         others = [name for name in ("jax", "torch") if found.packages[name].version]
         if others:
             return f"its backend, TensorFlow, is not installed; {others[0]} is: export KERAS_BACKEND={others[0]}"
@@ -72,7 +79,9 @@ def _on_backend(found: Environment, variables: Mapping[str, str]) -> Iterator[tu
 
 def _mismatches(found: Environment) -> Iterator[str]:
     """Incompatible versions, even if the packages can be imported."""
-    tensorflow, legacy, keras = (found.version(name) for name in ("tensorflow", "tf_keras", "keras"))
+    tensorflow, legacy, keras = (
+        found.version(name) for name in ("tensorflow", "tf_keras", "keras")
+    )
     if tensorflow and legacy and tensorflow != legacy:
         yield (
             f"tf_keras {found.packages['tf_keras'].version} does not match TensorFlow "
@@ -113,4 +122,7 @@ def _on_legacy(found: Environment, value: str | None) -> Iterator[tuple[str, boo
     if value is not None and value not in (*TRUE, "", "0", "false", "False"):
         yield f"{LEGACY} is {value!r}, which TensorFlow ignores: export {LEGACY}=1", True
     if value in TRUE and not found.version("tf_keras"):
-        yield f"{LEGACY} needs tf_keras, which is not installed: pip install {tf_keras_for(tensorflow)}", True
+        yield (
+            f"{LEGACY} needs tf_keras, which is not installed: pip install {tf_keras_for(tensorflow)}",
+            True,
+        )

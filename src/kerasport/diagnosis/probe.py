@@ -101,7 +101,9 @@ class Environment:
     @property
     def installed(self) -> Installed:
         """The Keras modules and backends, as verification chooses among them."""
-        versions = {name: self.packages[name].version for name in MODULES if self.packages[name].version}
+        versions = {
+            name: self.packages[name].version for name in MODULES if self.packages[name].version
+        }
         backends = [name for name in BACKENDS if self.packages[name].version]
         elsewhere = "" if self.executable == sys.executable else self.executable
         return Installed(versions, backends, elsewhere)
@@ -119,12 +121,15 @@ def environment(python: str, timeout: float) -> Environment:
     """
     version, executable, found = ask(python, LISTING, json.dumps(dict(DISTRIBUTIONS)), timeout)
     packages = {
-        name: Package(name, found.get(name, ""), "untried" if name in found else "absent") for name in DISTRIBUTIONS
+        name: Package(name, found.get(name, ""), "untried" if name in found else "absent")
+        for name in DISTRIBUTIONS
     }
     backend = _backend(Environment(version, executable, packages).installed)
     with ThreadPoolExecutor(4) as pool:
         wanted = [name for name in TRIED if name in found]
-        tried = pool.map(lambda name: _imported(python, name, found[name], timeout, backend), wanted)
+        tried = pool.map(
+            lambda name: _imported(python, name, found[name], timeout, backend), wanted
+        )
         packages |= {package.name: package for package in tried}
     return Environment(version, executable, packages)
 
@@ -149,14 +154,22 @@ def _imported(python: str, name: str, version: str, timeout: float, backend: str
 
 
 def ask(
-    python: str, script: str, argument: str, timeout: float, variables: Mapping[str, str] = MappingProxyType({})
+    python: str,
+    script: str,
+    argument: str,
+    timeout: float,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Any:
     """The answer of a script that another Python runs.
 
     Raises:
         ProbeError: there is none; the message is the last line that the script printed.
     """
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "PYTHONDONTWRITEBYTECODE": "1"}
+    quiet = {
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     try:
         done = subprocess.run(  # noqa: S603  (the user's own Python)
             [python, "-c", START + script, argument],
@@ -182,5 +195,9 @@ def _last_words(code: int, errors: str) -> str:
         return f"crashed with signal {-code}"
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
     # a message of several lines begins after the indented lines of the traceback
-    raised = [line for line in errors.splitlines() if line[:1].isalpha() and "Error" in line.partition(":")[0]]
+    raised = [
+        line
+        for line in errors.splitlines()
+        if line[:1].isalpha() and "Error" in line.partition(":")[0]
+    ]
     return (raised[-1] if raised else lines[-1] if lines else f"exit code {code}")[:300]

@@ -37,7 +37,9 @@ class Route:
     reason: str = ""
 
 
-def routes_of(path: Path, weights: Path | None, found: Environment) -> tuple[str, str, tuple[Route, ...]]:
+def routes_of(
+    path: Path, weights: Path | None, found: Environment
+) -> tuple[str, str, tuple[Route, ...]]:
     """The Keras version that wrote a file, the only Keras that reads it if there is one, and the routes for it.
 
     Raises:
@@ -69,7 +71,9 @@ def _own(target: str, source: str, options: str, problems: tuple[Problem, ...]) 
     if not problems:
         # a layers-model is written without --to, if the model has one
         to = {"tfjs-layers": OUT, "onnx": "model.onnx"}.get(target, f"{OUT} --to {target}")
-        return Route(name, KERASPORT, open=True, command=f"kerasport convert {source} {to}{options}")
+        return Route(
+            name, KERASPORT, open=True, command=f"kerasport convert {source} {to}{options}"
+        )
     listed = f"kerasport check {source} --to {target}{options}"
     reason = f"{_parts(problems)} not supported: {problems[0]}"
     return Route(name, KERASPORT, open=False, command=listed, reason=reason)
@@ -83,15 +87,25 @@ def _of_layers_model(path: Path) -> tuple[str, tuple[Route, ...]]:
     given = open_layers_model(path)
     as_it_is = f"tf.loadLayersModel({given.path.name!r})"
     if given.native:
-        return given.version, (Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js loads it"),)
+        return given.version, (
+            Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js loads it"),
+        )
     plan = repair_plan(given)
     right = not plan.problems and not changes_of(given, plan)
     if right:
-        return given.version, (Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js loads it"),)
+        return given.version, (
+            Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js loads it"),
+        )
     problems = plan.problems
-    reason = f"{_parts(problems)} not supported: {problems[0]}" if problems else "TF.js does not load it as it is"
+    reason = (
+        f"{_parts(problems)} not supported: {problems[0]}"
+        if problems
+        else "TF.js does not load it as it is"
+    )
     command = f"kerasport repair {_quoted(given.path)}"
-    return given.version, (Route("kerasport repair", KERASPORT, open=not problems, command=command, reason=reason),)
+    return given.version, (
+        Route("kerasport repair", KERASPORT, open=not problems, command=command, reason=reason),
+    )
 
 
 def _legacy(path: Path, writer: str, found: Environment, needs: str) -> Route:
@@ -101,28 +115,47 @@ def _legacy(path: Path, writer: str, found: Environment, needs: str) -> Route:
     if old >= 3:
         tensorflow = found.version("tensorflow")
         install = (
-            f"pip install {tf_keras_for(tensorflow)}" if tensorflow >= FIRST_WITH_KERAS_3 else "pip install tf_keras"
+            f"pip install {tf_keras_for(tensorflow)}"
+            if tensorflow >= FIRST_WITH_KERAS_3
+            else "pip install tf_keras"
         )
         reason = "Keras 2 cannot read files of Keras 3; train again with tf_keras, or with TensorFlow 2.15 or older"
         return Route(
-            name, LEGACY, open=False, command=f"{install} && TF_USE_LEGACY_KERAS=1 python train.py", reason=reason
+            name,
+            LEGACY,
+            open=False,
+            command=f"{install} && TF_USE_LEGACY_KERAS=1 python train.py",
+            reason=reason,
         )
     if needs:
         reason = f"neither tf_keras nor Keras 3 can read this file, only {needs} can"
         return Route(name, LEGACY, open=False, reason=reason)
     is_hdf5 = path.is_file() and _begins_with(path, SIGNATURE)
     convert = f"tensorflowjs_converter --input_format keras {{}} {OUT}"
-    missing = [each for each in ("tensorflowjs", *(() if is_hdf5 else ("tf_keras",))) if not found.works(each)]
+    missing = [
+        each
+        for each in ("tensorflowjs", *(() if is_hdf5 else ("tf_keras",)))
+        if not found.works(each)
+    ]
     if is_hdf5:
         command = convert.format(_quoted(path))
     else:
-        load = f'import tf_keras; tf_keras.models.load_model({json.dumps(str(path))}).save("model.h5")'
+        load = (
+            f'import tf_keras; tf_keras.models.load_model({json.dumps(str(path))}).save("model.h5")'
+        )
         command = f"python -c {shlex.quote(load)} && {convert.format('model.h5')}"
     if missing:
         absent = [each for each in missing if found.packages[each].state == "absent"]
-        reason = "; ".join(f"{each} {'is not installed' if each in absent else 'does not work'}" for each in missing)
+        reason = "; ".join(
+            f"{each} {'is not installed' if each in absent else 'does not work'}"
+            for each in missing
+        )
         return Route(
-            name, LEGACY, open=False, command=f"pip install {' '.join(missing)}" if absent else "", reason=reason
+            name,
+            LEGACY,
+            open=False,
+            command=f"pip install {' '.join(missing)}" if absent else "",
+            reason=reason,
         )
     reason = "it also writes options that TF.js ignores, so compare the numbers"
     return Route(name, LEGACY, open=True, command=command, reason=reason)
@@ -149,9 +182,15 @@ def _onnx(path: Path, writer: str, found: Environment) -> Route:
     export = f'{load}; m(m.inputs); m.export("model.onnx", format="onnx")'
     if lacking:
         return Route(
-            name, ONNX, open=False, command=f"pip install {' '.join(lacking)}", reason=f"needs {', '.join(lacking)}"
+            name,
+            ONNX,
+            open=False,
+            command=f"pip install {' '.join(lacking)}",
+            reason=f"needs {', '.join(lacking)}",
         )
-    return Route(name, ONNX, open=True, command=f"KERAS_BACKEND=tensorflow python -c {shlex.quote(export)}")
+    return Route(
+        name, ONNX, open=True, command=f"KERAS_BACKEND=tensorflow python -c {shlex.quote(export)}"
+    )
 
 
 def _lacking_for_onnx(found: Environment) -> Iterator[str]:

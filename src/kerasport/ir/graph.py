@@ -78,7 +78,9 @@ def walk(ends: Iterable[Node], known: Mapping[Node, Any] | None = None) -> Itera
             elif node not in seen and node not in known:
                 seen.add(node)
                 stack.append((node, True))
-                stack += [(operand, False) for operand in reversed(node.operands) if operand not in seen]
+                stack += [
+                    (operand, False) for operand in reversed(node.operands) if operand not in seen
+                ]
 
 
 def name_new(end: Node, name: str, names: dict[Node, str]) -> None:
@@ -118,12 +120,16 @@ def show(graph: Graph) -> str:
         numbers[node] = f"%{len(lines)}"
         operands = [numbers[operand] for operand in node.operands]
         options = [
-            f"{f.name}={getattr(node, f.name)!r}" for f in fields(node) if f.init and _is_option(getattr(node, f.name))
+            f"{f.name}={getattr(node, f.name)!r}"
+            for f in fields(node)
+            if f.init and _is_option(getattr(node, f.name))
         ]
         if isinstance(node, Input):
             options = [repr(node.name)]
         shown = f" : {node.type}" if isinstance(node, Tensor) else ""
-        lines.append(f"{numbers[node]} = {type(node).__name__}({', '.join([*operands, *options])}){shown}")
+        lines.append(
+            f"{numbers[node]} = {type(node).__name__}({', '.join([*operands, *options])}){shown}"
+        )
     return "\n".join([*lines, f"return {', '.join(numbers[output] for output in graph.outputs)}"])
 
 

@@ -14,14 +14,27 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from kerasport.errors import ShapeError, quoted
-from kerasport.frontends.keras.model import LARGEST_SIZE, Array, ComputedWeight, DividedWeight, Shape, Weight, WeightRef
+from kerasport.frontends.keras.model import (
+    LARGEST_SIZE,
+    Array,
+    ComputedWeight,
+    DividedWeight,
+    Shape,
+    Weight,
+    WeightRef,
+)
 
 DType: TypeAlias = Literal["float32", "int32", "bool", "string"]
 
 FLOATS: tuple[DType, ...] = ("float32",)
 NUMBERS: tuple[DType, ...] = ("int32", "float32")
 
-NUMPY: dict[str, Any] = {"float32": np.float32, "int32": np.int32, "bool": np.bool_, "string": np.object_}
+NUMPY: dict[str, Any] = {
+    "float32": np.float32,
+    "int32": np.int32,
+    "bool": np.bool_,
+    "string": np.object_,
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,9 @@ def _nodes(values: Any) -> Iterator[Node]:
             yield value
         elif isinstance(value, tuple):
             yield from _nodes(value)
-        elif isinstance(value, list | dict) or (isinstance(value, int) and abs(value) > LARGEST_SIZE):
+        elif isinstance(value, list | dict) or (
+            isinstance(value, int) and abs(value) > LARGEST_SIZE
+        ):
             raise ShapeError(f"{quoted(value)} does not fit into int32")
 
 
@@ -87,11 +102,20 @@ class Tensor(Node):
         super().__post_init__()
         try:
             made = self.infer()
-        except (IndexError, ValueError) as error:  # of tensors of other ranks than the operation takes
-            operands = ", ".join(str(each.type) for each in self.operands if isinstance(each, Tensor))
-            raise ShapeError(f"{type(self).__name__} does not support {operands or 'nothing'}") from error
+        except (
+            IndexError,
+            ValueError,
+        ) as error:  # of tensors of other ranks than the operation takes
+            operands = ", ".join(
+                str(each.type) for each in self.operands if isinstance(each, Tensor)
+            )
+            raise ShapeError(
+                f"{type(self).__name__} does not support {operands or 'nothing'}"
+            ) from error
         object.__setattr__(self, "type", made)
-        if not all(d is None or (isinstance(d, int) and 0 <= d <= LARGEST_SIZE) for d in self.type.shape):
+        if not all(
+            d is None or (isinstance(d, int) and 0 <= d <= LARGEST_SIZE) for d in self.type.shape
+        ):
             raise ShapeError(f"its result would have the shape {quoted(self.type.shape)}")
 
     @abstractmethod
@@ -248,7 +272,9 @@ def broadcast(*shapes: Shape) -> Shape:
 def _common(sizes: tuple[int | None, ...], shapes: tuple[Shape, ...]) -> int | None:
     known = {size for size in sizes if size not in (None, 1)}
     if len(known) > 1:
-        raise ShapeError(f"the shapes {' and '.join(map(str, shapes))} cannot be broadcast together")
+        raise ShapeError(
+            f"the shapes {' and '.join(map(str, shapes))} cannot be broadcast together"
+        )
     if known:
         return known.pop()
     return None if None in sizes else 1

@@ -45,7 +45,11 @@ def per_channel(c: Tensor, y: Tensor) -> bool:
 def flat(c: Tensor, channels: int | None) -> Tensor:
     """A constant that is one number a channel as a vector."""
     vector = ops.reshape(c, (-1,))
-    return vector if vector.shape == (channels,) or channels is None else ops.broadcast_to(vector, (channels,))
+    return (
+        vector
+        if vector.shape == (channels,) or channels is None
+        else ops.broadcast_to(vector, (channels,))
+    )
 
 
 def scaled(y: Linear, s: Tensor) -> Tensor | None:
@@ -94,7 +98,10 @@ def fold_scaled_sum(node: Node, uses: Uses) -> Node | None:
     """(x · w + b) · s  →  x · (w · s) + b · s, where b and s are one number for each output channel."""
     match node:
         case Mul(
-            Add(MatMul() | Conv() | DepthwiseConv() | ConvTranspose() as y, Constant() as b) as total, Constant() as s
+            Add(
+                MatMul() | Conv() | DepthwiseConv() | ConvTranspose() as y, Constant() as b
+            ) as total,
+            Constant() as s,
         ) if per_channel(s, y) and per_channel(b, y) and uses(y) == 1 and uses(total) == 1:
             moved = scaled(y, s)
             return None if moved is None else moved + b * s
@@ -104,7 +111,9 @@ def fold_scaled_sum(node: Node, uses: Uses) -> Node | None:
 def join_sums(node: Node, uses: Uses) -> Node | None:
     """(y + b) + c  →  y + (b + c), for constants."""
     match node:
-        case Add(Add(y, Constant() as b) as inner, Constant() as c) if uses(inner) == 1 and not isinstance(y, Constant):
+        case Add(Add(y, Constant() as b) as inner, Constant() as c) if uses(
+            inner
+        ) == 1 and not isinstance(y, Constant):
             return y + (b + c)
     return None
 
@@ -112,7 +121,9 @@ def join_sums(node: Node, uses: Uses) -> Node | None:
 def join_products(node: Node, uses: Uses) -> Node | None:
     """(y · b) · c  →  y · (b · c), for constants."""
     match node:
-        case Mul(Mul(y, Constant() as b) as inner, Constant() as c) if uses(inner) == 1 and not isinstance(y, Constant):
+        case Mul(Mul(y, Constant() as b) as inner, Constant() as c) if uses(
+            inner
+        ) == 1 and not isinstance(y, Constant):
             return y * (b * c)
     return None
 
@@ -178,7 +189,11 @@ def keep_axes(node: Node, uses: Uses) -> Node | None:
     match node:
         case Reshape(Reduction(_, _, False) as reduced, _) if uses(reduced) == 1:
             kept = replace(reduced, keepdims=True)
-            return kept if kept.shape == node.shape and sum(size is None for size in node.shape) <= 1 else None
+            return (
+                kept
+                if kept.shape == node.shape and sum(size is None for size in node.shape) <= 1
+                else None
+            )
     return None
 
 
@@ -196,14 +211,20 @@ def _moves_ones(shape: Shape, order: tuple[int, ...]) -> bool:
 def pad_in_window(node: Node, uses: Uses) -> Node | None:
     """conv(pad(x))  →  conv(x) with that padding, for zeros on the spatial axes."""
     match node:
-        case Conv(Pad(x, pads, "constant", 0.0) as padded, _, _, "valid", _) if uses(padded) == 1 and x.rank == 4:
+        case Conv(Pad(x, pads, "constant", 0.0) as padded, _, _, "valid", _) if (
+            uses(padded) == 1 and x.rank == 4
+        ):
             return _padded(node, x, pads)
-        case DepthwiseConv(Pad(x, pads, "constant", 0.0) as padded, _, _, "valid", _) if uses(padded) == 1:
+        case DepthwiseConv(Pad(x, pads, "constant", 0.0) as padded, _, _, "valid", _) if (
+            uses(padded) == 1
+        ):
             return _padded(node, x, pads)
     return None
 
 
-def _padded(node: Conv | DepthwiseConv, x: Tensor, pads: tuple[tuple[int, int], ...]) -> Node | None:
+def _padded(
+    node: Conv | DepthwiseConv, x: Tensor, pads: tuple[tuple[int, int], ...]
+) -> Node | None:
     first, *spatial, last = pads
     if any(first) or any(last) or any(amount < 0 for pair in spatial for amount in pair):
         return None

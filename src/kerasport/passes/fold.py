@@ -34,4 +34,6 @@ def fold_constants(node: Node, uses: Uses) -> Node | None:
 
     if size <= SMALL and sum(operand.value.size for operand in made) <= SMALL and spare(size):
         return constant(compute(), node.dtype)
-    return Constant(ComputedWeight(np.dtype(NUMPY[node.dtype]), tuple(d or 0 for d in node.shape), compute))
+    return Constant(
+        ComputedWeight(np.dtype(NUMPY[node.dtype]), tuple(d or 0 for d in node.shape), compute)
+    )

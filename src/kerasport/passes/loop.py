@@ -17,7 +17,12 @@ def unroll(graph: Graph, limit: int) -> Graph:
     written: dict[Node, tuple[Tensor, ...]] = {}
 
     def step(node: Node) -> Node:
-        if isinstance(node, Scan) and node.time is not None and 0 < node.time <= limit and _room(node):
+        if (
+            isinstance(node, Scan)
+            and node.time is not None
+            and 0 < node.time <= limit
+            and _room(node)
+        ):
             written[node] = steps_of(node)
         if isinstance(node, Item) and node.source in written:
             return written[node.source][node.index]
@@ -60,6 +65,10 @@ def inside_loops(graph: Graph, function: Callable[[Graph], Graph]) -> Graph:
     """The graph with the bodies of its loops, and of loops in those, as a function makes them."""
 
     def step(node: Node) -> Node:
-        return replace(node, body=function(inside_loops(node.body, function))) if isinstance(node, Scan) else node
+        return (
+            replace(node, body=function(inside_loops(node.body, function)))
+            if isinstance(node, Scan)
+            else node
+        )
 
     return graph.rebuild(step)

@@ -39,10 +39,14 @@ def rewrite(graph: Graph, *rules: Rule) -> Graph:
             return graph
 
 
-LIMIT = 100  # of rules in a row at one node; a pair of rules that undo each other would go on for ever
+LIMIT = (
+    100  # of rules in a row at one node; a pair of rules that undo each other would go on for ever
+)
 
 
-def _rebuilt(graph: Graph, step: Callable[[Node], Node], counts: dict[Node, int], shared: dict[Node, int]) -> Graph:
+def _rebuilt(
+    graph: Graph, step: Callable[[Node], Node], counts: dict[Node, int], shared: dict[Node, int]
+) -> Graph:
     """Rebuild, and note for each new node how often the node was used whose place it takes."""
     order = iter(tuple(graph.nodes()))
 
@@ -68,4 +72,8 @@ def _key(value: Any) -> Hashable:
     if isinstance(value, tuple):
         return tuple(map(_key, value))
     # 1 and 1.0 and True are equal, and not the same option
-    return value if isinstance(value, Node) else (type(value), value if isinstance(value, Hashable) else id(value))
+    return (
+        value
+        if isinstance(value, Node)
+        else (type(value), value if isinstance(value, Hashable) else id(value))
+    )

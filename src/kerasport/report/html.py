@@ -10,7 +10,20 @@ from collections.abc import Iterable
 from html import escape
 
 from kerasport.errors import legible
-from kerasport.report.view import Block, Fact, Facts, Headline, Item, Listing, Prose, Snippet, Step, Steps, Table, View
+from kerasport.report.view import (
+    Block,
+    Fact,
+    Facts,
+    Headline,
+    Item,
+    Listing,
+    Prose,
+    Snippet,
+    Step,
+    Steps,
+    Table,
+    View,
+)
 
 STYLE = """<style>
 .kerasport{font:14px/1.5 system-ui,sans-serif;max-width:52em;color:inherit}
@@ -80,12 +93,18 @@ def _item(item: Item) -> str:
 
 def _table(block: Table) -> str:
     head = _row("th", block.head, "")
-    rows = "".join(_row("td", row, "bad" if i in block.bad else "") for i, row in enumerate(block.rows))
+    rows = "".join(
+        _row("td", row, "bad" if i in block.bad else "") for i, row in enumerate(block.rows)
+    )
     table = _tag("table", head + rows)
     summary = _text(block.summary or block.title)
     if len(block.rows) > MANY:
         return _tag("details", _tag("summary", summary) + table)
-    return (_title(block.title) if block.title else "") + table + _tag("p", _text(block.summary), "quiet")
+    return (
+        (_title(block.title) if block.title else "")
+        + table
+        + _tag("p", _text(block.summary), "quiet")
+    )
 
 
 def _row(tag: str, cells: Iterable[str], style: str) -> str:

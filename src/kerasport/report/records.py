@@ -57,8 +57,14 @@ class Rounded:
         what = f"{self.weights} weight{'s' * (self.weights != 1)}"
         if self.kind == "float32":
             return f"{what} stay{'s' * (self.weights == 1)} in float32: {readable(self.nbytes)}"
-        size = f"{what} rounded to {self.kind}: {readable(self.before)} became {readable(self.nbytes)}"
-        return f"{size}, largest error {self.error:.3g} in {quoted(self.worst)}" if self.worst else size
+        size = (
+            f"{what} rounded to {self.kind}: {readable(self.before)} became {readable(self.nbytes)}"
+        )
+        return (
+            f"{size}, largest error {self.error:.3g} in {quoted(self.worst)}"
+            if self.worst
+            else size
+        )
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,9 @@ class _Ports(Viewed):
             label = ("Inputs" if len(self.inputs) > 1 else "Input") if i == 0 else ""
             values = self.expects.get(name, Values())
             dtype = self.dtypes.get(name, values.dtype)
-            yield Fact(label, f"{name}  {_shape(shape)}  {dtype}", (values.text,) if values.text else ())
+            yield Fact(
+                label, f"{name}  {_shape(shape)}  {dtype}", (values.text,) if values.text else ()
+            )
         for i, name in enumerate(self.outputs):
             label = ("Outputs" if len(self.outputs) > 1 else "Output") if i == 0 else ""
             values, known = self.gives.get(name, Values()), self.output_shapes.get(name)
@@ -134,14 +142,25 @@ class Check(_Ports):
     def to_dict(self) -> dict[str, Any]:
         """The check as JSON takes it."""
         problems = [problem.to_dict() for problem in self.problems]
-        added = {"problems": problems, "convertible": self.convertible, "summary": counts(self.layers)}
+        added = {
+            "problems": problems,
+            "convertible": self.convertible,
+            "summary": counts(self.layers),
+        }
         return {**asdict(self), **added}
 
     def view(self, *, every: bool = False) -> View:
         """The check as blocks; `every` adds a table of all layers, not only those that change."""
-        size = Fact("Size", f"{readable(self.nbytes)} of weights") if self.nbytes and self.convertible else None
+        size = (
+            Fact("Size", f"{readable(self.nbytes)} of weights")
+            if self.nbytes and self.convertible
+            else None
+        )
         facts = (
-            Fact("Written by", f"Keras {self.writer}" if self.writer else "an unknown version of Keras"),
+            Fact(
+                "Written by",
+                f"Keras {self.writer}" if self.writer else "an unknown version of Keras",
+            ),
             *([Fact("Format", self.choice)] if self.choice else []),
             *([size] if size else []),
             *self._ports(),
@@ -163,7 +182,10 @@ class Check(_Ports):
             return Headline(f"{self.source} converts to {with_article(format_)}", "good")
         number = len(self.problems)
         parts = "1 part is" if number == 1 else f"{number} parts are"
-        return Headline(f"{self.source} does not convert to {with_article(format_)}: {parts} not supported", "bad")
+        return Headline(
+            f"{self.source} does not convert to {with_article(format_)}: {parts} not supported",
+            "bad",
+        )
 
 
 @dataclass(frozen=True)
@@ -216,8 +238,16 @@ class Conversion(_Ports):
         """The conversion as blocks."""
         files = f"{len(self.files)} file{'s' * (len(self.files) != 1)}"
         facts = (
-            Fact("Format", FORMATS.get(self.target, self.target), (self.choice,) if self.choice else ()),
-            Fact("Size", f"{readable(self.nbytes)} in {files}, {self.weights:,} parameters", self._rounded()),
+            Fact(
+                "Format",
+                FORMATS.get(self.target, self.target),
+                (self.choice,) if self.choice else (),
+            ),
+            Fact(
+                "Size",
+                f"{readable(self.nbytes)} in {files}, {self.weights:,} parameters",
+                self._rounded(),
+            ),
             *self._ports(),
             Fact("Layers", summary(self.layers)),
         )
@@ -281,7 +311,9 @@ class Repair(Viewed):
             nothing = Headline(f"Nothing to repair in {self.source}", "good")
             return present(nothing, copied, _notes(self.notes), *self.code, Steps(self.steps))
         place = Fact("Backup", self.backup) if self.backup else Fact("Written to", self.out)
-        made_by = " and ".join(filter(None, (f"Keras {self.writer}" if self.writer else "", self.converter)))
+        made_by = " and ".join(
+            filter(None, (f"Keras {self.writer}" if self.writer else "", self.converter))
+        )
         return present(
             Headline(f"Repaired {self.source}", "good"),
             Facts((place, *([Fact("Made by", made_by)] if made_by else []))),
@@ -298,9 +330,15 @@ def refusal_view(problems: Sequence[Problem], target: str) -> View:
     number, format_ = len(problems), FORMATS.get(target, target)
     into = f" to {with_article(format_)}" if format_ else ""
     shown = problems_listing(problems, SHOWN)
-    more = [Item(text=f"{number - SHOWN} more, which kerasport check lists")] if number > SHOWN else []
+    more = (
+        [Item(text=f"{number - SHOWN} more, which kerasport check lists")] if number > SHOWN else []
+    )
     head = Headline(f"kerasport: cannot convert the model{into}; nothing was written", "bad")
-    return head, replace(shown, items=(*shown.items, *more)), Steps((Step("Read", "docs/support.md"),))
+    return (
+        head,
+        replace(shown, items=(*shown.items, *more)),
+        Steps((Step("Read", "docs/support.md"),)),
+    )
 
 
 RENAMED = 10  # new names that a report lists; JSON has all
@@ -308,7 +346,11 @@ RENAMED = 10  # new names that a report lists; JSON has all
 
 def _renamed(renamed: Mapping[str, str]) -> Listing:
     told = [Item(text=f"layer {quoted(old)} is now {quoted(new)}") for old, new in renamed.items()]
-    more = [Item(text=f"{len(told) - RENAMED} more, which --json lists")] if len(told) > RENAMED else []
+    more = (
+        [Item(text=f"{len(told) - RENAMED} more, which --json lists")]
+        if len(told) > RENAMED
+        else []
+    )
     return Listing("Renamed", (*told[:RENAMED], *more))
 
 

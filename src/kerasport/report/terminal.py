@@ -20,7 +20,20 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from kerasport.errors import legible
-from kerasport.report.view import Block, Fact, Facts, Headline, Item, Listing, Prose, Snippet, Steps, Table, Tone, View
+from kerasport.report.view import (
+    Block,
+    Fact,
+    Facts,
+    Headline,
+    Item,
+    Listing,
+    Prose,
+    Snippet,
+    Steps,
+    Table,
+    Tone,
+    View,
+)
 
 PLAIN_WIDTH = 80  # of text that no terminal shows
 WIDEST = 100  # longer lines are hard to read
@@ -37,7 +50,9 @@ LEAST = 20  # columns of a text behind a long label
 def _fitted(block: Table, room: int) -> tuple[int, list[int]]:
     """The gap between the columns of a table, and their widths: no short word is broken if there is room."""
     columns = [list(column) for column in zip(block.head, *block.rows, strict=True)]
-    words = [max(len(word) for cell in column for word in (cell.split() or [""])) for column in columns]
+    words = [
+        max(len(word) for cell in column for word in (cell.split() or [""])) for column in columns
+    ]
     widths = [min(LONGEST_WORD, longest) for longest in words]
     whole = [max(map(len, column)) for column in columns]
     gap = len(INDENT) if sum(widths) + len(INDENT) * (len(widths) - 1) <= room else 1
@@ -62,12 +77,16 @@ def rendered(view: View, stream: IO[str]) -> str:
     if not outside.is_terminal or outside.color_system is None:
         return text(view, width)
     colours: Any = outside.color_system
-    return _printed(Console(file=io.StringIO(), width=width, color_system=colours, force_terminal=True), view)
+    return _printed(
+        Console(file=io.StringIO(), width=width, color_system=colours, force_terminal=True), view
+    )
 
 
 def text(view: View, width: int = PLAIN_WIDTH) -> str:
     """A view as plain text."""
-    return _printed(Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False), view)
+    return _printed(
+        Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False), view
+    )
 
 
 def _console_of(stream: IO[str]) -> Console:
@@ -134,8 +153,13 @@ class _Writer:
                 yield from self.hanging(Text(INDENT), block.hint, QUIET) if block.hint else ()
             case Steps():
                 width = max(len(step.what) for step in block.rows)
-                lines = ((f"{INDENT}{step.what.ljust(width)}{INDENT}", step.command) for step in block.rows)
-                yield from self._titled("Next steps", (Text.assemble(a, (b, COMMAND)) for a, b in lines))
+                lines = (
+                    (f"{INDENT}{step.what.ljust(width)}{INDENT}", step.command)
+                    for step in block.rows
+                )
+                yield from self._titled(
+                    "Next steps", (Text.assemble(a, (b, COMMAND)) for a, b in lines)
+                )
 
     def hanging(self, first: Text, content: str, style: str = "") -> Iterator[Text]:
         """A text behind a beginning; its further lines are indented as far."""
@@ -153,7 +177,9 @@ class _Writer:
         width = max(block.width, *(len(fact.label) for fact in block.rows))
         style = COMMAND if block.typed else QUIET
         for fact in block.rows:
-            yield from self._fact(fact, Text.assemble(INDENT, (fact.label.ljust(width), style), INDENT))
+            yield from self._fact(
+                fact, Text.assemble(INDENT, (fact.label.ljust(width), style), INDENT)
+            )
 
     def _fact(self, fact: Fact, label: Text) -> Iterator[Text]:
         yield from self.hanging(label, fact.value)
@@ -165,7 +191,9 @@ class _Writer:
         whole = Text(legible(f"{INDENT}{item.head}: {item.text}"))
         if not item.head:
             yield from self.hanging(Text.assemble(INDENT, ("- ", QUIET)), item.text)
-        elif item.text and not (item.remedy or item.command) and whole.cell_len <= self.console.width:
+        elif (
+            item.text and not (item.remedy or item.command) and whole.cell_len <= self.console.width
+        ):
             yield whole
         else:
             yield from self.hanging(Text(INDENT), item.head)
@@ -177,7 +205,9 @@ class _Writer:
 
     def _table(self, block: Table) -> Iterator[Text | Padding]:
         gap, widths = _fitted(block, self.console.width - len(INDENT))
-        grid = Grid(box=None, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0), header_style=QUIET)
+        grid = Grid(
+            box=None, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0), header_style=QUIET
+        )
         for head, width in zip(block.head, widths, strict=True):
             grid.add_column(Text(head), overflow="fold", width=width)
         for number, row in enumerate(block.rows):

@@ -33,10 +33,14 @@ def check_target(to: str, *, training: bool = False) -> None:
     if to not in (AUTO, *TARGETS):
         raise OptionError(f"unknown target {to!r}; the targets are {AUTO}, {', '.join(TARGETS)}")
     if training and to not in (AUTO, "tfjs-layers"):
-        raise OptionError(f"a {to} model cannot be trained; use tfjs-layers, or omit trainable and optimizer")
+        raise OptionError(
+            f"a {to} model cannot be trained; use tfjs-layers, or omit trainable and optimizer"
+        )
 
 
-def check_place(to: str, out: Path, *, force: bool, sources: Iterable[Path] = (), training: bool = False) -> str:
+def check_place(
+    to: str, out: Path, *, force: bool, sources: Iterable[Path] = (), training: bool = False
+) -> str:
     """Which target is meant, by the suffix of the output where nothing is said; its place has to be free.
 
     Raises:
@@ -75,7 +79,9 @@ def written(
     """
     if out.suffix == f".{ONNX}":
         made: tuple[tuple[str, ...], int, Mapping[str, float]]
-        made = import_module("kerasport.targets.onnx.file").write(plan, out, force=force, progress=progress)
+        made = import_module("kerasport.targets.onnx.file").write(
+            plan, out, force=force, progress=progress
+        )
         return made
     with output.replacing(out, force=force) as folder:
         return write(plan, folder, shard_size=shard_size, progress=progress)
@@ -97,7 +103,12 @@ def planned(model: Model, to: str = AUTO, options: Options = DEFAULTS) -> Plan:
         try:
             budget.check_output(plan.nbytes)
         except TooLargeError as error:
-            return replace(plan, problems=(Problem(model.name, model.class_name, error.reason, remedy=error.remedy),))
+            return replace(
+                plan,
+                problems=(
+                    Problem(model.name, model.class_name, error.reason, remedy=error.remedy),
+                ),
+            )
     return plan
 
 
@@ -118,5 +129,7 @@ def _chosen(model: Model, options: Options) -> Plan:
     more = f", and {len(others)} more part(s)" if others else ""
     # what would do, at the end of some reasons too, is to ask for the graph-model that it is
     why = replace(first, reason=first.reason.partition("; use --to ")[0], remedy="")
-    note = f"written as a graph-model, because a layers-model does not support all of it ({why}{more})"
+    note = (
+        f"written as a graph-model, because a layers-model does not support all of it ({why}{more})"
+    )
     return replace(graph, notes=(note, *graph.notes))

@@ -52,7 +52,9 @@ def _has_graph(model: Model) -> bool:
     Only their classes are looked at, which takes no time. A layers-model has only operations that a
     graph-model has, too.
     """
-    specs = [spec for _, spec in model.walk() if isinstance(spec, LayerSpec) and not is_identity(spec)]
+    specs = [
+        spec for _, spec in model.walk() if isinstance(spec, LayerSpec) and not is_identity(spec)
+    ]
     classes = [LAYERS.get(spec.class_name) for spec in specs if spec.class_name != "InputLayer"]
     return not any(spec.custom for spec in specs) and not any(
         each is None or issubclass(each, Refused) for each in classes

@@ -32,7 +32,9 @@ def page_of(out: Path) -> tuple[str, Path]:
     return place.relative_to(folder).as_posix(), folder
 
 
-def snippets(plan: Plan, out: Path, dtypes: Mapping[str, str], files: Sequence[str] = ()) -> tuple[Snippet, ...]:
+def snippets(
+    plan: Plan, out: Path, dtypes: Mapping[str, str], files: Sequence[str] = ()
+) -> tuple[Snippet, ...]:
     """The code that loads and runs a model.
 
     Args:
@@ -52,7 +54,9 @@ def snippets(plan: Plan, out: Path, dtypes: Mapping[str, str], files: Sequence[s
 
 
 def _script(head: str, lines: list[str]) -> str:
-    return "\n".join((head, '<script type="module">', *(f"  {line}" for line in lines), "</script>"))
+    return "\n".join(
+        (head, '<script type="module">', *(f"  {line}" for line in lines), "</script>")
+    )
 
 
 def _tfjs(plan: Plan, path: str, dtypes: Mapping[str, str]) -> Iterator[str]:
@@ -60,7 +64,10 @@ def _tfjs(plan: Plan, path: str, dtypes: Mapping[str, str]) -> Iterator[str]:
         yield f"import {{ register }} from {_url(f'./{path}/{script.name}')}"
         yield "register(tf)"
     yield f"const model = await {LOADERS[plan.target]}({_url(f'{path}/model.json')})"
-    fed = {name: _tfjs_tensor(shape, dtypes.get(name, "float32")) for name, shape in plan.inputs.items()}
+    fed = {
+        name: _tfjs_tensor(shape, dtypes.get(name, "float32"))
+        for name, shape in plan.inputs.items()
+    }
     call = "await model.executeAsync" if plan.asynchronous else "model.predict"
     if len(fed) == 1:
         yield f"const output = {call}({next(iter(fed.values()))})"
@@ -83,10 +90,17 @@ def _tfjs_tensor(shape: Shape, dtype: str) -> str:
 def _onnx(
     plan: Plan, path: str, title: str, out: Path, dtypes: Mapping[str, str], files: Sequence[str]
 ) -> tuple[Snippet, ...]:
-    urls = {name: _url(PurePosixPath(path).with_name(name).as_posix()) for name in files if name != out.name}
+    urls = {
+        name: _url(PurePosixPath(path).with_name(name).as_posix())
+        for name in files
+        if name != out.name
+    }
     parts = ", ".join(f"{{ path: {_text(name)}, data: {url} }}" for name, url in urls.items())
     options = f", {{ externalData: [{parts}] }}" if parts else ""
-    fed = {name: _onnx_tensor(shape, dtypes.get(name, "float32")) for name, shape in plan.inputs.items()}
+    fed = {
+        name: _onnx_tensor(shape, dtypes.get(name, "float32"))
+        for name, shape in plan.inputs.items()
+    }
     lines = [
         f"const session = await ort.InferenceSession.create({_url(path)}{options})",
         "const results = await session.run({",
@@ -114,7 +128,9 @@ def _strings(sizes: list[int]) -> str:
 def _sizes(shape: Shape) -> list[int]:
     """The sizes of an example: one sample, and something for other open sizes."""
     guess = OPEN_IMAGE if len(shape) == 4 else OPEN
-    return [size if size is not None else 1 if axis == 0 else guess for axis, size in enumerate(shape)]
+    return [
+        size if size is not None else 1 if axis == 0 else guess for axis, size in enumerate(shape)
+    ]
 
 
 def _url(path: str) -> str:

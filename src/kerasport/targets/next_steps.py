@@ -8,7 +8,11 @@ from kerasport.report import Step, command
 from kerasport.targets.loading import page_of
 from kerasport.targets.plan import Plan
 
-DOCS = {"layers-model": "docs/training.md", "graph-model": "docs/performance.md", "onnx-model": "docs/onnx.md"}
+DOCS = {
+    "layers-model": "docs/training.md",
+    "graph-model": "docs/performance.md",
+    "onnx-model": "docs/onnx.md",
+}
 """Format → the page that says what can be done with it."""
 
 

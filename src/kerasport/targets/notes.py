@@ -44,7 +44,11 @@ def _told(path: str, spec: LayerSpec) -> str:
     nan, infinite = (sum(count[kind] for count in counts) for kind in (0, 1))
     size = sum(weight.size for weight in spec.weights)
     kinds = [f"{count:,} {kind}" for count, kind in ((nan, "NaN"), (infinite, "infinite")) if count]
-    return f"layer {legible(quoted(path), SHORT)}: {' and '.join(kinds)} of {size:,} numbers" if kinds else ""
+    return (
+        f"layer {legible(quoted(path), SHORT)}: {' and '.join(kinds)} of {size:,} numbers"
+        if kinds
+        else ""
+    )
 
 
 def _is_float(weight: Weight) -> bool:
@@ -75,7 +79,9 @@ def _as_float32(piece: Array) -> Array:
 
 def too_large(plan: Plan, shard_size: int) -> Iterator[str]:
     """Notes on what no browser can hold in one ArrayBuffer: a single weight, a shard, or the data of ONNX."""
-    sizes = {name: nbytes_of(weight, plan.encodings.get(name)) for name, weight in plan.weights.items()}
+    sizes = {
+        name: nbytes_of(weight, plan.encodings.get(name)) for name, weight in plan.weights.items()
+    }
     total = sum(sizes.values())
     limit = f"{BUFFER // 10**9} GB, which browsers cannot allocate at once"
     if plan.target == "onnx-model":

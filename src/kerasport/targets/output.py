@@ -43,7 +43,9 @@ def writing(out: str | os.PathLike[str], nbytes: int = 0) -> Iterator[None]:
     except KerasportError:
         raise
     except OSError as error:
-        raise WriteError(f"{os.fspath(out)}: {_why_not(Path(out), error, nbytes)}", error.errno) from error
+        raise WriteError(
+            f"{os.fspath(out)}: {_why_not(Path(out), error, nbytes)}", error.errno
+        ) from error
 
 
 def _why_not(out: Path, error: OSError, nbytes: int) -> str:
@@ -56,7 +58,9 @@ def _why_not(out: Path, error: OSError, nbytes: int) -> str:
             needed += f"; {readable(shutil.disk_usage(folder).free)} are free in {folder}"
         return f"{what}{needed}. Free some space, or choose an output on another disk"
     if error.errno in READ_ONLY:
-        return f"cannot be written, because the directory {folder} is read-only; choose another output"
+        return (
+            f"cannot be written, because the directory {folder} is read-only; choose another output"
+        )
     if error.errno in BELOW_A_FILE and not folder.is_dir():
         return _below(folder)
     return f"cannot be written ({error.strerror or error})"
@@ -116,7 +120,9 @@ def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
     check_parents(out)
     for source in sources:
         if out.exists() and out.resolve() in (source.resolve(), *source.resolve().parents):
-            raise OutputExistsError(f"{out}: contains the model to convert; choose another output directory")
+            raise OutputExistsError(
+                f"{out}: contains the model to convert; choose another output directory"
+            )
     tidy(out)
     if not out.exists() or _is_empty(out):
         return
@@ -149,13 +155,18 @@ def overtaken(out: Path) -> OutputExistsError:
 Role: TypeAlias = Literal["new", "old"]
 """Whether a hidden directory contains the new output, or the old one that it replaces."""
 
-HIDDEN = re.compile(rf"\.(?P<of>.+)\.kerasport-(?P<owner>{owner.PATTERN})-(?P<role>new|old)-[0-9a-f]{{8}}", re.DOTALL)
+HIDDEN = re.compile(
+    rf"\.(?P<of>.+)\.kerasport-(?P<owner>{owner.PATTERN})-(?P<role>new|old)-[0-9a-f]{{8}}",
+    re.DOTALL,
+)
 LONG = 100  # bytes; longer names are hashed in a hidden name
 
 
 def hidden(out: Path, role: Role = "new") -> Path:
     """An unused hidden name in the directory of a path, which contains the id of this process."""
-    return out.parent / f".{_label(out)}.kerasport-{owner.this_process()}-{role}-{os.urandom(4).hex()}"
+    return (
+        out.parent / f".{_label(out)}.kerasport-{owner.this_process()}-{role}-{os.urandom(4).hex()}"
+    )
 
 
 def _label(out: Path) -> str:

@@ -87,7 +87,10 @@ else:
         try:
             # the name of the program, in parentheses, may contain anything
             state, *fields = (
-                Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+                Path(f"/proc/{pid}/stat")
+                .read_text(encoding="utf-8", errors="replace")
+                .rpartition(")")[2]
+                .split()
             )
         except (OSError, ValueError):
             return 0

@@ -27,9 +27,13 @@ OPSETS = range(17, 23)
 class Options:
     """What a user may choose about a target; each target heeds what concerns it."""
 
-    unroll_limit: int = UNROLL_LIMIT  # of a graph-model: time steps up to which a loop is written out
+    unroll_limit: int = (
+        UNROLL_LIMIT  # of a graph-model: time steps up to which a loop is written out
+    )
     optimizer: bool = False  # of a layers-model: whether the state of the optimizer comes along
-    companion: bool = True  # of a layers-model: whether a script of kerasport's may stand in for what TF.js lacks
+    companion: bool = (
+        True  # of a layers-model: whether a script of kerasport's may stand in for what TF.js lacks
+    )
     trainable: bool = False  # of a layers-model: refuse what would not train as in Keras
     opset: int = OPSET  # of an ONNX model
     half_compute: bool = False  # of an ONNX model: whether it computes in float16 where it gains
@@ -47,22 +51,36 @@ DEFAULTS = Options()
 class Plan:
     """A converted model before it is written, and everything that a user should know about it."""
 
-    target: str  # "layers-model" or "graph-model", the format that model.json names; or "onnx-model"
+    target: (
+        str  # "layers-model" or "graph-model", the format that model.json names; or "onnx-model"
+    )
     writer: str  # the Keras that wrote the source
     layers: tuple[LayerOutcome, ...]
     problems: tuple[Problem, ...]  # where there are any, the rest is not to be written
-    document: Mapping[str, Any] = field(default_factory=dict)  # of model.json: topology, signature, training …
+    document: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # of model.json: topology, signature, training …
     weights: Mapping[str, Weight] = field(default_factory=dict)
     inputs: Mapping[str, Shape] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)  # path in Keras → name in TF.js
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)  # further keys of userDefinedMetadata
-    channels: Mapping[str, Channels] = field(default_factory=dict)  # kernels that could be held otherwise
-    optimizer: Mapping[str, Weight] = field(default_factory=dict)  # its state, in the order in which TF.js reads it
-    encodings: Mapping[str, Encoding | Scaled] = field(default_factory=dict)  # of weights that are rounded
-    scripts: tuple[Path, ...] = ()  # modules to write beside the model, with which a page registers what TF.js lacks
-    dtypes: Mapping[str, str] = field(default_factory=dict)  # of inputs that take nothing but this, where not float32
+    channels: Mapping[str, Channels] = field(
+        default_factory=dict
+    )  # kernels that could be held otherwise
+    optimizer: Mapping[str, Weight] = field(
+        default_factory=dict
+    )  # its state, in the order in which TF.js reads it
+    encodings: Mapping[str, Encoding | Scaled] = field(
+        default_factory=dict
+    )  # of weights that are rounded
+    scripts: tuple[
+        Path, ...
+    ] = ()  # modules to write beside the model, with which a page registers what TF.js lacks
+    dtypes: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of inputs that take nothing but this, where not float32
     output_shapes: Mapping[str, Shape] = field(default_factory=dict)
     output_dtypes: Mapping[str, str] = field(default_factory=dict)  # empty if all are float32
     asynchronous: bool = False  # of a graph-model: whether it runs with executeAsync() alone
@@ -70,12 +88,18 @@ class Plan:
     @property
     def nbytes(self) -> int:
         """Bytes of all weights as they are written."""
-        weights = sum(nbytes_of(weight, self.encodings.get(name)) for name, weight in self.weights.items())
+        weights = sum(
+            nbytes_of(weight, self.encodings.get(name)) for name, weight in self.weights.items()
+        )
         return weights + sum(map(nbytes_of, self.optimizer.values()))
 
 
 def write(
-    plan: Plan, directory: Path, *, shard_size: int = SHARD, progress: Callable[[int], None] = lambda _: None
+    plan: Plan,
+    directory: Path,
+    *,
+    shard_size: int = SHARD,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[tuple[str, ...], int, Mapping[str, float]]:
     """Write the model into a directory.
 
@@ -86,7 +110,9 @@ def write(
         directory,
         optimizer=frozenset(plan.optimizer),
         shard_size=shard_size,
-        encodings={name: each for name, each in plan.encodings.items() if isinstance(each, Encoding)},
+        encodings={
+            name: each for name, each in plan.encodings.items() if isinstance(each, Encoding)
+        },
         progress=progress,
     )
     return *write_around(plan, written, directory), written.errors
@@ -149,12 +175,16 @@ def outcomes_of(
         if spec.name in refused:
             return LayerOutcome(path, spec.class_name, "refused", "", refused[spec.name])
         if isinstance(spec, LayerSpec) and is_identity(spec) and spec not in (became or {}):
-            return LayerOutcome(path, spec.class_name, "removed", "", IDENTITY.get(spec.class_name, ""))
+            return LayerOutcome(
+                path, spec.class_name, "removed", "", IDENTITY.get(spec.class_name, "")
+            )
         name = (renamed or {}).get(path, spec.name)
         if path in (companions or {}):
             return LayerOutcome(path, spec.class_name, "companion", name, (companions or {})[path])
         if spec in (became or {}):
-            return LayerOutcome(path, spec.class_name, "rewritten", name, listed((became or {})[spec]))
+            return LayerOutcome(
+                path, spec.class_name, "rewritten", name, listed((became or {})[spec])
+            )
         return LayerOutcome(path, spec.class_name, otherwise, name)
 
     return tuple(outcome(path, spec) for path, spec in model.walk())
@@ -188,7 +218,9 @@ def _notes(model: Model, *, half: bool) -> Iterator[str]:
             continue
         if spec.note:
             yield f"layer {quoted(path)}: {spec.note}"
-    policies = {str(spec.config.get("dtype")) for _, spec in model.walk() if isinstance(spec, LayerSpec)}
+    policies = {
+        str(spec.config.get("dtype")) for _, spec in model.walk() if isinstance(spec, LayerSpec)
+    }
     halves = sorted(policy for policy in policies if "16" in policy)
     if halves and not half:
         yield (

@@ -23,7 +23,10 @@ def ports_of(model: Model, plan: Plan) -> dict[str, Any]:
         "output_shapes": plan.output_shapes,
         "dtypes": plan.dtypes,
         "expects": expects,
-        "gives": {name: replace(v, dtype=plan.output_dtypes.get(name, v.dtype)) for name, v in gives.items()},
+        "gives": {
+            name: replace(v, dtype=plan.output_dtypes.get(name, v.dtype))
+            for name, v in gives.items()
+        },
     }
 
 

@@ -53,14 +53,21 @@ def parsed(quantize: str | Iterable[str]) -> tuple[Rule, ...]:
         chosen = next((known for known in KINDS if known == kind), None)
         named = tuple(filter(None, patterns.split(",")))
         if chosen is None:
-            raise OptionError(f"weights can be rounded to {', '.join(KINDS)}, not to {kind!r}", "quantize")
+            raise OptionError(
+                f"weights can be rounded to {', '.join(KINDS)}, not to {kind!r}", "quantize"
+            )
         if any("=" in name and name.partition("=")[0] in KINDS for name in named):
             raise OptionError(f"{text!r} contains two rules; pass them separately", "quantize")
         if equals and not named:
-            raise OptionError(f"{text!r} names no weights; write {kind}=PATTERN, or {kind} for all weights", "quantize")
+            raise OptionError(
+                f"{text!r} names no weights; write {kind}=PATTERN, or {kind} for all weights",
+                "quantize",
+            )
         rules.append(Rule(chosen, named))
     if sum(not rule.patterns for rule in rules) > 1:
-        raise OptionError("two rules apply to all weights; give one of them a pattern of names", "quantize")
+        raise OptionError(
+            "two rules apply to all weights; give one of them a pattern of names", "quantize"
+        )
     return tuple(rules)
 
 
@@ -80,12 +87,20 @@ def check_half_compute(rules: Sequence[Rule], out: Path) -> None:
 
 def report(plan: Plan, errors: Mapping[str, float]) -> tuple[Rounded, ...]:
     """The weights of each kind, their sizes, and the largest error."""
-    return tuple(_group(kind, plan, errors) for kind in (*KINDS, "float32") if plan.encodings and _of(kind, plan))
+    return tuple(
+        _group(kind, plan, errors)
+        for kind in (*KINDS, "float32")
+        if plan.encodings and _of(kind, plan)
+    )
 
 
 def _of(kind: str, plan: Plan) -> list[str]:
     kinds = {name: encoding.dtype for name, encoding in plan.encodings.items()}
-    return [name for name, weight in plan.weights.items() if kinds.get(name, manifest_dtype(weight.dtype)) == kind]
+    return [
+        name
+        for name, weight in plan.weights.items()
+        if kinds.get(name, manifest_dtype(weight.dtype)) == kind
+    ]
 
 
 def _group(kind: str, plan: Plan, errors: Mapping[str, float]) -> Rounded:
@@ -116,9 +131,17 @@ def quantized(plan: Plan, rules: Sequence[Rule]) -> Plan:
         )
     named = weights_named(plan.weights, rules)
     others = next((rule.kind for rule in rules if not rule.patterns), None)
-    floats = {name: weight for name, weight in plan.weights.items() if manifest_dtype(weight.dtype) == "float32"}
+    floats = {
+        name: weight
+        for name, weight in plan.weights.items()
+        if manifest_dtype(weight.dtype) == "float32"
+    }
     made: dict[str, Encoding] = {}
-    notes = [f"weight {name!r} is not a float weight, so it is not rounded" for name in named if name not in floats]
+    notes = [
+        f"weight {name!r} is not a float weight, so it is not rounded"
+        for name in named
+        if name not in floats
+    ]
     for name in filter(floats.__contains__, named):
         encoding, why_not = fitted(named[name], Range.of(name, floats[name]))
         made |= {name: encoding} if encoding else {}
@@ -140,10 +163,14 @@ def weights_named(weights: Mapping[str, Weight], rules: Sequence[Rule]) -> dict[
             matches = [name for name in weights if fnmatchcase(name, pattern)]
             if not matches:
                 known = ", ".join(list(weights)[:3]) or "none"
-                raise OptionError(f"no weight matches {pattern!r}; the names of the weights are {known} …")
+                raise OptionError(
+                    f"no weight matches {pattern!r}; the names of the weights are {known} …"
+                )
             for name in matches:
                 if found.setdefault(name, rule.kind) != rule.kind:
-                    raise OptionError(f"two rules apply to weight {name!r}: {found[name]} and {rule.kind}")
+                    raise OptionError(
+                        f"two rules apply to weight {name!r}: {found[name]} and {rule.kind}"
+                    )
     return found
 
 
@@ -170,7 +197,9 @@ class Range:
 
     def joined(self, other: Range) -> Range:
         """The range of both."""
-        return Range(min(self.low, other.low), max(self.high, other.high), self.finite and other.finite)
+        return Range(
+            min(self.low, other.low), max(self.high, other.high), self.finite and other.finite
+        )
 
     @property
     def magnitude(self) -> float:
@@ -195,7 +224,9 @@ def fitted(kind: Kind, found: Range | None) -> tuple[Encoding | None, str]:
     return affine(kind, found.low, found.high)
 
 
-def affine(kind: Literal["uint8", "uint16"], low: float, high: float) -> tuple[Encoding | None, str]:
+def affine(
+    kind: Literal["uint8", "uint16"], low: float, high: float
+) -> tuple[Encoding | None, str]:
     """Integers over a range; where 0 is in it, the range is moved by part of a step so that 0 stays exactly 0."""
     if low == high:
         return Encoding(kind, 1.0, low), ""
@@ -215,9 +246,13 @@ class _Choice:
 
     def __init__(self, plan: Plan, names: Sequence[str], kind: Kind) -> None:
         self.plan, self.kind = plan, kind
-        self.ranges = {name: found for name in names if (found := Range.of(name, plan.weights[name]))}
+        self.ranges = {
+            name: found for name in names if (found := Range.of(name, plan.weights[name]))
+        }
         given = plan.encodings.items()
-        self.encodings: dict[str, Encoding] = {name: each for name, each in given if isinstance(each, Encoding)}
+        self.encodings: dict[str, Encoding] = {
+            name: each for name, each in given if isinstance(each, Encoding)
+        }
         self.notes: list[str] = []
         size = sum(plan.weights[name].size for name in names) * np.dtype(kind).itemsize
         self.budget = int(BUDGET * size)
@@ -321,9 +356,13 @@ class _Choice:
             if plan.optimizer
             else ()
         )
-        plan = replace(plan, weights=weights, encodings=encodings, optimizer={}, notes=(*plan.notes, *lost))
+        plan = replace(
+            plan, weights=weights, encodings=encodings, optimizer={}, notes=(*plan.notes, *lost)
+        )
         nodes = {name: by for name, by in scales.items() if plan.channels[name].norm is None}
         if not nodes:
             return plan
-        multiplied: Plan = import_module("kerasport.targets.tfjs.graph.scaled").multiplied(plan, nodes)
+        multiplied: Plan = import_module("kerasport.targets.tfjs.graph.scaled").multiplied(
+            plan, nodes
+        )
         return multiplied

@@ -52,16 +52,24 @@ def verify_conversion(
     """
     is_onnx = out.suffix == ".onnx"
     chosen = known_backends(backends, ONNX_BACKENDS if is_onnx else BACKENDS)
-    tolerance = Tolerance(1e-4 if rtol is None else rtol, 1e-5 if atol is None else atol, scaled=atol is None)
+    tolerance = Tolerance(
+        1e-4 if rtol is None else rtol, 1e-5 if atol is None else atol, scaled=atol is None
+    )
     if expected is not None and inputs is None:
-        raise VerifyError("expected outputs need the inputs they belong to; give both --inputs and --expected")
+        raise VerifyError(
+            "expected outputs need the inputs they belong to; give both --inputs and --expected"
+        )
     if not timeout > 0:
-        raise OptionError(f"the time limit must be a positive number of seconds, not {timeout:g}", "timeout")
+        raise OptionError(
+            f"the time limit must be a positive number of seconds, not {timeout:g}", "timeout"
+        )
     waits = status or (lambda _: None)
     runtime: Runtime = (Onnx if is_onnx else Tfjs)(status or node.tell, timeout=timeout)
     with on_disk(source) as path, read(path, weights) as model, unexpected(), runtime:
         check_there(out)
-        find = partial(find_original, model, path, None if weights is None else Path(weights), timeout, python)
+        find = partial(
+            find_original, model, path, None if weights is None else Path(weights), timeout, python
+        )
         # before the runtime, which may have to install packages first
         original = or_given(find) if expected is None else None
         waits(f"loading {out} in {'ONNX Runtime' if is_onnx else 'TF.js'}")
@@ -69,7 +77,11 @@ def verify_conversion(
         reported_only = converted.quantized and rtol is None and atol is None
         tolerance = Anything(tolerance.rtol, tolerance.atol) if reported_only else tolerance
         trial = Trial(model, converted, runtime, find)
-        feeds = trial.random_feeds(batch_sizes, seed) if inputs is None else trial.given_feeds(Path(inputs))
+        feeds = (
+            trial.random_feeds(batch_sizes, seed)
+            if inputs is None
+            else trial.given_feeds(Path(inputs))
+        )
         if original is not None:
             waits(f"running {path.name} in {original.keras}")
             reference = trial.keras_reference(original, feeds)
@@ -85,7 +97,9 @@ def verify_conversion(
             waits("looking for the first layer that differs")
         diverges, why_not = trial.first_divergence(feeds, errors, tolerance)
     return Verification(
-        source=os.fspath(source) if isinstance(source, str | os.PathLike) else f"the model {model.name!r}",
+        source=os.fspath(source)
+        if isinstance(source, str | os.PathLike)
+        else f"the model {model.name!r}",
         out=str(out),
         reference=reference.by,
         backends=chosen,
@@ -109,7 +123,9 @@ def _small(errors: Sequence[OutputError], tolerance: Tolerance) -> Iterator[str]
         )
 
 
-def known_backends(names: str | Sequence[str] | None, there: Sequence[str] = BACKENDS) -> tuple[str, ...]:
+def known_backends(
+    names: str | Sequence[str] | None, there: Sequence[str] = BACKENDS
+) -> tuple[str, ...]:
     """The backends of those names. Without names: all of TF.js, or the first for ONNX.
 
     Args:

@@ -67,12 +67,19 @@ class Tolerance:
     def _compare(self, actual: Array, expected: Array, magnitude: Array) -> Difference:
         if actual.shape != expected.shape:
             reason = f"has the shape {_spell(actual.shape)}, expected {_spell(expected.shape)}"
-            return Difference(math.inf, math.inf, (), math.nan, math.nan, 0, ok=False, reason=reason)
+            return Difference(
+                math.inf, math.inf, (), math.nan, math.nan, 0, ok=False, reason=reason
+            )
         if not expected.size:
             return Difference(0, 0, (), math.nan, math.nan, 0, ok=True)
-        error, allowed = errors(actual, expected), self.settled([expected]).atol + self.rtol * magnitude
+        error, allowed = (
+            errors(actual, expected),
+            self.settled([expected]).atol + self.rtol * magnitude,
+        )
         wrong = error > allowed
-        where = np.unravel_index(np.argmax(np.where(wrong, error, -1) if wrong.any() else error), error.shape)
+        where = np.unravel_index(
+            np.argmax(np.where(wrong, error, -1) if wrong.any() else error), error.shape
+        )
         largest, size = float(error.max()), scale(expected)
         return Difference(
             absolute=largest,
@@ -98,7 +105,9 @@ class Anything(Tolerance):
 
     def _compare(self, actual: Array, expected: Array, magnitude: Array) -> Difference:
         found = super()._compare(actual, expected, magnitude)
-        return replace(found, ok=not found.reason and math.isfinite(found.absolute), allowed=math.inf)
+        return replace(
+            found, ok=not found.reason and math.isfinite(found.absolute), allowed=math.inf
+        )
 
 
 def errors(actual: Array, expected: Array) -> Array:

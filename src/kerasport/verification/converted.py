@@ -41,7 +41,9 @@ class Converted:
 def check_there(out: Path) -> None:
     """Raise `VerifyError` if there is no converted model at the path."""
     if not out.exists():
-        raise VerifyError(f"{out}: no such converted model; make it with kerasport convert SRC {out}")
+        raise VerifyError(
+            f"{out}: no such converted model; make it with kerasport convert SRC {out}"
+        )
 
 
 def open_converted(runtime: Runtime, out: Path, model: Model) -> Converted:
@@ -67,7 +69,9 @@ def open_converted(runtime: Runtime, out: Path, model: Model) -> Converted:
         ("output", converted.outputs, model.output_tensors),
     ):
         if len(here) != len(there):
-            raise VerifyError(f"{out}: has {_count(here, role)}, but the original has {_count(there, role)}; {OTHER}")
+            raise VerifyError(
+                f"{out}: has {_count(here, role)}, but the original has {_count(there, role)}; {OTHER}"
+            )
     return converted
 
 
@@ -81,9 +85,13 @@ def _count(items: Sequence[object], role: str) -> str:
 def _check_companion(script: Path) -> None:
     """Raise `VerifyError` unless the script next to the model is the one that verification runs."""
     if not script.is_file():
-        raise VerifyError(f"{script}: the model needs this script, which is missing; convert the model again")
+        raise VerifyError(
+            f"{script}: the model needs this script, which is missing; convert the model again"
+        )
     if script.read_bytes() != (node.WEB / node.COMPANION).read_bytes():
-        raise VerifyError(f"{script}: is not the script that this version of kerasport writes; convert the model again")
+        raise VerifyError(
+            f"{script}: is not the script that this version of kerasport writes; convert the model again"
+        )
 
 
 def _metadata(out: Path) -> tuple[Mapping[str, str], Sequence[str], bool]:
@@ -92,10 +100,14 @@ def _metadata(out: Path) -> tuple[Mapping[str, str], Sequence[str], bool]:
     try:
         document = json.loads(path.read_bytes())
         metadata = (document.get("userDefinedMetadata") or {}).get("kerasport") or {}
-        weights = [weight for group in document.get("weightsManifest") or () for weight in group["weights"]]
+        weights = [
+            weight for group in document.get("weightsManifest") or () for weight in group["weights"]
+        ]
         quantized = any("quantization" in weight for weight in weights)
         return dict(metadata.get("renamed", {})), list(metadata.get("scripts", ())), quantized
     except FileNotFoundError:
-        raise VerifyError(f"{out}: contains no model.json; make it with kerasport convert SRC {out}") from None
+        raise VerifyError(
+            f"{out}: contains no model.json; make it with kerasport convert SRC {out}"
+        ) from None
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise VerifyError(f"{path}: is not the model.json of a TF.js model ({error})") from None

@@ -44,7 +44,11 @@ def first_divergence(
             if not worst.ok:
                 class_name = targets[name].class_name
                 return LayerDivergence(
-                    **asdict(worst), backend=backend, name=name, tfjs_name=names[name], class_name=class_name
+                    **asdict(worst),
+                    backend=backend,
+                    name=name,
+                    tfjs_name=names[name],
+                    class_name=class_name,
                 )
     return None
 
@@ -66,14 +70,18 @@ def nearest(outputs: Arrays, calls: Sequence[Arrays], tolerance: Tolerance) -> D
 def _furthest(outputs: Arrays, expected: Arrays, tolerance: Tolerance) -> Difference:
     # TF.js returns only the outputs that are used, of a sequence and its states
     pairs = zip(outputs, expected, strict=False)
-    return max((tolerance.compare_to_scale(actual, wanted) for actual, wanted in pairs), key=_severity)
+    return max(
+        (tolerance.compare_to_scale(actual, wanted) for actual, wanted in pairs), key=_severity
+    )
 
 
 def _severity(difference: Difference) -> tuple[bool, float]:
     return not difference.ok, difference.absolute
 
 
-def telling_feeds(feeds: Sequence[Arrays], number: int, where: tuple[int, ...], *, fixed: bool) -> Sequence[Arrays]:
+def telling_feeds(
+    feeds: Sequence[Arrays], number: int, where: tuple[int, ...], *, fixed: bool
+) -> Sequence[Arrays]:
     """Batches whose last one reproduces the difference in batch `number` at `where`.
 
     That is one sample. A model with a fixed batch size may be stateful, so it gets all batches up to

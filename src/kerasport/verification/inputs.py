@@ -12,7 +12,13 @@ from kerasport.errors import KerasportError, VerifyError
 from kerasport.frontends.keras.infer import Inference, input_shape
 from kerasport.frontends.keras.model import Array, LayerSpec, Model, Operation, Shape, Tensor
 
-SIZES = ((7, 6, 5), *((size,) * 3 for size in (8, 16, 32, 64, 96, 128, 160, 192, 224, 256, 299, 331, 384, 480, 512)))
+SIZES = (
+    (7, 6, 5),
+    *(
+        (size,) * 3
+        for size in (8, 16, 32, 64, 96, 128, 160, 192, 224, 256, 299, 331, 384, 480, 512)
+    ),
+)
 """Sizes to try, in this order, for axes of unknown size (without the batch axis).
 
 The sizes of the first entry differ, so that a test notices swapped axes.
@@ -72,7 +78,9 @@ def concrete_shapes(model: Model, batch: int) -> tuple[tuple[int, ...], ...]:
 
 def _filled(shape: Shape, batch: int, sizes: Sequence[int]) -> tuple[int, ...]:
     first, *rest = shape
-    opened = (sizes[min(axis, len(sizes) - 1)] if size is None else size for axis, size in enumerate(rest))
+    opened = (
+        sizes[min(axis, len(sizes) - 1)] if size is None else size for axis, size in enumerate(rest)
+    )
     return (first or batch, *opened)
 
 
@@ -91,7 +99,9 @@ def _fits(model: Model, shapes: tuple[tuple[int, ...], ...]) -> bool:
 def readers(model: Model) -> tuple[tuple[LayerSpec, ...], ...]:
     """For each input the layers that read its unchanged values, including those in inner models and wrappers."""
     places = {tensor: {place} for place, tensor in enumerate(model.input_tensors)}
-    found: dict[int, dict[LayerSpec, None]] = {place: {} for place in range(len(model.input_tensors))}
+    found: dict[int, dict[LayerSpec, None]] = {
+        place: {} for place in range(len(model.input_tensors))
+    }
     for call in model.calls:
         for position, tensor in enumerate(call.tensors()):
             for place in places.get(tensor, ()):
@@ -111,11 +121,17 @@ def _read_by(target: LayerSpec | Operation | Model, position: int) -> Iterator[L
             yield from _read_by(child, position)
 
 
-def _values(spec: LayerSpec, shape: tuple[int, ...], read_by: Sequence[LayerSpec], rng: np.random.Generator) -> Array:
+def _values(
+    spec: LayerSpec, shape: tuple[int, ...], read_by: Sequence[LayerSpec], rng: np.random.Generator
+) -> Array:
     dtype = input_dtype(spec)
     if dtype.kind == "O":
         return _strings(_of_class(read_by, "StringLookup"), shape, rng)
-    if dtype.kind in "iu" and (lookups := _of_class(read_by, "IntegerLookup")) and not _inverted(lookups):
+    if (
+        dtype.kind in "iu"
+        and (lookups := _of_class(read_by, "IntegerLookup"))
+        and not _inverted(lookups)
+    ):
         return _integers(lookups, shape, rng).astype(dtype)
     if embeddings := _of_class(read_by, "Embedding"):
         return _indices(embeddings, shape, rng).astype(dtype)
@@ -124,7 +140,9 @@ def _values(spec: LayerSpec, shape: tuple[int, ...], read_by: Sequence[LayerSpec
         return values & _real_steps(shape[:2], rng, values.ndim) if values.ndim > 1 else values
     if dtype.kind in "iu":
         return rng.integers(0, 256 if dtype == np.uint8 else 10, shape).astype(dtype)
-    if any(np.max(np.abs(layer.config["scale"])) < PIXELS for layer in _of_class(read_by, "Rescaling")):
+    if any(
+        np.max(np.abs(layer.config["scale"])) < PIXELS for layer in _of_class(read_by, "Rescaling")
+    ):
         return rng.integers(0, 256, shape).astype(dtype)
     # as float32, which every runtime can represent
     values = rng.standard_normal(shape).clip(-2, 2).astype("float32").astype(dtype)
@@ -149,7 +167,9 @@ def input_dtype(spec: LayerSpec) -> np.dtype[Any]:
     except TypeError:
         dtype = np.dtype("V")
     if dtype.kind not in "biuf" and not name.startswith("bfloat"):
-        raise VerifyError(f"input {spec.name!r}: no random values for the dtype {name}; give inputs with --inputs")
+        raise VerifyError(
+            f"input {spec.name!r}: no random values for the dtype {name}; give inputs with --inputs"
+        )
     return dtype
 
 
@@ -161,18 +181,24 @@ def has_strings(model: Model) -> bool:
     )
 
 
-def _strings(lookups: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+def _strings(
+    lookups: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.random.Generator
+) -> Array:
     """Strings from the vocabularies of the layers that look them up, and some that no vocabulary contains."""
     masks = [str(token) for layer in lookups if (token := layer.config.get("mask_token"))]
     return _tokens(lookups, np.array([*WORDS, *masks], object), shape, rng)
 
 
-def _integers(lookups: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+def _integers(
+    lookups: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.random.Generator
+) -> Array:
     """Integers from the vocabularies of the layers that look them up, and some others."""
     return _tokens(lookups, np.arange(-1, 10), shape, rng)
 
 
-def _tokens(lookups: Sequence[LayerSpec], others: Array, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+def _tokens(
+    lookups: Sequence[LayerSpec], others: Array, shape: tuple[int, ...], rng: np.random.Generator
+) -> Array:
     """Tokens of vocabularies, the first and last among them, and a share of others where layers accept those."""
     tokens = [token for layer in lookups for token in layer.config.get("vocabulary") or ()]
     unknown: Array = rng.choice(others, shape)
@@ -197,7 +223,9 @@ def _of_class(layers: Iterable[LayerSpec], class_name: str) -> list[LayerSpec]:
     return [layer for layer in layers if layer.class_name == class_name]
 
 
-def _indices(embeddings: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+def _indices(
+    embeddings: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.random.Generator
+) -> Array:
     """Indices into the smallest table, including its first and last row, with padding if 0 is masked."""
     end = min(layer.config["input_dim"] for layer in embeddings)
     masked = any(layer.config.get("mask_zero") for layer in embeddings)

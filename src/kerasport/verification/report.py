@@ -131,7 +131,9 @@ class Verification(Viewed):
         if self.reported_only and self.ok:
             worst = max(self.outputs, key=lambda output: output.relative)
             far = f"within {_short(worst.absolute)}, or {worst.relative:.2%} of the largest value"
-            return Headline(f"{self.out}, which is quantized, agrees with {self.source} {far}", "good")
+            return Headline(
+                f"{self.out}, which is quantized, agrees with {self.source} {far}", "good"
+            )
         if self.ok:
             return Headline(f"{self.out} computes the same numbers as {self.source}", "good")
         return Headline(f"{self.out} computes different numbers than {self.source}", "bad")
@@ -141,7 +143,9 @@ class Verification(Viewed):
         if self.reported_only:
             return "none, since the model is quantized; give --rtol or --atol for one"
         applied = sorted({f"{output.atol:.2g}" for output in self.outputs}, key=float)
-        atol = " to ".join(dict.fromkeys((applied[0], applied[-1]))) if applied else f"{self.atol:g}"
+        atol = (
+            " to ".join(dict.fromkeys((applied[0], applied[-1]))) if applied else f"{self.atol:g}"
+        )
         return f"rtol {self.rtol:g}, atol {atol}"
 
     def _reasons(self) -> Iterator[Item]:
@@ -151,7 +155,16 @@ class Verification(Viewed):
 
     def _table(self) -> Table:
         last = "relative" if self.reported_only else "allowed"
-        head = ("backend", "output", "batch", "error", last, "at", runtime_of(self.backends[0]), "Keras")
+        head = (
+            "backend",
+            "output",
+            "batch",
+            "error",
+            last,
+            "at",
+            runtime_of(self.backends[0]),
+            "Keras",
+        )
         rows = tuple(output.row(relative=self.reported_only) for output in self.outputs)
         bad = frozenset(i for i, output in enumerate(self.outputs) if not output.ok)
         return Table("Largest difference of each output", head, rows, bad=bad)

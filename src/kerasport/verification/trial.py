@@ -48,14 +48,18 @@ class Trial:
     @property
     def fixed_batch(self) -> bool:
         """Whether the model has a fixed batch size; such a model may be stateful."""
-        return any(input_shape(input_layer(tensor))[0] is not None for tensor in self.model.input_tensors)
+        return any(
+            input_shape(input_layer(tensor))[0] is not None for tensor in self.model.input_tensors
+        )
 
     # ------------------------------------------------------------------------------------------ batches
 
     def random_feeds(self, sizes: Sequence[int], seed: int) -> Feeds:
         """A batch of random inputs of each size."""
         if not sizes or min(sizes) < 1:
-            raise OptionError(f"batch sizes must be positive numbers, not {[*sizes]}", "batch_sizes")
+            raise OptionError(
+                f"batch sizes must be positive numbers, not {[*sizes]}", "batch_sizes"
+            )
         rng = np.random.default_rng(seed)
         return [random_inputs(self.model, size, rng) for size in sizes]
 
@@ -72,12 +76,22 @@ class Trial:
     def _run_keras(self, original: Original, feeds: Feeds) -> Reference:
         # some backends compile every operation for each batch size; so run all batches as one, unless
         # the model has a fixed batch size
-        run = original.run(feeds if self.fixed_batch else [tuple(map(np.concatenate, zip(*feeds, strict=True)))])
+        run = original.run(
+            feeds if self.fixed_batch else [tuple(map(np.concatenate, zip(*feeds, strict=True)))]
+        )
         found, wanted = len(run.results[0]), len(self.converted.outputs)
         if found != wanted:
-            raise VerifyError(f"{original.path} has {found} outputs in {original.keras}, but {wanted} in its file")
-        results = run.results if self.fixed_batch else _split(run.results[0], [len(feed[0]) for feed in feeds])
-        return Reference(str(original.keras), results, original.notes, {original.keras.module: run.seconds})
+            raise VerifyError(
+                f"{original.path} has {found} outputs in {original.keras}, but {wanted} in its file"
+            )
+        results = (
+            run.results
+            if self.fixed_batch
+            else _split(run.results[0], [len(feed[0]) for feed in feeds])
+        )
+        return Reference(
+            str(original.keras), results, original.notes, {original.keras.module: run.seconds}
+        )
 
     def given_reference(self, expected: Path, feeds: Feeds) -> Reference:
         """The expected outputs in a file."""
@@ -89,7 +103,9 @@ class Trial:
 
     # -------------------------------------------------------------------------------------- comparisons
 
-    def compare(self, feeds: Feeds, reference: Reference, backend: str, tolerance: Tolerance) -> Iterator[OutputError]:
+    def compare(
+        self, feeds: Feeds, reference: Reference, backend: str, tolerance: Tolerance
+    ) -> Iterator[OutputError]:
         """The difference between each output and the reference, in the batch where it is largest."""
         results = self.runtime.run(self.converted.path, feeds, backend=backend).results
         batches = list(enumerate(zip(feeds, results, reference.results, strict=True)))
@@ -118,14 +134,24 @@ class Trial:
         telling = telling_feeds(feeds, wrong.batch, wrong.where, fixed=self.fixed_batch)
         try:
             found = first_divergence(
-                self.runtime, self.converted, wrong.backend, self.model, self.find(), telling, tolerance
+                self.runtime,
+                self.converted,
+                wrong.backend,
+                self.model,
+                self.find(),
+                telling,
+                tolerance,
             )
         except VerifyError as error:
             return None, (f"the first layer that differs could not be found: {error}",)
-        return found, () if found else ("every layer is within the tolerance; small differences add up",)
+        return found, () if found else (
+            "every layer is within the tolerance; small differences add up",
+        )
 
 
-GIVE = "give inputs and the outputs that Keras computes for them: --inputs in.npz --expected out.npz"
+GIVE = (
+    "give inputs and the outputs that Keras computes for them: --inputs in.npz --expected out.npz"
+)
 T = TypeVar("T")
 
 

@@ -117,13 +117,17 @@ def read_npz(path: Path) -> Mapping[str, Array]:
     try:
         stored = np.load(path)
         if not isinstance(stored, np.lib.npyio.NpzFile):
-            raise VerifyError(f"{path}: is a single array, not an .npz; save it with numpy.savez(path, array)")
+            raise VerifyError(
+                f"{path}: is a single array, not an .npz; save it with numpy.savez(path, array)"
+            )
         with stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise VerifyError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise VerifyError(f"{path}: is not an .npz of numbers or strings ({error}); save it with numpy.savez") from None
+        raise VerifyError(
+            f"{path}: is not an .npz of numbers or strings ({error}); save it with numpy.savez"
+        ) from None
 
 
 # ------------------------------------------------------------------------------------------------- checks
@@ -131,7 +135,9 @@ def read_npz(path: Path) -> Mapping[str, Array]:
 
 def _check_shape(what: str, array: Array, shape: Shape) -> None:
     if not agree(array.shape, shape):
-        raise VerifyError(f"{what} has the shape {_spell(array.shape)}; the model has {_spell(shape)}")
+        raise VerifyError(
+            f"{what} has the shape {_spell(array.shape)}; the model has {_spell(shape)}"
+        )
 
 
 def _check_numbers(what: str, array: Array) -> None:
@@ -153,7 +159,9 @@ def as_dtype(what: str, array: Array, dtype: np.dtype[Any]) -> Array:
     with np.errstate(invalid="ignore", over="ignore"):
         made = array.astype(dtype)
     if dtype.kind in "biu" and not np.array_equal(made, array):
-        raise VerifyError(f"{what} has {array.dtype} values that do not fit into {dtype}, the dtype of the input")
+        raise VerifyError(
+            f"{what} has {array.dtype} values that do not fit into {dtype}, the dtype of the input"
+        )
     return made
 
 

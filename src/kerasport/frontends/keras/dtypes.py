@@ -161,7 +161,9 @@ class Dtypes:
         # the condition of a choice is no operand
         args = call.args[1:] if call.target.class_name in ("Where", "Select") else call.args
         config = {} if isinstance(call.target, Model) else call.target.config
-        given = flatten((args, dict(call.kwargs), [config.get(bound) for bound in ("x_min", "x_max")]))
+        given = flatten(
+            (args, dict(call.kwargs), [config.get(bound) for bound in ("x_min", "x_max")])
+        )
         found = [dtype for leaf in given if (dtype := self._dtype(leaf))]
         only_truths = set(found) == {"bool"} and any(type(leaf) is int for leaf in given)
         return "int32" if only_truths else promoted(found)
@@ -198,7 +200,10 @@ class Dtypes:
 
 def acting(target: LayerSpec | Operation | Model) -> LayerSpec | Operation | Model:
     """What computes: the layer inside a wrapper that applies it as it is."""
-    while isinstance(target, LayerSpec) and target.class_name in ("TimeDistributed", "SpectralNormalization"):
+    while isinstance(target, LayerSpec) and target.class_name in (
+        "TimeDistributed",
+        "SpectralNormalization",
+    ):
         target = target.children["layer"]
     return target
 
@@ -232,7 +237,9 @@ WRAPPED = (
 
 def _plain_relu(target: LayerSpec) -> bool:
     """Whether a ReLU has no options but their defaults."""
-    return not any(target.config.get(option) for option in ("max_value", "negative_slope", "threshold"))
+    return not any(
+        target.config.get(option) for option in ("max_value", "negative_slope", "threshold")
+    )
 
 
 # ------------------------------------------------------------------------------------------------ the problems
@@ -265,10 +272,20 @@ def integer_problems(model: Model, dtypes: Dtypes, release: tuple[int, int]) -> 
             yield Problem(call.target.name, call.target.class_name, reason, remedy=CAST)
             continue
         if first in INTEGERS and call.target.class_name in DIFFERENT:
-            yield Problem(call.target.name, call.target.class_name, DIFFERENT[call.target.class_name], remedy=CAST)
+            yield Problem(
+                call.target.name,
+                call.target.class_name,
+                DIFFERENT[call.target.class_name],
+                remedy=CAST,
+            )
             continue
         narrow = next((dtype for dtype in dtypes.tensors(call) if dtype in WRAPPING), "")
-        if not narrow and joint == "bool" and isinstance(target, LayerSpec) and target.class_name in COUNTING:
+        if (
+            not narrow
+            and joint == "bool"
+            and isinstance(target, LayerSpec)
+            and target.class_name in COUNTING
+        ):
             narrow = "bool"
         if narrow and (reason := _reason(call, target, joint, narrow)):
             yield Problem(call.target.name, call.target.class_name, reason, remedy=REMEDY)
@@ -282,9 +299,7 @@ def fraction_problems(model: Model, dtypes: Dtypes) -> Iterator[Problem]:
             continue
         first = next(iter(dtypes.tensors(call)), "float32")
         if first in INTEGERS and _cuts(target):
-            reason = (
-                f"Keras casts its output to {first}, the dtype of its input, but converted layers compute in float32"
-            )
+            reason = f"Keras casts its output to {first}, the dtype of its input, but converted layers compute in float32"
             yield Problem(call.target.name, call.target.class_name, reason, remedy=CAST)
 
 
@@ -306,7 +321,10 @@ def _reason(call: Call, target: LayerSpec | Operation, joint: str, narrow: str) 
         return f"Keras casts its output to {narrow}, the dtype of its input, which truncates it"
     if name in COMPARING and not all(_fits(leaf, joint) for leaf in _numbers(call, target)):
         return f"a constant is outside the range of {joint}, where the Keras backends compute different results"
-    if name in RESAMPLING and target.config.get("interpolation", "nearest") not in ("nearest", "bilinear"):
+    if name in RESAMPLING and target.config.get("interpolation", "nearest") not in (
+        "nearest",
+        "bilinear",
+    ):
         return f"its interpolation can overshoot the range of {narrow}, where Keras clips and converted models do not"
     if _any_bits(target) or (name in GROWING and joint not in WRAPPING and narrow != "bool"):
         return ""
@@ -324,7 +342,10 @@ def _any_bits(target: LayerSpec | Operation) -> bool:
     if target.class_name == "Average" and isinstance(target, Operation):
         return True
     if target.class_name == "Activation":
-        return isinstance(target.config.get("activation"), str) and target.config["activation"] not in WRAPPED
+        return (
+            isinstance(target.config.get("activation"), str)
+            and target.config["activation"] not in WRAPPED
+        )
     if target.class_name == "ReLU":
         return isinstance(target, LayerSpec) and _plain_relu(target)
     return target.class_name in ANY_BITS
@@ -332,7 +353,9 @@ def _any_bits(target: LayerSpec | Operation) -> bool:
 
 def _numbers(call: Call, target: LayerSpec | Operation) -> list[Any]:
     """The numbers beside the tensors of a call."""
-    return flatten((call.args, dict(call.kwargs), [target.config.get(bound) for bound in ("x_min", "x_max")]))
+    return flatten(
+        (call.args, dict(call.kwargs), [target.config.get(bound) for bound in ("x_min", "x_max")])
+    )
 
 
 def _fits(leaf: Any, dtype: str) -> bool:

@@ -38,7 +38,11 @@ def is_identity(spec: LayerSpec) -> bool:
     """Whether the layer computes nothing at inference, or nothing but what the layer inside it does."""
     if spec.class_name == "TimeDistributed":
         inner = spec.children["layer"]
-        return isinstance(inner, LayerSpec) and is_identity(inner) and inner.class_name != "SpectralNormalization"
+        return (
+            isinstance(inner, LayerSpec)
+            and is_identity(inner)
+            and inner.class_name != "SpectralNormalization"
+        )
     # until Keras 3.7 RandomCrop crops at inference as well
     return not spec.custom and spec.class_name in IDENTITY and "at_inference" not in spec.config
 

@@ -18,8 +18,23 @@ from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.layers.base import Layer, Outputs, Refusal
 from kerasport.frontends.keras.layers.normalization import SpectralNormalization
 from kerasport.frontends.keras.layers.preprocessing import Pipeline
-from kerasport.frontends.keras.layers.recurrent import RNN, Bidirectional, StackedRNNCells, TimeDistributed, with_states
-from kerasport.frontends.keras.model import LARGEST_SIZE, Call, LayerSpec, Model, Operation, Shape, Tensor, flatten
+from kerasport.frontends.keras.layers.recurrent import (
+    RNN,
+    Bidirectional,
+    StackedRNNCells,
+    TimeDistributed,
+    with_states,
+)
+from kerasport.frontends.keras.model import (
+    LARGEST_SIZE,
+    Call,
+    LayerSpec,
+    Model,
+    Operation,
+    Shape,
+    Tensor,
+    flatten,
+)
 
 Target: TypeAlias = LayerSpec | Operation | Model
 Shapes: TypeAlias = tuple[Shape, ...]
@@ -46,7 +61,9 @@ class Inference:
 
     def call(self, call: Call) -> None:
         """Work out the shapes of the outputs of one call, whose inputs are known."""
-        self.shapes |= {Tensor(call, index): shape for index, shape in self._call(call, {}, self.shapes).items()}
+        self.shapes |= {
+            Tensor(call, index): shape for index, shape in self._call(call, {}, self.shapes).items()
+        }
 
     def check(self, call: Call) -> None:
         """Check that a layer takes inputs of the shapes that it is called on, as far as they are known.
@@ -65,7 +82,9 @@ class Inference:
         outputs_known = [known[tensor] for tensor in model.output_tensors if tensor in known]
         return tuple(outputs_known) if len(outputs_known) == len(model.output_tensors) else None
 
-    def _call(self, call: Call, fed: Mapping[Tensor, Shape], known: Mapping[Tensor, Shape]) -> Mapping[int, Shape]:
+    def _call(
+        self, call: Call, fed: Mapping[Tensor, Shape], known: Mapping[Tensor, Shape]
+    ) -> Mapping[int, Shape]:
         declared = {} if fed else call.declared
         if isinstance(call.target, LayerSpec) and call.target.class_name == "InputLayer":
             return {0: fed.get(Tensor(call)) or input_shape(call.target)}
@@ -86,7 +105,9 @@ class Inference:
         if outputs is None:
             return declared
         # Keras counts the frames of a MelSpectrogram otherwise than it makes them, and so the sizes of what follows
-        if getattr(call.target, "class_name", "") == "MelSpectrogram" or self.miscounted & {*call.tensors()}:
+        if getattr(call.target, "class_name", "") == "MelSpectrogram" or self.miscounted & {
+            *call.tensors()
+        }:
             self.miscounted |= {Tensor(call, index) for index in range(len(outputs))}
             return dict(enumerate(outputs))
         for index, shape in declared.items():
@@ -98,7 +119,9 @@ class Inference:
                 )
         return dict(enumerate(outputs))
 
-    def target(self, target: Target, inputs: Shapes, given: Mapping[str, Any] | None = None) -> Shapes | None:
+    def target(
+        self, target: Target, inputs: Shapes, given: Mapping[str, Any] | None = None
+    ) -> Shapes | None:
         """Shapes of what a layer or model makes of inputs of these shapes; None where that is not known.
 
         `given` are further arguments of the call.
@@ -117,7 +140,9 @@ class Inference:
         except Refusal:
             return None  # a target that looks at the layer says why
 
-    def _layer(self, spec: LayerSpec, layer: Layer, inputs: Shapes, given: Mapping[str, Any]) -> Shapes | None:
+    def _layer(
+        self, spec: LayerSpec, layer: Layer, inputs: Shapes, given: Mapping[str, Any]
+    ) -> Shapes | None:
         if isinstance(layer, TimeDistributed):
             return self._each_step(spec.children["layer"], inputs)
         if isinstance(layer, Bidirectional):
@@ -141,7 +166,9 @@ class Inference:
 
     def _each_step(self, inner: Target, inputs: Shapes) -> Shapes | None:
         if len(inputs[0]) < 2:
-            raise ShapeError(f"TimeDistributed needs an input with a time axis, got the shape {inputs[0]}")
+            raise ShapeError(
+                f"TimeDistributed needs an input with a time axis, got the shape {inputs[0]}"
+            )
         batch, time, *rest = inputs[0]
         made = self.target(inner, ((batch, *rest),))
         return made and tuple((shape[0], time, *shape[1:]) for shape in made)
@@ -177,7 +204,9 @@ class Inference:
             if made is None:
                 return ()
             step = made[0]
-            states += (step,) * (2 if isinstance(part, LayerSpec) and part.class_name == "LSTMCell" else 1)
+            states += (step,) * (
+                2 if isinstance(part, LayerSpec) and part.class_name == "LSTMCell" else 1
+            )
         return states
 
 
@@ -218,14 +247,20 @@ def input_shape(spec: LayerSpec) -> Shape:
     """
     shape = spec.config.get("batch_shape")
     sizes = shape if isinstance(shape, list) else [-1]
-    if not sizes or not all(d is None or (isinstance(d, int) and 0 <= d <= LARGEST_SIZE) for d in sizes):
-        raise ReadError(f"layer {quoted(spec.name)}: the input shape is {quoted(shape)}, expected a list of sizes")
+    if not sizes or not all(
+        d is None or (isinstance(d, int) and 0 <= d <= LARGEST_SIZE) for d in sizes
+    ):
+        raise ReadError(
+            f"layer {quoted(spec.name)}: the input shape is {quoted(shape)}, expected a list of sizes"
+        )
     return tuple(sizes)
 
 
 def agree(a: Sequence[int | None], b: Sequence[int | None]) -> bool:
     """Whether two shapes can be the same."""
-    return len(a) == len(b) and all(m == n or m is None or n is None for m, n in zip(a, b, strict=True))
+    return len(a) == len(b) and all(
+        m == n or m is None or n is None for m, n in zip(a, b, strict=True)
+    )
 
 
 def check_weights(spec: LayerSpec, layer: Layer, inputs: Shapes) -> None:

@@ -14,7 +14,15 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from kerasport.errors import Problem, ReadError, ShapeError, TooLargeError, UnsupportedModel, UnsupportedPart, quoted
+from kerasport.errors import (
+    Problem,
+    ReadError,
+    ShapeError,
+    TooLargeError,
+    UnsupportedModel,
+    UnsupportedPart,
+    quoted,
+)
 from kerasport.frontends.keras.functions import apply, check_types, lowering_of
 from kerasport.frontends.keras.identity import IDENTITY, IMAGES, is_identity, is_of_entries
 from kerasport.frontends.keras.infer import Inference, arguments_of, input_shape
@@ -32,7 +40,14 @@ from kerasport.frontends.keras.layers.recurrent import (
     initial_states,
     one_step,
 )
-from kerasport.frontends.keras.masks import BY_BACKEND, MERGES, NO_CHANGES, Changes, MaskChanges, MaskRules
+from kerasport.frontends.keras.masks import (
+    BY_BACKEND,
+    MERGES,
+    NO_CHANGES,
+    Changes,
+    MaskChanges,
+    MaskRules,
+)
 from kerasport.frontends.keras.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
 from kerasport.frontends.keras.model import Tensor as Edge
 from kerasport.frontends.keras.precheck import acts_in_training, custom_problem, refusals
@@ -59,7 +74,13 @@ def lower(model: Model) -> Graph:
     inputs = tuple(declared_input(edge) for edge in model.input_tensors)
     outputs, _ = lowering.model(model, inputs, (None,) * len(inputs), "")
     graph = Graph(inputs, outputs or (), lowering.names)
-    problems = [*refusals(model), *lowering.problems, *_strings(graph), *_empty(graph), *_by_chance(graph)]
+    problems = [
+        *refusals(model),
+        *lowering.problems,
+        *_strings(graph),
+        *_empty(graph),
+        *_by_chance(graph),
+    ]
     if problems:
         raise UnsupportedModel(tuple(dict.fromkeys(problems)))
     assert outputs is not None
@@ -68,9 +89,13 @@ def lower(model: Model) -> Graph:
 
 def _strings(graph: Graph) -> Iterator[Problem]:
     """What takes strings and is not a table: backends of TF.js have few operations for them, and others each."""
-    reason = "the only operation on strings that converted models support is a lookup in a vocabulary"
+    reason = (
+        "the only operation on strings that converted models support is a lookup in a vocabulary"
+    )
     for node in graph.nodes():
-        if not isinstance(node, ops.Lookup) and any(is_string(operand) for operand in node.operands):
+        if not isinstance(node, ops.Lookup) and any(
+            is_string(operand) for operand in node.operands
+        ):
             yield Problem(graph.names.get(node, "").rpartition("/")[2], type(node).__name__, reason)
     for output in graph.outputs:
         if isinstance(output, Input) and is_string(output):
@@ -87,7 +112,11 @@ def _empty(graph: Graph) -> Iterator[Problem]:
         operand = next(iter(node.operands), None)
         if isinstance(node, ops.Reshape) and -1 in node.to and 0 in node.to:
             reason = "its result has size 0, so a runtime cannot infer the batch size"
-        elif isinstance(node, UNDEFINED) and not isinstance(node, ops.Sum) and _has_no_values(operand):
+        elif (
+            isinstance(node, UNDEFINED)
+            and not isinstance(node, ops.Sum)
+            and _has_no_values(operand)
+        ):
             reason = "its input has size 0, for which runtimes compute different results"
         else:
             continue
@@ -164,7 +193,11 @@ class Lowering:
         """The outputs of a model and their masks; no outputs where a part of it was refused."""
         run = _Run(self, path, dict(zip(model.input_tensors, inputs, strict=True)))
         run.changes = NO_CHANGES if self.keras2 else self.changes.of(model)
-        run.masks |= {edge: mask for edge, mask in zip(model.input_tensors, masks, strict=True) if mask is not None}
+        run.masks |= {
+            edge: mask
+            for edge, mask in zip(model.input_tensors, masks, strict=True)
+            if mask is not None
+        }
         for call in run.changes.order or model.calls:
             run.call(call)
         edges = model.output_tensors
@@ -173,7 +206,13 @@ class Lowering:
         outputs = tuple(run.values[edge] for edge in edges) if known else None
         return outputs, tuple(run.mask_of(edge, None) for edge in edges)
 
-    def refuse(self, target: LayerSpec | Operation | Model, reason: str, option: str = "", value: Any = None) -> None:
+    def refuse(
+        self,
+        target: LayerSpec | Operation | Model,
+        reason: str,
+        option: str = "",
+        value: Any = None,
+    ) -> None:
         """Note that a part of the model has no lowering."""
         self.problems.append(Problem(target.name, target.class_name, reason, option, value))
 
@@ -186,17 +225,28 @@ class Lowering:
             self.refuse(spec, called_on(len(inputs), type(layer)))
             return None
         try:
-            self.inference.target(spec, tuple(x.shape for x in inputs), given)  # checks that the layer takes them
+            self.inference.target(
+                spec, tuple(x.shape for x in inputs), given
+            )  # checks that the layer takes them
             check_types(inspect.signature(layer.lower), given)
             outputs = self._lower(spec, layer, inputs, path, given)
         except Refusal as refusal:
             value = shown(getattr(layer, refusal.option, None)) if refusal.option else None
             self.problems.append(
-                Problem(spec.name, spec.class_name, refusal.reason, refusal.option, value, refusal.remedy)
+                Problem(
+                    spec.name,
+                    spec.class_name,
+                    refusal.reason,
+                    refusal.option,
+                    value,
+                    refusal.remedy,
+                )
             )
             return None
         except TooLargeError as error:
-            self.problems.append(Problem(spec.name, spec.class_name, error.reason, remedy=error.remedy))
+            self.problems.append(
+                Problem(spec.name, spec.class_name, error.reason, remedy=error.remedy)
+            )
             return None
         except ShapeError as error:
             self.refuse(spec, str(error))
@@ -217,7 +267,12 @@ class Lowering:
         return None
 
     def _lower(
-        self, spec: LayerSpec, layer: Layer, inputs: Sequence[Tensor], path: str, given: Mapping[str, Any]
+        self,
+        spec: LayerSpec,
+        layer: Layer,
+        inputs: Sequence[Tensor],
+        path: str,
+        given: Mapping[str, Any],
     ) -> Tensor | Lowered:
         if isinstance(layer, TimeDistributed):
             return self._each_step(spec, inputs[0], path, given.get("mask"))
@@ -253,7 +308,9 @@ class Lowering:
             try:
                 lowering_of(target)
             except Refusal as refused:
-                self.refuse(target, refused.reason, refused.option, shown(target.config.get(refused.option)))
+                self.refuse(
+                    target, refused.reason, refused.option, shown(target.config.get(refused.option))
+                )
         elif isinstance(target, Model):
             for inner in target.targets():
                 self.look_at(inner)
@@ -277,7 +334,12 @@ class Lowering:
                 self.refuse(spec, refusal.reason, option, shown(value))
 
     def child(
-        self, target: LayerSpec | Model, inputs: Sequence[Tensor], path: str, mask: Tensor | None = None, **given: Any
+        self,
+        target: LayerSpec | Model,
+        inputs: Sequence[Tensor],
+        path: str,
+        mask: Tensor | None = None,
+        **given: Any,
     ) -> Lowered:
         """What the layer or model inside a wrapper makes of its inputs."""
         if isinstance(target, Model):
@@ -288,7 +350,9 @@ class Lowering:
             given["mask"] = mask
         return self.layer(target, inputs, path, **given)
 
-    def _in_turn(self, spec: LayerSpec, inputs: Sequence[Tensor], path: str, mask: Tensor | None) -> Lowered:
+    def _in_turn(
+        self, spec: LayerSpec, inputs: Sequence[Tensor], path: str, mask: Tensor | None
+    ) -> Lowered:
         """One layer inside after the other."""
         if mask is not None or any(makes_mask(child) for child in spec.children.values()):
             raise Refusal("", "masks inside this layer are not supported yet")
@@ -301,12 +365,17 @@ class Lowering:
         """Batch and time as one axis, and apart again behind the layer."""
         inner = spec.children["layer"]
         if (which := mixes_samples(inner)) is not None:
-            raise Refusal("", f"the inner layer {which} works across the batch, which would mix time steps here")
+            raise Refusal(
+                "",
+                f"the inner layer {which} works across the batch, which would mix time steps here",
+            )
         steps = ops.reshape(x, (-1, *known_dims(x, 2)))
         if mask is not None and mask.rank > 2:
             mask = ops.reshape(mask, (-1, *known_dims(mask, 2)))
         elif mask is not None and reads_masks(inner):
-            raise Refusal("", "the inner layer reads a mask, but this mask has only one value per sample")
+            raise Refusal(
+                "", "the inner layer reads a mask, but this mask has only one value per sample"
+            )
         else:
             mask = None
         made = self.child(inner, (steps,), path, mask)
@@ -316,7 +385,12 @@ class Lowering:
         return tuple(ops.reshape(y, (*front, *known_dims(y, 1))) for y in made)
 
     def _both_ways(
-        self, spec: LayerSpec, layer: Bidirectional, inputs: Sequence[Tensor], path: str, given: Mapping[str, Any]
+        self,
+        spec: LayerSpec,
+        layer: Bidirectional,
+        inputs: Sequence[Tensor],
+        path: str,
+        given: Mapping[str, Any],
     ) -> Lowered:
         states = initial_states(inputs[1:], given.get("initial_state"))
         half = len(states) // 2
@@ -365,7 +439,10 @@ class _Run:
             outputs = self._layer(call, target)
         for index, output in enumerate(outputs or ()):
             self.values[Edge(call, index)] = output
-            if not isinstance(target, Model) and (mask := self._kept_mask(call, target, output)) is not None:
+            if (
+                not isinstance(target, Model)
+                and (mask := self._kept_mask(call, target, output)) is not None
+            ):
                 self.masks.setdefault(Edge(call, index), ByChance(mask, target))
             name_new(output, f"{self.path}{target.name}", self.lowering.names)
 
@@ -377,14 +454,18 @@ class _Run:
             return ops.as_tensor(argument)
         if isinstance(argument, Mapping):
             return {key: self.lowered(value) for key, value in argument.items()}
-        return tuple(map(self.lowered, argument)) if isinstance(argument, tuple | list) else argument
+        return (
+            tuple(map(self.lowered, argument)) if isinstance(argument, tuple | list) else argument
+        )
 
     def check_indices(self, edges: Iterable[Edge]) -> None:
         """Raise `ReadError` for a tensor that is an output which its call does not have."""
         for edge in edges:
             if edge not in self.values and Edge(edge.call) in self.values:
                 name = quoted(edge.call.target.name)
-                raise ReadError(f"the graph refers to output {edge.index} of layer {name}, which does not exist")
+                raise ReadError(
+                    f"the graph refers to output {edge.index} of layer {name}, which does not exist"
+                )
 
     def mask_of(self, leaf: Any, call: Call | None) -> Tensor | None:
         """The mask that a call finds on a tensor; without a call, that at the end of the run."""
@@ -404,7 +485,9 @@ class _Run:
         travelling, given = self._travelling(call), call.kwargs.get("mask")
         if given is None:
             return travelling
-        own = tuple(mask if mask is None else ops.as_tensor(mask) for mask in flatten(self.lowered(given)))
+        own = tuple(
+            mask if mask is None else ops.as_tensor(mask) for mask in flatten(self.lowered(given))
+        )
         return (*own, *travelling[len(own) :])
 
     def _passed_on(self, call: Call) -> tuple[Tensor | None, ...]:
@@ -436,8 +519,13 @@ class _Run:
         if inputs is None or not self._supports_call_of_model(call, model, len(inputs)):
             return None
         given, travelling = self._incoming(call), self._travelling(call)
-        if not self.lowering.keras2:  # Keras 3 leaves the mask of an input where None is given for it
-            given = tuple(own if own is not None else mask for own, mask in zip(given, travelling, strict=True))
+        if (
+            not self.lowering.keras2
+        ):  # Keras 3 leaves the mask of an input where None is given for it
+            given = tuple(
+                own if own is not None else mask
+                for own, mask in zip(given, travelling, strict=True)
+            )
         outputs, masks = self.lowering.model(model, inputs, given, f"{self.path}{model.name}/")
         self.masks |= {Edge(call, i): mask for i, mask in enumerate(masks) if mask is not None}
         return outputs
@@ -448,12 +536,16 @@ class _Run:
         if count != wanted:
             self.lowering.refuse(model, f"it is called on {count} tensors but has {wanted} inputs")
         if len(flatten(call.kwargs.get("mask"))) > count:
-            self.lowering.refuse(model, f"it is called with more masks than it has inputs ({count})", "mask", "…")
+            self.lowering.refuse(
+                model, f"it is called with more masks than it has inputs ({count})", "mask", "…"
+            )
         for name, value in call.kwargs.items():
             if value is not None and name != "mask" and not self._says_nothing(name, model, value):
                 reason = IN_TRAINING if name in TRAINING_ONLY else UNKNOWN_ARGUMENT
                 self.lowering.refuse(model, reason, name, shown(value))
-        unknown = [edge for edge in call.tensors() if self.changes.object_of(edge) in self.changes.unknown]
+        unknown = [
+            edge for edge in call.tensors() if self.changes.object_of(edge) in self.changes.unknown
+        ]
         for edge in unknown:
             if sum(edge in each.tensors() for each in self.changes.order) > 1:
                 reason = (
@@ -469,9 +561,16 @@ class _Run:
         try:
             return apply(operation, args, kwargs)
         except Refusal as refused:
-            self.lowering.refuse(operation, refused.reason, refused.option, shown(operation.config.get(refused.option)))
+            self.lowering.refuse(
+                operation,
+                refused.reason,
+                refused.option,
+                shown(operation.config.get(refused.option)),
+            )
         except TooLargeError as error:
-            problem = Problem(operation.name, operation.class_name, error.reason, remedy=error.remedy)
+            problem = Problem(
+                operation.name, operation.class_name, error.reason, remedy=error.remedy
+            )
             self.lowering.problems.append(problem)
         except ShapeError as error:
             self.lowering.refuse(operation, str(error))
@@ -490,17 +589,28 @@ class _Run:
             outputs: Lowered = self._identity(call, spec, inputs)
         else:
             given = self._given(call, spec)
-            outputs = None if given is None else self.lowering.layer(spec, inputs, f"{self.path}{spec.name}/", **given)
+            outputs = (
+                None
+                if given is None
+                else self.lowering.layer(spec, inputs, f"{self.path}{spec.name}/", **given)
+            )
         mask = self._mask(call, spec, inputs) if outputs is not None else None
         if mask is not None:
             self.masks[Edge(call)] = mask
-            if spec.class_name == "Bidirectional" and spec.config.get("merge_mode", "concat") is None:
+            if (
+                spec.class_name == "Bidirectional"
+                and spec.config.get("merge_mode", "concat") is None
+            ):
                 self.masks[Edge(call, 1)] = mask
         return outputs
 
-    def _kept_mask(self, call: Call, target: LayerSpec | Operation, output: Tensor) -> Tensor | None:
+    def _kept_mask(
+        self, call: Call, target: LayerSpec | Operation, output: Tensor
+    ) -> Tensor | None:
         """The mask of an argument that a call may hand on as it is, with whatever hangs on it."""
-        wraps = target.class_name == "SpectralNormalization"  # a layer that sets the mask of what it makes
+        wraps = (
+            target.class_name == "SpectralNormalization"
+        )  # a layer that sets the mask of what it makes
         same = (edge for edge in call.tensors() if wraps or unchanged(output, self.values[edge]))
         return next((mask for edge in same if (mask := self.mask_of(edge, call)) is not None), None)
 
@@ -508,7 +618,9 @@ class _Run:
         training = call.kwargs.get("training")
         if not self._says_nothing("training", spec, training):
             self.lowering.refuse(spec, IN_TRAINING, "training", True)
-        structure = isinstance(call.args[0], Mapping | tuple)  # it is handed on as it is, with all that it holds
+        structure = isinstance(
+            call.args[0], Mapping | tuple
+        )  # it is handed on as it is, with all that it holds
         return inputs if structure else inputs[:1]
 
     def _says_nothing(self, argument: str, target: LayerSpec | Model, value: Any) -> bool:
@@ -565,10 +677,14 @@ class _Run:
     def _mask(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> Tensor | None:
         """The mask of the first output, by the rules that masks.py describes."""
         name, incoming = spec.class_name, self._passed_on(call)
-        if name == "Embedding" or (name == "ReversibleEmbedding" and not call.kwargs.get("reverse")):
+        if name == "Embedding" or (
+            name == "ReversibleEmbedding" and not call.kwargs.get("reverse")
+        ):
             return ops.not_equal(inputs[0], 0) if spec.config.get("mask_zero") else None
         if name == "Masking":
-            return ops.any_(ops.not_equal(inputs[0], float(spec.config.get("mask_value") or 0.0)), -1)
+            return ops.any_(
+                ops.not_equal(inputs[0], float(spec.config.get("mask_value") or 0.0)), -1
+            )
         if self.lowering.rules.passes(spec):
             return incoming[0] if incoming else None
         return self._merged_mask(spec, incoming, inputs)
@@ -576,16 +692,23 @@ class _Run:
     def _merged_mask(
         self, spec: LayerSpec, incoming: tuple[Tensor | None, ...], inputs: tuple[Tensor, ...]
     ) -> Tensor | None:
-        known, merging = [mask for mask in incoming if mask is not None], self.lowering.rules.merging
+        known, merging = (
+            [mask for mask in incoming if mask is not None],
+            self.lowering.rules.merging,
+        )
         if not known or not merging:
             return None
         if spec.class_name in MERGES and (len(known) == len(incoming) or merging == "all"):
-            return reduce(ops.logical_and if merging == "all" else ops.logical_or, dict.fromkeys(known))
+            return reduce(
+                ops.logical_and if merging == "all" else ops.logical_or, dict.fromkeys(known)
+            )
         if spec.class_name == "Concatenate":
             axis = int(spec.config.get("axis", -1))
             if len(set(incoming)) == 1 and axis in (-1, inputs[0].rank - 1):
                 return known[0]
-            return (ops.all_ if merging == "all" else ops.any_)(concatenated(incoming, inputs, axis), -1)
+            return (ops.all_ if merging == "all" else ops.any_)(
+                concatenated(incoming, inputs, axis), -1
+            )
         return None
 
 
@@ -632,16 +755,27 @@ def reads_masks(target: LayerSpec | Model | Operation) -> bool:
 def makes_mask(target: LayerSpec | Model) -> bool:
     """Whether a mask begins in a layer, or in a part of it."""
     parts = target.targets() if isinstance(target, Model) else target.children.values()
-    own = isinstance(target, LayerSpec) and (target.class_name == "Masking" or bool(target.config.get("mask_zero")))
+    own = isinstance(target, LayerSpec) and (
+        target.class_name == "Masking" or bool(target.config.get("mask_zero"))
+    )
     return own or any(makes_mask(part) for part in parts if not isinstance(part, Operation))
 
 
 def mixes_samples(target: LayerSpec | Model | Operation) -> str | None:
     """The name of a layer or operation that works across the batch, if there is one."""
     if isinstance(target, Model):
-        return next((name for inner in target.targets() if (name := mixes_samples(inner)) is not None), None)
+        return next(
+            (name for inner in target.targets() if (name := mixes_samples(inner)) is not None), None
+        )
     if isinstance(target, LayerSpec) and target.children:
-        return next((name for child in target.children.values() if (name := mixes_samples(child)) is not None), None)
+        return next(
+            (
+                name
+                for child in target.children.values()
+                if (name := mixes_samples(child)) is not None
+            ),
+            None,
+        )
     axis = target.config.get("axis", -1)
     axes = axis if isinstance(axis, list | tuple) else (axis,)
     whole = isinstance(target, Operation) and axis is None and "axis" in target.config

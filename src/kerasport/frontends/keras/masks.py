@@ -13,7 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from kerasport.errors import Problem
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Operation, Tensor, flatten, rebuild
+from kerasport.frontends.keras.model import (
+    Call,
+    LayerSpec,
+    Model,
+    Operation,
+    Tensor,
+    flatten,
+    rebuild,
+)
 from kerasport.releases import ASSUMED, MASKS_STOP, Release
 
 Mask: TypeAlias = Hashable  # None where there is no mask
@@ -86,7 +94,9 @@ class Masks:
     rules: MaskRules
     of: dict[Tensor, Mask] = field(default_factory=dict)
     foreign: list[Call] = field(default_factory=list)
-    origins: Mapping[Tensor, Call] = field(default_factory=dict)  # of parts that stand for a call: that call
+    origins: Mapping[Tensor, Call] = field(
+        default_factory=dict
+    )  # of parts that stand for a call: that call
     number: Numbers = field(default_factory=Numbers)
     computed: dict[Tensor, Mask] = field(default_factory=dict)  # by operations
     runs: dict[tuple[Model, tuple[Mask, ...]], Masks] = field(default_factory=dict)
@@ -112,7 +122,9 @@ class Masks:
     def inside(self, model: Model, inputs: tuple[Mask, ...] = ()) -> Masks:
         """The masks in a model inside, which is traced once for the same masks of its inputs."""
         if (model, inputs) not in self.runs:
-            run = self.runs[model, inputs] = Masks(self.rules, origins=self.origins, number=self.number, runs=self.runs)
+            run = self.runs[model, inputs] = Masks(
+                self.rules, origins=self.origins, number=self.number, runs=self.runs
+            )
             run.trace(model, inputs)
         return self.runs[model, inputs]
 
@@ -130,7 +142,10 @@ class Masks:
         if isinstance(target, Model):
             return self.inside(target, incoming).ends(target)
         mask = made(call, target, incoming, self.rules, self.number)
-        unmerged = target.class_name == "Bidirectional" and target.config.get("merge_mode", "concat") is None
+        unmerged = (
+            target.class_name == "Bidirectional"
+            and target.config.get("merge_mode", "concat") is None
+        )
         return (mask, mask) if unmerged else (mask,)
 
     def _agrees(self, recorded: Any, incoming: tuple[Mask, ...]) -> bool:
@@ -149,11 +164,14 @@ class Masks:
             return self.number("any", self._told(first))
         if name == "Concatenate":
             parts = tuple(
-                None if isinstance(part, Tensor) and _is(part, "OnesLike") else self._told(part) for part in operands
+                None if isinstance(part, Tensor) and _is(part, "OnesLike") else self._told(part)
+                for part in operands
             )
             return concatenated(parts, operation.config.get("axis", -1), "any", self.number)
         if name in SPREADS:
-            inner = {self._told(o) for o in operands if isinstance(o, Tensor) and not _is(o, "ZerosLike")}
+            inner = {
+                self._told(o) for o in operands if isinstance(o, Tensor) and not _is(o, "ZerosLike")
+            }
             return inner.pop() if len(inner) == 1 else self.number("or", frozenset(inner))
         return self.number("opaque", Tensor(call))
 
@@ -163,11 +181,15 @@ class Masks:
         return self.computed[value] if known else self.number("opaque", repr(value))
 
 
-def made(call: Call, target: LayerSpec, incoming: tuple[Mask, ...], rules: MaskRules, number: Numbers) -> Mask:
+def made(
+    call: Call, target: LayerSpec, incoming: tuple[Mask, ...], rules: MaskRules, number: Numbers
+) -> Mask:
     """The mask of a layer's first output."""
     name = target.class_name
     if name == "Embedding" or (name == "ReversibleEmbedding" and not call.kwargs.get("reverse")):
-        return number("not_equal", first_tensor(call), 0.0) if target.config.get("mask_zero") else None
+        return (
+            number("not_equal", first_tensor(call), 0.0) if target.config.get("mask_zero") else None
+        )
     if name == "Masking":
         value: Any = target.config.get("mask_value") or 0.0
         if value == EVERYTHING:
@@ -297,7 +319,11 @@ class MaskChanges:
         unknown: set[Tensor] = set()
         for call in order:
             inputs = [objects.get(tensor, tensor) for tensor in call.tensors()]
-            if isinstance(call.target, LayerSpec) and call.target.class_name in SAME_OBJECT and inputs:
+            if (
+                isinstance(call.target, LayerSpec)
+                and call.target.class_name in SAME_OBJECT
+                and inputs
+            ):
                 objects[Tensor(call)] = inputs[0]
             for tensor in inputs:
                 if tensor in now:
@@ -357,7 +383,11 @@ def _met(model: Model) -> Sequence[Call]:
             met.setdefault(call)
         elif call not in met:
             stack.append((call, True))
-            stack += [(tensor.call, False) for tensor in reversed(call.tensors()) if tensor.call not in met]
+            stack += [
+                (tensor.call, False)
+                for tensor in reversed(call.tensors())
+                if tensor.call not in met
+            ]
     return list(met)
 
 
@@ -373,9 +403,13 @@ def without_recorded(model: Model) -> tuple[Model, list[Problem]]:
     """The model without mask arguments that say what travels with the tensors anyway, and what they hide otherwise."""
 
     def step(call: Call) -> Call:
-        return replace(call, kwargs={name: value for name, value in call.kwargs.items() if name != "mask"})
+        return replace(
+            call, kwargs={name: value for name, value in call.kwargs.items() if name != "mask"}
+        )
 
-    reason = "it is called with a mask that the model computes, which converted layers do not support"
+    reason = (
+        "it is called with a mask that the model computes, which converted layers do not support"
+    )
     problems = [
         Problem(call.target.name, call.target.class_name, reason, "mask", "a tensor")
         for call in _foreign(model, Masks(MaskRules(model.release)))

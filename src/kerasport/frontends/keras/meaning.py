@@ -14,7 +14,16 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from kerasport.frontends.keras.identity import is_identity
-from kerasport.frontends.keras.model import Array, Call, LayerSpec, Model, Operation, Shape, Tensor, flatten
+from kerasport.frontends.keras.model import (
+    Array,
+    Call,
+    LayerSpec,
+    Model,
+    Operation,
+    Shape,
+    Tensor,
+    flatten,
+)
 from kerasport.report import Values
 
 CHANNELS = 4  # of images: factors for each of more axes are no preparation of pixels
@@ -149,7 +158,9 @@ def _after(call: Call, path: _Path) -> After:
     return step(target, path) if step else Values()
 
 
-IDLE = frozenset(("Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "SpatialDropout1D"))
+IDLE = frozenset(
+    ("Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "SpatialDropout1D")
+)
 """Layers that do nothing at inference, and that every target has, so they are not left out."""
 
 MOVING = frozenset(("Reshape", "Flatten", "Permute", "RepeatVector"))
@@ -209,7 +220,9 @@ def _normalization(spec: LayerSpec, path: _Path) -> After:
 def _moments(spec: LayerSpec) -> tuple[Array | None, Array | None]:
     """Mean and variance of a Normalization that was adapted, or given them."""
     if len(spec.weights) >= 2:
-        mean, variance = (weight.read() if weight.size == 1 else None for weight in spec.weights[:2])
+        mean, variance = (
+            weight.read() if weight.size == 1 else None for weight in spec.weights[:2]
+        )
         return mean, variance
     given = spec.config.get("mean"), spec.config.get("variance")
     mean, variance = (None if each is None else np.asarray(each, np.float64) for each in given)
@@ -217,7 +230,9 @@ def _moments(spec: LayerSpec) -> tuple[Array | None, Array | None]:
 
 
 def _resizing(spec: LayerSpec, path: _Path) -> After:
-    return path.then(f"{'resizes' if spec.class_name == 'Resizing' else 'crops'} them to {_size(spec)}")
+    return path.then(
+        f"{'resizes' if spec.class_name == 'Resizing' else 'crops'} them to {_size(spec)}"
+    )
 
 
 def _size(spec: LayerSpec) -> str:
@@ -337,7 +352,9 @@ def _of_channels(scale: Array, offset: Array, path: _Path, *, first: bool) -> tu
     if first and of_imagenet and scale.size == 1:
         swaps = "swaps RGB to BGR and " if path.swapped else ""
         return f"{swaps}subtracts the mean of ImageNet", True
-    return ("shifts" if scale.size == 1 and scale.item() == 1 else "normalizes") + " each channel", False
+    return (
+        "shifts" if scale.size == 1 and scale.item() == 1 else "normalizes"
+    ) + " each channel", False
 
 
 def _is_of_channels(step: tuple[Array, Array]) -> bool:
@@ -389,7 +406,12 @@ ENDS = frozenset(
 """Layers that models end with, and whose activation says what the numbers are."""
 
 ACTIVATIONS: Mapping[str, str] = {"Softmax": "softmax", "ReLU": "relu"}
-OPERATIONS: Mapping[str, str] = {"Softmax": "softmax", "Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu"}
+OPERATIONS: Mapping[str, str] = {
+    "Softmax": "softmax",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "Relu": "relu",
+}
 
 
 def _activated(activation: Any, config: Mapping[str, Any], shape: Shape) -> Values:
@@ -398,7 +420,9 @@ def _activated(activation: Any, config: Mapping[str, Any], shape: Shape) -> Valu
     if activation == "linear":
         return Values(text="raw scores (logits) or numbers: no activation")
     if activation == "softmax" and config.get("axis", -1) == -1:
-        return Values(text=f"probabilities of {f'{size:,} ' if size else ''}classes (softmax)", low=0, high=1)
+        return Values(
+            text=f"probabilities of {f'{size:,} ' if size else ''}classes (softmax)", low=0, high=1
+        )
     if activation == "sigmoid":
         what = "probability" if size == 1 and len(shape) == 2 else "independent probabilities"
         return Values(text=f"{what} from 0 to 1 (sigmoid)", low=0, high=1)

@@ -60,7 +60,9 @@ class WeightRef:
             for start in range(0, self.size, step):
                 piece = np.fromfile(file, self.dtype, min(step, self.size - start))
                 if piece.size != min(step, self.size - start):
-                    raise ReadError(f"{self.path}: the file ends inside an array of shape {self.shape}")
+                    raise ReadError(
+                        f"{self.path}: the file ends inside an array of shape {self.shape}"
+                    )
                 yield piece
 
     def read(self) -> Array:
@@ -169,7 +171,9 @@ class Call:
     args: tuple[Any, ...] = ()  # nested tuples and dicts of tensors and constants
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     by_position: frozenset[str] = frozenset()
-    declared: Mapping[int, Shape] = field(default_factory=dict)  # output → shape that the file gives it
+    declared: Mapping[int, Shape] = field(
+        default_factory=dict
+    )  # output → shape that the file gives it
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every tensor that the call takes, in order of its arguments."""
@@ -199,7 +203,9 @@ class Model:
     trainable: bool = True
     writer: str = ""  # which Keras wrote the file, where that is known: "3.15.1"
     compile_config: Mapping[str, Any] | None = None
-    optimizer: tuple[Weight, ...] = ()  # variables of the optimizer, in the order in which Keras makes them
+    optimizer: tuple[
+        Weight, ...
+    ] = ()  # variables of the optimizer, in the order in which Keras makes them
     class_name: str = "Functional"
     custom: str = ""  # registered name or class of a subclass that is not Keras's own
 
@@ -234,7 +240,10 @@ class Model:
     def outputs_used(self) -> Mapping[Call, Collection[int]]:
         """Call → those of its outputs that another call takes, or that the model returns."""
         used: dict[Call, set[int]] = {}
-        for tensor in (*(taken for call in self.calls for taken in call.tensors()), *self.output_tensors):
+        for tensor in (
+            *(taken for call in self.calls for taken in call.tensors()),
+            *self.output_tensors,
+        ):
             used.setdefault(tensor.call, set()).add(tensor.index)
         return used
 
@@ -270,7 +279,13 @@ def flatten(structure: Any) -> list[Any]:
     return [structure]
 
 
-LEAVES = (Tensor, str, int, float, type(None))  # most of them: to ask whether they are a Mapping takes much longer
+LEAVES = (
+    Tensor,
+    str,
+    int,
+    float,
+    type(None),
+)  # most of them: to ask whether they are a Mapping takes much longer
 
 
 def map_tensors(structure: Any, function: Callable[[Tensor], Any]) -> Any:
@@ -324,7 +339,9 @@ class _Rebuilder:
         if isinstance(target, Operation) or (isinstance(target, Model) and not self.inside):
             return target
         if target not in self.done:
-            self.done[target] = self.model(target) if isinstance(target, Model) else self._spec(target)
+            self.done[target] = (
+                self.model(target) if isinstance(target, Model) else self._spec(target)
+            )
         return self.done[target]
 
     def _spec(self, spec: LayerSpec) -> LayerSpec:
@@ -346,7 +363,9 @@ class _Rebuilder:
                 return tensors[tensor]
             if tensor.call not in whole:  # other tensors stand for all outputs that the call has
                 name = quoted(tensor.call.target.name)
-                raise ReadError(f"the graph refers to output {tensor.index} of layer {name}, which does not exist")
+                raise ReadError(
+                    f"the graph refers to output {tensor.index} of layer {name}, which does not exist"
+                )
             return Tensor(whole[tensor.call], tensor.index)
 
         for call in model.calls:
@@ -366,7 +385,9 @@ class _Rebuilder:
             known |= dict.fromkeys(calls[len(known) :])
         inputs = map_tensors(model.inputs, lambda tensor: _entry(renew(tensor)))
         outputs = map_tensors(model.outputs, renew)
-        return self.whole(replace(model, calls=needed(calls, inputs, outputs), inputs=inputs, outputs=outputs))
+        return self.whole(
+            replace(model, calls=needed(calls, inputs, outputs), inputs=inputs, outputs=outputs)
+        )
 
 
 def _added(tensors: Iterable[Tensor], known: Mapping[Call, None]) -> list[Call]:

@@ -22,7 +22,9 @@ def refusals(model: Model) -> Iterator[Problem]:
                 f"it is a subclass of Model ({part.custom}); its call() may differ from the graph "
                 "of its layers, and the file does not contain its code"
             )
-            remedy = "if both compute the same, save keras.Model(model.inputs, model.outputs) instead"
+            remedy = (
+                "if both compute the same, save keras.Model(model.inputs, model.outputs) instead"
+            )
             yield Problem(part.name, part.class_name, reason, remedy=remedy)
         dtypes.model(part)
         yield from integer_problems(part, dtypes, model.release)
@@ -97,15 +99,18 @@ def _layer_problems(spec: LayerSpec, release: tuple[int, int]) -> Iterator[Probl
         reason = f"Keras casts its input to {dtype}, which truncates it; converted models compute in float32"
         yield Problem(spec.name, spec.class_name, reason, "dtype", dtype)
     inner = spec.children.get("layer")
-    if spec.class_name == "SpectralNormalization" and getattr(inner, "class_name", "") == "Embedding":
+    if (
+        spec.class_name == "SpectralNormalization"
+        and getattr(inner, "class_name", "") == "Embedding"
+    ):
         reason = "the file does not store the Embedding as Keras normalizes it"
         yield Problem(spec.name, spec.class_name, reason, "layer", "Embedding")
     if spec.class_name == "TimeDistributed" and release < (3, 0) and _makes_mask(inner, release):
-        reason = (
-            "Keras 2 passes on the masks that the inner layer creates at each step; Keras 3 and converted models do not"
-        )
+        reason = "Keras 2 passes on the masks that the inner layer creates at each step; Keras 3 and converted models do not"
         remedy = "put the inner layer and the layers that use its mask into one model inside the TimeDistributed"
-        yield Problem(spec.name, spec.class_name, reason, "layer", inner.class_name if inner else "", remedy)
+        yield Problem(
+            spec.name, spec.class_name, reason, "layer", inner.class_name if inner else "", remedy
+        )
 
 
 def _makes_mask(inner: LayerSpec | Model | None, release: tuple[int, int]) -> bool:

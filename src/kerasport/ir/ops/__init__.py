@@ -157,8 +157,26 @@ from kerasport.ir.ops.reduction import (
     prod,
     sum_,
 )  # fmt: skip
-from kerasport.ir.ops.window import AvgPool, Conv, ConvTranspose, DepthwiseConv, MaxPool, Padding, Resize, known
-from kerasport.ir.tensor import Constant, Input, Item, Tensor, TensorType, as_tensor, constant, items
+from kerasport.ir.ops.window import (
+    AvgPool,
+    Conv,
+    ConvTranspose,
+    DepthwiseConv,
+    MaxPool,
+    Padding,
+    Resize,
+    known,
+)
+from kerasport.ir.tensor import (
+    Constant,
+    Input,
+    Item,
+    Tensor,
+    TensorType,
+    as_tensor,
+    constant,
+    items,
+)
 
 
 def _negative(x: Tensor) -> Tensor:

@@ -176,7 +176,9 @@ class Selu(Unary):
 
 
 class Sigmoid(Unary):
-    compute = staticmethod(lambda x: (1 / (1 + np.exp(-np.asarray(x, np.float64)))).astype(np.float32))
+    compute = staticmethod(
+        lambda x: (1 / (1 + np.exp(-np.asarray(x, np.float64)))).astype(np.float32)
+    )
 
 
 class Softplus(Unary):
@@ -301,7 +303,9 @@ class DivNoNan(Binary):
 
     takes = FLOATS
     compute = staticmethod(
-        lambda a, b: np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape, np.float32), where=b != 0)
+        lambda a, b: np.divide(
+            a, b, out=np.zeros(np.broadcast(a, b).shape, np.float32), where=b != 0
+        )
     )
 
 
@@ -428,7 +432,9 @@ class Select(Tensor):
 def cast(x: Tensor, to: DType) -> Tensor:
     """x as that element type; x itself where it is so already."""
     if to == "bool" and x.dtype in NUMBERS:
-        return NotEqual(x, constant(0, x.dtype))  # TF.js's wasm backend takes the bytes of integers for truth values
+        return NotEqual(
+            x, constant(0, x.dtype)
+        )  # TF.js's wasm backend takes the bytes of integers for truth values
     return x if x.dtype == to else Cast(x, to)
 
 

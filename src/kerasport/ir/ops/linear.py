@@ -72,7 +72,9 @@ def einsum(equation: str, a: Any, b: Any | None = None) -> Tensor:
     left, _, out = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(set(out)) < len(out) or not set(out) <= set(left):
-        raise ShapeError(f"the equation {equation} has a label in its output that no single input axis gives")
+        raise ShapeError(
+            f"the equation {equation} has a label in its output that no single input axis gives"
+        )
     if b is None:
         (x,) = matched(a)
         return _permuted(_summed(x, terms[0], out), [c for c in terms[0] if c in out], out)
@@ -131,7 +133,9 @@ def _summed(x: Tensor, labels: str, kept: str) -> Tensor:
     return sum_(x, lost) if lost else x
 
 
-def _grouped(x: Tensor, labels: list[str], groups: tuple[list[str], ...], sizes: dict[str, Size]) -> Tensor:
+def _grouped(
+    x: Tensor, labels: list[str], groups: tuple[list[str], ...], sizes: dict[str, Size]
+) -> Tensor:
     """x with its axes in the order of the groups, and the last two groups as one axis each."""
     batch, rows, columns = groups
     ordered = transpose(x, [labels.index(c) for group in groups for c in group])

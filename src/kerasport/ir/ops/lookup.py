@@ -23,7 +23,10 @@ class Lookup(Tensor):
     default: str | int
 
     def infer(self) -> TensorType:
-        kind, back = kind_of(self.default), "int32" if kind_of(self.default) == "string" else "string"
+        kind, back = (
+            kind_of(self.default),
+            "int32" if kind_of(self.default) == "string" else "string",
+        )
         expect(self, self.x, (back,))  # type: ignore[arg-type]
         return TensorType(kind, self.x.shape)
 

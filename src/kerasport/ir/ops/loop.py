@@ -25,7 +25,9 @@ class Scan(Several):
 
     states: tuple[Tensor, ...]
     sequences: tuple[Tensor, ...]
-    captured: tuple[Tensor, ...]  # operands from outside; the body has an input for each, after states and steps
+    captured: tuple[
+        Tensor, ...
+    ]  # operands from outside; the body has an input for each, after states and steps
     body: Graph
     reverse: bool = False
     kind: object = None  # what the steps are, for targets that have the whole as one operation
@@ -39,9 +41,14 @@ class Scan(Several):
         count = len(self.states)
         for before, after in zip(self.states, self.body.outputs[:count], strict=True):
             if before.dtype != after.dtype or not same_shape(before.shape, after.shape):
-                raise ShapeError(f"a loop starts with a state of {before.type}, but each step returns {after.type}")
+                raise ShapeError(
+                    f"a loop starts with a state of {before.type}, but each step returns {after.type}"
+                )
         last = tuple(output.type for output in self.body.outputs[:count])
-        over = tuple(TensorType(o.dtype, (o.shape[0], self.time, *o.shape[1:])) for o in self.body.outputs[count:])
+        over = tuple(
+            TensorType(o.dtype, (o.shape[0], self.time, *o.shape[1:]))
+            for o in self.body.outputs[count:]
+        )
         return (*last, *over)
 
     def compute(self, *operands: Any) -> tuple[Any, ...]:
@@ -59,7 +66,10 @@ class Scan(Several):
             np.zeros((o.shape[0] or 0, 0, *(d or 0 for d in o.shape[1:])), np.float32)
             for o in self.body.outputs[count:]
         ]
-        over = [np.stack(result, 1) if result else none for result, none in zip(results, empty, strict=True)]
+        over = [
+            np.stack(result, 1) if result else none
+            for result, none in zip(results, empty, strict=True)
+        ]
         return (*states, *over)
 
 
@@ -88,7 +98,10 @@ def scan(
     for targets that have the whole as one operation.
     """
     inside = [Input(f"state_{i}", s.type) for i, s in enumerate(states)]
-    steps = [Input(f"step_{i}", TensorType(s.dtype, (s.shape[0], *s.shape[2:]))) for i, s in enumerate(sequences)]
+    steps = [
+        Input(f"step_{i}", TensorType(s.dtype, (s.shape[0], *s.shape[2:])))
+        for i, s in enumerate(sequences)
+    ]
     outside = [Input(f"captured_{i}", c.type) for i, c in enumerate(captured)]
     new, results = step(inside, steps, outside)
     body = Graph((*inside, *steps, *outside), (*new, *results))

@@ -15,7 +15,9 @@ from kerasport.ir.ops.elementwise import matched, mul
 from kerasport.ir.tensor import Constant, DType, Tensor, TensorType, as_tensor
 
 Size: TypeAlias = int | Tensor  # a number, -1 for what is left over, or a scalar known at run time
-Part: TypeAlias = tuple[int | None, int | None, int]  # begin, end and step along an axis, as Python slices
+Part: TypeAlias = tuple[
+    int | None, int | None, int
+]  # begin, end and step along an axis, as Python slices
 WHOLE: Part = (None, None, 1)
 
 
@@ -56,7 +58,13 @@ def product(sizes: Sequence[Size]) -> Size:
 def _static(size: Size) -> int | None:
     if isinstance(size, Constant):
         return int(size.read())
-    return size if isinstance(size, int) else size.x.shape[size.axis] if isinstance(size, Dim) else None
+    return (
+        size
+        if isinstance(size, int)
+        else size.x.shape[size.axis]
+        if isinstance(size, Dim)
+        else None
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +89,9 @@ class Reshape(Tensor):
 
     def compute(self, *operands: Any) -> Array:
         given = iter(operands[1:])
-        result: Array = np.reshape(operands[0], [s if isinstance(s, int) else int(next(given)) for s in self.to])
+        result: Array = np.reshape(
+            operands[0], [s if isinstance(s, int) else int(next(given)) for s in self.to]
+        )
         return result
 
 
@@ -93,7 +103,9 @@ def reshape(x: Tensor, to: Sequence[Size | None]) -> Tensor:
     if len(unknown) == 1 and -1 not in sizes:
         sizes[unknown[0]] = -1
     if sizes.count(-1) > 1:
-        raise ShapeError(f"{x.type} cannot be reshaped to {tuple(to)}: more than one size is unknown")
+        raise ShapeError(
+            f"{x.type} cannot be reshaped to {tuple(to)}: more than one size is unknown"
+        )
     return x if x.shape == tuple(sizes) else Reshape(x, tuple(sizes))
 
 
@@ -112,7 +124,9 @@ def expand_dims(x: Tensor, *axes: int) -> Tensor:
 
 def squeeze(x: Tensor, *axes: int) -> Tensor:
     """Without these axes, which are of size 1; all such axes where none is named."""
-    places = {axis_of(axis, x.rank) for axis in axes} or {at for at, d in enumerate(x.shape) if d == 1}
+    places = {axis_of(axis, x.rank) for axis in axes} or {
+        at for at, d in enumerate(x.shape) if d == 1
+    }
     return reshape(x, tuple(size for at, size in enumerate(dims(x)) if at not in places))
 
 
@@ -135,7 +149,11 @@ class Transpose(Tensor):
 
 def transpose(x: Tensor, order: Sequence[int] | None = None) -> Tensor:
     """The axes in another order, reversed where none is given."""
-    wanted = tuple(axis_of(axis, x.rank) for axis in order) if order is not None else tuple(reversed(range(x.rank)))
+    wanted = (
+        tuple(axis_of(axis, x.rank) for axis in order)
+        if order is not None
+        else tuple(reversed(range(x.rank)))
+    )
     return x if wanted == tuple(range(x.rank)) else Transpose(x, wanted)
 
 
@@ -164,7 +182,9 @@ class Slice(Tensor):
         return TensorType(self.x.dtype, tuple(taken))
 
     def compute(self, *operands: Any) -> Array:
-        parts = (slice(b, None if s == -1 else b + s) for b, s in zip(self.begin, self.size, strict=True))
+        parts = (
+            slice(b, None if s == -1 else b + s) for b, s in zip(self.begin, self.size, strict=True)
+        )
         result: Array = operands[0][tuple(parts)]
         return result
 
@@ -211,7 +231,9 @@ def strided(x: Tensor, parts: Sequence[Part]) -> Tensor:
     if not any(begins) and all(s in (-1, d) for s, d in zip(sizes, x.shape, strict=True)):
         return x
     return Slice(
-        x, tuple(begins), tuple(-1 if b + s == d else s for b, s, d in zip(begins, sizes, x.shape, strict=True))
+        x,
+        tuple(begins),
+        tuple(-1 if b + s == d else s for b, s, d in zip(begins, sizes, x.shape, strict=True)),
     )
 
 
@@ -289,7 +311,9 @@ class Pad(Tensor):
         return np.pad(operands[0], self.paddings, self.mode, **options)
 
 
-def pad(x: Tensor, paddings: Sequence[tuple[int, int]], mode: PadMode = "constant", value: float = 0.0) -> Tensor:
+def pad(
+    x: Tensor, paddings: Sequence[tuple[int, int]], mode: PadMode = "constant", value: float = 0.0
+) -> Tensor:
     """x with more numbers around it."""
     pairs = tuple((int(before), int(after)) for before, after in paddings)
     return Pad(x, pairs, mode, value) if any(map(any, pairs)) else x
@@ -335,18 +359,26 @@ class BroadcastTo(Tensor):
             d not in (1, None, size) and size is not None
             for d, size in zip(reversed(self.x.shape), reversed(shape), strict=False)
         ):
-            raise ShapeError(f"{self.x.type} cannot be broadcast to {TensorType(self.x.dtype, shape)}")
+            raise ShapeError(
+                f"{self.x.type} cannot be broadcast to {TensorType(self.x.dtype, shape)}"
+            )
         return TensorType(self.x.dtype, shape)
 
     def compute(self, *operands: Any) -> Array:
         given = iter(operands[1:])
-        return np.broadcast_to(operands[0], [s if isinstance(s, int) else int(next(given)) for s in self.to])
+        return np.broadcast_to(
+            operands[0], [s if isinstance(s, int) else int(next(given)) for s in self.to]
+        )
 
 
 def broadcast_to(x: Tensor, to: Sequence[Size]) -> Tensor:
     """x spread over a larger shape; x itself where it has it already."""
     sizes = tuple(static if (static := _static(size)) is not None else size for size in to)
-    return x if len(sizes) == x.rank and all(_is_size(x, *each) for each in enumerate(sizes)) else BroadcastTo(x, sizes)
+    return (
+        x
+        if len(sizes) == x.rank and all(_is_size(x, *each) for each in enumerate(sizes))
+        else BroadcastTo(x, sizes)
+    )
 
 
 def _is_size(x: Tensor, axis: int, size: Size) -> bool:
@@ -365,7 +397,9 @@ class Gather(Tensor):
 
     def infer(self) -> TensorType:
         shape = self.x.shape
-        return TensorType(self.x.dtype, (*shape[: self.axis], *self.indices.shape, *shape[self.axis + 1 :]))
+        return TensorType(
+            self.x.dtype, (*shape[: self.axis], *self.indices.shape, *shape[self.axis + 1 :])
+        )
 
     def compute(self, *operands: Any) -> Array:
         result: Array = np.take(operands[0], operands[1], self.axis)
@@ -405,7 +439,9 @@ class OneHot(Tensor):
 
     def compute(self, *operands: Any) -> Array:
         hot = operands[0][..., None] == np.arange(self.depth)
-        result: Array = hot.astype({"float32": np.float32, "int32": np.int32, "bool": np.bool_}[self.dtype_])
+        result: Array = hot.astype(
+            {"float32": np.float32, "int32": np.int32, "bool": np.bool_}[self.dtype_]
+        )
         return result
 
 
@@ -437,7 +473,11 @@ class Fill(Tensor):
     def compute(self, *operands: Any) -> Array:
         given = iter(operands)
         sizes = [s if isinstance(s, int) else int(next(given)) for s in self.to]
-        return np.full(sizes, self.value, {"float32": np.float32, "int32": np.int32, "bool": np.bool_}[self.dtype_])
+        return np.full(
+            sizes,
+            self.value,
+            {"float32": np.float32, "int32": np.int32, "bool": np.bool_}[self.dtype_],
+        )
 
 
 def shape_of(x: Tensor) -> Shape:

@@ -29,12 +29,16 @@ class Reduction(Tensor):
         if not all(0 <= axis < self.x.rank for axis in self.axes):
             raise ShapeError(f"axes {self.axes} do not exist in {self.x.type}")
         kept = [
-            1 if at in self.axes else d for at, d in enumerate(self.x.shape) if self.keepdims or at not in self.axes
+            1 if at in self.axes else d
+            for at, d in enumerate(self.x.shape)
+            if self.keepdims or at not in self.axes
         ]
         return TensorType(self.result or self.x.dtype, tuple(kept))
 
     def compute(self, *operands: Any) -> Array:
-        reduced: Array = np.asarray(type(self).function(operands[0], axis=self.axes, keepdims=self.keepdims))
+        reduced: Array = np.asarray(
+            type(self).function(operands[0], axis=self.axes, keepdims=self.keepdims)
+        )
         return reduced.astype(operands[0].dtype, copy=False) if self.result is None else reduced
 
 
@@ -84,7 +88,9 @@ class ArgReduction(Tensor):
         return TensorType("int32", tuple(d for at, d in enumerate(self.x.shape) if at != self.axis))
 
     def compute(self, *operands: Any) -> Array:
-        result: Array = np.asarray(type(self).function(operands[0], axis=self.axis)).astype(np.int32)
+        result: Array = np.asarray(type(self).function(operands[0], axis=self.axis)).astype(
+            np.int32
+        )
         return result
 
 
@@ -191,7 +197,9 @@ def axes_of(x: Tensor, axis: int | Sequence[int] | None) -> tuple[int, ...]:
 def reduction(op: type[Reduction]) -> Callable[..., Tensor]:
     """The reduction with axes as in keras.ops."""
 
-    def reduce(x: Tensor, axis: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Tensor:
+    def reduce(
+        x: Tensor, axis: int | Sequence[int] | None = None, *, keepdims: bool = False
+    ) -> Tensor:
         axes = axes_of(x, axis)
         return op(x, axes, keepdims) if axes else x
 

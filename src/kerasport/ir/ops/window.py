@@ -31,7 +31,9 @@ def expect_images(node: Tensor, x: Tensor) -> None:
         raise ShapeError(f"{type(node).__name__} needs images or volumes, not {x.type}")
 
 
-def amounts(size: int, window: int, stride: int, dilation: int, padding: Padding, axis: int) -> tuple[int, int]:
+def amounts(
+    size: int, window: int, stride: int, dilation: int, padding: Padding, axis: int
+) -> tuple[int, int]:
     """What a padding adds before and after one axis."""
     if padding == "valid":
         return 0, 0
@@ -43,7 +45,11 @@ def amounts(size: int, window: int, stride: int, dilation: int, padding: Padding
 
 
 def window_shape(
-    x: Shape, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: Padding
+    x: Shape,
+    window: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    padding: Padding,
 ) -> Shape:
     """Spatial sizes of the result.
 
@@ -63,7 +69,12 @@ def window_shape(
 
 
 def windows(
-    x: Array, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: Padding, fill: float
+    x: Array,
+    window: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    padding: Padding,
+    fill: float,
 ) -> Array:
     """Every window of x: [batch, *out, channels, *window]."""
     spatial = x.shape[1:-1]
@@ -97,13 +108,19 @@ class Conv(Tensor):
 
     def infer(self) -> TensorType:
         expect_images(self, self.x)
-        *window, depth, filters = self.kernel.shape if self.groups == 1 else known(self.kernel.shape)
+        *window, depth, filters = (
+            self.kernel.shape if self.groups == 1 else known(self.kernel.shape)
+        )
         channels = None if depth is None else depth * self.groups
         if self.x.rank != self.kernel.rank or self.x.shape[-1] not in (channels, None):
-            raise ShapeError(f"the kernel {self.kernel.type} does not fit {self.x.type}{self._in_groups()}")
+            raise ShapeError(
+                f"the kernel {self.kernel.type} does not fit {self.x.type}{self._in_groups()}"
+            )
         if self.groups < 1 or (filters or 0) % self.groups:
             raise ShapeError(f"the kernel {self.kernel.type} cannot be split{self._in_groups()}")
-        out = window_shape(self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding)
+        out = window_shape(
+            self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding
+        )
         return TensorType(self.x.dtype, (self.x.shape[0], *out, filters))
 
     def compute(self, *operands: Any) -> Array:
@@ -118,7 +135,9 @@ class Conv(Tensor):
         view = windows(x, kernel.shape[:-2], self.strides, self.dilations, self.padding, 0)
         count = len(self.strides)
         axes = [*range(count + 2, 2 * count + 2), count + 1]
-        result: Array = np.tensordot(view, kernel, (axes, list(range(count + 1)))).astype(x.dtype, copy=False)
+        result: Array = np.tensordot(view, kernel, (axes, list(range(count + 1)))).astype(
+            x.dtype, copy=False
+        )
         return result
 
 
@@ -140,7 +159,9 @@ class DepthwiseConv(Tensor):
         *window, depth, multiplier = self.kernel.shape
         if self.x.rank != 4 or self.x.shape[-1] not in (depth, None):
             raise ShapeError(f"the kernel {self.kernel.type} does not fit {self.x.type}")
-        out = window_shape(self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding)
+        out = window_shape(
+            self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding
+        )
         made = None if depth is None or multiplier is None else depth * multiplier
         return TensorType(self.x.dtype, (self.x.shape[0], *out, made))
 
@@ -264,7 +285,9 @@ class Resize(Tensor):
             return np.take(x, nearest(old, size), axis)
         at = (np.arange(size) + 0.5) * (old / size) - 0.5
         low = np.floor(at).astype(int)
-        share = (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+        share = (
+            (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+        )
         below = np.take(x, np.clip(low, 0, old - 1), axis)
         above = np.take(x, np.clip(low + 1, 0, old - 1), axis)
         mixed: Array = below + (above - below) * share

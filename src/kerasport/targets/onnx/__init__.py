@@ -19,7 +19,15 @@ from kerasport.targets.onnx.channels_first import LAYOUT
 from kerasport.targets.onnx.fused import FUSION, FUSION_20
 from kerasport.targets.onnx.legalize import LEGAL
 from kerasport.targets.onnx.recurrent import native
-from kerasport.targets.plan import DEFAULTS, OPSET, Options, Plan, notes_of, outcomes_of, output_names
+from kerasport.targets.plan import (
+    DEFAULTS,
+    OPSET,
+    Options,
+    Plan,
+    notes_of,
+    outcomes_of,
+    output_names,
+)
 
 if TYPE_CHECKING:
     from kerasport.targets.onnx.file import OnnxPlan
@@ -51,7 +59,9 @@ def is_installed() -> bool:
 def check_installed() -> None:
     """Raise `MissingPackageError` if onnx-ir is not installed."""
     if not is_installed():
-        raise MissingPackageError(f"ONNX models are written with onnx-ir, which is not installed; {INSTALL}")
+        raise MissingPackageError(
+            f"ONNX models are written with onnx-ir, which is not installed; {INSTALL}"
+        )
 
 
 def plan(model: Model, options: Options = DEFAULTS) -> Plan:
@@ -62,7 +72,9 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     try:
         graph = optimised(lower(model), options.opset)
     except UnsupportedModel as error:
-        return Plan(TARGET, model.writer, outcomes_of(model, error.problems, "lowered"), error.problems)
+        return Plan(
+            TARGET, model.writer, outcomes_of(model, error.problems, "lowered"), error.problems
+        )
     if not is_installed():
         return _draft(model, graph, options)
     from kerasport.targets.onnx.emit import Emitter, Shared  # noqa: PLC0415  (they import onnx-ir)
@@ -71,7 +83,10 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     shared = Shared(options.opset)
     emitter = Emitter(graph, shared)
     outputs = emitter.run(output_names(model))
-    outcomes, problems = outcomes_of(model, shared.problems, "lowered"), tuple(dict.fromkeys(shared.problems))
+    outcomes, problems = (
+        outcomes_of(model, shared.problems, "lowered"),
+        tuple(dict.fromkeys(shared.problems)),
+    )
     if problems:
         return Plan(TARGET, model.writer, outcomes, problems)
     named = dict(zip(emitter.inputs, graph.inputs, strict=True))
@@ -85,8 +100,12 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         outputs=tuple(outputs),
         notes=(*notes_of(model, half=options.half_compute), *_notes(named)),
         dtypes={name: given.dtype for name, given in named.items() if given.dtype != "float32"},
-        output_shapes={name: tensor.shape for name, tensor in zip(outputs, graph.outputs, strict=True)},
-        output_dtypes={name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)},
+        output_shapes={
+            name: tensor.shape for name, tensor in zip(outputs, graph.outputs, strict=True)
+        },
+        output_dtypes={
+            name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)
+        },
         model=assembled(emitter, outputs, model),
         half=options.half_compute,
     )
@@ -109,8 +128,12 @@ def _draft(model: Model, graph: Graph, options: Options) -> Plan:
         outputs=tuple(outputs),
         notes=(*notes_of(model, half=options.half_compute), note),
         dtypes={name: given.dtype for name, given in named.items() if given.dtype != "float32"},
-        output_shapes={name: tensor.shape for name, tensor in zip(outputs, graph.outputs, strict=True)},
-        output_dtypes={name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)},
+        output_shapes={
+            name: tensor.shape for name, tensor in zip(outputs, graph.outputs, strict=True)
+        },
+        output_dtypes={
+            name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)
+        },
     )
 
 

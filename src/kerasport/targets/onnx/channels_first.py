@@ -67,13 +67,17 @@ class First(Tensor):
 
     def infer(self) -> TensorType:
         given = Input("x", TensorType("float32", _moved(self.x.shape, channels_last(self.x.rank))))
-        return TensorType("float32", _moved(replace(self.last, x=given).shape, channels_first(self.last.rank)))
+        return TensorType(
+            "float32", _moved(replace(self.last, x=given).shape, channels_first(self.last.rank))
+        )
 
     def compute(self, *operands: Any) -> Array:
         x, *rest = operands
         kernel = () if self.kernel is None else (_kernel_back(self.last, rest.pop(0)),)
         sizes = [rest.pop() for _ in self.sizes][::-1]
-        result: Array = np.moveaxis(self.last.compute(np.moveaxis(x, 1, -1), *kernel, *sizes), -1, 1)
+        result: Array = np.moveaxis(
+            self.last.compute(np.moveaxis(x, 1, -1), *kernel, *sizes), -1, 1
+        )
         return result if not rest else result + rest[0].reshape(-1, *(1,) * (x.ndim - 2))
 
 
@@ -213,7 +217,9 @@ def sink_moves(node: Node, uses: Uses) -> Node | None:
     del uses
     match node:
         case Concat(parts, axis) if _sinks(parts, node):
-            return to_last(Concat(tuple(_level(x, node.rank) for x in parts), channels_last(node.rank)[axis]))
+            return to_last(
+                Concat(tuple(_level(x, node.rank) for x in parts), channels_last(node.rank)[axis])
+            )
         case Pad(ToLast(x), pads):
             return to_last(replace(node, x=x, paddings=_back(pads)))
         case Slice(ToLast(x), begin, size):
@@ -249,9 +255,13 @@ def sink_reshapes(node: Node, uses: Uses) -> Node | None:
     """Adding or leaving out a first spatial axis of size 1, as layers of one spatial axis do before and behind."""
     del uses
     match node:
-        case Reshape(ToLast(x), _) if x.rank == 4 and node.rank == 3 and x.shape[2] == 1 and _keeps(node, (0, 2, 3)):
+        case Reshape(ToLast(x), _) if (
+            x.rank == 4 and node.rank == 3 and x.shape[2] == 1 and _keeps(node, (0, 2, 3))
+        ):
             return to_last(ops.reshape(x, (*ops.dims(x)[:2], ops.dim(x, 3))))
-        case Reshape(ToLast(x), _) if x.rank == 3 and node.rank == 4 and _keeps(node, (0, None, 1, 2)):
+        case Reshape(ToLast(x), _) if (
+            x.rank == 3 and node.rank == 4 and _keeps(node, (0, None, 1, 2))
+        ):
             return to_last(ops.expand_dims(x, 2))
     return None
 
@@ -270,7 +280,9 @@ def is_dim(x: Tensor, to: Size, axis: int) -> bool:
     """Whether a size is that of an axis of x, or of the one that it was before x was transposed."""
     if not isinstance(to, ops.Dim) or axis >= x.rank:
         return False
-    return (to.x is x and to.axis == axis) or (isinstance(x, Transpose) and to.x is x.x and to.axis == x.order[axis])
+    return (to.x is x and to.axis == axis) or (
+        isinstance(x, Transpose) and to.x is x.x and to.axis == x.order[axis]
+    )
 
 
 def flat_products(node: Node, uses: Uses) -> Node | None:
@@ -291,7 +303,9 @@ def _flattens(node: Reshape) -> bool:
     sizes = node.x.shape[1:]
     if None in sizes or 0 in sizes:
         return False
-    return node.shape[1] == prod(ops.known(sizes)) or (is_dim(node.x, node.to[0], 0) and node.to[1] == -1)
+    return node.shape[1] == prod(ops.known(sizes)) or (
+        is_dim(node.x, node.to[0], 0) and node.to[1] == -1
+    )
 
 
 def cancel_transposes(node: Node, uses: Uses) -> Node | None:

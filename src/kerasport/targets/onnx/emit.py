@@ -32,7 +32,9 @@ TYPES: Mapping[str, onnx.DataType] = {
     "float32": onnx.DataType.FLOAT, "int32": onnx.DataType.INT32, "bool": onnx.DataType.BOOL,
     "string": onnx.DataType.STRING,
 }  # fmt: skip
-SMALL = 16  # numbers up to which a constant stands in the graph itself, once for all who need the same
+SMALL = (
+    16  # numbers up to which a constant stands in the graph itself, once for all who need the same
+)
 FIRST, LAST = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # before and behind every axis
 ML = "ai.onnx.ml"
 
@@ -79,8 +81,12 @@ class Emitter:
         """Emit the whole graph; gives its outputs by name, as near to the wanted names as may be."""
         for given in self.graph.inputs:
             name = self.shared.unique(given.name)
-            self._values[given] = self.inputs[name] = typed(onnx.Value(name=name), given.type, name, batch=True)
-        names = [self.shared.unique(name) for name in names]  # before the values between, which take what is left
+            self._values[given] = self.inputs[name] = typed(
+                onnx.Value(name=name), given.type, name, batch=True
+            )
+        names = [
+            self.shared.unique(name) for name in names
+        ]  # before the values between, which take what is left
         made, kept = self.ends(self.graph.outputs), keeps_batch(self.graph)
         for name, value, output, batch in zip(names, made, self.graph.outputs, kept, strict=True):
             value.name = name
@@ -114,7 +120,9 @@ class Emitter:
             value = emit(self, node)
         except NoEmission as none:
             where = self.graph.names.get(node, self._scope)
-            self.shared.problems.append(Problem(where.rpartition("/")[2] or where, type(node).__name__, str(none)))
+            self.shared.problems.append(
+                Problem(where.rpartition("/")[2] or where, type(node).__name__, str(none))
+            )
             value = onnx.Value(name="refused")
         if isinstance(node, Tensor):
             typed(value, node.type)
@@ -149,12 +157,19 @@ class Emitter:
             self._emit(operand)
         return self._values[operand]
 
-    def add(self, op: str, inputs: Sequence[Node | onnx.Value | None], **attributes: Any) -> onnx.Value:
+    def add(
+        self, op: str, inputs: Sequence[Node | onnx.Value | None], **attributes: Any
+    ) -> onnx.Value:
         """Add a node of one result."""
         return self.add_several(op, inputs, 1, **attributes)[0]
 
     def add_several(
-        self, op: str, inputs: Sequence[Node | onnx.Value | None], count: int, domain: str = "", **attributes: Any
+        self,
+        op: str,
+        inputs: Sequence[Node | onnx.Value | None],
+        count: int,
+        domain: str = "",
+        **attributes: Any,
     ) -> Sequence[onnx.Value]:
         """Add a node; gives its results."""
         name = self.shared.unique(f"{self._scope}/{op}" if self._scope else op)
@@ -233,10 +248,14 @@ def utf8(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def typed(value: onnx.Value, kind: TensorType, name: str = "", *, batch: bool = False) -> onnx.Value:
+def typed(
+    value: onnx.Value, kind: TensorType, name: str = "", *, batch: bool = False
+) -> onnx.Value:
     """The value with its type; of one that has a name for users, also sizes that are not known get names."""
     value.dtype = TYPES[kind.dtype]
-    value.shape = onnx.Shape([_size(size, axis, name, batch=batch) for axis, size in enumerate(kind.shape)])
+    value.shape = onnx.Shape(
+        [_size(size, axis, name, batch=batch) for axis, size in enumerate(kind.shape)]
+    )
     return value
 
 
@@ -263,7 +282,10 @@ def _first_sizes(graph: Graph, batch: int, other: int) -> list[int | None]:
     given = []
     for tensor in graph.inputs:
         first, *rest = tensor.shape or (1,)
-        sizes = (batch if first is None else first, *(other if size is None else size for size in rest))
+        sizes = (
+            batch if first is None else first,
+            *(other if size is None else size for size in rest),
+        )
         given.append(Input(tensor.name, TensorType(tensor.dtype, sizes if tensor.shape else ())))
     try:
         made = once(graph, tuple(given))
@@ -352,7 +374,9 @@ def emit_mod(e: Emitter, node: ops.Mod) -> onnx.Value:
 
 def emit_bits(e: Emitter, node: ops.Binary) -> onnx.Value:
     if e.shared.opset < 18:
-        raise NoEmission("ONNX supports operations on the bits of integers from opset 18; use --opset 18")
+        raise NoEmission(
+            "ONNX supports operations on the bits of integers from opset 18; use --opset 18"
+        )
     return e.add(type(node).__name__, [node.a, node.b])
 
 
@@ -425,11 +449,18 @@ def emit_truths(op: str) -> Emit:
 
 
 def emit_arg(op: str) -> Emit:
-    return lambda e, node: e.cast(e.add(op, [node.x], axis=node.axis, keepdims=0), onnx.DataType.INT32)
+    return lambda e, node: e.cast(
+        e.add(op, [node.x], axis=node.axis, keepdims=0), onnx.DataType.INT32
+    )
 
 
 def emit_cumsum(e: Emitter, node: ops.Cumsum) -> onnx.Value:
-    return e.add("CumSum", [node.x, e.number(node.axis)], exclusive=int(node.exclusive), reverse=int(node.reverse))
+    return e.add(
+        "CumSum",
+        [node.x, e.number(node.axis)],
+        exclusive=int(node.exclusive),
+        reverse=int(node.reverse),
+    )
 
 
 def emit_softmax(op: str) -> Emit:
@@ -454,8 +485,12 @@ def emit_item(e: Emitter, node: Item) -> onnx.Value:
 def emit_matmul(e: Emitter, node: ops.MatMul) -> onnx.Value:
     turned = node.transpose_a or node.transpose_b
     if turned and node.dtype == "float32" and node.a.rank == node.b.rank == 2:
-        return e.add("Gemm", [node.a, node.b], transA=int(node.transpose_a), transB=int(node.transpose_b))
-    return e.add("MatMul", [_turned(e, node.a, node.transpose_a), _turned(e, node.b, node.transpose_b)])
+        return e.add(
+            "Gemm", [node.a, node.b], transA=int(node.transpose_a), transB=int(node.transpose_b)
+        )
+    return e.add(
+        "MatMul", [_turned(e, node.a, node.transpose_a), _turned(e, node.b, node.transpose_b)]
+    )
 
 
 def _turned(e: Emitter, x: Tensor, turn: bool) -> onnx.Value:
@@ -510,7 +545,9 @@ def _part(begin: int | None, end: int | None, step: int) -> tuple[int, int, int]
 
 
 def emit_reverse(e: Emitter, node: ops.Reverse) -> onnx.Value:
-    return _sliced(e, node.x, [(LAST, FIRST, -1) if a in node.axes else (0, LAST, 1) for a in range(node.rank)])
+    return _sliced(
+        e, node.x, [(LAST, FIRST, -1) if a in node.axes else (0, LAST, 1) for a in range(node.rank)]
+    )
 
 
 def emit_concat(e: Emitter, node: ops.Concat) -> onnx.Value:
@@ -565,7 +602,12 @@ def emit_first(e: Emitter, node: First) -> onnx.Value:
 
 
 def _window(
-    e: Emitter, node: First, window: Sequence[int], strides: Sequence[int], dilations: Sequence[int], padding: Any
+    e: Emitter,
+    node: First,
+    window: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    padding: Any,
 ) -> tuple[onnx.Value, dict[str, Any]]:
     """What a window slides over, and its attributes, with the numbers that "same" adds wherever they are known."""
     sizes = node.x.shape[2:]
@@ -576,7 +618,9 @@ def _window(
     if padding == "same" and any(n is None and s > 1 and k > 1 for n, k, s, _ in axes):
         spans = [(k - 1) * d + 1 for _, k, _, d in axes]
         narrow = any(s > span for span, s in zip(spans, strides, strict=True))
-        if not narrow or any(n is None and s > 1 and span > 2 for span, (n, _, s, _) in zip(spans, axes, strict=True)):
+        if not narrow or any(
+            n is None and s > 1 and span > 2 for span, (n, _, s, _) in zip(spans, axes, strict=True)
+        ):
             if "dilations" in made:
                 raise NoEmission(
                     'ONNX Runtime pads dilated windows incorrectly for padding="same" if the '
@@ -621,7 +665,10 @@ def emit_conv(e: Emitter, node: First) -> onnx.Value:
 def emit_conv_transpose(e: Emitter, node: First) -> onnx.Value:
     last, window = node.last, ops.known(node.kernel.shape if node.kernel else ())[2:]
     assert isinstance(last, ops.ConvTranspose)
-    behind = [k - s - c - x for k, s, c, x in zip(window, last.strides, last.crop, last.extra, strict=True)]
+    behind = [
+        k - s - c - x
+        for k, s, c, x in zip(window, last.strides, last.crop, last.extra, strict=True)
+    ]
     pads = [*last.crop, *(max(0, amount) for amount in behind)]
     attributes = {"kernel_shape": list(window), "strides": list(last.strides), "pads": pads}
     made = e.add("ConvTranspose", node.operands, **attributes)
@@ -636,7 +683,9 @@ def emit_pool(op: str, **attributes: int) -> Emit:
     def emit(e: Emitter, node: First) -> onnx.Value:
         last = node.last
         assert isinstance(last, ops.MaxPool | ops.AvgPool)
-        x, window = _window(e, node, last.window, last.strides, [1] * len(last.window), last.padding)
+        x, window = _window(
+            e, node, last.window, last.strides, [1] * len(last.window), last.padding
+        )
         return e.add(op, [x], **window, **attributes)
 
     return emit
@@ -651,7 +700,9 @@ def emit_resize(e: Emitter, node: First) -> onnx.Value:
     how = {"mode": "linear"}
     if last.method == "nearest":
         how = {"mode": "nearest", "nearest_mode": "round_prefer_ceil"}
-    return e.add("Resize", [node.x, None, None, sizes], coordinate_transformation_mode="half_pixel", **how)
+    return e.add(
+        "Resize", [node.x, None, None, sizes], coordinate_transformation_mode="half_pixel", **how
+    )
 
 
 WINDOWS: Mapping[type[Tensor], Emit] = {
@@ -683,13 +734,20 @@ def emit_scan(e: Emitter, node: ops.Scan) -> onnx.Value:
     if over:
         attributes["scan_output_axes"] = [1] * over
     made = e.add_several(
-        "Scan", [*node.states, *node.sequences], len(ends), body=body, num_scan_inputs=steps, **attributes
+        "Scan",
+        [*node.states, *node.sequences],
+        len(ends),
+        body=body,
+        num_scan_inputs=steps,
+        **attributes,
     )
     return e.results(node, made)
 
 
 def emit_recurrent(e: Emitter, node: Recurrent) -> onnx.Value:
-    states: list[onnx.Value | None] = [e.add("Unsqueeze", [state, e.ints([0])]) for state in node.states]
+    states: list[onnx.Value | None] = [
+        e.add("Unsqueeze", [state, e.ints([0])]) for state in node.states
+    ]
     given = [node.x, node.kernel, node.recurrent_kernel, node.bias, node.lengths, *states]
     while given[-1] is None:
         given.pop()

@@ -35,7 +35,9 @@ class OnnxPlan(Plan):
     half: bool = False  # whether it is to compute in float16 where it gains
 
 
-def assembled(emitter: Emitter, outputs: Mapping[str, onnx_ir.Value], model: Model) -> onnx_ir.Model:
+def assembled(
+    emitter: Emitter, outputs: Mapping[str, onnx_ir.Value], model: Model
+) -> onnx_ir.Model:
     """What was emitted as a model."""
     from kerasport import __version__  # noqa: PLC0415  (the package imports this module)
 
@@ -81,7 +83,9 @@ def write(
     assert plan.model is not None
     proto = onnx_ir.to_proto(plan.model)
     _widen(proto, plan)
-    stored = [_Stored(name, weight, plan.encodings.get(name)) for name, weight in plan.weights.items()]
+    stored = [
+        _Stored(name, weight, plan.encodings.get(name)) for name, weight in plan.weights.items()
+    ]
     beside = sum(each.nbytes for each in stored) >= external
     with replacing(out, force=force) as directory:
         made = directory / out.name
@@ -94,7 +98,11 @@ def write(
                 _write_inside(proto, stored, file, progress)
         files = [made, *([directory / data_file(out).name] if beside else [])]
         nbytes = sum(file.stat().st_size for file in files)
-    return tuple(file.name for file in files), nbytes, {each.name: each.error for each in stored if each.encoding}
+    return (
+        tuple(file.name for file in files),
+        nbytes,
+        {each.name: each.error for each in stored if each.encoding},
+    )
 
 
 @dataclass
@@ -154,7 +162,12 @@ def _widen(proto: ModelProto, plan: OnnxPlan) -> None:
     """Put nodes in front of all others that make float32 of weights that are rounded, where it is needed."""
     assert plan.model is not None
     nodes = []
-    needed = {value.name for node in plan.model.graph.all_nodes() for value in node.inputs if value is not None}
+    needed = {
+        value.name
+        for node in plan.model.graph.all_nodes()
+        for value in node.inputs
+        if value is not None
+    }
     for name, encoding in plan.encodings.items():
         if name not in needed:
             continue
@@ -162,12 +175,18 @@ def _widen(proto: ModelProto, plan: OnnxPlan) -> None:
         if isinstance(encoding, Scaled):
             scale = f"{name}/scale"
             proto.graph.initializer.append(numpy_helper.from_array(encoding.scale, scale))
-            node = helper.make_node("DequantizeLinear", [held, scale], [name], f"{name}/Dequantize", axis=encoding.axis)
+            node = helper.make_node(
+                "DequantizeLinear", [held, scale], [name], f"{name}/Dequantize", axis=encoding.axis
+            )
         else:
             node = helper.make_node("Cast", [held], [name], f"{name}/Cast", to=TensorProto.FLOAT)
         nodes.append(node)
-    if kinds := {encoding.dtype for encoding in plan.encodings.values()} | ({"float16"} if plan.half else set()):
-        proto.metadata_props.append(StringStringEntryProto(key=QUANTIZED, value=" ".join(sorted(kinds))))
+    if kinds := {encoding.dtype for encoding in plan.encodings.values()} | (
+        {"float16"} if plan.half else set()
+    ):
+        proto.metadata_props.append(
+            StringStringEntryProto(key=QUANTIZED, value=" ".join(sorted(kinds)))
+        )
     if nodes:
         nodes += proto.graph.node
         del proto.graph.node[:]
@@ -214,6 +233,8 @@ def _write_beside(
         tensor = each.tensor()
         tensor.data_location = TensorProto.EXTERNAL
         place = {"location": Path(data.name).name, "offset": data.tell(), "length": each.nbytes}
-        tensor.external_data.extend(StringStringEntryProto(key=k, value=str(v)) for k, v in place.items())
+        tensor.external_data.extend(
+            StringStringEntryProto(key=k, value=str(v)) for k, v in place.items()
+        )
         proto.graph.initializer.append(tensor)
         each.write(data, progress)

@@ -62,7 +62,9 @@ class HardSigmoid(Tensor):
         return self.x.type
 
     def compute(self, *operands: Any) -> Array:
-        result: Array = np.clip(operands[0] * np.float32(self.alpha) + np.float32(self.beta), 0, 1).astype(np.float32)
+        result: Array = np.clip(
+            operands[0] * np.float32(self.alpha) + np.float32(self.beta), 0, 1
+        ).astype(np.float32)
         return result
 
 
@@ -83,7 +85,11 @@ class LayerNorm(Tensor):
         x, gamma, *beta = operands
         axes = tuple(range(self.axis, x.ndim))
         centred = x - x.mean(axes, keepdims=True)
-        y = centred / np.sqrt(np.square(centred).mean(axes, keepdims=True) + np.float32(self.epsilon)) * gamma
+        y = (
+            centred
+            / np.sqrt(np.square(centred).mean(axes, keepdims=True) + np.float32(self.epsilon))
+            * gamma
+        )
         result: Array = y + beta[0] if beta else y
         return result
 
@@ -110,8 +116,15 @@ def fuse_gelu(node: Node, uses: Uses) -> Node | None:
         case Mul(Mul(x, half), Add(Erf(Mul(y, root)), one)) if x is y and node.shape == x.shape:
             if is_number(half, 0.5) and is_number(root, ROOT) and is_number(one, 1):
                 return Gelu(x, approximate=False)
-        case Mul(Mul(x, half), Add(Tanh(Mul(Add(y, cube), root)), one)) if x is y and _is_cube(x, cube):
-            if is_number(half, 0.5) and is_number(root, TANH) and is_number(one, 1) and node.shape == x.shape:
+        case Mul(Mul(x, half), Add(Tanh(Mul(Add(y, cube), root)), one)) if x is y and _is_cube(
+            x, cube
+        ):
+            if (
+                is_number(half, 0.5)
+                and is_number(root, TANH)
+                and is_number(one, 1)
+                and node.shape == x.shape
+            ):
                 return Gelu(x, approximate=True)
     return None
 
@@ -126,7 +139,9 @@ def _is_cube(x: Tensor, cube: Tensor) -> bool:
 def fuse_hard_sigmoid(node: Node, uses: Uses) -> Node | None:
     """clip(x · a + b, 0, 1)  →  hard_sigmoid(x)."""
     match node:
-        case Clip(Add(Mul(x, a) as product, b) as total, 0.0, 1.0) if uses(product) == uses(total) == 1:
+        case Clip(Add(Mul(x, a) as product, b) as total, 0.0, 1.0) if (
+            uses(product) == uses(total) == 1
+        ):
             alpha, beta = number(a), number(b)
             if alpha is not None and beta is not None and node.shape == x.shape:
                 return HardSigmoid(x, alpha, beta)
@@ -137,19 +152,28 @@ def fuse_prelu(node: Node, uses: Uses) -> Node | None:
     """relu(x) - a · relu(-x)  →  prelu(x, a), where a is no larger than x."""
     del uses
     made = prelu_of(node)
-    return made if made is not None and isinstance(node, Tensor) and made.x.shape == node.shape else None
+    return (
+        made
+        if made is not None and isinstance(node, Tensor) and made.x.shape == node.shape
+        else None
+    )
 
 
 def fuse_layer_norm(node: Node, uses: Uses) -> Node | None:
     """(x - mean) / √(variance + ε)  →  one operator, where the axes are the last ones; then with scale and offset."""
     match node:
-        case Mul(Sub(x, Mean(y, axes, True)) as centred, Rsqrt(Add(Mean(Square(other), same, True), epsilon))) if (
-            x is y and centred is other and axes == same and _are_last(axes, x)
-        ):
+        case Mul(
+            Sub(x, Mean(y, axes, True)) as centred,
+            Rsqrt(Add(Mean(Square(other), same, True), epsilon)),
+        ) if x is y and centred is other and axes == same and _are_last(axes, x):
             sizes, small = x.shape[axes[0] :], number(epsilon)
             if small is not None and None not in sizes:
-                return LayerNorm(x, ops.constant(np.ones(ops.known(sizes), np.float32)), None, axes[0], small)
-        case Mul(LayerNorm(x, _, None, axis) as norm, Constant() as gamma) if uses(norm) == 1 and _is_plain(norm):
+                return LayerNorm(
+                    x, ops.constant(np.ones(ops.known(sizes), np.float32)), None, axes[0], small
+                )
+        case Mul(LayerNorm(x, _, None, axis) as norm, Constant() as gamma) if uses(
+            norm
+        ) == 1 and _is_plain(norm):
             if _fits(gamma, x.shape[axis:]):
                 return replace(norm, gamma=gamma)
         case Add(LayerNorm(x, _, None, axis) as norm, Constant() as beta) if uses(norm) == 1:

@@ -54,10 +54,18 @@ def halved(plan: OnnxPlan) -> OnnxPlan:
     A weight that is not rounded keeps what takes it in float32.
     """
     assert plan.model is not None
-    weights = {name: stored_name(name, each) for name, each in plan.encodings.items() if each.dtype == "float16"}
+    weights = {
+        name: stored_name(name, each)
+        for name, each in plan.encodings.items()
+        if each.dtype == "float16"
+    }
     graph = plan.model.graph
     before = len(graph)
-    made = _Halving(graph, weights, tuple(f"{layer.path}/" for layer in plan.layers if layer.class_name in PRECISE))
+    made = _Halving(
+        graph,
+        weights,
+        tuple(f"{layer.path}/" for layer in plan.layers if layer.class_name in PRECISE),
+    )
     made.run()
     note = f"{made.done} of {before} operators compute in float16; inputs and outputs stay float32"
     return replace(plan, notes=(*plan.notes, note))
@@ -104,20 +112,33 @@ class _Halving:
         """Whether the result is a count, or counts moved."""
         if node.op_type == "Cast":
             given = node.inputs[0]
-            return given is not None and given.dtype == DataType.INT32 and node.outputs[0].dtype == DataType.FLOAT
+            return (
+                given is not None
+                and given.dtype == DataType.INT32
+                and node.outputs[0].dtype == DataType.FLOAT
+            )
         return node.op_type in MOVING and any(value in self._counts for _, value in _floats(node))
 
     def _is_half(self, node: Node) -> bool:
         expensive = node.op_type in EXPENSIVE
         if not expensive and node.op_type not in FOLLOWING:
             return False
-        if node.outputs[0].dtype not in (None, DataType.FLOAT) or _is_square(node) or self._is_precise(node):
+        if (
+            node.outputs[0].dtype not in (None, DataType.FLOAT)
+            or _is_square(node)
+            or self._is_precise(node)
+        ):
             return False
         given = [value for _, value in _floats(node)]
-        if any(value in self._counts or (_is_constant(value) and not self._fits(value)) for value in given):
+        if any(
+            value in self._counts or (_is_constant(value) and not self._fits(value))
+            for value in given
+        ):
             return False
         others = [value for value in given if not _is_number(value)]
-        return expensive or (bool(others) and all(value in self._half or _is_constant(value) for value in others))
+        return expensive or (
+            bool(others) and all(value in self._half or _is_constant(value) for value in others)
+        )
 
     def _is_precise(self, node: Node) -> bool:
         return node.name is not None and node.name.startswith(self.precise)
@@ -141,7 +162,9 @@ class _Halving:
         """A float32 as float16, for a node that needs it."""
         value = _uncast(value)
         if value not in self._down:
-            self._down[value] = self._constant(value) if _is_constant(value) else self._cast(value, "FLOAT16", node)
+            self._down[value] = (
+                self._constant(value) if _is_constant(value) else self._cast(value, "FLOAT16", node)
+            )
         return self._down[value]
 
     def _constant(self, value: Value) -> Value:
@@ -152,7 +175,9 @@ class _Halving:
             return Value(name=self.weights[value.name], shape=value.shape, type=kind)
         name = f"{value.name}/float16"
         tensor = onnx.Tensor(value.const_value.numpy().astype(np.float16), name=name)
-        made = Value(name=name, shape=value.shape, type=onnx.TensorType(DataType.FLOAT16), const_value=tensor)
+        made = Value(
+            name=name, shape=value.shape, type=onnx.TensorType(DataType.FLOAT16), const_value=tensor
+        )
         self.graph.register_initializer(made)
         return made
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kerasport.ir import ops
-from kerasport.ir.ops import Cumprod, LogicalAnd, LogicalNot, LogicalOr, Pad, Reverse, Select, Tensor
+from kerasport.ir.ops import (
+    Cumprod,
+    LogicalAnd,
+    LogicalNot,
+    LogicalOr,
+    Pad,
+    Reverse,
+    Select,
+    Tensor,
+)
 from kerasport.ir.ops.loop import Step
 from kerasport.ir.ops.movement import product
 from kerasport.ir.tensor import Node
@@ -36,7 +45,9 @@ def running_products(node: Node, uses: Uses) -> Node | None:
             sizes = ops.dims(x)
             before, behind = product(sizes[:axis]), product(sizes[axis + 1 :])
             z = ops.reshape(x, (before, sizes[axis], behind))
-            (_, (made,)) = ops.scan(_multiply(exclusive=exclusive), (_ones(z),), (z,), reverse=reverse)
+            (_, (made,)) = ops.scan(
+                _multiply(exclusive=exclusive), (_ones(z),), (z,), reverse=reverse
+            )
             # a loop gives its results in the order in which it makes them
             made = Reverse(made, (1,)) if reverse else made
             return ops.reshape(made, sizes)
@@ -48,7 +59,9 @@ def _ones(z: Tensor) -> Tensor:
 
 
 def _multiply(*, exclusive: bool) -> Step:
-    def step(states: Sequence[Tensor], steps: Sequence[Tensor], _: object) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    def step(
+        states: Sequence[Tensor], steps: Sequence[Tensor], _: object
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         after = states[0] * steps[0]
         return [after], [states[0] if exclusive else after]
 

@@ -35,7 +35,9 @@ def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
     """
     check_parents(out)
     files = (out, data_file(out))
-    if any(file.exists() and file.resolve() == source.resolve() for file in files for source in sources):
+    if any(
+        file.exists() and file.resolve() == source.resolve() for file in files for source in sources
+    ):
         raise OutputExistsError(f"{out}: is the input model; choose another output")
     if out.is_dir():
         raise OutputExistsError(f"{out}: this is a directory; ONNX output must be a file")

@@ -9,7 +9,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from kerasport.frontends.keras.layers.activations import ACTIVATIONS
-from kerasport.frontends.keras.layers.recurrent import GRUCell, LSTMCell, OfMasked, SimpleRNNCell, Steps
+from kerasport.frontends.keras.layers.recurrent import (
+    GRUCell,
+    LSTMCell,
+    OfMasked,
+    SimpleRNNCell,
+    Steps,
+)
 from kerasport.frontends.keras.model import Array
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
@@ -51,7 +57,9 @@ class Recurrent(Several):
     activations: tuple[str, ...]  # Keras's names, in ONNX's order
     reverse: bool = False
     reset_after: bool = False
-    lengths: Tensor | None = None  # [batch], of sequences that end before time does; at least one step
+    lengths: Tensor | None = (
+        None  # [batch], of sequences that end before time does; at least one step
+    )
 
     @property
     def units(self) -> int:
@@ -71,7 +79,9 @@ class Recurrent(Several):
 
     def compute(self, *operands: Any) -> tuple[Any, ...]:
         x, kernel, inner, *rest = operands
-        bias = rest.pop(0)[0] if self.bias is not None else np.zeros(2 * kernel.shape[1], np.float32)
+        bias = (
+            rest.pop(0)[0] if self.bias is not None else np.zeros(2 * kernel.shape[1], np.float32)
+        )
         lengths = rest.pop() if self.lengths is not None else np.full(x.shape[1], len(x))
         states = rest or [np.zeros((x.shape[1], self.units), np.float32)] * self.count
         of_input, of_state = np.split(bias, 2)
@@ -81,11 +91,15 @@ class Recurrent(Several):
             z = x[t] @ kernel[0].T + of_input
             made = self._step(np.split(z, len(GATES[self.operator]), 1), inner[0], of_state, states)
             within = (t < lengths)[:, None]
-            states = [np.where(within, after, before) for after, before in zip(made, states, strict=True)]
+            states = [
+                np.where(within, after, before) for after, before in zip(made, states, strict=True)
+            ]
             over[t] = np.where(within, states[0], 0)
         return (*states, over)
 
-    def _step(self, z: list[Array], kernel: Array, bias: Array, states: Sequence[Array]) -> list[Array]:
+    def _step(
+        self, z: list[Array], kernel: Array, bias: Array, states: Sequence[Array]
+    ) -> list[Array]:
         """The equations of onnx/docs/Operators.md."""
         f, *others = (_meaning(name) for name in self.activations)
         h = states[0]
@@ -133,7 +147,9 @@ def native(graph: Graph) -> Graph:
 def operator_of(loop: Scan) -> tuple[Tensor, ...] | None:
     """What stands for the results of a loop."""
     steps = loop.kind
-    if not isinstance(steps, Steps) or not isinstance(steps.cell, LSTMCell | GRUCell | SimpleRNNCell):
+    if not isinstance(steps, Steps) or not isinstance(
+        steps.cell, LSTMCell | GRUCell | SimpleRNNCell
+    ):
         return None
     cell, activations, parts = steps.cell, activations_of(steps.cell), projection(loop.sequences[0])
     if parts is None or not all(isinstance(name, str) and name in NAMES for name in activations):
@@ -181,8 +197,12 @@ def masked(whole: Recurrent, loop: Scan, output: OfMasked) -> tuple[Tensor, ...]
     place = counts - ones if loop.reverse else counts - 1
     none = ops.equal(place, length) if loop.reverse else ops.less(place, 0)
     taken = TakeSteps(over, ops.maximum(ops.minimum(place, at_least_one - 1), 0))
-    first = ops.expand_dims(before[0], 1) if output == "state" and whole.states else ops.as_tensor(0.0)
-    every = ops.where(ops.expand_dims(mask if output == "zero" else ops.LogicalNot(none), 2), taken, first)
+    first = (
+        ops.expand_dims(before[0], 1) if output == "state" and whole.states else ops.as_tensor(0.0)
+    )
+    every = ops.where(
+        ops.expand_dims(mask if output == "zero" else ops.LogicalNot(none), 2), taken, first
+    )
     if len(loop.states) == whole.count:
         return (*ends, every)
     at_end = ops.strided_axis(mask, 1, *((0, 1) if loop.reverse else (-1, None)))

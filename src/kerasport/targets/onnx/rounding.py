@@ -37,11 +37,21 @@ def quantized(plan: OnnxPlan, rules: Sequence[Rule]) -> OnnxPlan:
     """
     for rule in rules:
         if rule.kind not in KINDS:
-            raise OptionError(f"the weights of ONNX models can be rounded to {' or '.join(KINDS)}, not to {rule.kind}")
-    floats = {name: weight for name, weight in plan.weights.items() if manifest_dtype(weight.dtype) == "float32"}
+            raise OptionError(
+                f"the weights of ONNX models can be rounded to {' or '.join(KINDS)}, not to {rule.kind}"
+            )
+    floats = {
+        name: weight
+        for name, weight in plan.weights.items()
+        if manifest_dtype(weight.dtype) == "float32"
+    }
     named = weights_named(plan.weights, rules)
     others = next((rule.kind for rule in rules if not rule.patterns), None)
-    wanted = {name: others for name, weight in floats.items() if others and (others == "float16" or _is_matrix(weight))}
+    wanted = {
+        name: others
+        for name, weight in floats.items()
+        if others and (others == "float16" or _is_matrix(weight))
+    }
     encodings, notes, axes = dict[str, Encoding | Scaled](), list[str](), dict(_axes(plan))
     for name, kind in {**wanted, **named}.items():
         if name not in floats:
@@ -97,4 +107,6 @@ def scaled(name: str, weight: Weight, axis: int) -> tuple[Scaled | None, str]:
         return None, "it contains NaN or infinity"
     scale = largest / np.float32(127)
     # what is too small for a scale becomes 0
-    return Scaled(axis, np.where(scale > np.finfo(np.float32).tiny, scale, 1).astype(np.float32), inner), ""
+    return Scaled(
+        axis, np.where(scale > np.finfo(np.float32).tiny, scale, 1).astype(np.float32), inner
+    ), ""

@@ -46,7 +46,9 @@ def sizes(name: str, weight: Weight, count: int) -> Array:
         held = np.concatenate([rest, numbers])
         rows = held.size // count
         if rows:
-            largest = np.maximum(largest, np.abs(held[: rows * count].reshape(rows, count)).max(axis=0))
+            largest = np.maximum(
+                largest, np.abs(held[: rows * count].reshape(rows, count)).max(axis=0)
+            )
         rest = held[rows * count :]
     return largest
 
@@ -67,7 +69,9 @@ def even(name: str, weight: Weight, channels: Channels) -> Array | None:
     return by if np.mean(np.square(by)) <= 1 / 2 else None
 
 
-def divided(weights: Mapping[str, Weight], name: str, norm: Norm | None, by: Array) -> dict[str, Weight]:
+def divided(
+    weights: Mapping[str, Weight], name: str, norm: Norm | None, by: Array
+) -> dict[str, Weight]:
     """The kernel divided, and the normalisation behind it that makes up for it.
 
     (y/s - mean/s) / sqrt(variance' + epsilon) is what it was with variance' = (variance + epsilon) / s² - epsilon. As
@@ -79,7 +83,9 @@ def divided(weights: Mapping[str, Weight], name: str, norm: Norm | None, by: Arr
     if norm is not None:
         variance, epsilon = weights[norm.variance], norm.epsilon
         made |= {shifted: _computed(weights[shifted], 1 / by) for shifted in norm.shifted}
-        made[norm.variance] = _computed(variance, 1 / np.square(by), epsilon / np.square(by) - epsilon)
+        made[norm.variance] = _computed(
+            variance, 1 / np.square(by), epsilon / np.square(by) - epsilon
+        )
     return made
 
 

@@ -16,7 +16,14 @@ from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.read import well_formed
 from kerasport.frontends.keras.read.layers_model import LayersModel, entries_of, read_layers_model
 from kerasport.frontends.keras.read.manifest import Manifest
-from kerasport.frontends.keras.read.tfjs_spelling import calls, input_shape, is_activation, keyed, misspelled, respelled
+from kerasport.frontends.keras.read.tfjs_spelling import (
+    calls,
+    input_shape,
+    is_activation,
+    keyed,
+    misspelled,
+    respelled,
+)
 from kerasport.targets.output import check_free, hidden, replacing
 from kerasport.targets.plan import DEFAULTS, Options, Plan, typings, write_around
 from kerasport.targets.tfjs.layers import COMPANION
@@ -50,11 +57,15 @@ def _camel(name: str) -> str:
 
 
 def _objects(config: Config, ending: str) -> list[Config]:
-    return [value for key, value in config.items() if key.endswith(ending) and isinstance(value, dict)]
+    return [
+        value for key, value in config.items() if key.endswith(ending) and isinstance(value, dict)
+    ]
 
 
 def _names(config: Config, ending: str) -> list[str]:
-    return [value for key, value in config.items() if key.endswith(ending) and isinstance(value, str)]
+    return [
+        value for key, value in config.items() if key.endswith(ending) and isinstance(value, str)
+    ]
 
 
 def _has_object(ending: str) -> Predicate:
@@ -79,12 +90,17 @@ def _has_brackets(entry: Config, config: Config) -> bool:
 def _has_ends(entry: Config, config: Config) -> bool:
     del entry
     ends = [config[key] for key in ("input_layers", "output_layers") if key in config]
-    return any(not isinstance(end, list) or not all(isinstance(item, list) for item in end) for end in ends)
+    return any(
+        not isinstance(end, list) or not all(isinstance(item, list) for item in end) for end in ends
+    )
 
 
 def _unreadable(entry: Config, config: Config) -> bool:
     """Whether TF.js finds no shape in an InputLayer, or two shapes."""
-    twice = config.get("batch_input_shape") is not None and not {"input_shape", "batch_size"}.isdisjoint(config)
+    twice = config.get("batch_input_shape") is not None and not {
+        "input_shape",
+        "batch_size",
+    }.isdisjoint(config)
     return entry["class_name"] == "InputLayer" and (input_shape(config) is None or twice)
 
 
@@ -103,7 +119,9 @@ def _has_no_shape(entry: Config, config: Config) -> bool:
         if "input_layers" in first["config"]:
             return False
         first = next(iter(first["config"]["layers"]), None)
-    return first is None or (first["class_name"] != "InputLayer" and input_shape(first["config"]) is None)
+    return first is None or (
+        first["class_name"] != "InputLayer" and input_shape(first["config"]) is None
+    )
 
 
 def _gives_input(entry: Config, config: Config) -> bool:
@@ -141,12 +159,20 @@ def _has_foreign_initializer(entry: Config, config: Config) -> bool:
 
 def _has_foreign_regularizer(entry: Config, config: Config) -> bool:
     del entry
-    amounts = [each.get("config") for each in _objects(config, "_regularizer") if each.get("class_name") == "L1L2"]
+    amounts = [
+        each.get("config")
+        for each in _objects(config, "_regularizer")
+        if each.get("class_name") == "L1L2"
+    ]
     # TF.js uses 0.01 for a missing amount
     complete = [each for each in amounts if isinstance(each, dict) and {"l1", "l2"} <= set(each)]
     named = any(name not in REGULARIZERS for name in _names(config, "_regularizer"))
     # TF.js throws on every activity regularizer
-    return named or bool(config.get("activity_regularizer")) or len(complete) < len(_objects(config, "_regularizer"))
+    return (
+        named
+        or bool(config.get("activity_regularizer"))
+        or len(complete) < len(_objects(config, "_regularizer"))
+    )
 
 
 def _has_constraint(entry: Config, config: Config) -> bool:
@@ -160,7 +186,9 @@ class Form:
 
     text: str  # what it is now, with a place for the number of layers
     holds: Predicate
-    matters: Predicate | None = None  # where TF.js fails on it or takes it for something else; None: wherever it holds
+    matters: Predicate | None = (
+        None  # where TF.js fails on it or takes it for something else; None: wherever it holds
+    )
 
 
 FORMS = (
@@ -169,17 +197,31 @@ FORMS = (
     Form("wrote the calls of {} layer(s) as nested lists", _has_calls),
     Form("corrected the brackets of the calls of {} layer(s)", _has_brackets),
     Form("wrote the inputs and outputs of {} model(s) as lists of lists", _has_ends),
-    Form("removed the dtype policy of {} layer(s)", _has_policy, lambda *of: _has_policy(*of) and _gives_input(*of)),
+    Form(
+        "removed the dtype policy of {} layer(s)",
+        _has_policy,
+        lambda *of: _has_policy(*of) and _gives_input(*of),
+    ),
     Form("changed the input dtype of {} layer(s) to one that TF.js supports", _has_foreign_dtype),
-    Form("wrote the activations of {} layer(s) as names", _has_object("activation"), _has_foreign_activation),
+    Form(
+        "wrote the activations of {} layer(s) as names",
+        _has_object("activation"),
+        _has_foreign_activation,
+    ),
     Form(
         "wrote the initializers of {} layer(s) as Zeros, since their weights are loaded anyway",
         _has_initializer,
         _has_foreign_initializer,
     ),
     Form("wrote the regularizers of {} layer(s) in the format of TF.js", _has_foreign_regularizer),
-    Form("removed the constraints of {} layer(s), which TF.js would apply to the weights it loads", _has_constraint),
-    Form("renamed negative_slope to alpha in {} LeakyReLU layer(s)", _has("LeakyReLU", "negative_slope")),
+    Form(
+        "removed the constraints of {} layer(s), which TF.js would apply to the weights it loads",
+        _has_constraint,
+    ),
+    Form(
+        "renamed negative_slope to alpha in {} LeakyReLU layer(s)",
+        _has("LeakyReLU", "negative_slope"),
+    ),
 )
 """What a Keras config contains that TF.js fails on, or misinterprets."""
 
@@ -191,7 +233,9 @@ def repair_plan(source: LayersModel, options: Options = DEFAULTS) -> Plan:
         ReadError: config and weights do not belong together.
     """
     with well_formed(str(source.path)):
-        problems = tuple(problem for each in entries_of(keyed(source.topology)) for problem in misspelled(each))
+        problems = tuple(
+            problem for each in entries_of(keyed(source.topology)) for problem in misspelled(each)
+        )
     if problems:
         return Plan("layers-model", source.version, (), problems)
     return planned(read_layers_model(source), options)
@@ -209,11 +253,15 @@ def _changes_of(source: LayersModel, plan: Plan) -> tuple[str, ...]:
     counts = {form: sum(form.holds(each, each["config"]) for each in entries) for form in FORMS}
     others = [
         *_changed_options(before, after, plan),
-        *_changed_training(source.document.get("trainingConfig"), plan.document.get("trainingConfig")),
+        *_changed_training(
+            source.document.get("trainingConfig"), plan.document.get("trainingConfig")
+        ),
         *_changed_weights(source.manifest, plan),
         *_changed_layers(list(entries_of(respelled(before))), plan),
     ]
-    if not others and not any((form.matters or form.holds)(each, each["config"]) for form in FORMS for each in entries):
+    if not others and not any(
+        (form.matters or form.holds)(each, each["config"]) for form in FORMS for each in entries
+    ):
         return ()
     return (*(form.text.format(count) for form, count in counts.items() if count), *others)
 
@@ -227,7 +275,9 @@ UNCOMPARED = re.compile(
 def _changed_options(before: Config, after: Config, plan: Plan) -> Iterator[str]:
     """Classes and options that TF.js misinterprets or does not know."""
     counts: Counter[str] = Counter()
-    rewritten = {layer.path.rpartition("/")[2] for layer in plan.layers if layer.outcome == "rewritten"}
+    rewritten = {
+        layer.path.rpartition("/")[2] for layer in plan.layers if layer.outcome == "rewritten"
+    }
     if rewritten:
         yield f"replaced {len(rewritten)} layer(s) with other layers that TF.js has"
     for old, new in _pairs(before, after):
@@ -254,9 +304,14 @@ def _pairs(before: Config, after: Config) -> Iterator[tuple[Config, Config]]:
         if "layers" not in new["config"]:
             yield old, new
         parts = {each["config"].get("name"): each for each in old["config"].get("layers") or ()}
-        inside = [(parts.get(each["config"].get("name")), each) for each in new["config"].get("layers") or ()]
+        inside = [
+            (parts.get(each["config"].get("name")), each)
+            for each in new["config"].get("layers") or ()
+        ]
         inside += [(old["config"].get(key), new["config"].get(key)) for key in ("layer", "cell")]
-        inside += zip(old["config"].get("cells") or (), new["config"].get("cells") or (), strict=False)
+        inside += zip(
+            old["config"].get("cells") or (), new["config"].get("cells") or (), strict=False
+        )
         pending += [pair for pair in inside if all(isinstance(each, dict) for each in pair)]
 
 
@@ -369,7 +424,9 @@ def manifest_as_it_is(manifest: Manifest, plan: Plan) -> list[dict[str, Any]] | 
     return [
         {
             "paths": [file.name for file in group.files],
-            "weights": [{"name": names[entry.weight], **entry.described} for entry in group.entries],
+            "weights": [
+                {"name": names[entry.weight], **entry.described} for entry in group.entries
+            ],
         }
         for group in manifest.groups
     ]
@@ -378,7 +435,9 @@ def manifest_as_it_is(manifest: Manifest, plan: Plan) -> list[dict[str, Any]] | 
 # ------------------------------------------------------------------------------------------------- writing
 
 
-def write_repaired(source: LayersModel, plan: Plan, out: Path | None, *, force: bool) -> tuple[tuple[str, ...], str]:
+def write_repaired(
+    source: LayersModel, plan: Plan, out: Path | None, *, force: bool
+) -> tuple[tuple[str, ...], str]:
     """Write the plan to the directory `out`, or in place; returns the files and the name of the backup."""
     plan = replace(plan, metadata=_metadata(source))
     if out is None:
@@ -403,7 +462,9 @@ def copy_unchanged(source: LayersModel, out: Path, *, force: bool) -> tuple[str,
     shards = [file for group in source.manifest.groups for file in group.files]
     companion = source.path.with_name(COMPANION.name)
     # a symbolic link may point outside the directory
-    scripts = [file for file in (companion, typings(companion)) if file.is_file() and not file.is_symlink()]
+    scripts = [
+        file for file in (companion, typings(companion)) if file.is_file() and not file.is_symlink()
+    ]
     with replacing(out, force=force) as directory:
         shutil.copyfile(source.path, directory / "model.json")
         for file in (*shards, *scripts):
@@ -416,13 +477,19 @@ def _in_place(source: LayersModel, plan: Plan, *, force: bool) -> tuple[tuple[st
     path = source.path
     backup = path.with_name(path.name + BACKUP)
     if backup.exists() and not force:
-        raise OutputExistsError(f"{backup}: already exists; move it away, or use --force to replace it")
+        raise OutputExistsError(
+            f"{backup}: already exists; move it away, or use --force to replace it"
+        )
     made = hidden(path)
     made.mkdir()
     placed: list[Path] = []
     try:
         kept = manifest_as_it_is(source.manifest, plan)
-        written = Written(kept, (), 0) if kept is not None else write_weights(plan.weights, made, stem=STEM)
+        written = (
+            Written(kept, (), 0)
+            if kept is not None
+            else write_weights(plan.weights, made, stem=STEM)
+        )
         (model, *others), _ = write_around(plan, written, made)
         (made / model).replace(made / path.name)
         shutil.copyfile(path, made / backup.name)
@@ -443,4 +510,7 @@ def _in_place(source: LayersModel, plan: Plan, *, force: bool) -> tuple[tuple[st
 def _metadata(source: LayersModel) -> dict[str, Any]:
     """The user's metadata, and the converter that wrote the model."""
     theirs = source.document.get("userDefinedMetadata")
-    return {**(theirs if isinstance(theirs, dict) else {}), "kerasport": {"repaired": source.converter}}
+    return {
+        **(theirs if isinstance(theirs, dict) else {}),
+        "kerasport": {"repaired": source.converter},
+    }

@@ -32,7 +32,9 @@ class Written:
     manifest: list[dict[str, Any]]  # the weightsManifest of model.json
     files: tuple[str, ...]
     nbytes: int
-    errors: Mapping[str, float] = field(default_factory=dict)  # of each quantised weight, the largest
+    errors: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of each quantised weight, the largest
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ class Scaled:
         stored, error = np.empty(numbers.size, np.int8), 0.0
         repeats = min(BLOCK, numbers.size) // (self.scale.size * self.inner)
         rows = np.tile(np.repeat(self.scale, self.inner), repeats) if repeats else self.scale[:0]
-        for part, channels, (count, some, width) in blocks(at, numbers.size, self.scale.size, self.inner):
+        for part, channels, (count, some, width) in blocks(
+            at, numbers.size, self.scale.size, self.inner
+        ):
             # numpy is fast where the last axis is long: whole rows are flat, other parts have a channel in each row
             flat = some == self.scale.size and 0 < count * some * width <= rows.size
             given = numbers[part] if flat else numbers[part].reshape(some, width)
@@ -117,7 +121,9 @@ class Scaled:
 BLOCK = 64 * 1024  # numbers that are worked on at once, few enough to stay in the processor's cache
 
 
-def blocks(at: int, count: int, channels: int, inner: int) -> Iterator[tuple[slice, slice, tuple[int, int, int]]]:
+def blocks(
+    at: int, count: int, channels: int, inner: int
+) -> Iterator[tuple[slice, slice, tuple[int, int, int]]]:
     """Parts of a piece of a flat weight [before, channels, inner], of which it holds `count` numbers from `at` on.
 
     Gives where a part is in the piece, which channels it has, and its shape [rows, channels, inner].
@@ -212,16 +218,22 @@ def write_weights(
         }
         for name, weight in weights.items()
     ]
-    return Written([{"paths": list(files), "weights": entries}] if entries else [], files, total, errors)
+    return Written(
+        [{"paths": list(files), "weights": entries}] if entries else [], files, total, errors
+    )
 
 
-def _encode(name: str, weight: Weight, encoding: Encoding, shards: _Shards, progress: Callable[[int], None]) -> float:
+def _encode(
+    name: str, weight: Weight, encoding: Encoding, shards: _Shards, progress: Callable[[int], None]
+) -> float:
     """Write a weight rounded; gives the largest error."""
     error = 0.0
     for numbers in numbers_of(name, weight):
         stored = encoding.encode(numbers)
         shards.put(stored, progress)
-        error = max(error, float(np.abs(encoding.decode(stored).astype(np.float64) - numbers).max()))
+        error = max(
+            error, float(np.abs(encoding.decode(stored).astype(np.float64) - numbers).max())
+        )
     return error
 
 
@@ -241,7 +253,9 @@ def _converted(name: str, piece: Array) -> Array:
             raise KerasportError(
                 f"weight {quoted(name)}: it contains integers beyond int32, which the converted model cannot store"
             )
-    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, as in Keras's own cast
+    with np.errstate(
+        over="ignore"
+    ):  # float64 beyond float32 becomes infinite, as in Keras's own cast
         return np.ascontiguousarray(piece.astype(wanted, copy=False))
 
 
@@ -296,7 +310,9 @@ class _Shards:
 
     def copy(self, progress: Callable[[int], None]) -> None:
         """Write what was referred to, into several shards at once."""
-        parts = [(path, pieces) for path, pieces in zip(self._paths, self._pieces, strict=True) if pieces]
+        parts = [
+            (path, pieces) for path, pieces in zip(self._paths, self._pieces, strict=True) if pieces
+        ]
         if len(parts) < 2:
             for part in parts:
                 progress(_copied(part))
@@ -307,7 +323,9 @@ class _Shards:
             try:
                 for nbytes in pool.map(_copied, parts):
                     progress(nbytes)
-            except BaseException:  # an interrupt waits for what is being copied, not for all that is left
+            except (
+                BaseException
+            ):  # an interrupt waits for what is being copied, not for all that is left
                 pool.shutdown(cancel_futures=True)
                 raise
 
@@ -337,7 +355,10 @@ def _copied(part: tuple[Path, list[_Piece]]) -> int:
     buffer = memoryview(bytearray(COPIED))
     with ExitStack() as stack:
         shard = stack.enter_context(path.open("r+b", buffering=0))
-        sources = {each: stack.enter_context(each.open("rb", buffering=0)) for each in {p.path for p in pieces}}
+        sources = {
+            each: stack.enter_context(each.open("rb", buffering=0))
+            for each in {p.path for p in pieces}
+        }
         for piece in pieces:
             source, left = sources[piece.path], piece.nbytes
             source.seek(piece.offset)

@@ -85,7 +85,9 @@ def _storable(array: Array) -> Array:
     if array.dtype.kind in "biufU":
         return array
     if array.dtype.kind in "OS":
-        texts = [each.decode() if isinstance(each, bytes) else each for each in array.ravel().tolist()]
+        texts = [
+            each.decode() if isinstance(each, bytes) else each for each in array.ravel().tolist()
+        ]
         return np.array(texts, "U").reshape(array.shape)
     return array.astype("float32")
 
@@ -95,7 +97,9 @@ def _storable(array: Array) -> Array:
 
 def installed() -> dict[str, Any]:
     """Versions of the installed Keras modules, and the installed backends; nothing is imported."""
-    versions = {module: version for module in MODULES for version in [version_of(module)] if version}
+    versions = {
+        module: version for module in MODULES for version in [version_of(module)] if version
+    }
     found = [name for name in BACKENDS if importlib.util.find_spec(name)]
     return {"versions": versions, "backends": found}
 

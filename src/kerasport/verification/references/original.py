@@ -72,7 +72,9 @@ class Keras:
         return major(self.version) > 2
 
     def __str__(self) -> str:
-        return f"{'Keras' if self.module == 'keras' else self.module} {self.version} ({self.backend})"
+        return (
+            f"{'Keras' if self.module == 'keras' else self.module} {self.version} ({self.backend})"
+        )
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ class Original:
             VerifyError: Keras cannot load or run the model, or does not answer in time.
         """
         started = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="kerasport-", ignore_cleanup_errors=True) as temporary:
+        with tempfile.TemporaryDirectory(
+            prefix="kerasport-", ignore_cleanup_errors=True
+        ) as temporary:
             folder = Path(temporary)
             self._request(folder, layers).write(folder)
             save_arrays(folder / "inputs.npz", feeds)
@@ -111,7 +115,9 @@ class Original:
             outputs: dict[str, tuple[Arrays, ...]] = {}
             for name, made in zip(calls, load_arrays(folder / "layers.npz"), strict=True):
                 outputs[name] = (*outputs.get(name, ()), made)
-            return KerasRun(load_arrays(folder / "outputs.npz"), outputs, time.monotonic() - started)
+            return KerasRun(
+                load_arrays(folder / "outputs.npz"), outputs, time.monotonic() - started
+            )
 
     def _request(self, folder: Path, layers: Sequence[str]) -> Request:
         model = loadable(self.path, folder, self.keras)
@@ -145,15 +151,28 @@ class Original:
             raise VerifyError(f"{self.keras} crashed while it ran {self.path}: {_last_line(child)}")
         given = json.loads(answer.read_text(encoding="utf-8"))
         if "error" in given:
-            remedy = "; tf_keras may be able to: pip install tf_keras" if self.old and self.keras.is_3 else ""
-            raise VerifyError(f"{self.keras} cannot run {self.path}: {_shortened(given['error'])}{remedy}")
+            remedy = (
+                "; tf_keras may be able to: pip install tf_keras"
+                if self.old and self.keras.is_3
+                else ""
+            )
+            raise VerifyError(
+                f"{self.keras} cannot run {self.path}: {_shortened(given['error'])}{remedy}"
+            )
         return given
 
 
 def _command(python: str, *arguments: str) -> list[str]:
     """The command that runs keras_runner.py in a Python, or in this one if `python` is empty."""
     script = str(Path(keras_runner.__file__).resolve())
-    return [python or sys.executable, "-c", START, "" if python else "\n".join(sys.path), script, *arguments]
+    return [
+        python or sys.executable,
+        "-c",
+        START,
+        "" if python else "\n".join(sys.path),
+        script,
+        *arguments,
+    ]
 
 
 CAUSE = "Exception encountered: "  # Keras repeats the config before it
@@ -211,10 +230,14 @@ def installed(python: str = "") -> Installed:
     except subprocess.TimeoutExpired:
         raise VerifyError(f"--python {python}: no answer in {LISTED} seconds") from None
     except (StopIteration, ValueError):
-        raise VerifyError(f"--python {python}: not a Python 3.8 or later with numpy; {_last_line(child)}") from None
+        raise VerifyError(
+            f"--python {python}: not a Python 3.8 or later with numpy; {_last_line(child)}"
+        ) from None
 
 
-def find_original(model: Model, path: Path, weights: Path | None, timeout: float, python: str = "") -> Original:
+def find_original(
+    model: Model, path: Path, weights: Path | None, timeout: float, python: str = ""
+) -> Original:
     """The model on disk, with the installed Keras that gives it the meaning it had when it was saved.
 
     Raises:
@@ -250,7 +273,9 @@ def refuse_code(model: Model) -> None:
     """Raise `VerifyError` if Keras would run Python code of the file, or needs code that the file lacks."""
     for path, spec in model.walk():
         if spec.class_name == "Lambda" or (isinstance(spec, LayerSpec) and spec.custom):
-            raise VerifyError(f"layer {path!r}: {spec.class_name} needs Python code, which verify never runs")
+            raise VerifyError(
+                f"layer {path!r}: {spec.class_name} needs Python code, which verify never runs"
+            )
 
 
 def has_keras2_hard_sigmoid(model: Model) -> bool:
@@ -331,7 +356,9 @@ def find_backend(there: Installed, *, strings: bool = False) -> str:
     if chosen in (*available, *OTHER_BACKENDS):
         return str(chosen)
     if chosen and not there.python:  # a choice for this environment need not suit another
-        raise VerifyError(f"KERAS_BACKEND is {chosen!r}, and no such backend is installed; {_offer(available)}")
+        raise VerifyError(
+            f"KERAS_BACKEND is {chosen!r}, and no such backend is installed; {_offer(available)}"
+        )
     # Keras writes "tensorflow" into keras.json by itself, whether it is installed or not
     for name in (configured_backend(), *available):
         if name in available:

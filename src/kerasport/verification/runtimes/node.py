@@ -104,7 +104,9 @@ def npm_command(node: Path) -> list[str]:
             return [str(node), str(script)]
     if npm := shutil.which("npm"):  # npm.cmd on Windows
         return [npm]
-    raise VerifyError(f"npm is not installed with {node}, and TF.js is installed with npm; {REMEDY}")
+    raise VerifyError(
+        f"npm is not installed with {node}, and TF.js is installed with npm; {REMEDY}"
+    )
 
 
 def packages(report: Report = tell, *, onnx: bool = False) -> Path:
@@ -162,13 +164,17 @@ def once(folder: Path, fill: Callable[[Path], None]) -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent, ignore_cleanup_errors=True) as temporary:
+        with tempfile.TemporaryDirectory(
+            prefix=".new-", dir=folder.parent, ignore_cleanup_errors=True
+        ) as temporary:
             new = Path(temporary, folder.name)
             new.mkdir()
             fill(new)
             move(new, folder)
     except OSError as error:
-        raise VerifyError(f"cannot write to the cache ({error}); set KERASPORT_CACHE to another directory") from error
+        raise VerifyError(
+            f"cannot write to the cache ({error}); set KERASPORT_CACHE to another directory"
+        ) from error
     return folder
 
 
@@ -190,7 +196,13 @@ def npm_ci(folder: Path, *, onnx: bool = False) -> None:
     node = find()
     # so that `env node` in scripts finds this Node
     path = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
-    options = ["--omit=dev", *([] if onnx else ["--omit=optional"]), "--no-audit", "--no-fund", "--ignore-scripts"]
+    options = [
+        "--omit=dev",
+        *([] if onnx else ["--omit=optional"]),
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+    ]
     try:
         install = subprocess.run(  # noqa: S603
             [*npm_command(node), "ci", *options],

@@ -13,10 +13,22 @@ import numpy as np
 from kerasport.errors import VerifyError
 from kerasport.frontends.keras.model import Array
 from kerasport.verification.runtimes import node
-from kerasport.verification.runtimes.tfjs import Arrays, NodeRuntime, Run, TensorInfo, decode_all, encode
+from kerasport.verification.runtimes.tfjs import (
+    Arrays,
+    NodeRuntime,
+    Run,
+    TensorInfo,
+    decode_all,
+    encode,
+)
 
 PYTHON, WEB = "onnxruntime", "onnxruntime-web"
-TYPES = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(bool)": np.bool_, "tensor(string)": np.object_}
+TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+    "tensor(string)": np.object_,
+}
 """Type of an input in ONNX Runtime → dtype in numpy."""
 
 
@@ -42,7 +54,11 @@ class Onnx(NodeRuntime):
         """
         if layers:
             raise VerifyError("an ONNX model has no layers")
-        return self._in_node(model, feeds, timeout) if backend == WEB else self._in_python(model, feeds)
+        return (
+            self._in_node(model, feeds, timeout)
+            if backend == WEB
+            else self._in_python(model, feeds)
+        )
 
     def describe(self, model: Path, *, timeout: float | None = None) -> Mapping[str, Any]:
         """Inputs and outputs of a model; an ONNX model has no layers."""
@@ -62,10 +78,15 @@ class Onnx(NodeRuntime):
         results: list[Arrays] = []
         for feed in feeds:
             pairs = zip(given, feed, strict=True)
-            arrays: dict[str, Array] = {each.name: array.astype(TYPES[each.type]) for each, array in pairs}
+            arrays: dict[str, Array] = {
+                each.name: array.astype(TYPES[each.type]) for each, array in pairs
+            }
             with raised_by(model):
                 results.append(tuple(session.run(None, arrays)))
-        inputs, outputs = (tuple(TensorInfo(**info) for info in infos(ends)) for ends in (given, session.get_outputs()))
+        inputs, outputs = (
+            tuple(TensorInfo(**info) for info in infos(ends))
+            for ends in (given, session.get_outputs())
+        )
         return Run(inputs, outputs, tuple(results), ())
 
     def _in_node(self, model: Path, feeds: Sequence[Sequence[Array]], timeout: float | None) -> Run:
@@ -119,7 +140,12 @@ def opened(model: Path) -> Any:
 
 def infos(ends: Sequence[Any]) -> list[dict[str, Any]]:
     """Inputs or outputs as dicts, with the dtype names of TF.js."""
-    names = {"tensor(float)": "float32", "tensor(int32)": "int32", "tensor(bool)": "bool", "tensor(string)": "string"}
+    names = {
+        "tensor(float)": "float32",
+        "tensor(int32)": "int32",
+        "tensor(bool)": "bool",
+        "tensor(string)": "string",
+    }
     return [
         {
             "name": end.name,

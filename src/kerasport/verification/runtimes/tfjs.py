@@ -126,15 +126,26 @@ class Tfjs(NodeRuntime):
             inputs=tensor_infos(answer["inputs"]),
             outputs=tensor_infos(answer["outputs"]),
             results=tuple(map(decode_all, answer["results"])),
-            layers=tuple({name: decode_all(tensors) for name, tensors in named.items()} for named in answer["layers"]),
+            layers=tuple(
+                {name: decode_all(tensors) for name, tensors in named.items()}
+                for named in answer["layers"]
+            ),
         )
 
     def time(
-        self, model: Path, feed: Sequence[Array], *, backend: Backend, repeats: int = 20, timeout: float | None = None
+        self,
+        model: Path,
+        feed: Sequence[Array],
+        *,
+        backend: Backend,
+        repeats: int = 20,
+        timeout: float | None = None,
     ) -> tuple[float, ...]:
         """Milliseconds of each run, after a few runs to warm up; arguments as in `run`."""
         feeds = [[encode(array) for array in feed]]
-        answer = self._ask(model, timeout, method="time", backend=backend, feeds=feeds, repeats=repeats)
+        answer = self._ask(
+            model, timeout, method="time", backend=backend, feeds=feeds, repeats=repeats
+        )
         return tuple(answer["milliseconds"])
 
     def describe(self, model: Path, *, timeout: float | None = None) -> Mapping[str, Any]:
@@ -227,11 +238,17 @@ def tensor_infos(infos: Iterable[Mapping[str, Any]]) -> tuple[TensorInfo, ...]:
 def encode(array: Array) -> Tensor:
     dtype = tfjs_dtype(array)
     if dtype == "string":
-        return {"dtype": dtype, "shape": array.shape, "data": json.dumps(array.reshape(-1).tolist())}
+        return {
+            "dtype": dtype,
+            "shape": array.shape,
+            "data": json.dumps(array.reshape(-1).tolist()),
+        }
     with np.errstate(over="ignore"):
         values = array.astype(DTYPES[dtype])
     if dtype == "int32" and not np.array_equal(values, array):
-        raise VerifyError(f"integers in TF.js have 32 bits; these range from {array.min()} to {array.max()}")
+        raise VerifyError(
+            f"integers in TF.js have 32 bits; these range from {array.min()} to {array.max()}"
+        )
     data = base64.b64encode(values.tobytes()).decode()
     return {"dtype": dtype, "shape": values.shape, "data": data}
 

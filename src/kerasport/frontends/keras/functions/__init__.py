@@ -28,7 +28,9 @@ from kerasport.frontends.keras.layers.base import Refusal
 from kerasport.frontends.keras.model import Operation, flatten
 from kerasport.ir.tensor import Tensor, constant
 
-Operate: TypeAlias = Callable[..., Any]  # (arguments of the call, options of the config) → a tensor or a tuple of them
+Operate: TypeAlias = Callable[
+    ..., Any
+]  # (arguments of the call, options of the config) → a tensor or a tuple of them
 
 NO_OPERATION = "this operation is not supported yet"
 NO_FUNCTION = "this TensorFlow function is not supported yet"
@@ -64,7 +66,9 @@ def lowering_of(operation: Operation) -> tuple[Operate, Mapping[str, Any]]:
     return OPERATIONS[name], config
 
 
-def apply(operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Tensor, ...]:
+def apply(
+    operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Tensor, ...]:
     """What an operation makes of its arguments, tensors among them.
 
     Raises:
@@ -74,7 +78,10 @@ def apply(operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any]) 
     lower, options = lowering_of(operation)
     if operation.class_name in tensorflow.LAMBDAS:
         kwargs = {name: value for name, value in kwargs.items() if name != "name"}  # of the node
-    args, kwargs = _constants(tuple(args)), {name: _constants(value) for name, value in kwargs.items()}
+    args, kwargs = (
+        _constants(tuple(args)),
+        {name: _constants(value) for name, value in kwargs.items()},
+    )
     signature = inspect.signature(lower)
     try:
         bound = signature.bind(*args, **options, **kwargs)

@@ -31,7 +31,9 @@ def named(dtype: Any) -> DType:
     """
     if isinstance(dtype, str) and dtype in DTYPES:
         return DTYPES[dtype]
-    raise Refusal("dtype", f"converted models compute with float32, int32 and bool, but not with {dtype!r}")
+    raise Refusal(
+        "dtype", f"converted models compute with float32, int32 and bool, but not with {dtype!r}"
+    )
 
 
 def numbers(option: Any, count: int) -> tuple[int, ...]:
@@ -64,7 +66,9 @@ def size(x: Tensor, axis: int, what: str = "") -> int:
     """
     known = x.shape[axis]
     if known is None:
-        raise Refusal(what, f"the size of axis {axis % x.rank} must be fixed; give the input a fixed shape")
+        raise Refusal(
+            what, f"the size of axis {axis % x.rank} must be fixed; give the input a fixed shape"
+        )
     return known
 
 

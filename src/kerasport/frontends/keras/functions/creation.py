@@ -54,7 +54,11 @@ def linspace(
     rank = max(first.rank, last.rank)
     along = constant(share.astype(np.float32).reshape(num, *(1,) * rank))
     made = first * (1.0 - along) + last * along
-    made = made if dtype is None else ops.cast(ops.Floor(made) if named(dtype) == "int32" else made, named(dtype))
+    made = (
+        made
+        if dtype is None
+        else ops.cast(ops.Floor(made) if named(dtype) == "int32" else made, named(dtype))
+    )
     made = ops.move_axis(made, 0, axis_of(axis, rank + 1))
     return (made, (last - first) * (1 / steps if steps else math.nan)) if retstep else made
 
@@ -69,12 +73,24 @@ def logspace(
 
 
 def geomspace(
-    start: Any, stop: Any, *, num: int = 50, endpoint: bool = True, dtype: str | None = None, axis: int = 0
+    start: Any,
+    stop: Any,
+    *,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: str | None = None,
+    axis: int = 0,
 ) -> Tensor:
     """Numbers at equal ratios between two of the same sign."""
     first, last = ops.matched(start, stop, least="float32")
-    exponents = linspace(ops.Log(ops.Abs(first)), ops.Log(ops.Abs(last)), num=num, endpoint=endpoint, axis=axis)
-    below = ops.expand_dims(ops.Sign(first), axis_of(axis, exponents.rank)) if first.rank else ops.Sign(first)
+    exponents = linspace(
+        ops.Log(ops.Abs(first)), ops.Log(ops.Abs(last)), num=num, endpoint=endpoint, axis=axis
+    )
+    below = (
+        ops.expand_dims(ops.Sign(first), axis_of(axis, exponents.rank))
+        if first.rank
+        else ops.Sign(first)
+    )
     made = below * ops.Exp(exponents)
     return made if dtype is None else ops.cast(made, named(dtype))
 

@@ -80,7 +80,9 @@ def divisor(x: Any) -> Any:
     """
     if isinstance(x, Tensor) and x.dtype == "bool":
         raise Refusal(
-            "", "the Keras backends compute different results for a division by False", "cast it to float32 first"
+            "",
+            "the Keras backends compute different results for a division by False",
+            "cast it to float32 first",
         )
     return x
 
@@ -161,7 +163,9 @@ def hypot(x1: Any, x2: Any) -> Tensor:
 def logaddexp(x1: Any, x2: Any) -> Tensor:
     """The logarithm of the sum of powers of e."""
     a, b = ops.matched(x1, x2, least="float32")
-    return where(ops.Equal(a, b), a + math.log(2), ops.Maximum(a, b) + ops.Log1p(ops.Exp(-ops.Abs(a - b))))
+    return where(
+        ops.Equal(a, b), a + math.log(2), ops.Maximum(a, b) + ops.Log1p(ops.Exp(-ops.Abs(a - b)))
+    )
 
 
 def logaddexp2(x1: Any, x2: Any) -> Tensor:
@@ -284,7 +288,9 @@ def clip(x: Tensor, *, x_min: Any, x_max: Any) -> Tensor:
     return low if x_max is None else ops.minimum(low, x_max)
 
 
-def nan_to_num(x: Tensor, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+def nan_to_num(
+    x: Tensor, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
     """Numbers for what is none, and for the infinite."""
     if x.dtype != "float32":
         return x
@@ -330,7 +336,9 @@ def i0(x: Tensor) -> Tensor:
     """The modified Bessel function of order 0, by the polynomials of Abramowitz and Stegun, 9.8.1 and 9.8.2."""
     y = ops.Abs(ops.floats(x))
     small, large = ops.minimum(y, 3.75) * (1 / 3.75), ops.maximum(y, 3.75)
-    inner = polynomial(ops.Square(small), 0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1.0)
+    inner = polynomial(
+        ops.Square(small), 0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1.0
+    )
     outer = polynomial(
         3.75 / large, 0.00392377, -0.01647633, 0.02635537, -0.02057706, 0.00916281, -0.00157565, 0.00225319, 0.01328592,
         0.39894228,
@@ -408,16 +416,22 @@ def isreal(x: Tensor) -> Tensor:
     return filled(x, 1, "bool")
 
 
-def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, *, equal_nan: bool = False) -> Tensor:
+def isclose(
+    x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, *, equal_nan: bool = False
+) -> Tensor:
     """|x1 - x2| ≤ atol + rtol · |x2|."""
     a, b = ops.matched(x1, x2, least="float32")
     finite = ops.logical_and(ops.IsFinite(a), ops.IsFinite(b))
     close = ops.logical_and(finite, ops.less_equal(ops.Abs(a - b), ops.Abs(b) * rtol + atol))
     result = ops.logical_or(close, ops.Equal(a, b))
-    return ops.logical_or(result, ops.logical_and(ops.IsNan(a), ops.IsNan(b))) if equal_nan else result
+    return (
+        ops.logical_or(result, ops.logical_and(ops.IsNan(a), ops.IsNan(b))) if equal_nan else result
+    )
 
 
-def all_close(x1: Any, x2: Any, *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+def all_close(
+    x1: Any, x2: Any, *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
     """Whether all numbers are close to each other."""
     return ops.all_(isclose(x1, x2, rtol, atol, equal_nan=equal_nan))
 
@@ -440,7 +454,9 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     return result
 
 
-def bitwise(function: Callable[[Any, Any], Tensor], node: type[ops.Binary]) -> Callable[[Any, Any], Tensor]:
+def bitwise(
+    function: Callable[[Any, Any], Tensor], node: type[ops.Binary]
+) -> Callable[[Any, Any], Tensor]:
     """A function of the bits of integers, or of truth values."""
 
     def lower(x: Any, y: Any) -> Tensor:
@@ -472,7 +488,9 @@ def saturate_cast(x: Any, *, dtype: str) -> Tensor:
     return ops.cast(y, wanted)
 
 
-def convert(x: Any, *, dtype: str | None = None, sparse: bool | None = None, ragged: bool | None = None) -> Tensor:
+def convert(
+    x: Any, *, dtype: str | None = None, sparse: bool | None = None, ragged: bool | None = None
+) -> Tensor:
     """x, of an element type where one is named."""
     if sparse or ragged:
         raise Refusal("sparse" if sparse else "ragged", "converted models have dense tensors only")

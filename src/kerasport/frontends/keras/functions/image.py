@@ -64,7 +64,12 @@ def scale_and_translate(
     for axis, factor, move in zip(spatial_dims, factors, moves, strict=True):
         old, new = size(y, axis), output_shape[axis]
         shares = resampling.weights(
-            old, new, interpolation, antialias=antialias, scale=float(factor), translation=float(move)
+            old,
+            new,
+            interpolation,
+            antialias=antialias,
+            scale=float(factor),
+            translation=float(move),
         )
         y = resampling.weighted(y, shares, axis)
     return y
@@ -109,7 +114,9 @@ def hsv_to_rgb(x: Tensor, *, data_format: str | None = None) -> Tensor:
     r = ops.clip(ops.Abs(turn - 3.0) - 1.0, 0.0, 1.0)
     g = ops.clip(2.0 - ops.Abs(turn - 2.0), 0.0, 1.0)
     b = ops.clip(2.0 - ops.Abs(turn - 4.0), 0.0, 1.0)
-    return ops.concat([value * ((1.0 - saturation) + saturation * part) for part in (r, g, b)], axis)
+    return ops.concat(
+        [value * ((1.0 - saturation) + saturation * part) for part in (r, g, b)], axis
+    )
 
 
 def axes(x: Tensor, data_format: str | None) -> tuple[int, int]:
@@ -131,7 +138,9 @@ def pad_images(
     return ops.pad(x, pads)
 
 
-def around(x: Tensor, axis: int, before: int | None, after: int | None, target: int | None) -> tuple[int, int]:
+def around(
+    x: Tensor, axis: int, before: int | None, after: int | None, target: int | None
+) -> tuple[int, int]:
     """What is added before and after an axis, of which one may follow from the size that is wanted."""
     if before is not None and after is not None:
         return before, after
@@ -192,7 +201,12 @@ def extract_patches(
     reserve(count, count)
     kernel = constant(np.eye(count, dtype=np.float32).reshape(*window, depth, count))
     made = convolution(
-        x, kernel, strides=strides or window, padding=padding, dilation_rate=dilation_rate, data_format=data_format
+        x,
+        kernel,
+        strides=strides or window,
+        padding=padding,
+        dilation_rate=dilation_rate,
+        data_format=data_format,
     )
     return ops.cast(made, x.dtype)
 
@@ -209,12 +223,20 @@ def reconstruct_patches(
     if patches.rank == rank + 1:
         alone = ops.expand_dims(patches, 0)
         options = {"strides": strides, "padding": padding, "data_format": data_format}
-        return ops.squeeze(reconstruct_patches(alone, size=size, output_size=output_size, **options), 0)
+        return ops.squeeze(
+            reconstruct_patches(alone, size=size, output_size=output_size, **options), 0
+        )
     if layout(data_format) == "channels_first":
         patches = ops.move_axis(patches, 1, -1)
-    batch, grid = ops.dim(patches, 0), [-(-length // patch) for length, patch in zip(whole, window, strict=True)]
+    batch, grid = (
+        ops.dim(patches, 0),
+        [-(-length // patch) for length, patch in zip(whole, window, strict=True)],
+    )
     y = ops.reshape(patches, (batch, *grid, *window, -1))
-    y = ops.transpose(y, (0, *(axis + offset for axis in range(1, rank + 1) for offset in (0, rank)), 2 * rank + 1))
+    y = ops.transpose(
+        y,
+        (0, *(axis + offset for axis in range(1, rank + 1) for offset in (0, rank)), 2 * rank + 1),
+    )
     padded = [patches * patch for patches, patch in zip(grid, window, strict=True)]
     if padding == "valid" and padded != list(whole):
         raise ShapeError(f"output_size {whole} is not a multiple of the patch size {window}")

@@ -75,7 +75,10 @@ def broadcast_to(x: Any, *, shape: Sequence[int | None]) -> Tensor:
     """x spread over a larger shape."""
     tensor = as_tensor(x)
     missing = len(shape) - tensor.rank
-    sizes = [ops.dim(tensor, at - missing) if n in (None, -1) and at >= missing else n for at, n in enumerate(shape)]
+    sizes = [
+        ops.dim(tensor, at - missing) if n in (None, -1) and at >= missing else n
+        for at, n in enumerate(shape)
+    ]
     return ops.broadcast_to(tensor, [1 if n is None else n for n in sizes])
 
 
@@ -84,7 +87,9 @@ def flip(x: Tensor, *, axis: int | Sequence[int] | None = None) -> Tensor:
     return ops.Reverse(x, tuple(sorted(several(axis, x.rank))))
 
 
-def roll(x: Tensor, *, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
+def roll(
+    x: Tensor, *, shift: int | Sequence[int], axis: int | Sequence[int] | None = None
+) -> Tensor:
     """Moved along axes, what leaves at one end coming in at the other."""
     if axis is None:
         return ops.reshape(roll(flat(x), shift=shift, axis=0), ops.dims(x))
@@ -95,7 +100,10 @@ def roll(x: Tensor, *, shift: int | Sequence[int], axis: int | Sequence[int] | N
         length = size(x, at, "axis")
         ahead = by % length if length else 0
         if ahead:
-            x = ops.concat([ops.slice_axis(x, at, length - ahead), ops.slice_axis(x, at, 0, length - ahead)], at)
+            x = ops.concat(
+                [ops.slice_axis(x, at, length - ahead), ops.slice_axis(x, at, 0, length - ahead)],
+                at,
+            )
     return x
 
 
@@ -124,7 +132,9 @@ def repeat(x: Tensor, *, repeats: Any, axis: int | None = None) -> Tensor:
         return ops.repeat(y, int(times[0]), at)
     reserve(size(y, at, "axis"), itemsize=8)
     reserve(int(times.sum()), itemsize=8)
-    return ops.gather(y, constant(np.repeat(np.arange(size(y, at, "axis")), times).astype(np.int32)), at)
+    return ops.gather(
+        y, constant(np.repeat(np.arange(size(y, at, "axis")), times).astype(np.int32)), at
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- joins
@@ -193,7 +203,9 @@ def meshgrid(*x: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
     for line, at in zip(lines, places, strict=True):
         sizes[at] = ops.dim(line, 0)
     return tuple(
-        ops.broadcast_to(ops.reshape(line, [-1 if a == at else 1 for a in range(len(lines))]), sizes)
+        ops.broadcast_to(
+            ops.reshape(line, [-1 if a == at else 1 for a in range(len(lines))]), sizes
+        )
         for line, at in zip(lines, places, strict=True)
     )
 
@@ -201,7 +213,9 @@ def meshgrid(*x: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
 # ----------------------------------------------------------------------------------------------------------- cuts
 
 
-def split(x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+def split(
+    x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0
+) -> tuple[Tensor, ...]:
     """Cut into so many parts, or at those places."""
     at = axis_of(axis, x.rank)
     if isinstance(indices_or_sections, int):
@@ -210,7 +224,9 @@ def split(x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0)
     return tuple(ops.strided_axis(x, at, begin, end) for begin, end in pairwise(edges))
 
 
-def array_split(x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+def array_split(
+    x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0
+) -> tuple[Tensor, ...]:
     """Cut into parts of which the first are longer by one where it does not come out even."""
     if not isinstance(indices_or_sections, int):
         return split(x, indices_or_sections=indices_or_sections, axis=axis)
@@ -304,7 +320,9 @@ def get_item(x: Any, key: Any) -> Tensor:
     if rest < 0 or sum(k is Ellipsis for k in keys) > 1:
         raise ShapeError(f"{key} is not a valid index of {tensor.type}")
     keys[at : at + 1] = [slice(None)] * rest
-    parts = [_part(k, d) for k, d in zip((k for k in keys if k is not None), tensor.shape, strict=True)]
+    parts = [
+        _part(k, d) for k, d in zip((k for k in keys if k is not None), tensor.shape, strict=True)
+    ]
     turned = tuple(axis for axis, part in enumerate(parts) if part == (None, None, -1))
     y = ops.strided(tensor, [WHOLE if axis in turned else part for axis, part in enumerate(parts)])
     y = ops.Reverse(y, turned) if turned else y
@@ -321,7 +339,9 @@ def _part(key: Any, length: int | None) -> Part:
     """The part of an axis that a key leaves, a number a part of size 1."""
     if isinstance(key, slice):
         if any(isinstance(bound, Tensor) for bound in (key.start, key.stop, key.step)):
-            raise Refusal("", "the bounds of a slice must be constants, but the model computes them")
+            raise Refusal(
+                "", "the bounds of a slice must be constants, but the model computes them"
+            )
         bounds = (key.start, key.stop, 1 if key.step is None else key.step)
         if not all(bound is None or type(bound) is int for bound in bounds) or not bounds[2]:
             raise ShapeError(f"{key} is not a slice of integers")
@@ -370,7 +390,12 @@ def take_along_axis(x: Any, indices: Any, *, axis: int | None = None) -> Tensor:
 
 def _joint(a: Tensor, b: Tensor, axis: int) -> Size:
     """The size of an axis of two tensors that are broadcast to each other."""
-    return ops.dim(b if a.shape[axis] == 1 or (a.shape[axis] is None and b.shape[axis] not in (1, None)) else a, axis)
+    return ops.dim(
+        b
+        if a.shape[axis] == 1 or (a.shape[axis] is None and b.shape[axis] not in (1, None))
+        else a,
+        axis,
+    )
 
 
 def unravel_index(indices: Any, *, shape: Sequence[int]) -> tuple[Tensor, ...]:
@@ -435,7 +460,11 @@ def triangle(*, lower: bool) -> Callable[..., Tensor]:
         y = ops.broadcast_to(x, (ops.dim(x, 0), ops.dim(x, 0))) if x.rank == 1 else x
         rows = ops.expand_dims(counted(ops.dim(y, -2)), 1)
         ahead = counted(ops.dim(y, -1)) - rows
-        return where(ops.less_equal(ahead, k) if lower else ops.greater_equal(ahead, k), y, constant(0, y.dtype))
+        return where(
+            ops.less_equal(ahead, k) if lower else ops.greater_equal(ahead, k),
+            y,
+            constant(0, y.dtype),
+        )
 
     return cut
 
@@ -443,13 +472,19 @@ def triangle(*, lower: bool) -> Callable[..., Tensor]:
 # ---------------------------------------------------------------------------------------------------------- padding
 
 
-def pad(x: Tensor, constant_values: Any = None, *, pad_width: Any, mode: str = "constant") -> Tensor:
+def pad(
+    x: Tensor, constant_values: Any = None, *, pad_width: Any, mode: str = "constant"
+) -> Tensor:
     """With more numbers around: one of them, or x itself mirrored, repeated or its edges."""
     pairs = np.broadcast_to(np.asarray(pad_width), (x.rank, 2)).tolist()
     if mode == "constant":
-        value = 0 if constant_values is None else known_value(constant_values, "constant_values").item()
+        value = (
+            0 if constant_values is None else known_value(constant_values, "constant_values").item()
+        )
         if x.dtype == "bool":
-            return ops.cast(ops.pad(ops.cast(x, "int32"), pairs, "constant", float(bool(value))), "bool")
+            return ops.cast(
+                ops.pad(ops.cast(x, "int32"), pairs, "constant", float(bool(value))), "bool"
+            )
         return ops.pad(x, pairs, "constant", float(value))
     if mode in ("edge", "wrap", "circular"):
         for at, (before, after) in enumerate(pairs):

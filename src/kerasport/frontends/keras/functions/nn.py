@@ -99,16 +99,26 @@ def log_softmax(x: Tensor, *, axis: int | Sequence[int] | None = -1) -> Tensor:
     """x - log Σ exp(x) over the axes together."""
     axes = several(axis, x.rank)
     y = ops.floats(x)
-    return activations.log_softmax(y, axes[0]) if len(axes) == 1 else y - logsumexp(y, axis=axes, keepdims=True)
+    return (
+        activations.log_softmax(y, axes[0])
+        if len(axes) == 1
+        else y - logsumexp(y, axis=axes, keepdims=True)
+    )
 
 
 def hard_tanh(x: Tensor) -> Tensor:
     """x between -1 and 1; of integers too."""
-    return ACTIVATIONS["hard_tanh"](x) if x.dtype == "float32" else ops.maximum(ops.minimum(x, 1), -1)
+    return (
+        ACTIVATIONS["hard_tanh"](x) if x.dtype == "float32" else ops.maximum(ops.minimum(x, 1), -1)
+    )
 
 
 def relu_of(
-    x: Tensor, *, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+    x: Tensor,
+    *,
+    negative_slope: float = 0.0,
+    max_value: float | None = None,
+    threshold: float = 0.0,
 ) -> Tensor:
     """The activation `relu` with its options."""
     options = {"negative_slope": negative_slope, "max_value": max_value, "threshold": threshold}
@@ -142,10 +152,18 @@ def layout(data_format: str | None) -> str:
 
 
 CONV: Mapping[int, type[Layer]] = {1: conv.Conv1D, 2: conv.Conv2D, 3: conv.Conv3D}
-TRANSPOSED: Mapping[int, type[Layer]] = {1: conv.Conv1DTranspose, 2: conv.Conv2DTranspose, 3: conv.Conv3DTranspose}
+TRANSPOSED: Mapping[int, type[Layer]] = {
+    1: conv.Conv1DTranspose,
+    2: conv.Conv2DTranspose,
+    3: conv.Conv3DTranspose,
+}
 DEPTHWISE: Mapping[int, type[Layer]] = {1: conv.DepthwiseConv1D, 2: conv.DepthwiseConv2D}
 SEPARABLE: Mapping[int, type[Layer]] = {1: conv.SeparableConv1D, 2: conv.SeparableConv2D}
-MAXIMUM: Mapping[int, type[Layer]] = {1: pooling.MaxPooling1D, 2: pooling.MaxPooling2D, 3: pooling.MaxPooling3D}
+MAXIMUM: Mapping[int, type[Layer]] = {
+    1: pooling.MaxPooling1D,
+    2: pooling.MaxPooling2D,
+    3: pooling.MaxPooling3D,
+}
 AVERAGE: Mapping[int, type[Layer]] = {
     1: pooling.AveragePooling1D, 2: pooling.AveragePooling2D, 3: pooling.AveragePooling3D
 }  # fmt: skip
@@ -234,7 +252,12 @@ def pooled(kinds: Mapping[int, type[Layer]]) -> Callable[..., Tensor]:
     """One number of each window."""
 
     def lower(
-        inputs: Tensor, *, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: str | None = None
+        inputs: Tensor,
+        *,
+        pool_size: Any,
+        strides: Any = None,
+        padding: str = "valid",
+        data_format: str | None = None,
     ) -> Tensor:
         rank, layer = spatial(inputs, kinds)
         options = windowed("window", rank, 1, padding, data_format, 1)
@@ -257,21 +280,27 @@ def adaptive(kinds: Mapping[int, type[Layer]]) -> Callable[..., Tensor]:
     return lower
 
 
-def depth_to_space(x: Tensor, *, block_size: int, data_format: str | None = "channels_last") -> Tensor:
+def depth_to_space(
+    x: Tensor, *, block_size: int, data_format: str | None = "channels_last"
+) -> Tensor:
     """Channels as the pixels of blocks."""
     b = block_size
     if layout(data_format) == "channels_last":
         n, h, w, _ = ops.dims(x)
         c = size(x, -1) // b**2
         blocks = ops.reshape(x, (n, h, w, b, b, c))
-        return ops.reshape(ops.transpose(blocks, (0, 1, 3, 2, 4, 5)), (n, times(h, b), times(w, b), c))
+        return ops.reshape(
+            ops.transpose(blocks, (0, 1, 3, 2, 4, 5)), (n, times(h, b), times(w, b), c)
+        )
     n, _, h, w = ops.dims(x)
     c = size(x, 1) // b**2
     blocks = ops.reshape(x, (n, c, b, b, h, w))
     return ops.reshape(ops.transpose(blocks, (0, 1, 4, 2, 5, 3)), (n, c, times(h, b), times(w, b)))
 
 
-def space_to_depth(x: Tensor, *, block_size: int, data_format: str | None = "channels_last") -> Tensor:
+def space_to_depth(
+    x: Tensor, *, block_size: int, data_format: str | None = "channels_last"
+) -> Tensor:
     """The pixels of blocks as channels."""
     b = block_size
     if layout(data_format) == "channels_last":
@@ -290,15 +319,21 @@ def times(length: Size, factor: int) -> Size:
     return length * factor if isinstance(length, int) else ops.mul(length, factor)
 
 
-def unfold(x: Tensor, *, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+def unfold(
+    x: Tensor, *, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
     """Every window of x [batch, channels, height, width] as a column."""
     batch, channels = ops.dim(x, 0), size(x, 1)
     y = ops.pad(ops.floats(x), ((0, 0), (0, 0), *((p, p) for p in numbers(padding, 2))))
-    for at, (k, d, s) in enumerate(zip(numbers(kernel_size, 2), numbers(dilation, 2), numbers(stride, 2), strict=True)):
+    for at, (k, d, s) in enumerate(
+        zip(numbers(kernel_size, 2), numbers(dilation, 2), numbers(stride, 2), strict=True)
+    ):
         axis = 2 + 2 * at
         y = ops.gather(y, constant(places(size(y, axis), k, d, s)), axis)
     _, _, kh, oh, kw, ow = ops.known((1, 1, *y.shape[2:]))
-    columns = ops.reshape(ops.transpose(y, (0, 1, 2, 4, 3, 5)), (batch, channels * kh * kw, oh * ow))
+    columns = ops.reshape(
+        ops.transpose(y, (0, 1, 2, 4, 3, 5)), (batch, channels * kh * kw, oh * ow)
+    )
     return ops.cast(columns, x.dtype)
 
 
@@ -311,7 +346,13 @@ def places(length: int, window: int, dilation: int, stride: int) -> Any:
 
 
 def fold(
-    x: Tensor, *, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+    x: Tensor,
+    *,
+    output_size: Any,
+    kernel_size: Any,
+    dilation: Any = 1,
+    padding: Any = 0,
+    stride: Any = 1,
 ) -> Tensor:
     """Columns as windows of an image, which add up where they overlap; the inverse way of `unfold`."""
     axes = [numbers(each, 2) for each in (output_size, kernel_size, dilation, padding, stride)]
@@ -335,7 +376,14 @@ def _spread(length: int, window: int, dilation: int, padding: int, stride: int) 
 
 
 def batch_norm(
-    x: Tensor, mean: Any, variance: Any, offset: Any = None, scale: Any = None, *, axis: int, epsilon: float = 1e-3
+    x: Tensor,
+    mean: Any,
+    variance: Any,
+    offset: Any = None,
+    scale: Any = None,
+    *,
+    axis: int,
+    epsilon: float = 1e-3,
 ) -> Tensor:
     """(x - mean) / √(variance + epsilon) · scale + offset."""
     y = ops.floats(x)
@@ -352,7 +400,9 @@ def layer_norm(
 ) -> Tensor:  # fmt: skip
     """(x - mean) / √(variance + epsilon) · gamma + beta; with `rms_scaling` neither less the mean nor plus beta."""
     y, axes = ops.floats(x), tuple(sorted(several(axis, x.rank)))
-    factor: Tensor = ops.Rsqrt(variance(y, axis=axes, keepdims=True) + (EPSILON if epsilon is None else epsilon))
+    factor: Tensor = ops.Rsqrt(
+        variance(y, axis=axes, keepdims=True) + (EPSILON if epsilon is None else epsilon)
+    )
     factor = factor if gamma is None else factor * _over(gamma, y, axes)
     if rms_scaling:
         return ops.cast(y * factor, x.dtype)
@@ -365,11 +415,15 @@ def _over(v: Any, x: Tensor, axes: tuple[int, ...]) -> Tensor:
     return tensor if tensor.rank == x.rank or axes == (x.rank - 1,) else along(tensor, x, axes)
 
 
-def rms_norm(x: Tensor, scale: Any = None, *, axis: int | Sequence[int] = -1, epsilon: float | None = None) -> Tensor:
+def rms_norm(
+    x: Tensor, scale: Any = None, *, axis: int | Sequence[int] = -1, epsilon: float | None = None
+) -> Tensor:
     """x / √(mean(x²) + epsilon) · scale."""
     y = ops.floats(x)
     axes = several(axis, x.rank)
-    made = y * ops.Rsqrt(ops.mean(ops.Square(y), axes, keepdims=True) + (EPSILON if epsilon is None else epsilon))
+    made = y * ops.Rsqrt(
+        ops.mean(ops.Square(y), axes, keepdims=True) + (EPSILON if epsilon is None else epsilon)
+    )
     return ops.cast(made if scale is None else made * as_tensor(scale), x.dtype)
 
 
@@ -385,7 +439,9 @@ def normalize(x: Tensor, *, axis: Any = -1, order: int = 2, epsilon: float | Non
     return y / ops.maximum(vector_norm(y, order, axes, keepdims=True), least)
 
 
-def moments(x: Tensor, *, axes: Any, keepdims: bool = False, synchronized: bool = False) -> tuple[Tensor, Tensor]:
+def moments(
+    x: Tensor, *, axes: Any, keepdims: bool = False, synchronized: bool = False
+) -> tuple[Tensor, Tensor]:
     """Mean and variance."""
     if synchronized:
         raise Refusal("synchronized", "a converted model runs on a single device")
@@ -402,7 +458,9 @@ def attention(
     """softmax(query · key · scale + bias) · value, of tensors [batch, time, heads, features]."""
     del flash_attention  # another way to the same numbers
     if attn_logits_soft_cap is not None:
-        raise Refusal("attn_logits_soft_cap", "the Keras backends compute different results with it")
+        raise Refusal(
+            "attn_logits_soft_cap", "the Keras backends compute different results with it"
+        )
     q, k, v = ops.matched(query, key, value, least="float32")
     heads, groups = size(q, 2), size(k, 2)
     if groups != heads:
@@ -423,7 +481,9 @@ def attention(
 # ------------------------------------------------------------------------------------------------ classes and losses
 
 
-def one_hot(x: Any, *, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False) -> Tensor:
+def one_hot(
+    x: Any, *, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False
+) -> Tensor:
     """A new axis that is 1 at the index."""
     if sparse:
         raise Refusal("sparse", "converted models have dense tensors only")
@@ -453,13 +513,17 @@ def _logs(output: Tensor, axis: int, *, from_logits: bool) -> Tensor:
     return ops.Log(ops.clip(share, EPSILON, 1 - EPSILON))
 
 
-def categorical_crossentropy(target: Any, output: Any, *, from_logits: bool = False, axis: int = -1) -> Tensor:
+def categorical_crossentropy(
+    target: Any, output: Any, *, from_logits: bool = False, axis: int = -1
+) -> Tensor:
     """-Σ target · log(output)."""
     wanted, given = ops.matched(target, output, least="float32")
     return -ops.sum_(wanted * _logs(given, axis, from_logits=from_logits), axis)
 
 
-def sparse_categorical_crossentropy(target: Any, output: Any, *, from_logits: bool = False, axis: int = -1) -> Tensor:
+def sparse_categorical_crossentropy(
+    target: Any, output: Any, *, from_logits: bool = False, axis: int = -1
+) -> Tensor:
     """-log(output) at the index of the target."""
     given, index = ops.floats(as_tensor(output)), ops.cast(as_tensor(target), "int32")
     if index.rank == given.rank and index.shape[-1] == 1:

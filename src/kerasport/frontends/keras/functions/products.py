@@ -28,7 +28,9 @@ def matmul(x1: Any, x2: Any) -> Tensor:
     a, b = ops.matched(x1, x2)
     if not a.rank or not b.rank:
         raise ShapeError("a matrix product needs two tensors of rank 1 or more")
-    return ops.cast(ops.matmul(ops.floats(a), ops.floats(b)), a.dtype)  # of truth values, any of them
+    return ops.cast(
+        ops.matmul(ops.floats(a), ops.floats(b)), a.dtype
+    )  # of truth values, any of them
 
 
 def dot(x1: Any, x2: Any) -> Tensor:
@@ -42,7 +44,11 @@ def dot(x1: Any, x2: Any) -> Tensor:
 def inner(x1: Any, x2: Any) -> Tensor:
     """Sums of products over the last axis of both."""
     a, b = as_tensor(x1), as_tensor(x2)
-    return tensordot(a, b, axes=((a.rank - 1,), (b.rank - 1,))) if a.rank and b.rank else multiply(a, b)
+    return (
+        tensordot(a, b, axes=((a.rank - 1,), (b.rank - 1,)))
+        if a.rank and b.rank
+        else multiply(a, b)
+    )
 
 
 def vdot(x1: Any, x2: Any) -> Tensor:
@@ -63,12 +69,15 @@ def tensordot(x1: Any, x2: Any, *, axes: int | Sequence[Any] = 2) -> Tensor:
     else:
         pairs = axes
     left, right = (
-        several(each if isinstance(each, int) else tuple(each), x.rank) for each, x in zip(pairs, (a, b), strict=True)
+        several(each if isinstance(each, int) else tuple(each), x.rank)
+        for each, x in zip(pairs, (a, b), strict=True)
     )
     first, second = list(ascii_letters[: a.rank]), list(ascii_letters[a.rank : a.rank + b.rank])
     for one, two in zip(left, right, strict=True):
         second[two] = first[one]
-    out = [c for at, c in enumerate(first) if at not in left] + [c for at, c in enumerate(second) if at not in right]
+    out = [c for at, c in enumerate(first) if at not in left] + [
+        c for at, c in enumerate(second) if at not in right
+    ]
     return einsum(f"{''.join(first)},{''.join(second)}->{''.join(out)}", a, b)
 
 
@@ -89,7 +98,11 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     if len(pieces) == 1:
         return _summed(x, labels, out)
     for at, (y, other) in enumerate(pieces[1:], start=2):
-        wanted = out if at == len(pieces) else _kept(labels + other, out + "".join(term for _, term in pieces[at:]))
+        wanted = (
+            out
+            if at == len(pieces)
+            else _kept(labels + other, out + "".join(term for _, term in pieces[at:]))
+        )
         x, labels = _pair(x, labels, y, other, wanted), wanted
     return x
 
@@ -151,15 +164,23 @@ def spelled_out(subscripts: str, tensors: Sequence[Tensor]) -> tuple[list[str], 
         raise ShapeError(f"the subscripts {subscripts!r} do not fit {len(tensors)} tensors")
     free = [c for c in ascii_letters if c not in subscripts]
     hidden = [
-        x.rank - len(term.replace("...", "")) if "..." in term else 0 for x, term in zip(tensors, terms, strict=True)
+        x.rank - len(term.replace("...", "")) if "..." in term else 0
+        for x, term in zip(tensors, terms, strict=True)
     ]
     longest = max(hidden)
     if min(hidden) < 0 or longest > len(free):
-        raise ShapeError(f"the subscripts {subscripts!r} do not fit {', '.join(str(x.type) for x in tensors)}")
+        raise ShapeError(
+            f"the subscripts {subscripts!r} do not fit {', '.join(str(x.type) for x in tensors)}"
+        )
     spread = "".join(free[:longest])
-    full = [term.replace("...", spread[longest - count :]) for term, count in zip(terms, hidden, strict=True)]
+    full = [
+        term.replace("...", spread[longest - count :])
+        for term, count in zip(terms, hidden, strict=True)
+    ]
     if any(len(term) != x.rank for x, term in zip(tensors, full, strict=True)):
-        raise ShapeError(f"the subscripts {subscripts!r} do not fit {', '.join(str(x.type) for x in tensors)}")
+        raise ShapeError(
+            f"the subscripts {subscripts!r} do not fit {', '.join(str(x.type) for x in tensors)}"
+        )
     if arrow:
         return full, out.replace("...", spread)
     once = sorted(c for c in set("".join(full)) if "".join(full).count(c) == 1 and c not in spread)
@@ -174,12 +195,16 @@ def kron(x1: Any, x2: Any) -> Tensor:
     a, b = ops.matched(x1, x2, least="int32")
     rank = max(a.rank, b.rank)
     a, b = (ops.expand_dims(x, *range(rank - x.rank)) if x.rank < rank else x for x in (a, b))
-    product = ops.mul(ops.expand_dims(a, *range(1, 2 * rank, 2)), ops.expand_dims(b, *range(0, 2 * rank, 2)))
+    product = ops.mul(
+        ops.expand_dims(a, *range(1, 2 * rank, 2)), ops.expand_dims(b, *range(0, 2 * rank, 2))
+    )
     sizes = zip(a.shape, b.shape, strict=True)
     return ops.reshape(product, [-1 if m is None or n is None else m * n for m, n in sizes])
 
 
-def cross(x1: Any, x2: Any, *, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Tensor:
+def cross(
+    x1: Any, x2: Any, *, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Tensor:
     """The vector that stands upright on two others."""
     if axis is not None:
         axisa = axisb = axisc = axis
@@ -228,9 +253,15 @@ def correlate(x1: Any, x2: Any, *, mode: str = "valid") -> Tensor:
     if short > long:
         turned = correlate(b, a, mode=mode)
         return ops.Reverse(turned, (0,))
-    before, after = {"valid": (0, 0), "same": (short // 2, (short - 1) // 2), "full": (short - 1, short - 1)}[mode]
+    before, after = {
+        "valid": (0, 0),
+        "same": (short // 2, (short - 1) // 2),
+        "full": (short - 1, short - 1),
+    }[mode]
     padded = ops.pad(ops.floats(a), ((before, after),))
-    places = matrix(long + before + after - short + 1, short, lambda rows: rows + np.arange(short), np.int32)
+    places = matrix(
+        long + before + after - short + 1, short, lambda rows: rows + np.arange(short), np.int32
+    )
     windows = ops.gather(padded, constant(places))
     return ops.cast(ops.matmul(windows, ops.floats(b)), a.dtype)
 
@@ -262,7 +293,7 @@ def vander(x: Tensor, *, N: int | None = None, increasing: bool = False) -> Tens
     return ops.stack(steps if increasing else list(reversed(steps)), -1)
 
 
-def norm(x: Tensor, *, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:  # noqa: A002
+def norm(x: Tensor, *, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
     """The length of a vector, or of a matrix as of one."""
     y = ops.floats(x)
     if axis is None and ord is not None and x.rank != 1:
@@ -319,7 +350,9 @@ def rearrange(tensor: Tensor, pattern: str, **axes_lengths: int) -> Tensor:
         known = math.prod(axes_lengths.get(name, 1) for name in group)
         if open_:
             whole = tensor.shape[at]
-            sizes[open_[0]] = ops.dim(tensor, at) if len(group) == 1 else -1 if whole is None else whole // known
+            sizes[open_[0]] = (
+                ops.dim(tensor, at) if len(group) == 1 else -1 if whole is None else whole // known
+            )
     apart = [name for group in groups for name in group]
     y = ops.reshape(tensor, [sizes[name] for name in apart])
     sizes |= dict(zip(apart, ops.dims(y), strict=True))

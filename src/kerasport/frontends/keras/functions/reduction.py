@@ -33,7 +33,9 @@ def mean(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return ops.mean(ops.floats(x), axis, keepdims=keepdims)
 
 
-def prod(x: Tensor, *, axis: Axis = None, keepdims: bool = False, dtype: str | None = None) -> Tensor:
+def prod(
+    x: Tensor, *, axis: Axis = None, keepdims: bool = False, dtype: str | None = None
+) -> Tensor:
     """Π x."""
     y = counting(x) if dtype is None else ops.cast(x, named(dtype))
     return ops.prod(y, axis, keepdims=keepdims)
@@ -121,7 +123,11 @@ def place(op: type[ops.ArgMax | ops.ArgMin]) -> Callable[..., Tensor]:
         found = op(flat(y), 0) if axis is None else op(y, axis_of(axis, x.rank))
         if not keepdims:
             return found
-        return ops.reshape(found, (1,) * x.rank) if axis is None else ops.expand_dims(found, axis_of(axis, x.rank))
+        return (
+            ops.reshape(found, (1,) * x.rank)
+            if axis is None
+            else ops.expand_dims(found, axis_of(axis, x.rank))
+        )
 
     return lower
 
@@ -179,7 +185,9 @@ def nan_mean(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def nan_variance(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The variance of what is a number."""
     y = ops.floats(x)
-    return nan_mean(ops.Square(y - nan_mean(y, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims)
+    return nan_mean(
+        ops.Square(y - nan_mean(y, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims
+    )
 
 
 def nan_deviation(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -190,7 +198,9 @@ def nan_deviation(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Te
 # -------------------------------------------------------------------------------------------------------- running
 
 
-def cumulative(op: type[ops.Cumsum | ops.Cumprod], other: float | None = None) -> Callable[..., Tensor]:
+def cumulative(
+    op: type[ops.Cumsum | ops.Cumprod], other: float | None = None
+) -> Callable[..., Tensor]:
     """The results of all beginnings along an axis, or of all numbers; `other` stands where there is no number."""
 
     def lower(x: Tensor, *, axis: int | None = None, dtype: str | None = None) -> Tensor:
@@ -243,7 +253,7 @@ def top_k(
     x: Tensor,
     *,
     k: int,
-    sorted: bool = True,  # noqa: A002  (Keras's name)
+    sorted: bool = True,
     is_stable: bool = True,
 ) -> tuple[Tensor, ...]:
     """The k largest along the last axis, and their places."""
@@ -261,14 +271,20 @@ def in_top_k(targets: Tensor, predictions: Tensor, *, k: int) -> Tensor:
     return ops.less(rank, k)
 
 
-def quantile(x: Tensor, q: Any, *, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Tensor:
+def quantile(
+    x: Tensor, q: Any, *, axis: Axis = None, method: str = "linear", keepdims: bool = False
+) -> Tensor:
     """The number below which a share of all stands."""
     if method != "linear":
-        raise Refusal("method", "Keras ignores this option when it runs the model, and computes 'linear'")
+        raise Refusal(
+            "method", "Keras ignores this option when it runs the model, and computes 'linear'"
+        )
     return quantiles(x, known_value(q, "q"), axis, method, keepdims=keepdims)
 
 
-def percentile(x: Tensor, q: Any, *, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Tensor:
+def percentile(
+    x: Tensor, q: Any, *, axis: Axis = None, method: str = "linear", keepdims: bool = False
+) -> Tensor:
     """The number below which so many of a hundred stand."""
     return quantiles(x, known_value(q, "q") / 100, axis, method, keepdims=keepdims)
 
@@ -326,13 +342,17 @@ def search_sorted(sorted_sequence: Any, values: Any, *, side: str = "left") -> T
 # ------------------------------------------------------------------------------------------------------- segments
 
 
-def segment_sum(data: Tensor, segment_ids: Any, *, num_segments: int | None = None, sorted: bool = False) -> Tensor:  # noqa: A002
+def segment_sum(
+    data: Tensor, segment_ids: Any, *, num_segments: int | None = None, sorted: bool = False
+) -> Tensor:
     """The sum of the rows of each segment."""
     del sorted
     hot = segments(segment_ids, num_segments)
     rows = counting(data)
     table = (
-        ops.reshape(ops.floats(rows), (ops.dim(data, 0), -1)) if data.rank > 1 else ops.expand_dims(ops.floats(rows), 1)
+        ops.reshape(ops.floats(rows), (ops.dim(data, 0), -1))
+        if data.rank > 1
+        else ops.expand_dims(ops.floats(rows), 1)
     )
     made = ops.MatMul(ops.floats(hot), table, transpose_a=True)
     return ops.cast(ops.reshape(made, (num_segments, *ops.dims(data)[1:])), rows.dtype)
@@ -341,7 +361,9 @@ def segment_sum(data: Tensor, segment_ids: Any, *, num_segments: int | None = No
 def segment_extreme(reduce: Callable[..., Tensor], other: float) -> Callable[..., Tensor]:
     """The extreme of the rows of each segment; what an empty one is says `other`."""
 
-    def lower(data: Tensor, segment_ids: Any, *, num_segments: int | None = None, sorted: bool = False) -> Tensor:  # noqa: A002
+    def lower(
+        data: Tensor, segment_ids: Any, *, num_segments: int | None = None, sorted: bool = False
+    ) -> Tensor:
         del sorted
         hot = segments(segment_ids, num_segments)
         hot = ops.reshape(hot, (ops.dim(hot, 0), num_segments, *(1,) * (data.rank - 1)))
@@ -354,7 +376,10 @@ def segment_extreme(reduce: Callable[..., Tensor], other: float) -> Callable[...
 def segments(segment_ids: Any, count: int | None) -> Tensor:
     """For each row, which segment it is of."""
     if count is None:
-        raise Refusal("num_segments", "num_segments must be given, since it is not known before the model runs")
+        raise Refusal(
+            "num_segments",
+            "num_segments must be given, since it is not known before the model runs",
+        )
     return ops.OneHot(ops.cast(as_tensor(segment_ids), "int32"), count, "bool")
 
 

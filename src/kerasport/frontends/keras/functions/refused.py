@@ -10,7 +10,9 @@ COMPLEX = "it uses complex numbers, which converted models do not support"
 LINEAR_ALGEBRA = "converted models support no linear algebra except matrix products"
 BITS = "converted models do not support this operation on the bits of integers"
 SCATTER = "it writes to positions that are known only when the model runs, which converted models do not support"
-SAMPLING = "it reads pixels from positions that are known only when the model runs, which is not supported"
+SAMPLING = (
+    "it reads pixels from positions that are known only when the model runs, which is not supported"
+)
 DIVISORS = "its number of steps depends on the values of the input"
 
 REFUSED: Mapping[str, str] = {

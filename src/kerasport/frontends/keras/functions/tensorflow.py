@@ -64,7 +64,7 @@ def reduced(function: Lower) -> Lower:
 def place(op: type[ops.ArgMax | ops.ArgMin]) -> Lower:
     """The place of a number along an axis, the first one where none is named."""
 
-    def lower(input: Tensor, axis: int | None = None, output_type: str = "int64") -> Tensor:  # noqa: A002
+    def lower(input: Tensor, axis: int | None = None, output_type: str = "int64") -> Tensor:
         named(output_type)
         return reduction.place(op)(input, axis=0 if axis is None else axis)
 
@@ -92,7 +92,7 @@ def _key(key: Any) -> Any:
     return key
 
 
-def shape(input: Any, out_type: str = "int32") -> Tensor:  # noqa: A002
+def shape(input: Any, out_type: str = "int32") -> Tensor:
     """The sizes of all axes, as a tensor."""
     named(out_type)
     sizes = [ops.reshape(as_tensor(size), (1,)) for size in ops.dims(as_tensor(input))]
@@ -123,7 +123,7 @@ def reshape(tensor: Any, shape: Any) -> Tensor:
     return ops.reshape(as_tensor(tensor), sizes_of(shape))
 
 
-def broadcast_to(input: Any, shape: Any) -> Tensor:  # noqa: A002
+def broadcast_to(input: Any, shape: Any) -> Tensor:
     """Spread over a larger shape."""
     return ops.broadcast_to(as_tensor(input), sizes_of(shape))
 
@@ -134,12 +134,12 @@ def transpose(a: Tensor, perm: Any = None, conjugate: bool = False) -> Tensor:
     return ops.transpose(a, perm)
 
 
-def expand_dims(input: Tensor, axis: int) -> Tensor:  # noqa: A002
+def expand_dims(input: Tensor, axis: int) -> Tensor:
     """With a new axis of size 1."""
     return movement.expand_dims(input, axis=axis)
 
 
-def squeeze(input: Tensor, axis: Any = None, squeeze_dims: Any = None) -> Tensor:  # noqa: A002
+def squeeze(input: Tensor, axis: Any = None, squeeze_dims: Any = None) -> Tensor:
     """Without axes of size 1."""
     wanted = squeeze_dims if axis is None else axis
     return movement.squeeze(input, axis=None if wanted in ((), []) else wanted)
@@ -160,7 +160,9 @@ def stack(values: Any, axis: int = 0) -> Tensor:
     return movement.stack(listed(values), axis=axis)
 
 
-def split(value: Tensor, num_or_size_splits: Any, axis: int = 0, num: int | None = None) -> tuple[Tensor, ...]:
+def split(
+    value: Tensor, num_or_size_splits: Any, axis: int = 0, num: int | None = None
+) -> tuple[Tensor, ...]:
     """Cut into so many parts, or into parts of these sizes."""
     del num
     if isinstance(num_or_size_splits, int):
@@ -177,21 +179,27 @@ def unstack(value: Tensor, num: int | None = None, axis: int = 0) -> tuple[Tenso
 def slice_(input_: Tensor, begin: Any, size: Any) -> Tensor:
     """So many numbers of each axis from a place on; -1 is all that is left."""
     starts, lengths = (known_value(each, "begin").reshape(-1).tolist() for each in (begin, size))
-    return ops.strided(input_, [(b, None if s == -1 else b + s, 1) for b, s in zip(starts, lengths, strict=True)])
+    return ops.strided(
+        input_, [(b, None if s == -1 else b + s, 1) for b, s in zip(starts, lengths, strict=True)]
+    )
 
 
-def tile(input: Tensor, multiples: Any) -> Tensor:  # noqa: A002
+def tile(input: Tensor, multiples: Any) -> Tensor:
     """Repeated along each axis."""
     return movement.tile(input, repeats=known_value(multiples, "multiples").reshape(-1).tolist())
 
 
-def repeat(input: Tensor, repeats: Any, axis: int | None = None) -> Tensor:  # noqa: A002
+def repeat(input: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
     """Each number so many times."""
     return movement.repeat(input, repeats=repeats, axis=axis)
 
 
 def gather(
-    params: Any, indices: Any, validate_indices: Any = None, axis: int | None = None, batch_dims: int = 0
+    params: Any,
+    indices: Any,
+    validate_indices: Any = None,
+    axis: int | None = None,
+    batch_dims: int = 0,
 ) -> Tensor:
     """The slices along an axis that the indices name."""
     del validate_indices
@@ -203,7 +211,9 @@ def gather(
 def pad(tensor: Tensor, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0) -> Tensor:
     """With more numbers around."""
     value = constant_values if mode.lower() == "constant" else None
-    return movement.pad(tensor, value, pad_width=known_value(paddings, "paddings"), mode=mode.lower())
+    return movement.pad(
+        tensor, value, pad_width=known_value(paddings, "paddings"), mode=mode.lower()
+    )
 
 
 def reverse(tensor: Tensor, axis: Any) -> Tensor:
@@ -211,7 +221,7 @@ def reverse(tensor: Tensor, axis: Any) -> Tensor:
     return movement.flip(tensor, axis=axis)
 
 
-def roll(input: Tensor, shift: Any, axis: Any) -> Tensor:  # noqa: A002
+def roll(input: Tensor, shift: Any, axis: Any) -> Tensor:
     """Moved along axes, what leaves at one end coming in at the other."""
     return movement.roll(input, shift=shift, axis=axis)
 
@@ -224,7 +234,8 @@ def cast(x: Any, dtype: str) -> Tensor:
 def clip_by_value(t: Tensor, clip_value_min: Any, clip_value_max: Any) -> Tensor:
     """t, but between two bounds."""
     low, high = (
-        each if isinstance(each, Tensor) else constant(each, t.dtype) for each in (clip_value_min, clip_value_max)
+        each if isinstance(each, Tensor) else constant(each, t.dtype)
+        for each in (clip_value_min, clip_value_max)
     )
     fixed = all(isinstance(each, int | float) for each in (clip_value_min, clip_value_max))
     return (
@@ -236,7 +247,11 @@ def clip_by_value(t: Tensor, clip_value_min: Any, clip_value_max: Any) -> Tensor
 
 def where_(condition: Any, x: Any = None, y: Any = None) -> Tensor:
     """x where the condition holds, else y."""
-    return e.where_(condition, *beside(x, y)) if x is not None and y is not None else e.where_(condition)
+    return (
+        e.where_(condition, *beside(x, y))
+        if x is not None and y is not None
+        else e.where_(condition)
+    )
 
 
 def one_hot(
@@ -250,14 +265,19 @@ def one_hot(
     """A new axis that is 1 at the index."""
     hot = nn.one_hot(indices, num_classes=depth, axis=-1 if axis is None else axis, dtype="bool")
     kind = named("float32" if dtype is None else dtype)
-    on, off = (constant(other if given is None else given, kind) for given, other in ((on_value, 1), (off_value, 0)))
+    on, off = (
+        constant(other if given is None else given, kind)
+        for given, other in ((on_value, 1), (off_value, 0))
+    )
     return where(hot, on, off)
 
 
 def like(value: float) -> Lower:
     """One number in the shape of a tensor."""
 
-    def lower(input: Any, dtype: str | None = None, tensor: Any = None, layout: Any = None) -> Tensor:  # noqa: A002
+    def lower(
+        input: Any, dtype: str | None = None, tensor: Any = None, layout: Any = None
+    ) -> Tensor:
         del layout
         given = as_tensor(input if tensor is None else tensor)
         return filled(given, value, given.dtype if dtype is None else named(dtype))
@@ -265,7 +285,9 @@ def like(value: float) -> Lower:
     return lower
 
 
-def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, **sparse: Any) -> Tensor:
+def matmul(
+    a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, **sparse: Any
+) -> Tensor:
     """The product of matrices in the last two axes."""
     if any(sparse.values()) or not set(sparse) <= {
         "a_is_sparse",
@@ -292,7 +314,9 @@ def l2_normalize(x: Tensor, axis: Any = None, epsilon: float = 1e-12, dim: Any =
     return x * ops.Rsqrt(ops.maximum(ops.sum_(ops.Square(x), axes, keepdims=True), epsilon))
 
 
-def norm(tensor: Tensor, ord: Any = "euclidean", axis: Any = None, keepdims: bool | None = None) -> Tensor:  # noqa: A002
+def norm(
+    tensor: Tensor, ord: Any = "euclidean", axis: Any = None, keepdims: bool | None = None
+) -> Tensor:
     """The length of a vector."""
     if ord not in ("euclidean", 2):
         raise Refusal("ord", "only the Euclidean norm is supported")
@@ -351,8 +375,8 @@ def convolution(lower: Lower) -> Lower:
     """A convolution; the padding is SAME or VALID."""
 
     def call(
-        input: Tensor, filters: Any = None, strides: Any = 1, padding: Any = "VALID", data_format: str | None = None,  # noqa: A002
-        dilations: Any = None, filter: Any = None,  # noqa: A002
+        input: Tensor, filters: Any = None, strides: Any = 1, padding: Any = "VALID", data_format: str | None = None,
+        dilations: Any = None, filter: Any = None,
     ) -> Tensor:  # fmt: skip
         given = filter if filters is None else filters
         rank = input.rank - 2
@@ -367,7 +391,9 @@ def convolution(lower: Lower) -> Lower:
 def pooled(kind: str) -> Lower:
     """One number of each window."""
 
-    def lower(input: Tensor, ksize: Any, strides: Any, padding: str, data_format: str | None = None) -> Tensor:  # noqa: A002
+    def lower(
+        input: Tensor, ksize: Any, strides: Any, padding: str, data_format: str | None = None
+    ) -> Tensor:
         rank = input.rank - 2
         return nn.OPERATIONS[kind](  # type: ignore[no-any-return]
             input, pool_size=inner(ksize, rank, data_format), strides=inner(strides, rank, data_format),
@@ -380,7 +406,7 @@ def pooled(kind: str) -> Lower:
 def blocks(kind: str) -> Lower:
     """Channels and the pixels of blocks for each other."""
 
-    def lower(input: Tensor, block_size: int, data_format: str = "NHWC") -> Tensor:  # noqa: A002
+    def lower(input: Tensor, block_size: int, data_format: str = "NHWC") -> Tensor:
         return nn.OPERATIONS[kind](input, block_size=block_size, data_format=FORMATS[data_format])  # type: ignore[no-any-return]
 
     return lower
@@ -393,14 +419,22 @@ def moments(x: Tensor, axes: Any, shift: Any = None, keepdims: bool = False) -> 
 
 
 def resize(
-    images: Tensor, size: Any, method: str = "bilinear", preserve_aspect_ratio: bool = False, antialias: bool = False
+    images: Tensor,
+    size: Any,
+    method: str = "bilinear",
+    preserve_aspect_ratio: bool = False,
+    antialias: bool = False,
 ) -> Tensor:
     """Images in another size."""
     if preserve_aspect_ratio:
         raise Refusal("preserve_aspect_ratio", "this option is not supported")
     height, width = known_value(size, "size").tolist()
     made = image.resize(
-        images, size=(int(height), int(width)), interpolation=method, antialias=antialias, data_format="channels_last"
+        images,
+        size=(int(height), int(width)),
+        interpolation=method,
+        antialias=antialias,
+        data_format="channels_last",
     )
     return ops.cast(made, images.dtype) if method == "nearest" else made
 
@@ -408,7 +442,9 @@ def resize(
 def legacy_resize(method: str) -> Lower:
     """Images in another size, as TensorFlow 1 had it, which Keras 2 asks for half pixels."""
 
-    def lower(images: Tensor, size: Any, align_corners: bool = False, half_pixel_centers: bool = False) -> Tensor:
+    def lower(
+        images: Tensor, size: Any, align_corners: bool = False, half_pixel_centers: bool = False
+    ) -> Tensor:
         if align_corners or not half_pixel_centers:
             raise Refusal("half_pixel_centers", "only half_pixel_centers=True is supported")
         return resize(images, size, method)
@@ -416,7 +452,9 @@ def legacy_resize(method: str) -> Lower:
     return lower
 
 
-def relu_keras(x: Tensor, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Tensor:
+def relu_keras(
+    x: Tensor, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+) -> Tensor:
     """Keras's relu with its options."""
     return nn.relu_of(x, negative_slope=alpha, max_value=max_value, threshold=threshold)
 
@@ -430,7 +468,7 @@ def add_n(inputs: Any) -> Tensor:
     return total
 
 
-def top_k(input: Tensor, k: int = 1, sorted: bool = True) -> tuple[Tensor, ...]:  # noqa: A002
+def top_k(input: Tensor, k: int = 1, sorted: bool = True) -> tuple[Tensor, ...]:
     """The k largest along the last axis, and their places."""
     return reduction.top_k(input, k=k, sorted=sorted)
 

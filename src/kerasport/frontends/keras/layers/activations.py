@@ -172,10 +172,14 @@ def activate(activation: Any, x: Tensor, *, channels_first: bool = False) -> Ten
         name, config = activation.get("class_name"), activation.get("config")
         cls = OBJECTS.get(str(name))
         if cls is None or not isinstance(config, Mapping):
-            raise Refusal("activation", f"the activation is a {name} object, which is not supported")
+            raise Refusal(
+                "activation", f"the activation is a {name} object, which is not supported"
+            )
         return cls.from_config(str(name), config).lower(x)  # type: ignore[no-any-return]
     if activation not in ACTIVATIONS:
-        raise Refusal("activation", "this is a custom activation, and the file does not contain its code")
+        raise Refusal(
+            "activation", "this is a custom activation, and the file does not contain its code"
+        )
     return ACTIVATIONS[activation](x if activation in OF_INTEGERS else ops.floats(x))
 
 
@@ -198,7 +202,11 @@ class ReLU(Layer):
             if not (limit or slope or self.max_value is not None):
                 return ops.maximum(x, 0)
             if x.dtype == "bool":
-                raise Refusal("", "Keras truncates its result for a bool input", "cast the input to float32 first")
+                raise Refusal(
+                    "",
+                    "Keras truncates its result for a bool input",
+                    "cast the input to float32 first",
+                )
             x = ops.floats(x)
         if limit:
             # strictly above the threshold, as Keras cuts it
@@ -239,7 +247,9 @@ class PReLU(Layer):
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
         shared = self.shared_axes or ()
-        return {"alpha": tuple(1 if axis in shared else d for axis, d in enumerate(inputs[0]) if axis)}
+        return {
+            "alpha": tuple(1 if axis in shared else d for axis, d in enumerate(inputs[0]) if axis)
+        }
 
     def lower(self, x: Tensor) -> Tensor:
         return ops.Relu(x) - ops.as_tensor(self.alpha) * ops.Relu(-x)
@@ -256,10 +266,17 @@ class Softmax(Layer):
         axes, x = self.axis if isinstance(self.axis, tuple) else (self.axis,), ops.floats(x)
         if mask is None:
             return softmax_over(x, axes)
-        differ = any(m not in (1, n, None) and n for m, n in zip(mask.shape[::-1], x.shape[::-1], strict=False))
-        samples = mask.rank < x.rank and mask.shape[:1] == (None,)  # beside another axis than that of the batch
+        differ = any(
+            m not in (1, n, None) and n
+            for m, n in zip(mask.shape[::-1], x.shape[::-1], strict=False)
+        )
+        samples = mask.rank < x.rank and mask.shape[:1] == (
+            None,
+        )  # beside another axis than that of the batch
         if mask.rank > x.rank or differ or samples:
-            raise ShapeError(f"a mask of shape {mask.shape} does not fit an input of shape {x.shape}")
+            raise ShapeError(
+                f"a mask of shape {mask.shape} does not fit an input of shape {x.shape}"
+            )
         if mask.dtype != "bool":
             mask = ops.greater(mask, 0.5)
         y = softmax_over(ops.where(mask, x, -1e9), axes)

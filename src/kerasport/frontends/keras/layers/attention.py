@@ -32,7 +32,9 @@ def positions(size: Size) -> Tensor:
 
 def causal_mask(rows: Size, columns: Size) -> Tensor:
     """Where a column is not later than its row, [rows, columns]."""
-    return ops.greater_equal(ops.expand_dims(positions(rows), 1), ops.expand_dims(positions(columns), 0))
+    return ops.greater_equal(
+        ops.expand_dims(positions(rows), 1), ops.expand_dims(positions(columns), 0)
+    )
 
 
 def window_mask(rows: Size, columns: Size, width: int) -> Tensor:
@@ -85,7 +87,9 @@ class Attention(Layer):
         """Without the weight of `concat`, where scores are products."""
         declared = super().declared_weights(config)
         concat = config.get("score_mode") == "concat"
-        return {name: mark for name, mark in declared.items() if concat or name != "concat_score_weight"}
+        return {
+            name: mark for name, mark in declared.items() if concat or name != "concat_score_weight"
+        }
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
         del inputs
@@ -120,7 +124,11 @@ class Attention(Layer):
         use_causal_mask: bool = False,
         return_attention_scores: bool = False,
     ) -> tuple[Tensor, ...]:
-        query, value, key = ops.floats(query), ops.floats(value), ops.floats(value if key is None else key)
+        query, value, key = (
+            ops.floats(query),
+            ops.floats(value),
+            ops.floats(value if key is None else key),
+        )
         query_mask, value_mask, *_ = (*masks, None, None)
         scores = self.scores(query, key)
         mask = None if value_mask is None else ops.expand_dims(ops.cast(value_mask, "bool"), -2)
@@ -189,7 +197,11 @@ class _Heads(Layer):
     def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
         """No bias of the gate where there are no biases."""
         biased = config.get("use_bias", True)
-        return {name: mark for name, mark in super().declared_weights(config).items() if biased or name != "gate_bias"}
+        return {
+            name: mark
+            for name, mark in super().declared_weights(config).items()
+            if biased or name != "gate_bias"
+        }
 
     def sizes(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
         """Number and size of the heads of the queries, of the keys, and of the values."""
@@ -210,7 +222,9 @@ class _Heads(Layer):
             "gate": (query[-1], *heads), "output": (*heads, *self.made(query)),
         }  # fmt: skip
         kernels = {f"{part}_kernel": shape for part, shape in shapes.items()}
-        return kernels | {f"{part}_bias": shape[1 if part != "output" else 2 :] for part, shape in shapes.items()}
+        return kernels | {
+            f"{part}_bias": shape[1 if part != "output" else 2 :] for part, shape in shapes.items()
+        }
 
     def infer(self, *inputs: Shape) -> Outputs:
         return (*inputs[0][:-1], *self.made(inputs[0]))
@@ -230,7 +244,9 @@ class _Heads(Layer):
         del rank
         return (1,)
 
-    def weights_of(self, scores: Tensor, mask: Tensor | None, *, returned: bool, uniform: bool) -> Tensor:
+    def weights_of(
+        self, scores: Tensor, mask: Tensor | None, *, returned: bool, uniform: bool
+    ) -> Tensor:
         """Softmax of scores.
 
         Keras has two ways to it, of which one makes a row that is masked whole uniform, and the other 0; up to 3.9
@@ -238,7 +254,9 @@ class _Heads(Layer):
         """
         return masked_softmax(scores, mask, zeroed=not uniform and (self.dropout > 0 or returned))
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool) -> tuple[Tensor, Tensor]:
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool
+    ) -> tuple[Tensor, Tensor]:
         """What each head makes of queries, keys and values, and its scores; heads and their size are the last axes.
 
         `how` are the arguments of `weights_of`.
@@ -259,10 +277,16 @@ class _Heads(Layer):
         return_attention_scores: bool = False,
         uniform: bool = False,
     ) -> tuple[Tensor, ...]:
-        query, value, key = ops.floats(query), ops.floats(value), ops.floats(value if key is None else key)
+        query, value, key = (
+            ops.floats(query),
+            ops.floats(value),
+            ops.floats(value if key is None else key),
+        )
         mask: Tensor | None = None
         for part, axis in ((query_mask, -1), (value_mask, -2), (key_mask, -2)):
-            mask = both(mask, None if part is None else ops.expand_dims(ops.cast(part, "bool"), axis))
+            mask = both(
+                mask, None if part is None else ops.expand_dims(ops.cast(part, "bool"), axis)
+            )
         # Keras counts rows and columns along the first axis behind the batch, whichever is attended over
         rows, columns = ops.dim(query, 1), ops.dim(value, 1)
         if use_causal_mask:
@@ -286,7 +310,9 @@ class _Heads(Layer):
             return None
         attention_mask = ops.as_tensor(given)
         if mask is not None and attention_mask.rank > mask.rank and mask.shape[0] != 1:
-            reason = "Keras broadcasts a mask per head and the masks of the inputs along the wrong axes"
+            reason = (
+                "Keras broadcasts a mask per head and the masks of the inputs along the wrong axes"
+            )
             raise Refusal("attention_mask", reason)
         return ops.cast(attention_mask, "bool")
 
@@ -294,7 +320,9 @@ class _Heads(Layer):
         """The projection of all heads together, y @ output_kernel + output_bias."""
         kernel = ops.as_tensor(self.output_kernel)
         heads, size, *made = ops.known(kernel.shape)
-        flat = ops.reshape(y, (*ops.dims(query)[:-1], heads * size)) @ ops.reshape(kernel, (heads * size, prod(made)))
+        flat = ops.reshape(y, (*ops.dims(query)[:-1], heads * size)) @ ops.reshape(
+            kernel, (heads * size, prod(made))
+        )
         if self.output_bias is not None:
             flat = flat + ops.reshape(ops.as_tensor(self.output_bias), (prod(made),))
         return ops.reshape(flat, (*ops.dims(query)[:-1], *made))
@@ -320,7 +348,10 @@ class MultiHeadAttention(_Heads):
     ignored = (*_Heads.ignored, "query_shape", "key_shape", "value_shape")  # Keras 2 writes them
 
     def sizes(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-        keys, values = (self.num_heads, self.key_dim), (self.num_heads, self.value_dim or self.key_dim)
+        keys, values = (
+            (self.num_heads, self.key_dim),
+            (self.num_heads, self.value_dim or self.key_dim),
+        )
         return keys, keys, values
 
     def made(self, query: Shape) -> Shape:
@@ -331,20 +362,33 @@ class MultiHeadAttention(_Heads):
     def axes(self, rank: int) -> tuple[int, ...]:
         if self.attention_axes is None:
             return tuple(range(1, rank - 1))
-        axes = self.attention_axes if isinstance(self.attention_axes, tuple) else (self.attention_axes,)
+        axes = (
+            self.attention_axes
+            if isinstance(self.attention_axes, tuple)
+            else (self.attention_axes,)
+        )
         return tuple(axis_of(axis, rank) for axis in axes)
 
     def scores_shape(self, query: Shape, value: Shape) -> Shape:
         axes = self.axes(len(query))
         front = tuple(d for at, d in enumerate(query[:-1]) if at not in axes)
-        return (*front, self.num_heads, *(query[axis] for axis in axes), *(value[axis] for axis in axes))
+        return (
+            *front,
+            self.num_heads,
+            *(query[axis] for axis in axes),
+            *(value[axis] for axis in axes),
+        )
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool) -> tuple[Tensor, Tensor]:
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool
+    ) -> tuple[Tensor, Tensor]:
         """With the attended axes as one, and the others and the heads before them, [*front, rows, size]."""
         axes = self.axes(q.rank - 1)
         front = [at for at in range(q.rank - 1) if at not in axes]
         order = (*front, *axes, q.rank - 1)
-        sizes, rows, columns = ([ops.dim(x, at) for at in of] for x, of in ((q, front), (q, axes), (k, axes)))
+        sizes, rows, columns = (
+            [ops.dim(x, at) for at in of] for x, of in ((q, front), (q, axes), (k, axes))
+        )
 
         def flat(x: Tensor) -> Tensor:
             moved = ops.transpose(x, order)
@@ -356,7 +400,9 @@ class MultiHeadAttention(_Heads):
         scores = ops.MatMul(flat(q), flat(k), transpose_b=True)
         spread = None if mask is None else self._spread(mask, len(front), rows, columns)
         rank_3 = q.rank == 4  # of the input, where Keras has an operation of its own
-        weights = self.weights_of(scores, spread, **{**how, "returned": how["returned"] or not rank_3})
+        weights = self.weights_of(
+            scores, spread, **{**how, "returned": how["returned"] or not rank_3}
+        )
         y = ops.reshape(ops.MatMul(weights, flat(v)), (*sizes, *rows, v.shape[-1]))
         y = ops.transpose(y, [order.index(at) for at in range(q.rank)])
         return y, ops.reshape(weights, (*sizes, *rows, *columns)) if how["returned"] else weights
@@ -374,9 +420,15 @@ class MultiHeadAttention(_Heads):
             mask = ops.expand_dims(mask, *range(place, place + wanted - mask.rank))
         if len(rows) == 1:
             return mask
-        joined = [product([size if isinstance(size, int) else None for size in of]) for of in (rows, columns)]
+        joined = [
+            product([size if isinstance(size, int) else None for size in of])
+            for of in (rows, columns)
+        ]
         if -1 in joined:
-            raise Refusal("attention_axes", "a mask over several axes is supported only if their sizes are fixed")
+            raise Refusal(
+                "attention_axes",
+                "a mask over several axes is supported only if their sizes are fixed",
+            )
         before = ops.dims(mask)[:front]
         if mask.shape[front:] != attended:
             mask = ops.cast(ops.floats(mask) * ops.Fill((*(1,) * front, *attended), 1.0), "bool")
@@ -402,11 +454,15 @@ class GroupQueryAttention(_Heads):
     def scores_shape(self, query: Shape, value: Shape) -> Shape:
         return (query[0], self.num_query_heads, query[1], value[1])
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool) -> tuple[Tensor, Tensor]:
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool
+    ) -> tuple[Tensor, Tensor]:
         """With the queries of the heads that share a key one behind the other."""
         batch, rows, heads, size = ops.dims(q)
         columns, groups = ops.dim(k, 1), self.num_key_value_heads
-        together = heads // groups * rows if isinstance(rows, int) and isinstance(heads, int) else -1
+        together = (
+            heads // groups * rows if isinstance(rows, int) and isinstance(heads, int) else -1
+        )
         q = ops.reshape(ops.transpose(q, (0, 2, 1, 3)), (batch, groups, together, size))
         k, v = ops.transpose(k, (0, 2, 1, 3)), ops.transpose(v, (0, 2, 1, 3))
         scores = ops.reshape(ops.MatMul(q, k, transpose_b=True), (batch, heads, rows, columns))

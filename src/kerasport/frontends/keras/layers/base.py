@@ -6,7 +6,17 @@ import inspect
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 
@@ -15,7 +25,9 @@ from kerasport.frontends.keras.model import LARGEST_SIZE, LayerSpec, Shape, Weig
 
 DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
 Padding: TypeAlias = Literal["valid", "same"]
-Activation: TypeAlias = str | Mapping[str, Any] | None  # a name, or the serialized object of a function or layer
+Activation: TypeAlias = (
+    str | Mapping[str, Any] | None
+)  # a name, or the serialized object of a function or layer
 Outputs: TypeAlias = Shape | tuple[Shape, ...]
 
 
@@ -97,20 +109,34 @@ class Layer:
     weights: ClassVar[Mapping[str, WeightMark]] = {}  # in Keras's order
 
     def __init_subclass__(cls) -> None:
-        declared = [name for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in hint]
+        declared = [
+            name for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in hint
+        ]
         values = {name: cls.__dict__.get(name, REQUIRED) for name in declared}
         marks = {name: value for name, value in values.items() if isinstance(value, WeightMark)}
         cls.weights = {**cls.weights, **marks}
-        cls.defaults = {**cls.defaults, **{name: values[name] for name in declared if name not in marks}}
+        cls.defaults = {
+            **cls.defaults,
+            **{name: values[name] for name in declared if name not in marks},
+        }
 
     def __init__(self, name: str, values: Mapping[str, Any], weights: Mapping[str, Weight]) -> None:
         absent = dict.fromkeys(type(self).weights)
         vars(self).update({"name": name, **self.defaults, **values, **absent, **weights})
 
-    takes: ClassVar[tuple[str, ...]] = ()  # arguments of a call that `lower` takes by name, "mask" among them
-    unread: ClassVar[tuple[str, ...]] = ()  # arguments of a call that Keras does not read at inference
-    signature: ClassVar[tuple[str, ...]] = ("inputs", "training")  # parameters of Keras's `call`, in order
-    tensors: ClassVar[tuple[str, ...]] = ("inputs",)  # those of them that hold the tensors it works on
+    takes: ClassVar[
+        tuple[str, ...]
+    ] = ()  # arguments of a call that `lower` takes by name, "mask" among them
+    unread: ClassVar[
+        tuple[str, ...]
+    ] = ()  # arguments of a call that Keras does not read at inference
+    signature: ClassVar[tuple[str, ...]] = (
+        "inputs",
+        "training",
+    )  # parameters of Keras's `call`, in order
+    tensors: ClassVar[tuple[str, ...]] = (
+        "inputs",
+    )  # those of them that hold the tensors it works on
     tells_shape: ClassVar[bool] = True  # whether options and inputs say the shape of what it makes
     arity: ClassVar[tuple[int, int | None]] = (1, 1)  # how few and how many tensors these may be
 
@@ -147,7 +173,11 @@ class Layer:
     def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
         """The weights that a layer of that config has, in Keras's order."""
         options = {**cls.defaults, **config}
-        return {name: mark for name, mark in cls.weights.items() if mark.when is None or options[mark.when]}
+        return {
+            name: mark
+            for name, mark in cls.weights.items()
+            if mark.when is None or options[mark.when]
+        }
 
     @classmethod
     def from_spec(cls, spec: LayerSpec) -> Layer:
@@ -160,10 +190,16 @@ class Layer:
         values: dict[str, Any] = {}
         for option, value in spec.config.items():
             if option in hints:
-                values[option] = _checked(spec, option, value, hints[option], getattr(cls, "rank", 0))
+                values[option] = _checked(
+                    spec, option, value, hints[option], getattr(cls, "rank", 0)
+                )
             elif _is_set(value) and not _is_ignored(option, cls):
                 raise UnsupportedPart(_unread(spec, option, value))
-        missing = [option for option, default in cls.defaults.items() if default is REQUIRED and option not in values]
+        missing = [
+            option
+            for option, default in cls.defaults.items()
+            if default is REQUIRED and option not in values
+        ]
         if missing:
             reason = f"the option {missing[0]!r} is missing in the file"
             raise UnsupportedPart(Problem(spec.name, spec.class_name, reason))
@@ -187,7 +223,9 @@ class Layer:
 def called_on(count: int, cls: type[Layer]) -> str:
     """The reason why a call of a layer on that many tensors is refused."""
     fewest, most = cls.arity
-    wanted = f"{fewest} or more" if most is None else fewest if fewest == most else f"{fewest} to {most}"
+    wanted = (
+        f"{fewest} or more" if most is None else fewest if fewest == most else f"{fewest} to {most}"
+    )
     return f"it is called on {count} tensor(s), but kerasport supports only calls on {wanted}"
 
 
@@ -243,9 +281,13 @@ def option_types(cls: type[Layer]) -> Mapping[str, Any]:
 def _checked(spec: LayerSpec, option: str, value: Any, hint: Any, rank: int) -> Any:
     value = _tuples(value)
     if not fits(value, hint, rank):
-        raise UnsupportedPart(Problem(spec.name, spec.class_name, f"expected {_spell(hint, rank)}", option, value))
+        raise UnsupportedPart(
+            Problem(spec.name, spec.class_name, f"expected {_spell(hint, rank)}", option, value)
+        )
     if not all(map(_is_representable, flatten(value))):
-        raise UnsupportedPart(Problem(spec.name, spec.class_name, "expected a finite number", option, value))
+        raise UnsupportedPart(
+            Problem(spec.name, spec.class_name, "expected a finite number", option, value)
+        )
     return value
 
 
@@ -270,14 +312,20 @@ def _spell(hint: Any, rank: int = 0) -> str:
         inner, bound = _spell(arguments[0], rank), arguments[1]
         if isinstance(bound, OfNumbers):
             return "a rectangular array of numbers"
-        return f"{inner} of length {rank}" if isinstance(bound, PerAxis) else f"{inner} >= {bound.least}"
+        return (
+            f"{inner} of length {rank}"
+            if isinstance(bound, PerAxis)
+            else f"{inner} >= {bound.least}"
+        )
     if origin in (Union, types.UnionType):
         return " or ".join(_spell(argument, rank) for argument in arguments)
     if origin is Literal:
         return " or ".join(map(repr, arguments))
     if origin is tuple:
         return f"tuple[{', '.join('...' if a is Ellipsis else _spell(a, rank) for a in arguments)}]"
-    return "None" if hint is types.NoneType else hint.__name__ if isinstance(hint, type) else str(hint)
+    return (
+        "None" if hint is types.NoneType else hint.__name__ if isinstance(hint, type) else str(hint)
+    )
 
 
 def fits(value: Any, hint: Any, rank: int = 0) -> bool:
@@ -291,7 +339,9 @@ def fits(value: Any, hint: Any, rank: int = 0) -> bool:
             return False
         if isinstance(bound, OfNumbers):
             return _is_numeric(value)
-        return len(value) == rank if isinstance(bound, PerAxis) else bound.least <= value <= bound.most
+        return (
+            len(value) == rank if isinstance(bound, PerAxis) else bound.least <= value <= bound.most
+        )
     if origin in (Union, types.UnionType):
         return any(fits(value, argument, rank) for argument in arguments)
     if origin is Mapping:
@@ -302,7 +352,8 @@ def fits(value: Any, hint: Any, rank: int = 0) -> bool:
         return isinstance(value, tuple) and (
             all(fits(item, arguments[0], rank) for item in value)
             if arguments[-1] is Ellipsis
-            else len(value) == len(arguments) and all(fits(v, a, rank) for v, a in zip(value, arguments, strict=True))
+            else len(value) == len(arguments)
+            and all(fits(v, a, rank) for v, a in zip(value, arguments, strict=True))
         )
     number = {int: int, float: int | float}.get(hint)
     return isinstance(value, number or hint) and not (number and isinstance(value, bool))

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor
 
 
-def window_output(size: int | None, window: int, stride: int, padding: str, dilation: int = 1) -> int | None:
+def window_output(
+    size: int | None, window: int, stride: int, padding: str, dilation: int = 1
+) -> int | None:
     """Length of one axis after a window has slid over it, as TensorFlow defines the two paddings."""
     if size is None:
         return None
@@ -35,7 +37,9 @@ def window_output(size: int | None, window: int, stride: int, padding: str, dila
         return -(-size // stride)
     length = size - (window - 1) * dilation
     if length <= 0:
-        raise ShapeError(f"a window of {window} (dilation {dilation}) is larger than the size {size}")
+        raise ShapeError(
+            f"a window of {window} (dilation {dilation}) is larger than the size {size}"
+        )
     return -(-length // stride)
 
 
@@ -60,7 +64,9 @@ class _Spatial(Layer):
 
     def activated(self, y: Tensor, activation: Activation) -> Tensor:
         """y, channels last, through the activation and as declared."""
-        return self.as_declared(activate(activation, y, channels_first=self.data_format == "channels_first"))
+        return self.as_declared(
+            activate(activation, y, channels_first=self.data_format == "channels_first")
+        )
 
     def join(self, x: Shape, spatial: Shape, channels: int | None) -> Shape:
         """The shape with those spatial axes and channels."""
@@ -94,13 +100,25 @@ class _Conv(_Spatial):
 
     def lower(self, x: Tensor) -> Tensor:
         kernel = ops.as_tensor(self.kernel)
-        y = convolve(self.channels_last(x), kernel, self.strides, self.padding, self.dilation_rate, self.groups)
+        y = convolve(
+            self.channels_last(x),
+            kernel,
+            self.strides,
+            self.padding,
+            self.dilation_rate,
+            self.groups,
+        )
         y = y if self.bias is None else y + self.bias
         return self.activated(y, self.activation)
 
 
 def convolve(
-    x: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilations: Sequence[int], groups: Count = 1
+    x: Tensor,
+    kernel: Tensor,
+    strides: Sequence[int],
+    padding: str,
+    dilations: Sequence[int],
+    groups: Count = 1,
 ) -> Tensor:
     """Cross-correlation of x, channels last, in groups of channels.
 
@@ -111,16 +129,27 @@ def convolve(
         x, padding = ops.pad(x, [(0, 0), (before * dilations[0], 0), (0, 0)]), "valid"
     if x.rank == 3:
         wide = convolve(
-            ops.expand_dims(x, 1), ops.expand_dims(kernel, 0), (1, *strides), padding, (1, *dilations), groups
+            ops.expand_dims(x, 1),
+            ops.expand_dims(kernel, 0),
+            (1, *strides),
+            padding,
+            (1, *dilations),
+            groups,
         )
         return ops.squeeze(wide, 1)
-    return ops.Conv(ops.floats(x), kernel, tuple(strides), paddings(padding), tuple(dilations), groups)
+    return ops.Conv(
+        ops.floats(x), kernel, tuple(strides), paddings(padding), tuple(dilations), groups
+    )
 
 
-def depthwise(x: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilations: Sequence[int]) -> Tensor:
+def depthwise(
+    x: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilations: Sequence[int]
+) -> Tensor:
     """Each channel of x [batch, height, width, channels] convolved with kernels of its own."""
     (rows, columns), (down, right) = strides, dilations
-    return ops.DepthwiseConv(ops.floats(x), kernel, (rows, columns), paddings(padding), (down, right))
+    return ops.DepthwiseConv(
+        ops.floats(x), kernel, (rows, columns), paddings(padding), (down, right)
+    )
 
 
 def paddings(padding: str) -> Paddings:
@@ -178,15 +207,21 @@ class _ConvTranspose(_Spatial):
     def infer(self, *inputs: Shape) -> Shape:
         spatial, _ = self.split(inputs[0])
         dilations = self.each(self.dilation_rate)
-        paddings = (None,) * self.rank if self.output_padding is None else self.each(self.output_padding)
+        paddings = (
+            (None,) * self.rank if self.output_padding is None else self.each(self.output_padding)
+        )
         axes = zip(spatial, self.kernel_size, self.strides, dilations, paddings, strict=True)
-        out = tuple(transposed_output(n, k, s, d, p, padding=self.padding) for n, k, s, d, p in axes)
+        out = tuple(
+            transposed_output(n, k, s, d, p, padding=self.padding) for n, k, s, d, p in axes
+        )
         return self.join(inputs[0], out, self.filters)
 
     def lower(self, x: Tensor) -> Tensor:
         """Keras pads a transposed convolution as JAX does; what it crops follows from its rules of padding."""
         kernel, dilations = ops.as_tensor(self.kernel), self.each(self.dilation_rate)
-        y = transposed(self.channels_last(x), spread(kernel, dilations), self.strides, self.ends(), self.rank)
+        y = transposed(
+            self.channels_last(x), spread(kernel, dilations), self.strides, self.ends(), self.rank
+        )
         y = y if self.bias is None else y + self.bias
         return self.activated(y, self.activation)
 
@@ -196,11 +231,17 @@ class _ConvTranspose(_Spatial):
         `by_default` says as if there were no `output_padding`.
         """
         none: tuple[int | None, ...] = (None,) * self.rank
-        asked = none if by_default or self.output_padding is None else self.each(self.output_padding)
-        axes = zip(self.kernel_size, self.strides, self.each(self.dilation_rate), asked, strict=True)
+        asked = (
+            none if by_default or self.output_padding is None else self.each(self.output_padding)
+        )
+        axes = zip(
+            self.kernel_size, self.strides, self.each(self.dilation_rate), asked, strict=True
+        )
         return [self._end(*axis) for axis in axes]
 
-    def _end(self, window: int, stride: int, dilation: int, output_padding: int | None) -> tuple[int, int]:
+    def _end(
+        self, window: int, stride: int, dilation: int, output_padding: int | None
+    ) -> tuple[int, int]:
         extent = (window - 1) * dilation + 1
         if self.padding == "valid":
             extra = max(extent, stride) - extent if output_padding is None else output_padding
@@ -208,7 +249,10 @@ class _ConvTranspose(_Spatial):
         if output_padding is None:
             pad, length = stride + extent - 2, 0
         else:
-            pad, length = extent + extent % 2 - 2 + output_padding, extent % 2 + output_padding - stride
+            pad, length = (
+                extent + extent % 2 - 2 + output_padding,
+                extent % 2 + output_padding - stride,
+            )
         left = min(-(-pad // 2), extent - 1)
         return extent - 1 - left, length
 
@@ -218,9 +262,13 @@ def spread(kernel: Tensor, dilations: Sequence[int]) -> Tensor:
     for axis, dilation in enumerate(dilations):
         if dilation > 1:
             wide = ops.expand_dims(kernel, axis + 1)
-            wide = ops.pad(wide, [(0, dilation - 1) if at == axis + 1 else (0, 0) for at in range(wide.rank)])
+            wide = ops.pad(
+                wide, [(0, dilation - 1) if at == axis + 1 else (0, 0) for at in range(wide.rank)]
+            )
             size = ops.known(kernel.shape)[axis]
-            long = ops.reshape(wide, [*kernel.shape[:axis], size * dilation, *kernel.shape[axis + 1 :]])
+            long = ops.reshape(
+                wide, [*kernel.shape[:axis], size * dilation, *kernel.shape[axis + 1 :]]
+            )
             kernel = ops.slice_axis(long, axis, 0, (size - 1) * dilation + 1)
     return kernel
 
@@ -230,15 +278,26 @@ def transposed(
 ) -> Tensor:
     """A transposed convolution, cropped on each axis, of the length size · stride + extra."""
     if count == 1:
-        wide = transposed(ops.expand_dims(x, 1), ops.expand_dims(kernel, 0), (1, *strides), ((0, 0), *axes), 2)
+        wide = transposed(
+            ops.expand_dims(x, 1), ops.expand_dims(kernel, 0), (1, *strides), ((0, 0), *axes), 2
+        )
         return ops.squeeze(wide, 1)
     crop, extra = zip(*axes, strict=True)
-    sizes = tuple(None if n is None else n * s + e for n, s, e in zip(x.shape[1:-1], strides, extra, strict=True))
+    sizes = tuple(
+        None if n is None else n * s + e
+        for n, s, e in zip(x.shape[1:-1], strides, extra, strict=True)
+    )
     return ops.ConvTranspose(ops.floats(x), kernel, tuple(strides), crop, sizes, extra)
 
 
 def transposed_output(
-    size: int | None, window: int, stride: int, dilation: int, output_padding: int | None, *, padding: str
+    size: int | None,
+    window: int,
+    stride: int,
+    dilation: int,
+    output_padding: int | None,
+    *,
+    padding: str,
 ) -> int | None:
     """Length of one axis after a transposed convolution, by Keras's rule."""
     if size is None:
@@ -311,11 +370,16 @@ def depthwise_of(layer: _Depthwise | _Separable, x: Tensor, kernel: Tensor) -> T
     """The depthwise part of a layer, over one or two spatial axes."""
     strides, dilations, padding = layer.strides, layer.dilation_rate, str(layer.padding)
     if padding == "causal":
-        x, padding = ops.pad(x, [(0, 0), ((layer.kernel_size[0] - 1) * dilations[0], 0), (0, 0)]), "valid"
+        x, padding = (
+            ops.pad(x, [(0, 0), ((layer.kernel_size[0] - 1) * dilations[0], 0), (0, 0)]),
+            "valid",
+        )
     if layer.rank == 2:
         return depthwise(x, kernel, strides, padding, dilations)
     # an axis beside the other of the same stride, since some targets know one stride only
-    wide = depthwise(ops.expand_dims(x, 1), ops.expand_dims(kernel, 0), strides * 2, padding, (1, *dilations))
+    wide = depthwise(
+        ops.expand_dims(x, 1), ops.expand_dims(kernel, 0), strides * 2, padding, (1, *dilations)
+    )
     return ops.squeeze(wide, 1)
 
 

@@ -83,15 +83,22 @@ class TernaryDense(Dense):
         size = np.abs(self.kernel.read().astype(np.float64))
         mean = float(size.mean()) if size.size else 0.0
         threshold = 0.5 * mean if self.threshold is None else self.threshold
-        if self.threshold is None and (np.abs(size - threshold) <= ROUNDING * threshold).any() and mean:
+        if (
+            self.threshold is None
+            and (np.abs(size - threshold) <= ROUNDING * threshold).any()
+            and mean
+        ):
             raise Refusal(
-                "threshold", "a kernel value equals the threshold up to rounding, so the ternary kernel is ambiguous"
+                "threshold",
+                "a kernel value equals the threshold up to rounding, so the ternary kernel is ambiguous",
             )
         beta = np.float32(mean if self.threshold is None else 1.0)
         return ComputedWeight(
             np.dtype(np.float32),
             self.kernel.shape,
-            lambda: np.sign(k := self.kernel.read()).astype(np.float32) * (np.abs(k) > threshold) * beta,
+            lambda: (
+                np.sign(k := self.kernel.read()).astype(np.float32) * (np.abs(k) > threshold) * beta
+            ),
         )
 
     def lower(self, x: Tensor) -> Tensor:
@@ -105,7 +112,9 @@ class Embedding(Layer):
     input_dim: Count
     output_dim: Count
     mask_zero: bool = False
-    input_length: Any = None  # Keras 2: the length of the sequences, which the input's shape says too
+    input_length: Any = (
+        None  # Keras 2: the length of the sequences, which the input's shape says too
+    )
 
     embeddings: Weight = weight()  # [input_dim, output_dim]
 
@@ -129,14 +138,20 @@ class ReversibleEmbedding(Embedding):
     signature = ("inputs", "reverse")
     takes = ("reverse",)
 
-    reverse_embeddings: Weight | None = weight()  # [output_dim, input_dim], where the table does not serve for both
+    reverse_embeddings: Weight | None = (
+        weight()
+    )  # [output_dim, input_dim], where the table does not serve for both
 
     @classmethod
     def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
         """Without the second table where the weights are tied."""
         declared = super().declared_weights(config)
         tied = config.get("tie_weights", True)
-        return {name: mark for name, mark in declared.items() if not tied or name != "reverse_embeddings"}
+        return {
+            name: mark
+            for name, mark in declared.items()
+            if not tied or name != "reverse_embeddings"
+        }
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
         tables = {"reverse_embeddings": (self.output_dim, self.input_dim)}
@@ -149,7 +164,9 @@ class ReversibleEmbedding(Embedding):
         if not reverse:
             return super().lower(x)
         if self.reverse_embeddings is None:
-            logits: Tensor = ops.MatMul(ops.floats(x), ops.as_tensor(self.embeddings), transpose_b=True)
+            logits: Tensor = ops.MatMul(
+                ops.floats(x), ops.as_tensor(self.embeddings), transpose_b=True
+            )
         else:
             logits = ops.floats(x) @ self.reverse_embeddings
         cap = self.logit_soft_cap
@@ -165,7 +182,9 @@ class EinsumDense(Layer):
     bias_axes: str | None = None
 
     kernel: Weight = weight()  # sizes by label: that of the output, else that of the input
-    bias: Weight | None = weight(when="bias_axes")  # labels of the output from the first in bias_axes on
+    bias: Weight | None = weight(
+        when="bias_axes"
+    )  # labels of the output from the first in bias_axes on
 
     def labels(self, rank: int) -> tuple[str, str, str]:
         """The labels of the input, of the kernel and of the output, an ellipsis spelled out.
@@ -173,14 +192,24 @@ class EinsumDense(Layer):
         Raises:
             ShapeError: the equation is none of the three forms that Keras takes, or does not fit the input.
         """
-        form = re.fullmatch(r"(\.{3})?([a-zA-Z]+)(\.{3})?,([a-zA-Z]+)->(\.{3})?([a-zA-Z]+)(\.{3})?", self.equation)
+        form = re.fullmatch(
+            r"(\.{3})?([a-zA-Z]+)(\.{3})?,([a-zA-Z]+)->(\.{3})?([a-zA-Z]+)(\.{3})?", self.equation
+        )
         if form is None:
             forms = "ab,bc->ac, ...ab,bc->...ac or ab...,bc->ac..."
             raise ShapeError(f"equation={self.equation!r} does not have the form {forms}")
         left, given, right, kernel, left_out, made, right_out = form.groups()
-        free = (c for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in given + kernel + made)
+        free = (
+            c
+            for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+            if c not in given + kernel + made
+        )
         more = "".join(islice(free, rank - len(given))) if left or right else ""
-        if (left, right) != (left_out, right_out) or (left and right) or len(given) + len(more) != rank:
+        if (
+            (left, right) != (left_out, right_out)
+            or (left and right)
+            or len(given) + len(more) != rank
+        ):
             raise ShapeError(f"equation={self.equation!r} does not fit an input of rank {rank}")
         return (more + given, kernel, more + made) if left else (given + more, kernel, made + more)
 

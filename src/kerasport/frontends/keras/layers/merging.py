@@ -51,7 +51,9 @@ class _Merge(Layer):
 def same_rank(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The inputs with axes of 1 behind the batch, so that all have as many axes."""
     rank = max(x.rank for x in inputs)
-    return tuple(ops.expand_dims(x, *range(1, 1 + rank - x.rank)) if x.rank < rank else x for x in inputs)
+    return tuple(
+        ops.expand_dims(x, *range(1, 1 + rank - x.rank)) if x.rank < rank else x for x in inputs
+    )
 
 
 class Add(_Merge):
@@ -102,7 +104,9 @@ def of_features(mask: Tensor, x: Tensor) -> Tensor:
         ShapeError: the mask has other axes, which Keras does not take either.
     """
     if mask.rank != x.rank - 1:
-        raise ShapeError(f"a mask of shape {mask.shape} cannot be broadcast to an input of shape {x.shape}")
+        raise ShapeError(
+            f"a mask of shape {mask.shape} cannot be broadcast to an input of shape {x.shape}"
+        )
     return ops.expand_dims(ops.cast(mask, "bool"), mask.rank)
 
 
@@ -116,7 +120,9 @@ class Multiply(_MaskedMerge):
 
     def masked(self, inputs: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
         pairs = zip(inputs, masks, strict=True)
-        counted = [x if mask is None else ops.where(mask, x, ops.constant(1, x.dtype)) for x, mask in pairs]
+        counted = [
+            x if mask is None else ops.where(mask, x, ops.constant(1, x.dtype)) for x, mask in pairs
+        ]
         product = truths(reduce(ops.mul, counted), *inputs)
         known = [mask for mask in masks if mask is not None]
         if len(known) < len(masks):
@@ -165,7 +171,9 @@ class Concatenate(Layer):
                 for at, (m, n) in enumerate(zip(inputs[0], other, strict=False)) if at != axis
             )  # fmt: skip
             if len(other) != len(inputs[0]) or not same:
-                raise ShapeError(f"{inputs[0]} and {other} cannot be concatenated along axis {axis}")
+                raise ShapeError(
+                    f"{inputs[0]} and {other} cannot be concatenated along axis {axis}"
+                )
         sizes = [shape[axis] for shape in inputs]
         total = None if None in sizes else sum(size for size in sizes if size is not None)
         return tuple(

@@ -56,7 +56,9 @@ def along(vector: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
     """A tensor over some axes of x, with axes of 1 for the others behind the first, so that it broadcasts."""
     places = sorted(axis_of(axis, x.rank) for axis in axes)
     sizes = iter(ops.dims(vector))
-    return ops.reshape(vector, tuple(next(sizes) if at in places else 1 for at in range(places[0], x.rank)))
+    return ops.reshape(
+        vector, tuple(next(sizes) if at in places else 1 for at in range(places[0], x.rank))
+    )
 
 
 class LayerNormalization(Layer):
@@ -111,7 +113,9 @@ def sizes_of(x: Shape, axis: int | tuple[int, ...]) -> Shape:
 
 def spread(vector: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
     """A weight over some axes of x, its numbers in the order of those, so that it broadcasts."""
-    return ops.reshape(vector, tuple(x.shape[at] if at in axes else 1 for at in range(axes[0], x.rank)))
+    return ops.reshape(
+        vector, tuple(x.shape[at] if at in axes else 1 for at in range(axes[0], x.rank))
+    )
 
 
 class GroupNormalization(Layer):
@@ -136,22 +140,30 @@ class GroupNormalization(Layer):
         (channels,) = ops.known((x.shape[axis],))
         groups = channels if self.groups == -1 else self.groups
         if not axis or channels % groups:
-            raise ShapeError(f"the {channels} channels of axis {self.axis} cannot be divided into {groups} groups")
+            raise ShapeError(
+                f"the {channels} channels of axis {self.axis} cannot be divided into {groups} groups"
+            )
         before, behind = whole(x.shape[1:axis]), whole(x.shape[axis + 1 :])
         inner = (groups, channels // groups, *behind)
-        y = ops.reshape(ops.floats(x), (ops.dim(x, 0) if -1 in (*before, *behind) else -1, *before, *inner))
+        y = ops.reshape(
+            ops.floats(x), (ops.dim(x, 0) if -1 in (*before, *behind) else -1, *before, *inner)
+        )
         axes = [at for at in range(1, y.rank) if at != 1 + len(before)]
         centred = y - ops.mean(y, axes, keepdims=True)
         y = centred * ops.Rsqrt(ops.mean(ops.Square(centred), axes, keepdims=True) + self.epsilon)
         ones = (groups, channels // groups, *(1,) * len(behind))
         y = y if self.gamma is None else y * ops.reshape(ops.as_tensor(self.gamma), ones)
         y = y if self.beta is None else y + ops.reshape(ops.as_tensor(self.beta), ones)
-        return ops.floats(ops.cast(ops.reshape(y, ops.dims(x)), x.dtype))  # Keras cuts off fractions of integers
+        return ops.floats(
+            ops.cast(ops.reshape(y, ops.dims(x)), x.dtype)
+        )  # Keras cuts off fractions of integers
 
 
 def whole(sizes: Shape) -> Shape:
     """Axes as one, -1 where its size is unknown; none where there are none."""
-    return () if not sizes else (-1,) if None in sizes else (prod(d for d in sizes if d is not None),)
+    return (
+        () if not sizes else (-1,) if None in sizes else (prod(d for d in sizes if d is not None),)
+    )
 
 
 class RMSNormalization(Layer):

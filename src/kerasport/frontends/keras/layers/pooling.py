@@ -31,16 +31,28 @@ class _Pooling(_Spatial):
     kind: ClassVar[Literal["max", "average"]]
 
     def lower(self, x: Tensor) -> Tensor:
-        y = pool(self.kind, self.channels_last(x), self.pool_size, self.strides or self.pool_size, self.padding)
+        y = pool(
+            self.kind,
+            self.channels_last(x),
+            self.pool_size,
+            self.strides or self.pool_size,
+            self.padding,
+        )
         return self.as_declared(y)
 
 
 def pool(
-    kind: Literal["max", "average"], x: Tensor, window: tuple[int, ...], strides: tuple[int, ...], padding: Padding
+    kind: Literal["max", "average"],
+    x: Tensor,
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: Padding,
 ) -> Tensor:
     """One number of each window; x has its channels last."""
     if len(window) == 1:
-        return ops.squeeze(pool(kind, ops.expand_dims(x, 1), (1, *window), (1, *strides), padding), 1)
+        return ops.squeeze(
+            pool(kind, ops.expand_dims(x, 1), (1, *window), (1, *strides), padding), 1
+        )
     if kind == "average":
         return ops.AvgPool(ops.floats(x), window, strides, padding)
     return ops.cast(ops.MaxPool(ops.floats(x), window, strides, padding), x.dtype)
@@ -93,7 +105,11 @@ class _GlobalPooling(_Spatial):
 
     def axes(self, x: Tensor) -> tuple[int, ...]:
         """The spatial axes."""
-        return tuple(range(1, x.rank - 1)) if self.data_format == "channels_last" else tuple(range(2, x.rank))
+        return (
+            tuple(range(1, x.rank - 1))
+            if self.data_format == "channels_last"
+            else tuple(range(2, x.rank))
+        )
 
 
 class _GlobalAverage(_GlobalPooling):
@@ -161,7 +177,11 @@ class _AdaptivePooling(_Spatial):
     @property
     def sizes(self) -> tuple[int, ...]:
         """How many windows each spatial axis has."""
-        return self.output_size if isinstance(self.output_size, tuple) else (self.output_size,) * self.rank
+        return (
+            self.output_size
+            if isinstance(self.output_size, tuple)
+            else (self.output_size,) * self.rank
+        )
 
     def infer(self, *inputs: Shape) -> Shape:
         return self.join(inputs[0], self.sizes, self.split(inputs[0])[1])
@@ -170,7 +190,9 @@ class _AdaptivePooling(_Spatial):
         y = ops.floats(self.channels_last(x))
         spatial = y.shape[1:-1]
         if None in spatial:
-            raise Refusal("output_size", "the spatial sizes must be fixed; give the input a fixed shape")
+            raise Refusal(
+                "output_size", "the spatial sizes must be fixed; give the input a fixed shape"
+            )
         known = ops.known(spatial)
         if all(old % new == 0 for old, new in zip(known, self.sizes, strict=True)):
             window = tuple(old // new for old, new in zip(known, self.sizes, strict=True))
@@ -210,7 +232,9 @@ def places(old: int, new: int) -> Array:
     begins, ends = windows(old, new)
     longest = int(max(ends - begins))
     each = np.arange(longest)
-    return matrix(new, longest, lambda rows: np.minimum(begins[rows] + each, ends[rows] - 1), np.int32)
+    return matrix(
+        new, longest, lambda rows: np.minimum(begins[rows] + each, ends[rows] - 1), np.int32
+    )
 
 
 class AdaptiveAveragePooling1D(_AdaptivePooling):

@@ -50,7 +50,9 @@ class Rescaling(Layer):
     offset: Numbers = 0.0
 
     def lower(self, x: Tensor) -> Tensor:
-        scale, offset = (ops.constant(np.asarray(value, np.float32)) for value in (self.scale, self.offset))
+        scale, offset = (
+            ops.constant(np.asarray(value, np.float32)) for value in (self.scale, self.offset)
+        )
         return ops.floats(x) * scale + offset
 
 
@@ -74,7 +76,9 @@ class Normalization(Layer):
 
     def axes(self, rank: int) -> tuple[int, ...]:
         """The axes that have means of their own, counted from the front, in order."""
-        axes = () if self.axis is None else self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        axes = (
+            () if self.axis is None else self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        )
         return tuple(sorted(axis_of(axis, rank) for axis in axes))
 
     def infer(self, *inputs: Shape) -> Shape:
@@ -90,7 +94,9 @@ class Normalization(Layer):
 
     def lower(self, x: Tensor) -> Tensor:
         mean = self._spread(x, self.mean if self.adapted_mean is None else self.adapted_mean)
-        variance = self._spread(x, self.variance if self.adapted_variance is None else self.adapted_variance)
+        variance = self._spread(
+            x, self.variance if self.adapted_variance is None else self.adapted_variance
+        )
         deviation = ops.maximum(ops.Sqrt(variance), 1e-7)
         if self.invert:
             return ops.floats(x) * deviation + mean
@@ -98,12 +104,16 @@ class Normalization(Layer):
 
     def _spread(self, x: Tensor, given: Any) -> Tensor:
         """Numbers of the kept axes, from the last one on, with axes of 1 for the others."""
-        value = ops.floats(ops.as_tensor(given if not isinstance(given, tuple) else np.asarray(given, np.float32)))
+        value = ops.floats(
+            ops.as_tensor(given if not isinstance(given, tuple) else np.asarray(given, np.float32))
+        )
         if not value.rank:
             return value
         kept, sizes = self.axes(x.rank), [1] * x.rank
         if value.rank > len(kept):
-            raise ShapeError(f"mean and variance of shape {value.shape} do not fit the axes {self.axis}")
+            raise ShapeError(
+                f"mean and variance of shape {value.shape} do not fit the axes {self.axis}"
+            )
         for axis, size in zip(reversed(kept), reversed(ops.known(value.shape)), strict=False):
             sizes[axis] = size
         return ops.reshape(value, sizes)
@@ -117,13 +127,18 @@ def encode(indices: Tensor, mode: str, depth: int, weights: Tensor | None = None
     if mode == "int":
         return indices
     if mode == "one_hot":
-        single = ops.squeeze(indices, -1) if indices.rank > 1 and indices.shape[-1] == 1 else indices
+        single = (
+            ops.squeeze(indices, -1) if indices.rank > 1 and indices.shape[-1] == 1 else indices
+        )
         return ops.OneHot(single, depth)
     samples = 1 if indices.rank > 1 else 0
     hot = ops.OneHot(indices, depth)
     if mode == "multi_hot":
         return ops.max_(hot, samples)
-    return ops.sum_(hot if weights is None else hot * ops.expand_dims(ops.floats(weights), weights.rank), samples)
+    return ops.sum_(
+        hot if weights is None else hot * ops.expand_dims(ops.floats(weights), weights.rank),
+        samples,
+    )
 
 
 def encoded(shape: Shape, mode: str, depth: int) -> Shape:
@@ -150,7 +165,9 @@ class Discretization(Layer):
         bounds = ops.constant(np.asarray(self.bin_boundaries, np.float32))
         # written so that what is no number falls behind all boundaries, as in Keras
         below = ops.LogicalNot(ops.greater(bounds, ops.expand_dims(ops.floats(x), x.rank)))
-        return encode(ops.sum_(ops.cast(below, "int32"), -1), self.output_mode, len(self.bin_boundaries) + 1)
+        return encode(
+            ops.sum_(ops.cast(below, "int32"), -1), self.output_mode, len(self.bin_boundaries) + 1
+        )
 
 
 class CategoryEncoding(Layer):
@@ -173,7 +190,10 @@ class CategoryEncoding(Layer):
 
 
 EXACT = 2**24  # from here on TF.js's GPU backends confuse integers, which they hold as float32
-TABLE, COMPARED = 2**20, 4096  # sizes up to which tokens are looked up in a table, or compared with each
+TABLE, COMPARED = (
+    2**20,
+    4096,
+)  # sizes up to which tokens are looked up in a table, or compared with each
 
 
 class _Vocabulary(Layer):
@@ -188,7 +208,11 @@ class _Vocabulary(Layer):
     sparse: Literal[False] = False
     pad_to_max_tokens: bool = False
     max_tokens: Count | None = None
-    ignored: ClassVar[tuple[str, ...]] = ("vocabulary_dtype", "vocabulary_size", "has_input_vocabulary")
+    ignored: ClassVar[tuple[str, ...]] = (
+        "vocabulary_dtype",
+        "vocabulary_size",
+        "has_input_vocabulary",
+    )
 
     @property
     def mask_places(self) -> int:
@@ -223,7 +247,11 @@ class _Vocabulary(Layer):
         return max(self.max_tokens or 0, whole) if self.pad_to_max_tokens else whole
 
     def infer(self, *inputs: Shape) -> Shape:
-        return inputs[0] if self.output_mode == "int" else encoded(inputs[0], self.output_mode, self.depth())
+        return (
+            inputs[0]
+            if self.output_mode == "int"
+            else encoded(inputs[0], self.output_mode, self.depth())
+        )
 
 
 class IntegerLookup(_Vocabulary):
@@ -238,7 +266,9 @@ class IntegerLookup(_Vocabulary):
     def tokens(self) -> tuple[int, ...]:
         tokens = super().tokens
         if any(abs(token) >= EXACT for token in tokens):
-            raise Refusal("vocabulary", "on GPUs, converted models cannot tell integers of 2^24 or more apart")
+            raise Refusal(
+                "vocabulary", "on GPUs, converted models cannot tell integers of 2^24 or more apart"
+            )
         return tokens
 
     def lower(self, x: Tensor) -> Tensor:
@@ -254,15 +284,23 @@ class IntegerLookup(_Vocabulary):
         found = ops.where(known, place, unknown)
         if self.mask_token is not None:
             # in the other modes a masked token counts nowhere
-            found = ops.where(ops.equal(ids, self.mask_token), 0 if self.output_mode == "int" else -1, found)
+            found = ops.where(
+                ops.equal(ids, self.mask_token), 0 if self.output_mode == "int" else -1, found
+            )
         return encode(found, self.output_mode, self.depth())
 
     def _token(self, ids: Tensor) -> Tensor:
         tokens = np.asarray(self.tokens, np.int32)
-        inside = ops.logical_and(ops.greater_equal(ids, self.start), ops.less(ids, self.start + len(tokens)))
+        inside = ops.logical_and(
+            ops.greater_equal(ids, self.start), ops.less(ids, self.start + len(tokens))
+        )
         at = ops.maximum(ops.minimum(ids - self.start, len(tokens) - 1), 0)
         found = ops.where(inside, ops.gather(ops.constant(tokens), at), self.oov_token)
-        return found if self.mask_token is None else ops.where(ops.equal(ids, 0), self.mask_token, found)
+        return (
+            found
+            if self.mask_token is None
+            else ops.where(ops.equal(ids, 0), self.mask_token, found)
+        )
 
     def _place(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """The place of each token, and whether it has one."""
@@ -275,7 +313,10 @@ class IntegerLookup(_Vocabulary):
             at = ops.gather(ops.constant(table), ops.maximum(ops.minimum(ids, high), low) - low)
             return at, ops.logical_and(inside, ops.greater_equal(at, 0))
         if len(tokens) > COMPARED:
-            raise Refusal("vocabulary", f"more than {COMPARED} tokens are spread too widely for a lookup table")
+            raise Refusal(
+                "vocabulary",
+                f"more than {COMPARED} tokens are spread too widely for a lookup table",
+            )
         same = ops.equal(ops.expand_dims(ids, ids.rank), ops.constant(tokens))
         places = ops.constant(np.arange(len(tokens), dtype=np.int32) + self.start)
         return ops.sum_(ops.mul(ops.cast(same, "int32"), places), -1), ops.any_(same, -1)
@@ -294,7 +335,9 @@ class StringLookup(_Vocabulary):
         places = tuple(range(self.start, self.start + len(self.tokens)))
         masked = () if self.mask_token is None else (self.mask_token,)
         if self.invert:
-            return ops.Lookup(x, (*places, *(0 for _ in masked)), (*self.tokens, *masked), self.oov_token)
+            return ops.Lookup(
+                x, (*places, *(0 for _ in masked)), (*self.tokens, *masked), self.oov_token
+            )
         if self.num_oov_indices > 1:
             reason = "with several OOV indices Keras hashes unknown strings, which converted models cannot do"
             raise Refusal("num_oov_indices", reason, "set num_oov_indices=1")
@@ -318,9 +361,7 @@ class TextVectorization(Refused):
 
 class _Hash(Refused):
     reason = "it hashes strings, which no target supports on all backends"
-    remedy = (
-        "hash the strings before the model: save the part of the model after this layer, which takes the bucket numbers"
-    )
+    remedy = "hash the strings before the model: save the part of the model after this layer, which takes the bucket numbers"
 
 
 class Hashing(_Hash):
@@ -341,7 +382,9 @@ class _Image(Layer):
     def resized(self, shape: Shape, height: int, width: int) -> Shape:
         """The shape of images, or of one, in another size."""
         need_rank(shape, 3, 4)
-        *front, channels = shape if self.data_format == "channels_last" else (*shape[:-3], *shape[-2:], shape[-3])
+        *front, channels = (
+            shape if self.data_format == "channels_last" else (*shape[:-3], *shape[-2:], shape[-3])
+        )
         batch = front[:-2]
         return (
             (*batch, height, width, channels)
@@ -426,7 +469,9 @@ class RandomCrop(_Image):
         tall, wide = proportioned(height, width, size)
         above, beside = (height - tall) // 2, (width - wide) // 2
         y = ops.slice_axis(x, 1, above, min(self.height, height - above))
-        return resize(ops.slice_axis(y, 2, beside, min(self.width, width - beside)), size, "bilinear")
+        return resize(
+            ops.slice_axis(y, 2, beside, min(self.width, width - beside)), size, "bilinear"
+        )
 
 
 class AutoContrast(_Image):
@@ -439,7 +484,9 @@ class AutoContrast(_Image):
         low, high = ops.min_(y, (1, 2), keepdims=True), ops.max_(y, (1, 2), keepdims=True)
         least, most = self.value_range
         even = ops.equal(low, high)
-        stretched = (y - low) / ops.where(even, 1.0, high - low) * float(most - least) + float(least)
+        stretched = (y - low) / ops.where(even, 1.0, high - low) * float(most - least) + float(
+            least
+        )
         return ops.where(even, y, ops.clip(stretched, least, most))
 
 
@@ -454,7 +501,11 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
     tile_grid_size: tuple[Count, Count] = (8, 8)
 
     def lower(self, x: Tensor) -> Tensor:
-        y = images(self._equalized, scaled(ops.floats(x), self.value_range, (0, 255)), data_format=self.data_format)
+        y = images(
+            self._equalized,
+            scaled(ops.floats(x), self.value_range, (0, 255)),
+            data_format=self.data_format,
+        )
         return ops.cast(scaled(y, (0, 255), self.value_range), x.dtype)
 
     def _equalized(self, x: Tensor) -> Tensor:
@@ -473,7 +524,9 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
     def _tables(self, pixels: Tensor, tall: int, wide: int, channels: int) -> Tensor:
         """For each tile and channel the new value of every old one: [batch, rows + 2, columns + 2, channels, 256]."""
         (rows, columns), batch = self.tile_grid_size, ops.dim(pixels, 0)
-        tiles = ops.transpose(ops.reshape(pixels, (batch, rows, tall, columns, wide, channels)), (0, 1, 3, 5, 2, 4))
+        tiles = ops.transpose(
+            ops.reshape(pixels, (batch, rows, tall, columns, wide, channels)), (0, 1, 3, 5, 2, 4)
+        )
         count = tall * wide
         histogram = ops.sum_(ops.OneHot(ops.reshape(tiles, (-1, count)), BINS), 1)
         if self.clip_limit > 0:
@@ -485,18 +538,31 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
         shares = (running - least) * 255.0 / ops.where(ops.equal(whole, 0.0), 1.0, whole)
         table = ops.reshape(ops.clip(shares, 0.0, 255.0), (batch, rows, columns, channels, BINS))
         for axis, size in ((1, rows), (2, columns)):
-            around = [ops.slice_axis(table, axis, 0, 1), table, ops.slice_axis(table, axis, size - 1, 1)]
+            around = [
+                ops.slice_axis(table, axis, 0, 1),
+                table,
+                ops.slice_axis(table, axis, size - 1, 1),
+            ]
             table = ops.concat(around, axis)
         return table
 
-    def _between(self, pixels: Tensor, table: Tensor, tall: int, wide: int, channels: int) -> Tensor:
+    def _between(
+        self, pixels: Tensor, table: Tensor, tall: int, wide: int, channels: int
+    ) -> Tensor:
         """Each pixel by the tables of the four tiles around it, the nearer ones counting more."""
         (rows, columns), batch = self.tile_grid_size, ops.dim(pixels, 0)
-        (top, bottom, down), (left, right, across) = neighbours(rows, tall), neighbours(columns, wide)
+        (top, bottom, down), (left, right, across) = (
+            neighbours(rows, tall),
+            neighbours(columns, wide),
+        )
         per_column = BINS * channels
         per_row = per_column * (columns + 2)
         reserve(batch if isinstance(batch, int) else 0)
-        images_ = ops.Range(batch) if not isinstance(batch, int) else ops.constant(np.arange(batch, dtype=np.int32))
+        images_ = (
+            ops.Range(batch)
+            if not isinstance(batch, int)
+            else ops.constant(np.arange(batch, dtype=np.int32))
+        )
         begins = ops.reshape(ops.mul(images_, per_row * (rows + 2)), (-1, 1, 1, 1))
         base = pixels + begins + ops.constant(np.arange(channels, dtype=np.int32) * BINS)
         flat = ops.reshape(table, (-1,))
@@ -517,7 +583,11 @@ def neighbours(tiles: int, size: int) -> tuple[Array, Array, Array]:
     reserve(tiles * size, 3, itemsize=8)
     at = (np.arange(tiles * size) - size / 2.0) / size + 1.0
     low = np.floor(at)
-    return np.clip(low, 0, tiles + 1).astype(int), np.clip(low + 1, 0, tiles + 1).astype(int), at - low
+    return (
+        np.clip(low, 0, tiles + 1).astype(int),
+        np.clip(low + 1, 0, tiles + 1).astype(int),
+        at - low,
+    )
 
 
 def scaled(x: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Tensor:
@@ -558,7 +628,9 @@ class STFTSpectrogram(Layer):
     def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
         """Without the kernel that the mode has no use for."""
         unused = {"imag": "real_kernel", "real": "imag_kernel"}.get(str(config.get("mode")))
-        return {name: mark for name, mark in super().declared_weights(config).items() if name != unused}
+        return {
+            name: mark for name, mark in super().declared_weights(config).items() if name != unused
+        }
 
     @property
     def bins(self) -> int:
@@ -574,7 +646,9 @@ class STFTSpectrogram(Layer):
         need_rank(inputs[0], 3)
         batch, first, second = inputs[0]
         time, channels = (first, second) if self.data_format == "channels_last" else (second, first)
-        frames = window_output(time, self.frame_length, self.frame_step or self.frame_length // 2, self.padding)
+        frames = window_output(
+            time, self.frame_length, self.frame_step or self.frame_length // 2, self.padding
+        )
         bins = self.bins * (2 if self.mode == "stft" else 1)
         last = self.data_format == "channels_last"
         if self.expand_dims:
@@ -583,14 +657,18 @@ class STFTSpectrogram(Layer):
         return (batch, frames, joined) if last else (batch, joined, frames)
 
     def lower(self, x: Tensor) -> Tensor:
-        rows = ops.move_axis(x, -1, 1) if self.data_format == "channels_last" else x  # [batch, channels, time]
+        rows = (
+            ops.move_axis(x, -1, 1) if self.data_format == "channels_last" else x
+        )  # [batch, channels, time]
         channels, time = ops.dims(rows)[1:]
         signals = ops.reshape(rows, (-1, time, 1))
         made = self._spectrum(signals)  # [batch · channels, frames, bins]
         frames, bins = ops.dims(made)[1:]
         apart = ops.reshape(made, (-1, channels, frames, bins))
         if self.expand_dims:
-            return ops.transpose(apart, (0, 2, 3, 1)) if self.data_format == "channels_last" else apart
+            return (
+                ops.transpose(apart, (0, 2, 3, 1)) if self.data_format == "channels_last" else apart
+            )
         joined = ops.transpose(apart, (0, 2, 1, 3))  # the bins of a channel stand together
         sizes = channels * bins if isinstance(channels, int) and isinstance(bins, int) else -1
         flat = ops.reshape(joined, (ops.dim(joined, 0), frames, sizes))
@@ -652,7 +730,11 @@ class MelSpectrogram(Layer):
         heard = np.flatnonzero(mel.any(1))  # frequencies that no band takes are not worked out
         signal = ops.pad(ops.floats(x), ((0, 0), (half, half)), "reflect")
         spectra = convolve(
-            ops.expand_dims(signal, 2), ops.constant(self._kernel(heard)), (self.sequence_stride,), "valid", (1,)
+            ops.expand_dims(signal, 2),
+            ops.constant(self._kernel(heard)),
+            (self.sequence_stride,),
+            "valid",
+            (1,),
         )
         real, imag = ops.split(spectra, 2)
         power = ops.Square(real) + ops.Square(imag)
@@ -671,7 +753,11 @@ class MelSpectrogram(Layer):
         length = self.sequence_length or self.fft_length
         reserve(max(length, self.fft_length), itemsize=8)
         phase = 2 * np.pi * np.arange(length) / length
-        window = {"hann": 0.5 - 0.5 * np.cos(phase), "hamming": 0.54 - 0.46 * np.cos(phase), None: np.ones(length)}
+        window = {
+            "hann": 0.5 - 0.5 * np.cos(phase),
+            "hamming": 0.54 - 0.46 * np.cos(phase),
+            None: np.ones(length),
+        }
         seen = np.asarray(self.window) if isinstance(self.window, tuple) else window[self.window]
         before = (self.fft_length - length) // 2
         wide = np.pad(seen, (before, self.fft_length - length - before))
@@ -694,7 +780,9 @@ class MelSpectrogram(Layer):
         reserve(self.num_mel_bins, itemsize=8)
         at = mel(np.linspace(0.0, self.sampling_rate / 2, bins))
         edges = np.linspace(
-            mel(self.min_freq), mel(self.max_freq or int(self.sampling_rate / 2)), self.num_mel_bins + 2
+            mel(self.min_freq),
+            mel(self.max_freq or int(self.sampling_rate / 2)),
+            self.num_mel_bins + 2,
         )
         low, centre, high = edges[:-2], edges[1:-1], edges[2:]
 

@@ -99,11 +99,19 @@ def over_time(
     """
     if loop.stateful and not states:
         reason = "it continues from the states of the previous run, but a graph keeps no state between runs"
-        raise Refusal("stateful", reason, "pass the states with initial_state and return them with return_state")
+        raise Refusal(
+            "stateful",
+            reason,
+            "pass the states with initial_state and return them with return_state",
+        )
     if mask is not None and loop.unroll and loop.zero_output_for_mask and not zeros_first:
         reason = "at masked time steps Keras 3 returns zeros on TensorFlow and PyTorch, but the previous output on JAX"
         raise Refusal("unroll", reason, "set unroll=False; then all backends return zeros")
-    if mask is not None and states and not (zeros_first or loop.unroll or loop.zero_output_for_mask):
+    if (
+        mask is not None
+        and states
+        and not (zeros_first or loop.unroll or loop.zero_output_for_mask)
+    ):
         raise Refusal("", FROM_STATES, "set unroll=True; then all backends return zeros")
     z = cells[0].project(ops.floats(x))
     empty = [zero for cell in cells for zero in cell.zeros(z)]
@@ -111,16 +119,24 @@ def over_time(
     if len(states or empty) != count:
         raise ShapeError(f"it gets {len(states)} initial states but has {count}")
     # a constant of one sample stands for all
-    initial = [ops.broadcast_to(x, ops.dims(zero)) for x, zero in zip(states or empty, empty, strict=True)]
+    initial = [
+        ops.broadcast_to(x, ops.dims(zero)) for x, zero in zip(states or empty, empty, strict=True)
+    ]
     zeros_first |= loop.unroll
-    held = mask is not None and zeros_first and not loop.zero_output_for_mask  # an output that is no state
+    held = (
+        mask is not None and zeros_first and not loop.zero_output_for_mask
+    )  # an output that is no state
     carried = held or (mask is not None and loop.zero_output_for_mask and not loop.return_sequences)
 
-    def step(old: Sequence[Tensor], given: Sequence[Tensor], _: object) -> tuple[list[Tensor], list[Tensor]]:
+    def step(
+        old: Sequence[Tensor], given: Sequence[Tensor], _: object
+    ) -> tuple[list[Tensor], list[Tensor]]:
         y, *rest = given
         new: list[Tensor] = []
         for cell in cells:
-            made = cell.step(y if not new else cell.project(y), *old[len(new) : len(new) + cell.states])
+            made = cell.step(
+                y if not new else cell.project(y), *old[len(new) : len(new) + cell.states]
+            )
             y = made[0]
             new += made
         if mask is not None:
@@ -179,7 +195,9 @@ def chosen(mask: Tensor, a: Tensor, b: Tensor | float) -> Tensor:
     """a where the mask [batch, 1] holds, else b; of many axes as one, since not all targets select among more."""
     if a.rank <= 2:
         return ops.where(mask, a, b)
-    flat = ops.where(mask, ops.flatten_from(a, 1), ops.flatten_from(b, 1) if not isinstance(b, float) else b)
+    flat = ops.where(
+        mask, ops.flatten_from(a, 1), ops.flatten_from(b, 1) if not isinstance(b, float) else b
+    )
     return ops.reshape(flat, ops.dims(a))
 
 
@@ -212,7 +230,10 @@ class _Cell(Layer):
 
     signature: ClassVar[tuple[str, ...]] = ("inputs", "states", "training")
     tensors: ClassVar[tuple[str, ...]] = ("inputs", "states")
-    arity: ClassVar[tuple[int, int | None]] = (1, None)  # the states are missing where a layer over time runs the cell
+    arity: ClassVar[tuple[int, int | None]] = (
+        1,
+        None,
+    )  # the states are missing where a layer over time runs the cell
 
     gates: ClassVar[int] = 1
     states: ClassVar[int] = 1
@@ -321,7 +342,9 @@ class GRUCell(_Cell):
             inner, (_, bias) = h @ kernel, self._biases()
             inner = inner if bias is None else inner + bias
             update, reset = self._gates(z, ops.slice_axis(inner, 1, 0, both))
-            candidate = activate(self.activation, candidate + reset * ops.slice_axis(inner, 1, both, self.units))
+            candidate = activate(
+                self.activation, candidate + reset * ops.slice_axis(inner, 1, both, self.units)
+            )
         else:
             update, reset = self._gates(z, h @ ops.slice_axis(kernel, 1, 0, both))
             inner = (reset * h) @ ops.slice_axis(kernel, 1, both, self.units)
@@ -380,7 +403,9 @@ class _Recurrent(_Cell):
         return over_time(self, (self.cell,), x, given, mask, zeros_first=zeros_first)
 
 
-def with_states(layer: Any, batch: int | None, time: int | None, states: tuple[Shape, ...]) -> Outputs:
+def with_states(
+    layer: Any, batch: int | None, time: int | None, states: tuple[Shape, ...]
+) -> Outputs:
     """Shapes of what a recurrent layer returns: its output, and its states where it is asked for them."""
     last = states[0][1:]
     output = (batch, time, *last) if layer.return_sequences else (batch, *last)
@@ -442,7 +467,10 @@ class RNN(Layer):
     ) -> tuple[Tensor, ...]:
         given = initial_states(states, initial_state)
         if given and mask is not None and len(cells) > 1:
-            raise Refusal("cell", "the output of a masked step is not defined for stacked cells with initial states")
+            raise Refusal(
+                "cell",
+                "the output of a masked step is not defined for stacked cells with initial states",
+            )
         return over_time(self, cells, x, given, mask, zeros_first=zeros_first)
 
 
@@ -452,7 +480,9 @@ class Bidirectional(Layer):
     merge_mode: Literal["concat", "sum", "mul", "ave"] | None = "concat"
     layer: Any = None
     backward_layer: Any = None
-    zero_output_for_mask: bool = True  # where it returns sequences; no file says it, the reader knows
+    zero_output_for_mask: bool = (
+        True  # where it returns sequences; no file says it, the reader knows
+    )
     signature = OVER_TIME
     tensors = OVER_TIME[:1]
     takes = ("mask", "initial_state", "zeros_first")
@@ -534,7 +564,9 @@ class ConvLSTM2D(Layer):
     def project(self, x: Tensor) -> Tensor:
         """The convolution of all images at once, [batch, time, *out, 4 · filters]."""
         images = ops.reshape(x, (-1, *ops.dims(x)[2:]))
-        z = convolve(images, ops.as_tensor(self.kernel), self.strides, self.padding, self.dilation_rate)
+        z = convolve(
+            images, ops.as_tensor(self.kernel), self.strides, self.padding, self.dilation_rate
+        )
         z = z if self.bias is None else z + self.bias
         return ops.reshape(z, (*ops.dims(x)[:2], *ops.dims(z)[1:]))
 
@@ -542,7 +574,9 @@ class ConvLSTM2D(Layer):
         """The new states; the convolution of a state keeps its size, whatever the options are for that of the input."""
         h, c = states
         ones = (1,) * len(self.kernel_size)
-        return lstm(self, z + convolve(h, ops.as_tensor(self.recurrent_kernel), ones, "same", ones), c)
+        return lstm(
+            self, z + convolve(h, ops.as_tensor(self.recurrent_kernel), ones, "same", ones), c
+        )
 
     def zeros(self, z: Tensor) -> tuple[Tensor, ...]:
         """The states before the first step."""
@@ -561,8 +595,13 @@ class ConvLSTM2D(Layer):
         if self.data_format == "channels_last":
             return over_time(self, (self,), x, given, mask, zeros_first=zeros_first)
         given = [ops.move_axis(state, 1, -1) for state in given]
-        output, *ends = over_time(self, (self,), ops.move_axis(x, 2, -1), given, mask, zeros_first=zeros_first)
-        return (ops.move_axis(output, -1, 2 if self.return_sequences else 1), *(ops.move_axis(s, -1, 1) for s in ends))
+        output, *ends = over_time(
+            self, (self,), ops.move_axis(x, 2, -1), given, mask, zeros_first=zeros_first
+        )
+        return (
+            ops.move_axis(output, -1, 2 if self.return_sequences else 1),
+            *(ops.move_axis(s, -1, 1) for s in ends),
+        )
 
 
 class ConvLSTM1D(ConvLSTM2D):

@@ -46,7 +46,13 @@ KERNELS: Mapping[str, Callable[[Array], Array]] = {
 
 
 def weights(
-    old: int, new: int, interpolation: str, *, antialias: bool, scale: float | None = None, translation: float = 0.0
+    old: int,
+    new: int,
+    interpolation: str,
+    *,
+    antialias: bool,
+    scale: float | None = None,
+    translation: float = 0.0,
 ) -> Array:
     """What each of the old pixels counts for in each of the new ones: [new, old], rows that add up to 1.
 
@@ -72,16 +78,26 @@ def corners(old: int, new: int) -> Array:
     """The same for bilinear interpolation between pixels that lie at their corners, as in TensorFlow 1."""
     reserve(old)
     pixels = np.arange(old)
-    return matrix(new, old, lambda rows: triangle(np.abs(np.minimum(rows * (old / new), old - 1) - pixels)))
+    return matrix(
+        new, old, lambda rows: triangle(np.abs(np.minimum(rows * (old / new), old - 1) - pixels))
+    )
 
 
 def weighted(x: Tensor, shares: Array | Tensor, axis: int) -> Tensor:
     """Sums along an axis of x, each with the weights of a row of a matrix."""
     at, sizes = axis_of(axis, x.rank), ops.dims(x)
     behind = sizes[at + 1 :]
-    rest = prod(size for size in behind if isinstance(size, int)) if all(isinstance(s, int) for s in behind) else -1
+    rest = (
+        prod(size for size in behind if isinstance(size, int))
+        if all(isinstance(s, int) for s in behind)
+        else -1
+    )
     rows = shares if isinstance(shares, ops.Tensor) else ops.constant(shares, "float32")
-    flat = ops.floats(x) if len(behind) == 1 else ops.reshape(ops.floats(x), (*sizes[:at], sizes[at], rest))
+    flat = (
+        ops.floats(x)
+        if len(behind) == 1
+        else ops.reshape(ops.floats(x), (*sizes[:at], sizes[at], rest))
+    )
     made = ops.MatMul(rows, flat)
     return made if len(behind) == 1 else ops.reshape(made, (*sizes[:at], ops.dim(rows, 0), *behind))
 
@@ -95,7 +111,9 @@ def distance_kernel(x: Tensor, interpolation: str) -> Tensor:
         return ops.maximum(0.0, 1.0 - x)
     if interpolation == "bicubic":
         near, far = (1.5 * x - 2.5) * x * x + 1.0, ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
-        return ops.where(ops.greater_equal(x, 2.0), 0.0, ops.where(ops.greater_equal(x, 1.0), far, near))
+        return ops.where(
+            ops.greater_equal(x, 2.0), 0.0, ops.where(ops.greater_equal(x, 1.0), far, near)
+        )
     radius = float(interpolation.removeprefix("lanczos"))
     return ops.where(ops.greater(x, radius), 0.0, _sinc(x) * _sinc(x / radius))
 
@@ -149,13 +167,22 @@ def resize_open(
 
 
 def _resize_axis(
-    x: Tensor, axis: int, new: Size, interpolation: str, region: Region, *, antialias: bool, fill: float
+    x: Tensor,
+    axis: int,
+    new: Size,
+    interpolation: str,
+    region: Region,
+    *,
+    antialias: bool,
+    fill: float,
 ) -> Tensor:
     old, step = _counted(ops.dim(x, axis)), _float(region.length) / _float(new)
     if interpolation == "nearest":
         # in integers, since the quotient may be whole
         places = floor_divide((2 * _places(new) + 1) * region.length, ops.mul(new, 2))
-        return _gathered(x, axis, ops.minimum(places, region.length - 1) + region.begin, region, fill)
+        return _gathered(
+            x, axis, ops.minimum(places, region.length - 1) + region.begin, region, fill
+        )
     if interpolation == "bilinear_keras2":
         places = ops.minimum(_counted(new) * step, _float(region.length) - 1.0)
         return weighted(x, distance_kernel(_distances(places, old), "bilinear"), axis)
@@ -168,7 +195,9 @@ def _resize_axis(
         shares = ops.where(ops.expand_dims(inside, 0), shares, 0.0)
         return weighted(x, shares / ops.sum_(shares, -1, keepdims=True), axis)
     all_pixels = _counted(region.length) + _float(region.begin)
-    total = ops.sum_(distance_kernel(_distances(centres, all_pixels) / width, interpolation), -1, keepdims=True)
+    total = ops.sum_(
+        distance_kernel(_distances(centres, all_pixels) / width, interpolation), -1, keepdims=True
+    )
     shares = shares / total
     outside = (1.0 - ops.sum_(shares, -1)) * fill
     behind = ops.reshape(outside, (-1, *(1,) * (x.rank - 1 - axis)))
@@ -222,7 +251,8 @@ def centre_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, ...]:
     return tuple(
         # a region of the new size is not resampled: each weight is 1 or 0
         Region(
-            ops.where(small, part.begin, floor_divide(ops.maximum(old - new, 0), 2)), ops.where(small, part.length, new)
+            ops.where(small, part.begin, floor_divide(ops.maximum(old - new, 0), 2)),
+            ops.where(small, part.length, new),
         )
         for old, new, part in zip(sizes, size, cropped_regions(x, size), strict=True)
     )
@@ -232,7 +262,9 @@ def corner_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, ...]:
     """A part of the size that begins where the largest part of its proportions does, and ends with the image."""
     return tuple(
         Region(part.begin, ops.minimum(new, ops.as_tensor(ops.dim(x, axis)) - part.begin))
-        for axis, (new, part) in enumerate(zip(size, cropped_regions(x, size), strict=True), start=1)
+        for axis, (new, part) in enumerate(
+            zip(size, cropped_regions(x, size), strict=True), start=1
+        )
     )
 
 
@@ -252,23 +284,35 @@ def known_sizes(x: Tensor, option: str) -> tuple[int, int]:
     """
     height, width = x.shape[1:3]
     if height is None or width is None:
-        raise Refusal(option, "the height and width of the images must be fixed; give the input a fixed shape")
+        raise Refusal(
+            option, "the height and width of the images must be fixed; give the input a fixed shape"
+        )
     return height, width
 
 
-def resize(x: Tensor, size: tuple[Size, Size], interpolation: str, *, antialias: bool = False) -> Tensor:
+def resize(
+    x: Tensor, size: tuple[Size, Size], interpolation: str, *, antialias: bool = False
+) -> Tensor:
     """Images [batch, height, width, channels] in another size."""
     if x.shape[1:3] == tuple(size):
         return ops.floats(x)
     if interpolation == "nearest" or (interpolation == "bilinear" and not antialias):
-        return ops.Resize(ops.floats(x), size, "nearest" if interpolation == "nearest" else "bilinear")
+        return ops.Resize(
+            ops.floats(x), size, "nearest" if interpolation == "nearest" else "bilinear"
+        )
     height, width = size
     if is_open(x) or not isinstance(height, int) or not isinstance(width, int):
         return resize_open(ops.floats(x), size, interpolation, antialias=antialias)
-    for axis, (old, new) in enumerate(zip(known_sizes(x, "interpolation"), (height, width), strict=True), start=1):
+    for axis, (old, new) in enumerate(
+        zip(known_sizes(x, "interpolation"), (height, width), strict=True), start=1
+    ):
         if old != new:
             of_corners = interpolation == "bilinear_keras2"
-            shares = corners(old, new) if of_corners else weights(old, new, interpolation, antialias=antialias)
+            shares = (
+                corners(old, new)
+                if of_corners
+                else weights(old, new, interpolation, antialias=antialias)
+            )
             x = weighted(x, shares, axis)
     return x
 
@@ -285,9 +329,15 @@ def resized_as(
     if dtype == "float32" or interpolation == "nearest":
         return ops.cast(made, dtype)
     if dtype == "bool":
-        raise Refusal("interpolation", "the Keras backends compute different results for a bool input", FLOATS)
+        raise Refusal(
+            "interpolation", "the Keras backends compute different results for a bool input", FLOATS
+        )
     old, (height, width) = known_sizes(x, "interpolation"), size
-    known = isinstance(height, int) and isinstance(width, int) and _rounds_alike(old, (height, width), interpolation)
+    known = (
+        isinstance(height, int)
+        and isinstance(width, int)
+        and _rounds_alike(old, (height, width), interpolation)
+    )
     if antialias or not known:
         raise Refusal("interpolation", HALFWAY, FLOATS)
     return ops.cast(ops.Round(made), dtype)
@@ -313,7 +363,11 @@ def _rounds_alike(old: Sequence[int], new: Sequence[int], interpolation: str) ->
     )
     below = lcm(*(place.denominator for place in places))
     exact = below & (below - 1) == 0
-    return exact if interpolation == "bicubic" else interpolation == "bilinear" and (exact or below % 2 == 1)
+    return (
+        exact
+        if interpolation == "bicubic"
+        else interpolation == "bilinear" and (exact or below % 2 == 1)
+    )
 
 
 def proportioned(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
@@ -351,7 +405,9 @@ def resize_to_aspect(
         if dtype != "float32" and interpolation != "nearest":
             known_sizes(x, "interpolation")
         regions = cropped_regions(x, size) if crop else padded_regions(x, size)
-        made = resize_open(ops.floats(x), size, interpolation, antialias=antialias, regions=regions, fill=fill)
+        made = resize_open(
+            ops.floats(x), size, interpolation, antialias=antialias, regions=regions, fill=fill
+        )
         return ops.cast(made, dtype)
     if crop:
         x = crop_to_aspect(x, size, "crop_to_aspect_ratio")
@@ -360,10 +416,14 @@ def resize_to_aspect(
     return resized_as(x, size, interpolation, dtype, antialias=antialias)
 
 
-def images(function: Callable[..., Tensor], x: Tensor, *arguments: Any, data_format: str, **options: Any) -> Tensor:
+def images(
+    function: Callable[..., Tensor], x: Tensor, *arguments: Any, data_format: str, **options: Any
+) -> Tensor:
     """What a function of images [batch, height, width, channels] makes of x, whatever its layout; also of one image."""
     if x.rank == 3:
-        alone = images(function, ops.expand_dims(x, 0), *arguments, data_format=data_format, **options)
+        alone = images(
+            function, ops.expand_dims(x, 0), *arguments, data_format=data_format, **options
+        )
         return ops.squeeze(alone, 0)
     if data_format == "channels_last":
         return function(x, *arguments, **options)

@@ -6,7 +6,16 @@ from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from kerasport.errors import ShapeError
-from kerasport.frontends.keras.layers.base import Between, Count, Counts, DataFormat, Layer, Natural, PerAxis, need_rank
+from kerasport.frontends.keras.layers.base import (
+    Between,
+    Count,
+    Counts,
+    DataFormat,
+    Layer,
+    Natural,
+    PerAxis,
+    need_rank,
+)
 from kerasport.frontends.keras.layers.conv import _Spatial
 from kerasport.frontends.keras.layers.resampling import Interpolation, resized_as
 from kerasport.frontends.keras.model import Shape
@@ -46,7 +55,9 @@ class Reshape(Layer):
             raise ShapeError(f"target_shape={self.target_shape} has more than one unknown size")
         known = prod(d for d in target if d != -1)
         total = None if None in rest else prod(d for d in rest if d is not None)
-        if total is not None and (total != known if -1 not in target else known == 0 or total % known):
+        if total is not None and (
+            total != known if -1 not in target else known == 0 or total % known
+        ):
             raise ShapeError(f"{inputs[0]} cannot be reshaped to {target}")
         unknown = None if total is None or -1 not in target else total // known
         return (batch, *(unknown if d == -1 else d for d in target))
@@ -54,7 +65,10 @@ class Reshape(Layer):
     def lower(self, x: Tensor) -> Tensor:
         target = [-1 if d is None else d for d in self.target_shape]
         inferred = self.infer(x.shape)[1:]
-        sizes = [d if d != -1 or known is None else known for d, known in zip(target, inferred, strict=True)]
+        sizes = [
+            d if d != -1 or known is None else known
+            for d, known in zip(target, inferred, strict=True)
+        ]
         return ops.reshape(x, (ops.dim(x, 0) if -1 in sizes else -1, *sizes))
 
 
@@ -122,7 +136,9 @@ class _Cropping(_Resized):
             end = None if not after else -after if size is None else size - after
             parts.append((before, end, 1))
         last = self.data_format == "channels_last"
-        return ops.strided(x, (ops.WHOLE, *parts, ops.WHOLE) if last else (ops.WHOLE, ops.WHOLE, *parts))
+        return ops.strided(
+            x, (ops.WHOLE, *parts, ops.WHOLE) if last else (ops.WHOLE, ops.WHOLE, *parts)
+        )
 
     def resized(self, axis: int, size: int) -> int:
         left = size - sum(self.amount(axis))
@@ -162,7 +178,12 @@ class _ZeroPadding(_Resized):
     def lower(self, x: Tensor) -> Tensor:
         amounts = [self.amount(axis) for axis in range(self.rank)]
         none = (0, 0)
-        return ops.pad(x, (none, *amounts, none) if self.data_format == "channels_last" else (none, none, *amounts))
+        return ops.pad(
+            x,
+            (none, *amounts, none)
+            if self.data_format == "channels_last"
+            else (none, none, *amounts),
+        )
 
     def resized(self, axis: int, size: int) -> int:
         return size + sum(self.amount(axis))
@@ -224,7 +245,9 @@ class UpSampling2D(_UpSampling):
         if self.interpolation == "nearest":
             return super().lower(x)
         y = self.channels_last(x)
-        height, width = (product((ops.dim(y, axis), n)) for axis, n in enumerate(self.factors(), start=1))
+        height, width = (
+            product((ops.dim(y, axis), n)) for axis, n in enumerate(self.factors(), start=1)
+        )
         return self.as_declared(resized_as(y, (height, width), self.interpolation, x.dtype))
 
 

@@ -103,17 +103,24 @@ def _described(contents: Contents) -> Model:
     for layer, groups in _found(contents, root).items():
         with placed(f"layer {quoted(layer.name)}"):
             stored[layer] = weights_of(layer, groups, contents.version)
-    weights: Mapping[Described, tuple[Weight, ...]] = {layer: made for layer, (made, _) in stored.items()}
+    weights: Mapping[Described, tuple[Weight, ...]] = {
+        layer: made for layer, (made, _) in stored.items()
+    }
     notes = {layer: note for layer, (_, note) in stored.items()}
     model = images_apart(Builder(weights, notes, contents.version).model(root))
     compiled = contents.compile_config if isinstance(contents.compile_config, Mapping) else None
-    return replace(model, writer=contents.version, compile_config=compiled, optimizer=contents.optimizer)
+    return replace(
+        model, writer=contents.version, compile_config=compiled, optimizer=contents.optimizer
+    )
 
 
 def _rooted(config: Any) -> Any:
     """`get_config()` alone lacks the frame that says what it configures."""
     if isinstance(config, dict) and "class_name" not in config and "layers" in config:
-        return {"class_name": "Functional" if "input_layers" in config else "Sequential", "config": config}
+        return {
+            "class_name": "Functional" if "input_layers" in config else "Sequential",
+            "config": config,
+        }
     return config
 
 
@@ -140,7 +147,10 @@ def _found(contents: Contents, root: Described) -> Mapping[Described, Any]:
 
 def _give_vocabulary(layer: Described, path: str, contents: Contents) -> None:
     """Tell a layer what it learned by adapt(): a token a line, beside the weights."""
-    if layer.class_name not in ("StringLookup", "IntegerLookup") or layer.config.get("vocabulary") is not None:
+    if (
+        layer.class_name not in ("StringLookup", "IntegerLookup")
+        or layer.config.get("vocabulary") is not None
+    ):
         return
     text = contents.asset(f"{path}/vocabulary.txt".replace("\\", "/"))
     if text is None:
@@ -149,5 +159,7 @@ def _give_vocabulary(layer: Described, path: str, contents: Contents) -> None:
         lines = text.decode().rstrip("\n").splitlines()
         learned = lines if layer.class_name == "StringLookup" else [int(line) for line in lines]
     except ValueError as error:
-        raise ReadError(f"layer {quoted(layer.name)}: its vocabulary.txt cannot be read ({error})") from None
+        raise ReadError(
+            f"layer {quoted(layer.name)}: its vocabulary.txt cannot be read ({error})"
+        ) from None
     layer.config = {**layer.config, "vocabulary": learned}

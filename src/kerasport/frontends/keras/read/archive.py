@@ -33,7 +33,16 @@ MAX_NAME = 255  # bytes; no file system takes more
 MAX_DIRECTORY = 4 * 1024 * 1024  # bytes of a zip's list of members; Keras writes some 300
 ENCRYPTED = 0x1
 
-DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, RuntimeError, ValueError, OverflowError)
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
 """What zipfile raises where the data of a file contradict each other."""
 
 
@@ -49,7 +58,9 @@ class Contents:
     compile_config: Any = None
     optimizer: tuple[WeightRef, ...] = ()  # variables of the optimizer
     manifest: Manifest | None = None  # weights of a TF.js model
-    asset: Callable[[str], bytes | None] = lambda _: None  # a file that a layer has beside its weights, by its path
+    asset: Callable[[str], bytes | None] = lambda _: (
+        None
+    )  # a file that a layer has beside its weights, by its path
 
 
 @contextmanager
@@ -126,7 +137,9 @@ def _why_not_directory(path: Path) -> str:
         )
     if (path / "model.json").is_file():
         return TFJS_MODEL
-    return "this directory has no config.json, so it is not a Keras model; pass the .keras or .h5 file"
+    return (
+        "this directory has no config.json, so it is not a Keras model; pass the .keras or .h5 file"
+    )
 
 
 TFJS_MODEL = (
@@ -139,18 +152,29 @@ SOURCE = "convert the Keras file it was made from"
 
 def _is_onnx(head: bytes) -> bool:
     # ModelProto begins with field 1, ir_version, then a name or the graph
-    return len(head) > 3 and head[0] == 0x08 and head[1] < 0x20 and head[2] in (0x12, 0x1A, 0x22, 0x3A, 0x42)
+    return (
+        len(head) > 3
+        and head[0] == 0x08
+        and head[1] < 0x20
+        and head[2] in (0x12, 0x1A, 0x22, 0x3A, 0x42)
+    )
 
 
 _FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     (lambda head: not head, "the file is empty"),
-    (lambda head: head[4:8] == b"TFL3", f"this is a TensorFlow Lite model, which contains no Keras layers; {SOURCE}"),
+    (
+        lambda head: head[4:8] == b"TFL3",
+        f"this is a TensorFlow Lite model, which contains no Keras layers; {SOURCE}",
+    ),
     (lambda head: head.startswith(b"\x93NUMPY"), f"this is a NumPy array, not a model; {SAVE}"),
     (
         lambda head: head.startswith(b"\x80"),
         f"this is a Python pickle; kerasport never opens pickles because they can run code; {SAVE}",
     ),
-    (lambda head: head.startswith(b"\x1f\x8b"), "this file is compressed with gzip; decompress it first"),
+    (
+        lambda head: head.startswith(b"\x1f\x8b"),
+        "this file is compressed with gzip; decompress it first",
+    ),
     (
         # schema version 1, then the first graph; ONNX models have a higher version there
         lambda head: head.startswith(b"\x08\x01\x12"),
@@ -171,7 +195,8 @@ _FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
 def _why_not(head: bytes) -> str:
     known = (why for foreign, why in _FOREIGN if foreign(head))
     return next(
-        known, "this is not a Keras model: the file is neither a .keras zip, nor HDF5, nor an architecture JSON"
+        known,
+        "this is not a Keras model: the file is neither a .keras zip, nor HDF5, nor an architecture JSON",
     )
 
 
@@ -210,10 +235,16 @@ def _open_zip(path: Path, weights: Path | None = None) -> Iterator[Contents]:
                     "opens pickles because they can run code. Save the model again with "
                     "model.save('model.keras')"
                 )
-            raise ReadError(f"{path}: model.weights.h5 is missing; save the model again with model.save('model.keras')")
+            raise ReadError(
+                f"{path}: model.weights.h5 is missing; save the model again with model.save('model.keras')"
+            )
         text = _inflate(path, archive, config, MAX_BYTES)
         metadata = _member(path, archive, "metadata.json")
-        about = parse_json(_inflate(path, archive, metadata, MAX_BYTES), f"{path}: metadata.json") if metadata else {}
+        about = (
+            parse_json(_inflate(path, archive, metadata, MAX_BYTES), f"{path}: metadata.json")
+            if metadata
+            else {}
+        )
 
         def asset(name: str) -> bytes | None:
             found = _member(path, archive, f"assets/{name}")
@@ -224,13 +255,25 @@ def _open_zip(path: Path, weights: Path | None = None) -> Iterator[Contents]:
 
 
 def _of_zip(
-    path: Path, config: Any, about: Any, by_path: tuple[Hdf5, ...], asset: Callable[[str], bytes | None]
+    path: Path,
+    config: Any,
+    about: Any,
+    by_path: tuple[Hdf5, ...],
+    asset: Callable[[str], bytes | None],
 ) -> Contents:
     version = about.get("keras_version") if isinstance(about, dict) else None
     compiled = config.get("compile_config") if isinstance(config, dict) else None
-    optimizer = tuple(ref for tree in by_path if compiled for ref in tree.arrays("optimizer/vars").values())
+    optimizer = tuple(
+        ref for tree in by_path if compiled for ref in tree.arrays("optimizer/vars").values()
+    )
     return Contents(
-        path, config, str(version or ""), by_path, compile_config=compiled, optimizer=optimizer, asset=asset
+        path,
+        config,
+        str(version or ""),
+        by_path,
+        compile_config=compiled,
+        optimizer=optimizer,
+        asset=asset,
     )
 
 
@@ -254,7 +297,9 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo 
     if len(found) > 1:
         raise HostileFileError(f"{path}: the archive contains {name} {len(found)} times")
     if found and found[0].flag_bits & ENCRYPTED:
-        raise ReadError(f"{path}: {name} is encrypted; unzip the archive with the password and pass the directory")
+        raise ReadError(
+            f"{path}: {name} is encrypted; unzip the archive with the password and pass the directory"
+        )
     if found and found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ReadError(
             f"{path}: {name} is compressed with an unsupported method; unzip the archive and pass the directory"
@@ -285,7 +330,9 @@ def _pieces(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iter
         with archive.open(info) as member:
             yield from iter(lambda: member.read(PIECE), b"")
     except DAMAGE as error:
-        raise ReadError(f"{path}: {info.filename} is damaged ({error}); copy or download the file again") from None
+        raise ReadError(
+            f"{path}: {info.filename} is damaged ({error}); copy or download the file again"
+        ) from None
 
 
 @contextmanager
@@ -311,8 +358,15 @@ def _begin(path: Path, info: zipfile.ZipInfo) -> int:
         file.seek(max(0, info.header_offset))
         header, name = file.read(30), file.read(len(info.filename))
     signature, method, length, extra = struct.unpack("<4s4xH16xHH", header.ljust(30, b"\0"))
-    if (signature, method, length, name) != (b"PK\3\4", info.compress_type, len(name), info.filename.encode()):
-        raise ReadError(f"{path}: the zip archive is damaged at {info.filename}; copy or download it again")
+    if (signature, method, length, name) != (
+        b"PK\3\4",
+        info.compress_type,
+        len(name),
+        info.filename.encode(),
+    ):
+        raise ReadError(
+            f"{path}: the zip archive is damaged at {info.filename}; copy or download it again"
+        )
     begin: int = info.header_offset + 30 + length + extra
     if begin + info.file_size > path.stat().st_size:
         raise ReadError(f"{path}: the file ends inside {info.filename}; the file is truncated")
@@ -328,7 +382,9 @@ def _open_directory(path: Path, weights: Path | None = None) -> Iterator[Content
     about = parse_json(read_text(metadata), str(metadata)) if metadata.is_file() else {}
     stored = inside(path, path / "model.weights.h5")
     if not stored.is_file():
-        raise ReadError(f"{path}: this directory has a config.json but no model.weights.h5; add the weights file")
+        raise ReadError(
+            f"{path}: this directory has a config.json but no model.weights.h5; add the weights file"
+        )
 
     def asset(name: str) -> bytes | None:
         found = path / "assets" / name
@@ -357,7 +413,9 @@ def _open_hdf5(path: Path, weights: Path | None = None) -> Iterator[Contents]:
         if not isinstance(config, str):
             raise ReadError(f"{path}: {_why_not_hdf5(tree)}")
         training = tree.attribute("", "training_config")
-        compiled = parse_json(training, f"{path}: training_config") if isinstance(training, str) else None
+        compiled = (
+            parse_json(training, f"{path}: training_config") if isinstance(training, str) else None
+        )
         yield Contents(
             path,
             parse_config(config, f"{path}: model_config"),
@@ -386,8 +444,13 @@ def _version_by_name(tree: Hdf5, group: str) -> str:
 def _why_not_hdf5(tree: Hdf5) -> str:
     names = tree.names()
     if tree.attribute("", "nb_layers") is not None:
-        return "this file contains weights of Keras 0.x, without a model; this format is not supported"
-    if tree.attribute("", "layer_names") is not None or {"layers", "_layer_checkpoint_dependencies"} & set(names):
+        return (
+            "this file contains weights of Keras 0.x, without a model; this format is not supported"
+        )
+    if tree.attribute("", "layer_names") is not None or {
+        "layers",
+        "_layer_checkpoint_dependencies",
+    } & set(names):
         return (
             "this file contains only weights: the HDF5 data has no 'model_config'. Save the "
             "whole model with model.save('model.keras'), or pass the architecture too: kerasport "
@@ -419,7 +482,9 @@ def _open_json(path: Path, weights: Path | None = None) -> Iterator[Contents]:
     if not ("class_name" in config or "layers" in config):
         raise ReadError(f"{path}: {NO_ARCHITECTURE}")
     if weights is None:
-        raise ReadError(f"{path}: this architecture has no weights; pass the weights file with --weights")
+        raise ReadError(
+            f"{path}: this architecture has no weights; pass the weights file with --weights"
+        )
     with _open_weights(weights) as (by_path, by_name, written_by):
         version = str(config.get("keras_version") or written_by)
         yield Contents(path, config, version, by_path, by_name, config.get("compile_config"))
@@ -439,9 +504,14 @@ def _open_weights(path: Path) -> Iterator[tuple[tuple[Hdf5, ...], tuple[Hdf5, st
             "architecture, so pass it without --weights"
         )
     if not (head.startswith(SIGNATURE) or _has_user_block(path)):
-        raise ReadError(f"{path}: this is not an HDF5 file, the format in which Keras saves weights: {_why_not(head)}")
+        raise ReadError(
+            f"{path}: this is not an HDF5 file, the format in which Keras saves weights: {_why_not(head)}"
+        )
     with Hdf5(path) as tree:
-        if tree.attribute("", "layer_names") is not None or tree.attribute("", "layer_names0") is not None:
+        if (
+            tree.attribute("", "layer_names") is not None
+            or tree.attribute("", "layer_names0") is not None
+        ):
             yield (), (tree, ""), _version_by_name(tree, "")
         elif tree.attribute("model_weights", "layer_names") is not None:
             yield (), (tree, "model_weights"), _version_by_name(tree, "model_weights")
@@ -455,7 +525,9 @@ def _open_sharded(path: Path) -> Iterator[tuple[Hdf5, ...]]:
     index = parse_json(read_text(path), str(path))
     entries = index.get("weight_map")
     if not isinstance(entries, dict):
-        raise ReadError(f"{path}: this is not an index of sharded weights, which has a 'weight_map'")
+        raise ReadError(
+            f"{path}: this is not an index of sharded weights, which has a 'weight_map'"
+        )
     listed = [files if isinstance(files, list) else [files] for files in entries.values()]
     with ExitStack() as opened:
         names = dict.fromkeys(str(name) for files in listed for name in files)
@@ -468,13 +540,18 @@ def beside(index: Path, name: str) -> Path:
     Raises:
         ReadError: it is missing, or the name is a path to elsewhere.
     """
-    if PurePosixPath(name.replace("\\", "/")).name != name or len(name.encode(errors="replace")) > MAX_NAME:
+    if (
+        PurePosixPath(name.replace("\\", "/")).name != name
+        or len(name.encode(errors="replace")) > MAX_NAME
+    ):
         raise HostileFileError(
             f"{index}: the index names the shard {quoted(name)}, which is not the name of a file in the same directory"
         )
     shard = index.parent / name
     if not shard.is_file():
-        raise ReadError(f"{index}: the shard {quoted(name)} is missing; put it in the same directory as the index")
+        raise ReadError(
+            f"{index}: the shard {quoted(name)} is missing; put it in the same directory as the index"
+        )
     return inside(index.parent, shard)
 
 

@@ -57,7 +57,9 @@ class Arguments:
     by_position: frozenset[str] = frozenset()
 
 
-def bind(target: LayerSpec | Operation | Model, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+def bind(
+    target: LayerSpec | Operation | Model, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Arguments:
     """Bind the arguments of a call as Python binds them to the Keras signature.
 
     Arguments beyond the signature get a name that no layer has ("argument 4"), so that targets
@@ -69,7 +71,10 @@ def bind(target: LayerSpec | Operation | Model, args: tuple[Any, ...], kwargs: M
     signature = signature_of(target)
     if signature is None:
         return Arguments(args, kwargs)
-    names = (*signature.names, *(f"argument {i + 1}" for i in range(len(signature.names), len(args))))
+    names = (
+        *signature.names,
+        *(f"argument {i + 1}" for i in range(len(signature.names), len(args))),
+    )
     positional = dict(zip(names, args, strict=False))
     named = {_current(name, signature): value for name, value in kwargs.items()}
     if twice := sorted(positional.keys() & named.keys()):

@@ -33,7 +33,9 @@ class Slot:
     name: str
 
 
-def find(tree: Hdf5, group: str, root: Described, version: str) -> Mapping[Described, list[tuple[Weight, ...]]]:
+def find(
+    tree: Hdf5, group: str, root: Described, version: str
+) -> Mapping[Described, list[tuple[Weight, ...]]]:
     """The arrays of every layer.
 
     Raises:
@@ -50,14 +52,18 @@ def find(tree: Hdf5, group: str, root: Described, version: str) -> Mapping[Descr
         for slot, name in zip(slots, names, strict=True):
             array = tree.array(f"{path}/{name}")
             if array is None:
-                raise ReadError(f"{tree.path}: layer {quoted(layer.name)}: the array {quoted(name)} is missing")
+                raise ReadError(
+                    f"{tree.path}: layer {quoted(layer.name)}: the array {quoted(name)} is missing"
+                )
             found.setdefault(slot.layer, {})[slot.index] = array
     return grouped(found)
 
 
 def _saved(root: Described, listed: Sequence[str], version: str) -> Iterator[tuple[Described, str]]:
     """The layers that have a group in the file, each with the name of that."""
-    if major(version) < 2 and root.kind == "sequential":  # a Sequential inside has a name that its config does not tell
+    if (
+        major(version) < 2 and root.kind == "sequential"
+    ):  # a Sequential inside has a name that its config does not tell
         members = [layer for layer, _ in root.members if layer.class_name != "InputLayer"]
         if len(members) == len(listed):
             yield from zip(members, listed, strict=True)
@@ -74,9 +80,14 @@ def _named(model: Described, listed: frozenset[str]) -> Iterator[Described]:
             yield from _named(layer, listed)
 
 
-def grouped(found: Mapping[Described, Mapping[int, Weight]]) -> Mapping[Described, list[tuple[Weight, ...]]]:
+def grouped(
+    found: Mapping[Described, Mapping[int, Weight]],
+) -> Mapping[Described, list[tuple[Weight, ...]]]:
     """The arrays of each layer in order, as `.keras` files have them apart."""
-    return {layer: _groups(layer, [arrays[i] for i in sorted(arrays)]) for layer, arrays in found.items()}
+    return {
+        layer: _groups(layer, [arrays[i] for i in sorted(arrays)])
+        for layer, arrays in found.items()
+    }
 
 
 def _groups(layer: Described, arrays: Sequence[Weight]) -> list[tuple[Weight, ...]]:
@@ -96,7 +107,9 @@ def _strings(tree: Hdf5, path: str, attribute: str) -> tuple[str, ...]:
     parts: list[str] = []
     while (part := tree.attribute(path, f"{attribute}{len(parts)}")) is not None:
         parts.append(part)
-    return tuple(str(name) for part in parts for name in (part if isinstance(part, tuple) else (part,)))
+    return tuple(
+        str(name) for part in parts for name in (part if isinstance(part, tuple) else (part,))
+    )
 
 
 def _own(layer: Described, version: str) -> list[tuple[Slot, bool]]:
@@ -104,19 +117,33 @@ def _own(layer: Described, version: str) -> list[tuple[Slot, bool]]:
     cls = LAYERS.get(layer.class_name)
     if layer.kind != "layer" or cls is None:
         return []
-    if layer.class_name == "SpectralNormalization":  # it holds the kernel of the layer inside as well as that does
+    if (
+        layer.class_name == "SpectralNormalization"
+    ):  # it holds the kernel of the layer inside as well as that does
         inner = layer.children["layer"]
         shared = [(slot, trained and inner.trainable) for slot, trained in _own(inner, version)[:1]]
         return [*shared, (Slot(layer, 0, "vector_u"), False)]
-    if major(version) < 2 and layer.class_name in GATES_OF_KERAS1 and layer.config.get("implementation") != 2:
+    if (
+        major(version) < 2
+        and layer.class_name in GATES_OF_KERAS1
+        and layer.config.get("implementation") != 2
+    ):
         return [(Slot(layer, i, ""), True) for i in range(3 * GATES_OF_KERAS1[layer.class_name])]
     weights = list(cls.declared_weights(layer.config).items())
     if layer.class_name in ATTENTION:
-        return [(Slot(layer, i, name), mark.trainable) for i, (name, mark) in sorted(enumerate(weights), key=_made)]
+        return [
+            (Slot(layer, i, name), mark.trainable)
+            for i, (name, mark) in sorted(enumerate(weights), key=_made)
+        ]
     declared = [(name, mark.trainable) for name, mark in weights]
     if layer.config.get("lora_rank"):  # the kernel is frozen, and its two small factors are trained
         kernel = declared[0][0]
-        declared = [(kernel, False), *declared[1:], (f"lora_{kernel}_a", True), (f"lora_{kernel}_b", True)]
+        declared = [
+            (kernel, False),
+            *declared[1:],
+            (f"lora_{kernel}_a", True),
+            (f"lora_{kernel}_b", True),
+        ]
     return [(Slot(layer, i, name), trained) for i, (name, trained) in enumerate(declared)]
 
 
@@ -155,7 +182,9 @@ def _fixed(layer: Described, version: str) -> Iterator[Slot]:
         yield from _fixed(part, version)
 
 
-def check(path: Path, layer: Described, slots: Sequence[Slot], names: Sequence[str], version: str) -> None:
+def check(
+    path: Path, layer: Described, slots: Sequence[Slot], names: Sequence[str], version: str
+) -> None:
     """Compare the names of the arrays with those of the places.
 
     Raises:
@@ -164,11 +193,15 @@ def check(path: Path, layer: Described, slots: Sequence[Slot], names: Sequence[s
     where = f"{path}: layer {quoted(layer.name)}"
     if len(slots) != len(names):
         wanted = ", ".join(slot.name for slot in slots) or "none"
-        raise ReadError(f"{where}: expected the weights {wanted}; the file has {', '.join(names) or 'none'}")
+        raise ReadError(
+            f"{where}: expected the weights {wanted}; the file has {', '.join(names) or 'none'}"
+        )
     if major(version) < 2:  # Keras 1 named them dense_1_W
         return
     for slot, name in zip(slots, names, strict=True):
-        if slot.name and not any(f"/{plain(name)}".endswith(f"/{spelling}") for spelling in spellings(slot)):
+        if slot.name and not any(
+            f"/{plain(name)}".endswith(f"/{spelling}") for spelling in spellings(slot)
+        ):
             raise ReadError(
                 f"{where}: expected {quoted(slot.name)} of {quoted(slot.layer.name)}, found the weight {quoted(name)}"
             )

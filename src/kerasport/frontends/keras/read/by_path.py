@@ -20,10 +20,14 @@ from kerasport.frontends.keras.read.describe import LISTED, Described
 # Keras 2.12 to 2.14 kept the layers of a model in a dict in which each layer that has weights stands twice.
 DOUBLED = "_layer_checkpoint_dependencies"
 
-ATTENTION = tuple((f"{part}_dense", f"_{part}_dense") for part in ("query", "key", "value", "gate", "output"))
+ATTENTION = tuple(
+    (f"{part}_dense", f"_{part}_dense") for part in ("query", "key", "value", "gate", "output")
+)
 SUBLAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     # Sublayers that have no config of their own; their weights count as the layer's. Each may have two spellings.
-    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), (("cell",),)),
+    **dict.fromkeys(
+        ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), (("cell",),)
+    ),
     "MultiHeadAttention": ATTENTION,
     "GroupQueryAttention": ATTENTION,
     "TextVectorization": (("_lookup_layer",),),
@@ -115,7 +119,10 @@ class ByPath:
         for tree in self.trees:
             merged |= tree.arrays(path)
         self._used |= {f"{path}/{name}" for name in merged}
-        ordered = sorted(merged, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+        ordered = sorted(
+            merged,
+            key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name),
+        )
         return tuple(merged[name] for name in ordered)
 
     def _check_name(self, layer: Described, group: str) -> None:
@@ -187,7 +194,9 @@ class ByPath:
             name = self._spelled(layer.class_name, path)
             at = self._join(path, numbered(name))
             self._visit(layer, at)
-            if self._list_name == DOUBLED and any(True for tree in self.trees for _ in tree.under(at)):
+            if self._list_name == DOUBLED and any(
+                True for tree in self.trees for _ in tree.under(at)
+            ):
                 numbered(name)
 
     def _spelled(self, class_name: str, path: str) -> str:
@@ -199,12 +208,22 @@ class ByPath:
         for tree in self.trees:
             for root in tree.names():
                 if root.partition(self._separator)[0] in (self._list_name, "vars"):
-                    yield from (path for path in set(tree.under(root)) - self._used if not self._trains(path))
+                    yield from (
+                        path
+                        for path in set(tree.under(root)) - self._used
+                        if not self._trains(path)
+                    )
 
     def _trains(self, path: str) -> bool:
         """Whether an array belongs to the training of a model inside, which was compiled: its optimizer or metrics."""
-        within = (path.removeprefix(start) for model in self._models if path.startswith(start := self._join(model, "")))
-        return any(rest.partition(self._separator)[0] not in (self._list_name, "vars") for rest in within)
+        within = (
+            path.removeprefix(start)
+            for model in self._models
+            if path.startswith(start := self._join(model, ""))
+        )
+        return any(
+            rest.partition(self._separator)[0] not in (self._list_name, "vars") for rest in within
+        )
 
 
 def _vars(path: str) -> str:

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kerasport.errors import ReadError, quoted
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Operation, Tensor, Weight, flatten
+from kerasport.frontends.keras.model import (
+    Call,
+    LayerSpec,
+    Model,
+    Operation,
+    Tensor,
+    Weight,
+    flatten,
+)
 from kerasport.frontends.keras.read.arguments import bind
 from kerasport.frontends.keras.read.describe import Described, History, Use
 
@@ -46,7 +54,11 @@ class Builder:
                 described.custom,
                 self.notes.get(described, ""),
             )
-        return self._sequential(described) if described.kind == "sequential" else self._functional(described)
+        return (
+            self._sequential(described)
+            if described.kind == "sequential"
+            else self._functional(described)
+        )
 
     def _child(self, described: Described) -> LayerSpec | Model:
         target = self.target(described)
@@ -94,9 +106,14 @@ class Builder:
             target = self.target(layer)
             kwargs = {name: resolve(value) for name, value in use.kwargs.items()}
             bound = bind(target, resolve(use.args), kwargs)
-            calls[key] = Call(target, bound.args, bound.kwargs, bound.by_position, shapes.get(key, {}))
+            calls[key] = Call(
+                target, bound.args, bound.kwargs, bound.by_position, shapes.get(key, {})
+            )
             _check_count(calls[key])
-        inputs, outputs = resolve(_structured(described.inputs)), resolve(_structured(described.outputs))
+        inputs, outputs = (
+            resolve(_structured(described.inputs)),
+            resolve(_structured(described.outputs)),
+        )
         _check_ends(described.name, inputs, outputs)
         _check_inputs(described.name, calls.values(), inputs)
         return Model(
@@ -156,7 +173,9 @@ def _check_inputs(model: str, calls: Iterable[Call], inputs: Any) -> None:
                 f"model {quoted(model)}: the InputLayer {name} is needed, but it is not one of the inputs of the model"
             )
     if any(tensor.index for tensor in ends):
-        raise ReadError(f"model {quoted(model)}: an input is not the first output of its InputLayer")
+        raise ReadError(
+            f"model {quoted(model)}: an input is not the first output of its InputLayer"
+        )
 
 
 def _is_input(call: Call) -> bool:
@@ -169,7 +188,9 @@ def _check_count(call: Call) -> None:
         given, taken = len(flatten(call.args)), len(call.target.input_tensors)
         if given != taken:
             name = quoted(call.target.name)
-            raise ReadError(f"model {name}: the model is called on {given} tensor(s), but it has {taken} input(s)")
+            raise ReadError(
+                f"model {name}: the model is called on {given} tensor(s), but it has {taken} input(s)"
+            )
 
 
 def _as_input(layer: Described) -> list[Use]:
@@ -196,7 +217,9 @@ def _histories(structure: Any) -> Iterator[History]:
     return (leaf for leaf in flatten(structure) if isinstance(leaf, History))
 
 
-def _ordered(model: str, uses: Mapping[tuple[str, int], tuple[Described, Use]], ends: Any) -> list[tuple[str, int]]:
+def _ordered(
+    model: str, uses: Mapping[tuple[str, int], tuple[Described, Use]], ends: Any
+) -> list[tuple[str, int]]:
     """Keys of the calls that the model's inputs and outputs need, each after those that it needs itself."""
     order: dict[tuple[str, int], None] = {}
     open_: set[tuple[str, int]] = set()

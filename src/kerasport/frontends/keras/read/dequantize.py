@@ -79,7 +79,11 @@ class Plan:
         became = f"its {self.mode} weights were dequantized to float32"
         if not self.rounds_inputs:
             return f"{became}; the outputs equal those of Keras up to float rounding"
-        when = "when it is called with reverse=True" if self.class_name == "ReversibleEmbedding" else "on every call"
+        when = (
+            "when it is called with reverse=True"
+            if self.class_name == "ReversibleEmbedding"
+            else "on every call"
+        )
         return (
             f"{became}; Keras also rounds the inputs to int8 {when} and the converted model does "
             "not, so the outputs differ by about one percent"
@@ -120,7 +124,9 @@ def plan(
     if not stored.quantised:
         return None
     if stored.mode not in ("", *MODES):
-        raise stored.refuse(f"its quantization mode is {quoted(stored.mode)}, which is not supported")
+        raise stored.refuse(
+            f"its quantization mode is {quoted(stored.mode)}, which is not supported"
+        )
     for pattern, read in READERS[class_name].items():
         found = re.fullmatch(pattern, stored.word)
         if found is not None and (plain := read(stored, found)) is not None:
@@ -191,7 +197,9 @@ def dequantise(
     return tuple(w.compute(*(arrays[i] for i in w.needs)) for w in found.weights)
 
 
-def kernel_shape_of(class_name: str, config: Mapping[str, Any], input_shape: Sequence[int | None]) -> Shape | None:
+def kernel_shape_of(
+    class_name: str, config: Mapping[str, Any], input_shape: Sequence[int | None]
+) -> Shape | None:
     """The shape of the plain kernel of a layer built for `input_shape`.
 
     `None` where that leaves a size open.
@@ -312,7 +320,9 @@ class _Stored:
     def expect(self, *modes: str) -> None:
         if self.mode not in ("", *modes):
             these = " or ".join(modes)
-            raise self.refuse(f"these variables belong to {these}, but the dtype policy is {quoted(self.policy)}")
+            raise self.refuse(
+                f"these variables belong to {these}, but the dtype policy is {quoted(self.policy)}"
+            )
 
     def refuse(self, reason: str) -> ReadError:
         name = f"layer {quoted(self.config['name'])}: " if self.config.get("name") else ""
@@ -421,7 +431,9 @@ def _kernel(stored: _Stored) -> _Kernel:
     else:
         equation = _Equation.of(stored.config)
         if equation is None:
-            raise stored.refuse(f"equation={quoted(stored.config.get('equation'))} is not supported")
+            raise stored.refuse(
+                f"equation={quoted(stored.config.get('equation'))} is not supported"
+            )
         known, labels = equation.output_sizes(stored.config), equation.kernel
         kept = tuple(labels.index(label) for label in equation.output if label in labels)
         # A scale broadcasts against the output, which has the axis of the batch as well.
@@ -490,7 +502,9 @@ def _by_group_transposed(stored: _Stored, needs: tuple[int, ...]) -> Plan:
     )
     shape = _settle(stored, kernel, sizes)
     if rows not in accumulate(shape[:-1], mul):
-        raise stored.refuse(f"a kernel of shape {shape} cannot be reshaped to a matrix of {rows} rows")
+        raise stored.refuse(
+            f"a kernel of shape {shape} cannot be reshaped to a matrix of {rows} rows"
+        )
 
     def compute(q: Array, scale: Array, zero: Array, *more: Array) -> Array:
         w = spread(unpack(q, columns, 0, bits), scale, zero, more[-1], 1)
@@ -510,7 +524,9 @@ def _bits(stored: _Stored, mode: str, packed: int, columns: int) -> int:
     if not fits:
         raise stored.refuse("the shapes of the variables do not fit together")
     if len(fits) > 1 < columns:
-        raise stored.refuse(f"the values have {fits[0]} or {fits[1]} bits, and the file does not say which")
+        raise stored.refuse(
+            f"the values have {fits[0]} or {fits[1]} bits, and the file does not say which"
+        )
     return fits[0]  # a column alone is not packed
 
 
@@ -534,7 +550,9 @@ def _ternary(stored: _Stored, needs: tuple[int, ...]) -> Plan:
     def compute(q: Array, scale: Array) -> Array:
         return unpack_ternary(q, shape[0]) * _float32(scale)
 
-    return Plan(stored.class_name, "ternary", (PlainWeight(shape, needs, compute),), rounds_inputs=False)
+    return Plan(
+        stored.class_name, "ternary", (PlainWeight(shape, needs, compute),), rounds_inputs=False
+    )
 
 
 def _if_ternary(stored: _Stored, found: re.Match[str]) -> Plan | None:
@@ -561,10 +579,14 @@ def _tables(*tables: tuple[int, ...]) -> _Reader:
             return None
         if stored.config.get("tie_weights", tied) is not tied:
             tie = stored.config["tie_weights"]
-            raise stored.refuse(f"the variables include {len(tables)} table(s), but tie_weights={quoted(tie)}")
+            raise stored.refuse(
+                f"the variables include {len(tables)} table(s), but tie_weights={quoted(tie)}"
+            )
         read = [_table(stored, needs, tokens) for tokens, needs in enumerate(tables)]
         if len({mode for mode, _ in read}) > 1:
-            raise stored.refuse(f"one table is quantized as {read[0][0]} and the other as {read[1][0]}")
+            raise stored.refuse(
+                f"one table is quantized as {read[0][0]} and the other as {read[1][0]}"
+            )
         weights = tuple(weight for _, weight in read)
         rounds_inputs = stored.class_name == "ReversibleEmbedding"
         return Plan(stored.class_name, read[0][0], weights, rounds_inputs)
@@ -647,8 +669,12 @@ def _compute_along_outputs(_: _Kernel, shape: Shape, q: Array, scale: Array) -> 
 
 
 BYTES = _Layout("int8", "", _fit_bytes, _compute_bytes)
-ALONG_OUTPUTS = _Layout("int4", " packed along the outputs", _fit_along_outputs, _compute_along_outputs)
-ALONG_INPUTS = _Layout("int4", " packed along an input axis", _fit_along_inputs, _compute_along_inputs)
+ALONG_OUTPUTS = _Layout(
+    "int4", " packed along the outputs", _fit_along_outputs, _compute_along_outputs
+)
+ALONG_INPUTS = _Layout(
+    "int4", " packed along an input axis", _fit_along_inputs, _compute_along_inputs
+)
 
 
 def _choose(
@@ -676,7 +702,9 @@ def _choose(
     return layout, PlainWeight(shape, needs, lambda q, s: layout.compute(kernel, shape, q, s))
 
 
-def _grouped_sizes(stored: _Stored, needs: tuple[int, ...], grouped: int, packed: int | None = None) -> tuple[int, int]:
+def _grouped_sizes(
+    stored: _Stored, needs: tuple[int, ...], grouped: int, packed: int | None = None
+) -> tuple[int, int]:
     """The sizes of a matrix with scales for groups along an axis, and pairs along another.
 
     Where no axis is given for the pairs, the first may be packed in any way.

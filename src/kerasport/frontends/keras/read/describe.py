@@ -8,10 +8,19 @@ from typing import Any, Literal
 
 from kerasport.errors import SHORT, HostileFileError, ReadError, legible, placed, quoted
 from kerasport.frontends.keras.layers import LAYERS
-from kerasport.frontends.keras.read.dialects import Config, custom_origin, is_operation, major, plain, spell
+from kerasport.frontends.keras.read.dialects import (
+    Config,
+    custom_origin,
+    is_operation,
+    major,
+    plain,
+    spell,
+)
 
 MAX_NESTING = 60
-MAX_CALLS = 50_000  # of layers, in one run of a model: a shared model counts as often as it is called
+MAX_CALLS = (
+    50_000  # of layers, in one run of a model: a shared model counts as often as it is called
+)
 MAX_PATHS = 50_000_000  # characters of the paths of all those calls: each holds the names of the models around it
 
 MODELS = ("Functional", "Sequential", "Model")
@@ -86,7 +95,9 @@ class Describer:
         if depth > MAX_NESTING:
             raise HostileFileError(TOO_DEEP)
         if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
-            raise ReadError(f"the config contains {quoted(entry)} in place of a layer with a 'class_name'")
+            raise ReadError(
+                f"the config contains {quoted(entry)} in place of a layer with a 'class_name'"
+            )
         shared = entry.get("shared_object_id")
         if not isinstance(shared, int):
             return _measured(self._new(entry, depth, name))
@@ -100,7 +111,9 @@ class Describer:
         if isinstance(config, list):  # Sequential before Keras 2.2.3
             config = {"layers": config}
         if not isinstance(config, dict):
-            raise ReadError(f"the config of a {legible(class_name, SHORT)} is {quoted(config)}, expected an object")
+            raise ReadError(
+                f"the config of a {legible(class_name, SHORT)} is {quoted(config)}, expected an object"
+            )
         name = str(config.get("name") or name or entry.get("name") or class_name.lower())
         if is_operation({**entry, "class_name": class_name}):
             config = {key: plain(value) for key, value in config.items() if key != "name"}
@@ -136,7 +149,8 @@ class Describer:
                 for i, each in enumerate(config.get(part) or ())
             }
         return {
-            part: self._inside(f"config.{part}", config.get(part), depth) for part in WRAPPED.get(layer.class_name, ())
+            part: self._inside(f"config.{part}", config.get(part), depth)
+            for part in WRAPPED.get(layer.class_name, ())
         }
 
     def _inside(self, place: str, entry: Any, depth: int, name: str = "") -> Described:
@@ -156,7 +170,9 @@ class Describer:
             called = str(entry.get("name", "")) if isinstance(entry, dict) else ""
             model.members.append((self._inside(f"config.layers[{i}]", entry, depth, called), []))
         parser = _Nodes({layer.name: layer for layer, _ in model.members}, self.version)
-        for i, ((layer, uses), entry) in enumerate(zip(model.members, config["layers"], strict=True)):
+        for i, ((layer, uses), entry) in enumerate(
+            zip(model.members, config["layers"], strict=True)
+        ):
             for j, node in enumerate(_list(entry.get("inbound_nodes"), layer.name)):
                 with placed(f"config.layers[{i}].inbound_nodes[{j}]"):
                     uses.append(parser.use(layer, node))
@@ -167,9 +183,14 @@ class Describer:
         return model
 
     def _chain(self, config: dict[str, Any], depth: int) -> list[Described]:
-        layers = [self._inside(f"config.layers[{i}]", entry, depth) for i, entry in enumerate(config["layers"])]
+        layers = [
+            self._inside(f"config.layers[{i}]", entry, depth)
+            for i, entry in enumerate(config["layers"])
+        ]
         if not layers:
-            raise ReadError("this Sequential model has no layers, so it computes nothing; add layers and save it again")
+            raise ReadError(
+                "this Sequential model has no layers, so it computes nothing; add layers and save it again"
+            )
         if layers[0].class_name == "InputLayer":
             return layers
         return [self._input_of(config, layers[0]), *layers]
@@ -184,7 +205,12 @@ class Describer:
                 "keras.Input(shape=…), and save it again"
             )
         kept = dtype or ("int32" if first.class_name == "Embedding" else _float(first))
-        return Described(f"{first.name}_input", "InputLayer", {"batch_shape": list(shape), "dtype": kept}, "layer")
+        return Described(
+            f"{first.name}_input",
+            "InputLayer",
+            {"batch_shape": list(shape), "dtype": kept},
+            "layer",
+        )
 
 
 def _outlined(wrapper: Described) -> Config:
@@ -192,7 +218,11 @@ def _outlined(wrapper: Described) -> Config:
 
     Options are looked through whenever they are read: nested as the file has them, that would be done at every level.
     """
-    kept = {option: value for option, value in wrapper.config.items() if option != LISTED.get(wrapper.class_name)}
+    kept = {
+        option: value
+        for option, value in wrapper.config.items()
+        if option != LISTED.get(wrapper.class_name)
+    }
     for part, child in wrapper.children.items():
         if "/" not in part:
             option = "layer" if part == "forward_layer" else part
@@ -214,7 +244,9 @@ def _check_children(wrapper: Described) -> None:
         known = child.kind != "layer" or (child.class_name in LAYERS and not child.custom)
         if known and child.class_name not in (fitting or ()):
             what = f"{wrapper.class_name} {quoted(wrapper.name)}"
-            raise ReadError(f"the {part} of the {what} is a {child.class_name}, which cannot be wrapped")
+            raise ReadError(
+                f"the {part} of the {what} is a {child.class_name}, which cannot be wrapped"
+            )
 
 
 def _measured(described: Described) -> Described:
@@ -225,7 +257,9 @@ def _measured(described: Described) -> Described:
     described.declares = not _misdeclared(described) and all(part.declares for part, _ in parts)
     described.calls = 1 + sum(part.calls * times for part, times in parts)
     own = len(described.name)
-    described.paths = own + sum((part.paths + part.calls * (own + 1)) * times for part, times in parts)
+    described.paths = own + sum(
+        (part.paths + part.calls * (own + 1)) * times for part, times in parts
+    )
     if described.nesting > MAX_NESTING:
         raise HostileFileError(TOO_DEEP)
     if described.calls > MAX_CALLS:
@@ -276,7 +310,9 @@ def _reversed(forward: Any) -> Any:
     config = forward["config"]
     name = str(config.get("name", "")).removeprefix("forward_")
     turned = {**config, "go_backwards": not config.get("go_backwards"), "name": f"backward_{name}"}
-    return {key: value for key, value in forward.items() if key != "shared_object_id"} | {"config": turned}
+    return {key: value for key, value in forward.items() if key != "shared_object_id"} | {
+        "config": turned
+    }
 
 
 def _check_directions(forward: Any, backward: Any) -> None:
@@ -298,7 +334,9 @@ def _list(value: Any, layer: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise ReadError(f"layer {quoted(layer)}: 'inbound_nodes' is {quoted(value)}, expected a list")
+        raise ReadError(
+            f"layer {quoted(layer)}: 'inbound_nodes' is {quoted(value)}, expected a list"
+        )
     return value
 
 
@@ -317,7 +355,9 @@ class _Nodes:
             return {key: self.structure(item) for key, item in value.items()}
         if isinstance(value, list):
             return tuple(map(self.structure, value))
-        raise ReadError(f"the inputs or outputs of the model contain {quoted(value)}, expected [layer, node, tensor]")
+        raise ReadError(
+            f"the inputs or outputs of the model contain {quoted(value)}, expected [layer, node, tensor]"
+        )
 
     def use(self, layer: Described, node: Any) -> Use:
         """One element of `inbound_nodes`."""
@@ -332,7 +372,9 @@ class _Nodes:
             config = value.get("config") or {}
             history, shape = config.get("keras_history"), config.get("shape")
             if not isinstance(history, list) or not self._is_triple(history):
-                raise ReadError(f"a tensor has the keras_history {quoted(history)}, expected [layer, node, tensor]")
+                raise ReadError(
+                    f"a tensor has the keras_history {quoted(history)}, expected [layer, node, tensor]"
+                )
             named = self._history(history)
             return replace(named, shape=tuple(shape)) if isinstance(shape, list) else named
         if isinstance(value, list):
@@ -376,7 +418,11 @@ class _Nodes:
         if isinstance(value, list):
             return tuple(map(self._keyword, value))
         wrapped = plain(value)
-        return {key: self._keyword(item) for key, item in value.items()} if isinstance(wrapped, dict) else wrapped
+        return (
+            {key: self._keyword(item) for key, item in value.items()}
+            if isinstance(wrapped, dict)
+            else wrapped
+        )
 
     @staticmethod
     def _is_triple(value: Any) -> bool:
@@ -396,9 +442,13 @@ class _Nodes:
         name, node, index = triple[:3]
         target = self.layers.get(name)
         if target is None:
-            raise ReadError(f"the graph refers to the layer {quoted(name)}, which the model does not have")
+            raise ReadError(
+                f"the graph refers to the layer {quoted(name)}, which the model does not have"
+            )
         if index < 0:
-            raise ReadError(f"the graph refers to output {index} of layer {quoted(name)}; outputs are numbered from 0")
+            raise ReadError(
+                f"the graph refers to output {index} of layer {quoted(name)}; outputs are numbered from 0"
+            )
         if target.kind in ("functional", "sequential") and node > 0:
             counted = major(self.version) < 3 or (outer and target.kind == "functional")
             node -= counted
@@ -412,7 +462,11 @@ def _is_constant(entry: Any) -> bool:
 
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
-WRAPPABLE: Mapping[str, tuple[str, ...]] = {"Bidirectional": RECURRENT, "RNN": CELLS, "StackedRNNCells": CELLS}
+WRAPPABLE: Mapping[str, tuple[str, ...]] = {
+    "Bidirectional": RECURRENT,
+    "RNN": CELLS,
+    "StackedRNNCells": CELLS,
+}
 """Recurrent wrapper → the layers of Keras that it can wrap."""
 
 STATEFUL = frozenset((*RECURRENT, "Bidirectional"))

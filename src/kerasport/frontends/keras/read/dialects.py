@@ -17,7 +17,14 @@ from kerasport.frontends.keras.read import keras1
 
 Config: TypeAlias = dict[str, Any]
 
-KERAS_PACKAGES = ("keras", "tf_keras", "tensorflow.keras", "tensorflow.python.keras", "keras_core", "builtins")
+KERAS_PACKAGES = (
+    "keras",
+    "tf_keras",
+    "tensorflow.keras",
+    "tensorflow.python.keras",
+    "keras_core",
+    "builtins",
+)
 OPERATION_MODULES = (
     "keras.src.ops", "keras.ops", "keras.src.activations", "keras.src.quantizers", "keras_core.src.ops",
 )  # fmt: skip
@@ -51,7 +58,9 @@ def custom_origin(entry: Mapping[str, Any]) -> str:
     registered, module = entry.get("registered_name"), entry.get("module")
     if isinstance(registered, str) and ">" in registered:
         return registered
-    if isinstance(module, str) and module.split(".")[0] not in {p.split(".")[0] for p in KERAS_PACKAGES}:
+    if isinstance(module, str) and module.split(".")[0] not in {
+        p.split(".")[0] for p in KERAS_PACKAGES
+    }:
         return module
     if module is None and isinstance(registered, str):
         return registered
@@ -202,11 +211,15 @@ def array(value: Any, dtype: Any) -> np.ndarray[Any, Any]:
              "uint32", "uint64"}  # fmt: skip
     name = "float32" if dtype in (None, "bfloat16") else dtype
     if name not in known:
-        raise ReadError(f"an array in the config has the dtype {quoted(dtype)}, which is not a numeric dtype")
+        raise ReadError(
+            f"an array in the config has the dtype {quoted(dtype)}, which is not a numeric dtype"
+        )
     try:
         return np.array(value, dtype=name)
     except (ValueError, TypeError, OverflowError):
-        raise ReadError(f"an array in the config is not a rectangular array of {name} numbers") from None
+        raise ReadError(
+            f"an array in the config is not a rectangular array of {name} numbers"
+        ) from None
 
 
 def policy_name(dtype: Any) -> str:

@@ -31,5 +31,7 @@ def _step(call: Call) -> Call | tuple[Tensor, ...]:
         return call
     names = sorted(entries)  # Keras flattens dicts by their keys
     shape = call.declared.get(names.index(IMAGE))
-    alone = replace(call, args=(entries[IMAGE], *call.args[1:]), declared={} if shape is None else {0: shape})
+    alone = replace(
+        call, args=(entries[IMAGE], *call.args[1:]), declared={} if shape is None else {0: shape}
+    )
     return tuple(Tensor(alone) if name == IMAGE else entries[name] for name in names)

@@ -34,7 +34,16 @@ OBJECT = 100  # bytes that a short text takes in memory
 MAX_SIDE = 2**31
 MAX_DEPTH = 200
 
-DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError, struct.error)
+DAMAGE = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+)
 """What reading raises where the data of a file contradict each other."""
 
 
@@ -95,12 +104,18 @@ class Hdf5:
             sizes = self._file.id.get_create_plist().get_sizes()
         except DAMAGE as error:
             self._window.close()
-            raise ReadError(f"{path}: the HDF5 data cannot be opened and may be truncated ({error})") from None
+            raise ReadError(
+                f"{path}: the HDF5 data cannot be opened and may be truncated ({error})"
+            ) from None
         if sizes != (8, 8):
-            raise ReadError(f"{path}: this HDF5 file uses {sizes}-byte offsets and lengths; Keras writes 8-byte ones")
+            raise ReadError(
+                f"{path}: this HDF5 file uses {sizes}-byte offsets and lengths; Keras writes 8-byte ones"
+            )
         self._groups: dict[str, Any] = {"": self._file}
         self._arrays: dict[str, WeightRef] = {}
-        self._texts = Texts(lambda address, size: self._window.part(self._user_block + address, size))
+        self._texts = Texts(
+            lambda address, size: self._window.part(self._user_block + address, size)
+        )
         self._read = 0  # bytes of the attributes met so far
         self._claimed = 0  # and of the arrays
 
@@ -108,7 +123,10 @@ class Hdf5:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -170,7 +188,9 @@ class Hdf5:
         """An attribute of the group at the path: text as str, lists of text as tuple; None where there is none."""
         group = self.group(path)
         with self._reading(path):
-            return None if group is None or name not in group.attrs else self._attribute(group, name)
+            return (
+                None if group is None or name not in group.attrs else self._attribute(group, name)
+            )
 
     def under(self, path: str) -> Iterator[str]:
         """Paths of all the arrays below the group at the path."""
@@ -283,7 +303,9 @@ class Hdf5:
                 return _bfloat16()
         elif kind in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) or found == np.bool_:
             return found
-        raise ReadError(f"{self.path}: {quoted(path)} has the HDF5 type {found}, which Keras never writes for weights")
+        raise ReadError(
+            f"{self.path}: {quoted(path)} has the HDF5 type {found}, which Keras never writes for weights"
+        )
 
 
 def _address(holder: Any) -> int:

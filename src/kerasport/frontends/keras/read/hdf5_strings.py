@@ -28,7 +28,9 @@ class Texts:
         Raises:
             ValueError, LookupError, struct.error: the structures are damaged.
         """
-        found = (_data(body, name.encode()) for kind, body in self._messages(header) if kind == ATTRIBUTE)
+        found = (
+            _data(body, name.encode()) for kind, body in self._messages(header) if kind == ATTRIBUTE
+        )
         data = next((each for each in found if each is not None), None)
         if data is None:
             return None
@@ -66,7 +68,10 @@ class Texts:
         second = head.startswith(b"OHDR")
         if second:
             flags = head[5]
-            at, width = 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0), 1 << (flags & 3)
+            at, width = (
+                6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0),
+                1 << (flags & 3),
+            )
             chunks = [(header + at + width, int.from_bytes(head[at : at + width], "little"))]
             prefix = struct.Struct("<BHxH" if flags & 4 else "<BHx")
         else:

@@ -20,13 +20,17 @@ def parse_json(text: bytes | str, where: str) -> Any:
         HostileFileError: it is larger or nested deeper than a model can need.
     """
     if len(text) > MAX_BYTES:
-        raise HostileFileError(f"{where}: the JSON has {len(text)} bytes, more than the {MAX_BYTES} allowed")
+        raise HostileFileError(
+            f"{where}: the JSON has {len(text)} bytes, more than the {MAX_BYTES} allowed"
+        )
     if _values(text) > MAX_VALUES:
         raise HostileFileError(f"{where}: the JSON has more than the {MAX_VALUES} values allowed")
     try:
         value = json.loads(text)
     except RecursionError:
-        raise HostileFileError(f"{where}: the JSON is nested more deeply than in any Keras model") from None
+        raise HostileFileError(
+            f"{where}: the JSON is nested more deeply than in any Keras model"
+        ) from None
     except ValueError as error:
         raise ReadError(f"{where}: this is not valid JSON ({error})") from None
     if depth(value) > MAX_DEPTH:
@@ -59,5 +63,7 @@ def depth(value: Any) -> int:
         deepest += 1
         if deepest > MAX_DEPTH:
             break
-        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+        level = [
+            inner for item in level for inner in (item.values() if isinstance(item, dict) else item)
+        ]
     return deepest

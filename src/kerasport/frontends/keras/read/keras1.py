@@ -22,7 +22,9 @@ def spell(class_name: str, config: Mapping[str, Any]) -> tuple[str, Config]:
     for before, after in OPTIONS.items():
         if before in config and not (before == "output_dim" and class_name == "Embedding"):
             config[after] = config.pop(before)
-    rows = [config.pop(side) for side in ("kernel_dim1", "kernel_dim2", "kernel_dim3") if side in config]
+    rows = [
+        config.pop(side) for side in ("kernel_dim1", "kernel_dim2", "kernel_dim3") if side in config
+    ]
     rows += [config.pop(side) for side in ("nb_row", "nb_col") if side in config]
     if "filter_length" in config:
         rows = [config.pop("filter_length")]
@@ -43,10 +45,16 @@ def spell(class_name: str, config: Mapping[str, Any]) -> tuple[str, Config]:
     config["implementation"] = 2 if config.pop("consume_less", None) == "gpu" else 0
     for leftover in (*TRAINING, *(() if class_name == "Embedding" else ("input_dim",))):
         config.pop(leftover, None)
-    return _merge(config) if class_name == "Merge" else (RENAMED.get(class_name, class_name), config)
+    return (
+        _merge(config) if class_name == "Merge" else (RENAMED.get(class_name, class_name), config)
+    )
 
 
-RENAMED = {"AtrousConvolution1D": "Conv1D", "AtrousConvolution2D": "Conv2D", "TimeDistributedDense": "Dense"}
+RENAMED = {
+    "AtrousConvolution1D": "Conv1D",
+    "AtrousConvolution2D": "Conv2D",
+    "TimeDistributedDense": "Dense",
+}
 OPTIONS = {
     "output_dim": "units", "nb_filter": "filters", "bias": "use_bias", "subsample": "strides",
     "border_mode": "padding", "inner_activation": "recurrent_activation", "atrous_rate": "dilation_rate",
@@ -57,7 +65,9 @@ TRAINING = (
     "W_constraint", "b_constraint", "dropout_W", "dropout_U", "gamma_init", "beta_init",
     "gamma_regularizer", "beta_regularizer", "input_length", "dropout",
 )  # fmt: skip
-UNSAID = frozenset(f"{kind}{rank}D" for kind in ("UpSampling", "ZeroPadding", "Cropping") for rank in (2, 3))
+UNSAID = frozenset(
+    f"{kind}{rank}D" for kind in ("UpSampling", "ZeroPadding", "Cropping") for rank in (2, 3)
+)
 """Layers whose `dim_ordering` is not in the file."""
 
 
@@ -126,7 +136,11 @@ def completed(config: Any) -> Any:
     Where channels come first was set for all of Keras, and some layers do not write it. A Sequential could begin with
     a `Merge` of models, each with an input of its own; it is what Keras 2 calls a functional model.
     """
-    said = {layer["dim_ordering"] for layer in _configs(config) if isinstance(layer.get("dim_ordering"), str)}
+    said = {
+        layer["dim_ordering"]
+        for layer in _configs(config)
+        if isinstance(layer.get("dim_ordering"), str)
+    }
     return _completed(config, said.pop() if len(said) == 1 else None)
 
 
@@ -136,7 +150,9 @@ def _configs(config: Any) -> Iterator[Config]:
         value = pending.pop()
         if isinstance(value, dict):
             yield value
-        pending += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        pending += (
+            value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        )
 
 
 def _completed(value: Any, ordering: str | None) -> Any:
@@ -148,7 +164,12 @@ def _completed(value: Any, ordering: str | None) -> Any:
     config = made.get("config")
     if ordering and made.get("class_name") in UNSAID and isinstance(config, dict):
         made["config"] = {"dim_ordering": ordering, **config}
-    if isinstance(config, list) and config and isinstance(config[0], dict) and config[0].get("class_name") == "Merge":
+    if (
+        isinstance(config, list)
+        and config
+        and isinstance(config[0], dict)
+        and config[0].get("class_name") == "Merge"
+    ):
         return _branched(made)
     return made
 
@@ -175,13 +196,26 @@ def _branched(model: Config) -> Config:
     layers.append(_node("Merge", merge["config"]["name"], joined, *branches))
     for index, layer in enumerate(rest, start=1):
         options = layer["config"]
-        options = {"layers": options, "name": f"sequential_{index}"} if isinstance(options, list) else options
+        options = (
+            {"layers": options, "name": f"sequential_{index}"}
+            if isinstance(options, list)
+            else options
+        )
         layers.append(_node(layer["class_name"], options["name"], options, layers[-1]["name"]))
     starts = [[layer["name"], 0, 0] for layer in layers if layer["class_name"] == "InputLayer"]
     ends = [[layers[-1]["name"], 0, 0]]
-    return {**model, "class_name": "Model", "config": {"layers": layers, "input_layers": starts, "output_layers": ends}}
+    return {
+        **model,
+        "class_name": "Model",
+        "config": {"layers": layers, "input_layers": starts, "output_layers": ends},
+    }
 
 
 def _node(class_name: str, name: str, config: Config, *inputs: str) -> Config:
     nodes = [[[each, 0, 0] for each in inputs]] if inputs else []
-    return {"class_name": class_name, "name": name, "config": {**config, "name": name}, "inbound_nodes": nodes}
+    return {
+        "class_name": class_name,
+        "name": name,
+        "config": {**config, "name": name},
+        "inbound_nodes": nodes,
+    }

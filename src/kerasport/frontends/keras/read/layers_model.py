@@ -70,7 +70,9 @@ def is_layers_model(path: Path) -> bool:
 
 def _document(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ReadError(f"{path}: no such file; pass the model.json that tensorflowjs_converter wrote")
+        raise ReadError(
+            f"{path}: no such file; pass the model.json that tensorflowjs_converter wrote"
+        )
     text = read_text(path)
     if not text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         raise ReadError(
@@ -95,13 +97,23 @@ def _layers_model(path: Path, document: dict[str, Any]) -> LayersModel:
             f"weights: kerasport convert {path.name} web_model --weights FILE"
         )
     if not isinstance(topology, dict):
-        raise ReadError(f"{path}: modelTopology is missing, so the layers are not known; {ORIGINAL}")
+        raise ReadError(
+            f"{path}: modelTopology is missing, so the layers are not known; {ORIGINAL}"
+        )
     model = topology if topology.get("model_config") is None else topology["model_config"]
-    if not isinstance(model, dict) or not isinstance(model.get("class_name", model.get("className")), str):
+    if not isinstance(model, dict) or not isinstance(
+        model.get("class_name", model.get("className")), str
+    ):
         raise ReadError(f"{path}: modelTopology does not describe a Keras model; {ORIGINAL}")
     if not _is_json(document.get("userDefinedMetadata")):
-        raise ReadError(f"{path}: userDefinedMetadata contains NaN or infinity, which are not valid JSON; remove them")
-    compiled = topology.get("training_config") or model.get("compile_config") or document.get("trainingConfig")
+        raise ReadError(
+            f"{path}: userDefinedMetadata contains NaN or infinity, which are not valid JSON; remove them"
+        )
+    compiled = (
+        topology.get("training_config")
+        or model.get("compile_config")
+        or document.get("trainingConfig")
+    )
     version = str(topology.get("keras_version") or "")
     return LayersModel(path, document, model, version, _manifest(path, document), compiled)
 
@@ -118,14 +130,19 @@ def _is_json(value: Any) -> bool:
 def _manifest(path: Path, document: Mapping[str, Any]) -> Manifest:
     groups = document.get("weightsManifest")
     if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
-        raise ReadError(f"{path}: weightsManifest is missing, so the weights are not known; {ORIGINAL}")
+        raise ReadError(
+            f"{path}: weightsManifest is missing, so the weights are not known; {ORIGINAL}"
+        )
     listed = [name for group in groups for name in group.get("paths") or ()]
     if not all(isinstance(name, str) for name in listed):
         raise ReadError(f"{path}: the paths in weightsManifest are not all file names")
     if len(set(listed)) < len(listed):
         raise HostileFileError(f"{path}: weightsManifest lists a shard twice")
     files = {name: beside(path, name) for name in listed}
-    read = (read_group(str(path), g.get("weights"), [files[name] for name in g.get("paths") or ()]) for g in groups)
+    read = (
+        read_group(str(path), g.get("weights"), [files[name] for name in g.get("paths") or ()])
+        for g in groups
+    )
     manifest = Manifest(path, tuple(read))
     names = [entry.name for entry in manifest.entries]
     if len(set(names)) < len(names):
@@ -162,8 +179,15 @@ def _renumber(path: Path, topology: Mapping[str, Any]) -> None:
     for entry in entries_of(topology):
         config = entry["config"]
         layers = config.get("layers")
-        members = [each for each in layers if isinstance(each, dict)] if isinstance(layers, list) else []
-        nodes = [node for each in members for node in each.get("inbound_nodes") or () if isinstance(node, list)]
+        members = (
+            [each for each in layers if isinstance(each, dict)] if isinstance(layers, list) else []
+        )
+        nodes = [
+            node
+            for each in members
+            for node in each.get("inbound_nodes") or ()
+            if isinstance(node, list)
+        ]
         inner = [each for each in members if "layers" in (each.get("config") or ())]
         if not inner or not nodes:
             continue
@@ -174,9 +198,18 @@ def _renumber(path: Path, topology: Mapping[str, Any]) -> None:
                 f"converter wrote, or {ORIGINAL}"
             )
         once = {str(each.get("name") or each["config"].get("name")) for each in inner}
-        ends = [config[key] for key in ("input_layers", "output_layers") if isinstance(config.get(key), list)]
+        ends = [
+            config[key]
+            for key in ("input_layers", "output_layers")
+            if isinstance(config.get(key), list)
+        ]
         for reference in (reference for group in (*nodes, *ends) for reference in group):
-            if isinstance(reference, list) and reference and reference[0] in once and reference[1:2] == [1]:
+            if (
+                isinstance(reference, list)
+                and reference
+                and reference[0] in once
+                and reference[1:2] == [1]
+            ):
                 reference[1] = 0
 
 

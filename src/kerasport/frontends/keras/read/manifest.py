@@ -29,7 +29,14 @@ from kerasport.frontends.keras.read.dialects import major
 
 # What the converter writes, as numpy spells its bytes; TF.js reads the first three, and the others where they are
 # what a weight is quantised to.
-DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "|b1", "float16": "<f2", "uint8": "|u1", "uint16": "<u2"}
+DTYPES = {
+    "float32": "<f4",
+    "int32": "<i4",
+    "bool": "|b1",
+    "float16": "<f2",
+    "uint8": "|u1",
+    "uint16": "<u2",
+}
 OF_TFJS = frozenset(("float32", "int32", "bool"))
 MAX_RANK = 16
 MAX_DEPTH = 200  # names in a path
@@ -91,12 +98,20 @@ class Manifest:
 
     # ------------------------------------------------------------------------------------------- in order
 
-    def _in_order(self, root: Described, version: str) -> Mapping[Described, list[tuple[Weight, ...]]]:
+    def _in_order(
+        self, root: Described, version: str
+    ) -> Mapping[Described, list[tuple[Weight, ...]]]:
         found: dict[Described, dict[int, Weight]] = {}
         left = list(reversed(self.entries))
-        owners = frozenset(slot.layer.name for layer, _ in root.members for slot in by_name.slots_of(layer, version))
+        owners = frozenset(
+            slot.layer.name
+            for layer, _ in root.members
+            for slot in by_name.slots_of(layer, version)
+        )
         # h5py goes through groups by their names in UTF-8
-        for layer, _ in sorted(root.members, key=lambda member: member[0].name.encode(errors="replace").split(b"/")):
+        for layer, _ in sorted(
+            root.members, key=lambda member: member[0].name.encode(errors="replace").split(b"/")
+        ):
             if layer.kind == "operation":
                 continue
             slots = by_name.slots_of(layer, version)
@@ -153,7 +168,11 @@ class Manifest:
 
     def arrays(self, path: str) -> dict[str, Weight]:
         """The weights that are directly in a group."""
-        return {name: item for name, item in (self.group(path) or {}).items() if not isinstance(item, dict)}
+        return {
+            name: item
+            for name, item in (self.group(path) or {}).items()
+            if not isinstance(item, dict)
+        }
 
     def names(self, path: str = "") -> tuple[str, ...]:
         """Names of what a group holds."""
@@ -181,7 +200,9 @@ class _Named:
     """Finds weights by their names, whatever their order."""
 
     entries: Sequence[Entry]
-    _by_name: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)  # by each part of the path, and the last
+    _by_name: dict[tuple[str, str], list[Entry]] = field(
+        default_factory=dict
+    )  # by each part of the path, and the last
 
     def __post_init__(self) -> None:
         for entry in self.entries:
@@ -189,7 +210,9 @@ class _Named:
             for part in dict.fromkeys(path):
                 self._by_name.setdefault((part, by_name.plain(last)), []).append(entry)
 
-    def find(self, root: Described, version: str) -> Mapping[Described, list[tuple[Weight, ...]]] | None:
+    def find(
+        self, root: Described, version: str
+    ) -> Mapping[Described, list[tuple[Weight, ...]]] | None:
         """The weights of every layer; None where not every name is that of one weight."""
         found: dict[Described, dict[int, Weight]] = {}
         outer = frozenset(layer.name for layer, _ in root.members)
@@ -199,8 +222,14 @@ class _Named:
             if layer.kind == "operation":
                 continue
             for index, slot in enumerate(by_name.slots_of(layer, version)):
-                ends = {str(index)} if numbered else by_name.spellings(slot)  # TF.js takes dense/0 for dense/kernel
-                candidates = [entry for entry in self._of(slot, ends) if _owner(entry, outer) in (layer.name, None)]
+                ends = (
+                    {str(index)} if numbered else by_name.spellings(slot)
+                )  # TF.js takes dense/0 for dense/kernel
+                candidates = [
+                    entry
+                    for entry in self._of(slot, ends)
+                    if _owner(entry, outer) in (layer.name, None)
+                ]
                 if len(candidates) != 1 or candidates[0] in used:
                     return None
                 used.add(candidates[0])
@@ -259,7 +288,11 @@ def read_group(where: str, entries: Any, files: Sequence[Path]) -> Group:
         quantization = entry.get("quantization")
         if quantization is not None:
             weight = _dequantized(where, entry["name"], weight, entry["dtype"], quantization)
-        kept = {key: entry[key] for key in ("shape", "dtype", "quantization") if entry.get(key) is not None}
+        kept = {
+            key: entry[key]
+            for key in ("shape", "dtype", "quantization")
+            if entry.get(key) is not None
+        }
         made.append(Entry(entry["name"], weight, kept))
     return Group(tuple(files), tuple(made))
 
@@ -270,7 +303,9 @@ def _layout(where: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...], int
         raise ReadError(f"{where}: a weight in weightsManifest has no name")
     name, shape, quantization = entry["name"], entry.get("shape"), entry.get("quantization")
     if not isinstance(shape, list) or len(shape) > MAX_RANK or not all(map(_is_size, shape)):
-        raise ReadError(f"{where}: the weight {quoted(name)} has the shape {quoted(shape)}, expected a list of sizes")
+        raise ReadError(
+            f"{where}: the weight {quoted(name)} has the shape {quoted(shape)}, expected a list of sizes"
+        )
     if quantization is not None and not isinstance(quantization, dict):
         raise ReadError(f"{where}: the quantization of the weight {quoted(name)} is not an object")
     stored = entry.get("dtype") if quantization is None else quantization.get("dtype")
@@ -311,14 +346,18 @@ class _Cuts:
 class StreamedWeight(ComputedWeight):
     """A weight that is made in pieces, so that no more than one of them is held."""
 
-    stream: Callable[[int], Iterator[Array]] = field(kw_only=True)  # number of bytes → flat pieces of about so many
+    stream: Callable[[int], Iterator[Array]] = field(
+        kw_only=True
+    )  # number of bytes → flat pieces of about so many
 
     def pieces(self, nbytes: int = PIECE) -> Iterator[Array]:
         """The array, flat and in C order."""
         return self.stream(nbytes)
 
 
-def _streamed(dtype: np.dtype[Any], shape: tuple[int, ...], stream: Callable[[int], Iterator[Array]]) -> Weight:
+def _streamed(
+    dtype: np.dtype[Any], shape: tuple[int, ...], stream: Callable[[int], Iterator[Array]]
+) -> Weight:
     def compute() -> Array:
         return np.concatenate([np.empty(0, dtype), *stream(PIECE)]).reshape(shape)
 
@@ -352,13 +391,21 @@ def _joined(pieces: Sequence[Piece], dtype: np.dtype[Any], nbytes: int) -> Itera
                 pending = pending[whole * dtype.itemsize :]
 
 
-def _dequantized(where: str, name: str, stored: Weight, dtype: str, quantization: Mapping[str, Any]) -> Weight:
+def _dequantized(
+    where: str, name: str, stored: Weight, dtype: str, quantization: Mapping[str, Any]
+) -> Weight:
     """What TF.js makes of a quantised weight (tfjs-core io_utils.ts, decodeWeights)."""
     made = np.dtype(DTYPES[dtype])
     if quantization["dtype"] == "float16" and dtype == "float32":
-        return _streamed(made, stored.shape, lambda nbytes: (piece.astype(made) for piece in stored.pieces(nbytes)))
+        return _streamed(
+            made,
+            stored.shape,
+            lambda nbytes: (piece.astype(made) for piece in stored.pieces(nbytes)),
+        )
     if quantization["dtype"] not in ("uint8", "uint16") or dtype not in ("float32", "int32"):
-        raise ReadError(f"{where}: the weight {quoted(name)} of {dtype} has a quantization that TF.js does not support")
+        raise ReadError(
+            f"{where}: the weight {quoted(name)} of {dtype} has a quantization that TF.js does not support"
+        )
     scale, least = (_number(where, name, quantization.get(key)) for key in ("scale", "min"))
 
     def decoded(piece: Array) -> Array:
@@ -371,5 +418,7 @@ def _dequantized(where: str, name: str, stored: Weight, dtype: str, quantization
 
 def _number(where: str, name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ReadError(f"{where}: the quantization of the weight {quoted(name)} has no scale or no min")
+        raise ReadError(
+            f"{where}: the quantization of the weight {quoted(name)} has no scale or no min"
+        )
     return float(value)

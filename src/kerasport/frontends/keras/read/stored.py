@@ -12,11 +12,17 @@ from kerasport.frontends.keras.model import Array, ComputedWeight, Weight
 from kerasport.frontends.keras.read.describe import Described
 from kerasport.frontends.keras.read.dialects import major
 
-FLOAT8 = 7  # variables at least that Keras stores of a layer quantised to float8, all of them float32
-QUANTIZED = frozenset(("int8", "uint8"))  # dtypes in which Keras stores weights only when they are quantised
+FLOAT8 = (
+    7  # variables at least that Keras stores of a layer quantised to float8, all of them float32
+)
+QUANTIZED = frozenset(
+    ("int8", "uint8")
+)  # dtypes in which Keras stores weights only when they are quantised
 
 
-def weights_of(layer: Described, groups: Sequence[Sequence[Weight]], version: str) -> tuple[tuple[Weight, ...], str]:
+def weights_of(
+    layer: Described, groups: Sequence[Sequence[Weight]], version: str
+) -> tuple[tuple[Weight, ...], str]:
     """The weights of a layer in Keras's order, and a note on what was changed; `groups` as its sublayers were saved.
 
     Raises:
@@ -28,14 +34,23 @@ def weights_of(layer: Described, groups: Sequence[Sequence[Weight]], version: st
         return _of_keras1(layer, [ref for group in groups for ref in group]), ""
     if not groups:
         return (), ""
-    if layer.class_name in CUDNN_GATES and _is_cudnn(refs := [ref for group in groups for ref in group]):
+    if layer.class_name in CUDNN_GATES and _is_cudnn(
+        refs := [ref for group in groups for ref in group]
+    ):
         return _of_cudnn(layer, refs), ""
     rank = layer.config.get("lora_rank")
-    if rank and len(groups[0]) > 2 and len(groups[0][-1].shape) == 2 and groups[0][-1].shape[0] == rank:
+    if (
+        rank
+        and len(groups[0]) > 2
+        and len(groups[0][-1].shape) == 2
+        and groups[0][-1].shape[0] == rank
+    ):
         return _merged(layer, groups[0]), "LoRA is merged into the kernel."
     weights: list[Weight] = []
     notes: dict[str, None] = {}
-    for (class_name, config, built_for), group in zip(_sublayers(layer, len(groups)), groups, strict=True):
+    for (class_name, config, built_for), group in zip(
+        _sublayers(layer, len(groups)), groups, strict=True
+    ):
         plain, note = _plain(class_name, config, built_for, group)
         weights += plain
         notes[note] = None
@@ -46,22 +61,35 @@ def _plain(
     class_name: str, config: Mapping[str, Any], built_for: Any, refs: Sequence[Weight]
 ) -> tuple[Sequence[Weight], str]:
     policy = str(config.get("dtype", ""))
-    if not (any(ref.dtype.name in QUANTIZED for ref in refs) or "_from_" in policy or len(refs) >= FLOAT8):
+    if not (
+        any(ref.dtype.name in QUANTIZED for ref in refs)
+        or "_from_" in policy
+        or len(refs) >= FLOAT8
+    ):
         return refs, ""
     # quantisation is rare, and what it imports is not needed otherwise
     from kerasport.frontends.keras.read import dequantize as quantization  # noqa: PLC0415
 
     kernel = quantization.kernel_shape_of(class_name, config, built_for) if built_for else None
-    plan = quantization.plan(class_name, config, [r.dtype for r in refs], [r.shape for r in refs], kernel)
+    plan = quantization.plan(
+        class_name, config, [r.dtype for r in refs], [r.shape for r in refs], kernel
+    )
     if plan is None:
         return refs, ""
-    made = [computed(weight.shape, [refs[i] for i in weight.needs], weight.compute) for weight in plan.weights]
+    made = [
+        computed(weight.shape, [refs[i] for i in weight.needs], weight.compute)
+        for weight in plan.weights
+    ]
     return made, plan.note
 
 
-def computed(shape: tuple[int, ...], refs: Sequence[Weight], function: Callable[..., Array]) -> ComputedWeight:
+def computed(
+    shape: tuple[int, ...], refs: Sequence[Weight], function: Callable[..., Array]
+) -> ComputedWeight:
     """A float32 weight made of stored arrays."""
-    return ComputedWeight(np.dtype(np.float32), shape, lambda: function(*(ref.read() for ref in refs)))
+    return ComputedWeight(
+        np.dtype(np.float32), shape, lambda: function(*(ref.read() for ref in refs))
+    )
 
 
 def _merged(layer: Described, refs: Sequence[Weight]) -> tuple[Weight, ...]:
@@ -88,10 +116,18 @@ def _sublayers(layer: Described, count: int) -> list[tuple[str, Mapping[str, Any
     if layer.class_name not in ("MultiHeadAttention", "GroupQueryAttention"):
         return [own, *[(f"{layer.class_name}Cell", {}, None)] * (count - 1)]
     shapes = built.get("shapes_dict") or built
-    return [own, *(_projection(part, config, shapes) for part in ("query", "key", "value", "gate", "output"))]
+    return [
+        own,
+        *(
+            _projection(part, config, shapes)
+            for part in ("query", "key", "value", "gate", "output")
+        ),
+    ]
 
 
-def _projection(part: str, config: Mapping[str, Any], shapes: Mapping[str, Any]) -> tuple[str, Mapping[str, Any], Any]:
+def _projection(
+    part: str, config: Mapping[str, Any], shapes: Mapping[str, Any]
+) -> tuple[str, Mapping[str, Any], Any]:
     """The EinsumDense that an attention layer makes for itself, with which its weights may be quantised."""
     query = shapes.get("query_shape") or [None, None, None]
     batch = "abcdefgh"[: len(query) - 1]
@@ -102,9 +138,17 @@ def _projection(part: str, config: Mapping[str, Any], shapes: Mapping[str, Any])
         takes: list[Any] = [*query[:-1], *_heads("value", {**config, "num_key_value_heads": heads})]
     else:
         equation = f"{batch}x,xyz->{batch}yz"
-        takes = shapes.get(f"{part}_shape") or shapes.get("value_shape" if part == "key" else "query_shape") or query
+        takes = (
+            shapes.get(f"{part}_shape")
+            or shapes.get("value_shape" if part == "key" else "query_shape")
+            or query
+        )
         made = [*takes[1:-1], heads, size]
-    return "EinsumDense", {"equation": equation, "output_shape": made, "dtype": config.get("dtype")}, takes
+    return (
+        "EinsumDense",
+        {"equation": equation, "output_shape": made, "dtype": config.get("dtype")},
+        takes,
+    )
 
 
 def _heads(part: str, config: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -143,7 +187,9 @@ def _of_cudnn(layer: Described, refs: Sequence[Weight]) -> tuple[Weight, ...]:
     gates = CUDNN_GATES[layer.class_name]
 
     def kernels(k: Array) -> Array:
-        return np.concatenate([part.T.reshape(part.shape, order="F") for part in np.split(k, gates, 1)], 1)
+        return np.concatenate(
+            [part.T.reshape(part.shape, order="F") for part in np.split(k, gates, 1)], 1
+        )
 
     def recurrents(k: Array) -> Array:
         return np.concatenate([part.T for part in np.split(k, gates, 1)], 1)
@@ -179,11 +225,21 @@ def _of_keras1(layer: Described, refs: Sequence[Weight]) -> tuple[Weight, ...]:
     if layer.class_name == "ConvLSTM2D" and first:
         refs = [_transposed(ref, (2, 3, 1, 0)) if len(ref.shape) == 4 else ref for ref in refs]
     if layer.class_name in ("LSTM", "ConvLSTM2D") and len(refs) == 12:
-        return tuple(_joined([refs[i] for i in gates]) for gates in ((0, 6, 3, 9), (1, 7, 4, 10), (2, 8, 5, 11)))
+        return tuple(
+            _joined([refs[i] for i in gates])
+            for gates in ((0, 6, 3, 9), (1, 7, 4, 10), (2, 8, 5, 11))
+        )
     if layer.class_name == "GRU" and len(refs) == 9:
-        return tuple(_joined([refs[i] for i in gates]) for gates in ((0, 3, 6), (1, 4, 7), (2, 5, 8)))
-    if layer.class_name == "PReLU" and refs:  # which axes share a number is in the file by its shape alone
-        layer.config = {**layer.config, "shared_axes": [at for at, n in enumerate(refs[0].shape, start=1) if n == 1]}
+        return tuple(
+            _joined([refs[i] for i in gates]) for gates in ((0, 3, 6), (1, 4, 7), (2, 5, 8))
+        )
+    if (
+        layer.class_name == "PReLU" and refs
+    ):  # which axes share a number is in the file by its shape alone
+        layer.config = {
+            **layer.config,
+            "shared_axes": [at for at, n in enumerate(refs[0].shape, start=1) if n == 1],
+        }
     if layer.class_name == "Conv1D" and refs and len(refs[0].shape) == 4:
         return (_kernel_of_keras1(layer, refs[0]), *refs[1:])
     order = KERAS1_KERNELS.get((layer.class_name, first))
@@ -195,7 +251,9 @@ def _of_keras1(layer: Described, refs: Sequence[Weight]) -> tuple[Weight, ...]:
 def _joined(refs: Sequence[Weight]) -> ComputedWeight:
     *rest, last = refs[0].shape
     if any(ref.shape != refs[0].shape for ref in refs):
-        raise ReadError(f"the gates of a recurrent layer have different shapes: {[ref.shape for ref in refs]}")
+        raise ReadError(
+            f"the gates of a recurrent layer have different shapes: {[ref.shape for ref in refs]}"
+        )
     return computed((*rest, last * len(refs)), refs, lambda *gates: np.concatenate(gates, axis=-1))
 
 
@@ -209,4 +267,6 @@ def _kernel_of_keras1(layer: Described, ref: Weight) -> ComputedWeight:
 
 
 def _transposed(ref: Weight, order: tuple[int, ...]) -> ComputedWeight:
-    return computed(tuple(ref.shape[axis] for axis in order), [ref], lambda kernel: kernel.transpose(order))
+    return computed(
+        tuple(ref.shape[axis] for axis in order), [ref], lambda kernel: kernel.transpose(order)
+    )

@@ -30,7 +30,9 @@ KEYS: Mapping[str, str] = {
 }
 """Key in camelCase → in the spelling of Keras, of all that is no option of a layer's own."""
 
-MERGING = frozenset(("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"))
+MERGING = frozenset(
+    ("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract")
+)
 
 WINDOW = ("kernel_size", "pool_size", "strides", "dilation_rate")
 
@@ -76,8 +78,14 @@ def _keyed(entry: Entry) -> Entry:
     entry = _renamed(entry, "a layer")
     config = entry["config"]
     if isinstance(config, list):  # Sequential before Keras 2.2.3
-        return {**entry, "config": {"layers": config}} if entry["class_name"] == "Sequential" else entry
-    return {**entry, "config": _renamed(config, _where(entry))} if isinstance(config, dict) else entry
+        return (
+            {**entry, "config": {"layers": config}}
+            if entry["class_name"] == "Sequential"
+            else entry
+        )
+    return (
+        {**entry, "config": _renamed(config, _where(entry))} if isinstance(config, dict) else entry
+    )
 
 
 def _renamed(given: Mapping[str, Json], where: str) -> dict[str, Json]:
@@ -85,7 +93,9 @@ def _renamed(given: Mapping[str, Json], where: str) -> dict[str, Json]:
     for key, value in given.items():
         name = KEYS.get(key, key)
         if made.setdefault(name, value) != value:
-            raise ReadError(f"{where}: {name} appears twice, as {quoted(made[name])} and as {quoted(value)}")
+            raise ReadError(
+                f"{where}: {name} appears twice, as {quoted(made[name])} and as {quoted(value)}"
+            )
     return made
 
 
@@ -113,7 +123,9 @@ def _respelled(entry: Entry) -> Entry:
     made = dict(entry)
     if isinstance(entry["config"], dict):
         shaped, class_name = _shaped(entry["config"], _where(entry)), str(entry["class_name"])
-        made["config"] = {option: _plain(class_name, option, value) for option, value in shaped.items()}
+        made["config"] = {
+            option: _plain(class_name, option, value) for option, value in shaped.items()
+        }
     if isinstance(entry.get("inbound_nodes"), list):
         made["inbound_nodes"] = calls(entry["inbound_nodes"], str(entry["class_name"]))
     return made
@@ -132,7 +144,12 @@ def _plain(class_name: str, option: str, value: Json) -> Json:
 def is_activation(value: Mapping[str, Json]) -> bool:
     """Whether TF.js reads an object as an activation: of a class that has the name of one, as `relu`."""
     name = value.get("class_name")
-    return isinstance(name, str) and name[:1].islower() and name != "function" and not value.get("config")
+    return (
+        isinstance(name, str)
+        and name[:1].islower()
+        and name != "function"
+        and not value.get("config")
+    )
 
 
 def input_shape(config: Mapping[str, Json]) -> list[Json] | None:
@@ -143,7 +160,10 @@ def input_shape(config: Mapping[str, Json]) -> list[Json] | None:
     shape = config.get("input_shape")
     if shape is None:
         return None
-    return [config.get("batch_size"), *(shape if isinstance(shape, list) else [shape])]  # JavaScript's concat
+    return [
+        config.get("batch_size"),
+        *(shape if isinstance(shape, list) else [shape]),
+    ]  # JavaScript's concat
 
 
 def _shaped(config: dict[str, Json], where: str) -> dict[str, Json]:
@@ -155,7 +175,11 @@ def _shaped(config: dict[str, Json], where: str) -> dict[str, Json]:
         raise ReadError(
             f"{where}: batch_shape is {quoted(in_keras)}, but TF.js reads {quoted(shape)}; remove the wrong one"
         )
-    kept = {key: value for key, value in config.items() if key not in ("input_shape", "batch_size", "batch_shape")}
+    kept = {
+        key: value
+        for key, value in config.items()
+        if key not in ("input_shape", "batch_size", "batch_shape")
+    }
     return {**kept, "batch_input_shape": shape}
 
 
@@ -177,7 +201,9 @@ def calls(nodes: list[Json], class_name: str) -> list[Json]:
 
 
 def _call(node: Json) -> Json:
-    while isinstance(node, list) and len(node) == 1 and isinstance(node[0], list) and _nested(node[0]):
+    while (
+        isinstance(node, list) and len(node) == 1 and isinstance(node[0], list) and _nested(node[0])
+    ):
         node = node[0]
     return [_reference(item) for item in node] if isinstance(node, list) else node
 

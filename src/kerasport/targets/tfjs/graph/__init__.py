@@ -39,10 +39,18 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     try:
         graph = optimised(lower(model), options.unroll_limit)
     except UnsupportedModel as error:
-        return Plan("graph-model", model.writer, outcomes_of(model, error.problems, "lowered"), error.problems)
+        return Plan(
+            "graph-model",
+            model.writer,
+            outcomes_of(model, error.problems, "lowered"),
+            error.problems,
+        )
     emitter = Emitter(graph)
     outputs = emitter.run(output_names(model))
-    outcomes, problems = outcomes_of(model, emitter.problems, "lowered"), tuple(dict.fromkeys(emitter.problems))
+    outcomes, problems = (
+        outcomes_of(model, emitter.problems, "lowered"),
+        tuple(dict.fromkeys(emitter.problems)),
+    )
     if problems:
         return Plan("graph-model", model.writer, outcomes, problems)
     return Plan(
@@ -58,9 +66,15 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         # with these, predict() gives an object with the outputs by name, as Keras gives a dict
         metadata={"structuredOutputKeys": outputs} if isinstance(model.outputs, Mapping) else {},
         channels=kernels(emitter.nodes, emitter.weights),
-        dtypes={name: given.dtype for name, given in emitter.inputs.items() if given.dtype != "float32"},
-        output_shapes={name: tensor.shape for name, tensor in zip(outputs, graph.outputs, strict=True)},
-        output_dtypes={name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)},
+        dtypes={
+            name: given.dtype for name, given in emitter.inputs.items() if given.dtype != "float32"
+        },
+        output_shapes={
+            name: tensor.shape for name, tensor in zip(outputs, graph.outputs, strict=True)
+        },
+        output_dtypes={
+            name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)
+        },
         asynchronous=bool(emitter.waits),
     )
 
@@ -78,12 +92,20 @@ def document(emitter: Emitter, outputs: Sequence[str]) -> Json:
             "library": {"function": emitter.functions},
             "versions": VERSIONS,
         },
-        **({"modelInitializer": {"node": emitter.tables, "versions": VERSIONS}} if emitter.tables else {}),
+        **(
+            {"modelInitializer": {"node": emitter.tables, "versions": VERSIONS}}
+            if emitter.tables
+            else {}
+        ),
     }
 
 
 def _tensor_info(name: str, tensor: Tensor) -> Json:
-    return {"name": f"{name}:0", "dtype": TYPES[tensor.dtype], "tensorShape": shape(tensor.shape)["shape"]}
+    return {
+        "name": f"{name}:0",
+        "dtype": TYPES[tensor.dtype],
+        "tensorShape": shape(tensor.shape)["shape"],
+    }
 
 
 def _notes(emitter: Emitter) -> Iterator[str]:

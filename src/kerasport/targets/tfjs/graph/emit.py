@@ -29,7 +29,12 @@ from kerasport.targets.tfjs.graph.fused import Fused
 Json: TypeAlias = Any
 Emit: TypeAlias = Callable[["Emitter", Any], str]
 
-TYPES: Mapping[str, str] = {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL", "string": "DT_STRING"}
+TYPES: Mapping[str, str] = {
+    "float32": "DT_FLOAT",
+    "int32": "DT_INT32",
+    "bool": "DT_BOOL",
+    "string": "DT_STRING",
+}
 SPATIAL = {4: "NHWC", 5: "NDHWC"}
 
 
@@ -84,7 +89,11 @@ def const(name: str, kind: str, value: Weight) -> Json:
     TF.js needs no more than the name. Netron refuses a model without the tensor, and takes the shape from it.
     """
     tensor = {"dtype": TYPES[kind], "tensorShape": sizes(value.shape)}
-    return {"name": name, "op": "Const", "attr": {"dtype": dtype(kind), "value": {"tensor": tensor}}}
+    return {
+        "name": name,
+        "op": "Const",
+        "attr": {"dtype": dtype(kind), "value": {"tensor": tensor}},
+    }
 
 
 # ---------------------------------------------------------------------------------------------------- emitter
@@ -103,7 +112,9 @@ class Emitter:
     tables: list[Json] = field(default_factory=list)  # nodes that fill them, before the first run
     waits: str = ""  # why TF.js wants executeAsync, if it does
     _refs: dict[Node, str] = field(default_factory=dict)
-    _several: dict[Node, tuple[str, ...]] = field(default_factory=dict)  # results of nodes that have several
+    _several: dict[Node, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # results of nodes that have several
     _taken: dict[str, int] = field(default_factory=dict)
     _small: dict[tuple[Any, ...], str] = field(default_factory=dict)
     _scope: str = ""
@@ -112,7 +123,9 @@ class Emitter:
         """Emit the whole graph; gives the names of its output nodes, as near to the wanted ones as may be."""
         for given in self.graph.inputs:
             self._placeholder(given)
-        names = [self.unique(name) for name in outputs]  # before the nodes between, which take what is left
+        names = [
+            self.unique(name) for name in outputs
+        ]  # before the nodes between, which take what is left
         made = self.emit_all(self.graph.outputs)
         for name, source in zip(names, made, strict=True):
             # of its own for each output: TF.js would take two of one node for the same
@@ -139,13 +152,17 @@ class Emitter:
             self._refuse(node, MANY_AXES)
             return
         try:
-            self._refs[node] = emit(self, node) if emit else self.add(SAME[type(node)], node.operands)
+            self._refs[node] = (
+                emit(self, node) if emit else self.add(SAME[type(node)], node.operands)
+            )
         except NoEmission as none:
             self._refuse(node, str(none))
 
     def _refuse(self, node: Node, reason: str) -> None:
         where = self.graph.names.get(node, "")
-        self.problems.append(Problem(where.rpartition("/")[2] or where, type(node).__name__, reason))
+        self.problems.append(
+            Problem(where.rpartition("/")[2] or where, type(node).__name__, reason)
+        )
         self._refs[node] = "refused"
 
     # ------------------------------------------------------------------------------------ for emissions
@@ -153,12 +170,18 @@ class Emitter:
     def inside(self, body: Graph) -> Emitter:
         """An emitter for the body of a function; weights and names are common to all functions."""
         inner = Emitter(
-            body, weights=self.weights, problems=self.problems, functions=self.functions, _taken=self._taken
+            body,
+            weights=self.weights,
+            problems=self.problems,
+            functions=self.functions,
+            _taken=self._taken,
         )
         inner._scope = self._scope
         return inner
 
-    def function(self, wanted: str, arguments: Sequence[tuple[str, str]], ends: Sequence[tuple[str, str]]) -> str:
+    def function(
+        self, wanted: str, arguments: Sequence[tuple[str, str]], ends: Sequence[tuple[str, str]]
+    ) -> str:
         """Add the nodes so far as a function, of arguments and results, each a name and an element type.
 
         Each result has to be a node of its own: two results of one node would be taken for the same.
@@ -167,7 +190,9 @@ class Emitter:
         signature = {
             "name": name,
             "inputArg": [{"name": argument, **dtype(kind)} for argument, kind in arguments],
-            "outputArg": [{"name": f"out_{at}", **dtype(kind)} for at, (_, kind) in enumerate(ends)],
+            "outputArg": [
+                {"name": f"out_{at}", **dtype(kind)} for at, (_, kind) in enumerate(ends)
+            ],
         }
         returned = {f"out_{at}": f"{ref}:0" for at, (ref, _) in enumerate(ends)}
         self.functions.append({"signature": signature, "nodeDef": self.nodes, "ret": returned})
@@ -199,7 +224,9 @@ class Emitter:
     def add(self, op: str, inputs: Sequence[Node | str], **attributes: Json) -> str:
         """Add a node; gives its name."""
         name = self.unique(f"{self._scope}/{op.lstrip('_')}" if self._scope else op.lstrip("_"))
-        self.nodes.append({"name": name, "op": op, "input": [self.ref(i) for i in inputs], "attr": attributes})
+        self.nodes.append(
+            {"name": name, "op": op, "input": [self.ref(i) for i in inputs], "attr": attributes}
+        )
         return name
 
     def unique(self, wanted: str) -> str:
@@ -222,13 +249,23 @@ class Emitter:
 
     def small(self, value: Any, kind: DType = "int32") -> str:
         """A constant of a few numbers, once for all who need the same."""
-        array = np.asarray(value) if isinstance(value, np.ndarray) else np.asarray(value, np.dtype(kind))
+        array = (
+            np.asarray(value)
+            if isinstance(value, np.ndarray)
+            else np.asarray(value, np.dtype(kind))
+        )
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._small:
             name = self.unique("const")
             self._small[key] = name
             self.weights[name] = ComputedWeight(array.dtype, array.shape, lambda: array)
-            of = "float32" if array.dtype.kind == "f" else "bool" if array.dtype.kind == "b" else "int32"
+            of = (
+                "float32"
+                if array.dtype.kind == "f"
+                else "bool"
+                if array.dtype.kind == "b"
+                else "int32"
+            )
             self.nodes.append(const(name, of, self.weights[name]))
         return self._small[key]
 
@@ -249,7 +286,15 @@ class Emitter:
 
 
 NATIVE = frozenset(
-    ("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf")
+    (
+        "constructor",
+        "hasOwnProperty",
+        "isPrototypeOf",
+        "propertyIsEnumerable",
+        "toLocaleString",
+        "toString",
+        "valueOf",
+    )
 )
 """What every object of JavaScript has by name, also those in which TF.js looks for nodes."""
 
@@ -295,7 +340,11 @@ def _reached(e: Emitter, x: Tensor, node: ops.Conv | ops.DepthwiseConv) -> Tenso
     if node.padding != "same" or not narrow(window, node.strides, node.dilations):
         return x
     spans = ((k - 1) * d + 1 for k, d in zip(window, node.dilations, strict=True))
-    one, steps, sizes = e.small(1), e.small([1, *node.strides, 1]), e.add("Shape", [x], out_type=dtype("int32"))
+    one, steps, sizes = (
+        e.small(1),
+        e.small([1, *node.strides, 1]),
+        e.add("Shape", [x], out_type=dtype("int32")),
+    )
     last = e.add("Mul", [e.add("FloorDiv", [e.add("Sub", [sizes, one]), steps]), steps])
     kept = e.add("Minimum", [sizes, e.add("AddV2", [last, e.small([1, *spans, 1])])])
     return e.add("Slice", [x, e.small([0] * x.rank), kept])
@@ -310,7 +359,9 @@ def emit_conv(e: Emitter, node: ops.Conv) -> str:
 
 
 def emit_depthwise(e: Emitter, node: ops.DepthwiseConv) -> str:
-    return e.add("DepthwiseConv2dNative", [_reached(e, node.x, node), node.kernel], **_convolution(node))
+    return e.add(
+        "DepthwiseConv2dNative", [_reached(e, node.x, node), node.kernel], **_convolution(node)
+    )
 
 
 def emit_fused(e: Emitter, node: Fused) -> str:
@@ -320,11 +371,16 @@ def emit_fused(e: Emitter, node: Fused) -> str:
         attributes["leakyrelu_alpha"] = fraction(node.alpha)
     linear = node.linear
     if isinstance(linear, ops.MatMul):
-        turned = {"transpose_a": truth(linear.transpose_a), "transpose_b": truth(linear.transpose_b)}
+        turned = {
+            "transpose_a": truth(linear.transpose_a),
+            "transpose_b": truth(linear.transpose_b),
+        }
         return e.add("_FusedMatMul", node.operands, **attributes, **turned)
     assert isinstance(linear, ops.Conv | ops.DepthwiseConv)
     op = "_FusedConv2D" if isinstance(linear, ops.Conv) else "FusedDepthwiseConv2dNative"
-    return e.add(op, [_reached(e, node.a, linear), node.b, node.bias], **attributes, **_convolution(linear))
+    return e.add(
+        op, [_reached(e, node.a, linear), node.b, node.bias], **attributes, **_convolution(linear)
+    )
 
 
 def emit_conv_transpose(e: Emitter, node: ops.ConvTranspose) -> str:
@@ -333,7 +389,10 @@ def emit_conv_transpose(e: Emitter, node: ops.ConvTranspose) -> str:
         raise NoEmission("TF.js supports transposed convolutions of 2D images only")
     window = ops.known(node.kernel.shape)[:2]
     axes = list(zip(window, node.strides, node.crop, node.extra, strict=True))
-    sizes = [_grown(e, node.x, axis, s, x) for axis, (s, x) in enumerate(zip(node.strides, node.extra, strict=True), 1)]
+    sizes = [
+        _grown(e, node.x, axis, s, x)
+        for axis, (s, x) in enumerate(zip(node.strides, node.extra, strict=True), 1)
+    ]
     # what "same" crops of a convolution over size · stride numbers
     if all(extra == 0 and crop == max(k - s, 0) // 2 for k, s, crop, extra in axes):
         return _gradient(e, node, sizes, "SAME")
@@ -368,8 +427,17 @@ def _gradient(e: Emitter, node: ops.ConvTranspose, sizes: Sequence[str], padding
     batch, channels = node.x.shape[0], node.kernel.shape[-2]
     first = _dim(e, node.x, 0) if batch is None else e.small(batch)
     out = e.add("Pack", [first, *sizes, e.small(channels)], N=number(4), axis=number(0))
-    attributes = {"strides": numbers((1, *node.strides, 1)), "padding": text(padding), "data_format": text("NHWC")}
-    return e.add("Conv2DBackpropInput", [out, node.kernel, node.x], **attributes, dilations=numbers((1, 1, 1, 1)))
+    attributes = {
+        "strides": numbers((1, *node.strides, 1)),
+        "padding": text(padding),
+        "data_format": text("NHWC"),
+    }
+    return e.add(
+        "Conv2DBackpropInput",
+        [out, node.kernel, node.x],
+        **attributes,
+        dilations=numbers((1, 1, 1, 1)),
+    )
 
 
 def emit_pool(e: Emitter, node: ops.MaxPool | ops.AvgPool) -> str:
@@ -379,14 +447,25 @@ def emit_pool(e: Emitter, node: ops.MaxPool | ops.AvgPool) -> str:
     attributes = {"ksize": numbers((1, *node.window, 1)), "strides": numbers((1, *node.strides, 1))}
     op = f"{kind}3D" if node.x.rank == 5 else kind
     return e.add(
-        op, node.operands, **attributes, padding=text(node.padding.upper()), data_format=text(SPATIAL[node.x.rank])
+        op,
+        node.operands,
+        **attributes,
+        padding=text(node.padding.upper()),
+        data_format=text(SPATIAL[node.x.rank]),
     )
 
 
 def emit_matmul(e: Emitter, node: ops.MatMul) -> str:
     if node.rank == 2:
-        return e.add("MatMul", node.operands, transpose_a=truth(node.transpose_a), transpose_b=truth(node.transpose_b))
-    return e.add("BatchMatMulV2", node.operands, adj_x=truth(node.transpose_a), adj_y=truth(node.transpose_b))
+        return e.add(
+            "MatMul",
+            node.operands,
+            transpose_a=truth(node.transpose_a),
+            transpose_b=truth(node.transpose_b),
+        )
+    return e.add(
+        "BatchMatMulV2", node.operands, adj_x=truth(node.transpose_a), adj_y=truth(node.transpose_b)
+    )
 
 
 def emit_reduction(op: str) -> Emit:
@@ -402,18 +481,27 @@ def emit_arg(op: str) -> Emit:
 
 def emit_cumulative(op: str) -> Emit:
     def emit(e: Emitter, node: ops.Cumsum | ops.Cumprod) -> str:
-        return e.add(op, [node.x, e.small(node.axis)], exclusive=truth(node.exclusive), reverse=truth(node.reverse))
+        return e.add(
+            op,
+            [node.x, e.small(node.axis)],
+            exclusive=truth(node.exclusive),
+            reverse=truth(node.reverse),
+        )
 
     return emit
 
 
 def emit_cast(e: Emitter, node: ops.Cast) -> str:
-    assert node.to != "bool", "a cast to bool is emitted as a comparison, since wasm would reinterpret the bytes"
+    assert node.to != "bool", (
+        "a cast to bool is emitted as a comparison, since wasm would reinterpret the bytes"
+    )
     return e.add("Cast", [node.x], SrcT=dtype(node.x.dtype), DstT=dtype(node.to))
 
 
 def emit_clip(e: Emitter, node: ops.Clip) -> str:
-    return e.add("ClipByValue", [node.x, e.small(node.low, "float32"), e.small(node.high, "float32")])
+    return e.add(
+        "ClipByValue", [node.x, e.small(node.low, "float32"), e.small(node.high, "float32")]
+    )
 
 
 def emit_leaky_relu(e: Emitter, node: ops.LeakyRelu) -> str:
@@ -518,13 +606,23 @@ def emit_scan(e: Emitter, node: ops.Scan) -> str:
     e.waits = "contains a loop over time"
     steps = e.small(node.time) if node.time is not None else _dim(e, node.sequences[0], 1)
     results = [output.type for output in node.body.outputs[len(node.states) :]]
-    lists = [e.add("TensorListReserve", [_sizes(e, r), steps], element_dtype=dtype(r.dtype)) for r in results]
+    lists = [
+        e.add("TensorListReserve", [_sizes(e, r), steps], element_dtype=dtype(r.dtype))
+        for r in results
+    ]
     given = [*node.states, *node.sequences, *node.captured]
-    kinds = ["int32", "int32", *(tensor.dtype for tensor in given), *(result.dtype for result in results * 2)]
+    kinds = [
+        "int32",
+        "int32",
+        *(tensor.dtype for tensor in given),
+        *(result.dtype for result in results * 2),
+    ]
     nothing = [e.add("Identity", [e.small(0, result.dtype)]) for result in results]
     variables = [e.small(0), steps, *map(e.ref, given), *lists, *nothing]
     cond, body = _condition(e, kinds), _body(e, node, kinds)
-    loop = e.add("StatelessWhile", variables, cond={"func": {"name": cond}}, body={"func": {"name": body}})
+    loop = e.add(
+        "StatelessWhile", variables, cond={"func": {"name": cond}}, body={"func": {"name": body}}
+    )
     states = [f"{loop}:{2 + at}" for at in range(len(node.states))]
     first = len(variables) - 2 * len(lists)
     over = [_stacked(e, f"{loop}:{first + at}", result) for at, result in enumerate(results)]
@@ -537,7 +635,9 @@ def _sizes(e: Emitter, result: TensorType) -> str:
 
 def _stacked(e: Emitter, tensors: str, result: TensorType) -> str:
     """A list over time as one tensor, batch first."""
-    stacked = e.add("TensorListStack", [tensors, _sizes(e, result)], element_dtype=dtype(result.dtype))
+    stacked = e.add(
+        "TensorListStack", [tensors, _sizes(e, result)], element_dtype=dtype(result.dtype)
+    )
     return e.add("Transpose", [stacked, e.small([1, 0, *range(2, result.rank + 1)])])
 
 
@@ -568,10 +668,15 @@ def _body(e: Emitter, node: ops.Scan, kinds: Sequence[str]) -> str:
     for tensor, name in zip(node.body.inputs, (*states, *read, *captured), strict=True):
         inner.bind(tensor, name)
     made = inner.emit_all(node.body.outputs)
-    new, results = made[: len(states)], [inner.add("Identity", [each]) for each in made[len(states) :]]
+    new, results = (
+        made[: len(states)],
+        [inner.add("Identity", [each]) for each in made[len(states) :]],
+    )
     put = [
         inner.add("TensorListSetItem", [tensors, at, result], element_dtype=dtype(output.dtype))
-        for tensors, result, output in zip(lists, results, node.body.outputs[len(states) :], strict=True)
+        for tensors, result, output in zip(
+            lists, results, node.body.outputs[len(states) :], strict=True
+        )
     ]
     after = [inner.add("AddV2", [at, one]), steps, *new, *sequences, *captured, *put]
     ends = [*(inner.add("Identity", [each]) for each in after), *results]
@@ -591,7 +696,12 @@ def emit_lookup(e: Emitter, node: ops.Lookup) -> str:
         {"name": table, "op": "HashTableV2", "attr": kinds},
         const(keys, node.x.dtype, e.weights[keys]),
         const(values, node.dtype, e.weights[values]),
-        {"name": f"{table}/import", "op": "LookupTableImportV2", "input": [table, keys, values], "attr": {}},
+        {
+            "name": f"{table}/import",
+            "op": "LookupTableImportV2",
+            "input": [table, keys, values],
+            "attr": {},
+        },
     ]
     default = e.weight(f"{table}/default", node.default)
     e.nodes.append(const(default, node.dtype, e.weights[default]))
@@ -641,5 +751,7 @@ OF_SIX_AXES = (
 )  # fmt: skip
 MANY_AXES = "the wasm backend of TF.js computes wrong results for tensors of rank 7 or more"
 
-UNSUPPORTED: Mapping[type[Node], str] = dict.fromkeys((ops.BitwiseAnd, ops.BitwiseOr, ops.BitwiseXor), BITS)
+UNSUPPORTED: Mapping[type[Node], str] = dict.fromkeys(
+    (ops.BitwiseAnd, ops.BitwiseOr, ops.BitwiseXor), BITS
+)
 """Operation → why TF.js cannot compute it."""

@@ -92,7 +92,9 @@ def fuse_relu6(node: Node, uses: Uses) -> Node | None:
 def fuse_bias(node: Node, uses: Uses) -> Node | None:
     """linear(x) + b  →  one kernel, for a constant b of one number for each output channel."""
     match node:
-        case Add(MatMul() | Conv() | DepthwiseConv() as y, Constant() as b) if uses(y) == 1 and _fits(y, b):
+        case Add(MatMul() | Conv() | DepthwiseConv() as y, Constant() as b) if uses(
+            y
+        ) == 1 and _fits(y, b):
             vector = ops.reshape(b, (-1,))
             if isinstance(y, MatMul):
                 return Fused(y, y.a, y.b, vector)
@@ -115,11 +117,17 @@ def _is_vector(b: Constant, y: Tensor) -> bool:
 def fuse_activation(node: Node, uses: Uses) -> Node | None:
     """activation(linear(x) + b)  →  one kernel, for those activations that TF.js fuses."""
     match node:
-        case Relu(y) | Relu6(y) | Elu(y) | Sigmoid(y) if isinstance(y, Fused) and uses(y) == 1 and not y.activation:
+        case Relu(y) | Relu6(y) | Elu(y) | Sigmoid(y) if (
+            isinstance(y, Fused) and uses(y) == 1 and not y.activation
+        ):
             return replace(y, activation=FUSABLE[type(node)])
         case LeakyRelu(y, alpha) if isinstance(y, Fused) and uses(y) == 1 and not y.activation:
             # FusedDepthwiseConv2dNative does not read the slope
-            return None if isinstance(y.linear, DepthwiseConv) else replace(y, activation="LeakyRelu", alpha=alpha)
+            return (
+                None
+                if isinstance(y.linear, DepthwiseConv)
+                else replace(y, activation="LeakyRelu", alpha=alpha)
+            )
     return None
 
 
@@ -131,8 +139,14 @@ def flat_products(node: Node, uses: Uses) -> Node | None:
     del uses
     match node:
         case MatMul(x, Constant() as w, False, transposed) if x.rank > 2 and w.rank == 2:
-            product = MatMul(ops.reshape(x, (-1, w.shape[1 if transposed else 0])), w, transpose_b=transposed)
-            return ops.reshape(product, (*ops.dims(x)[:-1], node.shape[-1])) if isinstance(node, Tensor) else None
+            product = MatMul(
+                ops.reshape(x, (-1, w.shape[1 if transposed else 0])), w, transpose_b=transposed
+            )
+            return (
+                ops.reshape(product, (*ops.dims(x)[:-1], node.shape[-1]))
+                if isinstance(node, Tensor)
+                else None
+            )
     return None
 
 
@@ -140,7 +154,10 @@ def sink_reshape(node: Node, uses: Uses) -> Node | None:
     """f(reshape(x))  →  reshape(f(x)), for f element by element and a reshape that keeps the last axis."""
     match node:
         case Add(ops.Reshape(x, to) as moved, Constant() as c) if (
-            uses(moved) == 1 and x.rank == 2 and x.shape[-1] == moved.shape[-1] and _is_vector(c, moved)
+            uses(moved) == 1
+            and x.rank == 2
+            and x.shape[-1] == moved.shape[-1]
+            and _is_vector(c, moved)
         ):
             return ops.Reshape(x + ops.reshape(c, (-1,)), to)
         case (

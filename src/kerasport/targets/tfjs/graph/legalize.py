@@ -143,7 +143,9 @@ def flat_pools(node: Node, uses: Uses) -> Node | None:
     match node:
         case MaxPool(x) if x.rank == 5:
             return _flat_pool(node)
-        case AvgPool(x, window, strides, "same") if x.rank == 5 and narrow(window, strides, (1, 1, 1)):
+        case AvgPool(x, window, strides, "same") if x.rank == 5 and narrow(
+            window, strides, (1, 1, 1)
+        ):
             return _flat_pool(node)
     return None
 
@@ -178,7 +180,9 @@ def grouped(node: Node, uses: Uses) -> Node | None:
             *window, depth, filters = ops.known(kernel.shape)
             if depth == 1 and x.rank == 4:
                 own = ops.reshape(kernel, (*window, groups, filters // groups))
-                return DepthwiseConv(x, own, (strides[0], strides[1]), padding, (dilations[0], dilations[1]))
+                return DepthwiseConv(
+                    x, own, (strides[0], strides[1]), padding, (dilations[0], dilations[1])
+                )
             channels = (ops.slice_axis(x, -1, at * depth, depth) for at in range(groups))
             parts = zip(channels, ops.split(kernel, groups), strict=True)
             return ops.concat([Conv(part, own, strides, padding, dilations) for part, own in parts])
@@ -189,11 +193,15 @@ def exact_same(node: Node, uses: Uses) -> Node | None:
     """Padding "same" of windows smaller than their stride  →  the numbers that it adds: TF.js adds others."""
     del uses
     match node:
-        case Conv(x, kernel, strides, "same", dilations) | DepthwiseConv(x, kernel, strides, "same", dilations):
+        case Conv(x, kernel, strides, "same", dilations) | DepthwiseConv(
+            x, kernel, strides, "same", dilations
+        ):
             window = ops.known(kernel.shape)[:-2]
             axes = list(zip(x.shape[1:-1], window, strides, dilations, strict=True))
             # a window of one number is not padded, nor does the size count where none is left out
-            if narrow(window, strides, dilations) and all(n is not None or 1 in (k, s) for n, k, s, _ in axes):
+            if narrow(window, strides, dilations) and all(
+                n is not None or 1 in (k, s) for n, k, s, _ in axes
+            ):
                 pads = tuple(amounts(n or 1, k, s, d, "same", 0) for n, k, s, d in axes)
                 return replace(node, padding=pads if any(map(any, pads)) else "valid")
     return None
@@ -231,8 +239,13 @@ def _zeros_between(x: Tensor, axis: int, stride: int) -> Tensor:
     def spread(y: Tensor) -> Tensor:
         wide = Pad(ops.expand_dims(y, 2), ((0, 0), (0, 0), (0, stride - 1), (0, 0)))
         size = y.shape[1]
-        long = ops.reshape(wide, (ops.dim(y, 0), -1 if size is None else size * stride, ops.dim(y, 2)))
-        return ops.strided(long, (WHOLE, (0, -(stride - 1) if size is None else size * stride - stride + 1, 1), WHOLE))
+        long = ops.reshape(
+            wide, (ops.dim(y, 0), -1 if size is None else size * stride, ops.dim(y, 2))
+        )
+        return ops.strided(
+            long,
+            (WHOLE, (0, -(stride - 1) if size is None else size * stride - stride + 1, 1), WHOLE),
+        )
 
     return along_axis(x, axis, spread)
 

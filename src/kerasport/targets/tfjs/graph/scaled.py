@@ -42,7 +42,10 @@ def multiplied(plan: Plan, scales: Mapping[str, Array]) -> Plan:
         axes = plan.channels[name].axes
         scale = _scale(by.astype(np.float32).reshape(weights[name].shape[-axes:]))
         held, behind[name] = _free(f"{name}/scale", taken), _free(f"{name}/scaled", taken)
-        weights[held], encodings[held] = scale, Encoding("float16")  # exact: they are numbers of float16
+        weights[held], encodings[held] = (
+            scale,
+            Encoding("float16"),
+        )  # exact: they are numbers of float16
         added += [
             const(held, "float32", scale),
             {"name": behind[name], "op": "Mul", "input": [name, held], "attr": {}},

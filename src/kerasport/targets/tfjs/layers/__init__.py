@@ -22,7 +22,11 @@ from kerasport.targets.tfjs.layers.constraints import (
     with_own_states,
 )
 from kerasport.targets.tfjs.layers.prepare.batch_norm_pairs import normalised
-from kerasport.targets.tfjs.layers.prepare.identity import is_left_out, stopped_masks, without_identities
+from kerasport.targets.tfjs.layers.prepare.identity import (
+    is_left_out,
+    stopped_masks,
+    without_identities,
+)
 from kerasport.targets.tfjs.layers.prepare.mask_isolation import without_leaks
 from kerasport.targets.tfjs.layers.prepare.mask_leaks import mask_problems
 from kerasport.targets.tfjs.layers.rewrites import Rewritten, rewritten
@@ -52,7 +56,11 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     inference.model(native)
     written = Topology(inference.shapes, companion=options.companion)
     topology = written.model(native)
-    problems += [*recorded, *_joined(rewriting.rewriter.problems, written.problems), *_training_problems(model)]
+    problems += [
+        *recorded,
+        *_joined(rewriting.rewriter.problems, written.problems),
+        *_training_problems(model),
+    ]
     problems += [*depth_problems(native), *of_many_axes(inference.shapes)]
     if not problems:
         problems += mask_problems(native, rewriting.rewriter.origins, inference.shapes)
@@ -60,25 +68,38 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     if options.trainable:
         problems += [*untrainable, *_left_out(model)]
     problems = [rewriting.of_root(problem) for problem in problems]
-    renamed = {path: name for path, name in written.renamed.items() if rewriting.root_path(path) == path}
+    renamed = {
+        path: name for path, name in written.renamed.items() if rewriting.root_path(path) == path
+    }
     companions = {rewriting.root_path(path): reason for path, reason in written.companions.items()}
     notes = notes_of(model)
     outcomes = outcomes_of(model, problems, "native", renamed, companions, rewriting.became)
     if problems:
-        return Plan("layers-model", model.writer, outcomes, tuple(dict.fromkeys(problems)), notes=notes)
+        return Plan(
+            "layers-model", model.writer, outcomes, tuple(dict.fromkeys(problems)), notes=notes
+        )
     check_topology(topology["config"])
     traced = Masks(MaskRules(model.release)).trace(model)
     masked = model.compile_config is not None and any(mask is not None for mask in traced)
     outputs = tuple(written.name_of(tensor) for tensor in native.output_tensors)
-    training, lost = training_config(model.compile_config, renamed, outputs, masked=masked, writer=model.writer)
+    training, lost = training_config(
+        model.compile_config, renamed, outputs, masked=masked, writer=model.writer
+    )
     state: Mapping[str, Weight] = {}
     if training is not None and options.optimizer:
         state, why_not = optimizer_state(model, native, written, training["optimizer_config"])
         lost += why_not
     dropped = (f"not part of the training configuration: {each}" for each in written.dropped)
-    told = [*map(_note_of, untrainable), *dropped]  # of layers that are left out their outcome tells
+    told = [
+        *map(_note_of, untrainable),
+        *dropped,
+    ]  # of layers that are left out their outcome tells
     document: dict[str, Json] = {
-        "modelTopology": {"keras_version": model.writer, "backend": "tensorflow", "model_config": topology},
+        "modelTopology": {
+            "keras_version": model.writer,
+            "backend": "tensorflow",
+            "model_config": topology,
+        },
         **({"trainingConfig": training} if training is not None else {}),
     }
     return Plan(
@@ -88,7 +109,10 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
         (),
         document,
         written.weights,
-        {written.name_of(tensor): inference.shapes.get(tensor, ()) for tensor in native.input_tensors},
+        {
+            written.name_of(tensor): inference.shapes.get(tensor, ())
+            for tensor in native.input_tensors
+        },
         outputs,
         renamed,
         tuple(dict.fromkeys([*notes, *lost, *told])),
@@ -122,7 +146,9 @@ def _joined(rewriting: Sequence[Problem], native: Sequence[Problem]) -> Iterator
     known = [problem for problem in rewriting if problem.reason != UNKNOWN]
     layers = {problem.layer for problem in rewriting} - {problem.layer for problem in unknown}
     behind = {problem.layer for problem in unknown}
-    known += [p for p in native if p.layer not in layers and (p.layer not in behind or _is_certain(p))]
+    known += [
+        p for p in native if p.layer not in layers and (p.layer not in behind or _is_certain(p))
+    ]
     return iter(known or unknown)
 
 
@@ -141,9 +167,16 @@ def _untrainable(rewriting: Rewritten) -> Iterator[Problem]:
 def _left_out(model: Model) -> Iterator[Problem]:
     """What acts in training only, and is not written."""
     for _, spec in model.walk():
-        if isinstance(spec, LayerSpec) and is_left_out(spec) and spec.class_name not in ("Identity", "TimeDistributed"):
+        if (
+            isinstance(spec, LayerSpec)
+            and is_left_out(spec)
+            and spec.class_name not in ("Identity", "TimeDistributed")
+        ):
             yield Problem(
-                spec.name, spec.class_name, f"it is removed, because it {IDENTITY[spec.class_name]}", remedy=LEAVE_OUT
+                spec.name,
+                spec.class_name,
+                f"it is removed, because it {IDENTITY[spec.class_name]}",
+                remedy=LEAVE_OUT,
             )
 
 

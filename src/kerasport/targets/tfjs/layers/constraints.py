@@ -11,7 +11,15 @@ from typing import Any
 from kerasport.errors import Problem
 from kerasport.frontends.keras.infer import input_shape
 from kerasport.frontends.keras.masks import returns_sequences
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Shape, Tensor, map_tensors, rebuild
+from kerasport.frontends.keras.model import (
+    Call,
+    LayerSpec,
+    Model,
+    Shape,
+    Tensor,
+    map_tensors,
+    rebuild,
+)
 from kerasport.frontends.keras.precheck import models
 from kerasport.targets.tfjs.layers.prepare.identity import linear
 
@@ -30,7 +38,11 @@ def feedable(model: Model) -> Model:
 
     def step(call: Call) -> Call | tuple[Tensor, ...]:
         spec = call.target
-        if not isinstance(spec, LayerSpec) or spec.class_name != "InputLayer" or len(input_shape(spec)) != 1:
+        if (
+            not isinstance(spec, LayerSpec)
+            or spec.class_name != "InputLayer"
+            or len(input_shape(spec)) != 1
+        ):
             return call
         shape = [*spec.config["batch_shape"], 1]
         fed = replace(call, target=replace(spec, config={**spec.config, "batch_shape": shape}))
@@ -59,7 +71,9 @@ def with_distinct_inputs(model: Model) -> Model:
 
         if len(set(call.tensors())) == len(call.tensors()):
             return call
-        return replace(call, args=map_tensors(call.args, once), kwargs=map_tensors(call.kwargs, once))
+        return replace(
+            call, args=map_tensors(call.args, once), kwargs=map_tensors(call.kwargs, once)
+        )
 
     return rebuild(model, step)
 
@@ -95,14 +109,17 @@ def with_own_states(model: Model) -> Model:
     In TF.js the two are one tensor, which it disposes of as soon as either of its names is done with.
     """
     used = {tensor for part in models(model) for call in part.calls for tensor in call.tensors()}
-    used |= {tensor for part in models(model) if part is not model for tensor in part.output_tensors}
+    used |= {
+        tensor for part in models(model) if part is not model for tensor in part.output_tensors
+    }
     twice = {
         call.target
         for part in models(model)
         for call in part.calls
         if isinstance(call.target, LayerSpec)
         and any(
-            {Tensor(call, state), Tensor(call, output)} <= used for state, output in one_tensor(call.target).items()
+            {Tensor(call, state), Tensor(call, output)} <= used
+            for state, output in one_tensor(call.target).items()
         )
     }
 
@@ -122,7 +139,11 @@ def with_own_states(model: Model) -> Model:
 def one_tensor(spec: LayerSpec) -> Mapping[int, int]:
     """State → output of a recurrent layer, where the two are the same numbers, by their places among all it returns."""
     inner = spec.children.get("forward_layer", spec)
-    if not isinstance(inner, LayerSpec) or not inner.config.get("return_state") or returns_sequences(spec):
+    if (
+        not isinstance(inner, LayerSpec)
+        or not inner.config.get("return_state")
+        or returns_sequences(spec)
+    ):
         return {}
     *before, _ = counts = _states_of(inner)
     if inner is spec:
@@ -146,7 +167,9 @@ def _states_of(spec: LayerSpec) -> list[int]:
     """How many states each cell of a recurrent layer has."""
     cell = spec.children.get("cell", spec)
     cells = list(cell.children.values()) if isinstance(cell, LayerSpec) else []
-    return [2 if each.class_name.startswith(("LSTM", "ConvLSTM")) else 1 for each in cells or [cell]]
+    return [
+        2 if each.class_name.startswith(("LSTM", "ConvLSTM")) else 1 for each in cells or [cell]
+    ]
 
 
 def of_many_axes(shapes: Mapping[Tensor, Shape]) -> Iterator[Problem]:
@@ -194,10 +217,18 @@ def input_problems(spec: LayerSpec) -> Iterator[Problem]:
     """Why an input cannot be one of TF.js's."""
     dtype = str(spec.config.get("dtype", "float32"))
     if dtype not in FLOATS | INTEGERS | {"bool"}:
-        yield Problem(spec.name, "InputLayer", "TF.js layers support only numbers as input", "dtype", dtype)
+        yield Problem(
+            spec.name, "InputLayer", "TF.js layers support only numbers as input", "dtype", dtype
+        )
     for option in ("sparse", "ragged", "optional"):
         if spec.config.get(option):
-            yield Problem(spec.name, "InputLayer", "TF.js layers support only dense tensors as input", option, True)
+            yield Problem(
+                spec.name,
+                "InputLayer",
+                "TF.js layers support only dense tensors as input",
+                option,
+                True,
+            )
 
 
 # TF.js calls itself for each layer between the inputs and the outputs (engine/container.ts, buildMapOfGraph). With the
@@ -212,13 +243,20 @@ def depth_problems(model: Model) -> Iterator[Problem]:
     for part in dict.fromkeys(models(model)):
         depth: dict[Call, int] = {}
         for call in part.calls:
-            depth[call] = 1 + max((depth.get(tensor.call, 0) for tensor in call.tensors()), default=0)
+            depth[call] = 1 + max(
+                (depth.get(tensor.call, 0) for tensor in call.tensors()), default=0
+            )
         if (deepest := max(depth.values(), default=0)) > DEEPEST:
             reason = (
                 f"as TF.js layers, the model is a chain of {deepest:,} layers; chains of more "
                 f"than about {DEEPEST:,} overflow the stack of a browser"
             )
-            yield Problem(part.name, part.class_name, reason, remedy="use --to tfjs-graph, which has no such limit")
+            yield Problem(
+                part.name,
+                part.class_name,
+                reason,
+                remedy="use --to tfjs-graph, which has no such limit",
+            )
 
 
 def creation_order(targets: list[Any], calls: tuple[Call, ...]) -> dict[Any, list[Call]]:
@@ -257,7 +295,9 @@ def check_topology(config: Mapping[str, Any], where: str = "model") -> None:
     layers = config["layers"]
     names = [layer["config"]["name"] for layer in layers]
     assert len(set(names)) == len(names), f"{where}: two layers have the same name"
-    assert all(NAME.fullmatch(name) for name in names), f"{where}: TF.js rejects one of the names {names}"
+    assert all(NAME.fullmatch(name) for name in names), (
+        f"{where}: TF.js rejects one of the names {names}"
+    )
     for layer in layers:
         for each in (layer, layer["config"].get("layer")):
             if each is not None and "layers" in each["config"]:
@@ -272,7 +312,11 @@ def _check_references(config: Mapping[str, Any], where: str) -> None:
         for layer in config["layers"]
     }
     first = {layer["name"]: 1 if "layers" in layer["config"] else 0 for layer in config["layers"]}
-    used = [entry for layer in config["layers"] for node in layer["inbound_nodes"] for entry in node]
+    used = [
+        entry for layer in config["layers"] for node in layer["inbound_nodes"] for entry in node
+    ]
     for name, node, *_ in [*used, *config["input_layers"], *config["output_layers"]]:
         assert name in made, f"{where}: refers to {name!r}, which does not exist"
-        assert first[name] <= node < made[name], f"{where}: refers to call {node} of {name!r}, which does not exist"
+        assert first[name] <= node < made[name], (
+            f"{where}: refers to call {node} of {name!r}, which does not exist"
+        )

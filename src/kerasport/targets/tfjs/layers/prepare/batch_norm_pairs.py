@@ -19,7 +19,9 @@ KERNELS: Mapping[str, tuple[str, int]] = {
 }  # fmt: skip
 
 
-def normalised(model: Model, written: Topology, shapes: Mapping[Tensor, Shape]) -> Iterator[tuple[str, Channels]]:
+def normalised(
+    model: Model, written: Topology, shapes: Mapping[Tensor, Shape]
+) -> Iterator[tuple[str, Channels]]:
     """The names of such kernels, and what is behind each."""
     parts = list(models(model))
     times = Counter(id(call.target) for part in parts for call in part.calls)
@@ -27,7 +29,11 @@ def normalised(model: Model, written: Topology, shapes: Mapping[Tensor, Shape]) 
         users = Counter(tensor for call in part.calls for tensor in call.tensors())
         for call in part.calls:
             spec, inputs = call.target, call.tensors()
-            if not isinstance(spec, LayerSpec) or spec.class_name != "BatchNormalization" or len(inputs) != 1:
+            if (
+                not isinstance(spec, LayerSpec)
+                or spec.class_name != "BatchNormalization"
+                or len(inputs) != 1
+            ):
                 continue
             before = inputs[0].call
             alone = users[inputs[0]] == 1 and inputs[0] not in part.output_tensors
@@ -35,10 +41,17 @@ def normalised(model: Model, written: Topology, shapes: Mapping[Tensor, Shape]) 
                 yield from _pair(before, spec, written, shapes.get(inputs[0]))
 
 
-def _pair(before: Call, norm: LayerSpec, written: Topology, shape: Shape | None) -> Iterator[tuple[str, Channels]]:
+def _pair(
+    before: Call, norm: LayerSpec, written: Topology, shape: Shape | None
+) -> Iterator[tuple[str, Channels]]:
     kernel, layer = before.target, LAYERS["BatchNormalization"].from_spec(norm)
     assert isinstance(layer, BatchNormalization)
-    if not isinstance(kernel, LayerSpec) or kernel.class_name not in KERNELS or shape is None or layer.renorm:
+    if (
+        not isinstance(kernel, LayerSpec)
+        or kernel.class_name not in KERNELS
+        or shape is None
+        or layer.renorm
+    ):
         return
     last = axis_of(layer.axis, len(shape)) == len(shape) - 1
     linear = kernel.config.get("activation") in (None, "linear")

@@ -37,7 +37,9 @@ def without_identities(model: Model) -> Model:
     made: set[LayerSpec] = set()
 
     def layer(spec: LayerSpec) -> LayerSpec:
-        if spec.class_name == "SpectralNormalization" and isinstance(inner := spec.children["layer"], LayerSpec):
+        if spec.class_name == "SpectralNormalization" and isinstance(
+            inner := spec.children["layer"], LayerSpec
+        ):
             return replace(inner, name=spec.name)
         if is_left_out(spec) and id(spec) in ends:
             kept = linear(spec.name)

@@ -26,17 +26,26 @@ def without_leaks(model: Model) -> Model:
         masked = [mask is not None for mask in keras.incoming(next(calls))]
         if isinstance(spec, LayerSpec) and any(masked) and _needs_every_mask(spec, len(masked)):
             bare = {x: i for i, x in enumerate(moved.tensors()) if not masked[i]}
-            ones = {x: Tensor(Call(masks_nothing(f"{spec.name}_unmasked_{i}"), (x,))) for x, i in bare.items()}
+            ones = {
+                x: Tensor(Call(masks_nothing(f"{spec.name}_unmasked_{i}"), (x,)))
+                for x, i in bare.items()
+            }
             return replace(moved, args=map_tensors(moved.args, lambda x: ones.get(x, x)))
         if any(masked) or not isinstance(spec, LayerSpec) or not moved.tensors():
             return moved
-        if (spec.class_name in RECURRENT or spec.class_name == "Bidirectional") and not convolves(spec):
+        if (spec.class_name in RECURRENT or spec.class_name == "Bidirectional") and not convolves(
+            spec
+        ):
             masking = made.setdefault(spec, masks_nothing(f"{spec.name}_unmasked"))
             x = moved.tensors()[0]
             whole = Tensor(Call(masking, (x,)))
-            return replace(moved, args=map_tensors(moved.args, lambda tensor: whole if tensor is x else tensor))
+            return replace(
+                moved, args=map_tensors(moved.args, lambda tensor: whole if tensor is x else tensor)
+            )
         if spec.class_name == "Softmax" and spec.config.get("axis", -1) == -1:
-            activation = made.setdefault(spec, replace(spec, class_name="Activation", config={"activation": "softmax"}))
+            activation = made.setdefault(
+                spec, replace(spec, class_name="Activation", config={"activation": "softmax"})
+            )
             return replace(moved, target=activation)
         return moved
 

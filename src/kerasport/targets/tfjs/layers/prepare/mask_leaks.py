@@ -57,9 +57,7 @@ STARTS = (
 SOME_MASKS = "TF.js throws if only some of three or more inputs have masks"
 MIXED = "TF.js cannot combine an input that has a mask with an input that has none along this axis"
 OF_FILMS = "TF.js throws if a convolutional LSTM gets a mask, even the mask of another layer"
-STATE_LEAKS = (
-    "in a model with masks or nested models, TF.js passes the initial state of another layer to this layer and throws"
-)
+STATE_LEAKS = "in a model with masks or nested models, TF.js passes the initial state of another layer to this layer and throws"
 
 
 @dataclass
@@ -79,7 +77,9 @@ class _Run:
     kwargs: _Kwargs | None
     shapes: Mapping[Tensor, Shape]
     masks: dict[Tensor, Mask] = field(default_factory=dict)
-    differs: dict[Tensor, Problem] = field(default_factory=dict)  # at masked time steps, from Keras's numbers
+    differs: dict[Tensor, Problem] = field(
+        default_factory=dict
+    )  # at masked time steps, from Keras's numbers
     problems: list[Problem] = field(default_factory=list)
 
     def go(self) -> None:
@@ -117,7 +117,11 @@ class _Run:
 
     def _layer(self, call: Call, spec: LayerSpec, given: Mask, wanted: Mask) -> None:
         origin = self.keras.origins.get(Tensor(call))
-        if origin is not None and origin.target.class_name in HEEDS and any(self.keras.incoming(origin)):
+        if (
+            origin is not None
+            and origin.target.class_name in HEEDS
+            and any(self.keras.incoming(origin))
+        ):
             self.problems.append(Problem(origin.target.name, origin.target.class_name, AVERAGES))
         name, problems = spec.class_name, self.problems
         recurrent = name in RECURRENT or name == "Bidirectional"
@@ -127,10 +131,14 @@ class _Run:
         elif (recurrent or name == "Softmax" or _heeds_inside(spec)) and not same:
             problems.append(Problem(spec.name, name, GIVEN_OTHERWISE))
         elif (name == "Softmax" or _heeds_inside(spec)) and wanted is not None:
-            problems.append(Problem(spec.name, name, "TF.js applies the mask differently from Keras"))
+            problems.append(
+                Problem(spec.name, name, "TF.js applies the mask differently from Keras")
+            )
         if name == "GlobalAveragePooling1D" and wanted is not None:
             problems.append(Problem(spec.name, name, AVERAGES))
-        if name in ("Multiply", "Maximum", "Minimum") and any(m is not None for m in self.keras.incoming(call)):
+        if name in ("Multiply", "Maximum", "Minimum") and any(
+            m is not None for m in self.keras.incoming(call)
+        ):
             problems.append(Problem(spec.name, name, AVERAGES))
         if recurrent:
             self._states(call, spec)
@@ -149,7 +157,9 @@ class _Run:
 
     def _spread(self, call: Call, spec: LayerSpec, wanted: Mask, *, recurrent: bool) -> None:
         """Follow the outputs that differ from Keras's at masked time steps."""
-        origin = next((self.differs[each] for each in inputs_of(call) if each in self.differs), None)
+        origin = next(
+            (self.differs[each] for each in inputs_of(call) if each in self.differs), None
+        )
         if origin is not None and not (recurrent and wanted is not None):
             if spec.class_name in STEPWISE and wanted is not None:
                 self.differs[Tensor(call)] = origin
@@ -204,7 +214,9 @@ class _Run:
 
 def sequence_count(spec: LayerSpec) -> int:
     """How many of the first outputs of a recurrent layer are made at every time step, or at the last."""
-    unmerged = spec.class_name == "Bidirectional" and spec.config.get("merge_mode", "concat") is None
+    unmerged = (
+        spec.class_name == "Bidirectional" and spec.config.get("merge_mode", "concat") is None
+    )
     return 2 if unmerged else 1
 
 
@@ -212,12 +224,19 @@ def _heeds_inside(spec: LayerSpec) -> bool:
     """Whether a wrapper holds something that heeds masks."""
     inner = spec.children.get("layer") if spec.class_name == "TimeDistributed" else None
     if isinstance(inner, Model):
-        return any((isinstance(t, LayerSpec) and _heeds(t)) or isinstance(t, Model) for t in inner.targets())
+        return any(
+            (isinstance(t, LayerSpec) and _heeds(t)) or isinstance(t, Model)
+            for t in inner.targets()
+        )
     return isinstance(inner, LayerSpec) and _heeds(inner)
 
 
 def _heeds(spec: LayerSpec) -> bool:
-    return spec.class_name in RECURRENT or spec.class_name in ("Bidirectional", "Softmax") or _heeds_inside(spec)
+    return (
+        spec.class_name in RECURRENT
+        or spec.class_name in ("Bidirectional", "Softmax")
+        or _heeds_inside(spec)
+    )
 
 
 def _differs(call: Call, spec: LayerSpec) -> str:
@@ -230,7 +249,11 @@ def _differs(call: Call, spec: LayerSpec) -> str:
 
 def inputs_of(call: Call) -> list[Tensor]:
     """The tensors of a call in the order in which TF.js is given them: arguments, then initial states."""
-    return [leaf for leaf in flatten((call.args, call.kwargs.get("initial_state"))) if isinstance(leaf, Tensor)]
+    return [
+        leaf
+        for leaf in flatten((call.args, call.kwargs.get("initial_state")))
+        if isinstance(leaf, Tensor)
+    ]
 
 
 def executed(model: Model) -> Iterator[Tensor]:
@@ -253,7 +276,9 @@ def executed(model: Model) -> Iterator[Tensor]:
             stack += [tensor for tensor in inputs_of(top.call) if tensor not in visited]
 
 
-def mask_problems(model: Model, origins: Mapping[Tensor, Call], shapes: Mapping[Tensor, Shape]) -> list[Problem]:
+def mask_problems(
+    model: Model, origins: Mapping[Tensor, Call], shapes: Mapping[Tensor, Shape]
+) -> list[Problem]:
     """Everything about masks that TF.js would do in another way than Keras.
 
     `origins` are the calls of Keras that tensors stand for, `shapes` those of the tensors.

@@ -56,8 +56,16 @@ REWRITES: Mapping[str, Rewrite] = {
     **dict.fromkeys(("AveragePooling1D", "MaxPooling1D"), pooling.pooling),
     "AveragePooling3D": pooling.average_pooling3d,
     "MaxPooling3D": pooling.max_pooling3d,
-    **{f"Global{kind}Pooling{rank}D": pooling.global_pooling for kind in ("Average", "Max") for rank in (1, 2, 3)},
-    **{f"Adaptive{kind}Pooling{rank}D": pooling.adaptive_pooling for kind in ("Average", "Max") for rank in (1, 2, 3)},
+    **{
+        f"Global{kind}Pooling{rank}D": pooling.global_pooling
+        for kind in ("Average", "Max")
+        for rank in (1, 2, 3)
+    },
+    **{
+        f"Adaptive{kind}Pooling{rank}D": pooling.adaptive_pooling
+        for kind in ("Average", "Max")
+        for rank in (1, 2, 3)
+    },
     # normalisation
     "BatchNormalization": normalization.batch_normalization,
     "LayerNormalization": normalization.layer_normalization,
@@ -142,10 +150,16 @@ class Rewritten:
         classes: dict[Any, dict[str, None]] = {}
         for _, spec in self.model.walk():
             root = self.rewriter.root(spec)
-            same = isinstance(spec, LayerSpec) and spec.children and spec.class_name == root.class_name
+            same = (
+                isinstance(spec, LayerSpec) and spec.children and spec.class_name == root.class_name
+            )
             if root is not spec and not same:
                 classes.setdefault(root, {})[spec.class_name] = None
-        return {each: tuple(names) for root, names in classes.items() for each in (*_inner(root, classes), root)}
+        return {
+            each: tuple(names)
+            for root, names in classes.items()
+            for each in (*_inner(root, classes), root)
+        }
 
     @cached_property
     def _roots(self) -> Mapping[str, Any]:
@@ -155,7 +169,11 @@ class Rewritten:
     def of_root(self, problem: Problem) -> Problem:
         """The problem of a part, as one of the layer that the user knows."""
         root = self._roots.get(problem.layer)
-        return problem if root is None else replace(problem, layer=root.name, class_name=root.class_name)
+        return (
+            problem
+            if root is None
+            else replace(problem, layer=root.name, class_name=root.class_name)
+        )
 
     def root_path(self, path: str) -> str:
         """The path of a part, as that of the layer that the user knows."""
@@ -179,5 +197,9 @@ def _inner(root: Any, rewritten: Mapping[Any, object]) -> Iterator[LayerSpec]:
 
 def rewritten(model: Model) -> Rewritten:
     """The model with rewrites applied to it and to the models inside."""
-    rewriter = Rewriter(REWRITES, (operation,), GENERAL, TAKES, RESPELLINGS, Masks(MaskRules(model.release)))
-    return Rewritten(rebuild(model, rewriter.step, layer=rewriter.respelled, origins=rewriter.parents), rewriter)
+    rewriter = Rewriter(
+        REWRITES, (operation,), GENERAL, TAKES, RESPELLINGS, Masks(MaskRules(model.release))
+    )
+    return Rewritten(
+        rebuild(model, rewriter.step, layer=rewriter.respelled, origins=rewriter.parents), rewriter
+    )

@@ -82,7 +82,9 @@ def glu(at: Site, x: Tensor) -> Tensor:
     size = at.shape_of(x)[-1]
     if size is None:
         raise Refusal("activation", "glu splits the channels in two, but their number is not fixed")
-    return product(at, sliced(at, x, 0, size // 2), activated(at, sliced(at, x, size // 2, size), "sigmoid"))
+    return product(
+        at, sliced(at, x, 0, size // 2), activated(at, sliced(at, x, size // 2, size), "sigmoid")
+    )
 
 
 REWRITTEN: Mapping[str, Callable[[Site, Tensor], Tensor]] = {
@@ -152,7 +154,11 @@ def relu_layer(at: Site) -> Tensor | None:
     is 0 and nothing is cut.
     """
     layer: ReLU = at.layer
-    limit, slope, top = float(layer.threshold or 0), float(layer.negative_slope or 0), layer.max_value
+    limit, slope, top = (
+        float(layer.threshold or 0),
+        float(layer.negative_slope or 0),
+        layer.max_value,
+    )
     if not limit and not slope:
         return None
     if not limit and top is None:

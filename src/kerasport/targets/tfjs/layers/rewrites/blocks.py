@@ -66,7 +66,10 @@ def reshaped(at: Site, x: Tensor, target: Sequence[int | None]) -> Tensor:
         return x
     sizes = [-1 if size is None else size for size in target]
     if sizes.count(-1) > 1:
-        raise Refusal("", f"more than one size of {tuple(target)} is unknown, but TF.js's Reshape can infer only one")
+        raise Refusal(
+            "",
+            f"more than one size of {tuple(target)} is unknown, but TF.js's Reshape can infer only one",
+        )
     return at.add("Reshape", x, target_shape=sizes)
 
 
@@ -83,7 +86,11 @@ def permuted(at: Site, x: Tensor, order: Sequence[int]) -> Tensor:
 def _before(at: Site, x: Tensor, class_name: str) -> Tensor:
     """The input of the layer that was just added, if it has the same class, so that both become one; else x."""
     spec = x.call.target
-    ours = isinstance(spec, LayerSpec) and spec.class_name == class_name and at.rewriter.parents.get(spec) is at.spec
+    ours = (
+        isinstance(spec, LayerSpec)
+        and spec.class_name == class_name
+        and at.rewriter.parents.get(spec) is at.spec
+    )
     return x.call.tensors()[0] if ours else x
 
 
@@ -114,7 +121,9 @@ def small(count: int, what: str, option: str = "") -> None:
         raise Refusal(option, reason, "use --to tfjs-graph, which supports it")
 
 
-def linear_map(at: Site, x: Tensor, values: npt.NDArray[Any], axis: int, part: str = "map") -> Tensor:
+def linear_map(
+    at: Site, x: Tensor, values: npt.NDArray[Any], axis: int, part: str = "map"
+) -> Tensor:
     """Multiply an axis of x by a constant matrix [size, new size]: Σₙ x[…n…] · values[n, m]."""
     small(values.size, "a matrix")
     rank = len(at.shape_of(x))
@@ -132,7 +141,12 @@ def selection(size: int, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def channel_affine(
-    at: Site, x: Tensor, kernel: Weight | None, bias: Weight | None, part: str = "affine", **options: Any
+    at: Site,
+    x: Tensor,
+    kernel: Weight | None,
+    bias: Weight | None,
+    part: str = "affine",
+    **options: Any,
 ) -> Tensor:
     """x · kernel + bias with a number a channel, the last axis; both are weights of that length that may be trained.
 
@@ -144,7 +158,9 @@ def channel_affine(
         raise Refusal("", "the number of channels must be fixed")
     flat = x if len(shape) == 4 else reshaped(at, x, (1, total(shape[1:-1]), channels))
     given = constant([1.0] * channels) if kernel is None else kernel
-    weights = [derived(given, (1, 1, channels, 1), lambda values: values.reshape(1, 1, channels, 1))]
+    weights = [
+        derived(given, (1, 1, channels, 1), lambda values: values.reshape(1, 1, channels, 1))
+    ]
     y = at.add(
         "DepthwiseConv2D", flat, part=part, weights=(*weights, *([] if bias is None else [bias])),
         kernel_size=[1, 1], use_bias=bias is not None, activation="linear", data_format="channels_last", **options,
@@ -183,9 +199,14 @@ def slices(at: Site, x: Tensor, amounts: Sequence[tuple[int, int]]) -> list[Tens
     shape = at.shape_of(x)
     whole = x if len(shape) == 4 else reshaped(at, x, (1, total(shape[1:-1]), shape[-1]))
     cuts = [
-        at.add("Cropping2D", whole, cropping=[[0, 0], list(each)], data_format="channels_first") for each in amounts
+        at.add("Cropping2D", whole, cropping=[[0, 0], list(each)], data_format="channels_first")
+        for each in amounts
     ]
-    return cuts if len(shape) == 4 else [reshaped(at, cut, (*shape[1:-1], at.shape_of(cut)[-1])) for cut in cuts]
+    return (
+        cuts
+        if len(shape) == 4
+        else [reshaped(at, cut, (*shape[1:-1], at.shape_of(cut)[-1])) for cut in cuts]
+    )
 
 
 def padded(at: Site, x: Tensor, axis: int, before: int, after: int) -> Tensor:
@@ -207,7 +228,11 @@ def reduced(at: Site, x: Tensor, axes: Sequence[int], layer: str, *, keepdims: b
     return reshaped(
         at,
         pooled,
-        [1 if axis in axes else shape[axis] for axis in range(1, len(shape)) if keepdims or axis not in axes],
+        [
+            1 if axis in axes else shape[axis]
+            for axis in range(1, len(shape))
+            if keepdims or axis not in axes
+        ],
     )
 
 
@@ -217,9 +242,13 @@ def repeated(at: Site, x: Tensor, axis: int, times: int) -> Tensor:
         return x
     shape = at.shape_of(x)
     image = reshaped(at, x, (total(shape[1 : axis + 1]), 1, total(shape[axis + 1 :])))
-    y = at.add("UpSampling2D", image, size=[1, times], interpolation="nearest", data_format="channels_last")
+    y = at.add(
+        "UpSampling2D", image, size=[1, times], interpolation="nearest", data_format="channels_last"
+    )
     size = shape[axis]
-    return reshaped(at, y, (*shape[1:axis], None if size is None else size * times, *shape[axis + 1 :]))
+    return reshaped(
+        at, y, (*shape[1:axis], None if size is None else size * times, *shape[axis + 1 :])
+    )
 
 
 def then_activated(at: Site, y: Tensor) -> Tensor:
@@ -234,5 +263,7 @@ def between_permutes(at: Site) -> Tensor:
     The activation comes behind, since one that works along an axis takes the last of the layer's own layout.
     """
     linear: dict[str, Any] = {"activation": "linear"} if hasattr(at.layer, "activation") else {}
-    y = at.again(channels_last(at, at.x), part="channels_last", data_format="channels_last", **linear)
+    y = at.again(
+        channels_last(at, at.x), part="channels_last", data_format="channels_last", **linear
+    )
     return then_activated(at, channels_first(at, y))

@@ -52,8 +52,14 @@ def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     for name in ARGUMENTS:
         if config.get(name) is not None:
-            raise Refusal("", f"a layer inside it has the option {name!r}, which no layer of Keras has")
-    return {name: value for name, value in config.items() if name not in ("name", "trainable", *ARGUMENTS)}
+            raise Refusal(
+                "", f"a layer inside it has the option {name!r}, which no layer of Keras has"
+            )
+    return {
+        name: value
+        for name, value in config.items()
+        if name not in ("name", "trainable", *ARGUMENTS)
+    }
 
 
 @dataclass(frozen=True)
@@ -128,10 +134,14 @@ class Site:
         trainable = not frozen and self.spec.config.get("trainable") is not False
         name = self._name(part or _snake(class_name))
         options = {**config, "trainable": trainable}
-        spec = self.rewriter.part(self.spec, name, class_name, options, tuple(weights), children or {})
+        spec = self.rewriter.part(
+            self.spec, name, class_name, options, tuple(weights), children or {}
+        )
         distinct = self._distinct(inputs)
         states = {"initial_state": tuple(initial_state)} if initial_state else {}
-        return self.rewriter.made(Call(spec, distinct if len(distinct) == 1 else (distinct,), states))
+        return self.rewriter.made(
+            Call(spec, distinct if len(distinct) == 1 else (distinct,), states)
+        )
 
     def outputs(self, first: Tensor) -> tuple[Tensor, ...]:
         """All outputs of a layer that `add` called, by the first of them."""
@@ -141,7 +151,9 @@ class Site:
         """The tensors, all different: TF.js loses count of one that a layer is given twice."""
         distinct: list[Tensor] = []
         for tensor in inputs:
-            distinct.append(self.add("Activation", tensor, part="again") if tensor in distinct else tensor)
+            distinct.append(
+                self.add("Activation", tensor, part="again") if tensor in distinct else tensor
+            )
         return tuple(distinct)
 
     def _name(self, part: str) -> str:
@@ -199,7 +211,9 @@ def constant(values: npt.ArrayLike) -> Weight:
     return ComputedWeight(array.dtype, array.shape, lambda: array)
 
 
-def derived(weight: Weight, shape: Sequence[int], compute: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Weight:
+def derived(
+    weight: Weight, shape: Sequence[int], compute: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+) -> Weight:
     """A weight that is made of another when it is written; `shape` is that of the result."""
     return ComputedWeight(weight.dtype, tuple(shape), lambda: compute(weight.read()))
 
@@ -219,10 +233,16 @@ class Rewriter:
     masks: Masks
     inference: Inference = field(default_factory=Inference)
     dtypes: Dtypes = field(default_factory=Dtypes)
-    origins: dict[Tensor, Call] = field(default_factory=dict)  # result → the call that it stands for
-    parents: dict[LayerSpec, Any] = field(default_factory=dict)  # part → the layer that it is a part of
+    origins: dict[Tensor, Call] = field(
+        default_factory=dict
+    )  # result → the call that it stands for
+    parents: dict[LayerSpec, Any] = field(
+        default_factory=dict
+    )  # part → the layer that it is a part of
     untrainable: dict[Any, str] = field(default_factory=dict)
-    together: dict[Tensor, tuple[Tensor, ...]] = field(default_factory=dict)  # first output of a part → all
+    together: dict[Tensor, tuple[Tensor, ...]] = field(
+        default_factory=dict
+    )  # first output of a part → all
     problems: list[Problem] = field(default_factory=list)
     _parts: dict[tuple[Any, ...], LayerSpec] = field(default_factory=dict)
     _renamed: dict[tuple[LayerSpec, str], LayerSpec] = field(default_factory=dict)
@@ -248,7 +268,10 @@ class Rewriter:
 
     def _outputs(self, call: Call) -> tuple[Tensor, ...]:
         """All outputs of a call: those whose shapes are known, or, of a refused layer, as many as it has."""
-        known = takewhile(lambda tensor: tensor in self.inference.shapes, (Tensor(call, index) for index in count()))
+        known = takewhile(
+            lambda tensor: tensor in self.inference.shapes,
+            (Tensor(call, index) for index in count()),
+        )
         of_refused = output_count(call.target) if isinstance(call.target, LayerSpec) else 1
         return tuple(known) or tuple(Tensor(call, index) for index in range(of_refused))
 
@@ -263,7 +286,11 @@ class Rewriter:
 
     def inside(self, spec: LayerSpec, shape: Shape) -> Model | None:
         """A model of what stands for a layer on an input of that shape; None where it stands as it is."""
-        source = Call(LayerSpec(f"{spec.name}_input", "InputLayer", {"batch_shape": list(shape), "dtype": "float32"}))
+        source = Call(
+            LayerSpec(
+                f"{spec.name}_input", "InputLayer", {"batch_shape": list(shape), "dtype": "float32"}
+            )
+        )
         call = Call(spec, (Tensor(source),))
         alone = Model(spec.name, "functional", (source, call), Tensor(source), Tensor(call))
         made = rebuild(alone, self.step, inside=False)
@@ -274,7 +301,9 @@ class Rewriter:
         if not rewrites or (isinstance(call.target, LayerSpec) and self._has_more(call)):
             return None
         layer = self._read(call.target) if isinstance(call.target, LayerSpec) else None
-        if isinstance(call.target, LayerSpec) and (layer is None or not layer.works_on(len(flatten(call.args)))):
+        if isinstance(call.target, LayerSpec) and (
+            layer is None or not layer.works_on(len(flatten(call.args)))
+        ):
             return None
         self.inference.check(call)
         try:
@@ -285,7 +314,9 @@ class Rewriter:
             self.problems.append(self._problem(call.target, refusal))
             return None
         except TooLargeError as error:
-            self.problems.append(self._problem(call.target, Refusal("", error.reason, error.remedy)))
+            self.problems.append(
+                self._problem(call.target, Refusal("", error.reason, error.remedy))
+            )
             return None
         return result
 
@@ -299,11 +330,19 @@ class Rewriter:
     def _has_more(self, call: Call) -> bool:
         """Whether a layer is given something besides tensors, which a rewrite would lose; it is told of later."""
         heeded = self.takes.get(call.target.class_name, ())
-        others = [v for name, v in call.kwargs.items() if name not in heeded and v is not None and v is not False]
+        others = [
+            v
+            for name, v in call.kwargs.items()
+            if name not in heeded and v is not None and v is not False
+        ]
         return bool(others) or not all(isinstance(leaf, Tensor) for leaf in flatten(call.args))
 
     def _rewrites_of(self, target: Any) -> Sequence[Rewrite]:
-        if isinstance(target, Model) or target.class_name == "InputLayer" or getattr(target, "custom", ""):
+        if (
+            isinstance(target, Model)
+            or target.class_name == "InputLayer"
+            or getattr(target, "custom", "")
+        ):
             return ()
         if isinstance(target, Operation):
             return self.operations
@@ -313,7 +352,9 @@ class Rewriter:
     def _problem(self, target: Any, refusal: Refusal) -> Problem:
         root = self.root(target)
         value = target.config.get(refusal.option) if refusal.option else None
-        return Problem(root.name, root.class_name, refusal.reason, refusal.option, value, refusal.remedy)
+        return Problem(
+            root.name, root.class_name, refusal.reason, refusal.option, value, refusal.remedy
+        )
 
     def _read(self, spec: LayerSpec) -> Layer | None:
         try:
@@ -325,7 +366,9 @@ class Rewriter:
         self.inference.call(call)
         self.dtypes.call(call)
         if not isinstance(call.target, LayerSpec) or call.target.class_name != "InputLayer":
-            self.masks.of |= {Tensor(call, index): mask for index, mask in enumerate(self.masks.outputs(call))}
+            self.masks.of |= {
+                Tensor(call, index): mask for index, mask in enumerate(self.masks.outputs(call))
+            }
 
     def _named(self, call: Call, results: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The results, the first of them made by a layer of the name that was called."""
@@ -336,7 +379,9 @@ class Rewriter:
         else:
             end = replace(first.call, target=self._called(first.call.target, call.target.name))
         self._know(end)
-        return tuple(Tensor(end, each.index) if each.call is first.call else each for each in results)
+        return tuple(
+            Tensor(end, each.index) if each.call is first.call else each for each in results
+        )
 
     def _called(self, spec: Any, name: str) -> LayerSpec:
         if (spec, name) not in self._renamed:
@@ -356,7 +401,9 @@ class Rewriter:
         """A layer that stands for a part of another; the same one, with the same weights, whenever that is called."""
         key = (parent, name, class_name, repr(sorted(config.items(), key=lambda item: item[0])))
         if key not in self._parts:
-            self._parts[key] = self.respelled(LayerSpec(name, class_name, dict(config), weights, children or {}))
+            self._parts[key] = self.respelled(
+                LayerSpec(name, class_name, dict(config), weights, children or {})
+            )
             self.parents[self._parts[key]] = parent
         return self._parts[key]
 

@@ -59,13 +59,17 @@ def padded_apart(at: Site) -> Tensor | None:
     TF.js takes numbers away there that such windows leave out: of images on wasm, of volumes on every backend.
     """
     layer = at.layer
-    if layer.padding != "same" or all(k >= s for k, s in zip(layer.kernel_size, layer.strides, strict=True)):
+    if layer.padding != "same" or all(
+        k >= s for k, s in zip(layer.kernel_size, layer.strides, strict=True)
+    ):
         return None
     if layer.rank < 3 and set(layer.kernel_size) == {1}:
         return None  # which it gets right
     spatial, _ = layer.split(at.shape)
     x, first = at.x, 1 if layer.data_format == "channels_last" else 2
-    for axis, (size, window, stride) in enumerate(zip(spatial, layer.kernel_size, layer.strides, strict=True)):
+    for axis, (size, window, stride) in enumerate(
+        zip(spatial, layer.kernel_size, layer.strides, strict=True)
+    ):
         x = padded(at, x, first + axis, *_same(size, window, stride))
     return at.again(x, padding="valid")
 
@@ -88,7 +92,9 @@ def grouped(at: Site) -> Tensor:
     *window, depth, filters = layer.kernel.shape
     count, own = layer.groups, filters // layer.groups
     if depth == 1 and layer.rank == 2:
-        kernel = derived(layer.kernel, (*window, count, own), lambda values: values.reshape(*window, count, own))
+        kernel = derived(
+            layer.kernel, (*window, count, own), lambda values: values.reshape(*window, count, own)
+        )
         return at.again(
             class_name="DepthwiseConv2D", weights=_with_bias(at, kernel), groups=..., filters=...,
             kernel_regularizer=..., kernel_constraint=..., depth_multiplier=own, **at.carried(kernel="depthwise"),
@@ -98,7 +104,9 @@ def grouped(at: Site) -> Tensor:
     if count > MOST_GROUPS:
         reason = f"a layers-model supports at most {MOST_GROUPS} groups, since each becomes a layer"
         raise Refusal("groups", reason, "use --to tfjs-graph")
-    inputs = slices(at, at.x, [(index * depth, (count - 1 - index) * depth) for index in range(count)])
+    inputs = slices(
+        at, at.x, [(index * depth, (count - 1 - index) * depth) for index in range(count)]
+    )
     parts = [
         at.again(part, part="group", weights=[_filters(weight, index * own, own) for weight in at.spec.weights],
                  groups=1, filters=own, activation="linear", activity_regularizer=...)
@@ -109,7 +117,9 @@ def grouped(at: Site) -> Tensor:
 
 def _filters(weight: Weight, start: int, count: int) -> Weight:
     """The part of a kernel, or of a bias, that makes so many filters, its last axis."""
-    return derived(weight, (*weight.shape[:-1], count), lambda values: values[..., start : start + count])
+    return derived(
+        weight, (*weight.shape[:-1], count), lambda values: values[..., start : start + count]
+    )
 
 
 def _causal(at: Site) -> Tensor:
@@ -131,7 +141,12 @@ def over_images(at: Site, class_name: str) -> Tensor:
         if at.spec.config.get(option) is not None
     }
     image = reshaped(at, at.x, (1, *at.shape[1:]))
-    y = at.again(image, class_name=class_name, weights=[_wide(weight) for weight in at.spec.weights], **options)
+    y = at.again(
+        image,
+        class_name=class_name,
+        weights=[_wide(weight) for weight in at.spec.weights],
+        **options,
+    )
     return reshaped(at, y, at.shape_of(y)[2:])
 
 
@@ -141,7 +156,11 @@ def _listed(option: Any) -> list[int]:
 
 def _wide(weight: Weight) -> Weight:
     """A kernel with an axis for the height; a bias as it is."""
-    return derived(weight, (1, *weight.shape), lambda values: values[None]) if len(weight.shape) > 1 else weight
+    return (
+        derived(weight, (1, *weight.shape), lambda values: values[None])
+        if len(weight.shape) > 1
+        else weight
+    )
 
 
 # ------------------------------------------------------------------------------ each channel by itself
@@ -178,7 +197,9 @@ def _dilated(at: Site) -> Tensor:
     at.untrainable(ZEROS_TRAIN)
     kernel = spread(at.layer.kernel, _dilations(at))
     window = list(kernel.shape[: at.layer.rank])
-    return at.again(kernel_size=window, dilation_rate=[1] * len(window), weights=_with_bias(at, kernel))
+    return at.again(
+        kernel_size=window, dilation_rate=[1] * len(window), weights=_with_bias(at, kernel)
+    )
 
 
 def _dilations(at: Site) -> tuple[int, ...]:
@@ -224,15 +245,21 @@ def conv2d_transpose(at: Site) -> Tensor | None:
     if layer.ends() == layer.ends(by_default=True):
         return None
     zeros, cropping = [], []
-    for window, step, (crop, extra) in zip(layer.kernel_size, layer.strides, layer.ends(), strict=True):
+    for window, step, (crop, extra) in zip(
+        layer.kernel_size, layer.strides, layer.ends(), strict=True
+    ):
         beyond = max(window - step, 0) - crop - extra
-        more = max(-(beyond // step), 0)  # zeros behind x, each of which makes the whole result longer by a stride
+        more = max(
+            -(beyond // step), 0
+        )  # zeros behind x, each of which makes the whole result longer by a stride
         zeros.append([0, more])
         cropping.append([crop, beyond + more * step])
     options = {"data_format": layer.data_format}
     x = at.add("ZeroPadding2D", at.x, padding=zeros, **options) if any(map(any, zeros)) else at.x
     y = at.again(x, part="whole", padding="valid", output_padding=None, activation="linear")
-    return then_activated(at, at.add("Cropping2D", y, cropping=cropping, **options) if any(map(any, cropping)) else y)
+    return then_activated(
+        at, at.add("Cropping2D", y, cropping=cropping, **options) if any(map(any, cropping)) else y
+    )
 
 
 def conv3d_transpose(at: Site) -> Tensor:
@@ -244,7 +271,9 @@ def conv3d_transpose(at: Site) -> Tensor:
     if layer.data_format == "channels_first":
         return between_permutes(at)
     x = at.x
-    for axis, (step, dilation, size) in enumerate(zip(layer.strides, _dilations(at), layer.kernel_size, strict=True)):
+    for axis, (step, dilation, size) in enumerate(
+        zip(layer.strides, _dilations(at), layer.kernel_size, strict=True)
+    ):
         reach = (size - 1) * dilation
         crop, extra = layer.ends()[axis]
         x = padded(at, _apart(at, x, axis + 1, step), axis + 1, reach - crop, extra + crop)
@@ -252,7 +281,9 @@ def conv3d_transpose(at: Site) -> Tensor:
         at.untrainable(NO_GRADIENT)
     *window, filters, channels = layer.kernel.shape
     kernel = derived(
-        layer.kernel, (*window, channels, filters), lambda values: values[::-1, ::-1, ::-1].swapaxes(-1, -2)
+        layer.kernel,
+        (*window, channels, filters),
+        lambda values: values[::-1, ::-1, ::-1].swapaxes(-1, -2),
     )
     return at.again(
         x, class_name="Conv3D", weights=_with_bias(at, kernel), strides=[1, 1, 1], padding="valid", output_padding=...,
@@ -268,4 +299,6 @@ def _apart(at: Site, x: Tensor, axis: int, step: int) -> Tensor:
     image = reshaped(at, x, (total(shape[1 : axis + 1]), 1, total(shape[axis + 1 :])))
     y = at.add("ZeroPadding2D", image, padding=[[0, 0], [0, step - 1]], data_format="channels_last")
     size = shape[axis]
-    return reshaped(at, y, (*shape[1:axis], None if size is None else size * step, *shape[axis + 1 :]))
+    return reshaped(
+        at, y, (*shape[1:axis], None if size is None else size * step, *shape[axis + 1 :])
+    )

@@ -26,7 +26,9 @@ def dense(at: Site) -> Tensor | None:
 def ternary_dense(at: Site) -> Tensor:
     """Dense with the ternary kernel."""
     layer: TernaryDense = at.layer
-    at.untrainable("Keras trains a float kernel and derives the ternary kernel from it on every call")
+    at.untrainable(
+        "Keras trains a float kernel and derives the ternary kernel from it on every call"
+    )
     weights = (layer.ternary_kernel(), *(() if layer.bias is None else (layer.bias,)))
     return at.again(class_name="Dense", weights=weights, threshold=..., packed=...)
 
@@ -44,21 +46,35 @@ def einsum_dense(at: Site) -> Tensor:
         raise Refusal("equation", str(error)) from None
     summed = given[len(given) - sum(label in kernel for label in given) :]
     kept, new = given[: len(given) - len(summed)], kernel[len(summed) :]
-    if not kept or kernel != summed + new or made != kept + new or set(layer.bias_axes or "") - set(new):
-        raise Refusal("equation", "a layers-model supports only products over the last axes; use --to tfjs-graph")
+    if (
+        not kept
+        or kernel != summed + new
+        or made != kept + new
+        or set(layer.bias_axes or "") - set(new)
+    ):
+        raise Refusal(
+            "equation",
+            "a layers-model supports only products over the last axes; use --to tfjs-graph",
+        )
     sizes = layer.kernel.shape
     inner, units = prod(sizes[: len(summed)]), prod(sizes[len(summed) :])
     x = at.x if len(summed) == 1 else reshaped(at, at.x, (*shape[1 : len(kept)], inner))
     weights = [derived(layer.kernel, (inner, units), lambda values: values.reshape(inner, units))]
     if layer.bias is not None:
         new_sizes = sizes[len(summed) :]
-        weights.append(derived(layer.bias, (units,), lambda values: np.broadcast_to(values, new_sizes).reshape(-1)))
+        weights.append(
+            derived(
+                layer.bias, (units,), lambda values: np.broadcast_to(values, new_sizes).reshape(-1)
+            )
+        )
     y = at.add(
         "Dense", x, weights=weights, units=units, use_bias=layer.bias is not None, activation="linear",
         **at.carried("kernel", "bias"),
     )  # fmt: skip
     y = y if len(new) == 1 else reshaped(at, y, (*shape[1 : len(kept)], *sizes[len(summed) :]))
-    return y if layer.activation == "linear" else at.add("Activation", y, activation=layer.activation)
+    return (
+        y if layer.activation == "linear" else at.add("Activation", y, activation=layer.activation)
+    )
 
 
 def reversible_embedding(at: Site) -> Tensor:
@@ -79,10 +95,20 @@ def reversible_embedding(at: Site) -> Tensor:
         )
         kernel = derived(layer.embeddings, (layer.output_dim, layer.input_dim), np.transpose)
     y = at.add(
-        "Dense", at.x, part="reverse", weights=(kernel,), units=layer.input_dim, use_bias=False, activation="linear"
+        "Dense",
+        at.x,
+        part="reverse",
+        weights=(kernel,),
+        units=layer.input_dim,
+        use_bias=False,
+        activation="linear",
     )
     cap = layer.logit_soft_cap
-    return y if cap is None else scaled(at, at.add("Activation", scaled(at, y, 1 / cap), activation="tanh"), cap)
+    return (
+        y
+        if cap is None
+        else scaled(at, at.add("Activation", scaled(at, y, 1 / cap), activation="tanh"), cap)
+    )
 
 
 def spatial_dropout(at: Site) -> Tensor:

@@ -20,7 +20,13 @@ STATIC = "the height and width of the images must be fixed"
 
 
 def resized(
-    at: Site, x: Tensor, axes: Axes, size: Sequence[int], interpolation: str, *, antialias: bool = False
+    at: Site,
+    x: Tensor,
+    axes: Axes,
+    size: Sequence[int],
+    interpolation: str,
+    *,
+    antialias: bool = False,
 ) -> Tensor:
     """Images in another size: each pixel is a sum of old ones, so a product with a matrix along each axis.
 
@@ -33,7 +39,9 @@ def resized(
             raise Refusal("interpolation", STATIC, "give the input a fixed shape")
         if old != new:
             small(old * new, "the resize matrix")
-            x = linear_map(at, x, matrix(old, new, interpolation, antialias=antialias).T, axis, "resized")
+            x = linear_map(
+                at, x, matrix(old, new, interpolation, antialias=antialias).T, axis, "resized"
+            )
     return x
 
 
@@ -70,7 +78,9 @@ def sizes(at: Site, axes: Axes) -> tuple[int, int]:
 def part(at: Site, x: Tensor, starts: Axes, size: Axes) -> Tensor:
     """A part of the images that begins there."""
     old = sizes(at, axes_of(at))
-    cropping = [[start, whole - start - kept] for start, whole, kept in zip(starts, old, size, strict=True)]
+    cropping = [
+        [start, whole - start - kept] for start, whole, kept in zip(starts, old, size, strict=True)
+    ]
     if not any(map(any, cropping)):
         return x
     return at.add("Cropping2D", x, cropping=cropping, data_format=at.layer.data_format)
@@ -94,7 +104,12 @@ def surrounded(at: Site, x: Tensor, size: Axes, fill: float) -> Tensor:
     amounts = surround(*old, size)
     if not any(amounts):
         return x
-    x = at.add("ZeroPadding2D", x, padding=[[each, each] for each in amounts], data_format=at.layer.data_format)
+    x = at.add(
+        "ZeroPadding2D",
+        x,
+        padding=[[each, each] for each in amounts],
+        data_format=at.layer.data_format,
+    )
     if not fill:
         return x
     place = 0 if amounts[0] else 1
@@ -133,5 +148,10 @@ def random_crop(at: Site) -> Tensor:
         return resized(at, proportionate(at, at.x, size), axes, size, "bilinear")
     tall, wide = proportioned(height, width, size)
     above, beside = (height - tall) // 2, (width - wide) // 2
-    cut = part(at, at.x, (above, beside), (min(layer.height, height - above), min(layer.width, width - beside)))
+    cut = part(
+        at,
+        at.x,
+        (above, beside),
+        (min(layer.height, height - above), min(layer.width, width - beside)),
+    )
     return resized(at, cut, axes, size, "bilinear")

@@ -26,13 +26,19 @@ def concatenate(at: Site) -> Tensor | None:
         return merge(at)
     shapes = [at.shape_of(each) for each in at.inputs]
     axis = axis_of(at.layer.axis, len(shapes[0]))
-    known = [next((size for size in beside if size is not None), None) for beside in zip(*shapes, strict=True)]
+    known = [
+        next((size for size in beside if size is not None), None)
+        for beside in zip(*shapes, strict=True)
+    ]
     agreed = [
-        tuple(shape[axis] if place == axis else known[place] for place in range(1, len(shape))) for shape in shapes
+        tuple(shape[axis] if place == axis else known[place] for place in range(1, len(shape)))
+        for shape in shapes
     ]
     if all(shape[1:] == wanted for shape, wanted in zip(shapes, agreed, strict=True)):
         return None
-    return at.again(*(reshaped(at, each, wanted) for each, wanted in zip(at.inputs, agreed, strict=True)))
+    return at.again(
+        *(reshaped(at, each, wanted) for each, wanted in zip(at.inputs, agreed, strict=True))
+    )
 
 
 def dot(at: Site) -> Tensor | None:

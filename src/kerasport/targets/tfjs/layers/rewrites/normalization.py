@@ -17,7 +17,14 @@ from kerasport.frontends.keras.layers.normalization import (
     axes_of,
 )
 from kerasport.frontends.keras.model import Tensor, Weight, axis_of
-from kerasport.targets.tfjs.layers.rewrites.blocks import channel_affine, negative, permuted, reshaped, sliced, total
+from kerasport.targets.tfjs.layers.rewrites.blocks import (
+    channel_affine,
+    negative,
+    permuted,
+    reshaped,
+    sliced,
+    total,
+)
 from kerasport.targets.tfjs.layers.rewrites.context import Site, derived
 
 ACROSS_SAMPLES = "it works across the batch, which TF.js layers cannot do"
@@ -58,7 +65,9 @@ def layer_normalization(at: Site) -> Tensor | None:
     kept, normal = sizes[1 : rank - len(axes)], sizes[rank - len(axes) :]
     flat = reshaped(at, x, (*([total(kept)] if kept else []), total(normal)))
     weights = [_spread(each, [total(normal)]) for each in at.spec.weights]
-    return back(at, reshaped(at, at.again(flat, part="flat", weights=weights, axis=-1), sizes[1:]), order)
+    return back(
+        at, reshaped(at, at.again(flat, part="flat", weights=weights, axis=-1), sizes[1:]), order
+    )
 
 
 def group_normalization(at: Site) -> Tensor:
@@ -86,7 +95,9 @@ def group_normalization(at: Site) -> Tensor:
         return y
     order = moved_last(rank, (axis,))
     carried = at.carried(gamma="kernel", beta="bias")
-    return back(at, channel_affine(at, permuted(at, y, order), layer.gamma, layer.beta, **carried), order)
+    return back(
+        at, channel_affine(at, permuted(at, y, order), layer.gamma, layer.beta, **carried), order
+    )
 
 
 def rms_normalization(at: Site) -> Tensor:
@@ -101,7 +112,11 @@ def rms_normalization(at: Site) -> Tensor:
     if size is None:
         raise Refusal("axis", f"the sizes of its axes are not fixed: {tuple(normal)}")
     x = permuted(at, at.x, order)
-    flat = x if len(axes) == 1 and rank < 5 else reshaped(at, x, (*([total(kept)] if kept else []), size))
+    flat = (
+        x
+        if len(axes) == 1 and rank < 5
+        else reshaped(at, x, (*([total(kept)] if kept else []), size))
+    )
     both = at.add("Concatenate", flat, negative(at, flat), axis=-1)
     y = sliced(at, plain_normalised(at, both, layer.epsilon), 0, size)
     return _scaled(at, back(at, y if flat is x else reshaped(at, y, sizes[1:]), order), layer.scale)
@@ -112,9 +127,13 @@ def _scaled(at: Site, x: Tensor, scale: Weight) -> Tensor:
     shape = at.shape_of(x)
     last = shape[len(shape) - len(scale.shape) :]
     sizes = [size for size in last if size is not None]
-    if len(sizes) < len(last) or any(have not in (1, size) for have, size in zip(scale.shape, sizes, strict=True)):
+    if len(sizes) < len(last) or any(
+        have not in (1, size) for have, size in zip(scale.shape, sizes, strict=True)
+    ):
         raise Refusal("axis", f"its scale of shape {scale.shape} does not fit the last axes {last}")
-    kernel = derived(scale, (prod(sizes),), lambda values: np.broadcast_to(values, sizes).reshape(-1))
+    kernel = derived(
+        scale, (prod(sizes),), lambda values: np.broadcast_to(values, sizes).reshape(-1)
+    )
     carried = at.carried(scale="kernel")
     if len(sizes) == 1:
         return channel_affine(at, x, kernel, None, **carried)

@@ -60,10 +60,20 @@ DEFAULTS: Mapping[str, Any] = {"approximate": False, "alpha": 1.0, "name": None,
 def operation(at: Site) -> Tensor | tuple[Tensor, ...]:
     """The lowering of the function, each of its tensor operations as a layer."""
     name = ACTIVATIONS.get(at.spec.class_name)
-    options = {key: value for key, value in at.spec.config.items() if key in DEFAULTS and value != DEFAULTS[key]}
-    if name and not {key for key in options if key not in ("name", "dtype")} and len(at.inputs) == 1:
+    options = {
+        key: value
+        for key, value in at.spec.config.items()
+        if key in DEFAULTS and value != DEFAULTS[key]
+    }
+    if (
+        name
+        and not {key for key in options if key not in ("name", "dtype")}
+        and len(at.inputs) == 1
+    ):
         return activated(at, at.x, name)
-    if at.spec.class_name in OF_BITS and any(_dtype(at, tensor) != "bool" for tensor in at.inputs_of_all):
+    if at.spec.class_name in OF_BITS and any(
+        _dtype(at, tensor) != "bool" for tensor in at.inputs_of_all
+    ):
         raise Refusal("", BITS)
     feeds: dict[Tensor, Value] = {
         tensor: Input(str(index), TensorType(_dtype(at, tensor), at.shape_of(tensor)))
@@ -75,7 +85,11 @@ def operation(at: Site) -> Tensor | tuple[Tensor, ...]:
         results = apply(at.spec, args, kwargs)
     except ShapeError as error:
         raise Refusal("", str(error)) from None
-    made = _raised(at, [_folded(result) for result in results], {value: tensor for tensor, value in feeds.items()})
+    made = _raised(
+        at,
+        [_folded(result) for result in results],
+        {value: tensor for tensor, value in feeds.items()},
+    )
     return made if len(made) > 1 else made[0]
 
 
@@ -103,10 +117,20 @@ def _raised(at: Site, ends: Sequence[Value], known: Mapping[Node, Tensor]) -> tu
         if type(node) not in TABLE:
             raise Refusal("", f"it computes {name}, for which TF.js has no layer", GRAPH)
         if not any(each in tensors for each in node.operands):
-            raise Refusal("", "a part of it does not depend on the input, and TF.js has no layer for a constant", GRAPH)
+            raise Refusal(
+                "",
+                "a part of it does not depend on the input, and TF.js has no layer for a constant",
+                GRAPH,
+            )
         if isinstance(node, Value) and node.dtype != "float32":
-            raise Refusal("", f"it computes {name} of {node.dtype}, but TF.js layers compute in float32", GRAPH)
-        tensors[node] = TABLE[type(node)](at, node, [tensors[each] for each in node.operands if each in tensors])
+            raise Refusal(
+                "",
+                f"it computes {name} of {node.dtype}, but TF.js layers compute in float32",
+                GRAPH,
+            )
+        tensors[node] = TABLE[type(node)](
+            at, node, [tensors[each] for each in node.operands if each in tensors]
+        )
     if any(end not in tensors for end in ends):
         raise Refusal("", CONSTANT, GRAPH)
     return tuple(tensors[end] for end in ends)
@@ -121,18 +145,26 @@ def _with_constant(node: Any) -> tuple[Any, bool] | None:
     Raises:
         Refusal: it is too large, or makes the result larger than the tensor.
     """
-    constant, other, first = (node.a, node.b, True) if isinstance(node.a, Constant) else (node.b, node.a, False)
+    constant, other, first = (
+        (node.a, node.b, True) if isinstance(node.a, Constant) else (node.b, node.a, False)
+    )
     if not isinstance(constant, Constant):
         return None
     values = constant.read()
     if node.shape != other.shape or (values.ndim == other.rank and values.shape[0] != 1):
         raise Refusal(
-            "", f"its constant operand of shape {values.shape} would broadcast the result to another shape", GRAPH
+            "",
+            f"its constant operand of shape {values.shape} would broadcast the result to another shape",
+            GRAPH,
         )
     if values.size > LISTED:
-        raise Refusal("", f"its constant operand has {values.size} numbers, too many for model.json", GRAPH)
+        raise Refusal(
+            "", f"its constant operand has {values.size} numbers, too many for model.json", GRAPH
+        )
     if not np.isfinite(values).all():
-        raise Refusal("", "its constant operand is not finite, and JSON cannot represent that", GRAPH)
+        raise Refusal(
+            "", "its constant operand is not finite, and JSON cannot represent that", GRAPH
+        )
     if values.ndim == other.rank:
         values = values[0]
     return (float(values.reshape(())) if values.size == 1 else values.astype("float64")), first
@@ -175,7 +207,10 @@ def div(at: Site, node: ops.Div, xs: Sequence[Tensor]) -> Tensor:
     if not np.all(constant[0]):
         raise Refusal("", "it divides by zero", GRAPH)
     return _affine(
-        at, xs[0], 1 / np.asarray(constant[0]) if isinstance(constant[0], np.ndarray) else 1 / constant[0], 0.0
+        at,
+        xs[0],
+        1 / np.asarray(constant[0]) if isinstance(constant[0], np.ndarray) else 1 / constant[0],
+        0.0,
     )
 
 
@@ -214,7 +249,11 @@ def _alike(node: Any, xs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     if len(xs) == 1:
         return xs[0], xs[0]
     if node.a.rank != node.b.rank:
-        raise Refusal("", f"it broadcasts the shapes {node.a.shape} and {node.b.shape} across the batch", GRAPH)
+        raise Refusal(
+            "",
+            f"it broadcasts the shapes {node.a.shape} and {node.b.shape} across the batch",
+            GRAPH,
+        )
     return xs[0], xs[1]
 
 
@@ -299,14 +338,18 @@ def strided_slice(at: Site, node: ops.StridedSlice, xs: Sequence[Tensor]) -> Ten
         elif step == 1 and (begin or 0) >= 0 and (end is None or end < 0):
             x = sliced(at, x, begin or 0, end, axis)
         else:
-            raise Refusal("", "it slices an axis of unknown size from its end, or with a step", GRAPH)
+            raise Refusal(
+                "", "it slices an axis of unknown size from its end, or with a step", GRAPH
+            )
     return x
 
 
 def _selected(at: Site, x: Tensor, axis: int, places: Sequence[int], size: int) -> Tensor:
     if max(size, len(places)) > MAPPED:
         raise Refusal(
-            "", f"it selects from an axis of size {size}, for which TF.js layers would need a large matrix", GRAPH
+            "",
+            f"it selects from an axis of size {size}, for which TF.js layers would need a large matrix",
+            GRAPH,
         )
     return linear_map(at, x, selection(size, np.array(places, int)).T, axis, "selection")
 
@@ -344,7 +387,9 @@ def concat(at: Site, node: ops.Concat, xs: Sequence[Tensor]) -> Tensor:
     """The tensors one after the other."""
     if node.axis == 0 or any(isinstance(part, Constant) for part in node.parts):
         raise Refusal("", "it concatenates along the batch axis or with a constant", GRAPH)
-    places = {id(part): x for part, x in zip(dict.fromkeys(node.parts), dict.fromkeys(xs), strict=True)}
+    places = {
+        id(part): x for part, x in zip(dict.fromkeys(node.parts), dict.fromkeys(xs), strict=True)
+    }
     return at.add("Concatenate", *(places[id(part)] for part in node.parts), axis=node.axis)
 
 
@@ -380,7 +425,11 @@ def broadcast_to(at: Site, node: ops.BroadcastTo, xs: Sequence[Tensor]) -> Tenso
         if before == after:
             continue
         if axis == 0 or before is None or after is None or after > MAPPED:
-            raise Refusal("", "it broadcasts the batch, an axis of unknown size, or to too large a size", GRAPH)
+            raise Refusal(
+                "",
+                "it broadcasts the batch, an axis of unknown size, or to too large a size",
+                GRAPH,
+            )
         reserve(after)
         x = linear_map(at, x, np.ones((1, after), np.float32), axis, "repeated")
     return x
@@ -416,7 +465,9 @@ def max_(at: Site, node: ops.Max, xs: Sequence[Tensor]) -> Tensor:
 
 def min_(at: Site, node: ops.Min, xs: Sequence[Tensor]) -> Tensor:
     """-max(-x)"""
-    largest = reduced(at, negative(at, xs[0]), _axes(node), "GlobalMaxPooling1D", keepdims=node.keepdims)
+    largest = reduced(
+        at, negative(at, xs[0]), _axes(node), "GlobalMaxPooling1D", keepdims=node.keepdims
+    )
     return negative(at, largest)
 
 
@@ -426,10 +477,22 @@ def matmul(at: Site, node: ops.MatMul, xs: Sequence[Tensor]) -> Tensor:
         values = node.b.read()
         kernel = values.T if node.transpose_b else values
         return linear_map(at, xs[0], kernel, node.a.rank - 1, "product")
-    if isinstance(node.a, Constant) or isinstance(node.b, Constant) or not node.a.rank == node.b.rank == 3:
-        raise Refusal("", "TF.js layers multiply matrices only of one batch, or by one constant matrix", GRAPH)
+    if (
+        isinstance(node.a, Constant)
+        or isinstance(node.b, Constant)
+        or not node.a.rank == node.b.rank == 3
+    ):
+        raise Refusal(
+            "", "TF.js layers multiply matrices only of one batch, or by one constant matrix", GRAPH
+        )
     a, b = xs if len(xs) == 2 else (xs[0], xs[0])
-    return at.add("Dot", a, b, axes=[1 if node.transpose_a else 2, 2 if node.transpose_b else 1], normalize=False)
+    return at.add(
+        "Dot",
+        a,
+        b,
+        axes=[1 if node.transpose_a else 2, 2 if node.transpose_b else 1],
+        normalize=False,
+    )
 
 
 TABLE: Mapping[Any, Raise] = {

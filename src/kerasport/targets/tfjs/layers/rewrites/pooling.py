@@ -5,7 +5,13 @@ from __future__ import annotations
 from kerasport.frontends.keras.layers.base import Refusal
 from kerasport.frontends.keras.layers.pooling import places, shares
 from kerasport.frontends.keras.model import Tensor
-from kerasport.targets.tfjs.layers.rewrites.blocks import between_permutes, linear_map, reshaped, selection, total
+from kerasport.targets.tfjs.layers.rewrites.blocks import (
+    between_permutes,
+    linear_map,
+    reshaped,
+    selection,
+    total,
+)
 from kerasport.targets.tfjs.layers.rewrites.context import Site
 
 
@@ -19,19 +25,29 @@ def average_pooling3d(at: Site) -> Tensor | None:
     layer = at.layer
     if layer.data_format == "channels_first":
         return between_permutes(at)
-    narrow = any(size < step for size, step in zip(layer.pool_size, layer.strides or layer.pool_size, strict=True))
+    narrow = any(
+        size < step
+        for size, step in zip(layer.pool_size, layer.strides or layer.pool_size, strict=True)
+    )
     return _as_images(at, "AveragePooling2D") if narrow and layer.padding == "same" else None
 
 
 def max_pooling3d(at: Site) -> Tensor:
     """MaxPooling3D as 2D poolings (TF.js's own is incorrect on wasm for negative inputs)."""
-    return between_permutes(at) if at.layer.data_format == "channels_first" else _as_images(at, "MaxPooling2D")
+    return (
+        between_permutes(at)
+        if at.layer.data_format == "channels_first"
+        else _as_images(at, "MaxPooling2D")
+    )
 
 
 def _as_images(at: Site, class_name: str) -> Tensor:
     """The maximum, or mean, over depth and height, then that over width."""
     layer = at.layer
-    (depth, height, width), (down, along, across) = layer.pool_size, layer.strides or layer.pool_size
+    (depth, height, width), (down, along, across) = (
+        layer.pool_size,
+        layer.strides or layer.pool_size,
+    )
     options = {"padding": layer.padding, "data_format": "channels_last"}
     volume = at.shape[1:]
     x = reshaped(at, at.x, (*volume[:2], total(volume[2:])))
@@ -52,8 +68,12 @@ def global_pooling(at: Site) -> Tensor | None:
     if layer.rank == 2 or (layer.rank == 1 and last):
         return None
     if last:
-        return at.add(f"{kind}1D", reshaped(at, at.x, (total(spatial), channels)), data_format="channels_last")
-    return at.add(f"{kind}2D", reshaped(at, at.x, (channels, total(spatial), 1)), data_format="channels_first")
+        return at.add(
+            f"{kind}1D", reshaped(at, at.x, (total(spatial), channels)), data_format="channels_last"
+        )
+    return at.add(
+        f"{kind}2D", reshaped(at, at.x, (channels, total(spatial), 1)), data_format="channels_first"
+    )
 
 
 def adaptive_pooling(at: Site) -> Tensor:
@@ -65,7 +85,9 @@ def adaptive_pooling(at: Site) -> Tensor:
     layer = at.layer
     spatial, _ = layer.split(at.shape)
     if None in spatial:
-        raise Refusal("output_size", "the spatial sizes must be fixed; give the input a fixed shape")
+        raise Refusal(
+            "output_size", "the spatial sizes must be fixed; give the input a fixed shape"
+        )
     pairs = list(zip(spatial, layer.sizes, strict=True))
     x, first = at.x, 1 if layer.data_format == "channels_last" else 2
     window = [old // new for old, new in pairs]
@@ -76,7 +98,13 @@ def adaptive_pooling(at: Site) -> Tensor:
             return x
         seen = [places(old, new) for old, new in pairs]
         for axis, (each, (old, new)) in enumerate(zip(seen, pairs, strict=True), start=first):
-            x = x if old % new == 0 else linear_map(at, x, selection(old, each.reshape(-1)).T, axis, "seen")
+            x = (
+                x
+                if old % new == 0
+                else linear_map(at, x, selection(old, each.reshape(-1)).T, axis, "seen")
+            )
         window = [each.shape[1] for each in seen]
     name = at.spec.class_name.removeprefix("Adaptive")
-    return at.add(name, x, pool_size=window, strides=window, padding="valid", data_format=layer.data_format)
+    return at.add(
+        name, x, pool_size=window, strides=window, padding="valid", data_format=layer.data_format
+    )

@@ -27,7 +27,9 @@ def normalization(at: Site) -> Tensor:
     """
     layer: Normalization = at.layer
     mean = _along(at, layer, layer.mean if layer.adapted_mean is None else layer.adapted_mean)
-    variance = _along(at, layer, layer.variance if layer.adapted_variance is None else layer.adapted_variance)
+    variance = _along(
+        at, layer, layer.variance if layer.adapted_variance is None else layer.adapted_variance
+    )
     deviation = np.maximum(np.sqrt(variance), np.float32(1e-7))
     if layer.invert:
         return _rescaled(at, at.x, deviation, mean)
@@ -50,15 +52,21 @@ def _listed(values: npt.NDArray[Any] | np.float32) -> Any:
 
 def _along(at: Site, layer: Normalization, given: Any) -> npt.NDArray[Any]:
     """Numbers of the kept axes, from the last one on, so that they broadcast."""
-    values = np.asarray(given if isinstance(given, tuple | int | float) else given.read(), np.float32)
+    values = np.asarray(
+        given if isinstance(given, tuple | int | float) else given.read(), np.float32
+    )
     rank = len(at.shape)
     kept = layer.axes(rank)
     if 0 in kept:
-        raise Refusal("axis", "it has a mean per sample of the batch, which TF.js layers do not support")
+        raise Refusal(
+            "axis", "it has a mean per sample of the batch, which TF.js layers do not support"
+        )
     if values.ndim > len(kept):
         raise Refusal("mean", f"a value of shape {values.shape} does not fit the axes {layer.axis}")
     if values.size > LISTED:
-        raise Refusal("mean", f"more than {LISTED} numbers are too many for model.json; use --to tfjs-graph")
+        raise Refusal(
+            "mean", f"more than {LISTED} numbers are too many for model.json; use --to tfjs-graph"
+        )
     sizes = [1] * rank
     for axis, size in zip(reversed(kept), reversed(values.shape), strict=False):
         sizes[axis] = size
@@ -72,7 +80,8 @@ def category_encoding(at: Site) -> Tensor:
     shape, depth = at.shape, layer.num_tokens
     if depth > TABLE:
         raise Refusal(
-            "num_tokens", f"a table of more than {TABLE} tokens is too large for a layers-model; use --to tfjs-graph"
+            "num_tokens",
+            f"a table of more than {TABLE} tokens is too large for a layers-model; use --to tfjs-graph",
         )
     hot = at.add(
         "Embedding", at.x, weights=(constant(np.eye(depth)),), frozen=True,
@@ -87,7 +96,9 @@ def category_encoding(at: Site) -> Tensor:
     if layer.output_mode == "multi_hot":
         y = at.add("GlobalMaxPooling1D", flat)
     elif shape[1] is None:
-        raise Refusal("output_mode", "the number of indices per sample is not fixed; use --to tfjs-graph")
+        raise Refusal(
+            "output_mode", "the number of indices per sample is not fixed; use --to tfjs-graph"
+        )
     else:
         reserve(shape[1], itemsize=8)
         summed = linear_map(at, flat, np.ones((shape[1], 1)), 1, part="sum")
@@ -102,10 +113,22 @@ def pipeline(at: Site) -> Tensor:
         if not isinstance(child, LayerSpec):
             raise Refusal("layers", f"it contains the model {child.name!r}; use --to tfjs-graph")
         if is_identity(child):
-            at.untrainable(f"its {child.class_name} is removed, because it {IDENTITY.get(child.class_name, '')}")
+            at.untrainable(
+                f"its {child.class_name} is removed, because it {IDENTITY.get(child.class_name, '')}"
+            )
             continue
         if child.custom:
-            raise Refusal("layers", f"{child.class_name} is a custom layer, and the file does not contain its code")
+            raise Refusal(
+                "layers",
+                f"{child.class_name} is a custom layer, and the file does not contain its code",
+            )
         options = options_of(child.config)
-        x = at.add(child.class_name, x, part=child.name, weights=child.weights, children=child.children, **options)
+        x = at.add(
+            child.class_name,
+            x,
+            part=child.name,
+            weights=child.weights,
+            children=child.children,
+            **options,
+        )
     return x

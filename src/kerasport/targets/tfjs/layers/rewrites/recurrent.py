@@ -37,12 +37,20 @@ def hard_gates(spec: LayerSpec) -> tuple[LayerSpec, str]:
     clip(x/6 + 1/2, 0, 1) of Keras 3 is Keras 2's clip(x/5 + 1/2, 0, 1) of 5/6 · x; and x, the sum before a gate, is
     linear in kernel, recurrent kernel and bias.
     """
-    reset_after = spec.config.get("reset_after", LAYERS[spec.class_name].defaults.get("reset_after"))
-    if spec.config.get("recurrent_activation") != "hard_sigmoid" or reset_after:  # the companion computes that one
+    reset_after = spec.config.get(
+        "reset_after", LAYERS[spec.class_name].defaults.get("reset_after")
+    )
+    if (
+        spec.config.get("recurrent_activation") != "hard_sigmoid" or reset_after
+    ):  # the companion computes that one
         return spec, ""
     gates = np.asarray(GATES[spec.class_name], np.float32)
     weights = [
-        derived(weight, weight.shape, lambda values: values * np.repeat(gates, values.shape[-1] // len(gates)))
+        derived(
+            weight,
+            weight.shape,
+            lambda values: values * np.repeat(gates, values.shape[-1] // len(gates)),
+        )
         for weight in spec.weights
     ]
     config = {**spec.config, "recurrent_activation": "hard_sigmoid_keras2"}
@@ -60,7 +68,9 @@ def of_one_cell(spec: LayerSpec) -> tuple[LayerSpec, str]:
     if not isinstance(cell, LayerSpec) or cell.custom or cell.class_name not in LAYER_OF:
         return spec, ""
     options = {**LAYERS[cell.class_name].defaults, **cell.config, **spec.config}
-    config = {name: value for name, value in options.items() if name not in OWN and value is not REQUIRED}
+    config = {
+        name: value for name, value in options.items() if name not in OWN and value is not REQUIRED
+    }
     config["trainable"] = all(each.config.get("trainable") is not False for each in (spec, cell))
     return LayerSpec(spec.name, LAYER_OF[cell.class_name], config, cell.weights, note=spec.note), ""
 
@@ -92,7 +102,14 @@ def rnn(at: Site) -> tuple[Tensor, ...] | None:
             "go_backwards": layer.go_backwards and cell is cells[0],
             "stateful": layer.stateful,
         }
-        x = at.add("RNN", x, part=cell.name, children={"cell": cell}, initial_state=states[:count], **options)
+        x = at.add(
+            "RNN",
+            x,
+            part=cell.name,
+            children={"cell": cell},
+            initial_state=states[:count],
+            **options,
+        )
         states = states[count:]
         returned += at.outputs(x)[1:]
     return x, *returned
@@ -100,7 +117,9 @@ def rnn(at: Site) -> tuple[Tensor, ...] | None:
 
 def _initial_states(at: Site) -> list[Tensor]:
     """The states that a call gives, by position or by name."""
-    named = [state for state in flatten(at.call.kwargs.get("initial_state")) if isinstance(state, Tensor)]
+    named = [
+        state for state in flatten(at.call.kwargs.get("initial_state")) if isinstance(state, Tensor)
+    ]
     return [*at.inputs[1:], *named]
 
 
@@ -143,7 +162,9 @@ def conv_lstm1d(at: Site) -> tuple[Tensor, ...]:
         for each in (layer.kernel, layer.recurrent_kernel)
     ]
     options = options_of(at.spec.config)
-    options |= {name: [getattr(layer, name)[0], 1] for name in ("kernel_size", "strides", "dilation_rate")}
+    options |= {
+        name: [getattr(layer, name)[0], 1] for name in ("kernel_size", "strides", "dilation_rate")
+    }
     y = at.add("ConvLSTM2D", images, weights=[*kernels, *at.spec.weights[2:]], **options)
     outputs = [(each, at.shape_of(each)) for each in own_outputs(at, y, at.spec)]
     return tuple(reshaped(at, each, (*shape[1:-2], shape[-1])) for each, shape in outputs)
@@ -151,7 +172,12 @@ def conv_lstm1d(at: Site) -> tuple[Tensor, ...]:
 
 # ---------------------------------------------------------------------------------------------------- wrappers
 
-MERGES: Mapping[str, str] = {"concat": "Concatenate", "sum": "Add", "mul": "Multiply", "ave": "Average"}
+MERGES: Mapping[str, str] = {
+    "concat": "Concatenate",
+    "sum": "Add",
+    "mul": "Multiply",
+    "ave": "Average",
+}
 BOTH_WAYS = frozenset((*IN_BIDIRECTIONAL, "RNN", "ConvLSTM1D", "ConvLSTM2D"))
 
 
@@ -164,7 +190,11 @@ def bidirectional(at: Site) -> tuple[Tensor, ...] | None:
     twice = forward.config.get("stateful") and at.layer.merge_mode is None
     if forward.class_name in IN_BIDIRECTIONAL and mirrored(forward, backward) and not twice:
         return None
-    if not BOTH_WAYS.issuperset((forward.class_name, backward.class_name)) or forward.custom or backward.custom:
+    if (
+        not BOTH_WAYS.issuperset((forward.class_name, backward.class_name))
+        or forward.custom
+        or backward.custom
+    ):
         return None
     if at.masked:
         raise Refusal("", MASKED)
@@ -235,5 +265,7 @@ def time_distributed(at: Site) -> Tensor | None:
     if inner.class_name in POINTWISE:
         options = options_of(inner.config)
         frozen = inner.config.get("trainable") is False
-        return at.add(inner.class_name, at.x, part=inner.name, weights=inner.weights, frozen=frozen, **options)
+        return at.add(
+            inner.class_name, at.x, part=inner.name, weights=inner.weights, frozen=frozen, **options
+        )
     return at.add("TimeDistributed", at.x, children={"layer": stands}, layer=at.layer.layer)

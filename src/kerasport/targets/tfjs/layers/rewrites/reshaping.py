@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from kerasport.frontends.keras.model import Tensor
-from kerasport.targets.tfjs.layers.rewrites.blocks import channels_last, padded, repeated, reshaped, total
+from kerasport.targets.tfjs.layers.rewrites.blocks import (
+    channels_last,
+    padded,
+    repeated,
+    reshaped,
+    total,
+)
 from kerasport.targets.tfjs.layers.rewrites.context import Site
 from kerasport.targets.tfjs.layers.rewrites.images import resized
 

@@ -53,4 +53,6 @@ def refusal(activation: Any) -> str:
         return f"the activation is a {activation.get('class_name', 'function')} object, but TF.js supports only names"
     if activation in ACTIVATIONS:
         return ""
-    return REFUSED_ACTIVATIONS.get(activation, "this is a custom activation, and the file does not contain its code")
+    return REFUSED_ACTIVATIONS.get(
+        activation, "this is a custom activation, and the file does not contain its code"
+    )

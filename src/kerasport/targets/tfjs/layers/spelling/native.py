@@ -61,7 +61,9 @@ class Native:
 
     options: Mapping[str, Spelling]
     conditions: tuple[Condition, ...] = ()
-    weights: Mapping[str, str] = field(default_factory=dict)  # Keras's name → TF.js's, where they differ
+    weights: Mapping[str, str] = field(
+        default_factory=dict
+    )  # Keras's name → TF.js's, where they differ
     always: Mapping[str, Json] = field(default_factory=dict)  # written whatever the options say
     shaped: Shaped | None = None  # options that depend on the shapes of the inputs
 
@@ -131,7 +133,9 @@ def only(*allowed: Any, because: str, companion: str = "") -> Spelling:
         each = value if isinstance(value, tuple) else (value,)
         if value in allowed or all(item in allowed for item in each):
             return {}
-        raise Refused(because, Companion({option: json_value(value)}, companion) if companion else None)
+        raise Refused(
+            because, Companion({option: json_value(value)}, companion) if companion else None
+        )
 
     return spell
 
@@ -149,13 +153,17 @@ def sampled(option: str, value: Any) -> Mapping[str, Json]:
     """Bilinear interpolation as TF.js has it, which takes the corners of pixels for their places; or none."""
     if value == "bilinear_keras2":
         return {option: "bilinear"}
-    return written("nearest", because="TF.js samples at other pixel positions than Keras")(option, value)
+    return written("nearest", because="TF.js samples at other pixel positions than Keras")(
+        option, value
+    )
 
 
 def first_axes(option: str, value: Any) -> Mapping[str, Json]:
     """Axes that share a number, all before those that do not: the wasm backend repeats the numbers as they lie."""
     if value is not None and sorted(value) != list(range(1, len(value) + 1)):
-        raise Refused("the wasm backend of TF.js computes wrong results if an axis after an unshared axis is shared")
+        raise Refused(
+            "the wasm backend of TF.js computes wrong results if an axis after an unshared axis is shared"
+        )
     return {option: json_value(value)}
 
 
@@ -235,10 +243,15 @@ def same_unknowns(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, 
 def one_output_where_stateful(layer: Any, _: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
     """TF.js computes a layer once for each of its outputs, and each time its states move on."""
     if layer.stateful and layer.return_state:
-        yield "stateful", "TF.js runs the layer once per output, so its states advance more than once per call"
+        yield (
+            "stateful",
+            "TF.js runs the layer once per output, so its states advance more than once per call",
+        )
 
 
-def one_output_of_both_where_stateful(layer: Any, _: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+def one_output_of_both_where_stateful(
+    layer: Any, _: tuple[Shape, ...]
+) -> Iterator[tuple[str, str]]:
     """The same for the layer in a Bidirectional, of which the unmerged one has two outputs in any case."""
     inner = layer.layer["config"]
     if inner.get("stateful") and (inner.get("return_state") or layer.merge_mode is None):
@@ -253,15 +266,21 @@ def axis_from_the_front(layer: Any, inputs: tuple[Shape, ...]) -> Mapping[str, J
     return {"axis": axis_of(layer.axis, len(inputs[0]))}
 
 
-def default_output_padding(layer: _ConvTranspose, _: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
+def default_output_padding(
+    layer: _ConvTranspose, _: tuple[Shape, ...]
+) -> Iterator[tuple[str, str]]:
     """TF.js ignores `output_padding`, which does no harm where it asks for the default length."""
     if layer.output_padding is None:
         return
     paddings = layer.each(layer.output_padding)
     asked = [
-        transposed_output(9, k, s, 1, p, padding=layer.padding) for k, s, p in zip(*_axes(layer), paddings, strict=True)
+        transposed_output(9, k, s, 1, p, padding=layer.padding)
+        for k, s, p in zip(*_axes(layer), paddings, strict=True)
     ]
-    default = [transposed_output(9, k, s, 1, None, padding=layer.padding) for k, s in zip(*_axes(layer), strict=True)]
+    default = [
+        transposed_output(9, k, s, 1, None, padding=layer.padding)
+        for k, s in zip(*_axes(layer), strict=True)
+    ]
     if asked != default:
         yield "output_padding", "TF.js ignores it, so the output would have another size"
 
@@ -333,8 +352,15 @@ NATIVE: Mapping[str, Native] = {
         groups=_NO_GROUPS,
         activation=activation,
     ),
-    "Conv2D": row(_CONV + " padding data_format dilation_rate", groups=_NO_GROUPS, activation=activation),
-    "Conv3D": row(_CONV + " padding dilation_rate", data_format=_LAST, groups=_NO_GROUPS, activation=activation),
+    "Conv2D": row(
+        _CONV + " padding data_format dilation_rate", groups=_NO_GROUPS, activation=activation
+    ),
+    "Conv3D": row(
+        _CONV + " padding dilation_rate",
+        data_format=_LAST,
+        groups=_NO_GROUPS,
+        activation=activation,
+    ),
     "Conv2DTranspose": row(
         _CONV + " padding data_format",
         default_output_padding,
@@ -348,7 +374,9 @@ NATIVE: Mapping[str, Native] = {
         activation=activation,
         weights={"kernel": "depthwise_kernel"},
     ),
-    "SeparableConv2D": row(_CONV + " padding depth_multiplier dilation_rate", data_format=_LAST, activation=activation),
+    "SeparableConv2D": row(
+        _CONV + " padding depth_multiplier dilation_rate", data_format=_LAST, activation=activation
+    ),
     # pooling
     **dict.fromkeys(("AveragePooling1D", "MaxPooling1D"), row(_POOL_AXES, data_format=_LAST)),
     **dict.fromkeys(("AveragePooling2D", "MaxPooling2D"), row(_POOL_AXES + " data_format")),
@@ -379,24 +407,29 @@ NATIVE: Mapping[str, Native] = {
     "SimpleRNN": recurrent(),
     "LSTM": recurrent(recurrent_activation=activation),
     "GRU": recurrent(
-        recurrent_activation=activation, reset_after=only(False, because=_RESET, companion="KerasportGRU")
+        recurrent_activation=activation,
+        reset_after=only(False, because=_RESET, companion="KerasportGRU"),
     ),
     "SimpleRNNCell": stepping(),
     "LSTMCell": stepping(recurrent_activation=activation),
     "GRUCell": stepping(
-        recurrent_activation=activation, reset_after=only(False, because=_RESET, companion="KerasportGRUCell")
+        recurrent_activation=activation,
+        reset_after=only(False, because=_RESET, companion="KerasportGRUCell"),
     ),
     "StackedRNNCells": row("", cells=drop),
     "RNN": row(
         "return_sequences go_backwards stateful",
         always=_RNN_ALWAYS,
         cell=drop,
-        return_state=written(False, because="TF.js returns the states of stacked cells in another order"),
+        return_state=written(
+            False, because="TF.js returns the states of stacked cells in another order"
+        ),
         unroll=drop,
         zero_output_for_mask=drop,
     ),
     "ConvLSTM2D": row(
-        _CONV + " padding dilation_rate dropout recurrent_dropout return_sequences return_state go_backwards stateful",
+        _CONV
+        + " padding dilation_rate dropout recurrent_dropout return_sequences return_state go_backwards stateful",
         one_output_where_stateful,
         always=_RNN_ALWAYS,
         data_format=_LAST,
@@ -435,7 +468,9 @@ NATIVE: Mapping[str, Native] = {
     "ZeroPadding2D": row("padding data_format"),
     "UpSampling2D": row(
         "data_format",
-        size=lambda _, size: {"size": json_value(size if isinstance(size, tuple) else (size, size))},
+        size=lambda _, size: {
+            "size": json_value(size if isinstance(size, tuple) else (size, size))
+        },
         interpolation=sampled,
     ),
     # preprocessing
@@ -446,7 +481,9 @@ NATIVE: Mapping[str, Native] = {
 ALLOW = "the companion script supports it; omit --no-companion"
 
 
-def spell(spec: LayerSpec, layer: Layer, inputs: tuple[Shape, ...] | None, *, companion: bool) -> Spelled:
+def spell(
+    spec: LayerSpec, layer: Layer, inputs: tuple[Shape, ...] | None, *, companion: bool
+) -> Spelled:
     """A layer as TF.js spells it; what only the companion understands is a problem where there is to be none."""
     native = NATIVE[spec.class_name]
     config: dict[str, Json] = dict(native.always)
@@ -462,7 +499,9 @@ def spell(spec: LayerSpec, layer: Layer, inputs: tuple[Shape, ...] | None, *, co
                 reasons.append(str(refused))
             else:
                 remedy = ALLOW if refused.companion else ""
-                problems.append(Problem(spec.name, spec.class_name, str(refused), option, value, remedy))
+                problems.append(
+                    Problem(spec.name, spec.class_name, str(refused), option, value, remedy)
+                )
     if native.shaped and inputs:
         config |= native.shaped(layer, inputs)
     for condition in native.conditions if inputs else ():

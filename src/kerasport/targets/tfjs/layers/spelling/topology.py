@@ -13,7 +13,16 @@ from kerasport.frontends.keras.identity import IMAGES
 from kerasport.frontends.keras.infer import input_shape
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.layers.base import LARGEST_FLOAT, Layer, Refused, called_on
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Operation, Shape, Tensor, Weight, flatten
+from kerasport.frontends.keras.model import (
+    Call,
+    LayerSpec,
+    Model,
+    Operation,
+    Shape,
+    Tensor,
+    Weight,
+    flatten,
+)
 from kerasport.frontends.keras.precheck import acts_in_training, custom_problem
 from kerasport.frontends.keras.read.dialects import TF_LAMBDAS
 from kerasport.targets.tfjs.layers.constraints import (
@@ -34,7 +43,13 @@ CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
 CONSTANT = "it is called on a constant, which a layers-model cannot store"
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM2D", "RNN")
 IN_BIDIRECTIONAL = ("LSTM", "GRU", "SimpleRNN")
-DROPS_IN_TRAINING = ("Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D")
+DROPS_IN_TRAINING = (
+    "Dropout",
+    "AlphaDropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "SpatialDropout1D",
+)
 
 
 @dataclass
@@ -45,10 +60,14 @@ class Topology:
     companion: bool = True  # whether the companion may stand in for what TF.js lacks
     weights: dict[str, Weight] = field(default_factory=dict)  # by their names in the manifest
     renamed: dict[str, str] = field(default_factory=dict)  # path in Keras → name in TF.js
-    companions: dict[str, str] = field(default_factory=dict)  # path of a layer → why it takes the companion
+    companions: dict[str, str] = field(
+        default_factory=dict
+    )  # path of a layer → why it takes the companion
     dropped: dict[str, None] = field(default_factory=dict)  # notes on what of training is lost
     problems: list[Problem] = field(default_factory=list)
-    names: dict[Target, str] = field(default_factory=dict)  # of everything, as it is called in TF.js
+    names: dict[Target, str] = field(
+        default_factory=dict
+    )  # of everything, as it is called in TF.js
     embedded: Embedded = field(default_factory=Embedded)
 
     def model(self, model: Model, *, name: str = "", path: str = "", frozen: bool = False) -> Json:
@@ -56,12 +75,20 @@ class Topology:
         frozen = frozen or not model.trainable
         names = self._names(model, path)
         entries = [
-            (call, self._entry(call, names[call.target], f"{path}{call.target.name}", model, frozen=frozen))
+            (
+                call,
+                self._entry(
+                    call, names[call.target], f"{path}{call.target.name}", model, frozen=frozen
+                ),
+            )
             for call in first_calls(model)
         ]
         if model.kind == "sequential" and _is_chain(model):
             layers = [_bare(entry) for _, entry in entries]
-            return {"class_name": "Sequential", "config": {"name": name or names[model], "layers": layers}}
+            return {
+                "class_name": "Sequential",
+                "config": {"name": name or names[model], "layers": layers},
+            }
         made = creation_order([call.target for call, _ in entries], model.calls)
         number = {
             call: index + isinstance(target, Model)
@@ -72,7 +99,10 @@ class Topology:
         def reference(tensor: Tensor) -> list[Json]:
             return [names[tensor.call.target], number[tensor.call], tensor.index]
 
-        layers = [{**entry, "inbound_nodes": _nodes(made[call.target], reference)} for call, entry in entries]
+        layers = [
+            {**entry, "inbound_nodes": _nodes(made[call.target], reference)}
+            for call, entry in entries
+        ]
         config = {
             "name": name or names[model],
             "layers": layers,
@@ -136,7 +166,9 @@ class Topology:
         known = inputs if len(inputs) == len(call.tensors()) else None
         return {**self._layer(target, name, path, frozen, known), "name": name}
 
-    def _layer(self, spec: LayerSpec, name: str, path: str, frozen: bool, inputs: tuple[Shape, ...] | None) -> Json:
+    def _layer(
+        self, spec: LayerSpec, name: str, path: str, frozen: bool, inputs: tuple[Shape, ...] | None
+    ) -> Json:
         """The class and config of a layer; problems are noted, and leave a config that nobody will see."""
         layer = self._read(spec)
         if layer is None:
@@ -146,7 +178,12 @@ class Topology:
         if spelled.companion:
             self.companions[path] = spelled.companion
         trainable = spec.config.get("trainable") is not False and not frozen
-        config = {"name": name, "trainable": trainable, **spelled.config, **self._weight_options(spec, layer)}
+        config = {
+            "name": name,
+            "trainable": trainable,
+            **spelled.config,
+            **self._weight_options(spec, layer),
+        }
         config |= self._children(spec, path, frozen, inputs)
         return {"class_name": spelled.class_name, "config": config}
 
@@ -177,32 +214,43 @@ class Topology:
             weight = NATIVE[spec.class_name].weight_name(declared)
             prefix = weight if weight == "kernel" else weight.removesuffix("_kernel")
             options[f"{prefix}_initializer"] = {"class_name": "Zeros", "config": {}}
-            regularizer = spec.config.get(f"{prefix}_regularizer") or spec.config.get(f"{declared}_regularizer")
+            regularizer = spec.config.get(f"{prefix}_regularizer") or spec.config.get(
+                f"{declared}_regularizer"
+            )
             if regularizer is not None:
                 options |= self._regularizer(spec, f"{prefix}_regularizer", regularizer)
             if spec.config.get(f"{prefix}_constraint"):
                 reason = f"the {prefix} constraint, which TF.js would apply when it loads the model"
                 self.dropped[f"layer {quoted(spec.name)}: {reason}"] = None
         if spec.config.get("activity_regularizer"):
-            self.dropped[f"layer {quoted(spec.name)}: the activity regularizer, which makes TF.js throw"] = None
+            self.dropped[
+                f"layer {quoted(spec.name)}: the activity regularizer, which makes TF.js throw"
+            ] = None
         return options
 
     def _regularizer(self, spec: LayerSpec, option: str, value: Any) -> dict[str, Json]:
         config = value.get("config") if isinstance(value, Mapping) else None
         config = config if isinstance(config, Mapping) else {}
-        amounts = {key: config.get(key) or 0.0 for key in ("l1", "l2")}  # TF.js takes what is missing for 0.01
+        amounts = {
+            key: config.get(key) or 0.0 for key in ("l1", "l2")
+        }  # TF.js takes what is missing for 0.01
         known = isinstance(value, Mapping) and value.get("class_name") in ("L1", "L2", "L1L2")
         if known and all(
-            isinstance(amount, int | float) and abs(amount) <= LARGEST_FLOAT for amount in amounts.values()
+            isinstance(amount, int | float) and abs(amount) <= LARGEST_FLOAT
+            for amount in amounts.values()
         ):
             amounts = {key: float(amount) for key, amount in amounts.items()}
             return {option: {"class_name": "L1L2", "config": amounts}}
-        self.dropped[f"layer {quoted(spec.name)}: the {option.replace('_', ' ')}, which TF.js does not have"] = None
+        self.dropped[
+            f"layer {quoted(spec.name)}: the {option.replace('_', ' ')}, which TF.js does not have"
+        ] = None
         return {}
 
     # ------------------------------------------------------------------------------------------- wrappers
 
-    def _children(self, spec: LayerSpec, path: str, frozen: bool, inputs: tuple[Shape, ...] | None) -> dict[str, Json]:
+    def _children(
+        self, spec: LayerSpec, path: str, frozen: bool, inputs: tuple[Shape, ...] | None
+    ) -> dict[str, Json]:
         if spec.class_name == "TimeDistributed":
             step = inputs and ((inputs[0][0], *inputs[0][2:]),)
             return {"layer": self._inner(spec.children["layer"], path, frozen, step or None)}
@@ -211,25 +259,37 @@ class Topology:
         if spec.class_name == "RNN":
             return {"cell": self._inner(spec.children["cell"], path, frozen, None)}
         if spec.class_name == "StackedRNNCells":
-            return {"cells": [self._inner(cell, path, frozen, None) for cell in spec.children.values()]}
+            return {
+                "cells": [self._inner(cell, path, frozen, None) for cell in spec.children.values()]
+            }
         return {}
 
-    def _inner(self, target: LayerSpec | Model, path: str, frozen: bool, inputs: tuple[Shape, ...] | None) -> Json:
+    def _inner(
+        self, target: LayerSpec | Model, path: str, frozen: bool, inputs: tuple[Shape, ...] | None
+    ) -> Json:
         if isinstance(target, Model):
             return self.model(target, name=legal(target.name), path=f"{path}/", frozen=frozen)
         return self._layer(target, legal(target.name), f"{path}/{target.name}", frozen, inputs)
 
-    def _forward(self, spec: LayerSpec, path: str, frozen: bool, inputs: tuple[Shape, ...] | None) -> Json:
+    def _forward(
+        self, spec: LayerSpec, path: str, frozen: bool, inputs: tuple[Shape, ...] | None
+    ) -> Json:
         """The layer of a Bidirectional; TF.js makes the backward one of it by itself."""
         forward, backward = spec.children["forward_layer"], spec.children["backward_layer"]
         assert isinstance(forward, LayerSpec)
         if forward.class_name not in IN_BIDIRECTIONAL:
             reason = f"the Bidirectional layer of TF.js supports only {', '.join(IN_BIDIRECTIONAL)}"
-            self.problems.append(Problem(spec.name, spec.class_name, reason, "layer", forward.class_name))
+            self.problems.append(
+                Problem(spec.name, spec.class_name, reason, "layer", forward.class_name)
+            )
         elif not mirrored(forward, backward):
             reason = "the backward layer differs from the reversed forward layer, which is what TF.js uses"
-            self.problems.append(Problem(spec.name, spec.class_name, reason, "backward_layer", backward.name))
-        written = self._layer(forward, inner_name(forward), f"{path}/{forward.name}", frozen, inputs and inputs[:1])
+            self.problems.append(
+                Problem(spec.name, spec.class_name, reason, "backward_layer", backward.name)
+            )
+        written = self._layer(
+            forward, inner_name(forward), f"{path}/{forward.name}", frozen, inputs and inputs[:1]
+        )
         if f"{path}/{forward.name}" in self.companions:
             self.companions[f"{path}/{backward.name}"] = self.companions[f"{path}/{forward.name}"]
         return written
@@ -249,7 +309,11 @@ class Topology:
     def _check_lengths(self, target: LayerSpec | Model, inputs: list[Tensor]) -> None:
         """TF.js holds every input of a TimeDistributed to the sizes of the first one."""
         first, *others = (self.shapes.get(tensor, ()) for tensor in inputs)
-        if any(size not in (None, other) for each in others for size, other in zip(first, each, strict=False)):
+        if any(
+            size not in (None, other)
+            for each in others
+            for size, other in zip(first, each, strict=False)
+        ):
             reason = "it is called on inputs of different sizes, but TF.js requires the sizes of the first input"
             self.problems.append(Problem(target.name, target.class_name, reason))
 
@@ -259,18 +323,32 @@ def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
     stateful = isinstance(target, LayerSpec) and class_name in (*RECURRENT, "Bidirectional")
     for argument, value in call.kwargs.items():
         # Keras 3 records training=True in every call of an image layer, and overrules it at inference
-        recorded = class_name in IMAGES or (isinstance(target, Model) and not acts_in_training(target))
+        recorded = class_name in IMAGES or (
+            isinstance(target, Model) and not acts_in_training(target)
+        )
         says_nothing = argument == "training" and (not value or recorded)
         if value is None or says_nothing or (argument == "initial_state" and stateful):
             continue
         shown = (
-            "a tensor" if isinstance(value, Tensor) else value if isinstance(value, bool | int | float | str) else "…"
+            "a tensor"
+            if isinstance(value, Tensor)
+            else value
+            if isinstance(value, bool | int | float | str)
+            else "…"
         )
-        yield Problem(target.name, class_name, "TF.js does not support this argument of the call", argument, shown)
+        yield Problem(
+            target.name,
+            class_name,
+            "TF.js does not support this argument of the call",
+            argument,
+            shown,
+        )
     states = flatten(call.kwargs.get("initial_state"))
     if any(not isinstance(leaf, Tensor) for leaf in flatten(call.args)):
         yield Problem(target.name, class_name, CONSTANT)
-    if call.kwargs.get("initial_state") is not None and not all(isinstance(s, Tensor) for s in states):
+    if call.kwargs.get("initial_state") is not None and not all(
+        isinstance(s, Tensor) for s in states
+    ):
         yield Problem(target.name, class_name, CONSTANT, "initial_state", "…")
     count, cls = len(flatten(call.args)), LAYERS.get(class_name)
     if class_name == "InputLayer":
@@ -284,11 +362,19 @@ def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
         yield Problem(target.name, class_name, reason)
     if class_name == "ConvLSTM2D" and call.kwargs.get("initial_state") is not None:
         yield Problem(
-            target.name, class_name, "TF.js checks the states of a convolutional LSTM incorrectly", "initial_state", "…"
+            target.name,
+            class_name,
+            "TF.js checks the states of a convolutional LSTM incorrectly",
+            "initial_state",
+            "…",
         )
     if class_name == "RNN" and call.kwargs.get("initial_state") is not None:
         yield Problem(
-            target.name, class_name, "TF.js expects the states of a cell in another order", "initial_state", "…"
+            target.name,
+            class_name,
+            "TF.js expects the states of a cell in another order",
+            "initial_state",
+            "…",
         )
 
 
@@ -318,12 +404,24 @@ def _bare(entry: Json) -> Json:
 
 
 def _nodes(calls: list[Call], reference: Any) -> list[Json]:
-    return [[[*reference(tensor), {}] for tensor in inputs_of(call)] for call in calls if inputs_of(call)]
+    return [
+        [[*reference(tensor), {}] for tensor in inputs_of(call)]
+        for call in calls
+        if inputs_of(call)
+    ]
 
 
 # What every object of JavaScript has, so that TF.js finds it where it looks for a layer of that name.
 OF_OBJECTS = frozenset(
-    ("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf")
+    (
+        "constructor",
+        "hasOwnProperty",
+        "isPrototypeOf",
+        "propertyIsEnumerable",
+        "toLocaleString",
+        "toString",
+        "valueOf",
+    )
 )
 
 
@@ -348,7 +446,8 @@ def mirrored(forward: LayerSpec, backward: LayerSpec | Model) -> bool:
         return False
     differing = {
         key
-        for key in {*forward.config, *backward.config} - {"name", "trainable", "seed", "zero_output_for_mask"}
+        for key in {*forward.config, *backward.config}
+        - {"name", "trainable", "seed", "zero_output_for_mask"}
         if not key.endswith(("_initializer", "_regularizer", "_constraint"))
         and forward.config.get(key) != backward.config.get(key)
     }
@@ -365,7 +464,9 @@ def weights_of(spec: LayerSpec, name: str) -> dict[str, Weight]:
         assert isinstance(forward, LayerSpec)
         assert isinstance(backward, LayerSpec)
         inner = inner_name(forward)
-        return weights_of(forward, f"{name}/forward_{inner}") | weights_of(backward, f"{name}/backward_{inner}")
+        return weights_of(forward, f"{name}/forward_{inner}") | weights_of(
+            backward, f"{name}/backward_{inner}"
+        )
     if spec.class_name == "RNN":
         return _cell_weights(spec.children.get("cell"), name)
     if spec.class_name == "TimeDistributed":

@@ -17,11 +17,15 @@ _STRINGS = "a layers-model cannot have strings as input"
 
 # Class → why a layers-model cannot hold it, for what is not simply absent.
 REFUSED: Mapping[str, str] = {
-    **dict.fromkeys(("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"), _IMITATED),
+    **dict.fromkeys(
+        ("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"), _IMITATED
+    ),
     "UnitNormalization": (
         f"{_ABSENT}, and no other TF.js layer computes the same for vectors of almost zero length; {_BY_GRAPH}"
     ),
-    **dict.fromkeys(("Discretization", "IntegerLookup"), f"TF.js has no layer that compares values; {_BY_GRAPH}"),
+    **dict.fromkeys(
+        ("Discretization", "IntegerLookup"), f"TF.js has no layer that compares values; {_BY_GRAPH}"
+    ),
     "MaxPooling3D": "the wasm backend of TF.js computes it incorrectly for negative inputs",
     "Conv3DTranspose": "the wasm backend of TF.js computes it incorrectly",
     "Resizing": "the Resizing layer of TF.js throws on batches, and samples at other pixel positions",

@@ -75,12 +75,18 @@ def training_config(
     optimizer, why = _optimizer(compiled.get("optimizer") or compiled.get("optimizer_config"))
     loss = _loss(compiled["loss"], renamed)
     if optimizer is None or loss is None:
-        lost = why or f"the loss {_name(compiled['loss']) or 'of the model'} does not exist in TF.js"
+        lost = (
+            why or f"the loss {_name(compiled['loss']) or 'of the model'} does not exist in TF.js"
+        )
         return None, [f"{UNCOMPILED}: {lost}"]
     old = writer.startswith(("1.", "2."))
-    metrics, lost_metrics = _metrics(_by_output(compiled.get("metrics"), renamed, outputs, old=old), loss)
+    metrics, lost_metrics = _metrics(
+        _by_output(compiled.get("metrics"), renamed, outputs, old=old), loss
+    )
     if compiled.get("weighted_metrics"):
-        lost_metrics.append("not part of the training configuration: weighted metrics, which TF.js does not support")
+        lost_metrics.append(
+            "not part of the training configuration: weighted metrics, which TF.js does not support"
+        )
     return {"optimizer_config": optimizer, "loss": loss, "metrics": metrics}, lost_metrics
 
 
@@ -103,7 +109,11 @@ def _optimizer(value: Any) -> tuple[Json, str]:
         )
     if class_name == "adagrad" and float(config.get("epsilon") or 1e-7) != 1e-7:
         return None, "the Adagrad optimizer of TF.js always uses epsilon=1e-7"
-    unlike = [key for key, neutral in NEUTRAL.items() if key not in read and config.get(key) not in (*neutral,)]
+    unlike = [
+        key
+        for key, neutral in NEUTRAL.items()
+        if key not in read and config.get(key) not in (*neutral,)
+    ]
     return (None, f"the optimizers of TF.js do not support {unlike[0]}") if unlike else (made, "")
 
 
@@ -111,7 +121,11 @@ def _sgd(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]
     momentum = float(config.get("momentum") or 0.0)
     if not momentum:  # TF.js's SGD has none, and would ignore it in silence
         return {"class_name": "SGD", "config": {"learning_rate": rate}}, ("momentum",)
-    made = {"learning_rate": rate, "momentum": momentum, "use_nesterov": bool(config.get("nesterov"))}
+    made = {
+        "learning_rate": rate,
+        "momentum": momentum,
+        "use_nesterov": bool(config.get("nesterov")),
+    }
     return {"class_name": "Momentum", "config": made}, ("momentum",)
 
 
@@ -138,7 +152,10 @@ def _rmsprop(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, .
 
 def _adagrad(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
     start = float(config.get("initial_accumulator_value", 0.1))
-    return {"class_name": "Adagrad", "config": {"learning_rate": rate, "initial_accumulator_value": start}}, ()
+    return {
+        "class_name": "Adagrad",
+        "config": {"learning_rate": rate, "initial_accumulator_value": start},
+    }, ()
 
 
 OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "rmsprop": _rmsprop, "adagrad": _adagrad}
@@ -162,7 +179,9 @@ def _name(value: Any) -> str:
             return _name(value)
     if not isinstance(value, str):
         return ""
-    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(value)).replace("__", "_")
+    return "".join(
+        f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(value)
+    ).replace("__", "_")
 
 
 def _loss(value: Any, renamed: Mapping[str, str]) -> Json:
@@ -172,16 +191,24 @@ def _loss(value: Any, renamed: Mapping[str, str]) -> Json:
     if isinstance(value, Mapping) and "class_name" not in value:
         by_output = {renamed.get(name, name): _loss(item, renamed) for name, item in value.items()}
         # TF.js would turn a name with an underscore into camelCase, and not find it
-        return by_output if None not in by_output.values() and not any("_" in name for name in by_output) else None
+        return (
+            by_output
+            if None not in by_output.values() and not any("_" in name for name in by_output)
+            else None
+        )
     return LOSSES.get(_name(value))
 
 
 def _is_wrapper(metric: Any) -> bool:
     """Whether it is a metric or loss of a class that holds a function."""
-    return isinstance(metric, Mapping) and str(metric.get("class_name")).rpartition(">")[2] in WRAPPERS
+    return (
+        isinstance(metric, Mapping) and str(metric.get("class_name")).rpartition(">")[2] in WRAPPERS
+    )
 
 
-def _by_output(value: Any, renamed: Mapping[str, str], outputs: Sequence[str], *, old: bool) -> dict[str, list[Any]]:
+def _by_output(
+    value: Any, renamed: Mapping[str, str], outputs: Sequence[str], *, old: bool
+) -> dict[str, list[Any]]:
     """The metrics of each output, by its name in TF.js; those of every output under the name "".
 
     A list that holds lists, or in Keras 3 any list for several outputs, has one entry for each output.

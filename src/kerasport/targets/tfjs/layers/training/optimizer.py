@@ -12,7 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from kerasport.frontends.keras.layers import LAYERS
-from kerasport.frontends.keras.model import Array, Call, ComputedWeight, LayerSpec, Model, Tensor, Weight
+from kerasport.frontends.keras.model import (
+    Array,
+    Call,
+    ComputedWeight,
+    LayerSpec,
+    Model,
+    Tensor,
+    Weight,
+)
 from kerasport.frontends.keras.read.dialects import major
 from kerasport.targets.tfjs.layers.prepare.mask_leaks import inputs_of
 from kerasport.targets.tfjs.layers.spelling.native import Json
@@ -36,12 +44,18 @@ def optimizer_state(
     step, _, *rest = stored
     slots = _slots(rest, ours, optimizer)
     names = {id(weight): name for name, weight in written.weights.items()}
-    if slots is None or {*map(id, ours)} != {*map(id, theirs)} or not names.keys() >= {*map(id, ours)}:
+    if (
+        slots is None
+        or {*map(id, ours)} != {*map(id, theirs)}
+        or not names.keys() >= {*map(id, ours)}
+    ):
         return {}, [f"{lost}it does not match the trainable weights of the model"]
     place = {id(weight): at for at, weight in enumerate(ours)}
     made: dict[str, Weight] = {"optimizer/iter": _step(step)}
     for slot, arrays in slots.items():
-        made |= {f"optimizer/{names[id(weight)]}/{slot}": arrays[place[id(weight)]] for weight in theirs}
+        made |= {
+            f"optimizer/{names[id(weight)]}/{slot}": arrays[place[id(weight)]] for weight in theirs
+        }
     return made, []
 
 
@@ -67,7 +81,11 @@ def _slots(rest: Sequence[Weight], trainable: Sequence[Weight], optimizer: Json)
     else:
         return None
     shapes = [weight.shape for weight in trainable]
-    return slots if all([weight.shape for weight in arrays] == shapes for arrays in slots.values()) else None
+    return (
+        slots
+        if all([weight.shape for weight in arrays] == shapes for arrays in slots.values())
+        else None
+    )
 
 
 def _times(weight: Weight, factor: float) -> ComputedWeight:
@@ -88,9 +106,9 @@ def _trainable(model: Model) -> list[Weight] | None:
         if isinstance(target, Model) or (isinstance(target, LayerSpec) and target.children):
             return None
         if isinstance(target, LayerSpec) and target.weights:
-            if target.class_name not in LAYERS or len(LAYERS[target.class_name].declared_weights(target.config)) != len(
-                target.weights
-            ):
+            if target.class_name not in LAYERS or len(
+                LAYERS[target.class_name].declared_weights(target.config)
+            ) != len(target.weights):
                 return None
             found += _of_layer(target)
     return found if model.trainable else []

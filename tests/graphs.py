@@ -11,7 +11,6 @@ from typing import TypeAlias, get_args
 import numpy as np
 
 from kerasport.errors import VerifyError
-from kerasport.frontends.keras.model import Array
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Tensor
 from kerasport.ir.tensor import Input, TensorType, dtype_of
@@ -19,6 +18,7 @@ from kerasport.targets.plan import Plan, write
 from kerasport.targets.tfjs.graph import document, optimised
 from kerasport.targets.tfjs.graph.emit import Emitter
 from kerasport.verification.runtimes.tfjs import Backend, Tfjs
+from kerasport.weights import Array
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 Arrays: TypeAlias = tuple[Array, ...]

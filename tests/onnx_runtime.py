@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from kerasport.frontends.keras.model import Array
+from kerasport.weights import Array
 
 
 def session(path: Path) -> Any:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from kerasport.frontends.keras.model import Array
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Tensor
@@ -20,6 +19,7 @@ from kerasport.ir.ops.elementwise import Binary, Unary
 from kerasport.ir.ops.reduction import ArgReduction, Cumulative, Reduction
 from kerasport.ir.ops.window import Padding, Pool
 from kerasport.ir.tensor import NUMBERS, DType, Input, Node, Several, TensorType
+from kerasport.weights import Array
 
 Made: TypeAlias = Tensor | Several
 Sizes: TypeAlias = tuple[int, ...]

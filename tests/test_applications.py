@@ -19,10 +19,10 @@ from tests.cases.trial import inner_layers, quiet, random_weight, undrawn_weight
 from tests.onnx_runtime import close, operators, run
 
 import kerasport
-from kerasport.frontends.keras.model import ComputedWeight
 from kerasport.frontends.keras.read.calls import Builder
 from kerasport.frontends.keras.read.describe import Described, Describer
 from kerasport.targets import Options, planned
+from kerasport.weights import ComputedWeight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tests.cases.case import Array
 
-    from kerasport.frontends.keras.model import Model
+    from kerasport.frontends.keras.model import KerasModel
     from kerasport.verification.runtimes.tfjs import Backend, Tfjs
 
 HEADLESS = {"include_top": False, "pooling": "avg"}
@@ -182,7 +182,7 @@ def test_onnx_model_of_a_network_computes_what_keras_computes(
 EVERY = sorted(name for name, made in vars(applications).items() if inspect.isfunction(made))
 
 
-def described(model: keras.Model) -> Model:
+def described(model: keras.Model) -> KerasModel:
     """A model whose weights were never made, as the reader would describe it with zeros for them."""
     root = Describer(keras.__version__).describe(json.loads(model.to_json()))
     shapes = {

@@ -23,7 +23,7 @@ import kerasport
 from kerasport.frontends.keras.infer import Inference, agree
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.lower import lower
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Tensor
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
 from kerasport.frontends.keras.read import read
 from kerasport.targets.tfjs.layers.rewrites import REWRITES
 from kerasport.targets.tfjs.layers.spelling.native import NATIVE
@@ -155,12 +155,14 @@ def test_shapes_are_those_of_keras(trial: Trial) -> None:
 def test_only_the_file_knows_the_shape_of_a_layer_that_no_target_computes() -> None:
     entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 4], "dtype": "int32"}))
     hashing = LayerSpec("hashing", "Hashing", {"num_bins": 8, "output_mode": "one_hot"})
-    hashed = Call(hashing, (Tensor(entry),), declared={0: (None, 4, 8)})
+    hashed = Call(hashing, (KerasTensor(entry),), declared={0: (None, 4, 8)})
     inferred = Inference()
     inferred.model(
-        Model("model", "functional", (entry, hashed), (Tensor(entry),), (Tensor(hashed),))
+        KerasModel(
+            "model", "functional", (entry, hashed), (KerasTensor(entry),), (KerasTensor(hashed),)
+        )
     )
-    assert inferred.shapes[Tensor(hashed)] == (None, 4, 8)
+    assert inferred.shapes[KerasTensor(hashed)] == (None, 4, 8)
 
 
 def test_hdf5_makes_the_same_layers_model(trial: Trial, tmp_path: Path) -> None:

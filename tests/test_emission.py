@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from tests.graphs import Check, Runner, batches, emitted, given, random, together, write_graph
 from tests.strategies import OPERATIONS, Sample, computations, operations
 
-from kerasport.frontends.keras.model import Array
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Tensor
@@ -33,6 +32,7 @@ from kerasport.targets.tfjs.graph.emit import DIFFERENT, SAME, UNSUPPORTED, Emit
 from kerasport.targets.tfjs.graph.fused import Fused
 from kerasport.verification.runtimes import node as node_js
 from kerasport.verification.runtimes.tfjs import Backend, Tfjs
+from kerasport.weights import Array
 
 SHAPE = (2, 3, 1, 4, 2, 3)
 """Sizes of as many axes as TF.js computes with."""

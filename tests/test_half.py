@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 
 import kerasport
 from kerasport.cli import app
-from kerasport.frontends.keras.model import Array
 from kerasport.targets.onnx.half import EITHER, EXPENSIVE, FOLLOWING, MOVING, fits
 from kerasport.verification.runtimes.onnx import Onnx
+from kerasport.weights import Array
 
 FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 BOUND = 5e-3  # of the largest number of an output: float16 has 11 bits

@@ -19,11 +19,11 @@ from tests import graphs
 from tests.strategies import OPERATIONS, numbers, operations, shapes
 
 from kerasport.errors import ShapeError
-from kerasport.frontends.keras.model import Array, Shape
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, constants, show, walk
 from kerasport.ir.ops import Tensor
 from kerasport.ir.tensor import DType, Input, Item, Node, Several, TensorType, constant, dtype_of
+from kerasport.weights import Array, Shape
 
 ALONE: set[Any] = {Input, ops.Constant, Item, ops.Lookup}
 """Nodes that are no operations on numbers."""

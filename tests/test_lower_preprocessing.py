@@ -18,7 +18,7 @@ from keras import layers
 import kerasport
 from kerasport.frontends.keras.infer import Inference
 from kerasport.frontends.keras.lower import lower
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Tensor
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
 from kerasport.frontends.keras.read import read
 
 if TYPE_CHECKING:
@@ -365,8 +365,10 @@ def run(class_name: str, config: Mapping[str, Any], x: Array, dtype: str) -> Arr
     entry = Call(
         LayerSpec("x", "InputLayer", {"batch_shape": [None, *x.shape[1:]], "dtype": dtype})
     )
-    call = Call(LayerSpec("layer", class_name, config), (Tensor(entry),))
-    graph = lower(Model("m", "functional", (entry, call), (Tensor(entry),), (Tensor(call),)))
+    call = Call(LayerSpec("layer", class_name, config), (KerasTensor(entry),))
+    graph = lower(
+        KerasModel("m", "functional", (entry, call), (KerasTensor(entry),), (KerasTensor(call),))
+    )
     (got,) = graph.run(x)
     return got
 
@@ -555,7 +557,11 @@ def test_adaptive_pooling_needs_a_known_size() -> None:
         LayerSpec("x", "InputLayer", {"batch_shape": [None, None, 8, 3], "dtype": "float32"})
     )
     call = Call(
-        LayerSpec("layer", "AdaptiveMaxPooling2D", {"output_size": [2, 2]}), (Tensor(entry),)
+        LayerSpec("layer", "AdaptiveMaxPooling2D", {"output_size": [2, 2]}), (KerasTensor(entry),)
     )
     with pytest.raises(kerasport.UnsupportedModel, match="must be fixed"):
-        lower(Model("m", "functional", (entry, call), (Tensor(entry),), (Tensor(call),)))
+        lower(
+            KerasModel(
+                "m", "functional", (entry, call), (KerasTensor(entry),), (KerasTensor(call),)
+            )
+        )

@@ -9,32 +9,32 @@ from typing import Any
 import pytest
 
 from kerasport.frontends.keras.masks import MaskChanges, MaskRules, Masks
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Operation, Tensor
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec, Operation
 from kerasport.releases import ASSUMED, Release
 
 COUNT = 10_000
 SECONDS = 10  # of the processor; it takes 0.1, and anything exponential or quadratic takes minutes
 
 
-def called(class_name: str, *inputs: Any, mask: Any = None, **config: Any) -> Tensor:
+def called(class_name: str, *inputs: Any, mask: Any = None, **config: Any) -> KerasTensor:
     """The output of a new layer."""
     spec = LayerSpec(class_name.lower(), class_name, config)
-    return Tensor(Call(spec, inputs, {} if mask is None else {"mask": mask}))
+    return KerasTensor(Call(spec, inputs, {} if mask is None else {"mask": mask}))
 
 
-def computed(class_name: str, *operands: Any) -> Tensor:
+def computed(class_name: str, *operands: Any) -> KerasTensor:
     """The output of a new operation."""
-    return Tensor(Call(Operation(class_name.lower(), class_name, {}), operands))
+    return KerasTensor(Call(Operation(class_name.lower(), class_name, {}), operands))
 
 
-def masked(x: Tensor) -> Tensor:
+def masked(x: KerasTensor) -> KerasTensor:
     return called("Masking", x, mask_value=0.0)
 
 
-def merged(class_name: str) -> Callable[[Tensor], list[Tensor]]:
+def merged(class_name: str) -> Callable[[KerasTensor], list[KerasTensor]]:
     """A chain in which each layer merges the one before with a mask of its own."""
 
-    def chain(x: Tensor) -> list[Tensor]:
+    def chain(x: KerasTensor) -> list[KerasTensor]:
         made = [masked(x)]
         for _ in range(COUNT // 2):
             made.append(masked(x))
@@ -44,7 +44,7 @@ def merged(class_name: str) -> Callable[[Tensor], list[Tensor]]:
     return chain
 
 
-def doubled(x: Tensor) -> list[Tensor]:
+def doubled(x: KerasTensor) -> list[KerasTensor]:
     """A chain in which each layer merges the one before with itself."""
     made = [masked(x)]
     for _ in range(COUNT):
@@ -52,10 +52,10 @@ def doubled(x: Tensor) -> list[Tensor]:
     return made
 
 
-def recorded(*, twice: bool) -> Callable[[Tensor], list[Tensor]]:
+def recorded(*, twice: bool) -> Callable[[KerasTensor], list[KerasTensor]]:
     """Masks that operations compute and a layer is called with; each is made of the one before, once or twice."""
 
-    def chain(x: Tensor) -> list[Tensor]:
+    def chain(x: KerasTensor) -> list[KerasTensor]:
         mask = computed("Any", computed("NotEqual", x, 0.0))
         made = [mask.call.args[0], mask]
         for _ in range(COUNT):
@@ -66,7 +66,7 @@ def recorded(*, twice: bool) -> Callable[[Tensor], list[Tensor]]:
     return chain
 
 
-def stripped(x: Tensor) -> list[Tensor]:
+def stripped(x: KerasTensor) -> list[KerasTensor]:
     """Layers that hand on one object, each of which an attention takes the mask off."""
     made = [masked(x)]
     for _ in range(COUNT // 2):
@@ -86,7 +86,7 @@ def test_long_chains_take_no_time(name: str, release: Release) -> None:
     x = called("InputLayer")
     made = CHAINS[name](x)
     calls = {tensor.call: None for tensor in (x, *made)}
-    model = Model("m", "functional", tuple(calls), x, tuple(made[-2:]))
+    model = KerasModel("m", "functional", tuple(calls), x, tuple(made[-2:]))
     began = time.process_time()
     masks = Masks(MaskRules(release))
     ends = masks.trace(model)
@@ -100,17 +100,17 @@ def test_long_chains_take_no_time(name: str, release: Release) -> None:
         assert ends[-1] is not None
 
 
-def model_of(*ends: Tensor, inputs: Any) -> Model:
+def model_of(*ends: KerasTensor, inputs: Any) -> KerasModel:
     calls: dict[Call, None] = {}
 
-    def visit(tensor: Tensor) -> None:
+    def visit(tensor: KerasTensor) -> None:
         for each in tensor.call.tensors():
             visit(each)
         calls.setdefault(tensor.call)
 
     for end in ends:
         visit(end)
-    return Model("m", "functional", tuple(calls), inputs, ends)
+    return KerasModel("m", "functional", tuple(calls), inputs, ends)
 
 
 def test_equal_masks_have_equal_numbers() -> None:
@@ -147,17 +147,17 @@ def test_masks_that_a_model_computes_are_compared_with_those_that_travel() -> No
 def test_a_model_inside_is_followed_once_for_each_mask() -> None:
     """Models that hold the one before twice would be followed 2 ** 60 times."""
     inner = called("InputLayer")
-    model = Model(
+    model = KerasModel(
         "m", "functional", (inner.call, called("Dense", inner).call), inner, called("Dense", inner)
     )
     for _ in range(60):
         x = called("InputLayer")
-        first = Tensor(Call(model, (x,)))
-        second = Tensor(Call(model, (first,)))
-        model = Model("m", "functional", (x.call, first.call, second.call), x, second)
+        first = KerasTensor(Call(model, (x,)))
+        second = KerasTensor(Call(model, (first,)))
+        model = KerasModel("m", "functional", (x.call, first.call, second.call), x, second)
     x = called("InputLayer")
-    outer = Tensor(Call(model, (masked(x),)))
+    outer = KerasTensor(Call(model, (masked(x),)))
     assert Masks(MaskRules(ASSUMED)).trace(
-        Model("m", "functional", (x.call, outer.call.args[0].call, outer.call), x, outer)
+        KerasModel("m", "functional", (x.call, outer.call.args[0].call, outer.call), x, outer)
     ) == (None,)
     assert not MaskChanges().of(model).order

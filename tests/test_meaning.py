@@ -14,7 +14,7 @@ from keras.applications.imagenet_utils import preprocess_input
 
 import kerasport
 from kerasport.frontends.keras.meaning import expected_values
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Tensor
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
 from kerasport.report import Check, Values
 
 if TYPE_CHECKING:
@@ -125,11 +125,11 @@ def test_vocabularies_are_told_by_their_size() -> None:
         ),
         ("StringLookup", "string", None, ""),
     ):
-        given = Tensor(
+        given = KerasTensor(
             Call(LayerSpec("given", "InputLayer", {"batch_shape": [None, 1], "dtype": dtype}))
         )
-        found = Tensor(Call(LayerSpec("found", name, {"vocabulary": vocabulary}), (given,)))
-        model = Model("model", "functional", (given.call, found.call), given, found)
+        found = KerasTensor(Call(LayerSpec("found", name, {"vocabulary": vocabulary}), (given,)))
+        model = KerasModel("model", "functional", (given.call, found.call), given, found)
         assert expected_values(model) == (
             Values("string" if dtype == "string" else "int32", wanted),
         )

@@ -15,11 +15,11 @@ from tests.netron import Netron
 from tests.test_recorded import FILES, Recorded
 
 import kerasport
-from kerasport.frontends.keras.model import Array
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import constant
 from kerasport.verification.runtimes.tfjs import Tfjs
+from kerasport.weights import Array
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning"

@@ -15,10 +15,11 @@ from keras import layers
 
 import kerasport
 from kerasport.errors import OptionError
-from kerasport.frontends.keras.model import ComputedWeight, LayerSpec, Model, Weight
+from kerasport.frontends.keras.model import KerasModel, LayerSpec
 from kerasport.frontends.keras.read import read
 from kerasport.targets import planned
 from kerasport.targets.notes import not_finite, too_large
+from kerasport.weights import ComputedWeight, Weight
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning"
@@ -84,7 +85,7 @@ def test_what_is_computed_of_nan_is_that_of_keras(tmp_path: Path) -> None:
         assert kerasport.verify(source, tmp_path / out).ok
 
 
-def model_of(*arrays: Any) -> Model:
+def model_of(*arrays: Any) -> KerasModel:
     def weight(array: Any) -> Weight:
         return ComputedWeight(array.dtype, array.shape, lambda: array)
 
@@ -92,7 +93,7 @@ def model_of(*arrays: Any) -> Model:
     return replace(EMPTY, calls=(kerasport.frontends.keras.model.Call(spec),))
 
 
-EMPTY = Model("m", "sequential", (), (), ())
+EMPTY = KerasModel("m", "sequential", (), (), ())
 
 
 @pytest.mark.parametrize(

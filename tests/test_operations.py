@@ -20,7 +20,7 @@ from keras.src.ops.operation import Operation
 import kerasport
 from kerasport.frontends.keras.functions import OPERATIONS, REFUSED
 from kerasport.frontends.keras.lower import lower
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Tensor
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
 from kerasport.frontends.keras.model import Operation as Described
 from kerasport.frontends.keras.read import read
 
@@ -1031,7 +1031,7 @@ def test_a_lowering_takes_what_the_class_of_keras_takes() -> None:
                     assert option.name in taken, (name, option.name)
 
 
-def _put(value: Any, x: Tensor) -> Any:
+def _put(value: Any, x: KerasTensor) -> Any:
     return (
         tuple(_put(v, x) for v in value)
         if isinstance(value, tuple)
@@ -1047,13 +1047,13 @@ def of(
     *args: Any,
     sizes: tuple[int | None, ...] = (None, 4),
     **kwargs: Any,
-) -> Model:
+) -> KerasModel:
     """A model of one operation, as a reader would describe it; `...` among the arguments is the input."""
     entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": list(sizes), "dtype": "float32"}))
-    x = Tensor(entry)
+    x = KerasTensor(entry)
     given = {name: x if value is ... else value for name, value in kwargs.items()}
     call = Call(Described("op", class_name, config), tuple(_put(a, x) for a in args), given)
-    return Model("model", "functional", (entry, call), (x,), (Tensor(call),))
+    return KerasModel("model", "functional", (entry, call), (x,), (KerasTensor(call),))
 
 
 @pytest.mark.parametrize(
@@ -1264,7 +1264,7 @@ def test_tensorflow_functions(case: Tf) -> None:
 def test_shapes_that_a_model_asks_for_are_worked_out() -> None:
     """tf.reshape(x, [tf.shape(x)[0], 2, -1]), as Keras 2 records it."""
     entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 4], "dtype": "float32"}))
-    x = Tensor(entry)
+    x = KerasTensor(entry)
     sizes = Call(
         Described("shape", "TFOpLambda", {"function": "compat.v1.shape"}),
         (x,),
@@ -1272,15 +1272,17 @@ def test_shapes_that_a_model_asks_for_are_worked_out() -> None:
     )
     first = Call(
         Described("get", "SlicingOpLambda", {"function": "__operators__.getitem"}),
-        (Tensor(sizes),),
+        (KerasTensor(sizes),),
         {"slice_spec": 0},
     )
     shaped = Call(
         Described("reshape", "TFOpLambda", {"function": "reshape"}),
         (x,),
-        {"shape": (Tensor(first), 2, -1)},
+        {"shape": (KerasTensor(first), 2, -1)},
     )
-    model = Model("m", "functional", (entry, sizes, first, shaped), (x,), (Tensor(shaped),))
+    model = KerasModel(
+        "m", "functional", (entry, sizes, first, shaped), (x,), (KerasTensor(shaped),)
+    )
     (got,) = lower(model).run(X)
     np.testing.assert_array_equal(got, X.reshape(3, 2, 2))
 

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from tests import graphs
 from tests.strategies import computations
 
-from kerasport.frontends.keras.model import Array, ComputedWeight, Shape
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, show
 from kerasport.ir.ops import Tensor
@@ -26,6 +25,7 @@ from kerasport.passes.rewrite import Rule, rewrite
 from kerasport.targets.tfjs.graph import optimised
 from kerasport.targets.tfjs.graph.fused import FUSION
 from kerasport.targets.tfjs.graph.legalize import LEGAL
+from kerasport.weights import Array, ComputedWeight, Shape
 
 MATRIX, IMAGE, VOLUME = (None, 3), (None, 5, 6, 3), (None, 4, 4, 4, 2)
 

@@ -86,7 +86,7 @@ ORDER = (
     ("urls",),
     ("report",),
     ("budget",),
-    ("frontends.keras.model",),
+    ("weights",),
     ("ir",),
     ("frontends",),
     ("passes",),

@@ -16,19 +16,19 @@ from typer.testing import CliRunner
 from kerasport import cli
 from kerasport.api import convert, verify
 from kerasport.errors import KerasportError, MismatchError
-from kerasport.frontends.keras.model import ComputedWeight, DividedWeight, Weight, WeightRef
 from kerasport.frontends.keras.read import read
 from kerasport.targets import planned
 from kerasport.targets.plan import Plan
 from kerasport.targets.rounding import Kind, Range, affine, fitted, parsed, quantized
 from kerasport.targets.tfjs.channels import Channels, Norm, divided, even, sizes
 from kerasport.targets.tfjs.shards import Encoding, Scaled, write_weights
+from kerasport.weights import ComputedWeight, DividedWeight, Weight, WeightRef
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kerasport.frontends.keras.model import Array
     from kerasport.verification.runtimes.tfjs import Tfjs
+    from kerasport.weights import Array
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning"

@@ -13,9 +13,10 @@ import pytest
 from tests.cases.case import GRAPH_MODEL, LAYERS_MODEL
 
 import kerasport
-from kerasport.frontends.keras.model import Array, LayerSpec, Operation
+from kerasport.frontends.keras.model import LayerSpec, Operation
 from kerasport.frontends.keras.read import read
 from kerasport.verification.runtimes.tfjs import Backend, Tfjs
+from kerasport.weights import Array
 
 RECORDED = Path(__file__).parent / "recorded"
 BACKENDS: tuple[Backend, ...] = get_args(Backend)

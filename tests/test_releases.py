@@ -15,9 +15,8 @@ from keras import layers
 from tests.cases.trial import quiet, randomise
 
 import kerasport
-from kerasport.errors import ShapeError
+from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.functions import apply
-from kerasport.frontends.keras.layers.base import Refusal
 from kerasport.frontends.keras.layers.core import TernaryDense
 from kerasport.frontends.keras.lower import lower
 from kerasport.frontends.keras.model import LayerSpec, Operation

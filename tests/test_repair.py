@@ -19,9 +19,9 @@ from kerasport.errors import (
     UnsupportedModel,
     VerifyError,
 )
-from kerasport.frontends.keras.model import Array
 from kerasport.frontends.keras.read.manifest import read_group
 from kerasport.verification.runtimes.tfjs import Backend, Tfjs
+from kerasport.weights import Array
 
 UNREPAIRED = Path(__file__).parent / "unrepaired"
 LOADING = ("functional_2.h5", "recurrent_2.h5")

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 import kerasport
 from kerasport import cli
 from kerasport.errors import HostileFileError, ReadError, UnsupportedModel, VerifyError
-from kerasport.frontends.keras.model import Array
 from kerasport.frontends.keras.read.tfjs_spelling import calls, keyed
 from kerasport.verification.runtimes.tfjs import Tfjs
+from kerasport.weights import Array
 
 Json = Any
 

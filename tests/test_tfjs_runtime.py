@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from kerasport.errors import VerifyError
-from kerasport.frontends.keras.model import Array
 from kerasport.verification.runtimes import node
 from kerasport.verification.runtimes.tfjs import Backend, TensorInfo, Tfjs, Worker, encode
+from kerasport.weights import Array
 
 Json: TypeAlias = Mapping[str, Any]
 Weights: TypeAlias = Mapping[str, Array]

@@ -15,7 +15,7 @@ from keras import layers, optimizers
 
 from kerasport.api import convert
 from kerasport.errors import UnsupportedModel
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Tensor
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
 from kerasport.targets.tfjs.layers.training import training_config
 from kerasport.targets.tfjs.layers.training.optimizer import by_depth
 from kerasport.verification.runtimes import node
@@ -226,8 +226,10 @@ def test_deep_models_have_an_order() -> None:
     """Deeper than Python's stack, so than Keras can build."""
     calls = [Call(LayerSpec("input", "InputLayer", {}))]
     for at in range(3000):
-        calls.append(Call(LayerSpec(f"layer_{at}", "Activation", {}), (Tensor(calls[-1]),)))
-    deep = Model("deep", "functional", tuple(calls), Tensor(calls[0]), Tensor(calls[-1]))
+        calls.append(Call(LayerSpec(f"layer_{at}", "Activation", {}), (KerasTensor(calls[-1]),)))
+    deep = KerasModel(
+        "deep", "functional", tuple(calls), KerasTensor(calls[0]), KerasTensor(calls[-1])
+    )
     assert by_depth(deep) == [call.target for call in calls]
 
 

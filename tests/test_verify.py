@@ -25,7 +25,7 @@ from keras import layers
 
 from kerasport.api import convert, verify
 from kerasport.errors import MismatchError, OptionError, VerifyError
-from kerasport.frontends.keras.model import Array, Call, LayerSpec, Model, Tensor
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
 from kerasport.frontends.keras.read import read
 from kerasport.verification.comparison import Tolerance
 from kerasport.verification.divergence import nearest, telling_feeds
@@ -46,6 +46,7 @@ from kerasport.verification.report import LayerDivergence, OutputError, Verifica
 from kerasport.verification.runtimes import node
 from kerasport.verification.runtimes.tfjs import TensorInfo
 from kerasport.verification.user_data import read_expected, read_inputs
+from kerasport.weights import Array
 
 RECORDED = Path(__file__).parent / "recorded"
 OLD = RECORDED / "keras-2.15.0" / "functional.h5"
@@ -540,8 +541,8 @@ def test_a_child_that_dies_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 )
 def test_python_code_is_never_run(spec: LayerSpec) -> None:
     start = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 2]}))
-    end = Call(spec, (Tensor(start),))
-    model = Model("model", "functional", (start, end), Tensor(start), Tensor(end))
+    end = Call(spec, (KerasTensor(start),))
+    model = KerasModel("model", "functional", (start, end), KerasTensor(start), KerasTensor(end))
     with pytest.raises(
         VerifyError, match=f"layer '{spec.name}': {spec.class_name} needs Python code"
     ):

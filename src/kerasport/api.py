@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kerasport.budget import allowed
 from kerasport.errors import SHORT, OptionError, UnsupportedModel, legible, unexpected
-from kerasport.frontends.keras.model import LayerSpec, Model
+from kerasport.frontends.keras.model import KerasModel, LayerSpec
 from kerasport.frontends.keras.read import Source, of_file, read
 from kerasport.releases import NEWEST, release_of
 from kerasport.report import Check, Conversion, Repair, command
@@ -447,7 +447,7 @@ def _convert_command(source: Source, to: str, weights: Pathlike | None) -> str:
     return command("kerasport", "convert", source, *(() if to == AUTO else ("--to", to)), *options)
 
 
-def _limit(max_size: int | None, files: Sequence[Path], model: Model) -> int:
+def _limit(max_size: int | None, files: Sequence[Path], model: KerasModel) -> int:
     """Bytes that a converted model may take: what the user allows, or else by the size of its source."""
     if max_size is None:
         weights = (

@@ -15,6 +15,8 @@ KerasportError
 ├── InternalError           a bug in kerasport
 └── VerifyError             verification could not run
     └── MismatchError       it ran, and found outputs that differ
+
+Refusal                     inside kerasport: why a part cannot be converted; it becomes a Problem of that part
 """
 
 from __future__ import annotations
@@ -297,3 +299,11 @@ class TooLargeError(UnsupportedError):
 def with_article(noun: str) -> str:
     """A noun as in a sentence."""
     return f"{'an' if noun[:1].lower() in tuple('aeio') else 'a'} {noun}"
+
+
+class Refusal(Exception):
+    """A layer cannot be lowered: the option at fault, empty where it is the layer as a whole, and the reason."""
+
+    def __init__(self, option: str, reason: str, remedy: str = "") -> None:
+        super().__init__(option, reason, remedy)
+        self.option, self.reason, self.remedy = option, reason, remedy

@@ -11,7 +11,7 @@ from pathlib import Path
 from kerasport.diagnosis.advice import FIRST_WITH_KERAS_3, tf_keras_for
 from kerasport.diagnosis.probe import Environment
 from kerasport.errors import MissingPackageError, Problem
-from kerasport.frontends.keras.model import Model
+from kerasport.frontends.keras.model import KerasModel
 from kerasport.frontends.keras.read import read
 from kerasport.frontends.keras.read.dialects import major
 from kerasport.frontends.keras.read.hdf5 import SIGNATURE
@@ -56,7 +56,7 @@ def routes_of(
     return writer, needs, (*own, _legacy(path, writer, found, needs), _onnx(path, writer, found))
 
 
-def _planned(model: Model, target: str, source: str, options: str) -> Route:
+def _planned(model: KerasModel, target: str, source: str, options: str) -> Route:
     try:
         if target == ONNX:
             check_installed()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeAlias
 
-from kerasport.frontends.keras.model import Array
 from kerasport.ir.tensor import Constant, Input, Item, Node, Tensor, field_names
+from kerasport.weights import Array
 
 Rule: TypeAlias = Callable[[Node], "Node | None"]
 

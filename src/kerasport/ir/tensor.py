@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from kerasport.errors import ShapeError, quoted
-from kerasport.frontends.keras.model import (
+from kerasport.weights import (
     LARGEST_SIZE,
     Array,
     ComputedWeight,

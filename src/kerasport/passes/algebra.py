@@ -7,7 +7,6 @@ from math import prod
 
 import numpy as np
 
-from kerasport.frontends.keras.model import Shape
 from kerasport.ir import ops
 from kerasport.ir.ops import (
     Add,
@@ -32,6 +31,7 @@ from kerasport.ir.ops import (
 )  # fmt: skip
 from kerasport.ir.tensor import Node
 from kerasport.passes.rewrite import Uses
+from kerasport.weights import Shape
 
 Linear = MatMul | Conv | DepthwiseConv | ConvTranspose
 

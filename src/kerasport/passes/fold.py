@@ -7,9 +7,9 @@ from math import prod
 import numpy as np
 
 from kerasport.budget import spare
-from kerasport.frontends.keras.model import Array, ComputedWeight
 from kerasport.ir.tensor import NUMPY, Constant, Input, Item, Node, Tensor, constant
 from kerasport.passes.rewrite import Uses
+from kerasport.weights import Array, ComputedWeight
 
 SMALL = 64 * 1024  # elements up to which a result is computed at once
 GROWTH = 4  # times that a folded constant may be larger than what it is made of, beyond SMALL

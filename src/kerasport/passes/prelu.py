@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from kerasport.frontends.keras.model import Array
 from kerasport.ir.ops import Add, Constant, Mul, Neg, Relu, Sub, Tensor, TensorType
 from kerasport.ir.tensor import Node
+from kerasport.weights import Array
 
 
 @dataclass(frozen=True, eq=False)

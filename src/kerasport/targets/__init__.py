@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kerasport.budget import limited
 from kerasport.errors import OptionError, Problem, TooLargeError
-from kerasport.frontends.keras.model import Model
+from kerasport.frontends.keras.model import KerasModel
 from kerasport.targets import output
 from kerasport.targets.plan import DEFAULTS, OPSET, UNROLL_LIMIT, Options, Plan, write
 
@@ -87,7 +87,7 @@ def written(
         return write(plan, folder, shard_size=shard_size, progress=progress)
 
 
-def planned(model: Model, to: str = AUTO, options: Options = DEFAULTS) -> Plan:
+def planned(model: KerasModel, to: str = AUTO, options: Options = DEFAULTS) -> Plan:
     """What becomes of a model as a target.
 
     Raises:
@@ -112,7 +112,7 @@ def planned(model: Model, to: str = AUTO, options: Options = DEFAULTS) -> Plan:
     return plan
 
 
-def _chosen(model: Model, options: Options) -> Plan:
+def _chosen(model: KerasModel, options: Options) -> Plan:
     """A layers-model where every layer has one, else a graph-model, else the one of which less is missing.
 
     A layers-model with the companion comes before a graph-model, for it can be trained on.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from kerasport.frontends.keras.identity import is_identity
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.layers.base import Refused
-from kerasport.frontends.keras.model import LayerSpec, Model
+from kerasport.frontends.keras.model import KerasModel, LayerSpec
 from kerasport.targets.plan import Plan
 
 FACTORS: Mapping[str, float] = {"recurrent": 0.5, "convolutional": 1.7, "dense": 1.0}
@@ -19,7 +19,7 @@ RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM")
 CONVOLUTIONAL = ("Conv", "SeparableConv", "DepthwiseConv")
 
 
-def kind_of(model: Model) -> str:
+def kind_of(model: KerasModel) -> str:
     """The kind of a model, by the layers that take most of its time."""
     classes = {spec.class_name for _, spec in model.walk() if isinstance(spec, LayerSpec)}
     if any(name.startswith(RECURRENT) for name in classes):
@@ -27,7 +27,7 @@ def kind_of(model: Model) -> str:
     return "convolutional" if any(name.startswith(CONVOLUTIONAL) for name in classes) else "dense"
 
 
-def choice(model: Model, plan: Plan, *, training: bool) -> str:
+def choice(model: KerasModel, plan: Plan, *, training: bool) -> str:
     """What to know about the format: the other one, if it is faster and supports the layers of the model.
 
     Args:
@@ -46,7 +46,7 @@ def choice(model: Model, plan: Plan, *, training: bool) -> str:
     )
 
 
-def _has_graph(model: Model) -> bool:
+def _has_graph(model: KerasModel) -> bool:
     """Whether a graph-model supports the layers of a model that is possible as a layers-model.
 
     Only their classes are looked at, which takes no time. A layers-model has only operations that a

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path, PurePosixPath
 
-from kerasport.frontends.keras.model import Shape
 from kerasport.releases import ONNXRUNTIME_WEB, TFJS
 from kerasport.report import Snippet
 from kerasport.targets.plan import Plan
+from kerasport.weights import Shape
 
 CDN = "https://cdn.jsdelivr.net/npm"
 LOADERS = {"layers-model": "tf.loadLayersModel", "graph-model": "tf.loadGraphModel"}

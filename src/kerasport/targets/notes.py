@@ -7,16 +7,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from kerasport.errors import SHORT, legible, quoted
-from kerasport.frontends.keras.model import Array, LayerSpec, Model, Weight
+from kerasport.frontends.keras.model import KerasModel, LayerSpec
 from kerasport.targets.plan import Plan
 from kerasport.targets.tfjs.shards import nbytes_of
+from kerasport.weights import Array, Weight
 
 SHOWN = 5  # layers that one note names
 BUFFER = 2_000_000_000
 """Bytes that browsers allocate as one ArrayBuffer: Chrome fails at 2^31 - 2^21."""
 
 
-def not_finite(model: Model, target: str = "") -> Iterator[str]:
+def not_finite(model: KerasModel, target: str = "") -> Iterator[str]:
     """A note on weights that hold NaN or infinity, for a model that becomes `target`.
 
     Every weight of floats is read once, in pieces; numpy scans some 4 GB per second.

@@ -12,10 +12,11 @@ from kerasport.budget import FLOOR
 from kerasport.errors import OptionError, Problem, quoted
 from kerasport.frontends.keras.identity import IDENTITY, is_identity
 from kerasport.frontends.keras.masks import passes_what_3_16_stops
-from kerasport.frontends.keras.model import LayerSpec, Model, Shape, Weight
+from kerasport.frontends.keras.model import KerasModel, LayerSpec
 from kerasport.report import LayerOutcome, Outcome
 from kerasport.targets.tfjs.channels import Channels
 from kerasport.targets.tfjs.shards import SHARD, Encoding, Scaled, Written, nbytes_of, write_weights
+from kerasport.weights import Shape, Weight
 
 WEB = Path(__file__).parent.parent / "web"
 UNROLL_LIMIT = 64  # time steps; each adds some dozen nodes to a graph-model
@@ -155,7 +156,7 @@ def model_json(plan: Plan, manifest: Sequence[Mapping[str, Any]]) -> str:
 
 
 def outcomes_of(
-    model: Model,
+    model: KerasModel,
     problems: Iterable[Problem],
     otherwise: Outcome,
     renamed: Mapping[str, str] | None = None,
@@ -195,19 +196,19 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def output_names(model: Model) -> list[str]:
+def output_names(model: KerasModel) -> list[str]:
     """The names wished for the outputs: keys of a dict, else the layers that make them."""
     if isinstance(model.outputs, Mapping) and len(model.outputs) == len(model.output_tensors):
         return sorted(map(str, model.outputs))
     return [tensor.call.target.name for tensor in model.output_tensors]
 
 
-def notes_of(model: Model, *, half: bool = False) -> tuple[str, ...]:
+def notes_of(model: KerasModel, *, half: bool = False) -> tuple[str, ...]:
     """What a user should know of a model, whatever it becomes; `half` tells that this computes in float16, too."""
     return tuple(dict.fromkeys(_notes(model, half=half)))
 
 
-def _notes(model: Model, *, half: bool) -> Iterator[str]:
+def _notes(model: KerasModel, *, half: bool) -> Iterator[str]:
     if not model.writer and passes_what_3_16_stops(model):
         yield (
             "the file does not name the Keras version that wrote it; recurrent layers and "

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from kerasport.frontends.keras.meaning import expected_values, output_values
-from kerasport.frontends.keras.model import Model
+from kerasport.frontends.keras.model import KerasModel
 from kerasport.report import Values
 from kerasport.targets.plan import Plan
 
 
-def ports_of(model: Model, plan: Plan) -> dict[str, Any]:
+def ports_of(model: KerasModel, plan: Plan) -> dict[str, Any]:
     """The fields of a report about inputs and outputs: names, shapes, dtypes, and what the numbers mean."""
     expects = dict(zip(plan.inputs, expected_values(model), strict=False))
     shapes = [plan.output_shapes.get(name, ()) for name in plan.outputs]

@@ -16,11 +16,11 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from kerasport.errors import OptionError
-from kerasport.frontends.keras.model import Weight
 from kerasport.report import Rounded
 from kerasport.targets.plan import Plan
 from kerasport.targets.tfjs.channels import Norm, divided, even
 from kerasport.targets.tfjs.shards import Encoding, manifest_dtype, nbytes_of, numbers_of
+from kerasport.weights import Weight
 
 Kind: TypeAlias = Literal["float16", "int8", "uint8", "uint16"]
 

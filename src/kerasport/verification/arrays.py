@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from kerasport.frontends.keras.model import Array
+from kerasport.weights import Array
 
 Arrays: TypeAlias = tuple[Array, ...]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kerasport.frontends.keras.model import Array
+from kerasport.weights import Array
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerasport.errors import VerifyError
-from kerasport.frontends.keras.model import Model
+from kerasport.frontends.keras.model import KerasModel
 from kerasport.verification.runtime import Runtime
 from kerasport.verification.runtimes import node
 from kerasport.verification.runtimes.tfjs import TensorInfo, tensor_infos
@@ -46,7 +46,7 @@ def check_there(out: Path) -> None:
         )
 
 
-def open_converted(runtime: Runtime, out: Path, model: Model) -> Converted:
+def open_converted(runtime: Runtime, out: Path, model: KerasModel) -> Converted:
     """Load the model that `model` was converted to.
 
     Raises:

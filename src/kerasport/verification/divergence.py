@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from kerasport.frontends.keras.model import LayerSpec, Model
+from kerasport.frontends.keras.model import KerasModel, LayerSpec
 from kerasport.verification.arrays import Arrays
 from kerasport.verification.comparison import Difference, Tolerance
 from kerasport.verification.converted import Converted
@@ -20,7 +20,7 @@ def first_divergence(
     runtime: Runtime,
     converted: Converted,
     backend: str,
-    model: Model,
+    model: KerasModel,
     original: Original,
     feeds: Sequence[Arrays],
     tolerance: Tolerance,

@@ -10,7 +10,8 @@ import numpy as np
 
 from kerasport.errors import KerasportError, VerifyError
 from kerasport.frontends.keras.infer import Inference, input_shape
-from kerasport.frontends.keras.model import Array, LayerSpec, Model, Operation, Shape, Tensor
+from kerasport.frontends.keras.model import KerasModel, KerasTensor, LayerSpec, Operation
+from kerasport.weights import Array, Shape
 
 SIZES = (
     (7, 6, 5),
@@ -38,7 +39,7 @@ STRING = "string"
 UNKNOWN = 0.25  # share of strings that are not drawn from the vocabulary
 
 
-def random_inputs(model: Model, batch: int, rng: np.random.Generator) -> tuple[Array, ...]:
+def random_inputs(model: KerasModel, batch: int, rng: np.random.Generator) -> tuple[Array, ...]:
     """One batch of random inputs, flat. A batch size that the model fixes takes precedence over `batch`.
 
     String inputs are arrays of objects, which are `str`.
@@ -51,7 +52,7 @@ def random_inputs(model: Model, batch: int, rng: np.random.Generator) -> tuple[A
     return tuple(_values(*of, rng) for of in zip(specs, shapes, readers(model), strict=True))
 
 
-def input_layer(tensor: Tensor) -> LayerSpec:
+def input_layer(tensor: KerasTensor) -> LayerSpec:
     """The InputLayer of an input tensor."""
     spec = tensor.call.target
     assert isinstance(spec, LayerSpec), "every input is an InputLayer"
@@ -61,7 +62,7 @@ def input_layer(tensor: Tensor) -> LayerSpec:
 # ------------------------------------------------------------------------------------------------- shapes
 
 
-def concrete_shapes(model: Model, batch: int) -> tuple[tuple[int, ...], ...]:
+def concrete_shapes(model: KerasModel, batch: int) -> tuple[tuple[int, ...], ...]:
     """Fully known shapes for the inputs, with which the model works."""
     declared = [input_shape(input_layer(tensor)) for tensor in model.input_tensors]
     candidates = [tuple(_filled(shape, batch, sizes) for shape in declared) for sizes in SIZES]
@@ -84,7 +85,7 @@ def _filled(shape: Shape, batch: int, sizes: Sequence[int]) -> tuple[int, ...]:
     return (first or batch, *opened)
 
 
-def _fits(model: Model, shapes: tuple[tuple[int, ...], ...]) -> bool:
+def _fits(model: KerasModel, shapes: tuple[tuple[int, ...], ...]) -> bool:
     try:
         outputs = Inference().model(model, shapes)
     except KerasportError:
@@ -96,7 +97,7 @@ def _fits(model: Model, shapes: tuple[tuple[int, ...], ...]) -> bool:
 # ------------------------------------------------------------------------------------------------- values
 
 
-def readers(model: Model) -> tuple[tuple[LayerSpec, ...], ...]:
+def readers(model: KerasModel) -> tuple[tuple[LayerSpec, ...], ...]:
     """For each input the layers that read its unchanged values, including those in inner models and wrappers."""
     places = {tensor: {place} for place, tensor in enumerate(model.input_tensors)}
     found: dict[int, dict[LayerSpec, None]] = {
@@ -107,12 +108,12 @@ def readers(model: Model) -> tuple[tuple[LayerSpec, ...], ...]:
             for place in places.get(tensor, ()):
                 found[place] |= dict.fromkeys(_read_by(call.target, position))
                 if isinstance(call.target, LayerSpec) and call.target.class_name in PASSES_VALUES:
-                    places.setdefault(Tensor(call), set()).add(place)
+                    places.setdefault(KerasTensor(call), set()).add(place)
     return tuple(tuple(layers) for layers in found.values())
 
 
-def _read_by(target: LayerSpec | Operation | Model, position: int) -> Iterator[LayerSpec]:
-    if isinstance(target, Model):
+def _read_by(target: LayerSpec | Operation | KerasModel, position: int) -> Iterator[LayerSpec]:
+    if isinstance(target, KerasModel):
         inner = readers(target)
         yield from inner[position] if position < len(inner) else ()
     elif isinstance(target, LayerSpec):
@@ -173,7 +174,7 @@ def input_dtype(spec: LayerSpec) -> np.dtype[Any]:
     return dtype
 
 
-def has_strings(model: Model) -> bool:
+def has_strings(model: KerasModel) -> bool:
     """Whether strings go into the model, or come out of it."""
     inputs = (input_layer(tensor) for tensor in model.input_tensors)
     return any(spec.config.get("dtype") == STRING for spec in inputs) or any(

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from kerasport.frontends.keras.model import Array
 from kerasport.verification.runtimes.tfjs import Run
+from kerasport.weights import Array
 
 
 class Runtime(Protocol):

@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasport.errors import OptionError, VerifyError
 from kerasport.frontends.keras.infer import input_shape
-from kerasport.frontends.keras.model import Model
+from kerasport.frontends.keras.model import KerasModel
 from kerasport.verification.arrays import Arrays
 from kerasport.verification.comparison import Tolerance
 from kerasport.verification.converted import Converted
@@ -40,7 +40,7 @@ class Reference:
 class Trial:
     """An original model and its conversion."""
 
-    model: Model
+    model: KerasModel
     converted: Converted
     runtime: Runtime
     find: Callable[[], Original]  # raises `VerifyError` if no Keras can run the original

@@ -11,13 +11,14 @@ import numpy as np
 
 from kerasport.errors import VerifyError
 from kerasport.frontends.keras.infer import Inference, agree, input_shape
-from kerasport.frontends.keras.model import Array, Model, Shape
+from kerasport.frontends.keras.model import KerasModel
 from kerasport.verification.arrays import Arrays
 from kerasport.verification.inputs import input_dtype, input_layer
 from kerasport.verification.runtimes.tfjs import TensorInfo
+from kerasport.weights import Array, Shape
 
 
-def read_inputs(path: Path, model: Model, infos: Sequence[TensorInfo]) -> Arrays:
+def read_inputs(path: Path, model: KerasModel, infos: Sequence[TensorInfo]) -> Arrays:
     """One batch of the model's inputs, flat, in the dtypes of the model's InputLayers.
 
     Raises:
@@ -37,7 +38,7 @@ def read_inputs(path: Path, model: Model, infos: Sequence[TensorInfo]) -> Arrays
     )
 
 
-def read_expected(path: Path, model: Model, infos: Sequence[TensorInfo], batch: int) -> Arrays:
+def read_expected(path: Path, model: KerasModel, infos: Sequence[TensorInfo], batch: int) -> Arrays:
     """Expected outputs for a batch of that size, flat.
 
     Raises:

@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 
 from kerasport.errors import Problem
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Operation, Tensor, flatten
+from kerasport.frontends.keras.model import (
+    Call,
+    KerasModel,
+    KerasTensor,
+    LayerSpec,
+    Operation,
+    flatten,
+)
 
 WRAPPING = frozenset(("int8", "int16", "uint8", "uint16", "uint32", "uint64"))
 """Integers that results of 32 bits with a sign can differ from."""
@@ -128,16 +135,16 @@ class Dtypes:
     """The element types of tensors in Keras, as far as they are integers or truth values."""
 
     _made: dict[Call, str | tuple[str, ...]] = field(default_factory=dict)
-    _models: dict[Model, tuple[str, ...]] = field(default_factory=dict)
+    _models: dict[KerasModel, tuple[str, ...]] = field(default_factory=dict)
 
-    def of(self, tensor: Tensor) -> str:
+    def of(self, tensor: KerasTensor) -> str:
         """The element type of a tensor; float32 for all fractions and for what is not known."""
         made = self._made.get(tensor.call, "float32")
         if isinstance(made, tuple):
             return made[tensor.index]
         return "int32" if tensor.index and tensor.call.target.class_name == "TopK" else made
 
-    def model(self, model: Model) -> tuple[str, ...]:
+    def model(self, model: KerasModel) -> tuple[str, ...]:
         """The element types of the outputs of a model; those of all other tensors are known behind it."""
         if model not in self._models:
             for call in model.calls:
@@ -148,7 +155,7 @@ class Dtypes:
     def call(self, call: Call) -> None:
         """Work out the element types of the outputs of a call, of whose inputs they are known."""
         target = acting(call.target)
-        made = self.model(target) if isinstance(target, Model) else self._result(call, target)
+        made = self.model(target) if isinstance(target, KerasModel) else self._result(call, target)
         if made != "float32":
             self._made[call] = made
 
@@ -160,7 +167,7 @@ class Dtypes:
         """The element type that the operands of a call are promoted to."""
         # the condition of a choice is no operand
         args = call.args[1:] if call.target.class_name in ("Where", "Select") else call.args
-        config = {} if isinstance(call.target, Model) else call.target.config
+        config = {} if isinstance(call.target, KerasModel) else call.target.config
         given = flatten(
             (args, dict(call.kwargs), [config.get(bound) for bound in ("x_min", "x_max")])
         )
@@ -170,7 +177,7 @@ class Dtypes:
 
     def _dtype(self, leaf: Any) -> str:
         """The element type of an operand; none of a Python integer, which takes that of the others."""
-        if isinstance(leaf, Tensor):
+        if isinstance(leaf, KerasTensor):
             return self.of(leaf)
         if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biuf":
             return "float32" if leaf.dtype.kind == "f" else leaf.dtype.name
@@ -198,7 +205,7 @@ class Dtypes:
         return made if made in INTEGERS else "float32"
 
 
-def acting(target: LayerSpec | Operation | Model) -> LayerSpec | Operation | Model:
+def acting(target: LayerSpec | Operation | KerasModel) -> LayerSpec | Operation | KerasModel:
     """What computes: the layer inside a wrapper that applies it as it is."""
     while isinstance(target, LayerSpec) and target.class_name in (
         "TimeDistributed",
@@ -256,11 +263,13 @@ DIFFERENT: Mapping[str, str] = {
 """Operation or layer → why none of its integers are converted."""
 
 
-def integer_problems(model: Model, dtypes: Dtypes, release: tuple[int, int]) -> Iterator[Problem]:
+def integer_problems(
+    model: KerasModel, dtypes: Dtypes, release: tuple[int, int]
+) -> Iterator[Problem]:
     """What Keras computes of integers, and no target does; `release` is that of Keras."""
     for call in model.calls:
         target = acting(call.target)
-        if isinstance(target, Model) or target.class_name == "InputLayer":
+        if isinstance(target, KerasModel) or target.class_name == "InputLayer":
             continue
         joint, first = dtypes.joint(call), next(iter(dtypes.tensors(call)), "float32")
         if release < (3, 0) and first in INTEGERS and _cuts(target):
@@ -291,11 +300,11 @@ def integer_problems(model: Model, dtypes: Dtypes, release: tuple[int, int]) -> 
             yield Problem(call.target.name, call.target.class_name, reason, remedy=REMEDY)
 
 
-def fraction_problems(model: Model, dtypes: Dtypes) -> Iterator[Problem]:
+def fraction_problems(model: KerasModel, dtypes: Dtypes) -> Iterator[Problem]:
     """What a target that computes in float32 alone cannot make of integers: Keras casts the result back to them."""
     for call in model.calls:
         target = acting(call.target)
-        if isinstance(target, Model):
+        if isinstance(target, KerasModel):
             continue
         first = next(iter(dtypes.tensors(call)), "float32")
         if first in INTEGERS and _cuts(target):

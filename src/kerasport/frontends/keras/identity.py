@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kerasport.frontends.keras.model import Call, LayerSpec, Tensor
+from kerasport.frontends.keras.model import Call, KerasTensor, LayerSpec
 
 _AUGMENTS = "augments images only during training"
 _DROPS = "drops or adds noise only during training"
@@ -68,4 +68,4 @@ def changed_entry(call: Call) -> str:
         return BOXES if BOXES in entries else IMAGE
     if MASKS in entries and not is_identity(spec):
         return MASKS
-    return next((name for name, value in entries.items() if not isinstance(value, Tensor)), "")
+    return next((name for name, value in entries.items() if not isinstance(value, KerasTensor)), "")

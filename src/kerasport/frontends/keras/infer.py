@@ -12,10 +12,10 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from kerasport.errors import ReadError, ShapeError, UnsupportedPart, quoted
+from kerasport.errors import ReadError, Refusal, ShapeError, UnsupportedPart, quoted
 from kerasport.frontends.keras.identity import is_identity
 from kerasport.frontends.keras.layers import LAYERS
-from kerasport.frontends.keras.layers.base import Layer, Outputs, Refusal
+from kerasport.frontends.keras.layers.base import Layer, Outputs
 from kerasport.frontends.keras.layers.normalization import SpectralNormalization
 from kerasport.frontends.keras.layers.preprocessing import Pipeline
 from kerasport.frontends.keras.layers.recurrent import (
@@ -26,17 +26,16 @@ from kerasport.frontends.keras.layers.recurrent import (
     with_states,
 )
 from kerasport.frontends.keras.model import (
-    LARGEST_SIZE,
     Call,
+    KerasModel,
+    KerasTensor,
     LayerSpec,
-    Model,
     Operation,
-    Shape,
-    Tensor,
     flatten,
 )
+from kerasport.weights import LARGEST_SIZE, Shape
 
-Target: TypeAlias = LayerSpec | Operation | Model
+Target: TypeAlias = LayerSpec | Operation | KerasModel
 Shapes: TypeAlias = tuple[Shape, ...]
 
 
@@ -48,11 +47,11 @@ class Inference:
     inputs, whatever it is called on.
     """
 
-    shapes: dict[Tensor, Shape] = field(default_factory=dict)
-    miscounted: set[Tensor] = field(default_factory=set)  # whose shapes Keras itself has wrong
-    _outputs: dict[tuple[Model, Shapes | None], Shapes | None] = field(default_factory=dict)
+    shapes: dict[KerasTensor, Shape] = field(default_factory=dict)
+    miscounted: set[KerasTensor] = field(default_factory=set)  # whose shapes Keras itself has wrong
+    _outputs: dict[tuple[KerasModel, Shapes | None], Shapes | None] = field(default_factory=dict)
 
-    def model(self, model: Model, inputs: Shapes | None = None) -> Shapes | None:
+    def model(self, model: KerasModel, inputs: Shapes | None = None) -> Shapes | None:
         """Shapes of the outputs of a model; of its own inputs where none are given."""
         key = (model, inputs)
         if key not in self._outputs:
@@ -62,7 +61,8 @@ class Inference:
     def call(self, call: Call) -> None:
         """Work out the shapes of the outputs of one call, whose inputs are known."""
         self.shapes |= {
-            Tensor(call, index): shape for index, shape in self._call(call, {}, self.shapes).items()
+            KerasTensor(call, index): shape
+            for index, shape in self._call(call, {}, self.shapes).items()
         }
 
     def check(self, call: Call) -> None:
@@ -73,21 +73,21 @@ class Inference:
         """
         self._call(call, {}, self.shapes)
 
-    def _model(self, model: Model, inputs: Shapes | None) -> Shapes | None:
+    def _model(self, model: KerasModel, inputs: Shapes | None) -> Shapes | None:
         known = self.shapes if inputs is None else {}
         fed = dict(zip(model.input_tensors, inputs or (), strict=False))
         for call in model.calls:
             outputs = self._call(call, fed, known)
-            known |= {Tensor(call, index): shape for index, shape in outputs.items()}
+            known |= {KerasTensor(call, index): shape for index, shape in outputs.items()}
         outputs_known = [known[tensor] for tensor in model.output_tensors if tensor in known]
         return tuple(outputs_known) if len(outputs_known) == len(model.output_tensors) else None
 
     def _call(
-        self, call: Call, fed: Mapping[Tensor, Shape], known: Mapping[Tensor, Shape]
+        self, call: Call, fed: Mapping[KerasTensor, Shape], known: Mapping[KerasTensor, Shape]
     ) -> Mapping[int, Shape]:
         declared = {} if fed else call.declared
         if isinstance(call.target, LayerSpec) and call.target.class_name == "InputLayer":
-            return {0: fed.get(Tensor(call)) or input_shape(call.target)}
+            return {0: fed.get(KerasTensor(call)) or input_shape(call.target)}
         leaves = flatten(call.args)
         if call.kwargs.get("return_attention_scores"):
             # Keras says that keys are as many as queries, and that there are four axes
@@ -108,7 +108,7 @@ class Inference:
         if getattr(call.target, "class_name", "") == "MelSpectrogram" or self.miscounted & {
             *call.tensors()
         }:
-            self.miscounted |= {Tensor(call, index) for index in range(len(outputs))}
+            self.miscounted |= {KerasTensor(call, index) for index in range(len(outputs))}
             return dict(enumerate(outputs))
         for index, shape in declared.items():
             if index >= len(outputs) or not agree(outputs[index], shape):
@@ -128,7 +128,7 @@ class Inference:
         """
         if isinstance(target, Operation):
             return None
-        if isinstance(target, Model):
+        if isinstance(target, KerasModel):
             self.model(target)
             return self.model(target, inputs)
         layer = known_layer(target)
@@ -216,11 +216,11 @@ def _listed(outputs: Outputs) -> Shapes:
     return cast("Shapes", outputs if several else (outputs,))
 
 
-def shape_of(leaf: Any, known: Mapping[Tensor, Shape]) -> Shape | None:
+def shape_of(leaf: Any, known: Mapping[KerasTensor, Shape]) -> Shape | None:
     """Shape of an argument of a call, a tensor or an array; None where it is not known."""
     if isinstance(leaf, np.ndarray):
         return tuple(leaf.shape)
-    return known.get(leaf) if isinstance(leaf, Tensor) else None
+    return known.get(leaf) if isinstance(leaf, KerasTensor) else None
 
 
 def arguments_of(call: Call) -> dict[str, Any]:

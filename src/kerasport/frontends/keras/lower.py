@@ -17,6 +17,7 @@ import numpy as np
 from kerasport.errors import (
     Problem,
     ReadError,
+    Refusal,
     ShapeError,
     TooLargeError,
     UnsupportedModel,
@@ -28,7 +29,7 @@ from kerasport.frontends.keras.identity import IDENTITY, IMAGES, is_identity, is
 from kerasport.frontends.keras.infer import Inference, arguments_of, input_shape
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.layers.activations import activate
-from kerasport.frontends.keras.layers.base import Layer, Refusal, Refused, called_on
+from kerasport.frontends.keras.layers.base import Layer, Refused, called_on
 from kerasport.frontends.keras.layers.preprocessing import Pipeline
 from kerasport.frontends.keras.layers.recurrent import (
     CELLS,
@@ -48,8 +49,15 @@ from kerasport.frontends.keras.masks import (
     MaskChanges,
     MaskRules,
 )
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Operation, flatten, map_tensors
-from kerasport.frontends.keras.model import Tensor as Edge
+from kerasport.frontends.keras.model import (
+    Call,
+    KerasModel,
+    KerasTensor,
+    LayerSpec,
+    Operation,
+    flatten,
+    map_tensors,
+)
 from kerasport.frontends.keras.precheck import acts_in_training, custom_problem, refusals
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, name_new
@@ -64,7 +72,7 @@ IN_TRAINING = "the model calls it with training=True, so it is active at inferen
 UNKNOWN_ARGUMENT = "this argument of the call is not supported"
 
 
-def lower(model: Model) -> Graph:
+def lower(model: KerasModel) -> Graph:
     """The graph of a model, one input and one output for each of the model's, flat.
 
     Raises:
@@ -157,7 +165,7 @@ def is_string(node: Node) -> bool:
     return isinstance(node, Tensor) and node.dtype == "string"
 
 
-def declared_input(edge: Edge) -> Input:
+def declared_input(edge: KerasTensor) -> Input:
     """The input of a graph for an InputLayer."""
     spec = edge.call.target
     assert isinstance(spec, LayerSpec)
@@ -188,7 +196,7 @@ class Lowering:
         return self.rules.release < (3, 0)
 
     def model(
-        self, model: Model, inputs: Sequence[Tensor], masks: Sequence[Tensor | None], path: str
+        self, model: KerasModel, inputs: Sequence[Tensor], masks: Sequence[Tensor | None], path: str
     ) -> tuple[Lowered, tuple[Tensor | None, ...]]:
         """The outputs of a model and their masks; no outputs where a part of it was refused."""
         run = _Run(self, path, dict(zip(model.input_tensors, inputs, strict=True)))
@@ -208,7 +216,7 @@ class Lowering:
 
     def refuse(
         self,
-        target: LayerSpec | Operation | Model,
+        target: LayerSpec | Operation | KerasModel,
         reason: str,
         option: str = "",
         value: Any = None,
@@ -290,7 +298,7 @@ class Lowering:
             return self.child(spec.children["layer"], inputs, path)
         return layer.lower(*inputs, **given)  # type: ignore[no-any-return]
 
-    def _cells(self, target: LayerSpec | Model) -> tuple[Cell, ...] | None:
+    def _cells(self, target: LayerSpec | KerasModel) -> tuple[Cell, ...] | None:
         """The cells of a recurrent layer in their order; None where one was refused."""
         assert isinstance(target, LayerSpec)
         if target.class_name == "StackedRNNCells" and not target.custom:
@@ -302,7 +310,7 @@ class Lowering:
             return None
         return None if layer is None else (layer,)
 
-    def look_at(self, target: LayerSpec | Operation | Model) -> None:
+    def look_at(self, target: LayerSpec | Operation | KerasModel) -> None:
         """Note what can be said against a part without its inputs, so that all problems are told at once."""
         if isinstance(target, Operation):
             try:
@@ -311,7 +319,7 @@ class Lowering:
                 self.refuse(
                     target, refused.reason, refused.option, shown(target.config.get(refused.option))
                 )
-        elif isinstance(target, Model):
+        elif isinstance(target, KerasModel):
             for inner in target.targets():
                 self.look_at(inner)
         elif target.class_name not in IDENTITY and target.class_name != "InputLayer":
@@ -335,14 +343,14 @@ class Lowering:
 
     def child(
         self,
-        target: LayerSpec | Model,
+        target: LayerSpec | KerasModel,
         inputs: Sequence[Tensor],
         path: str,
         mask: Tensor | None = None,
         **given: Any,
     ) -> Lowered:
         """What the layer or model inside a wrapper makes of its inputs."""
-        if isinstance(target, Model):
+        if isinstance(target, KerasModel):
             return self.model(target, inputs, (mask, *(None,) * (len(inputs) - 1)), path)[0]
         if is_plain_identity(target):
             return tuple(inputs[:1])
@@ -419,8 +427,8 @@ class _Run:
 
     lowering: Lowering
     path: str
-    values: dict[Edge, Tensor]
-    masks: dict[Edge, Tensor] = field(default_factory=dict)
+    values: dict[KerasTensor, Tensor]
+    masks: dict[KerasTensor, Tensor] = field(default_factory=dict)
     changes: Changes = NO_CHANGES  # of masks, by the calls
 
     def call(self, call: Call) -> None:
@@ -433,22 +441,22 @@ class _Run:
             return
         if isinstance(target, Operation):
             outputs = self._operation(call, target)
-        elif isinstance(target, Model):
+        elif isinstance(target, KerasModel):
             outputs = self._model(call, target)
         else:
             outputs = self._layer(call, target)
         for index, output in enumerate(outputs or ()):
-            self.values[Edge(call, index)] = output
+            self.values[KerasTensor(call, index)] = output
             if (
-                not isinstance(target, Model)
+                not isinstance(target, KerasModel)
                 and (mask := self._kept_mask(call, target, output)) is not None
             ):
-                self.masks.setdefault(Edge(call, index), ByChance(mask, target))
+                self.masks.setdefault(KerasTensor(call, index), ByChance(mask, target))
             name_new(output, f"{self.path}{target.name}", self.lowering.names)
 
     def lowered(self, argument: Any) -> Any:
         """An argument of a call: its tensors as lowered before, its arrays as constants."""
-        if isinstance(argument, Edge):
+        if isinstance(argument, KerasTensor):
             return self.values[argument]
         if isinstance(argument, np.ndarray):
             return ops.as_tensor(argument)
@@ -458,10 +466,10 @@ class _Run:
             tuple(map(self.lowered, argument)) if isinstance(argument, tuple | list) else argument
         )
 
-    def check_indices(self, edges: Iterable[Edge]) -> None:
+    def check_indices(self, edges: Iterable[KerasTensor]) -> None:
         """Raise `ReadError` for a tensor that is an output which its call does not have."""
         for edge in edges:
-            if edge not in self.values and Edge(edge.call) in self.values:
+            if edge not in self.values and KerasTensor(edge.call) in self.values:
                 name = quoted(edge.call.target.name)
                 raise ReadError(
                     f"the graph refers to output {edge.index} of layer {name}, which does not exist"
@@ -469,7 +477,7 @@ class _Run:
 
     def mask_of(self, leaf: Any, call: Call | None) -> Tensor | None:
         """The mask that a call finds on a tensor; without a call, that at the end of the run."""
-        if not isinstance(leaf, Edge):
+        if not isinstance(leaf, KerasTensor):
             return None
         changed, mask = self.changes.of(leaf, call)
         if not changed:
@@ -514,7 +522,7 @@ class _Run:
         self.lowering.refuse(call.target, reason)
         return None
 
-    def _model(self, call: Call, model: Model) -> Lowered:
+    def _model(self, call: Call, model: KerasModel) -> Lowered:
         inputs = self._inputs(call)
         if inputs is None or not self._supports_call_of_model(call, model, len(inputs)):
             return None
@@ -527,10 +535,12 @@ class _Run:
                 for own, mask in zip(given, travelling, strict=True)
             )
         outputs, masks = self.lowering.model(model, inputs, given, f"{self.path}{model.name}/")
-        self.masks |= {Edge(call, i): mask for i, mask in enumerate(masks) if mask is not None}
+        self.masks |= {
+            KerasTensor(call, i): mask for i, mask in enumerate(masks) if mask is not None
+        }
         return outputs
 
-    def _supports_call_of_model(self, call: Call, model: Model, count: int) -> bool:
+    def _supports_call_of_model(self, call: Call, model: KerasModel, count: int) -> bool:
         """Whether a nested model can be lowered with the arguments of a call; notes what it cannot."""
         wanted, problems = len(model.input_tensors), len(self.lowering.problems)
         if count != wanted:
@@ -596,12 +606,12 @@ class _Run:
             )
         mask = self._mask(call, spec, inputs) if outputs is not None else None
         if mask is not None:
-            self.masks[Edge(call)] = mask
+            self.masks[KerasTensor(call)] = mask
             if (
                 spec.class_name == "Bidirectional"
                 and spec.config.get("merge_mode", "concat") is None
             ):
-                self.masks[Edge(call, 1)] = mask
+                self.masks[KerasTensor(call, 1)] = mask
         return outputs
 
     def _kept_mask(
@@ -623,12 +633,16 @@ class _Run:
         )  # it is handed on as it is, with all that it holds
         return inputs if structure else inputs[:1]
 
-    def _says_nothing(self, argument: str, target: LayerSpec | Model, value: Any) -> bool:
+    def _says_nothing(self, argument: str, target: LayerSpec | KerasModel, value: Any) -> bool:
         """Whether an argument of a call does not change what is computed at inference."""
-        if argument not in TRAINING_ONLY or isinstance(value, Edge | np.ndarray):
+        if argument not in TRAINING_ONLY or isinstance(value, KerasTensor | np.ndarray):
             return False
         recorded = target.class_name in IMAGES and not self.lowering.keras2
-        return not value or recorded or (isinstance(target, Model) and not acts_in_training(target))
+        return (
+            not value
+            or recorded
+            or (isinstance(target, KerasModel) and not acts_in_training(target))
+        )
 
     def _given(self, call: Call, spec: LayerSpec) -> dict[str, Any] | None:
         """The arguments of the call that the layer takes; None, and a problem, where it takes one not."""
@@ -741,9 +755,9 @@ def unread_of(spec: LayerSpec) -> tuple[str, ...]:
     return cls.unread if cls is not None else ()
 
 
-def reads_masks(target: LayerSpec | Model | Operation) -> bool:
+def reads_masks(target: LayerSpec | KerasModel | Operation) -> bool:
     """Whether what is computed depends on a mask that comes with the input."""
-    if isinstance(target, Model):
+    if isinstance(target, KerasModel):
         return any(reads_masks(inner) for inner in target.targets())
     if isinstance(target, Operation):
         return False
@@ -752,18 +766,18 @@ def reads_masks(target: LayerSpec | Model | Operation) -> bool:
     return any(name.endswith(("mask", "masks")) for name in takes_of(target))
 
 
-def makes_mask(target: LayerSpec | Model) -> bool:
+def makes_mask(target: LayerSpec | KerasModel) -> bool:
     """Whether a mask begins in a layer, or in a part of it."""
-    parts = target.targets() if isinstance(target, Model) else target.children.values()
+    parts = target.targets() if isinstance(target, KerasModel) else target.children.values()
     own = isinstance(target, LayerSpec) and (
         target.class_name == "Masking" or bool(target.config.get("mask_zero"))
     )
     return own or any(makes_mask(part) for part in parts if not isinstance(part, Operation))
 
 
-def mixes_samples(target: LayerSpec | Model | Operation) -> str | None:
+def mixes_samples(target: LayerSpec | KerasModel | Operation) -> str | None:
     """The name of a layer or operation that works across the batch, if there is one."""
-    if isinstance(target, Model):
+    if isinstance(target, KerasModel):
         return next(
             (name for inner in target.targets() if (name := mixes_samples(inner)) is not None), None
         )

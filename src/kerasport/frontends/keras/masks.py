@@ -15,10 +15,10 @@ from typing import Any, Literal, TypeAlias
 from kerasport.errors import Problem
 from kerasport.frontends.keras.model import (
     Call,
+    KerasModel,
+    KerasTensor,
     LayerSpec,
-    Model,
     Operation,
-    Tensor,
     flatten,
     rebuild,
 )
@@ -92,16 +92,16 @@ class Masks:
     """
 
     rules: MaskRules
-    of: dict[Tensor, Mask] = field(default_factory=dict)
+    of: dict[KerasTensor, Mask] = field(default_factory=dict)
     foreign: list[Call] = field(default_factory=list)
-    origins: Mapping[Tensor, Call] = field(
+    origins: Mapping[KerasTensor, Call] = field(
         default_factory=dict
     )  # of parts that stand for a call: that call
     number: Numbers = field(default_factory=Numbers)
-    computed: dict[Tensor, Mask] = field(default_factory=dict)  # by operations
-    runs: dict[tuple[Model, tuple[Mask, ...]], Masks] = field(default_factory=dict)
+    computed: dict[KerasTensor, Mask] = field(default_factory=dict)  # by operations
+    runs: dict[tuple[KerasModel, tuple[Mask, ...]], Masks] = field(default_factory=dict)
 
-    def trace(self, model: Model, inputs: tuple[Mask, ...] = ()) -> tuple[Mask, ...]:
+    def trace(self, model: KerasModel, inputs: tuple[Mask, ...] = ()) -> tuple[Mask, ...]:
         """Follow the masks through a model, and give those of its outputs; `inputs` come in from outside."""
         self.of |= dict(zip(model.input_tensors, inputs, strict=False))
         for call in model.calls:
@@ -110,16 +110,18 @@ class Masks:
             recorded = call.kwargs.get("mask")
             if not self._agrees(recorded, self.incoming(call)):
                 self.foreign.append(call)
-            self.of |= {Tensor(call, index): mask for index, mask in enumerate(self.outputs(call))}
+            self.of |= {
+                KerasTensor(call, index): mask for index, mask in enumerate(self.outputs(call))
+            }
             if isinstance(call.target, Operation):
-                self.computed[Tensor(call)] = self._computed(call, call.target)
+                self.computed[KerasTensor(call)] = self._computed(call, call.target)
         return self.ends(model)
 
-    def ends(self, model: Model) -> tuple[Mask, ...]:
+    def ends(self, model: KerasModel) -> tuple[Mask, ...]:
         """The masks of the outputs of a model that was traced."""
         return tuple(self.of.get(tensor) for tensor in model.output_tensors)
 
-    def inside(self, model: Model, inputs: tuple[Mask, ...] = ()) -> Masks:
+    def inside(self, model: KerasModel, inputs: tuple[Mask, ...] = ()) -> Masks:
         """The masks in a model inside, which is traced once for the same masks of its inputs."""
         if (model, inputs) not in self.runs:
             run = self.runs[model, inputs] = Masks(
@@ -130,16 +132,16 @@ class Masks:
 
     def incoming(self, call: Call) -> tuple[Mask, ...]:
         """The masks of the tensors that a call takes by position."""
-        tensors = [leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)]
+        tensors = [leaf for leaf in flatten(call.args) if isinstance(leaf, KerasTensor)]
         return tuple(self.of.get(tensor) for tensor in tensors)
 
     def outputs(self, call: Call) -> tuple[Mask, ...]:
         """The masks of the first outputs of a call, or of the one that it stands for."""
-        call = self.origins.get(Tensor(call), call)
+        call = self.origins.get(KerasTensor(call), call)
         target, incoming = call.target, self.incoming(call)
         if isinstance(target, Operation):
             return ()
-        if isinstance(target, Model):
+        if isinstance(target, KerasModel):
             return self.inside(target, incoming).ends(target)
         mask = made(call, target, incoming, self.rules, self.number)
         unmerged = (
@@ -160,24 +162,28 @@ class Masks:
         first = operands[0] if operands else None
         if name == "NotEqual" and len(operands) == 2 and isinstance(operands[1], int | float):
             return self.number("not_equal", first, float(operands[1]))
-        if name == "Any" and isinstance(first, Tensor) and _is(first, "NotEqual"):
+        if name == "Any" and isinstance(first, KerasTensor) and _is(first, "NotEqual"):
             return self.number("any", self._told(first))
         if name == "Concatenate":
             parts = tuple(
-                None if isinstance(part, Tensor) and _is(part, "OnesLike") else self._told(part)
+                None
+                if isinstance(part, KerasTensor) and _is(part, "OnesLike")
+                else self._told(part)
                 for part in operands
             )
             return concatenated(parts, operation.config.get("axis", -1), "any", self.number)
         if name in SPREADS:
             inner = {
-                self._told(o) for o in operands if isinstance(o, Tensor) and not _is(o, "ZerosLike")
+                self._told(o)
+                for o in operands
+                if isinstance(o, KerasTensor) and not _is(o, "ZerosLike")
             }
             return inner.pop() if len(inner) == 1 else self.number("or", frozenset(inner))
-        return self.number("opaque", Tensor(call))
+        return self.number("opaque", KerasTensor(call))
 
     def _told(self, value: Any) -> Mask:
         """The mask that a tensor or constant is."""
-        known = isinstance(value, Tensor) and value in self.computed
+        known = isinstance(value, KerasTensor) and value in self.computed
         return self.computed[value] if known else self.number("opaque", repr(value))
 
 
@@ -222,7 +228,7 @@ def concatenated(masks: tuple[Mask, ...], axis: Any, merging: Merging, number: N
     return number("concatenated", "" if same else merging, repr(axis), masks)
 
 
-def passes_what_3_16_stops(model: Model) -> bool:
+def passes_what_3_16_stops(model: KerasModel) -> bool:
     """Whether a mask passes a layer before Keras 3.16 that stops it since."""
     masks = Masks(MaskRules(ASSUMED))
     masks.trace(model)
@@ -235,9 +241,9 @@ def passes_what_3_16_stops(model: Model) -> bool:
     )
 
 
-def first_tensor(call: Call) -> Tensor | None:
+def first_tensor(call: Call) -> KerasTensor | None:
     """The first tensor among the arguments of a call."""
-    return next((leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor)), None)
+    return next((leaf for leaf in flatten(call.args) if isinstance(leaf, KerasTensor)), None)
 
 
 def returns_sequences(target: LayerSpec) -> bool:
@@ -256,19 +262,19 @@ class Changes:
     """
 
     order: Sequence[Call] = ()  # in which Keras makes the calls; empty where nothing changes
-    objects: Mapping[Tensor, Tensor] = field(default_factory=dict)
+    objects: Mapping[KerasTensor, KerasTensor] = field(default_factory=dict)
     """Tensor → the tensor that stands for the same object, where a layer returns its input."""
-    found: Mapping[Tensor, Mapping[Call | None, Any]] = field(default_factory=dict)
+    found: Mapping[KerasTensor, Mapping[Call | None, Any]] = field(default_factory=dict)
     """Tensor object → call → the mask that it finds there: a value of the model, or None where it
     was removed. The key None stands for the end of the run."""
-    unknown: frozenset[Tensor] = frozenset()
+    unknown: frozenset[KerasTensor] = frozenset()
     """Tensor objects that got their mask inside a nested model, where its value is not known."""
 
-    def object_of(self, tensor: Tensor) -> Tensor:
+    def object_of(self, tensor: KerasTensor) -> KerasTensor:
         """The tensor that stands for the object that a tensor is."""
         return self.objects.get(tensor, tensor)
 
-    def of(self, tensor: Tensor, call: Call | None) -> tuple[bool, Any]:
+    def of(self, tensor: KerasTensor, call: Call | None) -> tuple[bool, Any]:
         """Whether a call finds another mask on a tensor than Keras put there first, and that mask."""
         masks = self.found.get(self.object_of(tensor), {})
         return call in masks, masks.get(call)
@@ -287,18 +293,18 @@ SAME_OBJECT = frozenset(
 class _Effects:
     """What one call does to the masks of its inputs."""
 
-    removed: Sequence[Tensor] = ()
-    given: Sequence[tuple[Tensor, Any]] = ()  # with the value of the mask
-    unknown: Sequence[Tensor] = ()
+    removed: Sequence[KerasTensor] = ()
+    given: Sequence[tuple[KerasTensor, Any]] = ()  # with the value of the mask
+    unknown: Sequence[KerasTensor] = ()
 
 
 @dataclass
 class MaskChanges:
     """What the calls of models do to the masks of their inputs; each model is followed once."""
 
-    known: dict[Model, Changes] = field(default_factory=dict)
+    known: dict[KerasModel, Changes] = field(default_factory=dict)
 
-    def of(self, model: Model) -> Changes:
+    def of(self, model: KerasModel) -> Changes:
         """Of one model of Keras 3."""
         if model not in self.known:
             may = any(self._may_change(call) for call in model.calls)
@@ -307,16 +313,16 @@ class MaskChanges:
 
     def _may_change(self, call: Call) -> bool:
         target = call.target
-        if isinstance(target, Model):
+        if isinstance(target, KerasModel):
             given = flatten(call.kwargs.get("mask"))
             return any(mask is not None for mask in given) or bool(self.of(target).order)
         return _removes_masks(target)
 
-    def _followed(self, model: Model) -> Changes:
-        order, objects = order_of_calls(model), dict[Tensor, Tensor]()
-        found: dict[Tensor, dict[Call | None, Any]] = {}
-        now: dict[Tensor, Any] = {}
-        unknown: set[Tensor] = set()
+    def _followed(self, model: KerasModel) -> Changes:
+        order, objects = order_of_calls(model), dict[KerasTensor, KerasTensor]()
+        found: dict[KerasTensor, dict[Call | None, Any]] = {}
+        now: dict[KerasTensor, Any] = {}
+        unknown: set[KerasTensor] = set()
         for call in order:
             inputs = [objects.get(tensor, tensor) for tensor in call.tensors()]
             if (
@@ -324,7 +330,7 @@ class MaskChanges:
                 and call.target.class_name in SAME_OBJECT
                 and inputs
             ):
-                objects[Tensor(call)] = inputs[0]
+                objects[KerasTensor(call)] = inputs[0]
             for tensor in inputs:
                 if tensor in now:
                     found.setdefault(tensor, {})[call] = now[tensor]
@@ -338,27 +344,27 @@ class MaskChanges:
 
     def _effects(self, call: Call) -> _Effects:
         target, leaves = call.target, flatten(call.args)
-        if not isinstance(target, Model):
-            tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        if not isinstance(target, KerasModel):
+            tensors = [leaf for leaf in leaves if isinstance(leaf, KerasTensor)]
             return _Effects(tensors if _removes_masks(target) else ())
         marked = zip(leaves, flatten(call.kwargs.get("mask")), strict=False)
-        inside, removed, unknown = self.of(target), list[Tensor](), list[Tensor]()
+        inside, removed, unknown = self.of(target), list[KerasTensor](), list[KerasTensor]()
         for outer, inner in zip(leaves, target.input_tensors, strict=False):
             changed, mask = inside.of(inner, None)
-            if isinstance(outer, Tensor) and changed and mask is None:
+            if isinstance(outer, KerasTensor) and changed and mask is None:
                 removed.append(outer)
-            elif isinstance(outer, Tensor) and (changed or inner in inside.unknown):
+            elif isinstance(outer, KerasTensor) and (changed or inner in inside.unknown):
                 unknown.append(outer)
-        given = [(x, mask) for x, mask in marked if isinstance(x, Tensor) and mask is not None]
+        given = [(x, mask) for x, mask in marked if isinstance(x, KerasTensor) and mask is not None]
         return _Effects(removed, given, unknown)
 
 
-def _removes_masks(target: LayerSpec | Operation | Model) -> bool:
+def _removes_masks(target: LayerSpec | Operation | KerasModel) -> bool:
     own = isinstance(target, LayerSpec) and not target.custom
     return own and target.class_name == "MultiHeadAttention"
 
 
-def order_of_calls(model: Model) -> Sequence[Call]:
+def order_of_calls(model: KerasModel) -> Sequence[Call]:
     """The calls in the order in which Keras makes them.
 
     It goes by depth, which is the longest way to an output; of one depth by when a walk from the last output to the
@@ -373,7 +379,7 @@ def order_of_calls(model: Model) -> Sequence[Call]:
     return sorted(depth, key=lambda call: -depth[call])
 
 
-def _met(model: Model) -> Sequence[Call]:
+def _met(model: KerasModel) -> Sequence[Call]:
     """The calls as a walk from the outputs leaves them, each after those that it needs."""
     met: dict[Call, None] = {}
     stack = [(tensor.call, False) for tensor in reversed(model.output_tensors)]
@@ -395,11 +401,11 @@ def _met(model: Model) -> Sequence[Call]:
 SPREADS = frozenset(("ExpandDims", "LogicalOr", "Concatenate", "Any", "BroadcastTo"))
 
 
-def _is(tensor: Tensor, name: str) -> bool:
+def _is(tensor: KerasTensor, name: str) -> bool:
     return isinstance(tensor.call.target, Operation) and tensor.call.target.class_name == name
 
 
-def without_recorded(model: Model) -> tuple[Model, list[Problem]]:
+def without_recorded(model: KerasModel) -> tuple[KerasModel, list[Problem]]:
     """The model without mask arguments that say what travels with the tensors anyway, and what they hide otherwise."""
 
     def step(call: Call) -> Call:
@@ -417,8 +423,8 @@ def without_recorded(model: Model) -> tuple[Model, list[Problem]]:
     return rebuild(model, step), problems
 
 
-def _foreign(model: Model, masks: Masks) -> Iterator[Call]:
+def _foreign(model: KerasModel, masks: Masks) -> Iterator[Call]:
     yield from masks.inside(model).foreign
     for target in model.targets():
-        if isinstance(target, Model):
+        if isinstance(target, KerasModel):
             yield from _foreign(target, masks)

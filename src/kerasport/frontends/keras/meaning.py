@@ -15,16 +15,15 @@ import numpy as np
 
 from kerasport.frontends.keras.identity import is_identity
 from kerasport.frontends.keras.model import (
-    Array,
     Call,
+    KerasModel,
+    KerasTensor,
     LayerSpec,
-    Model,
     Operation,
-    Shape,
-    Tensor,
     flatten,
 )
 from kerasport.report import Values
+from kerasport.weights import Array, Shape
 
 CHANNELS = 4  # of images: factors for each of more axes are no preparation of pixels
 MAX_STEPS = 2_000  # calls that are followed from one input: models inside may be shared
@@ -33,12 +32,12 @@ IMAGENET_MEAN = (103.939, 116.779, 123.68)
 """Means of blue, green and red, as `preprocess_input` of ResNet and VGG subtracts them."""
 
 
-def expected_values(model: Model) -> tuple[Values, ...]:
+def expected_values(model: KerasModel) -> tuple[Values, ...]:
     """What each input of a model expects, in the order of its inputs."""
     return tuple(_expected(model, tensor) for tensor in model.input_tensors)
 
 
-def output_values(model: Model, shapes: Sequence[Shape]) -> tuple[Values, ...]:
+def output_values(model: KerasModel, shapes: Sequence[Shape]) -> tuple[Values, ...]:
     """What each output of a model holds, in the order of its outputs, given their shapes."""
     return tuple(map(_output, model.output_tensors, shapes))
 
@@ -73,7 +72,7 @@ class _Path:
         return replace(self, done=(*self.done, words))
 
 
-def _expected(model: Model, tensor: Tensor) -> Values:
+def _expected(model: KerasModel, tensor: KerasTensor) -> Values:
     spec = tensor.call.target
     assert isinstance(spec, LayerSpec)
     declared = str(spec.config.get("dtype") or "float32")
@@ -106,10 +105,10 @@ def _joined(found: Sequence[Values]) -> Values | None:
     return found[0] if all(values == found[0] for values in found) else None
 
 
-def _uses(model: Model, tensor: Tensor, path: _Path) -> Iterator[Values]:
+def _uses(model: KerasModel, tensor: KerasTensor, path: _Path) -> Iterator[Values]:
     """What each use of a tensor says, its models inside followed."""
     waiting, steps = [(model, tensor, path)], 0
-    users: dict[Model, Mapping[Tensor, Sequence[Call]]] = {}
+    users: dict[KerasModel, Mapping[KerasTensor, Sequence[Call]]] = {}
     while waiting and (steps := steps + 1) < MAX_STEPS:
         model, tensor, path = waiting.pop()
         if model not in users:
@@ -118,21 +117,21 @@ def _uses(model: Model, tensor: Tensor, path: _Path) -> Iterator[Values]:
         if not calls:
             yield _told(path)
         for call in calls:
-            if isinstance(call.target, Model):
+            if isinstance(call.target, KerasModel):
                 given = flatten(call.args)
                 pairs = zip(call.target.input_tensors, given, strict=False)
                 waiting += [(call.target, inner, path) for inner, outer in pairs if outer == tensor]
                 continue
             after = _after(call, path)
             if isinstance(after, _Path):
-                waiting.append((model, Tensor(call), after))
+                waiting.append((model, KerasTensor(call), after))
             else:
                 yield after if after.text else _told(path)
 
 
-def _users(model: Model) -> Mapping[Tensor, Sequence[Call]]:
+def _users(model: KerasModel) -> Mapping[KerasTensor, Sequence[Call]]:
     """Tensor → the calls that take it."""
-    users: dict[Tensor, list[Call]] = {}
+    users: dict[KerasTensor, list[Call]] = {}
     for call in model.calls:
         for tensor in dict.fromkeys(call.tensors()):
             users.setdefault(tensor, []).append(call)
@@ -269,9 +268,9 @@ def _after_operation(call: Call, path: _Path) -> After:
         return replace(path, swapped=True) if path.swapped else Values()
     step = ARITHMETIC.get(name)
     operands = [*call.args, *(value for key, value in call.kwargs.items() if key != "name")]
-    if name in ("Add", "Multiply") and operands and not isinstance(operands[0], Tensor):
+    if name in ("Add", "Multiply") and operands and not isinstance(operands[0], KerasTensor):
         operands.reverse()
-    if step is None or len(operands) != 2 or not isinstance(operands[0], Tensor):
+    if step is None or len(operands) != 2 or not isinstance(operands[0], KerasTensor):
         return Values()
     if not isinstance(operands[1], int | float | np.ndarray):
         return Values()
@@ -368,7 +367,7 @@ def _short(number: float) -> str:
 # ----------------------------------------------------------------------------------------------- outputs
 
 
-def _output(tensor: Tensor, shape: Shape) -> Values:
+def _output(tensor: KerasTensor, shape: Shape) -> Values:
     """What an output holds, by the last activation."""
     target = _last(tensor).call.target
     if isinstance(target, Operation):
@@ -386,11 +385,11 @@ def _output(tensor: Tensor, shape: Shape) -> Values:
     return Values()
 
 
-def _last(tensor: Tensor) -> Tensor:
+def _last(tensor: KerasTensor) -> KerasTensor:
     """The tensor that an output is, seen through models and layers that do nothing."""
     for _ in range(MAX_STEPS):
         target = tensor.call.target
-        if isinstance(target, Model):
+        if isinstance(target, KerasModel):
             tensor = target.output_tensors[tensor.index]
         elif isinstance(target, LayerSpec) and _is_idle(target) and len(tensor.call.tensors()) == 1:
             tensor = tensor.call.tensors()[0]

@@ -10,129 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
-from kerasport.errors import ReadError, ShapeError, quoted
+from kerasport.errors import ReadError, quoted
 from kerasport.releases import Release, release_of
-
-Array: TypeAlias = npt.NDArray[Any]
-Shape: TypeAlias = tuple[int | None, ...]
-"""Sizes of the axes, batch first; `None` is known only at run time."""
-
-LARGEST_SIZE = 2**31 - 1  # of an axis, since TF.js holds shapes in int32
-PIECE = 4 * 1024 * 1024  # bytes of one step when a weight is streamed
-
-
-def axis_of(axis: int, rank: int) -> int:
-    """The axis counted from the front.
-
-    Raises:
-        ShapeError: there is no such axis.
-    """
-    if not -rank <= axis < rank:
-        raise ShapeError(f"axis {axis} does not exist in a tensor of rank {rank}")
-    return axis % rank
-
-
-@dataclass(frozen=True, eq=False)
-class WeightRef:
-    """An array in a file: no byte of it is read before a writer asks."""
-
-    path: Path
-    offset: int  # bytes from the start of the file
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    def pieces(self, nbytes: int = PIECE) -> Iterator[Array]:
-        """The array, flat and in C order, in pieces of at most `nbytes` bytes."""
-        step = max(1, nbytes // self.dtype.itemsize)
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            for start in range(0, self.size, step):
-                piece = np.fromfile(file, self.dtype, min(step, self.size - start))
-                if piece.size != min(step, self.size - start):
-                    raise ReadError(
-                        f"{self.path}: the file ends inside an array of shape {self.shape}"
-                    )
-                yield piece
-
-    def read(self) -> Array:
-        """The whole array."""
-        parts = list(self.pieces(max(PIECE, self.size * self.dtype.itemsize)))
-        return (parts[0] if parts else np.empty(0, self.dtype)).reshape(self.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class ComputedWeight:
-    """An array made from others when it is asked for: dequantised, transposed, joined."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    compute: Callable[[], Array]
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    def pieces(self, nbytes: int = PIECE) -> Iterator[Array]:
-        """The array, flat and in C order, in pieces of at most `nbytes` bytes."""
-        flat, step = self.read().reshape(-1), max(1, nbytes // self.dtype.itemsize)
-        yield from (flat[start : start + step] for start in range(0, flat.size, step))
-
-    def read(self) -> Array:
-        """The whole array."""
-        array = np.asarray(self.compute(), self.dtype, order="C")
-        if array.shape != self.shape:
-            raise ReadError(f"a computed weight has the shape {array.shape}, expected {self.shape}")
-        return array
-
-
-@dataclass(frozen=True, eq=False)
-class DividedWeight:
-    """An array of which each channel is divided by a number of its own; the channels are its last axis or axes."""
-
-    whole: WeightRef | ComputedWeight
-    by: Array  # a number for each channel, flat
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The element type."""
-        return np.dtype(np.float32)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The sizes of the axes."""
-        return self.whole.shape
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return self.whole.size
-
-    def pieces(self, nbytes: int = PIECE) -> Iterator[Array]:
-        """The array, flat and in C order, in pieces of at most `nbytes` bytes."""
-        at = 0
-        for piece in self.whole.pieces(nbytes // 2 if self.whole.dtype.itemsize < 4 else nbytes):
-            divisors = np.resize(np.roll(self.by, -at % self.by.size), piece.size)
-            yield (piece / divisors).astype(self.dtype)
-            at = (at + piece.size) % self.by.size
-
-    def read(self) -> Array:
-        """The whole array."""
-        return np.concatenate([*self.pieces(), np.empty(0, self.dtype)]).reshape(self.shape)
-
-
-Weight: TypeAlias = WeightRef | ComputedWeight | DividedWeight
+from kerasport.weights import (
+    Shape,
+    Weight,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +28,7 @@ class LayerSpec:
     class_name: str
     config: Mapping[str, Any]
     weights: tuple[Weight, ...] = ()  # in the order in which Keras creates them
-    children: Mapping[str, LayerSpec | Model] = field(default_factory=dict)  # of wrappers
+    children: Mapping[str, LayerSpec | KerasModel] = field(default_factory=dict)  # of wrappers
     custom: str = ""  # registered name or module of a class that is not Keras's own
     note: str = ""  # what reading changed and a user should know
 
@@ -167,7 +52,7 @@ class Call:
     the file gives by position. Of an operation, both are as in the file.
     """
 
-    target: LayerSpec | Operation | Model
+    target: LayerSpec | Operation | KerasModel
     args: tuple[Any, ...] = ()  # nested tuples and dicts of tensors and constants
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     by_position: frozenset[str] = frozenset()
@@ -175,13 +60,15 @@ class Call:
         default_factory=dict
     )  # output → shape that the file gives it
 
-    def tensors(self) -> tuple[Tensor, ...]:
+    def tensors(self) -> tuple[KerasTensor, ...]:
         """Every tensor that the call takes, in order of its arguments."""
-        return tuple(t for t in flatten((self.args, dict(self.kwargs))) if isinstance(t, Tensor))
+        return tuple(
+            t for t in flatten((self.args, dict(self.kwargs))) if isinstance(t, KerasTensor)
+        )
 
 
 @dataclass(frozen=True)
-class Tensor:
+class KerasTensor:
     """One output of a call."""
 
     call: Call
@@ -192,7 +79,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class KerasModel:
     """Inputs, outputs, and the calls between them, each after those that it needs."""
 
     name: str
@@ -215,23 +102,23 @@ class Model:
         return release_of(self.writer)
 
     @property
-    def input_tensors(self) -> tuple[Tensor, ...]:
+    def input_tensors(self) -> tuple[KerasTensor, ...]:
         """The inputs, flat."""
         return tuple(flatten(self.inputs))
 
     @property
-    def output_tensors(self) -> tuple[Tensor, ...]:
+    def output_tensors(self) -> tuple[KerasTensor, ...]:
         """The outputs, flat."""
         return tuple(flatten(self.outputs))
 
-    def targets(self) -> Iterator[LayerSpec | Operation | Model]:
+    def targets(self) -> Iterator[LayerSpec | Operation | KerasModel]:
         """What is called, each once, in order of its first call."""
         yield from self.calls_of
 
     @cached_property
-    def calls_of(self) -> Mapping[LayerSpec | Operation | Model, Sequence[Call]]:
+    def calls_of(self) -> Mapping[LayerSpec | Operation | KerasModel, Sequence[Call]]:
         """What is called, in order of its first call → all of its calls."""
-        calls: dict[LayerSpec | Operation | Model, list[Call]] = {}
+        calls: dict[LayerSpec | Operation | KerasModel, list[Call]] = {}
         for call in self.calls:
             calls.setdefault(call.target, []).append(call)
         return calls
@@ -253,14 +140,14 @@ class Model:
 
 
 def _walk(
-    targets: Iterable[LayerSpec | Operation | Model], prefix: str, seen: set[int]
+    targets: Iterable[LayerSpec | Operation | KerasModel], prefix: str, seen: set[int]
 ) -> Iterator[tuple[str, LayerSpec | Operation]]:
     for target in targets:
         if id(target) in seen:
             continue
         seen.add(id(target))
         path = f"{prefix}{target.name}"
-        if isinstance(target, Model):
+        if isinstance(target, KerasModel):
             yield from _walk(target.targets(), f"{path}/", seen)
             continue
         yield path, target
@@ -280,7 +167,7 @@ def flatten(structure: Any) -> list[Any]:
 
 
 LEAVES = (
-    Tensor,
+    KerasTensor,
     str,
     int,
     float,
@@ -288,9 +175,9 @@ LEAVES = (
 )  # most of them: to ask whether they are a Mapping takes much longer
 
 
-def map_tensors(structure: Any, function: Callable[[Tensor], Any]) -> Any:
+def map_tensors(structure: Any, function: Callable[[KerasTensor], Any]) -> Any:
     """The same structure with `function` applied to its tensors."""
-    if isinstance(structure, Tensor):
+    if isinstance(structure, KerasTensor):
         return function(structure)
     if isinstance(structure, Mapping):
         return {key: map_tensors(value, function) for key, value in structure.items()}
@@ -299,7 +186,7 @@ def map_tensors(structure: Any, function: Callable[[Tensor], Any]) -> Any:
     return structure
 
 
-Step: TypeAlias = Callable[[Call], "Call | tuple[Tensor, ...]"]
+Step: TypeAlias = Callable[[Call], "Call | tuple[KerasTensor, ...]"]
 
 
 def _same(value: Any) -> Any:
@@ -307,14 +194,14 @@ def _same(value: Any) -> Any:
 
 
 def rebuild(
-    model: Model,
+    model: KerasModel,
     step: Step = _same,
     *,
     layer: Callable[[LayerSpec], LayerSpec] = _same,
-    whole: Callable[[Model], Model] = _same,
+    whole: Callable[[KerasModel], KerasModel] = _same,
     inside: bool = True,
     origins: dict[LayerSpec, Any] | None = None,
-) -> Model:
+) -> KerasModel:
     """The model in which each call is replaced by what `step` makes of it, in models inside too.
 
     `step` is given each call with its inputs and its target already replaced, and answers with a call, or with
@@ -330,17 +217,17 @@ def rebuild(
 class _Rebuilder:
     step: Step
     layer: Callable[[LayerSpec], LayerSpec]
-    whole: Callable[[Model], Model]
+    whole: Callable[[KerasModel], KerasModel]
     inside: bool
     origins: dict[LayerSpec, Any]
-    done: dict[LayerSpec | Model, Any] = field(default_factory=dict)
+    done: dict[LayerSpec | KerasModel, Any] = field(default_factory=dict)
 
     def target(self, target: Any) -> Any:
-        if isinstance(target, Operation) or (isinstance(target, Model) and not self.inside):
+        if isinstance(target, Operation) or (isinstance(target, KerasModel) and not self.inside):
             return target
         if target not in self.done:
             self.done[target] = (
-                self.model(target) if isinstance(target, Model) else self._spec(target)
+                self.model(target) if isinstance(target, KerasModel) else self._spec(target)
             )
         return self.done[target]
 
@@ -352,13 +239,13 @@ class _Rebuilder:
             self.origins[made] = spec
         return made
 
-    def model(self, model: Model) -> Model:
-        tensors: dict[Tensor, Tensor] = {}  # of calls that are gone
+    def model(self, model: KerasModel) -> KerasModel:
+        tensors: dict[KerasTensor, KerasTensor] = {}  # of calls that are gone
         whole: dict[Call, Call] = {}  # of those that are replaced
         calls: list[Call] = []
         known: dict[Call, None] = {}
 
-        def renew(tensor: Tensor) -> Tensor:
+        def renew(tensor: KerasTensor) -> KerasTensor:
             if tensor in tensors:
                 return tensors[tensor]
             if tensor.call not in whole:  # other tensors stand for all outputs that the call has
@@ -366,7 +253,7 @@ class _Rebuilder:
                 raise ReadError(
                     f"the graph refers to output {tensor.index} of layer {name}, which does not exist"
                 )
-            return Tensor(whole[tensor.call], tensor.index)
+            return KerasTensor(whole[tensor.call], tensor.index)
 
         for call in model.calls:
             moved = replace(
@@ -380,7 +267,7 @@ class _Rebuilder:
                 calls += [*_added(result.tensors(), known), result]
                 whole[call] = result
             else:
-                tensors |= {Tensor(call, index): tensor for index, tensor in enumerate(result)}
+                tensors |= {KerasTensor(call, index): tensor for index, tensor in enumerate(result)}
                 calls += _added(result, known)
             known |= dict.fromkeys(calls[len(known) :])
         inputs = map_tensors(model.inputs, lambda tensor: _entry(renew(tensor)))
@@ -390,7 +277,7 @@ class _Rebuilder:
         )
 
 
-def _added(tensors: Iterable[Tensor], known: Mapping[Call, None]) -> list[Call]:
+def _added(tensors: Iterable[KerasTensor], known: Mapping[Call, None]) -> list[Call]:
     """The calls that make the tensors and are not known yet, each after those that it needs."""
     order: dict[Call, None] = {}
     for tensor in tensors:
@@ -399,7 +286,7 @@ def _added(tensors: Iterable[Tensor], known: Mapping[Call, None]) -> list[Call]:
     return list(order)
 
 
-def _entry(tensor: Tensor) -> Tensor:
+def _entry(tensor: KerasTensor) -> KerasTensor:
     """The input that is fed where a step put something behind it."""
     while tensor.call.tensors():
         tensor = tensor.call.tensors()[0]

@@ -8,11 +8,11 @@ from kerasport.errors import Problem
 from kerasport.frontends.keras.dtypes import INTEGERS, Dtypes, integer_problems
 from kerasport.frontends.keras.identity import AUGMENTATIONS, IMAGES, changed_entry, is_of_entries
 from kerasport.frontends.keras.masks import MaskRules, Masks
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Operation
+from kerasport.frontends.keras.model import Call, KerasModel, LayerSpec, Operation
 from kerasport.releases import TRAINING_COUNTS
 
 
-def refusals(model: Model) -> Iterator[Problem]:
+def refusals(model: KerasModel) -> Iterator[Problem]:
     """Everything about a model that is refused whatever it is to become."""
     dtypes = Dtypes()
     dtypes.model(model)
@@ -44,7 +44,7 @@ ACTS_IN_TRAINING = frozenset(
 DROPOUTS = ("dropout", "recurrent_dropout")  # options of layers that drop by themselves
 
 
-def _training_problems(model: Model) -> Iterator[Problem]:
+def _training_problems(model: KerasModel) -> Iterator[Problem]:
     """Image layers that are called with training=True, and so act when the model predicts."""
     for call in model.calls:
         target = call.target
@@ -53,16 +53,16 @@ def _training_problems(model: Model) -> Iterator[Problem]:
             yield Problem(target.name, target.class_name, reason, "training", True)
 
 
-def acts_in_training(target: LayerSpec | Operation | Model) -> bool:
+def acts_in_training(target: LayerSpec | Operation | KerasModel) -> bool:
     """Whether a layer, or one inside, computes something else in training."""
-    if isinstance(target, Model):
+    if isinstance(target, KerasModel):
         return any(map(acts_in_training, target.targets()))
     drops = any(target.config.get(option) for option in DROPOUTS)
     parts = target.children.values() if isinstance(target, LayerSpec) else ()
     return target.class_name in ACTS_IN_TRAINING or drops or any(map(acts_in_training, parts))
 
 
-def _entry_problems(model: Model) -> Iterator[Problem]:
+def _entry_problems(model: KerasModel) -> Iterator[Problem]:
     """Layers of images that are called on a dict of which they change more than the images."""
     for call in filter(is_of_entries, model.calls):
         reason = f"it is called on a dict, and its effect on the entry {changed_entry(call)!r} is not supported"
@@ -113,17 +113,17 @@ def _layer_problems(spec: LayerSpec, release: tuple[int, int]) -> Iterator[Probl
         )
 
 
-def _makes_mask(inner: LayerSpec | Model | None, release: tuple[int, int]) -> bool:
+def _makes_mask(inner: LayerSpec | KerasModel | None, release: tuple[int, int]) -> bool:
     """Whether a mask comes out of what is given none."""
     return inner is not None and any(Masks(MaskRules(release)).outputs(Call(inner)))
 
 
-def models(model: Model) -> Iterator[Model]:
+def models(model: KerasModel) -> Iterator[KerasModel]:
     """The model and all models inside it."""
     yield model
     for target in model.targets():
-        if isinstance(target, Model):
+        if isinstance(target, KerasModel):
             yield from models(target)
         elif isinstance(target, LayerSpec):
             for child in target.children.values():
-                yield from models(child) if isinstance(child, Model) else ()
+                yield from models(child) if isinstance(child, KerasModel) else ()

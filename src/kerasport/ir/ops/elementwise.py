@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.frontends.keras.model import Array
 from kerasport.ir.tensor import (
     FLOATS,
     NUMBERS,
@@ -22,6 +21,7 @@ from kerasport.ir.tensor import (
     constant,
     expect,
 )
+from kerasport.weights import Array
 
 ANY: tuple[DType, ...] = ("bool", "int32", "float32", "string")
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.frontends.keras.model import Array
 from kerasport.ir.ops.elementwise import matched, mul
 from kerasport.ir.ops.movement import Size, dims, product, reshape, transpose
 from kerasport.ir.ops.reduction import sum_
 from kerasport.ir.tensor import NUMBERS, Tensor, TensorType, broadcast, expect
+from kerasport.weights import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from kerasport.frontends.keras.model import Array
 from kerasport.ir.tensor import NUMPY, DType, Tensor, TensorType, expect
+from kerasport.weights import Array
 
 Keys: TypeAlias = tuple[str, ...] | tuple[int, ...]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.frontends.keras.model import Shape
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Input, Several, Tensor, TensorType, items
+from kerasport.weights import Shape
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.frontends.keras.model import Array, Shape, axis_of
 from kerasport.ir.ops.elementwise import matched, mul
 from kerasport.ir.tensor import Constant, DType, Tensor, TensorType, as_tensor
+from kerasport.weights import Array, Shape, axis_of
 
 Size: TypeAlias = int | Tensor  # a number, -1 for what is left over, or a scalar known at run time
 Part: TypeAlias = tuple[

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.frontends.keras.model import Array, axis_of
 from kerasport.ir.tensor import FLOATS, NUMBERS, DType, Several, Tensor, TensorType, expect
+from kerasport.weights import Array, axis_of
 
 
 @dataclass(frozen=True, eq=False)

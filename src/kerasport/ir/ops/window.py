@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.frontends.keras.model import Array, Shape
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import FLOATS, Tensor, TensorType, expect
+from kerasport.weights import Array, Shape
 
 Padding: TypeAlias = Literal["valid", "same"] | tuple[tuple[int, int], ...]
 """Numbers before and after each spatial axis; "same" makes ceil(size / stride), the odd one at the end."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kerasport.errors import MissingPackageError, UnsupportedModel
 from kerasport.frontends.keras.lower import lower
-from kerasport.frontends.keras.model import Model, Weight
+from kerasport.frontends.keras.model import KerasModel
 from kerasport.ir.graph import Graph, walk
 from kerasport.ir.tensor import Constant, Input
 from kerasport.passes.algebra import ALGEBRA
@@ -28,6 +28,7 @@ from kerasport.targets.plan import (
     outcomes_of,
     output_names,
 )
+from kerasport.weights import Weight
 
 if TYPE_CHECKING:
     from kerasport.targets.onnx.file import OnnxPlan
@@ -64,7 +65,7 @@ def check_installed() -> None:
         )
 
 
-def plan(model: Model, options: Options = DEFAULTS) -> Plan:
+def plan(model: KerasModel, options: Options = DEFAULTS) -> Plan:
     """Plan the conversion of a model to ONNX, with all parts that are not supported.
 
     Without onnx-ir the plan has everything but the model to write.
@@ -112,7 +113,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     return made
 
 
-def _draft(model: Model, graph: Graph, options: Options) -> Plan:
+def _draft(model: KerasModel, graph: Graph, options: Options) -> Plan:
     """The plan without onnx-ir: it can be shown, but not written."""
     named = {given.name: given for given in graph.inputs}
     outputs = output_names(model)

@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from kerasport.frontends.keras.model import Array, Shape
 from kerasport.ir import ops
 from kerasport.ir.ops import (
     Add,
@@ -48,6 +47,7 @@ from kerasport.ir.tensor import Node
 from kerasport.passes.prelu import Prelu
 from kerasport.passes.rewrite import Uses
 from kerasport.targets.onnx.fused import Gelu, HardSigmoid
+from kerasport.weights import Array, Shape
 
 Window: TypeAlias = Conv | DepthwiseConv | ConvTranspose | MaxPool | AvgPool | Resize
 

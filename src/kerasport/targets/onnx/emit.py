@@ -13,7 +13,6 @@ import numpy as np
 import onnx_ir as onnx
 
 from kerasport.errors import Problem, ShapeError
-from kerasport.frontends.keras.model import Array, Weight
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, walk
 from kerasport.ir.ops import Tensor
@@ -25,6 +24,7 @@ from kerasport.passes.prelu import Prelu
 from kerasport.targets.onnx.channels_first import First, ToLast, is_dim, missing
 from kerasport.targets.onnx.fused import Gelu, HardSigmoid, LayerNorm
 from kerasport.targets.onnx.recurrent import NAMES, OPTIONS, CountingFirst, Recurrent, TakeSteps
+from kerasport.weights import Array, Weight
 
 Emit: TypeAlias = Callable[["Emitter", Any], onnx.Value]
 

@@ -15,11 +15,12 @@ import numpy as np
 import onnx_ir
 from onnx import ModelProto, StringStringEntryProto, TensorProto, helper, numpy_helper
 
-from kerasport.frontends.keras.model import Array, Model, Weight
+from kerasport.frontends.keras.model import KerasModel
 from kerasport.targets.onnx.emit import ML, TYPES, Emitter, utf8
 from kerasport.targets.onnx.place import data_file, replacing
 from kerasport.targets.plan import Plan
 from kerasport.targets.tfjs.shards import Encoding, Scaled, nbytes_of, numbers_of, stored_dtype
+from kerasport.weights import Array, Weight
 
 EXTERNAL = 1_000_000_000  # bytes of weights from which on they stand beside the model: protobuf ends at 2 GiB
 ALIGNED = 4096  # bytes to which weights beside the model are aligned, for readers that map them
@@ -36,7 +37,7 @@ class OnnxPlan(Plan):
 
 
 def assembled(
-    emitter: Emitter, outputs: Mapping[str, onnx_ir.Value], model: Model
+    emitter: Emitter, outputs: Mapping[str, onnx_ir.Value], model: KerasModel
 ) -> onnx_ir.Model:
     """What was emitted as a model."""
     from kerasport import __version__  # noqa: PLC0415  (the package imports this module)

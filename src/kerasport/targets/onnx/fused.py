@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from kerasport.frontends.keras.model import Array, Shape
 from kerasport.ir import ops
 from kerasport.ir.ops import (
     Add,
@@ -28,6 +27,7 @@ from kerasport.ir.ops import (
 from kerasport.ir.tensor import Node
 from kerasport.passes.prelu import prelu_of
 from kerasport.passes.rewrite import Uses
+from kerasport.weights import Array, Shape
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ import numpy as np
 import onnx_ir as onnx
 from onnx_ir import DataType, Node, Value
 
-from kerasport.frontends.keras.model import Array
 from kerasport.targets.onnx.file import OnnxPlan, stored_name
 from kerasport.targets.rounding import FLOAT16, NORMAL16
+from kerasport.weights import Array
 
 ALL, FIRST = slice(None), slice(1)
 

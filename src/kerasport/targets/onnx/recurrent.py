@@ -16,11 +16,11 @@ from kerasport.frontends.keras.layers.recurrent import (
     SimpleRNNCell,
     Steps,
 )
-from kerasport.frontends.keras.model import Array
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Add, Constant, Item, MatMul, Scan, Tensor, TensorType
 from kerasport.ir.tensor import FLOATS, Node, Several, expect
+from kerasport.weights import Array
 
 Cell: TypeAlias = LSTMCell | GRUCell | SimpleRNNCell
 Operator: TypeAlias = Literal["LSTM", "GRU", "RNN"]

@@ -14,11 +14,11 @@ import numpy as np
 import onnx_ir
 
 from kerasport.errors import OptionError
-from kerasport.frontends.keras.model import Array, Weight
 from kerasport.targets.onnx.file import OnnxPlan
 from kerasport.targets.onnx.half import halved
 from kerasport.targets.rounding import Range, Rule, fitted, weights_named
 from kerasport.targets.tfjs.shards import Encoding, Scaled, manifest_dtype, numbers_of
+from kerasport.weights import Array, Weight
 
 KINDS = ("float16", "int8")
 

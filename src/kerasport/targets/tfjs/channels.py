@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kerasport.frontends.keras.model import Array, ComputedWeight, DividedWeight, Weight, WeightRef
 from kerasport.targets.tfjs.shards import numbers_of
+from kerasport.weights import Array, ComputedWeight, DividedWeight, Weight, WeightRef
 
 SMALLEST = 2.0**-14  # the smallest number that float16 holds in full
 

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from kerasport.errors import KerasportError, ReadError, quoted
-from kerasport.frontends.keras.model import Array, Weight, WeightRef
+from kerasport.weights import Array, Weight, WeightRef
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -26,8 +26,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from kerasport.frontends.keras.model import Array
     from kerasport.verification.arrays import Arrays
+    from kerasport.weights import Array
 
 HALVES = ("float16", "bfloat16")
 MODULES = ("keras", "tf_keras")

@@ -21,7 +21,7 @@ import h5py
 
 from kerasport.errors import VerifyError
 from kerasport.frontends.keras.masks import passes_what_3_16_stops
-from kerasport.frontends.keras.model import LayerSpec, Model
+from kerasport.frontends.keras.model import KerasModel, LayerSpec
 from kerasport.frontends.keras.read.dialects import major
 from kerasport.releases import MASKS_STOP, release_of
 from kerasport.verification.arrays import Arrays
@@ -236,7 +236,7 @@ def installed(python: str = "") -> Installed:
 
 
 def find_original(
-    model: Model, path: Path, weights: Path | None, timeout: float, python: str = ""
+    model: KerasModel, path: Path, weights: Path | None, timeout: float, python: str = ""
 ) -> Original:
     """The model on disk, with the installed Keras that gives it the meaning it had when it was saved.
 
@@ -269,7 +269,7 @@ def find_original(
     return Original(path, weights, keras, major(model.writer) < 3, request, tuple(notes), timeout)
 
 
-def refuse_code(model: Model) -> None:
+def refuse_code(model: KerasModel) -> None:
     """Raise `VerifyError` if Keras would run Python code of the file, or needs code that the file lacks."""
     for path, spec in model.walk():
         if spec.class_name == "Lambda" or (isinstance(spec, LayerSpec) and spec.custom):
@@ -278,12 +278,12 @@ def refuse_code(model: Model) -> None:
             )
 
 
-def has_keras2_hard_sigmoid(model: Model) -> bool:
+def has_keras2_hard_sigmoid(model: KerasModel) -> bool:
     """Whether the model has a hard_sigmoid of Keras 2, which is another function in Keras 3."""
     return any("hard_sigmoid_keras2" in map(str, spec.config.values()) for _, spec in model.walk())
 
 
-def rounded_policies(model: Model) -> list[str]:
+def rounded_policies(model: KerasModel) -> list[str]:
     """Dtype policies of layers that have less precision than TF.js."""
     layers = (spec for _, spec in model.walk() if isinstance(spec, LayerSpec))
     found = {str(layer.config.get("dtype")) for layer in layers if layer.class_name != "InputLayer"}
@@ -325,7 +325,7 @@ def find_keras(writer: str, there: Installed, *, strings: bool = False, needs: s
 OTHER_PYTHON = ", or name the Python of another environment with --python"
 
 
-def lacks_reader(writer: str, path: Path, model: Model) -> str:
+def lacks_reader(writer: str, path: Path, model: KerasModel) -> str:
     """The Keras that reads a file which neither Keras 3 nor tf_keras can; empty if one of them can.
 
     Measured with Keras 3.15 and tf_keras 2.21: both fail on layers of Keras 1, and on `.keras` files of

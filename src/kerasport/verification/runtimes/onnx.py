@@ -11,7 +11,6 @@ from typing import Any, final
 import numpy as np
 
 from kerasport.errors import VerifyError
-from kerasport.frontends.keras.model import Array
 from kerasport.verification.runtimes import node
 from kerasport.verification.runtimes.tfjs import (
     Arrays,
@@ -21,6 +20,7 @@ from kerasport.verification.runtimes.tfjs import (
     decode_all,
     encode,
 )
+from kerasport.weights import Array
 
 PYTHON, WEB = "onnxruntime", "onnxruntime-web"
 TYPES = {

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, final
 import numpy as np
 
 from kerasport.errors import VerifyError
-from kerasport.frontends.keras.model import Array, Shape
 from kerasport.verification.runtimes import node
+from kerasport.weights import Array, Shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from kerasport.errors import ShapeError
+from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.functions import (
     creation,
     elementwise,
@@ -24,7 +24,6 @@ from kerasport.frontends.keras.functions import (
     tensorflow,
 )
 from kerasport.frontends.keras.functions.refused import REFUSED
-from kerasport.frontends.keras.layers.base import Refusal
 from kerasport.frontends.keras.model import Operation, flatten
 from kerasport.ir.tensor import Tensor, constant
 

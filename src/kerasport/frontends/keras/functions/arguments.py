@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from kerasport.budget import reserve
-from kerasport.errors import ShapeError
-from kerasport.frontends.keras.layers.base import Refusal
-from kerasport.frontends.keras.model import axis_of
+from kerasport.errors import Refusal, ShapeError
 from kerasport.ir import ops
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import DType, Tensor, as_tensor, constant
+from kerasport.weights import axis_of
 
 DTYPES: Mapping[str, DType] = {
     **dict.fromkeys(("float16", "bfloat16", "float32", "float64", "float"), "float32"),

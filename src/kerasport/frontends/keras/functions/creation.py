@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from kerasport.budget import matrix, reserve
+from kerasport.errors import Refusal
 from kerasport.frontends.keras.functions.arguments import filled, named, size
-from kerasport.frontends.keras.layers.base import Refusal
-from kerasport.frontends.keras.model import axis_of
 from kerasport.ir import ops
 from kerasport.ir.ops import Tensor
 from kerasport.ir.tensor import as_tensor, constant
+from kerasport.weights import axis_of
 
 
 def like(value: float) -> Callable[..., Tensor]:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from kerasport.errors import Refusal
 from kerasport.frontends.keras.functions.arguments import filled, named
-from kerasport.frontends.keras.layers.base import Refusal
 from kerasport.ir import ops
 from kerasport.ir.ops import Tensor, Unary, where
 from kerasport.ir.tensor import as_tensor, constant

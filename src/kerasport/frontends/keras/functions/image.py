@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from kerasport.budget import reserve
-from kerasport.errors import ShapeError
+from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.functions.arguments import known_value, numbers, size
 from kerasport.frontends.keras.functions.nn import convolution, layout
 from kerasport.frontends.keras.layers import resampling
-from kerasport.frontends.keras.layers.base import Refusal
 from kerasport.frontends.keras.layers.conv import depthwise
 from kerasport.frontends.keras.layers.resampling import images
 from kerasport.ir import ops

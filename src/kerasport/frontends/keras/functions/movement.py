@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from kerasport.budget import reserve
-from kerasport.errors import ShapeError
+from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.functions.arguments import counted, flat, known_value, several, size
-from kerasport.frontends.keras.layers.base import Refusal
-from kerasport.frontends.keras.model import axis_of
 from kerasport.ir import ops
 from kerasport.ir.ops import WHOLE, Tensor, where
 from kerasport.ir.ops.movement import Part, Size
 from kerasport.ir.tensor import as_tensor, constant
+from kerasport.weights import axis_of
 
 # --------------------------------------------------------------------------------------------------------- shapes
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kerasport.budget import matrix, reserve
-from kerasport.errors import ShapeError
+from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.functions.arguments import counted, named, numbers, several, size
 from kerasport.frontends.keras.functions.elementwise import log10
 from kerasport.frontends.keras.functions.products import einsum, vector_norm
@@ -17,13 +17,13 @@ from kerasport.frontends.keras.functions.reduction import logsumexp, mean, varia
 from kerasport.frontends.keras.layers import activations, conv, pooling
 from kerasport.frontends.keras.layers.activations import ACTIVATIONS, softmax_over
 from kerasport.frontends.keras.layers.attention import FAR_BELOW
-from kerasport.frontends.keras.layers.base import Layer, Refusal
+from kerasport.frontends.keras.layers.base import Layer
 from kerasport.frontends.keras.layers.normalization import along
-from kerasport.frontends.keras.model import axis_of
 from kerasport.ir import ops
 from kerasport.ir.ops import Tensor, where
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import as_tensor, constant
+from kerasport.weights import axis_of
 
 EPSILON = 1e-7  # keras.config.epsilon(), which no file records
 

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from kerasport.budget import matrix, reserve_nodes
-from kerasport.errors import ShapeError
+from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.functions.arguments import flat, several, size
 from kerasport.frontends.keras.functions.elementwise import multiply
 from kerasport.frontends.keras.functions.movement import diagonal
 from kerasport.frontends.keras.functions.refused import LINEAR_ALGEBRA
-from kerasport.frontends.keras.layers.base import Refusal
 from kerasport.ir import ops
 from kerasport.ir.ops import Tensor
 from kerasport.ir.ops.movement import Size

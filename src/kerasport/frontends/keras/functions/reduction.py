@@ -8,12 +8,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from kerasport.errors import Refusal
 from kerasport.frontends.keras.functions.arguments import flat, known_value, named, several, size
-from kerasport.frontends.keras.layers.base import Refusal
-from kerasport.frontends.keras.model import axis_of
 from kerasport.ir import ops
 from kerasport.ir.ops import Tensor, where
 from kerasport.ir.tensor import as_tensor, constant
+from kerasport.weights import axis_of
 
 Axis: TypeAlias = int | Sequence[int] | None
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from kerasport.errors import Refusal
 from kerasport.frontends.keras.functions import elementwise as e
 from kerasport.frontends.keras.functions import image, movement, nn, products, reduction
 from kerasport.frontends.keras.functions.arguments import filled, known_value, named
 from kerasport.frontends.keras.layers import activations
-from kerasport.frontends.keras.layers.base import Refusal
-from kerasport.frontends.keras.model import axis_of
 from kerasport.ir import ops
 from kerasport.ir.ops import Tensor, where
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import as_tensor, constant
+from kerasport.weights import axis_of
 
 Lower = Callable[..., Any]
 

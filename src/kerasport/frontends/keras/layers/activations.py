@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kerasport.errors import ShapeError
-from kerasport.frontends.keras.layers.base import Activation, Layer, Numbers, Refusal, weight
-from kerasport.frontends.keras.model import Shape, Weight
+from kerasport.errors import Refusal, ShapeError
+from kerasport.frontends.keras.layers.base import Activation, Layer, Numbers, weight
 from kerasport.ir import ops
+from kerasport.weights import Shape, Weight
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor

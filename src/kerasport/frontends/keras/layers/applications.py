@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kerasport.frontends.keras.layers.base import Count, Layer, weight
-from kerasport.frontends.keras.model import Shape, Weight
 from kerasport.ir import ops
+from kerasport.weights import Shape, Weight
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from kerasport.budget import reserve
-from kerasport.frontends.keras.layers.base import Count, Layer, Outputs, Refusal, WeightMark, weight
-from kerasport.frontends.keras.model import Shape, Weight, axis_of
+from kerasport.errors import Refusal
+from kerasport.frontends.keras.layers.base import Count, Layer, Outputs, WeightMark, weight
 from kerasport.ir import ops
+from kerasport.weights import Shape, Weight, axis_of
 
 if TYPE_CHECKING:
     from kerasport.ir.ops.movement import Size

@@ -20,8 +20,9 @@ from typing import (
 
 import numpy as np
 
-from kerasport.errors import Problem, ShapeError, UnsupportedPart
-from kerasport.frontends.keras.model import LARGEST_SIZE, LayerSpec, Shape, Weight, flatten
+from kerasport.errors import Problem, Refusal, ShapeError, UnsupportedPart
+from kerasport.frontends.keras.model import LayerSpec, flatten
+from kerasport.weights import LARGEST_SIZE, Shape, Weight
 
 DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
 Padding: TypeAlias = Literal["valid", "same"]
@@ -83,14 +84,6 @@ def weight(*, when: str | None = None, trainable: bool = True) -> Any:
     files list trainable weights first, so `trainable=False` marks moving statistics.
     """
     return WeightMark(when, trainable)
-
-
-class Refusal(Exception):
-    """A layer cannot be lowered: the option at fault, empty where it is the layer as a whole, and the reason."""
-
-    def __init__(self, option: str, reason: str, remedy: str = "") -> None:
-        super().__init__(option, reason, remedy)
-        self.option, self.reason, self.remedy = option, reason, remedy
 
 
 REQUIRED = object()  # the default of an option that every file gives

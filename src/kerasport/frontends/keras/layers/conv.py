@@ -19,8 +19,8 @@ from kerasport.frontends.keras.layers.base import (
     need_rank,
     weight,
 )
-from kerasport.frontends.keras.model import Shape, Weight
 from kerasport.ir import ops
+from kerasport.weights import Shape, Weight
 
 if TYPE_CHECKING:
     from kerasport.ir.ops.window import Padding as Paddings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasport.errors import ShapeError
+from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.layers.activations import activate
 from kerasport.frontends.keras.layers.base import (
     Activation,
@@ -17,14 +17,13 @@ from kerasport.frontends.keras.layers.base import (
     DataFormat,
     Layer,
     Outputs,
-    Refusal,
     Refused,
     WeightMark,
     need_rank,
     weight,
 )
-from kerasport.frontends.keras.model import ComputedWeight, Shape, Weight
 from kerasport.ir import ops
+from kerasport.weights import ComputedWeight, Shape, Weight
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kerasport.errors import ShapeError
 from kerasport.frontends.keras.layers.base import Layer
-from kerasport.frontends.keras.model import Shape, axis_of
 from kerasport.ir import ops
+from kerasport.weights import Shape, axis_of
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from kerasport.errors import ShapeError
 from kerasport.frontends.keras.layers.base import Count, Layer, WeightMark, weight
-from kerasport.frontends.keras.model import Shape, Weight, axis_of
 from kerasport.ir import ops
+from kerasport.weights import Shape, Weight, axis_of
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor

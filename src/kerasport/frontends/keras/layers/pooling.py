@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from kerasport.budget import matrix, reserve
-from kerasport.frontends.keras.layers.base import Count, Counts, Padding, Refusal
+from kerasport.errors import Refusal
+from kerasport.frontends.keras.layers.base import Count, Counts, Padding
 from kerasport.frontends.keras.layers.conv import _Spatial, window_output
 from kerasport.frontends.keras.layers.resampling import weighted
-from kerasport.frontends.keras.model import Array, Shape
 from kerasport.ir import ops
+from kerasport.weights import Array, Shape
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor

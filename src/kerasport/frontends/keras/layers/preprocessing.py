@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from kerasport.budget import matrix, reserve
-from kerasport.errors import ShapeError
+from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.layers.base import (
     Count,
     DataFormat,
@@ -17,7 +17,6 @@ from kerasport.frontends.keras.layers.base import (
     Natural,
     Numbers,
     Padding,
-    Refusal,
     Refused,
     WeightMark,
     need_rank,
@@ -36,8 +35,8 @@ from kerasport.frontends.keras.layers.resampling import (
     resize_open,
     resize_to_aspect,
 )
-from kerasport.frontends.keras.model import Array, Shape, Weight, axis_of
 from kerasport.ir import ops
+from kerasport.weights import Array, Shape, Weight, axis_of
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
-from kerasport.errors import ShapeError
+from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.layers.activations import activate
 from kerasport.frontends.keras.layers.base import (
     Activation,
@@ -17,13 +17,13 @@ from kerasport.frontends.keras.layers.base import (
     Layer,
     Outputs,
     Padding,
-    Refusal,
     need_rank,
     weight,
 )
 from kerasport.frontends.keras.layers.conv import convolve, window_output
-from kerasport.frontends.keras.model import Shape, Weight, flatten
+from kerasport.frontends.keras.model import flatten
 from kerasport.ir import ops
+from kerasport.weights import Shape, Weight
 
 if TYPE_CHECKING:
     from kerasport.ir.ops.movement import Size

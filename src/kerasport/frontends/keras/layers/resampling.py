@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from kerasport.budget import matrix, reserve
-from kerasport.frontends.keras.layers.base import Refusal
-from kerasport.frontends.keras.model import Array, axis_of
+from kerasport.errors import Refusal
 from kerasport.ir import ops
+from kerasport.weights import Array, axis_of
 
 if TYPE_CHECKING:
     from kerasport.ir.ops import Tensor

@@ -18,9 +18,9 @@ from kerasport.frontends.keras.layers.base import (
 )
 from kerasport.frontends.keras.layers.conv import _Spatial
 from kerasport.frontends.keras.layers.resampling import Interpolation, resized_as
-from kerasport.frontends.keras.model import Shape
 from kerasport.ir import ops
 from kerasport.ir.ops.movement import product
+from kerasport.weights import Shape
 
 if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from kerasport.errors import SHORT, ReadError, legible, placed, quoted
-from kerasport.frontends.keras.model import Model, Weight
+from kerasport.frontends.keras.model import KerasModel
 from kerasport.frontends.keras.read import by_name, keras1
 from kerasport.frontends.keras.read.archive import Contents, open_contents
 from kerasport.frontends.keras.read.by_path import ByPath
@@ -19,12 +19,13 @@ from kerasport.frontends.keras.read.describe import Described, Describer
 from kerasport.frontends.keras.read.dialects import major
 from kerasport.frontends.keras.read.entries import images_apart
 from kerasport.frontends.keras.read.stored import weights_of
+from kerasport.weights import Weight
 
 Source: TypeAlias = str | os.PathLike[str] | Any  # Any: a live keras.Model or tf_keras.Model
 
 
 @contextmanager
-def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Iterator[Model]:
+def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Iterator[KerasModel]:
     """The model in a Keras file, or a live Keras model; its weights can be read inside the `with` block.
 
     Args:
@@ -52,7 +53,7 @@ def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Itera
 
 
 @contextmanager
-def _opened(path: Path, weights: Path | None = None) -> Iterator[Model]:
+def _opened(path: Path, weights: Path | None = None) -> Iterator[KerasModel]:
     with ExitStack() as stack:
         with well_formed(str(path)):
             contents = stack.enter_context(open_contents(path, weights))
@@ -84,7 +85,7 @@ def well_formed(where: str) -> Iterator[None]:
         yield
 
 
-def model_of(contents: Contents) -> Model:
+def model_of(contents: Contents) -> KerasModel:
     """The model in an opened file.
 
     Raises:
@@ -94,7 +95,7 @@ def model_of(contents: Contents) -> Model:
         return _described(contents)
 
 
-def _described(contents: Contents) -> Model:
+def _described(contents: Contents) -> KerasModel:
     config = _rooted(contents.config)
     config = keras1.completed(config) if major(contents.version) < 2 else config
     root = Describer(contents.version).describe(config)

@@ -23,8 +23,8 @@ from kerasport.frontends.keras.read.json_limits import MAX_BYTES, parse_config, 
 from kerasport.urls import check_local
 
 if TYPE_CHECKING:
-    from kerasport.frontends.keras.model import WeightRef
     from kerasport.frontends.keras.read.manifest import Manifest
+    from kerasport.weights import WeightRef
 
 MAX_RATIO = 100  # of inflated to stored bytes; trained weights hardly compress
 SMALL = 64 * 1024 * 1024  # below this a high ratio harms nobody

@@ -18,7 +18,7 @@ from kerasport.frontends.keras import identity
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.layers.base import Layer
 from kerasport.frontends.keras.layers.preprocessing import Pipeline
-from kerasport.frontends.keras.model import LayerSpec, Model, Operation, flatten
+from kerasport.frontends.keras.model import KerasModel, LayerSpec, Operation, flatten
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ LAYER = Signature(Layer.signature, Layer.tensors)
 IMAGES = Signature(("data", "training"), ("data",))  # BaseImagePreprocessingLayer.call
 
 
-def signature_of(target: LayerSpec | Operation | Model) -> Signature | None:
+def signature_of(target: LayerSpec | Operation | KerasModel) -> Signature | None:
     """The signature of what is called; None for operations and for layers that are unknown."""
-    if isinstance(target, Model):
+    if isinstance(target, KerasModel):
         return MODEL
     if isinstance(target, Operation) or target.custom:
         return None
@@ -58,7 +58,7 @@ class Arguments:
 
 
 def bind(
-    target: LayerSpec | Operation | Model, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    target: LayerSpec | Operation | KerasModel, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Arguments:
     """Bind the arguments of a call as Python binds them to the Keras signature.
 
@@ -95,9 +95,9 @@ def bind(
     return Arguments(tuple(tensors), given, by_position)
 
 
-def _masks(target: LayerSpec | Operation | Model, given: Sequence[Any]) -> Any:
+def _masks(target: LayerSpec | Operation | KerasModel, given: Sequence[Any]) -> Any:
     """The mask of a call, or the masks of a layer that works on several tensors, with lists as arrays."""
-    cls = None if isinstance(target, Model) else LAYERS.get(target.class_name)
+    cls = None if isinstance(target, KerasModel) else LAYERS.get(target.class_name)
     if cls is not None and cls.arity[1] == 1:
         return _as_array(given)
     return tuple(map(_as_array, given))

@@ -14,10 +14,10 @@ from typing import Any
 
 from kerasport.errors import ReadError, quoted
 from kerasport.frontends.keras.layers import LAYERS
-from kerasport.frontends.keras.model import Weight
 from kerasport.frontends.keras.read.describe import Described
 from kerasport.frontends.keras.read.dialects import major
 from kerasport.frontends.keras.read.hdf5 import Hdf5
+from kerasport.weights import Weight
 
 ATTENTION = frozenset(("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"))
 GATES_OF_KERAS1 = {"LSTM": 4, "GRU": 3, "ConvLSTM2D": 4}

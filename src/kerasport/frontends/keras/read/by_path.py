@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kerasport.errors import ReadError, quoted
-from kerasport.frontends.keras.model import Weight
 from kerasport.frontends.keras.read.describe import LISTED, Described
+from kerasport.weights import Weight
 
 # Keras 2.12 to 2.14 kept the layers of a model in a dict in which each layer that has weights stands twice.
 DOUBLED = "_layer_checkpoint_dependencies"

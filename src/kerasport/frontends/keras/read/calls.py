@@ -9,15 +9,15 @@ from typing import Any
 from kerasport.errors import ReadError, quoted
 from kerasport.frontends.keras.model import (
     Call,
+    KerasModel,
+    KerasTensor,
     LayerSpec,
-    Model,
     Operation,
-    Tensor,
-    Weight,
     flatten,
 )
 from kerasport.frontends.keras.read.arguments import bind
 from kerasport.frontends.keras.read.describe import Described, History, Use
+from kerasport.weights import Weight
 
 
 @dataclass
@@ -27,21 +27,21 @@ class Builder:
     weights: Mapping[Described, tuple[Weight, ...]]
     notes: Mapping[Described, str]
     version: str
-    _made: dict[Described, LayerSpec | Operation | Model] = field(default_factory=dict)
+    _made: dict[Described, LayerSpec | Operation | KerasModel] = field(default_factory=dict)
 
-    def target(self, described: Described) -> LayerSpec | Operation | Model:
+    def target(self, described: Described) -> LayerSpec | Operation | KerasModel:
         """The layer, operation or model that is described."""
         if described not in self._made:
             self._made[described] = self._new(described)
         return self._made[described]
 
-    def model(self, described: Described) -> Model:
+    def model(self, described: Described) -> KerasModel:
         """The model that is described."""
         target = self.target(described)
-        assert isinstance(target, Model), "a file of something else is refused before"
+        assert isinstance(target, KerasModel), "a file of something else is refused before"
         return target
 
-    def _new(self, described: Described) -> LayerSpec | Operation | Model:
+    def _new(self, described: Described) -> LayerSpec | Operation | KerasModel:
         if described.kind == "operation":
             return Operation(described.name, described.class_name, described.config)
         if described.kind == "layer":
@@ -60,7 +60,7 @@ class Builder:
             else self._functional(described)
         )
 
-    def _child(self, described: Described) -> LayerSpec | Model:
+    def _child(self, described: Described) -> LayerSpec | KerasModel:
         target = self.target(described)
         if isinstance(target, Operation):
             raise ReadError(
@@ -68,23 +68,23 @@ class Builder:
             )
         return target
 
-    def _sequential(self, described: Described) -> Model:
+    def _sequential(self, described: Described) -> KerasModel:
         calls = [Call(self.target(described.members[0][0]))]
         for layer, _ in described.members[1:]:
-            calls.append(Call(self.target(layer), (Tensor(calls[-1]),)))
-        _check_inputs(described.name, calls, Tensor(calls[0]))
-        return Model(
+            calls.append(Call(self.target(layer), (KerasTensor(calls[-1]),)))
+        _check_inputs(described.name, calls, KerasTensor(calls[0]))
+        return KerasModel(
             described.name,
             "sequential",
             tuple(calls),
-            Tensor(calls[0]),
-            Tensor(calls[-1]),
+            KerasTensor(calls[0]),
+            KerasTensor(calls[-1]),
             described.trainable,
             class_name=described.class_name,
             custom=described.custom,
         )
 
-    def _functional(self, described: Described) -> Model:
+    def _functional(self, described: Described) -> KerasModel:
         uses = {
             (layer.name, node): (layer, use)
             for layer, layer_uses in described.members
@@ -96,7 +96,7 @@ class Builder:
 
         def resolve(value: Any) -> Any:
             if isinstance(value, History):
-                return Tensor(calls[value.layer, value.node], value.index)
+                return KerasTensor(calls[value.layer, value.node], value.index)
             if isinstance(value, Mapping):
                 return {key: resolve(item) for key, item in value.items()}
             return tuple(map(resolve, value)) if isinstance(value, tuple) else value
@@ -116,7 +116,7 @@ class Builder:
         )
         _check_ends(described.name, inputs, outputs)
         _check_inputs(described.name, calls.values(), inputs)
-        return Model(
+        return KerasModel(
             described.name,
             "functional",
             tuple(calls.values()),
@@ -144,7 +144,7 @@ def _check_ends(model: str, inputs: Any, outputs: Any) -> None:
     """Raises `ReadError` unless inputs and outputs are tensors, and there are some of each."""
     for ends, what in ((inputs, "inputs"), (outputs, "outputs")):
         tensors = flatten(ends)
-        if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+        if not tensors or not all(isinstance(tensor, KerasTensor) for tensor in tensors):
             raise ReadError(f"model {quoted(model)}: its {what} are not all tensors")
 
 
@@ -160,7 +160,7 @@ def _check_inputs(model: str, calls: Iterable[Call], inputs: Any) -> None:
             "save it"
         )
     for call in calls:
-        name, tensor = quoted(call.target.name), Tensor(call)
+        name, tensor = quoted(call.target.name), KerasTensor(call)
         if not _is_input(call):
             if tensor in ends:
                 raise ReadError(f"model {quoted(model)}: its input {name} is not an InputLayer")
@@ -184,7 +184,7 @@ def _is_input(call: Call) -> bool:
 
 def _check_count(call: Call) -> None:
     """Raises `ReadError` where a model is called on another number of tensors than it takes."""
-    if isinstance(call.target, Model):
+    if isinstance(call.target, KerasModel):
         given, taken = len(flatten(call.args)), len(call.target.input_tensors)
         if given != taken:
             name = quoted(call.target.name)

@@ -27,7 +27,7 @@ from kerasport.errors import ReadError, quoted
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from kerasport.frontends.keras.model import Array
+    from kerasport.weights import Array
 
 Shape: TypeAlias = tuple[int, ...]
 Sizes: TypeAlias = tuple[int | None, ...]

@@ -21,8 +21,8 @@ import h5py
 import numpy as np
 
 from kerasport.errors import HostileFileError, ReadError, quoted
-from kerasport.frontends.keras.model import WeightRef
 from kerasport.frontends.keras.read.hdf5_strings import Texts
+from kerasport.weights import WeightRef
 
 if TYPE_CHECKING:
     from typing_extensions import Self

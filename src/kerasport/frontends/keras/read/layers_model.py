@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasport.errors import HostileFileError, ReadError, quoted
-from kerasport.frontends.keras.model import Model
+from kerasport.frontends.keras.model import KerasModel
 from kerasport.frontends.keras.read import model_of, well_formed
 from kerasport.frontends.keras.read.archive import Contents, beside, inside, read_text
 from kerasport.frontends.keras.read.dialects import major
@@ -150,7 +150,7 @@ def _manifest(path: Path, document: Mapping[str, Any]) -> Manifest:
     return manifest
 
 
-def read_layers_model(source: LayersModel) -> Model:
+def read_layers_model(source: LayersModel) -> KerasModel:
     """The model that it was made from.
 
     Raises:

@@ -21,11 +21,11 @@ import numpy as np
 
 from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.frontends.keras.layers import LAYERS
-from kerasport.frontends.keras.model import PIECE, Array, ComputedWeight, Weight, WeightRef
 from kerasport.frontends.keras.read import by_name
 from kerasport.frontends.keras.read.by_path import ByPath
 from kerasport.frontends.keras.read.describe import Described
 from kerasport.frontends.keras.read.dialects import major
+from kerasport.weights import PIECE, Array, ComputedWeight, Weight, WeightRef
 
 # What the converter writes, as numpy spells its bytes; TF.js reads the first three, and the others where they are
 # what a weight is quantised to.

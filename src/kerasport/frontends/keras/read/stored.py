@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from kerasport.errors import ReadError, quoted
-from kerasport.frontends.keras.model import Array, ComputedWeight, Weight
 from kerasport.frontends.keras.read.describe import Described
 from kerasport.frontends.keras.read.dialects import major
+from kerasport.weights import Array, ComputedWeight, Weight
 
 FLOAT8 = (
     7  # variables at least that Keras stores of a layer quantised to float8, all of them float32

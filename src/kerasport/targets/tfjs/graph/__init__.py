@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from kerasport.errors import UnsupportedModel
 from kerasport.frontends.keras.lower import lower
-from kerasport.frontends.keras.model import Model
+from kerasport.frontends.keras.model import KerasModel
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Tensor
 from kerasport.passes.algebra import ALGEBRA
@@ -34,7 +34,7 @@ def _rewritten(graph: Graph) -> Graph:
     return rewrite(graph, *FUSION, fold_constants, *ALGEBRA)
 
 
-def plan(model: Model, options: Options = DEFAULTS) -> Plan:
+def plan(model: KerasModel, options: Options = DEFAULTS) -> Plan:
     """What becomes of a model as a graph-model, with all the problems that stand against it."""
     try:
         graph = optimised(lower(model), options.unroll_limit)

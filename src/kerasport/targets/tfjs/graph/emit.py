@@ -17,7 +17,6 @@ import numpy as np
 
 from kerasport.errors import Problem
 from kerasport.frontends.keras.functions.refused import BITS
-from kerasport.frontends.keras.model import ComputedWeight, Weight
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, walk
 from kerasport.ir.ops import Tensor
@@ -25,6 +24,7 @@ from kerasport.ir.ops.window import Padding
 from kerasport.ir.tensor import Constant, DType, Input, Item, Node, TensorType
 from kerasport.passes.prelu import Prelu
 from kerasport.targets.tfjs.graph.fused import Fused
+from kerasport.weights import ComputedWeight, Weight
 
 Json: TypeAlias = Any
 Emit: TypeAlias = Callable[["Emitter", Any], str]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from kerasport.frontends.keras.model import Array
 from kerasport.ir import ops
 from kerasport.ir.ops import (
     Add,
@@ -28,6 +27,7 @@ from kerasport.ir.ops import (
 from kerasport.ir.tensor import Node
 from kerasport.passes.prelu import prelu_of
 from kerasport.passes.rewrite import Uses
+from kerasport.weights import Array
 
 # Operation → TF.js's name of it inside a fused kernel; the others (tanh, gelu, selu, swish) throw there.
 FUSABLE: Mapping[type[Node], str] = {Relu: "Relu", Relu6: "Relu6", Elu: "Elu", Sigmoid: "Sigmoid"}

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 
-from kerasport.frontends.keras.model import Shape
 from kerasport.ir import ops
 from kerasport.ir.ops import (
     WHOLE,
@@ -42,6 +41,7 @@ from kerasport.ir.ops.window import amounts
 from kerasport.ir.tensor import Node, as_tensor
 from kerasport.passes.rewrite import Uses
 from kerasport.targets.tfjs.graph.emit import narrow
+from kerasport.weights import Shape
 
 LOW = 4  # axes that the more delicate kernels take
 

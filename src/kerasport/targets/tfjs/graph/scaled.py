@@ -8,11 +8,11 @@ from itertools import count
 
 import numpy as np
 
-from kerasport.frontends.keras.model import Array, ComputedWeight, Weight
 from kerasport.targets.plan import Plan
 from kerasport.targets.tfjs.channels import Channels
 from kerasport.targets.tfjs.graph.emit import Json, const
 from kerasport.targets.tfjs.shards import Encoding
+from kerasport.weights import Array, ComputedWeight, Weight
 
 # operation → how many of the last axes of its kernel number the channels
 KERNELS: Mapping[str, int] = {

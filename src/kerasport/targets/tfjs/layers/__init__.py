@@ -9,7 +9,7 @@ from kerasport.frontends.keras.dtypes import Dtypes, fraction_problems
 from kerasport.frontends.keras.identity import IDENTITY, IMAGES, is_identity
 from kerasport.frontends.keras.infer import Inference
 from kerasport.frontends.keras.masks import MaskRules, Masks, without_recorded
-from kerasport.frontends.keras.model import LayerSpec, Model, Weight
+from kerasport.frontends.keras.model import KerasModel, LayerSpec
 from kerasport.frontends.keras.precheck import models, refusals
 from kerasport.targets.plan import DEFAULTS, WEB, Options, Plan, notes_of, outcomes_of
 from kerasport.targets.tfjs.layers.constraints import (
@@ -36,12 +36,13 @@ from kerasport.targets.tfjs.layers.spelling.native import Json
 from kerasport.targets.tfjs.layers.spelling.topology import Topology
 from kerasport.targets.tfjs.layers.training import training_config
 from kerasport.targets.tfjs.layers.training.optimizer import optimizer_state
+from kerasport.weights import Weight
 
 COMPANION = WEB / "kerasport-layers.js"
 """The classes that Keras has and TF.js lacks, for a page to register; it is written beside the models that need it."""
 
 
-def plan(model: Model, options: Options = DEFAULTS) -> Plan:
+def plan(model: KerasModel, options: Options = DEFAULTS) -> Plan:
     """What becomes of a model as a layers-model, with all the problems that stand against it.
 
     Raises:
@@ -127,7 +128,7 @@ def plan(model: Model, options: Options = DEFAULTS) -> Plan:
     )
 
 
-def _integer_problems(model: Model) -> Iterator[Problem]:
+def _integer_problems(model: KerasModel) -> Iterator[Problem]:
     """Layers and operations that Keras computes in integers, and TF.js's layers in float32."""
     dtypes = Dtypes()
     for part in models(model):
@@ -164,7 +165,7 @@ def _untrainable(rewriting: Rewritten) -> Iterator[Problem]:
         yield Problem(spec.name, spec.class_name, reason, remedy=LEAVE_OUT)
 
 
-def _left_out(model: Model) -> Iterator[Problem]:
+def _left_out(model: KerasModel) -> Iterator[Problem]:
     """What acts in training only, and is not written."""
     for _, spec in model.walk():
         if (
@@ -187,7 +188,7 @@ def _note_of(problem: Problem) -> str:
     return f"layer {quoted(problem.layer)} is exact only at inference: {problem.reason}"
 
 
-def _training_problems(model: Model) -> Iterator[Problem]:
+def _training_problems(model: KerasModel) -> Iterator[Problem]:
     """Layers that are taken out, or of images, and that the model calls as if it were training."""
     for part in models(model):
         for call in part.calls:

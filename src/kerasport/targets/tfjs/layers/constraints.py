@@ -13,15 +13,15 @@ from kerasport.frontends.keras.infer import input_shape
 from kerasport.frontends.keras.masks import returns_sequences
 from kerasport.frontends.keras.model import (
     Call,
+    KerasModel,
+    KerasTensor,
     LayerSpec,
-    Model,
-    Shape,
-    Tensor,
     map_tensors,
     rebuild,
 )
 from kerasport.frontends.keras.precheck import models
 from kerasport.targets.tfjs.layers.prepare.identity import linear
+from kerasport.weights import Shape
 
 NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/]*")  # tfjs-layers common.ts
 
@@ -29,14 +29,14 @@ FLOATS = frozenset(("float16", "bfloat16", "float32", "float64"))
 INTEGERS = frozenset(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"))
 
 
-def feedable(model: Model) -> Model:
+def feedable(model: KerasModel) -> KerasModel:
     """The model with inputs that TF.js can be fed.
 
     TF.js gives every input of one axis a second one, and then finds it to be of the wrong rank; so such an input is
     declared with two axes, the second of size 1, and reshaped to the one that the layers expect.
     """
 
-    def step(call: Call) -> Call | tuple[Tensor, ...]:
+    def step(call: Call) -> Call | tuple[KerasTensor, ...]:
         spec = call.target
         if (
             not isinstance(spec, LayerSpec)
@@ -47,27 +47,27 @@ def feedable(model: Model) -> Model:
         shape = [*spec.config["batch_shape"], 1]
         fed = replace(call, target=replace(spec, config={**spec.config, "batch_shape": shape}))
         flat = LayerSpec(f"{spec.name}_flat", "Reshape", {"target_shape": []})
-        return (Tensor(Call(flat, (Tensor(fed),))),)
+        return (KerasTensor(Call(flat, (KerasTensor(fed),))),)
 
     return rebuild(model, step, inside=False)
 
 
-def with_distinct_inputs(model: Model) -> Model:
+def with_distinct_inputs(model: KerasModel) -> KerasModel:
     """The model in which no layer is given one tensor twice.
 
     TF.js counts such a use once and ends it twice, and so disposes of the tensor while others still need it.
     """
 
     def step(call: Call) -> Call:
-        seen: set[Tensor] = set()
+        seen: set[KerasTensor] = set()
 
-        def once(tensor: Tensor) -> Tensor:
+        def once(tensor: KerasTensor) -> KerasTensor:
             if tensor not in seen:
                 seen.add(tensor)
                 return tensor
             again = Call(linear(f"{call.target.name}_again_{len(seen)}"), (tensor,))
-            seen.add(Tensor(again))
-            return Tensor(again)
+            seen.add(KerasTensor(again))
+            return KerasTensor(again)
 
         if len(set(call.tensors())) == len(call.tensors()):
             return call
@@ -78,24 +78,24 @@ def with_distinct_inputs(model: Model) -> Model:
     return rebuild(model, step)
 
 
-def with_own_outputs(model: Model) -> Model:
+def with_own_outputs(model: KerasModel) -> KerasModel:
     """The model, and those inside it, with outputs that are all different and no inputs.
 
     TF.js throws where one tensor is listed twice, and a Sequential must hold more than its input. A linear activation
     makes another tensor of the same numbers.
     """
 
-    def own(part: Model) -> Model:
+    def own(part: KerasModel) -> KerasModel:
         seen = set(part.input_tensors)
         added: list[Call] = []
 
-        def once(tensor: Tensor) -> Tensor:
+        def once(tensor: KerasTensor) -> KerasTensor:
             if tensor not in seen:
                 seen.add(tensor)
                 return tensor
             name = f"{tensor.call.target.name}_output" + (f"_{len(added)}" if added else "")
             added.append(Call(linear(name), (tensor,)))
-            return Tensor(added[-1])
+            return KerasTensor(added[-1])
 
         outputs = map_tensors(part.outputs, once)
         return replace(part, outputs=outputs, calls=(*part.calls, *added)) if added else part
@@ -103,7 +103,7 @@ def with_own_outputs(model: Model) -> Model:
     return rebuild(model, whole=own)
 
 
-def with_own_states(model: Model) -> Model:
+def with_own_states(model: KerasModel) -> KerasModel:
     """The model in which no layer is given the last state of a recurrent layer where another is given its output.
 
     In TF.js the two are one tensor, which it disposes of as soon as either of its names is done with.
@@ -118,19 +118,21 @@ def with_own_states(model: Model) -> Model:
         for call in part.calls
         if isinstance(call.target, LayerSpec)
         and any(
-            {Tensor(call, state), Tensor(call, output)} <= used
+            {KerasTensor(call, state), KerasTensor(call, output)} <= used
             for state, output in one_tensor(call.target).items()
         )
     }
 
-    def step(call: Call) -> Call | tuple[Tensor, ...]:
+    def step(call: Call) -> Call | tuple[KerasTensor, ...]:
         if call.target not in twice:
             return call
         assert isinstance(call.target, LayerSpec)
         same, name = one_tensor(call.target), call.target.name
-        outputs = [Tensor(call, index) for index in range(output_count(call.target))]
+        outputs = [KerasTensor(call, index) for index in range(output_count(call.target))]
         for state, output in same.items():
-            outputs[state] = Tensor(Call(linear(f"{name}_state_{state}"), (Tensor(call, output),)))
+            outputs[state] = KerasTensor(
+                Call(linear(f"{name}_state_{state}"), (KerasTensor(call, output),))
+            )
         return tuple(outputs)
 
     return rebuild(model, step) if twice else model
@@ -172,7 +174,7 @@ def _states_of(spec: LayerSpec) -> list[int]:
     ]
 
 
-def of_many_axes(shapes: Mapping[Tensor, Shape]) -> Iterator[Problem]:
+def of_many_axes(shapes: Mapping[KerasTensor, Shape]) -> Iterator[Problem]:
     """Tensors of more axes than TF.js can split into batches, or its wasm backend can add and multiply."""
     reason = "not all TF.js backends support tensors of rank 7 or more"
     for tensor, shape in shapes.items():
@@ -192,20 +194,20 @@ def input_dtype(spec: LayerSpec, embedded: bool) -> str:
 class Embedded:
     """The tensors that only embeddings use, by the model in which they are; each model is looked at once."""
 
-    known: dict[Model, frozenset[Tensor]] = field(default_factory=dict)
+    known: dict[KerasModel, frozenset[KerasTensor]] = field(default_factory=dict)
 
-    def of(self, model: Model) -> frozenset[Tensor]:
+    def of(self, model: KerasModel) -> frozenset[KerasTensor]:
         """Those of a model."""
         if model not in self.known:
             self.known[model] = self._of(model)
         return self.known[model]
 
-    def _of(self, model: Model) -> frozenset[Tensor]:
-        embedded, others = set[Tensor](), set[Tensor]()
+    def _of(self, model: KerasModel) -> frozenset[KerasTensor]:
+        embedded, others = set[KerasTensor](), set[KerasTensor]()
         for call in model.calls:
-            target, inside = call.target, frozenset[Tensor]()
-            entries: Sequence[Tensor | None] = ()
-            if isinstance(target, Model):
+            target, inside = call.target, frozenset[KerasTensor]()
+            entries: Sequence[KerasTensor | None] = ()
+            if isinstance(target, KerasModel):
                 inside, entries = self.of(target), target.input_tensors
             for tensor, entry in zip_longest(call.tensors(), entries[: len(call.tensors())]):
                 fits = entry in inside or target.class_name == "Embedding"
@@ -238,7 +240,7 @@ def input_problems(spec: LayerSpec) -> Iterator[Problem]:
 DEEPEST = 2_000
 
 
-def depth_problems(model: Model) -> Iterator[Problem]:
+def depth_problems(model: KerasModel) -> Iterator[Problem]:
     """Models, the model itself or some inside, with more layers in a row than fit on the stack of a browser."""
     for part in dict.fromkeys(models(model)):
         depth: dict[Call, int] = {}

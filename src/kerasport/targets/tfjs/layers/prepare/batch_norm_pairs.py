@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.layers.normalization import BatchNormalization
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Shape, Tensor, axis_of
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
 from kerasport.frontends.keras.precheck import models
 from kerasport.targets.tfjs.channels import Channels, Norm
 from kerasport.targets.tfjs.layers.spelling.topology import Topology, weights_of
+from kerasport.weights import Shape, axis_of
 
 # class → the weight that is its kernel, and how many of its last axes number the channels
 KERNELS: Mapping[str, tuple[str, int]] = {
@@ -20,7 +21,7 @@ KERNELS: Mapping[str, tuple[str, int]] = {
 
 
 def normalised(
-    model: Model, written: Topology, shapes: Mapping[Tensor, Shape]
+    model: KerasModel, written: Topology, shapes: Mapping[KerasTensor, Shape]
 ) -> Iterator[tuple[str, Channels]]:
     """The names of such kernels, and what is behind each."""
     parts = list(models(model))

@@ -8,7 +8,14 @@ from dataclasses import replace
 from kerasport.errors import Problem
 from kerasport.frontends.keras.identity import is_identity
 from kerasport.frontends.keras.masks import MaskRules, Masks
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Tensor, flatten, rebuild
+from kerasport.frontends.keras.model import (
+    Call,
+    KerasModel,
+    KerasTensor,
+    LayerSpec,
+    flatten,
+    rebuild,
+)
 from kerasport.frontends.keras.precheck import models
 
 
@@ -26,7 +33,7 @@ def is_left_out(spec: LayerSpec) -> bool:
 DROPS = frozenset(("SpatialDropout2D", "SpatialDropout3D"))
 
 
-def without_identities(model: Model) -> Model:
+def without_identities(model: KerasModel) -> KerasModel:
     """The model without layers that do nothing at inference.
 
     Where such a layer makes an output of the model, a linear activation of its name takes its place, so that
@@ -47,9 +54,9 @@ def without_identities(model: Model) -> Model:
             return kept
         return spec
 
-    def step(call: Call) -> Call | tuple[Tensor, ...]:
+    def step(call: Call) -> Call | tuple[KerasTensor, ...]:
         if isinstance(call.target, LayerSpec) and is_left_out(call.target):
-            given = tuple(leaf for leaf in flatten(call.args) if isinstance(leaf, Tensor))
+            given = tuple(leaf for leaf in flatten(call.args) if isinstance(leaf, KerasTensor))
             return given if _hands_on(call) else given[:1]
         # whether it is called as in training is asked elsewhere, of the layer that it was
         return replace(call, kwargs={}) if call.target in made else call
@@ -62,7 +69,7 @@ def _hands_on(call: Call) -> bool:
     return bool(call.args) and isinstance(call.args[0], Mapping | tuple)
 
 
-def stopped_masks(model: Model) -> Iterator[Problem]:
+def stopped_masks(model: KerasModel) -> Iterator[Problem]:
     """Layers that would be taken out and that stop a mask, which would then travel on."""
     traced = Masks(MaskRules(model.release))
     traced.trace(model)

@@ -9,10 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kerasport.frontends.keras.masks import EVERYTHING, MERGES, RECURRENT, MaskRules, Masks
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Tensor, map_tensors, rebuild
+from kerasport.frontends.keras.model import (
+    Call,
+    KerasModel,
+    KerasTensor,
+    LayerSpec,
+    map_tensors,
+    rebuild,
+)
 
 
-def without_leaks(model: Model) -> Model:
+def without_leaks(model: KerasModel) -> KerasModel:
     """The model in which no mask of before reaches a layer that heeds masks; models inside are left as they are."""
     if not _makes_masks(model):
         return model
@@ -27,7 +34,7 @@ def without_leaks(model: Model) -> Model:
         if isinstance(spec, LayerSpec) and any(masked) and _needs_every_mask(spec, len(masked)):
             bare = {x: i for i, x in enumerate(moved.tensors()) if not masked[i]}
             ones = {
-                x: Tensor(Call(masks_nothing(f"{spec.name}_unmasked_{i}"), (x,)))
+                x: KerasTensor(Call(masks_nothing(f"{spec.name}_unmasked_{i}"), (x,)))
                 for x, i in bare.items()
             }
             return replace(moved, args=map_tensors(moved.args, lambda x: ones.get(x, x)))
@@ -38,7 +45,7 @@ def without_leaks(model: Model) -> Model:
         ):
             masking = made.setdefault(spec, masks_nothing(f"{spec.name}_unmasked"))
             x = moved.tensors()[0]
-            whole = Tensor(Call(masking, (x,)))
+            whole = KerasTensor(Call(masking, (x,)))
             return replace(
                 moved, args=map_tensors(moved.args, lambda tensor: whole if tensor is x else tensor)
             )
@@ -73,6 +80,6 @@ def masks_nothing(name: str) -> LayerSpec:
     return LayerSpec(name, "Masking", {"mask_value": EVERYTHING})
 
 
-def _makes_masks(model: Model) -> bool:
+def _makes_masks(model: KerasModel) -> bool:
     specs = [spec for _, spec in model.walk() if isinstance(spec, LayerSpec)]
     return any(spec.class_name == "Masking" or spec.config.get("mask_zero") for spec in specs)

@@ -23,8 +23,9 @@ from kerasport.frontends.keras.masks import (
     made,
     returns_sequences,
 )
-from kerasport.frontends.keras.model import Call, LayerSpec, Model, Shape, Tensor, flatten
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec, flatten
 from kerasport.targets.tfjs.layers.prepare.mask_isolation import convolves
+from kerasport.weights import Shape
 
 # Layers for which TF.js sets `supportsMasking`; the others drop the mask of their inputs.
 SUPPORTS = frozenset(
@@ -72,12 +73,12 @@ class _Kwargs:
 class _Run:
     """One run of a model in TF.js."""
 
-    model: Model
+    model: KerasModel
     keras: Masks
     kwargs: _Kwargs | None
-    shapes: Mapping[Tensor, Shape]
-    masks: dict[Tensor, Mask] = field(default_factory=dict)
-    differs: dict[Tensor, Problem] = field(
+    shapes: Mapping[KerasTensor, Shape]
+    masks: dict[KerasTensor, Mask] = field(default_factory=dict)
+    differs: dict[KerasTensor, Problem] = field(
         default_factory=dict
     )  # at masked time steps, from Keras's numbers
     problems: list[Problem] = field(default_factory=list)
@@ -89,23 +90,23 @@ class _Run:
             if tensor in self.differs:
                 self.problems.append(self.differs[tensor])
 
-    def _execute(self, tensor: Tensor) -> None:
+    def _execute(self, tensor: KerasTensor) -> None:
         call = tensor.call
-        taken = [leaf for leaf in inputs_of(call) if isinstance(leaf, Tensor)]
+        taken = [leaf for leaf in inputs_of(call) if isinstance(leaf, KerasTensor)]
         masks = [self.masks.get(each) for each in taken]
         if any(mask is not None for mask in masks):
             self.kwargs = self.kwargs or _Kwargs()
             self.kwargs.mask = masks[0]
         given = self.kwargs.mask if self.kwargs else None
         wanted = (self.keras.incoming(call) or (None,))[0]
-        if isinstance(call.target, Model):
+        if isinstance(call.target, KerasModel):
             self._nested(call, call.target)
         elif isinstance(call.target, LayerSpec):
             self._layer(call, call.target, given, wanted)
             # TF.js gives the mask of the first output to all of them (tfjs-layers engine/executor.ts)
             self.masks[tensor] = self._made(call, call.target, masks)
 
-    def _nested(self, call: Call, model: Model) -> None:
+    def _nested(self, call: Call, model: KerasModel) -> None:
         for tensor in inputs_of(call):
             if tensor in self.differs:
                 self.problems.append(self.differs[tensor])
@@ -116,7 +117,7 @@ class _Run:
         self.problems += run.problems
 
     def _layer(self, call: Call, spec: LayerSpec, given: Mask, wanted: Mask) -> None:
-        origin = self.keras.origins.get(Tensor(call))
+        origin = self.keras.origins.get(KerasTensor(call))
         if (
             origin is not None
             and origin.target.class_name in HEEDS
@@ -162,13 +163,13 @@ class _Run:
         )
         if origin is not None and not (recurrent and wanted is not None):
             if spec.class_name in STEPWISE and wanted is not None:
-                self.differs[Tensor(call)] = origin
+                self.differs[KerasTensor(call)] = origin
             else:
                 self.problems.append(origin)
         if recurrent and wanted is not None:
             reason = _differs(call, spec)
             for index in range(sequence_count(spec) if reason else 0):
-                self.differs[Tensor(call, index)] = Problem(spec.name, spec.class_name, reason)
+                self.differs[KerasTensor(call, index)] = Problem(spec.name, spec.class_name, reason)
 
     def _made(self, call: Call, spec: LayerSpec, masks: list[Mask]) -> Mask:
         name = spec.class_name
@@ -179,7 +180,7 @@ class _Run:
         if name in MERGES:
             return BROKEN if any(mask is not None for mask in masks) else None
         if name == "Concatenate" and self._same_parts(call, masks):
-            return self.keras.of.get(Tensor(call))
+            return self.keras.of.get(KerasTensor(call))
         if name == "Concatenate" and None in masks:
             # TF.js asks for all of the masks where Keras asks for any of them
             return masks[0] if set(masks) == {None} else self.keras.number("all", tuple(masks))
@@ -190,7 +191,7 @@ class _Run:
     def _joins_steps(self, call: Call) -> bool:
         """Whether a Concatenate is known to join its inputs along another axis than the last one."""
         axis = call.target.config.get("axis", -1) if isinstance(call.target, LayerSpec) else -1
-        shape = self.shapes.get(Tensor(call), ())
+        shape = self.shapes.get(KerasTensor(call), ())
         return len(shape) > 2 and axis % len(shape) != len(shape) - 1
 
     def _throws(self, call: Call) -> bool:
@@ -223,9 +224,9 @@ def sequence_count(spec: LayerSpec) -> int:
 def _heeds_inside(spec: LayerSpec) -> bool:
     """Whether a wrapper holds something that heeds masks."""
     inner = spec.children.get("layer") if spec.class_name == "TimeDistributed" else None
-    if isinstance(inner, Model):
+    if isinstance(inner, KerasModel):
         return any(
-            (isinstance(t, LayerSpec) and _heeds(t)) or isinstance(t, Model)
+            (isinstance(t, LayerSpec) and _heeds(t)) or isinstance(t, KerasModel)
             for t in inner.targets()
         )
     return isinstance(inner, LayerSpec) and _heeds(inner)
@@ -247,16 +248,16 @@ def _differs(call: Call, spec: LayerSpec) -> str:
     return STARTS if call.kwargs.get("initial_state") is not None else ""
 
 
-def inputs_of(call: Call) -> list[Tensor]:
+def inputs_of(call: Call) -> list[KerasTensor]:
     """The tensors of a call in the order in which TF.js is given them: arguments, then initial states."""
     return [
         leaf
         for leaf in flatten((call.args, call.kwargs.get("initial_state")))
-        if isinstance(leaf, Tensor)
+        if isinstance(leaf, KerasTensor)
     ]
 
 
-def executed(model: Model) -> Iterator[Tensor]:
+def executed(model: KerasModel) -> Iterator[KerasTensor]:
     """The tensors in the order in which TF.js makes them: depth first from each output, last input first."""
     visited = set(model.input_tensors)
     for output in model.output_tensors:
@@ -277,7 +278,7 @@ def executed(model: Model) -> Iterator[Tensor]:
 
 
 def mask_problems(
-    model: Model, origins: Mapping[Tensor, Call], shapes: Mapping[Tensor, Shape]
+    model: KerasModel, origins: Mapping[KerasTensor, Call], shapes: Mapping[KerasTensor, Shape]
 ) -> list[Problem]:
     """Everything about masks that TF.js would do in another way than Keras.
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from kerasport.errors import Problem
-from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.errors import Problem, Refusal
 from kerasport.frontends.keras.masks import BY_BACKEND, MaskRules, Masks
-from kerasport.frontends.keras.model import LayerSpec, Model, Tensor, rebuild
+from kerasport.frontends.keras.model import KerasModel, KerasTensor, LayerSpec, rebuild
 from kerasport.targets.tfjs.layers.rewrites import (
     activations,
     applications,
@@ -130,7 +129,7 @@ RESPELLINGS: Mapping[str, Respelling] = {
 """Keras's class → another layer that stands for it, inside of wrappers as well."""
 
 
-def operation(at: Site) -> Tensor | tuple[Tensor, ...] | None:
+def operation(at: Site) -> KerasTensor | tuple[KerasTensor, ...] | None:
     """A function of keras.ops as layers, by way of its tensor operations, which most models never need to load."""
     from kerasport.targets.tfjs.layers.rewrites import operations  # noqa: PLC0415
 
@@ -141,7 +140,7 @@ def operation(at: Site) -> Tensor | tuple[Tensor, ...] | None:
 class Rewritten:
     """A model of layers that TF.js has, as far as rewrites go, and what they did."""
 
-    model: Model
+    model: KerasModel
     rewriter: Rewriter
 
     @cached_property
@@ -195,7 +194,7 @@ def _inner(root: Any, rewritten: Mapping[Any, object]) -> Iterator[LayerSpec]:
             yield from _inner(child, rewritten)
 
 
-def rewritten(model: Model) -> Rewritten:
+def rewritten(model: KerasModel) -> Rewritten:
     """The model with rewrites applied to it and to the models inside."""
     rewriter = Rewriter(
         REWRITES, (operation,), GENERAL, TAKES, RESPELLINGS, Masks(MaskRules(model.release))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kerasport.errors import Refusal
 from kerasport.frontends.keras.layers.activations import OBJECTS, ReLU
-from kerasport.frontends.keras.layers.base import Refusal
-from kerasport.frontends.keras.model import Tensor
+from kerasport.frontends.keras.model import KerasTensor
 from kerasport.targets.tfjs.layers.rewrites.blocks import (
     activated,
     difference,
@@ -25,59 +25,59 @@ from kerasport.targets.tfjs.layers.spelling.activations import ACTIVATIONS, COMP
 COMPARES = "TF.js cannot compute the gradient of a comparison"
 
 
-def leaky_relu(at: Site, x: Tensor) -> Tensor:
+def leaky_relu(at: Site, x: KerasTensor) -> KerasTensor:
     """x where x > 0, else x / 5"""
     return at.add("LeakyReLU", x, negative_slope=0.2)
 
 
-def hard_sigmoid(at: Site, x: Tensor) -> Tensor:
+def hard_sigmoid(at: Site, x: KerasTensor) -> KerasTensor:
     """clip(x/6 + 1/2, 0, 1)"""
     return relu(at, scaled(at, x, 1 / 6, 0.5), 1.0)
 
 
-def hard_silu(at: Site, x: Tensor) -> Tensor:
+def hard_silu(at: Site, x: KerasTensor) -> KerasTensor:
     """x · hard_sigmoid(x)"""
     return product(at, x, hard_sigmoid(at, x))
 
 
-def hard_tanh(at: Site, x: Tensor) -> Tensor:
+def hard_tanh(at: Site, x: KerasTensor) -> KerasTensor:
     """clip(x, -1, 1) = clip(x, 0, 1) - clip(-x, 0, 1)"""
     return difference(at, relu(at, x, 1.0), relu(at, negative(at, x), 1.0))
 
 
-def tanh_shrink(at: Site, x: Tensor) -> Tensor:
+def tanh_shrink(at: Site, x: KerasTensor) -> KerasTensor:
     """x - tanh(x)"""
     return difference(at, x, activated(at, x, "tanh"))
 
 
-def soft_shrink(at: Site, x: Tensor) -> Tensor:
+def soft_shrink(at: Site, x: KerasTensor) -> KerasTensor:
     """relu(x - 1/2) - relu(-x - 1/2)"""
     return difference(at, relu(at, scaled(at, x, 1.0, -0.5)), relu(at, scaled(at, x, -1.0, -0.5)))
 
 
-def hard_shrink(at: Site, x: Tensor) -> Tensor:
+def hard_shrink(at: Site, x: KerasTensor) -> KerasTensor:
     """x where |x| > 1/2, else 0: what is above 1/2 of x, less what is above it of -x"""
     at.untrainable(COMPARES)
     above = at.add("ThresholdedReLU", x, theta=0.5)
     return difference(at, above, at.add("ThresholdedReLU", negative(at, x), theta=0.5))
 
 
-def log_sigmoid(at: Site, x: Tensor) -> Tensor:
+def log_sigmoid(at: Site, x: KerasTensor) -> KerasTensor:
     """-softplus(-x)"""
     return negative(at, activated(at, negative(at, x), "softplus"))
 
 
-def sparse_sigmoid(at: Site, x: Tensor) -> Tensor:
+def sparse_sigmoid(at: Site, x: KerasTensor) -> KerasTensor:
     """clip(x/2 + 1/2, 0, 1)"""
     return relu(at, scaled(at, x, 0.5, 0.5), 1.0)
 
 
-def sparse_plus(at: Site, x: Tensor) -> Tensor:
+def sparse_plus(at: Site, x: KerasTensor) -> KerasTensor:
     """clip(x/2 + 1/2, 0, 1)² + relu(x - 1): a parabola between -1 and 1, 0 below, x above"""
     return at.add("Add", square(at, sparse_sigmoid(at, x)), relu(at, scaled(at, x, 1.0, -1.0)))
 
 
-def glu(at: Site, x: Tensor) -> Tensor:
+def glu(at: Site, x: KerasTensor) -> KerasTensor:
     """One half of the channels times the sigmoid of the other."""
     size = at.shape_of(x)[-1]
     if size is None:
@@ -87,7 +87,7 @@ def glu(at: Site, x: Tensor) -> Tensor:
     )
 
 
-REWRITTEN: Mapping[str, Callable[[Site, Tensor], Tensor]] = {
+REWRITTEN: Mapping[str, Callable[[Site, KerasTensor], KerasTensor]] = {
     "leaky_relu": leaky_relu,
     "hard_sigmoid": hard_sigmoid,
     "hard_silu": hard_silu,
@@ -103,7 +103,7 @@ REWRITTEN: Mapping[str, Callable[[Site, Tensor], Tensor]] = {
 """Keras's name of an activation → what stands for it."""
 
 
-def activation(at: Site) -> Tensor | None:
+def activation(at: Site) -> KerasTensor | None:
     """Native layers that compute the activation."""
     name = at.layer.activation
     if isinstance(name, Mapping):
@@ -131,7 +131,7 @@ RUNS_ITS_OWN = frozenset(
 """Layers that apply their activation inside, so that none can follow instead."""
 
 
-def activation_apart(at: Site) -> Tensor | None:
+def activation_apart(at: Site) -> KerasTensor | None:
     """layer(activation=f) → layer(activation="linear"), f"""
     name = getattr(at.layer, "activation", None)
     if name is None or at.spec.class_name in RUNS_ITS_OWN:
@@ -147,7 +147,7 @@ def activation_apart(at: Site) -> Tensor | None:
 # ------------------------------------------------------------------------------------------ activation layers
 
 
-def relu_layer(at: Site) -> Tensor | None:
+def relu_layer(at: Site) -> KerasTensor | None:
     """ReLU with all of its options.
 
     x where x > t, else slope · (x - t), at most max_value. The two parts are added; it is LeakyReLU where t
@@ -175,7 +175,7 @@ def relu_layer(at: Site) -> Tensor | None:
     return at.add("Add", above, scaled(at, below, -slope))
 
 
-def elu_layer(at: Site) -> Tensor | None:
+def elu_layer(at: Site) -> KerasTensor | None:
     """ELU(alpha) = relu(x) + alpha · elu(-relu(-x))"""
     if at.layer.alpha == 1:
         return None
@@ -183,7 +183,7 @@ def elu_layer(at: Site) -> Tensor | None:
     return at.add("Add", relu(at, at.x), scaled(at, below, at.layer.alpha))
 
 
-def softmax_layer(at: Site) -> Tensor | None:
+def softmax_layer(at: Site) -> KerasTensor | None:
     """Softmax over an axis that is not the last, between two Permutes."""
     axes = at.layer.axis if isinstance(at.layer.axis, tuple) else (at.layer.axis,)
     rank = len(at.shape)

@@ -10,42 +10,43 @@ import numpy as np
 import numpy.typing as npt
 
 from kerasport.budget import matrix
-from kerasport.frontends.keras.layers.base import Refusal
-from kerasport.frontends.keras.model import LayerSpec, Tensor, Weight
+from kerasport.errors import Refusal
+from kerasport.frontends.keras.model import KerasTensor, LayerSpec
 from kerasport.targets.tfjs.layers.rewrites.context import Site, constant, derived
+from kerasport.weights import Weight
 
 
-def scaled(at: Site, x: Tensor, scale: float, offset: float = 0.0) -> Tensor:
+def scaled(at: Site, x: KerasTensor, scale: float, offset: float = 0.0) -> KerasTensor:
     """scale · x + offset"""
     return at.add("Rescaling", x, scale=scale, offset=offset)
 
 
-def negative(at: Site, x: Tensor) -> Tensor:
+def negative(at: Site, x: KerasTensor) -> KerasTensor:
     """-x"""
     return at.add("Rescaling", x, part="negative", scale=-1.0, offset=0.0)
 
 
-def difference(at: Site, a: Tensor, b: Tensor) -> Tensor:
+def difference(at: Site, a: KerasTensor, b: KerasTensor) -> KerasTensor:
     """a - b, which is a + (-b) to the bit."""
     return at.add("Add", a, negative(at, b))
 
 
-def relu(at: Site, x: Tensor, max_value: float | None = None) -> Tensor:
+def relu(at: Site, x: KerasTensor, max_value: float | None = None) -> KerasTensor:
     """min(max(x, 0), max_value)"""
     return at.add("ReLU", x, max_value=max_value, negative_slope=0.0, threshold=0.0)
 
 
-def activated(at: Site, x: Tensor, activation: str) -> Tensor:
+def activated(at: Site, x: KerasTensor, activation: str) -> KerasTensor:
     """Apply a Keras activation by name."""
     return at.add("Activation", x, part=activation, activation=activation)
 
 
-def product(at: Site, a: Tensor, b: Tensor) -> Tensor:
+def product(at: Site, a: KerasTensor, b: KerasTensor) -> KerasTensor:
     """a · b, element by element."""
     return at.add("Multiply", a, b)
 
 
-def square(at: Site, x: Tensor) -> Tensor:
+def square(at: Site, x: KerasTensor) -> KerasTensor:
     """x²"""
     return product(at, x, x)
 
@@ -55,7 +56,7 @@ def total(sizes: Sequence[int | None]) -> int | None:
     return None if None in sizes else prod(size for size in sizes if size is not None)
 
 
-def reshaped(at: Site, x: Tensor, target: Sequence[int | None]) -> Tensor:
+def reshaped(at: Site, x: KerasTensor, target: Sequence[int | None]) -> KerasTensor:
     """Reshape the axes after the batch; at most one size may be unknown.
 
     Raises:
@@ -73,7 +74,7 @@ def reshaped(at: Site, x: Tensor, target: Sequence[int | None]) -> Tensor:
     return at.add("Reshape", x, target_shape=sizes)
 
 
-def permuted(at: Site, x: Tensor, order: Sequence[int]) -> Tensor:
+def permuted(at: Site, x: KerasTensor, order: Sequence[int]) -> KerasTensor:
     """Permute the axes of x; the batch is axis 0 of `order` and stays first."""
     source, before = _before(at, x, "Permute"), x.call.target
     if source != x and isinstance(before, LayerSpec):
@@ -83,7 +84,7 @@ def permuted(at: Site, x: Tensor, order: Sequence[int]) -> Tensor:
     return at.add("Permute", source, dims=list(order[1:]))
 
 
-def _before(at: Site, x: Tensor, class_name: str) -> Tensor:
+def _before(at: Site, x: KerasTensor, class_name: str) -> KerasTensor:
     """The input of the layer that was just added, if it has the same class, so that both become one; else x."""
     spec = x.call.target
     ours = (
@@ -94,13 +95,13 @@ def _before(at: Site, x: Tensor, class_name: str) -> Tensor:
     return x.call.tensors()[0] if ours else x
 
 
-def channels_last(at: Site, x: Tensor) -> Tensor:
+def channels_last(at: Site, x: KerasTensor) -> KerasTensor:
     """Move axis 1 of x to the end."""
     rank = len(at.shape_of(x))
     return permuted(at, x, (0, *range(2, rank), 1))
 
 
-def channels_first(at: Site, x: Tensor) -> Tensor:
+def channels_first(at: Site, x: KerasTensor) -> KerasTensor:
     """Move the last axis of x to position 1."""
     rank = len(at.shape_of(x))
     return permuted(at, x, (0, rank - 1, *range(1, rank - 1)))
@@ -122,8 +123,8 @@ def small(count: int, what: str, option: str = "") -> None:
 
 
 def linear_map(
-    at: Site, x: Tensor, values: npt.NDArray[Any], axis: int, part: str = "map"
-) -> Tensor:
+    at: Site, x: KerasTensor, values: npt.NDArray[Any], axis: int, part: str = "map"
+) -> KerasTensor:
     """Multiply an axis of x by a constant matrix [size, new size]: Σₙ x[…n…] · values[n, m]."""
     small(values.size, "a matrix")
     rank = len(at.shape_of(x))
@@ -142,12 +143,12 @@ def selection(size: int, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def channel_affine(
     at: Site,
-    x: Tensor,
+    x: KerasTensor,
     kernel: Weight | None,
     bias: Weight | None,
     part: str = "affine",
     **options: Any,
-) -> Tensor:
+) -> KerasTensor:
     """x · kernel + bias with a number a channel, the last axis; both are weights of that length that may be trained.
 
     A depthwise convolution whose window is a single pixel; `options` are more of its own.
@@ -168,7 +169,7 @@ def channel_affine(
     return y if len(shape) == 4 else reshaped(at, y, shape[1:])
 
 
-def within(at: Site, x: Tensor, axis: int, class_name: str, **options: Any) -> Tensor:
+def within(at: Site, x: KerasTensor, axis: int, class_name: str, **options: Any) -> KerasTensor:
     """Apply an image layer to one axis of x, which is reshaped to the width of an image meanwhile."""
     shape = at.shape_of(x)
     image = reshaped(at, x, (total(shape[1:axis]), shape[axis], total(shape[axis + 1 :])))
@@ -176,7 +177,7 @@ def within(at: Site, x: Tensor, axis: int, class_name: str, **options: Any) -> T
     return reshaped(at, y, (*shape[1:axis], at.shape_of(y)[2], *shape[axis + 1 :]))
 
 
-def sliced(at: Site, x: Tensor, start: int, end: int | None, axis: int = -1) -> Tensor:
+def sliced(at: Site, x: KerasTensor, start: int, end: int | None, axis: int = -1) -> KerasTensor:
     """x[start:end] along an axis; an `end` below 0 counts from the end, None is the end."""
     axis %= len(at.shape_of(x))
     size = at.shape_of(x)[axis]
@@ -191,7 +192,7 @@ def sliced(at: Site, x: Tensor, start: int, end: int | None, axis: int = -1) -> 
     return within(at, x, axis, "Cropping2D", cropping=[[0, 0], [start, cut]])
 
 
-def slices(at: Site, x: Tensor, amounts: Sequence[tuple[int, int]]) -> list[Tensor]:
+def slices(at: Site, x: KerasTensor, amounts: Sequence[tuple[int, int]]) -> list[KerasTensor]:
     """What is left of the last axis of x when so much is cut off before and behind, each time.
 
     Cropping2D that is told of channels first crops the last two axes of four, whatever they hold.
@@ -209,7 +210,7 @@ def slices(at: Site, x: Tensor, amounts: Sequence[tuple[int, int]]) -> list[Tens
     )
 
 
-def padded(at: Site, x: Tensor, axis: int, before: int, after: int) -> Tensor:
+def padded(at: Site, x: KerasTensor, axis: int, before: int, after: int) -> KerasTensor:
     """Pad x with zeros before and after along an axis; negative amounts crop."""
     if before > 0 or after > 0:
         x = within(at, x, axis, "ZeroPadding2D", padding=[[0, 0], [max(before, 0), max(after, 0)]])
@@ -218,7 +219,9 @@ def padded(at: Site, x: Tensor, axis: int, before: int, after: int) -> Tensor:
     return x
 
 
-def reduced(at: Site, x: Tensor, axes: Sequence[int], layer: str, *, keepdims: bool) -> Tensor:
+def reduced(
+    at: Site, x: KerasTensor, axes: Sequence[int], layer: str, *, keepdims: bool
+) -> KerasTensor:
     """Reduce the axes of x with a layer that pools over all time steps."""
     shape = at.shape_of(x)
     kept = [axis for axis in range(1, len(shape)) if axis not in axes]
@@ -236,7 +239,7 @@ def reduced(at: Site, x: Tensor, axes: Sequence[int], layer: str, *, keepdims: b
     )
 
 
-def repeated(at: Site, x: Tensor, axis: int, times: int) -> Tensor:
+def repeated(at: Site, x: KerasTensor, axis: int, times: int) -> KerasTensor:
     """Repeat each element along an axis, as UpSampling along a new axis after it."""
     if times == 1:
         return x
@@ -251,13 +254,13 @@ def repeated(at: Site, x: Tensor, axis: int, times: int) -> Tensor:
     )
 
 
-def then_activated(at: Site, y: Tensor) -> Tensor:
+def then_activated(at: Site, y: KerasTensor) -> KerasTensor:
     """Apply the activation of the rewritten layer to y."""
     name = getattr(at.layer, "activation", "linear")
     return y if name in (None, "linear") else at.add("Activation", y, activation=name)
 
 
-def between_permutes(at: Site) -> Tensor:
+def between_permutes(at: Site) -> KerasTensor:
     """Run a channels_first layer as channels_last between two Permutes.
 
     The activation comes behind, since one that works along an axis takes the last of the layer's own layout.

@@ -11,27 +11,25 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kerasport.errors import Problem, TooLargeError, UnsupportedPart
+from kerasport.errors import Problem, Refusal, TooLargeError, UnsupportedPart
 from kerasport.frontends.keras.dtypes import Dtypes
 from kerasport.frontends.keras.infer import Inference
 from kerasport.frontends.keras.layers import LAYERS
-from kerasport.frontends.keras.layers.base import Layer, Refusal
+from kerasport.frontends.keras.layers.base import Layer
 from kerasport.frontends.keras.masks import BY_BACKEND, Masks
 from kerasport.frontends.keras.model import (
     Call,
-    ComputedWeight,
+    KerasModel,
+    KerasTensor,
     LayerSpec,
-    Model,
     Operation,
-    Shape,
-    Tensor,
-    Weight,
     flatten,
     rebuild,
 )
 from kerasport.targets.tfjs.layers.constraints import output_count
+from kerasport.weights import ComputedWeight, Shape, Weight
 
-Rewrite: TypeAlias = "Callable[[Site], Tensor | tuple[Tensor, ...] | None]"
+Rewrite: TypeAlias = "Callable[[Site], KerasTensor | tuple[KerasTensor, ...] | None]"
 """What stands for the outputs of a call; None leaves the call as it is, since TF.js has it natively."""
 Respelling: TypeAlias = Callable[[LayerSpec], tuple[LayerSpec, str]]
 """A layer that computes the same and that TF.js has, and why it does not train as in Keras, if so."""
@@ -81,17 +79,17 @@ class Site:
         return self.call.target
 
     @property
-    def inputs(self) -> tuple[Tensor, ...]:
+    def inputs(self) -> tuple[KerasTensor, ...]:
         """The tensors that it is called on."""
-        return tuple(leaf for leaf in flatten(self.call.args) if isinstance(leaf, Tensor))
+        return tuple(leaf for leaf in flatten(self.call.args) if isinstance(leaf, KerasTensor))
 
     @property
-    def inputs_of_all(self) -> tuple[Tensor, ...]:
+    def inputs_of_all(self) -> tuple[KerasTensor, ...]:
         """The tensors in all its arguments, each once."""
         return tuple(dict.fromkeys(self.call.tensors()))
 
     @property
-    def x(self) -> Tensor:
+    def x(self) -> KerasTensor:
         """The first of them."""
         return self.inputs[0]
 
@@ -105,7 +103,7 @@ class Site:
         """Whether a mask travels with an input."""
         return any(mask is not None for mask in self.rewriter.masks.incoming(self.call))
 
-    def shape_of(self, tensor: Tensor) -> Shape:
+    def shape_of(self, tensor: KerasTensor) -> Shape:
         """Shape of a tensor that the call takes, or that `add` made.
 
         Raises:
@@ -119,14 +117,14 @@ class Site:
     def add(
         self,
         class_name: str,
-        *inputs: Tensor,
+        *inputs: KerasTensor,
         part: str = "",
         weights: Sequence[Weight] = (),
-        children: Mapping[str, LayerSpec | Model] | None = None,
+        children: Mapping[str, LayerSpec | KerasModel] | None = None,
         frozen: bool = False,
-        initial_state: Sequence[Tensor] = (),
+        initial_state: Sequence[KerasTensor] = (),
         **config: Any,
-    ) -> Tensor:
+    ) -> KerasTensor:
         """Call a layer on tensors, and give its first output; `outputs` gives all.
 
         `part` says in its name what it does, `frozen` that its weights are constants, never to be trained.
@@ -143,13 +141,13 @@ class Site:
             Call(spec, distinct if len(distinct) == 1 else (distinct,), states)
         )
 
-    def outputs(self, first: Tensor) -> tuple[Tensor, ...]:
+    def outputs(self, first: KerasTensor) -> tuple[KerasTensor, ...]:
         """All outputs of a layer that `add` called, by the first of them."""
         return self.rewriter.together[first]
 
-    def _distinct(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _distinct(self, inputs: tuple[KerasTensor, ...]) -> tuple[KerasTensor, ...]:
         """The tensors, all different: TF.js loses count of one that a layer is given twice."""
-        distinct: list[Tensor] = []
+        distinct: list[KerasTensor] = []
         for tensor in inputs:
             distinct.append(
                 self.add("Activation", tensor, part="again") if tensor in distinct else tensor
@@ -162,12 +160,12 @@ class Site:
 
     def again(
         self,
-        *inputs: Tensor,
+        *inputs: KerasTensor,
         part: str = "",
         class_name: str = "",
         weights: Sequence[Weight] | None = None,
         **changes: Any,
-    ) -> Tensor:
+    ) -> KerasTensor:
         """The same layer with other options; a change to `...` leaves an option out.
 
         On the same inputs, with the same weights and of the same class, unless others are given.
@@ -233,21 +231,21 @@ class Rewriter:
     masks: Masks
     inference: Inference = field(default_factory=Inference)
     dtypes: Dtypes = field(default_factory=Dtypes)
-    origins: dict[Tensor, Call] = field(
+    origins: dict[KerasTensor, Call] = field(
         default_factory=dict
     )  # result → the call that it stands for
     parents: dict[LayerSpec, Any] = field(
         default_factory=dict
     )  # part → the layer that it is a part of
     untrainable: dict[Any, str] = field(default_factory=dict)
-    together: dict[Tensor, tuple[Tensor, ...]] = field(
+    together: dict[KerasTensor, tuple[KerasTensor, ...]] = field(
         default_factory=dict
     )  # first output of a part → all
     problems: list[Problem] = field(default_factory=list)
     _parts: dict[tuple[Any, ...], LayerSpec] = field(default_factory=dict)
     _renamed: dict[tuple[LayerSpec, str], LayerSpec] = field(default_factory=dict)
 
-    def step(self, call: Call) -> Call | tuple[Tensor, ...]:
+    def step(self, call: Call) -> Call | tuple[KerasTensor, ...]:
         """What stands for a call: itself, or the tensors that make its outputs."""
         result = self._rewritten(call)
         if result is None:
@@ -259,21 +257,21 @@ class Rewriter:
             self.masks.of[tensor] = mask
         return tensors
 
-    def made(self, call: Call) -> Tensor:
+    def made(self, call: Call) -> KerasTensor:
         """The first output of a call that a rewrite makes, which may be rewritten in its turn."""
         result = self.step(call)
         outputs = self._outputs(call) if isinstance(result, Call) else result
         self.together[outputs[0]] = outputs
         return outputs[0]
 
-    def _outputs(self, call: Call) -> tuple[Tensor, ...]:
+    def _outputs(self, call: Call) -> tuple[KerasTensor, ...]:
         """All outputs of a call: those whose shapes are known, or, of a refused layer, as many as it has."""
         known = takewhile(
             lambda tensor: tensor in self.inference.shapes,
-            (Tensor(call, index) for index in count()),
+            (KerasTensor(call, index) for index in count()),
         )
         of_refused = output_count(call.target) if isinstance(call.target, LayerSpec) else 1
-        return tuple(known) or tuple(Tensor(call, index) for index in range(of_refused))
+        return tuple(known) or tuple(KerasTensor(call, index) for index in range(of_refused))
 
     def respelled(self, spec: LayerSpec) -> LayerSpec:
         """The layer, or another one that stands for it; those inside were respelled before."""
@@ -284,19 +282,21 @@ class Rewriter:
             self.untrainable[made] = reason
         return made
 
-    def inside(self, spec: LayerSpec, shape: Shape) -> Model | None:
+    def inside(self, spec: LayerSpec, shape: Shape) -> KerasModel | None:
         """A model of what stands for a layer on an input of that shape; None where it stands as it is."""
         source = Call(
             LayerSpec(
                 f"{spec.name}_input", "InputLayer", {"batch_shape": list(shape), "dtype": "float32"}
             )
         )
-        call = Call(spec, (Tensor(source),))
-        alone = Model(spec.name, "functional", (source, call), Tensor(source), Tensor(call))
+        call = Call(spec, (KerasTensor(source),))
+        alone = KerasModel(
+            spec.name, "functional", (source, call), KerasTensor(source), KerasTensor(call)
+        )
         made = rebuild(alone, self.step, inside=False)
         return None if any(each.target is spec for each in made.calls) else made
 
-    def _rewritten(self, call: Call) -> Tensor | tuple[Tensor, ...] | None:
+    def _rewritten(self, call: Call) -> KerasTensor | tuple[KerasTensor, ...] | None:
         rewrites = self._rewrites_of(call.target)
         if not rewrites or (isinstance(call.target, LayerSpec) and self._has_more(call)):
             return None
@@ -320,7 +320,7 @@ class Rewriter:
             return None
         return result
 
-    def _check_mask(self, call: Call, result: Tensor | tuple[Tensor, ...] | None) -> None:
+    def _check_mask(self, call: Call, result: KerasTensor | tuple[KerasTensor, ...] | None) -> None:
         """A layer of the model that stops masks and changes nothing may hand on the very tensor, with its mask."""
         first = result[0] if isinstance(result, tuple) else result
         masked = first in call.tensors() and self.masks.of.get(first) is not None
@@ -335,11 +335,11 @@ class Rewriter:
             for name, v in call.kwargs.items()
             if name not in heeded and v is not None and v is not False
         ]
-        return bool(others) or not all(isinstance(leaf, Tensor) for leaf in flatten(call.args))
+        return bool(others) or not all(isinstance(leaf, KerasTensor) for leaf in flatten(call.args))
 
     def _rewrites_of(self, target: Any) -> Sequence[Rewrite]:
         if (
-            isinstance(target, Model)
+            isinstance(target, KerasModel)
             or target.class_name == "InputLayer"
             or getattr(target, "custom", "")
         ):
@@ -367,10 +367,11 @@ class Rewriter:
         self.dtypes.call(call)
         if not isinstance(call.target, LayerSpec) or call.target.class_name != "InputLayer":
             self.masks.of |= {
-                Tensor(call, index): mask for index, mask in enumerate(self.masks.outputs(call))
+                KerasTensor(call, index): mask
+                for index, mask in enumerate(self.masks.outputs(call))
             }
 
-    def _named(self, call: Call, results: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _named(self, call: Call, results: tuple[KerasTensor, ...]) -> tuple[KerasTensor, ...]:
         """The results, the first of them made by a layer of the name that was called."""
         first = results[0]
         if first in call.tensors():
@@ -380,7 +381,7 @@ class Rewriter:
             end = replace(first.call, target=self._called(first.call.target, call.target.name))
         self._know(end)
         return tuple(
-            Tensor(end, each.index) if each.call is first.call else each for each in results
+            KerasTensor(end, each.index) if each.call is first.call else each for each in results
         )
 
     def _called(self, spec: Any, name: str) -> LayerSpec:
@@ -396,7 +397,7 @@ class Rewriter:
         class_name: str,
         config: Mapping[str, Any],
         weights: tuple[Weight, ...] = (),
-        children: Mapping[str, LayerSpec | Model] | None = None,
+        children: Mapping[str, LayerSpec | KerasModel] | None = None,
     ) -> LayerSpec:
         """A layer that stands for a part of another; the same one, with the same weights, whenever that is called."""
         key = (parent, name, class_name, repr(sorted(config.items(), key=lambda item: item[0])))

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasport.frontends.keras.layers.base import Refusal
-from kerasport.frontends.keras.model import Array, Tensor, Weight
+from kerasport.errors import Refusal
+from kerasport.frontends.keras.model import KerasTensor
 from kerasport.ir.ops.window import amounts
 from kerasport.targets.tfjs.layers.rewrites.blocks import (
     between_permutes,
@@ -21,6 +21,7 @@ from kerasport.targets.tfjs.layers.rewrites.blocks import (
     total,
 )
 from kerasport.targets.tfjs.layers.rewrites.context import Site, derived
+from kerasport.weights import Array, Weight
 
 MOST_GROUPS = 64
 """Groups up to which each gets a layer of its own."""
@@ -32,7 +33,7 @@ NO_GRADIENT = "TF.js cannot compute the gradient of a dilated convolution"
 # --------------------------------------------------------------------------------------------- convolutions
 
 
-def conv1d(at: Site) -> Tensor | None:
+def conv1d(at: Site) -> KerasTensor | None:
     """Causal Conv1D as zero padding before the sequence and padding="valid"."""
     if at.layer.data_format == "channels_first":
         return between_permutes(at)
@@ -41,19 +42,19 @@ def conv1d(at: Site) -> Tensor | None:
     return over_images(at, "Conv2D") if at.layer.groups > 1 else padded_apart(at)
 
 
-def conv2d(at: Site) -> Tensor | None:
+def conv2d(at: Site) -> KerasTensor | None:
     """Conv2D with groups."""
     return padded_apart(at) if at.layer.groups == 1 else grouped(at)
 
 
-def conv3d(at: Site) -> Tensor | None:
+def conv3d(at: Site) -> KerasTensor | None:
     """Conv3D with channels_first or groups."""
     if at.layer.data_format == "channels_first":
         return between_permutes(at)
     return padded_apart(at) if at.layer.groups == 1 else grouped(at)
 
 
-def padded_apart(at: Site) -> Tensor | None:
+def padded_apart(at: Site) -> KerasTensor | None:
     """Windows smaller than their stride: the zeros of padding="same", and padding="valid".
 
     TF.js takes numbers away there that such windows leave out: of images on wasm, of volumes on every backend.
@@ -83,7 +84,7 @@ def _same(size: int | None, window: int, stride: int) -> tuple[int, int]:
     return amounts(size or 1, window, stride, 1, "same", 0)
 
 
-def grouped(at: Site) -> Tensor:
+def grouped(at: Site) -> KerasTensor:
     """Each group of channels convolved by a layer of its own, and the results joined.
 
     Groups of a single channel are a depthwise convolution.
@@ -122,7 +123,7 @@ def _filters(weight: Weight, start: int, count: int) -> Weight:
     )
 
 
-def _causal(at: Site) -> Tensor:
+def _causal(at: Site) -> KerasTensor:
     """Zeros before the sequence, so many that no step sees a later one."""
     before = (at.layer.kernel_size[0] - 1) * at.layer.dilation_rate[0]
     return at.again(padded(at, at.x, 1, before, 0), padding="valid")
@@ -132,7 +133,7 @@ def _with_bias(at: Site, *weights: Weight) -> tuple[Weight, ...]:
     return weights if at.layer.bias is None else (*weights, at.layer.bias)
 
 
-def over_images(at: Site, class_name: str) -> Tensor:
+def over_images(at: Site, class_name: str) -> KerasTensor:
     """A layer over time as one over images whose height is 1, with a window of 1 along that axis."""
     wide = {"kernel_size": 1, "strides": 1, "dilation_rate": 1, "output_padding": 0}
     options: dict[str, Any] = {
@@ -166,19 +167,19 @@ def _wide(weight: Weight) -> Weight:
 # ------------------------------------------------------------------------------ each channel by itself
 
 
-def depthwise_conv1d(at: Site) -> Tensor:
+def depthwise_conv1d(at: Site) -> KerasTensor:
     """DepthwiseConv1D as DepthwiseConv2D."""
     if at.layer.data_format == "channels_first":
         return between_permutes(at)
     return over_images(at, "DepthwiseConv2D")
 
 
-def depthwise_conv2d(at: Site) -> Tensor | None:
+def depthwise_conv2d(at: Site) -> KerasTensor | None:
     """Dilated DepthwiseConv2D as DepthwiseConv2D with zeros inserted into the kernel."""
     return padded_apart(at) if set(at.layer.dilation_rate) == {1} else _dilated(at)
 
 
-def separable_conv1d(at: Site) -> Tensor:
+def separable_conv1d(at: Site) -> KerasTensor:
     """SeparableConv1D as SeparableConv2D."""
     if at.layer.data_format == "channels_first":
         return between_permutes(at)
@@ -187,12 +188,12 @@ def separable_conv1d(at: Site) -> Tensor:
     return over_images(at, "SeparableConv2D")
 
 
-def separable_conv2d(at: Site) -> Tensor | None:
+def separable_conv2d(at: Site) -> KerasTensor | None:
     """SeparableConv2D with channels_first, for which TF.js cannot add a bias."""
     return between_permutes(at) if at.layer.data_format == "channels_first" else padded_apart(at)
 
 
-def _dilated(at: Site) -> Tensor:
+def _dilated(at: Site) -> KerasTensor:
     """The layer with a larger kernel instead of a dilation."""
     at.untrainable(ZEROS_TRAIN)
     kernel = spread(at.layer.kernel, _dilations(at))
@@ -226,14 +227,14 @@ def spread(kernel: Weight, dilations: Sequence[int]) -> Weight:
 # ------------------------------------------------------------------------------------ transposed convolutions
 
 
-def conv1d_transpose(at: Site) -> Tensor:
+def conv1d_transpose(at: Site) -> KerasTensor:
     """Conv1DTranspose as Conv2DTranspose."""
     if at.layer.data_format == "channels_first":
         return between_permutes(at)
     return over_images(at, "Conv2DTranspose")
 
 
-def conv2d_transpose(at: Site) -> Tensor | None:
+def conv2d_transpose(at: Site) -> KerasTensor | None:
     """Conv2DTranspose with dilation, or with another output size than TF.js computes.
 
     A larger kernel does for dilation. TF.js's padding="valid" makes the whole result, as long as size · stride and what
@@ -262,7 +263,7 @@ def conv2d_transpose(at: Site) -> Tensor | None:
     )
 
 
-def conv3d_transpose(at: Site) -> Tensor:
+def conv3d_transpose(at: Site) -> KerasTensor:
     """Conv3DTranspose as Conv3D of x with zeros inserted (TF.js's own is incorrect on wasm).
 
     The kernel is turned around, and as many zeros stand around x as make the result begin and end where Keras's does.
@@ -291,7 +292,7 @@ def conv3d_transpose(at: Site) -> Tensor:
     )  # fmt: skip
 
 
-def _apart(at: Site, x: Tensor, axis: int, step: int) -> Tensor:
+def _apart(at: Site, x: KerasTensor, axis: int, step: int) -> KerasTensor:
     """x with zeros behind each number along an axis: an axis of 1 behind it, padded."""
     if step == 1:
         return x

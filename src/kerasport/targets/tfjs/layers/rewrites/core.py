@@ -6,15 +6,14 @@ from math import prod
 
 import numpy as np
 
-from kerasport.errors import ShapeError
-from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.layers.core import EinsumDense, ReversibleEmbedding, TernaryDense
-from kerasport.frontends.keras.model import Tensor
+from kerasport.frontends.keras.model import KerasTensor
 from kerasport.targets.tfjs.layers.rewrites.blocks import reshaped, scaled, total
 from kerasport.targets.tfjs.layers.rewrites.context import Site, derived
 
 
-def dense(at: Site) -> Tensor | None:
+def dense(at: Site) -> KerasTensor | None:
     """For rank 6 or more: Dense with the middle axes merged."""
     shape = at.shape
     if len(shape) < 6:
@@ -23,7 +22,7 @@ def dense(at: Site) -> Tensor | None:
     return reshaped(at, at.again(flat, part="flat"), (*shape[1:-1], at.layer.units))
 
 
-def ternary_dense(at: Site) -> Tensor:
+def ternary_dense(at: Site) -> KerasTensor:
     """Dense with the ternary kernel."""
     layer: TernaryDense = at.layer
     at.untrainable(
@@ -33,7 +32,7 @@ def ternary_dense(at: Site) -> Tensor:
     return at.again(class_name="Dense", weights=weights, threshold=..., packed=...)
 
 
-def einsum_dense(at: Site) -> Tensor:
+def einsum_dense(at: Site) -> KerasTensor:
     """Dense, if the equation sums over all last axes of the input and appends the new axes.
 
     As in "abc,cd->abd", "abcd,cde->abe" or "...a,abc->...bc": axes as one, Dense, and one as axes.
@@ -77,7 +76,7 @@ def einsum_dense(at: Site) -> Tensor:
     )
 
 
-def reversible_embedding(at: Site) -> Tensor:
+def reversible_embedding(at: Site) -> KerasTensor:
     """Embedding, and Dense with the transposed table for reverse calls; both layers store the table.
 
     With a logit_soft_cap the logits are tanh(logits / cap) · cap.
@@ -111,7 +110,7 @@ def reversible_embedding(at: Site) -> Tensor:
     )
 
 
-def spatial_dropout(at: Site) -> Tensor:
+def spatial_dropout(at: Site) -> KerasTensor:
     """Dropout of whole channels, with noise_shape 1 along the axes of the image."""
     images = len(at.shape) - 2
     first = at.layer.data_format == "channels_first"

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from kerasport.budget import reserve
-from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.errors import Refusal
 from kerasport.frontends.keras.layers.resampling import proportioned, surround, weights
-from kerasport.frontends.keras.model import Array, Tensor
+from kerasport.frontends.keras.model import KerasTensor
 from kerasport.ir.ops.window import nearest
 from kerasport.targets.tfjs.layers.rewrites.blocks import linear_map, selection, small
 from kerasport.targets.tfjs.layers.rewrites.context import Site
+from kerasport.weights import Array
 
 Axes = tuple[int, int]
 
@@ -21,13 +22,13 @@ STATIC = "the height and width of the images must be fixed"
 
 def resized(
     at: Site,
-    x: Tensor,
+    x: KerasTensor,
     axes: Axes,
     size: Sequence[int],
     interpolation: str,
     *,
     antialias: bool = False,
-) -> Tensor:
+) -> KerasTensor:
     """Images in another size: each pixel is a sum of old ones, so a product with a matrix along each axis.
 
     Raises:
@@ -75,7 +76,7 @@ def sizes(at: Site, axes: Axes) -> tuple[int, int]:
     return height, width
 
 
-def part(at: Site, x: Tensor, starts: Axes, size: Axes) -> Tensor:
+def part(at: Site, x: KerasTensor, starts: Axes, size: Axes) -> KerasTensor:
     """A part of the images that begins there."""
     old = sizes(at, axes_of(at))
     cropping = [
@@ -86,14 +87,14 @@ def part(at: Site, x: Tensor, starts: Axes, size: Axes) -> Tensor:
     return at.add("Cropping2D", x, cropping=cropping, data_format=at.layer.data_format)
 
 
-def proportionate(at: Site, x: Tensor, size: Axes) -> Tensor:
+def proportionate(at: Site, x: KerasTensor, size: Axes) -> KerasTensor:
     """The largest part in the middle that has the proportions of the size."""
     height, width = sizes(at, axes_of(at))
     tall, wide = proportioned(height, width, size)
     return part(at, x, ((height - tall) // 2, (width - wide) // 2), (tall, wide))
 
 
-def surrounded(at: Site, x: Tensor, size: Axes, fill: float) -> Tensor:
+def surrounded(at: Site, x: KerasTensor, size: Axes, fill: float) -> KerasTensor:
     """The images with so much around them that they have the proportions of the size.
 
     The padding is zeros, to which `fill` is added by an offset that is zero inside; there is only ever padding on one
@@ -120,7 +121,7 @@ def surrounded(at: Site, x: Tensor, size: Axes, fill: float) -> Tensor:
     return at.add("Rescaling", x, scale=1.0, offset=offset.reshape(shape).tolist())
 
 
-def resizing(at: Site) -> Tensor:
+def resizing(at: Site) -> KerasTensor:
     """Crop or pad the images, then multiply by a matrix along each axis."""
     layer, axes = at.layer, axes_of(at)
     size, x = (layer.height, layer.width), at.x
@@ -131,7 +132,7 @@ def resizing(at: Site) -> Tensor:
     return resized(at, x, axes, size, layer.interpolation, antialias=layer.antialias)
 
 
-def center_crop(at: Site) -> Tensor:
+def center_crop(at: Site) -> KerasTensor:
     """Crop the center; for smaller images, enlarge the largest part with the same aspect ratio."""
     layer, axes = at.layer, axes_of(at)
     (height, width), size = sizes(at, axes), (layer.height, layer.width)
@@ -140,7 +141,7 @@ def center_crop(at: Site) -> Tensor:
     return part(at, at.x, ((height - layer.height) // 2, (width - layer.width) // 2), size)
 
 
-def random_crop(at: Site) -> Tensor:
+def random_crop(at: Site) -> KerasTensor:
     """The crop that RandomCrop of Keras before 3.8 computes at inference."""
     layer, axes = at.layer, axes_of(at)
     (height, width), size = sizes(at, axes), (layer.height, layer.width)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from kerasport.frontends.keras.model import Tensor, axis_of
+from kerasport.frontends.keras.model import KerasTensor
 from kerasport.targets.tfjs.layers.rewrites.blocks import difference, permuted, reshaped, total
 from kerasport.targets.tfjs.layers.rewrites.context import Site
+from kerasport.weights import axis_of
 
 
-def subtract(at: Site) -> Tensor:
+def subtract(at: Site) -> KerasTensor:
     """a - b = a + (-b), bit for bit."""
     return difference(at, *at.inputs)
 
 
-def merge(at: Site) -> Tensor | None:
+def merge(at: Site) -> KerasTensor | None:
     """Merging a single tensor returns it unchanged."""
     return at.x if len(at.inputs) == 1 else None
 
 
-def concatenate(at: Site) -> Tensor | None:
+def concatenate(at: Site) -> KerasTensor | None:
     """Concatenate inputs after reshaping them to the sizes that any of them knows.
 
     TF.js takes an unknown size for another one than any that is known.
@@ -41,7 +42,7 @@ def concatenate(at: Site) -> Tensor | None:
     )
 
 
-def dot(at: Site) -> Tensor | None:
+def dot(at: Site) -> KerasTensor | None:
     """Dot of rank 4 or more: move the summed axes to the end, merge the others, and split them again."""
     layer, shapes = at.layer, [at.shape_of(each) for each in at.inputs]
     ranks = (len(shapes[0]), len(shapes[1]))

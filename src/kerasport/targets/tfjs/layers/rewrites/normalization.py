@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.errors import Refusal
 from kerasport.frontends.keras.layers.normalization import (
     GroupNormalization,
     LayerNormalization,
     RMSNormalization,
     axes_of,
 )
-from kerasport.frontends.keras.model import Tensor, Weight, axis_of
+from kerasport.frontends.keras.model import KerasTensor
 from kerasport.targets.tfjs.layers.rewrites.blocks import (
     channel_affine,
     negative,
@@ -26,11 +26,12 @@ from kerasport.targets.tfjs.layers.rewrites.blocks import (
     total,
 )
 from kerasport.targets.tfjs.layers.rewrites.context import Site, derived
+from kerasport.weights import Weight, axis_of
 
 ACROSS_SAMPLES = "it works across the batch, which TF.js layers cannot do"
 
 
-def batch_normalization(at: Site) -> Tensor | None:
+def batch_normalization(at: Site) -> KerasTensor | None:
     """Move the channels to the end, merge the axes before them, normalize, and restore the axes."""
     rank = len(at.shape)
     axis = axis_of(at.layer.axis, rank)
@@ -45,7 +46,7 @@ def batch_normalization(at: Site) -> Tensor | None:
     return reshaped(at, at.again(flat, part="flat", axis=-1), at.shape[1:])
 
 
-def layer_normalization(at: Site) -> Tensor | None:
+def layer_normalization(at: Site) -> KerasTensor | None:
     """Move the normalized axes to the end; for rank 5 or more, also merge axes."""
     layer: LayerNormalization = at.layer
     if layer.rms_scaling:
@@ -70,7 +71,7 @@ def layer_normalization(at: Site) -> Tensor | None:
     )
 
 
-def group_normalization(at: Site) -> Tensor:
+def group_normalization(at: Site) -> KerasTensor:
     """LayerNormalization of the channels reshaped to groups, then gamma and beta.
 
     Those follow as a scale and an offset a channel.
@@ -100,7 +101,7 @@ def group_normalization(at: Site) -> Tensor:
     )
 
 
-def rms_normalization(at: Site) -> Tensor:
+def rms_normalization(at: Site) -> KerasTensor:
     """Normalize [x, -x], whose mean is 0 and whose variance is mean(x²), keep one half, and scale."""
     layer: RMSNormalization = at.layer
     shape, rank = at.shape, len(at.shape)
@@ -122,7 +123,7 @@ def rms_normalization(at: Site) -> Tensor:
     return _scaled(at, back(at, y if flat is x else reshaped(at, y, sizes[1:]), order), layer.scale)
 
 
-def _scaled(at: Site, x: Tensor, scale: Weight) -> Tensor:
+def _scaled(at: Site, x: KerasTensor, scale: Weight) -> KerasTensor:
     """x · scale, whose axes meet the last ones of x."""
     shape = at.shape_of(x)
     last = shape[len(shape) - len(scale.shape) :]
@@ -141,7 +142,7 @@ def _scaled(at: Site, x: Tensor, scale: Weight) -> Tensor:
     return reshaped(at, channel_affine(at, flat, kernel, None, **carried), shape[1:])
 
 
-def plain_normalised(at: Site, x: Tensor, epsilon: float, axes: int = 1) -> Tensor:
+def plain_normalised(at: Site, x: KerasTensor, epsilon: float, axes: int = 1) -> KerasTensor:
     """(x - mean) / sqrt(variance + epsilon) over the last axes."""
     axis: Any = -1 if axes == 1 else list(range(-axes, 0))
     return at.add("LayerNormalization", x, axis=axis, epsilon=epsilon, center=False, scale=False)
@@ -152,7 +153,7 @@ def moved_last(rank: int, axes: Sequence[int]) -> list[int]:
     return [axis for axis in range(rank) if axis not in axes] + list(axes)
 
 
-def back(at: Site, x: Tensor, order: Sequence[int]) -> Tensor:
+def back(at: Site, x: KerasTensor, order: Sequence[int]) -> KerasTensor:
     """x with its axes where they were before they were put in that order."""
     return permuted(at, x, [order.index(axis) for axis in range(len(order))])
 

@@ -12,11 +12,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from kerasport.budget import reserve
-from kerasport.errors import ShapeError
+from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.functions import apply
 from kerasport.frontends.keras.functions.refused import BITS
-from kerasport.frontends.keras.layers.base import Refusal
-from kerasport.frontends.keras.model import Tensor, map_tensors
+from kerasport.frontends.keras.model import KerasTensor, map_tensors
 from kerasport.ir import ops
 from kerasport.ir.graph import walk, with_operands
 from kerasport.ir.tensor import Constant, DType, Input, Node, TensorType
@@ -41,7 +40,7 @@ from kerasport.targets.tfjs.layers.rewrites.blocks import (
 )
 from kerasport.targets.tfjs.layers.rewrites.context import Site
 
-Raise: TypeAlias = Callable[[Site, Any, Sequence[Tensor]], Tensor]
+Raise: TypeAlias = Callable[[Site, Any, Sequence[KerasTensor]], KerasTensor]
 """The layer of a tensor operation, given those of its operands that are no constants."""
 
 GRAPH = "use --to tfjs-graph, which supports it"
@@ -57,7 +56,7 @@ OF_BITS = ("BitwiseAnd", "BitwiseOr", "BitwiseXor")
 DEFAULTS: Mapping[str, Any] = {"approximate": False, "alpha": 1.0, "name": None, "dtype": None}
 
 
-def operation(at: Site) -> Tensor | tuple[Tensor, ...]:
+def operation(at: Site) -> KerasTensor | tuple[KerasTensor, ...]:
     """The lowering of the function, each of its tensor operations as a layer."""
     name = ACTIVATIONS.get(at.spec.class_name)
     options = {
@@ -75,7 +74,7 @@ def operation(at: Site) -> Tensor | tuple[Tensor, ...]:
         _dtype(at, tensor) != "bool" for tensor in at.inputs_of_all
     ):
         raise Refusal("", BITS)
-    feeds: dict[Tensor, Value] = {
+    feeds: dict[KerasTensor, Value] = {
         tensor: Input(str(index), TensorType(_dtype(at, tensor), at.shape_of(tensor)))
         for index, tensor in enumerate(at.inputs_of_all)
     }
@@ -93,7 +92,7 @@ def operation(at: Site) -> Tensor | tuple[Tensor, ...]:
     return made if len(made) > 1 else made[0]
 
 
-def _dtype(at: Site, tensor: Tensor) -> DType:
+def _dtype(at: Site, tensor: KerasTensor) -> DType:
     """TF.js's layers compute in float32; only truth values are known to be something else."""
     return "bool" if at.rewriter.dtypes.of(tensor) == "bool" else "float32"
 
@@ -108,7 +107,9 @@ def _folded(end: Value) -> Value:
     return result
 
 
-def _raised(at: Site, ends: Sequence[Value], known: Mapping[Node, Tensor]) -> tuple[Tensor, ...]:
+def _raised(
+    at: Site, ends: Sequence[Value], known: Mapping[Node, KerasTensor]
+) -> tuple[KerasTensor, ...]:
     tensors = dict(known)
     for node in walk(ends, known):
         if isinstance(node, Constant | ops.Dim):
@@ -174,17 +175,17 @@ def _json(values: Any) -> Any:
     return values.tolist() if isinstance(values, np.ndarray) else float(values)
 
 
-def _affine(at: Site, x: Tensor, scale: Any, offset: Any) -> Tensor:
+def _affine(at: Site, x: KerasTensor, scale: Any, offset: Any) -> KerasTensor:
     return at.add("Rescaling", x, scale=_json(scale), offset=_json(offset))
 
 
-def add(at: Site, node: ops.Add, xs: Sequence[Tensor]) -> Tensor:
+def add(at: Site, node: ops.Add, xs: Sequence[KerasTensor]) -> KerasTensor:
     """a + b"""
     constant = _with_constant(node)
     return _affine(at, xs[0], 1.0, constant[0]) if constant else at.add("Add", *_alike(node, xs))
 
 
-def sub(at: Site, node: ops.Sub, xs: Sequence[Tensor]) -> Tensor:
+def sub(at: Site, node: ops.Sub, xs: Sequence[KerasTensor]) -> KerasTensor:
     """a - b"""
     constant = _with_constant(node)
     if constant is None:
@@ -193,13 +194,13 @@ def sub(at: Site, node: ops.Sub, xs: Sequence[Tensor]) -> Tensor:
     return _affine(at, xs[0], -1.0, value) if first else _affine(at, xs[0], 1.0, -value)
 
 
-def mul(at: Site, node: ops.Mul, xs: Sequence[Tensor]) -> Tensor:
+def mul(at: Site, node: ops.Mul, xs: Sequence[KerasTensor]) -> KerasTensor:
     """a · b"""
     constant = _with_constant(node)
     return _affine(at, xs[0], constant[0], 0.0) if constant else product(at, *_alike(node, xs))
 
 
-def div(at: Site, node: ops.Div, xs: Sequence[Tensor]) -> Tensor:
+def div(at: Site, node: ops.Div, xs: Sequence[KerasTensor]) -> KerasTensor:
     """a / c = a · (1/c)"""
     constant = _with_constant(node)
     if constant is None or constant[1]:
@@ -214,7 +215,7 @@ def div(at: Site, node: ops.Div, xs: Sequence[Tensor]) -> Tensor:
     )
 
 
-def power(at: Site, node: ops.Pow, xs: Sequence[Tensor]) -> Tensor:
+def power(at: Site, node: ops.Pow, xs: Sequence[KerasTensor]) -> KerasTensor:
     """xⁿ by squaring, for a small whole n."""
     constant = _with_constant(node)
     if constant is None or constant[1] or np.ndim(constant[0]) or constant[0] not in range(1, 17):
@@ -232,7 +233,7 @@ def power(at: Site, node: ops.Pow, xs: Sequence[Tensor]) -> Tensor:
 def extreme(layer: str, sign: float) -> Raise:
     """max(x, c) = relu(x - c) + c, and min(x, c) = c - relu(c - x)."""
 
-    def raise_(at: Site, node: Any, xs: Sequence[Tensor]) -> Tensor:
+    def raise_(at: Site, node: Any, xs: Sequence[KerasTensor]) -> KerasTensor:
         constant = _with_constant(node)
         if constant is None:
             return at.add(layer, *_alike(node, xs))
@@ -244,7 +245,7 @@ def extreme(layer: str, sign: float) -> Raise:
     return raise_
 
 
-def _alike(node: Any, xs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _alike(node: Any, xs: Sequence[KerasTensor]) -> tuple[KerasTensor, KerasTensor]:
     """Two tensors of as many axes, which TF.js spreads over each other as numpy does."""
     if len(xs) == 1:
         return xs[0], xs[0]
@@ -257,17 +258,19 @@ def _alike(node: Any, xs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return xs[0], xs[1]
 
 
-def squared_difference(at: Site, node: ops.SquaredDifference, xs: Sequence[Tensor]) -> Tensor:
+def squared_difference(
+    at: Site, node: ops.SquaredDifference, xs: Sequence[KerasTensor]
+) -> KerasTensor:
     """(a - b)²"""
     return square(at, sub(at, node, xs))  # type: ignore[arg-type]
 
 
-def absolute(at: Site, _: Any, xs: Sequence[Tensor]) -> Tensor:
+def absolute(at: Site, _: Any, xs: Sequence[KerasTensor]) -> KerasTensor:
     """|x| = relu(x) + relu(-x)"""
     return at.add("Add", relu(at, xs[0]), relu(at, negative(at, xs[0])))
 
 
-def clip(at: Site, node: ops.Clip, xs: Sequence[Tensor]) -> Tensor:
+def clip(at: Site, node: ops.Clip, xs: Sequence[KerasTensor]) -> KerasTensor:
     """Where 0 lies between a and b, relu(x) up to b less relu(-x) up to -a; else relu(x - a) up to b - a, plus a."""
     low, high = node.low, node.high
     if low == 0:
@@ -298,21 +301,21 @@ def _keeps_batch(before: Value, after: Value) -> bool:
     return after.shape[0] is None and size is not None and size == total(after.shape[1:])
 
 
-def reshape(at: Site, node: ops.Reshape, xs: Sequence[Tensor]) -> Tensor:
+def reshape(at: Site, node: ops.Reshape, xs: Sequence[KerasTensor]) -> KerasTensor:
     """The same numbers in another shape, each sample by itself."""
     if not _keeps_batch(node.x, node):
         raise Refusal("", "it reshapes across the batch, which TF.js layers cannot do", GRAPH)
     return reshaped(at, xs[0], node.shape[1:])
 
 
-def transpose(at: Site, node: ops.Transpose, xs: Sequence[Tensor]) -> Tensor:
+def transpose(at: Site, node: ops.Transpose, xs: Sequence[KerasTensor]) -> KerasTensor:
     """The axes behind the batch in another order."""
     if node.order[0]:
         raise Refusal("", "it moves the batch axis, which TF.js layers cannot do", GRAPH)
     return permuted(at, xs[0], node.order)
 
 
-def slice_(at: Site, node: ops.Slice, xs: Sequence[Tensor]) -> Tensor:
+def slice_(at: Site, node: ops.Slice, xs: Sequence[KerasTensor]) -> KerasTensor:
     """A part of each axis."""
     (x,) = xs
     for axis, (begin, size) in enumerate(zip(node.begin, node.size, strict=True)):
@@ -324,7 +327,7 @@ def slice_(at: Site, node: ops.Slice, xs: Sequence[Tensor]) -> Tensor:
     return x
 
 
-def strided_slice(at: Site, node: ops.StridedSlice, xs: Sequence[Tensor]) -> Tensor:
+def strided_slice(at: Site, node: ops.StridedSlice, xs: Sequence[KerasTensor]) -> KerasTensor:
     """x[begin:end:step] along each axis; steps by a matrix of zeros and ones."""
     (x,) = xs
     for axis, (size, part) in enumerate(zip(node.x.shape, node.parts, strict=True)):
@@ -344,7 +347,7 @@ def strided_slice(at: Site, node: ops.StridedSlice, xs: Sequence[Tensor]) -> Ten
     return x
 
 
-def _selected(at: Site, x: Tensor, axis: int, places: Sequence[int], size: int) -> Tensor:
+def _selected(at: Site, x: KerasTensor, axis: int, places: Sequence[int], size: int) -> KerasTensor:
     if max(size, len(places)) > MAPPED:
         raise Refusal(
             "",
@@ -354,7 +357,7 @@ def _selected(at: Site, x: Tensor, axis: int, places: Sequence[int], size: int) 
     return linear_map(at, x, selection(size, np.array(places, int)).T, axis, "selection")
 
 
-def reverse(at: Site, node: ops.Reverse, xs: Sequence[Tensor]) -> Tensor:
+def reverse(at: Site, node: ops.Reverse, xs: Sequence[KerasTensor]) -> KerasTensor:
     """x from the end of each axis to its beginning."""
     (x,) = xs
     for axis in node.axes:
@@ -365,7 +368,7 @@ def reverse(at: Site, node: ops.Reverse, xs: Sequence[Tensor]) -> Tensor:
     return x
 
 
-def gather(at: Site, node: ops.Gather, xs: Sequence[Tensor]) -> Tensor:
+def gather(at: Site, node: ops.Gather, xs: Sequence[KerasTensor]) -> KerasTensor:
     """Places of an axis that are known, by a matrix of zeros and ones."""
     if (
         not isinstance(node.indices, Constant)
@@ -383,7 +386,7 @@ def gather(at: Site, node: ops.Gather, xs: Sequence[Tensor]) -> Tensor:
     return picked if indices.ndim else reshaped(at, picked, node.shape[1:])
 
 
-def concat(at: Site, node: ops.Concat, xs: Sequence[Tensor]) -> Tensor:
+def concat(at: Site, node: ops.Concat, xs: Sequence[KerasTensor]) -> KerasTensor:
     """The tensors one after the other."""
     if node.axis == 0 or any(isinstance(part, Constant) for part in node.parts):
         raise Refusal("", "it concatenates along the batch axis or with a constant", GRAPH)
@@ -393,7 +396,7 @@ def concat(at: Site, node: ops.Concat, xs: Sequence[Tensor]) -> Tensor:
     return at.add("Concatenate", *(places[id(part)] for part in node.parts), axis=node.axis)
 
 
-def pad(at: Site, node: ops.Pad, xs: Sequence[Tensor]) -> Tensor:
+def pad(at: Site, node: ops.Pad, xs: Sequence[KerasTensor]) -> KerasTensor:
     """Zeros around x."""
     if node.mode != "constant" or node.value or any(node.paddings[0]):
         raise Refusal("", "TF.js layers pad only with zeros, and not along the batch axis", GRAPH)
@@ -406,7 +409,7 @@ def pad(at: Site, node: ops.Pad, xs: Sequence[Tensor]) -> Tensor:
     return x
 
 
-def tile(at: Site, node: ops.Tile, xs: Sequence[Tensor]) -> Tensor:
+def tile(at: Site, node: ops.Tile, xs: Sequence[KerasTensor]) -> KerasTensor:
     """x a few times after itself."""
     if node.times[0] != 1 or max(node.times) > 16:
         raise Refusal("", "it repeats the batch, or repeats an axis more than 16 times", GRAPH)
@@ -416,7 +419,7 @@ def tile(at: Site, node: ops.Tile, xs: Sequence[Tensor]) -> Tensor:
     return x
 
 
-def broadcast_to(at: Site, node: ops.BroadcastTo, xs: Sequence[Tensor]) -> Tensor:
+def broadcast_to(at: Site, node: ops.BroadcastTo, xs: Sequence[KerasTensor]) -> KerasTensor:
     """x repeated along its axes of size 1, by a row of ones."""
     (x,) = xs
     if node.rank != node.x.rank:
@@ -444,12 +447,12 @@ def _axes(node: Any) -> Sequence[int]:
     return tuple(node.axes)
 
 
-def mean(at: Site, node: ops.Mean, xs: Sequence[Tensor]) -> Tensor:
+def mean(at: Site, node: ops.Mean, xs: Sequence[KerasTensor]) -> KerasTensor:
     """Σ x / n"""
     return reduced(at, xs[0], _axes(node), "GlobalAveragePooling1D", keepdims=node.keepdims)
 
 
-def sum_(at: Site, node: ops.Sum, xs: Sequence[Tensor]) -> Tensor:
+def sum_(at: Site, node: ops.Sum, xs: Sequence[KerasTensor]) -> KerasTensor:
     """n · mean(x)"""
     count = total([node.x.shape[axis] for axis in _axes(node)])
     if count is None:
@@ -458,12 +461,12 @@ def sum_(at: Site, node: ops.Sum, xs: Sequence[Tensor]) -> Tensor:
     return scaled(at, averaged, float(count))
 
 
-def max_(at: Site, node: ops.Max, xs: Sequence[Tensor]) -> Tensor:
+def max_(at: Site, node: ops.Max, xs: Sequence[KerasTensor]) -> KerasTensor:
     """The largest."""
     return reduced(at, xs[0], _axes(node), "GlobalMaxPooling1D", keepdims=node.keepdims)
 
 
-def min_(at: Site, node: ops.Min, xs: Sequence[Tensor]) -> Tensor:
+def min_(at: Site, node: ops.Min, xs: Sequence[KerasTensor]) -> KerasTensor:
     """-max(-x)"""
     largest = reduced(
         at, negative(at, xs[0]), _axes(node), "GlobalMaxPooling1D", keepdims=node.keepdims
@@ -471,7 +474,7 @@ def min_(at: Site, node: ops.Min, xs: Sequence[Tensor]) -> Tensor:
     return negative(at, largest)
 
 
-def matmul(at: Site, node: ops.MatMul, xs: Sequence[Tensor]) -> Tensor:
+def matmul(at: Site, node: ops.MatMul, xs: Sequence[KerasTensor]) -> KerasTensor:
     """x · W by a Dense layer, and a · b of matrices by Dot."""
     if isinstance(node.b, Constant) and node.b.rank == 2 and not node.transpose_a:
         values = node.b.read()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kerasport.frontends.keras.layers.base import Refusal
+from kerasport.errors import Refusal
 from kerasport.frontends.keras.layers.pooling import places, shares
-from kerasport.frontends.keras.model import Tensor
+from kerasport.frontends.keras.model import KerasTensor
 from kerasport.targets.tfjs.layers.rewrites.blocks import (
     between_permutes,
     linear_map,
@@ -15,12 +15,12 @@ from kerasport.targets.tfjs.layers.rewrites.blocks import (
 from kerasport.targets.tfjs.layers.rewrites.context import Site
 
 
-def pooling(at: Site) -> Tensor | None:
+def pooling(at: Site) -> KerasTensor | None:
     """Pooling of channels_first sequences, between two Permutes."""
     return between_permutes(at) if at.layer.data_format == "channels_first" else None
 
 
-def average_pooling3d(at: Site) -> Tensor | None:
+def average_pooling3d(at: Site) -> KerasTensor | None:
     """AveragePooling3D with channels_first, or with strides larger than the window."""
     layer = at.layer
     if layer.data_format == "channels_first":
@@ -32,7 +32,7 @@ def average_pooling3d(at: Site) -> Tensor | None:
     return _as_images(at, "AveragePooling2D") if narrow and layer.padding == "same" else None
 
 
-def max_pooling3d(at: Site) -> Tensor:
+def max_pooling3d(at: Site) -> KerasTensor:
     """MaxPooling3D as 2D poolings (TF.js's own is incorrect on wasm for negative inputs)."""
     return (
         between_permutes(at)
@@ -41,7 +41,7 @@ def max_pooling3d(at: Site) -> Tensor:
     )
 
 
-def _as_images(at: Site, class_name: str) -> Tensor:
+def _as_images(at: Site, class_name: str) -> KerasTensor:
     """The maximum, or mean, over depth and height, then that over width."""
     layer = at.layer
     (depth, height, width), (down, along, across) = (
@@ -58,7 +58,7 @@ def _as_images(at: Site, class_name: str) -> Tensor:
     return reshaped(at, x, (*pooled, *at.shape_of(x)[2:]))
 
 
-def global_pooling(at: Site) -> Tensor | None:
+def global_pooling(at: Site) -> KerasTensor | None:
     """Global pooling with all options, as pooling of a sequence (channels_first: of an image)."""
     layer, kind = at.layer, at.spec.class_name.removesuffix("D")[:-1]
     if layer.keepdims:
@@ -76,7 +76,7 @@ def global_pooling(at: Site) -> Tensor | None:
     )
 
 
-def adaptive_pooling(at: Site) -> Tensor:
+def adaptive_pooling(at: Site) -> KerasTensor:
     """Ordinary pooling, if windows of equal size cover each axis.
 
     Means of others are a product with a matrix along each axis. For maxima such a product puts the numbers that each

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kerasport.budget import reserve
+from kerasport.errors import Refusal
 from kerasport.frontends.keras.identity import IDENTITY, is_identity
-from kerasport.frontends.keras.layers.base import Refusal
 from kerasport.frontends.keras.layers.preprocessing import CategoryEncoding, Normalization
-from kerasport.frontends.keras.model import LayerSpec, Tensor
+from kerasport.frontends.keras.model import KerasTensor, LayerSpec
 from kerasport.targets.tfjs.layers.rewrites.blocks import linear_map, reshaped, total
 from kerasport.targets.tfjs.layers.rewrites.context import Site, constant, options_of
 
@@ -19,7 +19,7 @@ LISTED = 2**16  # numbers up to which an option lists them in model.json
 TABLE = 1024  # tokens whose table of ones and zeros has 4 MB
 
 
-def normalization(at: Site) -> Tensor:
+def normalization(at: Site) -> KerasTensor:
     """(x - mean) / deviation, or x · deviation + mean, as Rescaling with one scale and offset per position.
 
     The mean is subtracted first, as in Keras: where it is much larger than the deviation, x / deviation and
@@ -38,8 +38,11 @@ def normalization(at: Site) -> Tensor:
 
 
 def _rescaled(
-    at: Site, x: Tensor, scale: npt.NDArray[Any] | np.float32, offset: npt.NDArray[Any] | np.float32
-) -> Tensor:
+    at: Site,
+    x: KerasTensor,
+    scale: npt.NDArray[Any] | np.float32,
+    offset: npt.NDArray[Any] | np.float32,
+) -> KerasTensor:
     return at.add("Rescaling", x, scale=_listed(scale), offset=_listed(offset))
 
 
@@ -74,7 +77,7 @@ def _along(at: Site, layer: Normalization, given: Any) -> npt.NDArray[Any]:
     return values.reshape(sizes[first:]) if values.ndim else values
 
 
-def category_encoding(at: Site) -> Tensor:
+def category_encoding(at: Site) -> KerasTensor:
     """An Embedding of one-hot rows, then their maximum (multi_hot) or sum (count) per sample."""
     layer: CategoryEncoding = at.layer
     shape, depth = at.shape, layer.num_tokens
@@ -106,7 +109,7 @@ def category_encoding(at: Site) -> Tensor:
     return reshaped(at, y, (*beside, depth)) if beside else y
 
 
-def pipeline(at: Site) -> Tensor:
+def pipeline(at: Site) -> KerasTensor:
     """The layers of the pipeline, one after the other."""
     x = at.x
     for child in at.spec.children.values():

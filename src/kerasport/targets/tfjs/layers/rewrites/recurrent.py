@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from kerasport.budget import reserve
+from kerasport.errors import Refusal
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.layers.activations import works_along_an_axis
-from kerasport.frontends.keras.layers.base import REQUIRED, Refusal
+from kerasport.frontends.keras.layers.base import REQUIRED
 from kerasport.frontends.keras.layers.recurrent import RNN, ConvLSTM2D
 from kerasport.frontends.keras.masks import returns_sequences
-from kerasport.frontends.keras.model import LayerSpec, Model, Tensor, flatten
+from kerasport.frontends.keras.model import KerasModel, KerasTensor, LayerSpec, flatten
 from kerasport.targets.tfjs.layers.constraints import one_tensor
 from kerasport.targets.tfjs.layers.rewrites.blocks import linear_map, permuted, reshaped, selection
 from kerasport.targets.tfjs.layers.rewrites.context import Site, constant, derived, options_of
@@ -78,7 +79,7 @@ def of_one_cell(spec: LayerSpec) -> tuple[LayerSpec, str]:
 # ------------------------------------------------------------------------------------------------------- cells
 
 
-def rnn(at: Site) -> tuple[Tensor, ...] | None:
+def rnn(at: Site) -> tuple[KerasTensor, ...] | None:
     """One recurrent layer per stacked cell, if the model passes or uses their states.
 
     TF.js has the states of a stack in another order than Keras.
@@ -93,7 +94,7 @@ def rnn(at: Site) -> tuple[Tensor, ...] | None:
         return None
     if at.masked:
         raise Refusal("", MASKED)
-    x, returned = at.x, list[Tensor]()
+    x, returned = at.x, list[KerasTensor]()
     for cell in cells:
         count = LAYERS[cell.class_name].states  # type: ignore[attr-defined]
         options: dict[str, Any] = {
@@ -115,10 +116,12 @@ def rnn(at: Site) -> tuple[Tensor, ...] | None:
     return x, *returned
 
 
-def _initial_states(at: Site) -> list[Tensor]:
+def _initial_states(at: Site) -> list[KerasTensor]:
     """The states that a call gives, by position or by name."""
     named = [
-        state for state in flatten(at.call.kwargs.get("initial_state")) if isinstance(state, Tensor)
+        state
+        for state in flatten(at.call.kwargs.get("initial_state"))
+        if isinstance(state, KerasTensor)
     ]
     return [*at.inputs[1:], *named]
 
@@ -126,7 +129,7 @@ def _initial_states(at: Site) -> list[Tensor]:
 # ------------------------------------------------------------------------------------------------------- films
 
 
-def conv_lstm2d(at: Site) -> tuple[Tensor, ...] | None:
+def conv_lstm2d(at: Site) -> tuple[KerasTensor, ...] | None:
     """ConvLSTM2D with channels_first, between two Permutes."""
     layer: ConvLSTM2D = at.layer
     if layer.data_format == "channels_last":
@@ -140,7 +143,7 @@ def conv_lstm2d(at: Site) -> tuple[Tensor, ...] | None:
     x = permuted(at, at.x, (0, 1, *range(3, rank), 2))
     outputs = own_outputs(at, at.again(x, part="last", data_format="channels_last"), at.spec)
 
-    def first(y: Tensor) -> Tensor:
+    def first(y: KerasTensor) -> KerasTensor:
         axes = len(at.shape_of(y))
         channels = axes - rank + 2  # behind the batch, or behind the time as well
         return permuted(at, y, (*range(channels), axes - 1, *range(channels, axes - 1)))
@@ -148,7 +151,7 @@ def conv_lstm2d(at: Site) -> tuple[Tensor, ...] | None:
     return tuple(first(each) for each in outputs)
 
 
-def conv_lstm1d(at: Site) -> tuple[Tensor, ...]:
+def conv_lstm1d(at: Site) -> tuple[KerasTensor, ...]:
     """ConvLSTM2D of images with a width of 1."""
     layer: ConvLSTM2D = at.layer
     if layer.data_format == "channels_first":
@@ -181,7 +184,7 @@ MERGES: Mapping[str, str] = {
 BOTH_WAYS = frozenset((*IN_BIDIRECTIONAL, "RNN", "ConvLSTM1D", "ConvLSTM2D"))
 
 
-def bidirectional(at: Site) -> tuple[Tensor, ...] | None:
+def bidirectional(at: Site) -> tuple[KerasTensor, ...] | None:
     """A forward layer, a backward layer and a merge layer, if TF.js's Bidirectional does not support them."""
     forward, backward = (at.spec.children[way] for way in ("forward_layer", "backward_layer"))
     if not isinstance(forward, LayerSpec) or not isinstance(backward, LayerSpec):
@@ -213,7 +216,9 @@ def _merging(mode: str) -> dict[str, Any]:
     return {"axis": -1} if mode == "concat" else {}
 
 
-def _one_way(at: Site, layer: LayerSpec, part: str, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def _one_way(
+    at: Site, layer: LayerSpec, part: str, states: Sequence[KerasTensor]
+) -> tuple[KerasTensor, ...]:
     frozen = layer.config.get("trainable") is False
     options = options_of(layer.config)
     y = at.add(
@@ -223,7 +228,7 @@ def _one_way(at: Site, layer: LayerSpec, part: str, states: Sequence[Tensor]) ->
     return own_outputs(at, y, layer)
 
 
-def own_outputs(at: Site, first: Tensor, layer: LayerSpec) -> tuple[Tensor, ...]:
+def own_outputs(at: Site, first: KerasTensor, layer: LayerSpec) -> tuple[KerasTensor, ...]:
     """All outputs of a layer that `add` called, none of them the same tensor as another in TF.js."""
     outputs = list(at.outputs(first))
     for state, output in one_tensor(layer).items():
@@ -234,7 +239,7 @@ def own_outputs(at: Site, first: Tensor, layer: LayerSpec) -> tuple[Tensor, ...]
 LONGEST = 1024  # time steps whose order is turned around by a matrix of at most 4 MB
 
 
-def turned(at: Site, x: Tensor) -> Tensor:
+def turned(at: Site, x: KerasTensor) -> KerasTensor:
     """x with time turned around: by a matrix that does so, or by a SimpleRNN that hands on what it sees, backwards."""
     _, time, *rest = at.shape_of(x)
     if time is not None and time <= LONGEST:
@@ -253,10 +258,10 @@ POINTWISE = frozenset(("Activation", "Dense", "ReLU", "ELU", "LeakyReLU"))
 """Layers that do the same to a whole sequence as to each of its steps."""
 
 
-def time_distributed(at: Site) -> Tensor | None:
+def time_distributed(at: Site) -> KerasTensor | None:
     """TimeDistributed around the rewritten inner layer, or the inner layer alone if that is the same."""
     inner = at.spec.children["layer"]
-    if isinstance(inner, Model) or at.masked:
+    if isinstance(inner, KerasModel) or at.masked:
         return None
     batch, _, *step = at.shape
     stands = at.rewriter.inside(inner, (batch, *step))

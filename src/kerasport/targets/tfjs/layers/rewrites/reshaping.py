@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kerasport.frontends.keras.model import Tensor
+from kerasport.frontends.keras.model import KerasTensor
 from kerasport.targets.tfjs.layers.rewrites.blocks import (
     channels_last,
     padded,
@@ -19,7 +19,7 @@ def first_axis(at: Site) -> int:
     return 1 if at.layer.data_format == "channels_last" else 2
 
 
-def cropping(at: Site) -> Tensor:
+def cropping(at: Site) -> KerasTensor:
     """One axis at a time, as the width of an image."""
     x, first = at.x, first_axis(at)
     for axis in range(at.layer.rank):
@@ -28,7 +28,7 @@ def cropping(at: Site) -> Tensor:
     return x
 
 
-def zero_padding(at: Site) -> Tensor:
+def zero_padding(at: Site) -> KerasTensor:
     """One axis at a time, as the width of an image."""
     x, first = at.x, first_axis(at)
     for axis in range(at.layer.rank):
@@ -36,7 +36,7 @@ def zero_padding(at: Site) -> Tensor:
     return x
 
 
-def up_sampling(at: Site) -> Tensor:
+def up_sampling(at: Site) -> KerasTensor:
     """One axis at a time, as the width of an image."""
     x, first = at.x, first_axis(at)
     for axis, times in enumerate(at.layer.factors(), start=first):
@@ -44,7 +44,7 @@ def up_sampling(at: Site) -> Tensor:
     return x
 
 
-def up_sampling2d(at: Site) -> Tensor | None:
+def up_sampling2d(at: Site) -> KerasTensor | None:
     """Interpolation as a matrix product along each axis, since TF.js samples at other positions."""
     if at.layer.interpolation in ("nearest", "bilinear_keras2"):
         return None
@@ -56,7 +56,7 @@ def up_sampling2d(at: Site) -> Tensor | None:
     return resized(at, at.x, (first, first + 1), size, at.layer.interpolation)
 
 
-def flatten(at: Site) -> Tensor | None:
+def flatten(at: Site) -> KerasTensor | None:
     """Reshape, where the Flatten of TF.js throws (flat inputs and unknown sizes)."""
     rank = len(at.shape)
     if rank > 2 and None not in at.shape[1:]:
@@ -65,7 +65,7 @@ def flatten(at: Site) -> Tensor | None:
     return reshaped(at, x, (1 if rank == 1 else total(at.shape[1:]),))
 
 
-def reshape(at: Site) -> Tensor | None:
+def reshape(at: Site) -> KerasTensor | None:
     """Reshape with every size explicit; after an inferred size (-1) TF.js does not know the shape."""
     if all(size is not None and size >= 0 for size in at.layer.target_shape):
         return None

@@ -18,8 +18,9 @@ from kerasport.errors import Problem
 from kerasport.frontends.keras.layers.base import Layer
 from kerasport.frontends.keras.layers.conv import _ConvTranspose, transposed_output
 from kerasport.frontends.keras.layers.normalization import LayerNormalization
-from kerasport.frontends.keras.model import LayerSpec, Shape, axis_of
+from kerasport.frontends.keras.model import LayerSpec
 from kerasport.targets.tfjs.layers.spelling.activations import ACTIVATIONS, COMPANION, refusal
+from kerasport.weights import Shape, axis_of
 
 Json: TypeAlias = Any
 Spelling: TypeAlias = Callable[[str, Any], Mapping[str, Json]]

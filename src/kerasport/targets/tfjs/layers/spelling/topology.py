@@ -15,12 +15,10 @@ from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.layers.base import LARGEST_FLOAT, Layer, Refused, called_on
 from kerasport.frontends.keras.model import (
     Call,
+    KerasModel,
+    KerasTensor,
     LayerSpec,
-    Model,
     Operation,
-    Shape,
-    Tensor,
-    Weight,
     flatten,
 )
 from kerasport.frontends.keras.precheck import acts_in_training, custom_problem
@@ -36,8 +34,9 @@ from kerasport.targets.tfjs.layers.constraints import (
 from kerasport.targets.tfjs.layers.prepare.mask_leaks import inputs_of
 from kerasport.targets.tfjs.layers.spelling.native import NATIVE, Json, spell
 from kerasport.targets.tfjs.layers.spelling.unsupported import why_refused
+from kerasport.weights import Shape, Weight
 
-Target: TypeAlias = LayerSpec | Operation | Model
+Target: TypeAlias = LayerSpec | Operation | KerasModel
 
 CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells")
 CONSTANT = "it is called on a constant, which a layers-model cannot store"
@@ -56,7 +55,7 @@ DROPS_IN_TRAINING = (
 class Topology:
     """Writes one model; afterwards what its fields hold tells what else there is to know."""
 
-    shapes: Mapping[Tensor, Shape]
+    shapes: Mapping[KerasTensor, Shape]
     companion: bool = True  # whether the companion may stand in for what TF.js lacks
     weights: dict[str, Weight] = field(default_factory=dict)  # by their names in the manifest
     renamed: dict[str, str] = field(default_factory=dict)  # path in Keras → name in TF.js
@@ -70,7 +69,9 @@ class Topology:
     )  # of everything, as it is called in TF.js
     embedded: Embedded = field(default_factory=Embedded)
 
-    def model(self, model: Model, *, name: str = "", path: str = "", frozen: bool = False) -> Json:
+    def model(
+        self, model: KerasModel, *, name: str = "", path: str = "", frozen: bool = False
+    ) -> Json:
         """The class and config of a model."""
         frozen = frozen or not model.trainable
         names = self._names(model, path)
@@ -91,12 +92,12 @@ class Topology:
             }
         made = creation_order([call.target for call, _ in entries], model.calls)
         number = {
-            call: index + isinstance(target, Model)
+            call: index + isinstance(target, KerasModel)
             for target, calls in made.items()
             for index, call in enumerate(calls)
         }
 
-        def reference(tensor: Tensor) -> list[Json]:
+        def reference(tensor: KerasTensor) -> list[Json]:
             return [names[tensor.call.target], number[tensor.call], tensor.index]
 
         layers = [
@@ -113,7 +114,7 @@ class Topology:
 
     # ---------------------------------------------------------------------------------------------- names
 
-    def _names(self, model: Model, path: str) -> dict[Target, str]:
+    def _names(self, model: KerasModel, path: str) -> dict[Target, str]:
         """TF.js names of a model and of what it calls: accepted by TF.js, and of weights that are all different."""
         names: dict[Target, str] = {model: legal(model.name)}
         taken: set[str] = set()
@@ -127,7 +128,7 @@ class Topology:
         self.names |= {target: name for target, name in names.items() if target not in self.names}
         return names
 
-    def name_of(self, tensor: Tensor) -> str:
+    def name_of(self, tensor: KerasTensor) -> str:
         """The TF.js name of the layer that makes a tensor."""
         return self.names[tensor.call.target]
 
@@ -145,7 +146,7 @@ class Topology:
 
     # --------------------------------------------------------------------------------------------- layers
 
-    def _entry(self, call: Call, name: str, path: str, model: Model, *, frozen: bool) -> Json:
+    def _entry(self, call: Call, name: str, path: str, model: KerasModel, *, frozen: bool) -> Json:
         target = call.target
         if isinstance(target, Operation):
             library = "TensorFlow" if target.class_name in TF_LAMBDAS else "keras.ops"
@@ -153,13 +154,13 @@ class Topology:
             self.problems.append(Problem(target.name, target.class_name, reason))
             return {"class_name": target.class_name, "config": {"name": name}, "name": name}
         self._check_call(model, target)
-        if isinstance(target, Model):
+        if isinstance(target, KerasModel):
             inner = self.model(target, name=name, path=f"{path}/", frozen=frozen)
             return {**inner, "name": name}
         if target.class_name == "InputLayer":
             self.problems += input_problems(target)
             shape = list(input_shape(target))
-            dtype = input_dtype(target, Tensor(call) in self.embedded.of(model))
+            dtype = input_dtype(target, KerasTensor(call) in self.embedded.of(model))
             config: Json = {"batch_input_shape": shape, "dtype": dtype, "sparse": False}
             return {"class_name": "InputLayer", "config": {"name": name, **config}, "name": name}
         inputs = tuple(self.shapes[t] for t in call.tensors() if t in self.shapes)
@@ -265,9 +266,13 @@ class Topology:
         return {}
 
     def _inner(
-        self, target: LayerSpec | Model, path: str, frozen: bool, inputs: tuple[Shape, ...] | None
+        self,
+        target: LayerSpec | KerasModel,
+        path: str,
+        frozen: bool,
+        inputs: tuple[Shape, ...] | None,
     ) -> Json:
-        if isinstance(target, Model):
+        if isinstance(target, KerasModel):
             return self.model(target, name=legal(target.name), path=f"{path}/", frozen=frozen)
         return self._layer(target, legal(target.name), f"{path}/{target.name}", frozen, inputs)
 
@@ -296,7 +301,7 @@ class Topology:
 
     # ---------------------------------------------------------------------------------------------- calls
 
-    def _check_call(self, model: Model, target: LayerSpec | Model) -> None:
+    def _check_call(self, model: KerasModel, target: LayerSpec | KerasModel) -> None:
         """TF.js passes no arguments to a layer but tensors and the mask that travels with them."""
         calls = model.calls_of[target]
         for call in calls:
@@ -306,7 +311,7 @@ class Topology:
         if target.class_name == "TimeDistributed":
             self._check_lengths(target, [call.tensors()[0] for call in calls])
 
-    def _check_lengths(self, target: LayerSpec | Model, inputs: list[Tensor]) -> None:
+    def _check_lengths(self, target: LayerSpec | KerasModel, inputs: list[KerasTensor]) -> None:
         """TF.js holds every input of a TimeDistributed to the sizes of the first one."""
         first, *others = (self.shapes.get(tensor, ()) for tensor in inputs)
         if any(
@@ -318,20 +323,20 @@ class Topology:
             self.problems.append(Problem(target.name, target.class_name, reason))
 
 
-def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
+def _call_problems(call: Call, target: LayerSpec | KerasModel) -> Iterator[Problem]:
     class_name = target.class_name
     stateful = isinstance(target, LayerSpec) and class_name in (*RECURRENT, "Bidirectional")
     for argument, value in call.kwargs.items():
         # Keras 3 records training=True in every call of an image layer, and overrules it at inference
         recorded = class_name in IMAGES or (
-            isinstance(target, Model) and not acts_in_training(target)
+            isinstance(target, KerasModel) and not acts_in_training(target)
         )
         says_nothing = argument == "training" and (not value or recorded)
         if value is None or says_nothing or (argument == "initial_state" and stateful):
             continue
         shown = (
             "a tensor"
-            if isinstance(value, Tensor)
+            if isinstance(value, KerasTensor)
             else value
             if isinstance(value, bool | int | float | str)
             else "…"
@@ -344,10 +349,10 @@ def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
             shown,
         )
     states = flatten(call.kwargs.get("initial_state"))
-    if any(not isinstance(leaf, Tensor) for leaf in flatten(call.args)):
+    if any(not isinstance(leaf, KerasTensor) for leaf in flatten(call.args)):
         yield Problem(target.name, class_name, CONSTANT)
     if call.kwargs.get("initial_state") is not None and not all(
-        isinstance(s, Tensor) for s in states
+        isinstance(s, KerasTensor) for s in states
     ):
         yield Problem(target.name, class_name, CONSTANT, "initial_state", "…")
     count, cls = len(flatten(call.args)), LAYERS.get(class_name)
@@ -357,7 +362,7 @@ def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
         yield Problem(target.name, class_name, "TF.js runs cells only inside an RNN layer")
     elif isinstance(target, LayerSpec) and cls is not None and not cls.works_on(count):
         yield Problem(target.name, class_name, called_on(count, cls))
-    elif isinstance(target, Model) and count != len(target.input_tensors):
+    elif isinstance(target, KerasModel) and count != len(target.input_tensors):
         reason = f"it is called on {count} tensors but has {len(target.input_tensors)} inputs"
         yield Problem(target.name, class_name, reason)
     if class_name == "ConvLSTM2D" and call.kwargs.get("initial_state") is not None:
@@ -378,7 +383,7 @@ def _call_problems(call: Call, target: LayerSpec | Model) -> Iterator[Problem]:
         )
 
 
-def _output_problems(model: Model, spec: LayerSpec) -> Iterator[Problem]:
+def _output_problems(model: KerasModel, spec: LayerSpec) -> Iterator[Problem]:
     """Outputs of a layer that the model uses and that TF.js does not make."""
     made = output_count(spec)
     for call in model.calls_of[spec]:
@@ -388,15 +393,17 @@ def _output_problems(model: Model, spec: LayerSpec) -> Iterator[Problem]:
                 yield Problem(spec.name, spec.class_name, reason)
 
 
-def first_calls(model: Model) -> list[Call]:
+def first_calls(model: KerasModel) -> list[Call]:
     """The first call of everything that the model calls."""
     return [calls[0] for calls in model.calls_of.values()]
 
 
-def _is_chain(model: Model) -> bool:
+def _is_chain(model: KerasModel) -> bool:
     calls = model.calls
     distinct = len({id(call.target) for call in calls}) == len(calls)
-    return distinct and all(call.tensors() == (Tensor(before),) for before, call in pairwise(calls))
+    return distinct and all(
+        call.tensors() == (KerasTensor(before),) for before, call in pairwise(calls)
+    )
 
 
 def _bare(entry: Json) -> Json:
@@ -440,7 +447,7 @@ def inner_name(forward: LayerSpec) -> str:
     return legal(forward.name.removeprefix("forward_"))
 
 
-def mirrored(forward: LayerSpec, backward: LayerSpec | Model) -> bool:
+def mirrored(forward: LayerSpec, backward: LayerSpec | KerasModel) -> bool:
     """Whether the backward layer is the forward one with time turned around."""
     if not isinstance(backward, LayerSpec) or backward.class_name != forward.class_name:
         return False
@@ -483,7 +490,7 @@ def weights_of(spec: LayerSpec, name: str) -> dict[str, Weight]:
     }
 
 
-def _cell_weights(cell: LayerSpec | Model | None, name: str) -> dict[str, Weight]:
+def _cell_weights(cell: LayerSpec | KerasModel | None, name: str) -> dict[str, Weight]:
     if not isinstance(cell, LayerSpec):
         return {}
     if cell.class_name != "StackedRNNCells":

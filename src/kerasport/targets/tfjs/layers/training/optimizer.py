@@ -12,25 +12,18 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from kerasport.frontends.keras.layers import LAYERS
-from kerasport.frontends.keras.model import (
-    Array,
-    Call,
-    ComputedWeight,
-    LayerSpec,
-    Model,
-    Tensor,
-    Weight,
-)
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
 from kerasport.frontends.keras.read.dialects import major
 from kerasport.targets.tfjs.layers.prepare.mask_leaks import inputs_of
 from kerasport.targets.tfjs.layers.spelling.native import Json
 from kerasport.targets.tfjs.layers.spelling.topology import Topology
+from kerasport.weights import Array, ComputedWeight, Weight
 
 Slots = Mapping[str, Sequence[Weight]]
 
 
 def optimizer_state(
-    model: Model, native: Model, written: Topology, optimizer: Json
+    model: KerasModel, native: KerasModel, written: Topology, optimizer: Json
 ) -> tuple[dict[str, Weight], list[str]]:
     """The weights of the optimizer by name, in TF.js's order, and why there are none where there should be."""
     stored, lost = model.optimizer, "the optimizer state is not included: "
@@ -99,11 +92,11 @@ def _times(weight: Weight, factor: float) -> ComputedWeight:
 # ------------------------------------------------------------------------------------------ the two orders
 
 
-def _trainable(model: Model) -> list[Weight] | None:
+def _trainable(model: KerasModel) -> list[Weight] | None:
     """The trainable weights in order; None where there are layers inside of others."""
     found: list[Weight] = []
     for target in by_depth(model):
-        if isinstance(target, Model) or (isinstance(target, LayerSpec) and target.children):
+        if isinstance(target, KerasModel) or (isinstance(target, LayerSpec) and target.children):
             return None
         if isinstance(target, LayerSpec) and target.weights:
             if target.class_name not in LAYERS or len(
@@ -121,7 +114,7 @@ def _of_layer(spec: LayerSpec) -> Iterator[Weight]:
             yield weight
 
 
-def by_depth(model: Model) -> list[object]:
+def by_depth(model: KerasModel) -> list[object]:
     """What is called, in the order of Keras and of TF.js: from the inputs, by the longest way to an output.
 
     What is equally deep stands as it is met on the way back from the outputs. Both number what they meet before they
@@ -132,7 +125,7 @@ def by_depth(model: Model) -> list[object]:
 
     started: set[Call] = set()
 
-    def inputs(tensor: Tensor) -> Iterator[Tensor]:
+    def inputs(tensor: KerasTensor) -> Iterator[KerasTensor]:
         """What is to be visited before the call is done; nothing where it was met before."""
         if tensor.call not in started:
             started.add(tensor.call)

@@ -277,6 +277,21 @@ ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.1}}
             {"loss": "mse", "optimizer": {"class_name": "Adadelta", "config": {}}},
             "Adadelta does not exist",
         ),
+        *(
+            (
+                {"loss": "mse", "optimizer": {"class_name": name, "config": {option: value}}},
+                f"the option {option} of its optimizer is not a finite number",
+            )
+            for name, option in [
+                ("SGD", "learning_rate"),
+                ("SGD", "momentum"),
+                ("Adam", "beta_2"),
+                ("Adam", "epsilon"),
+                ("RMSprop", "rho"),
+                ("Adagrad", "initial_accumulator_value"),
+            ]
+            for value in ("a->a", True, float("nan"), float("inf"), 10**400, [1.0])
+        ),
     ],
 )
 def test_what_tfjs_computes_otherwise_is_left_out(compiled: dict[str, Any], reason: str) -> None:

@@ -40,8 +40,11 @@ from tests.forged import (
 )
 
 import kerasport
-from kerasport.errors import HostileFileError, KerasportError, ShapeError
+from kerasport.errors import HostileFileError, KerasportError, Refusal, ShapeError
 from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.model import LayerSpec
+from kerasport.ir import ops
+from kerasport.ir.tensor import Input, TensorType
 
 SAVE = r"model\.save\('model\.keras'\)"
 
@@ -516,6 +519,16 @@ def test_a_layer_that_is_refused_inside_a_wrapper_keeps_its_outputs(folder: Path
 def test_a_mask_value_is_a_number(folder: Path) -> None:
     masking = layer("Masking", "masking", "x", mask_value="dense")
     refused(put(folder / "m.keras", functional_of(masking)), "mask_value")
+
+
+def test_pooling_needs_values_and_strides() -> None:
+    layer = LAYERS["AdaptiveAveragePooling1D"].from_spec(
+        LayerSpec("pool", "AdaptiveAveragePooling1D", {"output_size": [2]})
+    )
+    with pytest.raises(Refusal, match="no values"):
+        layer.lower(Input("x", TensorType("float32", (None, 0, 3))))
+    with pytest.raises(ShapeError, match="at least 1"):
+        ops.MaxPool(Input("x", TensorType("float32", (None, 4, 3))), (2,), (0,), "valid")
 
 
 def test_merge_layers_need_a_batch_axis() -> None:

@@ -61,6 +61,8 @@ def window_shape(
         if size is None:
             out.append(None)
             continue
+        if s < 1:
+            raise ShapeError(f"the strides of a window must be at least 1, not {tuple(strides)}")
         length = size + sum(amounts(size, k, s, d, padding, axis)) - (k - 1) * d
         if length <= 0:
             raise ShapeError(f"a window of {tuple(window)} is larger than {x}")

@@ -195,6 +195,8 @@ class _AdaptivePooling(_Spatial):
                 "output_size", "the spatial sizes must be fixed; give the input a fixed shape"
             )
         known = ops.known(spatial)
+        if 0 in known:
+            raise Refusal("", f"its input has no values: its spatial sizes are {known}")
         if all(old % new == 0 for old, new in zip(known, self.sizes, strict=True)):
             window = tuple(old // new for old, new in zip(known, self.sizes, strict=True))
             y = pool(self.kind, y, window, window, "valid")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kerasport.errors import quoted
+from kerasport.errors import Refusal, quoted
 from kerasport.targets.tfjs.layers.spelling.native import Json
 
 # Keras name, in snake case → TF.js name
@@ -46,6 +46,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
 
 
 HINGES = ("hinge", "squared_hinge")  # Keras takes labels of 0 for -1, TF.js does not
+LARGEST_NUMBER = 3e38  # TF.js computes in float32
 LARGE_EPSILON = 1e-5  # from which on it matters that TF.js's Adam adds it at another place
 
 
@@ -99,15 +100,19 @@ def _optimizer(value: Any) -> tuple[Json, str]:
     if class_name not in OPTIMIZERS:
         return None, f"the optimizer {name} does not exist in TF.js"
     rate = config.get("learning_rate", config.get("lr", 0.001))
-    if not isinstance(rate, int | float):
+    if isinstance(rate, Mapping):
         return None, "TF.js does not support learning rate schedules"
-    made, read = OPTIMIZERS[class_name](config, float(rate))
+    try:
+        rate = _number({"learning_rate": rate}, "learning_rate", 0.001)
+        made, read = OPTIMIZERS[class_name](config, rate)
+    except Refusal as refusal:
+        return None, refusal.reason
     if class_name == "adam" and made["config"]["epsilon"] > LARGE_EPSILON:
         return None, (
             "the Adam optimizer of TF.js applies epsilon differently, which matters for "
             f"epsilon={made['config']['epsilon']:g}"
         )
-    if class_name == "adagrad" and float(config.get("epsilon") or 1e-7) != 1e-7:
+    if class_name == "adagrad" and config.get("epsilon") not in (None, 0, 1e-7):
         return None, "the Adagrad optimizer of TF.js always uses epsilon=1e-7"
     unlike = [
         key
@@ -117,8 +122,24 @@ def _optimizer(value: Any) -> tuple[Json, str]:
     return (None, f"the optimizers of TF.js do not support {unlike[0]}") if unlike else (made, "")
 
 
+def _number(config: Mapping[str, Any], option: str, default: float) -> float:
+    """The value of an option of an optimizer.
+
+    Raises:
+        Refusal: the file has something else than a number.
+    """
+    value = config.get(option)
+    if value is None:
+        return default
+    # NaN and infinity have no spelling in JSON
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not abs(value) < LARGEST_NUMBER:
+        raise Refusal(option, f"the option {option} of its optimizer is not a finite number")
+    return float(value)
+
+
 def _sgd(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
-    momentum = float(config.get("momentum") or 0.0)
+    momentum = _number(config, "momentum", 0.0)
     if not momentum:  # TF.js's SGD has none, and would ignore it in silence
         return {"class_name": "SGD", "config": {"learning_rate": rate}}, ("momentum",)
     made = {
@@ -132,9 +153,9 @@ def _sgd(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]
 def _adam(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
     made = {
         "learning_rate": rate,
-        "beta_1": float(config.get("beta_1", 0.9)),
-        "beta_2": float(config.get("beta_2", 0.999)),
-        "epsilon": float(config.get("epsilon") or 1e-7),
+        "beta_1": _number(config, "beta_1", 0.9),
+        "beta_2": _number(config, "beta_2", 0.999),
+        "epsilon": _number(config, "epsilon", 0.0) or 1e-7,
     }
     return {"class_name": "Adam", "config": made}, ()
 
@@ -142,16 +163,16 @@ def _adam(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]
 def _rmsprop(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
     made = {
         "learning_rate": rate,
-        "decay": float(config.get("rho", 0.9)),  # TF.js's name for it
-        "momentum": float(config.get("momentum") or 0.0),
-        "epsilon": float(config.get("epsilon") or 1e-7),
+        "decay": _number(config, "rho", 0.9),  # TF.js's name for it
+        "momentum": _number(config, "momentum", 0.0),
+        "epsilon": _number(config, "epsilon", 0.0) or 1e-7,
         "centered": False,  # TF.js subtracts the epsilon then, and takes the root of negative numbers
     }
     return {"class_name": "RMSProp", "config": made}, ("momentum",)
 
 
 def _adagrad(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
-    start = float(config.get("initial_accumulator_value", 0.1))
+    start = _number(config, "initial_accumulator_value", 0.1)
     return {
         "class_name": "Adagrad",
         "config": {"learning_rate": rate, "initial_accumulator_value": start},

@@ -528,7 +528,7 @@ def test_pooling_needs_values_and_strides() -> None:
     with pytest.raises(Refusal, match="no values"):
         layer.lower(Input("x", TensorType("float32", (None, 0, 3))))
     with pytest.raises(ShapeError, match="at least 1"):
-        ops.MaxPool(Input("x", TensorType("float32", (None, 4, 3))), (2,), (0,), "valid")
+        ops.MaxPool(Input("x", TensorType("float32", (None, 4, 4, 3))), (2, 2), (0, 1), "valid")
 
 
 def test_merge_layers_need_a_batch_axis() -> None:

@@ -40,11 +40,12 @@ from tests.forged import (
 )
 
 import kerasport
-from kerasport.errors import HostileFileError, KerasportError, Refusal, ShapeError
+from kerasport.errors import HostileFileError, KerasportError, ReadError, Refusal, ShapeError
 from kerasport.frontends.keras.layers import LAYERS
-from kerasport.frontends.keras.model import LayerSpec
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
 from kerasport.ir import ops
 from kerasport.ir.tensor import Input, TensorType
+from kerasport.targets import planned
 
 SAVE = r"model\.save\('model\.keras'\)"
 
@@ -536,3 +537,30 @@ def test_merge_layers_need_a_batch_axis() -> None:
     unread: Any = None
     with pytest.raises(ShapeError, match="batch axis"):
         LAYERS["Add"].infer(unread, (), (3,))
+
+
+WRAPPED = {
+    "TimeDistributed": {"layer": LayerSpec("inner", "Dense", {"units": 3})},
+    "SpectralNormalization": {"layer": LayerSpec("inner", "Dense", {"units": 3})},
+    "Bidirectional": {
+        "forward_layer": LayerSpec("forward", "LSTM", {"units": 3}),
+        "backward_layer": LayerSpec("backward", "LSTM", {"units": 3}),
+    },
+    "RNN": {"cell": LayerSpec("cell", "LSTMCell", {"units": 3})},
+    "StackedRNNCells": {"0": LayerSpec("cell", "LSTMCell", {"units": 3})},
+}
+
+
+@pytest.mark.parametrize("to", ["tfjs-layers", "tfjs-graph"])
+def test_a_layer_that_is_called_on_nothing_is_refused(to: str) -> None:
+    """A file can call any layer without a tensor; that is a problem of the file, whatever the layer."""
+    x = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 4, 5], "dtype": "float32"}))
+    for name in set(LAYERS) - {"InputLayer"}:
+        y = Call(LayerSpec("y", name, {}, children=WRAPPED.get(name, {})))
+        z = Call(LayerSpec("z", "ReLU", {}), (KerasTensor(x),))
+        ends = (KerasTensor(y), KerasTensor(z))
+        model = KerasModel("model", "functional", (x, y, z), (KerasTensor(x),), ends)
+        try:
+            assert planned(model, to).problems, name
+        except ReadError:
+            continue  # an option is missing too

@@ -309,11 +309,11 @@ class Topology:
         if isinstance(target, LayerSpec):
             self.problems += _output_problems(model, target)
         if target.class_name == "TimeDistributed":
-            self._check_lengths(target, [call.tensors()[0] for call in calls])
+            self._check_lengths(target, [x for call in calls for x in call.tensors()[:1]])
 
     def _check_lengths(self, target: LayerSpec | KerasModel, inputs: list[KerasTensor]) -> None:
         """TF.js holds every input of a TimeDistributed to the sizes of the first one."""
-        first, *others = (self.shapes.get(tensor, ()) for tensor in inputs)
+        first, *others = [self.shapes.get(tensor, ()) for tensor in inputs] or [()]
         if any(
             size not in (None, other)
             for each in others

@@ -1,6 +1,7 @@
 """What the tests share: TF.js and Netron in Node, the models of the table, and which rows are run.
 
-`pytest` runs the quick suite: every test, with representative rows. `pytest --exhaustive` runs all rows.
+`pytest` runs the quick suite: every test, with representative rows. `pytest --exhaustive` runs all rows,
+and with `--skip-quick` those that the quick suite leaves out.
 Test modules that import a package that is not installed are left out, and tests that need Node are
 skipped where there is none.
 """
@@ -45,6 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--exhaustive",
         action="store_true",
         help="run all rows of the tables, not only representative ones",
+    )
+    parser.addoption(
+        "--skip-quick",
+        action="store_true",
+        help="with --exhaustive: skip what the quick suite runs, which has run already",
     )
 
 
@@ -103,12 +109,14 @@ def is_quick(config: pytest.Config) -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the rows that the quick suite does not run, unless tests were chosen by name."""
-    if not is_quick(config):
+    if not is_quick(config) and not config.option.skip_quick:
         return
     rows: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         rows[item.nodeid.partition("[")[0]].append(item)
     kept = {item for of_function in rows.values() for item in _representatives(of_function)}
+    if config.option.skip_quick:
+        kept = set(items) - kept
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]
 
@@ -122,7 +130,9 @@ def _representatives(items: list[pytest.Item]) -> Iterator[pytest.Item]:
         of = marker.kwargs["of"]
         yield from {of(*_row(item)): item for item in reversed(items)}.values()
     elif "trial" in getattr(first, "fixturenames", ()):
-        yield from items  # `pytest_generate_tests` has chosen
+        from tests.cases import REPRESENTATIVES
+
+        yield from (item for item in items if item.callspec.params["trial"].name in REPRESENTATIVES)  # type: ignore[attr-defined]
     else:
         plain = [item for item in items if not item.get_closest_marker("exhaustive")]
         marker = first.get_closest_marker("rows")

@@ -492,6 +492,20 @@ def test_time_distributed_needs_a_time_axis(folder: Path) -> None:
     refused(source, "TimeDistributed needs an input with a time axis", to="tfjs-graph")
 
 
+@pytest.mark.parametrize("to", ["tfjs-layers", "tfjs-graph"])
+def test_a_model_inside_time_distributed_has_one_input(to: str, folder: Path) -> None:
+    inner = functional(
+        given("a", shape=(None, 3)), given("b", shape=(None, 3)), layer("Add", "both", "a", "b"),
+        inputs=[["a", 0, 0], ["b", 0, 0]], outputs="both",
+    )  # fmt: skip
+    entries = (
+        given(shape=(None, 4, 3)),
+        layer("TimeDistributed", "steps", "x", layer=inner),
+    )
+    source = put(folder / "m.keras", keras(functional(*entries, outputs="steps"), hdf5(no_weights)))
+    refused(source, "must have one input, not 2", to=to)
+
+
 def test_options_that_no_layer_has_are_refused_inside_a_wrapper(folder: Path) -> None:
     ahead = layer("GRU", "f", units=2, initial_state=1)
     back = layer("LSTM", "b", units=2, go_backwards=True)

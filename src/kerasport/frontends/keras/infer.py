@@ -169,6 +169,10 @@ class Inference:
             raise ShapeError(
                 f"TimeDistributed needs an input with a time axis, got the shape {inputs[0]}"
             )
+        if isinstance(inner, KerasModel) and len(inner.input_tensors) != 1:
+            raise ShapeError(
+                f"the model inside TimeDistributed must have one input, not {len(inner.input_tensors)}"
+            )
         batch, time, *rest = inputs[0]
         made = self.target(inner, ((batch, *rest),))
         return made and tuple((shape[0], time, *shape[1:]) for shape in made)

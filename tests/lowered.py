@@ -50,14 +50,19 @@ def same(
     fed = (feed.astype("int32") if feed.dtype.kind in "iu" else feed for feed in feeds)
     with np.errstate(all="ignore"):  # what is too large is so in Keras as well
         made = graph.run(*fed)
+    named = {
+        extent: size
+        for given, feed in zip(graph.inputs, feeds, strict=True)
+        for extent, size in zip(given.extents, feed.shape, strict=True)
+    }
     for index, (wanted, got, tensor) in enumerate(zip(expected, made, graph.outputs, strict=True)):
         where = f"output {index}, {how}"
         assert got.shape == wanted.shape, where
         assert (
             np.isfinite(got.astype("float64")) == np.isfinite(wanted.astype("float64"))
         ).all(), where
-        pairs = zip(tensor.shape, got.shape, strict=True)
-        assert all(said in (None, size) for said, size in pairs), (
+        pairs = zip(tensor.extents, got.shape, strict=True)
+        assert all(said is None or named.get(said, said) == size for said, size in pairs), (
             f"{where}: {tensor.type} is {got.shape}"
         )
         np.testing.assert_allclose(

@@ -484,3 +484,55 @@ def test_a_product_of_sizes_is_a_number_where_it_is_known() -> None:
     total = ops.movement.product(ops.dims(x))
     assert isinstance(total, Tensor)
     assert Graph((x,), (total,)).run(np.zeros((5, 2, 3, 7), np.float32))[0] == 5 * 2 * 3 * 7
+
+
+# ------------------------------------------------------------------------------------------- named sizes
+
+
+words = Input("words", TensorType("float32", ("batch", "time", 4)))
+row = Input("row", TensorType("float32", ("batch", 4)))
+
+
+def convolved(padding: Any, stride: int) -> Tensor:
+    """A convolution of images [batch, height, 5, 2]."""
+    x = Input("x", TensorType("float32", ("batch", "height", 5, 2)))
+    kernel_ = constant(np.zeros((3, 3, 2, 3), np.float32))
+    return ops.Conv(x, kernel_, (stride, stride), padding, (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("extents", "tensor"),
+    [
+        (("batch", "time", 4), words + 1),
+        (("batch", "time", 4), words * ops.expand_dims(row, 1)),
+        ((None, "time", 4), words * Input("open", TensorType("float32", (None, 1, 4)))),
+        (("batch", 4, "time"), ops.transpose(words, (0, 2, 1))),
+        (("batch", "time"), ops.max_(words, -1)),
+        (("time", 4), ops.sum_(words, 0)),
+        (("batch", "time", 7), ops.matmul(words, np.zeros((4, 7), np.float32))),
+        (("batch", "time", 8), ops.concat([words, words])),
+        ((None, "time", 4), ops.concat([words, words], 0)),
+        (("batch", None, 4), ops.strided_axis(words, 1, 1, None)),
+        (("batch", "time", 4), ops.Reverse(words, (1,))),
+        (("batch", None, 4), ops.pad(words, ((0, 0), (1, 0), (0, 0)))),
+        (("batch", "time", 4), ops.broadcast_to(ops.expand_dims(row, 1), ops.dims(words))),
+        (("batch", "time", 2, 2), ops.reshape(words, (*ops.dims(words)[:2], 2, 2))),
+        (("batch", 2, 2), ops.reshape(row, (-1, 2, 2))),
+        (("batch*time", 4), ops.reshape(words, (-1, 4))),
+        (("2*batch", 2), ops.reshape(row, (-1, 2))),
+        (("batch", 4), ops.reshape(ops.reshape(row, (-1, 2)), (-1, 4))),
+        ((None, 3), ops.reshape(row, (-1, 3))),
+        (
+            ("batch", "time", 2, 2),
+            ops.reshape(ops.reshape(words, (-1, 2)), (*ops.dims(words)[:2], 2, -1)),
+        ),
+        (("time",), ops.Range(ops.Dim(words, 1))),
+        (("batch", "time"), ops.Fill(ops.dims(words)[:2], 0)),
+        (("batch", "height", 5, 3), convolved("same", 1)),
+        (("batch", None, 3, 3), convolved("same", 2)),
+        (("batch", None, 3, 3), convolved("valid", 1)),
+    ],
+)
+def test_names_of_sizes_follow_the_axes(extents: tuple[Any, ...], tensor: Tensor) -> None:
+    assert tensor.extents == extents
+    assert tensor.shape == tuple(e if isinstance(e, int) else None for e in extents)

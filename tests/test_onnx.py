@@ -210,7 +210,7 @@ def test_names_are_those_of_keras(two_inputs: Path, tmp_path: Path) -> None:
         for value in (*graph.input, *graph.output)
     }
     assert shapes == {
-        "words": ["batch", "words_axis_1", 4], "image": ["batch", 4], "first": ["batch", "first_axis_1", 2],
+        "words": ["batch", "words_axis_1", 4], "image": ["batch", 4], "first": ["batch", "words_axis_1", 2],
         "last": ["batch", 3],
     }  # fmt: skip
     assert done.outputs == ("first", "last")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from kerasport.ir.tensor import Constant, Input, Item, Node, Tensor, field_names
 from kerasport.weights import Array
-
-Rule: TypeAlias = Callable[[Node], "Node | None"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,20 +37,38 @@ NUMPY: dict[str, Any] = {
 }
 
 
+Extent: TypeAlias = int | str | None
+"""Size of an axis: a number, the name of a size known at run time, or None for one without a name.
+
+Axes of the same name have the same size in every run, such as `batch` on all inputs of a model.
+"""
+Extents: TypeAlias = tuple[Extent, ...]
+BATCH = "batch"
+
+
 @dataclass(frozen=True)
 class TensorType:
-    """Element type and shape; a dimension of `None` is known only at run time."""
+    """Element type and extent of each axis; `shape` has `None` for every size known only at run time."""
 
     dtype: DType
-    shape: Shape
+    extents: Extents
+    shape: Shape = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", without_names(self.extents))
 
     @property
     def rank(self) -> int:
         """Number of axes."""
-        return len(self.shape)
+        return len(self.extents)
 
     def __str__(self) -> str:
-        return f"{self.dtype}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
+        return f"{self.dtype}[{', '.join('?' if e is None else str(e) for e in self.extents)}]"
+
+
+def without_names(extents: Extents) -> Shape:
+    """The extents as a shape: sizes, and None instead of a name."""
+    return tuple(None if isinstance(extent, str) else extent for extent in extents)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +146,13 @@ class Tensor(Node):
 
     @property
     def shape(self) -> Shape:
-        """Sizes of the axes."""
+        """Sizes of the axes, None for those known only at run time."""
         return self.type.shape
+
+    @property
+    def extents(self) -> Extents:
+        """Sizes of the axes, names for those that have one."""
+        return self.type.extents
 
     @property
     def rank(self) -> int:
@@ -258,23 +281,33 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     return constant(value)
 
 
-def broadcast(*shapes: Shape) -> Shape:
-    """Shape of an elementwise result, by numpy's rule; an unknown size beside a known one (not 1) is that one.
+def broadcast(*shapes: Extents) -> Extents:
+    """Extents of an elementwise result, by numpy's rule.
+
+    An unknown size beside a known one (not 1) is the known one. A name survives beside itself and beside 1.
 
     Raises:
         ShapeError: the shapes do not broadcast.
     """
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
-    return tuple(_common(sizes, shapes) for sizes in zip(*padded, strict=True))
+    return tuple(_common(extents, shapes) for extents in zip(*padded, strict=True))
 
 
-def _common(sizes: tuple[int | None, ...], shapes: tuple[Shape, ...]) -> int | None:
-    known = {size for size in sizes if size not in (None, 1)}
+def _common(extents: Extents, shapes: tuple[Extents, ...]) -> Extent:
+    known = {extent for extent in extents if isinstance(extent, int) and extent != 1}
     if len(known) > 1:
-        raise ShapeError(
-            f"the shapes {' and '.join(map(str, shapes))} cannot be broadcast together"
-        )
+        described = " and ".join(str(without_names(shape)) for shape in shapes)
+        raise ShapeError(f"the shapes {described} cannot be broadcast together")
     if known:
         return known.pop()
-    return None if None in sizes else 1
+    open_ = {extent for extent in extents if not isinstance(extent, int)}
+    if not open_:
+        return 1
+    return open_.pop() if len(open_) == 1 else None
+
+
+def joined(*extents: Extent) -> Extent:
+    """The extent of an axis on which tensors agree: the size if one knows it, else a name, else None."""
+    named = [extent for extent in extents if isinstance(extent, str)]
+    return next((e for e in extents if isinstance(e, int)), named[0] if named else None)

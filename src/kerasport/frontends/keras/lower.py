@@ -62,7 +62,7 @@ from kerasport.frontends.keras.precheck import acts_in_training, custom_problem,
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, name_new
 from kerasport.ir.ops.reduction import ArgReduction, Reduction, TopK
-from kerasport.ir.tensor import DType, Input, Node, Tensor, TensorType
+from kerasport.ir.tensor import BATCH, DType, Extent, Input, Node, Tensor, TensorType
 
 Lowered: TypeAlias = tuple[Tensor, ...] | None  # None where a call was refused
 
@@ -166,10 +166,18 @@ def is_string(node: Node) -> bool:
 
 
 def declared_input(edge: KerasTensor) -> Input:
-    """The input of a graph for an InputLayer."""
+    """The input of a graph for an InputLayer. An unknown first size is the batch."""
     spec = edge.call.target
     assert isinstance(spec, LayerSpec)
-    return Input(spec.name, TensorType(input_dtype(spec), input_shape(spec)))
+    extents = (_extent(spec, axis, size) for axis, size in enumerate(input_shape(spec)))
+    return Input(spec.name, TensorType(input_dtype(spec), tuple(extents)))
+
+
+def _extent(spec: LayerSpec, axis: int, size: int | None) -> Extent:
+    """The size of an axis, or a name for it; a `*` is left out of names, where it would be a product."""
+    if size is None and not axis:
+        return BATCH
+    return f"{spec.name}_axis_{axis}" if size is None and "*" not in spec.name else size
 
 
 def input_dtype(spec: LayerSpec) -> DType:

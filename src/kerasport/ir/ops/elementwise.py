@@ -37,7 +37,7 @@ class Unary(Tensor):
 
     def infer(self) -> TensorType:
         expect(self, self.x, self.takes)
-        return TensorType(self.result or self.x.dtype, self.x.shape)
+        return TensorType(self.result or self.x.dtype, self.x.extents)
 
 
 class Abs(Unary):
@@ -225,7 +225,7 @@ class Cast(Tensor):
 
     def infer(self) -> TensorType:
         expect(self, self.x, ("bool", *NUMBERS))
-        return TensorType(self.to, self.x.shape)
+        return TensorType(self.to, self.x.extents)
 
     def compute(self, *operands: Any) -> Array:
         result: Array = np.asarray(operands[0]).astype(NUMPY[self.to])
@@ -278,7 +278,7 @@ class Binary(Tensor):
     def infer(self) -> TensorType:
         expect(self, self.a, self.takes)
         expect(self, self.b, (self.a.dtype,))
-        return TensorType(self.result or self.a.dtype, broadcast(self.a.shape, self.b.shape))
+        return TensorType(self.result or self.a.dtype, broadcast(self.a.extents, self.b.extents))
 
 
 class Add(Binary):
@@ -419,7 +419,8 @@ class Select(Tensor):
     def infer(self) -> TensorType:
         expect(self, self.condition, ("bool",))
         expect(self, self.b, (self.a.dtype,))
-        return TensorType(self.a.dtype, broadcast(self.condition.shape, self.a.shape, self.b.shape))
+        extents = broadcast(self.condition.extents, self.a.extents, self.b.extents)
+        return TensorType(self.a.dtype, extents)
 
     def compute(self, *operands: Any) -> Array:
         result: Array = np.where(*operands)

@@ -30,13 +30,13 @@ class MatMul(Tensor):
         expect(self, self.b, (self.a.dtype,))
         if min(self.a.rank, self.b.rank) < 2:
             raise ShapeError(f"{self.a.type} and {self.b.type} are not both matrices")
-        *left, rows, inner = self.a.shape
+        *left, rows, inner = self.a.extents
         if self.transpose_a:
             rows, inner = inner, rows
-        *right, outer, columns = self.b.shape
+        *right, outer, columns = self.b.extents
         if self.transpose_b:
             outer, columns = columns, outer
-        if inner != outer and None not in (inner, outer):
+        if isinstance(inner, int) and isinstance(outer, int) and inner != outer:
             raise ShapeError(f"the inner sizes of {self.a.type} and {self.b.type} are different")
         return TensorType(self.a.dtype, (*broadcast(tuple(left), tuple(right)), rows, columns))
 

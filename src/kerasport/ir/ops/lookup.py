@@ -28,7 +28,7 @@ class Lookup(Tensor):
             "int32" if kind_of(self.default) == "string" else "string",
         )
         expect(self, self.x, (back,))  # type: ignore[arg-type]
-        return TensorType(kind, self.x.shape)
+        return TensorType(kind, self.x.extents)
 
     def compute(self, *operands: Any) -> Array:
         table = dict(zip(self.keys, self.values, strict=True))

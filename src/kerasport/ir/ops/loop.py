@@ -45,8 +45,9 @@ class Scan(Several):
                     f"a loop starts with a state of {before.type}, but each step returns {after.type}"
                 )
         last = tuple(output.type for output in self.body.outputs[:count])
+        time = self.sequences[0].extents[1]
         over = tuple(
-            TensorType(o.dtype, (o.shape[0], self.time, *o.shape[1:]))
+            TensorType(o.dtype, (o.extents[0], time, *o.extents[1:]))
             for o in self.body.outputs[count:]
         )
         return (*last, *over)
@@ -99,7 +100,7 @@ def scan(
     """
     inside = [Input(f"state_{i}", s.type) for i, s in enumerate(states)]
     steps = [
-        Input(f"step_{i}", TensorType(s.dtype, (s.shape[0], *s.shape[2:])))
+        Input(f"step_{i}", TensorType(s.dtype, (s.extents[0], *s.extents[2:])))
         for i, s in enumerate(sequences)
     ]
     outside = [Input(f"captured_{i}", c.type) for i, c in enumerate(captured)]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.ir.ops.elementwise import matched, mul
-from kerasport.ir.tensor import Constant, DType, Tensor, TensorType, as_tensor
+from kerasport.ir.ops.elementwise import Mul, matched, mul
+from kerasport.ir.tensor import Constant, DType, Extent, Tensor, TensorType, as_tensor, joined
 from kerasport.weights import Array, Shape, axis_of
 
 Size: TypeAlias = int | Tensor  # a number, -1 for what is left over, or a scalar known at run time
-Part: TypeAlias = tuple[
-    int | None, int | None, int
-]  # begin, end and step along an axis, as Python slices
+Part: TypeAlias = tuple[int | None, int | None, int]
+"""Begin, end and step along an axis, as in a Python slice."""
 WHOLE: Part = (None, None, 1)
 
 
@@ -56,15 +56,21 @@ def product(sizes: Sequence[Size]) -> Size:
 
 
 def _static(size: Size) -> int | None:
+    """The number that a size is, None where only the run knows it."""
+    extent = extent_of(size)
+    return None if isinstance(extent, str) else extent
+
+
+def extent_of(size: Size) -> Extent:
+    """The extent of an axis that is made this long."""
     if isinstance(size, Constant):
         return int(size.read())
-    return (
-        size
-        if isinstance(size, int)
-        else size.x.shape[size.axis]
-        if isinstance(size, Dim)
-        else None
-    )
+    if isinstance(size, Dim):
+        return size.x.extents[size.axis]
+    if isinstance(size, Mul):
+        both = factors([extent_of(size.a), extent_of(size.b)])
+        return None if both is None else extent_from(both)
+    return size if isinstance(size, int) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +81,14 @@ class Reshape(Tensor):
     to: tuple[Size, ...]
 
     def infer(self) -> TensorType:
-        sizes = [_static(size) for size in self.to]
-        total = None if None in self.x.shape else prod(d for d in self.x.shape if d is not None)
-        known = prod(size for size in sizes if size is not None and size != -1)
-        if -1 in sizes:
-            rest = None if total is None or None in sizes else total // known if known else 0
-            if rest is not None and rest * known != (total or 0):
-                raise ShapeError(f"{self.x.type} cannot be reshaped to {self.to}")
-            return TensorType(self.x.dtype, tuple(rest if size == -1 else size for size in sizes))
-        if total is not None and None not in sizes and total != known:
+        extents = tuple(map(extent_of, self.to))
+        if -1 in extents:
+            rest = left_over(self.x.extents, [extent for extent in extents if extent != -1])
+            extents = tuple(rest if extent == -1 else extent for extent in extents)
+        before, after = element_count(self.x.extents), element_count(extents)
+        if before is not None and after is not None and before != after:
             raise ShapeError(f"{self.x.type} cannot be reshaped to {self.to}")
-        return TensorType(self.x.dtype, tuple(sizes))
+        return TensorType(self.x.dtype, extents)
 
     def compute(self, *operands: Any) -> Array:
         given = iter(operands[1:])
@@ -93,6 +96,56 @@ class Reshape(Tensor):
             operands[0], [s if isinstance(s, int) else int(next(given)) for s in self.to]
         )
         return result
+
+
+def element_count(extents: Sequence[Extent]) -> int | None:
+    """The number of elements in axes of these extents, None if only the run knows it."""
+    sizes = [extent for extent in extents if isinstance(extent, int)]
+    return prod(sizes) if len(sizes) == len(extents) else None
+
+
+def left_over(whole: Sequence[Extent], taken: Sequence[Extent]) -> Extent:
+    """The extent of one axis for the elements of `whole` that the axes `taken` leave over.
+
+    It may be a product such as `4*batch`, from which a later reshape takes the 4 away again.
+    """
+    all_, some = factors(whole), factors(taken)
+    if all_ is None or some is None or some.names - all_.names:
+        return None
+    if not all_.names:
+        return all_.number // some.number if some.number else 0
+    if not some.number or all_.number % some.number:
+        return None
+    return extent_from(Factors(all_.number // some.number, all_.names - some.names))
+
+
+class Factors(NamedTuple):
+    """A product of a number and of sizes with names."""
+
+    number: int
+    names: Counter[str]
+
+
+def factors(extents: Sequence[Extent]) -> Factors | None:
+    """The product of extents, None if one has no name."""
+    number, names = 1, Counter[str]()
+    for extent in extents:
+        if extent is None:
+            return None
+        for part in str(extent).split("*"):
+            if part.isdigit():
+                number *= int(part)
+            else:
+                names[part] += 1
+    return Factors(number, names)
+
+
+def extent_from(product: Factors) -> Extent:
+    """A product as one extent: `4*batch`."""
+    if not product.names:
+        return product.number
+    number = [str(product.number)] if product.number != 1 else []
+    return "*".join([*number, *sorted(product.names.elements())])
 
 
 def reshape(x: Tensor, to: Sequence[Size | None]) -> Tensor:
@@ -140,7 +193,7 @@ class Transpose(Tensor):
     def infer(self) -> TensorType:
         if sorted(self.order) != list(range(self.x.rank)):
             raise ShapeError(f"{self.order} is not a permutation of the axes of {self.x.type}")
-        return TensorType(self.x.dtype, tuple(self.x.shape[axis] for axis in self.order))
+        return TensorType(self.x.dtype, tuple(self.x.extents[axis] for axis in self.order))
 
     def compute(self, *operands: Any) -> Array:
         result: Array = np.transpose(operands[0], self.order)
@@ -174,12 +227,19 @@ class Slice(Tensor):
     size: tuple[int, ...]
 
     def infer(self) -> TensorType:
-        taken: list[int | None] = []
         for d, begin, size in zip(self.x.shape, self.begin, self.size, strict=True):
             if d is not None and (begin > d or (size != -1 and begin + size > d)):
                 raise ShapeError(f"{self.x.type} has no slice of size {self.size} at {self.begin}")
-            taken.append(size if size != -1 else None if d is None else d - begin)
-        return TensorType(self.x.dtype, tuple(taken))
+        parts = zip(self.x.extents, self.begin, self.size, strict=True)
+        return TensorType(self.x.dtype, tuple(self._extent(*part) for part in parts))
+
+    @staticmethod
+    def _extent(whole: Extent, begin: int, size: int) -> Extent:
+        if size != -1:
+            return size
+        if isinstance(whole, int):
+            return whole - begin
+        return None if begin else whole
 
     def compute(self, *operands: Any) -> Array:
         parts = (
@@ -197,14 +257,14 @@ class StridedSlice(Tensor):
     parts: tuple[tuple[int | None, int | None, int], ...]
 
     def infer(self) -> TensorType:
-        sizes = (self._size(d, part) for d, part in zip(self.x.shape, self.parts, strict=True))
-        return TensorType(self.x.dtype, tuple(sizes))
+        axes = zip(self.x.extents, self.parts, strict=True)
+        return TensorType(self.x.dtype, tuple(self._extent(whole, part) for whole, part in axes))
 
     @staticmethod
-    def _size(d: int | None, part: tuple[int | None, int | None, int]) -> int | None:
-        if d is not None:
-            return len(range(*slice(*part).indices(d)))
-        return None
+    def _extent(whole: Extent, part: Part) -> Extent:
+        if isinstance(whole, int):
+            return len(range(*slice(*part).indices(whole)))
+        return whole if part in (WHOLE, (None, None, -1)) else None
 
     def compute(self, *operands: Any) -> Array:
         result: Array = operands[0][tuple(slice(*part) for part in self.parts)]
@@ -265,15 +325,15 @@ class Concat(Tensor):
     def infer(self) -> TensorType:
         sizes = [part.shape[self.axis] for part in self.parts]
         total = None if None in sizes else sum(size for size in sizes if size is not None)
-        shape: list[int | None] = []
-        for at, column in enumerate(zip(*(part.shape for part in self.parts), strict=True)):
-            known = {d for d in column if d is not None}
+        extents: list[Extent] = []
+        for at, column in enumerate(zip(*(part.extents for part in self.parts), strict=True)):
+            known = {extent for extent in column if isinstance(extent, int)}
             if at != self.axis and len(known) > 1:
                 raise ShapeError(
                     f"{', '.join(str(p.type) for p in self.parts)} cannot be concatenated along axis {self.axis}"
                 )
-            shape.append(total if at == self.axis else known.pop() if known else None)
-        return TensorType(self.parts[0].dtype, tuple(shape))
+            extents.append(total if at == self.axis else joined(*column))
+        return TensorType(self.parts[0].dtype, tuple(extents))
 
     def compute(self, *operands: Any) -> Array:
         return np.concatenate(operands, self.axis)
@@ -303,8 +363,14 @@ class Pad(Tensor):
     value: float = 0.0
 
     def infer(self) -> TensorType:
-        pairs = zip(self.x.shape, self.paddings, strict=True)
-        return TensorType(self.x.dtype, tuple(None if d is None else d + sum(p) for d, p in pairs))
+        axes = zip(self.x.extents, self.paddings, strict=True)
+        return TensorType(self.x.dtype, tuple(self._extent(whole, pair) for whole, pair in axes))
+
+    @staticmethod
+    def _extent(whole: Extent, pair: tuple[int, int]) -> Extent:
+        if isinstance(whole, int):
+            return whole + sum(pair)
+        return None if any(pair) else whole
 
     def compute(self, *operands: Any) -> Array:
         options: dict[str, Any] = {"constant_values": self.value} if self.mode == "constant" else {}
@@ -327,8 +393,14 @@ class Tile(Tensor):
     times: tuple[int, ...]
 
     def infer(self) -> TensorType:
-        pairs = zip(self.x.shape, self.times, strict=True)
-        return TensorType(self.x.dtype, tuple(None if d is None else d * n for d, n in pairs))
+        axes = zip(self.x.extents, self.times, strict=True)
+        return TensorType(self.x.dtype, tuple(self._extent(whole, times) for whole, times in axes))
+
+    @staticmethod
+    def _extent(whole: Extent, times: int) -> Extent:
+        if isinstance(whole, int):
+            return whole * times
+        return whole if times == 1 else None
 
     def compute(self, *operands: Any) -> Array:
         return np.tile(operands[0], self.times)
@@ -354,15 +426,12 @@ class BroadcastTo(Tensor):
     to: tuple[Size, ...]
 
     def infer(self) -> TensorType:
-        shape = tuple(_static(size) for size in self.to)
-        if len(shape) < self.x.rank or any(
-            d not in (1, None, size) and size is not None
-            for d, size in zip(reversed(self.x.shape), reversed(shape), strict=False)
-        ):
-            raise ShapeError(
-                f"{self.x.type} cannot be broadcast to {TensorType(self.x.dtype, shape)}"
-            )
-        return TensorType(self.x.dtype, shape)
+        result = TensorType(self.x.dtype, tuple(map(extent_of, self.to)))
+        sizes = zip(reversed(self.x.shape), reversed(result.shape), strict=False)
+        fits = (d in (1, None, size) or size is None for d, size in sizes)
+        if result.rank < self.x.rank or not all(fits):
+            raise ShapeError(f"{self.x.type} cannot be broadcast to {result}")
+        return result
 
     def compute(self, *operands: Any) -> Array:
         given = iter(operands[1:])
@@ -396,10 +465,8 @@ class Gather(Tensor):
     axis: int = 0
 
     def infer(self) -> TensorType:
-        shape = self.x.shape
-        return TensorType(
-            self.x.dtype, (*shape[: self.axis], *self.indices.shape, *shape[self.axis + 1 :])
-        )
+        before, after = self.x.extents[: self.axis], self.x.extents[self.axis + 1 :]
+        return TensorType(self.x.dtype, (*before, *self.indices.extents, *after))
 
     def compute(self, *operands: Any) -> Array:
         result: Array = np.take(operands[0], operands[1], self.axis)
@@ -435,7 +502,7 @@ class OneHot(Tensor):
     dtype_: DType = "float32"
 
     def infer(self) -> TensorType:
-        return TensorType(self.dtype_, (*self.indices.shape, self.depth))
+        return TensorType(self.dtype_, (*self.indices.extents, self.depth))
 
     def compute(self, *operands: Any) -> Array:
         hot = operands[0][..., None] == np.arange(self.depth)
@@ -452,8 +519,7 @@ class Range(Tensor):
     stop: Tensor
 
     def infer(self) -> TensorType:
-        static = _static(self.stop)
-        return TensorType("int32", (static,))
+        return TensorType("int32", (extent_of(self.stop),))
 
     def compute(self, *operands: Any) -> Array:
         return np.arange(int(operands[0]), dtype=np.int32)
@@ -468,7 +534,7 @@ class Fill(Tensor):
     dtype_: DType = "float32"
 
     def infer(self) -> TensorType:
-        return TensorType(self.dtype_, tuple(_static(size) for size in self.to))
+        return TensorType(self.dtype_, tuple(map(extent_of, self.to)))
 
     def compute(self, *operands: Any) -> Array:
         given = iter(operands)

@@ -30,7 +30,7 @@ class Reduction(Tensor):
             raise ShapeError(f"axes {self.axes} do not exist in {self.x.type}")
         kept = [
             1 if at in self.axes else d
-            for at, d in enumerate(self.x.shape)
+            for at, d in enumerate(self.x.extents)
             if self.keepdims or at not in self.axes
         ]
         return TensorType(self.result or self.x.dtype, tuple(kept))
@@ -85,7 +85,9 @@ class ArgReduction(Tensor):
 
     def infer(self) -> TensorType:
         expect(self, self.x, NUMBERS)
-        return TensorType("int32", tuple(d for at, d in enumerate(self.x.shape) if at != self.axis))
+        return TensorType(
+            "int32", tuple(d for at, d in enumerate(self.x.extents) if at != self.axis)
+        )
 
     def compute(self, *operands: Any) -> Array:
         result: Array = np.asarray(type(self).function(operands[0], axis=self.axis)).astype(
@@ -176,7 +178,7 @@ class TopK(Several):
     k: int
 
     def infer(self) -> tuple[TensorType, ...]:
-        shape = (*self.x.shape[:-1], self.k)
+        shape = (*self.x.extents[:-1], self.k)
         return TensorType(self.x.dtype, shape), TensorType("int32", shape)
 
     def compute(self, *operands: Any) -> tuple[Array, Array]:

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.ir.ops.movement import Size
-from kerasport.ir.tensor import FLOATS, Tensor, TensorType, expect
-from kerasport.weights import Array, Shape
+from kerasport.ir.ops.movement import Size, extent_of
+from kerasport.ir.tensor import FLOATS, Extent, Extents, Tensor, TensorType, expect, without_names
+from kerasport.weights import Array
 
 Padding: TypeAlias = Literal["valid", "same"] | tuple[tuple[int, int], ...]
 """Numbers before and after each spatial axis; "same" makes ceil(size / stride), the odd one at the end."""
@@ -45,27 +45,27 @@ def amounts(
 
 
 def window_shape(
-    x: Shape,
+    x: Extents,
     window: Sequence[int],
     strides: Sequence[int],
     dilations: Sequence[int],
     padding: Padding,
-) -> Shape:
-    """Spatial sizes of the result.
+) -> Extents:
+    """Spatial extents of the result.
 
     Raises:
         ShapeError: the window does not fit.
     """
-    out: list[int | None] = []
+    out: list[Extent] = []
     for axis, (size, k, s, d) in enumerate(zip(x, window, strides, dilations, strict=True)):
-        if size is None:
-            out.append(None)
+        if not isinstance(size, int):
+            out.append(size if padding == "same" and s == 1 else None)
             continue
         if s < 1:
             raise ShapeError(f"the strides of a window must be at least 1, not {tuple(strides)}")
         length = size + sum(amounts(size, k, s, d, padding, axis)) - (k - 1) * d
         if length <= 0:
-            raise ShapeError(f"a window of {tuple(window)} is larger than {x}")
+            raise ShapeError(f"a window of {tuple(window)} is larger than {without_names(x)}")
         out.append(-(-length // s))
     return tuple(out)
 
@@ -121,9 +121,9 @@ class Conv(Tensor):
         if self.groups < 1 or (filters or 0) % self.groups:
             raise ShapeError(f"the kernel {self.kernel.type} cannot be split{self._in_groups()}")
         out = window_shape(
-            self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding
+            self.x.extents[1:-1], known(window), self.strides, self.dilations, self.padding
         )
-        return TensorType(self.x.dtype, (self.x.shape[0], *out, filters))
+        return TensorType(self.x.dtype, (self.x.extents[0], *out, filters))
 
     def compute(self, *operands: Any) -> Array:
         parts = zip(*(np.split(operand, self.groups, -1) for operand in operands), strict=True)
@@ -162,10 +162,10 @@ class DepthwiseConv(Tensor):
         if self.x.rank != 4 or self.x.shape[-1] not in (depth, None):
             raise ShapeError(f"the kernel {self.kernel.type} does not fit {self.x.type}")
         out = window_shape(
-            self.x.shape[1:-1], known(window), self.strides, self.dilations, self.padding
+            self.x.extents[1:-1], known(window), self.strides, self.dilations, self.padding
         )
         made = None if depth is None or multiplier is None else depth * multiplier
-        return TensorType(self.x.dtype, (self.x.shape[0], *out, made))
+        return TensorType(self.x.dtype, (self.x.extents[0], *out, made))
 
     def compute(self, *operands: Any) -> Array:
         x, kernel = operands
@@ -195,7 +195,7 @@ class ConvTranspose(Tensor):
         *_, filters, depth = self.kernel.shape
         if self.x.rank != self.kernel.rank or self.x.shape[-1] not in (depth, None):
             raise ShapeError(f"the kernel {self.kernel.type} does not fit {self.x.type}")
-        return TensorType(self.x.dtype, (self.x.shape[0], *self.sizes, filters))
+        return TensorType(self.x.dtype, (self.x.extents[0], *self.sizes, filters))
 
     def compute(self, *operands: Any) -> Array:
         x, kernel = operands
@@ -228,8 +228,8 @@ class Pool(Tensor):
     def infer(self) -> TensorType:
         expect_images(self, self.x)
         ones = (1,) * len(self.window)
-        out = window_shape(self.x.shape[1:-1], self.window, self.strides, ones, self.padding)
-        return TensorType(self.x.dtype, (self.x.shape[0], *out, self.x.shape[-1]))
+        out = window_shape(self.x.extents[1:-1], self.window, self.strides, ones, self.padding)
+        return TensorType(self.x.dtype, (self.x.extents[0], *out, self.x.extents[-1]))
 
     def compute(self, *operands: Any) -> Array:
         ones = (1,) * len(self.window)
@@ -271,8 +271,8 @@ class Resize(Tensor):
         expect(self, self.x, FLOATS)
         if self.x.rank != 4:
             raise ShapeError(f"Resize needs images, not {self.x.type}")
-        sizes = (size if isinstance(size, int) else None for size in self.size)
-        return TensorType("float32", (self.x.shape[0], *sizes, self.x.shape[-1]))
+        sizes = map(extent_of, self.size)
+        return TensorType("float32", (self.x.extents[0], *sizes, self.x.extents[-1]))
 
     def compute(self, *operands: Any) -> Array:
         x: Array = operands[0]

@@ -43,11 +43,11 @@ from kerasport.ir.ops import (
 )
 from kerasport.ir.ops.elementwise import Binary, Unary
 from kerasport.ir.ops.movement import Size
-from kerasport.ir.tensor import Node
+from kerasport.ir.tensor import Extents, Node
 from kerasport.passes.prelu import Prelu
 from kerasport.passes.rewrite import Uses
 from kerasport.targets.onnx.fused import Gelu, HardSigmoid
-from kerasport.weights import Array, Shape
+from kerasport.weights import Array
 
 Window: TypeAlias = Conv | DepthwiseConv | ConvTranspose | MaxPool | AvgPool | Resize
 
@@ -66,10 +66,9 @@ class First(Tensor):
         return (self.x, self.kernel, self.bias, self.sizes)
 
     def infer(self) -> TensorType:
-        given = Input("x", TensorType("float32", _moved(self.x.shape, channels_last(self.x.rank))))
-        return TensorType(
-            "float32", _moved(replace(self.last, x=given).shape, channels_first(self.last.rank))
-        )
+        given = TensorType("float32", _moved(self.x.extents, channels_last(self.x.rank)))
+        result = replace(self.last, x=Input("x", given))
+        return TensorType("float32", _moved(result.extents, channels_first(result.rank)))
 
     def compute(self, *operands: Any) -> Array:
         x, *rest = operands
@@ -105,8 +104,8 @@ def to_last(x: Tensor) -> Tensor:
     return ToLast(x, channels_last(x.rank))
 
 
-def _moved(shape: Shape, order: Sequence[int]) -> Shape:
-    return tuple(shape[axis] for axis in order)
+def _moved(extents: Extents, order: Sequence[int]) -> Extents:
+    return tuple(extents[axis] for axis in order)
 
 
 # --------------------------------------------------------------------------------------------- windows

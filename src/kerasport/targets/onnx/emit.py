@@ -12,14 +12,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx_ir as onnx
 
-from kerasport.errors import Problem, ShapeError
+from kerasport.errors import Problem
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, walk
 from kerasport.ir.ops import Tensor
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.ops.window import amounts
-from kerasport.ir.tensor import NUMPY, Constant, DType, Input, Item, Node, TensorType
-from kerasport.passes.loop import once
+from kerasport.ir.tensor import NUMPY, Constant, DType, Extent, Item, Node, TensorType
 from kerasport.passes.prelu import Prelu
 from kerasport.targets.onnx.channels_first import First, ToLast, is_dim, missing
 from kerasport.targets.onnx.fused import Gelu, HardSigmoid, LayerNorm
@@ -81,16 +80,14 @@ class Emitter:
         """Emit the whole graph; gives its outputs by name, as near to the wanted names as may be."""
         for given in self.graph.inputs:
             name = self.shared.unique(given.name)
-            self._values[given] = self.inputs[name] = typed(
-                onnx.Value(name=name), given.type, name, batch=True
-            )
+            self._values[given] = self.inputs[name] = typed(onnx.Value(name=name), given.type, name)
         names = [
             self.shared.unique(name) for name in names
         ]  # before the values between, which take what is left
-        made, kept = self.ends(self.graph.outputs), keeps_batch(self.graph)
-        for name, value, output, batch in zip(names, made, self.graph.outputs, kept, strict=True):
+        made = self.ends(self.graph.outputs)
+        for name, value, output in zip(names, made, self.graph.outputs, strict=True):
             value.name = name
-            typed(value, output.type, name, batch=batch)
+            typed(value, output.type, name)
         return dict(zip(names, made, strict=True))
 
     def ends(self, outputs: Sequence[Tensor]) -> list[onnx.Value]:
@@ -248,50 +245,22 @@ def utf8(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def typed(
-    value: onnx.Value, kind: TensorType, name: str = "", *, batch: bool = False
-) -> onnx.Value:
-    """The value with its type; of one that has a name for users, also sizes that are not known get names."""
+def typed(value: onnx.Value, kind: TensorType, port: str = "") -> onnx.Value:
+    """The value with its element type and shape.
+
+    At a port, an input or output of the model, unknown sizes without a name get one. ONNX Runtime
+    takes sizes of one name to be equal.
+    """
     value.dtype = TYPES[kind.dtype]
-    value.shape = onnx.Shape(
-        [_size(size, axis, name, batch=batch) for axis, size in enumerate(kind.shape)]
-    )
+    extents = kind.extents if port else kind.shape
+    value.shape = onnx.Shape([_size(extent, axis, port) for axis, extent in enumerate(extents)])
     return value
 
 
-def _size(size: int | None, axis: int, name: str, *, batch: bool) -> int | str | None:
-    if size is not None or not name:
-        return size
-    return "batch" if batch and not axis else f"{name}_axis_{axis}"
-
-
-TRIED = ((5, 64), (7, 96))
-"""Sizes of the batch, and of everything else that is not known."""
-
-
-def keeps_batch(graph: Graph) -> tuple[bool, ...]:
-    """Whether the first axis of each output is the batch, found by trying; ONNX Runtime relies on names of sizes."""
-    tried = [_first_sizes(graph, batch, other) for batch, other in TRIED]
-    return tuple(
-        all(sizes[at] == batch for sizes, (batch, _) in zip(tried, TRIED, strict=True))
-        for at in range(len(graph.outputs))
-    )
-
-
-def _first_sizes(graph: Graph, batch: int, other: int) -> list[int | None]:
-    given = []
-    for tensor in graph.inputs:
-        first, *rest = tensor.shape or (1,)
-        sizes = (
-            batch if first is None else first,
-            *(other if size is None else size for size in rest),
-        )
-        given.append(Input(tensor.name, TensorType(tensor.dtype, sizes if tensor.shape else ())))
-    try:
-        made = once(graph, tuple(given))
-    except ShapeError:
-        return [None] * len(graph.outputs)
-    return [tensor.shape[0] if tensor.shape else None for tensor in made]
+def _size(extent: Extent, axis: int, port: str) -> int | str | None:
+    if isinstance(extent, str) and "*" not in extent:
+        return utf8(extent)
+    return extent if isinstance(extent, int) or not port else f"{port}_axis_{axis}"
 
 
 # ------------------------------------------------------------------------------- emissions, element by element

@@ -73,7 +73,7 @@ class Recurrent(Several):
 
     def infer(self) -> tuple[TensorType, ...]:
         expect(self, self.x, FLOATS)
-        time, batch, _ = self.x.shape
+        time, batch, _ = self.x.extents
         last = TensorType("float32", (batch, self.units))
         return (*(last,) * self.count, TensorType("float32", (time, batch, self.units)))
 
@@ -217,7 +217,7 @@ class CountingFirst(Tensor):
 
     def infer(self) -> TensorType:
         expect(self, self.mask, ("bool",))
-        return TensorType("int32", self.mask.shape)
+        return TensorType("int32", self.mask.extents)
 
     def compute(self, *operands: Any) -> Array:
         places: Array = np.argsort(~operands[0], 1, kind="stable").astype(np.int32)
@@ -233,7 +233,8 @@ class TakeSteps(Tensor):
 
     def infer(self) -> TensorType:
         expect(self, self.places, ("int32",))
-        return TensorType(self.x.dtype, (self.x.shape[0], self.places.shape[1], self.x.shape[2]))
+        batch, _, size = self.x.extents
+        return TensorType(self.x.dtype, (batch, self.places.extents[1], size))
 
     def compute(self, *operands: Any) -> Array:
         taken: Array = np.take_along_axis(operands[0], operands[1][:, :, None], 1)

@@ -16,7 +16,7 @@ from kerasport.ir.ops import Tensor
 from kerasport.ir.tensor import Input, TensorType, dtype_of
 from kerasport.targets.plan import Plan, write
 from kerasport.targets.tfjs.graph import document, optimised
-from kerasport.targets.tfjs.graph.emit import Emitter
+from kerasport.targets.tfjs.graph.emit import Emitter, emitter_of
 from kerasport.verification.runtimes.tfjs import Backend, Tfjs
 from kerasport.weights import Array
 
@@ -37,17 +37,17 @@ def random(seed: int, *shape: int, low: float = -2, high: float = 2) -> Array:
 
 def emitted(graph: Graph, outputs: Sequence[str] = ()) -> tuple[Emitter, list[str]]:
     """An emitter that has emitted the graph as the target does, and the names of the outputs."""
-    emitter = Emitter(optimised(graph))
-    names = emitter.run(outputs or [f"out_{at}" for at in range(len(graph.outputs))])
-    assert not emitter.problems
-    return emitter, names
+    made = emitter_of(optimised(graph))
+    names = made.run(outputs or [f"out_{at}" for at in range(len(graph.outputs))])
+    assert not made.problems
+    return made, list(names)
 
 
 def write_graph(graph: Graph, folder: Path, outputs: Sequence[str] = ()) -> Path:
     """The graph as a graph-model in a new directory."""
-    emitter, names = emitted(graph, outputs)
+    made, names = emitted(graph, outputs)
     folder.mkdir()
-    write(Plan("graph-model", "", (), (), document(emitter, names), emitter.weights), folder)
+    write(Plan("graph-model", "", (), (), document(made, names), made.weights), folder)
     return folder
 
 

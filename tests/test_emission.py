@@ -28,7 +28,7 @@ from kerasport.ir.ops.reduction import Reduction
 from kerasport.ir.tensor import Constant, Input, Several, TensorType, constant
 from kerasport.passes.prelu import Prelu
 from kerasport.targets.tfjs.graph import optimised
-from kerasport.targets.tfjs.graph.emit import DIFFERENT, SAME, UNSUPPORTED, Emitter, node_name
+from kerasport.targets.tfjs.graph.emit import DIFFERENT, SAME, UNSUPPORTED, emitter_of, node_name
 from kerasport.targets.tfjs.graph.fused import Fused
 from kerasport.verification.runtimes import node as node_js
 from kerasport.verification.runtimes.tfjs import Backend, Tfjs
@@ -752,7 +752,7 @@ def test_every_operation_is_run_and_every_emitted_one_known_to_tfjs() -> None:
         emitter, _ = emitted(graph)
         kinds |= {type(node) for node in (*graph.nodes(), *emitter.graph.nodes())}
         nodes = emitter.nodes + [
-            node for function in emitter.functions for node in function["nodeDef"]
+            node for function in emitter.shared.functions for node in function["nodeDef"]
         ]
         names |= {node["op"] for node in nodes}
     assert {*SAME, *DIFFERENT} <= kinds
@@ -784,7 +784,7 @@ REFUSED: tuple[tuple[Tensor, str], ...] = (
 @pytest.mark.parametrize(("tensor", "reason"), REFUSED, ids=map(str, range(len(REFUSED))))
 def test_what_tfjs_would_compute_otherwise_is_refused(tensor: Tensor, reason: str) -> None:
     inputs = tuple(node for node in Graph((), (tensor,)).nodes() if isinstance(node, Input))
-    emitter = Emitter(optimised(Graph(inputs, (tensor,), {tensor: "model/odd"})))
+    emitter = emitter_of(optimised(Graph(inputs, (tensor,), {tensor: "model/odd"})))
     emitter.run(["y"])
     assert [(problem.layer, problem.reason) for problem in emitter.problems] == [("odd", reason)]
 
@@ -836,7 +836,7 @@ def test_nothing_is_left_of_what_wasm_gets_wrong() -> None:
         if isinstance(node, ops.Reverse | ops.StridedSlice) and node.dtype == "bool"
     ]
     assert {node.dtype for node in nodes if isinstance(node, ops.OneHot)} == {"int32"}
-    emitter = Emitter(graph)
+    emitter = emitter_of(graph)
     emitter.run([f"y{number}" for number in range(len(outputs))])
     assert not emitter.problems
     assert not [
@@ -1009,12 +1009,12 @@ def test_loops_over_time_run_in_tfjs(runner: Runner, time: int | None, reverse: 
     for backend, got in runner.run(graph, arrays).items():
         check.compare(tuple(map(np.asarray, graph.run(*arrays))), got, backend)
     emitter, _ = emitted(graph)
-    assert emitter.waits
-    functions = [function["signature"]["name"] for function in emitter.functions]
-    names = [node["name"] for function in emitter.functions for node in function["nodeDef"]]
+    assert emitter.shared.waits
+    functions = [function["signature"]["name"] for function in emitter.shared.functions]
+    names = [node["name"] for function in emitter.shared.functions for node in function["nodeDef"]]
     names += [
         argument["name"]
-        for function in emitter.functions
+        for function in emitter.shared.functions
         for argument in function["signature"]["inputArg"]
     ]
     names += [node["name"] for node in emitter.nodes] + functions
@@ -1022,5 +1022,10 @@ def test_loops_over_time_run_in_tfjs(runner: Runner, time: int | None, reverse: 
 
 
 def test_names_of_nodes_are_told_apart_where_one_is_taken_that_would_be_made() -> None:
-    emitter = Emitter(Graph((), ()))
-    assert [emitter.unique(name) for name in ("x", "x_1", "x", "x")] == ["x", "x_1", "x_2", "x_3"]
+    emitter = emitter_of(Graph((), ()))
+    assert [emitter.shared.unique(name) for name in ("x", "x_1", "x", "x")] == [
+        "x",
+        "x_1",
+        "x_2",
+        "x_3",
+    ]

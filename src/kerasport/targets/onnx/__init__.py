@@ -78,25 +78,24 @@ def plan(model: KerasModel, options: Options = DEFAULTS) -> Plan:
         )
     if not is_installed():
         return _draft(model, graph, options)
-    from kerasport.targets.onnx.emit import Emitter, Shared  # noqa: PLC0415  (they import onnx-ir)
+    from kerasport.targets.onnx.emit import emitter_of  # noqa: PLC0415  (imports onnx-ir)
     from kerasport.targets.onnx.file import OnnxPlan, assembled  # noqa: PLC0415
 
-    shared = Shared(options.opset)
-    emitter = Emitter(graph, shared)
+    emitter = emitter_of(graph, options.opset)
     outputs = emitter.run(output_names(model))
     outcomes, problems = (
-        outcomes_of(model, shared.problems, "lowered"),
-        tuple(dict.fromkeys(shared.problems)),
+        outcomes_of(model, emitter.problems, "lowered"),
+        tuple(dict.fromkeys(emitter.problems)),
     )
     if problems:
         return Plan(TARGET, model.writer, outcomes, problems)
-    named = dict(zip(emitter.inputs, graph.inputs, strict=True))
+    named = emitter.inputs
     made: OnnxPlan = OnnxPlan(
         TARGET,
         model.writer,
         outcomes,
         (),
-        weights=shared.weights,
+        weights=emitter.weights,
         inputs={name: given.shape for name, given in named.items()},
         outputs=tuple(outputs),
         notes=(*notes_of(model, half=options.half_compute), *_notes(named)),

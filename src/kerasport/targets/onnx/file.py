@@ -44,7 +44,7 @@ def assembled(
 
     shared = emitter.shared
     graph = onnx_ir.Graph(
-        tuple(emitter.inputs.values()),
+        tuple(map(emitter.ref, emitter.inputs.values())),
         tuple(outputs.values()),
         nodes=emitter.nodes,
         initializers=shared.small,

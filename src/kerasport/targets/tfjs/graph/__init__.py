@@ -14,7 +14,7 @@ from kerasport.passes.fold import fold_constants
 from kerasport.passes.loop import inside_loops, unroll
 from kerasport.passes.rewrite import rewrite
 from kerasport.targets.plan import DEFAULTS, Options, Plan, notes_of, outcomes_of, output_names
-from kerasport.targets.tfjs.graph.emit import TYPES, Emitter, Json, shape
+from kerasport.targets.tfjs.graph.emit import TYPES, Emitter, Json, emitter_of, shape
 from kerasport.targets.tfjs.graph.fused import FUSION
 from kerasport.targets.tfjs.graph.legalize import LEGAL
 from kerasport.targets.tfjs.graph.scaled import kernels
@@ -45,8 +45,8 @@ def plan(model: KerasModel, options: Options = DEFAULTS) -> Plan:
             outcomes_of(model, error.problems, "lowered"),
             error.problems,
         )
-    emitter = Emitter(graph)
-    outputs = emitter.run(output_names(model))
+    emitter = emitter_of(graph)
+    outputs = list(emitter.run(output_names(model)))
     outcomes, problems = (
         outcomes_of(model, emitter.problems, "lowered"),
         tuple(dict.fromkeys(emitter.problems)),
@@ -75,7 +75,7 @@ def plan(model: KerasModel, options: Options = DEFAULTS) -> Plan:
         output_dtypes={
             name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)
         },
-        asynchronous=bool(emitter.waits),
+        asynchronous=bool(emitter.shared.waits),
     )
 
 
@@ -89,12 +89,12 @@ def document(emitter: Emitter, outputs: Sequence[str]) -> Json:
         },
         "modelTopology": {
             "node": emitter.nodes,
-            "library": {"function": emitter.functions},
+            "library": {"function": emitter.shared.functions},
             "versions": VERSIONS,
         },
         **(
-            {"modelInitializer": {"node": emitter.tables, "versions": VERSIONS}}
-            if emitter.tables
+            {"modelInitializer": {"node": emitter.shared.tables, "versions": VERSIONS}}
+            if emitter.shared.tables
             else {}
         ),
     }
@@ -109,5 +109,5 @@ def _tensor_info(name: str, tensor: Tensor) -> Json:
 
 
 def _notes(emitter: Emitter) -> Iterator[str]:
-    if emitter.waits:
-        yield f"the model {emitter.waits}, so run it with model.executeAsync() instead of model.predict()"
+    if emitter.shared.waits:
+        yield f"the model {emitter.shared.waits}, so run it with model.executeAsync() instead of model.predict()"

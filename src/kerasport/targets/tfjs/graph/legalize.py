@@ -40,7 +40,7 @@ from kerasport.ir.ops.movement import PadMode, Size, product
 from kerasport.ir.ops.window import amounts
 from kerasport.ir.tensor import Node, as_tensor
 from kerasport.passes.rewrite import Uses
-from kerasport.targets.tfjs.graph.emit import narrow
+from kerasport.targets.tfjs.graph.emit import skips
 from kerasport.weights import Shape
 
 LOW = 4  # axes that the more delicate kernels take
@@ -143,7 +143,7 @@ def flat_pools(node: Node, uses: Uses) -> Node | None:
     match node:
         case MaxPool(x) if x.rank == 5:
             return _flat_pool(node)
-        case AvgPool(x, window, strides, "same") if x.rank == 5 and narrow(
+        case AvgPool(x, window, strides, "same") if x.rank == 5 and skips(
             window, strides, (1, 1, 1)
         ):
             return _flat_pool(node)
@@ -199,7 +199,7 @@ def exact_same(node: Node, uses: Uses) -> Node | None:
             window = ops.known(kernel.shape)[:-2]
             axes = list(zip(x.shape[1:-1], window, strides, dilations, strict=True))
             # a window of one number is not padded, nor does the size count where none is left out
-            if narrow(window, strides, dilations) and all(
+            if skips(window, strides, dilations) and all(
                 n is not None or 1 in (k, s) for n, k, s, _ in axes
             ):
                 pads = tuple(amounts(n or 1, k, s, d, "same", 0) for n, k, s, d in axes)

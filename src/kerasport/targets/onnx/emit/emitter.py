@@ -1,0 +1,190 @@
+"""The emitter of ONNX: how the format writes inputs, nodes, constants and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import onnx_ir as onnx
+
+from kerasport.errors import Refusal
+from kerasport.ir import ops
+from kerasport.ir.ops.movement import Size
+from kerasport.ir.tensor import Constant, Extent, Input, Node, Tensor, TensorType
+from kerasport.targets import emission
+from kerasport.weights import Array
+
+Emit: TypeAlias = Callable[["Emitter", Any], onnx.Value]
+
+TYPES: Mapping[str, onnx.DataType] = {
+    "float32": onnx.DataType.FLOAT,
+    "int32": onnx.DataType.INT32,
+    "bool": onnx.DataType.BOOL,
+    "string": onnx.DataType.STRING,
+}
+"""Element type of the IR → that of ONNX."""
+
+ML = "ai.onnx.ml"
+"""The domain of operators for tables and classic machine learning."""
+
+
+@dataclass
+class Shared(emission.Shared):
+    """State that the emitter of a graph shares with the emitters of its bodies."""
+
+    opset: int = 0
+    small: list[onnx.Value] = field(default_factory=list)
+    domains: set[str] = field(default_factory=lambda: {""})
+
+    def legal_name(self, name: str) -> str:
+        """The name in valid UTF-8, which protobuf requires."""
+        return utf8(name)
+
+
+class Emitter(emission.Emitter[onnx.Value]):
+    """Writes the nodes of an ONNX graph."""
+
+    # sizes become `Shape` where an operator needs them as a vector, and a scalar elsewhere
+    lazy = (ops.Dim,)
+    bodies_see_constants = True
+    index_dtype: ClassVar[Any] = np.int64
+    shared: Shared
+
+    @property
+    def opset(self) -> int:
+        """Version of the operators."""
+        return self.shared.opset
+
+    # --------------------------------------------------------------------------------------- the format
+
+    def add(
+        self, op: str, inputs: Sequence[Node | onnx.Value | None], **attributes: Any
+    ) -> onnx.Value:
+        """Add a node with one result; return the result. None stands for an optional input."""
+        return self.add_several(op, inputs, 1, **attributes)[0]
+
+    def add_several(
+        self,
+        op: str,
+        inputs: Sequence[Node | onnx.Value | None],
+        count: int,
+        domain: str = "",
+        **attributes: Any,
+    ) -> Sequence[onnx.Value]:
+        """Add a node with `count` results; return the results."""
+        name = self.unique(op)
+        values = [None if operand is None else self.ref(operand) for operand in inputs]
+        node = onnx.node(op, values, attributes, domain=domain, num_outputs=count, name=name)
+        for index, value in enumerate(node.outputs):
+            value.name = f"{name}:{index}"
+        self.nodes.append(node)
+        self.shared.domains.add(domain)
+        return node.outputs
+
+    def write_input(self, name: str, node: Input) -> onnx.Value:
+        """A value without a producer."""
+        return typed(onnx.Value(name=name), node.type, name)
+
+    def write_outputs(
+        self, names: Sequence[str], values: Sequence[onnx.Value]
+    ) -> dict[str, onnx.Value]:
+        """Rename the values that are outputs."""
+        values = self.own(self.graph.outputs, values)
+        for name, value, output in zip(names, values, self.graph.outputs, strict=True):
+            value.name = name
+            typed(value, output.type, name)
+        return dict(zip(names, values, strict=True))
+
+    def own(self, outputs: Sequence[Tensor], values: Sequence[onnx.Value]) -> list[onnx.Value]:
+        """Distinct values that nodes of this graph produce, as the outputs of an ONNX graph must be.
+
+        Inputs, constants, values from outside of a body, and values that are an output already get an `Identity`.
+        """
+        produced = {id(node) for node in self.nodes}
+        found: list[onnx.Value] = []
+        for value, output in zip(values, outputs, strict=True):
+            fresh = id(value.producer()) in produced
+            if not fresh or any(value is other for other in found):
+                value = typed(self.add("Identity", [value]), output.type)  # noqa: PLW2901
+            found.append(value)
+        return found
+
+    def write_weight(self, name: str, node: Constant) -> onnx.Value:
+        """A value with the name of an initializer, which is added when the file is written."""
+        return typed(onnx.Value(name=name), node.type)
+
+    def write_small(self, name: str, array: Array) -> onnx.Value:
+        """An initializer that the graph and all its bodies see."""
+        if array.dtype.kind == "O":
+            raise Refusal("", "constants of strings are not supported")
+        value = onnx.Value(name=name, const_value=onnx.Tensor(array, name=name))
+        self.shared.small.append(value)
+        return value
+
+    def write_refused(self) -> onnx.Value:
+        """A value that nothing produces."""
+        return onnx.Value(name="refused")
+
+    def declare(self, value: onnx.Value, tensor: TensorType) -> None:
+        """Set element type and shape of a value."""
+        typed(value, tensor)
+
+    # --------------------------------------------------------------------------------------- conversions
+
+    def wide(self, value: int) -> onnx.Value:
+        """A constant int64 scalar, the type that ONNX uses for sizes."""
+        return self.small(np.asarray(value, np.int64))
+
+    def cast(self, x: Node | onnx.Value, to: onnx.DataType) -> onnx.Value:
+        """`x` with another element type."""
+        return self.add("Cast", [x], to=int(to))
+
+    def size(self, x: Tensor, axis: int) -> onnx.Value:
+        """The size of an axis, int64 [1]."""
+        return self.add("Shape", [x], start=axis, end=axis + 1)
+
+    def sizes(self, to: Sequence[Size]) -> onnx.Value:
+        """A shape, int64 [rank]: a constant, or parts that are joined at run time."""
+        parts: list[onnx.Value | list[int]] = []
+        for size in to:
+            if not isinstance(size, int):
+                parts.append(self._vector(size))
+            elif parts and isinstance(parts[-1], list):
+                parts[-1].append(size)
+            else:
+                parts.append([size])
+        values = [self.ints(part) if isinstance(part, list) else part for part in parts]
+        if len(values) == 1:
+            return values[0]
+        return self.add("Concat", values, axis=0) if values else self.ints([])
+
+    def _vector(self, size: Tensor) -> onnx.Value:
+        """A size that is known at run time, int64 [1]."""
+        if isinstance(size, ops.Dim):
+            return self.size(size.x, size.axis)
+        return self.add("Reshape", [self.cast(size, onnx.DataType.INT64), self.ints([1])])
+
+
+def utf8(text: str) -> str:
+    """The text with lone surrogates, which UTF-8 cannot encode, written as escapes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def typed(value: onnx.Value, tensor: TensorType, port: str = "") -> onnx.Value:
+    """Set the element type and shape of a value; return it.
+
+    At a port, an input or output of the model, unknown sizes without a name get one. ONNX Runtime
+    takes sizes with the same name to be equal.
+    """
+    value.dtype = TYPES[tensor.dtype]
+    extents = tensor.extents if port else tensor.shape
+    value.shape = onnx.Shape([_size(extent, axis, port) for axis, extent in enumerate(extents)])
+    return value
+
+
+def _size(extent: Extent, axis: int, port: str) -> int | str | None:
+    if isinstance(extent, str) and "*" not in extent:
+        return utf8(extent)
+    return extent if isinstance(extent, int) or not port else f"{port}_axis_{axis}"

@@ -1,0 +1,89 @@
+"""Loops over time in ONNX, and recurrent layers that are one operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir as onnx
+
+from kerasport.ir import ops
+from kerasport.ir.tensor import Item
+from kerasport.targets.onnx.emit.emitter import Emitter, typed
+from kerasport.targets.onnx.recurrent import NAMES, OPTIONS, CountingFirst, Recurrent, TakeSteps
+
+
+def emit_scan(e: Emitter, node: ops.Scan) -> onnx.Value:
+    """`Scan` over the second axis; its body refers to captured tensors by name."""
+    inner, arguments = e.inside(node.body), []
+    count = len(node.states) + len(node.sequences)
+    for tensor in node.body.inputs[:count]:
+        value = typed(onnx.Value(name=e.shared.unique(tensor.name)), tensor.type)
+        inner.bind(tensor, value)
+        arguments.append(value)
+    for tensor, outside in zip(node.body.inputs[count:], node.captured, strict=True):
+        inner.bind(tensor, e.ref(outside))
+    outputs = inner.own(node.body.outputs, inner.emit_all(node.body.outputs))
+    body = onnx.Graph(arguments, outputs, nodes=inner.nodes, name=e.shared.unique("step"))
+    results, sequences = len(outputs) - len(node.states), len(node.sequences)
+    attributes: dict[str, Any] = {
+        "scan_input_axes": [1] * sequences,
+        "scan_input_directions": [int(node.reverse)] * sequences,
+    }
+    if results:
+        attributes["scan_output_axes"] = [1] * results
+    values = e.add_several(
+        "Scan",
+        [*node.states, *node.sequences],
+        len(outputs),
+        body=body,
+        num_scan_inputs=sequences,
+        **attributes,
+    )
+    return e.results(node, values)
+
+
+def emit_item(e: Emitter, node: Item) -> onnx.Value:
+    """One result of a node; those of a recurrent operator lose their axis of directions, of size 1."""
+    value, source = e.several(node.source)[node.index], node.source
+    if not isinstance(source, Recurrent):
+        return value
+    # last states are [directions, batch, units], all outputs [time, directions, batch, units]
+    return e.add("Squeeze", [value, e.ints([0 if node.index < source.count else 1])])
+
+
+def emit_recurrent(e: Emitter, node: Recurrent) -> onnx.Value:
+    """`LSTM`, `GRU` or `RNN` of one direction; its first result, all outputs, is the last one of the node."""
+    states: list[onnx.Value | None] = [
+        e.add("Unsqueeze", [state, e.ints([0])]) for state in node.states
+    ]
+    inputs = [node.x, node.kernel, node.recurrent_kernel, node.bias, node.lengths, *states]
+    while inputs[-1] is None:
+        inputs.pop()
+    attributes: dict[str, Any] = {
+        "hidden_size": node.units,
+        "activations": [NAMES[name] for name in node.activations],
+    }
+    for attribute, values in OPTIONS.items():
+        if listed := [values[name] for name in node.activations if name in values]:
+            attributes[attribute] = listed
+    if node.reverse:
+        attributes["direction"] = "reverse"
+    if node.reset_after:
+        attributes["linear_before_reset"] = 1
+    outputs, *last = e.add_several(node.operator, inputs, 1 + node.count, **attributes)
+    return e.results(node, (*last, outputs))
+
+
+def emit_counting_first(e: Emitter, node: CountingFirst) -> onnx.Value:
+    """`TopK` of distinct numbers as a stable sort: time - t for a step t that counts, and -t for others."""
+    time = e.size(node.mask, 1)
+    steps = e.add("Range", [e.wide(0), e.add("Squeeze", [time]), e.wide(1)])
+    weight = e.add("Where", [node.mask, time, e.wide(0)])
+    _, places = e.add_several("TopK", [e.add("Sub", [weight, steps]), time], 2)
+    return e.cast(places, onnx.DataType.INT32)
+
+
+def emit_take_steps(e: Emitter, node: TakeSteps) -> onnx.Value:
+    """`GatherND` with the batch as its batch dimension."""
+    places = e.add("Unsqueeze", [e.cast(node.places, onnx.DataType.INT64), e.ints([-1])])
+    return e.add("GatherND", [node.x, places], batch_dims=1)

@@ -26,7 +26,12 @@ from kerasport.targets.tfjs.layers.rewrites import (
     recurrent,
     reshaping,
 )
-from kerasport.targets.tfjs.layers.rewrites.context import Respelling, Rewrite, Rewriter, Site
+from kerasport.targets.tfjs.layers.rewrites.context import (
+    Respelling,
+    Rewrite,
+    RewriteContext,
+    Rewriter,
+)
 
 REWRITES: Mapping[str, Rewrite] = {
     # core
@@ -110,12 +115,12 @@ TAKES: Mapping[str, tuple[str, ...]] = {
 """Class → arguments of a call by name, besides its inputs, that its rewrite heeds; other calls are left as they are."""
 
 
-def check_mask(at: Site) -> None:
+def check_mask(ctx: RewriteContext) -> None:
     """A Reshape or Permute that changes nothing may hand on the very tensor, with its mask."""
-    if at.spec.class_name not in ("Reshape", "Permute") or not at.masked:
+    if ctx.spec.class_name not in ("Reshape", "Permute") or not ctx.masked:
         return
-    in_order = at.spec.class_name == "Reshape" or list(at.layer.dims) == sorted(at.layer.dims)
-    if in_order and at.layer.infer(at.shape) == at.shape:
+    in_order = ctx.spec.class_name == "Reshape" or list(ctx.layer.dims) == sorted(ctx.layer.dims)
+    if in_order and ctx.layer.infer(ctx.shape) == ctx.shape:
         raise Refusal("", BY_BACKEND)
 
 
@@ -129,11 +134,11 @@ RESPELLINGS: Mapping[str, Respelling] = {
 """Keras's class → another layer that stands for it, inside of wrappers as well."""
 
 
-def operation(at: Site) -> KerasTensor | tuple[KerasTensor, ...] | None:
+def operation(ctx: RewriteContext) -> KerasTensor | tuple[KerasTensor, ...] | None:
     """A function of keras.ops as layers, by way of its tensor operations, which most models never need to load."""
     from kerasport.targets.tfjs.layers.rewrites import operations  # noqa: PLC0415
 
-    return operations.operation(at)
+    return operations.operation(ctx)
 
 
 @dataclass(frozen=True)

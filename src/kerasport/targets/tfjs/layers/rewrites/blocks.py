@@ -12,43 +12,43 @@ import numpy.typing as npt
 from kerasport.budget import matrix
 from kerasport.errors import Refusal
 from kerasport.frontends.keras.model import KerasTensor, LayerSpec
-from kerasport.targets.tfjs.layers.rewrites.context import Site, constant, derived
+from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext, constant, derived
 from kerasport.weights import Weight
 
 
-def scaled(at: Site, x: KerasTensor, scale: float, offset: float = 0.0) -> KerasTensor:
+def scaled(ctx: RewriteContext, x: KerasTensor, scale: float, offset: float = 0.0) -> KerasTensor:
     """scale · x + offset"""
-    return at.add("Rescaling", x, scale=scale, offset=offset)
+    return ctx.add("Rescaling", x, scale=scale, offset=offset)
 
 
-def negative(at: Site, x: KerasTensor) -> KerasTensor:
+def negative(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
     """-x"""
-    return at.add("Rescaling", x, part="negative", scale=-1.0, offset=0.0)
+    return ctx.add("Rescaling", x, part="negative", scale=-1.0, offset=0.0)
 
 
-def difference(at: Site, a: KerasTensor, b: KerasTensor) -> KerasTensor:
+def difference(ctx: RewriteContext, a: KerasTensor, b: KerasTensor) -> KerasTensor:
     """a - b, which is a + (-b) to the bit."""
-    return at.add("Add", a, negative(at, b))
+    return ctx.add("Add", a, negative(ctx, b))
 
 
-def relu(at: Site, x: KerasTensor, max_value: float | None = None) -> KerasTensor:
+def relu(ctx: RewriteContext, x: KerasTensor, max_value: float | None = None) -> KerasTensor:
     """min(max(x, 0), max_value)"""
-    return at.add("ReLU", x, max_value=max_value, negative_slope=0.0, threshold=0.0)
+    return ctx.add("ReLU", x, max_value=max_value, negative_slope=0.0, threshold=0.0)
 
 
-def activated(at: Site, x: KerasTensor, activation: str) -> KerasTensor:
+def activated(ctx: RewriteContext, x: KerasTensor, activation: str) -> KerasTensor:
     """Apply a Keras activation by name."""
-    return at.add("Activation", x, part=activation, activation=activation)
+    return ctx.add("Activation", x, part=activation, activation=activation)
 
 
-def product(at: Site, a: KerasTensor, b: KerasTensor) -> KerasTensor:
+def product(ctx: RewriteContext, a: KerasTensor, b: KerasTensor) -> KerasTensor:
     """a · b, element by element."""
-    return at.add("Multiply", a, b)
+    return ctx.add("Multiply", a, b)
 
 
-def square(at: Site, x: KerasTensor) -> KerasTensor:
+def square(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
     """x²"""
-    return product(at, x, x)
+    return product(ctx, x, x)
 
 
 def total(sizes: Sequence[int | None]) -> int | None:
@@ -56,14 +56,14 @@ def total(sizes: Sequence[int | None]) -> int | None:
     return None if None in sizes else prod(size for size in sizes if size is not None)
 
 
-def reshaped(at: Site, x: KerasTensor, target: Sequence[int | None]) -> KerasTensor:
+def reshaped(ctx: RewriteContext, x: KerasTensor, target: Sequence[int | None]) -> KerasTensor:
     """Reshape the axes after the batch; at most one size may be unknown.
 
     Raises:
         Refusal: more are.
     """
-    x = _before(at, x, "Reshape")
-    if at.shape_of(x)[1:] == tuple(target):
+    x = _before(ctx, x, "Reshape")
+    if ctx.shape_of(x)[1:] == tuple(target):
         return x
     sizes = [-1 if size is None else size for size in target]
     if sizes.count(-1) > 1:
@@ -71,40 +71,40 @@ def reshaped(at: Site, x: KerasTensor, target: Sequence[int | None]) -> KerasTen
             "",
             f"more than one size of {tuple(target)} is unknown, but TF.js's Reshape can infer only one",
         )
-    return at.add("Reshape", x, target_shape=sizes)
+    return ctx.add("Reshape", x, target_shape=sizes)
 
 
-def permuted(at: Site, x: KerasTensor, order: Sequence[int]) -> KerasTensor:
+def permuted(ctx: RewriteContext, x: KerasTensor, order: Sequence[int]) -> KerasTensor:
     """Permute the axes of x; the batch is axis 0 of `order` and stays first."""
-    source, before = _before(at, x, "Permute"), x.call.target
+    source, before = _before(ctx, x, "Permute"), x.call.target
     if source != x and isinstance(before, LayerSpec):
         order = [(0, *before.config["dims"])[axis] for axis in order]
     if list(order) == sorted(order):
         return source
-    return at.add("Permute", source, dims=list(order[1:]))
+    return ctx.add("Permute", source, dims=list(order[1:]))
 
 
-def _before(at: Site, x: KerasTensor, class_name: str) -> KerasTensor:
+def _before(ctx: RewriteContext, x: KerasTensor, class_name: str) -> KerasTensor:
     """The input of the layer that was just added, if it has the same class, so that both become one; else x."""
     spec = x.call.target
     ours = (
         isinstance(spec, LayerSpec)
         and spec.class_name == class_name
-        and at.rewriter.parents.get(spec) is at.spec
+        and ctx.rewriter.parents.get(spec) is ctx.spec
     )
     return x.call.tensors()[0] if ours else x
 
 
-def channels_last(at: Site, x: KerasTensor) -> KerasTensor:
+def channels_last(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
     """Move axis 1 of x to the end."""
-    rank = len(at.shape_of(x))
-    return permuted(at, x, (0, *range(2, rank), 1))
+    rank = len(ctx.shape_of(x))
+    return permuted(ctx, x, (0, *range(2, rank), 1))
 
 
-def channels_first(at: Site, x: KerasTensor) -> KerasTensor:
+def channels_first(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
     """Move the last axis of x to position 1."""
-    rank = len(at.shape_of(x))
-    return permuted(at, x, (0, rank - 1, *range(1, rank - 1)))
+    rank = len(ctx.shape_of(x))
+    return permuted(ctx, x, (0, rank - 1, *range(1, rank - 1)))
 
 
 LARGEST = 2**20
@@ -123,17 +123,17 @@ def small(count: int, what: str, option: str = "") -> None:
 
 
 def linear_map(
-    at: Site, x: KerasTensor, values: npt.NDArray[Any], axis: int, part: str = "map"
+    ctx: RewriteContext, x: KerasTensor, values: npt.NDArray[Any], axis: int, part: str = "map"
 ) -> KerasTensor:
     """Multiply an axis of x by a constant matrix [size, new size]: Σₙ x[…n…] · values[n, m]."""
     small(values.size, "a matrix")
-    rank = len(at.shape_of(x))
+    rank = len(ctx.shape_of(x))
     order = [each for each in range(rank) if each != axis] + [axis]
-    mapped = at.add(
-        "Dense", permuted(at, x, order), part=part, weights=(constant(values),), frozen=True,
+    mapped = ctx.add(
+        "Dense", permuted(ctx, x, order), part=part, weights=(constant(values),), frozen=True,
         units=values.shape[1], use_bias=False, activation="linear",
     )  # fmt: skip
-    return permuted(at, mapped, [order.index(each) for each in range(rank)])
+    return permuted(ctx, mapped, [order.index(each) for each in range(rank)])
 
 
 def selection(size: int, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -142,7 +142,7 @@ def selection(size: int, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def channel_affine(
-    at: Site,
+    ctx: RewriteContext,
     x: KerasTensor,
     kernel: Weight | None,
     bias: Weight | None,
@@ -153,83 +153,91 @@ def channel_affine(
 
     A depthwise convolution whose window is a single pixel; `options` are more of its own.
     """
-    shape = at.shape_of(x)
+    shape = ctx.shape_of(x)
     channels = shape[-1]
     if channels is None:
         raise Refusal("", "the number of channels must be fixed")
-    flat = x if len(shape) == 4 else reshaped(at, x, (1, total(shape[1:-1]), channels))
+    flat = x if len(shape) == 4 else reshaped(ctx, x, (1, total(shape[1:-1]), channels))
     given = constant([1.0] * channels) if kernel is None else kernel
     weights = [
         derived(given, (1, 1, channels, 1), lambda values: values.reshape(1, 1, channels, 1))
     ]
-    y = at.add(
+    y = ctx.add(
         "DepthwiseConv2D", flat, part=part, weights=(*weights, *([] if bias is None else [bias])),
         kernel_size=[1, 1], use_bias=bias is not None, activation="linear", data_format="channels_last", **options,
     )  # fmt: skip
-    return y if len(shape) == 4 else reshaped(at, y, shape[1:])
+    return y if len(shape) == 4 else reshaped(ctx, y, shape[1:])
 
 
-def within(at: Site, x: KerasTensor, axis: int, class_name: str, **options: Any) -> KerasTensor:
+def within(
+    ctx: RewriteContext, x: KerasTensor, axis: int, class_name: str, **options: Any
+) -> KerasTensor:
     """Apply an image layer to one axis of x, which is reshaped to the width of an image meanwhile."""
-    shape = at.shape_of(x)
-    image = reshaped(at, x, (total(shape[1:axis]), shape[axis], total(shape[axis + 1 :])))
-    y = at.add(class_name, image, data_format="channels_last", **options)
-    return reshaped(at, y, (*shape[1:axis], at.shape_of(y)[2], *shape[axis + 1 :]))
+    shape = ctx.shape_of(x)
+    image = reshaped(ctx, x, (total(shape[1:axis]), shape[axis], total(shape[axis + 1 :])))
+    y = ctx.add(class_name, image, data_format="channels_last", **options)
+    return reshaped(ctx, y, (*shape[1:axis], ctx.shape_of(y)[2], *shape[axis + 1 :]))
 
 
-def sliced(at: Site, x: KerasTensor, start: int, end: int | None, axis: int = -1) -> KerasTensor:
+def sliced(
+    ctx: RewriteContext, x: KerasTensor, start: int, end: int | None, axis: int = -1
+) -> KerasTensor:
     """x[start:end] along an axis; an `end` below 0 counts from the end, None is the end."""
-    axis %= len(at.shape_of(x))
-    size = at.shape_of(x)[axis]
+    axis %= len(ctx.shape_of(x))
+    size = ctx.shape_of(x)[axis]
     if end is None or end < 0:
         cut = -(end or 0)
     elif size is None:
         raise Refusal("", "it slices an axis whose size is not fixed")
     else:
         cut = size - end
-    if axis == len(at.shape_of(x)) - 1:
-        return slices(at, x, ((start, cut),))[0]
-    return within(at, x, axis, "Cropping2D", cropping=[[0, 0], [start, cut]])
+    if axis == len(ctx.shape_of(x)) - 1:
+        return slices(ctx, x, ((start, cut),))[0]
+    return within(ctx, x, axis, "Cropping2D", cropping=[[0, 0], [start, cut]])
 
 
-def slices(at: Site, x: KerasTensor, amounts: Sequence[tuple[int, int]]) -> list[KerasTensor]:
+def slices(
+    ctx: RewriteContext, x: KerasTensor, amounts: Sequence[tuple[int, int]]
+) -> list[KerasTensor]:
     """What is left of the last axis of x when so much is cut off before and behind, each time.
 
     Cropping2D that is told of channels first crops the last two axes of four, whatever they hold.
     """
-    shape = at.shape_of(x)
-    whole = x if len(shape) == 4 else reshaped(at, x, (1, total(shape[1:-1]), shape[-1]))
+    shape = ctx.shape_of(x)
+    whole = x if len(shape) == 4 else reshaped(ctx, x, (1, total(shape[1:-1]), shape[-1]))
     cuts = [
-        at.add("Cropping2D", whole, cropping=[[0, 0], list(each)], data_format="channels_first")
+        ctx.add("Cropping2D", whole, cropping=[[0, 0], list(each)], data_format="channels_first")
         for each in amounts
     ]
     return (
         cuts
         if len(shape) == 4
-        else [reshaped(at, cut, (*shape[1:-1], at.shape_of(cut)[-1])) for cut in cuts]
+        else [reshaped(ctx, cut, (*shape[1:-1], ctx.shape_of(cut)[-1])) for cut in cuts]
     )
 
 
-def padded(at: Site, x: KerasTensor, axis: int, before: int, after: int) -> KerasTensor:
+def padded(ctx: RewriteContext, x: KerasTensor, axis: int, before: int, after: int) -> KerasTensor:
     """Pad x with zeros before and after along an axis; negative amounts crop."""
     if before > 0 or after > 0:
-        x = within(at, x, axis, "ZeroPadding2D", padding=[[0, 0], [max(before, 0), max(after, 0)]])
+        x = within(ctx, x, axis, "ZeroPadding2D", padding=[[0, 0], [max(before, 0), max(after, 0)]])
     if before < 0 or after < 0:
-        x = within(at, x, axis, "Cropping2D", cropping=[[0, 0], [max(-before, 0), max(-after, 0)]])
+        x = within(ctx, x, axis, "Cropping2D", cropping=[[0, 0], [max(-before, 0), max(-after, 0)]])
     return x
 
 
 def reduced(
-    at: Site, x: KerasTensor, axes: Sequence[int], layer: str, *, keepdims: bool
+    ctx: RewriteContext, x: KerasTensor, axes: Sequence[int], layer: str, *, keepdims: bool
 ) -> KerasTensor:
     """Reduce the axes of x with a layer that pools over all time steps."""
-    shape = at.shape_of(x)
+    shape = ctx.shape_of(x)
     kept = [axis for axis in range(1, len(shape)) if axis not in axes]
-    moved = permuted(at, x, (0, *axes, *kept))
-    series = reshaped(at, moved, [total([shape[axis] for axis in which]) for which in (axes, kept)])
-    pooled = at.add(layer, series, keepdims=False, data_format="channels_last")
+    moved = permuted(ctx, x, (0, *axes, *kept))
+    series = reshaped(
+        ctx, moved, [total([shape[axis] for axis in which]) for which in (axes, kept)]
+    )
+    pooled = ctx.add(layer, series, keepdims=False, data_format="channels_last")
     return reshaped(
-        at,
+        ctx,
         pooled,
         [
             1 if axis in axes else shape[axis]
@@ -239,34 +247,34 @@ def reduced(
     )
 
 
-def repeated(at: Site, x: KerasTensor, axis: int, times: int) -> KerasTensor:
+def repeated(ctx: RewriteContext, x: KerasTensor, axis: int, times: int) -> KerasTensor:
     """Repeat each element along an axis, as UpSampling along a new axis after it."""
     if times == 1:
         return x
-    shape = at.shape_of(x)
-    image = reshaped(at, x, (total(shape[1 : axis + 1]), 1, total(shape[axis + 1 :])))
-    y = at.add(
+    shape = ctx.shape_of(x)
+    image = reshaped(ctx, x, (total(shape[1 : axis + 1]), 1, total(shape[axis + 1 :])))
+    y = ctx.add(
         "UpSampling2D", image, size=[1, times], interpolation="nearest", data_format="channels_last"
     )
     size = shape[axis]
     return reshaped(
-        at, y, (*shape[1:axis], None if size is None else size * times, *shape[axis + 1 :])
+        ctx, y, (*shape[1:axis], None if size is None else size * times, *shape[axis + 1 :])
     )
 
 
-def then_activated(at: Site, y: KerasTensor) -> KerasTensor:
+def then_activated(ctx: RewriteContext, y: KerasTensor) -> KerasTensor:
     """Apply the activation of the rewritten layer to y."""
-    name = getattr(at.layer, "activation", "linear")
-    return y if name in (None, "linear") else at.add("Activation", y, activation=name)
+    name = getattr(ctx.layer, "activation", "linear")
+    return y if name in (None, "linear") else ctx.add("Activation", y, activation=name)
 
 
-def between_permutes(at: Site) -> KerasTensor:
+def between_permutes(ctx: RewriteContext) -> KerasTensor:
     """Run a channels_first layer as channels_last between two Permutes.
 
     The activation comes behind, since one that works along an axis takes the last of the layer's own layout.
     """
-    linear: dict[str, Any] = {"activation": "linear"} if hasattr(at.layer, "activation") else {}
-    y = at.again(
-        channels_last(at, at.x), part="channels_last", data_format="channels_last", **linear
+    linear: dict[str, Any] = {"activation": "linear"} if hasattr(ctx.layer, "activation") else {}
+    y = ctx.again(
+        channels_last(ctx, ctx.x), part="channels_last", data_format="channels_last", **linear
     )
-    return then_activated(at, channels_first(at, y))
+    return then_activated(ctx, channels_first(ctx, y))

@@ -29,7 +29,7 @@ from kerasport.frontends.keras.model import (
 from kerasport.targets.tfjs.layers.constraints import output_count
 from kerasport.weights import ComputedWeight, Shape, Weight
 
-Rewrite: TypeAlias = "Callable[[Site], KerasTensor | tuple[KerasTensor, ...] | None]"
+Rewrite: TypeAlias = "Callable[[RewriteContext], KerasTensor | tuple[KerasTensor, ...] | None]"
 """What stands for the outputs of a call; None leaves the call as it is, since TF.js has it natively."""
 Respelling: TypeAlias = Callable[[LayerSpec], tuple[LayerSpec, str]]
 """A layer that computes the same and that TF.js has, and why it does not train as in Keras, if so."""
@@ -38,30 +38,8 @@ Respelling: TypeAlias = Callable[[LayerSpec], tuple[LayerSpec, str]]
 UNKNOWN = "the shapes of its inputs are not known"
 
 
-ARGUMENTS = ("class_name", "inputs", "part", "weights", "children", "frozen", "initial_state")
-"""Arguments of `Site.add`, which no layer of Keras has as an option."""
-
-
-def options_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The options in the config of a layer, as `Site.add` takes them.
-
-    Raises:
-        Refusal: the config has an option that no layer of Keras has.
-    """
-    for name in ARGUMENTS:
-        if config.get(name) is not None:
-            raise Refusal(
-                "", f"a layer inside it has the option {name!r}, which no layer of Keras has"
-            )
-    return {
-        name: value
-        for name, value in config.items()
-        if name not in ("name", "trainable", *ARGUMENTS)
-    }
-
-
 @dataclass(frozen=True)
-class Site:
+class RewriteContext:
     """A call of a layer, or of an operation, that a rewrite may replace.
 
     Everything that `add` makes is a layer of Keras by name and options; where TF.js lacks that one, it is rewritten in
@@ -120,22 +98,46 @@ class Site:
         *inputs: KerasTensor,
         part: str = "",
         weights: Sequence[Weight] = (),
+        frozen: bool = False,
+        **config: Any,
+    ) -> KerasTensor:
+        """Call a new layer with the options `config` and return its first output; see `call_layer`."""
+        return self.call_layer(
+            class_name, inputs, config, part=part, weights=weights, frozen=frozen
+        )
+
+    def call_layer(
+        self,
+        class_name: str,
+        inputs: Sequence[KerasTensor],
+        config: Mapping[str, Any],
+        *,
+        part: str = "",
+        weights: Sequence[Weight] = (),
         children: Mapping[str, LayerSpec | KerasModel] | None = None,
         frozen: bool = False,
         initial_state: Sequence[KerasTensor] = (),
-        **config: Any,
     ) -> KerasTensor:
-        """Call a layer on tensors, and give its first output; `outputs` gives all.
+        """Call a new layer and return its first output; `outputs` returns all of them.
 
-        `part` says in its name what it does, `frozen` that its weights are constants, never to be trained.
+        Args:
+            class_name: class of the layer in Keras.
+            inputs: the tensors that the layer is called on.
+            config: options of the layer. Its `name` and `trainable` are ignored.
+            part: suffix of the name of the layer, by default its class.
+            weights: weights of the layer, in the order of Keras.
+            children: the layers inside a wrapper.
+            frozen: whether the weights are constants that must never be trained.
+            initial_state: initial states of a recurrent layer.
         """
         trainable = not frozen and self.spec.config.get("trainable") is not False
         name = self._name(part or _snake(class_name))
-        options = {**config, "trainable": trainable}
+        options = {key: value for key, value in config.items() if key != "name"}
+        options["trainable"] = trainable
         spec = self.rewriter.part(
             self.spec, name, class_name, options, tuple(weights), children or {}
         )
-        distinct = self._distinct(inputs)
+        distinct = self._distinct(tuple(inputs))
         states = {"initial_state": tuple(initial_state)} if initial_state else {}
         return self.rewriter.made(
             Call(spec, distinct if len(distinct) == 1 else (distinct,), states)
@@ -170,15 +172,14 @@ class Site:
 
         On the same inputs, with the same weights and of the same class, unless others are given.
         """
-        options = {**options_of(self.spec.config), **changes}
-        config = {key: value for key, value in options.items() if value is not ...}
-        return self.add(
+        options = {**self.spec.config, **changes}
+        return self.call_layer(
             class_name or self.spec.class_name,
-            *(inputs or self.inputs),
+            inputs or self.inputs,
+            {key: value for key, value in options.items() if value is not ...},
             part=part,
             weights=self.spec.weights if weights is None else weights,
             children=self.spec.children,
-            **config,
         )
 
     def carried(self, *weights: str, **to: str) -> dict[str, Any]:
@@ -307,7 +308,7 @@ class Rewriter:
             return None
         self.inference.check(call)
         try:
-            results = (rewrite(Site(call, layer, self)) for rewrite in rewrites)
+            results = (rewrite(RewriteContext(call, layer, self)) for rewrite in rewrites)
             result = next((result for result in results if result is not None), None)
             self._check_mask(call, result)
         except Refusal as refusal:

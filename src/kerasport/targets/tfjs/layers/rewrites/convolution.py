@@ -20,7 +20,7 @@ from kerasport.targets.tfjs.layers.rewrites.blocks import (
     then_activated,
     total,
 )
-from kerasport.targets.tfjs.layers.rewrites.context import Site, derived
+from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext, derived
 from kerasport.weights import Array, Weight
 
 MOST_GROUPS = 64
@@ -33,46 +33,46 @@ NO_GRADIENT = "TF.js cannot compute the gradient of a dilated convolution"
 # --------------------------------------------------------------------------------------------- convolutions
 
 
-def conv1d(at: Site) -> KerasTensor | None:
+def conv1d(ctx: RewriteContext) -> KerasTensor | None:
     """Causal Conv1D as zero padding before the sequence and padding="valid"."""
-    if at.layer.data_format == "channels_first":
-        return between_permutes(at)
-    if at.layer.padding == "causal":
-        return _causal(at)
-    return over_images(at, "Conv2D") if at.layer.groups > 1 else padded_apart(at)
+    if ctx.layer.data_format == "channels_first":
+        return between_permutes(ctx)
+    if ctx.layer.padding == "causal":
+        return _causal(ctx)
+    return over_images(ctx, "Conv2D") if ctx.layer.groups > 1 else padded_apart(ctx)
 
 
-def conv2d(at: Site) -> KerasTensor | None:
+def conv2d(ctx: RewriteContext) -> KerasTensor | None:
     """Conv2D with groups."""
-    return padded_apart(at) if at.layer.groups == 1 else grouped(at)
+    return padded_apart(ctx) if ctx.layer.groups == 1 else grouped(ctx)
 
 
-def conv3d(at: Site) -> KerasTensor | None:
+def conv3d(ctx: RewriteContext) -> KerasTensor | None:
     """Conv3D with channels_first or groups."""
-    if at.layer.data_format == "channels_first":
-        return between_permutes(at)
-    return padded_apart(at) if at.layer.groups == 1 else grouped(at)
+    if ctx.layer.data_format == "channels_first":
+        return between_permutes(ctx)
+    return padded_apart(ctx) if ctx.layer.groups == 1 else grouped(ctx)
 
 
-def padded_apart(at: Site) -> KerasTensor | None:
+def padded_apart(ctx: RewriteContext) -> KerasTensor | None:
     """Windows smaller than their stride: the zeros of padding="same", and padding="valid".
 
     TF.js takes numbers away there that such windows leave out: of images on wasm, of volumes on every backend.
     """
-    layer = at.layer
+    layer = ctx.layer
     if layer.padding != "same" or all(
         k >= s for k, s in zip(layer.kernel_size, layer.strides, strict=True)
     ):
         return None
     if layer.rank < 3 and set(layer.kernel_size) == {1}:
         return None  # which it gets right
-    spatial, _ = layer.split(at.shape)
-    x, first = at.x, 1 if layer.data_format == "channels_last" else 2
+    spatial, _ = layer.split(ctx.shape)
+    x, first = ctx.x, 1 if layer.data_format == "channels_last" else 2
     for axis, (size, window, stride) in enumerate(
         zip(spatial, layer.kernel_size, layer.strides, strict=True)
     ):
-        x = padded(at, x, first + axis, *_same(size, window, stride))
-    return at.again(x, padding="valid")
+        x = padded(ctx, x, first + axis, *_same(size, window, stride))
+    return ctx.again(x, padding="valid")
 
 
 def _same(size: int | None, window: int, stride: int) -> tuple[int, int]:
@@ -84,36 +84,36 @@ def _same(size: int | None, window: int, stride: int) -> tuple[int, int]:
     return amounts(size or 1, window, stride, 1, "same", 0)
 
 
-def grouped(at: Site) -> KerasTensor:
+def grouped(ctx: RewriteContext) -> KerasTensor:
     """Each group of channels convolved by a layer of its own, and the results joined.
 
     Groups of a single channel are a depthwise convolution.
     """
-    layer = at.layer
+    layer = ctx.layer
     *window, depth, filters = layer.kernel.shape
     count, own = layer.groups, filters // layer.groups
     if depth == 1 and layer.rank == 2:
         kernel = derived(
             layer.kernel, (*window, count, own), lambda values: values.reshape(*window, count, own)
         )
-        return at.again(
-            class_name="DepthwiseConv2D", weights=_with_bias(at, kernel), groups=..., filters=...,
-            kernel_regularizer=..., kernel_constraint=..., depth_multiplier=own, **at.carried(kernel="depthwise"),
+        return ctx.again(
+            class_name="DepthwiseConv2D", weights=_with_bias(ctx, kernel), groups=..., filters=...,
+            kernel_regularizer=..., kernel_constraint=..., depth_multiplier=own, **ctx.carried(kernel="depthwise"),
         )  # fmt: skip
     if layer.data_format == "channels_first":
-        return between_permutes(at)
+        return between_permutes(ctx)
     if count > MOST_GROUPS:
         reason = f"a layers-model supports at most {MOST_GROUPS} groups, since each becomes a layer"
         raise Refusal("groups", reason, "use --to tfjs-graph")
     inputs = slices(
-        at, at.x, [(index * depth, (count - 1 - index) * depth) for index in range(count)]
+        ctx, ctx.x, [(index * depth, (count - 1 - index) * depth) for index in range(count)]
     )
     parts = [
-        at.again(part, part="group", weights=[_filters(weight, index * own, own) for weight in at.spec.weights],
+        ctx.again(part, part="group", weights=[_filters(weight, index * own, own) for weight in ctx.spec.weights],
                  groups=1, filters=own, activation="linear", activity_regularizer=...)
         for index, part in enumerate(inputs)
     ]  # fmt: skip
-    return then_activated(at, at.add("Concatenate", *parts, axis=-1, **at.carried("activity")))
+    return then_activated(ctx, ctx.add("Concatenate", *parts, axis=-1, **ctx.carried("activity")))
 
 
 def _filters(weight: Weight, start: int, count: int) -> Weight:
@@ -123,32 +123,32 @@ def _filters(weight: Weight, start: int, count: int) -> Weight:
     )
 
 
-def _causal(at: Site) -> KerasTensor:
+def _causal(ctx: RewriteContext) -> KerasTensor:
     """Zeros before the sequence, so many that no step sees a later one."""
-    before = (at.layer.kernel_size[0] - 1) * at.layer.dilation_rate[0]
-    return at.again(padded(at, at.x, 1, before, 0), padding="valid")
+    before = (ctx.layer.kernel_size[0] - 1) * ctx.layer.dilation_rate[0]
+    return ctx.again(padded(ctx, ctx.x, 1, before, 0), padding="valid")
 
 
-def _with_bias(at: Site, *weights: Weight) -> tuple[Weight, ...]:
-    return weights if at.layer.bias is None else (*weights, at.layer.bias)
+def _with_bias(ctx: RewriteContext, *weights: Weight) -> tuple[Weight, ...]:
+    return weights if ctx.layer.bias is None else (*weights, ctx.layer.bias)
 
 
-def over_images(at: Site, class_name: str) -> KerasTensor:
+def over_images(ctx: RewriteContext, class_name: str) -> KerasTensor:
     """A layer over time as one over images whose height is 1, with a window of 1 along that axis."""
     wide = {"kernel_size": 1, "strides": 1, "dilation_rate": 1, "output_padding": 0}
     options: dict[str, Any] = {
-        option: [along_height, *_listed(at.spec.config[option])]
+        option: [along_height, *_listed(ctx.spec.config[option])]
         for option, along_height in wide.items()
-        if at.spec.config.get(option) is not None
+        if ctx.spec.config.get(option) is not None
     }
-    image = reshaped(at, at.x, (1, *at.shape[1:]))
-    y = at.again(
+    image = reshaped(ctx, ctx.x, (1, *ctx.shape[1:]))
+    y = ctx.again(
         image,
         class_name=class_name,
-        weights=[_wide(weight) for weight in at.spec.weights],
+        weights=[_wide(weight) for weight in ctx.spec.weights],
         **options,
     )
-    return reshaped(at, y, at.shape_of(y)[2:])
+    return reshaped(ctx, y, ctx.shape_of(y)[2:])
 
 
 def _listed(option: Any) -> list[int]:
@@ -167,46 +167,46 @@ def _wide(weight: Weight) -> Weight:
 # ------------------------------------------------------------------------------ each channel by itself
 
 
-def depthwise_conv1d(at: Site) -> KerasTensor:
+def depthwise_conv1d(ctx: RewriteContext) -> KerasTensor:
     """DepthwiseConv1D as DepthwiseConv2D."""
-    if at.layer.data_format == "channels_first":
-        return between_permutes(at)
-    return over_images(at, "DepthwiseConv2D")
+    if ctx.layer.data_format == "channels_first":
+        return between_permutes(ctx)
+    return over_images(ctx, "DepthwiseConv2D")
 
 
-def depthwise_conv2d(at: Site) -> KerasTensor | None:
+def depthwise_conv2d(ctx: RewriteContext) -> KerasTensor | None:
     """Dilated DepthwiseConv2D as DepthwiseConv2D with zeros inserted into the kernel."""
-    return padded_apart(at) if set(at.layer.dilation_rate) == {1} else _dilated(at)
+    return padded_apart(ctx) if set(ctx.layer.dilation_rate) == {1} else _dilated(ctx)
 
 
-def separable_conv1d(at: Site) -> KerasTensor:
+def separable_conv1d(ctx: RewriteContext) -> KerasTensor:
     """SeparableConv1D as SeparableConv2D."""
-    if at.layer.data_format == "channels_first":
-        return between_permutes(at)
-    if at.layer.padding == "causal":
-        return _causal(at)
-    return over_images(at, "SeparableConv2D")
+    if ctx.layer.data_format == "channels_first":
+        return between_permutes(ctx)
+    if ctx.layer.padding == "causal":
+        return _causal(ctx)
+    return over_images(ctx, "SeparableConv2D")
 
 
-def separable_conv2d(at: Site) -> KerasTensor | None:
+def separable_conv2d(ctx: RewriteContext) -> KerasTensor | None:
     """SeparableConv2D with channels_first, for which TF.js cannot add a bias."""
-    return between_permutes(at) if at.layer.data_format == "channels_first" else padded_apart(at)
+    return between_permutes(ctx) if ctx.layer.data_format == "channels_first" else padded_apart(ctx)
 
 
-def _dilated(at: Site) -> KerasTensor:
+def _dilated(ctx: RewriteContext) -> KerasTensor:
     """The layer with a larger kernel instead of a dilation."""
-    at.untrainable(ZEROS_TRAIN)
-    kernel = spread(at.layer.kernel, _dilations(at))
-    window = list(kernel.shape[: at.layer.rank])
-    return at.again(
-        kernel_size=window, dilation_rate=[1] * len(window), weights=_with_bias(at, kernel)
+    ctx.untrainable(ZEROS_TRAIN)
+    kernel = spread(ctx.layer.kernel, _dilations(ctx))
+    window = list(kernel.shape[: ctx.layer.rank])
+    return ctx.again(
+        kernel_size=window, dilation_rate=[1] * len(window), weights=_with_bias(ctx, kernel)
     )
 
 
-def _dilations(at: Site) -> tuple[int, ...]:
+def _dilations(ctx: RewriteContext) -> tuple[int, ...]:
     """The dilation of each axis."""
-    given = at.layer.dilation_rate
-    return given if isinstance(given, tuple) else (given,) * at.layer.rank
+    given = ctx.layer.dilation_rate
+    return given if isinstance(given, tuple) else (given,) * ctx.layer.rank
 
 
 def spread(kernel: Weight, dilations: Sequence[int]) -> Weight:
@@ -227,22 +227,22 @@ def spread(kernel: Weight, dilations: Sequence[int]) -> Weight:
 # ------------------------------------------------------------------------------------ transposed convolutions
 
 
-def conv1d_transpose(at: Site) -> KerasTensor:
+def conv1d_transpose(ctx: RewriteContext) -> KerasTensor:
     """Conv1DTranspose as Conv2DTranspose."""
-    if at.layer.data_format == "channels_first":
-        return between_permutes(at)
-    return over_images(at, "Conv2DTranspose")
+    if ctx.layer.data_format == "channels_first":
+        return between_permutes(ctx)
+    return over_images(ctx, "Conv2DTranspose")
 
 
-def conv2d_transpose(at: Site) -> KerasTensor | None:
+def conv2d_transpose(ctx: RewriteContext) -> KerasTensor | None:
     """Conv2DTranspose with dilation, or with another output size than TF.js computes.
 
     A larger kernel does for dilation. TF.js's padding="valid" makes the whole result, as long as size · stride and what
     the window has beyond a stride; Keras's is a part of that, or goes beyond it, where the window would see zeros.
     """
-    layer = at.layer
-    if set(_dilations(at)) != {1}:
-        return _dilated(at)
+    layer = ctx.layer
+    if set(_dilations(ctx)) != {1}:
+        return _dilated(ctx)
     if layer.ends() == layer.ends(by_default=True):
         return None
     zeros, cropping = [], []
@@ -256,50 +256,53 @@ def conv2d_transpose(at: Site) -> KerasTensor | None:
         zeros.append([0, more])
         cropping.append([crop, beyond + more * step])
     options = {"data_format": layer.data_format}
-    x = at.add("ZeroPadding2D", at.x, padding=zeros, **options) if any(map(any, zeros)) else at.x
-    y = at.again(x, part="whole", padding="valid", output_padding=None, activation="linear")
+    x = ctx.add("ZeroPadding2D", ctx.x, padding=zeros, **options) if any(map(any, zeros)) else ctx.x
+    y = ctx.again(x, part="whole", padding="valid", output_padding=None, activation="linear")
     return then_activated(
-        at, at.add("Cropping2D", y, cropping=cropping, **options) if any(map(any, cropping)) else y
+        ctx,
+        ctx.add("Cropping2D", y, cropping=cropping, **options) if any(map(any, cropping)) else y,
     )
 
 
-def conv3d_transpose(at: Site) -> KerasTensor:
+def conv3d_transpose(ctx: RewriteContext) -> KerasTensor:
     """Conv3DTranspose as Conv3D of x with zeros inserted (TF.js's own is incorrect on wasm).
 
     The kernel is turned around, and as many zeros stand around x as make the result begin and end where Keras's does.
     """
-    layer = at.layer
+    layer = ctx.layer
     if layer.data_format == "channels_first":
-        return between_permutes(at)
-    x = at.x
+        return between_permutes(ctx)
+    x = ctx.x
     for axis, (step, dilation, size) in enumerate(
-        zip(layer.strides, _dilations(at), layer.kernel_size, strict=True)
+        zip(layer.strides, _dilations(ctx), layer.kernel_size, strict=True)
     ):
         reach = (size - 1) * dilation
         crop, extra = layer.ends()[axis]
-        x = padded(at, _apart(at, x, axis + 1, step), axis + 1, reach - crop, extra + crop)
-    if set(_dilations(at)) != {1}:
-        at.untrainable(NO_GRADIENT)
+        x = padded(ctx, _apart(ctx, x, axis + 1, step), axis + 1, reach - crop, extra + crop)
+    if set(_dilations(ctx)) != {1}:
+        ctx.untrainable(NO_GRADIENT)
     *window, filters, channels = layer.kernel.shape
     kernel = derived(
         layer.kernel,
         (*window, channels, filters),
         lambda values: values[::-1, ::-1, ::-1].swapaxes(-1, -2),
     )
-    return at.again(
-        x, class_name="Conv3D", weights=_with_bias(at, kernel), strides=[1, 1, 1], padding="valid", output_padding=...,
-        dilation_rate=list(_dilations(at)), groups=1,
+    return ctx.again(
+        x, class_name="Conv3D", weights=_with_bias(ctx, kernel), strides=[1, 1, 1], padding="valid", output_padding=...,
+        dilation_rate=list(_dilations(ctx)), groups=1,
     )  # fmt: skip
 
 
-def _apart(at: Site, x: KerasTensor, axis: int, step: int) -> KerasTensor:
+def _apart(ctx: RewriteContext, x: KerasTensor, axis: int, step: int) -> KerasTensor:
     """x with zeros behind each number along an axis: an axis of 1 behind it, padded."""
     if step == 1:
         return x
-    shape = at.shape_of(x)
-    image = reshaped(at, x, (total(shape[1 : axis + 1]), 1, total(shape[axis + 1 :])))
-    y = at.add("ZeroPadding2D", image, padding=[[0, 0], [0, step - 1]], data_format="channels_last")
+    shape = ctx.shape_of(x)
+    image = reshaped(ctx, x, (total(shape[1 : axis + 1]), 1, total(shape[axis + 1 :])))
+    y = ctx.add(
+        "ZeroPadding2D", image, padding=[[0, 0], [0, step - 1]], data_format="channels_last"
+    )
     size = shape[axis]
     return reshaped(
-        at, y, (*shape[1:axis], None if size is None else size * step, *shape[axis + 1 :])
+        ctx, y, (*shape[1:axis], None if size is None else size * step, *shape[axis + 1 :])
     )

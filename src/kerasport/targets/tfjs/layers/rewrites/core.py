@@ -10,35 +10,35 @@ from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.layers.core import EinsumDense, ReversibleEmbedding, TernaryDense
 from kerasport.frontends.keras.model import KerasTensor
 from kerasport.targets.tfjs.layers.rewrites.blocks import reshaped, scaled, total
-from kerasport.targets.tfjs.layers.rewrites.context import Site, derived
+from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext, derived
 
 
-def dense(at: Site) -> KerasTensor | None:
+def dense(ctx: RewriteContext) -> KerasTensor | None:
     """For rank 6 or more: Dense with the middle axes merged."""
-    shape = at.shape
+    shape = ctx.shape
     if len(shape) < 6:
         return None
-    flat = reshaped(at, at.x, (total(shape[1:-1]), shape[-1]))
-    return reshaped(at, at.again(flat, part="flat"), (*shape[1:-1], at.layer.units))
+    flat = reshaped(ctx, ctx.x, (total(shape[1:-1]), shape[-1]))
+    return reshaped(ctx, ctx.again(flat, part="flat"), (*shape[1:-1], ctx.layer.units))
 
 
-def ternary_dense(at: Site) -> KerasTensor:
+def ternary_dense(ctx: RewriteContext) -> KerasTensor:
     """Dense with the ternary kernel."""
-    layer: TernaryDense = at.layer
-    at.untrainable(
+    layer: TernaryDense = ctx.layer
+    ctx.untrainable(
         "Keras trains a float kernel and derives the ternary kernel from it on every call"
     )
     weights = (layer.ternary_kernel(), *(() if layer.bias is None else (layer.bias,)))
-    return at.again(class_name="Dense", weights=weights, threshold=..., packed=...)
+    return ctx.again(class_name="Dense", weights=weights, threshold=..., packed=...)
 
 
-def einsum_dense(at: Site) -> KerasTensor:
+def einsum_dense(ctx: RewriteContext) -> KerasTensor:
     """Dense, if the equation sums over all last axes of the input and appends the new axes.
 
     As in "abc,cd->abd", "abcd,cde->abe" or "...a,abc->...bc": axes as one, Dense, and one as axes.
     """
-    layer: EinsumDense = at.layer
-    shape = at.shape
+    layer: EinsumDense = ctx.layer
+    shape = ctx.shape
     try:
         given, kernel, made = layer.labels(len(shape))
     except ShapeError as error:
@@ -57,7 +57,7 @@ def einsum_dense(at: Site) -> KerasTensor:
         )
     sizes = layer.kernel.shape
     inner, units = prod(sizes[: len(summed)]), prod(sizes[len(summed) :])
-    x = at.x if len(summed) == 1 else reshaped(at, at.x, (*shape[1 : len(kept)], inner))
+    x = ctx.x if len(summed) == 1 else reshaped(ctx, ctx.x, (*shape[1 : len(kept)], inner))
     weights = [derived(layer.kernel, (inner, units), lambda values: values.reshape(inner, units))]
     if layer.bias is not None:
         new_sizes = sizes[len(summed) :]
@@ -66,36 +66,36 @@ def einsum_dense(at: Site) -> KerasTensor:
                 layer.bias, (units,), lambda values: np.broadcast_to(values, new_sizes).reshape(-1)
             )
         )
-    y = at.add(
+    y = ctx.add(
         "Dense", x, weights=weights, units=units, use_bias=layer.bias is not None, activation="linear",
-        **at.carried("kernel", "bias"),
+        **ctx.carried("kernel", "bias"),
     )  # fmt: skip
-    y = y if len(new) == 1 else reshaped(at, y, (*shape[1 : len(kept)], *sizes[len(summed) :]))
+    y = y if len(new) == 1 else reshaped(ctx, y, (*shape[1 : len(kept)], *sizes[len(summed) :]))
     return (
-        y if layer.activation == "linear" else at.add("Activation", y, activation=layer.activation)
+        y if layer.activation == "linear" else ctx.add("Activation", y, activation=layer.activation)
     )
 
 
-def reversible_embedding(at: Site) -> KerasTensor:
+def reversible_embedding(ctx: RewriteContext) -> KerasTensor:
     """Embedding, and Dense with the transposed table for reverse calls; both layers store the table.
 
     With a logit_soft_cap the logits are tanh(logits / cap) · cap.
     """
-    layer: ReversibleEmbedding = at.layer
-    if not at.call.kwargs.get("reverse"):
-        return at.add(
-            "Embedding", at.x, weights=(layer.embeddings,), input_dim=layer.input_dim, output_dim=layer.output_dim,
-            mask_zero=layer.mask_zero, **at.carried("embeddings"),
+    layer: ReversibleEmbedding = ctx.layer
+    if not ctx.call.kwargs.get("reverse"):
+        return ctx.add(
+            "Embedding", ctx.x, weights=(layer.embeddings,), input_dim=layer.input_dim, output_dim=layer.output_dim,
+            mask_zero=layer.mask_zero, **ctx.carried("embeddings"),
         )  # fmt: skip
     kernel = layer.reverse_embeddings
     if kernel is None:
-        at.untrainable(
+        ctx.untrainable(
             "its table is stored twice, once for each direction, and training would make the two copies differ"
         )
         kernel = derived(layer.embeddings, (layer.output_dim, layer.input_dim), np.transpose)
-    y = at.add(
+    y = ctx.add(
         "Dense",
-        at.x,
+        ctx.x,
         part="reverse",
         weights=(kernel,),
         units=layer.input_dim,
@@ -106,13 +106,13 @@ def reversible_embedding(at: Site) -> KerasTensor:
     return (
         y
         if cap is None
-        else scaled(at, at.add("Activation", scaled(at, y, 1 / cap), activation="tanh"), cap)
+        else scaled(ctx, ctx.add("Activation", scaled(ctx, y, 1 / cap), activation="tanh"), cap)
     )
 
 
-def spatial_dropout(at: Site) -> KerasTensor:
+def spatial_dropout(ctx: RewriteContext) -> KerasTensor:
     """Dropout of whole channels, with noise_shape 1 along the axes of the image."""
-    images = len(at.shape) - 2
-    first = at.layer.data_format == "channels_first"
+    images = len(ctx.shape) - 2
+    first = ctx.layer.data_format == "channels_first"
     noise_shape = [None, None, *[1] * images] if first else [None, *[1] * images, None]
-    return at.add("Dropout", at.x, rate=at.layer.rate, noise_shape=noise_shape)
+    return ctx.add("Dropout", ctx.x, rate=ctx.layer.rate, noise_shape=noise_shape)

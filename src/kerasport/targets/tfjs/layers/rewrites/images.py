@@ -12,7 +12,7 @@ from kerasport.frontends.keras.layers.resampling import proportioned, surround, 
 from kerasport.frontends.keras.model import KerasTensor
 from kerasport.ir.ops.window import nearest
 from kerasport.targets.tfjs.layers.rewrites.blocks import linear_map, selection, small
-from kerasport.targets.tfjs.layers.rewrites.context import Site
+from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext
 from kerasport.weights import Array
 
 Axes = tuple[int, int]
@@ -21,7 +21,7 @@ STATIC = "the height and width of the images must be fixed"
 
 
 def resized(
-    at: Site,
+    ctx: RewriteContext,
     x: KerasTensor,
     axes: Axes,
     size: Sequence[int],
@@ -35,13 +35,13 @@ def resized(
         Refusal: the size of the images is not known, or the matrix would be too large.
     """
     for axis, new in zip(axes, size, strict=True):
-        old = at.shape_of(x)[axis]
+        old = ctx.shape_of(x)[axis]
         if old is None:
             raise Refusal("interpolation", STATIC, "give the input a fixed shape")
         if old != new:
             small(old * new, "the resize matrix")
             x = linear_map(
-                at, x, matrix(old, new, interpolation, antialias=antialias).T, axis, "resized"
+                ctx, x, matrix(old, new, interpolation, antialias=antialias).T, axis, "resized"
             )
     return x
 
@@ -53,63 +53,63 @@ def matrix(old: int, new: int, interpolation: str, *, antialias: bool) -> Array:
     return weights(old, new, interpolation, antialias=antialias)
 
 
-def axes_of(at: Site) -> Axes:
+def axes_of(ctx: RewriteContext) -> Axes:
     """Those of height and width.
 
     Raises:
         Refusal: the layer is called on a single image.
     """
-    if len(at.shape) != 4:
+    if len(ctx.shape) != 4:
         raise Refusal("", "it is called on a single image, but a layers-model works on batches")
-    return (1, 2) if at.layer.data_format == "channels_last" else (2, 3)
+    return (1, 2) if ctx.layer.data_format == "channels_last" else (2, 3)
 
 
-def sizes(at: Site, axes: Axes) -> tuple[int, int]:
+def sizes(ctx: RewriteContext, axes: Axes) -> tuple[int, int]:
     """Height and width of the images.
 
     Raises:
         Refusal: they are not known.
     """
-    height, width = (at.shape[axis] for axis in axes)
+    height, width = (ctx.shape[axis] for axis in axes)
     if height is None or width is None:
         raise Refusal("", STATIC, "give the input a fixed shape")
     return height, width
 
 
-def part(at: Site, x: KerasTensor, starts: Axes, size: Axes) -> KerasTensor:
+def part(ctx: RewriteContext, x: KerasTensor, starts: Axes, size: Axes) -> KerasTensor:
     """A part of the images that begins there."""
-    old = sizes(at, axes_of(at))
+    old = sizes(ctx, axes_of(ctx))
     cropping = [
         [start, whole - start - kept] for start, whole, kept in zip(starts, old, size, strict=True)
     ]
     if not any(map(any, cropping)):
         return x
-    return at.add("Cropping2D", x, cropping=cropping, data_format=at.layer.data_format)
+    return ctx.add("Cropping2D", x, cropping=cropping, data_format=ctx.layer.data_format)
 
 
-def proportionate(at: Site, x: KerasTensor, size: Axes) -> KerasTensor:
+def proportionate(ctx: RewriteContext, x: KerasTensor, size: Axes) -> KerasTensor:
     """The largest part in the middle that has the proportions of the size."""
-    height, width = sizes(at, axes_of(at))
+    height, width = sizes(ctx, axes_of(ctx))
     tall, wide = proportioned(height, width, size)
-    return part(at, x, ((height - tall) // 2, (width - wide) // 2), (tall, wide))
+    return part(ctx, x, ((height - tall) // 2, (width - wide) // 2), (tall, wide))
 
 
-def surrounded(at: Site, x: KerasTensor, size: Axes, fill: float) -> KerasTensor:
+def surrounded(ctx: RewriteContext, x: KerasTensor, size: Axes, fill: float) -> KerasTensor:
     """The images with so much around them that they have the proportions of the size.
 
     The padding is zeros, to which `fill` is added by an offset that is zero inside; there is only ever padding on one
     axis.
     """
-    axes = axes_of(at)
-    old = sizes(at, axes)
+    axes = axes_of(ctx)
+    old = sizes(ctx, axes)
     amounts = surround(*old, size)
     if not any(amounts):
         return x
-    x = at.add(
+    x = ctx.add(
         "ZeroPadding2D",
         x,
         padding=[[each, each] for each in amounts],
-        data_format=at.layer.data_format,
+        data_format=ctx.layer.data_format,
     )
     if not fill:
         return x
@@ -118,41 +118,41 @@ def surrounded(at: Site, x: KerasTensor, size: Axes, fill: float) -> KerasTensor
     offset = np.full(old[place] + 2 * amounts[place], fill)
     offset[amounts[place] : -amounts[place]] = 0
     shape = [-1 if axis == axes[place] else 1 for axis in (1, 2, 3)]
-    return at.add("Rescaling", x, scale=1.0, offset=offset.reshape(shape).tolist())
+    return ctx.add("Rescaling", x, scale=1.0, offset=offset.reshape(shape).tolist())
 
 
-def resizing(at: Site) -> KerasTensor:
+def resizing(ctx: RewriteContext) -> KerasTensor:
     """Crop or pad the images, then multiply by a matrix along each axis."""
-    layer, axes = at.layer, axes_of(at)
-    size, x = (layer.height, layer.width), at.x
+    layer, axes = ctx.layer, axes_of(ctx)
+    size, x = (layer.height, layer.width), ctx.x
     if layer.crop_to_aspect_ratio:
-        x = proportionate(at, x, size)
+        x = proportionate(ctx, x, size)
     elif layer.pad_to_aspect_ratio:
-        x = surrounded(at, x, size, layer.fill_value)
-    return resized(at, x, axes, size, layer.interpolation, antialias=layer.antialias)
+        x = surrounded(ctx, x, size, layer.fill_value)
+    return resized(ctx, x, axes, size, layer.interpolation, antialias=layer.antialias)
 
 
-def center_crop(at: Site) -> KerasTensor:
+def center_crop(ctx: RewriteContext) -> KerasTensor:
     """Crop the center; for smaller images, enlarge the largest part with the same aspect ratio."""
-    layer, axes = at.layer, axes_of(at)
-    (height, width), size = sizes(at, axes), (layer.height, layer.width)
+    layer, axes = ctx.layer, axes_of(ctx)
+    (height, width), size = sizes(ctx, axes), (layer.height, layer.width)
     if height < layer.height or width < layer.width:
-        return resized(at, proportionate(at, at.x, size), axes, size, "bilinear")
-    return part(at, at.x, ((height - layer.height) // 2, (width - layer.width) // 2), size)
+        return resized(ctx, proportionate(ctx, ctx.x, size), axes, size, "bilinear")
+    return part(ctx, ctx.x, ((height - layer.height) // 2, (width - layer.width) // 2), size)
 
 
-def random_crop(at: Site) -> KerasTensor:
+def random_crop(ctx: RewriteContext) -> KerasTensor:
     """The crop that RandomCrop of Keras before 3.8 computes at inference."""
-    layer, axes = at.layer, axes_of(at)
-    (height, width), size = sizes(at, axes), (layer.height, layer.width)
+    layer, axes = ctx.layer, axes_of(ctx)
+    (height, width), size = sizes(ctx, axes), (layer.height, layer.width)
     if layer.at_inference == "smart_resize":
-        return resized(at, proportionate(at, at.x, size), axes, size, "bilinear")
+        return resized(ctx, proportionate(ctx, ctx.x, size), axes, size, "bilinear")
     tall, wide = proportioned(height, width, size)
     above, beside = (height - tall) // 2, (width - wide) // 2
     cut = part(
-        at,
-        at.x,
+        ctx,
+        ctx.x,
         (above, beside),
         (min(layer.height, height - above), min(layer.width, width - beside)),
     )
-    return resized(at, cut, axes, size, "bilinear")
+    return resized(ctx, cut, axes, size, "bilinear")

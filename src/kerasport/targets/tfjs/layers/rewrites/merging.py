@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from kerasport.frontends.keras.model import KerasTensor
 from kerasport.targets.tfjs.layers.rewrites.blocks import difference, permuted, reshaped, total
-from kerasport.targets.tfjs.layers.rewrites.context import Site
+from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext
 from kerasport.weights import axis_of
 
 
-def subtract(at: Site) -> KerasTensor:
+def subtract(ctx: RewriteContext) -> KerasTensor:
     """a - b = a + (-b), bit for bit."""
-    return difference(at, *at.inputs)
+    return difference(ctx, *ctx.inputs)
 
 
-def merge(at: Site) -> KerasTensor | None:
+def merge(ctx: RewriteContext) -> KerasTensor | None:
     """Merging a single tensor returns it unchanged."""
-    return at.x if len(at.inputs) == 1 else None
+    return ctx.x if len(ctx.inputs) == 1 else None
 
 
-def concatenate(at: Site) -> KerasTensor | None:
+def concatenate(ctx: RewriteContext) -> KerasTensor | None:
     """Concatenate inputs after reshaping them to the sizes that any of them knows.
 
     TF.js takes an unknown size for another one than any that is known.
     """
-    if len(at.inputs) == 1 or at.masked:
-        return merge(at)
-    shapes = [at.shape_of(each) for each in at.inputs]
-    axis = axis_of(at.layer.axis, len(shapes[0]))
+    if len(ctx.inputs) == 1 or ctx.masked:
+        return merge(ctx)
+    shapes = [ctx.shape_of(each) for each in ctx.inputs]
+    axis = axis_of(ctx.layer.axis, len(shapes[0]))
     known = [
         next((size for size in beside if size is not None), None)
         for beside in zip(*shapes, strict=True)
@@ -37,20 +37,20 @@ def concatenate(at: Site) -> KerasTensor | None:
     ]
     if all(shape[1:] == wanted for shape, wanted in zip(shapes, agreed, strict=True)):
         return None
-    return at.again(
-        *(reshaped(at, each, wanted) for each, wanted in zip(at.inputs, agreed, strict=True))
+    return ctx.again(
+        *(reshaped(ctx, each, wanted) for each, wanted in zip(ctx.inputs, agreed, strict=True))
     )
 
 
-def dot(at: Site) -> KerasTensor | None:
+def dot(ctx: RewriteContext) -> KerasTensor | None:
     """Dot of rank 4 or more: move the summed axes to the end, merge the others, and split them again."""
-    layer, shapes = at.layer, [at.shape_of(each) for each in at.inputs]
+    layer, shapes = ctx.layer, [ctx.shape_of(each) for each in ctx.inputs]
     ranks = (len(shapes[0]), len(shapes[1]))
     if layer.normalize or max(ranks) < 4:
         return None
     flat = []
-    for x, shape, summed in zip(at.inputs, shapes, layer.pair(ranks), strict=True):
+    for x, shape, summed in zip(ctx.inputs, shapes, layer.pair(ranks), strict=True):
         rest = [axis for axis in range(1, len(shape)) if axis != summed]
-        last = permuted(at, x, (0, *rest, summed))
-        flat.append(reshaped(at, last, (total([shape[axis] for axis in rest]), shape[summed])))
-    return reshaped(at, at.again(*flat, axes=2), layer.infer(*shapes)[1:])
+        last = permuted(ctx, x, (0, *rest, summed))
+        flat.append(reshaped(ctx, last, (total([shape[axis] for axis in rest]), shape[summed])))
+    return reshaped(ctx, ctx.again(*flat, axes=2), layer.infer(*shapes)[1:])

@@ -25,59 +25,59 @@ from kerasport.targets.tfjs.layers.rewrites.blocks import (
     sliced,
     total,
 )
-from kerasport.targets.tfjs.layers.rewrites.context import Site, derived
+from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext, derived
 from kerasport.weights import Weight, axis_of
 
 ACROSS_SAMPLES = "it works across the batch, which TF.js layers cannot do"
 
 
-def batch_normalization(at: Site) -> KerasTensor | None:
+def batch_normalization(ctx: RewriteContext) -> KerasTensor | None:
     """Move the channels to the end, merge the axes before them, normalize, and restore the axes."""
-    rank = len(at.shape)
-    axis = axis_of(at.layer.axis, rank)
+    rank = len(ctx.shape)
+    axis = axis_of(ctx.layer.axis, rank)
     if not axis:
         raise Refusal("axis", ACROSS_SAMPLES)
     if axis < rank - 1:
         order = moved_last(rank, (axis,))
-        return back(at, at.again(permuted(at, at.x, order), part="last", axis=-1), order)
+        return back(ctx, ctx.again(permuted(ctx, ctx.x, order), part="last", axis=-1), order)
     if rank < 5:
         return None
-    flat = reshaped(at, at.x, (total(at.shape[1:-1]), at.shape[-1]))
-    return reshaped(at, at.again(flat, part="flat", axis=-1), at.shape[1:])
+    flat = reshaped(ctx, ctx.x, (total(ctx.shape[1:-1]), ctx.shape[-1]))
+    return reshaped(ctx, ctx.again(flat, part="flat", axis=-1), ctx.shape[1:])
 
 
-def layer_normalization(at: Site) -> KerasTensor | None:
+def layer_normalization(ctx: RewriteContext) -> KerasTensor | None:
     """Move the normalized axes to the end; for rank 5 or more, also merge axes."""
-    layer: LayerNormalization = at.layer
+    layer: LayerNormalization = ctx.layer
     if layer.rms_scaling:
         return None
-    shape, rank = at.shape, len(at.shape)
+    shape, rank = ctx.shape, len(ctx.shape)
     axes = _normalised(layer.axis, rank)
     order = moved_last(rank, axes)
     last = order == sorted(order)
     if last and rank < 5:
         return None
-    x = permuted(at, at.x, order)
+    x = permuted(ctx, ctx.x, order)
     if rank < 5:
-        weights = [_spread(each, [shape[axis] for axis in axes]) for each in at.spec.weights]
-        y = at.again(x, part="last", weights=weights, axis=list(range(rank - len(axes), rank)))
-        return back(at, y, order)
+        weights = [_spread(each, [shape[axis] for axis in axes]) for each in ctx.spec.weights]
+        y = ctx.again(x, part="last", weights=weights, axis=list(range(rank - len(axes), rank)))
+        return back(ctx, y, order)
     sizes = [shape[axis] for axis in order]
     kept, normal = sizes[1 : rank - len(axes)], sizes[rank - len(axes) :]
-    flat = reshaped(at, x, (*([total(kept)] if kept else []), total(normal)))
-    weights = [_spread(each, [total(normal)]) for each in at.spec.weights]
+    flat = reshaped(ctx, x, (*([total(kept)] if kept else []), total(normal)))
+    weights = [_spread(each, [total(normal)]) for each in ctx.spec.weights]
     return back(
-        at, reshaped(at, at.again(flat, part="flat", weights=weights, axis=-1), sizes[1:]), order
+        ctx, reshaped(ctx, ctx.again(flat, part="flat", weights=weights, axis=-1), sizes[1:]), order
     )
 
 
-def group_normalization(at: Site) -> KerasTensor:
+def group_normalization(ctx: RewriteContext) -> KerasTensor:
     """LayerNormalization of the channels reshaped to groups, then gamma and beta.
 
     Those follow as a scale and an offset a channel.
     """
-    layer: GroupNormalization = at.layer
-    shape, rank = at.shape, len(at.shape)
+    layer: GroupNormalization = ctx.layer
+    shape, rank = ctx.shape, len(ctx.shape)
     axis = axis_of(layer.axis, rank)
     channels = shape[axis]
     if not axis:
@@ -87,24 +87,24 @@ def group_normalization(at: Site) -> KerasTensor:
     groups = channels if layer.groups == -1 else layer.groups
     before, inner = total(shape[1:axis]), total((channels // groups, *shape[axis + 1 :]))
     if before == 1:
-        y = plain_normalised(at, reshaped(at, at.x, (groups, inner)), layer.epsilon)
+        y = plain_normalised(ctx, reshaped(ctx, ctx.x, (groups, inner)), layer.epsilon)
     else:
-        apart = permuted(at, reshaped(at, at.x, (before, groups, inner)), (0, 2, 1, 3))
-        y = permuted(at, plain_normalised(at, apart, layer.epsilon, axes=2), (0, 2, 1, 3))
-    y = reshaped(at, y, shape[1:])
+        apart = permuted(ctx, reshaped(ctx, ctx.x, (before, groups, inner)), (0, 2, 1, 3))
+        y = permuted(ctx, plain_normalised(ctx, apart, layer.epsilon, axes=2), (0, 2, 1, 3))
+    y = reshaped(ctx, y, shape[1:])
     if not (layer.scale or layer.center):
         return y
     order = moved_last(rank, (axis,))
-    carried = at.carried(gamma="kernel", beta="bias")
+    carried = ctx.carried(gamma="kernel", beta="bias")
     return back(
-        at, channel_affine(at, permuted(at, y, order), layer.gamma, layer.beta, **carried), order
+        ctx, channel_affine(ctx, permuted(ctx, y, order), layer.gamma, layer.beta, **carried), order
     )
 
 
-def rms_normalization(at: Site) -> KerasTensor:
+def rms_normalization(ctx: RewriteContext) -> KerasTensor:
     """Normalize [x, -x], whose mean is 0 and whose variance is mean(x²), keep one half, and scale."""
-    layer: RMSNormalization = at.layer
-    shape, rank = at.shape, len(at.shape)
+    layer: RMSNormalization = ctx.layer
+    shape, rank = ctx.shape, len(ctx.shape)
     axes = _normalised(layer.axis, rank)
     order = moved_last(rank, axes)
     sizes = [shape[axis] for axis in order]
@@ -112,20 +112,22 @@ def rms_normalization(at: Site) -> KerasTensor:
     size = total(normal)
     if size is None:
         raise Refusal("axis", f"the sizes of its axes are not fixed: {tuple(normal)}")
-    x = permuted(at, at.x, order)
+    x = permuted(ctx, ctx.x, order)
     flat = (
         x
         if len(axes) == 1 and rank < 5
-        else reshaped(at, x, (*([total(kept)] if kept else []), size))
+        else reshaped(ctx, x, (*([total(kept)] if kept else []), size))
     )
-    both = at.add("Concatenate", flat, negative(at, flat), axis=-1)
-    y = sliced(at, plain_normalised(at, both, layer.epsilon), 0, size)
-    return _scaled(at, back(at, y if flat is x else reshaped(at, y, sizes[1:]), order), layer.scale)
+    both = ctx.add("Concatenate", flat, negative(ctx, flat), axis=-1)
+    y = sliced(ctx, plain_normalised(ctx, both, layer.epsilon), 0, size)
+    return _scaled(
+        ctx, back(ctx, y if flat is x else reshaped(ctx, y, sizes[1:]), order), layer.scale
+    )
 
 
-def _scaled(at: Site, x: KerasTensor, scale: Weight) -> KerasTensor:
+def _scaled(ctx: RewriteContext, x: KerasTensor, scale: Weight) -> KerasTensor:
     """x · scale, whose axes meet the last ones of x."""
-    shape = at.shape_of(x)
+    shape = ctx.shape_of(x)
     last = shape[len(shape) - len(scale.shape) :]
     sizes = [size for size in last if size is not None]
     if len(sizes) < len(last) or any(
@@ -135,17 +137,19 @@ def _scaled(at: Site, x: KerasTensor, scale: Weight) -> KerasTensor:
     kernel = derived(
         scale, (prod(sizes),), lambda values: np.broadcast_to(values, sizes).reshape(-1)
     )
-    carried = at.carried(scale="kernel")
+    carried = ctx.carried(scale="kernel")
     if len(sizes) == 1:
-        return channel_affine(at, x, kernel, None, **carried)
-    flat = reshaped(at, x, (total(shape[1 : len(shape) - len(sizes)]), prod(sizes)))
-    return reshaped(at, channel_affine(at, flat, kernel, None, **carried), shape[1:])
+        return channel_affine(ctx, x, kernel, None, **carried)
+    flat = reshaped(ctx, x, (total(shape[1 : len(shape) - len(sizes)]), prod(sizes)))
+    return reshaped(ctx, channel_affine(ctx, flat, kernel, None, **carried), shape[1:])
 
 
-def plain_normalised(at: Site, x: KerasTensor, epsilon: float, axes: int = 1) -> KerasTensor:
+def plain_normalised(
+    ctx: RewriteContext, x: KerasTensor, epsilon: float, axes: int = 1
+) -> KerasTensor:
     """(x - mean) / sqrt(variance + epsilon) over the last axes."""
     axis: Any = -1 if axes == 1 else list(range(-axes, 0))
-    return at.add("LayerNormalization", x, axis=axis, epsilon=epsilon, center=False, scale=False)
+    return ctx.add("LayerNormalization", x, axis=axis, epsilon=epsilon, center=False, scale=False)
 
 
 def moved_last(rank: int, axes: Sequence[int]) -> list[int]:
@@ -153,9 +157,9 @@ def moved_last(rank: int, axes: Sequence[int]) -> list[int]:
     return [axis for axis in range(rank) if axis not in axes] + list(axes)
 
 
-def back(at: Site, x: KerasTensor, order: Sequence[int]) -> KerasTensor:
+def back(ctx: RewriteContext, x: KerasTensor, order: Sequence[int]) -> KerasTensor:
     """x with its axes where they were before they were put in that order."""
-    return permuted(at, x, [order.index(axis) for axis in range(len(order))])
+    return permuted(ctx, x, [order.index(axis) for axis in range(len(order))])
 
 
 def _normalised(axis: int | tuple[int, ...], rank: int) -> tuple[int, ...]:

@@ -38,9 +38,9 @@ from kerasport.targets.tfjs.layers.rewrites.blocks import (
     square,
     total,
 )
-from kerasport.targets.tfjs.layers.rewrites.context import Site
+from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext
 
-Raise: TypeAlias = Callable[[Site, Any, Sequence[KerasTensor]], KerasTensor]
+Raise: TypeAlias = Callable[[RewriteContext, Any, Sequence[KerasTensor]], KerasTensor]
 """The layer of a tensor operation, given those of its operands that are no constants."""
 
 GRAPH = "use --to tfjs-graph, which supports it"
@@ -56,45 +56,45 @@ OF_BITS = ("BitwiseAnd", "BitwiseOr", "BitwiseXor")
 DEFAULTS: Mapping[str, Any] = {"approximate": False, "alpha": 1.0, "name": None, "dtype": None}
 
 
-def operation(at: Site) -> KerasTensor | tuple[KerasTensor, ...]:
+def operation(ctx: RewriteContext) -> KerasTensor | tuple[KerasTensor, ...]:
     """The lowering of the function, each of its tensor operations as a layer."""
-    name = ACTIVATIONS.get(at.spec.class_name)
+    name = ACTIVATIONS.get(ctx.spec.class_name)
     options = {
         key: value
-        for key, value in at.spec.config.items()
+        for key, value in ctx.spec.config.items()
         if key in DEFAULTS and value != DEFAULTS[key]
     }
     if (
         name
         and not {key for key in options if key not in ("name", "dtype")}
-        and len(at.inputs) == 1
+        and len(ctx.inputs) == 1
     ):
-        return activated(at, at.x, name)
-    if at.spec.class_name in OF_BITS and any(
-        _dtype(at, tensor) != "bool" for tensor in at.inputs_of_all
+        return activated(ctx, ctx.x, name)
+    if ctx.spec.class_name in OF_BITS and any(
+        _dtype(ctx, tensor) != "bool" for tensor in ctx.inputs_of_all
     ):
         raise Refusal("", BITS)
     feeds: dict[KerasTensor, Value] = {
-        tensor: Input(str(index), TensorType(_dtype(at, tensor), at.shape_of(tensor)))
-        for index, tensor in enumerate(at.inputs_of_all)
+        tensor: Input(str(index), TensorType(_dtype(ctx, tensor), ctx.shape_of(tensor)))
+        for index, tensor in enumerate(ctx.inputs_of_all)
     }
-    args = map_tensors(at.call.args, feeds.__getitem__)
-    kwargs = {key: map_tensors(value, feeds.__getitem__) for key, value in at.call.kwargs.items()}
+    args = map_tensors(ctx.call.args, feeds.__getitem__)
+    kwargs = {key: map_tensors(value, feeds.__getitem__) for key, value in ctx.call.kwargs.items()}
     try:
-        results = apply(at.spec, args, kwargs)
+        results = apply(ctx.spec, args, kwargs)
     except ShapeError as error:
         raise Refusal("", str(error)) from None
     made = _raised(
-        at,
+        ctx,
         [_folded(result) for result in results],
         {value: tensor for tensor, value in feeds.items()},
     )
     return made if len(made) > 1 else made[0]
 
 
-def _dtype(at: Site, tensor: KerasTensor) -> DType:
+def _dtype(ctx: RewriteContext, tensor: KerasTensor) -> DType:
     """TF.js's layers compute in float32; only truth values are known to be something else."""
-    return "bool" if at.rewriter.dtypes.of(tensor) == "bool" else "float32"
+    return "bool" if ctx.rewriter.dtypes.of(tensor) == "bool" else "float32"
 
 
 def _folded(end: Value) -> Value:
@@ -108,7 +108,7 @@ def _folded(end: Value) -> Value:
 
 
 def _raised(
-    at: Site, ends: Sequence[Value], known: Mapping[Node, KerasTensor]
+    ctx: RewriteContext, ends: Sequence[Value], known: Mapping[Node, KerasTensor]
 ) -> tuple[KerasTensor, ...]:
     tensors = dict(known)
     for node in walk(ends, known):
@@ -130,7 +130,7 @@ def _raised(
                 GRAPH,
             )
         tensors[node] = TABLE[type(node)](
-            at, node, [tensors[each] for each in node.operands if each in tensors]
+            ctx, node, [tensors[each] for each in node.operands if each in tensors]
         )
     if any(end not in tensors for end in ends):
         raise Refusal("", CONSTANT, GRAPH)
@@ -175,32 +175,32 @@ def _json(values: Any) -> Any:
     return values.tolist() if isinstance(values, np.ndarray) else float(values)
 
 
-def _affine(at: Site, x: KerasTensor, scale: Any, offset: Any) -> KerasTensor:
-    return at.add("Rescaling", x, scale=_json(scale), offset=_json(offset))
+def _affine(ctx: RewriteContext, x: KerasTensor, scale: Any, offset: Any) -> KerasTensor:
+    return ctx.add("Rescaling", x, scale=_json(scale), offset=_json(offset))
 
 
-def add(at: Site, node: ops.Add, xs: Sequence[KerasTensor]) -> KerasTensor:
+def add(ctx: RewriteContext, node: ops.Add, xs: Sequence[KerasTensor]) -> KerasTensor:
     """a + b"""
     constant = _with_constant(node)
-    return _affine(at, xs[0], 1.0, constant[0]) if constant else at.add("Add", *_alike(node, xs))
+    return _affine(ctx, xs[0], 1.0, constant[0]) if constant else ctx.add("Add", *_alike(node, xs))
 
 
-def sub(at: Site, node: ops.Sub, xs: Sequence[KerasTensor]) -> KerasTensor:
+def sub(ctx: RewriteContext, node: ops.Sub, xs: Sequence[KerasTensor]) -> KerasTensor:
     """a - b"""
     constant = _with_constant(node)
     if constant is None:
-        return difference(at, *_alike(node, xs))
+        return difference(ctx, *_alike(node, xs))
     value, first = constant
-    return _affine(at, xs[0], -1.0, value) if first else _affine(at, xs[0], 1.0, -value)
+    return _affine(ctx, xs[0], -1.0, value) if first else _affine(ctx, xs[0], 1.0, -value)
 
 
-def mul(at: Site, node: ops.Mul, xs: Sequence[KerasTensor]) -> KerasTensor:
+def mul(ctx: RewriteContext, node: ops.Mul, xs: Sequence[KerasTensor]) -> KerasTensor:
     """a · b"""
     constant = _with_constant(node)
-    return _affine(at, xs[0], constant[0], 0.0) if constant else product(at, *_alike(node, xs))
+    return _affine(ctx, xs[0], constant[0], 0.0) if constant else product(ctx, *_alike(node, xs))
 
 
-def div(at: Site, node: ops.Div, xs: Sequence[KerasTensor]) -> KerasTensor:
+def div(ctx: RewriteContext, node: ops.Div, xs: Sequence[KerasTensor]) -> KerasTensor:
     """a / c = a · (1/c)"""
     constant = _with_constant(node)
     if constant is None or constant[1]:
@@ -208,14 +208,14 @@ def div(at: Site, node: ops.Div, xs: Sequence[KerasTensor]) -> KerasTensor:
     if not np.all(constant[0]):
         raise Refusal("", "it divides by zero", GRAPH)
     return _affine(
-        at,
+        ctx,
         xs[0],
         1 / np.asarray(constant[0]) if isinstance(constant[0], np.ndarray) else 1 / constant[0],
         0.0,
     )
 
 
-def power(at: Site, node: ops.Pow, xs: Sequence[KerasTensor]) -> KerasTensor:
+def power(ctx: RewriteContext, node: ops.Pow, xs: Sequence[KerasTensor]) -> KerasTensor:
     """xⁿ by squaring, for a small whole n."""
     constant = _with_constant(node)
     if constant is None or constant[1] or np.ndim(constant[0]) or constant[0] not in range(1, 17):
@@ -223,9 +223,9 @@ def power(at: Site, node: ops.Pow, xs: Sequence[KerasTensor]) -> KerasTensor:
     exponent, factor, result = int(constant[0]), xs[0], None
     while exponent:
         if exponent % 2:
-            result = factor if result is None else product(at, result, factor)
+            result = factor if result is None else product(ctx, result, factor)
         exponent //= 2
-        factor = square(at, factor) if exponent else factor
+        factor = square(ctx, factor) if exponent else factor
     assert result is not None
     return result
 
@@ -233,14 +233,14 @@ def power(at: Site, node: ops.Pow, xs: Sequence[KerasTensor]) -> KerasTensor:
 def extreme(layer: str, sign: float) -> Raise:
     """max(x, c) = relu(x - c) + c, and min(x, c) = c - relu(c - x)."""
 
-    def raise_(at: Site, node: Any, xs: Sequence[KerasTensor]) -> KerasTensor:
+    def raise_(ctx: RewriteContext, node: Any, xs: Sequence[KerasTensor]) -> KerasTensor:
         constant = _with_constant(node)
         if constant is None:
-            return at.add(layer, *_alike(node, xs))
+            return ctx.add(layer, *_alike(node, xs))
         value = constant[0]
         if sign > 0 and np.ndim(value) == 0 and not value:
-            return relu(at, xs[0])
-        return _affine(at, relu(at, _affine(at, xs[0], sign, -sign * value)), sign, value)
+            return relu(ctx, xs[0])
+        return _affine(ctx, relu(ctx, _affine(ctx, xs[0], sign, -sign * value)), sign, value)
 
     return raise_
 
@@ -259,30 +259,30 @@ def _alike(node: Any, xs: Sequence[KerasTensor]) -> tuple[KerasTensor, KerasTens
 
 
 def squared_difference(
-    at: Site, node: ops.SquaredDifference, xs: Sequence[KerasTensor]
+    ctx: RewriteContext, node: ops.SquaredDifference, xs: Sequence[KerasTensor]
 ) -> KerasTensor:
     """(a - b)²"""
-    return square(at, sub(at, node, xs))  # type: ignore[arg-type]
+    return square(ctx, sub(ctx, node, xs))  # type: ignore[arg-type]
 
 
-def absolute(at: Site, _: Any, xs: Sequence[KerasTensor]) -> KerasTensor:
+def absolute(ctx: RewriteContext, _: Any, xs: Sequence[KerasTensor]) -> KerasTensor:
     """|x| = relu(x) + relu(-x)"""
-    return at.add("Add", relu(at, xs[0]), relu(at, negative(at, xs[0])))
+    return ctx.add("Add", relu(ctx, xs[0]), relu(ctx, negative(ctx, xs[0])))
 
 
-def clip(at: Site, node: ops.Clip, xs: Sequence[KerasTensor]) -> KerasTensor:
+def clip(ctx: RewriteContext, node: ops.Clip, xs: Sequence[KerasTensor]) -> KerasTensor:
     """Where 0 lies between a and b, relu(x) up to b less relu(-x) up to -a; else relu(x - a) up to b - a, plus a."""
     low, high = node.low, node.high
     if low == 0:
-        return relu(at, xs[0], high)
+        return relu(ctx, xs[0], high)
     if low < 0 < high:
-        return difference(at, relu(at, xs[0], high), relu(at, negative(at, xs[0]), -low))
-    return scaled(at, relu(at, scaled(at, xs[0], 1.0, -low), high - low), 1.0, low)
+        return difference(ctx, relu(ctx, xs[0], high), relu(ctx, negative(ctx, xs[0]), -low))
+    return scaled(ctx, relu(ctx, scaled(ctx, xs[0], 1.0, -low), high - low), 1.0, low)
 
 
 def named(activation: str) -> Raise:
     """A function that TF.js has as an activation."""
-    return lambda at, _, xs: activated(at, xs[0], activation)
+    return lambda ctx, _, xs: activated(ctx, xs[0], activation)
 
 
 # -------------------------------------------------------------------------------------------------- movement
@@ -301,21 +301,21 @@ def _keeps_batch(before: Value, after: Value) -> bool:
     return after.shape[0] is None and size is not None and size == total(after.shape[1:])
 
 
-def reshape(at: Site, node: ops.Reshape, xs: Sequence[KerasTensor]) -> KerasTensor:
+def reshape(ctx: RewriteContext, node: ops.Reshape, xs: Sequence[KerasTensor]) -> KerasTensor:
     """The same numbers in another shape, each sample by itself."""
     if not _keeps_batch(node.x, node):
         raise Refusal("", "it reshapes across the batch, which TF.js layers cannot do", GRAPH)
-    return reshaped(at, xs[0], node.shape[1:])
+    return reshaped(ctx, xs[0], node.shape[1:])
 
 
-def transpose(at: Site, node: ops.Transpose, xs: Sequence[KerasTensor]) -> KerasTensor:
+def transpose(ctx: RewriteContext, node: ops.Transpose, xs: Sequence[KerasTensor]) -> KerasTensor:
     """The axes behind the batch in another order."""
     if node.order[0]:
         raise Refusal("", "it moves the batch axis, which TF.js layers cannot do", GRAPH)
-    return permuted(at, xs[0], node.order)
+    return permuted(ctx, xs[0], node.order)
 
 
-def slice_(at: Site, node: ops.Slice, xs: Sequence[KerasTensor]) -> KerasTensor:
+def slice_(ctx: RewriteContext, node: ops.Slice, xs: Sequence[KerasTensor]) -> KerasTensor:
     """A part of each axis."""
     (x,) = xs
     for axis, (begin, size) in enumerate(zip(node.begin, node.size, strict=True)):
@@ -323,11 +323,13 @@ def slice_(at: Site, node: ops.Slice, xs: Sequence[KerasTensor]) -> KerasTensor:
             continue
         if axis == 0:
             raise Refusal("", "it slices the batch, which TF.js layers cannot do", GRAPH)
-        x = sliced(at, x, begin, None if size == -1 else begin + size, axis)
+        x = sliced(ctx, x, begin, None if size == -1 else begin + size, axis)
     return x
 
 
-def strided_slice(at: Site, node: ops.StridedSlice, xs: Sequence[KerasTensor]) -> KerasTensor:
+def strided_slice(
+    ctx: RewriteContext, node: ops.StridedSlice, xs: Sequence[KerasTensor]
+) -> KerasTensor:
     """x[begin:end:step] along each axis; steps by a matrix of zeros and ones."""
     (x,) = xs
     for axis, (size, part) in enumerate(zip(node.x.shape, node.parts, strict=True)):
@@ -337,9 +339,9 @@ def strided_slice(at: Site, node: ops.StridedSlice, xs: Sequence[KerasTensor]) -
         if axis == 0:
             raise Refusal("", "it slices the batch, which TF.js layers cannot do", GRAPH)
         if size is not None:
-            x = _selected(at, x, axis, range(*slice(*part).indices(size)), size)
+            x = _selected(ctx, x, axis, range(*slice(*part).indices(size)), size)
         elif step == 1 and (begin or 0) >= 0 and (end is None or end < 0):
-            x = sliced(at, x, begin or 0, end, axis)
+            x = sliced(ctx, x, begin or 0, end, axis)
         else:
             raise Refusal(
                 "", "it slices an axis of unknown size from its end, or with a step", GRAPH
@@ -347,28 +349,30 @@ def strided_slice(at: Site, node: ops.StridedSlice, xs: Sequence[KerasTensor]) -
     return x
 
 
-def _selected(at: Site, x: KerasTensor, axis: int, places: Sequence[int], size: int) -> KerasTensor:
+def _selected(
+    ctx: RewriteContext, x: KerasTensor, axis: int, places: Sequence[int], size: int
+) -> KerasTensor:
     if max(size, len(places)) > MAPPED:
         raise Refusal(
             "",
             f"it selects from an axis of size {size}, for which TF.js layers would need a large matrix",
             GRAPH,
         )
-    return linear_map(at, x, selection(size, np.array(places, int)).T, axis, "selection")
+    return linear_map(ctx, x, selection(size, np.array(places, int)).T, axis, "selection")
 
 
-def reverse(at: Site, node: ops.Reverse, xs: Sequence[KerasTensor]) -> KerasTensor:
+def reverse(ctx: RewriteContext, node: ops.Reverse, xs: Sequence[KerasTensor]) -> KerasTensor:
     """x from the end of each axis to its beginning."""
     (x,) = xs
     for axis in node.axes:
         size = node.x.shape[axis]
         if axis == 0 or size is None:
             raise Refusal("", "it reverses the batch, or an axis of unknown size", GRAPH)
-        x = _selected(at, x, axis, range(size)[::-1], size)
+        x = _selected(ctx, x, axis, range(size)[::-1], size)
     return x
 
 
-def gather(at: Site, node: ops.Gather, xs: Sequence[KerasTensor]) -> KerasTensor:
+def gather(ctx: RewriteContext, node: ops.Gather, xs: Sequence[KerasTensor]) -> KerasTensor:
     """Places of an axis that are known, by a matrix of zeros and ones."""
     if (
         not isinstance(node.indices, Constant)
@@ -382,44 +386,46 @@ def gather(at: Site, node: ops.Gather, xs: Sequence[KerasTensor]) -> KerasTensor
         raise Refusal("", "it gathers from an axis whose size is not fixed", GRAPH)
     indices = node.indices.read()
     places = [int(place) % size for place in np.atleast_1d(indices)]
-    picked = _selected(at, xs[0], node.axis, places, size)
-    return picked if indices.ndim else reshaped(at, picked, node.shape[1:])
+    picked = _selected(ctx, xs[0], node.axis, places, size)
+    return picked if indices.ndim else reshaped(ctx, picked, node.shape[1:])
 
 
-def concat(at: Site, node: ops.Concat, xs: Sequence[KerasTensor]) -> KerasTensor:
+def concat(ctx: RewriteContext, node: ops.Concat, xs: Sequence[KerasTensor]) -> KerasTensor:
     """The tensors one after the other."""
     if node.axis == 0 or any(isinstance(part, Constant) for part in node.parts):
         raise Refusal("", "it concatenates along the batch axis or with a constant", GRAPH)
     places = {
         id(part): x for part, x in zip(dict.fromkeys(node.parts), dict.fromkeys(xs), strict=True)
     }
-    return at.add("Concatenate", *(places[id(part)] for part in node.parts), axis=node.axis)
+    return ctx.add("Concatenate", *(places[id(part)] for part in node.parts), axis=node.axis)
 
 
-def pad(at: Site, node: ops.Pad, xs: Sequence[KerasTensor]) -> KerasTensor:
+def pad(ctx: RewriteContext, node: ops.Pad, xs: Sequence[KerasTensor]) -> KerasTensor:
     """Zeros around x."""
     if node.mode != "constant" or node.value or any(node.paddings[0]):
         raise Refusal("", "TF.js layers pad only with zeros, and not along the batch axis", GRAPH)
     (x,) = xs
     if node.x.rank == 4 and not any(node.paddings[3]):
         pairs = [list(pair) for pair in node.paddings[1:3]]
-        return at.add("ZeroPadding2D", x, padding=pairs, data_format="channels_last")
+        return ctx.add("ZeroPadding2D", x, padding=pairs, data_format="channels_last")
     for axis, pair in enumerate(node.paddings):
-        x = padded(at, x, axis, *pair) if any(pair) else x
+        x = padded(ctx, x, axis, *pair) if any(pair) else x
     return x
 
 
-def tile(at: Site, node: ops.Tile, xs: Sequence[KerasTensor]) -> KerasTensor:
+def tile(ctx: RewriteContext, node: ops.Tile, xs: Sequence[KerasTensor]) -> KerasTensor:
     """x a few times after itself."""
     if node.times[0] != 1 or max(node.times) > 16:
         raise Refusal("", "it repeats the batch, or repeats an axis more than 16 times", GRAPH)
     (x,) = xs
     for axis, times in enumerate(node.times):
-        x = at.add("Concatenate", *(x,) * times, axis=axis) if times > 1 else x
+        x = ctx.add("Concatenate", *(x,) * times, axis=axis) if times > 1 else x
     return x
 
 
-def broadcast_to(at: Site, node: ops.BroadcastTo, xs: Sequence[KerasTensor]) -> KerasTensor:
+def broadcast_to(
+    ctx: RewriteContext, node: ops.BroadcastTo, xs: Sequence[KerasTensor]
+) -> KerasTensor:
     """x repeated along its axes of size 1, by a row of ones."""
     (x,) = xs
     if node.rank != node.x.rank:
@@ -434,7 +440,7 @@ def broadcast_to(at: Site, node: ops.BroadcastTo, xs: Sequence[KerasTensor]) -> 
                 GRAPH,
             )
         reserve(after)
-        x = linear_map(at, x, np.ones((1, after), np.float32), axis, "repeated")
+        x = linear_map(ctx, x, np.ones((1, after), np.float32), axis, "repeated")
     return x
 
 
@@ -447,39 +453,39 @@ def _axes(node: Any) -> Sequence[int]:
     return tuple(node.axes)
 
 
-def mean(at: Site, node: ops.Mean, xs: Sequence[KerasTensor]) -> KerasTensor:
+def mean(ctx: RewriteContext, node: ops.Mean, xs: Sequence[KerasTensor]) -> KerasTensor:
     """Σ x / n"""
-    return reduced(at, xs[0], _axes(node), "GlobalAveragePooling1D", keepdims=node.keepdims)
+    return reduced(ctx, xs[0], _axes(node), "GlobalAveragePooling1D", keepdims=node.keepdims)
 
 
-def sum_(at: Site, node: ops.Sum, xs: Sequence[KerasTensor]) -> KerasTensor:
+def sum_(ctx: RewriteContext, node: ops.Sum, xs: Sequence[KerasTensor]) -> KerasTensor:
     """n · mean(x)"""
     count = total([node.x.shape[axis] for axis in _axes(node)])
     if count is None:
         raise Refusal("axis", "it sums over an axis of unknown size", GRAPH)
-    averaged = reduced(at, xs[0], node.axes, "GlobalAveragePooling1D", keepdims=node.keepdims)
-    return scaled(at, averaged, float(count))
+    averaged = reduced(ctx, xs[0], node.axes, "GlobalAveragePooling1D", keepdims=node.keepdims)
+    return scaled(ctx, averaged, float(count))
 
 
-def max_(at: Site, node: ops.Max, xs: Sequence[KerasTensor]) -> KerasTensor:
+def max_(ctx: RewriteContext, node: ops.Max, xs: Sequence[KerasTensor]) -> KerasTensor:
     """The largest."""
-    return reduced(at, xs[0], _axes(node), "GlobalMaxPooling1D", keepdims=node.keepdims)
+    return reduced(ctx, xs[0], _axes(node), "GlobalMaxPooling1D", keepdims=node.keepdims)
 
 
-def min_(at: Site, node: ops.Min, xs: Sequence[KerasTensor]) -> KerasTensor:
+def min_(ctx: RewriteContext, node: ops.Min, xs: Sequence[KerasTensor]) -> KerasTensor:
     """-max(-x)"""
     largest = reduced(
-        at, negative(at, xs[0]), _axes(node), "GlobalMaxPooling1D", keepdims=node.keepdims
+        ctx, negative(ctx, xs[0]), _axes(node), "GlobalMaxPooling1D", keepdims=node.keepdims
     )
-    return negative(at, largest)
+    return negative(ctx, largest)
 
 
-def matmul(at: Site, node: ops.MatMul, xs: Sequence[KerasTensor]) -> KerasTensor:
+def matmul(ctx: RewriteContext, node: ops.MatMul, xs: Sequence[KerasTensor]) -> KerasTensor:
     """x · W by a Dense layer, and a · b of matrices by Dot."""
     if isinstance(node.b, Constant) and node.b.rank == 2 and not node.transpose_a:
         values = node.b.read()
         kernel = values.T if node.transpose_b else values
-        return linear_map(at, xs[0], kernel, node.a.rank - 1, "product")
+        return linear_map(ctx, xs[0], kernel, node.a.rank - 1, "product")
     if (
         isinstance(node.a, Constant)
         or isinstance(node.b, Constant)
@@ -489,7 +495,7 @@ def matmul(at: Site, node: ops.MatMul, xs: Sequence[KerasTensor]) -> KerasTensor
             "", "TF.js layers multiply matrices only of one batch, or by one constant matrix", GRAPH
         )
     a, b = xs if len(xs) == 2 else (xs[0], xs[0])
-    return at.add(
+    return ctx.add(
         "Dot",
         a,
         b,
@@ -502,14 +508,14 @@ TABLE: Mapping[Any, Raise] = {
     ops.Add: add, ops.Sub: sub, ops.Mul: mul, ops.Div: div, ops.Pow: power,
     ops.Maximum: extreme("Maximum", 1.0), ops.Minimum: extreme("Minimum", -1.0),
     ops.SquaredDifference: squared_difference, ops.Abs: absolute, ops.Clip: clip,
-    ops.Neg: lambda at, _, xs: negative(at, xs[0]),
-    ops.Square: lambda at, _, xs: square(at, xs[0]),
-    ops.Relu: lambda at, _, xs: relu(at, xs[0]),
-    ops.LeakyRelu: lambda at, node, xs: at.add("LeakyReLU", xs[0], negative_slope=node.alpha),
+    ops.Neg: lambda ctx, _, xs: negative(ctx, xs[0]),
+    ops.Square: lambda ctx, _, xs: square(ctx, xs[0]),
+    ops.Relu: lambda ctx, _, xs: relu(ctx, xs[0]),
+    ops.LeakyRelu: lambda ctx, node, xs: ctx.add("LeakyReLU", xs[0], negative_slope=node.alpha),
     **{op: named(name) for op, name in {
         ops.Relu6: "relu6", ops.Elu: "elu", ops.Selu: "selu", ops.Sigmoid: "sigmoid", ops.Tanh: "tanh",
         ops.Softplus: "softplus", ops.Exp: "exponential", ops.LogSoftmax: "log_softmax"}.items()},
-    ops.Softmax: lambda at, _, xs: at.add("Softmax", xs[0], axis=-1),
+    ops.Softmax: lambda ctx, _, xs: ctx.add("Softmax", xs[0], axis=-1),
     ops.Reshape: reshape, ops.Transpose: transpose, ops.Slice: slice_, ops.StridedSlice: strided_slice,
     ops.Reverse: reverse, ops.Gather: gather, ops.Concat: concat, ops.Pad: pad, ops.Tile: tile,
     ops.BroadcastTo: broadcast_to,

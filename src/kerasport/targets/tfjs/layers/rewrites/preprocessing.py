@@ -13,37 +13,37 @@ from kerasport.frontends.keras.identity import IDENTITY, is_identity
 from kerasport.frontends.keras.layers.preprocessing import CategoryEncoding, Normalization
 from kerasport.frontends.keras.model import KerasTensor, LayerSpec
 from kerasport.targets.tfjs.layers.rewrites.blocks import linear_map, reshaped, total
-from kerasport.targets.tfjs.layers.rewrites.context import Site, constant, options_of
+from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext, constant
 
 LISTED = 2**16  # numbers up to which an option lists them in model.json
 TABLE = 1024  # tokens whose table of ones and zeros has 4 MB
 
 
-def normalization(at: Site) -> KerasTensor:
+def normalization(ctx: RewriteContext) -> KerasTensor:
     """(x - mean) / deviation, or x · deviation + mean, as Rescaling with one scale and offset per position.
 
     The mean is subtracted first, as in Keras: where it is much larger than the deviation, x / deviation and
     mean / deviation would be rounded apart.
     """
-    layer: Normalization = at.layer
-    mean = _along(at, layer, layer.mean if layer.adapted_mean is None else layer.adapted_mean)
+    layer: Normalization = ctx.layer
+    mean = _along(ctx, layer, layer.mean if layer.adapted_mean is None else layer.adapted_mean)
     variance = _along(
-        at, layer, layer.variance if layer.adapted_variance is None else layer.adapted_variance
+        ctx, layer, layer.variance if layer.adapted_variance is None else layer.adapted_variance
     )
     deviation = np.maximum(np.sqrt(variance), np.float32(1e-7))
     if layer.invert:
-        return _rescaled(at, at.x, deviation, mean)
-    centred = at.x if not mean.any() else _rescaled(at, at.x, np.float32(1), -mean)
-    return _rescaled(at, centred, 1 / deviation, np.float32(0))
+        return _rescaled(ctx, ctx.x, deviation, mean)
+    centred = ctx.x if not mean.any() else _rescaled(ctx, ctx.x, np.float32(1), -mean)
+    return _rescaled(ctx, centred, 1 / deviation, np.float32(0))
 
 
 def _rescaled(
-    at: Site,
+    ctx: RewriteContext,
     x: KerasTensor,
     scale: npt.NDArray[Any] | np.float32,
     offset: npt.NDArray[Any] | np.float32,
 ) -> KerasTensor:
-    return at.add("Rescaling", x, scale=_listed(scale), offset=_listed(offset))
+    return ctx.add("Rescaling", x, scale=_listed(scale), offset=_listed(offset))
 
 
 def _listed(values: npt.NDArray[Any] | np.float32) -> Any:
@@ -53,12 +53,12 @@ def _listed(values: npt.NDArray[Any] | np.float32) -> Any:
     return np.asarray(digits, np.float64).reshape(array.shape).tolist()
 
 
-def _along(at: Site, layer: Normalization, given: Any) -> npt.NDArray[Any]:
+def _along(ctx: RewriteContext, layer: Normalization, given: Any) -> npt.NDArray[Any]:
     """Numbers of the kept axes, from the last one on, so that they broadcast."""
     values = np.asarray(
         given if isinstance(given, tuple | int | float) else given.read(), np.float32
     )
-    rank = len(at.shape)
+    rank = len(ctx.shape)
     kept = layer.axes(rank)
     if 0 in kept:
         raise Refusal(
@@ -77,46 +77,48 @@ def _along(at: Site, layer: Normalization, given: Any) -> npt.NDArray[Any]:
     return values.reshape(sizes[first:]) if values.ndim else values
 
 
-def category_encoding(at: Site) -> KerasTensor:
+def category_encoding(ctx: RewriteContext) -> KerasTensor:
     """An Embedding of one-hot rows, then their maximum (multi_hot) or sum (count) per sample."""
-    layer: CategoryEncoding = at.layer
-    shape, depth = at.shape, layer.num_tokens
+    layer: CategoryEncoding = ctx.layer
+    shape, depth = ctx.shape, layer.num_tokens
     if depth > TABLE:
         raise Refusal(
             "num_tokens",
             f"a table of more than {TABLE} tokens is too large for a layers-model; use --to tfjs-graph",
         )
-    hot = at.add(
-        "Embedding", at.x, weights=(constant(np.eye(depth)),), frozen=True,
+    hot = ctx.add(
+        "Embedding", ctx.x, weights=(constant(np.eye(depth)),), frozen=True,
         input_dim=depth, output_dim=depth, mask_zero=False,
     )  # fmt: skip
     if layer.output_mode == "one_hot":
-        return hot if len(shape) < 2 or shape[-1] != 1 else reshaped(at, hot, (*shape[1:-1], depth))
+        return (
+            hot if len(shape) < 2 or shape[-1] != 1 else reshaped(ctx, hot, (*shape[1:-1], depth))
+        )
     if len(shape) < 2:
         raise Refusal("output_mode", "it counts across the batch, which TF.js layers cannot do")
     beside = shape[2:]
-    flat = reshaped(at, hot, (shape[1], total((*beside, depth)))) if beside else hot
+    flat = reshaped(ctx, hot, (shape[1], total((*beside, depth)))) if beside else hot
     if layer.output_mode == "multi_hot":
-        y = at.add("GlobalMaxPooling1D", flat)
+        y = ctx.add("GlobalMaxPooling1D", flat)
     elif shape[1] is None:
         raise Refusal(
             "output_mode", "the number of indices per sample is not fixed; use --to tfjs-graph"
         )
     else:
         reserve(shape[1], itemsize=8)
-        summed = linear_map(at, flat, np.ones((shape[1], 1)), 1, part="sum")
-        return reshaped(at, summed, (*beside, depth))
-    return reshaped(at, y, (*beside, depth)) if beside else y
+        summed = linear_map(ctx, flat, np.ones((shape[1], 1)), 1, part="sum")
+        return reshaped(ctx, summed, (*beside, depth))
+    return reshaped(ctx, y, (*beside, depth)) if beside else y
 
 
-def pipeline(at: Site) -> KerasTensor:
+def pipeline(ctx: RewriteContext) -> KerasTensor:
     """The layers of the pipeline, one after the other."""
-    x = at.x
-    for child in at.spec.children.values():
+    x = ctx.x
+    for child in ctx.spec.children.values():
         if not isinstance(child, LayerSpec):
             raise Refusal("layers", f"it contains the model {child.name!r}; use --to tfjs-graph")
         if is_identity(child):
-            at.untrainable(
+            ctx.untrainable(
                 f"its {child.class_name} is removed, because it {IDENTITY.get(child.class_name, '')}"
             )
             continue
@@ -125,13 +127,12 @@ def pipeline(at: Site) -> KerasTensor:
                 "layers",
                 f"{child.class_name} is a custom layer, and the file does not contain its code",
             )
-        options = options_of(child.config)
-        x = at.add(
+        x = ctx.call_layer(
             child.class_name,
-            x,
+            [x],
+            child.config,
             part=child.name,
             weights=child.weights,
             children=child.children,
-            **options,
         )
     return x

@@ -18,7 +18,11 @@ from kerasport.frontends.keras.masks import returns_sequences
 from kerasport.frontends.keras.model import KerasModel, KerasTensor, LayerSpec, flatten
 from kerasport.targets.tfjs.layers.constraints import one_tensor
 from kerasport.targets.tfjs.layers.rewrites.blocks import linear_map, permuted, reshaped, selection
-from kerasport.targets.tfjs.layers.rewrites.context import Site, constant, derived, options_of
+from kerasport.targets.tfjs.layers.rewrites.context import (
+    RewriteContext,
+    constant,
+    derived,
+)
 from kerasport.targets.tfjs.layers.spelling.topology import IN_BIDIRECTIONAL, mirrored
 
 MASKED = "it becomes several layers, and TF.js would not pass the mask of its input to them as Keras does"
@@ -79,22 +83,22 @@ def of_one_cell(spec: LayerSpec) -> tuple[LayerSpec, str]:
 # ------------------------------------------------------------------------------------------------------- cells
 
 
-def rnn(at: Site) -> tuple[KerasTensor, ...] | None:
+def rnn(ctx: RewriteContext) -> tuple[KerasTensor, ...] | None:
     """One recurrent layer per stacked cell, if the model passes or uses their states.
 
     TF.js has the states of a stack in another order than Keras.
     """
-    layer: RNN = at.layer
-    stack = at.spec.children["cell"]
+    layer: RNN = ctx.layer
+    stack = ctx.spec.children["cell"]
     if not isinstance(stack, LayerSpec) or stack.class_name != "StackedRNNCells":
         return None
-    states = _initial_states(at)
+    states = _initial_states(ctx)
     cells = list(stack.children.values())
     if not (layer.return_state or states) or any(cell.class_name not in LAYER_OF for cell in cells):
         return None
-    if at.masked:
+    if ctx.masked:
         raise Refusal("", MASKED)
-    x, returned = at.x, list[KerasTensor]()
+    x, returned = ctx.x, list[KerasTensor]()
     for cell in cells:
         count = LAYERS[cell.class_name].states  # type: ignore[attr-defined]
         options: dict[str, Any] = {
@@ -103,74 +107,74 @@ def rnn(at: Site) -> tuple[KerasTensor, ...] | None:
             "go_backwards": layer.go_backwards and cell is cells[0],
             "stateful": layer.stateful,
         }
-        x = at.add(
+        x = ctx.call_layer(
             "RNN",
-            x,
+            [x],
+            options,
             part=cell.name,
             children={"cell": cell},
             initial_state=states[:count],
-            **options,
         )
         states = states[count:]
-        returned += at.outputs(x)[1:]
+        returned += ctx.outputs(x)[1:]
     return x, *returned
 
 
-def _initial_states(at: Site) -> list[KerasTensor]:
+def _initial_states(ctx: RewriteContext) -> list[KerasTensor]:
     """The states that a call gives, by position or by name."""
     named = [
         state
-        for state in flatten(at.call.kwargs.get("initial_state"))
+        for state in flatten(ctx.call.kwargs.get("initial_state"))
         if isinstance(state, KerasTensor)
     ]
-    return [*at.inputs[1:], *named]
+    return [*ctx.inputs[1:], *named]
 
 
 # ------------------------------------------------------------------------------------------------------- films
 
 
-def conv_lstm2d(at: Site) -> tuple[KerasTensor, ...] | None:
+def conv_lstm2d(ctx: RewriteContext) -> tuple[KerasTensor, ...] | None:
     """ConvLSTM2D with channels_first, between two Permutes."""
-    layer: ConvLSTM2D = at.layer
+    layer: ConvLSTM2D = ctx.layer
     if layer.data_format == "channels_last":
         return None
-    if at.masked:
+    if ctx.masked:
         raise Refusal("", MASKED)
     for option in ("activation", "recurrent_activation"):
         if works_along_an_axis(getattr(layer, option)):
             raise Refusal(option, "with channels_first it works along another axis than in TF.js")
-    rank = len(at.shape)
-    x = permuted(at, at.x, (0, 1, *range(3, rank), 2))
-    outputs = own_outputs(at, at.again(x, part="last", data_format="channels_last"), at.spec)
+    rank = len(ctx.shape)
+    x = permuted(ctx, ctx.x, (0, 1, *range(3, rank), 2))
+    outputs = own_outputs(ctx, ctx.again(x, part="last", data_format="channels_last"), ctx.spec)
 
     def first(y: KerasTensor) -> KerasTensor:
-        axes = len(at.shape_of(y))
+        axes = len(ctx.shape_of(y))
         channels = axes - rank + 2  # behind the batch, or behind the time as well
-        return permuted(at, y, (*range(channels), axes - 1, *range(channels, axes - 1)))
+        return permuted(ctx, y, (*range(channels), axes - 1, *range(channels, axes - 1)))
 
     return tuple(first(each) for each in outputs)
 
 
-def conv_lstm1d(at: Site) -> tuple[KerasTensor, ...]:
+def conv_lstm1d(ctx: RewriteContext) -> tuple[KerasTensor, ...]:
     """ConvLSTM2D of images with a width of 1."""
-    layer: ConvLSTM2D = at.layer
+    layer: ConvLSTM2D = ctx.layer
     if layer.data_format == "channels_first":
-        return conv_lstm2d(at) or ()
-    if at.masked:
+        return conv_lstm2d(ctx) or ()
+    if ctx.masked:
         raise Refusal("", MASKED)
-    time, length, channels = at.shape[1:]
-    images = reshaped(at, at.x, (time, length, 1, channels))
+    time, length, channels = ctx.shape[1:]
+    images = reshaped(ctx, ctx.x, (time, length, 1, channels))
     kernels = [
         derived(each, (each.shape[0], 1, *each.shape[1:]), lambda values: values[:, None])
         for each in (layer.kernel, layer.recurrent_kernel)
     ]
-    options = options_of(at.spec.config)
-    options |= {
+    sizes: dict[str, Any] = {
         name: [getattr(layer, name)[0], 1] for name in ("kernel_size", "strides", "dilation_rate")
     }
-    y = at.add("ConvLSTM2D", images, weights=[*kernels, *at.spec.weights[2:]], **options)
-    outputs = [(each, at.shape_of(each)) for each in own_outputs(at, y, at.spec)]
-    return tuple(reshaped(at, each, (*shape[1:-2], shape[-1])) for each, shape in outputs)
+    weights = [*kernels, *ctx.spec.weights[2:]]
+    y = ctx.again(images, class_name="ConvLSTM2D", weights=weights, **sizes)
+    outputs = [(each, ctx.shape_of(each)) for each in own_outputs(ctx, y, ctx.spec)]
+    return tuple(reshaped(ctx, each, (*shape[1:-2], shape[-1])) for each, shape in outputs)
 
 
 # ---------------------------------------------------------------------------------------------------- wrappers
@@ -184,13 +188,13 @@ MERGES: Mapping[str, str] = {
 BOTH_WAYS = frozenset((*IN_BIDIRECTIONAL, "RNN", "ConvLSTM1D", "ConvLSTM2D"))
 
 
-def bidirectional(at: Site) -> tuple[KerasTensor, ...] | None:
+def bidirectional(ctx: RewriteContext) -> tuple[KerasTensor, ...] | None:
     """A forward layer, a backward layer and a merge layer, if TF.js's Bidirectional does not support them."""
-    forward, backward = (at.spec.children[way] for way in ("forward_layer", "backward_layer"))
+    forward, backward = (ctx.spec.children[way] for way in ("forward_layer", "backward_layer"))
     if not isinstance(forward, LayerSpec) or not isinstance(backward, LayerSpec):
         return None
     # TF.js would run it once for each of two outputs, and move its states on each time
-    twice = forward.config.get("stateful") and at.layer.merge_mode is None
+    twice = forward.config.get("stateful") and ctx.layer.merge_mode is None
     if forward.class_name in IN_BIDIRECTIONAL and mirrored(forward, backward) and not twice:
         return None
     if (
@@ -199,16 +203,18 @@ def bidirectional(at: Site) -> tuple[KerasTensor, ...] | None:
         or backward.custom
     ):
         return None
-    if at.masked:
+    if ctx.masked:
         raise Refusal("", MASKED)
-    states = _initial_states(at)
+    states = _initial_states(ctx)
     half = len(states) // 2
-    there, *there_states = _one_way(at, forward, "forward", states[:half])
-    back, *back_states = _one_way(at, backward, "backward", states[half:])
-    if returns_sequences(at.spec):
-        back = turned(at, back)
-    mode = at.layer.merge_mode
-    made = (there, back) if mode is None else (at.add(MERGES[mode], there, back, **_merging(mode)),)
+    there, *there_states = _one_way(ctx, forward, "forward", states[:half])
+    back, *back_states = _one_way(ctx, backward, "backward", states[half:])
+    if returns_sequences(ctx.spec):
+        back = turned(ctx, back)
+    mode = ctx.layer.merge_mode
+    made = (
+        (there, back) if mode is None else (ctx.add(MERGES[mode], there, back, **_merging(mode)),)
+    )
     return *made, *there_states, *back_states
 
 
@@ -217,38 +223,45 @@ def _merging(mode: str) -> dict[str, Any]:
 
 
 def _one_way(
-    at: Site, layer: LayerSpec, part: str, states: Sequence[KerasTensor]
+    ctx: RewriteContext, layer: LayerSpec, part: str, states: Sequence[KerasTensor]
 ) -> tuple[KerasTensor, ...]:
     frozen = layer.config.get("trainable") is False
-    options = options_of(layer.config)
-    y = at.add(
-        layer.class_name, at.x, part=part, weights=layer.weights, children=layer.children, frozen=frozen,
-        initial_state=states, **options,
-    )  # fmt: skip
-    return own_outputs(at, y, layer)
+    y = ctx.call_layer(
+        layer.class_name,
+        [ctx.x],
+        layer.config,
+        part=part,
+        weights=layer.weights,
+        children=layer.children,
+        frozen=frozen,
+        initial_state=states,
+    )
+    return own_outputs(ctx, y, layer)
 
 
-def own_outputs(at: Site, first: KerasTensor, layer: LayerSpec) -> tuple[KerasTensor, ...]:
+def own_outputs(
+    ctx: RewriteContext, first: KerasTensor, layer: LayerSpec
+) -> tuple[KerasTensor, ...]:
     """All outputs of a layer that `add` called, none of them the same tensor as another in TF.js."""
-    outputs = list(at.outputs(first))
+    outputs = list(ctx.outputs(first))
     for state, output in one_tensor(layer).items():
-        outputs[state] = at.add("Activation", outputs[output], part="state", activation="linear")
+        outputs[state] = ctx.add("Activation", outputs[output], part="state", activation="linear")
     return tuple(outputs)
 
 
 LONGEST = 1024  # time steps whose order is turned around by a matrix of at most 4 MB
 
 
-def turned(at: Site, x: KerasTensor) -> KerasTensor:
+def turned(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
     """x with time turned around: by a matrix that does so, or by a SimpleRNN that hands on what it sees, backwards."""
-    _, time, *rest = at.shape_of(x)
+    _, time, *rest = ctx.shape_of(x)
     if time is not None and time <= LONGEST:
-        return linear_map(at, x, selection(time, np.arange(time)[::-1]), 1, part="turned")
+        return linear_map(ctx, x, selection(time, np.arange(time)[::-1]), 1, part="turned")
     if len(rest) != 1 or rest[0] is None:
         raise Refusal("", "it reverses a sequence of images of unknown length")
     reserve(rest[0], rest[0], itemsize=16)
     weights = constant(np.eye(rest[0])), constant(np.zeros((rest[0], rest[0])))
-    return at.add(
+    return ctx.add(
         "SimpleRNN", x, part="turned", weights=weights, frozen=True, units=rest[0], activation="linear",
         use_bias=False, go_backwards=True, return_sequences=True,
     )  # fmt: skip
@@ -258,19 +271,25 @@ POINTWISE = frozenset(("Activation", "Dense", "ReLU", "ELU", "LeakyReLU"))
 """Layers that do the same to a whole sequence as to each of its steps."""
 
 
-def time_distributed(at: Site) -> KerasTensor | None:
+def time_distributed(ctx: RewriteContext) -> KerasTensor | None:
     """TimeDistributed around the rewritten inner layer, or the inner layer alone if that is the same."""
-    inner = at.spec.children["layer"]
-    if isinstance(inner, KerasModel) or at.masked:
+    inner = ctx.spec.children["layer"]
+    if isinstance(inner, KerasModel) or ctx.masked:
         return None
-    batch, _, *step = at.shape
-    stands = at.rewriter.inside(inner, (batch, *step))
+    batch, _, *step = ctx.shape
+    stands = ctx.rewriter.inside(inner, (batch, *step))
     if stands is None:
         return None
     if inner.class_name in POINTWISE:
-        options = options_of(inner.config)
         frozen = inner.config.get("trainable") is False
-        return at.add(
-            inner.class_name, at.x, part=inner.name, weights=inner.weights, frozen=frozen, **options
+        return ctx.call_layer(
+            inner.class_name,
+            [ctx.x],
+            inner.config,
+            part=inner.name,
+            weights=inner.weights,
+            frozen=frozen,
         )
-    return at.add("TimeDistributed", at.x, children={"layer": stands}, layer=at.layer.layer)
+    return ctx.call_layer(
+        "TimeDistributed", [ctx.x], {"layer": ctx.layer.layer}, children={"layer": stands}
+    )

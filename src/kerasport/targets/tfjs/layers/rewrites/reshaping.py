@@ -10,64 +10,68 @@ from kerasport.targets.tfjs.layers.rewrites.blocks import (
     reshaped,
     total,
 )
-from kerasport.targets.tfjs.layers.rewrites.context import Site
+from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext
 from kerasport.targets.tfjs.layers.rewrites.images import resized
 
 
-def first_axis(at: Site) -> int:
+def first_axis(ctx: RewriteContext) -> int:
     """The first of the spatial axes."""
-    return 1 if at.layer.data_format == "channels_last" else 2
+    return 1 if ctx.layer.data_format == "channels_last" else 2
 
 
-def cropping(at: Site) -> KerasTensor:
+def cropping(ctx: RewriteContext) -> KerasTensor:
     """One axis at a time, as the width of an image."""
-    x, first = at.x, first_axis(at)
-    for axis in range(at.layer.rank):
-        before, after = at.layer.amount(axis)
-        x = padded(at, x, first + axis, -before, -after)
+    x, first = ctx.x, first_axis(ctx)
+    for axis in range(ctx.layer.rank):
+        before, after = ctx.layer.amount(axis)
+        x = padded(ctx, x, first + axis, -before, -after)
     return x
 
 
-def zero_padding(at: Site) -> KerasTensor:
+def zero_padding(ctx: RewriteContext) -> KerasTensor:
     """One axis at a time, as the width of an image."""
-    x, first = at.x, first_axis(at)
-    for axis in range(at.layer.rank):
-        x = padded(at, x, first + axis, *at.layer.amount(axis))
+    x, first = ctx.x, first_axis(ctx)
+    for axis in range(ctx.layer.rank):
+        x = padded(ctx, x, first + axis, *ctx.layer.amount(axis))
     return x
 
 
-def up_sampling(at: Site) -> KerasTensor:
+def up_sampling(ctx: RewriteContext) -> KerasTensor:
     """One axis at a time, as the width of an image."""
-    x, first = at.x, first_axis(at)
-    for axis, times in enumerate(at.layer.factors(), start=first):
-        x = repeated(at, x, axis, times)
+    x, first = ctx.x, first_axis(ctx)
+    for axis, times in enumerate(ctx.layer.factors(), start=first):
+        x = repeated(ctx, x, axis, times)
     return x
 
 
-def up_sampling2d(at: Site) -> KerasTensor | None:
+def up_sampling2d(ctx: RewriteContext) -> KerasTensor | None:
     """Interpolation as a matrix product along each axis, since TF.js samples at other positions."""
-    if at.layer.interpolation in ("nearest", "bilinear_keras2"):
+    if ctx.layer.interpolation in ("nearest", "bilinear_keras2"):
         return None
-    first = first_axis(at)
+    first = first_axis(ctx)
     size = tuple(
         0 if old is None else old * times
-        for old, times in zip(at.shape[first : first + 2], at.layer.factors(), strict=True)
+        for old, times in zip(ctx.shape[first : first + 2], ctx.layer.factors(), strict=True)
     )
-    return resized(at, at.x, (first, first + 1), size, at.layer.interpolation)
+    return resized(ctx, ctx.x, (first, first + 1), size, ctx.layer.interpolation)
 
 
-def flatten(at: Site) -> KerasTensor | None:
+def flatten(ctx: RewriteContext) -> KerasTensor | None:
     """Reshape, where the Flatten of TF.js throws (flat inputs and unknown sizes)."""
-    rank = len(at.shape)
-    if rank > 2 and None not in at.shape[1:]:
+    rank = len(ctx.shape)
+    if rank > 2 and None not in ctx.shape[1:]:
         return None
-    x = channels_last(at, at.x) if rank > 2 and at.layer.data_format == "channels_first" else at.x
-    return reshaped(at, x, (1 if rank == 1 else total(at.shape[1:]),))
+    x = (
+        channels_last(ctx, ctx.x)
+        if rank > 2 and ctx.layer.data_format == "channels_first"
+        else ctx.x
+    )
+    return reshaped(ctx, x, (1 if rank == 1 else total(ctx.shape[1:]),))
 
 
-def reshape(at: Site) -> KerasTensor | None:
+def reshape(ctx: RewriteContext) -> KerasTensor | None:
     """Reshape with every size explicit; after an inferred size (-1) TF.js does not know the shape."""
-    if all(size is not None and size >= 0 for size in at.layer.target_shape):
+    if all(size is not None and size >= 0 for size in ctx.layer.target_shape):
         return None
-    sizes = at.layer.infer(at.shape)[1:]
-    return None if None in sizes else at.again(target_shape=list(sizes))
+    sizes = ctx.layer.infer(ctx.shape)[1:]
+    return None if None in sizes else ctx.again(target_shape=list(sizes))

@@ -10,6 +10,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,14 @@ from tests.forged import (
 
 import kerasport
 from kerasport.errors import HostileFileError, KerasportError, ReadError, Refusal, ShapeError
+from kerasport.frontends.keras.dtypes import Dtypes
+from kerasport.frontends.keras.infer import check_weights
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
 from kerasport.ir import ops
 from kerasport.ir.tensor import Input, TensorType
 from kerasport.targets import planned
+from kerasport.weights import ComputedWeight
 
 SAVE = r"model\.save\('model\.keras'\)"
 
@@ -534,6 +538,30 @@ def test_a_layer_that_is_refused_inside_a_wrapper_keeps_its_outputs(folder: Path
 def test_a_mask_value_is_a_number(folder: Path) -> None:
     masking = layer("Masking", "masking", "x", mask_value="dense")
     refused(put(folder / "m.keras", functional_of(masking)), "mask_value")
+
+
+def test_the_bias_of_an_einsum_fits_its_kernel() -> None:
+    """The option leaves the sizes of two axes open."""
+    options = {"equation": "abc,cde->abde", "output_shape": [1], "bias_axes": "de"}
+    layer = LAYERS["EinsumDense"].from_spec(
+        LayerSpec("dense", "EinsumDense", options, weights_of((7, 6, 1), (3, 2)))
+    )
+    with pytest.raises(ReadError, match="'bias' has the shape"):
+        check_weights(LayerSpec("dense", "EinsumDense", options), layer, ((None, 3, 7),))
+
+
+def test_an_output_that_a_model_does_not_have_has_no_dtype() -> None:
+    x = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 4], "dtype": "int32"}))
+    inner = KerasModel("inner", "functional", (x,), (KerasTensor(x),), (KerasTensor(x),))
+    y = Call(inner, (KerasTensor(x),))
+    model = KerasModel("model", "functional", (x, y), (KerasTensor(x),), (KerasTensor(y, 1),))
+    assert Dtypes().model(model) == ("float32",)
+
+
+def weights_of(*shapes: tuple[int, ...]) -> tuple[ComputedWeight, ...]:
+    return tuple(
+        ComputedWeight(np.dtype("f4"), shape, partial(np.ones, shape, "f4")) for shape in shapes
+    )
 
 
 def test_pooling_needs_values_and_strides() -> None:

@@ -141,7 +141,8 @@ class Dtypes:
         """The element type of a tensor; float32 for all fractions and for what is not known."""
         made = self._made.get(tensor.call, "float32")
         if isinstance(made, tuple):
-            return made[tensor.index]
+            # the lowering refuses an output that does not exist
+            return made[tensor.index] if tensor.index < len(made) else "float32"
         return "int32" if tensor.index and tensor.call.target.class_name == "TopK" else made
 
     def model(self, model: KerasModel) -> tuple[str, ...]:

@@ -234,8 +234,13 @@ class EinsumDense(Layer):
         if not set(axes) <= set(made):
             raise ShapeError(f"bias_axes={axes!r} are not all axes of the output {made!r}")
         first = min((made.index(label) for label in axes), default=len(made))
+        wanted = tuple(sizes.get(label) for label in kernel)
+        # the bias has the sizes of the kernel where the options leave them open
+        for label, size in zip(kernel, self.kernel.shape, strict=False):
+            if sizes.get(label) is None:
+                sizes[label] = size
         return {
-            "kernel": tuple(sizes.get(label) for label in kernel),
+            "kernel": wanted,
             "bias": tuple(sizes.get(label) if label in axes else 1 for label in made[first:]),
         }
 

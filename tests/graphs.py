@@ -11,9 +11,10 @@ from typing import TypeAlias, get_args
 import numpy as np
 
 from kerasport.errors import VerifyError
+from kerasport.ir.dtypes import dtype_of
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Tensor
-from kerasport.ir.tensor import Input, TensorType, dtype_of
+from kerasport.ir.tensor import Input, TensorType
 from kerasport.targets.plan import Plan, write
 from kerasport.targets.tfjs.graph import document, optimised
 from kerasport.targets.tfjs.graph.emit import Emitter, emitter_of

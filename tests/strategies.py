@@ -13,12 +13,13 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from kerasport.ir import ops
+from kerasport.ir.dtypes import NUMBERS, DType
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Tensor
 from kerasport.ir.ops.elementwise import Binary, Unary
 from kerasport.ir.ops.reduction import ArgReduction, Cumulative, Reduction
 from kerasport.ir.ops.window import Padding, Pool
-from kerasport.ir.tensor import NUMBERS, DType, Input, Node, Several, TensorType
+from kerasport.ir.tensor import Input, Node, Several, TensorType
 from kerasport.weights import Array
 
 Made: TypeAlias = Tensor | Several

@@ -20,10 +20,11 @@ from tests.strategies import OPERATIONS, numbers, operations, shapes
 
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
+from kerasport.ir.dtypes import NUMBERS, NUMPY, DType, default_dtype, dtype_of, promoted
 from kerasport.ir.graph import Graph, constants, show, walk
 from kerasport.ir.ops import Tensor
-from kerasport.ir.tensor import DType, Input, Item, Node, Several, TensorType, constant, dtype_of
-from kerasport.weights import Array, Shape
+from kerasport.ir.tensor import Input, Item, Node, Several, TensorType, constant
+from kerasport.weights import Array, ComputedWeight, Shape
 
 ALONE: set[Any] = {Input, ops.Constant, Item, ops.Lookup}
 """Nodes that are no operations on numbers."""
@@ -333,7 +334,7 @@ MISFITS: tuple[tuple[Callable[[], Any], str], ...] = (
     (lambda: ops.Resize(x23, (1, 1), "nearest"), "Resize needs images, not float32[2, 3]"),
     (lambda: ops.known((3, None)), "the sizes (3, None) must be fixed"),
     (lambda: ops.Exp(whole), "Exp supports float32, not int32[3]"),
-    (lambda: ops.Relu(truth), "Relu supports int32 or float32, not bool[3]"),
+    (lambda: ops.Relu(truth), "Relu supports numbers, not bool[3]"),
     (lambda: ops.Add(whole, x23), "Add supports int32, not float32[2, 3]"),
     (lambda: ops.LogicalAnd(whole, truth), "LogicalAnd supports bool, not int32[3]"),
     (lambda: ops.FloorDiv(x23, x23), "FloorDiv supports int32, not float32[2, 3]"),
@@ -443,19 +444,15 @@ def test_a_graph_is_shown_with_operands_options_and_types() -> None:
     )
 
 
-def test_element_types_of_numpy_become_the_few_of_the_ir() -> None:
+def test_element_types_of_numpy() -> None:
     kinds = {
-        "float64": "float32",
-        "float16": "float32",
-        "int64": "int32",
-        "uint8": "int32",
-        "bool": "bool",
-        "O": "string",
-    }
-    assert {name: dtype_of(np.dtype(name)) for name in kinds} == kinds
-    assert [constant(value).dtype for value in (1, 1.0, True, [1, 2], "a")] == [
-        "int32", "float32", "bool", "int32", "string",
-    ]  # fmt: skip
+        "float64": "float32", "float16": "float32", "int64": "int32", "uint8": "int32", "bool": "bool", "O": "string",
+    }  # fmt: skip
+    assert {name: default_dtype(np.dtype(name)) for name in kinds} == kinds
+    real = {name: "string" if name == "O" else name for name in kinds}
+    assert {name: dtype_of(np.dtype(name)) for name in kinds} == real
+    with pytest.raises(ShapeError, match="complex128 is not supported"):
+        dtype_of(np.dtype(np.complex128))
 
 
 def test_a_loop_runs_over_time_forwards_and_backwards() -> None:
@@ -536,3 +533,81 @@ def convolved(padding: Any, stride: int) -> Tensor:
 def test_names_of_sizes_follow_the_axes(extents: tuple[Any, ...], tensor: Tensor) -> None:
     assert tensor.extents == extents
     assert tensor.shape == tuple(e if isinstance(e, int) else None for e in extents)
+
+
+# ------------------------------------------------------------------------------------------- element types
+
+
+REAL: tuple[DType, ...] = ("bool", *NUMBERS)
+
+
+def functions_of_elements() -> Iterator[tuple[type[Any], DType]]:
+    """Operations element by element and reductions, with each element type that they take."""
+    families = (ops.Unary, ops.Binary, ops.Reduction)
+    for cls in vars(ops).values():
+        if isinstance(cls, type) and issubclass(cls, families) and cls not in families:
+            yield from ((cls, dtype) for dtype in getattr(cls, "takes", ()) if dtype in REAL)
+
+
+def test_numpy_computes_the_element_type_that_is_inferred() -> None:
+    for cls, dtype in functions_of_elements():
+        assert computed_dtype(cls, dtype) == NUMPY[applied(cls, dtype)[1].dtype], (cls, dtype)
+
+
+def applied(cls: type[Any], dtype: DType) -> tuple[Input, Tensor]:
+    """An input of that element type, and an operation on it."""
+    x = Input("x", TensorType(dtype, (3,)))
+    rest: tuple[Any, ...] = ()
+    if issubclass(cls, ops.Binary):
+        rest = (x,)
+    elif issubclass(cls, ops.Reduction):
+        rest = ((0,),)
+    return x, cls(x, *rest)
+
+
+def computed_dtype(cls: type[Any], dtype: DType) -> np.dtype[Any]:
+    """The numpy type of what an operation computes."""
+    x, y = applied(cls, dtype)
+    with np.errstate(all="ignore"):
+        (result,) = Graph((x,), (y,)).run(np.array([1, 0, 1]).astype(NUMPY[dtype]))
+    return np.asarray(result).dtype
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "expected"),
+    [
+        (("int8", "uint8"), "int16"),
+        (("uint16", "int16"), "int32"),
+        (("bool", "uint8"), "uint8"),
+        (("uint32", "int32"), "int64"),
+        (("uint64", "int8"), "float32"),
+        (("float16", "int64"), "float16"),
+        (("float16", "bfloat16"), "float32"),
+        (("float32", "float64"), "float64"),
+        (("complex64", "float32"), "complex64"),
+        (("string",), "string"),
+    ],
+)
+def test_promotion_is_that_of_keras(dtypes: tuple[DType, ...], expected: DType) -> None:
+    assert promoted(dtypes) == promoted(reversed(dtypes)) == expected
+
+
+def test_strings_meet_nothing_else() -> None:
+    with pytest.raises(ShapeError, match="computes with numbers"):
+        promoted(("string", "int32"))
+
+
+def test_python_numbers_take_the_type_of_the_tensor_beside() -> None:
+    small, half = (Input("x", TensorType(dtype, (2,))) for dtype in ("uint8", "float16"))
+    assert (small + 1).dtype == "uint8"
+    assert (small + 1.5).dtype == "float32"
+    assert (half + 1).dtype == (half + 1.5).dtype == "float16"
+    assert (small / 2).dtype == "float32"
+
+
+def test_weights_are_read_as_the_default_type() -> None:
+    weight = ComputedWeight(np.dtype(np.float64), (2,), lambda: np.array([1e300, 1.0]))
+    assert ops.as_tensor(weight).dtype == "float32"
+    assert ops.Constant(weight).dtype == "float64"
+    (value,) = Graph((), (ops.as_tensor(weight),)).run()
+    assert value.tolist() == [np.inf, 1]

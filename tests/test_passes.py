@@ -15,9 +15,10 @@ from tests import graphs
 from tests.strategies import computations
 
 from kerasport.ir import ops
+from kerasport.ir.dtypes import DType
 from kerasport.ir.graph import Graph, show
 from kerasport.ir.ops import Tensor
-from kerasport.ir.tensor import DType, Input, TensorType, constant
+from kerasport.ir.tensor import Input, TensorType, constant
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import GROWTH, SMALL, fold_constants
 from kerasport.passes.loop import inside_loops, unroll

@@ -122,8 +122,8 @@ def show(graph: Graph) -> str:
             for f in fields(node)
             if f.init and _is_option(getattr(node, f.name))
         ]
-        if isinstance(node, Input):
-            options = [repr(node.name)]
+        if isinstance(node, Input | Constant):  # the type tells the rest
+            options = [repr(node.name)] if isinstance(node, Input) else []
         shown = f" : {node.type}" if isinstance(node, Tensor) else ""
         lines.append(
             f"{numbers[node]} = {type(node).__name__}({', '.join([*operands, *options])}){shown}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from kerasport.errors import ShapeError, quoted
+from kerasport.ir.dtypes import FAMILIES, FLOATS, INTEGERS, NUMPY, DType, default_dtype, dtype_of
 from kerasport.weights import (
     LARGEST_SIZE,
     Array,
@@ -23,19 +24,6 @@ from kerasport.weights import (
     Weight,
     WeightRef,
 )
-
-DType: TypeAlias = Literal["float32", "int32", "bool", "string"]
-
-FLOATS: tuple[DType, ...] = ("float32",)
-NUMBERS: tuple[DType, ...] = ("int32", "float32")
-
-NUMPY: dict[str, Any] = {
-    "float32": np.float32,
-    "int32": np.int32,
-    "bool": np.bool_,
-    "string": np.object_,
-}
-
 
 Extent: TypeAlias = int | str | None
 """Size of an axis: a number, the name of a size known at run time, or None for one without a name.
@@ -196,16 +184,21 @@ class Input(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class Constant(Tensor):
-    """A tensor known at conversion; its numbers are read from the file when somebody asks."""
+    """A tensor known at conversion; its numbers are read from the file when somebody asks.
+
+    With `read_as`, they are converted to that element type when they are read.
+    """
 
     value: Weight
+    read_as: DType | None = None
 
     def infer(self) -> TensorType:
-        return TensorType(dtype_of(self.value.dtype), self.value.shape)
+        return TensorType(self.read_as or dtype_of(self.value.dtype), self.value.shape)
 
     def read(self) -> Array:
-        """The numbers."""
-        return self.value.read().astype(NUMPY[self.dtype], copy=False)
+        """The numbers, in the element type of the tensor."""
+        with np.errstate(over="ignore"):
+            return self.value.read().astype(NUMPY[self.dtype], copy=False)
 
     def compute(self, *_: Any) -> Array:
         return self.read()
@@ -241,7 +234,8 @@ def expect(node: Node, x: Tensor, dtypes: Sequence[DType]) -> None:
         ShapeError: it is not.
     """
     if x.dtype not in dtypes:
-        raise ShapeError(f"{type(node).__name__} supports {' or '.join(dtypes)}, not {x.type}")
+        wanted = FAMILIES.get(tuple(dtypes)) or " or ".join(dtypes)
+        raise ShapeError(f"{type(node).__name__} supports {wanted}, not {x.type}")
 
 
 def items(source: Several) -> tuple[Item, ...]:
@@ -249,36 +243,35 @@ def items(source: Several) -> tuple[Item, ...]:
     return tuple(Item(source, index) for index in range(len(source.infer())))
 
 
-def dtype_of(dtype: np.dtype[Any]) -> DType:
-    """The element type of the IR for one of numpy: TF.js and Keras's layers compute in these few."""
-    if dtype == np.bool_:
-        return "bool"
-    if dtype.kind in "iu":
-        return "int32"
-    return "string" if dtype.kind in "OUS" else "float32"
-
-
 def constant(value: Any, dtype: DType | None = None) -> Constant:
-    """A constant of numbers at hand; Python floats are float32, integers int32."""
+    """A constant of numbers at hand; floats are float32 and integers int32 unless `dtype` is given."""
     array = np.asarray(value)
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, as in Keras
-        array = array.astype(NUMPY[dtype or dtype_of(array.dtype)], copy=False)
+        array = array.astype(NUMPY[dtype or default_dtype(array.dtype)], copy=False)
     return Constant(ComputedWeight(array.dtype, array.shape, lambda: array))
 
 
 def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     """A tensor of anything: tensors as they are, weights and numbers as constants.
 
-    Python numbers take the element type of `like`, but a fraction beside integers makes float32, as in Keras.
+    Weights take the element type in which Keras layers compute: float32 or int32. Python numbers
+    take that of `like`, but a fraction beside integers makes float32, as in Keras.
     """
     if isinstance(value, Tensor):
         return value
     if isinstance(value, WeightRef | ComputedWeight | DividedWeight):
-        return Constant(value)
+        default = default_dtype(value.dtype)
+        return Constant(value, None if value.dtype == NUMPY[default] else default)
     if like is not None and isinstance(value, int | float) and not isinstance(value, bool):
-        dtype: DType = "float32" if isinstance(value, float) or like.dtype == "float32" else "int32"
-        return constant(value, dtype)
+        return constant(value, _dtype_beside(value, like.dtype))
     return constant(value)
+
+
+def _dtype_beside(value: float, dtype: DType) -> DType:
+    """The element type of a Python number beside a tensor of that type."""
+    if dtype in FLOATS or dtype == "complex64" or (dtype in INTEGERS and isinstance(value, int)):
+        return dtype
+    return "int32" if isinstance(value, int) else "float32"
 
 
 def broadcast(*shapes: Extents) -> Extents:

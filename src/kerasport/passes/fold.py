@@ -7,7 +7,8 @@ from math import prod
 import numpy as np
 
 from kerasport.budget import spare
-from kerasport.ir.tensor import NUMPY, Constant, Input, Item, Node, Tensor, constant
+from kerasport.ir.dtypes import NUMPY
+from kerasport.ir.tensor import Constant, Input, Item, Node, Tensor, constant
 from kerasport.passes.rewrite import Uses
 from kerasport.weights import Array, ComputedWeight
 

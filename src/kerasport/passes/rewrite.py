@@ -64,7 +64,7 @@ def identity(node: Node) -> Hashable:
     if isinstance(node, Input):
         return node
     if isinstance(node, Constant):
-        return (Constant, id(node.value))
+        return (Constant, id(node.value), node.dtype)
     return (type(node), *(_key(getattr(node, name)) for name in field_names(type(node))))
 
 

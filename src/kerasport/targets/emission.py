@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 from kerasport.errors import Problem, Refusal
+from kerasport.ir.dtypes import NUMPY, DType
 from kerasport.ir.graph import Graph, walk
-from kerasport.ir.tensor import NUMPY, Constant, DType, Input, Node, Tensor, TensorType
+from kerasport.ir.tensor import Constant, Input, Node, Tensor, TensorType
 from kerasport.weights import Array, Weight
 
 if TYPE_CHECKING:

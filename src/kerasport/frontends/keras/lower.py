@@ -60,9 +60,10 @@ from kerasport.frontends.keras.model import (
 )
 from kerasport.frontends.keras.precheck import acts_in_training, custom_problem, refusals
 from kerasport.ir import ops
+from kerasport.ir.dtypes import DType
 from kerasport.ir.graph import Graph, name_new
 from kerasport.ir.ops.reduction import ArgReduction, Reduction, TopK
-from kerasport.ir.tensor import BATCH, DType, Extent, Input, Node, Tensor, TensorType
+from kerasport.ir.tensor import BATCH, Extent, Input, Node, Tensor, TensorType
 
 Lowered: TypeAlias = tuple[Tensor, ...] | None  # None where a call was refused
 

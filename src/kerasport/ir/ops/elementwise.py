@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
 from kerasport.errors import ShapeError
+from kerasport.ir.dtypes import ANY, FLOATS, INTEGERS, NUMBERS, NUMPY, DType, promoted
 from kerasport.ir.tensor import (
-    FLOATS,
-    NUMBERS,
-    NUMPY,
-    DType,
     Tensor,
     TensorType,
     as_tensor,
@@ -22,8 +19,6 @@ from kerasport.ir.tensor import (
     expect,
 )
 from kerasport.weights import Array
-
-ANY: tuple[DType, ...] = ("bool", "int32", "float32", "string")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +66,7 @@ class Sqrt(Unary):
 
 
 class Rsqrt(Unary):
-    compute = staticmethod(lambda x: np.float32(1) / np.sqrt(x))
+    compute = staticmethod(lambda x: np.reciprocal(np.sqrt(x)))
 
 
 class Square(Unary):
@@ -80,7 +75,7 @@ class Square(Unary):
 
 
 class Reciprocal(Unary):
-    compute = staticmethod(lambda x: np.float32(1) / x)
+    compute = staticmethod(np.reciprocal)
 
 
 class Sin(Unary):
@@ -157,7 +152,7 @@ class Relu(Unary):
 
 class Relu6(Unary):
     takes = NUMBERS
-    compute = staticmethod(lambda x: np.clip(x, 0, 6))
+    compute = staticmethod(lambda x: np.minimum(np.maximum(x, 0), 6))
 
 
 class Elu(Unary):
@@ -166,29 +161,37 @@ class Elu(Unary):
     compute = staticmethod(lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))))
 
 
+def _selu(x: Array) -> Array:
+    number = np.asarray(x).dtype.type
+    below = number(1.6732632423543772) * np.expm1(np.minimum(x, number(0)))
+    result: Array = number(1.0507009873554805) * np.where(x > 0, x, below)
+    return result
+
+
 class Selu(Unary):
-    compute = staticmethod(
-        lambda x: (
-            np.float32(1.0507009873554805)
-            * np.where(x > 0, x, np.float32(1.6732632423543772) * np.expm1(np.minimum(x, 0)))
-        )
-    )
+    compute = staticmethod(_selu)
+
+
+def _sigmoid(x: Array) -> Array:
+    result: Array = 1 / (1 + np.exp(-np.asarray(x, np.float64)))
+    return result.astype(np.asarray(x).dtype)
 
 
 class Sigmoid(Unary):
-    compute = staticmethod(
-        lambda x: (1 / (1 + np.exp(-np.asarray(x, np.float64)))).astype(np.float32)
-    )
+    compute = staticmethod(_sigmoid)
 
 
 class Softplus(Unary):
-    compute = staticmethod(lambda x: np.logaddexp(x, np.float32(0)))
+    compute = staticmethod(lambda x: np.logaddexp(x, np.asarray(x).dtype.type(0)))
 
 
 def _erf(x: Array) -> Array:
     from math import erf  # noqa: PLC0415  (numpy has none; this is the reference, not the fast path)
 
-    return np.vectorize(erf, otypes=[np.float32])(x) if np.size(x) else np.asarray(x, np.float32)
+    array = np.asarray(x)
+    return (
+        np.vectorize(erf, otypes=[np.float64])(array).astype(array.dtype) if array.size else array
+    )
 
 
 class Erf(Unary):
@@ -244,7 +247,8 @@ class LeakyRelu(Tensor):
         return self.x.type
 
     def compute(self, *operands: Any) -> Array:
-        result: Array = np.where(operands[0] > 0, operands[0], np.float32(self.alpha) * operands[0])
+        x = np.asarray(operands[0])
+        result: Array = np.where(x > 0, x, x.dtype.type(self.alpha) * x)
         return result
 
 
@@ -261,7 +265,8 @@ class Clip(Tensor):
         return self.x.type
 
     def compute(self, *operands: Any) -> Array:
-        result: Array = np.clip(operands[0], np.float32(self.low), np.float32(self.high))
+        x = np.asarray(operands[0])
+        result: Array = np.clip(x, x.dtype.type(self.low), x.dtype.type(self.high))
         return result
 
 
@@ -304,7 +309,7 @@ class DivNoNan(Binary):
     takes = FLOATS
     compute = staticmethod(
         lambda a, b: np.divide(
-            a, b, out=np.zeros(np.broadcast(a, b).shape, np.float32), where=b != 0
+            a, b, out=np.zeros(np.broadcast(a, b).shape, np.asarray(a).dtype), where=b != 0
         )
     )
 
@@ -312,7 +317,7 @@ class DivNoNan(Binary):
 class FloorDiv(Binary):
     """⌊a / b⌋ of integers; TF.js makes integers of fractions here."""
 
-    takes = ("int32",)
+    takes = INTEGERS
     compute = staticmethod(np.floor_divide)
 
 
@@ -326,21 +331,21 @@ class BitwiseAnd(Binary):
     """The bits that both integers have."""
 
     compute = staticmethod(np.bitwise_and)
-    takes = ("int32",)
+    takes = INTEGERS
 
 
 class BitwiseOr(Binary):
     """The bits that one of the integers has."""
 
     compute = staticmethod(np.bitwise_or)
-    takes = ("int32",)
+    takes = INTEGERS
 
 
 class BitwiseXor(Binary):
     """The bits that only one of the integers has."""
 
     compute = staticmethod(np.bitwise_xor)
-    takes = ("int32",)
+    takes = INTEGERS
 
 
 class Pow(Binary):
@@ -439,22 +444,36 @@ def cast(x: Tensor, to: DType) -> Tensor:
     return x if x.dtype == to else Cast(x, to)
 
 
-ORDER: tuple[DType, ...] = ("bool", "int32", "float32")
+Kind: TypeAlias = Literal["bool", "int32", "float32"]
 
 
-def matched(*values: Any, least: DType = "bool") -> tuple[Tensor, ...]:
-    """The values as tensors of one element type: the widest of theirs, at least `least`."""
+def matched(*values: Any, least: Kind = "bool") -> tuple[Tensor, ...]:
+    """The values as tensors of one element type, in which they meet by `promoted`.
+
+    `least` names the kind of numbers that they become at least: "int32" makes int32 of bool, and
+    "float32" makes float32 of bool and of integers.
+
+    Raises:
+        ShapeError: one of the values is a string.
+    """
     first = next((value for value in values if isinstance(value, Tensor)), None)
     tensors = [as_tensor(value, first) for value in values]
-    if texts := [tensor.dtype for tensor in tensors if tensor.dtype not in ORDER]:
-        raise ShapeError(f"it computes with numbers, got values of dtype {texts[0]}")
-    dtype = max([least, *(tensor.dtype for tensor in tensors)], key=ORDER.index)
+    if any(tensor.dtype == "string" for tensor in tensors):
+        raise ShapeError("it computes with numbers, got values of dtype string")
+    dtype = promoted(tensor.dtype for tensor in tensors)
+    if (least == "int32" and dtype == "bool") or (least == "float32" and not is_fraction(dtype)):
+        dtype = least
     return tuple(cast(tensor, dtype) for tensor in tensors)
 
 
+def is_fraction(dtype: DType) -> bool:
+    """Whether an element type has fractions: floats and complex numbers."""
+    return dtype in FLOATS or dtype == "complex64"
+
+
 def floats(x: Tensor) -> Tensor:
-    """x as float32."""
-    return cast(x, "float32")
+    """x as floats: float32 unless it is of another float type."""
+    return x if x.dtype in FLOATS else cast(x, "float32")
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
@@ -463,7 +482,7 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     return Select(cast(as_tensor(condition), "bool"), left, right)
 
 
-def arithmetic(op: type[Binary], least: DType = "int32") -> Callable[[Any, Any], Tensor]:
+def arithmetic(op: type[Binary], least: Kind = "int32") -> Callable[[Any, Any], Tensor]:
     """The operation on anything that makes a tensor."""
     return lambda a, b: op(*matched(a, b, least=least))
 

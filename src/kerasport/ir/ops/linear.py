@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from kerasport.errors import ShapeError
+from kerasport.ir.dtypes import NUMBERS
 from kerasport.ir.ops.elementwise import matched, mul
 from kerasport.ir.ops.movement import Size, dims, product, reshape, transpose
 from kerasport.ir.ops.reduction import sum_
-from kerasport.ir.tensor import NUMBERS, Tensor, TensorType, broadcast, expect
+from kerasport.ir.tensor import Tensor, TensorType, broadcast, expect
 from kerasport.weights import Array
 
 

@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from kerasport.ir.tensor import NUMPY, DType, Tensor, TensorType, expect
+from kerasport.ir.dtypes import NUMPY, DType
+from kerasport.ir.tensor import Tensor, TensorType, expect
 from kerasport.weights import Array
 
 Keys: TypeAlias = tuple[str, ...] | tuple[int, ...]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kerasport.errors import ShapeError
+from kerasport.ir.dtypes import NUMPY
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Input, Several, Tensor, TensorType, items
 from kerasport.weights import Shape
@@ -64,7 +65,7 @@ class Scan(Several):
             for result, step in zip(results, made[count:], strict=True):
                 result.append(step)
         empty = [
-            np.zeros((o.shape[0] or 0, 0, *(d or 0 for d in o.shape[1:])), np.float32)
+            np.zeros((o.shape[0] or 0, 0, *(d or 0 for d in o.shape[1:])), NUMPY[o.dtype])
             for o in self.body.outputs[count:]
         ]
         over = [

@@ -11,8 +11,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from kerasport.errors import ShapeError
+from kerasport.ir.dtypes import NUMPY, DType
 from kerasport.ir.ops.elementwise import Mul, matched, mul
-from kerasport.ir.tensor import Constant, DType, Extent, Tensor, TensorType, as_tensor, joined
+from kerasport.ir.tensor import Constant, Extent, Tensor, TensorType, as_tensor, joined
 from kerasport.weights import Array, Shape, axis_of
 
 Size: TypeAlias = int | Tensor  # a number, -1 for what is left over, or a scalar known at run time
@@ -506,9 +507,7 @@ class OneHot(Tensor):
 
     def compute(self, *operands: Any) -> Array:
         hot = operands[0][..., None] == np.arange(self.depth)
-        result: Array = hot.astype(
-            {"float32": np.float32, "int32": np.int32, "bool": np.bool_}[self.dtype_]
-        )
+        result: Array = hot.astype(NUMPY[self.dtype_])
         return result
 
 
@@ -539,11 +538,7 @@ class Fill(Tensor):
     def compute(self, *operands: Any) -> Array:
         given = iter(operands)
         sizes = [s if isinstance(s, int) else int(next(given)) for s in self.to]
-        return np.full(
-            sizes,
-            self.value,
-            {"float32": np.float32, "int32": np.int32, "bool": np.bool_}[self.dtype_],
-        )
+        return np.full(sizes, self.value, NUMPY[self.dtype_])
 
 
 def shape_of(x: Tensor) -> Shape:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.ir.tensor import FLOATS, NUMBERS, DType, Several, Tensor, TensorType, expect
+from kerasport.ir.dtypes import FLOATS, NUMBERS, DType
+from kerasport.ir.tensor import Several, Tensor, TensorType, expect
 from kerasport.weights import Array, axis_of
 
 

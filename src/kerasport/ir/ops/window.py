@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 
 from kerasport.errors import ShapeError
+from kerasport.ir.dtypes import FLOATS
 from kerasport.ir.ops.movement import Size, extent_of
-from kerasport.ir.tensor import FLOATS, Extent, Extents, Tensor, TensorType, expect, without_names
+from kerasport.ir.tensor import Extent, Extents, Tensor, TensorType, expect, without_names
 from kerasport.weights import Array
 
 Padding: TypeAlias = Literal["valid", "same"] | tuple[tuple[int, int], ...]
@@ -201,7 +202,7 @@ class ConvTranspose(Tensor):
         x, kernel = operands
         window, spatial = kernel.shape[:-2], x.shape[1:-1]
         whole = [(n - 1) * s + k for n, s, k in zip(spatial, self.strides, window, strict=True)]
-        out = np.zeros((x.shape[0], *whole, kernel.shape[-2]), np.float32)
+        out = np.zeros((x.shape[0], *whole, kernel.shape[-2]), x.dtype)
         for at in np.ndindex(*window):
             part = np.tensordot(x, kernel[at], ([-1], [-1]))
             steps = zip(at, spatial, self.strides, strict=True)
@@ -235,7 +236,7 @@ class Pool(Tensor):
         ones = (1,) * len(self.window)
         view = windows(operands[0], self.window, self.strides, ones, self.padding, self.fill)
         axes = tuple(range(-len(self.window), 0))
-        result: Array = type(self).function(view, axis=axes).astype(np.float32)
+        result: Array = type(self).function(view, axis=axes).astype(view.dtype)
         return result
 
 
@@ -272,14 +273,14 @@ class Resize(Tensor):
         if self.x.rank != 4:
             raise ShapeError(f"Resize needs images, not {self.x.type}")
         sizes = map(extent_of, self.size)
-        return TensorType("float32", (self.x.extents[0], *sizes, self.x.extents[-1]))
+        return TensorType(self.x.dtype, (self.x.extents[0], *sizes, self.x.extents[-1]))
 
     def compute(self, *operands: Any) -> Array:
         x: Array = operands[0]
         given = iter(operands[1:])
         for axis, size in zip((1, 2), self.size, strict=True):
             x = self._along(x, axis, size if isinstance(size, int) else int(next(given)))
-        return x.astype(np.float32)
+        return x.astype(operands[0].dtype)
 
     def _along(self, x: Array, axis: int, size: int) -> Array:
         old = x.shape[axis]

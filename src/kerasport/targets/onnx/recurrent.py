@@ -17,9 +17,10 @@ from kerasport.frontends.keras.layers.recurrent import (
     Steps,
 )
 from kerasport.ir import ops
+from kerasport.ir.dtypes import FLOATS
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Add, Constant, Item, MatMul, Scan, Tensor, TensorType
-from kerasport.ir.tensor import FLOATS, Node, Several, expect
+from kerasport.ir.tensor import Node, Several, expect
 from kerasport.weights import Array
 
 Cell: TypeAlias = LSTMCell | GRUCell | SimpleRNNCell

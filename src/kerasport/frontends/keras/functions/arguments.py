@@ -10,8 +10,9 @@ import numpy as np
 from kerasport.budget import reserve
 from kerasport.errors import Refusal, ShapeError
 from kerasport.ir import ops
+from kerasport.ir.dtypes import DType
 from kerasport.ir.ops.movement import Size
-from kerasport.ir.tensor import DType, Tensor, as_tensor, constant
+from kerasport.ir.tensor import Tensor, as_tensor, constant
 from kerasport.weights import axis_of
 
 DTYPES: Mapping[str, DType] = {

@@ -16,9 +16,9 @@ from kerasport.ir import ops
 from kerasport.weights import Array, axis_of
 
 if TYPE_CHECKING:
+    from kerasport.ir.dtypes import DType
     from kerasport.ir.ops import Tensor
     from kerasport.ir.ops.movement import Size
-    from kerasport.ir.tensor import DType
 
 Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as onnx
 
 from kerasport.ir import ops
-from kerasport.ir.tensor import DType
+from kerasport.ir.dtypes import DType
 from kerasport.targets.onnx.emit.emitter import ML, Emitter
 
 

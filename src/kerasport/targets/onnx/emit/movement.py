@@ -8,7 +8,8 @@ import numpy as np
 import onnx_ir as onnx
 
 from kerasport.ir import ops
-from kerasport.ir.tensor import NUMPY, Tensor
+from kerasport.ir.dtypes import NUMPY
+from kerasport.ir.tensor import Tensor
 from kerasport.targets.onnx.channels_first import is_dim
 from kerasport.targets.onnx.emit.emitter import TYPES, Emitter
 

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from kerasport.ir import ops
+from kerasport.ir.dtypes import dtype_of
 from kerasport.ir.ops.movement import Size
-from kerasport.ir.tensor import Constant, Input, Node, dtype_of
+from kerasport.ir.tensor import Constant, Input, Node
 from kerasport.targets import emission
 from kerasport.targets.tfjs.graph.emit.attributes import Json, const, dtype, integer, shape
 from kerasport.weights import Array, ComputedWeight

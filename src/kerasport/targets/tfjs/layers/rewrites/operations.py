@@ -17,8 +17,9 @@ from kerasport.frontends.keras.functions import apply
 from kerasport.frontends.keras.functions.refused import BITS
 from kerasport.frontends.keras.model import KerasTensor, map_tensors
 from kerasport.ir import ops
+from kerasport.ir.dtypes import DType
 from kerasport.ir.graph import walk, with_operands
-from kerasport.ir.tensor import Constant, DType, Input, Node, TensorType
+from kerasport.ir.tensor import Constant, Input, Node, TensorType
 from kerasport.ir.tensor import Tensor as Value
 from kerasport.passes.fold import fold_constants
 from kerasport.targets.tfjs.layers.rewrites.blocks import (

@@ -197,29 +197,32 @@ def rebuild(
     model: KerasModel,
     step: Step = _same,
     *,
-    layer: Callable[[LayerSpec], LayerSpec] = _same,
+    layer: Callable[[LayerSpec, LayerSpec], LayerSpec] = lambda spec, _: spec,
     whole: Callable[[KerasModel], KerasModel] = _same,
     inside: bool = True,
-    origins: dict[LayerSpec, Any] | None = None,
 ) -> KerasModel:
-    """The model in which each call is replaced by what `step` makes of it, in models inside too.
+    """Replace the calls of a model, and of the models inside it.
 
-    `step` is given each call with its inputs and its target already replaced, and answers with a call, or with
-    tensors that stand for the outputs of the call from then on. `layer` is given each layer and `whole` each model,
-    those inside wrappers included, once: what is shared stays shared. Calls that no output needs are left out, inputs
-    stay. Where `inside` is false the models inside are left as they are. `origins` takes down, of each layer that is
-    another now, which one it was.
+    What is shared stays shared. Calls that no output needs are dropped, except inputs.
+
+    Args:
+        model: the model, which stays as it is.
+        step: maps a call, whose inputs and target are already replaced, to another call, or to the
+            tensors that replace its outputs.
+        layer: maps a layer, whose children are already replaced, and the original layer to the
+            layer to use instead. It sees each layer once, including those inside wrappers.
+        whole: maps each rebuilt model, the nested ones first.
+        inside: whether to rebuild nested models too.
     """
-    return _Rebuilder(step, layer, whole, inside, {} if origins is None else origins).model(model)
+    return _Rebuilder(step, layer, whole, inside).model(model)
 
 
 @dataclass
 class _Rebuilder:
     step: Step
-    layer: Callable[[LayerSpec], LayerSpec]
+    layer: Callable[[LayerSpec, LayerSpec], LayerSpec]
     whole: Callable[[KerasModel], KerasModel]
     inside: bool
-    origins: dict[LayerSpec, Any]
     done: dict[LayerSpec | KerasModel, Any] = field(default_factory=dict)
 
     def target(self, target: Any) -> Any:
@@ -234,10 +237,7 @@ class _Rebuilder:
     def _spec(self, spec: LayerSpec) -> LayerSpec:
         children = {part: self.target(child) for part, child in spec.children.items()}
         same = all(children[part] is child for part, child in spec.children.items())
-        made = self.layer(spec if same else replace(spec, children=children))
-        if made is not spec:
-            self.origins[made] = spec
-        return made
+        return self.layer(spec if same else replace(spec, children=children), spec)
 
     def model(self, model: KerasModel) -> KerasModel:
         tensors: dict[KerasTensor, KerasTensor] = {}  # of calls that are gone

@@ -3,193 +3,178 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from kerasport.errors import Problem, quoted
 from kerasport.frontends.keras.dtypes import Dtypes, fraction_problems
 from kerasport.frontends.keras.identity import IDENTITY, IMAGES, is_identity
 from kerasport.frontends.keras.infer import Inference
-from kerasport.frontends.keras.masks import MaskRules, Masks, without_recorded
-from kerasport.frontends.keras.model import KerasModel, LayerSpec
+from kerasport.frontends.keras.masks import MaskRules, Masks
+from kerasport.frontends.keras.model import KerasModel, KerasTensor, LayerSpec
 from kerasport.frontends.keras.precheck import models, refusals
 from kerasport.targets.plan import DEFAULTS, WEB, Options, Plan, notes_of, outcomes_of
+from kerasport.targets.tfjs.layers.batch_norm_pairs import batch_norm_pairs
 from kerasport.targets.tfjs.layers.constraints import (
     check_topology,
     depth_problems,
-    feedable,
-    of_many_axes,
-    with_distinct_inputs,
-    with_own_outputs,
-    with_own_states,
+    rank_problems,
 )
-from kerasport.targets.tfjs.layers.prepare.batch_norm_pairs import normalised
-from kerasport.targets.tfjs.layers.prepare.identity import (
-    is_left_out,
-    stopped_masks,
-    without_identities,
-)
-from kerasport.targets.tfjs.layers.prepare.mask_isolation import without_leaks
+from kerasport.targets.tfjs.layers.prepare import Prepared, prepare
+from kerasport.targets.tfjs.layers.prepare.identity import is_left_out, stopped_masks
 from kerasport.targets.tfjs.layers.prepare.mask_leaks import mask_problems
-from kerasport.targets.tfjs.layers.rewrites import Rewritten, rewritten
 from kerasport.targets.tfjs.layers.rewrites.activations import REWRITTEN
 from kerasport.targets.tfjs.layers.rewrites.context import UNKNOWN
 from kerasport.targets.tfjs.layers.spelling.native import Json
 from kerasport.targets.tfjs.layers.spelling.topology import Topology
 from kerasport.targets.tfjs.layers.training import training_config
 from kerasport.targets.tfjs.layers.training.optimizer import optimizer_state
-from kerasport.weights import Weight
+from kerasport.weights import Shape, Weight
 
 COMPANION = WEB / "kerasport-layers.js"
-"""The classes that Keras has and TF.js lacks, for a page to register; it is written beside the models that need it."""
+"""Classes of Keras that TF.js lacks, for a page to register. Written with models that need it."""
+
+LEAVE_OUT = "omit --trainable to convert for inference only"
 
 
 def plan(model: KerasModel, options: Options = DEFAULTS) -> Plan:
-    """What becomes of a model as a layers-model, with all the problems that stand against it.
+    """Plan a layers-model: prepare the model, spell its layers, and check what TF.js requires.
+
+    A plan with problems holds nothing to write.
 
     Raises:
-        ReadError: shapes show that file and config do not belong together.
+        ReadError: shapes show that the config and the weights do not belong together.
     """
-    problems = [*refusals(model), *_integer_problems(model), *stopped_masks(model)]
-    bare, recorded = without_recorded(model)
-    bare = without_leaks(without_identities(bare))
-    rewriting = rewritten(with_distinct_inputs(with_own_outputs(with_own_states(feedable(bare)))))
-    native = rewriting.model
+    prepared = prepare(model)
     inference = Inference()
-    inference.model(native)
-    written = Topology(inference.shapes, companion=options.companion)
-    topology = written.model(native)
-    problems += [
-        *recorded,
-        *_joined(rewriting.rewriter.problems, written.problems),
-        *_training_problems(model),
-    ]
-    problems += [*depth_problems(native), *of_many_axes(inference.shapes)]
-    if not problems:
-        problems += mask_problems(native, rewriting.rewriter.origins, inference.shapes)
-    untrainable = tuple(_untrainable(rewriting))
-    if options.trainable:
-        problems += [*untrainable, *_left_out(model)]
-    problems = [rewriting.of_root(problem) for problem in problems]
-    renamed = {
-        path: name for path, name in written.renamed.items() if rewriting.root_path(path) == path
-    }
-    companions = {rewriting.root_path(path): reason for path, reason in written.companions.items()}
+    inference.model(prepared.model)
+    shapes = inference.shapes
+    spelling = Topology(shapes, companion=options.companion)
+    topology = spelling.model(prepared.model)
+    problems = _problems(model, prepared, spelling, shapes, trainable=options.trainable)
     notes = notes_of(model)
-    outcomes = outcomes_of(model, problems, "native", renamed, companions, rewriting.became)
+    renamed = _renamed(prepared, spelling)
+    companions = {prepared.root_path(path): reason for path, reason in spelling.companions.items()}
+    outcomes = outcomes_of(model, problems, "native", renamed, companions, prepared.became)
     if problems:
         return Plan(
-            "layers-model", model.writer, outcomes, tuple(dict.fromkeys(problems)), notes=notes
+            target="layers-model",
+            writer=model.writer,
+            layers=outcomes,
+            problems=tuple(dict.fromkeys(problems)),
+            notes=notes,
         )
     check_topology(topology["config"])
-    traced = Masks(MaskRules(model.release)).trace(model)
-    masked = model.compile_config is not None and any(mask is not None for mask in traced)
-    outputs = tuple(written.name_of(tensor) for tensor in native.output_tensors)
-    training, lost = training_config(
-        model.compile_config, renamed, outputs, masked=masked, writer=model.writer
+    outputs = tuple(map(spelling.name_of, prepared.model.output_tensors))
+    training = _training(model, prepared, spelling, renamed, optimizer=options.optimizer)
+    return Plan(
+        target="layers-model",
+        writer=model.writer,
+        layers=outcomes,
+        problems=(),
+        document=_document(model, topology, training.config),
+        weights=spelling.weights,
+        inputs={
+            spelling.name_of(tensor): shapes.get(tensor, ())
+            for tensor in prepared.model.input_tensors
+        },
+        outputs=outputs,
+        renamed=renamed,
+        notes=tuple(dict.fromkeys((*notes, *training.notes))),
+        optimizer=training.state,
+        channels=dict(batch_norm_pairs(prepared.model, spelling, shapes)),
+        scripts=(COMPANION,) if spelling.companions else (),
+        output_shapes={
+            name: shapes[tensor]
+            for name, tensor in zip(outputs, prepared.model.output_tensors, strict=True)
+            if tensor in shapes
+        },
     )
-    state: Mapping[str, Weight] = {}
-    if training is not None and options.optimizer:
-        state, why_not = optimizer_state(model, native, written, training["optimizer_config"])
-        lost += why_not
-    dropped = (f"not part of the training configuration: {each}" for each in written.dropped)
-    told = [
-        *map(_note_of, untrainable),
-        *dropped,
-    ]  # of layers that are left out their outcome tells
+
+
+def _renamed(prepared: Prepared, spelling: Topology) -> dict[str, str]:
+    """Path in Keras → name in TF.js, of the layers of the user's model that are renamed."""
+    return {
+        path: name for path, name in spelling.renamed.items() if prepared.root_path(path) == path
+    }
+
+
+def _document(model: KerasModel, topology: Json, training: Json) -> dict[str, Json]:
+    """The parts of `model.json` that describe the model."""
     document: dict[str, Json] = {
         "modelTopology": {
             "keras_version": model.writer,
             "backend": "tensorflow",
             "model_config": topology,
-        },
-        **({"trainingConfig": training} if training is not None else {}),
+        }
     }
-    return Plan(
-        "layers-model",
-        model.writer,
-        outcomes,
-        (),
-        document,
-        written.weights,
-        {
-            written.name_of(tensor): inference.shapes.get(tensor, ())
-            for tensor in native.input_tensors
-        },
-        outputs,
-        renamed,
-        tuple(dict.fromkeys([*notes, *lost, *told])),
-        optimizer=state,
-        channels=dict(normalised(native, written, inference.shapes)),
-        scripts=(COMPANION,) if written.companions else (),
-        output_shapes={
-            name: inference.shapes[tensor]
-            for name, tensor in zip(outputs, native.output_tensors, strict=True)
-            if tensor in inference.shapes
-        },
-    )
+    if training is not None:
+        document["trainingConfig"] = training
+    return document
+
+
+# ---------------------------------------------------------------------------------------- problems
+
+
+def _problems(
+    model: KerasModel,
+    prepared: Prepared,
+    spelling: Topology,
+    shapes: Mapping[KerasTensor, Shape],
+    *,
+    trainable: bool,
+) -> list[Problem]:
+    """Everything that a layers-model cannot express, by the names of the user's layers."""
+    problems = [
+        *refusals(model),
+        *_integer_problems(model),
+        *stopped_masks(model),
+        *prepared.problems,
+        *_merged(prepared.rewriter.problems, spelling.problems),
+        *_training_problems(model),
+        *depth_problems(prepared.model),
+        *rank_problems(shapes),
+    ]
+    if not problems:
+        problems += mask_problems(prepared.model, prepared.rewriter.origins, shapes)
+    if trainable:
+        problems += [*_untrainable(prepared), *_left_out(model)]
+    return [prepared.of_root(problem) for problem in problems]
 
 
 def _integer_problems(model: KerasModel) -> Iterator[Problem]:
-    """Layers and operations that Keras computes in integers, and TF.js's layers in float32."""
+    """Layers and functions that Keras computes in integers, but TF.js layers in float32."""
     dtypes = Dtypes()
     for part in models(model):
         dtypes.model(part)
         yield from fraction_problems(part, dtypes)
 
 
-def _joined(rewriting: Sequence[Problem], native: Sequence[Problem]) -> Iterator[Problem]:
-    """The problems of each layer as the rewrite tells them, which knows more of it, or else the native table.
+def _merged(rewriting: Sequence[Problem], spelling: Sequence[Problem]) -> list[Problem]:
+    """The problems of rewriting, and those of spelling that are certain.
 
-    Behind a layer that is refused the shapes are not known. That is no problem of its own, and what the native table
-    says of such a layer may be wrong, since a rewrite could have helped. No rewrite helps with an activation that it
-    does not know.
+    A rewrite knows more about its layer, so its problems replace those of the spelling. After a
+    refused layer the shapes are unknown. That is not a problem by itself, and the spelling may then
+    report problems that a rewrite would have solved, except activations that no rewrite supports.
     """
     unknown = [problem for problem in rewriting if problem.reason == UNKNOWN]
     known = [problem for problem in rewriting if problem.reason != UNKNOWN]
-    layers = {problem.layer for problem in rewriting} - {problem.layer for problem in unknown}
-    behind = {problem.layer for problem in unknown}
-    known += [
-        p for p in native if p.layer not in layers and (p.layer not in behind or _is_certain(p))
-    ]
-    return iter(known or unknown)
+    without_shapes = {problem.layer for problem in unknown}
+    explained = {problem.layer for problem in known} - without_shapes
+    for problem in spelling:
+        certain = problem.layer not in without_shapes or _is_certain(problem)
+        if certain and problem.layer not in explained:
+            known.append(problem)
+    return known or unknown
 
 
 def _is_certain(problem: Problem) -> bool:
-    """Whether a problem of the native table stays, whatever the shapes are."""
+    """Whether a problem of the spelling holds for all shapes."""
     name = problem.value
     return problem.option == "activation" and isinstance(name, str) and name not in REWRITTEN
 
 
-def _untrainable(rewriting: Rewritten) -> Iterator[Problem]:
-    """What is written, is right at inference, and does not train as in Keras."""
-    for spec, reason in rewriting.untrainable():
-        yield Problem(spec.name, spec.class_name, reason, remedy=LEAVE_OUT)
-
-
-def _left_out(model: KerasModel) -> Iterator[Problem]:
-    """What acts in training only, and is not written."""
-    for _, spec in model.walk():
-        if (
-            isinstance(spec, LayerSpec)
-            and is_left_out(spec)
-            and spec.class_name not in ("Identity", "TimeDistributed")
-        ):
-            yield Problem(
-                spec.name,
-                spec.class_name,
-                f"it is removed, because it {IDENTITY[spec.class_name]}",
-                remedy=LEAVE_OUT,
-            )
-
-
-LEAVE_OUT = "omit --trainable to convert for inference only"
-
-
-def _note_of(problem: Problem) -> str:
-    return f"layer {quoted(problem.layer)} is exact only at inference: {problem.reason}"
-
-
 def _training_problems(model: KerasModel) -> Iterator[Problem]:
-    """Layers that are taken out, or of images, and that the model calls as if it were training."""
+    """Removed layers and image layers that the model calls with `training=True`."""
     for part in models(model):
         for call in part.calls:
             if not isinstance(call.target, LayerSpec):
@@ -197,8 +182,67 @@ def _training_problems(model: KerasModel) -> Iterator[Problem]:
             images = call.target.class_name in IMAGES
             if not images and not is_identity(call.target):
                 continue
-            # Keras 3 records it in every call of an image layer, and overrules it at inference
+            # Keras 3 records it in every call of an image layer, and ignores it at inference
             recorded = images and not model.writer.startswith(("1", "2"))
             if call.kwargs.get("training") and not recorded:
                 reason = "the model calls it with training=True, so it is also active at inference"
                 yield Problem(call.target.name, call.target.class_name, reason, "training", True)
+
+
+def _untrainable(prepared: Prepared) -> Iterator[Problem]:
+    """Layers that are exact at inference, but would train differently from Keras."""
+    for spec, reason in prepared.untrainable():
+        yield Problem(spec.name, spec.class_name, reason, remedy=LEAVE_OUT)
+
+
+def _left_out(model: KerasModel) -> Iterator[Problem]:
+    """Removed layers that are active during training."""
+    for _, spec in model.walk():
+        if not isinstance(spec, LayerSpec) or not is_left_out(spec):
+            continue
+        if spec.class_name not in ("Identity", "TimeDistributed"):
+            reason = f"it is removed, because it {IDENTITY[spec.class_name]}"
+            yield Problem(spec.name, spec.class_name, reason, remedy=LEAVE_OUT)
+
+
+# ---------------------------------------------------------------------------------------- training
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What a layers-model keeps for training, and notes on what it does not."""
+
+    config: Json
+    """The `trainingConfig` of model.json; None without one."""
+    notes: tuple[str, ...]
+    state: Mapping[str, Weight] = field(default_factory=dict)
+    """Weights of the optimizer by name, in the order of TF.js."""
+
+
+def _training(
+    model: KerasModel,
+    prepared: Prepared,
+    spelling: Topology,
+    renamed: Mapping[str, str],
+    *,
+    optimizer: bool,
+) -> _Training:
+    masks = Masks(MaskRules(model.release)).trace(model)
+    config, notes = training_config(
+        model.compile_config,
+        renamed,
+        tuple(map(spelling.name_of, prepared.model.output_tensors)),
+        masked=model.compile_config is not None and any(mask is not None for mask in masks),
+        writer=model.writer,
+    )
+    state: Mapping[str, Weight] = {}
+    if config is not None and optimizer:
+        state, lost = optimizer_state(model, prepared.model, spelling, config["optimizer_config"])
+        notes += lost
+    # the outcomes of removed layers say that they are removed
+    notes += [
+        f"layer {quoted(problem.layer)} is exact only at inference: {problem.reason}"
+        for problem in _untrainable(prepared)
+    ]
+    notes += [f"not part of the training configuration: {lost}" for lost in spelling.dropped]
+    return _Training(config, tuple(notes), state)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
 from kerasport.errors import Problem
-from kerasport.frontends.keras.infer import input_shape
-from kerasport.frontends.keras.masks import returns_sequences
 from kerasport.frontends.keras.model import (
     Call,
     KerasModel,
     KerasTensor,
     LayerSpec,
-    map_tensors,
-    rebuild,
 )
 from kerasport.frontends.keras.precheck import models
-from kerasport.targets.tfjs.layers.prepare.identity import linear
 from kerasport.weights import Shape
 
 NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/]*")  # tfjs-layers common.ts
@@ -29,153 +24,8 @@ FLOATS = frozenset(("float16", "bfloat16", "float32", "float64"))
 INTEGERS = frozenset(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"))
 
 
-def feedable(model: KerasModel) -> KerasModel:
-    """The model with inputs that TF.js can be fed.
-
-    TF.js gives every input of one axis a second one, and then finds it to be of the wrong rank; so such an input is
-    declared with two axes, the second of size 1, and reshaped to the one that the layers expect.
-    """
-
-    def step(call: Call) -> Call | tuple[KerasTensor, ...]:
-        spec = call.target
-        if (
-            not isinstance(spec, LayerSpec)
-            or spec.class_name != "InputLayer"
-            or len(input_shape(spec)) != 1
-        ):
-            return call
-        shape = [*spec.config["batch_shape"], 1]
-        fed = replace(call, target=replace(spec, config={**spec.config, "batch_shape": shape}))
-        flat = LayerSpec(f"{spec.name}_flat", "Reshape", {"target_shape": []})
-        return (KerasTensor(Call(flat, (KerasTensor(fed),))),)
-
-    return rebuild(model, step, inside=False)
-
-
-def with_distinct_inputs(model: KerasModel) -> KerasModel:
-    """The model in which no layer is given one tensor twice.
-
-    TF.js counts such a use once and ends it twice, and so disposes of the tensor while others still need it.
-    """
-
-    def step(call: Call) -> Call:
-        seen: set[KerasTensor] = set()
-
-        def once(tensor: KerasTensor) -> KerasTensor:
-            if tensor not in seen:
-                seen.add(tensor)
-                return tensor
-            again = Call(linear(f"{call.target.name}_again_{len(seen)}"), (tensor,))
-            seen.add(KerasTensor(again))
-            return KerasTensor(again)
-
-        if len(set(call.tensors())) == len(call.tensors()):
-            return call
-        return replace(
-            call, args=map_tensors(call.args, once), kwargs=map_tensors(call.kwargs, once)
-        )
-
-    return rebuild(model, step)
-
-
-def with_own_outputs(model: KerasModel) -> KerasModel:
-    """The model, and those inside it, with outputs that are all different and no inputs.
-
-    TF.js throws where one tensor is listed twice, and a Sequential must hold more than its input. A linear activation
-    makes another tensor of the same numbers.
-    """
-
-    def own(part: KerasModel) -> KerasModel:
-        seen = set(part.input_tensors)
-        added: list[Call] = []
-
-        def once(tensor: KerasTensor) -> KerasTensor:
-            if tensor not in seen:
-                seen.add(tensor)
-                return tensor
-            name = f"{tensor.call.target.name}_output" + (f"_{len(added)}" if added else "")
-            added.append(Call(linear(name), (tensor,)))
-            return KerasTensor(added[-1])
-
-        outputs = map_tensors(part.outputs, once)
-        return replace(part, outputs=outputs, calls=(*part.calls, *added)) if added else part
-
-    return rebuild(model, whole=own)
-
-
-def with_own_states(model: KerasModel) -> KerasModel:
-    """The model in which no layer is given the last state of a recurrent layer where another is given its output.
-
-    In TF.js the two are one tensor, which it disposes of as soon as either of its names is done with.
-    """
-    used = {tensor for part in models(model) for call in part.calls for tensor in call.tensors()}
-    used |= {
-        tensor for part in models(model) if part is not model for tensor in part.output_tensors
-    }
-    twice = {
-        call.target
-        for part in models(model)
-        for call in part.calls
-        if isinstance(call.target, LayerSpec)
-        and any(
-            {KerasTensor(call, state), KerasTensor(call, output)} <= used
-            for state, output in one_tensor(call.target).items()
-        )
-    }
-
-    def step(call: Call) -> Call | tuple[KerasTensor, ...]:
-        if call.target not in twice:
-            return call
-        assert isinstance(call.target, LayerSpec)
-        same, name = one_tensor(call.target), call.target.name
-        outputs = [KerasTensor(call, index) for index in range(output_count(call.target))]
-        for state, output in same.items():
-            outputs[state] = KerasTensor(
-                Call(linear(f"{name}_state_{state}"), (KerasTensor(call, output),))
-            )
-        return tuple(outputs)
-
-    return rebuild(model, step) if twice else model
-
-
-def one_tensor(spec: LayerSpec) -> Mapping[int, int]:
-    """State → output of a recurrent layer, where the two are the same numbers, by their places among all it returns."""
-    inner = spec.children.get("forward_layer", spec)
-    if (
-        not isinstance(inner, LayerSpec)
-        or not inner.config.get("return_state")
-        or returns_sequences(spec)
-    ):
-        return {}
-    *before, _ = counts = _states_of(inner)
-    if inner is spec:
-        return {1 + sum(before): 0}
-    if spec.config.get("merge_mode", "concat") is not None:
-        return {}
-    return {2 + sum(before): 0, 2 + sum(counts) + sum(before): 1}
-
-
-def output_count(spec: LayerSpec) -> int:
-    """How many tensors a call of a layer of TF.js returns."""
-    inner = spec.children.get("forward_layer", spec)
-    if not isinstance(inner, LayerSpec):
-        return 1
-    unmerged = inner is not spec and spec.config.get("merge_mode", "concat") is None
-    states = sum(_states_of(inner)) if inner.config.get("return_state") else 0
-    return (2 if unmerged else 1) + states * (1 if inner is spec else 2)
-
-
-def _states_of(spec: LayerSpec) -> list[int]:
-    """How many states each cell of a recurrent layer has."""
-    cell = spec.children.get("cell", spec)
-    cells = list(cell.children.values()) if isinstance(cell, LayerSpec) else []
-    return [
-        2 if each.class_name.startswith(("LSTM", "ConvLSTM")) else 1 for each in cells or [cell]
-    ]
-
-
-def of_many_axes(shapes: Mapping[KerasTensor, Shape]) -> Iterator[Problem]:
-    """Tensors of more axes than TF.js can split into batches, or its wasm backend can add and multiply."""
+def rank_problems(shapes: Mapping[KerasTensor, Shape]) -> Iterator[Problem]:
+    """Tensors of rank 7 or more, which TF.js cannot batch, and its wasm backend cannot add."""
     reason = "not all TF.js backends support tensors of rank 7 or more"
     for tensor, shape in shapes.items():
         if len(shape) > 6:
@@ -259,33 +109,6 @@ def depth_problems(model: KerasModel) -> Iterator[Problem]:
                 reason,
                 remedy="use --to tfjs-graph, which has no such limit",
             )
-
-
-def creation_order(targets: list[Any], calls: tuple[Call, ...]) -> dict[Any, list[Call]]:
-    """The calls of each layer in the order in which TF.js makes them again from a file.
-
-    TF.js goes through the layers again and again, each time making those calls whose inputs exist, and numbers
-    the calls of a layer as it makes them (tfjs-layers engine/container.ts). Where a layer is shared that order is not
-    always that of the graph, and a file that numbers otherwise is loaded into another graph.
-    """
-    waiting: dict[Any, list[Call]] = {target: [] for target in targets}
-    for call in calls:
-        waiting[call.target].append(call)
-    made: set[Call] = set()
-    order: dict[Any, list[Call]] = {target: [] for target in targets}
-    while any(waiting.values()):
-        before = len(made)
-        for target in targets:
-            left = []
-            for call in waiting[target]:
-                if all(tensor.call in made for tensor in call.tensors()):
-                    made.add(call)
-                    order[target].append(call)
-                else:
-                    left.append(call)
-            waiting[target] = left
-        assert len(made) > before, "the calls of a model are in order, so each pass makes some"
-    return order
 
 
 def check_topology(config: Mapping[str, Any], where: str = "model") -> None:

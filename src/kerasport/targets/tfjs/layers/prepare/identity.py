@@ -43,7 +43,7 @@ def without_identities(model: KerasModel) -> KerasModel:
     ends = {id(call.target) for call in calls if not _hands_on(call)}
     made: set[LayerSpec] = set()
 
-    def layer(spec: LayerSpec) -> LayerSpec:
+    def layer(spec: LayerSpec, _: LayerSpec) -> LayerSpec:
         if spec.class_name == "SpectralNormalization" and isinstance(
             inner := spec.children["layer"], LayerSpec
         ):

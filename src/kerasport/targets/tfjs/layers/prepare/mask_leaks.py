@@ -8,7 +8,7 @@ another one than in Keras, or treats it in another way, the model is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kerasport.errors import Problem
@@ -19,11 +19,11 @@ from kerasport.frontends.keras.masks import (
     Mask,
     MaskRules,
     Masks,
-    first_tensor,
     made,
     returns_sequences,
 )
-from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec, flatten
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
+from kerasport.targets.tfjs.layers.execution import executed, inputs_of
 from kerasport.targets.tfjs.layers.prepare.mask_isolation import convolves
 from kerasport.weights import Shape
 
@@ -248,35 +248,6 @@ def _differs(call: Call, spec: LayerSpec) -> str:
     return STARTS if call.kwargs.get("initial_state") is not None else ""
 
 
-def inputs_of(call: Call) -> list[KerasTensor]:
-    """The tensors of a call in the order in which TF.js is given them: arguments, then initial states."""
-    return [
-        leaf
-        for leaf in flatten((call.args, call.kwargs.get("initial_state")))
-        if isinstance(leaf, KerasTensor)
-    ]
-
-
-def executed(model: KerasModel) -> Iterator[KerasTensor]:
-    """The tensors in the order in which TF.js makes them: depth first from each output, last input first."""
-    visited = set(model.input_tensors)
-    for output in model.output_tensors:
-        stack, marked = [output], set[int]()
-        while stack:
-            top = stack[-1]
-            if top in visited:
-                marked.discard(len(stack))
-                stack.pop()
-                continue
-            if len(stack) in marked or not inputs_of(top.call):
-                marked.discard(len(stack))
-                visited.add(stack.pop())
-                yield top
-                continue
-            marked.add(len(stack))
-            stack += [tensor for tensor in inputs_of(top.call) if tensor not in visited]
-
-
 def mask_problems(
     model: KerasModel, origins: Mapping[KerasTensor, Call], shapes: Mapping[KerasTensor, Shape]
 ) -> list[Problem]:
@@ -289,6 +260,3 @@ def mask_problems(
     run = _Run(model, keras, None, shapes)
     run.go()
     return list(dict.fromkeys(run.problems))
-
-
-__all__ = ["executed", "first_tensor", "inputs_of", "mask_problems"]

@@ -5,14 +5,12 @@ One function a rewrite, its docstring the algebra. What needs many layers to imi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping
 
-from kerasport.errors import Problem, Refusal
+from kerasport.errors import Refusal
 from kerasport.frontends.keras.masks import BY_BACKEND, MaskRules, Masks
-from kerasport.frontends.keras.model import KerasModel, KerasTensor, LayerSpec, rebuild
+from kerasport.frontends.keras.model import KerasModel, KerasTensor, rebuild
+from kerasport.releases import Release
 from kerasport.targets.tfjs.layers.rewrites import (
     activations,
     applications,
@@ -106,13 +104,13 @@ REWRITES: Mapping[str, Rewrite] = {
 }
 """Keras's class → what becomes of its calls, where TF.js has no such layer or not with all its options."""
 
-TAKES: Mapping[str, tuple[str, ...]] = {
+CALL_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "ReversibleEmbedding": ("reverse",),
     **dict.fromkeys(("RNN", "Bidirectional"), ("initial_state",)),
     # Keras records it in every call of a layer of images, and overrules it at inference
     **dict.fromkeys(("Pipeline", "Resizing", "CenterCrop", "RandomCrop"), ("training",)),
 }
-"""Class → arguments of a call by name, besides its inputs, that its rewrite heeds; other calls are left as they are."""
+"""Class → call arguments, besides the inputs, that its rewrite reads. Calls with other arguments stay."""
 
 
 def check_mask(ctx: RewriteContext) -> None:
@@ -141,69 +139,18 @@ def operation(ctx: RewriteContext) -> KerasTensor | tuple[KerasTensor, ...] | No
     return operations.operation(ctx)
 
 
-@dataclass(frozen=True)
-class Rewritten:
-    """A model of layers that TF.js has, as far as rewrites go, and what they did."""
-
-    model: KerasModel
-    rewriter: Rewriter
-
-    @cached_property
-    def became(self) -> Mapping[Any, tuple[str, ...]]:
-        """Layers and operations that were rewritten → the classes of what stands for them."""
-        classes: dict[Any, dict[str, None]] = {}
-        for _, spec in self.model.walk():
-            root = self.rewriter.root(spec)
-            same = (
-                isinstance(spec, LayerSpec) and spec.children and spec.class_name == root.class_name
-            )
-            if root is not spec and not same:
-                classes.setdefault(root, {})[spec.class_name] = None
-        return {
-            each: tuple(names)
-            for root, names in classes.items()
-            for each in (*_inner(root, classes), root)
-        }
-
-    @cached_property
-    def _roots(self) -> Mapping[str, Any]:
-        """Names of parts → what they are parts of."""
-        return {part.name: self.rewriter.root(part) for part in self.rewriter.parents}
-
-    def of_root(self, problem: Problem) -> Problem:
-        """The problem of a part, as one of the layer that the user knows."""
-        root = self._roots.get(problem.layer)
-        return (
-            problem
-            if root is None
-            else replace(problem, layer=root.name, class_name=root.class_name)
-        )
-
-    def root_path(self, path: str) -> str:
-        """The path of a part, as that of the layer that the user knows."""
-        above, slash, name = path.rpartition("/")
-        root = self._roots.get(name)
-        return path if root is None else f"{above}{slash}{root.name}"
-
-    def untrainable(self) -> Iterator[tuple[Any, str]]:
-        """What was rewritten so that it does not train as in Keras, and why."""
-        for part, reason in self.rewriter.untrainable.items():
-            yield self.rewriter.root(part), reason
-
-
-def _inner(root: Any, rewritten: Mapping[Any, object]) -> Iterator[LayerSpec]:
-    """The layers inside of one, but for those that something else stands for."""
-    for child in root.children.values() if isinstance(root, LayerSpec) else ():
-        if isinstance(child, LayerSpec) and child not in rewritten:
-            yield child
-            yield from _inner(child, rewritten)
-
-
-def rewritten(model: KerasModel) -> Rewritten:
-    """The model with rewrites applied to it and to the models inside."""
-    rewriter = Rewriter(
-        REWRITES, (operation,), GENERAL, TAKES, RESPELLINGS, Masks(MaskRules(model.release))
+def rewriter_of(release: Release) -> Rewriter:
+    """A rewriter for one model that this release of Keras wrote."""
+    return Rewriter(
+        rewrites=REWRITES,
+        operations=(operation,),
+        general=GENERAL,
+        call_arguments=CALL_ARGUMENTS,
+        respellings=RESPELLINGS,
+        masks=Masks(MaskRules(release)),
     )
-    return Rewritten(
-        rebuild(model, rewriter.step, layer=rewriter.respelled, origins=rewriter.parents), rewriter
-    )
+
+
+def with_rewrites(model: KerasModel, rewriter: Rewriter) -> KerasModel:
+    """Apply rewrites to a model and to the models inside."""
+    return rebuild(model, rewriter.step, layer=rewriter.layer)

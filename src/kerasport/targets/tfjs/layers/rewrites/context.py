@@ -26,7 +26,7 @@ from kerasport.frontends.keras.model import (
     flatten,
     rebuild,
 )
-from kerasport.targets.tfjs.layers.constraints import output_count
+from kerasport.targets.tfjs.layers.execution import output_count
 from kerasport.weights import ComputedWeight, Shape, Weight
 
 Rewrite: TypeAlias = "Callable[[RewriteContext], KerasTensor | tuple[KerasTensor, ...] | None]"
@@ -227,7 +227,7 @@ class Rewriter:
     rewrites: Mapping[str, Rewrite]  # by class name, of layers
     operations: Sequence[Rewrite]  # of functions that are called as nodes
     general: Sequence[Rewrite]  # tried where those have nothing to say
-    takes: Mapping[str, Sequence[str]]  # class → arguments of a call by name that its rewrite heeds
+    call_arguments: Mapping[str, Sequence[str]]  # class → call arguments that its rewrite reads
     respellings: Mapping[str, Respelling]  # by class name, of layers wherever they are
     masks: Masks
     inference: Inference = field(default_factory=Inference)
@@ -273,6 +273,13 @@ class Rewriter:
         )
         of_refused = output_count(call.target) if isinstance(call.target, LayerSpec) else 1
         return tuple(known) or tuple(KerasTensor(call, index) for index in range(of_refused))
+
+    def layer(self, spec: LayerSpec, original: LayerSpec) -> LayerSpec:
+        """A layer of the model, respelled; remembers that the new layer stands for the original."""
+        respelled = self.respelled(spec)
+        if respelled is not original:
+            self.parents[respelled] = original
+        return respelled
 
     def respelled(self, spec: LayerSpec) -> LayerSpec:
         """The layer, or another one that stands for it; those inside were respelled before."""
@@ -330,7 +337,7 @@ class Rewriter:
 
     def _has_more(self, call: Call) -> bool:
         """Whether a layer is given something besides tensors, which a rewrite would lose; it is told of later."""
-        heeded = self.takes.get(call.target.class_name, ())
+        heeded = self.call_arguments.get(call.target.class_name, ())
         others = [
             v
             for name, v in call.kwargs.items()

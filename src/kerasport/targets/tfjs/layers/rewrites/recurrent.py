@@ -16,7 +16,7 @@ from kerasport.frontends.keras.layers.base import REQUIRED
 from kerasport.frontends.keras.layers.recurrent import RNN, ConvLSTM2D
 from kerasport.frontends.keras.masks import returns_sequences
 from kerasport.frontends.keras.model import KerasModel, KerasTensor, LayerSpec, flatten
-from kerasport.targets.tfjs.layers.constraints import one_tensor
+from kerasport.targets.tfjs.layers.execution import one_tensor
 from kerasport.targets.tfjs.layers.rewrites.blocks import linear_map, permuted, reshaped, selection
 from kerasport.targets.tfjs.layers.rewrites.context import (
     RewriteContext,

@@ -26,12 +26,10 @@ from kerasport.frontends.keras.read.dialects import TF_LAMBDAS
 from kerasport.targets.tfjs.layers.constraints import (
     NAME,
     Embedded,
-    creation_order,
     input_dtype,
     input_problems,
-    output_count,
 )
-from kerasport.targets.tfjs.layers.prepare.mask_leaks import inputs_of
+from kerasport.targets.tfjs.layers.execution import creation_order, inputs_of, output_count
 from kerasport.targets.tfjs.layers.spelling.native import NATIVE, Json, spell
 from kerasport.targets.tfjs.layers.spelling.unsupported import why_refused
 from kerasport.weights import Shape, Weight

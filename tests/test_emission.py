@@ -789,6 +789,23 @@ def test_what_tfjs_would_compute_otherwise_is_refused(tensor: Tensor, reason: st
     assert [(problem.layer, problem.reason) for problem in emitter.problems] == [("odd", reason)]
 
 
+def test_a_table_inside_a_loop_is_refused() -> None:
+    """TF.js does not find tables from within a function, and throws."""
+
+    def step(states: Any, steps: Any, _: Any) -> Any:
+        words = ops.Lookup(steps[0], (3, 5, 8), ("tea", "milk", "käse"), "[UNK]")
+        return (states[0] + ops.Lookup(words, ("milk", "käse"), (50, 80), -1),), ()
+
+    x = Input("x", TensorType("int32", (None, None, 4)))
+    start = Input("start", TensorType("int32", (None, 4)))
+    (last,), _ = ops.scan(step, (start,), (x,))
+    emitter = emitter_of(optimised(Graph((x, start), (last,), {last: "model/words"})))
+    emitter.run(["y"])
+    assert {(problem.layer, problem.reason) for problem in emitter.problems} == {
+        ("words", "TF.js does not support lookup tables inside a loop")
+    }
+
+
 DELICATE = (ops.Pad, ops.StridedSlice, ops.Reverse, ops.Select, ops.Cumsum, ops.Cumprod)
 
 

@@ -79,6 +79,7 @@ class Emitter(ABC, Generic[Value]):
         inputs: name in the format → input of the graph.
         scope: path of the layer being written, with which names of nodes begin.
         constants: what is written already, by content.
+        is_body: whether the graph is the body of a control flow node.
     """
 
     lazy: ClassVar[tuple[type[Node], ...]] = ()
@@ -98,6 +99,7 @@ class Emitter(ABC, Generic[Value]):
         self._several: dict[Node, tuple[Value, ...]] = {}
         self.constants: dict[Hashable, Value] = {}
         self.scope = ""
+        self.is_body = False
 
     # ------------------------------------------------------------------ what a target says about its format
 
@@ -207,6 +209,7 @@ class Emitter(ABC, Generic[Value]):
         """An emitter for a body; it shares names, weights and problems with this one."""
         inner = type(self)(body, self.shared, self.table)
         inner.scope = self.scope
+        inner.is_body = True
         if self.bodies_see_constants:
             inner.constants = self.constants
         return inner

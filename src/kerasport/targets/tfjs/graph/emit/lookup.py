@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kerasport.errors import Refusal
 from kerasport.ir import ops
 from kerasport.targets.tfjs.graph.emit.attributes import const, dtype
 from kerasport.targets.tfjs.graph.emit.emitter import Emitter
@@ -12,6 +13,8 @@ def emit_lookup(e: Emitter, node: ops.Lookup) -> str:
 
     TF.js identifies a table by the name of its node. The model's initializer, a graph of its own, fills it.
     """
+    if e.is_body:
+        raise Refusal("", "TF.js does not support lookup tables inside a loop")
     e.shared.waits = "contains a lookup table"
     kinds = {"key_dtype": dtype(node.x.dtype), "value_dtype": dtype(node.dtype)}
     table = e.add("HashTableV2", [], **kinds)

@@ -484,7 +484,7 @@ FUSING = (
         %0 = Input('x') : float32[?, 3]
         %1 = Constant() : float32[3, 4]
         %2 = Constant() : float32[4]
-        %3 = Fused(%0, %1, %2, activation='Relu', alpha=0.0) : float32[?, 4]
+        %3 = Fused(%0, %1, %2, activation=Relu, alpha=0.0) : float32[?, 4]
         return %3
         """,
     ),
@@ -497,7 +497,7 @@ FUSING = (
         %1 = Reshape(%0, to=(-1, 3)) : float32[?, 3]
         %2 = Constant() : float32[3, 4]
         %3 = Constant() : float32[4]
-        %4 = Fused(%1, %2, %3, activation='Sigmoid', alpha=0.0) : float32[?, 4]
+        %4 = Fused(%1, %2, %3, activation=Sigmoid, alpha=0.0) : float32[?, 4]
         %5 = Reshape(%4, to=(-1, 5, 4)) : float32[?, 5, 4]
         return %5
         """,
@@ -511,7 +511,7 @@ FUSING = (
         %1 = Reshape(%0, to=(-1, 3)) : float32[?, 3]
         %2 = Constant() : float32[3, 4]
         %3 = Constant() : float32[4]
-        %4 = Fused(%1, %2, %3, activation='', alpha=0.0) : float32[?, 4]
+        %4 = Fused(%1, %2, %3, activation=None, alpha=0.0) : float32[?, 4]
         %5 = Dim(%0, axis=0) : int32[]
         %6 = Dim(%0, axis=1) : int32[]
         %7 = Reshape(%4, %5, %6) : float32[?, ?, 4]
@@ -556,7 +556,7 @@ FUSING = (
         %0 = Input('x') : float32[?, 5, 6, 3]
         %1 = Constant() : float32[2, 2, 3, 4]
         %2 = Constant() : float32[4]
-        %3 = Fused(%0, %1, %2, activation='LeakyRelu', alpha=0.25) : float32[?, 4, 5, 4]
+        %3 = Fused(%0, %1, %2, activation=LeakyRelu, alpha=0.25) : float32[?, 4, 5, 4]
         return %3
         """,
     ),
@@ -568,7 +568,7 @@ FUSING = (
         %0 = Input('x') : float32[?, 5, 6, 3]
         %1 = Constant() : float32[2, 2, 3, 2]
         %2 = Constant() : float32[6]
-        %3 = Fused(%0, %1, %2, activation='', alpha=0.0) : float32[?, 4, 5, 6]
+        %3 = Fused(%0, %1, %2, activation=None, alpha=0.0) : float32[?, 4, 5, 6]
         %4 = LeakyRelu(%3, alpha=0.25) : float32[?, 4, 5, 6]
         return %4
         """,
@@ -581,7 +581,7 @@ FUSING = (
         %0 = Input('x') : float32[?, 5, 6, 3]
         %1 = Constant() : float32[2, 2, 3, 2]
         %2 = Constant() : float32[6]
-        %3 = Fused(%0, %1, %2, activation='Relu6', alpha=0.0) : float32[?, 4, 5, 6]
+        %3 = Fused(%0, %1, %2, activation=Relu6, alpha=0.0) : float32[?, 4, 5, 6]
         return %3
         """,
     ),
@@ -593,7 +593,7 @@ FUSING = (
         %0 = Input('x') : float32[?, 5, 6, 3]
         %1 = Constant() : float32[2, 2, 3, 4]
         %2 = Constant() : float32[4]
-        %3 = Fused(%0, %1, %2, activation='', alpha=0.0) : float32[?, 4, 5, 4]
+        %3 = Fused(%0, %1, %2, activation=None, alpha=0.0) : float32[?, 4, 5, 4]
         %4 = Tanh(%3) : float32[?, 4, 5, 4]
         return %4
         """,
@@ -606,7 +606,7 @@ FUSING = (
         %0 = Input('x') : float32[?, 5, 6, 3]
         %1 = Constant() : float32[2, 2, 3, 4]
         %2 = Constant() : float32[4]
-        %3 = Fused(%0, %1, %2, activation='', alpha=0.0) : float32[?, 4, 5, 4]
+        %3 = Fused(%0, %1, %2, activation=None, alpha=0.0) : float32[?, 4, 5, 4]
         %4 = Relu(%3) : float32[?, 4, 5, 4]
         return %4, %3
         """,
@@ -624,7 +624,7 @@ FUSING = (
         %0 = Input('x') : float32[?, 5, 6, 3]
         %1 = Constant() : float32[2, 2, 3, 4]
         %2 = Constant() : float32[4]
-        %3 = Fused(%0, %1, %2, activation='Relu', alpha=0.0) : float32[?, 4, 5, 4]
+        %3 = Fused(%0, %1, %2, activation=Relu, alpha=0.0) : float32[?, 4, 5, 4]
         %4 = Sigmoid(%3) : float32[?, 4, 5, 4]
         return %4
         """,

@@ -118,7 +118,7 @@ def show(graph: Graph) -> str:
         numbers[node] = f"%{len(lines)}"
         operands = [numbers[operand] for operand in node.operands]
         options = [
-            f"{f.name}={getattr(node, f.name)!r}"
+            f"{f.name}={_shown(getattr(node, f.name))}"
             for f in fields(node)
             if f.init and _is_option(getattr(node, f.name))
         ]
@@ -134,7 +134,11 @@ def show(graph: Graph) -> str:
 def _is_option(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(_is_option(item) for item in value)
-    return value is None or isinstance(value, str | int | float | bool)
+    return value is None or isinstance(value, str | int | float | bool | type)
+
+
+def _shown(value: Any) -> str:
+    return value.__name__ if isinstance(value, type) else repr(value)
 
 
 def constants(graph: Graph) -> Sequence[Constant]:

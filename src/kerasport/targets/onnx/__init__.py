@@ -16,7 +16,7 @@ from kerasport.passes.fold import fold_constants
 from kerasport.passes.loop import inside_loops
 from kerasport.passes.rewrite import rewrite
 from kerasport.targets.onnx.channels_first import LAYOUT
-from kerasport.targets.onnx.fused import FUSION, FUSION_20
+from kerasport.targets.onnx.fused import fusion
 from kerasport.targets.onnx.legalize import LEGAL
 from kerasport.targets.onnx.recurrent import native
 from kerasport.targets.plan import (
@@ -38,11 +38,10 @@ TARGET = "onnx-model"
 
 def optimised(graph: Graph, opset: int = OPSET) -> Graph:
     """The graph as ONNX Runtime computes it best, in operators of an opset."""
-    fusion = FUSION_20 if opset >= 20 else FUSION
 
     def rewritten(graph: Graph) -> Graph:
         graph = rewrite(graph, *LEGAL, fold_constants, *ALGEBRA)
-        graph = rewrite(graph, *fusion, fold_constants, *ALGEBRA)
+        graph = rewrite(graph, *fusion(opset), fold_constants, *ALGEBRA)
         graph = rewrite(graph, *LAYOUT, fold_constants)
         return rewrite(graph, fold_constants, *ALGEBRA)
 

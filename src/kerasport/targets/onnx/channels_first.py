@@ -44,9 +44,8 @@ from kerasport.ir.ops import (
 from kerasport.ir.ops.elementwise import Binary, Unary
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import Extents, Node
-from kerasport.passes.prelu import Prelu
+from kerasport.passes.fuse import Gelu, HardSigmoid, Prelu
 from kerasport.passes.rewrite import Uses
-from kerasport.targets.onnx.fused import Gelu, HardSigmoid
 from kerasport.weights import Array
 
 Window: TypeAlias = Conv | DepthwiseConv | ConvTranspose | MaxPool | AvgPool | Resize

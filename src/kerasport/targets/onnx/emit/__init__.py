@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Item, Node
-from kerasport.passes.prelu import Prelu
+from kerasport.passes.fuse import Gelu, HardSigmoid, LayerNorm, Prelu
 from kerasport.targets.emission import OpTable
 from kerasport.targets.onnx.channels_first import First, ToLast
 from kerasport.targets.onnx.emit.elementwise import (
@@ -72,7 +72,6 @@ from kerasport.targets.onnx.emit.reduction import (
     emit_truths,
 )
 from kerasport.targets.onnx.emit.window import emit_first
-from kerasport.targets.onnx.fused import Gelu, HardSigmoid, LayerNorm
 from kerasport.targets.onnx.recurrent import CountingFirst, Recurrent, TakeSteps
 
 __all__ = ["ML", "TABLE", "TYPES", "Emitter", "emitter_of", "utf8"]

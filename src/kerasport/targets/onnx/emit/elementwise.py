@@ -7,9 +7,8 @@ import onnx_ir as onnx
 
 from kerasport.errors import Refusal
 from kerasport.ir import ops
-from kerasport.passes.prelu import Prelu
+from kerasport.passes.fuse import Gelu, HardSigmoid, LayerNorm, Prelu
 from kerasport.targets.onnx.emit.emitter import TYPES, Emitter
-from kerasport.targets.onnx.fused import Gelu, HardSigmoid, LayerNorm
 
 
 def emit_square(e: Emitter, node: ops.Square) -> onnx.Value:

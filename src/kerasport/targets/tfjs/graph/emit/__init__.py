@@ -13,7 +13,7 @@ from kerasport.frontends.keras.functions.refused import BITS
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Item, Node
-from kerasport.passes.prelu import Prelu
+from kerasport.passes.fuse import Fused, Prelu
 from kerasport.targets.emission import OpTable
 from kerasport.targets.tfjs.graph.emit.attributes import TYPES, Json, const, shape
 from kerasport.targets.tfjs.graph.emit.elementwise import emit_cast, emit_clip, emit_leaky_relu
@@ -52,7 +52,6 @@ from kerasport.targets.tfjs.graph.emit.window import (
     emit_resize,
     skips,
 )
-from kerasport.targets.tfjs.graph.fused import Fused
 
 __all__ = [
     "TABLE",

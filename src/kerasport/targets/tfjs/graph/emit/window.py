@@ -10,6 +10,7 @@ from kerasport.errors import Refusal
 from kerasport.ir import ops
 from kerasport.ir.ops.window import Padding
 from kerasport.ir.tensor import Tensor
+from kerasport.passes.fuse import Fused
 from kerasport.targets.tfjs.graph.emit.attributes import (
     Json,
     boolean,
@@ -22,7 +23,7 @@ from kerasport.targets.tfjs.graph.emit.attributes import (
 )
 from kerasport.targets.tfjs.graph.emit.emitter import Emitter
 from kerasport.targets.tfjs.graph.emit.movement import size_of
-from kerasport.targets.tfjs.graph.fused import Fused
+from kerasport.targets.tfjs.graph.fused import FUSABLE
 
 LAYOUT = {4: "NHWC", 5: "NDHWC"}
 """Rank of an image or volume → TensorFlow's name of its layout, with channels last."""
@@ -45,9 +46,9 @@ def emit_depthwise(e: Emitter, node: ops.DepthwiseConv) -> str:
 
 def emit_fused(e: Emitter, node: Fused) -> str:
     """`_FusedMatMul`, `_FusedConv2D` or `FusedDepthwiseConv2dNative`: with bias and activation in one kernel."""
-    steps = ["BiasAdd", node.activation] if node.activation else ["BiasAdd"]
+    steps = ["BiasAdd"] if node.activation is None else ["BiasAdd", FUSABLE[node.activation]]
     attributes = {"fused_ops": texts(steps), "num_args": integer(1)}
-    if node.activation == "LeakyRelu":
+    if node.activation is ops.LeakyRelu:
         attributes["leakyrelu_alpha"] = real(node.alpha)
     linear = node.linear
     if isinstance(linear, ops.MatMul):

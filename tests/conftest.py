@@ -196,3 +196,19 @@ def trial(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
     quick_keras.forget_compiled_functions()
     return Trial(request.param, tmp_path_factory.mktemp("trial"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A directory for a hostile file. The output goes next to it, and nothing else may."""
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    return inputs
+
+
+@pytest.fixture
+def source(folder: Path) -> Path:
+    """A small model without faults, in `folder`."""
+    from tests import forged
+
+    return forged.put(folder / "m.keras", forged.keras())

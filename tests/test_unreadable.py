@@ -54,14 +54,6 @@ from kerasport.weights import ComputedWeight
 SAVE = r"model\.save\('model\.keras'\)"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A directory for the file, beside which the output goes."""
-    made = tmp_path / "in"
-    made.mkdir()
-    return made
-
-
 def archive(*names: str, **options: Any) -> bytes:
     """A zip of members without content."""
     buffer = io.BytesIO()

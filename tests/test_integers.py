@@ -20,7 +20,7 @@ from keras import ops as k
 from tests.cases import CASES
 from tests.cases.case import Array, Case
 from tests.cases.trial import inner_layers, quiet, random_weight, undrawn_weights, vocabulary
-from tests.test_operations import BATCH, ROWS, Given, Row, made
+from tests.operations import BATCH, ROWS, Given, Row, model_of
 
 import kerasport
 from kerasport.frontends.keras.lower import lower
@@ -131,7 +131,7 @@ def with_integers(row: Row) -> Build:
                 old.values(rng, shape) if indices and old.values else values(rng, new.dtype, shape)
             )
             feeds.append(np.abs(made_of).astype(new.dtype) if indices else np.asarray(made_of))
-        return made(row.build, tuple(given)), feeds
+        return model_of(row.build, tuple(given)), feeds
 
     return build
 

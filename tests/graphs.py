@@ -16,7 +16,7 @@ from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Tensor
 from kerasport.ir.tensor import Input, TensorType
 from kerasport.targets.plan import Plan, write
-from kerasport.targets.tfjs.graph import document, optimised
+from kerasport.targets.tfjs.graph import document, optimized
 from kerasport.targets.tfjs.graph.emit import Emitter, emitter_of
 from kerasport.verification.runtimes.tfjs import Backend, Tfjs
 from kerasport.weights import Array
@@ -38,7 +38,7 @@ def random(seed: int, *shape: int, low: float = -2, high: float = 2) -> Array:
 
 def emitted(graph: Graph, outputs: Sequence[str] = ()) -> tuple[Emitter, list[str]]:
     """An emitter that has emitted the graph as the target does, and the names of the outputs."""
-    made = emitter_of(optimised(graph))
+    made = emitter_of(optimized(graph))
     names = made.run(outputs or [f"out_{at}" for at in range(len(graph.outputs))])
     assert not made.problems
     return made, list(names)

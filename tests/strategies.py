@@ -464,7 +464,7 @@ def computations(draw: DrawFn) -> Graph:
         made.append(draw(st.sampled_from(STEPS))(draw, source, made))
     count = draw(st.integers(1, min(3, len(made))))
     names: dict[Node, str] = {node: f"layer_{at}" for at, node in enumerate(made)}
-    return Graph((x,), tuple(made[-count:]), names)
+    return Graph((x,), tuple(made[-count:]), names).with_own_names()
 
 
 def drawn(draw: Draw, *shape: int) -> Tensor:

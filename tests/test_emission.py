@@ -27,7 +27,7 @@ from kerasport.ir.ops.movement import Size
 from kerasport.ir.ops.reduction import Reduction
 from kerasport.ir.tensor import Constant, Input, Several, TensorType, constant
 from kerasport.passes.fuse import Fused, Prelu
-from kerasport.targets.tfjs.graph import optimised
+from kerasport.targets.tfjs.graph import optimized
 from kerasport.targets.tfjs.graph.emit import DIFFERENT, SAME, UNSUPPORTED, emitter_of, node_name
 from kerasport.verification.runtimes import node as node_js
 from kerasport.verification.runtimes.tfjs import Backend, Tfjs
@@ -784,7 +784,7 @@ REFUSED: tuple[tuple[Tensor, str], ...] = (
 @pytest.mark.parametrize(("tensor", "reason"), REFUSED, ids=map(str, range(len(REFUSED))))
 def test_what_tfjs_would_compute_otherwise_is_refused(tensor: Tensor, reason: str) -> None:
     inputs = tuple(node for node in Graph((), (tensor,)).nodes() if isinstance(node, Input))
-    emitter = emitter_of(optimised(Graph(inputs, (tensor,), {tensor: "model/odd"})))
+    emitter = emitter_of(optimized(Graph(inputs, (tensor,), {tensor: "model/odd"})))
     emitter.run(["y"])
     assert [(problem.layer, problem.reason) for problem in emitter.problems] == [("odd", reason)]
 
@@ -799,7 +799,7 @@ def test_a_table_inside_a_loop_is_refused() -> None:
     x = Input("x", TensorType("int32", (None, None, 4)))
     start = Input("start", TensorType("int32", (None, 4)))
     (last,), _ = ops.scan(step, (start,), (x,))
-    emitter = emitter_of(optimised(Graph((x, start), (last,), {last: "model/words"})))
+    emitter = emitter_of(optimized(Graph((x, start), (last,), {last: "model/words"})))
     emitter.run(["y"])
     assert {(problem.layer, problem.reason) for problem in emitter.problems} == {
         ("words", "TF.js does not support lookup tables inside a loop")
@@ -821,7 +821,7 @@ def test_delicate_operations_have_at_most_four_axes(rank: int, unknown: Sequence
         ops.Cumsum(x, 1), ops.Cumprod(x, rank - 1, True, True),
         ops.where(ops.greater(x, 0.0), x, row), ops.where(ops.greater(row, 0.0), x, 1.0),
     )  # fmt: skip
-    graph = optimised(Graph((x, row), outputs))
+    graph = optimized(Graph((x, row), outputs))
     found = [node for node in graph.nodes() if isinstance(node, DELICATE)]
     assert {type(node) for node in found} == set(DELICATE)
     assert max(node.rank for node in found) <= 4
@@ -844,7 +844,7 @@ def test_nothing_is_left_of_what_wasm_gets_wrong() -> None:
         *(ops.OneHot(whole, depth, kind) for depth in (1, 2) for kind in ("bool", "float32")),
         ops.StridedSlice(truth, ((None, None, 2),) * 2),
     )
-    graph = optimised(Graph((truth, x, whole), outputs))
+    graph = optimized(Graph((truth, x, whole), outputs))
     nodes = list(graph.nodes())
     assert not [node for node in nodes if isinstance(node, ops.Select)]
     assert not [

@@ -34,7 +34,7 @@ from kerasport import errors
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Constant, Input, TensorType, constant
-from kerasport.targets.onnx import optimised
+from kerasport.targets.onnx import optimized
 from kerasport.targets.onnx.emit import DIFFERENT, SAME, UNSUPPORTED, emitter_of
 from kerasport.targets.onnx.file import OnnxPlan, assembled, write
 from kerasport.verification.runtimes.onnx import Onnx
@@ -44,7 +44,7 @@ from kerasport.verification.runtimes.onnx import Onnx
 
 def written(graph: Graph, path: Path, opset: int = 20) -> Path:
     """A graph as an ONNX model."""
-    emitter = emitter_of(optimised(graph, opset), opset)
+    emitter = emitter_of(optimized(graph, opset), opset)
     outputs = emitter.run([f"out_{at}" for at in range(len(graph.outputs))])
     assert not emitter.problems
     # inputs of several computations beside each other have no batch in common
@@ -88,7 +88,7 @@ def test_what_onnx_runtime_cannot_pad_is_refused() -> None:
     for shape, reasons in (((2, 9, 8, 3), []), ((2, None, 8, 3), [DILATED])):
         x = Input("x", TensorType("float32", shape))
         made = ops.Conv(x, constant(floats(2, 3, 3, 2)), (2, 1), "same", (1, 2))
-        emitter = emitter_of(optimised(Graph((x,), (made,))), 20)
+        emitter = emitter_of(optimized(Graph((x,), (made,))), 20)
         emitter.run(["y"])
         assert [problem.reason[: len(DILATED)] for problem in emitter.problems] == reasons
 

@@ -23,7 +23,7 @@ from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import GROWTH, SMALL, fold_constants
 from kerasport.passes.loop import inside_loops, unroll
 from kerasport.passes.rewrite import Rule, rewrite
-from kerasport.targets.tfjs.graph import optimised
+from kerasport.targets.tfjs.graph import optimized
 from kerasport.targets.tfjs.graph.fused import FUSION
 from kerasport.targets.tfjs.graph.legalize import LEGAL
 from kerasport.weights import Array, ComputedWeight, Shape
@@ -1142,7 +1142,7 @@ def test_every_rule_has_a_row() -> None:
 def test_random_graphs_keep_what_they_compute(graph: Graph) -> None:
     simple = rewrite(graph, fold_constants, *ALGEBRA)
     assert_same(graph, simple, 3)
-    assert_same(graph, optimised(graph), 3)
+    assert_same(graph, optimized(graph), 3)
     assert {type(name) for name in simple.names.values()} <= {str}
     assert set(simple.names) <= set(simple.nodes())
     counts = Counter(map(type, rewrite(simple, fold_constants, *ALGEBRA).nodes()))
@@ -1163,7 +1163,7 @@ def test_of_conv_normalisation_and_activation_one_kernel_is_left() -> None:
     y = conv(x) + num(4)
     scale = row(gamma) * ops.Rsqrt(row(variance) + 1e-3)
     z = ops.Relu((y - row(mean)) * scale + row(beta))
-    after = optimised(Graph((x,), (z,)))
+    after = optimized(Graph((x,), (z,)))
     assert Counter(type(node).__name__ for node in after.nodes()) == {
         "Input": 1,
         "Constant": 2,
@@ -1247,7 +1247,7 @@ def test_short_loops_of_known_length_are_written_out(reverse: bool) -> None:
     written = unroll(graph, 3)
     assert not any(isinstance(node, ops.Scan) for node in written.nodes())
     assert_same(graph, written)
-    assert_same(graph, optimised(graph, 3))
+    assert_same(graph, optimized(graph, 3))
     for time, limit in ((3, 2), (None, 99)):
         assert any(
             isinstance(node, ops.Scan)
@@ -1261,4 +1261,4 @@ def test_the_bodies_of_loops_are_rewritten() -> None:
     assert_same(graph, after, 4)
     (scan,) = (node for node in after.nodes() if isinstance(node, ops.Scan))
     assert Counter(type(node).__name__ for node in scan.body.nodes())["Mul"] == 1
-    assert_same(graph, optimised(graph), 4)
+    assert_same(graph, optimized(graph), 4)

@@ -60,8 +60,12 @@ class Graph:
                 name_new(made, self.names[node], names)
         outputs = tuple(new[output] for output in self.outputs)
         assert all(isinstance(output, Tensor) for output in outputs)
-        graph = Graph(self.inputs, outputs, names)  # type: ignore[arg-type]
-        return replace(graph, names={node: names[node] for node in graph.nodes() if node in names})
+        return Graph(self.inputs, outputs, names).with_own_names()  # type: ignore[arg-type]
+
+    def with_own_names(self) -> Graph:
+        """The graph without the names of nodes that its outputs do not need."""
+        own = {node: self.names[node] for node in self.nodes() if node in self.names}
+        return replace(self, names=own)
 
 
 def walk(ends: Iterable[Node], known: Mapping[Node, Any] | None = None) -> Iterator[Node]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -174,6 +175,7 @@ ACTIVATIONS: Mapping[type[Tensor], Callable[[Array, float], Any]] = {
 def only(rule: Rule, accepts: Callable[[Any], bool]) -> Rule:
     """The rule, applied only if the target accepts the node that it makes."""
 
+    @wraps(rule)
     def limited(node: Node, uses: Uses) -> Node | None:
         made = rule(node, uses)
         return made if made is not None and accepts(made) else None

@@ -82,7 +82,7 @@ def lower(model: KerasModel) -> Graph:
     lowering = Lowering(MaskRules(model.release))
     inputs = tuple(declared_input(edge) for edge in model.input_tensors)
     outputs, _ = lowering.model(model, inputs, (None,) * len(inputs), "")
-    graph = Graph(inputs, outputs or (), lowering.names)
+    graph = Graph(inputs, outputs or (), lowering.names).with_own_names()
     problems = [
         *refusals(model),
         *lowering.problems,

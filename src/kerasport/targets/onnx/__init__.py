@@ -13,8 +13,7 @@ from kerasport.ir.graph import Graph, walk
 from kerasport.ir.tensor import Constant, Input
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import fold_constants
-from kerasport.passes.loop import inside_loops
-from kerasport.passes.rewrite import rewrite
+from kerasport.passes.run import Pass, in_bodies, rewriting, run
 from kerasport.targets.onnx.channels_first import LAYOUT
 from kerasport.targets.onnx.fused import fusion
 from kerasport.targets.onnx.legalize import LEGAL
@@ -36,16 +35,45 @@ if TYPE_CHECKING:
 TARGET = "onnx-model"
 
 
-def optimised(graph: Graph, opset: int = OPSET) -> Graph:
-    """The graph as ONNX Runtime computes it best, in operators of an opset."""
+def passes(opset: int) -> tuple[Pass, ...]:
+    """What runs over the graph and over the bodies of its loops."""
+    return (
+        rewriting(
+            "legalize",
+            "ONNX has an operator for every operation",
+            *LEGAL,
+            fold_constants,
+            *ALGEBRA,
+        ),
+        rewriting(
+            "fuse",
+            "operations are joined where ONNX has one operator for them",
+            *fusion(opset),
+            fold_constants,
+            *ALGEBRA,
+        ),
+        rewriting(
+            "channels first",
+            "windows slide over tensors with channels first, with few transposes between them",
+            *LAYOUT,
+            fold_constants,
+        ),
+        rewriting(
+            "simplify",
+            "nothing that depends only on constants is computed at run time",
+            fold_constants,
+            *ALGEBRA,
+        ),
+    )
 
-    def rewritten(graph: Graph) -> Graph:
-        graph = rewrite(graph, *LEGAL, fold_constants, *ALGEBRA)
-        graph = rewrite(graph, *fusion(opset), fold_constants, *ALGEBRA)
-        graph = rewrite(graph, *LAYOUT, fold_constants)
-        return rewrite(graph, fold_constants, *ALGEBRA)
 
-    return rewritten(inside_loops(native(graph), rewritten))
+NATIVE = Pass("recurrent", native, "loops are LSTM, GRU or RNN where ONNX has such an operator")
+
+
+def optimized(graph: Graph, opset: int = OPSET) -> Graph:
+    """The graph as ONNX Runtime computes it best, in operations that an opset has."""
+    steps = passes(opset)
+    return run(graph, (NATIVE, in_bodies(steps), *steps))
 
 
 INSTALL = 'pip install "kerasport[onnx]"'
@@ -70,7 +98,7 @@ def plan(model: KerasModel, options: Options = DEFAULTS) -> Plan:
     Without onnx-ir the plan has everything but the model to write.
     """
     try:
-        graph = optimised(lower(model), options.opset)
+        graph = optimized(lower(model), options.opset)
     except UnsupportedModel as error:
         return Plan(
             TARGET, model.writer, outcomes_of(model, error.problems, "lowered"), error.problems

@@ -11,8 +11,8 @@ from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Tensor
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import fold_constants
-from kerasport.passes.loop import inside_loops, unroll
-from kerasport.passes.rewrite import rewrite
+from kerasport.passes.loop import unroll
+from kerasport.passes.run import Pass, in_bodies, rewriting, run
 from kerasport.targets.plan import DEFAULTS, Options, Plan, notes_of, outcomes_of, output_names
 from kerasport.targets.tfjs.graph.emit import TYPES, Emitter, Json, emitter_of, shape
 from kerasport.targets.tfjs.graph.fused import FUSION
@@ -22,22 +22,49 @@ from kerasport.targets.tfjs.graph.scaled import kernels
 VERSIONS = {"producer": 1482}  # TF.js wants it to be there, and reads it not
 
 
-def optimised(graph: Graph, unroll_limit: int = 0) -> Graph:
-    """The graph as TF.js computes it best, with loops of at most so many steps written out."""
-    return _rewritten(inside_loops(unroll(graph, unroll_limit), _rewritten))
+PASSES = (
+    rewriting(
+        "simplify",
+        "nothing that depends only on constants is computed at run time",
+        fold_constants,
+        *ALGEBRA,
+    ),
+    rewriting(
+        "legalize",
+        "all backends of TF.js compute every operation correctly",
+        *LEGAL,
+        fold_constants,
+        *ALGEBRA,
+    ),
+    rewriting(
+        "fuse",
+        "operations are joined where TF.js has one kernel for them",
+        *FUSION,
+        fold_constants,
+        *ALGEBRA,
+    ),
+)
+"""What runs over the graph and over the bodies of its loops."""
 
 
-def _rewritten(graph: Graph) -> Graph:
-    """The graph with constants worked out, operations joined, and limits kept."""
-    graph = rewrite(graph, fold_constants, *ALGEBRA)
-    graph = rewrite(graph, *LEGAL, fold_constants, *ALGEBRA)
-    return rewrite(graph, *FUSION, fold_constants, *ALGEBRA)
+def optimized(graph: Graph, unroll_limit: int = 0) -> Graph:
+    """The graph as TF.js computes it best; loops of at most `unroll_limit` steps are unrolled."""
+    return run(graph, (unrolling(unroll_limit), in_bodies(PASSES), *PASSES))
+
+
+def unrolling(limit: int) -> Pass:
+    """A pass that writes out short loops."""
+    return Pass(
+        "unroll",
+        lambda graph: unroll(graph, limit),
+        f"every loop has more than {limit} steps, or a number of steps known only at run time",
+    )
 
 
 def plan(model: KerasModel, options: Options = DEFAULTS) -> Plan:
     """What becomes of a model as a graph-model, with all the problems that stand against it."""
     try:
-        graph = optimised(lower(model), options.unroll_limit)
+        graph = optimized(lower(model), options.unroll_limit)
     except UnsupportedModel as error:
         return Plan(
             "graph-model",

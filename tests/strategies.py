@@ -430,6 +430,31 @@ def operations(*packages: str) -> set[type[Node]]:
     return leaves(Tensor) | leaves(Several)
 
 
+@st.composite
+def determinant(draw: DrawFn) -> Sample:
+    front, size = draw(shapes(0, 2)), draw(st.integers(1, 4))
+    return sample(ops.Det, numbers(draw, (*front, size, size)))
+
+
+@st.composite
+def transform(draw: DrawFn) -> Sample:
+    shape = draw(shapes(1, 3))
+    axis = draw(st.integers(0, len(shape) - 1))
+    inverse, onesided = draw(st.booleans()), draw(st.booleans())
+    x = numbers(draw, (*shape, draw(st.integers(1, 2))))
+    return sample(lambda x: ops.Dft(x, axis, inverse, onesided), x)
+
+
+@st.composite
+def scatter(draw: DrawFn) -> Sample:
+    x = numbers(draw, draw(shapes(1, 3)))
+    count, places = draw(st.integers(1, x.ndim)), draw(shapes(0, 2))
+    highs = np.array(x.shape[:count], np.int32)
+    indices = (numbers(draw, (*places, count), "int32", 0, 99) % highs).astype(np.int32)
+    updates = numbers(draw, (*places, *x.shape[count:]))
+    return sample(lambda x, i, u: ops.ScatterNd(x, i, u, "add"), x, indices, updates)
+
+
 OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {
     **{op: unary(op) for op in Unary.__subclasses__()},
     **{op: binary(op) for op in Binary.__subclasses__()},
@@ -443,7 +468,8 @@ OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {
     ops.Dim: dim(), ops.Reshape: reshape(), ops.Transpose: transpose(), ops.Slice: slice_(),
     ops.StridedSlice: strided_slice(), ops.Concat: concat(), ops.Pad: pad(), ops.Tile: tile(),
     ops.BroadcastTo: broadcast_to(), ops.Gather: gather(), ops.Reverse: reverse(), ops.OneHot: one_hot(),
-    ops.Range: range_(), ops.Fill: fill(), ops.Scan: scan(),
+    ops.Range: range_(), ops.Fill: fill(), ops.Scan: scan(), ops.Det: determinant(), ops.Dft: transform(),
+    ops.ScatterNd: scatter(),
 }  # fmt: skip
 """Operation → random uses of it."""
 

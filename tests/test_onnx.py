@@ -542,6 +542,17 @@ def test_refusals_talk_about_onnx() -> None:
     assert found == set()
 
 
+def test_refusals_of_tfjs_do_not_talk_about_onnx() -> None:
+    root = Path(kerasport.__file__).parent / "targets" / "tfjs"
+    found = {
+        text
+        for path in root.rglob("*.py")
+        for text in texts_of(path)
+        if re.search("onnx", text, re.IGNORECASE)
+    }
+    assert found == set()
+
+
 @pytest.mark.parametrize("name", ["Lambda", "Hashing", "TextVectorization", "Mystery"])
 def test_a_refusal_names_the_onnx_model(name: str, tmp_path: Path) -> None:
     source = put(

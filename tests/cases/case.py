@@ -18,6 +18,7 @@ Feed: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], Array]
 
 LAYERS_MODEL = "tfjs-layers"
 GRAPH_MODEL = "tfjs-graph"
+ONNX = "onnx"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Case:
 def no_layers_model(reason: str) -> Mapping[str, str]:
     """The refusal of a model that only TF.js's layers cannot express."""
     return {LAYERS_MODEL: reason}
+
+
+def only_onnx(reason: str) -> Mapping[str, str]:
+    """The refusal, by both formats of TF.js, of a model that ONNX can express."""
+    return {LAYERS_MODEL: "TF.js", GRAPH_MODEL: reason}
 
 
 def one(

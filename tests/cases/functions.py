@@ -8,12 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers, ops
-from tests.cases.case import Array, Case, Sizes, no_layers_model
+from tests.cases.case import Array, Case, Sizes, no_layers_model, only_onnx
 
 S = (5, 4)
 LONG = (None, 4)
 IMAGE = (7, 6, 3)
 GRAPH = "--to tfjs-graph"
+BITS = "TF.js has no operation on the bits of integers"
 
 
 def called(
@@ -196,6 +197,100 @@ BATCHED: Sequence[Case] = tuple(
 )  # fmt: skip
 
 
+def of_dtypes(name: str, make: Callable[..., Any], *inputs: tuple[Sizes, str], **row: Any) -> Case:
+    """The case of functions on inputs of these shapes and dtypes."""
+
+    def build() -> keras.Model:
+        tensors = [layers.Input(shape, dtype=dtype) for shape, dtype in inputs]
+        return keras.Model(tensors, make(*tensors))
+
+    return Case(f"ops_{name}", build, **row)
+
+
+def shifts(x: Any, y: Any) -> Any:
+    """Shifts by tensors, some of them beyond 32 bits, and by numbers."""
+    return [
+        ops.left_shift(x, y),
+        ops.right_shift(x, y),
+        ops.left_shift(x, 5),
+        ops.right_shift(x, 3),
+    ]
+
+
+def many_bits(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Numbers to shift, of all bits in some columns, and amounts from -3 to 36 in others."""
+    return np.where(
+        rng.random(shape) < 0.5, rng.integers(-(2**31), 2**31, shape), rng.integers(-3, 37, shape)
+    )
+
+
+def round_trip(x: Any, y: Any) -> Any:
+    """Transforms along one axis and along two, and back."""
+    spectrum = ops.fft2((x, y))
+    return [*ops.fft((x, y)), *spectrum, *ops.ifft2(spectrum)]
+
+
+def real_round_trip(x: Any) -> Any:
+    """Transforms of real numbers, of an odd length, cut, filled up, and back."""
+    spectrum = ops.rfft(x)
+    return [*spectrum, *ops.rfft(x, fft_length=4), *ops.rfft(x, fft_length=12), ops.irfft(spectrum),
+            ops.irfft(spectrum, fft_length=7)]  # fmt: skip
+
+
+def windows(x: Any) -> Any:
+    """Transforms of windows, and back."""
+    spectra = ops.stft(x, 6, 3, 8)
+    plain = ops.stft(x, 8, 5, 8, window="hamming", center=False)
+    return [
+        *spectra,
+        *plain,
+        ops.istft(spectra, 6, 3, 8),
+        ops.istft(plain, 8, 5, 8, window="hamming", center=False),
+    ]
+
+
+def updated(rows: Any) -> Any:
+    """Rows of a table that are replaced, and rows that are combined with others, one of them twice."""
+    once, twice = np.array([[1], [4], [0]], "int32"), np.array([[1], [4], [1]], "int32")
+    combined = [
+        ops.scatter_update(table(6, 4), twice, rows, reduction=r)
+        for r in ("add", "max", "min", "mul")
+    ]
+    return [ops.scatter_update(table(6, 4), once, rows), *combined]
+
+
+def scatter_updates() -> keras.Model:
+    """Updates of a fixed number, as the table needs them."""
+    rows = layers.Input(batch_shape=(3, 4))
+    return keras.Model(rows, updated(rows))
+
+
+WHOLE = ((9,), "int32")
+ONNX_ONLY: Sequence[Case] = (
+    of_dtypes("shifts", shifts, WHOLE, WHOLE, feed=many_bits, refused=only_onnx(BITS)),
+    of_dtypes("bits", lambda x, y: [ops.bitwise_and(x, y), ops.bitwise_or(x, y), ops.bitwise_xor(x, ops.bitwise_not(y))],
+              WHOLE, WHOLE, feed=many_bits, refused=only_onnx(BITS)),
+    of_dtypes("determinant", ops.det, ((3, 3), "float32"), refused=only_onnx("TF.js has no determinant")),
+)  # fmt: skip
+SPECTRA: Sequence[Case] = (
+    called(
+        "fourier",
+        round_trip,
+        (5, 6),
+        (5, 6),
+        refused=GRAPH,
+        atol=1e-4,
+        because="sums of 30 numbers cancel",
+    ),
+    called("fourier_of_reals", real_round_trip, (2, 7), refused=GRAPH),
+    called("fourier_of_windows", windows, (29,), refused=GRAPH),
+)
+SCATTER: Sequence[Case] = (
+    of_dtypes("scatter", lambda i, v: ops.scatter(i, v, (6, 4)), ((1,), "int32"), ((4,), "float32"),
+              feed=lambda rng, shape: rng.integers(0, 6, shape), refused=no_layers_model(GRAPH), mixes_batch=True),
+)  # fmt: skip
+
+
 def shared_and_nested() -> keras.Model:
     """Functions inside a model that is called twice."""
     x = layers.Input((4,))
@@ -210,5 +305,9 @@ CASES = (
     *MOVEMENT,
     *REDUCTIONS,
     *BATCHED,
+    *ONNX_ONLY,
+    *SPECTRA,
+    *SCATTER,
+    Case("ops_scatter_update", scatter_updates, refused=only_onnx("only adds up")),
     Case("ops_nested", shared_and_nested),
 )

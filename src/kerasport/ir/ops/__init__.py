@@ -39,6 +39,7 @@ from kerasport.ir.ops.elementwise import (
     IsInf,
     IsNan,
     LeakyRelu,
+    LeftShift,
     Less,
     LessEqual,
     Log,
@@ -56,6 +57,7 @@ from kerasport.ir.ops.elementwise import (
     Reciprocal,
     Relu,
     Relu6,
+    RightShift,
     Round,
     Rsqrt,
     Select,
@@ -94,7 +96,7 @@ from kerasport.ir.ops.elementwise import (
     sub,
     where,
 )  # fmt: skip
-from kerasport.ir.ops.linear import MatMul, einsum, matmul
+from kerasport.ir.ops.linear import Det, MatMul, einsum, matmul
 from kerasport.ir.ops.lookup import Lookup
 from kerasport.ir.ops.loop import Scan, scan
 from kerasport.ir.ops.movement import (
@@ -157,6 +159,8 @@ from kerasport.ir.ops.reduction import (
     prod,
     sum_,
 )  # fmt: skip
+from kerasport.ir.ops.scatter import ScatterNd
+from kerasport.ir.ops.spectral import Dft
 from kerasport.ir.ops.window import (
     AvgPool,
     Conv,

@@ -328,23 +328,37 @@ class Mod(Binary):
 
 
 class BitwiseAnd(Binary):
-    """The bits that both integers have."""
+    """Bits that are set in both integers."""
 
     compute = staticmethod(np.bitwise_and)
     takes = INTEGERS
 
 
 class BitwiseOr(Binary):
-    """The bits that one of the integers has."""
+    """Bits that are set in at least one of the integers."""
 
     compute = staticmethod(np.bitwise_or)
     takes = INTEGERS
 
 
 class BitwiseXor(Binary):
-    """The bits that only one of the integers has."""
+    """Bits that are set in exactly one of the integers."""
 
     compute = staticmethod(np.bitwise_xor)
+    takes = INTEGERS
+
+
+class LeftShift(Binary):
+    """a with its bits moved to the left by b, from 0 to the number of bits less one."""
+
+    compute = staticmethod(np.left_shift)
+    takes = INTEGERS
+
+
+class RightShift(Binary):
+    """⌊a / 2^b⌋, b being from 0 to the number of bits less one."""
+
+    compute = staticmethod(np.right_shift)
     takes = INTEGERS
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.ir.dtypes import NUMBERS
+from kerasport.ir.dtypes import FLOATS, NUMBERS
 from kerasport.ir.ops.elementwise import matched, mul
 from kerasport.ir.ops.movement import Size, dims, product, reshape, transpose
 from kerasport.ir.ops.reduction import sum_
@@ -47,6 +47,22 @@ class MatMul(Tensor):
         b = np.swapaxes(b, -1, -2) if self.transpose_b else b
         result: Array = np.matmul(a, b)
         return result
+
+
+@dataclass(frozen=True, eq=False)
+class Det(Tensor):
+    """Determinants of square matrices: x [..., n, n] to [...]."""
+
+    x: Tensor
+
+    def infer(self) -> TensorType:
+        expect(self, self.x, FLOATS)
+        if self.x.rank < 2 or self.x.shape[-1] != self.x.shape[-2]:
+            raise ShapeError(f"{self.x.type} is not square matrices")
+        return TensorType(self.x.dtype, self.x.extents[:-2])
+
+    def compute(self, *operands: Any) -> Array:
+        return np.asarray(np.linalg.det(operands[0]), operands[0].dtype)
 
 
 def matmul(a: Any, b: Any) -> Tensor:

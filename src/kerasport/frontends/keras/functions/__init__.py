@@ -21,6 +21,8 @@ from kerasport.frontends.keras.functions import (
     nn,
     products,
     reduction,
+    scatter,
+    spectral,
     tensorflow,
 )
 from kerasport.frontends.keras.functions.refused import REFUSED
@@ -42,6 +44,8 @@ OPERATIONS: Mapping[str, Operate] = {
     **creation.OPERATIONS,
     **nn.OPERATIONS,
     **image.OPERATIONS,
+    **scatter.OPERATIONS,
+    **spectral.OPERATIONS,
 }
 """Lowering of an operation by the name of its class."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from kerasport.errors import Refusal
 from kerasport.frontends.keras.functions.arguments import filled, named
 from kerasport.ir import ops
+from kerasport.ir.dtypes import INTEGERS
 from kerasport.ir.ops import Tensor, Unary, where
 from kerasport.ir.tensor import as_tensor, constant
 
@@ -463,11 +464,51 @@ def bitwise(
         if both_bool(x, y):
             return function(x, y)
         a, b = ops.matched(x, y)
-        if a.dtype != "int32":
+        if a.dtype not in INTEGERS:
             raise Refusal("", f"it supports integers only, not {a.dtype}")
         return node(a, b)
 
     return lower
+
+
+def left_shift(x: Any, y: Any) -> Tensor:
+    """x · 2^y, without the bits that do not fit: integers of the promoted dtype.
+
+    As on JAX, the result is 0 for a y below 0 or beyond the bits of x.
+    """
+    a, b = _shifted(x, y)
+    inside = _within_bits(b)
+    return where(inside, ops.LeftShift(a, where(inside, b, 0)), 0)
+
+
+def right_shift(x: Any, y: Any) -> Tensor:
+    """⌊x / 2^y⌋: integers of the promoted dtype.
+
+    As on JAX, a y below 0 or beyond the bits of x leaves nothing but the sign: 0 or -1.
+    """
+    a, b = _shifted(x, y)
+    return ops.RightShift(a, where(_within_bits(b), b, BITS - 1))
+
+
+BITS = 32
+
+
+def _within_bits(y: Tensor) -> Tensor:
+    return ops.logical_and(ops.greater_equal(y, 0), ops.less(y, BITS))
+
+
+def _shifted(x: Any, y: Any) -> tuple[Tensor, ...]:
+    """Both operands of a shift, in their promoted dtype.
+
+    Raises:
+        Refusal: they are not integers, or y is a number for which the Keras backends differ.
+    """
+    a, b = ops.matched(x, y)
+    if a.dtype not in INTEGERS:
+        raise Refusal("", f"it supports integers only, not {a.dtype}")
+    if isinstance(y, int) and not 0 <= y < BITS:
+        raise Refusal("", f"the Keras backends compute different results for a shift by {y}")
+    return a, b
 
 
 def bitwise_not(x: Tensor) -> Tensor:
@@ -519,7 +560,8 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "Isposinf": isposinf, "Isneginf": isneginf, "Isreal": isreal, "Isclose": isclose, "AllClose": all_close,
     "Where": where_, "Select": select, "BitwiseAnd": bitwise(logical_and, ops.BitwiseAnd),
     "BitwiseOr": bitwise(logical_or, ops.BitwiseOr),
-    "BitwiseXor": bitwise(logical_xor, ops.BitwiseXor), "BitwiseNot": bitwise_not, "BitwiseInvert": bitwise_not,
+    "BitwiseXor": bitwise(logical_xor, ops.BitwiseXor), "LeftShift": left_shift, "BitwiseLeftShift": left_shift,
+    "RightShift": right_shift, "BitwiseRightShift": right_shift, "BitwiseNot": bitwise_not, "BitwiseInvert": bitwise_not,
     "Cast": cast, "SaturateCast": saturate_cast, "ConvertToTensor": convert, "Array": convert,
     "StopGradient": unchanged,
 }  # fmt: skip

@@ -265,6 +265,11 @@ def correlate(x1: Any, x2: Any, *, mode: str = "valid") -> Tensor:
     return ops.cast(ops.matmul(windows, ops.floats(b)), a.dtype)
 
 
+def det(x: Tensor) -> Tensor:
+    """Determinants of square matrices: x [..., n, n] to [...], float32."""
+    return ops.Det(ops.floats(x))
+
+
 def matrix_power(x: Tensor, *, n: int) -> Tensor:
     """Square matrices multiplied by themselves, by repeated squaring."""
     if n < 0:
@@ -369,5 +374,5 @@ def _joined(parts: Sequence[Size]) -> Size:
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "Matmul": matmul, "Dot": dot, "Inner": inner, "Vdot": vdot, "Outer": outer, "Tensordot": tensordot,
     "Einsum": einsum_, "Kron": kron, "Cross": cross, "CDist": cdist, "Corrcoef": corrcoef, "Correlate": correlate,
-    "Vander": vander, "MatrixPower": matrix_power, "Norm": norm, "Rearrange": rearrange,
+    "Vander": vander, "MatrixPower": matrix_power, "Det": det, "Norm": norm, "Rearrange": rearrange,
 }  # fmt: skip

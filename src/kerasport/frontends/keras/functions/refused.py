@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 DATA_DEPENDENT = "the size of its result depends on the values of the input"
 CODE = "it runs Python code, which the file does not contain"
-COMPLEX = "it uses complex numbers, which converted models do not support"
+COMPLEX = "it returns or takes complex tensors, which converted models do not support"
 LINEAR_ALGEBRA = "converted models support no linear algebra except matrix products"
-BITS = "converted models do not support this operation on the bits of integers"
-SCATTER = "it writes to positions that are known only when the model runs, which converted models do not support"
+BITS = "converted models do not support this operation on the bits of floats"
 SAMPLING = (
     "it reads pixels from positions that are known only when the model runs, which is not supported"
 )
@@ -19,12 +18,10 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("Nonzero", "Unique", "Bincount", "Arange"), DATA_DEPENDENT),
     **dict.fromkeys(("Map", "VectorizedMap", "Scan", "AssociativeScan", "WhileLoop", "ForiLoop", "Cond", "Switch",
                      "JVP", "Function"), CODE),
-    **dict.fromkeys(("FFT", "FFT2", "IFFT2", "RFFT", "IRFFT", "STFT", "ISTFT", "ViewAsComplex", "ViewAsReal", "Polar"),
-                    COMPLEX),
-    **dict.fromkeys(("Cholesky", "CholeskyInverse", "Det", "Eig", "Eigh", "Inv", "Lstsq", "LuFactor", "MatrixRank",
+    **dict.fromkeys(("ViewAsComplex", "ViewAsReal", "Polar"), COMPLEX),
+    **dict.fromkeys(("Cholesky", "CholeskyInverse", "Eig", "Eigh", "Inv", "Lstsq", "LuFactor", "MatrixRank",
                      "Pinv", "Qr", "SVD", "Solve", "SolveTriangular", "Logdet", "Slogdet"), LINEAR_ALGEBRA),
-    **dict.fromkeys(("BitwiseLeftShift", "BitwiseRightShift", "LeftShift", "RightShift", "Nextafter"), BITS),
-    **dict.fromkeys(("Scatter", "ScatterUpdate"), SCATTER),
+    "Nextafter": BITS,
     **dict.fromkeys(("AffineTransform", "PerspectiveTransform", "ElasticTransform", "MapCoordinates"), SAMPLING),
     **dict.fromkeys(("Gcd", "Lcm"), DIVISORS),
     **dict.fromkeys(("CTCLoss", "CTCDecode"), "it searches all alignments of a sequence, which is not supported"),

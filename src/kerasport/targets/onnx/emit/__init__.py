@@ -26,11 +26,13 @@ from kerasport.targets.onnx.emit.elementwise import (
     emit_is_finite,
     emit_layer_norm,
     emit_leaky_relu,
+    emit_left_shift,
     emit_log1p,
     emit_mod,
     emit_not_equal,
     emit_prelu,
     emit_relu6,
+    emit_right_shift,
     emit_rsqrt,
     emit_selu,
     emit_square,
@@ -71,6 +73,8 @@ from kerasport.targets.onnx.emit.reduction import (
     emit_top_k,
     emit_truths,
 )
+from kerasport.targets.onnx.emit.scatter import emit_scatter_nd
+from kerasport.targets.onnx.emit.spectral import emit_dft
 from kerasport.targets.onnx.emit.window import emit_first
 from kerasport.targets.onnx.recurrent import CountingFirst, Recurrent, TakeSteps
 
@@ -104,6 +108,7 @@ SAME: Mapping[type[Node], str] = {
     ops.Sigmoid: "Sigmoid",
     ops.Softplus: "Softplus",
     ops.Erf: "Erf",
+    ops.Det: "Det",
     ops.IsNan: "IsNaN",
     ops.IsInf: "IsInf",
     ops.LogicalNot: "Not",
@@ -145,6 +150,8 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     ops.BitwiseAnd: emit_bits,
     ops.BitwiseOr: emit_bits,
     ops.BitwiseXor: emit_bits,
+    ops.LeftShift: emit_left_shift,
+    ops.RightShift: emit_right_shift,
     ops.Atan2: emit_atan2,
     Gelu: emit_gelu,
     HardSigmoid: emit_hard_sigmoid,
@@ -167,6 +174,7 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     # products and windows
     ops.MatMul: emit_matmul,
     First: emit_first,
+    ops.Dft: emit_dft,
     # movement
     ops.Dim: emit_dim,
     ops.Reshape: emit_reshape,
@@ -180,6 +188,7 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     ops.Pad: emit_pad,
     ops.Tile: emit_tile,
     ops.Gather: emit_gather,
+    ops.ScatterNd: emit_scatter_nd,
     ops.OneHot: emit_one_hot,
     ops.Range: emit_range,
     ops.Fill: emit_fill,

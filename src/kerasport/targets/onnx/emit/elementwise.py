@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx_ir as onnx
 
 from kerasport.errors import Refusal
-from kerasport.ir import ops
+from kerasport.ir import dtypes, ops
+from kerasport.ir.dtypes import DType
+from kerasport.ir.tensor import Tensor
 from kerasport.passes.fuse import Gelu, HardSigmoid, LayerNorm, Prelu
 from kerasport.targets.onnx.emit.emitter import TYPES, Emitter
 
@@ -100,6 +104,36 @@ def emit_bits(e: Emitter, node: ops.Binary) -> onnx.Value:
             "", "ONNX supports operations on the bits of integers from opset 18; use --opset 18"
         )
     return e.add(type(node).__name__, [node.a, node.b])
+
+
+UNSIGNED: Mapping[DType, onnx.DataType] = {
+    **dict.fromkeys(("int8", "int16", "int32", "uint16", "uint32"), onnx.DataType.UINT32),
+    **dict.fromkeys(("int64", "uint64"), onnx.DataType.UINT64),
+    "uint8": onnx.DataType.UINT8,
+}  # fmt: skip
+"""Integer type → type in which ONNX Runtime moves its bits: ONNX has no shifts of signed integers."""
+
+
+def emit_left_shift(e: Emitter, node: ops.LeftShift) -> onnx.Value:
+    """`BitShift` of the bits as unsigned integers."""
+    return _shifted(e, node.a, node.b, "LEFT")
+
+
+def emit_right_shift(e: Emitter, node: ops.RightShift) -> onnx.Value:
+    """`BitShift` of the bits as unsigned integers: of a where a ≥ 0, else -1 - ((-1 - a) >> b)."""
+    if node.dtype in dtypes.UNSIGNED:
+        return _shifted(e, node.a, node.b, "RIGHT")
+    ones = e.number(-1, node.dtype)
+    negative = e.add("Less", [node.a, e.number(0, node.dtype)])
+    positive = e.add("Where", [negative, e.add("Sub", [ones, node.a]), node.a])
+    moved = _shifted(e, positive, node.b, "RIGHT")
+    return e.add("Where", [negative, e.add("Sub", [ones, moved]), moved])
+
+
+def _shifted(e: Emitter, a: Tensor | onnx.Value, b: Tensor, direction: str) -> onnx.Value:
+    bits = UNSIGNED[b.dtype]
+    moved = e.add("BitShift", [e.cast(a, bits), e.cast(b, bits)], direction=direction)
+    return e.cast(moved, TYPES[b.dtype])
 
 
 def emit_atan2(e: Emitter, node: ops.Atan2) -> onnx.Value:

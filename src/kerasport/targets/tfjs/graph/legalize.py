@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial, reduce
 
+import numpy as np
+
 from kerasport.ir import ops
 from kerasport.ir.ops import (
     WHOLE,
@@ -22,6 +24,7 @@ from kerasport.ir.ops import (
     Cumprod,
     Cumsum,
     DepthwiseConv,
+    Dft,
     LogicalAnd,
     LogicalNot,
     LogicalOr,
@@ -38,7 +41,7 @@ from kerasport.ir.ops import (
 )  # fmt: skip
 from kerasport.ir.ops.movement import PadMode, Size, product
 from kerasport.ir.ops.window import amounts
-from kerasport.ir.tensor import Node, as_tensor
+from kerasport.ir.tensor import Node, as_tensor, constant
 from kerasport.passes.rewrite import Uses
 from kerasport.targets.tfjs.graph.emit import skips
 from kerasport.weights import Shape
@@ -323,7 +326,42 @@ def odd_function(node: Node, uses: Uses) -> Node | None:
     return None
 
 
+LARGEST_DFT = 1024  # values, for which the matrices have 1 Mi elements each
+
+
+def transforms(node: Node, uses: Uses) -> Node | None:
+    """Fourier transform of few values  →  products with matrices of cosines and sines: wasm has no transform."""
+    del uses
+    match node:
+        case Dft(x, axis, inverse, onesided) if 0 < (x.shape[axis] or 0) <= LARGEST_DFT:
+            cosine, sine = _turns(x.shape[axis] or 0, inverse=inverse, onesided=onesided)
+            real, *rest = (
+                ops.squeeze(part, -1) for part in ops.split(x, ops.known(x.shape[-1:])[0])
+            )
+            y, z = _along(real, axis, cosine), _along(real, axis, sine)
+            for imaginary in rest:
+                y = y - _along(imaginary, axis, sine)
+                z = z + _along(imaginary, axis, cosine)
+            return ops.stack([y, z], -1)
+    return None
+
+
+def _turns(n: int, *, inverse: bool, onesided: bool) -> tuple[Tensor, Tensor]:
+    """Real and imaginary parts of exp(∓2πi · j · k / n): float32 [n, n or n // 2 + 1]."""
+    bins = n // 2 + 1 if onesided else n
+    angle = np.outer(np.arange(n), np.arange(bins)) % n * (2 * np.pi / n)
+    scale = 1 / n if inverse else 1
+    cosine, sine = np.cos(angle) * scale, np.sin(angle) * (scale if inverse else -scale)
+    return constant(cosine, "float32"), constant(sine, "float32")
+
+
+def _along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
+    """x with one axis multiplied by a matrix."""
+    return ops.move_axis(ops.matmul(ops.move_axis(x, axis, -1), matrix), -1, axis)
+
+
 LEGAL = (
     truths, taken, products, exact_same, padded_volumes, grouped, low_rank_pads, low_rank_slices, low_rank_others,
     low_rank_select, flat_pools, volumes_transposed, deep_enough, odd_function,
+    transforms,
 )  # fmt: skip

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kerasport.frontends.keras.functions.refused import BITS
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Item, Node
@@ -32,6 +31,7 @@ from kerasport.targets.tfjs.graph.emit.movement import (
     emit_range,
     emit_reshape,
     emit_reverse,
+    emit_scatter_nd,
     emit_slice,
     emit_strided_slice,
     emit_tile,
@@ -169,6 +169,7 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     ops.Pad: emit_pad,
     ops.Tile: emit_tile,
     ops.Gather: emit_gather,
+    ops.ScatterNd: emit_scatter_nd,
     ops.OneHot: emit_one_hot,
     ops.Range: emit_range,
     ops.Fill: emit_fill,
@@ -179,10 +180,15 @@ DIFFERENT: Mapping[type[Node], Emit] = {
 }
 """Operation → function that writes it."""
 
+BITS = "TF.js has no operation on the bits of integers that all of its backends support"
 UNSUPPORTED: Mapping[type[Node], str] = {
     ops.BitwiseAnd: BITS,
     ops.BitwiseOr: BITS,
     ops.BitwiseXor: BITS,
+    ops.LeftShift: BITS,
+    ops.RightShift: BITS,
+    ops.Det: "TF.js has no determinant",
+    ops.Dft: "TF.js has no Fourier transform on the wasm backend, and only fixed sizes up to 1024 are computed as matrix products",
 }
 """Operation → why TF.js cannot express it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kerasport.errors import Refusal
 from kerasport.ir import ops
 from kerasport.ir.tensor import Tensor
 from kerasport.targets.tfjs.graph.emit.attributes import dtype, integer, text
@@ -94,3 +95,11 @@ def emit_range(e: Emitter, node: ops.Range) -> str:
 def emit_fill(e: Emitter, node: ops.Fill) -> str:
     """`Fill`."""
     return e.add("Fill", [e.sizes(node.to), e.number(node.value, node.dtype)], T=dtype(node.dtype))
+
+
+def emit_scatter_nd(e: Emitter, node: ops.ScatterNd) -> str:
+    """`ScatterNd`, which adds up updates, added to x."""
+    if node.combine != "add":
+        raise Refusal("", "TF.js only adds up scattered updates, it does not replace or compare")
+    added = e.add("ScatterNd", [node.indices, node.updates, e.sizes(ops.dims(node.x))])
+    return e.add("AddV2", [node.x, added])

@@ -14,7 +14,6 @@ import numpy as np
 from kerasport.budget import reserve
 from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.functions import apply
-from kerasport.frontends.keras.functions.refused import BITS
 from kerasport.frontends.keras.model import KerasTensor, map_tensors
 from kerasport.ir import ops
 from kerasport.ir.dtypes import DType
@@ -52,7 +51,12 @@ MAPPED = 512  # sizes up to which an axis is multiplied by a constant matrix
 ACTIVATIONS: Mapping[str, str] = {"Gelu": "gelu", "Softsign": "softsign", "Celu": "celu"}
 """Operations that are one of TF.js's activations where their options are Keras's defaults."""
 
-OF_BITS = ("BitwiseAnd", "BitwiseOr", "BitwiseXor")
+BITS = "TF.js layers compute in float32, which has no bits of integers"
+OF_BITS = (
+    "BitwiseAnd", "BitwiseOr", "BitwiseXor", "LeftShift", "BitwiseLeftShift", "RightShift",
+    "BitwiseRightShift",
+)  # fmt: skip
+SCATTER = ("Scatter", "ScatterUpdate")
 
 DEFAULTS: Mapping[str, Any] = {"approximate": False, "alpha": 1.0, "name": None, "dtype": None}
 
@@ -75,6 +79,8 @@ def operation(ctx: RewriteContext) -> KerasTensor | tuple[KerasTensor, ...]:
         _dtype(ctx, tensor) != "bool" for tensor in ctx.inputs_of_all
     ):
         raise Refusal("", BITS)
+    if ctx.spec.class_name in SCATTER:
+        raise Refusal("", "TF.js has no layer that writes to computed positions", GRAPH)
     feeds: dict[KerasTensor, Value] = {
         tensor: Input(str(index), TensorType(_dtype(ctx, tensor), ctx.shape_of(tensor)))
         for index, tensor in enumerate(ctx.inputs_of_all)

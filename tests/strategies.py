@@ -442,7 +442,7 @@ def transform(draw: DrawFn) -> Sample:
     axis = draw(st.integers(0, len(shape) - 1))
     inverse, onesided = draw(st.booleans()), draw(st.booleans())
     x = numbers(draw, (*shape, draw(st.integers(1, 2))))
-    return sample(lambda x: ops.Dft(x, axis, inverse, onesided), x)
+    return sample(lambda x: ops.Dft(x, axis, inverse, onesided), x, known={0: (x.ndim - 1,)})
 
 
 @st.composite
@@ -452,7 +452,13 @@ def scatter(draw: DrawFn) -> Sample:
     highs = np.array(x.shape[:count], np.int32)
     indices = (numbers(draw, (*places, count), "int32", 0, 99) % highs).astype(np.int32)
     updates = numbers(draw, (*places, *x.shape[count:]))
-    return sample(lambda x, i, u: ops.ScatterNd(x, i, u, "add"), x, indices, updates)
+    return sample(
+        lambda x, i, u: ops.ScatterNd(x, i, u, "add"),
+        x,
+        indices,
+        updates,
+        known={1: (len(places),)},
+    )
 
 
 OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {

@@ -11,6 +11,7 @@ import numpy as np
 from kerasport.errors import ShapeError
 from kerasport.ir.dtypes import FLOATS, NUMBERS
 from kerasport.ir.ops.elementwise import matched, mul
+from kerasport.ir.ops.loop import same_shape
 from kerasport.ir.ops.movement import Size, dims, product, reshape, transpose
 from kerasport.ir.ops.reduction import sum_
 from kerasport.ir.tensor import Tensor, TensorType, broadcast, expect
@@ -57,7 +58,7 @@ class Det(Tensor):
 
     def infer(self) -> TensorType:
         expect(self, self.x, FLOATS)
-        if self.x.rank < 2 or self.x.shape[-1] != self.x.shape[-2]:
+        if self.x.rank < 2 or not same_shape(self.x.shape[-1:], self.x.shape[-2:-1]):
             raise ShapeError(f"{self.x.type} is not square matrices")
         return TensorType(self.x.dtype, self.x.extents[:-2])
 

@@ -34,6 +34,7 @@ from kerasport.ir.ops import (
     Pad,
     Range,
     Reverse,
+    ScatterNd,
     Select,
     Sign,
     StridedSlice,
@@ -360,8 +361,18 @@ def _along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
     return ops.move_axis(ops.matmul(ops.move_axis(x, axis, -1), matrix), -1, axis)
 
 
+def single_scatter(node: Node, uses: Uses) -> Node | None:
+    """Scatter to one position  →  to a list of one: TF.js wants updates of rank 1 or more."""
+    del uses
+    match node:
+        case ScatterNd(_, indices, updates) if indices.rank == 1:
+            rows = ops.expand_dims(indices, 0), ops.expand_dims(updates, 0)
+            return replace(node, indices=rows[0], updates=rows[1])
+    return None
+
+
 LEGAL = (
     truths, taken, products, exact_same, padded_volumes, grouped, low_rank_pads, low_rank_slices, low_rank_others,
     low_rank_select, flat_pools, volumes_transposed, deep_enough, odd_function,
-    transforms,
+    transforms, single_scatter,
 )  # fmt: skip

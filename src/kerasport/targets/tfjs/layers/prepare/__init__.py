@@ -75,7 +75,7 @@ PREPARE: tuple[Pass, ...] = (
     Pass(
         "remove identities",
         _alone(without_identities),
-        "every layer computes something, except linear activations that keep the name of an output",
+        "no layer does nothing, except linear activations that keep the name of an output",
     ),
     Pass(
         "isolate masks",

@@ -114,7 +114,7 @@ def with_distinct_states(model: KerasModel) -> KerasModel:
 
 
 def calls_with_shared_states(model: KerasModel) -> Iterator[Call]:
-    """Calls of recurrent layers of which the model uses a state and the output of the same value."""
+    """Calls of recurrent layers whose state and equal output are both used."""
     parts = list(models(model))
     used = {tensor for part in parts for call in part.calls for tensor in call.tensors()}
     for part in parts:

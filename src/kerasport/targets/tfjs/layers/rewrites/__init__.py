@@ -1,6 +1,7 @@
-"""Layers that TF.js lacks, or computes otherwise, out of layers that it has: Model → Model.
+"""Replace layers that TF.js lacks, or computes differently, with layers that it has.
 
-One function a rewrite, its docstring the algebra. What needs many layers to imitate one is left to the graph-model.
+Each rewrite is one function, whose docstring states the formula. If one layer would need many
+TF.js layers, we use a graph-model instead.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ REWRITES: Mapping[str, Rewrite] = {
         for kind in ("Average", "Max")
         for rank in (1, 2, 3)
     },
-    # normalisation
+    # normalization
     "BatchNormalization": normalization.batch_normalization,
     "LayerNormalization": normalization.layer_normalization,
     "GroupNormalization": normalization.group_normalization,
@@ -98,23 +99,29 @@ REWRITES: Mapping[str, Rewrite] = {
     "Resizing": images.resizing,
     "CenterCrop": images.center_crop,
     "RandomCrop": images.random_crop,
-    # of networks of keras.applications
+    # layers of keras.applications
     "LayerScale": applications.layer_scale,
     "CustomScaleLayer": applications.custom_scale,
 }
-"""Keras's class → what becomes of its calls, where TF.js has no such layer or not with all its options."""
+"""Class of a Keras layer → its rewrite."""
 
 CALL_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "ReversibleEmbedding": ("reverse",),
     **dict.fromkeys(("RNN", "Bidirectional"), ("initial_state",)),
-    # Keras records it in every call of a layer of images, and overrules it at inference
+    # Keras records it in every call of an image layer, and ignores it at inference
     **dict.fromkeys(("Pipeline", "Resizing", "CenterCrop", "RandomCrop"), ("training",)),
 }
-"""Class → call arguments, besides the inputs, that its rewrite reads. Calls with other arguments stay."""
+"""Class → call arguments, besides the inputs, that its rewrite reads.
+
+Calls with other arguments are not rewritten.
+"""
 
 
 def check_mask(ctx: RewriteContext) -> None:
-    """A Reshape or Permute that changes nothing may hand on the very tensor, with its mask."""
+    """Refuse a Reshape or Permute that changes nothing, if its input has a mask.
+
+    Keras may return the input itself, whose mask then survives.
+    """
     if ctx.spec.class_name not in ("Reshape", "Permute") or not ctx.masked:
         return
     in_order = ctx.spec.class_name == "Reshape" or list(ctx.layer.dims) == sorted(ctx.layer.dims)
@@ -123,17 +130,17 @@ def check_mask(ctx: RewriteContext) -> None:
 
 
 GENERAL: tuple[Rewrite, ...] = (check_mask, activations.activation_apart)
-"""Rewrites of any layer, tried where its own has nothing to say."""
+"""Rewrites of any layer, tried if its own returns None."""
 
 RESPELLINGS: Mapping[str, Respelling] = {
     **dict.fromkeys(recurrent.GATES, recurrent.hard_gates),
     "RNN": recurrent.of_one_cell,
 }
-"""Keras's class → another layer that stands for it, inside of wrappers as well."""
+"""Class of a Keras layer, called or inside a wrapper → its respelling."""
 
 
 def operation(ctx: RewriteContext) -> KerasTensor | tuple[KerasTensor, ...] | None:
-    """A function of keras.ops as layers, by way of its tensor operations, which most models never need to load."""
+    """Rewrite a function as layers; most models never load this module."""
     from kerasport.targets.tfjs.layers.rewrites import operations  # noqa: PLC0415
 
     return operations.operation(ctx)

@@ -1,4 +1,4 @@
-"""Activations that TF.js lacks, out of those that it has."""
+"""Compute activations that TF.js lacks with those that it has."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMPARES = "TF.js cannot compute the gradient of a comparison"
 
 
 def leaky_relu(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
-    """x where x > 0, else x / 5"""
+    """x if x > 0, else x / 5"""
     return ctx.add("LeakyReLU", x, negative_slope=0.2)
 
 
@@ -58,7 +58,7 @@ def soft_shrink(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
 
 
 def hard_shrink(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
-    """x where |x| > 1/2, else 0: what is above 1/2 of x, less what is above it of -x"""
+    """x if |x| > 1/2, else 0: the part of x above 1/2, minus the part of -x above 1/2"""
     ctx.untrainable(COMPARES)
     above = ctx.add("ThresholdedReLU", x, theta=0.5)
     return difference(ctx, above, ctx.add("ThresholdedReLU", negative(ctx, x), theta=0.5))
@@ -80,7 +80,7 @@ def sparse_plus(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
 
 
 def glu(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
-    """One half of the channels times the sigmoid of the other."""
+    """The first half of the channels times the sigmoid of the second half."""
     size = ctx.shape_of(x)[-1]
     if size is None:
         raise Refusal("activation", "glu splits the channels in two, but their number is not fixed")
@@ -104,11 +104,11 @@ REWRITTEN: Mapping[str, Callable[[RewriteContext, KerasTensor], KerasTensor]] = 
     "sparse_plus": sparse_plus,
     "glu": glu,
 }
-"""Keras's name of an activation → what stands for it."""
+"""Name of an activation in Keras → the function that builds it from layers."""
 
 
 def activation(ctx: RewriteContext) -> KerasTensor | None:
-    """Native layers that compute the activation."""
+    """The activation as TF.js layers."""
     name = ctx.layer.activation
     if isinstance(name, Mapping):
         layer = _object(name)
@@ -119,27 +119,27 @@ def activation(ctx: RewriteContext) -> KerasTensor | None:
 
 
 def left_to_companion(ctx: RewriteContext, name: str) -> bool:
-    """Whether it is the companion's: what layers make of several inputs would lose the mask."""
+    """Whether the companion computes the activation, because several layers would lose the mask."""
     return ctx.masked and name in COMPANION
 
 
 def _object(activation: Mapping[str, Any]) -> str:
-    """The class of a layer that stands as an activation; empty where it is something else."""
+    """The class of an activation that is a layer; empty for other activations."""
     name = str(activation.get("class_name"))
     return name if name in OBJECTS and isinstance(activation.get("config"), Mapping) else ""
 
 
-RUNS_ITS_OWN = frozenset(
-    ("LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D",
-     "Activation")
+APPLIED_INSIDE = frozenset(
+    ("LSTM", "GRU", "SimpleRNN", "LSTMCell", "GRUCell", "SimpleRNNCell",
+     "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Activation")
 )  # fmt: skip
-"""Layers that apply their activation inside, so that none can follow instead."""
+"""Layers that apply their activation inside, so that no Activation layer can replace it."""
 
 
 def activation_apart(ctx: RewriteContext) -> KerasTensor | None:
     """layer(activation=f) → layer(activation="linear"), f"""
     name = getattr(ctx.layer, "activation", None)
-    if name is None or ctx.spec.class_name in RUNS_ITS_OWN:
+    if name is None or ctx.spec.class_name in APPLIED_INSIDE:
         return None
     if isinstance(name, Mapping):
         if not _object(name):
@@ -149,34 +149,29 @@ def activation_apart(ctx: RewriteContext) -> KerasTensor | None:
     return ctx.add("Activation", ctx.again(part="linear", activation="linear"), activation=name)
 
 
-# ------------------------------------------------------------------------------------------ activation layers
+# ------------------------------------------------------------------------------- activation layers
 
 
 def relu_layer(ctx: RewriteContext) -> KerasTensor | None:
-    """ReLU with all of its options.
+    """ReLU with all of its options: x if x > t, else slope · (x - t), at most max_value.
 
-    x where x > t, else slope · (x - t), at most max_value. The two parts are added; it is LeakyReLU where t
-    is 0 and nothing is cut.
+    This is a sum of two parts, or LeakyReLU if t is 0 and there is no max_value.
     """
     layer: ReLU = ctx.layer
-    limit, slope, top = (
-        float(layer.threshold or 0),
-        float(layer.negative_slope or 0),
-        layer.max_value,
-    )
-    if not limit and not slope:
+    threshold, slope = float(layer.threshold or 0), float(layer.negative_slope or 0)
+    if not threshold and not slope:
         return None
-    if not limit and top is None:
+    if not threshold and layer.max_value is None:
         return ctx.add("LeakyReLU", ctx.x, negative_slope=slope)
     above = ctx.x
-    if limit:
+    if threshold:
         ctx.untrainable(COMPARES)
-        above = ctx.add("ThresholdedReLU", ctx.x, theta=limit)
-    if top is not None or not limit:
-        above = relu(ctx, above, top)
+        above = ctx.add("ThresholdedReLU", ctx.x, theta=threshold)
+    if layer.max_value is not None or not threshold:
+        above = relu(ctx, above, layer.max_value)
     if not slope:
         return above
-    below = relu(ctx, scaled(ctx, ctx.x, -1.0, limit))
+    below = relu(ctx, scaled(ctx, ctx.x, -1.0, threshold))
     return ctx.add("Add", above, scaled(ctx, below, -slope))
 
 
@@ -194,8 +189,9 @@ def softmax_layer(ctx: RewriteContext) -> KerasTensor | None:
     rank = len(ctx.shape)
     if len(axes) != 1 or axes[0] % rank == rank - 1 or ctx.masked:
         return None
-    order = [each for each in range(rank) if each != axes[0] % rank] + [axes[0] % rank]
-    if order[0] != 0:
+    summed = axes[0] % rank
+    if summed == 0:
         raise Refusal("axis", "it works across the batch, which TF.js layers cannot do")
+    order = [axis for axis in range(rank) if axis != summed] + [summed]
     last = ctx.add("Softmax", permuted(ctx, ctx.x, order), axis=-1)
-    return permuted(ctx, last, [order.index(each) for each in range(rank)])
+    return permuted(ctx, last, [order.index(axis) for axis in range(rank)])

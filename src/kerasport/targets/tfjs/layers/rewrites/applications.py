@@ -1,4 +1,4 @@
-"""Layers that networks of keras.applications have for themselves."""
+"""Layers that only networks of keras.applications have."""
 
 from __future__ import annotations
 

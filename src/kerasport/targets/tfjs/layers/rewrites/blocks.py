@@ -1,4 +1,4 @@
-"""Native layers that rewrites put together again and again."""
+"""Combinations of native layers that several rewrites use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def negative(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
 
 
 def difference(ctx: RewriteContext, a: KerasTensor, b: KerasTensor) -> KerasTensor:
-    """a - b, which is a + (-b) to the bit."""
+    """a - b = a + (-b), bit for bit."""
     return ctx.add("Add", a, negative(ctx, b))
 
 
@@ -42,7 +42,7 @@ def activated(ctx: RewriteContext, x: KerasTensor, activation: str) -> KerasTens
 
 
 def product(ctx: RewriteContext, a: KerasTensor, b: KerasTensor) -> KerasTensor:
-    """a · b, element by element."""
+    """a · b, elementwise."""
     return ctx.add("Multiply", a, b)
 
 
@@ -57,20 +57,18 @@ def total(sizes: Sequence[int | None]) -> int | None:
 
 
 def reshaped(ctx: RewriteContext, x: KerasTensor, target: Sequence[int | None]) -> KerasTensor:
-    """Reshape the axes after the batch; at most one size may be unknown.
+    """Reshape the axes after the batch to `target`, of which at most one size may be unknown.
 
     Raises:
-        Refusal: more are.
+        Refusal: more than one size is unknown.
     """
     x = _before(ctx, x, "Reshape")
     if ctx.shape_of(x)[1:] == tuple(target):
         return x
     sizes = [-1 if size is None else size for size in target]
     if sizes.count(-1) > 1:
-        raise Refusal(
-            "",
-            f"more than one size of {tuple(target)} is unknown, but TF.js's Reshape can infer only one",
-        )
+        reason = f"more than one size of {tuple(target)} is unknown"
+        raise Refusal("", f"{reason}, but TF.js's Reshape can infer only one")
     return ctx.add("Reshape", x, target_shape=sizes)
 
 
@@ -85,7 +83,10 @@ def permuted(ctx: RewriteContext, x: KerasTensor, order: Sequence[int]) -> Keras
 
 
 def _before(ctx: RewriteContext, x: KerasTensor, class_name: str) -> KerasTensor:
-    """The input of the layer that was just added, if it has the same class, so that both become one; else x."""
+    """The input of the layer that made x, if the same rewrite added it with the same class; else x.
+
+    Two consecutive layers of the class then become one.
+    """
     spec = x.call.target
     ours = (
         isinstance(spec, LayerSpec)
@@ -108,14 +109,14 @@ def channels_first(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
 
 
 LARGEST = 2**20
-"""The largest number of values of a constant that a rewrite adds to a model."""
+"""How many values a constant may have that a rewrite adds to a model."""
 
 
 def small(count: int, what: str, option: str = "") -> None:
-    """Check the size of a constant.
+    """Check the number of values of a constant.
 
     Raises:
-        Refusal: it is too large to be sent along.
+        Refusal: there are more than `LARGEST`.
     """
     if count > LARGEST:
         reason = f"{what} would need {count * 4 / 2**20:.0f} MB in a layers-model"
@@ -125,19 +126,25 @@ def small(count: int, what: str, option: str = "") -> None:
 def linear_map(
     ctx: RewriteContext, x: KerasTensor, values: npt.NDArray[Any], axis: int, part: str = "map"
 ) -> KerasTensor:
-    """Multiply an axis of x by a constant matrix [size, new size]: Σₙ x[…n…] · values[n, m]."""
+    """Multiply an axis of x by a constant matrix `[size, new_size]`: Σₙ x[…n…] · values[n, m]."""
     small(values.size, "a matrix")
     rank = len(ctx.shape_of(x))
-    order = [each for each in range(rank) if each != axis] + [axis]
+    order = [other for other in range(rank) if other != axis] + [axis]
     mapped = ctx.add(
-        "Dense", permuted(ctx, x, order), part=part, weights=(constant(values),), frozen=True,
-        units=values.shape[1], use_bias=False, activation="linear",
-    )  # fmt: skip
-    return permuted(ctx, mapped, [order.index(each) for each in range(rank)])
+        "Dense",
+        permuted(ctx, x, order),
+        part=part,
+        weights=(constant(values),),
+        frozen=True,
+        units=values.shape[1],
+        use_bias=False,
+        activation="linear",
+    )
+    return permuted(ctx, mapped, [order.index(axis) for axis in range(rank)])
 
 
 def selection(size: int, places: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The one-hot matrix [places, size] that selects these places of an axis."""
+    """The one-hot matrix `[len(places), size]` that selects these places of an axis."""
     return matrix(len(places), size, lambda rows: places[rows] == np.arange(size))
 
 
@@ -149,30 +156,43 @@ def channel_affine(
     part: str = "affine",
     **options: Any,
 ) -> KerasTensor:
-    """x · kernel + bias with a number a channel, the last axis; both are weights of that length that may be trained.
+    """x · kernel + bias per channel, the last axis, as a depthwise convolution of a single pixel.
 
-    A depthwise convolution whose window is a single pixel; `options` are more of its own.
+    Args:
+        ctx: the context of the rewrite.
+        x: shape `[batch, ..., channels]`.
+        kernel: shape `[channels]`; None stands for ones.
+        bias: shape `[channels]`; None stands for zeros.
+        part: suffix of the name of the layer.
+        options: further options of the DepthwiseConv2D.
     """
     shape = ctx.shape_of(x)
     channels = shape[-1]
     if channels is None:
         raise Refusal("", "the number of channels must be fixed")
     flat = x if len(shape) == 4 else reshaped(ctx, x, (1, total(shape[1:-1]), channels))
-    given = constant([1.0] * channels) if kernel is None else kernel
+    scale = constant([1.0] * channels) if kernel is None else kernel
     weights = [
-        derived(given, (1, 1, channels, 1), lambda values: values.reshape(1, 1, channels, 1))
+        derived(scale, (1, 1, channels, 1), lambda values: values.reshape(1, 1, channels, 1))
     ]
     y = ctx.add(
-        "DepthwiseConv2D", flat, part=part, weights=(*weights, *([] if bias is None else [bias])),
-        kernel_size=[1, 1], use_bias=bias is not None, activation="linear", data_format="channels_last", **options,
-    )  # fmt: skip
+        "DepthwiseConv2D",
+        flat,
+        part=part,
+        weights=(*weights, *([] if bias is None else [bias])),
+        kernel_size=[1, 1],
+        use_bias=bias is not None,
+        activation="linear",
+        data_format="channels_last",
+        **options,
+    )
     return y if len(shape) == 4 else reshaped(ctx, y, shape[1:])
 
 
 def within(
     ctx: RewriteContext, x: KerasTensor, axis: int, class_name: str, **options: Any
 ) -> KerasTensor:
-    """Apply an image layer to one axis of x, which is reshaped to the width of an image meanwhile."""
+    """Apply an image layer to one axis of x, as the width of an image."""
     shape = ctx.shape_of(x)
     image = reshaped(ctx, x, (total(shape[1:axis]), shape[axis], total(shape[axis + 1 :])))
     y = ctx.add(class_name, image, data_format="channels_last", **options)
@@ -182,7 +202,7 @@ def within(
 def sliced(
     ctx: RewriteContext, x: KerasTensor, start: int, end: int | None, axis: int = -1
 ) -> KerasTensor:
-    """x[start:end] along an axis; an `end` below 0 counts from the end, None is the end."""
+    """x[start:end] along an axis; a negative `end` counts from the end, and None is the end."""
     axis %= len(ctx.shape_of(x))
     size = ctx.shape_of(x)[axis]
     if end is None or end < 0:
@@ -199,21 +219,19 @@ def sliced(
 def slices(
     ctx: RewriteContext, x: KerasTensor, amounts: Sequence[tuple[int, int]]
 ) -> list[KerasTensor]:
-    """What is left of the last axis of x when so much is cut off before and behind, each time.
+    """Slices of the last axis of x; each pair of `amounts` is the size cut off at either end.
 
-    Cropping2D that is told of channels first crops the last two axes of four, whatever they hold.
+    Cropping2D with channels_first crops the last two of four axes, whatever they hold.
     """
     shape = ctx.shape_of(x)
     whole = x if len(shape) == 4 else reshaped(ctx, x, (1, total(shape[1:-1]), shape[-1]))
     cuts = [
-        ctx.add("Cropping2D", whole, cropping=[[0, 0], list(each)], data_format="channels_first")
-        for each in amounts
+        ctx.add("Cropping2D", whole, cropping=[[0, 0], list(pair)], data_format="channels_first")
+        for pair in amounts
     ]
-    return (
-        cuts
-        if len(shape) == 4
-        else [reshaped(ctx, cut, (*shape[1:-1], ctx.shape_of(cut)[-1])) for cut in cuts]
-    )
+    if len(shape) == 4:
+        return cuts
+    return [reshaped(ctx, cut, (*shape[1:-1], ctx.shape_of(cut)[-1])) for cut in cuts]
 
 
 def padded(ctx: RewriteContext, x: KerasTensor, axis: int, before: int, after: int) -> KerasTensor:
@@ -228,23 +246,17 @@ def padded(ctx: RewriteContext, x: KerasTensor, axis: int, before: int, after: i
 def reduced(
     ctx: RewriteContext, x: KerasTensor, axes: Sequence[int], layer: str, *, keepdims: bool
 ) -> KerasTensor:
-    """Reduce the axes of x with a layer that pools over all time steps."""
+    """Reduce axes of x with a layer that pools all time steps, such as GlobalMaxPooling1D."""
     shape = ctx.shape_of(x)
     kept = [axis for axis in range(1, len(shape)) if axis not in axes]
     moved = permuted(ctx, x, (0, *axes, *kept))
-    series = reshaped(
-        ctx, moved, [total([shape[axis] for axis in which]) for which in (axes, kept)]
-    )
+    steps, channels = (total([shape[axis] for axis in group]) for group in (axes, kept))
+    series = reshaped(ctx, moved, [steps, channels])
     pooled = ctx.add(layer, series, keepdims=False, data_format="channels_last")
-    return reshaped(
-        ctx,
-        pooled,
-        [
-            1 if axis in axes else shape[axis]
-            for axis in range(1, len(shape))
-            if keepdims or axis not in axes
-        ],
-    )
+    if not keepdims:
+        return reshaped(ctx, pooled, [shape[axis] for axis in kept])
+    sizes = [1 if axis in axes else shape[axis] for axis in range(1, len(shape))]
+    return reshaped(ctx, pooled, sizes)
 
 
 def repeated(ctx: RewriteContext, x: KerasTensor, axis: int, times: int) -> KerasTensor:
@@ -256,10 +268,7 @@ def repeated(ctx: RewriteContext, x: KerasTensor, axis: int, times: int) -> Kera
     y = ctx.add(
         "UpSampling2D", image, size=[1, times], interpolation="nearest", data_format="channels_last"
     )
-    size = shape[axis]
-    return reshaped(
-        ctx, y, (*shape[1:axis], None if size is None else size * times, *shape[axis + 1 :])
-    )
+    return reshaped(ctx, y, (*shape[1:axis], total((shape[axis], times)), *shape[axis + 1 :]))
 
 
 def then_activated(ctx: RewriteContext, y: KerasTensor) -> KerasTensor:
@@ -271,7 +280,8 @@ def then_activated(ctx: RewriteContext, y: KerasTensor) -> KerasTensor:
 def between_permutes(ctx: RewriteContext) -> KerasTensor:
     """Run a channels_first layer as channels_last between two Permutes.
 
-    The activation comes behind, since one that works along an axis takes the last of the layer's own layout.
+    The activation follows the second Permute, since softmax and the like use the last axis of the
+    original layout.
     """
     linear: dict[str, Any] = {"activation": "linear"} if hasattr(ctx.layer, "activation") else {}
     y = ctx.again(

@@ -1,4 +1,4 @@
-"""Where a rewrite works: one call, what is known of it, and how native layers are put in its place."""
+"""The context of a rewrite: one call, what is known about it, and how to replace it with layers."""
 
 from __future__ import annotations
 
@@ -30,62 +30,63 @@ from kerasport.targets.tfjs.layers.execution import output_count
 from kerasport.weights import ComputedWeight, Shape, Weight
 
 Rewrite: TypeAlias = "Callable[[RewriteContext], KerasTensor | tuple[KerasTensor, ...] | None]"
-"""What stands for the outputs of a call; None leaves the call as it is, since TF.js has it natively."""
+"""Returns the tensors that replace the outputs of a call, or None to keep the call."""
 Respelling: TypeAlias = Callable[[LayerSpec], tuple[LayerSpec, str]]
-"""A layer that computes the same and that TF.js has, and why it does not train as in Keras, if so."""
-
+"""Returns an equal layer that TF.js has, and why it trains differently from Keras, or ""."""
 
 UNKNOWN = "the shapes of its inputs are not known"
 
 
 @dataclass(frozen=True)
 class RewriteContext:
-    """A call of a layer, or of an operation, that a rewrite may replace.
+    """A call of a layer, or of a function, that a rewrite may replace.
 
-    Everything that `add` makes is a layer of Keras by name and options; where TF.js lacks that one, it is rewritten in
-    its turn. The layer that makes the result gets the name of the one that it stands for.
+    The layers that `add` calls are Keras layers by class and options. If TF.js lacks one of them,
+    it is rewritten in turn. The layer that computes the result gets the name of the replaced one.
     """
 
     call: Call
-    layer: Any  # the options and weights of a layer, read; None of an operation
+    layer: Any
+    """The layer with its options and weights; None for a function."""
     rewriter: Rewriter
-    names: dict[str, int] = field(default_factory=dict)  # parts that there are already
+    names: dict[str, int] = field(default_factory=dict)
+    """Name of a part → how many parts have it."""
 
     @property
     def spec(self) -> Any:
-        """The layer or operation that is called."""
+        """The called layer or operation."""
         return self.call.target
 
     @property
     def inputs(self) -> tuple[KerasTensor, ...]:
-        """The tensors that it is called on."""
+        """The tensors among the positional arguments."""
         return tuple(leaf for leaf in flatten(self.call.args) if isinstance(leaf, KerasTensor))
 
     @property
     def inputs_of_all(self) -> tuple[KerasTensor, ...]:
-        """The tensors in all its arguments, each once."""
+        """The tensors among all arguments, each once."""
         return tuple(dict.fromkeys(self.call.tensors()))
 
     @property
     def x(self) -> KerasTensor:
-        """The first of them."""
+        """The first input."""
         return self.inputs[0]
 
     @property
     def shape(self) -> Shape:
-        """Shape of the first input."""
+        """The shape of the first input, `[batch, ...]`."""
         return self.shape_of(self.x)
 
     @property
     def masked(self) -> bool:
-        """Whether a mask travels with an input."""
+        """Whether an input has a mask."""
         return any(mask is not None for mask in self.rewriter.masks.incoming(self.call))
 
     def shape_of(self, tensor: KerasTensor) -> Shape:
-        """Shape of a tensor that the call takes, or that `add` made.
+        """The shape of an input, or of a tensor that `add` returned.
 
         Raises:
-            Refusal: it is not known.
+            Refusal: the shape is not known.
         """
         shape = self.rewriter.inference.shapes.get(tensor)
         if shape is None:
@@ -101,7 +102,7 @@ class RewriteContext:
         frozen: bool = False,
         **config: Any,
     ) -> KerasTensor:
-        """Call a new layer with the options `config` and return its first output; see `call_layer`."""
+        """Call a new layer with these options and return its first output; see `call_layer`."""
         return self.call_layer(
             class_name, inputs, config, part=part, weights=weights, frozen=frozen
         )
@@ -139,21 +140,20 @@ class RewriteContext:
         )
         distinct = self._distinct(tuple(inputs))
         states = {"initial_state": tuple(initial_state)} if initial_state else {}
-        return self.rewriter.made(
+        return self.rewriter.added(
             Call(spec, distinct if len(distinct) == 1 else (distinct,), states)
         )
 
     def outputs(self, first: KerasTensor) -> tuple[KerasTensor, ...]:
-        """All outputs of a layer that `add` called, by the first of them."""
+        """All outputs of a call of `add`, given the first one."""
         return self.rewriter.together[first]
 
     def _distinct(self, inputs: tuple[KerasTensor, ...]) -> tuple[KerasTensor, ...]:
-        """The tensors, all different: TF.js loses count of one that a layer is given twice."""
+        """The tensors, with copies of repeated ones; see `with_distinct_inputs`."""
         distinct: list[KerasTensor] = []
         for tensor in inputs:
-            distinct.append(
-                self.add("Activation", tensor, part="again") if tensor in distinct else tensor
-            )
+            repeated = tensor in distinct
+            distinct.append(self.add("Activation", tensor, part="again") if repeated else tensor)
         return tuple(distinct)
 
     def _name(self, part: str) -> str:
@@ -168,9 +168,9 @@ class RewriteContext:
         weights: Sequence[Weight] | None = None,
         **changes: Any,
     ) -> KerasTensor:
-        """The same layer with other options; a change to `...` leaves an option out.
+        """Call the same layer with other options; a change to `...` removes an option.
 
-        On the same inputs, with the same weights and of the same class, unless others are given.
+        Inputs, weights and class stay the same unless given.
         """
         options = {**self.spec.config, **changes}
         return self.call_layer(
@@ -183,17 +183,21 @@ class RewriteContext:
         )
 
     def carried(self, *weights: str, **to: str) -> dict[str, Any]:
-        """What training does to weights, for a layer that holds them on; `to` are new names of weights."""
-        names = {name: name for name in weights} | to
-        return {
-            f"{new}_{option}": self.spec.config[f"{old}_{option}"]
-            for old, new in names.items()
-            for option in ("regularizer", "constraint")
-            if self.spec.config.get(f"{old}_{option}")
-        }
+        """Regularizers and constraints of weights, as options of the layer that takes the weights.
+
+        Args:
+            weights: names of weights that stay the same.
+            to: name of a weight → its name in the new layer.
+        """
+        options = {}
+        for old, new in ({name: name for name in weights} | to).items():
+            for option in ("regularizer", "constraint"):
+                if self.spec.config.get(f"{old}_{option}"):
+                    options[f"{new}_{option}"] = self.spec.config[f"{old}_{option}"]
+        return options
 
     def untrainable(self, reason: str) -> None:
-        """Say that the result is right at inference but does not train as in Keras, and why."""
+        """Record why the result, which is exact at inference, trains differently from Keras."""
         self.rewriter.untrainable.setdefault(self.spec, reason)
 
 
@@ -201,11 +205,11 @@ def _snake(class_name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", class_name).lower()
 
 
-# ------------------------------------------------------------------------------------------------ weights
+# ----------------------------------------------------------------------------------------- weights
 
 
 def constant(values: npt.ArrayLike) -> Weight:
-    """A weight of these numbers."""
+    """A float32 weight with these values."""
     array = np.asarray(values, np.float32)
     return ComputedWeight(array.dtype, array.shape, lambda: array)
 
@@ -213,41 +217,44 @@ def constant(values: npt.ArrayLike) -> Weight:
 def derived(
     weight: Weight, shape: Sequence[int], compute: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 ) -> Weight:
-    """A weight that is made of another when it is written; `shape` is that of the result."""
+    """A weight of this shape that is computed from another weight when it is written."""
     return ComputedWeight(weight.dtype, tuple(shape), lambda: compute(weight.read()))
 
 
-# ----------------------------------------------------------------------------------------------- the stage
+# ---------------------------------------------------------------------------------------- rewriter
 
 
 @dataclass
 class Rewriter:
-    """Applies rewrites to the calls of one model, each with its inputs replaced already."""
+    """Applies rewrites to the calls of one model, whose inputs are already replaced."""
 
-    rewrites: Mapping[str, Rewrite]  # by class name, of layers
-    operations: Sequence[Rewrite]  # of functions that are called as nodes
-    general: Sequence[Rewrite]  # tried where those have nothing to say
-    call_arguments: Mapping[str, Sequence[str]]  # class → call arguments that its rewrite reads
-    respellings: Mapping[str, Respelling]  # by class name, of layers wherever they are
+    rewrites: Mapping[str, Rewrite]
+    """Class of a layer → its rewrite."""
+    operations: Sequence[Rewrite]
+    """Rewrites of functions that are called as nodes."""
+    general: Sequence[Rewrite]
+    """Rewrites of any layer, tried if its own returns None."""
+    call_arguments: Mapping[str, Sequence[str]]
+    """Class of a layer → call arguments that its rewrite reads."""
+    respellings: Mapping[str, Respelling]
+    """Class of a layer, called or inside a wrapper → its respelling."""
     masks: Masks
     inference: Inference = field(default_factory=Inference)
     dtypes: Dtypes = field(default_factory=Dtypes)
-    origins: dict[KerasTensor, Call] = field(
-        default_factory=dict
-    )  # result → the call that it stands for
-    parents: dict[LayerSpec, Any] = field(
-        default_factory=dict
-    )  # part → the layer that it is a part of
+    origins: dict[KerasTensor, Call] = field(default_factory=dict)
+    """Result of a rewrite → the call that it replaces."""
+    parents: dict[LayerSpec, Any] = field(default_factory=dict)
+    """New layer → the layer or operation that it is a part of."""
     untrainable: dict[Any, str] = field(default_factory=dict)
-    together: dict[KerasTensor, tuple[KerasTensor, ...]] = field(
-        default_factory=dict
-    )  # first output of a part → all
+    """Layer → why its rewrite trains differently from Keras."""
+    together: dict[KerasTensor, tuple[KerasTensor, ...]] = field(default_factory=dict)
+    """First output of an added call → all of its outputs."""
     problems: list[Problem] = field(default_factory=list)
     _parts: dict[tuple[Any, ...], LayerSpec] = field(default_factory=dict)
     _renamed: dict[tuple[LayerSpec, str], LayerSpec] = field(default_factory=dict)
 
     def step(self, call: Call) -> Call | tuple[KerasTensor, ...]:
-        """What stands for a call: itself, or the tensors that make its outputs."""
+        """The call itself, or the tensors that replace its outputs."""
         result = self._rewritten(call)
         if result is None:
             self._know(call)
@@ -258,15 +265,15 @@ class Rewriter:
             self.masks.of[tensor] = mask
         return tensors
 
-    def made(self, call: Call) -> KerasTensor:
-        """The first output of a call that a rewrite makes, which may be rewritten in its turn."""
+    def added(self, call: Call) -> KerasTensor:
+        """The first output of a call that a rewrite adds, after rewriting it in turn."""
         result = self.step(call)
         outputs = self._outputs(call) if isinstance(result, Call) else result
         self.together[outputs[0]] = outputs
         return outputs[0]
 
     def _outputs(self, call: Call) -> tuple[KerasTensor, ...]:
-        """All outputs of a call: those whose shapes are known, or, of a refused layer, as many as it has."""
+        """All outputs of a call: those with known shapes, or all of a refused layer."""
         known = takewhile(
             lambda tensor: tensor in self.inference.shapes,
             (KerasTensor(call, index) for index in count()),
@@ -282,37 +289,36 @@ class Rewriter:
         return respelled
 
     def respelled(self, spec: LayerSpec) -> LayerSpec:
-        """The layer, or another one that stands for it; those inside were respelled before."""
+        """The layer, or an equal one that TF.js has; its children are respelled before."""
         if spec.custom or spec.class_name not in self.respellings:
             return spec
-        made, reason = self.respellings[spec.class_name](spec)
+        respelled, reason = self.respellings[spec.class_name](spec)
         if reason:
-            self.untrainable[made] = reason
-        return made
+            self.untrainable[respelled] = reason
+        return respelled
 
     def inside(self, spec: LayerSpec, shape: Shape) -> KerasModel | None:
-        """A model of what stands for a layer on an input of that shape; None where it stands as it is."""
-        source = Call(
-            LayerSpec(
-                f"{spec.name}_input", "InputLayer", {"batch_shape": list(shape), "dtype": "float32"}
-            )
-        )
+        """A model that replaces a layer on an input of this shape; None if the layer stays."""
+        config = {"batch_shape": list(shape), "dtype": "float32"}
+        source = Call(LayerSpec(f"{spec.name}_input", "InputLayer", config))
         call = Call(spec, (KerasTensor(source),))
         alone = KerasModel(
             spec.name, "functional", (source, call), KerasTensor(source), KerasTensor(call)
         )
-        made = rebuild(alone, self.step, inside=False)
-        return None if any(each.target is spec for each in made.calls) else made
+        rewritten = rebuild(alone, self.step, inside=False)
+        return None if any(each.target is spec for each in rewritten.calls) else rewritten
 
     def _rewritten(self, call: Call) -> KerasTensor | tuple[KerasTensor, ...] | None:
         rewrites = self._rewrites_of(call.target)
-        if not rewrites or (isinstance(call.target, LayerSpec) and self._has_more(call)):
+        if not rewrites:
             return None
-        layer = self._read(call.target) if isinstance(call.target, LayerSpec) else None
-        if isinstance(call.target, LayerSpec) and (
-            layer is None or not layer.works_on(len(flatten(call.args)))
-        ):
-            return None
+        layer = None
+        if isinstance(call.target, LayerSpec):
+            layer = self._read(call.target)
+            if layer is None or self._has_more(call):
+                return None
+            if not layer.works_on(len(flatten(call.args))):
+                return None
         self.inference.check(call)
         try:
             results = (rewrite(RewriteContext(call, layer, self)) for rewrite in rewrites)
@@ -322,28 +328,25 @@ class Rewriter:
             self.problems.append(self._problem(call.target, refusal))
             return None
         except TooLargeError as error:
-            self.problems.append(
-                self._problem(call.target, Refusal("", error.reason, error.remedy))
-            )
+            too_large = Refusal("", error.reason, error.remedy)
+            self.problems.append(self._problem(call.target, too_large))
             return None
         return result
 
     def _check_mask(self, call: Call, result: KerasTensor | tuple[KerasTensor, ...] | None) -> None:
-        """A layer of the model that stops masks and changes nothing may hand on the very tensor, with its mask."""
+        """Refuse a layer that stops masks, but may return its input itself with the mask."""
         first = result[0] if isinstance(result, tuple) else result
         masked = first in call.tensors() and self.masks.of.get(first) is not None
         if masked and call.target not in self.parents and not any(self.masks.outputs(call)):
             raise Refusal("", BY_BACKEND)
 
     def _has_more(self, call: Call) -> bool:
-        """Whether a layer is given something besides tensors, which a rewrite would lose; it is told of later."""
-        heeded = self.call_arguments.get(call.target.class_name, ())
-        others = [
-            v
-            for name, v in call.kwargs.items()
-            if name not in heeded and v is not None and v is not False
-        ]
-        return bool(others) or not all(isinstance(leaf, KerasTensor) for leaf in flatten(call.args))
+        """Whether a call has arguments that a rewrite would lose; the spelling reports them."""
+        read = self.call_arguments.get(call.target.class_name, ())
+        others = [value for name, value in call.kwargs.items() if name not in read]
+        if any(value is not None and value is not False for value in others):
+            return True
+        return not all(isinstance(leaf, KerasTensor) for leaf in flatten(call.args))
 
     def _rewrites_of(self, target: Any) -> Sequence[Rewrite]:
         if (
@@ -368,7 +371,7 @@ class Rewriter:
         try:
             return LAYERS[spec.class_name].from_spec(spec) if spec.class_name in LAYERS else None
         except UnsupportedPart:
-            return None  # told of where the layer is spelled
+            return None  # the spelling reports it
 
     def _know(self, call: Call) -> None:
         self.inference.call(call)
@@ -380,7 +383,7 @@ class Rewriter:
             }
 
     def _named(self, call: Call, results: tuple[KerasTensor, ...]) -> tuple[KerasTensor, ...]:
-        """The results, the first of them made by a layer of the name that was called."""
+        """The results, of which the first comes from a layer with the name of the called one."""
         first = results[0]
         if first in call.tensors():
             name, options = call.target.name, {"activation": "linear"}
@@ -407,7 +410,7 @@ class Rewriter:
         weights: tuple[Weight, ...] = (),
         children: Mapping[str, LayerSpec | KerasModel] | None = None,
     ) -> LayerSpec:
-        """A layer that stands for a part of another; the same one, with the same weights, whenever that is called."""
+        """A layer that is a part of `parent`, shared by all calls of the parent."""
         key = (parent, name, class_name, repr(sorted(config.items(), key=lambda item: item[0])))
         if key not in self._parts:
             self._parts[key] = self.respelled(
@@ -417,7 +420,7 @@ class Rewriter:
         return self._parts[key]
 
     def root(self, target: Any) -> Any:
-        """The layer of the model that a part stands for."""
+        """The layer or operation of the user's model that a layer is a part of."""
         while target in self.parents:
             target = self.parents[target]
         return target

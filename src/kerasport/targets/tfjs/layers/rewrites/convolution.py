@@ -1,4 +1,4 @@
-"""Convolutions with options that TF.js lacks, and those over one axis, out of what it has."""
+"""Convolutions that TF.js lacks, or that have options it lacks."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext, deriv
 from kerasport.weights import Array, Weight
 
 MOST_GROUPS = 64
-"""Groups up to which each gets a layer of its own."""
+"""How many groups may become one layer each."""
 
 ZEROS_TRAIN = "the zeros that dilation adds to the kernel would be trained as well"
 NO_GRADIENT = "TF.js cannot compute the gradient of a dilated convolution"
 
 
-# --------------------------------------------------------------------------------------------- convolutions
+# ------------------------------------------------------------------------------------ convolutions
 
 
 def conv1d(ctx: RewriteContext) -> KerasTensor | None:
@@ -43,29 +43,30 @@ def conv1d(ctx: RewriteContext) -> KerasTensor | None:
 
 
 def conv2d(ctx: RewriteContext) -> KerasTensor | None:
-    """Conv2D with groups."""
+    """Conv2D with groups, or with strides larger than the window."""
     return padded_apart(ctx) if ctx.layer.groups == 1 else grouped(ctx)
 
 
 def conv3d(ctx: RewriteContext) -> KerasTensor | None:
-    """Conv3D with channels_first or groups."""
+    """Conv3D with channels_first, groups, or strides larger than the window."""
     if ctx.layer.data_format == "channels_first":
         return between_permutes(ctx)
     return padded_apart(ctx) if ctx.layer.groups == 1 else grouped(ctx)
 
 
 def padded_apart(ctx: RewriteContext) -> KerasTensor | None:
-    """Windows smaller than their stride: the zeros of padding="same", and padding="valid".
+    """padding="same" as zero padding and padding="valid", for strides larger than the window.
 
-    TF.js takes numbers away there that such windows leave out: of images on wasm, of volumes on every backend.
+    TF.js then removes values between the windows: on images with wasm, on volumes everywhere.
     """
     layer = ctx.layer
-    if layer.padding != "same" or all(
-        k >= s for k, s in zip(layer.kernel_size, layer.strides, strict=True)
-    ):
+    narrow = any(
+        window < stride for window, stride in zip(layer.kernel_size, layer.strides, strict=True)
+    )
+    if layer.padding != "same" or not narrow:
         return None
     if layer.rank < 3 and set(layer.kernel_size) == {1}:
-        return None  # which it gets right
+        return None  # TF.js computes this correctly
     spatial, _ = layer.split(ctx.shape)
     x, first = ctx.x, 1 if layer.data_format == "channels_last" else 2
     for axis, (size, window, stride) in enumerate(
@@ -76,18 +77,22 @@ def padded_apart(ctx: RewriteContext) -> KerasTensor | None:
 
 
 def _same(size: int | None, window: int, stride: int) -> tuple[int, int]:
-    """What padding="same" adds before and behind an axis."""
+    """The padding of padding="same" before and after an axis."""
     if size is None and 1 not in (window, stride):
-        reason = "TF.js pads windows that are smaller than their stride incorrectly, and the input size is not fixed"
-        raise Refusal("padding", reason, "give the input a fixed shape, or use --to tfjs-graph")
-    # a window of one number is not padded, nor does the size count where none is left out
+        reason = "TF.js pads windows that are smaller than their stride incorrectly"
+        raise Refusal(
+            "padding",
+            f"{reason}, and the input size is not fixed",
+            "give the input a fixed shape, or use --to tfjs-graph",
+        )
+    # the size does not matter for a window or a stride of 1
     return amounts(size or 1, window, stride, 1, "same", 0)
 
 
 def grouped(ctx: RewriteContext) -> KerasTensor:
-    """Each group of channels convolved by a layer of its own, and the results joined.
+    """One convolution per group of channels, and a Concatenate.
 
-    Groups of a single channel are a depthwise convolution.
+    2D groups of a single channel are a depthwise convolution.
     """
     layer = ctx.layer
     *window, depth, filters = layer.kernel.shape
@@ -97,48 +102,61 @@ def grouped(ctx: RewriteContext) -> KerasTensor:
             layer.kernel, (*window, count, own), lambda values: values.reshape(*window, count, own)
         )
         return ctx.again(
-            class_name="DepthwiseConv2D", weights=_with_bias(ctx, kernel), groups=..., filters=...,
-            kernel_regularizer=..., kernel_constraint=..., depth_multiplier=own, **ctx.carried(kernel="depthwise"),
-        )  # fmt: skip
+            class_name="DepthwiseConv2D",
+            weights=_with_bias(ctx, kernel),
+            groups=...,
+            filters=...,
+            kernel_regularizer=...,
+            kernel_constraint=...,
+            depth_multiplier=own,
+            **ctx.carried(kernel="depthwise"),
+        )
     if layer.data_format == "channels_first":
         return between_permutes(ctx)
     if count > MOST_GROUPS:
         reason = f"a layers-model supports at most {MOST_GROUPS} groups, since each becomes a layer"
         raise Refusal("groups", reason, "use --to tfjs-graph")
-    inputs = slices(
-        ctx, ctx.x, [(index * depth, (count - 1 - index) * depth) for index in range(count)]
-    )
-    parts = [
-        ctx.again(part, part="group", weights=[_filters(weight, index * own, own) for weight in ctx.spec.weights],
-                 groups=1, filters=own, activation="linear", activity_regularizer=...)
-        for index, part in enumerate(inputs)
-    ]  # fmt: skip
+    cuts = [(index * depth, (count - 1 - index) * depth) for index in range(count)]
+    parts = []
+    for index, x in enumerate(slices(ctx, ctx.x, cuts)):
+        weights = [_filters(weight, index * own, own) for weight in ctx.spec.weights]
+        y = ctx.again(
+            x,
+            part="group",
+            weights=weights,
+            groups=1,
+            filters=own,
+            activation="linear",
+            activity_regularizer=...,
+        )
+        parts.append(y)
     return then_activated(ctx, ctx.add("Concatenate", *parts, axis=-1, **ctx.carried("activity")))
 
 
 def _filters(weight: Weight, start: int, count: int) -> Weight:
-    """The part of a kernel, or of a bias, that makes so many filters, its last axis."""
+    """A range of filters, the last axis, of a kernel or bias."""
     return derived(
         weight, (*weight.shape[:-1], count), lambda values: values[..., start : start + count]
     )
 
 
 def _causal(ctx: RewriteContext) -> KerasTensor:
-    """Zeros before the sequence, so many that no step sees a later one."""
+    """Causal padding as zeros before the sequence and padding="valid"."""
     before = (ctx.layer.kernel_size[0] - 1) * ctx.layer.dilation_rate[0]
     return ctx.again(padded(ctx, ctx.x, 1, before, 0), padding="valid")
 
 
 def _with_bias(ctx: RewriteContext, *weights: Weight) -> tuple[Weight, ...]:
+    """The weights, followed by the bias of the layer if it has one."""
     return weights if ctx.layer.bias is None else (*weights, ctx.layer.bias)
 
 
 def over_images(ctx: RewriteContext, class_name: str) -> KerasTensor:
-    """A layer over time as one over images whose height is 1, with a window of 1 along that axis."""
-    wide = {"kernel_size": 1, "strides": 1, "dilation_rate": 1, "output_padding": 0}
+    """Run a layer over time as the layer `class_name` over images of height 1."""
+    heights = {"kernel_size": 1, "strides": 1, "dilation_rate": 1, "output_padding": 0}
     options: dict[str, Any] = {
-        option: [along_height, *_listed(ctx.spec.config[option])]
-        for option, along_height in wide.items()
+        option: [height, *_listed(ctx.spec.config[option])]
+        for option, height in heights.items()
         if ctx.spec.config.get(option) is not None
     }
     image = reshaped(ctx, ctx.x, (1, *ctx.shape[1:]))
@@ -156,15 +174,13 @@ def _listed(option: Any) -> list[int]:
 
 
 def _wide(weight: Weight) -> Weight:
-    """A kernel with an axis for the height; a bias as it is."""
-    return (
-        derived(weight, (1, *weight.shape), lambda values: values[None])
-        if len(weight.shape) > 1
-        else weight
-    )
+    """A kernel with an axis of size 1 for the height; a bias unchanged."""
+    if len(weight.shape) == 1:
+        return weight
+    return derived(weight, (1, *weight.shape), lambda values: values[None])
 
 
-# ------------------------------------------------------------------------------ each channel by itself
+# --------------------------------------------------------------------------- depthwise convolutions
 
 
 def depthwise_conv1d(ctx: RewriteContext) -> KerasTensor:
@@ -175,7 +191,7 @@ def depthwise_conv1d(ctx: RewriteContext) -> KerasTensor:
 
 
 def depthwise_conv2d(ctx: RewriteContext) -> KerasTensor | None:
-    """Dilated DepthwiseConv2D as DepthwiseConv2D with zeros inserted into the kernel."""
+    """Dilated DepthwiseConv2D with zeros inserted into the kernel."""
     return padded_apart(ctx) if set(ctx.layer.dilation_rate) == {1} else _dilated(ctx)
 
 
@@ -194,7 +210,7 @@ def separable_conv2d(ctx: RewriteContext) -> KerasTensor | None:
 
 
 def _dilated(ctx: RewriteContext) -> KerasTensor:
-    """The layer with a larger kernel instead of a dilation."""
+    """The layer with zeros inserted into the kernel instead of a dilation."""
     ctx.untrainable(ZEROS_TRAIN)
     kernel = spread(ctx.layer.kernel, _dilations(ctx))
     window = list(kernel.shape[: ctx.layer.rank])
@@ -205,12 +221,12 @@ def _dilated(ctx: RewriteContext) -> KerasTensor:
 
 def _dilations(ctx: RewriteContext) -> tuple[int, ...]:
     """The dilation of each axis."""
-    given = ctx.layer.dilation_rate
-    return given if isinstance(given, tuple) else (given,) * ctx.layer.rank
+    rate = ctx.layer.dilation_rate
+    return rate if isinstance(rate, tuple) else (rate,) * ctx.layer.rank
 
 
 def spread(kernel: Weight, dilations: Sequence[int]) -> Weight:
-    """A kernel with zeros between its numbers, which is what dilation means."""
+    """A dilated kernel: the kernel with zeros inserted between its values."""
     count = len(dilations)
     window = [(size - 1) * step + 1 for size, step in zip(kernel.shape, dilations, strict=False)]
     shape = (*window, *kernel.shape[count:])
@@ -224,7 +240,7 @@ def spread(kernel: Weight, dilations: Sequence[int]) -> Weight:
     return derived(kernel, shape, fill)
 
 
-# ------------------------------------------------------------------------------------ transposed convolutions
+# -------------------------------------------------------------------------- transposed convolutions
 
 
 def conv1d_transpose(ctx: RewriteContext) -> KerasTensor:
@@ -237,8 +253,9 @@ def conv1d_transpose(ctx: RewriteContext) -> KerasTensor:
 def conv2d_transpose(ctx: RewriteContext) -> KerasTensor | None:
     """Conv2DTranspose with dilation, or with another output size than TF.js computes.
 
-    A larger kernel does for dilation. TF.js's padding="valid" makes the whole result, as long as size · stride and what
-    the window has beyond a stride; Keras's is a part of that, or goes beyond it, where the window would see zeros.
+    The kernel is dilated instead. With padding="valid" TF.js computes the whole result of size
+    `(size - 1) * stride + max(window, stride)`. The result of Keras is a part of it, or extends
+    beyond it, where the window sees zeros.
     """
     layer = ctx.layer
     if set(_dilations(ctx)) != {1}:
@@ -250,24 +267,24 @@ def conv2d_transpose(ctx: RewriteContext) -> KerasTensor | None:
         layer.kernel_size, layer.strides, layer.ends(), strict=True
     ):
         beyond = max(window - step, 0) - crop - extra
-        more = max(
-            -(beyond // step), 0
-        )  # zeros behind x, each of which makes the whole result longer by a stride
+        # each zero after x makes the whole result longer by a stride
+        more = max(-(beyond // step), 0)
         zeros.append([0, more])
         cropping.append([crop, beyond + more * step])
     options = {"data_format": layer.data_format}
-    x = ctx.add("ZeroPadding2D", ctx.x, padding=zeros, **options) if any(map(any, zeros)) else ctx.x
+    x = ctx.x
+    if any(map(any, zeros)):
+        x = ctx.add("ZeroPadding2D", x, padding=zeros, **options)
     y = ctx.again(x, part="whole", padding="valid", output_padding=None, activation="linear")
-    return then_activated(
-        ctx,
-        ctx.add("Cropping2D", y, cropping=cropping, **options) if any(map(any, cropping)) else y,
-    )
+    if any(map(any, cropping)):
+        y = ctx.add("Cropping2D", y, cropping=cropping, **options)
+    return then_activated(ctx, y)
 
 
 def conv3d_transpose(ctx: RewriteContext) -> KerasTensor:
     """Conv3DTranspose as Conv3D of x with zeros inserted (TF.js's own is incorrect on wasm).
 
-    The kernel is turned around, and as many zeros stand around x as make the result begin and end where Keras's does.
+    The kernel is reversed, and x is padded so that the result starts and ends as in Keras.
     """
     layer = ctx.layer
     if layer.data_format == "channels_first":
@@ -288,13 +305,19 @@ def conv3d_transpose(ctx: RewriteContext) -> KerasTensor:
         lambda values: values[::-1, ::-1, ::-1].swapaxes(-1, -2),
     )
     return ctx.again(
-        x, class_name="Conv3D", weights=_with_bias(ctx, kernel), strides=[1, 1, 1], padding="valid", output_padding=...,
-        dilation_rate=list(_dilations(ctx)), groups=1,
-    )  # fmt: skip
+        x,
+        class_name="Conv3D",
+        weights=_with_bias(ctx, kernel),
+        strides=[1, 1, 1],
+        padding="valid",
+        output_padding=...,
+        dilation_rate=list(_dilations(ctx)),
+        groups=1,
+    )
 
 
 def _apart(ctx: RewriteContext, x: KerasTensor, axis: int, step: int) -> KerasTensor:
-    """x with zeros behind each number along an axis: an axis of 1 behind it, padded."""
+    """Insert `step - 1` zeros after each value of an axis, by padding a new axis after it."""
     if step == 1:
         return x
     shape = ctx.shape_of(x)
@@ -302,7 +325,4 @@ def _apart(ctx: RewriteContext, x: KerasTensor, axis: int, step: int) -> KerasTe
     y = ctx.add(
         "ZeroPadding2D", image, padding=[[0, 0], [0, step - 1]], data_format="channels_last"
     )
-    size = shape[axis]
-    return reshaped(
-        ctx, y, (*shape[1:axis], None if size is None else size * step, *shape[axis + 1 :])
-    )
+    return reshaped(ctx, y, (*shape[1:axis], total((shape[axis], step)), *shape[axis + 1 :]))

@@ -1,4 +1,4 @@
-"""Dense layers, embeddings and dropout in forms that TF.js lacks."""
+"""Dense layers, embeddings and dropout that TF.js lacks."""
 
 from __future__ import annotations
 
@@ -35,62 +35,71 @@ def ternary_dense(ctx: RewriteContext) -> KerasTensor:
 def einsum_dense(ctx: RewriteContext) -> KerasTensor:
     """Dense, if the equation sums over all last axes of the input and appends the new axes.
 
-    As in "abc,cd->abd", "abcd,cde->abe" or "...a,abc->...bc": axes as one, Dense, and one as axes.
+    Examples are "abc,cd->abd", "abcd,cde->abe" and "...a,abc->...bc". The summed axes are merged
+    before the Dense, and the new axes are split after it.
     """
     layer: EinsumDense = ctx.layer
     shape = ctx.shape
     try:
-        given, kernel, made = layer.labels(len(shape))
+        inputs, kernel, outputs = layer.labels(len(shape))
     except ShapeError as error:
         raise Refusal("equation", str(error)) from None
-    summed = given[len(given) - sum(label in kernel for label in given) :]
-    kept, new = given[: len(given) - len(summed)], kernel[len(summed) :]
-    if (
-        not kept
-        or kernel != summed + new
-        or made != kept + new
-        or set(layer.bias_axes or "") - set(new)
-    ):
+    count = sum(label in kernel for label in inputs)
+    kept, summed = inputs[: len(inputs) - count], inputs[len(inputs) - count :]
+    new = kernel[count:]
+    over_last = kept and kernel == summed + new and outputs == kept + new
+    if not over_last or set(layer.bias_axes or "") - set(new):
         raise Refusal(
             "equation",
             "a layers-model supports only products over the last axes; use --to tfjs-graph",
         )
     sizes = layer.kernel.shape
-    inner, units = prod(sizes[: len(summed)]), prod(sizes[len(summed) :])
-    x = ctx.x if len(summed) == 1 else reshaped(ctx, ctx.x, (*shape[1 : len(kept)], inner))
+    inner, units = prod(sizes[:count]), prod(sizes[count:])
+    x = ctx.x if count == 1 else reshaped(ctx, ctx.x, (*shape[1 : len(kept)], inner))
     weights = [derived(layer.kernel, (inner, units), lambda values: values.reshape(inner, units))]
     if layer.bias is not None:
-        new_sizes = sizes[len(summed) :]
+        new_sizes = sizes[count:]
         weights.append(
             derived(
                 layer.bias, (units,), lambda values: np.broadcast_to(values, new_sizes).reshape(-1)
             )
         )
     y = ctx.add(
-        "Dense", x, weights=weights, units=units, use_bias=layer.bias is not None, activation="linear",
+        "Dense",
+        x,
+        weights=weights,
+        units=units,
+        use_bias=layer.bias is not None,
+        activation="linear",
         **ctx.carried("kernel", "bias"),
-    )  # fmt: skip
-    y = y if len(new) == 1 else reshaped(ctx, y, (*shape[1 : len(kept)], *sizes[len(summed) :]))
-    return (
-        y if layer.activation == "linear" else ctx.add("Activation", y, activation=layer.activation)
     )
+    y = y if len(new) == 1 else reshaped(ctx, y, (*shape[1 : len(kept)], *sizes[count:]))
+    if layer.activation == "linear":
+        return y
+    return ctx.add("Activation", y, activation=layer.activation)
 
 
 def reversible_embedding(ctx: RewriteContext) -> KerasTensor:
-    """Embedding, and Dense with the transposed table for reverse calls; both layers store the table.
+    """Embedding, and for reverse calls Dense with the transposed table, which is stored twice.
 
     With a logit_soft_cap the logits are tanh(logits / cap) · cap.
     """
     layer: ReversibleEmbedding = ctx.layer
     if not ctx.call.kwargs.get("reverse"):
         return ctx.add(
-            "Embedding", ctx.x, weights=(layer.embeddings,), input_dim=layer.input_dim, output_dim=layer.output_dim,
-            mask_zero=layer.mask_zero, **ctx.carried("embeddings"),
-        )  # fmt: skip
+            "Embedding",
+            ctx.x,
+            weights=(layer.embeddings,),
+            input_dim=layer.input_dim,
+            output_dim=layer.output_dim,
+            mask_zero=layer.mask_zero,
+            **ctx.carried("embeddings"),
+        )
     kernel = layer.reverse_embeddings
     if kernel is None:
         ctx.untrainable(
-            "its table is stored twice, once for each direction, and training would make the two copies differ"
+            "its table is stored twice, once for each direction, and training would make the two "
+            "copies differ"
         )
         kernel = derived(layer.embeddings, (layer.output_dim, layer.input_dim), np.transpose)
     y = ctx.add(
@@ -103,11 +112,9 @@ def reversible_embedding(ctx: RewriteContext) -> KerasTensor:
         activation="linear",
     )
     cap = layer.logit_soft_cap
-    return (
-        y
-        if cap is None
-        else scaled(ctx, ctx.add("Activation", scaled(ctx, y, 1 / cap), activation="tanh"), cap)
-    )
+    if cap is None:
+        return y
+    return scaled(ctx, ctx.add("Activation", scaled(ctx, y, 1 / cap), activation="tanh"), cap)
 
 
 def spatial_dropout(ctx: RewriteContext) -> KerasTensor:

@@ -1,4 +1,4 @@
-"""Images in another size: layers that TF.js lacks, or has with other numbers."""
+"""Resize and crop images with layers that TF.js has."""
 
 from __future__ import annotations
 
@@ -29,7 +29,15 @@ def resized(
     *,
     antialias: bool = False,
 ) -> KerasTensor:
-    """Images in another size: each pixel is a sum of old ones, so a product with a matrix along each axis.
+    """Resize images by multiplying each spatial axis by a constant matrix.
+
+    Args:
+        ctx: the context of the rewrite.
+        x: images of rank 4.
+        axes: the axes of height and width.
+        size: the new height and width.
+        interpolation: name of the interpolation in Keras.
+        antialias: whether to antialias when scaling down.
 
     Raises:
         Refusal: the size of the images is not known, or the matrix would be too large.
@@ -47,14 +55,14 @@ def resized(
 
 
 def matrix(old: int, new: int, interpolation: str, *, antialias: bool) -> Array:
-    """What each of the old pixels counts for in each of the new ones: [new, old]."""
+    """The weight of each old pixel in each new pixel, `[new, old]`."""
     if interpolation == "nearest":
         return selection(old, nearest(old, new))
     return weights(old, new, interpolation, antialias=antialias)
 
 
 def axes_of(ctx: RewriteContext) -> Axes:
-    """Those of height and width.
+    """The axes of height and width.
 
     Raises:
         Refusal: the layer is called on a single image.
@@ -68,7 +76,7 @@ def sizes(ctx: RewriteContext, axes: Axes) -> tuple[int, int]:
     """Height and width of the images.
 
     Raises:
-        Refusal: they are not known.
+        Refusal: one of them is not known.
     """
     height, width = (ctx.shape[axis] for axis in axes)
     if height is None or width is None:
@@ -77,7 +85,7 @@ def sizes(ctx: RewriteContext, axes: Axes) -> tuple[int, int]:
 
 
 def part(ctx: RewriteContext, x: KerasTensor, starts: Axes, size: Axes) -> KerasTensor:
-    """A part of the images that begins there."""
+    """Crop images to `size` from `starts`, both as (height, width)."""
     old = sizes(ctx, axes_of(ctx))
     cropping = [
         [start, whole - start - kept] for start, whole, kept in zip(starts, old, size, strict=True)
@@ -88,17 +96,17 @@ def part(ctx: RewriteContext, x: KerasTensor, starts: Axes, size: Axes) -> Keras
 
 
 def proportionate(ctx: RewriteContext, x: KerasTensor, size: Axes) -> KerasTensor:
-    """The largest part in the middle that has the proportions of the size."""
+    """Crop the largest centered part with the aspect ratio of `size`."""
     height, width = sizes(ctx, axes_of(ctx))
     tall, wide = proportioned(height, width, size)
     return part(ctx, x, ((height - tall) // 2, (width - wide) // 2), (tall, wide))
 
 
 def surrounded(ctx: RewriteContext, x: KerasTensor, size: Axes, fill: float) -> KerasTensor:
-    """The images with so much around them that they have the proportions of the size.
+    """Pad images to the aspect ratio of `size`, with the value `fill`.
 
-    The padding is zeros, to which `fill` is added by an offset that is zero inside; there is only ever padding on one
-    axis.
+    Only one axis needs padding. It is padded with zeros, and a Rescaling adds `fill` to them with
+    an offset that is 0 inside the image.
     """
     axes = axes_of(ctx)
     old = sizes(ctx, axes)
@@ -108,16 +116,17 @@ def surrounded(ctx: RewriteContext, x: KerasTensor, size: Axes, fill: float) -> 
     x = ctx.add(
         "ZeroPadding2D",
         x,
-        padding=[[each, each] for each in amounts],
+        padding=[[amount, amount] for amount in amounts],
         data_format=ctx.layer.data_format,
     )
     if not fill:
         return x
-    place = 0 if amounts[0] else 1
-    reserve(old[place] + 2 * amounts[place], itemsize=32)  # a list in model.json
-    offset = np.full(old[place] + 2 * amounts[place], fill)
-    offset[amounts[place] : -amounts[place]] = 0
-    shape = [-1 if axis == axes[place] else 1 for axis in (1, 2, 3)]
+    padded = 0 if amounts[0] else 1
+    amount = amounts[padded]
+    reserve(old[padded] + 2 * amount, itemsize=32)  # a list in model.json
+    offset = np.full(old[padded] + 2 * amount, fill)
+    offset[amount:-amount] = 0
+    shape = [-1 if axis == axes[padded] else 1 for axis in (1, 2, 3)]
     return ctx.add("Rescaling", x, scale=1.0, offset=offset.reshape(shape).tolist())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kerasport.frontends.keras.model import KerasTensor
 from kerasport.targets.tfjs.layers.rewrites.blocks import difference, permuted, reshaped, total
 from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext
@@ -21,30 +23,29 @@ def merge(ctx: RewriteContext) -> KerasTensor | None:
 def concatenate(ctx: RewriteContext) -> KerasTensor | None:
     """Concatenate inputs after reshaping them to the sizes that any of them knows.
 
-    TF.js takes an unknown size for another one than any that is known.
+    TF.js treats an unknown size as different from every known size.
     """
     if len(ctx.inputs) == 1 or ctx.masked:
         return merge(ctx)
-    shapes = [ctx.shape_of(each) for each in ctx.inputs]
+    shapes = [ctx.shape_of(x) for x in ctx.inputs]
     axis = axis_of(ctx.layer.axis, len(shapes[0]))
-    known = [
-        next((size for size in beside if size is not None), None)
-        for beside in zip(*shapes, strict=True)
-    ]
-    agreed = [
-        tuple(shape[axis] if place == axis else known[place] for place in range(1, len(shape)))
-        for shape in shapes
-    ]
-    if all(shape[1:] == wanted for shape, wanted in zip(shapes, agreed, strict=True)):
+    known = [_known(sizes) for sizes in zip(*shapes, strict=True)]
+    targets = [(*known[:axis], shape[axis], *known[axis + 1 :])[1:] for shape in shapes]
+    if all(shape[1:] == target for shape, target in zip(shapes, targets, strict=True)):
         return None
     return ctx.again(
-        *(reshaped(ctx, each, wanted) for each, wanted in zip(ctx.inputs, agreed, strict=True))
+        *(reshaped(ctx, x, target) for x, target in zip(ctx.inputs, targets, strict=True))
     )
 
 
+def _known(sizes: Sequence[int | None]) -> int | None:
+    """The first size that is known."""
+    return next((size for size in sizes if size is not None), None)
+
+
 def dot(ctx: RewriteContext) -> KerasTensor | None:
-    """Dot of rank 4 or more: move the summed axes to the end, merge the others, and split them again."""
-    layer, shapes = ctx.layer, [ctx.shape_of(each) for each in ctx.inputs]
+    """Dot of rank 4 or more: move the summed axes last, merge the others, and split them again."""
+    layer, shapes = ctx.layer, [ctx.shape_of(x) for x in ctx.inputs]
     ranks = (len(shapes[0]), len(shapes[1]))
     if layer.normalize or max(ranks) < 4:
         return None

@@ -1,4 +1,4 @@
-"""Normalisation along axes, of ranks and by means that TF.js does not know."""
+"""Normalization over axes, for ranks and with statistics that TF.js lacks."""
 
 from __future__ import annotations
 
@@ -52,30 +52,32 @@ def layer_normalization(ctx: RewriteContext) -> KerasTensor | None:
     if layer.rms_scaling:
         return None
     shape, rank = ctx.shape, len(ctx.shape)
-    axes = _normalised(layer.axis, rank)
+    axes = _normalized_axes(layer.axis, rank)
     order = moved_last(rank, axes)
     last = order == sorted(order)
     if last and rank < 5:
         return None
     x = permuted(ctx, ctx.x, order)
     if rank < 5:
-        weights = [_spread(each, [shape[axis] for axis in axes]) for each in ctx.spec.weights]
+        weight_sizes = [shape[axis] for axis in axes]
+        weights = [_with_shape(weight, weight_sizes) for weight in ctx.spec.weights]
         y = ctx.again(x, part="last", weights=weights, axis=list(range(rank - len(axes), rank)))
         return back(ctx, y, order)
     sizes = [shape[axis] for axis in order]
     kept, normal = sizes[1 : rank - len(axes)], sizes[rank - len(axes) :]
-    flat = reshaped(ctx, x, (*([total(kept)] if kept else []), total(normal)))
-    weights = [_spread(each, [total(normal)]) for each in ctx.spec.weights]
-    return back(
-        ctx, reshaped(ctx, ctx.again(flat, part="flat", weights=weights, axis=-1), sizes[1:]), order
-    )
+    flat = reshaped(ctx, x, _merged(kept, total(normal)))
+    weights = [_with_shape(weight, [total(normal)]) for weight in ctx.spec.weights]
+    y = ctx.again(flat, part="flat", weights=weights, axis=-1)
+    return back(ctx, reshaped(ctx, y, sizes[1:]), order)
+
+
+def _merged(kept: Sequence[int | None], last: int | None) -> Sequence[int | None]:
+    """The sizes after the batch with all kept axes, if there are any, merged to one."""
+    return [total(kept), last] if kept else [last]
 
 
 def group_normalization(ctx: RewriteContext) -> KerasTensor:
-    """LayerNormalization of the channels reshaped to groups, then gamma and beta.
-
-    Those follow as a scale and an offset a channel.
-    """
+    """LayerNormalization of the channels reshaped to groups, then gamma and beta per channel."""
     layer: GroupNormalization = ctx.layer
     shape, rank = ctx.shape, len(ctx.shape)
     axis = axis_of(layer.axis, rank)
@@ -87,25 +89,24 @@ def group_normalization(ctx: RewriteContext) -> KerasTensor:
     groups = channels if layer.groups == -1 else layer.groups
     before, inner = total(shape[1:axis]), total((channels // groups, *shape[axis + 1 :]))
     if before == 1:
-        y = plain_normalised(ctx, reshaped(ctx, ctx.x, (groups, inner)), layer.epsilon)
+        y = plain_normalized(ctx, reshaped(ctx, ctx.x, (groups, inner)), layer.epsilon)
     else:
-        apart = permuted(ctx, reshaped(ctx, ctx.x, (before, groups, inner)), (0, 2, 1, 3))
-        y = permuted(ctx, plain_normalised(ctx, apart, layer.epsilon, axes=2), (0, 2, 1, 3))
+        x = permuted(ctx, reshaped(ctx, ctx.x, (before, groups, inner)), (0, 2, 1, 3))
+        y = permuted(ctx, plain_normalized(ctx, x, layer.epsilon, axes=2), (0, 2, 1, 3))
     y = reshaped(ctx, y, shape[1:])
     if not (layer.scale or layer.center):
         return y
     order = moved_last(rank, (axis,))
-    carried = ctx.carried(gamma="kernel", beta="bias")
-    return back(
-        ctx, channel_affine(ctx, permuted(ctx, y, order), layer.gamma, layer.beta, **carried), order
-    )
+    options = ctx.carried(gamma="kernel", beta="bias")
+    y = channel_affine(ctx, permuted(ctx, y, order), layer.gamma, layer.beta, **options)
+    return back(ctx, y, order)
 
 
 def rms_normalization(ctx: RewriteContext) -> KerasTensor:
-    """Normalize [x, -x], whose mean is 0 and whose variance is mean(x²), keep one half, and scale."""
+    """Normalize [x, -x] with mean 0 and variance mean(x²), keep the first half, and scale."""
     layer: RMSNormalization = ctx.layer
     shape, rank = ctx.shape, len(ctx.shape)
-    axes = _normalised(layer.axis, rank)
+    axes = _normalized_axes(layer.axis, rank)
     order = moved_last(rank, axes)
     sizes = [shape[axis] for axis in order]
     kept, normal = sizes[1 : rank - len(axes)], sizes[rank - len(axes) :]
@@ -113,67 +114,64 @@ def rms_normalization(ctx: RewriteContext) -> KerasTensor:
     if size is None:
         raise Refusal("axis", f"the sizes of its axes are not fixed: {tuple(normal)}")
     x = permuted(ctx, ctx.x, order)
-    flat = (
-        x
-        if len(axes) == 1 and rank < 5
-        else reshaped(ctx, x, (*([total(kept)] if kept else []), size))
-    )
+    is_flat = len(axes) == 1 and rank < 5
+    flat = x if is_flat else reshaped(ctx, x, _merged(kept, size))
     both = ctx.add("Concatenate", flat, negative(ctx, flat), axis=-1)
-    y = sliced(ctx, plain_normalised(ctx, both, layer.epsilon), 0, size)
-    return _scaled(
-        ctx, back(ctx, y if flat is x else reshaped(ctx, y, sizes[1:]), order), layer.scale
-    )
+    y = sliced(ctx, plain_normalized(ctx, both, layer.epsilon), 0, size)
+    y = y if flat is x else reshaped(ctx, y, sizes[1:])
+    return _scaled(ctx, back(ctx, y, order), layer.scale)
 
 
 def _scaled(ctx: RewriteContext, x: KerasTensor, scale: Weight) -> KerasTensor:
-    """x · scale, whose axes meet the last ones of x."""
+    """x · scale, where the axes of scale match the last axes of x."""
     shape = ctx.shape_of(x)
     last = shape[len(shape) - len(scale.shape) :]
     sizes = [size for size in last if size is not None]
-    if len(sizes) < len(last) or any(
-        have not in (1, size) for have, size in zip(scale.shape, sizes, strict=True)
-    ):
+    fits = len(sizes) == len(last) and all(
+        own in (1, size) for own, size in zip(scale.shape, sizes, strict=True)
+    )
+    if not fits:
         raise Refusal("axis", f"its scale of shape {scale.shape} does not fit the last axes {last}")
     kernel = derived(
         scale, (prod(sizes),), lambda values: np.broadcast_to(values, sizes).reshape(-1)
     )
-    carried = ctx.carried(scale="kernel")
+    options = ctx.carried(scale="kernel")
     if len(sizes) == 1:
-        return channel_affine(ctx, x, kernel, None, **carried)
+        return channel_affine(ctx, x, kernel, None, **options)
     flat = reshaped(ctx, x, (total(shape[1 : len(shape) - len(sizes)]), prod(sizes)))
-    return reshaped(ctx, channel_affine(ctx, flat, kernel, None, **carried), shape[1:])
+    return reshaped(ctx, channel_affine(ctx, flat, kernel, None, **options), shape[1:])
 
 
-def plain_normalised(
+def plain_normalized(
     ctx: RewriteContext, x: KerasTensor, epsilon: float, axes: int = 1
 ) -> KerasTensor:
-    """(x - mean) / sqrt(variance + epsilon) over the last axes."""
+    """(x - mean) / sqrt(variance + epsilon) over the last `axes` axes."""
     axis: Any = -1 if axes == 1 else list(range(-axes, 0))
     return ctx.add("LayerNormalization", x, axis=axis, epsilon=epsilon, center=False, scale=False)
 
 
 def moved_last(rank: int, axes: Sequence[int]) -> list[int]:
-    """The order of axes in which these come last, and the others stay in order."""
+    """The order of axes that moves these last and keeps the order of the others."""
     return [axis for axis in range(rank) if axis not in axes] + list(axes)
 
 
 def back(ctx: RewriteContext, x: KerasTensor, order: Sequence[int]) -> KerasTensor:
-    """x with its axes where they were before they were put in that order."""
+    """Undo a permutation of the axes of x to `order`."""
     return permuted(ctx, x, [order.index(axis) for axis in range(len(order))])
 
 
-def _normalised(axis: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
+def _normalized_axes(axis: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
     axes = axes_of(axis, rank)
     if 0 in axes:
         raise Refusal("axis", ACROSS_SAMPLES)
     return axes
 
 
-def _spread(weight: Weight, sizes: Sequence[int | None]) -> Weight:
-    """A weight with its numbers along other axes."""
+def _with_shape(weight: Weight, sizes: Sequence[int | None]) -> Weight:
+    """A weight reshaped to these sizes."""
     shape = [size or 1 for size in sizes]
 
-    def spread(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def reshape(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values.reshape(shape)
 
-    return derived(weight, shape, spread)
+    return derived(weight, shape, reshape)

@@ -1,7 +1,7 @@
-"""Functions that a model calls as nodes, of keras.ops or of TensorFlow, as layers.
+"""Functions of keras.ops and TensorFlow, called as nodes of a model, as layers.
 
-Each is lowered to tensor operations, as for a graph-model, and each of those has a layer, or the model is refused: one
-table of tensor operations serves all functions.
+A function is lowered to tensor operations, as for a graph-model, and each of them becomes a layer.
+So one table of tensor operations serves all functions.
 """
 
 from __future__ import annotations
@@ -40,16 +40,19 @@ from kerasport.targets.tfjs.layers.rewrites.blocks import (
 )
 from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext
 
-Raise: TypeAlias = Callable[[RewriteContext, Any, Sequence[KerasTensor]], KerasTensor]
-"""The layer of a tensor operation, given those of its operands that are no constants."""
+Build: TypeAlias = Callable[[RewriteContext, Any, Sequence[KerasTensor]], KerasTensor]
+"""Builds the layer of a tensor operation, given its operands that are not constants."""
 
 GRAPH = "use --to tfjs-graph, which supports it"
-CONSTANT = "its result does not depend on the input, and TF.js has no layer for a constant"
-LISTED = 4096  # numbers that stand in model.json itself
-MAPPED = 512  # sizes up to which an axis is multiplied by a constant matrix
+NO_INPUT = "does not depend on the input, and TF.js has no layer for a constant"
+CONSTANT = f"its result {NO_INPUT}"
+LISTED = 4096
+"""How many numbers an option in model.json may list."""
+MAPPED = 512
+"""How long an axis may be that is multiplied by a constant matrix."""
 
 ACTIVATIONS: Mapping[str, str] = {"Gelu": "gelu", "Softsign": "softsign", "Celu": "celu"}
-"""Operations that are one of TF.js's activations where their options are Keras's defaults."""
+"""Functions that are an activation of TF.js, if their options are the defaults."""
 
 BITS = "TF.js layers compute in float32, which has no bits of integers"
 OF_BITS = (
@@ -62,22 +65,15 @@ DEFAULTS: Mapping[str, Any] = {"approximate": False, "alpha": 1.0, "name": None,
 
 
 def operation(ctx: RewriteContext) -> KerasTensor | tuple[KerasTensor, ...]:
-    """The lowering of the function, each of its tensor operations as a layer."""
-    name = ACTIVATIONS.get(ctx.spec.class_name)
-    options = {
-        key: value
-        for key, value in ctx.spec.config.items()
-        if key in DEFAULTS and value != DEFAULTS[key]
-    }
-    if (
-        name
-        and not {key for key in options if key not in ("name", "dtype")}
-        and len(ctx.inputs) == 1
-    ):
-        return activated(ctx, ctx.x, name)
-    if ctx.spec.class_name in OF_BITS and any(
-        _dtype(ctx, tensor) != "bool" for tensor in ctx.inputs_of_all
-    ):
+    """Lower the function, and build each of its tensor operations as a layer.
+
+    Raises:
+        Refusal: one of the tensor operations has no layer.
+    """
+    activation = _activation(ctx)
+    if activation:
+        return activated(ctx, ctx.x, activation)
+    if ctx.spec.class_name in OF_BITS and not _is_bool(ctx):
         raise Refusal("", BITS)
     if ctx.spec.class_name in SCATTER:
         raise Refusal("", "TF.js has no layer that writes to computed positions", GRAPH)
@@ -91,20 +87,33 @@ def operation(ctx: RewriteContext) -> KerasTensor | tuple[KerasTensor, ...]:
         results = apply(ctx.spec, args, kwargs)
     except ShapeError as error:
         raise Refusal("", str(error)) from None
-    made = _raised(
-        ctx,
-        [_folded(result) for result in results],
-        {value: tensor for tensor, value in feeds.items()},
-    )
-    return made if len(made) > 1 else made[0]
+    known: dict[Node, KerasTensor] = {value: tensor for tensor, value in feeds.items()}
+    tensors = _built(ctx, [_folded(result) for result in results], known)
+    return tensors if len(tensors) > 1 else tensors[0]
+
+
+def _activation(ctx: RewriteContext) -> str:
+    """The activation of TF.js that computes the function; empty if there is none."""
+    changed = {
+        key for key, value in ctx.spec.config.items() if key in DEFAULTS and value != DEFAULTS[key]
+    }
+    if changed - {"name", "dtype"} or len(ctx.inputs) != 1:
+        return ""
+    return ACTIVATIONS.get(ctx.spec.class_name, "")
+
+
+def _is_bool(ctx: RewriteContext) -> bool:
+    """Whether all inputs are booleans."""
+    return all(_dtype(ctx, tensor) == "bool" for tensor in ctx.inputs_of_all)
 
 
 def _dtype(ctx: RewriteContext, tensor: KerasTensor) -> DType:
-    """TF.js's layers compute in float32; only truth values are known to be something else."""
+    """The dtype of a tensor in a layers-model: bool, or float32, in which its layers compute."""
     return "bool" if ctx.rewriter.dtypes.of(tensor) == "bool" else "float32"
 
 
 def _folded(end: Value) -> Value:
+    """A value with constant subexpressions computed."""
     new: dict[Node, Node] = {}
     for node in walk([end]):
         moved = with_operands(node, new)
@@ -114,65 +123,58 @@ def _folded(end: Value) -> Value:
     return result
 
 
-def _raised(
+def _built(
     ctx: RewriteContext, ends: Sequence[Value], known: Mapping[Node, KerasTensor]
 ) -> tuple[KerasTensor, ...]:
+    """The layers of all nodes up to `ends`; `known` holds the tensors of the inputs."""
     tensors = dict(known)
     for node in walk(ends, known):
         if isinstance(node, Constant | ops.Dim):
             continue
-        name = type(node).__name__
-        if type(node) not in TABLE:
-            raise Refusal("", f"it computes {name}, for which TF.js has no layer", GRAPH)
-        if not any(each in tensors for each in node.operands):
-            raise Refusal(
-                "",
-                "a part of it does not depend on the input, and TF.js has no layer for a constant",
-                GRAPH,
-            )
-        if isinstance(node, Value) and node.dtype != "float32":
-            raise Refusal(
-                "",
-                f"it computes {name} of {node.dtype}, but TF.js layers compute in float32",
-                GRAPH,
-            )
-        tensors[node] = TABLE[type(node)](
-            ctx, node, [tensors[each] for each in node.operands if each in tensors]
-        )
+        operands = [tensors[operand] for operand in node.operands if operand in tensors]
+        _check_node(node, operands)
+        tensors[node] = TABLE[type(node)](ctx, node, operands)
     if any(end not in tensors for end in ends):
         raise Refusal("", CONSTANT, GRAPH)
     return tuple(tensors[end] for end in ends)
 
 
-# ------------------------------------------------------------------------------------------------ arithmetic
+def _check_node(node: Node, operands: Sequence[KerasTensor]) -> None:
+    """Raise a `Refusal` if a node has no layer."""
+    name = type(node).__name__
+    if type(node) not in TABLE:
+        raise Refusal("", f"it computes {name}, for which TF.js has no layer", GRAPH)
+    if not operands:
+        raise Refusal("", f"a part of it {NO_INPUT}", GRAPH)
+    if isinstance(node, Value) and node.dtype != "float32":
+        reason = f"it computes {name} of {node.dtype}, but TF.js layers compute in float32"
+        raise Refusal("", reason, GRAPH)
+
+
+# -------------------------------------------------------------------------------------- arithmetic
 
 
 def _with_constant(node: Any) -> tuple[Any, bool] | None:
-    """The constant beside the tensor as numbers of JSON, and whether it comes first; None where there is none.
+    """The constant operand as a float or float64 array, and whether it is the first; or None.
 
     Raises:
-        Refusal: it is too large, or makes the result larger than the tensor.
+        Refusal: it is too large for model.json, or changes the shape of the other operand.
     """
-    constant, other, first = (
-        (node.a, node.b, True) if isinstance(node.a, Constant) else (node.b, node.a, False)
-    )
+    constant, other, first = node.b, node.a, False
+    if isinstance(node.a, Constant):
+        constant, other, first = node.a, node.b, True
     if not isinstance(constant, Constant):
         return None
     values = constant.read()
     if node.shape != other.shape or (values.ndim == other.rank and values.shape[0] != 1):
-        raise Refusal(
-            "",
-            f"its constant operand of shape {values.shape} would broadcast the result to another shape",
-            GRAPH,
-        )
+        reason = f"its constant operand of shape {values.shape} would broadcast the result"
+        raise Refusal("", f"{reason} to another shape", GRAPH)
     if values.size > LISTED:
-        raise Refusal(
-            "", f"its constant operand has {values.size} numbers, too many for model.json", GRAPH
-        )
+        reason = f"its constant operand has {values.size} numbers, too many for model.json"
+        raise Refusal("", reason, GRAPH)
     if not np.isfinite(values).all():
-        raise Refusal(
-            "", "its constant operand is not finite, and JSON cannot represent that", GRAPH
-        )
+        reason = "its constant operand is not finite, and JSON cannot represent that"
+        raise Refusal("", reason, GRAPH)
     if values.ndim == other.rank:
         values = values[0]
     return (float(values.reshape(())) if values.size == 1 else values.astype("float64")), first
@@ -214,12 +216,7 @@ def div(ctx: RewriteContext, node: ops.Div, xs: Sequence[KerasTensor]) -> KerasT
         raise Refusal("", "it divides by a computed tensor, for which TF.js has no layer", GRAPH)
     if not np.all(constant[0]):
         raise Refusal("", "it divides by zero", GRAPH)
-    return _affine(
-        ctx,
-        xs[0],
-        1 / np.asarray(constant[0]) if isinstance(constant[0], np.ndarray) else 1 / constant[0],
-        0.0,
-    )
+    return _affine(ctx, xs[0], 1 / constant[0], 0.0)
 
 
 def power(ctx: RewriteContext, node: ops.Pow, xs: Sequence[KerasTensor]) -> KerasTensor:
@@ -237,10 +234,10 @@ def power(ctx: RewriteContext, node: ops.Pow, xs: Sequence[KerasTensor]) -> Kera
     return result
 
 
-def extreme(layer: str, sign: float) -> Raise:
+def extreme(layer: str, sign: float) -> Build:
     """max(x, c) = relu(x - c) + c, and min(x, c) = c - relu(c - x)."""
 
-    def raise_(ctx: RewriteContext, node: Any, xs: Sequence[KerasTensor]) -> KerasTensor:
+    def build(ctx: RewriteContext, node: Any, xs: Sequence[KerasTensor]) -> KerasTensor:
         constant = _with_constant(node)
         if constant is None:
             return ctx.add(layer, *_alike(node, xs))
@@ -249,11 +246,11 @@ def extreme(layer: str, sign: float) -> Raise:
             return relu(ctx, xs[0])
         return _affine(ctx, relu(ctx, _affine(ctx, xs[0], sign, -sign * value)), sign, value)
 
-    return raise_
+    return build
 
 
 def _alike(node: Any, xs: Sequence[KerasTensor]) -> tuple[KerasTensor, KerasTensor]:
-    """Two tensors of as many axes, which TF.js spreads over each other as numpy does."""
+    """The two operands, whose ranks must be equal for TF.js to broadcast them as NumPy does."""
     if len(xs) == 1:
         return xs[0], xs[0]
     if node.a.rank != node.b.rank:
@@ -278,7 +275,7 @@ def absolute(ctx: RewriteContext, _: Any, xs: Sequence[KerasTensor]) -> KerasTen
 
 
 def clip(ctx: RewriteContext, node: ops.Clip, xs: Sequence[KerasTensor]) -> KerasTensor:
-    """Where 0 lies between a and b, relu(x) up to b less relu(-x) up to -a; else relu(x - a) up to b - a, plus a."""
+    """min(relu(x), b) - min(relu(-x), -a) if a < 0 < b, else min(relu(x - a), b - a) + a"""
     low, high = node.low, node.high
     if low == 0:
         return relu(ctx, xs[0], high)
@@ -287,12 +284,12 @@ def clip(ctx: RewriteContext, node: ops.Clip, xs: Sequence[KerasTensor]) -> Kera
     return scaled(ctx, relu(ctx, scaled(ctx, xs[0], 1.0, -low), high - low), 1.0, low)
 
 
-def named(activation: str) -> Raise:
-    """A function that TF.js has as an activation."""
+def named(activation: str) -> Build:
+    """A function that is an activation of TF.js."""
     return lambda ctx, _, xs: activated(ctx, xs[0], activation)
 
 
-# -------------------------------------------------------------------------------------------------- movement
+# ---------------------------------------------------------------------------------------- movement
 
 
 def _keeps_batch(before: Value, after: Value) -> bool:
@@ -309,21 +306,21 @@ def _keeps_batch(before: Value, after: Value) -> bool:
 
 
 def reshape(ctx: RewriteContext, node: ops.Reshape, xs: Sequence[KerasTensor]) -> KerasTensor:
-    """The same numbers in another shape, each sample by itself."""
+    """Reshape each sample."""
     if not _keeps_batch(node.x, node):
         raise Refusal("", "it reshapes across the batch, which TF.js layers cannot do", GRAPH)
     return reshaped(ctx, xs[0], node.shape[1:])
 
 
 def transpose(ctx: RewriteContext, node: ops.Transpose, xs: Sequence[KerasTensor]) -> KerasTensor:
-    """The axes behind the batch in another order."""
+    """Permute the axes after the batch."""
     if node.order[0]:
         raise Refusal("", "it moves the batch axis, which TF.js layers cannot do", GRAPH)
     return permuted(ctx, xs[0], node.order)
 
 
 def slice_(ctx: RewriteContext, node: ops.Slice, xs: Sequence[KerasTensor]) -> KerasTensor:
-    """A part of each axis."""
+    """x[begin:begin+size] along each axis"""
     (x,) = xs
     for axis, (begin, size) in enumerate(zip(node.begin, node.size, strict=True)):
         if not begin and size in (-1, node.x.shape[axis]):
@@ -337,7 +334,7 @@ def slice_(ctx: RewriteContext, node: ops.Slice, xs: Sequence[KerasTensor]) -> K
 def strided_slice(
     ctx: RewriteContext, node: ops.StridedSlice, xs: Sequence[KerasTensor]
 ) -> KerasTensor:
-    """x[begin:end:step] along each axis; steps by a matrix of zeros and ones."""
+    """x[begin:end:step] along each axis, with a one-hot matrix for a step"""
     (x,) = xs
     for axis, (size, part) in enumerate(zip(node.x.shape, node.parts, strict=True)):
         begin, end, step = part
@@ -360,16 +357,13 @@ def _selected(
     ctx: RewriteContext, x: KerasTensor, axis: int, places: Sequence[int], size: int
 ) -> KerasTensor:
     if max(size, len(places)) > MAPPED:
-        raise Refusal(
-            "",
-            f"it selects from an axis of size {size}, for which TF.js layers would need a large matrix",
-            GRAPH,
-        )
+        reason = f"it selects from an axis of size {size}, for which TF.js layers would need"
+        raise Refusal("", f"{reason} a large matrix", GRAPH)
     return linear_map(ctx, x, selection(size, np.array(places, int)).T, axis, "selection")
 
 
 def reverse(ctx: RewriteContext, node: ops.Reverse, xs: Sequence[KerasTensor]) -> KerasTensor:
-    """x from the end of each axis to its beginning."""
+    """Reverse axes of x with a matrix each."""
     (x,) = xs
     for axis in node.axes:
         size = node.x.shape[axis]
@@ -380,7 +374,7 @@ def reverse(ctx: RewriteContext, node: ops.Reverse, xs: Sequence[KerasTensor]) -
 
 
 def gather(ctx: RewriteContext, node: ops.Gather, xs: Sequence[KerasTensor]) -> KerasTensor:
-    """Places of an axis that are known, by a matrix of zeros and ones."""
+    """Gather constant indices of an axis with a one-hot matrix."""
     if (
         not isinstance(node.indices, Constant)
         or node.indices.rank > 1
@@ -398,7 +392,7 @@ def gather(ctx: RewriteContext, node: ops.Gather, xs: Sequence[KerasTensor]) -> 
 
 
 def concat(ctx: RewriteContext, node: ops.Concat, xs: Sequence[KerasTensor]) -> KerasTensor:
-    """The tensors one after the other."""
+    """Concatenate tensors along an axis."""
     if node.axis == 0 or any(isinstance(part, Constant) for part in node.parts):
         raise Refusal("", "it concatenates along the batch axis or with a constant", GRAPH)
     places = {
@@ -408,7 +402,7 @@ def concat(ctx: RewriteContext, node: ops.Concat, xs: Sequence[KerasTensor]) -> 
 
 
 def pad(ctx: RewriteContext, node: ops.Pad, xs: Sequence[KerasTensor]) -> KerasTensor:
-    """Zeros around x."""
+    """Pad x with zeros."""
     if node.mode != "constant" or node.value or any(node.paddings[0]):
         raise Refusal("", "TF.js layers pad only with zeros, and not along the batch axis", GRAPH)
     (x,) = xs
@@ -421,7 +415,7 @@ def pad(ctx: RewriteContext, node: ops.Pad, xs: Sequence[KerasTensor]) -> KerasT
 
 
 def tile(ctx: RewriteContext, node: ops.Tile, xs: Sequence[KerasTensor]) -> KerasTensor:
-    """x a few times after itself."""
+    """Repeat x along axes, as Concatenate of the same tensor."""
     if node.times[0] != 1 or max(node.times) > 16:
         raise Refusal("", "it repeats the batch, or repeats an axis more than 16 times", GRAPH)
     (x,) = xs
@@ -433,7 +427,7 @@ def tile(ctx: RewriteContext, node: ops.Tile, xs: Sequence[KerasTensor]) -> Kera
 def broadcast_to(
     ctx: RewriteContext, node: ops.BroadcastTo, xs: Sequence[KerasTensor]
 ) -> KerasTensor:
-    """x repeated along its axes of size 1, by a row of ones."""
+    """Repeat axes of size 1 with a matrix of ones."""
     (x,) = xs
     if node.rank != node.x.rank:
         raise Refusal("", "it broadcasts the batch to other axes", GRAPH)
@@ -451,7 +445,7 @@ def broadcast_to(
     return x
 
 
-# ---------------------------------------------------------------------------------- reductions and products
+# ------------------------------------------------------------------------ reductions and products
 
 
 def _axes(node: Any) -> Sequence[int]:
@@ -475,7 +469,7 @@ def sum_(ctx: RewriteContext, node: ops.Sum, xs: Sequence[KerasTensor]) -> Keras
 
 
 def max_(ctx: RewriteContext, node: ops.Max, xs: Sequence[KerasTensor]) -> KerasTensor:
-    """The largest."""
+    """max(x)"""
     return reduced(ctx, xs[0], _axes(node), "GlobalMaxPooling1D", keepdims=node.keepdims)
 
 
@@ -488,44 +482,67 @@ def min_(ctx: RewriteContext, node: ops.Min, xs: Sequence[KerasTensor]) -> Keras
 
 
 def matmul(ctx: RewriteContext, node: ops.MatMul, xs: Sequence[KerasTensor]) -> KerasTensor:
-    """x · W by a Dense layer, and a · b of matrices by Dot."""
+    """x · W with a constant W as Dense, and a · b of two batches of matrices as Dot."""
     if isinstance(node.b, Constant) and node.b.rank == 2 and not node.transpose_a:
         values = node.b.read()
         kernel = values.T if node.transpose_b else values
         return linear_map(ctx, xs[0], kernel, node.a.rank - 1, "product")
-    if (
-        isinstance(node.a, Constant)
-        or isinstance(node.b, Constant)
-        or not node.a.rank == node.b.rank == 3
-    ):
-        raise Refusal(
-            "", "TF.js layers multiply matrices only of one batch, or by one constant matrix", GRAPH
-        )
+    constant = isinstance(node.a, Constant) or isinstance(node.b, Constant)
+    if constant or not node.a.rank == node.b.rank == 3:
+        reason = "TF.js layers multiply matrices only of one batch, or by one constant matrix"
+        raise Refusal("", reason, GRAPH)
     a, b = xs if len(xs) == 2 else (xs[0], xs[0])
-    return ctx.add(
-        "Dot",
-        a,
-        b,
-        axes=[1 if node.transpose_a else 2, 2 if node.transpose_b else 1],
-        normalize=False,
-    )
+    axes = [1 if node.transpose_a else 2, 2 if node.transpose_b else 1]
+    return ctx.add("Dot", a, b, axes=axes, normalize=False)
 
 
-TABLE: Mapping[Any, Raise] = {
-    ops.Add: add, ops.Sub: sub, ops.Mul: mul, ops.Div: div, ops.Pow: power,
-    ops.Maximum: extreme("Maximum", 1.0), ops.Minimum: extreme("Minimum", -1.0),
-    ops.SquaredDifference: squared_difference, ops.Abs: absolute, ops.Clip: clip,
+NAMED: Mapping[Any, str] = {
+    ops.Relu6: "relu6",
+    ops.Elu: "elu",
+    ops.Selu: "selu",
+    ops.Sigmoid: "sigmoid",
+    ops.Tanh: "tanh",
+    ops.Softplus: "softplus",
+    ops.Exp: "exponential",
+    ops.LogSoftmax: "log_softmax",
+}
+"""Tensor operation → the activation of TF.js that computes it."""
+
+TABLE: Mapping[Any, Build] = {
+    # arithmetic
+    ops.Add: add,
+    ops.Sub: sub,
+    ops.Mul: mul,
+    ops.Div: div,
+    ops.Pow: power,
+    ops.Maximum: extreme("Maximum", 1.0),
+    ops.Minimum: extreme("Minimum", -1.0),
+    ops.SquaredDifference: squared_difference,
+    ops.Abs: absolute,
+    ops.Clip: clip,
     ops.Neg: lambda ctx, _, xs: negative(ctx, xs[0]),
     ops.Square: lambda ctx, _, xs: square(ctx, xs[0]),
+    # activations
     ops.Relu: lambda ctx, _, xs: relu(ctx, xs[0]),
     ops.LeakyRelu: lambda ctx, node, xs: ctx.add("LeakyReLU", xs[0], negative_slope=node.alpha),
-    **{op: named(name) for op, name in {
-        ops.Relu6: "relu6", ops.Elu: "elu", ops.Selu: "selu", ops.Sigmoid: "sigmoid", ops.Tanh: "tanh",
-        ops.Softplus: "softplus", ops.Exp: "exponential", ops.LogSoftmax: "log_softmax"}.items()},
     ops.Softmax: lambda ctx, _, xs: ctx.add("Softmax", xs[0], axis=-1),
-    ops.Reshape: reshape, ops.Transpose: transpose, ops.Slice: slice_, ops.StridedSlice: strided_slice,
-    ops.Reverse: reverse, ops.Gather: gather, ops.Concat: concat, ops.Pad: pad, ops.Tile: tile,
+    **{op: named(activation) for op, activation in NAMED.items()},
+    # movement
+    ops.Reshape: reshape,
+    ops.Transpose: transpose,
+    ops.Slice: slice_,
+    ops.StridedSlice: strided_slice,
+    ops.Reverse: reverse,
+    ops.Gather: gather,
+    ops.Concat: concat,
+    ops.Pad: pad,
+    ops.Tile: tile,
     ops.BroadcastTo: broadcast_to,
-    ops.Mean: mean, ops.Sum: sum_, ops.Max: max_, ops.Min: min_, ops.MatMul: matmul,
-}  # fmt: skip
+    # reductions and products
+    ops.Mean: mean,
+    ops.Sum: sum_,
+    ops.Max: max_,
+    ops.Min: min_,
+    ops.MatMul: matmul,
+}
 """Tensor operation → the layers that compute it."""

@@ -1,6 +1,8 @@
-"""Poolings with options that TF.js lacks, out of those that it has."""
+"""Pooling layers with options that TF.js lacks."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from kerasport.errors import Refusal
 from kerasport.frontends.keras.layers.pooling import places, shares
@@ -16,7 +18,7 @@ from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext
 
 
 def pooling(ctx: RewriteContext) -> KerasTensor | None:
-    """Pooling of channels_first sequences, between two Permutes."""
+    """Pooling of channels_first sequences between two Permutes."""
     return between_permutes(ctx) if ctx.layer.data_format == "channels_first" else None
 
 
@@ -34,20 +36,16 @@ def average_pooling3d(ctx: RewriteContext) -> KerasTensor | None:
 
 def max_pooling3d(ctx: RewriteContext) -> KerasTensor:
     """MaxPooling3D as 2D poolings (TF.js's own is incorrect on wasm for negative inputs)."""
-    return (
-        between_permutes(ctx)
-        if ctx.layer.data_format == "channels_first"
-        else _as_images(ctx, "MaxPooling2D")
-    )
+    if ctx.layer.data_format == "channels_first":
+        return between_permutes(ctx)
+    return _as_images(ctx, "MaxPooling2D")
 
 
 def _as_images(ctx: RewriteContext, class_name: str) -> KerasTensor:
-    """The maximum, or mean, over depth and height, then that over width."""
+    """Pool depth and height as one image, then the width as another."""
     layer = ctx.layer
-    (depth, height, width), (down, along, across) = (
-        layer.pool_size,
-        layer.strides or layer.pool_size,
-    )
+    depth, height, width = layer.pool_size
+    down, along, across = layer.strides or layer.pool_size
     options = {"padding": layer.padding, "data_format": "channels_last"}
     volume = ctx.shape[1:]
     x = reshaped(ctx, ctx.x, (*volume[:2], total(volume[2:])))
@@ -68,23 +66,17 @@ def global_pooling(ctx: RewriteContext) -> KerasTensor | None:
     if layer.rank == 2 or (layer.rank == 1 and last):
         return None
     if last:
-        return ctx.add(
-            f"{kind}1D",
-            reshaped(ctx, ctx.x, (total(spatial), channels)),
-            data_format="channels_last",
-        )
-    return ctx.add(
-        f"{kind}2D",
-        reshaped(ctx, ctx.x, (channels, total(spatial), 1)),
-        data_format="channels_first",
-    )
+        series = reshaped(ctx, ctx.x, (total(spatial), channels))
+        return ctx.add(f"{kind}1D", series, data_format="channels_last")
+    image = reshaped(ctx, ctx.x, (channels, total(spatial), 1))
+    return ctx.add(f"{kind}2D", image, data_format="channels_first")
 
 
 def adaptive_pooling(ctx: RewriteContext) -> KerasTensor:
     """Ordinary pooling, if windows of equal size cover each axis.
 
-    Means of others are a product with a matrix along each axis. For maxima such a product puts the numbers that each
-    window sees side by side.
+    Other means are a product with a matrix along each axis. For other maxima a matrix places the
+    values of each window next to each other, and ordinary pooling follows.
     """
     layer = ctx.layer
     spatial, _ = layer.split(ctx.shape)
@@ -97,18 +89,26 @@ def adaptive_pooling(ctx: RewriteContext) -> KerasTensor:
     window = [old // new for old, new in pairs]
     if any(old % new for old, new in pairs):
         if layer.kind == "average":
-            for axis, (old, new) in enumerate(pairs, start=first):
-                x = x if old == new else linear_map(ctx, x, shares(old, new).T, axis, "means")
-            return x
-        seen = [places(old, new) for old, new in pairs]
-        for axis, (each, (old, new)) in enumerate(zip(seen, pairs, strict=True), start=first):
-            x = (
-                x
-                if old % new == 0
-                else linear_map(ctx, x, selection(old, each.reshape(-1)).T, axis, "seen")
-            )
-        window = [each.shape[1] for each in seen]
-    name = ctx.spec.class_name.removeprefix("Adaptive")
+            return _means(ctx, pairs, first)
+        windows = [places(old, new) for old, new in pairs]
+        for axis, (old, new) in enumerate(pairs):
+            if old % new:
+                selected = selection(old, windows[axis].reshape(-1)).T
+                x = linear_map(ctx, x, selected, first + axis, "seen")
+        window = [each.shape[1] for each in windows]
     return ctx.add(
-        name, x, pool_size=window, strides=window, padding="valid", data_format=layer.data_format
+        ctx.spec.class_name.removeprefix("Adaptive"),
+        x,
+        pool_size=window,
+        strides=window,
+        padding="valid",
+        data_format=layer.data_format,
     )
+
+
+def _means(ctx: RewriteContext, pairs: Sequence[tuple[int, int]], first: int) -> KerasTensor:
+    """The means of adaptive windows, for (old, new) sizes of the axes from `first` on."""
+    x = ctx.x
+    for axis, (old, new) in enumerate(pairs, start=first):
+        x = x if old == new else linear_map(ctx, x, shares(old, new).T, axis, "means")
+    return x

@@ -1,4 +1,4 @@
-"""Preprocessing that is part of the model."""
+"""Preprocessing layers that are part of a model."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from kerasport.frontends.keras.model import KerasTensor, LayerSpec
 from kerasport.targets.tfjs.layers.rewrites.blocks import linear_map, reshaped, total
 from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext, constant
 
-LISTED = 2**16  # numbers up to which an option lists them in model.json
-TABLE = 1024  # tokens whose table of ones and zeros has 4 MB
+LISTED = 2**16
+"""How many numbers an option in model.json may list."""
+TABLE = 1024
+"""How many tokens a one-hot table may have; with 1024 tokens it has 4 MB."""
 
 
 def normalization(ctx: RewriteContext) -> KerasTensor:
-    """(x - mean) / deviation, or x · deviation + mean, as Rescaling with one scale and offset per position.
+    """(x - mean) / deviation, or x · deviation + mean, as Rescaling with a scale per position.
 
-    The mean is subtracted first, as in Keras: where it is much larger than the deviation, x / deviation and
-    mean / deviation would be rounded apart.
+    The mean is subtracted first, as in Keras. If it is much larger than the deviation, then
+    x / deviation and mean / deviation would lose the difference to rounding.
     """
     layer: Normalization = ctx.layer
     mean = _along(ctx, layer, layer.mean if layer.adapted_mean is None else layer.adapted_mean)
@@ -33,8 +35,8 @@ def normalization(ctx: RewriteContext) -> KerasTensor:
     deviation = np.maximum(np.sqrt(variance), np.float32(1e-7))
     if layer.invert:
         return _rescaled(ctx, ctx.x, deviation, mean)
-    centred = ctx.x if not mean.any() else _rescaled(ctx, ctx.x, np.float32(1), -mean)
-    return _rescaled(ctx, centred, 1 / deviation, np.float32(0))
+    centered = ctx.x if not mean.any() else _rescaled(ctx, ctx.x, np.float32(1), -mean)
+    return _rescaled(ctx, centered, 1 / deviation, np.float32(0))
 
 
 def _rescaled(
@@ -47,17 +49,16 @@ def _rescaled(
 
 
 def _listed(values: npt.NDArray[Any] | np.float32) -> Any:
-    """Numbers as JSON has them, each by the fewest digits that stand for it."""
+    """Float32 numbers for JSON, each with the fewest digits that identify it."""
     array = np.asarray(values, np.float32)
     digits = [float(str(value)) for value in array.reshape(-1)]
     return np.asarray(digits, np.float64).reshape(array.shape).tolist()
 
 
-def _along(ctx: RewriteContext, layer: Normalization, given: Any) -> npt.NDArray[Any]:
-    """Numbers of the kept axes, from the last one on, so that they broadcast."""
-    values = np.asarray(
-        given if isinstance(given, tuple | int | float) else given.read(), np.float32
-    )
+def _along(ctx: RewriteContext, layer: Normalization, statistic: Any) -> npt.NDArray[Any]:
+    """A mean or variance along the kept axes, as a float32 array that broadcasts with the input."""
+    is_option = isinstance(statistic, tuple | int | float)
+    values = np.asarray(statistic if is_option else statistic.read(), np.float32)
     rank = len(ctx.shape)
     kept = layer.axes(rank)
     if 0 in kept:
@@ -84,20 +85,26 @@ def category_encoding(ctx: RewriteContext) -> KerasTensor:
     if depth > TABLE:
         raise Refusal(
             "num_tokens",
-            f"a table of more than {TABLE} tokens is too large for a layers-model; use --to tfjs-graph",
+            f"a table of more than {TABLE} tokens is too large for a layers-model; "
+            "use --to tfjs-graph",
         )
-    hot = ctx.add(
-        "Embedding", ctx.x, weights=(constant(np.eye(depth)),), frozen=True,
-        input_dim=depth, output_dim=depth, mask_zero=False,
-    )  # fmt: skip
+    one_hot = ctx.add(
+        "Embedding",
+        ctx.x,
+        weights=(constant(np.eye(depth)),),
+        frozen=True,
+        input_dim=depth,
+        output_dim=depth,
+        mask_zero=False,
+    )
     if layer.output_mode == "one_hot":
-        return (
-            hot if len(shape) < 2 or shape[-1] != 1 else reshaped(ctx, hot, (*shape[1:-1], depth))
-        )
+        if len(shape) < 2 or shape[-1] != 1:
+            return one_hot
+        return reshaped(ctx, one_hot, (*shape[1:-1], depth))
     if len(shape) < 2:
         raise Refusal("output_mode", "it counts across the batch, which TF.js layers cannot do")
-    beside = shape[2:]
-    flat = reshaped(ctx, hot, (shape[1], total((*beside, depth)))) if beside else hot
+    others = shape[2:]
+    flat = reshaped(ctx, one_hot, (shape[1], total((*others, depth)))) if others else one_hot
     if layer.output_mode == "multi_hot":
         y = ctx.add("GlobalMaxPooling1D", flat)
     elif shape[1] is None:
@@ -107,20 +114,19 @@ def category_encoding(ctx: RewriteContext) -> KerasTensor:
     else:
         reserve(shape[1], itemsize=8)
         summed = linear_map(ctx, flat, np.ones((shape[1], 1)), 1, part="sum")
-        return reshaped(ctx, summed, (*beside, depth))
-    return reshaped(ctx, y, (*beside, depth)) if beside else y
+        return reshaped(ctx, summed, (*others, depth))
+    return reshaped(ctx, y, (*others, depth)) if others else y
 
 
 def pipeline(ctx: RewriteContext) -> KerasTensor:
-    """The layers of the pipeline, one after the other."""
+    """The layers of the pipeline in order, without those that act only in training."""
     x = ctx.x
     for child in ctx.spec.children.values():
         if not isinstance(child, LayerSpec):
             raise Refusal("layers", f"it contains the model {child.name!r}; use --to tfjs-graph")
         if is_identity(child):
-            ctx.untrainable(
-                f"its {child.class_name} is removed, because it {IDENTITY.get(child.class_name, '')}"
-            )
+            reason = IDENTITY.get(child.class_name, "")
+            ctx.untrainable(f"its {child.class_name} is removed, because it {reason}")
             continue
         if child.custom:
             raise Refusal(

@@ -1,4 +1,4 @@
-"""Recurrent layers, their cells, and the wrappers around them."""
+"""Recurrent layers, their cells, and wrappers."""
 
 from __future__ import annotations
 
@@ -25,29 +25,31 @@ from kerasport.targets.tfjs.layers.rewrites.context import (
 )
 from kerasport.targets.tfjs.layers.spelling.topology import IN_BIDIRECTIONAL, mirrored
 
-MASKED = "it becomes several layers, and TF.js would not pass the mask of its input to them as Keras does"
+MASKED = (
+    "it becomes several layers, and TF.js would not pass the mask of its input to them as "
+    "Keras does"
+)
 
-# ----------------------------------------------------------------------------------- layers in another spelling
+# ------------------------------------------------------------------------------------- respellings
 
 GATES: Mapping[str, tuple[float, ...]] = {
     **dict.fromkeys(("LSTM", "LSTMCell", "ConvLSTM1D", "ConvLSTM2D"), (5 / 6, 5 / 6, 1, 5 / 6)),
     **dict.fromkeys(("GRU", "GRUCell"), (5 / 6, 5 / 6, 1)),
 }
-"""Class → what the weights of each gate are multiplied by; that of the candidate is no gate."""
+"""Class → factors of the weights of each gate; the candidate, with factor 1, is not a gate."""
 
 
 def hard_gates(spec: LayerSpec) -> tuple[LayerSpec, str]:
-    """recurrent_activation=hard_sigmoid by that of Keras 2, which TF.js has.
+    """recurrent_activation="hard_sigmoid" with the hard_sigmoid of Keras 2, which TF.js has.
 
-    clip(x/6 + 1/2, 0, 1) of Keras 3 is Keras 2's clip(x/5 + 1/2, 0, 1) of 5/6 · x; and x, the sum before a gate, is
-    linear in kernel, recurrent kernel and bias.
+    clip(x/6 + 1/2, 0, 1) of Keras 3 equals clip(y/5 + 1/2, 0, 1) of Keras 2 for y = 5/6 · x, and
+    the input x of a gate is linear in kernel, recurrent kernel and bias. The companion computes
+    GRUs with reset_after.
     """
     reset_after = spec.config.get(
         "reset_after", LAYERS[spec.class_name].defaults.get("reset_after")
     )
-    if (
-        spec.config.get("recurrent_activation") != "hard_sigmoid" or reset_after
-    ):  # the companion computes that one
+    if spec.config.get("recurrent_activation") != "hard_sigmoid" or reset_after:
         return spec, ""
     gates = np.asarray(GATES[spec.class_name], np.float32)
     weights = [
@@ -64,29 +66,33 @@ def hard_gates(spec: LayerSpec) -> tuple[LayerSpec, str]:
 
 
 LAYER_OF: Mapping[str, str] = {"SimpleRNNCell": "SimpleRNN", "LSTMCell": "LSTM", "GRUCell": "GRU"}
-OWN = frozenset(("name", "cell", "dtype"))  # options that the layer has for itself
+"""Class of a cell → the layer that runs it over time."""
+NOT_OF_CELL = frozenset(("name", "cell", "dtype"))
+"""Options of an RNN that its cell does not determine."""
 
 
 def of_one_cell(spec: LayerSpec) -> tuple[LayerSpec, str]:
-    """RNN(LSTMCell) as LSTM, which drops in training as well; likewise of the other cells."""
+    """RNN(LSTMCell) as LSTM, including dropout in training; likewise for the other cells."""
     cell = spec.children["cell"]
     if not isinstance(cell, LayerSpec) or cell.custom or cell.class_name not in LAYER_OF:
         return spec, ""
     options = {**LAYERS[cell.class_name].defaults, **cell.config, **spec.config}
     config = {
-        name: value for name, value in options.items() if name not in OWN and value is not REQUIRED
+        name: value
+        for name, value in options.items()
+        if name not in NOT_OF_CELL and value is not REQUIRED
     }
     config["trainable"] = all(each.config.get("trainable") is not False for each in (spec, cell))
     return LayerSpec(spec.name, LAYER_OF[cell.class_name], config, cell.weights, note=spec.note), ""
 
 
-# ------------------------------------------------------------------------------------------------------- cells
+# ------------------------------------------------------------------------------------------- cells
 
 
 def rnn(ctx: RewriteContext) -> tuple[KerasTensor, ...] | None:
     """One recurrent layer per stacked cell, if the model passes or uses their states.
 
-    TF.js has the states of a stack in another order than Keras.
+    TF.js returns the states of stacked cells in another order than Keras.
     """
     layer: RNN = ctx.layer
     stack = ctx.spec.children["cell"]
@@ -121,7 +127,7 @@ def rnn(ctx: RewriteContext) -> tuple[KerasTensor, ...] | None:
 
 
 def _initial_states(ctx: RewriteContext) -> list[KerasTensor]:
-    """The states that a call gives, by position or by name."""
+    """The initial states of a call, given by position or by name."""
     named = [
         state
         for state in flatten(ctx.call.kwargs.get("initial_state"))
@@ -130,11 +136,11 @@ def _initial_states(ctx: RewriteContext) -> list[KerasTensor]:
     return [*ctx.inputs[1:], *named]
 
 
-# ------------------------------------------------------------------------------------------------------- films
+# ------------------------------------------------------------------------ convolutional recurrence
 
 
 def conv_lstm2d(ctx: RewriteContext) -> tuple[KerasTensor, ...] | None:
-    """ConvLSTM2D with channels_first, between two Permutes."""
+    """ConvLSTM2D with channels_first between two Permutes."""
     layer: ConvLSTM2D = ctx.layer
     if layer.data_format == "channels_last":
         return None
@@ -149,14 +155,14 @@ def conv_lstm2d(ctx: RewriteContext) -> tuple[KerasTensor, ...] | None:
 
     def first(y: KerasTensor) -> KerasTensor:
         axes = len(ctx.shape_of(y))
-        channels = axes - rank + 2  # behind the batch, or behind the time as well
+        channels = axes - rank + 2  # after the batch, or after batch and time
         return permuted(ctx, y, (*range(channels), axes - 1, *range(channels, axes - 1)))
 
-    return tuple(first(each) for each in outputs)
+    return tuple(map(first, outputs))
 
 
 def conv_lstm1d(ctx: RewriteContext) -> tuple[KerasTensor, ...]:
-    """ConvLSTM2D of images with a width of 1."""
+    """ConvLSTM1D as ConvLSTM2D over images of width 1."""
     layer: ConvLSTM2D = ctx.layer
     if layer.data_format == "channels_first":
         return conv_lstm2d(ctx) or ()
@@ -165,19 +171,19 @@ def conv_lstm1d(ctx: RewriteContext) -> tuple[KerasTensor, ...]:
     time, length, channels = ctx.shape[1:]
     images = reshaped(ctx, ctx.x, (time, length, 1, channels))
     kernels = [
-        derived(each, (each.shape[0], 1, *each.shape[1:]), lambda values: values[:, None])
-        for each in (layer.kernel, layer.recurrent_kernel)
+        derived(kernel, (kernel.shape[0], 1, *kernel.shape[1:]), lambda values: values[:, None])
+        for kernel in (layer.kernel, layer.recurrent_kernel)
     ]
     sizes: dict[str, Any] = {
         name: [getattr(layer, name)[0], 1] for name in ("kernel_size", "strides", "dilation_rate")
     }
     weights = [*kernels, *ctx.spec.weights[2:]]
     y = ctx.again(images, class_name="ConvLSTM2D", weights=weights, **sizes)
-    outputs = [(each, ctx.shape_of(each)) for each in own_outputs(ctx, y, ctx.spec)]
-    return tuple(reshaped(ctx, each, (*shape[1:-2], shape[-1])) for each, shape in outputs)
+    outputs = [(output, ctx.shape_of(output)) for output in own_outputs(ctx, y, ctx.spec)]
+    return tuple(reshaped(ctx, output, (*shape[1:-2], shape[-1])) for output, shape in outputs)
 
 
-# ---------------------------------------------------------------------------------------------------- wrappers
+# ---------------------------------------------------------------------------------------- wrappers
 
 MERGES: Mapping[str, str] = {
     "concat": "Concatenate",
@@ -185,37 +191,40 @@ MERGES: Mapping[str, str] = {
     "mul": "Multiply",
     "ave": "Average",
 }
-BOTH_WAYS = frozenset((*IN_BIDIRECTIONAL, "RNN", "ConvLSTM1D", "ConvLSTM2D"))
+# layers that a Bidirectional can be split into
+SPLIT = frozenset((*IN_BIDIRECTIONAL, "RNN", "ConvLSTM1D", "ConvLSTM2D"))
 
 
 def bidirectional(ctx: RewriteContext) -> tuple[KerasTensor, ...] | None:
-    """A forward layer, a backward layer and a merge layer, if TF.js's Bidirectional does not support them."""
+    """A forward, a backward and a merge layer, if TF.js's Bidirectional does not support them."""
     forward, backward = (ctx.spec.children[way] for way in ("forward_layer", "backward_layer"))
     if not isinstance(forward, LayerSpec) or not isinstance(backward, LayerSpec):
         return None
-    # TF.js would run it once for each of two outputs, and move its states on each time
-    twice = forward.config.get("stateful") and ctx.layer.merge_mode is None
-    if forward.class_name in IN_BIDIRECTIONAL and mirrored(forward, backward) and not twice:
+    if _is_native(ctx, forward, backward):
         return None
-    if (
-        not BOTH_WAYS.issuperset((forward.class_name, backward.class_name))
-        or forward.custom
-        or backward.custom
-    ):
+    inner = (forward, backward)
+    if any(layer.class_name not in SPLIT or layer.custom for layer in inner):
         return None
     if ctx.masked:
         raise Refusal("", MASKED)
     states = _initial_states(ctx)
     half = len(states) // 2
-    there, *there_states = _one_way(ctx, forward, "forward", states[:half])
-    back, *back_states = _one_way(ctx, backward, "backward", states[half:])
+    first, *first_states = _one_way(ctx, forward, "forward", states[:half])
+    second, *second_states = _one_way(ctx, backward, "backward", states[half:])
     if returns_sequences(ctx.spec):
-        back = turned(ctx, back)
+        second = reversed_in_time(ctx, second)
     mode = ctx.layer.merge_mode
-    made = (
-        (there, back) if mode is None else (ctx.add(MERGES[mode], there, back, **_merging(mode)),)
-    )
-    return *made, *there_states, *back_states
+    if mode is None:
+        return first, second, *first_states, *second_states
+    merged = ctx.add(MERGES[mode], first, second, **_merging(mode))
+    return merged, *first_states, *second_states
+
+
+def _is_native(ctx: RewriteContext, forward: LayerSpec, backward: LayerSpec) -> bool:
+    """Whether the Bidirectional of TF.js computes the layer."""
+    # TF.js would run the layer once per output, and its states would advance each time
+    twice = forward.config.get("stateful") and ctx.layer.merge_mode is None
+    return forward.class_name in IN_BIDIRECTIONAL and mirrored(forward, backward) and not twice
 
 
 def _merging(mode: str) -> dict[str, Any]:
@@ -242,18 +251,22 @@ def _one_way(
 def own_outputs(
     ctx: RewriteContext, first: KerasTensor, layer: LayerSpec
 ) -> tuple[KerasTensor, ...]:
-    """All outputs of a layer that `add` called, none of them the same tensor as another in TF.js."""
+    """All outputs of a layer that `add` called, as distinct tensors in TF.js; see `one_tensor`."""
     outputs = list(ctx.outputs(first))
     for state, output in one_tensor(layer).items():
         outputs[state] = ctx.add("Activation", outputs[output], part="state", activation="linear")
     return tuple(outputs)
 
 
-LONGEST = 1024  # time steps whose order is turned around by a matrix of at most 4 MB
+LONGEST = 1024
+"""How many time steps a matrix may reverse; with 1024 steps it has 4 MB."""
 
 
-def turned(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
-    """x with time turned around: by a matrix that does so, or by a SimpleRNN that hands on what it sees, backwards."""
+def reversed_in_time(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
+    """Reverse the time axis with a matrix, or a long one with a SimpleRNN that runs backwards.
+
+    The SimpleRNN returns its input: its kernel is the identity, and its recurrent kernel is zero.
+    """
     _, time, *rest = ctx.shape_of(x)
     if time is not None and time <= LONGEST:
         return linear_map(ctx, x, selection(time, np.arange(time)[::-1]), 1, part="turned")
@@ -262,23 +275,31 @@ def turned(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
     reserve(rest[0], rest[0], itemsize=16)
     weights = constant(np.eye(rest[0])), constant(np.zeros((rest[0], rest[0])))
     return ctx.add(
-        "SimpleRNN", x, part="turned", weights=weights, frozen=True, units=rest[0], activation="linear",
-        use_bias=False, go_backwards=True, return_sequences=True,
-    )  # fmt: skip
+        "SimpleRNN",
+        x,
+        part="turned",
+        weights=weights,
+        frozen=True,
+        units=rest[0],
+        activation="linear",
+        use_bias=False,
+        go_backwards=True,
+        return_sequences=True,
+    )
 
 
 POINTWISE = frozenset(("Activation", "Dense", "ReLU", "ELU", "LeakyReLU"))
-"""Layers that do the same to a whole sequence as to each of its steps."""
+"""Layers that give the same result on a sequence as on each of its steps."""
 
 
 def time_distributed(ctx: RewriteContext) -> KerasTensor | None:
-    """TimeDistributed around the rewritten inner layer, or the inner layer alone if that is the same."""
+    """TimeDistributed around the rewritten inner layer, or the inner layer alone if equal."""
     inner = ctx.spec.children["layer"]
     if isinstance(inner, KerasModel) or ctx.masked:
         return None
     batch, _, *step = ctx.shape
-    stands = ctx.rewriter.inside(inner, (batch, *step))
-    if stands is None:
+    rewritten = ctx.rewriter.inside(inner, (batch, *step))
+    if rewritten is None:
         return None
     if inner.class_name in POINTWISE:
         frozen = inner.config.get("trainable") is False
@@ -291,5 +312,5 @@ def time_distributed(ctx: RewriteContext) -> KerasTensor | None:
             frozen=frozen,
         )
     return ctx.call_layer(
-        "TimeDistributed", [ctx.x], {"layer": ctx.layer.layer}, children={"layer": stands}
+        "TimeDistributed", [ctx.x], {"layer": ctx.layer.layer}, children={"layer": rewritten}
     )

@@ -1,4 +1,4 @@
-"""Layers that move, repeat or cut their input, out of those that TF.js has for images."""
+"""Crop, pad, repeat and reshape with layers that TF.js has for images."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from kerasport.targets.tfjs.layers.rewrites.images import resized
 
 
 def first_axis(ctx: RewriteContext) -> int:
-    """The first of the spatial axes."""
+    """The first spatial axis."""
     return 1 if ctx.layer.data_format == "channels_last" else 2
 
 
 def cropping(ctx: RewriteContext) -> KerasTensor:
-    """One axis at a time, as the width of an image."""
+    """Cropping2D of one axis at a time, as the width of an image."""
     x, first = ctx.x, first_axis(ctx)
     for axis in range(ctx.layer.rank):
         before, after = ctx.layer.amount(axis)
@@ -29,7 +29,7 @@ def cropping(ctx: RewriteContext) -> KerasTensor:
 
 
 def zero_padding(ctx: RewriteContext) -> KerasTensor:
-    """One axis at a time, as the width of an image."""
+    """ZeroPadding2D of one axis at a time, as the width of an image."""
     x, first = ctx.x, first_axis(ctx)
     for axis in range(ctx.layer.rank):
         x = padded(ctx, x, first + axis, *ctx.layer.amount(axis))
@@ -37,7 +37,7 @@ def zero_padding(ctx: RewriteContext) -> KerasTensor:
 
 
 def up_sampling(ctx: RewriteContext) -> KerasTensor:
-    """One axis at a time, as the width of an image."""
+    """UpSampling2D of one axis at a time, as the width of an image."""
     x, first = ctx.x, first_axis(ctx)
     for axis, times in enumerate(ctx.layer.factors(), start=first):
         x = repeated(ctx, x, axis, times)
@@ -61,16 +61,13 @@ def flatten(ctx: RewriteContext) -> KerasTensor | None:
     rank = len(ctx.shape)
     if rank > 2 and None not in ctx.shape[1:]:
         return None
-    x = (
-        channels_last(ctx, ctx.x)
-        if rank > 2 and ctx.layer.data_format == "channels_first"
-        else ctx.x
-    )
+    moves = rank > 2 and ctx.layer.data_format == "channels_first"
+    x = channels_last(ctx, ctx.x) if moves else ctx.x
     return reshaped(ctx, x, (1 if rank == 1 else total(ctx.shape[1:]),))
 
 
 def reshape(ctx: RewriteContext) -> KerasTensor | None:
-    """Reshape with every size explicit; after an inferred size (-1) TF.js does not know the shape."""
+    """Reshape with every size explicit; after an inferred size (-1) TF.js loses the shape."""
     if all(size is not None and size >= 0 for size in ctx.layer.target_shape):
         return None
     sizes = ctx.layer.infer(ctx.shape)[1:]

@@ -35,7 +35,7 @@ from kerasport.frontends.keras.layers.base import COMMON, REQUIRED, TRAINING_ONL
 from kerasport.frontends.keras.masks import MERGES, MaskRules
 from kerasport.frontends.keras.model import LayerSpec
 from kerasport.releases import NEWEST, release_of
-from kerasport.targets.tfjs.layers.spelling.unsupported import REFUSED as REFUSED_LAYERS
+from kerasport.targets.tfjs.layers.spelling.unsupported import UNSUPPORTED as UNSUPPORTED_LAYERS
 
 
 @dataclass(frozen=True, order=True)
@@ -126,7 +126,7 @@ def layer_drift() -> Iterator[Drift]:
     for name, cls in exported().items():
         subject = f"layer {name}"
         table = LAYERS.get(name)
-        if table is None and name not in IDENTITY and name not in REFUSED_LAYERS:
+        if table is None and name not in IDENTITY and name not in UNSUPPORTED_LAYERS:
             yield Drift(subject, "is in no table")
             continue
         if table is not None and issubclass(table, Refused):
@@ -135,7 +135,10 @@ def layer_drift() -> Iterator[Drift]:
             yield from (Drift(subject, what) for what in argument_drift(cls, table))
         made = sampled(cls)
         if made is None:
-            if table is not None and name not in NEEDS_TENSORFLOW | {*IDENTITY, *REFUSED_LAYERS}:
+            if table is not None and name not in NEEDS_TENSORFLOW | {
+                *IDENTITY,
+                *UNSUPPORTED_LAYERS,
+            }:
                 yield Drift(subject, "cannot be made with the samples of this script")
             continue
         layer, chosen = made

@@ -26,10 +26,10 @@ from kerasport.targets.tfjs.layers.spelling.activations import (
     ACTIVATIONS,
     COMPANION,
     GELU_TANH,
-    REFUSED_ACTIVATIONS,
+    UNSUPPORTED_ACTIVATIONS,
 )
 from kerasport.targets.tfjs.layers.spelling.native import NATIVE, Condition, Spelling
-from kerasport.targets.tfjs.layers.spelling.unsupported import REFUSED, why_refused
+from kerasport.targets.tfjs.layers.spelling.unsupported import UNSUPPORTED, why_unsupported
 
 PAGE = Path(__file__).parent.parent / "docs" / "support.md"
 
@@ -93,7 +93,7 @@ def catalogue(page: str) -> Catalogue:
 
 def completed(found: Catalogue) -> Catalogue:
     """With the layers of kerasport's tables."""
-    tables = dict.fromkeys((*NATIVE, *IDENTITY, *REFUSED, *LAYERS), ())
+    tables = dict.fromkeys((*NATIVE, *IDENTITY, *UNSUPPORTED, *LAYERS), ())
     return Catalogue(found.version, {**tables, **found.aliases})
 
 
@@ -150,7 +150,7 @@ def in_layers_model(name: str) -> tuple[str, list[str]]:
         return "rewritten", [formula_of(name)]
     if name in IDENTITY:
         return "removed", [IDENTITY[name], *BY_HAND.get(name, ())]
-    return "refused", [why_refused(name)]
+    return "refused", [why_unsupported(name)]
 
 
 def formula_of(name: str) -> str:
@@ -279,7 +279,7 @@ def activation_rows() -> Iterator[str]:
     for name, spelled in ACTIVATIONS.items():
         note = f"`{spelled}` in TF.js" if spelled != name else ""
         yield f"| {activation(name)} | native | {lowered(name)} | {lowered(name)} | {note} |"
-    for name, reason in REFUSED_ACTIVATIONS.items():
+    for name, reason in UNSUPPORTED_ACTIVATIONS.items():
         if name == GELU_TANH:  # no file has it as the activation of a layer
             continue
         outcomes = [

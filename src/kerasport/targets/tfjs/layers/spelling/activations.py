@@ -37,7 +37,7 @@ COMPANION: Mapping[str, str] = {
 
 _ABSENT = "TF.js does not have this activation"
 
-REFUSED_ACTIVATIONS: Mapping[str, str] = {
+UNSUPPORTED_ACTIVATIONS: Mapping[str, str] = {
     "hard_sigmoid": "TF.js computes clip(0.2·x + 0.5, 0, 1), but Keras 3 computes clip(x/6 + 0.5, 0, 1)",
     **dict.fromkeys(
         ("leaky_relu", "hard_silu", "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink", "threshold",
@@ -53,6 +53,6 @@ def refusal(activation: Any) -> str:
         return f"the activation is a {activation.get('class_name', 'function')} object, but TF.js supports only names"
     if activation in ACTIVATIONS:
         return ""
-    return REFUSED_ACTIVATIONS.get(
+    return UNSUPPORTED_ACTIVATIONS.get(
         activation, "this is a custom activation, and the file does not contain its code"
     )

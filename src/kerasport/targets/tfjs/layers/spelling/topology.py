@@ -31,7 +31,7 @@ from kerasport.targets.tfjs.layers.constraints import (
 )
 from kerasport.targets.tfjs.layers.execution import creation_order, inputs_of, output_count
 from kerasport.targets.tfjs.layers.spelling.native import NATIVE, Json, spell
-from kerasport.targets.tfjs.layers.spelling.unsupported import why_refused
+from kerasport.targets.tfjs.layers.spelling.unsupported import why_unsupported
 from kerasport.weights import Shape, Weight
 
 Target: TypeAlias = LayerSpec | Operation | KerasModel
@@ -199,7 +199,9 @@ class Topology:
                 return None
             if spec.class_name in NATIVE:
                 return layer
-            self.problems.append(Problem(spec.name, spec.class_name, why_refused(spec.class_name)))
+            self.problems.append(
+                Problem(spec.name, spec.class_name, why_unsupported(spec.class_name))
+            )
         return None
 
     def _weight_options(self, spec: LayerSpec, layer: Layer) -> dict[str, Json]:

@@ -8,7 +8,7 @@ from kerasport.frontends.keras.identity import IDENTITY
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.layers.base import Refused
 
-__all__ = ["IDENTITY", "REFUSED", "why_refused"]
+__all__ = ["IDENTITY", "UNSUPPORTED", "why_unsupported"]
 
 _ABSENT = "TF.js does not have this layer"
 _BY_GRAPH = "use --to tfjs-graph, which supports it"
@@ -16,7 +16,7 @@ _IMITATED = f"{_ABSENT}, and several TF.js layers would be needed to replace it;
 _STRINGS = "a layers-model cannot have strings as input"
 
 # Class → why a layers-model cannot hold it, for what is not simply absent.
-REFUSED: Mapping[str, str] = {
+UNSUPPORTED: Mapping[str, str] = {
     **dict.fromkeys(
         ("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"), _IMITATED
     ),
@@ -34,9 +34,9 @@ REFUSED: Mapping[str, str] = {
 }
 
 
-def why_refused(class_name: str) -> str:
+def why_unsupported(class_name: str) -> str:
     """Why a layers-model cannot hold a layer of that class."""
     cls = LAYERS.get(class_name)
     if cls is not None and issubclass(cls, Refused):
         return f"{cls.reason}; {cls.remedy}"
-    return REFUSED.get(class_name, _ABSENT)
+    return UNSUPPORTED.get(class_name, _ABSENT)

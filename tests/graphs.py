@@ -15,7 +15,8 @@ from kerasport.ir.dtypes import dtype_of
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Tensor
 from kerasport.ir.tensor import Input, TensorType
-from kerasport.targets.plan import Plan, write
+from kerasport.targets.tfjs import GRAPH
+from kerasport.targets.tfjs.document import TfjsPlan, write
 from kerasport.targets.tfjs.graph import document, optimized
 from kerasport.targets.tfjs.graph.emit import Emitter, emitter_of
 from kerasport.verification.runtimes.tfjs import Backend, Tfjs
@@ -48,7 +49,13 @@ def write_graph(graph: Graph, folder: Path, outputs: Sequence[str] = ()) -> Path
     """The graph as a graph-model in a new directory."""
     made, names = emitted(graph, outputs)
     folder.mkdir()
-    write(Plan("graph-model", "", (), (), document(made, names), made.weights), folder)
+    plan = TfjsPlan(
+        target=GRAPH,
+        format="graph-model",
+        document=document(made, names),
+        weights=made.weights,
+    )
+    write(plan, folder)
     return folder
 
 

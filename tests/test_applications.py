@@ -21,7 +21,8 @@ from tests.onnx_runtime import close, operators, run
 import kerasport
 from kerasport.frontends.keras.read.calls import Builder
 from kerasport.frontends.keras.read.describe import Described, Describer
-from kerasport.targets import Options, planned
+from kerasport.targets import planned
+from kerasport.targets.tfjs.document import TfjsPlan
 from kerasport.weights import ComputedWeight
 
 if TYPE_CHECKING:
@@ -218,7 +219,8 @@ def test_larger_networks_become_graph_models(name: str) -> None:
         keras.StatelessScope(initialize_variables=False),
     ):  # variables of which only the shapes are there
         model = Network(name).make()
-    plan = planned(described(model), GRAPH_MODEL, Options(max_size=2**32))
+    plan = planned(described(model), GRAPH_MODEL, max_size=2**32)
+    assert isinstance(plan, TfjsPlan)
     assert plan.problems == ()
     (output,) = plan.document["signature"]["outputs"].values()
     assert [size["size"] for size in output["tensorShape"]["dim"]] == ["-1", "10"]

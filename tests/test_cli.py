@@ -109,7 +109,7 @@ def test_convert_writes_the_model_and_tells_of_it(tmp_path: Path) -> None:
 def test_convert_prints_json(tmp_path: Path) -> None:
     done = kerasport_command("convert", DIGITS, tmp_path / "web_model", "--json")
     told = json.loads(done.stdout)
-    assert told["target"] == "layers-model"
+    assert told["target"] == "tfjs-layers"
     assert told["inputs"] == {"image": [None, 8, 8, 1]}
     assert told["files"] == ["model.json", "group1-shard1of1.bin"]
 
@@ -371,7 +371,7 @@ def test_what_a_layers_model_cannot_hold_becomes_a_graph_model(
         in flat(done.stdout)
     )
     told = json.loads(kerasport_command("check", refused, "--json").stdout)
-    assert (told["convertible"], told["target"]) == (True, "graph-model")
+    assert (told["convertible"], told["target"]) == (True, "tfjs-graph")
     assert told["notes"][0].startswith("written as a graph-model, because ")
     assert "--to tfjs-graph" not in done.stdout  # which it is
 
@@ -503,10 +503,10 @@ def test_a_layers_model_with_the_companion_is_preferred_to_a_graph_model(
     for options, target, files in (
         (
             [],
-            "layers-model",
+            "tfjs-layers",
             ["group1-shard1of1.bin", "kerasport-layers.d.ts", "kerasport-layers.js", "model.json"],
         ),
-        (["--no-companion"], "graph-model", ["group1-shard1of1.bin", "model.json"]),
+        (["--no-companion"], "tfjs-graph", ["group1-shard1of1.bin", "model.json"]),
     ):
         done = kerasport_command("convert", memory, tmp_path / target, "--json", *options)
         told = json.loads(done.stdout)

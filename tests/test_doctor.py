@@ -20,6 +20,7 @@ from kerasport.diagnosis import Ability, Diagnosis
 from kerasport.diagnosis.advice import KNOWN
 from kerasport.diagnosis.probe import TRIED
 from kerasport.errors import KerasportError, ReadError
+from kerasport.targets.tfjs import LAYERS
 
 RECORDED = Path(__file__).parent / "recorded"
 UNREPAIRED = Path(__file__).parent / "unrepaired"
@@ -507,7 +508,7 @@ def test_the_exit_codes(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     python = ("--python", site.python)
     assert invoke(*python)[0] == REFUSED  # something that is installed does not work
     assert invoke(KERAS3 / "functional.keras", *python)[0] == DONE  # which kerasport does not need
-    monkeypatch.setattr("kerasport.diagnosis.routes.TARGETS", {"tfjs-layers": ""})
+    monkeypatch.setattr("kerasport.diagnosis.routes.TARGETS", {LAYERS.name: LAYERS})
     assert invoke(KERAS2 / "masks.h5", *python)[0] == REFUSED
     assert invoke(tmp_path / "gone.keras", *python)[0] == UNUSABLE
     assert invoke("--python", "no-such-python")[0] == UNUSABLE

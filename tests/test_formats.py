@@ -14,7 +14,7 @@ from keras import layers
 
 import kerasport
 from kerasport.report import Conversion
-from kerasport.targets.formats import FACTORS
+from kerasport.targets.tfjs.layers.formats import FACTORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -428,7 +428,7 @@ def test_without_weights_it_is_told_as_well(tmp_path: Path) -> None:
 WRONG = (
     ("model.onnx", (), "quantize to float16"),
     ("model.onnx", ("int8",), "quantize to float16"),
-    ("web_model", ("float16",), "only ONNX models"),
+    ("web_model", ("float16",), "ONNX models only"),
 )
 
 

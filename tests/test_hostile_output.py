@@ -150,7 +150,7 @@ def test_models_too_deep_for_the_stack_of_a_browser(name: str, folder: Path) -> 
     refused(source, r"layer 'deep': .* overflow the stack of a browser.*--to tfjs-graph")
     done = kerasport.check(source)
     assert done.convertible
-    assert done.target == "graph-model"
+    assert done.target == "tfjs-graph"
     assert any("overflow the stack" in note for note in done.notes)
 
 
@@ -453,7 +453,7 @@ def test_a_file_that_shrinks_while_it_is_read(
         del done, total
         os.truncate(source, 100)
 
-    monkeypatch.setattr(kerasport.api, "SMALLEST_SHARD", 1)
+    monkeypatch.setattr("kerasport.targets.tfjs.options.SMALLEST_SHARD", 1)
     out, whole = tmp_path / "out", tmp_path / "whole"
     kerasport.convert(source, whole, shard_size=8)
     try:

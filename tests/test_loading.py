@@ -18,8 +18,9 @@ from tests.test_snapshots import GRU, RECORDED, ROOT, gru_weights
 
 import kerasport
 from kerasport.releases import ONNXRUNTIME_WEB, TFJS
-from kerasport.targets.loading import page_of, snippets
-from kerasport.targets.next_steps import DOCS
+from kerasport.targets import TARGETS
+from kerasport.targets.loading import page_of
+from kerasport.targets.onnx import ONNX
 from kerasport.targets.plan import Plan
 from kerasport.verification.runtimes import node
 
@@ -152,8 +153,8 @@ def test_the_code_of_an_onnx_model_runs_in_python(
 
 
 def test_weights_beside_an_onnx_model_are_named() -> None:
-    plan = Plan("onnx-model", "", (), (), inputs={"text": (None, 2)}, outputs=("y",))
-    page, _ = snippets(plan, Path("models/m.onnx"), {"text": "string"}, ("m.onnx", "m.onnx.data"))
+    plan = Plan(target=ONNX, inputs={"text": (None, 2)}, outputs=("y",))
+    page, _ = ONNX.load(plan, Path("models/m.onnx"), {"text": "string"}, ("m.onnx", "m.onnx.data"))
     assert '{ externalData: [{ path: "m.onnx.data", data: "models/m.onnx.data" }] }' in page.code
     assert 'new ort.Tensor("string", Array(2).fill("text"), [1, 2])' in page.code
 
@@ -164,5 +165,6 @@ def test_versions_and_pages_are_there() -> None:
     )
     assert package["dependencies"]["@tensorflow/tfjs-core"] == TFJS
     assert package["optionalDependencies"]["onnxruntime-web"] == ONNXRUNTIME_WEB
-    for page in (*DOCS.values(), "docs/companion.md", "docs/support.md", "docs/repair.md"):
+    guides = [target.guide for target in TARGETS.values()]
+    for page in (*guides, "docs/companion.md", "docs/support.md", "docs/repair.md"):
         assert (ROOT / page).is_file()

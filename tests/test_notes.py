@@ -16,16 +16,17 @@ from keras import layers
 import kerasport
 from kerasport.errors import OptionError
 from kerasport.frontends.keras.model import KerasModel, LayerSpec
+from kerasport.frontends.keras.program import parts_of
 from kerasport.frontends.keras.read import read
-from kerasport.targets import planned
-from kerasport.targets.notes import not_finite, too_large
+from kerasport.targets import TARGETS, options_of, planned
+from kerasport.targets.notes import not_finite
 from kerasport.weights import ComputedWeight, Weight
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning"
 )  # of Keras, about numpy
 
-TARGETS = ("tfjs-layers", "tfjs-graph", "onnx")
+NAMES = ("tfjs-layers", "tfjs-graph", "onnx")
 
 
 def every_kind() -> keras.Model:
@@ -55,7 +56,7 @@ def spoiled(path: Path, **values: float) -> Path:
 def test_weights_that_are_not_finite_are_named_and_kept(tmp_path: Path) -> None:
     source = spoiled(tmp_path / "m.keras", conv=np.nan, norm=np.inf, prelu=-np.inf, words=np.nan, lstm=np.nan,
                      answer=np.inf)  # fmt: skip
-    for to in TARGETS:
+    for to in NAMES:
         out = tmp_path / ("m.onnx" if to == "onnx" else to)
         for notes in (
             kerasport.check(source, to=to).notes,
@@ -115,9 +116,12 @@ EMPTY = KerasModel("m", "sequential", (), (), ())
     ids=lambda value: str(getattr(value, "dtype", "")),
 )
 def test_numbers_that_are_not_finite(array: Any, told: str) -> None:
-    notes = list(not_finite(model_of(array)))
+    notes = list(not_finite(parts_of(model_of(array))))
     assert len(notes) == bool(told)
     assert not told or told in notes[0]
+
+
+SIZES = (2**14, 2**40)
 
 
 def test_sizes_beyond_what_browsers_allocate_are_named(tmp_path: Path) -> None:
@@ -126,22 +130,28 @@ def test_sizes_beyond_what_browsers_allocate_are_named(tmp_path: Path) -> None:
     with read(tmp_path / "m.keras") as model:
         for to, wanted in (("tfjs-graph", 2), ("tfjs-layers", 2), ("onnx", 1)):
             plan = planned(model, to)
-            assert not list(too_large(plan, 2**40))
+            options = {size: options_of(TARGETS.values(), shard_size=size) for size in SIZES}
+            small, huge = (options[size][to] for size in SIZES)
+            assert not list(plan.target.notes(plan, huge))
             plan = replace(plan, weights={"kernel": large})
-            assert len(list(too_large(plan, 2**40))) == wanted
-            assert len(list(too_large(plan, 4096))) == 1  # the weight itself
+            assert len(list(plan.target.notes(plan, huge))) == wanted
+            assert len(list(plan.target.notes(plan, small))) == 1  # the weight itself
             halves = ComputedWeight(np.dtype(np.float32), (260_000_000,), large.compute)
             plan = replace(plan, weights={"a": halves, "b": halves})
-            assert len(list(too_large(plan, 4096))) == (to == "onnx")
+            assert len(list(plan.target.notes(plan, small))) == (to == "onnx")
 
 
 def test_a_model_has_not_too_many_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kerasport.api, "MOST_SHARDS", 2)
+    monkeypatch.setattr("kerasport.targets.tfjs.document.MOST_SHARDS", 2)
     keras.Sequential([layers.Input((300,)), layers.Dense(100)]).save(tmp_path / "m.keras")
     with pytest.raises(OptionError, match="more than 2 files; make them at least 60,200 bytes"):
         kerasport.convert(tmp_path / "m.keras", tmp_path / "out", shard_size=20_000)
     kerasport.convert(tmp_path / "m.keras", tmp_path / "out", shard_size=60_200)
-    kerasport.convert(tmp_path / "m.keras", tmp_path / "m.onnx", shard_size=20_000)
+    with pytest.raises(
+        OptionError,
+        match=r"shard_size is an option of TF\.js layers-models and TF.js graph-models only",
+    ):
+        kerasport.convert(tmp_path / "m.keras", tmp_path / "m.onnx", shard_size=20_000)
     with pytest.raises(OptionError, match="at least 16,384 bytes") as caught:
         kerasport.convert(tmp_path / "m.keras", tmp_path / "new", shard_size=16_000)
     assert caught.value.option == "shard_size"

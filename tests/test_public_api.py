@@ -219,11 +219,15 @@ OPTIONAL |= {"onnx", "onnx_ir", "onnxruntime"}  # for ONNX models alone
 HOSTILE = "<script>alert(1)</script>"
 LAYER = LayerOutcome(f"outer/{HOSTILE}", "Dense", "native", "layer_1")
 PROBLEM = Problem("memory", "GRU", "TF.js has another one", "reset_after", True, "use an LSTM")
-CHECK = Check("model.keras", "layers-model", "3.15.1", (LAYER,), (PROBLEM,), ("a note",))
+CHECK = Check(
+    "model.keras", "tfjs-layers", "3.15.1", (LAYER,), (PROBLEM,), ("a note",),
+    format="TF.js layers-model",
+)  # fmt: skip
 CONVERSION = Conversion(
     source="model.keras",
     out="web_model",
-    target="layers-model",
+    target="tfjs-layers",
+    format="TF.js layers-model",
     writer="3.15.1",
     inputs={"image": (None, 8, 8, 1)},
     outputs=("digit",),

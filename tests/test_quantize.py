@@ -17,11 +17,14 @@ from kerasport import cli
 from kerasport.api import convert, verify
 from kerasport.errors import KerasportError, MismatchError
 from kerasport.frontends.keras.read import read
-from kerasport.targets import planned
-from kerasport.targets.plan import Plan
-from kerasport.targets.rounding import Kind, Range, affine, fitted, parsed, quantized
+from kerasport.targets import Plan, planned
+from kerasport.targets.encoding import Encoding, Scaled
+from kerasport.targets.rounding import Kind, Range, affine, fitted, parsed
+from kerasport.targets.tfjs import LAYERS
 from kerasport.targets.tfjs.channels import Channels, Norm, divided, even, sizes
-from kerasport.targets.tfjs.shards import Encoding, Scaled, write_weights
+from kerasport.targets.tfjs.document import TfjsPlan
+from kerasport.targets.tfjs.quantize import quantized
+from kerasport.targets.tfjs.shards import write_weights
 from kerasport.weights import ComputedWeight, DividedWeight, Weight, WeightRef
 
 if TYPE_CHECKING:
@@ -49,10 +52,10 @@ def floats(*numbers: float) -> ComputedWeight:
 
 def plan_of(
     weights: Mapping[str, Weight], *, rules: str, channels: Mapping[str, Channels] | None = None
-) -> Plan:
+) -> TfjsPlan:
     """The weights as a plan of a layers-model, with the rules heeded."""
     return quantized(
-        Plan("layers-model", "", (), (), weights=weights, channels=channels or {}),
+        TfjsPlan(target=LAYERS, format="layers-model", weights=weights, channels=channels or {}),
         parsed(rules.split()),
     )
 
@@ -358,6 +361,11 @@ def test_a_divided_layers_model_keeps_what_it_was_but_for_the_rounding(tmp_path:
     assert "largest error" in str(made)
 
 
+def channels_of(plan: Plan) -> Mapping[str, Channels]:
+    assert isinstance(plan, TfjsPlan)
+    return plan.channels
+
+
 def test_kernels_that_nothing_makes_up_for_are_not_divided(tmp_path: Path) -> None:
     """Between a convolution and its normalisation stands an activation, or another reader of its output."""
     image = layers.Input((8, 8, 3))
@@ -367,9 +375,9 @@ def test_kernels_that_nothing_makes_up_for_are_not_divided(tmp_path: Path) -> No
     model = keras.Model(image, [layers.Add()([*outputs, shared])])
     model.save(tmp_path / "model.keras")
     with read(tmp_path / "model.keras") as found:
-        assert planned(found, "tfjs-layers").channels == {}
+        assert channels_of(planned(found, "tfjs-layers")) == {}
     with read(network(tmp_path / "other.keras")) as found:
-        channels = planned(found, "tfjs-layers").channels
+        channels = channels_of(planned(found, "tfjs-layers"))
     kinds = sorted(
         (name.split("/")[1], each.axes, len(each.norm.shifted))
         for name, each in channels.items()
@@ -428,7 +436,7 @@ def test_the_command_rounds_verifies_and_reports(tmp_path: Path) -> None:
 def test_scales_belong_to_their_channels_wherever_a_piece_begins(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kerasport.targets.tfjs.shards.BLOCK", block)
+    monkeypatch.setattr("kerasport.targets.encoding.BLOCK", block)
     rng = np.random.default_rng(block)
     for before, channels, inner in rng.integers(1, 9, (200, 3)).tolist():
         size = before * channels * inner

@@ -163,16 +163,15 @@ def shared() -> Iterator[None]:
                 )
             yield models[source]
 
-        def planned(model: Any, *how: Any) -> Any:
-            if how not in plans:
-                plans[how] = original(model, *how)
-            return plans[how]
+        def plan(model: Any, target: Any, options: Any) -> Any:
+            if (target.name, options) not in plans:
+                plans[target.name, options] = original(model, target, options)
+            return plans[target.name, options]
 
-        original = targets.planned
+        original = targets.plan_with
         for module, name, stand_in in (
             (api, "read", read),
-            (api, "planned", planned),
-            (targets, "planned", planned),
+            (targets, "plan_with", plan),
         ):
             opened.enter_context(patch.object(module, name, stand_in))
         yield

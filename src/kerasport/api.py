@@ -6,33 +6,33 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kerasport.budget import allowed
 from kerasport.errors import SHORT, OptionError, UnsupportedModel, legible, unexpected
-from kerasport.frontends.keras.model import KerasModel, LayerSpec
+from kerasport.frontends.keras.model import KerasModel
+from kerasport.frontends.keras.program import parts_of
 from kerasport.frontends.keras.read import Source, of_file, read
+from kerasport.ir.program import weights_of
 from kerasport.releases import NEWEST, release_of
 from kerasport.report import Check, Conversion, Repair, command
 from kerasport.targets import (
     AUTO,
-    ONNX,
-    OPSET,
-    UNROLL_LIMIT,
-    Options,
-    check_place,
-    check_target,
+    TARGETS,
+    Plan,
+    candidates,
+    check_free,
+    options_of,
     planned,
     written,
-)
-from kerasport.targets.formats import choice
-from kerasport.targets.loading import snippets
+)  # fmt: skip
+from kerasport.targets.encoding import nbytes_of
 from kerasport.targets.next_steps import after_check, after_conversion, after_repair
-from kerasport.targets.notes import not_finite, too_large
+from kerasport.targets.notes import not_finite
 from kerasport.targets.output import writing
-from kerasport.targets.ports import fed_dtypes, ports_of
-from kerasport.targets.rounding import check_half_compute, parsed, quantized, report
-from kerasport.targets.tfjs.shards import MOST_SHARDS, SHARD, SMALLEST_SHARD, nbytes_of
+from kerasport.targets.plan import with_notes
+from kerasport.targets.rounding import parsed, report
+from kerasport.targets.tfjs.options import LayersOptions
 from kerasport.urls import check_local
 
 if TYPE_CHECKING:
@@ -50,12 +50,12 @@ def convert(
     *,
     to: str = AUTO,
     weights: Pathlike | None = None,
-    shard_size: int = SHARD,
-    unroll_limit: int = UNROLL_LIMIT,
+    shard_size: int | None = None,
+    unroll_limit: int | None = None,
     companion: bool = True,
     optimizer: bool = False,
     trainable: bool = False,
-    opset: int = OPSET,
+    opset: int | None = None,
     quantize: str | Iterable[str] = (),
     half_compute: bool = False,
     max_size: int | None = None,
@@ -79,13 +79,13 @@ def convert(
         shard_size: largest size of a weights file in bytes, at least 16 KiB. The default is 4 MiB, TF.js's own. A model
             has at most 10,000 of them.
         unroll_limit: largest number of time steps for which a graph-model computes recurrent layers step by step.
-            Longer sequences become a loop, which needs `executeAsync` instead of `predict`.
+            Longer sequences become a loop, which needs `executeAsync` instead of `predict`. The default is 64.
         companion: whether a layers-model may need the script `kerasport-layers.js`, which is then written next to it.
             If False, layers that TF.js lacks are not supported.
         optimizer: whether a compiled layers-model keeps the state of its optimizer, to continue training where it
             stopped. With Adam, this makes the model three times as large.
         trainable: whether to refuse layers that would not train as they do in Keras. Implies a layers-model.
-        opset: version of the ONNX operators, 17 to 22.
+        opset: version of the ONNX operators, 17 to 22. The default is 20.
         quantize: "float16", "uint16" or "uint8" rounds the weights of a TF.js model; "float16" or "int8" those of an
             ONNX model. "uint8=PATTERN,PATTERN" rounds the weights whose names match a pattern; pass a list for several
             rules.
@@ -114,63 +114,60 @@ def convert(
     ('model.json', 'group1-shard1of1.bin')
     """
     out = default_out(source, to) if out is None else out
-    if shard_size < SMALLEST_SHARD:
-        raise OptionError(
-            f"a shard has at least {SMALLEST_SHARD:,} bytes, not {shard_size:,}", "shard_size"
-        )
+    targets = candidates(to, Path(out), training=trainable or optimizer)
     rules = parsed(quantize)
-    if half_compute:
-        check_half_compute(rules, Path(out))
-    options = Options(unroll_limit, optimizer, companion, trainable, opset, half_compute)
-    files_read = [
-        Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)
-    ]
+    options = {
+        "quantize": rules,
+        "shard_size": shard_size,
+        "unroll_limit": unroll_limit,
+        "companion": companion,
+        "optimizer": optimizer,
+        "trainable": trainable,
+        "opset": opset,
+        "half_compute": half_compute,
+    }
+    options_of(targets, **options)  # before the source is read
+    files_read = _files_of(source, weights)
     with writing(out):
-        to = check_place(
-            to, Path(out), force=force, sources=files_read, training=trainable or optimizer
-        )
+        check_free(targets, Path(out), force=force, sources=files_read)
     with read(source, weights) as model, unexpected() as passing:
         tell = passing(progress or (lambda *_: None))
-        plan = planned(model, to, replace(options, max_size=_limit(max_size, files_read, model)))
+        options["max_size"] = _limit(max_size, files_read, model)
+        plan = planned(model, targets, **options)
+        target = plan.target
         if plan.problems:
-            raise UnsupportedModel(plan.problems, plan.target)
-        plan = quantized(plan, rules) if rules else plan
-        total, done = plan.nbytes, 0
-        if plan.target != "onnx-model" and total > shard_size * MOST_SHARDS:
-            raise OptionError(
-                f"shards of {shard_size:,} bytes would be more than {MOST_SHARDS:,} files; "
-                f"make them at least {-(-total // MOST_SHARDS):,} bytes", "shard_size",
-            )  # fmt: skip
-        plan = replace(
-            plan, notes=(*plan.notes, *not_finite(model, plan.target), *too_large(plan, shard_size))
+            raise UnsupportedModel(plan.problems, target.title)
+        chosen = options_of(targets, **options)[target.name]
+        plan = target.rounded(plan, chosen) if rules else plan
+        plan = with_notes(
+            plan, not_finite(plan.parts, target.not_finite), target.notes(plan, chosen)
         )
+        total, done = plan.nbytes, 0
 
         def count(nbytes: int) -> None:
             nonlocal done
             done += nbytes
             tell(done, total)
 
-        ports = ports_of(model, plan)
         with writing(out, total + TOPOLOGY):
-            files, nbytes, errors = written(
-                plan, Path(out), shard_size=shard_size, force=force, progress=count
-            )
+            output = written(plan, Path(out), chosen, force=force, progress=count)
         return Conversion(
             source=_name(source),
             out=str(out),
-            target=plan.target,
+            target=target.name,
+            format=target.title,
             writer=plan.writer,
             layers=plan.layers,
             renamed=plan.renamed,
             notes=(*_newer(plan.writer, source, out, weights), *plan.notes),
-            files=files,
+            files=output.files,
             weights=sum(weight.size for weight in plan.weights.values()),
-            nbytes=nbytes,
-            rounded=report(plan, errors) if rules else (),
-            choice=choice(model, plan, training=trainable or optimizer),
-            code=snippets(plan, Path(out), fed_dtypes(ports), files),
+            nbytes=output.nbytes,
+            rounded=report(plan, output.errors) if rules else (),
+            choice=plan.choice,
+            code=target.load(plan, Path(out), plan.fed_dtypes(), output.files),
             steps=after_conversion(plan, _verify_command(source, out, weights), Path(out)),
-            **ports,
+            **_ports(plan),
         )
 
 
@@ -203,27 +200,29 @@ def check(
         OptionError: an argument has an invalid value, or cannot be combined with another.
         InternalError: kerasport has a bug.
     """
-    check_target(to, training=trainable)
-    files_read = [
-        Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)
-    ]
+    targets = candidates(to, training=trainable)
+    options = {"companion": companion, "trainable": trainable}
+    files_read = _files_of(source, weights)
     with read(source, weights) as model, unexpected():
         limit = _limit(max_size, files_read, model)
-        plan = planned(model, to, Options(companion=companion, trainable=trainable, max_size=limit))
-        plan = replace(
-            plan, notes=(*plan.notes, *not_finite(model, plan.target), *too_large(plan, SHARD))
+        plan = planned(model, targets, **options, max_size=limit)
+        target = plan.target
+        chosen = target.options(max_size=limit)
+        plan = with_notes(
+            plan, not_finite(plan.parts, target.not_finite), target.notes(plan, chosen)
         )
         return Check(
             source=_name(source),
-            target=plan.target,
+            target=target.name,
+            format=target.title,
             writer=plan.writer,
             layers=plan.layers,
             problems=plan.problems,
             notes=(*_newer(plan.writer, source, "web_model", weights), *plan.notes),
             nbytes=plan.nbytes,
-            choice=choice(model, plan, training=trainable),
+            choice=plan.choice,
             steps=after_check(plan, _convert_command(source, to, weights)),
-            **(ports_of(model, plan) if not plan.problems else {}),
+            **(_ports(plan) if not plan.problems else {}),
         )
 
 
@@ -274,9 +273,9 @@ def repair(
     if given.native:
         return unchanged(f"{given.converter or given.version} wrote this model for TF.js")
     with unexpected(), of_file(path):
-        plan = repair_plan(given, Options(companion=companion))
+        plan = repair_plan(given, LayersOptions(companion=companion))
         if plan.problems:
-            raise UnsupportedModel(plan.problems, plan.target)
+            raise UnsupportedModel(plan.problems, plan.target.title)
         changes = changes_of(given, plan)
         if not changes:
             return unchanged("TF.js loads it, and computes every layer of it as Keras does")
@@ -295,7 +294,7 @@ def repair(
             renamed=plan.renamed,
             notes=plan.notes,
             files=files,
-            code=snippets(plan, written.parent, {}),
+            code=plan.target.load(plan, written.parent, {}, ()),
             steps=after_repair(written.parent),
         )
 
@@ -414,7 +413,8 @@ def default_out(source: Source, to: str = AUTO) -> Path:
         )
     path = Path(source)
     check_local(path)
-    return path.with_name(f"{path.stem}.onnx" if to == ONNX else f"{path.stem}_web")
+    suffix = TARGETS[to].suffix if to in TARGETS else ""
+    return path.with_name(f"{path.stem}{suffix}" if suffix else f"{path.stem}_web")
 
 
 def _newer(writer: str, source: Source, out: Pathlike, weights: Pathlike | None) -> tuple[str, ...]:
@@ -442,21 +442,27 @@ def _verify_command(source: Source, out: Pathlike, weights: Pathlike | None) -> 
 def _convert_command(source: Source, to: str, weights: Pathlike | None) -> str:
     """How to convert what was checked."""
     if not isinstance(source, str | os.PathLike):
-        return f"kerasport.convert(model, {'model.onnx' if to == ONNX else 'web_model'!r})"
+        example = TARGETS[to].example if to in TARGETS else "web_model"
+        return f"kerasport.convert(model, {example!r})"
     options = () if weights is None else ("--weights", weights)
     return command("kerasport", "convert", source, *(() if to == AUTO else ("--to", to)), *options)
+
+
+def _files_of(source: Source, weights: Pathlike | None) -> list[Path]:
+    """The files that a conversion reads."""
+    return [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
+
+
+def _ports(plan: Plan) -> dict[str, Any]:
+    """The fields of a report about inputs and outputs."""
+    names = ("inputs", "outputs", "output_shapes", "dtypes", "expects", "gives")
+    return {name: getattr(plan, name) for name in names}
 
 
 def _limit(max_size: int | None, files: Sequence[Path], model: KerasModel) -> int:
     """Bytes that a converted model may take: what the user allows, or else by the size of its source."""
     if max_size is None:
-        weights = (
-            weight
-            for _, spec in model.walk()
-            if isinstance(spec, LayerSpec)
-            for weight in spec.weights
-        )
-        return allowed(sum(map(_nbytes, files)) or sum(map(nbytes_of, weights)))
+        return allowed(sum(map(_nbytes, files)) or sum(map(nbytes_of, weights_of(parts_of(model)))))
     if max_size < 1:
         raise OptionError(f"max_size must be at least 1 byte, not {max_size}", "max_size")
     return max_size

@@ -274,7 +274,7 @@ class UnsupportedModel(UnsupportedError):
 
     Attributes:
         problems: every such part, as a tuple of `Problem`.
-        target: the format: "layers-model", "graph-model" or "onnx-model".
+        target: the format in words, such as "TF.js graph-model".
     """
 
     def __init__(self, problems: Sequence[Problem], target: str = "") -> None:

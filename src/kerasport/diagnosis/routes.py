@@ -16,8 +16,7 @@ from kerasport.frontends.keras.read import read
 from kerasport.frontends.keras.read.dialects import major
 from kerasport.frontends.keras.read.hdf5 import SIGNATURE
 from kerasport.frontends.keras.read.layers_model import is_layers_model, open_layers_model
-from kerasport.targets import TARGETS, planned
-from kerasport.targets.onnx import check_installed
+from kerasport.targets import TARGETS, Target, planned
 from kerasport.targets.tfjs.repaired import changes_of, repair_plan
 from kerasport.verification.references.original import lacks_reader
 
@@ -50,31 +49,33 @@ def routes_of(
         return writer, "", routes
     with read(path, weights) as model:
         options = f" --weights {_quoted(weights)}" if weights else ""
-        own = [_planned(model, name, _quoted(path), options) for name in TARGETS]
+        own = [_planned(model, target, _quoted(path), options) for target in TARGETS.values()]
         writer = model.writer
         needs = lacks_reader(writer, path, model)
     return writer, needs, (*own, _legacy(path, writer, found, needs), _onnx(path, writer, found))
 
 
-def _planned(model: KerasModel, target: str, source: str, options: str) -> Route:
+def _planned(model: KerasModel, target: Target, source: str, options: str) -> Route:
     try:
-        if target == ONNX:
-            check_installed()
-        return _own(target, source, options, planned(model, target).problems)
+        target.check_installed()
+        return _own(target, source, options, planned(model, [target]).problems)
     except MissingPackageError as error:
         reason, _, command = str(error).partition("; ")
-        return Route(f"kerasport, {target}", KERASPORT, open=False, command=command, reason=reason)
+        return Route(
+            f"kerasport, {target.name}", KERASPORT, open=False, command=command, reason=reason
+        )
 
 
-def _own(target: str, source: str, options: str, problems: tuple[Problem, ...]) -> Route:
-    name = f"kerasport, {target}"
+def _own(target: Target, source: str, options: str, problems: tuple[Problem, ...]) -> Route:
+    name = f"kerasport, {target.name}"
     if not problems:
-        # a layers-model is written without --to, if the model has one
-        to = {"tfjs-layers": OUT, "onnx": "model.onnx"}.get(target, f"{OUT} --to {target}")
+        # the suffix names the target, and the first one is tried first without --to
+        is_default = target.suffix or target is next(iter(TARGETS.values()))
+        to = target.example if is_default else f"{target.example} --to {target.name}"
         return Route(
             name, KERASPORT, open=True, command=f"kerasport convert {source} {to}{options}"
         )
-    listed = f"kerasport check {source} --to {target}{options}"
+    listed = f"kerasport check {source} --to {target.name}{options}"
     reason = f"{_parts(problems)} not supported: {problems[0]}"
     return Route(name, KERASPORT, open=False, command=listed, reason=reason)
 

@@ -24,13 +24,6 @@ from kerasport.report.view import (
 
 Shape: TypeAlias = tuple[int | None, ...]
 
-FORMATS: Mapping[str, str] = {
-    "layers-model": "TF.js layers-model",
-    "graph-model": "TF.js graph-model",
-    "onnx-model": "ONNX model",
-}
-"""Format of a model → its name in a report."""
-
 
 @dataclass(frozen=True)
 class Values:
@@ -108,7 +101,8 @@ class Check(_Ports):
 
     Attributes:
         source: path of the model, or its name if it was in memory.
-        target: the format: "layers-model", "graph-model" or "onnx-model".
+        target: name of the format, such as "tfjs-graph".
+        format: the format in words, such as "TF.js graph-model".
         writer: version of the Keras that wrote the file; empty if it is not known.
         layers: the outcome for each layer.
         problems: every part that cannot be converted exactly.
@@ -131,6 +125,7 @@ class Check(_Ports):
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     nbytes: int = 0
+    format: str = ""
     choice: str = ""
     steps: tuple[Step, ...] = ()
 
@@ -177,7 +172,7 @@ class Check(_Ports):
         )
 
     def _headline(self) -> Headline:
-        format_ = FORMATS.get(self.target, self.target)
+        format_ = self.format
         if self.convertible:
             return Headline(f"{self.source} converts to {with_article(format_)}", "good")
         number = len(self.problems)
@@ -195,7 +190,8 @@ class Conversion(_Ports):
     Attributes:
         source: path of the model, or its name if it was in memory.
         out: path of the folder with model.json, or of the ONNX file.
-        target: the format: "layers-model", "graph-model" or "onnx-model".
+        target: name of the format, such as "tfjs-graph".
+        format: the format in words, such as "TF.js graph-model".
         writer: version of the Keras that wrote the source; empty if it is not known.
         layers: the outcome for each layer.
         renamed: path of each renamed layer in Keras → its name in TF.js.
@@ -226,6 +222,7 @@ class Conversion(_Ports):
     weights: int
     nbytes: int
     rounded: tuple[Rounded, ...] = ()
+    format: str = ""
     choice: str = ""
     code: tuple[Snippet, ...] = ()
     steps: tuple[Step, ...] = ()
@@ -240,7 +237,7 @@ class Conversion(_Ports):
         facts = (
             Fact(
                 "Format",
-                FORMATS.get(self.target, self.target),
+                self.format,
                 (self.choice,) if self.choice else (),
             ),
             Fact(
@@ -327,7 +324,7 @@ class Repair(Viewed):
 
 def refusal_view(problems: Sequence[Problem], target: str) -> View:
     """The parts of a model that stop a conversion."""
-    number, format_ = len(problems), FORMATS.get(target, target)
+    number, format_ = len(problems), target
     into = f" to {with_article(format_)}" if format_ else ""
     shown = problems_listing(problems, SHOWN)
     more = (

@@ -1,135 +1,242 @@
-"""From a model to files: the targets, and the choice among them."""
+"""From a model to files: the table of targets, and the choice among them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from importlib import import_module
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from kerasport.budget import limited
-from kerasport.errors import OptionError, Problem, TooLargeError
+from kerasport.errors import OptionError, Problem, TooLargeError, with_article
 from kerasport.frontends.keras.model import KerasModel
+from kerasport.ir.program import Program
 from kerasport.targets import output
-from kerasport.targets.plan import DEFAULTS, OPSET, UNROLL_LIMIT, Options, Plan, write
+from kerasport.targets.onnx import ONNX
+from kerasport.targets.plan import Output, Plan
+from kerasport.targets.target import Options, Target
+from kerasport.targets.tfjs import GRAPH, LAYERS
 
 __all__ = [
-    "AUTO", "ONNX", "OPSET", "TARGETS", "UNROLL_LIMIT", "Options", "check_place", "check_target", "planned", "written",
+    "AUTO", "TARGETS", "Options", "Output", "Plan", "Source", "Target", "candidates", "check_free", "options_of",
+    "planned", "target_at", "written",
 ]  # fmt: skip
 
+TARGETS: Mapping[str, Target] = {target.name: target for target in (LAYERS, GRAPH, ONNX)}
+"""Name of a target → target, in the order in which "auto" tries those that write a directory."""
+
 AUTO = "auto"
-ONNX = "onnx"
 
-TARGETS: Mapping[str, str] = {
-    "tfjs-layers": "kerasport.targets.tfjs.layers",
-    "tfjs-graph": "kerasport.targets.tfjs.graph",
-    ONNX: "kerasport.targets.onnx",
-}
-"""Name of a target → the module that plans it, loaded when somebody asks for it."""
+Source: TypeAlias = KerasModel | Program
 
 
-def check_target(to: str, *, training: bool = False) -> None:
-    """Raises `OptionError` where there is no such target, or it is to be trained on and cannot be."""
-    if to not in (AUTO, *TARGETS):
-        raise OptionError(f"unknown target {to!r}; the targets are {AUTO}, {', '.join(TARGETS)}")
-    if training and to not in (AUTO, "tfjs-layers"):
-        raise OptionError(
-            f"a {to} model cannot be trained; use tfjs-layers, or omit trainable and optimizer"
-        )
+def candidates(to: str, out: Path | None = None, *, training: bool = False) -> tuple[Target, ...]:
+    """The targets that are possible, in the order in which they are tried.
 
-
-def check_place(
-    to: str, out: Path, *, force: bool, sources: Iterable[Path] = (), training: bool = False
-) -> str:
-    """Which target is meant, by the suffix of the output where nothing is said; its place has to be free.
+    Args:
+        to: name of a target, or "auto": the target of the suffix of `out`, or else those that write
+            a directory.
+        out: the output; None if nothing is written.
+        training: whether the model must be one that can be trained.
 
     Raises:
-        OptionError: there is no such target, it is to be trained on and cannot be, or is not written to such a place.
-        OutputExistsError: the output is there already.
+        OptionError: there is no such target, it cannot be trained, or it is not written to `out`.
     """
-    output.check_kind(out)
-    is_file = out.suffix == f".{ONNX}"
-    to = ONNX if is_file and to == AUTO else to
-    check_target(to, training=training)
-    if is_file and to == ONNX:
-        import_module(TARGETS[ONNX]).check_installed()
-        import_module("kerasport.targets.onnx.place").check_free(out, force=force, sources=sources)
-        return ONNX
-    if is_file or to == ONNX:
+    if to not in (AUTO, *TARGETS):
+        raise OptionError(f"unknown target {to!r}; the targets are {AUTO}, {', '.join(TARGETS)}")
+    of_suffix = None if out is None else target_at(out)
+    if of_suffix is not None and to not in (AUTO, of_suffix.name):
         raise OptionError(
-            f"{out}: an ONNX model must be written to a file that ends in .onnx, and no other format can be"
+            f"{out}: a file that ends in {of_suffix.suffix} is {with_article(of_suffix.title)}; "
+            f"choose another output for {with_article(TARGETS[to].title)}"
         )
-    if out.suffix == ".json":
+    if of_suffix is not None:
+        chosen: tuple[Target, ...] = (of_suffix,)
+    elif to == AUTO:
+        chosen = tuple(target for target in TARGETS.values() if not target.suffix)
+    else:
+        chosen = (TARGETS[to],)
+    if out is not None:
+        _check_suffix(chosen[0], out)
+    if training and not any(target.trains for target in chosen):
+        trainable = " or ".join(target.name for target in TARGETS.values() if target.trains)
         raise OptionError(
-            f"{out}: a TF.js model is a directory that contains a model.json; pass a directory, such as web_model"
+            f"{with_article(chosen[0].title)} cannot be trained; use {trainable}, or omit "
+            "trainable and optimizer"
         )
-    output.check_free(out, force=force, sources=sources)
-    return to
+    return tuple(target for target in chosen if target.trains or not training)
+
+
+def target_at(out: Path) -> Target | None:
+    """The target that is written to files with the suffix of a path; None for a directory."""
+    return next((t for t in TARGETS.values() if t.suffix and t.suffix == out.suffix), None)
+
+
+def _check_suffix(target: Target, out: Path) -> None:
+    """Raise `OptionError` if a target is not written to such a path."""
+    if target.suffix and out.suffix != target.suffix:
+        raise OptionError(
+            f"{out}: {with_article(target.title)} must be written to a file that ends in {target.suffix}"
+        )
+    if not target.suffix and out.suffix == ".json":
+        raise OptionError(
+            f"{out}: a TF.js model is a directory that contains a model.json; pass a directory, "
+            f"such as {target.example}"
+        )
+
+
+def check_free(
+    targets: Sequence[Target], out: Path, *, force: bool, sources: Iterable[Path] = ()
+) -> None:
+    """Check before any work that the output may be written.
+
+    Raises:
+        OptionError: the output is a URL, or a file of another format.
+        OutputExistsError: the output exists and is not replaced.
+        MissingPackageError: a target needs packages that are not installed.
+    """
+    examples = dict.fromkeys(
+        f"a {target.title.split()[0]} model to a {'file' if target.suffix else 'directory'} such as {target.example}"
+        for target in TARGETS.values()
+    )
+    output.check_kind(out, ", or ".join(examples).replace("a ONNX", "an ONNX"))
+    for target in targets:
+        target.check_installed()
+    if files := targets[0].files(out):
+        output.check_files_free(files, force=force, sources=sources)
+    else:
+        output.check_free(out, force=force, sources=sources)
+
+
+def options_of(targets: Iterable[Target], **given: Any) -> dict[str, Options]:
+    """The options of each target, out of the options that a user gave.
+
+    Args:
+        targets: the possible targets.
+        **given: options by name. None stands for the default.
+
+    Raises:
+        OptionError: none of the targets has one of the options, or a value is not valid.
+    """
+    targets = tuple(targets)
+    names = {target.name: {field.name for field in fields(target.options)} for target in targets}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if not any(name in known for known in names.values()) and value != _default(name):
+            owners = [
+                f"{target.title}s"
+                for target in TARGETS.values()
+                if name in {field.name for field in fields(target.options)}
+            ]
+            raise OptionError(
+                f"{name} is an option of {' and '.join(owners)} only; "
+                "omit it, or choose another target",
+                name,
+            )
+    return {
+        target.name: target.options(
+            **{name: value for name, value in given.items() if name in names[target.name]}
+        )
+        for target in targets
+    }
+
+
+def _default(name: str) -> Any:
+    """The default of an option."""
+    for target in TARGETS.values():
+        for field in fields(target.options):
+            if field.name == name and field.default is not MISSING:
+                return field.default
+    raise OptionError(f"there is no option {name!r}", name)
 
 
 def written(
-    plan: Plan, out: Path, *, shard_size: int, force: bool = False, progress: Callable[[int], None]
-) -> tuple[tuple[str, ...], int, Mapping[str, float]]:
+    plan: Plan, out: Path, options: Options, *, force: bool = False, progress: Callable[[int], None]
+) -> Output:
     """Write a plan to its place, where it is complete or absent.
 
-    Gives the names of the files, the number of their bytes, and the largest error of each weight that was rounded.
+    Raises:
+        OutputExistsError: the output exists and is not replaced, or another process was faster.
+    """
+    return plan.target.write(plan, out, options, force, progress)
+
+
+def planned(source: Source, to: str | Sequence[Target] = AUTO, **options: Any) -> Plan:
+    """Plan the conversion of a source to the first possible target that supports all of it.
+
+    Args:
+        source: a Keras model or a program.
+        to: a name as in `candidates`, or the possible targets.
+        **options: options of the targets.
 
     Raises:
-        OutputExistsError: something is there that is not to be replaced, or another process was faster.
+        OptionError: there is no such target, or an option is not valid.
     """
-    if out.suffix == f".{ONNX}":
-        made: tuple[tuple[str, ...], int, Mapping[str, float]]
-        made = import_module("kerasport.targets.onnx.file").write(
-            plan, out, force=force, progress=progress
-        )
-        return made
-    with output.replacing(out, force=force) as folder:
-        return write(plan, folder, shard_size=shard_size, progress=progress)
+    targets = candidates(to) if isinstance(to, str) else to
+    if isinstance(source, Program):
+        targets = [target for target in targets if not target.takes_layers]
+        if not targets:
+            raise OptionError(
+                "only a Keras model with layers becomes a layers-model; use tfjs-graph"
+            )
+    chosen = options_of(targets, **options)
+    plans: list[Plan] = []
+    for target in targets:
+        plan = plan_with(source, target, chosen[target.name])
+        if not plan.problems:
+            return _explained(plan, plans)
+        plans.append(plan)
+    return _best(plans)
 
 
-def planned(model: KerasModel, to: str = AUTO, options: Options = DEFAULTS) -> Plan:
-    """What becomes of a model as a target.
-
-    Raises:
-        OptionError: there is no such target.
-    """
-    if to == AUTO:
-        return _chosen(model, options)
-    check_target(to)
+def plan_with(source: Source, target: Target, options: Options) -> Plan:
+    """The plan of one target, with a problem if it would become too large."""
     with limited(options.max_size) as budget:
-        plan: Plan = import_module(TARGETS[to]).plan(model, options)
+        plan = target.plan(_as_taken(source, target), options)
         if plan.problems:
             return plan
         try:
             budget.check_output(plan.nbytes)
         except TooLargeError as error:
-            return replace(
-                plan,
-                problems=(
-                    Problem(model.name, model.class_name, error.reason, remedy=error.remedy),
-                ),
-            )
+            class_name = source.class_name if isinstance(source, KerasModel) else ""
+            problem = Problem(source.name, class_name, error.reason, remedy=error.remedy)
+            return replace(plan, problems=(problem,))
     return plan
 
 
-def _chosen(model: KerasModel, options: Options) -> Plan:
-    """A layers-model where every layer has one, else a graph-model, else the one of which less is missing.
+def _as_taken(source: Source, target: Target) -> Source:
+    """The source in the form that a target takes."""
+    if target.takes_layers or isinstance(source, Program):
+        return source
+    from kerasport.frontends.keras.program import program_of  # noqa: PLC0415  (imports the lowering)
 
-    A layers-model with the companion comes before a graph-model, for it can be trained on.
-    """
-    layers = planned(model, "tfjs-layers", options)
-    if not layers.problems or options.trainable or options.optimizer:
-        return layers
-    graph = planned(model, "tfjs-graph", options)
-    if graph.problems:
-        best, other = sorted((layers, graph), key=lambda plan: len(plan.problems))
-        note = f"as a {other.target}, {len(other.problems)} part(s) of the model would be refused"
-        return replace(best, notes=(*best.notes, note))
-    first, *others = layers.problems
+    return program_of(source)
+
+
+def _explained(plan: Plan, tried: Sequence[Plan]) -> Plan:
+    """The plan with a note on the target that was tried before and does not support all of the model."""
+    if not tried:
+        return plan
+    before = tried[0]
+    first, *others = before.problems
     more = f", and {len(others)} more part(s)" if others else ""
-    # what would do, at the end of some reasons too, is to ask for the graph-model that it is
+    # some reasons end with the advice to ask for the target that was chosen
     why = replace(first, reason=first.reason.partition("; use --to ")[0], remedy="")
+    note = f"written as a {_kind(plan)}, because a {_kind(before)} does not support all of it ({why}{more})"
+    return replace(plan, notes=(note, *plan.notes))
+
+
+def _best(plans: Sequence[Plan]) -> Plan:
+    """The plan with the fewest problems, and a note on the next one."""
+    best, *others = sorted(plans, key=lambda plan: len(plan.problems))
+    if not others:
+        return best
     note = (
-        f"written as a graph-model, because a layers-model does not support all of it ({why}{more})"
+        f"as a {_kind(others[0])}, {len(others[0].problems)} part(s) of the model would be refused"
     )
-    return replace(graph, notes=(note, *graph.notes))
+    return replace(best, notes=(*best.notes, note))
+
+
+def _kind(plan: Plan) -> str:
+    """The format within its family, such as "graph-model"."""
+    return plan.target.title.rpartition(" ")[2]

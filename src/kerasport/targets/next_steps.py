@@ -8,18 +8,10 @@ from kerasport.report import Step, command
 from kerasport.targets.loading import page_of
 from kerasport.targets.plan import Plan
 
-DOCS = {
-    "layers-model": "docs/training.md",
-    "graph-model": "docs/performance.md",
-    "onnx-model": "docs/onnx.md",
-}
-"""Format → the page that says what can be done with it."""
-
 
 def after_conversion(plan: Plan, verify: str, out: Path) -> tuple[Step, ...]:
     """Compare the numbers, serve the page, read on."""
-    page = "docs/companion.md" if plan.scripts else DOCS[plan.target]
-    return Step("Verify", verify), _serve(out), Step("Read", page)
+    return Step("Verify", verify), _serve(out), Step("Read", plan.guide)
 
 
 def after_check(plan: Plan, convert: str) -> tuple[Step, ...]:

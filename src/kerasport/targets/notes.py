@@ -1,55 +1,63 @@
-"""Notes on the weights of a model: numbers that are not finite, and sizes that browsers do not load."""
+"""Notes that are the same for all targets: numbers that are not finite, and 16-bit dtype policies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from kerasport.errors import SHORT, legible, quoted
-from kerasport.frontends.keras.model import KerasModel, LayerSpec
-from kerasport.targets.plan import Plan
-from kerasport.targets.tfjs.shards import nbytes_of
+from kerasport.ir.program import Part, Program
 from kerasport.weights import Array, Weight
 
-SHOWN = 5  # layers that one note names
-BUFFER = 2_000_000_000
-"""Bytes that browsers allocate as one ArrayBuffer: Chrome fails at 2^31 - 2^21."""
+SHOWN = 5  # parts that one note names
 
 
-def not_finite(model: KerasModel, target: str = "") -> Iterator[str]:
-    """A note on weights that hold NaN or infinity, for a model that becomes `target`.
+def float32_notes(program: Program) -> Iterator[str]:
+    """A note on 16-bit dtype policies, for a target that computes in float32."""
+    if program.half_policies:
+        yield policy_note(program.half_policies)
+
+
+def policy_note(policies: Iterable[str]) -> str:
+    """The note on 16-bit dtype policies."""
+    return (
+        f"the model uses the dtype policy {', '.join(policies)}; the converted model computes "
+        "in float32, so its outputs lack the 16-bit rounding of Keras"
+    )
+
+
+def not_finite(parts: Iterable[Part], also: str = "") -> Iterator[str]:
+    """A note on weights that contain NaN or infinity.
 
     Every weight of floats is read once, in pieces; numpy scans some 4 GB per second.
+
+    Args:
+        parts: the parts of the source with their weights.
+        also: what the target makes of such numbers, besides what Keras does.
 
     Raises:
         KerasportError: a weight cannot be read.
     """
-    layers = {id(spec): (path, spec) for path, spec in model.walk() if isinstance(spec, LayerSpec)}
-    found = [told for path, spec in layers.values() if (told := _told(path, spec))]
+    found = [text for part in parts if (text := _found(part))]
     if found:
         more = f" and {len(found) - SHOWN} more layer(s)" if len(found) > SHOWN else ""
         yield (
             f"some weights are NaN or infinite: {', '.join(found[:SHOWN])}{more}; they are kept. "
-            f"Keras returns NaN or infinity where they are used{'' if target == 'onnx-model' else IN_TFJS}. "
+            f"Keras returns NaN or infinity where they are used{f', but {also}' if also else ''}. "
             "If training diverged, use an earlier checkpoint"
         )
 
 
-IN_TFJS = ", but on wasm and webgl the relu of TF.js turns NaN into 0"
-
-
-def _told(path: str, spec: LayerSpec) -> str:
-    """What a layer holds; empty where all is finite."""
-    counts = [_count(weight) for weight in spec.weights if _is_float(weight)]
+def _found(part: Part) -> str:
+    """What the weights of a part contain; empty if all is finite."""
+    counts = [_count(weight) for weight in part.weights if _is_float(weight)]
     nan, infinite = (sum(count[kind] for count in counts) for kind in (0, 1))
-    size = sum(weight.size for weight in spec.weights)
+    if not nan and not infinite:
+        return ""
+    size = sum(weight.size for weight in part.weights)
     kinds = [f"{count:,} {kind}" for count, kind in ((nan, "NaN"), (infinite, "infinite")) if count]
-    return (
-        f"layer {legible(quoted(path), SHORT)}: {' and '.join(kinds)} of {size:,} numbers"
-        if kinds
-        else ""
-    )
+    return f"layer {legible(quoted(part.path), SHORT)}: {' and '.join(kinds)} of {size:,} numbers"
 
 
 def _is_float(weight: Weight) -> bool:
@@ -76,21 +84,3 @@ def _as_float32(piece: Array) -> Array:
     with np.errstate(over="ignore"):
         narrow: Array = piece.astype(np.float32)
         return narrow
-
-
-def too_large(plan: Plan, shard_size: int) -> Iterator[str]:
-    """Notes on what no browser can hold in one ArrayBuffer: a single weight, a shard, or the data of ONNX."""
-    sizes = {
-        name: nbytes_of(weight, plan.encodings.get(name)) for name, weight in plan.weights.items()
-    }
-    total = sum(sizes.values())
-    limit = f"{BUFFER // 10**9} GB, which browsers cannot allocate at once"
-    if plan.target == "onnx-model":
-        if total > BUFFER:
-            yield f"the weights need more than {limit}; the model runs in ONNX Runtime outside browsers"
-        return
-    for name, nbytes in sizes.items():
-        if nbytes > BUFFER:
-            yield f"weight {quoted(name)} needs more than {limit}; only TF.js in Node can load it"
-    if min(total, shard_size) > BUFFER:
-        yield f"a shard needs more than {limit}; choose a smaller --shard-size, such as the default of 4MiB"

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -87,8 +87,12 @@ FOREIGN = {
 """Suffix of a file that is mistaken for an output → the format it stands for."""
 
 
-def check_kind(out: Path) -> None:
+def check_kind(out: Path, examples: str) -> None:
     """Check that an output is not a URL, or a file of another format.
+
+    Args:
+        out: the output.
+        examples: outputs that are possible, in words.
 
     Raises:
         OptionError: it is one of them.
@@ -96,10 +100,7 @@ def check_kind(out: Path) -> None:
     if url := as_url(out):
         raise OptionError(f"{url}: {how_to_write(url)}")
     if (foreign := FOREIGN.get(out.suffix.lower())) and not out.exists():
-        raise OptionError(
-            f"{out}: kerasport does not write {foreign}. Write a TF.js model to a directory such as web_model, or an "
-            "ONNX model to a file such as model.onnx"
-        )
+        raise OptionError(f"{out}: kerasport does not write {foreign}. Write {examples}")
 
 
 def check_parents(out: Path) -> None:
@@ -107,6 +108,29 @@ def check_parents(out: Path) -> None:
     folder = _existing(out)
     if not folder.is_dir():
         raise WriteError(f"{out}: {_below(folder)}", errno.ENOTDIR)
+
+
+def check_files_free(files: Sequence[Path], *, force: bool, sources: Iterable[Path] = ()) -> None:
+    """Check before any work that an output of files may be written; the first names the output.
+
+    Removes what dead processes left next to it.
+
+    Raises:
+        OutputExistsError: a file exists and may not be replaced, is the source, or is being written
+            by another process; or the output is a directory.
+        WriteError: a parent of the output is a file.
+    """
+    out = files[0]
+    check_parents(out)
+    read = {source.resolve() for source in sources}
+    if any(file.exists() and file.resolve() in read for file in files):
+        raise OutputExistsError(f"{out}: is the input model; choose another output")
+    if out.is_dir():
+        raise OutputExistsError(f"{out}: this is a directory; the output must be a file")
+    tidy(out)
+    for file in files:
+        if file.exists() and not force:
+            raise OutputExistsError(f"{file}: already exists; use --force to replace it")
 
 
 def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
@@ -332,4 +356,63 @@ def _move(made: Path, out: Path) -> None:
     except OSError as error:
         if out.exists():
             raise overtaken(out) from error
+        raise
+
+
+# ----------------------------------------------------------------------------------------- writing files
+
+
+@contextmanager
+def replacing_files(files: Sequence[Path], *, force: bool = False) -> Iterator[Path]:
+    """A directory to write files into. At the end they take their places; on an error they are removed.
+
+    The first file names the output. It is placed last, because nobody reads the others without it.
+
+    Raises:
+        OutputExistsError: a file exists and may not be replaced, or another process was faster.
+        WriteError: a parent of the output is a file.
+    """
+    check_files_free(files, force=force)
+    places = [file.resolve() for file in files]
+    out = places[0]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    before = {file: identity(file) for file in places}
+    new = hidden(out)
+    new.mkdir()
+    try:
+        yield new
+        old = hidden(out, "old")
+        old.mkdir()
+        try:
+            _swap_files(new, old, places, before)
+        finally:
+            if out.exists() or not any(old.iterdir()):
+                shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _swap_files(
+    new: Path, old: Path, files: Sequence[Path], before: Mapping[Path, Identity]
+) -> None:
+    """Replace the old files with the new ones; restore the old ones if that fails."""
+    placed: list[Path] = []
+    try:
+        for file in files:
+            if before[file] is not None:
+                take(file, old / file.name)
+                check_identity(old / file.name, before[file], files[0])
+        for file in reversed(files):
+            if (new / file.name).exists():
+                place(new / file.name, file)
+                placed.append(file)
+    except BaseException as error:
+        for file in placed:
+            file.unlink(missing_ok=True)
+        for file in reversed(files):
+            if (old / file.name).exists():
+                with suppress(OSError):  # another output may be there by now
+                    place(old / file.name, file)
+        if isinstance(error, FileExistsError):
+            raise overtaken(files[0]) from error
         raise

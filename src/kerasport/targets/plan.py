@@ -1,230 +1,192 @@
-"""A model before it is written: what the targets make, and the one way in which it becomes files."""
+"""A model before it is written: what a target makes of it, and what a report says of it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
-from kerasport.budget import FLOOR
-from kerasport.errors import OptionError, Problem, quoted
-from kerasport.frontends.keras.identity import IDENTITY, is_identity
-from kerasport.frontends.keras.masks import passes_what_3_16_stops
-from kerasport.frontends.keras.model import KerasModel, LayerSpec
-from kerasport.report import LayerOutcome, Outcome
-from kerasport.targets.tfjs.channels import Channels
-from kerasport.targets.tfjs.shards import SHARD, Encoding, Scaled, Written, nbytes_of, write_weights
+from kerasport.errors import Problem
+from kerasport.ir.program import Part, Port, Program
+from kerasport.ir.tensor import Input
+from kerasport.report import LayerOutcome, Outcome, Values
+from kerasport.targets.encoding import Encoding, Scaled, nbytes_of
 from kerasport.weights import Shape, Weight
 
-WEB = Path(__file__).parent.parent / "web"
-UNROLL_LIMIT = 64  # time steps; each adds some dozen nodes to a graph-model
-OPSET = 20  # of ONNX, the first with Gelu; ONNX Runtime has it since 1.17
-OPSETS = range(17, 23)
+if TYPE_CHECKING:
+    from kerasport.targets.target import Target
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a user may choose about a target; each target heeds what concerns it."""
+class Output:
+    """What was written.
 
-    unroll_limit: int = (
-        UNROLL_LIMIT  # of a graph-model: time steps up to which a loop is written out
-    )
-    optimizer: bool = False  # of a layers-model: whether the state of the optimizer comes along
-    companion: bool = (
-        True  # of a layers-model: whether a script of kerasport's may stand in for what TF.js lacks
-    )
-    trainable: bool = False  # of a layers-model: refuse what would not train as in Keras
-    opset: int = OPSET  # of an ONNX model
-    half_compute: bool = False  # of an ONNX model: whether it computes in float16 where it gains
-    max_size: int = FLOOR  # bytes that may be written, and built for it
+    Attributes:
+        files: names of the files.
+        nbytes: size of all files in bytes.
+        errors: name of each rounded weight → the largest error of one of its values.
+    """
 
-    def __post_init__(self) -> None:
-        if self.opset not in OPSETS:
-            raise OptionError(f"opset must be from {OPSETS[0]} to {OPSETS[-1]}, not {self.opset!r}")
+    files: tuple[str, ...]
+    nbytes: int
+    errors: Mapping[str, float] = field(default_factory=dict)
 
 
-DEFAULTS = Options()
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A converted model before it is written, and everything that a user should know about it."""
+    """A converted model before it is written, and everything that a user should know about it.
 
-    target: (
-        str  # "layers-model" or "graph-model", the format that model.json names; or "onnx-model"
-    )
-    writer: str  # the Keras that wrote the source
-    layers: tuple[LayerOutcome, ...]
-    problems: tuple[Problem, ...]  # where there are any, the rest is not to be written
-    document: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # of model.json: topology, signature, training …
+    Attributes:
+        target: the target that planned it.
+        writer: version of the program that wrote the source; empty if it is not known.
+        parts: the parts of the source.
+        layers: the outcome of each part.
+        problems: parts that are not supported; if there are any, the plan cannot be written.
+        weights: the weights by the names that they have in the output.
+        inputs: name of each input → its shape.
+        dtypes: name of each input that takes only one dtype, other than float32 → that dtype.
+        expects: name of each input → what its values mean.
+        outputs: names of the outputs.
+        output_shapes: name of each output → its shape, if it is known.
+        output_dtypes: name of each output → its dtype; empty if all are float32.
+        gives: name of each output → what its values mean.
+        renamed: path of each renamed part of the source → its name in the output.
+        notes: what else to know.
+        choice: what to know about this format and the alternative.
+        encodings: name of each rounded weight → how it is stored.
+    """
+
+    target: Target
+    writer: str = ""
+    parts: tuple[Part, ...] = ()
+    layers: tuple[LayerOutcome, ...] = ()
+    problems: tuple[Problem, ...] = ()
     weights: Mapping[str, Weight] = field(default_factory=dict)
     inputs: Mapping[str, Shape] = field(default_factory=dict)
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    expects: Mapping[str, Values] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
-    renamed: Mapping[str, str] = field(default_factory=dict)  # path in Keras → name in TF.js
-    notes: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)  # further keys of userDefinedMetadata
-    channels: Mapping[str, Channels] = field(
-        default_factory=dict
-    )  # kernels that could be held otherwise
-    optimizer: Mapping[str, Weight] = field(
-        default_factory=dict
-    )  # its state, in the order in which TF.js reads it
-    encodings: Mapping[str, Encoding | Scaled] = field(
-        default_factory=dict
-    )  # of weights that are rounded
-    scripts: tuple[
-        Path, ...
-    ] = ()  # modules to write beside the model, with which a page registers what TF.js lacks
-    dtypes: Mapping[str, str] = field(
-        default_factory=dict
-    )  # of inputs that take nothing but this, where not float32
     output_shapes: Mapping[str, Shape] = field(default_factory=dict)
-    output_dtypes: Mapping[str, str] = field(default_factory=dict)  # empty if all are float32
-    asynchronous: bool = False  # of a graph-model: whether it runs with executeAsync() alone
+    output_dtypes: Mapping[str, str] = field(default_factory=dict)
+    gives: Mapping[str, Values] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    choice: str = ""
+    encodings: Mapping[str, Encoding | Scaled] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all weights as they are written."""
-        weights = sum(
-            nbytes_of(weight, self.encodings.get(name)) for name, weight in self.weights.items()
-        )
-        return weights + sum(map(nbytes_of, self.optimizer.values()))
+        """Size in bytes of all weights as they are written."""
+        return sum(nbytes_of(w, self.encodings.get(name)) for name, w in self.weights.items())
 
+    @property
+    def guide(self) -> str:
+        """The page of the documentation about what can be done with the model."""
+        return self.target.guide
 
-def write(
-    plan: Plan,
-    directory: Path,
-    *,
-    shard_size: int = SHARD,
-    progress: Callable[[int], None] = lambda _: None,
-) -> tuple[tuple[str, ...], int, Mapping[str, float]]:
-    """Write the model into a directory.
-
-    Gives the names of the files, the number of their bytes, and the largest error of each weight that was rounded.
-    """
-    written = write_weights(
-        {**plan.weights, **plan.optimizer},
-        directory,
-        optimizer=frozenset(plan.optimizer),
-        shard_size=shard_size,
-        encodings={
-            name: each for name, each in plan.encodings.items() if isinstance(each, Encoding)
-        },
-        progress=progress,
-    )
-    return *write_around(plan, written, directory), written.errors
-
-
-def write_around(plan: Plan, written: Written, directory: Path) -> tuple[tuple[str, ...], int]:
-    """Write what a model has beside its weights, which are there already; gives the files, and the bytes of all."""
-    text = model_json(plan, written.manifest)
-    (directory / "model.json").write_text(text, encoding="utf-8")
-    files = (file for script in plan.scripts for file in (script, typings(script)))
-    scripts = {file.name: file.read_bytes() for file in files}
-    for name, content in scripts.items():
-        (directory / name).write_bytes(content)
-    nbytes = len(text) + sum(map(len, scripts.values())) + written.nbytes
-    return ("model.json", *scripts, *written.files), nbytes
-
-
-def typings(script: Path) -> Path:
-    """The TypeScript declarations next to a script."""
-    return script.with_suffix(".d.ts")
-
-
-def model_json(plan: Plan, manifest: Sequence[Mapping[str, Any]]) -> str:
-    """The text of model.json, with a manifest of the weights."""
-    from kerasport import __version__  # noqa: PLC0415  (the package imports this module)
-
-    ours = {**plan.metadata.get("kerasport", {}), "renamed": dict(plan.renamed)}
-    ours |= {"scripts": [script.name for script in plan.scripts]} if plan.scripts else {}
-    document = {
-        "format": plan.target,
-        "generatedBy": f"keras {plan.writer}".strip(),
-        "convertedBy": f"kerasport {__version__}",
-        **plan.document,
-        # a graph-model without weights still has a manifest, or TF.js throws
-        "weightsManifest": manifest or [{"paths": [], "weights": []}],
-        "userDefinedMetadata": {**plan.metadata, "kerasport": ours},
-    }
-    # allow_nan=False: a browser's JSON has neither NaN nor Infinity
-    return json.dumps(document, allow_nan=False, separators=(",", ":"))
+    def fed_dtypes(self) -> dict[str, str]:
+        """Name of each input → dtype of the tensor that a page feeds."""
+        return {name: self.dtypes.get(name, values.dtype) for name, values in self.expects.items()}
 
 
 def outcomes_of(
-    model: KerasModel,
+    parts: Iterable[Part],
     problems: Iterable[Problem],
     otherwise: Outcome,
     renamed: Mapping[str, str] | None = None,
     companions: Mapping[str, str] | None = None,
-    became: Mapping[Any, Sequence[str]] | None = None,
+    became: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[LayerOutcome, ...]:
-    """What becomes of each layer: refused, removed, a class of the companion, other layers, or `otherwise`.
+    """The outcome of each part: refused, removed, a class of the companion, other layers, or `otherwise`.
 
-    `companions` holds the paths of layers that take the companion, and why; `became` the layers and operations that
-    others stand for, with the classes of those.
+    Args:
+        parts: the parts of the source.
+        problems: what is not supported.
+        otherwise: the outcome of all other parts.
+        renamed: path of a part → its new name.
+        companions: path of a part that needs the companion → the reason.
+        became: path of a part that is rewritten → the classes of the layers that replace it.
     """
+    renamed, companions, became = renamed or {}, companions or {}, became or {}
     refused: dict[str, str] = {}
     for problem in problems:
         refused.setdefault(problem.layer, problem.reason)
 
-    def outcome(path: str, spec: Any) -> LayerOutcome:
-        if spec.name in refused:
-            return LayerOutcome(path, spec.class_name, "refused", "", refused[spec.name])
-        if isinstance(spec, LayerSpec) and is_identity(spec) and spec not in (became or {}):
-            return LayerOutcome(
-                path, spec.class_name, "removed", "", IDENTITY.get(spec.class_name, "")
-            )
-        name = (renamed or {}).get(path, spec.name)
-        if path in (companions or {}):
-            return LayerOutcome(path, spec.class_name, "companion", name, (companions or {})[path])
-        if spec in (became or {}):
-            return LayerOutcome(
-                path, spec.class_name, "rewritten", name, listed((became or {})[spec])
-            )
-        return LayerOutcome(path, spec.class_name, otherwise, name)
+    def outcome(part: Part) -> LayerOutcome:
+        path, class_name = part.path, part.class_name
+        if part.name in refused:
+            return LayerOutcome(path, class_name, "refused", "", refused[part.name])
+        if part.removed and path not in became:
+            return LayerOutcome(path, class_name, "removed", "", part.removed)
+        name = renamed.get(path, part.name)
+        if path in companions:
+            return LayerOutcome(path, class_name, "companion", name, companions[path])
+        if path in became:
+            return LayerOutcome(path, class_name, "rewritten", name, listed(became[path]))
+        return LayerOutcome(path, class_name, otherwise, name)
 
-    return tuple(outcome(path, spec) for path, spec in model.walk())
+    return tuple(map(outcome, parts))
+
+
+def with_notes(plan: Plan, *notes: Iterable[str]) -> Plan:
+    """The plan with more notes."""
+    return replace(plan, notes=tuple(chain(plan.notes, *notes)))
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names as a sentence has them: a, b and c."""
+    """Names as in a sentence: "a, b and c"."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def output_names(model: KerasModel) -> list[str]:
-    """The names wished for the outputs: keys of a dict, else the layers that make them."""
-    if isinstance(model.outputs, Mapping) and len(model.outputs) == len(model.output_tensors):
-        return sorted(map(str, model.outputs))
-    return [tensor.call.target.name for tensor in model.output_tensors]
+def refused(target: Target, program: Program, problems: Sequence[Problem]) -> Plan:
+    """The plan for a program of which parts are not supported."""
+    unique = tuple(dict.fromkeys(problems))
+    return Plan(
+        target=target,
+        writer=program.writer,
+        parts=program.parts,
+        layers=outcomes_of(program.parts, unique, "lowered"),
+        problems=unique,
+    )
 
 
-def notes_of(model: KerasModel, *, half: bool = False) -> tuple[str, ...]:
-    """What a user should know of a model, whatever it becomes; `half` tells that this computes in float16, too."""
-    return tuple(dict.fromkeys(_notes(model, half=half)))
+def fields_of(
+    program: Program, inputs: Mapping[str, Input], outputs: Sequence[str]
+) -> dict[str, Any]:
+    """The fields of a plan that describe a program.
 
-
-def _notes(model: KerasModel, *, half: bool) -> Iterator[str]:
-    if not model.writer and passes_what_3_16_stops(model):
-        yield (
-            "the file does not name the Keras version that wrote it; recurrent layers and "
-            "TimeDistributed pass masks on as in Keras up to 3.15, but since 3.16 they do not"
-        )
-    for path, spec in model.walk():
-        if not isinstance(spec, LayerSpec):
-            continue
-        if spec.note:
-            yield f"layer {quoted(path)}: {spec.note}"
-    policies = {
-        str(spec.config.get("dtype")) for _, spec in model.walk() if isinstance(spec, LayerSpec)
+    Args:
+        program: a program without problems.
+        inputs: name in the output → input of the graph, in its order.
+        outputs: name in the output of each output of the graph.
+    """
+    assert program.graph is not None
+    ends = dict(zip(outputs, program.graph.outputs, strict=True))
+    return {
+        "writer": program.writer,
+        "parts": program.parts,
+        "layers": outcomes_of(program.parts, (), "lowered"),
+        "inputs": {name: node.shape for name, node in inputs.items()},
+        "dtypes": {name: node.dtype for name, node in inputs.items() if node.dtype != "float32"},
+        "expects": values_of(inputs, program.inputs),
+        "outputs": tuple(outputs),
+        "output_shapes": {name: tensor.shape for name, tensor in ends.items()},
+        "output_dtypes": {name: tensor.dtype for name, tensor in ends.items()},
+        "gives": gives_of(outputs, program.outputs, [t.dtype for t in program.graph.outputs]),
     }
-    halves = sorted(policy for policy in policies if "16" in policy)
-    if halves and not half:
-        yield (
-            f"the model uses the dtype policy {', '.join(halves)}; the converted model computes "
-            "in float32, so its outputs lack the 16-bit rounding of Keras"
-        )
+
+
+def values_of(names: Iterable[str], ports: Sequence[Port]) -> dict[str, Values]:
+    """Name of each port in the output → what its values mean."""
+    return {name: port.values for name, port in zip(names, ports, strict=False)}
+
+
+def gives_of(
+    names: Sequence[str], ports: Sequence[Port], dtypes: Sequence[str]
+) -> dict[str, Values]:
+    """Name of each output → what its values mean, with the dtype that they have."""
+    values = values_of(names, ports)
+    return {
+        name: replace(values[name], dtype=dtype) for name, dtype in zip(names, dtypes, strict=True)
+    }

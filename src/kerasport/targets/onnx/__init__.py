@@ -1,179 +1,78 @@
-"""An ONNX model: one file for ONNX Runtime and others, channels first inside and last at its borders."""
+"""The ONNX target: one file for ONNX Runtime and other runtimes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kerasport.errors import MissingPackageError, UnsupportedModel
-from kerasport.frontends.keras.lower import lower
-from kerasport.frontends.keras.model import KerasModel
-from kerasport.ir.graph import Graph, walk
-from kerasport.ir.tensor import Constant, Input
-from kerasport.passes.algebra import ALGEBRA
-from kerasport.passes.fold import fold_constants
-from kerasport.passes.run import Pass, in_bodies, rewriting, run
-from kerasport.targets.onnx.channels_first import LAYOUT
-from kerasport.targets.onnx.fused import fusion
-from kerasport.targets.onnx.legalize import LEGAL
-from kerasport.targets.onnx.recurrent import native
-from kerasport.targets.plan import (
-    DEFAULTS,
-    OPSET,
-    Options,
-    Plan,
-    notes_of,
-    outcomes_of,
-    output_names,
-)
-from kerasport.weights import Weight
+from kerasport.report import Snippet
+from kerasport.targets.onnx.options import OnnxOptions
+from kerasport.targets.plan import Output, Plan
+from kerasport.targets.target import Extra, Target
 
 if TYPE_CHECKING:
+    from kerasport.ir.program import Program
     from kerasport.targets.onnx.file import OnnxPlan
 
-TARGET = "onnx-model"
+# ruff: noqa: PLC0415  (each function imports what it needs, so that a run loads only its own target)
 
 
-def passes(opset: int) -> tuple[Pass, ...]:
-    """What runs over the graph and over the bodies of its loops."""
-    return (
-        rewriting(
-            "legalize",
-            "ONNX has an operator for every operation",
-            *LEGAL,
-            fold_constants,
-            *ALGEBRA,
-        ),
-        rewriting(
-            "fuse",
-            "operations are joined where ONNX has one operator for them",
-            *fusion(opset),
-            fold_constants,
-            *ALGEBRA,
-        ),
-        rewriting(
-            "channels first",
-            "windows slide over tensors with channels first, with few transposes between them",
-            *LAYOUT,
-            fold_constants,
-        ),
-        rewriting(
-            "simplify",
-            "nothing that depends only on constants is computed at run time",
-            fold_constants,
-            *ALGEBRA,
-        ),
-    )
+def _plan(program: Program, options: OnnxOptions) -> Plan:
+    from kerasport.targets.onnx.plan import plan
+
+    return plan(program, options)
 
 
-NATIVE = Pass("recurrent", native, "loops are LSTM, GRU or RNN where ONNX has such an operator")
+def _write(
+    plan: OnnxPlan, out: Path, options: OnnxOptions, force: bool, progress: Callable[[int], None]
+) -> Output:
+    del options
+    from kerasport.targets.onnx.file import write
+
+    return write(plan, out, force=force, progress=progress)
 
 
-def optimized(graph: Graph, opset: int = OPSET) -> Graph:
-    """The graph as ONNX Runtime computes it best, in operations that an opset has."""
-    steps = passes(opset)
-    return run(graph, (NATIVE, in_bodies(steps), *steps))
+def _rounded(plan: OnnxPlan, options: OnnxOptions) -> Plan:
+    from kerasport.targets.onnx.rounding import quantized
+
+    return quantized(plan, options.quantize)
 
 
-INSTALL = 'pip install "kerasport[onnx]"'
+BUFFER = 2_000_000_000
+"""Bytes that browsers allocate as one ArrayBuffer: Chrome fails at 2^31 - 2^21."""
 
 
-def is_installed() -> bool:
-    """Whether onnx-ir is installed, with which ONNX models are written."""
-    return find_spec("onnx_ir") is not None
-
-
-def check_installed() -> None:
-    """Raise `MissingPackageError` if onnx-ir is not installed."""
-    if not is_installed():
-        raise MissingPackageError(
-            f"ONNX models are written with onnx-ir, which is not installed; {INSTALL}"
+def _notes(plan: Plan, options: OnnxOptions) -> Iterator[str]:
+    """A note on weights that no browser can hold in one ArrayBuffer."""
+    del options
+    if plan.nbytes > BUFFER:
+        yield (
+            f"the weights need more than {BUFFER // 10**9} GB, which browsers cannot allocate at "
+            "once; the model runs in ONNX Runtime outside browsers"
         )
 
 
-def plan(model: KerasModel, options: Options = DEFAULTS) -> Plan:
-    """Plan the conversion of a model to ONNX, with all parts that are not supported.
+def _load(
+    plan: Plan, out: Path, dtypes: Mapping[str, str], files: Sequence[str]
+) -> tuple[Snippet, ...]:
+    from kerasport.targets.onnx.loading import snippets
 
-    Without onnx-ir the plan has everything but the model to write.
-    """
-    try:
-        graph = optimized(lower(model), options.opset)
-    except UnsupportedModel as error:
-        return Plan(
-            TARGET, model.writer, outcomes_of(model, error.problems, "lowered"), error.problems
-        )
-    if not is_installed():
-        return _draft(model, graph, options)
-    from kerasport.targets.onnx.emit import emitter_of  # noqa: PLC0415  (imports onnx-ir)
-    from kerasport.targets.onnx.file import OnnxPlan, assembled  # noqa: PLC0415
-
-    emitter = emitter_of(graph, options.opset)
-    outputs = emitter.run(output_names(model))
-    outcomes, problems = (
-        outcomes_of(model, emitter.problems, "lowered"),
-        tuple(dict.fromkeys(emitter.problems)),
-    )
-    if problems:
-        return Plan(TARGET, model.writer, outcomes, problems)
-    named = emitter.inputs
-    made: OnnxPlan = OnnxPlan(
-        TARGET,
-        model.writer,
-        outcomes,
-        (),
-        weights=emitter.weights,
-        inputs={name: given.shape for name, given in named.items()},
-        outputs=tuple(outputs),
-        notes=(*notes_of(model, half=options.half_compute), *_notes(named)),
-        dtypes={name: given.dtype for name, given in named.items() if given.dtype != "float32"},
-        output_shapes={
-            name: tensor.shape for name, tensor in zip(outputs, graph.outputs, strict=True)
-        },
-        output_dtypes={
-            name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)
-        },
-        model=assembled(emitter, outputs, model),
-        half=options.half_compute,
-    )
-    return made
+    return snippets(plan, out, dtypes, files)
 
 
-def _draft(model: KerasModel, graph: Graph, options: Options) -> Plan:
-    """The plan without onnx-ir: it can be shown, but not written."""
-    named = {given.name: given for given in graph.inputs}
-    outputs = output_names(model)
-    weights = {f"weight_{at}": weight for at, weight in enumerate(dict.fromkeys(_weights(graph)))}
-    note = f"onnx-ir is not installed, so the file itself was not assembled; to convert the model: {INSTALL}"
-    return Plan(
-        TARGET,
-        model.writer,
-        outcomes_of(model, (), "lowered"),
-        (),
-        weights=weights,
-        inputs={name: given.shape for name, given in named.items()},
-        outputs=tuple(outputs),
-        notes=(*notes_of(model, half=options.half_compute), note),
-        dtypes={name: given.dtype for name, given in named.items() if given.dtype != "float32"},
-        output_shapes={
-            name: tensor.shape for name, tensor in zip(outputs, graph.outputs, strict=True)
-        },
-        output_dtypes={
-            name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)
-        },
-    )
-
-
-def _weights(graph: Graph) -> Iterator[Weight]:
-    """The weights in a graph, and in the bodies of its loops."""
-    for node in walk(graph.outputs):
-        if isinstance(node, Constant):
-            yield node.value
-        elif isinstance(body := getattr(node, "body", None), Graph):
-            yield from _weights(body)
-
-
-def _notes(named: Mapping[str, Input]) -> Iterator[str]:
-    for name, given in named.items():
-        if given.name != name:
-            yield f"input {given.name!r} was renamed to {name!r}, since names must be unique"
+ONNX = Target(
+    name="onnx",
+    title="ONNX model",
+    suffix=".onnx",
+    beside=(".data",),
+    options=OnnxOptions,
+    plan=_plan,
+    write=_write,
+    rounded=_rounded,
+    notes=_notes,
+    load=_load,
+    guide="docs/onnx.md",
+    runtime="onnxruntime",
+    extra=Extra("onnx", {"onnx_ir": "onnx-ir"}),
+)

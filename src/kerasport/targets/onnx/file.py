@@ -15,11 +15,12 @@ import numpy as np
 import onnx_ir
 from onnx import ModelProto, StringStringEntryProto, TensorProto, helper, numpy_helper
 
-from kerasport.frontends.keras.model import KerasModel
+from kerasport.ir.program import Program
+from kerasport.targets.encoding import Encoding, Scaled, nbytes_of, numbers_of, stored_dtype
+from kerasport.targets.onnx import ONNX
 from kerasport.targets.onnx.emit import ML, TYPES, Emitter, utf8
-from kerasport.targets.onnx.place import data_file, replacing
-from kerasport.targets.plan import Plan
-from kerasport.targets.tfjs.shards import Encoding, Scaled, nbytes_of, numbers_of, stored_dtype
+from kerasport.targets.output import replacing_files
+from kerasport.targets.plan import Output, Plan
 from kerasport.weights import Array, Weight
 
 EXTERNAL = 1_000_000_000  # bytes of weights from which on they stand beside the model: protobuf ends at 2 GiB
@@ -28,7 +29,7 @@ GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9  # numbers of fields
 QUANTIZED = "kerasport.quantized"  # what the metadata of a model with rounded weights have
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OnnxPlan(Plan):
     """An ONNX model before it is written; of the weights only the names are in it."""
 
@@ -37,7 +38,7 @@ class OnnxPlan(Plan):
 
 
 def assembled(
-    emitter: Emitter, outputs: Mapping[str, onnx_ir.Value], model: KerasModel
+    emitter: Emitter, outputs: Mapping[str, onnx_ir.Value], program: Program
 ) -> onnx_ir.Model:
     """What was emitted as a model."""
     from kerasport import __version__  # noqa: PLC0415  (the package imports this module)
@@ -48,10 +49,10 @@ def assembled(
         tuple(outputs.values()),
         nodes=emitter.nodes,
         initializers=shared.small,
-        name=utf8(model.name),
+        name=utf8(program.name),
         opset_imports={"": shared.opset, **({ML: 4} if ML in shared.domains else {})},
     )
-    metadata = {"keras": utf8(model.writer)} if model.writer else {}
+    metadata = {"keras": utf8(program.writer)} if program.writer else {}
     return onnx_ir.Model(
         graph,
         ir_version=ir_version(shared.opset),
@@ -73,13 +74,12 @@ def write(
     external: int = EXTERNAL,
     force: bool = False,
     progress: Callable[[int], None] = lambda _: None,
-) -> tuple[tuple[str, ...], int, Mapping[str, float]]:
-    """Write the model to a file, its weights beside it from `external` bytes on.
-
-    Gives the names of the files, the number of their bytes, and the largest error of each weight that was rounded.
+) -> Output:
+    """Write the model to a file. Weights of `external` bytes or more go to a second file.
 
     Raises:
         KerasportError: a number does not fit into its dtype.
+        OutputExistsError: the output exists and is not replaced, or another process was faster.
     """
     assert plan.model is not None
     proto = onnx_ir.to_proto(plan.model)
@@ -87,23 +87,20 @@ def write(
     stored = [
         _Stored(name, weight, plan.encodings.get(name)) for name, weight in plan.weights.items()
     ]
-    beside = sum(each.nbytes for each in stored) >= external
-    with replacing(out, force=force) as directory:
-        made = directory / out.name
-        if beside:
-            with (directory / data_file(out).name).open("xb") as data:
+    is_external = sum(each.nbytes for each in stored) >= external
+    with replacing_files(ONNX.files(out), force=force) as directory:
+        model_file, data_file = (directory / file.name for file in ONNX.files(out))
+        if is_external:
+            with data_file.open("xb") as data:
                 _write_beside(proto, stored, data, progress)
-            made.write_bytes(proto.SerializeToString())
+            model_file.write_bytes(proto.SerializeToString())
         else:
-            with made.open("xb") as file:
+            with model_file.open("xb") as file:
                 _write_inside(proto, stored, file, progress)
-        files = [made, *([directory / data_file(out).name] if beside else [])]
+        files = [file for file in (model_file, data_file) if file.exists()]
         nbytes = sum(file.stat().st_size for file in files)
-    return (
-        tuple(file.name for file in files),
-        nbytes,
-        {each.name: each.error for each in stored if each.encoding},
-    )
+    errors = {each.name: each.error for each in stored if each.encoding}
+    return Output(tuple(file.name for file in files), nbytes, errors)
 
 
 @dataclass

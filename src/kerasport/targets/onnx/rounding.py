@@ -14,10 +14,10 @@ import numpy as np
 import onnx_ir
 
 from kerasport.errors import OptionError
+from kerasport.targets.encoding import Encoding, Scaled, manifest_dtype, numbers_of
 from kerasport.targets.onnx.file import OnnxPlan
 from kerasport.targets.onnx.half import halved
-from kerasport.targets.rounding import Range, Rule, fitted, weights_named
-from kerasport.targets.tfjs.shards import Encoding, Scaled, manifest_dtype, numbers_of
+from kerasport.targets.rounding import Range, RoundingRule, fitted, weights_named
 from kerasport.weights import Array, Weight
 
 KINDS = ("float16", "int8")
@@ -29,7 +29,7 @@ KERNELS: Mapping[str, Mapping[int, int]] = {
 """Operator → input that may be a weight → the axis of its channels; of others it is the last one."""
 
 
-def quantized(plan: OnnxPlan, rules: Sequence[Rule]) -> OnnxPlan:
+def quantized(plan: OnnxPlan, rules: Sequence[RoundingRule]) -> OnnxPlan:
     """The plan with weights to be rounded as the rules say; vectors stay as they are, unless a pattern names them.
 
     Raises:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kerasport.targets.tfjs.shards import numbers_of
+from kerasport.targets.encoding import numbers_of
 from kerasport.weights import Array, ComputedWeight, DividedWeight, Weight, WeightRef
 
 SMALLEST = 2.0**-14  # the smallest number that float16 holds in full

@@ -24,11 +24,13 @@ from kerasport.frontends.keras.read.tfjs_spelling import (
     misspelled,
     respelled,
 )
+from kerasport.targets import tfjs
 from kerasport.targets.output import check_free, hidden, replacing
-from kerasport.targets.plan import DEFAULTS, Options, Plan, typings, write_around
+from kerasport.targets.tfjs.document import TfjsPlan, typings, write_around
 from kerasport.targets.tfjs.layers import COMPANION
 from kerasport.targets.tfjs.layers import plan as planned
 from kerasport.targets.tfjs.layers.spelling.native import NATIVE
+from kerasport.targets.tfjs.options import LAYERS_DEFAULTS, LayersOptions
 from kerasport.targets.tfjs.shards import Written, write_weights
 
 BACKUP = ".bak"
@@ -226,7 +228,7 @@ FORMS = (
 """What a Keras config contains that TF.js fails on, or misinterprets."""
 
 
-def repair_plan(source: LayersModel, options: Options = DEFAULTS) -> Plan:
+def repair_plan(source: LayersModel, options: LayersOptions = LAYERS_DEFAULTS) -> TfjsPlan:
     """Plan the repair of a model, read as TF.js reads it, with all parts that are not supported.
 
     Raises:
@@ -237,17 +239,19 @@ def repair_plan(source: LayersModel, options: Options = DEFAULTS) -> Plan:
             problem for each in entries_of(keyed(source.topology)) for problem in misspelled(each)
         )
     if problems:
-        return Plan("layers-model", source.version, (), problems)
+        return TfjsPlan(
+            target=tfjs.LAYERS, format="layers-model", writer=source.version, problems=problems
+        )
     return planned(read_layers_model(source), options)
 
 
-def changes_of(source: LayersModel, plan: Plan) -> tuple[str, ...]:
+def changes_of(source: LayersModel, plan: TfjsPlan) -> tuple[str, ...]:
     """What has to change for TF.js to load the model and compute the same; empty if nothing does."""
     with well_formed(str(source.path)):  # what TF.js reads and Keras does not may be of any form
         return _changes_of(source, plan)
 
 
-def _changes_of(source: LayersModel, plan: Plan) -> tuple[str, ...]:
+def _changes_of(source: LayersModel, plan: TfjsPlan) -> tuple[str, ...]:
     before, after = keyed(source.topology), plan.document["modelTopology"]["model_config"]
     entries = list(entries_of(before))
     counts = {form: sum(form.holds(each, each["config"]) for each in entries) for form in FORMS}
@@ -272,7 +276,7 @@ UNCOMPARED = re.compile(
 )
 
 
-def _changed_options(before: Config, after: Config, plan: Plan) -> Iterator[str]:
+def _changed_options(before: Config, after: Config, plan: TfjsPlan) -> Iterator[str]:
     """Classes and options that TF.js misinterprets or does not know."""
     counts: Counter[str] = Counter()
     rewritten = {
@@ -345,7 +349,7 @@ def _changed_training(theirs: Any, ours: Any) -> Iterator[str]:
         yield in_format if ours else "removed trainingConfig, which affects only training"
 
 
-def _changed_layers(entries: Sequence[Config], plan: Plan) -> Iterator[str]:
+def _changed_layers(entries: Sequence[Config], plan: TfjsPlan) -> Iterator[str]:
     removed = [layer.path for layer in plan.layers if layer.outcome == "removed"]
     if removed:
         yield f"removed {len(removed)} layer(s) that do nothing at inference: {', '.join(removed)}"
@@ -385,7 +389,7 @@ def _triples(value: list[Any]) -> Any:
     return [_triples(item) for item in value] if value and isinstance(value[0], list) else value[:3]
 
 
-def _changed_weights(manifest: Manifest, plan: Plan) -> Iterator[str]:
+def _changed_weights(manifest: Manifest, plan: TfjsPlan) -> Iterator[str]:
     names = {weight: name for name, weight in plan.weights.items()}
     entries = manifest.entries
     renamed = [
@@ -413,7 +417,7 @@ def _finds(stored: str, wanted: str) -> bool:
     return wanted in (stored, "/".join([*parts[:-2], *parts[-1:]]))
 
 
-def manifest_as_it_is(manifest: Manifest, plan: Plan) -> list[dict[str, Any]] | None:
+def manifest_as_it_is(manifest: Manifest, plan: TfjsPlan) -> list[dict[str, Any]] | None:
     """The manifest with new names; None if bytes of the shards have to change."""
     names = {weight: name for name, weight in plan.weights.items()}
     entries = manifest.entries
@@ -436,7 +440,7 @@ def manifest_as_it_is(manifest: Manifest, plan: Plan) -> list[dict[str, Any]] | 
 
 
 def write_repaired(
-    source: LayersModel, plan: Plan, out: Path | None, *, force: bool
+    source: LayersModel, plan: TfjsPlan, out: Path | None, *, force: bool
 ) -> tuple[tuple[str, ...], str]:
     """Write the plan to the directory `out`, or in place; returns the files and the name of the backup."""
     plan = replace(plan, metadata=_metadata(source))
@@ -472,7 +476,7 @@ def copy_unchanged(source: LayersModel, out: Path, *, force: bool) -> tuple[str,
     return ("model.json", *(file.name for file in (*shards, *scripts)))
 
 
-def _in_place(source: LayersModel, plan: Plan, *, force: bool) -> tuple[tuple[str, ...], str]:
+def _in_place(source: LayersModel, plan: TfjsPlan, *, force: bool) -> tuple[tuple[str, ...], str]:
     """Write new shards next to the old ones, then replace model.json atomically, so the model is always complete."""
     path = source.path
     backup = path.with_name(path.name + BACKUP)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from kerasport.errors import UnsupportedModel
-from kerasport.frontends.keras.lower import lower
-from kerasport.frontends.keras.model import KerasModel
 from kerasport.ir.graph import Graph
+from kerasport.ir.program import Program
 from kerasport.ir.tensor import Tensor
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import fold_constants
 from kerasport.passes.loop import unroll
 from kerasport.passes.run import Pass, in_bodies, rewriting, run
-from kerasport.targets.plan import DEFAULTS, Options, Plan, notes_of, outcomes_of, output_names
+from kerasport.targets.notes import float32_notes
+from kerasport.targets.plan import Plan, fields_of, refused
+from kerasport.targets.tfjs import GRAPH
+from kerasport.targets.tfjs.document import TfjsPlan
 from kerasport.targets.tfjs.graph.emit import TYPES, Emitter, Json, emitter_of, shape
 from kerasport.targets.tfjs.graph.fused import FUSION
 from kerasport.targets.tfjs.graph.legalize import LEGAL
 from kerasport.targets.tfjs.graph.scaled import kernels
+from kerasport.targets.tfjs.options import GRAPH_DEFAULTS, GraphOptions
 
 VERSIONS = {"producer": 1482}  # TF.js wants it to be there, and reads it not
 
@@ -61,47 +64,25 @@ def unrolling(limit: int) -> Pass:
     )
 
 
-def plan(model: KerasModel, options: Options = DEFAULTS) -> Plan:
-    """What becomes of a model as a graph-model, with all the problems that stand against it."""
-    try:
-        graph = optimized(lower(model), options.unroll_limit)
-    except UnsupportedModel as error:
-        return Plan(
-            "graph-model",
-            model.writer,
-            outcomes_of(model, error.problems, "lowered"),
-            error.problems,
-        )
+def plan(program: Program, options: GraphOptions = GRAPH_DEFAULTS) -> Plan:
+    """Plan a graph-model: legalize the graph, emit its nodes."""
+    if program.graph is None:
+        return refused(GRAPH, program, program.problems)
+    graph = optimized(program.graph, options.unroll_limit)
     emitter = emitter_of(graph)
-    outputs = list(emitter.run(output_names(model)))
-    outcomes, problems = (
-        outcomes_of(model, emitter.problems, "lowered"),
-        tuple(dict.fromkeys(emitter.problems)),
-    )
-    if problems:
-        return Plan("graph-model", model.writer, outcomes, problems)
-    return Plan(
-        "graph-model",
-        model.writer,
-        outcomes,
-        (),
-        document(emitter, outputs),
-        emitter.weights,
-        {name: given.shape for name, given in emitter.inputs.items()},
-        tuple(outputs),
-        notes=(*notes_of(model), *_notes(emitter)),
-        # with these, predict() gives an object with the outputs by name, as Keras gives a dict
-        metadata={"structuredOutputKeys": outputs} if isinstance(model.outputs, Mapping) else {},
+    outputs = list(emitter.run([port.name for port in program.outputs]))
+    if emitter.problems:
+        return refused(GRAPH, program, emitter.problems)
+    return TfjsPlan(
+        target=GRAPH,
+        format="graph-model",
+        **fields_of(replace(program, graph=graph), emitter.inputs, outputs),
+        document=document(emitter, outputs),
+        weights=emitter.weights,
+        notes=(*program.notes, *float32_notes(program), *_notes(emitter)),
+        # with these, predict() returns an object with the outputs by name, as Keras returns a dict
+        metadata={"structuredOutputKeys": outputs} if program.named_outputs else {},
         channels=kernels(emitter.nodes, emitter.weights),
-        dtypes={
-            name: given.dtype for name, given in emitter.inputs.items() if given.dtype != "float32"
-        },
-        output_shapes={
-            name: tensor.shape for name, tensor in zip(outputs, graph.outputs, strict=True)
-        },
-        output_dtypes={
-            name: tensor.dtype for name, tensor in zip(outputs, graph.outputs, strict=True)
-        },
         asynchronous=bool(emitter.shared.waits),
     )
 

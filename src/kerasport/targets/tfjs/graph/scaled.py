@@ -8,10 +8,10 @@ from itertools import count
 
 import numpy as np
 
-from kerasport.targets.plan import Plan
+from kerasport.targets.encoding import Encoding
 from kerasport.targets.tfjs.channels import Channels
+from kerasport.targets.tfjs.document import TfjsPlan
 from kerasport.targets.tfjs.graph.emit import Json, const
-from kerasport.targets.tfjs.shards import Encoding
 from kerasport.weights import Array, ComputedWeight, Weight
 
 # operation → how many of the last axes of its kernel number the channels
@@ -33,7 +33,7 @@ def _kernels(nodes: Sequence[Json]) -> Iterator[tuple[str, int]]:
             yield node["input"][1], KERNELS[node["op"]]
 
 
-def multiplied(plan: Plan, scales: Mapping[str, Array]) -> Plan:
+def multiplied(plan: TfjsPlan, scales: Mapping[str, Array]) -> TfjsPlan:
     """The plan in which each kernel, already divided, is multiplied by its scales before it is used."""
     topology = plan.document["modelTopology"]
     taken = {node["name"] for node in topology["node"]}

@@ -12,13 +12,24 @@ from kerasport.frontends.keras.infer import Inference
 from kerasport.frontends.keras.masks import MaskRules, Masks
 from kerasport.frontends.keras.model import KerasModel, KerasTensor, LayerSpec
 from kerasport.frontends.keras.precheck import models, refusals
-from kerasport.targets.plan import DEFAULTS, WEB, Options, Plan, notes_of, outcomes_of
+from kerasport.frontends.keras.program import (
+    half_policies,
+    input_ports,
+    notes_of,
+    output_ports,
+    parts_of,
+)
+from kerasport.targets.notes import policy_note
+from kerasport.targets.plan import outcomes_of, values_of
+from kerasport.targets.tfjs import LAYERS
+from kerasport.targets.tfjs.document import WEB, TfjsPlan
 from kerasport.targets.tfjs.layers.batch_norm_pairs import batch_norm_pairs
 from kerasport.targets.tfjs.layers.constraints import (
     check_topology,
     depth_problems,
     rank_problems,
 )
+from kerasport.targets.tfjs.layers.formats import choice
 from kerasport.targets.tfjs.layers.prepare import Prepared, prepare
 from kerasport.targets.tfjs.layers.prepare.identity import is_left_out, stopped_masks
 from kerasport.targets.tfjs.layers.prepare.mask_leaks import mask_problems
@@ -28,6 +39,7 @@ from kerasport.targets.tfjs.layers.spelling.native import Json
 from kerasport.targets.tfjs.layers.spelling.topology import Topology
 from kerasport.targets.tfjs.layers.training import training_config
 from kerasport.targets.tfjs.layers.training.optimizer import optimizer_state
+from kerasport.targets.tfjs.options import LAYERS_DEFAULTS, LayersOptions
 from kerasport.weights import Shape, Weight
 
 COMPANION = WEB / "kerasport-layers.js"
@@ -36,7 +48,7 @@ COMPANION = WEB / "kerasport-layers.js"
 LEAVE_OUT = "omit --trainable to convert for inference only"
 
 
-def plan(model: KerasModel, options: Options = DEFAULTS) -> Plan:
+def plan(model: KerasModel, options: LayersOptions = LAYERS_DEFAULTS) -> TfjsPlan:
     """Plan a layers-model: prepare the model, spell its layers, and check what TF.js requires.
 
     A plan with problems holds nothing to write.
@@ -51,43 +63,46 @@ def plan(model: KerasModel, options: Options = DEFAULTS) -> Plan:
     spelling = Topology(shapes, companion=options.companion)
     topology = spelling.model(prepared.model)
     problems = _problems(model, prepared, spelling, shapes, trainable=options.trainable)
-    notes = notes_of(model)
+    parts = parts_of(model)
     renamed = _renamed(prepared, spelling)
     companions = {prepared.root_path(path): reason for path, reason in spelling.companions.items()}
-    outcomes = outcomes_of(model, problems, "native", renamed, companions, prepared.became)
+    became = {path: prepared.became[spec] for path, spec in model.walk() if spec in prepared.became}
+    outcomes = outcomes_of(parts, problems, "native", renamed, companions, became)
+    notes = [*notes_of(model), *map(policy_note, filter(None, [half_policies(model)]))]
     if problems:
-        return Plan(
-            target="layers-model",
+        return TfjsPlan(
+            target=LAYERS,
+            format="layers-model",
             writer=model.writer,
+            parts=parts,
             layers=outcomes,
             problems=tuple(dict.fromkeys(problems)),
-            notes=notes,
+            notes=tuple(notes),
         )
     check_topology(topology["config"])
-    outputs = tuple(map(spelling.name_of, prepared.model.output_tensors))
+    ends = {spelling.name_of(tensor): tensor for tensor in prepared.model.output_tensors}
+    inputs = {spelling.name_of(x): shapes.get(x, ()) for x in prepared.model.input_tensors}
+    known = [shapes.get(tensor, ()) for tensor in prepared.model.output_tensors]
     training = _training(model, prepared, spelling, renamed, optimizer=options.optimizer)
-    return Plan(
-        target="layers-model",
+    return TfjsPlan(
+        target=LAYERS,
+        format="layers-model",
         writer=model.writer,
+        parts=parts,
         layers=outcomes,
-        problems=(),
         document=_document(model, topology, training.config),
         weights=spelling.weights,
-        inputs={
-            spelling.name_of(tensor): shapes.get(tensor, ())
-            for tensor in prepared.model.input_tensors
-        },
-        outputs=outputs,
+        inputs=inputs,
+        expects=values_of(inputs, input_ports(model)),
+        outputs=tuple(map(spelling.name_of, prepared.model.output_tensors)),
+        output_shapes={name: shapes[x] for name, x in ends.items() if x in shapes},
+        gives=values_of(ends, output_ports(model, known)),
         renamed=renamed,
         notes=tuple(dict.fromkeys((*notes, *training.notes))),
+        choice=choice(model, training=options.trainable or options.optimizer),
         optimizer=training.state,
         channels=dict(batch_norm_pairs(prepared.model, spelling, shapes)),
         scripts=(COMPANION,) if spelling.companions else (),
-        output_shapes={
-            name: shapes[tensor]
-            for name, tensor in zip(outputs, prepared.model.output_tensors, strict=True)
-            if tensor in shapes
-        },
     )
 
 

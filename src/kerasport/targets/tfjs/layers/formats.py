@@ -8,7 +8,6 @@ from kerasport.frontends.keras.identity import is_identity
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.layers.base import Refused
 from kerasport.frontends.keras.model import KerasModel, LayerSpec
-from kerasport.targets.plan import Plan
 
 FACTORS: Mapping[str, float] = {"recurrent": 0.5, "convolutional": 1.7, "dense": 1.0}
 """Kind of model → how much faster its graph-model is than its layers-model; measured in docs/performance.md."""
@@ -27,22 +26,21 @@ def kind_of(model: KerasModel) -> str:
     return "convolutional" if any(name.startswith(CONVOLUTIONAL) for name in classes) else "dense"
 
 
-def choice(model: KerasModel, plan: Plan, *, training: bool) -> str:
-    """What to know about the format: the other one, if it is faster and supports the layers of the model.
+def choice(model: KerasModel, *, training: bool) -> str:
+    """What to know about a layers-model: that it can be trained, and the format that runs faster.
 
     Args:
-        model: what was planned.
-        plan: what it becomes.
+        model: a model that a layers-model supports.
         training: whether the user asked for a model to train, so there is no choice.
     """
-    factor = FACTORS[kind_of(model)]
-    if plan.target != "layers-model" or plan.problems or training:
+    if training:
         return ""
+    factor = FACTORS[kind_of(model)]
     if factor < WORTH_A_NOTE or not _has_graph(model):
         return "can be trained further in a page"
     return (
-        f"can be trained further in a page; as a graph-model it runs about {factor:g}x faster, without training "
-        "(--to tfjs-graph)"
+        f"can be trained further in a page; as a graph-model it runs about {factor:g}x faster, "
+        "without training (--to tfjs-graph)"
     )
 
 

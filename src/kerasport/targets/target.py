@@ -1,0 +1,137 @@
+"""A target: everything that kerasport knows about an output format, as one value.
+
+The table of targets is in `kerasport.targets`. Nothing outside of it asks which target it works for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from kerasport.budget import FLOOR
+from kerasport.errors import MissingPackageError
+from kerasport.report import Snippet
+from kerasport.targets.plan import Output, Plan
+from kerasport.targets.rounding import RoundingRule
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of every target. A target with more options has a subclass.
+
+    Attributes:
+        max_size: largest size in bytes of the converted model, and of what is held in memory to make it.
+        quantize: how weights are rounded; empty if none are.
+    """
+
+    max_size: int = FLOOR
+    quantize: tuple[RoundingRule, ...] = ()
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Packages that only one target needs, and the extra of kerasport that installs them."""
+
+    name: str
+    packages: Mapping[str, str]
+    """Module → distribution that contains it."""
+
+    @property
+    def install(self) -> str:
+        """The command that installs them."""
+        return f'pip install "kerasport[{self.name}]"'
+
+    def is_installed(self) -> bool:
+        """Whether all packages are installed."""
+        return all(find_spec(module) is not None for module in self.packages)
+
+
+class Loader(Protocol):
+    """Writes the code that loads a model."""
+
+    def __call__(
+        self, plan: Any, out: Path, dtypes: Mapping[str, str], files: Sequence[str]
+    ) -> tuple[Snippet, ...]:
+        """The code for a page, and for other programs, to copy.
+
+        Args:
+            plan: the plan of the model.
+            out: the directory or file that was written.
+            dtypes: name of an input → dtype of the tensor to feed.
+            files: names of the files that were written.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """An output format.
+
+    The functions import what they need when they are called, so that a run loads only its own target.
+
+    Attributes:
+        name: the name that users choose, such as "tfjs-graph".
+        title: the name in sentences, such as "TF.js graph-model".
+        suffix: suffix of the output file; empty if the output is a directory.
+        beside: suffixes of further files, which are appended to the name of the output file.
+        options: class of the options.
+        takes_layers: whether `plan` takes a `KerasModel`; other targets take a `Program`.
+        trains: whether a model can be trained further.
+        plan: plans the conversion; never raises for parts that are not supported.
+        write: writes a plan to its place, complete or not at all.
+        rounded: the plan with weights rounded by the rules of the options.
+        notes: notes on a plan that is about to be written, such as sizes that browsers do not load.
+        load: the code that loads a model.
+        not_finite: what happens to NaN and infinity in addition to what Keras does; empty if nothing.
+        guide: page of the documentation about what can be done with a model.
+        runtime: name of the runtime that verification uses, see `kerasport.verification.runtimes`.
+        extra: packages that `write` needs; None if the base installation is enough.
+    """
+
+    name: str
+    title: str
+    suffix: str = ""
+    beside: tuple[str, ...] = ()
+    options: type[Options] = Options
+    takes_layers: bool = False
+    trains: bool = False
+    plan: Callable[[Any, Any], Plan]
+    write: Callable[[Any, Path, Any, bool, Callable[[int], None]], Output]
+    rounded: Callable[[Any, Any], Plan]
+    notes: Callable[[Any, Any], Iterator[str]] = field(default=lambda *_: iter(()))
+    load: Loader = field(default=lambda *_: ())
+    not_finite: str = ""
+    guide: str = "README.md"
+    runtime: str = ""
+    extra: Extra | None = None
+
+    @property
+    def example(self) -> str:
+        """A name for an output in messages and examples."""
+        return f"model{self.suffix}" if self.suffix else "web_model"
+
+    def files(self, out: Path) -> tuple[Path, ...]:
+        """The files that the output consists of; empty if it is a directory."""
+        if not self.suffix:
+            return ()
+        return (out, *(out.with_name(f"{out.name}{suffix}") for suffix in self.beside))
+
+    def check_installed(self) -> None:
+        """Check that the packages are installed that writing needs.
+
+        Raises:
+            MissingPackageError: one of them is not.
+        """
+        if self.extra is not None and not self.extra.is_installed():
+            packages = ", ".join(self.extra.packages.values())
+            raise MissingPackageError(
+                f"{self.title}s are written with {packages}, which is not installed; "
+                f"{self.extra.install}"
+            )
+
+
+def named(targets: Iterable[Target]) -> Mapping[str, Target]:
+    """The targets by their names."""
+    return {target.name: target for target in targets}

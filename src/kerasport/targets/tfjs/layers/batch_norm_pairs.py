@@ -11,7 +11,8 @@ from kerasport.frontends.keras.layers.normalization import BatchNormalization
 from kerasport.frontends.keras.model import KerasModel, KerasTensor, LayerSpec
 from kerasport.frontends.keras.precheck import models
 from kerasport.targets.tfjs.channels import Channels, Norm
-from kerasport.targets.tfjs.layers.spelling.topology import Topology, weights_of
+from kerasport.targets.tfjs.layers.spelling.names import weights_of
+from kerasport.targets.tfjs.layers.spelling.topology import Topology
 from kerasport.weights import Shape, axis_of
 
 

@@ -23,7 +23,7 @@ from kerasport.targets.tfjs.layers.rewrites.context import (
     constant,
     derived,
 )
-from kerasport.targets.tfjs.layers.spelling.topology import IN_BIDIRECTIONAL, mirrored
+from kerasport.targets.tfjs.layers.spelling.native import IN_BIDIRECTIONAL, mirrored
 
 MASKED = (
     "it becomes several layers, and TF.js would not pass the mask of its input to them as "

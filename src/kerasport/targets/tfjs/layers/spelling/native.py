@@ -1,8 +1,8 @@
-"""The layers that TF.js has natively with the same maths, and how it spells them: one table.
+"""The layers that TF.js computes as Keras does, and how it spells them: one table.
 
-A row names every option that the Keras layer has and says what becomes of it. TF.js ignores in silence what it
-does not know, so an option whose value it would not honour is refused here. What TF.js 4.22 does with each option
-was tried on its cpu and wasm backends; the tests try it again.
+A row has an entry for every option of the Keras layer. TF.js silently ignores options that it does
+not know, so a value that it would not honor is refused here. The rows follow TF.js 4.22 on its cpu
+and wasm backends; the tests check each row against it.
 """
 
 from __future__ import annotations
@@ -14,46 +14,47 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from kerasport.errors import Problem
+from kerasport.errors import Problem, Refusal
 from kerasport.frontends.keras.layers.base import Layer
 from kerasport.frontends.keras.layers.conv import _ConvTranspose, transposed_output
 from kerasport.frontends.keras.layers.normalization import LayerNormalization
-from kerasport.frontends.keras.model import LayerSpec
-from kerasport.targets.tfjs.layers.spelling.activations import ACTIVATIONS, COMPANION, refusal
+from kerasport.frontends.keras.model import KerasModel, LayerSpec
+from kerasport.targets.tfjs.layers.spelling.activations import (
+    ACTIVATIONS,
+    COMPANION,
+    why_unsupported,
+)
 from kerasport.weights import Shape, axis_of
 
 Json: TypeAlias = Any
-Spelling: TypeAlias = Callable[[str, Any], Mapping[str, Json]]
+Spelling: TypeAlias = "Callable[[str, Any], Mapping[str, Json] | Companion]"
+"""Maps an option and its value to options of TF.js, or raises a `Refusal`."""
 Shaped: TypeAlias = Callable[[Any, tuple[Shape, ...]], Mapping[str, Json]]
+"""Maps a layer and the shapes of its inputs to options of TF.js."""
 Condition: TypeAlias = Callable[[Any, tuple[Shape, ...]], Iterator[tuple[str, str]]]
-
-GRAPH_MODEL = "a layers-model does not support it"
+"""Yields an option ("" for the layer as a whole) and a reason, for each violation."""
 
 
 @dataclass(frozen=True)
 class Companion:
-    """How an option is spelled for the companion, and the class of it that stands for TF.js's own, if one does."""
+    """How the companion script spells a value that TF.js itself does not support."""
 
+    reason: str
+    """Why TF.js does not support the value."""
     config: Mapping[str, Json]
     class_name: str = ""
-
-
-class Refused(Exception):
-    """TF.js itself has no spelling for the value of an option; holds the reason, and what the companion has."""
-
-    def __init__(self, reason: str, companion: Companion | None = None) -> None:
-        self.companion = companion
-        super().__init__(reason)
+    """The class of the companion that replaces the class of TF.js; empty if none does."""
 
 
 @dataclass(frozen=True)
 class Spelled:
-    """A layer as TF.js spells it, with what stands against that."""
+    """A layer as TF.js spells it."""
 
     class_name: str
     config: dict[str, Json]
     problems: tuple[Problem, ...] = ()
-    companion: str = ""  # why it takes the companion; empty where it does not
+    companion: str = ""
+    """Why the layer needs the companion; empty if it does not."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,15 @@ class Native:
 
     options: Mapping[str, Spelling]
     conditions: tuple[Condition, ...] = ()
-    weights: Mapping[str, str] = field(
-        default_factory=dict
-    )  # Keras's name → TF.js's, where they differ
-    always: Mapping[str, Json] = field(default_factory=dict)  # written whatever the options say
-    shaped: Shaped | None = None  # options that depend on the shapes of the inputs
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Name of a weight in Keras → name in TF.js, if they differ."""
+    always: Mapping[str, Json] = field(default_factory=dict)
+    """Options that are written for every layer of the class."""
+    shaped: Shaped | None = None
+    """Options that depend on the shapes of the inputs."""
 
     def weight_name(self, name: str) -> str:
-        """TF.js's name of a weight."""
+        """The name of a weight in TF.js."""
         return self.weights.get(name, name)
 
 
@@ -81,7 +83,7 @@ def row(
     shaped: Shaped | None = None,
     **spelled: Spelling,
 ) -> Native:
-    """A row of the table; `kept` are the options that TF.js spells and means alike."""
+    """A row of the table; `kept` lists options with the same name and meaning in TF.js."""
     options = dict.fromkeys(kept.split(), keep) | spelled
     return Native(options, conditions, weights or {}, always or {}, shaped)
 
@@ -89,12 +91,14 @@ def row(
 def recurrent(**spelled: Spelling) -> Native:
     """A row for a layer that runs a cell over time."""
     plain = row(
-        "units use_bias dropout recurrent_dropout return_sequences return_state go_backwards stateful",
+        "units use_bias dropout recurrent_dropout"
+        " return_sequences return_state go_backwards stateful",
         one_output_where_stateful,
         always=_RNN_ALWAYS,
         activation=activation,
         unroll=drop,
-        zero_output_for_mask=drop,  # the analysis of masks refuses it where there is a mask
+        # refused elsewhere if the input has a mask
+        zero_output_for_mask=drop,
     )
     return replace(plain, options={**plain.options, **spelled})
 
@@ -105,7 +109,7 @@ def stepping(**spelled: Spelling) -> Native:
     return replace(plain, options={**plain.options, **_CELL_DROPOUT, **spelled})
 
 
-# --------------------------------------------------------------------------------- spellings of options
+# ---------------------------------------------------------------------------- spellings of options
 
 
 def keep(option: str, value: Any) -> Mapping[str, Json]:
@@ -119,39 +123,40 @@ def as_(name: str) -> Spelling:
 
 
 def drop(option: str, value: Any) -> Mapping[str, Json]:
-    """An option that changes nothing of what is computed, or is written elsewhere."""
+    """An option that has no effect at inference, or is written elsewhere."""
     del option, value
     return {}
 
 
 def only(*allowed: Any, because: str, companion: str = "") -> Spelling:
-    """An option that TF.js does not read: fine where it has the value that TF.js implies.
+    """An option that TF.js does not read, and whose value must be one that TF.js implies.
 
-    Where it has another, `companion` is the class of the companion that does read it.
+    `companion` is the class of the companion that reads the option, if there is one.
     """
 
-    def spell(option: str, value: Any) -> Mapping[str, Json]:
-        each = value if isinstance(value, tuple) else (value,)
-        if value in allowed or all(item in allowed for item in each):
+    def spell(option: str, value: Any) -> Mapping[str, Json] | Companion:
+        items = value if isinstance(value, tuple) else (value,)
+        if value in allowed or all(item in allowed for item in items):
             return {}
-        raise Refused(
-            because, Companion({option: json_value(value)}, companion) if companion else None
-        )
+        if companion:
+            return Companion(because, {option: json_value(value)}, companion)
+        raise Refusal(option, because)
 
     return spell
 
 
 def written(*allowed: Any, because: str) -> Spelling:
-    """An option that TF.js reads, of which only some values work."""
+    """An option that TF.js reads, but of which only some values work."""
 
-    def spell(option: str, value: Any) -> Mapping[str, Json]:
-        return {**only(*allowed, because=because)(option, value), option: json_value(value)}
+    def spell(option: str, value: Any) -> Mapping[str, Json] | Companion:
+        only(*allowed, because=because)(option, value)
+        return {option: json_value(value)}
 
     return spell
 
 
-def sampled(option: str, value: Any) -> Mapping[str, Json]:
-    """Bilinear interpolation as TF.js has it, which takes the corners of pixels for their places; or none."""
+def sampled(option: str, value: Any) -> Mapping[str, Json] | Companion:
+    """Nearest neighbor, or bilinear interpolation as in Keras 2, which samples at corners."""
     if value == "bilinear_keras2":
         return {option: "bilinear"}
     return written("nearest", because="TF.js samples at other pixel positions than Keras")(
@@ -160,41 +165,44 @@ def sampled(option: str, value: Any) -> Mapping[str, Json]:
 
 
 def first_axes(option: str, value: Any) -> Mapping[str, Json]:
-    """Axes that share a number, all before those that do not: the wasm backend repeats the numbers as they lie."""
+    """Shared axes, which must come before all others: the wasm backend tiles the flat weights."""
     if value is not None and sorted(value) != list(range(1, len(value) + 1)):
-        raise Refused(
-            "the wasm backend of TF.js computes wrong results if an axis after an unshared axis is shared"
+        raise Refusal(
+            option,
+            "the wasm backend of TF.js computes wrong results if an axis after an unshared axis "
+            "is shared",
         )
     return {option: json_value(value)}
 
 
-def activation(option: str, value: Any) -> Mapping[str, Json]:
-    """The activation under TF.js's name; never null, which means tanh in one place and linear in another."""
-    reason = refusal(value)
-    if reason:
-        known = isinstance(value, str) and value in COMPANION
-        raise Refused(reason, Companion({option: COMPANION[value]}) if known else None)
-    return {option: ACTIVATIONS[value]}
+def activation(option: str, value: Any) -> Mapping[str, Json] | Companion:
+    """The name of an activation in TF.js; never null, whose meaning depends on the layer."""
+    reason = why_unsupported(value)
+    if not reason:
+        return {option: ACTIVATIONS[value]}
+    if isinstance(value, str) and value in COMPANION:
+        return Companion(reason, {option: COMPANION[value]})
+    raise Refusal(option, reason)
 
 
 def json_value(value: Any) -> Json:
-    """A value as strict JSON, which has no NaN and no infinity.
+    """A value as strict JSON, which has neither NaN nor infinity.
 
     Raises:
-        Refused: it cannot be written.
+        Refusal: JSON cannot represent it.
     """
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, tuple | list):
         return [json_value(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        raise Refused("JSON cannot represent this number")
+        raise Refusal("", "JSON cannot represent this number")
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise Refused(f"JSON cannot represent a value of type {type(value).__name__}")
+    raise Refusal("", f"JSON cannot represent a value of type {type(value).__name__}")
 
 
-# ------------------------------------------------------------------- conditions on options and shapes together
+# ------------------------------------------------------------------------- conditions with shapes
 
 
 def ranks(*allowed: int, because: str) -> Condition:
@@ -208,7 +216,7 @@ def ranks(*allowed: int, because: str) -> Condition:
 
 
 def at_least_two(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
-    """TF.js merges no single input."""
+    """TF.js does not merge a single input."""
     if len(inputs) < 2:
         yield "", "TF.js needs two or more inputs here"
 
@@ -217,13 +225,13 @@ def last_axis(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]
     """The axis must be the last."""
     rank = len(inputs[0])
     axes = layer.axis if isinstance(layer.axis, tuple) else (layer.axis,)
-    # over several axes its Softmax goes another way, which works
+    # several axes take another path in TF.js, which works
     if len(axes) == 1 and axis_of(axes[0], rank) != rank - 1:
         yield "axis", "TF.js supports only the last axis here"
 
 
 def whole_shape(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
-    """TF.js flattens no sizes that it does not know, and nothing that is flat."""
+    """TF.js flattens neither inputs of unknown size nor inputs of rank 2 or less."""
     if None in inputs[0][1:]:
         yield "", f"TF.js cannot flatten an input of unknown size, {inputs[0]}"
     if len(inputs[0]) < 3:
@@ -231,18 +239,17 @@ def whole_shape(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]
 
 
 def same_unknowns(layer: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
-    """TF.js compares the sizes beside the axis, and finds an unknown one different from a known one."""
+    """TF.js compares the sizes of the other axes, and treats unknown as different from known."""
     axis = axis_of(layer.axis, len(inputs[0]))
-    beside = {tuple(d for at, d in enumerate(shape) if at not in (0, axis)) for shape in inputs}
-    if len(beside) > 1:
-        yield (
-            "",
-            f"TF.js cannot concatenate inputs when some of their sizes are unknown: {', '.join(map(str, inputs))}",
-        )
+    others = {shape[1:axis] + shape[axis + 1 :] for shape in inputs}
+    if len(others) > 1:
+        shapes = ", ".join(map(str, inputs))
+        reason = "TF.js cannot concatenate inputs when some of their sizes are unknown"
+        yield "", f"{reason}: {shapes}"
 
 
 def one_output_where_stateful(layer: Any, _: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
-    """TF.js computes a layer once for each of its outputs, and each time its states move on."""
+    """TF.js runs a layer once per output, and its states advance each time."""
     if layer.stateful and layer.return_state:
         yield (
             "stateful",
@@ -253,28 +260,26 @@ def one_output_where_stateful(layer: Any, _: tuple[Shape, ...]) -> Iterator[tupl
 def one_output_of_both_where_stateful(
     layer: Any, _: tuple[Shape, ...]
 ) -> Iterator[tuple[str, str]]:
-    """The same for the layer in a Bidirectional, of which the unmerged one has two outputs in any case."""
+    """The same for the layer in a Bidirectional, which returns two outputs if it is unmerged."""
     inner = layer.layer["config"]
     if inner.get("stateful") and (inner.get("return_state") or layer.merge_mode is None):
-        yield (
-            "",
-            "it is stateful, and TF.js runs the layer once per output, so its states advance more than once per call",
-        )
+        reason = "it is stateful, and TF.js runs the layer once per output"
+        yield "", f"{reason}, so its states advance more than once per call"
 
 
 def axis_from_the_front(layer: Any, inputs: tuple[Shape, ...]) -> Mapping[str, Json]:
-    """TF.js takes every negative axis for the last one."""
+    """TF.js treats every negative axis as the last one."""
     return {"axis": axis_of(layer.axis, len(inputs[0]))}
 
 
 def default_output_padding(
     layer: _ConvTranspose, _: tuple[Shape, ...]
 ) -> Iterator[tuple[str, str]]:
-    """TF.js ignores `output_padding`, which does no harm where it asks for the default length."""
+    """TF.js ignores `output_padding`, which is fine if it gives the default size."""
     if layer.output_padding is None:
         return
     paddings = layer.each(layer.output_padding)
-    asked = [
+    sizes = [
         transposed_output(9, k, s, 1, p, padding=layer.padding)
         for k, s, p in zip(*_axes(layer), paddings, strict=True)
     ]
@@ -282,7 +287,7 @@ def default_output_padding(
         transposed_output(9, k, s, 1, None, padding=layer.padding)
         for k, s in zip(*_axes(layer), strict=True)
     ]
-    if asked != default:
+    if sizes != default:
         yield "output_padding", "TF.js ignores it, so the output would have another size"
 
 
@@ -291,13 +296,13 @@ def _axes(layer: _ConvTranspose) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def low_rank_activation(_: Any, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
-    """From six axes on TF.js adds the bias by a path that fails."""
+    """TF.js fails to add the bias to inputs of rank 6 or more."""
     if len(inputs[0]) > 5:
         yield "", "TF.js supports it only for inputs of rank 5 or less"
 
 
 def sorted_axes(layer: LayerNormalization, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
-    """TF.js normalises the last axes only where they are listed in order."""
+    """TF.js normalizes the last axes only if they are listed in order."""
     rank = len(inputs[0])
     axes = layer.axes(rank)
     if axes != tuple(range(rank - len(axes), rank)):
@@ -305,22 +310,40 @@ def sorted_axes(layer: LayerNormalization, inputs: tuple[Shape, ...]) -> Iterato
 
 
 def tensors_of_rank_2_or_3(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tuple[str, str]]:
-    """TF.js's Dot knows no other ranks."""
+    """TF.js's Dot supports no other ranks."""
     if any(len(shape) not in (2, 3) for shape in inputs):
         yield "", "TF.js multiplies inputs of rank 2 or 3 only"
 
 
-# ------------------------------------------------------------------------------------------------ the table
+# ------------------------------------------------------------------------------------------- table
+
+IN_BIDIRECTIONAL = ("LSTM", "GRU", "SimpleRNN")
+"""Layers that the Bidirectional of TF.js supports."""
+
+
+def mirrored(forward: LayerSpec, backward: LayerSpec | KerasModel) -> bool:
+    """Whether the backward layer equals the forward layer except for its direction."""
+    if not isinstance(backward, LayerSpec) or backward.class_name != forward.class_name:
+        return False
+    ignored = {"name", "trainable", "seed", "zero_output_for_mask"}
+    differing = {
+        key
+        for key in {*forward.config, *backward.config} - ignored
+        if not key.endswith(("_initializer", "_regularizer", "_constraint"))
+        and forward.config.get(key) != backward.config.get(key)
+    }
+    return differing == {"go_backwards"}
+
 
 _LAST = only("channels_last", because="TF.js supports only channels_last here")
 _NO_GROUPS = only(1, because="TF.js does not support grouped convolutions")
 _CONV = "filters kernel_size strides use_bias"
-# TF.js never unrolls, and warns when asked to; the bias is loaded, whatever it begins with
+# TF.js never unrolls, and warns if asked to; the loaded bias replaces any initial one
 _RNN_ALWAYS: Mapping[str, Json] = {"unroll": False, "unit_forget_bias": False}
 _RESET = "the GRU of TF.js applies the reset gate before the matrix product, and has a single bias"
 _POOL_AXES = "pool_size strides padding"
 
-# TF.js's RNN keeps what a cell made of its first batch to drop, which fits no batch of another size
+# the RNN of TF.js keeps the dropout mask of the first batch, which does not fit other batch sizes
 _CELL_DROPOUT: Mapping[str, Spelling] = {"dropout": drop, "recurrent_dropout": drop}
 
 NATIVE: Mapping[str, Native] = {
@@ -390,13 +413,14 @@ NATIVE: Mapping[str, Native] = {
         ("GlobalAveragePooling2D", "GlobalMaxPooling2D"),
         row("data_format", keepdims=only(False, because="TF.js ignores it")),
     ),
-    # normalisation
+    # normalization
     "BatchNormalization": row(
         "momentum epsilon center scale",
         last_axis,
         ranks(2, 3, 4, because="but TF.js normalizes inputs of rank 2 to 4 only"),
         axis=lambda _, __: {"axis": -1},
-        renorm=drop,  # acts in training only
+        # acts in training only
+        renorm=drop,
     ),
     "LayerNormalization": row(
         "axis epsilon center scale",
@@ -429,8 +453,8 @@ NATIVE: Mapping[str, Native] = {
         zero_output_for_mask=drop,
     ),
     "ConvLSTM2D": row(
-        _CONV
-        + " padding dilation_rate dropout recurrent_dropout return_sequences return_state go_backwards stateful",
+        _CONV + " padding dilation_rate dropout recurrent_dropout"
+        " return_sequences return_state go_backwards stateful",
         one_output_where_stateful,
         always=_RNN_ALWAYS,
         data_format=_LAST,
@@ -444,7 +468,7 @@ NATIVE: Mapping[str, Native] = {
         one_output_of_both_where_stateful,
         layer=drop,
         backward_layer=drop,
-        zero_output_for_mask=drop,  # as above
+        zero_output_for_mask=drop,
     ),
     "TimeDistributed": row("", layer=drop),
     # merging
@@ -456,7 +480,8 @@ NATIVE: Mapping[str, Native] = {
         normalize=written(
             False,
             because=(
-                "TF.js divides by a norm of at least 3e-4 (1e-2 on some devices), but Keras by a norm of at least 1e-7"
+                "TF.js divides by a norm of at least 3e-4 (1e-2 on some devices), but Keras by a "
+                "norm of at least 1e-7"
             ),
         ),
     ),
@@ -485,28 +510,40 @@ ALLOW = "the companion script supports it; omit --no-companion"
 def spell(
     spec: LayerSpec, layer: Layer, inputs: tuple[Shape, ...] | None, *, companion: bool
 ) -> Spelled:
-    """A layer as TF.js spells it; what only the companion understands is a problem where there is to be none."""
+    """Spell a layer for TF.js.
+
+    Args:
+        spec: the layer as described in the file.
+        layer: the same layer with its options and weights.
+        inputs: shapes of its inputs; None if they are not known.
+        companion: whether the companion script may be used. If not, options that need it are
+            problems.
+    """
     native = NATIVE[spec.class_name]
     config: dict[str, Json] = dict(native.always)
     class_name, reasons, problems = spec.class_name, [], []
+
+    def refuse(option: str, reason: str, remedy: str = "") -> None:
+        value = getattr(layer, option) if option else None
+        problems.append(Problem(spec.name, spec.class_name, reason, option, value, remedy))
+
     for option, spelling in native.options.items():
-        value = getattr(layer, option)
         try:
-            config |= spelling(option, value)
-        except Refused as refused:
-            if companion and refused.companion:
-                config |= refused.companion.config
-                class_name = refused.companion.class_name or class_name
-                reasons.append(str(refused))
-            else:
-                remedy = ALLOW if refused.companion else ""
-                problems.append(
-                    Problem(spec.name, spec.class_name, str(refused), option, value, remedy)
-                )
-    if native.shaped and inputs:
-        config |= native.shaped(layer, inputs)
-    for condition in native.conditions if inputs else ():
-        for option, reason in condition(layer, inputs or ()):
-            value = getattr(layer, option) if option else None
-            problems.append(Problem(spec.name, spec.class_name, reason, option, value))
+            spelled = spelling(option, getattr(layer, option))
+        except Refusal as refusal:
+            refuse(option, refusal.reason)
+            continue
+        if not isinstance(spelled, Companion):
+            config |= spelled
+        elif companion:
+            config |= spelled.config
+            class_name = spelled.class_name or class_name
+            reasons.append(spelled.reason)
+        else:
+            refuse(option, spelled.reason, ALLOW)
+    if inputs:
+        config |= native.shaped(layer, inputs) if native.shaped else {}
+        for condition in native.conditions:
+            for option, reason in condition(layer, inputs):
+                refuse(option, reason)
     return Spelled(class_name, config, tuple(problems), "; ".join(dict.fromkeys(reasons)))

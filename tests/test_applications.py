@@ -21,6 +21,7 @@ from tests.onnx_runtime import close, operators, run
 import kerasport
 from kerasport.frontends.keras.read.calls import Builder
 from kerasport.frontends.keras.read.describe import Described, Describer
+from kerasport.frontends.keras.read.stored import Stored
 from kerasport.targets import planned
 from kerasport.targets.tfjs.document import TfjsPlan
 from kerasport.weights import ComputedWeight
@@ -178,7 +179,7 @@ def test_onnx_model_of_a_network_computes_what_keras_computes(
     assert operators(out)["Transpose"] == TRANSPOSES.get(network.network.name, 1)
 
 
-# ------------------------------------------------------------------------------------------------ all the others
+# ---------------------------------------------------------------------------------- all the others
 
 EVERY = sorted(name for name, made in vars(applications).items() if inspect.isfunction(made))
 
@@ -190,8 +191,8 @@ def described(model: keras.Model) -> KerasModel:
         layer.name: [tuple(weight.shape) for weight in layer.weights]
         for layer in inner_layers(model)
     }
-    weights = {layer: tuple(map(zeros, shapes[layer.name])) for layer in layers_of(root)}
-    return Builder(weights, {}, keras.__version__).model(root)
+    stored = {layer: Stored(tuple(map(zeros, shapes[layer.name]))) for layer in layers_of(root)}
+    return Builder(stored, keras.__version__).model(root)
 
 
 def layers_of(model: Described) -> Iterator[Described]:

@@ -1,4 +1,4 @@
-"""Dequantised weights against what Keras computes with the quantised ones.
+"""dequantized weights against what Keras computes with the quantized ones.
 
 `tests/quantized` has what several versions of Keras store and compute, recorded by
 `tools/record_quantized.py`; the same is seen afresh with the Keras that is installed.
@@ -24,13 +24,13 @@ from tools.record_quantized import RECORDED, Seen, possible, read, see
 
 from kerasport.errors import ReadError
 from kerasport.frontends.keras.read.dequantize import (
-    activation_quantised,
-    dequantise,
+    dequantize,
     divide,
     is_quantized,
     kernel_shape_of,
     plain_shapes,
     plan,
+    rounds_inputs,
     spread,
     unpack,
 )
@@ -101,7 +101,7 @@ def check(seen: Seen) -> None:
     """The plain weights compute what Keras computed, and are near the original ones."""
     shape = known_shape(seen)
     about = described(seen)
-    weights = dequantise(seen.class_name, seen.config, seen.stored, shape)
+    weights = dequantize(seen.class_name, seen.config, seen.stored, shape)
     assert is_quantized(*about)
     assert weights is not None
     assert [w.dtype for w in weights] == [np.float32] * len(weights)
@@ -114,10 +114,10 @@ def check(seen: Seen) -> None:
     np.testing.assert_allclose(
         computed(seen, weights), y, rtol=tolerance, atol=tolerance * np.abs(y).max()
     )
-    assert seen.class_name != "Embedding" or not activation_quantised(*about)
+    assert seen.class_name != "Embedding" or not rounds_inputs(*about)
     if seen.reverse:
         x, y = seen.reverse
-        x = as_int8(x, (-1,)) if activation_quantised(*about, shape) else x
+        x = as_int8(x, (-1,)) if rounds_inputs(*about, shape) else x
         logits = x @ (weights[1] if len(weights) > 1 else weights[0].T)
         np.testing.assert_allclose(logits, y, rtol=1e-5, atol=1e-5 * np.abs(y).max())
     for weight, original in zip(weights, seen.original, strict=True):
@@ -151,12 +151,12 @@ def test_recorded_layers_compute_what_keras_computed(key: str) -> None:
 @recorded
 def test_no_layer_is_read_otherwise_where_less_is_known(key: str) -> None:
     seen, shape = RECORDINGS[key], known_shape(RECORDINGS[key])
-    expected = dequantise(seen.class_name, seen.config, seen.stored, shape)
+    expected = dequantize(seen.class_name, seen.config, seen.stored, shape)
     unsaid = {**seen.config, "dtype": "float32"}
     for config in (seen.config, unsaid):
         for known in (None, shape):
             try:
-                weights = dequantise(seen.class_name, config, seen.stored, known)
+                weights = dequantize(seen.class_name, config, seen.stored, known)
             except ReadError:
                 continue
             assert expected is not None
@@ -276,7 +276,7 @@ def test_the_scale_of_an_einsum_is_put_on_the_axes_it_is_of(data: st.DataObject)
     scale = scale.reshape([1 if label == "n" else size[label] for label in output])
     equation = f"{inputs},{kernel}->{output}"
     config = {"equation": equation, "output_shape": [size[k] for k in output[1:]]}
-    found = dequantise("EinsumDense", {**config, "dtype": "int8_from_float32"}, [q, scale])
+    found = dequantize("EinsumDense", {**config, "dtype": "int8_from_float32"}, [q, scale])
     assert found is not None
     assert scale.ndim == rank
     x = np.arange(np.prod([size[k] for k in inputs])).reshape([size[k] for k in inputs])
@@ -313,7 +313,7 @@ def test_memory_is_bounded_by_the_result() -> None:
     variables = [q, scale, zero, np.ones(rows, f), np.arange(rows, dtype=f) // 128]
     tracemalloc.start()
     try:
-        (kernel,) = dequantise("Dense", {"dtype": "awq/4/128_from_float32"}, variables) or ()
+        (kernel,) = dequantize("Dense", {"dtype": "awq/4/128_from_float32"}, variables) or ()
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -392,7 +392,7 @@ def test_values_of_gptq_are_packed_by_their_bits(bits: int | None, packed: int) 
     scale, zero = np.full((7, 1), 2, np.float32), np.full((7, 1), 3, np.uint8)
     variables: list[Array] = [stored, scale, zero, np.zeros(3, np.int32)]
     config = {} if bits is None else {"dtype": f"gptq/{bits}/-1_from_float32"}
-    found = dequantise("Dense", config, variables)
+    found = dequantize("Dense", config, variables)
     assert found is not None
     expected = unpack(stored, 7, 0, 8 // per_byte).T.astype(np.float32)
     np.testing.assert_array_equal(found[0], (expected - 3) * 2)
@@ -406,7 +406,7 @@ def test_one_column_is_not_packed() -> None:
     )
     variables: list[Array] = [q, scale, zero, np.zeros(2, np.float32)]
     for config in ({}, *({"dtype": f"gptq/{bits}/-1_from_float32"} for bits in (2, 3, 4, 8))):
-        found = dequantise("Dense", config, variables)
+        found = dequantize("Dense", config, variables)
         assert found is not None
         assert found[0].tolist() == [[5], [5]]
 
@@ -435,9 +435,9 @@ def test_plain_layers_are_left_alone(
     assert not is_quantized(class_name, config, *variables)
     assert plan(class_name, config, *variables) is None
     assert plain_shapes(class_name, config, *variables) is None
-    assert not activation_quantised(class_name, config, *variables)
+    assert not rounds_inputs(class_name, config, *variables)
     arrays = [np.ones(shape, dtype) for dtype, shape in zip(*variables, strict=True)]
-    assert dequantise(class_name, config, arrays) is None
+    assert dequantize(class_name, config, arrays) is None
 
 
 @dataclass(frozen=True)

@@ -494,8 +494,8 @@ BAD: dict[str, tuple[Callable[[Json], object], str]] = {
         "the same name",
     ),
     "name of another": (set_first(name="sequential/dense_1/kernel_"), "found the weight"),
-    "quantised": (set_first(quantization={"dtype": "uint8"}), "weightsManifest needs"),
-    "quantised no object": (set_first(quantization="uint8"), "is not an object"),
+    "quantized": (set_first(quantization={"dtype": "uint8"}), "weightsManifest needs"),
+    "quantized no object": (set_first(quantization="uint8"), "is not an object"),
     "weights no list": (
         lambda it: it["weightsManifest"][0].update(weights={}),
         "no list of weights",

@@ -1,4 +1,4 @@
-"""Records how the Keras versions of the table below store, and compute, quantised layers.
+"""Records how the Keras versions of the table below store, and compute, quantized layers.
 
 Each version gets a virtual environment of its own, in which this very file quantises small
 layers, saves them in a model, and takes their variables back out of that model file.
@@ -223,7 +223,7 @@ def noise(*shape: int) -> Array:
 
 
 def see(keras: Any, name: str, way: str) -> Iterator[tuple[str, Seen]]:
-    """The layer, quantised that way, or each of the layers inside of it that has weights."""
+    """The layer, quantized that way, or each of the layers inside of it that has weights."""
     layer = LAYERS[name]
     keras.utils.set_random_seed(7)
     inputs = keras.Input(layer.shape, dtype="float32" if layer.shape else "int32")
@@ -343,7 +343,7 @@ def of_json(entry: Mapping[str, Any]) -> Seen:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Record quantised layers.")
+    parser = argparse.ArgumentParser(description="Record quantized layers.")
     parser.add_argument("versions", nargs="*", help="of Keras (default: all of the table)")
     parser.add_argument("--to", type=Path, default=RECORDED, help="where the files go")
     parser.add_argument("--here", action="store_true", help="by the Keras of this environment")

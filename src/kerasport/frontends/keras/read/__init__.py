@@ -1,4 +1,4 @@
-"""From a Keras file to a `Model`, without Keras: the only part of kerasport that knows dialects."""
+"""Read Keras files into a `KerasModel`, without Keras. Only this package knows their dialects."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from kerasport.frontends.keras.read.calls import Builder
 from kerasport.frontends.keras.read.describe import Described, Describer
 from kerasport.frontends.keras.read.dialects import major
 from kerasport.frontends.keras.read.entries import images_apart
-from kerasport.frontends.keras.read.stored import weights_of
-from kerasport.weights import Weight
+from kerasport.frontends.keras.read.stored import Stored, weights_of
 
 Source: TypeAlias = str | os.PathLike[str] | Any  # Any: a live keras.Model or tf_keras.Model
 
 
 @contextmanager
 def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Iterator[KerasModel]:
-    """The model in a Keras file, or a live Keras model; its weights can be read inside the `with` block.
+    """Open a Keras file or a live Keras model; its weights can be read inside the `with` block.
 
     Args:
-        source: a `.keras` file or directory, a whole-model HDF5 file, an architecture JSON, or a built
-            `keras.Model` or `tf_keras.Model`, which is saved to a temporary file first.
-        weights: the file of weights that belongs to an architecture JSON: `.weights.h5`, `.weights.json`, or
-            what Keras 2's `save_weights` wrote.
+        source: a `.keras` file or directory, a whole-model HDF5 file, an architecture JSON, or a
+            built `keras.Model` or `tf_keras.Model`, which is first saved to a temporary file.
+        weights: the weights file of an architecture JSON: `.weights.h5`, `.weights.json`, or a file
+            written by `save_weights` of Keras 2.
 
     Raises:
-        ReadError: it is not a Keras model that can be read; the message says what it is and what to do.
+        ReadError: the source is not a Keras model that can be read. The message says what it is and
+            what to do.
     """
     if isinstance(source, str | os.PathLike):
         with _opened(Path(source), None if weights is None else Path(weights)) as model:
@@ -43,7 +43,7 @@ def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Itera
         return
     if not callable(getattr(source, "save", None)):
         raise TypeError(f"expected a path or a Keras model, got {type(source).__name__}")
-    from tempfile import TemporaryDirectory  # noqa: PLC0415  (files do without, and it takes a while)
+    from tempfile import TemporaryDirectory  # noqa: PLC0415  (files do not need it, and it is slow)
 
     with TemporaryDirectory(prefix="kerasport-") as directory:
         path = Path(directory) / "model.keras"
@@ -54,6 +54,7 @@ def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Itera
 
 @contextmanager
 def _opened(path: Path, weights: Path | None = None) -> Iterator[KerasModel]:
+    """Open the model in a file; errors that its user raises inside the block name the file."""
     with ExitStack() as stack:
         with well_formed(str(path)):
             contents = stack.enter_context(open_contents(path, weights))
@@ -64,7 +65,10 @@ def _opened(path: Path, weights: Path | None = None) -> Iterator[KerasModel]:
 
 @contextmanager
 def of_file(where: str) -> Iterator[None]:
-    """A block in which each `ReadError` begins with the file; shapes are compared with it after reading, too."""
+    """Prefix each `ReadError` of the block with the path of the file.
+
+    It also encloses the use of the model, since shapes are compared with the file after reading.
+    """
     try:
         yield
     except ReadError as error:
@@ -75,21 +79,21 @@ def of_file(where: str) -> Iterator[None]:
 
 @contextmanager
 def well_formed(where: str) -> Iterator[None]:
-    """A block that reads a file: every error in it becomes a `ReadError` that begins with the file.
+    """Turn every error of the block into a `ReadError` that begins with the path of the file.
 
-    A file has thousands of places where a value can be of the wrong kind. Those that matter are checked where they
-    are read; this catches the others, so that nobody sees a traceback. It must not enclose anything but reading: after
-    that, an unexpected error is a bug in kerasport.
+    A file has thousands of places where a value can have the wrong type. The important ones are
+    checked where they are read; this catches the others, so that no user sees a traceback. Enclose
+    only reading: after that, an unexpected error is a bug in kerasport.
     """
     with of_file(where), placed(""):
         yield
 
 
 def model_of(contents: Contents) -> KerasModel:
-    """The model in an opened file.
+    """Build the model in an opened file.
 
     Raises:
-        ReadError: config and weights do not belong together, or are not formed as Keras forms them.
+        ReadError: the config and the weights do not match, or do not have Keras's structure.
     """
     with well_formed(str(contents.path)):
         return _described(contents)
@@ -100,15 +104,14 @@ def _described(contents: Contents) -> KerasModel:
     config = keras1.completed(config) if major(contents.version) < 2 else config
     root = Describer(contents.version).describe(config)
     _refuse_layer(root)
-    stored = {}
-    for layer, groups in _found(contents, root).items():
+    stored: dict[Described, Stored] = {}
+    arrays, vocabularies = _find_arrays(contents, root)
+    for layer, groups in arrays.items():
         with placed(f"layer {quoted(layer.name)}"):
             stored[layer] = weights_of(layer, groups, contents.version)
-    weights: Mapping[Described, tuple[Weight, ...]] = {
-        layer: made for layer, (made, _) in stored.items()
-    }
-    notes = {layer: note for layer, (_, note) in stored.items()}
-    model = images_apart(Builder(weights, notes, contents.version).model(root))
+    for layer, vocabulary in vocabularies.items():
+        stored[layer] = replace(stored[layer], options={"vocabulary": vocabulary})
+    model = images_apart(Builder(stored, contents.version).model(root))
     compiled = contents.compile_config if isinstance(contents.compile_config, Mapping) else None
     return replace(
         model, writer=contents.version, compile_config=compiled, optimizer=contents.optimizer
@@ -116,7 +119,7 @@ def _described(contents: Contents) -> KerasModel:
 
 
 def _rooted(config: Any) -> Any:
-    """`get_config()` alone lacks the frame that says what it configures."""
+    """Wrap the result of `get_config()` alone in an entry with its class name."""
     if isinstance(config, dict) and "class_name" not in config and "layers" in config:
         return {
             "class_name": "Functional" if "input_layers" in config else "Sequential",
@@ -134,33 +137,34 @@ def _refuse_layer(root: Described) -> None:
         )
 
 
-def _found(contents: Contents, root: Described) -> Mapping[Described, Any]:
+def _find_arrays(
+    contents: Contents, root: Described
+) -> tuple[Mapping[Described, Any], Mapping[Described, list[Any]]]:
+    """The arrays of every layer, by sublayer, and the vocabularies stored next to them."""
     if contents.manifest is not None:
-        return contents.manifest.find(root, contents.version)
+        return contents.manifest.find(root, contents.version), {}
     if contents.by_name is not None:
-        return by_name.find(*contents.by_name, root, contents.version)
+        return by_name.find(*contents.by_name, root, contents.version), {}
     tree = ByPath(contents.by_path, major(contents.version) < 3)
-    found = tree.find(root)
-    for layer, path in tree.paths.items():
-        _give_vocabulary(layer, path, contents)
-    return found
+    arrays = tree.find(root)
+    vocabularies = {layer: _vocabulary(layer, path, contents) for layer, path in tree.paths.items()}
+    return arrays, {layer: words for layer, words in vocabularies.items() if words is not None}
 
 
-def _give_vocabulary(layer: Described, path: str, contents: Contents) -> None:
-    """Tell a layer what it learned by adapt(): a token a line, beside the weights."""
+def _vocabulary(layer: Described, path: str, contents: Contents) -> list[Any] | None:
+    """The vocabulary that a layer learned by adapt(), if a file next to the weights has it."""
     if (
         layer.class_name not in ("StringLookup", "IntegerLookup")
         or layer.config.get("vocabulary") is not None
     ):
-        return
+        return None
     text = contents.asset(f"{path}/vocabulary.txt".replace("\\", "/"))
     if text is None:
-        return
+        return None
     try:
         lines = text.decode().rstrip("\n").splitlines()
-        learned = lines if layer.class_name == "StringLookup" else [int(line) for line in lines]
+        return lines if layer.class_name == "StringLookup" else [int(line) for line in lines]
     except ValueError as error:
         raise ReadError(
             f"layer {quoted(layer.name)}: its vocabulary.txt cannot be read ({error})"
         ) from None
-    layer.config = {**layer.config, "vocabulary": learned}

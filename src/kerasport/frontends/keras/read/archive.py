@@ -1,7 +1,7 @@
-"""What a path holds, told by its first bytes and never by its extension, and how to open it.
+"""Detect the type of a file by its first bytes, never by its extension, and open it.
 
-Nothing is ever unpacked beside the user's file: a `.keras` zip stores its weights uncompressed, so they are
-read in place. Only where somebody has compressed the zip again, the weights go through a temporary file.
+Nothing is unpacked next to the user's file. A `.keras` zip stores its weights uncompressed, so they
+are read in place. Only if the zip was compressed again, the weights go through a temporary file.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from kerasport.frontends.keras.read.manifest import Manifest
     from kerasport.weights import WeightRef
 
-MAX_RATIO = 100  # of inflated to stored bytes; trained weights hardly compress
-SMALL = 64 * 1024 * 1024  # below this a high ratio harms nobody
-PIECE = 1024 * 1024  # of a member that is inflated
-MAX_NAME = 255  # bytes; no file system takes more
-MAX_DIRECTORY = 4 * 1024 * 1024  # bytes of a zip's list of members; Keras writes some 300
+MAX_RATIO = 100  # inflated to stored bytes; trained weights hardly compress
+SMALL = 64 * 1024 * 1024  # bytes; below this a high ratio does no harm
+PIECE = 1024 * 1024  # bytes of a member inflated at a time
+MAX_NAME = 255  # bytes; file systems allow no longer name
+MAX_DIRECTORY = 4 * 1024 * 1024  # bytes of a zip's list of members; Keras writes about 300
 ENCRYPTED = 0x1
 
 DAMAGE = (
@@ -43,12 +43,12 @@ DAMAGE = (
     ValueError,
     OverflowError,
 )
-"""What zipfile raises where the data of a file contradict each other."""
+"""Errors that zipfile raises for inconsistent data."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """An opened Keras file: what it says, and where its weights are."""
+    """An opened Keras file: its config and the location of its weights."""
 
     path: Path
     config: Any  # the serialized model, as in config.json
@@ -58,9 +58,8 @@ class Contents:
     compile_config: Any = None
     optimizer: tuple[WeightRef, ...] = ()  # variables of the optimizer
     manifest: Manifest | None = None  # weights of a TF.js model
-    asset: Callable[[str], bytes | None] = lambda _: (
-        None
-    )  # a file that a layer has beside its weights, by its path
+    # Read a file that a layer stores besides its weights, by its path; None if there is none.
+    asset: Callable[[str], bytes | None] = lambda _: None
 
 
 @contextmanager
@@ -68,14 +67,15 @@ def open_contents(path: Path, weights: Path | None = None) -> Iterator[Contents]
     """Open the Keras model at the path; `weights` is the second file of an architecture JSON.
 
     Raises:
-        ReadError: it is something else; the message says what, and what to do.
+        ReadError: the path is not a Keras model. The message says what it is, and what to do.
     """
     check_local(path)
     with _readable(path):
         opener = _opener(path)
     if weights is not None and opener is not _open_json:
         raise ReadError(
-            f"{path}: this file contains its own weights; pass a separate weights file only with an architecture JSON"
+            f"{path}: this file contains its own weights; pass a separate weights file only with "
+            "an architecture JSON"
         )
     with opener(path, weights) as contents:
         yield contents
@@ -113,7 +113,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _has_user_block(path: Path) -> bool:
-    """HDF5 may begin at 512 bytes, and at each doubling."""
+    """Whether an HDF5 signature follows at 512 bytes or a doubling of it, as HDF5 allows."""
     size, at = path.stat().st_size, 512
     with path.open("rb") as file:
         while at < size:
@@ -178,7 +178,10 @@ _FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     (
         # schema version 1, then the first graph; ONNX models have a higher version there
         lambda head: head.startswith(b"\x08\x01\x12"),
-        f"this is a file of a SavedModel, which is not supported; load the SavedModel in Keras, then {SAVE}",
+        (
+            "this is a file of a SavedModel, which is not supported; load the SavedModel in Keras, "
+            f"then {SAVE}"
+        ),
     ),
     (_is_onnx, f"this is an ONNX model, which contains no Keras layers; {SOURCE}"),
     (
@@ -196,7 +199,8 @@ def _why_not(head: bytes) -> str:
     known = (why for foreign, why in _FOREIGN if foreign(head))
     return next(
         known,
-        "this is not a Keras model: the file is neither a .keras zip, nor HDF5, nor an architecture JSON",
+        "this is not a Keras model: the file is neither a .keras zip, nor HDF5, nor an "
+        "architecture JSON",
     )
 
 
@@ -204,12 +208,13 @@ def _why_not(head: bytes) -> str:
 
 
 class _Bounded(io.FileIO):
-    """A file that is read in small parts only: zipfile would read a list of members of any size at once."""
+    """A file that refuses large reads: zipfile would read a list of members of any size at once."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_DIRECTORY:
             raise HostileFileError(
-                f"{self.name}: the directory of the zip archive has {size} bytes, more than any Keras model needs"
+                f"{self.name}: the directory of the zip archive has {size} bytes, more than any "
+                "Keras model needs"
             )
         return super().read(size)
 
@@ -222,7 +227,8 @@ def _open_zip(path: Path, weights: Path | None = None) -> Iterator[Contents]:
             archive = zipfile.ZipFile(file)
         except DAMAGE as error:
             raise ReadError(
-                f"{path}: this zip archive is truncated or damaged ({error}); copy or download it again"
+                f"{path}: this zip archive is truncated or damaged ({error}); copy or download it "
+                "again"
             ) from None
         config = _member(path, archive, "config.json")
         if config is None:
@@ -236,7 +242,8 @@ def _open_zip(path: Path, weights: Path | None = None) -> Iterator[Contents]:
                     "model.save('model.keras')"
                 )
             raise ReadError(
-                f"{path}: model.weights.h5 is missing; save the model again with model.save('model.keras')"
+                f"{path}: model.weights.h5 is missing; save the model again with "
+                "model.save('model.keras')"
             )
         text = _inflate(path, archive, config, MAX_BYTES)
         metadata = _member(path, archive, "metadata.json")
@@ -279,7 +286,7 @@ def _of_zip(
 
 def _why_not_zip(names: list[str]) -> str:
     if any(name.endswith(".npy") for name in names):
-        return "this is a NumPy archive (.npz), not a model; save the model with model.save('model.keras')"
+        return f"this is a NumPy archive (.npz), not a model; {SAVE}"
     if any(name.endswith("data.pkl") for name in names):
         return "this is a PyTorch file, not a Keras model"
     if any(name.endswith("saved_model.pb") for name in names):
@@ -298,11 +305,13 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo 
         raise HostileFileError(f"{path}: the archive contains {name} {len(found)} times")
     if found and found[0].flag_bits & ENCRYPTED:
         raise ReadError(
-            f"{path}: {name} is encrypted; unzip the archive with the password and pass the directory"
+            f"{path}: {name} is encrypted; unzip the archive with the password and pass the "
+            "directory"
         )
     if found and found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ReadError(
-            f"{path}: {name} is compressed with an unsupported method; unzip the archive and pass the directory"
+            f"{path}: {name} is compressed with an unsupported method; unzip the archive and pass "
+            "the directory"
         )
     return found[0] if found else None
 
@@ -315,7 +324,8 @@ def _checked_size(path: Path, info: zipfile.ZipInfo, limit: int | None = None) -
         )
     if info.file_size > SMALL and info.file_size > MAX_RATIO * max(1, info.compress_size):
         raise HostileFileError(
-            f"{path}: {info.filename} would expand more than {MAX_RATIO}-fold; this looks like a zip bomb"
+            f"{path}: {info.filename} would expand more than {MAX_RATIO}-fold; this looks like a "
+            "zip bomb"
         )
 
 
@@ -325,7 +335,7 @@ def _inflate(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit:
 
 
 def _pieces(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    """A member, inflated; zipfile stops at the size that was checked."""
+    """Inflate a member in pieces. zipfile stops at the size that was checked."""
     try:
         with archive.open(info) as member:
             yield from iter(lambda: member.read(PIECE), b"")
@@ -342,7 +352,7 @@ def _weights_of(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
             yield tree
         return
     _checked_size(path, info)
-    from tempfile import TemporaryDirectory  # noqa: PLC0415  (seldom needed, and it takes a while)
+    from tempfile import TemporaryDirectory  # noqa: PLC0415  (rarely needed, and slow)
 
     with TemporaryDirectory(prefix="kerasport-") as directory:
         target = Path(directory) / info.filename
@@ -353,7 +363,7 @@ def _weights_of(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
 
 
 def _begin(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where a stored member's bytes begin: after its local header, whose name and extra field vary in length."""
+    """Offset of a stored member's bytes: after its local header, whose size varies."""
     with path.open("rb") as file:
         file.seek(max(0, info.header_offset))
         header, name = file.read(30), file.read(len(info.filename))
@@ -375,7 +385,7 @@ def _begin(path: Path, info: zipfile.ZipInfo) -> int:
 
 @contextmanager
 def _open_directory(path: Path, weights: Path | None = None) -> Iterator[Contents]:
-    """A `.keras` saved with zipped=False, as on Hugging Face."""
+    """Open a `.keras` directory saved with zipped=False, as on Hugging Face."""
     del weights
     config = parse_config(read_text(inside(path, path / "config.json")), f"{path / 'config.json'}")
     metadata = inside(path, path / "metadata.json")
@@ -383,7 +393,8 @@ def _open_directory(path: Path, weights: Path | None = None) -> Iterator[Content
     stored = inside(path, path / "model.weights.h5")
     if not stored.is_file():
         raise ReadError(
-            f"{path}: this directory has a config.json but no model.weights.h5; add the weights file"
+            f"{path}: this directory has a config.json but no model.weights.h5; add the weights "
+            "file"
         )
 
     def asset(name: str) -> bytes | None:
@@ -395,7 +406,7 @@ def _open_directory(path: Path, weights: Path | None = None) -> Iterator[Content
 
 
 def read_text(path: Path) -> bytes:
-    """A file of JSON or text, as far as one may be long."""
+    """Read a JSON or text file of bounded size."""
     with _readable(path):
         if path.stat().st_size > MAX_BYTES:
             raise HostileFileError(f"{path}: the file is larger than the {MAX_BYTES} bytes allowed")
@@ -505,7 +516,8 @@ def _open_weights(path: Path) -> Iterator[tuple[tuple[Hdf5, ...], tuple[Hdf5, st
         )
     if not (head.startswith(SIGNATURE) or _has_user_block(path)):
         raise ReadError(
-            f"{path}: this is not an HDF5 file, the format in which Keras saves weights: {_why_not(head)}"
+            f"{path}: this is not an HDF5 file, the format in which Keras saves weights: "
+            f"{_why_not(head)}"
         )
     with Hdf5(path) as tree:
         if (
@@ -521,7 +533,7 @@ def _open_weights(path: Path) -> Iterator[tuple[tuple[Hdf5, ...], tuple[Hdf5, st
 
 @contextmanager
 def _open_sharded(path: Path) -> Iterator[tuple[Hdf5, ...]]:
-    """Weights that Keras split over several files; a variable is in whichever of them holds its group."""
+    """Open weights that Keras split over several files. A group can be in any of them."""
     index = parse_json(read_text(path), str(path))
     entries = index.get("weight_map")
     if not isinstance(entries, dict):
@@ -531,35 +543,39 @@ def _open_sharded(path: Path) -> Iterator[tuple[Hdf5, ...]]:
     listed = [files if isinstance(files, list) else [files] for files in entries.values()]
     with ExitStack() as opened:
         names = dict.fromkeys(str(name) for files in listed for name in files)
-        yield tuple(opened.enter_context(Hdf5(beside(path, name))) for name in names)
+        yield tuple(opened.enter_context(Hdf5(shard_path(path, name))) for name in names)
 
 
-def beside(index: Path, name: str) -> Path:
+def shard_path(index: Path, name: str) -> Path:
     """The shard of that name in the directory of the index.
 
     Raises:
-        ReadError: it is missing, or the name is a path to elsewhere.
+        ReadError: the shard is missing.
+        HostileFileError: the name is a path to another place.
     """
     if (
         PurePosixPath(name.replace("\\", "/")).name != name
         or len(name.encode(errors="replace")) > MAX_NAME
     ):
         raise HostileFileError(
-            f"{index}: the index names the shard {quoted(name)}, which is not the name of a file in the same directory"
+            f"{index}: the index names the shard {quoted(name)}, which is not the name of a file "
+            "in the same directory"
         )
     shard = index.parent / name
     if not shard.is_file():
         raise ReadError(
-            f"{index}: the shard {quoted(name)} is missing; put it in the same directory as the index"
+            f"{index}: the shard {quoted(name)} is missing; put it in the same directory as the "
+            "index"
         )
     return inside(index.parent, shard)
 
 
 def inside(folder: Path, path: Path) -> Path:
-    """The path of a file in the directory of a model, once it is sure that no link on the way leads out of there.
+    """Check that a file of a model stays in the model's directory, and return its path.
 
-    In the cache of Hugging Face all files are links, into the directory `blobs` beside `snapshots`, where each is
-    named by its hash. Those are allowed: whoever made the model made what lies there.
+    No link on the way may leave the directory. In the cache of Hugging Face all files are links
+    into the directory `blobs` next to `snapshots`, named by their hashes. These links are allowed,
+    since they lead to files of the same download.
 
     Raises:
         HostileFileError: a link leads elsewhere.

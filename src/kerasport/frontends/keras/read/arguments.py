@@ -1,6 +1,6 @@
-"""Binds the arguments of layer calls to the names that they have in Keras.
+"""Bind the arguments of layer calls to their names in Keras.
 
-Keras files hold some arguments by position and others by name, as the user wrote the call. After
+Keras files store some arguments by position and others by name, as the user wrote the call. After
 this step every call has one form: the tensors that the layer works on are in `Call.args`, and
 everything else is in `Call.kwargs` by its Keras name.
 """
@@ -23,7 +23,7 @@ from kerasport.frontends.keras.model import KerasModel, LayerSpec, Operation, fl
 
 @dataclass(frozen=True)
 class Signature:
-    """The parameters of a Keras `call` method: all names in order, and those that hold tensors."""
+    """The parameters of a Keras `call` method: all names in order, and those of tensors."""
 
     names: tuple[str, ...]
     tensors: tuple[str, ...]
@@ -35,7 +35,7 @@ IMAGES = Signature(("data", "training"), ("data",))  # BaseImagePreprocessingLay
 
 
 def signature_of(target: LayerSpec | Operation | KerasModel) -> Signature | None:
-    """The signature of what is called; None for operations and for layers that are unknown."""
+    """The signature of a call's target; None for operations and unknown layers."""
     if isinstance(target, KerasModel):
         return MODEL
     if isinstance(target, Operation) or target.custom:
@@ -50,7 +50,7 @@ def signature_of(target: LayerSpec | Operation | KerasModel) -> Signature | None
 
 @dataclass(frozen=True)
 class Arguments:
-    """The arguments of one call, bound: see `Call` for what the fields mean."""
+    """The bound arguments of one call. `Call` documents the fields."""
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -63,10 +63,10 @@ def bind(
     """Bind the arguments of a call as Python binds them to the Keras signature.
 
     Arguments beyond the signature get a name that no layer has ("argument 4"), so that targets
-    refuse them like every other argument that they do not know.
+    refuse them like every other unknown argument.
 
     Raises:
-        ReadError: the call gives one argument twice, or an array as `training`.
+        ReadError: the call passes one argument twice, or an array as `training`.
     """
     signature = signature_of(target)
     if signature is None:
@@ -79,12 +79,14 @@ def bind(
     named = {_current(name, signature): value for name, value in kwargs.items()}
     if twice := sorted(positional.keys() & named.keys()):
         raise ReadError(
-            f"layer {quoted(target.name)}: the call passes the argument {twice[0]!r} twice, by position and by name"
+            f"layer {quoted(target.name)}: the call passes the argument {twice[0]!r} twice, by "
+            "position and by name"
         )
     given = {**positional, **named}
     if isinstance(given.get("training"), np.ndarray):
         raise ReadError(
-            f"layer {quoted(target.name)}: the call passes an array as the argument 'training', expected true or false"
+            f"layer {quoted(target.name)}: the call passes an array as the argument 'training', "
+            "expected true or false"
         )
     if isinstance(given.get("mask"), list | tuple):
         given["mask"] = _masks(target, given["mask"])
@@ -96,7 +98,7 @@ def bind(
 
 
 def _masks(target: LayerSpec | Operation | KerasModel, given: Sequence[Any]) -> Any:
-    """The mask of a call, or the masks of a layer that works on several tensors, with lists as arrays."""
+    """The mask of a call, or the masks of a layer with several inputs, with lists as arrays."""
     cls = None if isinstance(target, KerasModel) else LAYERS.get(target.class_name)
     if cls is not None and cls.arity[1] == 1:
         return _as_array(given)
@@ -104,7 +106,10 @@ def _masks(target: LayerSpec | Operation | KerasModel, given: Sequence[Any]) -> 
 
 
 def _as_array(value: Any) -> Any:
-    """An array for numbers in nested lists: so Keras 2 writes an array, and any Keras a list that a call is given."""
+    """Convert nested lists of numbers to an array.
+
+    Keras 2 saves arrays as lists, and every Keras saves a list argument as a list.
+    """
     if not isinstance(value, list | tuple) or not value:
         return value
     leaves = flatten(value)

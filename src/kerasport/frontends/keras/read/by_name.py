@@ -1,7 +1,8 @@
-"""Weights of whole-model HDF5 and of Keras 2's weight files: one group a layer of the outer model, by its name.
+"""Weights of whole-model HDF5 and Keras 2 weight files: one group per layer of the outer model.
 
-A nested model is one group with all its weights in a row: those that are trainable first, then the others. So the
-order depends on which layers are frozen, and is worked out from the config; the names of the arrays must agree.
+Groups have the names of layers. A nested model is one group with all its weights: first the
+trainable ones, then the others. So the order depends on which layers are frozen. It is computed
+from the config, and the names of the arrays must agree.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,12 @@ from kerasport.weights import Weight
 
 ATTENTION = frozenset(("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"))
 GATES_OF_KERAS1 = {"LSTM": 4, "GRU": 3, "ConvLSTM2D": 4}
-"""Layer → how many gates it has, each of which had a kernel, a recurrent kernel and a bias of its own."""
+"""Layer → number of gates; each has its own kernel, recurrent kernel and bias."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for a weight: the `index`th of a layer."""
+    """The position of a weight: the `index`th weight of a layer."""
 
     layer: Described
     index: int
@@ -36,10 +38,10 @@ class Slot:
 def find(
     tree: Hdf5, group: str, root: Described, version: str
 ) -> Mapping[Described, list[tuple[Weight, ...]]]:
-    """The arrays of every layer.
+    """Find the arrays of every layer.
 
     Raises:
-        ReadError: number or names of the arrays are not those of the layers.
+        ReadError: the number or the names of the arrays do not match the layers.
     """
     found: dict[Described, dict[int, Weight]] = {}
     for layer, saved in _saved(root, _strings(tree, group, "layer_names"), version):
@@ -60,10 +62,9 @@ def find(
 
 
 def _saved(root: Described, listed: Sequence[str], version: str) -> Iterator[tuple[Described, str]]:
-    """The layers that have a group in the file, each with the name of that."""
-    if (
-        major(version) < 2 and root.kind == "sequential"
-    ):  # a Sequential inside has a name that its config does not tell
+    """Yield the layers that have a group in the file, each with the name of its group."""
+    if major(version) < 2 and root.kind == "sequential":
+        # the group of a nested Sequential has a name that is not in the config
         members = [layer for layer, _ in root.members if layer.class_name != "InputLayer"]
         if len(members) == len(listed):
             yield from zip(members, listed, strict=True)
@@ -72,7 +73,10 @@ def _saved(root: Described, listed: Sequence[str], version: str) -> Iterator[tup
 
 
 def _named(model: Described, listed: frozenset[str]) -> Iterator[Described]:
-    """The layers by those names; Keras 1 listed the layers of the models that it merged in place of these."""
+    """Yield the layers with those names.
+
+    Keras 1 listed the layers of merged models in place of the models.
+    """
     for layer, _ in model.members:
         if layer.name in listed and layer.kind != "operation":
             yield layer
@@ -83,7 +87,7 @@ def _named(model: Described, listed: frozenset[str]) -> Iterator[Described]:
 def grouped(
     found: Mapping[Described, Mapping[int, Weight]],
 ) -> Mapping[Described, list[tuple[Weight, ...]]]:
-    """The arrays of each layer in order, as `.keras` files have them apart."""
+    """Group the ordered arrays of each layer by sublayer, as `.keras` files store them."""
     return {
         layer: _groups(layer, [arrays[i] for i in sorted(arrays)])
         for layer, arrays in found.items()
@@ -91,35 +95,37 @@ def grouped(
 
 
 def _groups(layer: Described, arrays: Sequence[Weight]) -> list[tuple[Weight, ...]]:
-    """The arrays as `.keras` files have them apart: those of each sublayer behind the layer's own."""
+    """Split arrays as `.keras` files store them: the layer's own, then those of each sublayer."""
     if layer.class_name not in ATTENTION:
         return [tuple(arrays)]
     named = list(zip(LAYERS[layer.class_name].declared_weights(layer.config), arrays, strict=True))
     parts = ("query", "key", "value", "gate", "output")
-    return [(), *(tuple(array for name, array in named if name.startswith(part)) for part in parts)]
+
+    def of_part(part: str) -> tuple[Weight, ...]:
+        return tuple(array for name, array in named if name.startswith(part))
+
+    return [(), *map(of_part, parts)]
 
 
 def _strings(tree: Hdf5, path: str, attribute: str) -> tuple[str, ...]:
-    """A list of names; those longer than 64 kB are split over several attributes."""
+    """Read a list of names. Lists longer than 64 kB are split over several attributes."""
     whole = tree.attribute(path, attribute)
     if whole is not None:
         return tuple(map(str, whole)) if isinstance(whole, tuple) else (str(whole),)
     parts: list[str] = []
     while (part := tree.attribute(path, f"{attribute}{len(parts)}")) is not None:
         parts.append(part)
-    return tuple(
-        str(name) for part in parts for name in (part if isinstance(part, tuple) else (part,))
-    )
+    listed = [part if isinstance(part, tuple) else (part,) for part in parts]
+    return tuple(map(str, chain.from_iterable(listed)))
 
 
 def _own(layer: Described, version: str) -> list[tuple[Slot, bool]]:
-    """The weights that a layer holds itself, and whether each is made to be trained."""
+    """The weights of a layer without its children, each with whether it is trainable."""
     cls = LAYERS.get(layer.class_name)
     if layer.kind != "layer" or cls is None:
         return []
-    if (
-        layer.class_name == "SpectralNormalization"
-    ):  # it holds the kernel of the layer inside as well as that does
+    if layer.class_name == "SpectralNormalization":
+        # it also lists the kernel of the wrapped layer
         inner = layer.children["layer"]
         shared = [(slot, trained and inner.trainable) for slot, trained in _own(inner, version)[:1]]
         return [*shared, (Slot(layer, 0, "vector_u"), False)]
@@ -133,10 +139,10 @@ def _own(layer: Described, version: str) -> list[tuple[Slot, bool]]:
     if layer.class_name in ATTENTION:
         return [
             (Slot(layer, i, name), mark.trainable)
-            for i, (name, mark) in sorted(enumerate(weights), key=_made)
+            for i, (name, mark) in sorted(enumerate(weights), key=_creation_order)
         ]
     declared = [(name, mark.trainable) for name, mark in weights]
-    if layer.config.get("lora_rank"):  # the kernel is frozen, and its two small factors are trained
+    if layer.config.get("lora_rank"):  # LoRA freezes the kernel and trains its two factors
         kernel = declared[0][0]
         declared = [
             (kernel, False),
@@ -147,20 +153,20 @@ def _own(layer: Described, version: str) -> list[tuple[Slot, bool]]:
     return [(Slot(layer, i, name), trained) for i, (name, trained) in enumerate(declared)]
 
 
-def _made(weight: tuple[int, tuple[str, Any]]) -> tuple[int, int]:
-    """Where a weight of an attention layer stands: in the order in which the projections are made."""
+def _creation_order(weight: tuple[int, tuple[str, Any]]) -> tuple[int, int]:
+    """Sort key of an attention weight: the order in which the projections are created."""
     index, (name, _) = weight
     return ("query", "key", "gate", "value", "output").index(name.partition("_")[0]), index
 
 
 def _parts(layer: Described) -> list[Described]:
-    if layer.class_name == "Bidirectional":  # made in this order, saved in the other
+    if layer.class_name == "Bidirectional":  # created in this order, saved in the other
         return [layer.children["forward_layer"], layer.children["backward_layer"]]
     return [*layer.children.values(), *(member for member, _ in layer.members)]
 
 
 def slots_of(layer: Described, version: str) -> list[Slot]:
-    """The places for the weights of a layer of the outer model, in the order in which they are saved, each once."""
+    """The weights of a layer of the outer model in saved order, each once."""
     return list(dict.fromkeys([*_trainable(layer, version), *_fixed(layer, version)]))
 
 
@@ -185,10 +191,10 @@ def _fixed(layer: Described, version: str) -> Iterator[Slot]:
 def check(
     path: Path, layer: Described, slots: Sequence[Slot], names: Sequence[str], version: str
 ) -> None:
-    """Compare the names of the arrays with those of the places.
+    """Compare the names of the arrays with the expected weights.
 
     Raises:
-        ReadError: number or names are others.
+        ReadError: the number or the names differ.
     """
     where = f"{path}: layer {quoted(layer.name)}"
     if len(slots) != len(names):
@@ -203,18 +209,19 @@ def check(
             f"/{plain(name)}".endswith(f"/{spelling}") for spelling in spellings(slot)
         ):
             raise ReadError(
-                f"{where}: expected {quoted(slot.name)} of {quoted(slot.layer.name)}, found the weight {quoted(name)}"
+                f"{where}: expected {quoted(slot.name)} of {quoted(slot.layer.name)}, found the "
+                f"weight {quoted(name)}"
             )
 
 
 def plain(name: str) -> str:
-    """A name without what TensorFlow adds to those of its tensors, which it numbers where it has one already."""
+    """Remove the suffixes that TensorFlow adds to tensor names, such as `_1` and `:0`."""
     return re.sub(r"(_\d+)?:\d+$", "", name)
 
 
 def spellings(slot: Slot) -> set[str]:
-    """The ends that the name of a weight may have."""
-    if slot.layer.class_name in ATTENTION:  # each projection is a layer, with a name of its own
+    """The possible last parts of a weight's name."""
+    if slot.layer.class_name in ATTENTION:  # each projection is a layer with its own name
         part, _, weight = slot.name.partition("_")
         return {f"attention_output/{weight}" if part == "output" else f"{part}/{weight}"}
     if slot.layer.class_name == "Normalization":

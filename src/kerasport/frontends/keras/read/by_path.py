@@ -1,7 +1,8 @@
-"""Weights of `.keras` files and of `.weights.h5`: found by the path that Keras's saving gives each layer.
+"""Weights of `.keras` files and of `.weights.h5`, found by the path that Keras saves a layer under.
 
-The path is made of class names in snake case, numbered where they repeat among siblings; the name a user gave
-the layer is not in it. From Keras 3.6 on each group carries that name as an attribute, which must agree.
+The path consists of class names in snake case, numbered if they repeat among siblings. It does not
+contain the name that the user gave the layer. Since Keras 3.6 each group has that name as an
+attribute, which must agree.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from kerasport.errors import ReadError, quoted
 from kerasport.frontends.keras.read.describe import LISTED, Described
 from kerasport.weights import Weight
 
-# Keras 2.12 to 2.14 kept the layers of a model in a dict in which each layer that has weights stands twice.
+# Keras 2.12 to 2.14 stored layers in a dict that contains each layer with weights twice.
 DOUBLED = "_layer_checkpoint_dependencies"
 
 ATTENTION = tuple(
     (f"{part}_dense", f"_{part}_dense") for part in ("query", "key", "value", "gate", "output")
 )
 SUBLAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    # Sublayers that have no config of their own; their weights count as the layer's. Each may have two spellings.
+    # Sublayers without a config, whose weights count as the layer's. Each can have two spellings.
     **dict.fromkeys(
         ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), (("cell",),)
     ),
@@ -36,21 +37,21 @@ REAL_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}  # the class behin
 
 
 def snake(class_name: str) -> str:
-    """A class name as Keras's saving spells it in a path."""
+    """The spelling of a class name in the paths of Keras 2."""
     name = re.sub(r"\W+", "", REAL_NAMES.get(class_name, class_name))
     name = re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def snake3(class_name: str) -> str:
-    """The same in Keras 3, whose first rule stops at digits."""
+    """The spelling of a class name in the paths of Keras 3, whose first rule stops at digits."""
     name = re.sub(r"\W+", "", REAL_NAMES.get(class_name, class_name))
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 class Tree(Protocol):
-    """Arrays in groups, as in HDF5; what is asked of it is told by `Hdf5`."""
+    """Arrays in groups, as in HDF5. `Hdf5` documents the methods."""
 
     @property
     def path(self) -> Path: ...
@@ -78,11 +79,11 @@ class ByPath:
     _found: dict[Described, list[tuple[Weight, ...]]] = field(default_factory=dict)
 
     def find(self, root: Described) -> Mapping[Described, list[tuple[Weight, ...]]]:
-        """The arrays of every layer, one tuple for each sublayer that Keras saves by itself.
+        """Find the arrays of every layer, one tuple for each sublayer that Keras saves separately.
 
         Raises:
-            ReadError: an array is left over, or a group belongs to a layer of another name: file and config
-                do not belong together.
+            ReadError: an array is left over, or a group has the name of another layer: the file and
+                the config do not match.
         """
         self._visit(root, "")
         left = sorted(self._left())
@@ -104,7 +105,7 @@ class ByPath:
 
     @cached_property
     def _separator(self) -> str:
-        r"""What stands between the parts of a path; Keras 2 on Windows wrote `layers\\dense` as one name of a group."""
+        r"""Separator of path parts; Keras 2 on Windows wrote `layers\\dense` as one group name."""
         return "\\" if any(name.startswith(f"{self._list_name}\\") for name in self._roots) else "/"
 
     def _join(self, path: str, name: str) -> str:
@@ -114,7 +115,7 @@ class ByPath:
         return any(tree.group(path) is not None for tree in self.trees)
 
     def _arrays(self, path: str) -> tuple[Weight, ...]:
-        """The arrays in a group; shards may each hold some of them."""
+        """The arrays in a group, in numeric order. Each shard can contain some of them."""
         merged: dict[str, Weight] = {}
         for tree in self.trees:
             merged |= tree.arrays(path)
@@ -162,7 +163,7 @@ class ByPath:
             found = [at for spelling in spellings if self._has(at := self._join(path, spelling))]
             yield self._arrays(_vars(found[0])) if found else ()
         if layer.custom:
-            # what is inside a foreign layer is only counted, so that nothing seems left over
+            # the arrays of a custom layer only count as used, so that none is reported as left over
             for tree in self.trees:
                 self._used |= set(tree.under(path))
 
@@ -173,14 +174,15 @@ class ByPath:
         for part, child in layer.children.items():
             self._visit(child, self._join(path, part))
         if layer.class_name == "Bidirectional":
-            # until 3.2 the layer that both directions were copied from stands here too, unused
+            # until 3.2 this group also contains the unused layer that both directions were copied
+            # from
             for tree in self.trees:
                 self._used |= set(tree.under(self._join(path, "layer")))
 
     def _members(self, model: Described, path: str) -> None:
         layers = [layer for layer, _ in model.members if layer.kind != "operation" or self.keras2]
         if model.kind == "sequential":
-            layers = layers[1:]  # its InputLayer is not among the layers of a Sequential
+            layers = layers[1:]  # the InputLayer is not among the layers of a Sequential
         self._listed(layers, self._join(path, self._list_name))
 
     def _listed(self, layers: Iterable[Described], path: str) -> None:
@@ -200,7 +202,7 @@ class ByPath:
                 numbered(name)
 
     def _spelled(self, class_name: str, path: str) -> str:
-        """A class name as it stands in a path; Keras 2 changed the rule between two versions."""
+        """The spelling of a class name in a path. Keras 2 changed the rule between versions."""
         names = (snake(class_name), snake3(class_name)) if self.keras2 else (snake3(class_name),)
         return next((name for name in names if self._has(self._join(path, name))), names[0])
 
@@ -215,7 +217,7 @@ class ByPath:
                     )
 
     def _trains(self, path: str) -> bool:
-        """Whether an array belongs to the training of a model inside, which was compiled: its optimizer or metrics."""
+        """Whether an array is training state (optimizer or metrics) of a compiled nested model."""
         within = (
             path.removeprefix(start)
             for model in self._models

@@ -1,4 +1,4 @@
-"""From described layers and named tensors to a `Model`: every reference found, every call in order."""
+"""Build a `KerasModel` from described layers: resolve references and put the calls in order."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ from kerasport.frontends.keras.model import (
 )
 from kerasport.frontends.keras.read.arguments import bind
 from kerasport.frontends.keras.read.describe import Described, History, Use
-from kerasport.weights import Weight
+from kerasport.frontends.keras.read.stored import Stored
 
 
 @dataclass
 class Builder:
-    """Makes models of what is described; one for a file, so that a shared layer becomes one object."""
+    """Builds the models of one file. A layer that several models share becomes one object."""
 
-    weights: Mapping[Described, tuple[Weight, ...]]
-    notes: Mapping[Described, str]
+    stored: Mapping[Described, Stored]
     version: str
-    _made: dict[Described, LayerSpec | Operation | KerasModel] = field(default_factory=dict)
+    _targets: dict[Described, LayerSpec | Operation | KerasModel] = field(default_factory=dict)
 
     def target(self, described: Described) -> LayerSpec | Operation | KerasModel:
-        """The layer, operation or model that is described."""
-        if described not in self._made:
-            self._made[described] = self._new(described)
-        return self._made[described]
+        """Return the layer, operation or model for a description."""
+        if described not in self._targets:
+            self._targets[described] = self._new(described)
+        return self._targets[described]
 
     def model(self, described: Described) -> KerasModel:
-        """The model that is described."""
+        """Return the model for a description."""
         target = self.target(described)
         assert isinstance(target, KerasModel), "a file of something else is refused before"
         return target
@@ -45,26 +44,26 @@ class Builder:
         if described.kind == "operation":
             return Operation(described.name, described.class_name, described.config)
         if described.kind == "layer":
+            stored = self.stored.get(described, Stored())
             return LayerSpec(
                 described.name,
                 described.class_name,
-                described.config,
-                self.weights.get(described, ()),
+                {**described.config, **stored.options},
+                stored.weights,
                 {part: self._child(child) for part, child in described.children.items()},
                 described.custom,
-                self.notes.get(described, ""),
+                stored.note,
             )
-        return (
-            self._sequential(described)
-            if described.kind == "sequential"
-            else self._functional(described)
-        )
+        if described.kind == "sequential":
+            return self._sequential(described)
+        return self._functional(described)
 
     def _child(self, described: Described) -> LayerSpec | KerasModel:
         target = self.target(described)
         if isinstance(target, Operation):
             raise ReadError(
-                f"{quoted(described.name)} is an operation inside a wrapper; Keras cannot save such a model"
+                f"{quoted(described.name)} is an operation inside a wrapper; Keras cannot save "
+                "such a model"
             )
         return target
 
@@ -110,10 +109,8 @@ class Builder:
                 target, bound.args, bound.kwargs, bound.by_position, shapes.get(key, {})
             )
             _check_count(calls[key])
-        inputs, outputs = (
-            resolve(_structured(described.inputs)),
-            resolve(_structured(described.outputs)),
-        )
+        inputs = resolve(_structured(described.inputs))
+        outputs = resolve(_structured(described.outputs))
         _check_ends(described.name, inputs, outputs)
         _check_inputs(described.name, calls.values(), inputs)
         return KerasModel(
@@ -128,7 +125,11 @@ class Builder:
         )
 
     def _refuse_ambiguous(self, described: Described) -> None:
-        """Keras 3.2 wrote 0 for every node index, so of a layer called twice it is lost which call is meant."""
+        """Refuse a layer with several calls in a file of Keras 3.2.
+
+        Keras 3.2 wrote 0 for every node index, so the file does not say which call an input refers
+        to.
+        """
         if not self.version.startswith("3.2."):
             return
         for layer, uses in described.members:
@@ -141,7 +142,7 @@ class Builder:
 
 
 def _check_ends(model: str, inputs: Any, outputs: Any) -> None:
-    """Raises `ReadError` unless inputs and outputs are tensors, and there are some of each."""
+    """Raise `ReadError` unless inputs and outputs are tensors, at least one of each."""
     for ends, what in ((inputs, "inputs"), (outputs, "outputs")):
         tensors = flatten(ends)
         if not tensors or not all(isinstance(tensor, KerasTensor) for tensor in tensors):
@@ -149,11 +150,11 @@ def _check_ends(model: str, inputs: Any, outputs: Any) -> None:
 
 
 def _check_inputs(model: str, calls: Iterable[Call], inputs: Any) -> None:
-    """Raises `ReadError` unless the inputs of a model are the outputs of its InputLayers, of all that it needs."""
+    """Raise `ReadError` unless the model's inputs are exactly the outputs of its InputLayers."""
     listed = flatten(inputs)
     ends = dict.fromkeys(listed)
     if len(ends) < len(listed):
-        name = next(quoted(each.call.target.name) for each in ends if listed.count(each) > 1)
+        name = next(quoted(end.call.target.name) for end in ends if listed.count(end) > 1)
         raise ReadError(
             f"model {quoted(model)}: the input {name} is listed twice, so it is not known which "
             "of the two the model uses; build the model again with each input listed once, and "
@@ -170,7 +171,8 @@ def _check_inputs(model: str, calls: Iterable[Call], inputs: Any) -> None:
             raise ReadError(f"model {quoted(model)}: the InputLayer {name} is called on a tensor")
         elif tensor not in ends:
             raise ReadError(
-                f"model {quoted(model)}: the InputLayer {name} is needed, but it is not one of the inputs of the model"
+                f"model {quoted(model)}: the InputLayer {name} is needed, but it is not one of the "
+                "inputs of the model"
             )
     if any(tensor.index for tensor in ends):
         raise ReadError(
@@ -183,13 +185,14 @@ def _is_input(call: Call) -> bool:
 
 
 def _check_count(call: Call) -> None:
-    """Raises `ReadError` where a model is called on another number of tensors than it takes."""
+    """Raise `ReadError` if a model is called with a wrong number of tensors."""
     if isinstance(call.target, KerasModel):
-        given, taken = len(flatten(call.args)), len(call.target.input_tensors)
-        if given != taken:
+        passed, expected = len(flatten(call.args)), len(call.target.input_tensors)
+        if passed != expected:
             name = quoted(call.target.name)
             raise ReadError(
-                f"model {name}: the model is called on {given} tensor(s), but it has {taken} input(s)"
+                f"model {name}: the model is called on {passed} tensor(s), but it has {expected} "
+                "input(s)"
             )
 
 
@@ -198,12 +201,15 @@ def _as_input(layer: Described) -> list[Use]:
 
 
 def _structured(structure: Any) -> Any:
-    """One tensor stands for itself, also where Keras wrapped it in a list."""
+    """Unwrap a list of one tensor, since Keras sometimes wraps a single tensor."""
     return structure[0] if isinstance(structure, tuple) and len(structure) == 1 else structure
 
 
 def _declared(described: Described) -> dict[tuple[str, int], dict[int, tuple[int | None, ...]]]:
-    """Shapes that the file gives to the outputs of calls: what their users wrote down."""
+    """Shapes that the file gives to the outputs of calls, written where the outputs are used.
+
+    Returns (layer, node) → output index → shape.
+    """
     shapes: dict[tuple[str, int], dict[int, tuple[int | None, ...]]] = {}
     for _, uses in described.members if described.declares else ():
         for use in uses:
@@ -220,7 +226,10 @@ def _histories(structure: Any) -> Iterator[History]:
 def _ordered(
     model: str, uses: Mapping[tuple[str, int], tuple[Described, Use]], ends: Any
 ) -> list[tuple[str, int]]:
-    """Keys of the calls that the model's inputs and outputs need, each after those that it needs itself."""
+    """Sort the calls that the model's inputs and outputs need topologically.
+
+    Returns their keys (layer, node). Each call follows the calls whose outputs it uses.
+    """
     order: dict[tuple[str, int], None] = {}
     open_: set[tuple[str, int]] = set()
     for end in _histories(ends):
@@ -235,7 +244,8 @@ def _ordered(
                 continue
             if key in open_:
                 raise ReadError(
-                    f"model {quoted(model)}: layer {quoted(key[0])} depends on its own output, so the graph has a cycle"
+                    f"model {quoted(model)}: layer {quoted(key[0])} depends on its own output, so "
+                    "the graph has a cycle"
                 )
             if key not in uses:
                 raise ReadError(

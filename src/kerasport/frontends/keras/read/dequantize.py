@@ -1,13 +1,12 @@
-"""A quantised layer as the plain float32 layer that it stands for.
+"""Convert a quantized layer into the equivalent plain float32 layer.
 
-Keras stores the weights of a quantised layer as small whole numbers with scales, in an order
-and a packing of its own for every mode. Which one a file has is told by the stored variables
-first, since the dtype policy of an attention layer does not say that its sublayers are
-quantised [Keras 3.3 to 3.15]; where they leave a choice, by the policy; where that leaves one
-too, nobody guesses.
+Keras stores the weights of a quantized layer as small integers with scales. Each mode has its own
+order and packing. The stored variables decide which mode a file uses, since the dtype policy of an
+attention layer does not say that its sublayers are quantized [Keras 3.3 to 3.15]. If they are
+ambiguous, the policy decides. If the policy is ambiguous too, the layer is refused.
 
-The two kinds of scales are opposite: that of a whole channel divides, `w = q / scale`, that of
-a group within a channel multiplies, `w = (q - zero) * scale`.
+The two kinds of scales are opposite. A scale per channel divides, `w = q / scale`; a scale per
+group within a channel multiplies, `w = (q - zero) * scale`.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ if TYPE_CHECKING:
 
 Shape: TypeAlias = tuple[int, ...]
 Sizes: TypeAlias = tuple[int | None, ...]
-"""A shape of which something may not be known."""
+"""A shape in which sizes can be unknown."""
 
 CLASSES = ("Dense", "EinsumDense", "Embedding", "ReversibleEmbedding", "TernaryDense")
 MODES = ("int8", "int4", "float8", "gptq", "awq", "ternary")
-TRITS = 5  # of a ternary kernel in a byte, which counts to 3 ** 5 = 243
+TRITS = 5  # values of a ternary kernel per byte; 3 ** 5 = 243
 
-# The dtypes of a group of variables make a word.
+# The dtypes of a group of variables, one letter each, form a word.
 LETTERS: Mapping[str, str] = {
     "int8": "i",
     "uint8": "u",
@@ -54,18 +53,18 @@ class PlainWeight:
     """One weight of the plain layer, and how to compute it."""
 
     shape: Shape
-    needs: tuple[int, ...]  # the numbers of the stored variables that `compute` takes
+    needs: tuple[int, ...]  # indices of the stored variables that `compute` takes
     compute: Callable[..., Array]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How to get the plain weights of a quantised layer, and what a user should know."""
+class Dequantization:
+    """How to compute the plain weights of a quantized layer, and a note for the user."""
 
     class_name: str
     mode: str  # one of MODES
     weights: tuple[PlainWeight, ...]  # in Keras's order for the unquantized layer
-    rounds_inputs: bool  # Keras quantises the inputs too, on every call
+    rounds_inputs: bool  # Keras also quantizes the inputs, on every call
 
     @property
     def note(self) -> str:
@@ -96,32 +95,31 @@ def plan(
     dtypes: Sequence[npt.DTypeLike],
     shapes: Sequence[Shape],
     kernel_shape: Shape | None = None,
-) -> Plan | None:
-    """How to dequantise a layer, told before a byte is read; `None` where it is not quantised.
+) -> Dequantization | None:
+    """Plan how to dequantize a layer without reading its arrays; None if not quantized.
 
     Args:
-        class_name: of the layer; only those of `CLASSES` are ever quantised.
+        class_name: of the layer; only those of `CLASSES` are ever quantized.
         config: the layer's Keras config; that of an EinsumDense has `equation` and
-            `output_shape`. A `dtype` that names no quantisation, as that of an attention
-            layer, says nothing and contradicts nothing.
+            `output_shape`. A `dtype` without a quantization mode, as that of an attention layer,
+            is compatible with every mode.
         dtypes: of the stored variables, in their numeric order; `bfloat16` is ml_dtypes's.
         shapes: of the same variables.
-        kernel_shape: of the plain kernel, see `kernel_shape_of`. Welcome for every kernel, and
+        kernel_shape: of the plain kernel, see `kernel_shape_of`. Useful for every kernel, and
             required for
 
             * int4 of Keras 3.11 to 3.13, which packs pairs along an input axis: the stored
-              shape does not tell whether its size was odd;
-            * int8, where `dtype` names no quantisation: int4 of Keras 3.11 to 3.13 inside an
+              shape does not show whether its size was odd;
+            * int8, if `dtype` names no quantization: int4 of Keras 3.11 to 3.13 inside an
               attention layer looks like int8 of half the size;
             * an EinsumDense that sums over two axes or more, in a mode that stores a matrix:
               int4 of Keras >= 3.14, gptq, awq.
 
     Raises:
-        ReadError: the arguments contradict each other or leave a choice, or the mode is not
-            known.
+        ReadError: the arguments contradict each other or are ambiguous, or the mode is unknown.
     """
     stored = _stored(class_name, config, dtypes, shapes, kernel_shape)
-    if not stored.quantised:
+    if not stored.quantized:
         return None
     if stored.mode not in ("", *MODES):
         raise stored.refuse(
@@ -140,8 +138,8 @@ def is_quantized(
     dtypes: Sequence[npt.DTypeLike],
     shapes: Sequence[Shape],
 ) -> bool:
-    """Whether the variables are those of a quantised layer, even if it cannot be read."""
-    return _stored(class_name, config, dtypes, shapes).quantised
+    """Whether the variables are those of a quantized layer, even an unsupported one."""
+    return _stored(class_name, config, dtypes, shapes).quantized
 
 
 def plain_shapes(
@@ -151,42 +149,41 @@ def plain_shapes(
     shapes: Sequence[Shape],
     kernel_shape: Shape | None = None,
 ) -> tuple[Shape, ...] | None:
-    """The shapes of what `dequantise` will give; arguments and errors are those of `plan`."""
+    """Shapes of the result of `dequantize`. Arguments and errors are those of `plan`."""
     found = plan(class_name, config, dtypes, shapes, kernel_shape)
     return None if found is None else tuple(weight.shape for weight in found.weights)
 
 
-def activation_quantised(
+def rounds_inputs(
     class_name: str,
     config: Mapping[str, Any],
     dtypes: Sequence[npt.DTypeLike],
     shapes: Sequence[Shape],
     kernel_shape: Shape | None = None,
 ) -> bool:
-    """Whether Keras rounds the layer's inputs too; arguments and errors are those of `plan`.
+    """Whether Keras also rounds the layer's inputs. Arguments and errors are those of `plan`.
 
-    Where it does, the plain weights compute what the layer would without that: near Keras's numbers, not equal.
-    Without a `quantization_config`, which no file has for the layers inside an attention layer, the answer is
-    Keras's default.
+    If it does, the plain weights compute the layer without that rounding: close to Keras's outputs,
+    not equal. Without a `quantization_config`, which no file has for sublayers of an attention
+    layer, the answer is Keras's default.
     """
     found = plan(class_name, config, dtypes, shapes, kernel_shape)
     return found is not None and found.rounds_inputs
 
 
-def dequantise(
+def dequantize(
     class_name: str,
     config: Mapping[str, Any],
     arrays: Sequence[Array],
     kernel_shape: Shape | None = None,
 ) -> tuple[Array, ...] | None:
-    """The plain float32 weights, in Keras's unquantized order.
+    """The plain float32 weights, in Keras's unquantized order; `None` if not quantized.
 
-    `None` where the layer is not quantised. `arrays` are the stored variables in their numeric
-    order; the other arguments and the errors are those of `plan`. The memory it takes is at
-    most three times that of the result.
+    `arrays` are the stored variables in their numeric order; the other arguments and the errors are
+    those of `plan`. It takes at most three times the memory of the result.
 
     >>> q, scale = np.array([[-64], [127]], np.int8), np.array([128], np.float32)
-    >>> (kernel,) = dequantise("Dense", {"dtype": "int8_from_float32"}, [q, scale])
+    >>> (kernel,) = dequantize("Dense", {"dtype": "int8_from_float32"}, [q, scale])
     >>> kernel.tolist()
     [[-0.5], [0.9921875]]
     """
@@ -200,9 +197,7 @@ def dequantise(
 def kernel_shape_of(
     class_name: str, config: Mapping[str, Any], input_shape: Sequence[int | None]
 ) -> Shape | None:
-    """The shape of the plain kernel of a layer built for `input_shape`.
-
-    `None` where that leaves a size open.
+    """Shape of the plain kernel of a layer built for `input_shape`; `None` if a size is unknown.
 
     >>> config = {"equation": "abc,cde->abde", "output_shape": [None, 2, 3]}
     >>> kernel_shape_of("EinsumDense", config, [None, None, 8])
@@ -223,9 +218,10 @@ def kernel_shape_of(
 
 
 def unpack(packed: Array, size: int, axis: int, bits: int = 4) -> Array:
-    """Numbers of a few bits, packed into bytes along the axis, lowest bits first.
+    """Unpack integers of `bits` bits from bytes along the axis, lowest bits first.
 
-    Those packed into int8 have signs, those packed into uint8 have none.
+    Values packed into int8 are signed, values packed into uint8 are unsigned. The result has `size`
+    values along the axis and the dtype of `packed`.
 
     >>> unpack(np.array([0x7D, 0x02], np.int8), 3, axis=0)
     array([-3,  7,  2], dtype=int8)
@@ -244,7 +240,7 @@ def unpack(packed: Array, size: int, axis: int, bits: int = 4) -> Array:
 
 
 def unpack_ternary(packed: Array, size: int) -> Array:
-    """The numbers -1, 0 and 1 that are packed into bytes along the first axis, five to a byte in base 3.
+    """Unpack -1, 0 and 1 from bytes along the first axis, five to a byte in base 3, as int8.
 
     >>> unpack_ternary(np.array([[2 + 3 * 0 + 9 * 1]], np.uint8), 3).ravel()
     array([ 1, -1,  0], dtype=int8)
@@ -255,14 +251,14 @@ def unpack_ternary(packed: Array, size: int) -> Array:
 
 
 def divide(q: Array, scale: Array) -> Array:
-    """The float32 numbers `q / scale`."""
-    with np.errstate(all="ignore"):  # a scale of zero makes infinities in Keras as well
+    """Compute `q / scale` in float32."""
+    with np.errstate(all="ignore"):  # a scale of zero produces infinities in Keras too
         return np.divide(q, _float32(scale), dtype=np.float32)
 
 
 def spread(q: Array, scale: Array, zero: Array, groups: Array, axis: int) -> Array:
-    """The float32 numbers `(q - zero[g]) * scale[g]`, `g` the group along the axis."""
-    # GPTQ writes position / group size with its fraction, which Keras cuts off.
+    """Compute `(q - zero[g]) * scale[g]` in float32, where g is the group along the axis."""
+    # GPTQ stores position / group size with its fraction, which Keras truncates.
     cut = np.trunc(np.asarray(groups, np.float64))
     if not ((cut >= 0) & (cut < scale.shape[axis])).all():
         raise ReadError(
@@ -285,7 +281,7 @@ def _float32(array: Array) -> Array:
 
 @dataclass(frozen=True)
 class _Stored:
-    """A group of variables before it is read, and all that its file says about it."""
+    """A group of stored variables, with everything that the file says about it."""
 
     class_name: str
     config: Mapping[str, Any]
@@ -298,19 +294,19 @@ class _Stored:
         return "".join(LETTERS.get(dtype, "?") for dtype in self.dtypes)
 
     @property
-    def quantised(self) -> bool:
+    def quantized(self) -> bool:
         if self.class_name not in CLASSES:
             return False
         if "i" in self.word or "u" in self.word:
             return "f" in self.word or self.mode != ""
-        # float8 keeps a float kernel, and adds a scale and a history for each of three tensors.
+        # float8 keeps a float kernel and adds a scale and a history for each of three tensors.
         statistics = [len(shape) for shape in self.shapes[-6:]] == [0, 1] * 3
         float8 = self.word in ("f" * 7, "f" * 8) and statistics
         return float8 or self.mode not in ("", *MODES)
 
     @property
     def policy(self) -> str:
-        """What the dtype policy names, as `"int8"` or `"gptq/4/128"`, or nothing."""
+        """The mode in the dtype policy, such as `"int8"` or `"gptq/4/128"`, or nothing."""
         return _policy(self.config.get("dtype"), self.config.get("name"))
 
     @property
@@ -335,8 +331,8 @@ class _Stored:
         )
 
 
-_Reader: TypeAlias = Callable[[_Stored, re.Match[str]], Plan | None]
-"""Plans for variables whose word matches a pattern, unless their shapes tell otherwise."""
+_Reader: TypeAlias = Callable[[_Stored, re.Match[str]], Dequantization | None]
+"""Plans variables whose word matches a pattern; None if their shapes do not match."""
 
 
 def _stored(
@@ -355,7 +351,8 @@ def _policy(dtype: Any, name: Any) -> str:
         case str():
             return dtype.partition("_from_")[0] if "_from_" in dtype else ""
         case {"config": {"policy_map": dict(policies), "default_policy": default}}:
-            # A key is the path of a layer or a pattern; patterns of a file are not run.
+            # A key is a layer path or a regular expression. Regular expressions from a file are not
+            # run.
             of_name = [p for key, p in policies.items() if key.split("/")[-1] == name]
             named = {_policy(p, None) for p in of_name or ([] if policies else [default])}
             return named.pop() if len(named) == 1 else ""
@@ -366,7 +363,7 @@ def _policy(dtype: Any, name: Any) -> str:
     return ""
 
 
-def _rounds_inputs(plain: Plan, config: Mapping[str, Any]) -> bool:
+def _rounds_inputs(plain: Dequantization, config: Mapping[str, Any]) -> bool:
     match config.get("quantization_config"):
         case {"config": {"activation_quantizer": quantizer}}:
             possible = plain.mode in ("int8", "int4") and plain.class_name != "Embedding"
@@ -379,18 +376,18 @@ def _rounds_inputs(plain: Plan, config: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class _Kernel:
-    """What is known of a plain kernel, and how the scales of its channels lie."""
+    """The known sizes of a plain kernel, and the axes of its scales."""
 
     sizes: Sizes
-    kept: tuple[int, ...]  # the axes that reach the output, in the order they have there
-    scale_rank: int = 1  # at least
+    kept: tuple[int, ...]  # axes that reach the output, in output order
+    scale_rank: int = 1  # minimum
 
     @property
     def summed(self) -> tuple[int, ...]:
         return tuple(axis for axis in range(len(self.sizes)) if axis not in self.kept)
 
     def align(self, scale: Array, shape: Shape) -> Array:
-        """A scale that broadcasts against the output, as one that does against the kernel."""
+        """Reshape a scale that broadcasts against the output to broadcast against the kernel."""
         by_output = scale.reshape([shape[axis] for axis in self.kept])
         by_kernel: Array = by_output.transpose(np.argsort(self.kept))
         return by_kernel.reshape([n if i in self.kept else 1 for i, n in enumerate(shape)])
@@ -398,7 +395,7 @@ class _Kernel:
 
 @dataclass(frozen=True)
 class _Equation:
-    """The einsum of an EinsumDense, a letter for each axis that is not elided."""
+    """The einsum equation of an EinsumDense, one letter for each axis that is not elided."""
 
     inputs: str
     kernel: str
@@ -421,7 +418,7 @@ class _Equation:
     def output_sizes(self, config: Mapping[str, Any]) -> dict[str, int]:
         shape = config.get("output_shape")
         sizes = shape if isinstance(shape, list | tuple) else [shape]
-        # The batch and the elided axes are not in it: its last size is that of the last letter.
+        # It excludes the batch and the elided axes; its last size is that of the last letter.
         return _known(zip(reversed(self.output), reversed(sizes), strict=False))
 
 
@@ -436,7 +433,7 @@ def _kernel(stored: _Stored) -> _Kernel:
             )
         known, labels = equation.output_sizes(stored.config), equation.kernel
         kept = tuple(labels.index(label) for label in equation.output if label in labels)
-        # A scale broadcasts against the output, which has the axis of the batch as well.
+        # A scale broadcasts against the output, which also has a batch axis.
         kernel = _Kernel(tuple(map(known.get, labels)), kept, scale_rank=len(kept) + 1)
     if stored.kernel_shape is None:
         return kernel
@@ -444,10 +441,10 @@ def _kernel(stored: _Stored) -> _Kernel:
     return replace(kernel, sizes=shape)
 
 
-def _with_bias(read: Callable[[_Stored, tuple[int, ...]], Plan]) -> _Reader:
-    """The reader of a kernel and, the first group of the pattern, of a bias."""
+def _with_bias(read: Callable[[_Stored, tuple[int, ...]], Dequantization]) -> _Reader:
+    """Reader of a kernel and of a bias, which is the first group of the pattern."""
 
-    def reader(stored: _Stored, found: re.Match[str]) -> Plan:
+    def reader(stored: _Stored, found: re.Match[str]) -> Dequantization:
         bias = range(*found.span(1))
         option = "bias_axes" if stored.class_name == "EinsumDense" else "use_bias"
         wanted = stored.config.get(option, bool(bias))
@@ -464,14 +461,14 @@ def _as_stored(stored: _Stored, i: int) -> PlainWeight:
     return PlainWeight(stored.shapes[i], (i,), _float32)
 
 
-def _by_channel(stored: _Stored, needs: tuple[int, ...]) -> Plan:
+def _by_channel(stored: _Stored, needs: tuple[int, ...]) -> Dequantization:
     layouts = (BYTES, ALONG_OUTPUTS, ALONG_INPUTS)
     layout, weight = _choose(stored, needs, _kernel(stored), layouts)
-    # Keras >= 3.14, which packs along the outputs, rounds inputs only if told to.
-    return Plan(stored.class_name, layout.mode, (weight,), layout is not ALONG_OUTPUTS)
+    # Keras >= 3.14, which packs along the outputs, rounds inputs only if the config says so.
+    return Dequantization(stored.class_name, layout.mode, (weight,), layout is not ALONG_OUTPUTS)
 
 
-def _by_group(stored: _Stored, needs: tuple[int, ...]) -> Plan:
+def _by_group(stored: _Stored, needs: tuple[int, ...]) -> Dequantization:
     stored.expect("int4")
     kernel = _kernel(stored)
     rows, columns = _grouped_sizes(stored, needs, grouped=0, packed=1)
@@ -482,11 +479,11 @@ def _by_group(stored: _Stored, needs: tuple[int, ...]) -> Plan:
         return spread(unpack(q, columns, 1), scale, zero, groups, 0).reshape(shape)
 
     weight = PlainWeight(shape, needs, compute)
-    return Plan(stored.class_name, "int4", (weight,), rounds_inputs=False)
+    return Dequantization(stored.class_name, "int4", (weight,), rounds_inputs=False)
 
 
-def _by_group_transposed(stored: _Stored, needs: tuple[int, ...]) -> Plan:
-    """The transposed matrix of gptq or awq; that has a scale for each input as well."""
+def _by_group_transposed(stored: _Stored, needs: tuple[int, ...]) -> Dequantization:
+    """Plan the transposed matrix of gptq or awq; awq also has one scale per input."""
     mode = "gptq" if len(needs) == 4 else "awq"
     stored.expect(mode)
     kernel = _kernel(stored)
@@ -494,7 +491,7 @@ def _by_group_transposed(stored: _Stored, needs: tuple[int, ...]) -> Plan:
     bits = _bits(stored, mode, stored.shapes[needs[0]][0], columns)
     if mode == "awq" and stored.shapes[needs[3]] != (rows,):
         raise stored.refuse("the shapes of the variables do not fit together")
-    # A kernel with two axes is the matrix; with three, its first two or its last two are joined.
+    # A kernel of two axes is the matrix. Of three axes, the first two or the last two are joined.
     sizes = (
         _agree(kernel.sizes, (rows, columns))
         if len(kernel.sizes) == 2
@@ -513,11 +510,11 @@ def _by_group_transposed(stored: _Stored, needs: tuple[int, ...]) -> Plan:
         return np.ascontiguousarray(w.T).reshape(shape)
 
     weight = PlainWeight(shape, needs, compute)
-    return Plan(stored.class_name, mode, (weight,), rounds_inputs=False)
+    return Dequantization(stored.class_name, mode, (weight,), rounds_inputs=False)
 
 
 def _bits(stored: _Stored, mode: str, packed: int, columns: int) -> int:
-    """How many bits of a byte a value takes: Keras packs 4, since 3.16 also 2, and never 3."""
+    """Bits per packed value: Keras packs 4, since 3.16 also 2, and never 3."""
     said = "4" if mode == "awq" else "".join(stored.policy.split("/")[1:2])
     possible = {"": (8, 4, 2), "4": (4,), "2": (8, 2)}.get(said, (8,))
     fits = [bits for bits in possible if packed == -(-columns * bits // 8)]
@@ -527,19 +524,19 @@ def _bits(stored: _Stored, mode: str, packed: int, columns: int) -> int:
         raise stored.refuse(
             f"the values have {fits[0]} or {fits[1]} bits, and the file does not say which"
         )
-    return fits[0]  # a column alone is not packed
+    return fits[0]  # a single column is not packed
 
 
-def _float8(stored: _Stored, needs: tuple[int, ...]) -> Plan:
+def _float8(stored: _Stored, needs: tuple[int, ...]) -> Dequantization:
     stored.expect("float8")
     kernel = _kernel(stored)
     _settle(stored, kernel, _agree(kernel.sizes, stored.shapes[0]))
     weight = _as_stored(stored, needs[0])
-    return Plan(stored.class_name, "float8", (weight,), rounds_inputs=True)
+    return Dequantization(stored.class_name, "float8", (weight,), rounds_inputs=True)
 
 
-def _ternary(stored: _Stored, needs: tuple[int, ...]) -> Plan:
-    """A kernel of -1, 0 and 1 and one scale for all of it, by which Keras multiplies."""
+def _ternary(stored: _Stored, needs: tuple[int, ...]) -> Dequantization:
+    """Plan a kernel of -1, 0 and 1 with one scale, by which Keras multiplies."""
     stored.expect("ternary")
     packed, _ = (stored.shapes[i] for i in needs)
     kernel = _kernel(stored)
@@ -550,20 +547,21 @@ def _ternary(stored: _Stored, needs: tuple[int, ...]) -> Plan:
     def compute(q: Array, scale: Array) -> Array:
         return unpack_ternary(q, shape[0]) * _float32(scale)
 
-    return Plan(
+    return Dequantization(
         stored.class_name, "ternary", (PlainWeight(shape, needs, compute),), rounds_inputs=False
     )
 
 
-def _if_ternary(stored: _Stored, found: re.Match[str]) -> Plan | None:
-    """The reader of a ternary kernel; nothing where the last variable is no scale of a whole kernel."""
+def _if_ternary(stored: _Stored, found: re.Match[str]) -> Dequantization | None:
+    """Reader of a ternary kernel; None if the last variable is not a scale of a whole kernel."""
     of_dense = not stored.shapes[-1] and stored.class_name != "EinsumDense"
     return None if not of_dense else _with_bias(_ternary)(stored, found)
 
 
-def _without_zeros(stored: _Stored, _: re.Match[str]) -> Plan:
+def _without_zeros(stored: _Stored, _: re.Match[str]) -> Dequantization:
     raise stored.refuse(
-        "Keras 3.14 and 3.15 do not save the zero points of gptq and awq, so no version of Keras can load this file"
+        "Keras 3.14 and 3.15 do not save the zero points of gptq and awq, so no version of Keras "
+        "can load this file"
     )
 
 
@@ -571,10 +569,10 @@ def _without_zeros(stored: _Stored, _: re.Match[str]) -> Plan:
 
 
 def _tables(*tables: tuple[int, ...]) -> _Reader:
-    """The reader of a table, and of its reverse, told by the numbers of their variables."""
+    """Reader of an embedding table and its reverse table, given the indices of their variables."""
     tied, by_group = len(tables) == 1, len(tables[0]) > 2
 
-    def reader(stored: _Stored, _: re.Match[str]) -> Plan | None:
+    def reader(stored: _Stored, _: re.Match[str]) -> Dequantization | None:
         if by_group is not (len(stored.shapes[1]) == 2):
             return None
         if stored.config.get("tie_weights", tied) is not tied:
@@ -589,13 +587,13 @@ def _tables(*tables: tuple[int, ...]) -> _Reader:
             )
         weights = tuple(weight for _, weight in read)
         rounds_inputs = stored.class_name == "ReversibleEmbedding"
-        return Plan(stored.class_name, read[0][0], weights, rounds_inputs)
+        return Dequantization(stored.class_name, read[0][0], weights, rounds_inputs)
 
     return reader
 
 
 def _table(stored: _Stored, needs: tuple[int, ...], tokens: int) -> tuple[str, PlainWeight]:
-    """A table with scales for each token; `tokens` is their axis."""
+    """Plan a table with scales for each token; `tokens` is the token axis."""
     sizes, features = _table_sizes(stored.config), 1 - tokens
     kernel = _Kernel(sizes[::-1] if tokens else sizes, (tokens,))
     if len(needs) == 2:
@@ -622,8 +620,9 @@ def _table_sizes(config: Mapping[str, Any]) -> Sizes:
 class _Layout:
     """A way to store a kernel that has a scale for each channel.
 
-    `fit` takes the shapes of both and gives the sizes of the plain kernel, or `None` if it is
-    not stored this way. `compute` takes the shape of the plain kernel, and both arrays.
+    `fit` takes the shapes of the kernel and the scale and returns the sizes of the plain kernel, or
+    `None` if they are not stored this way. `compute` takes the shape of the plain kernel and both
+    arrays.
     """
 
     mode: str
@@ -664,7 +663,7 @@ def _fit_along_outputs(kernel: _Kernel, q: Shape, scale: Shape) -> Sizes | None:
 
 
 def _compute_along_outputs(_: _Kernel, shape: Shape, q: Array, scale: Array) -> Array:
-    # The matrix is the kernel as it lies in memory, even where the summed axes are not first.
+    # The matrix is the kernel in memory order, even if the summed axes are not first.
     return divide(unpack(q, scale.size, 1), scale).reshape(shape)
 
 
@@ -680,7 +679,7 @@ ALONG_INPUTS = _Layout(
 def _choose(
     stored: _Stored, needs: tuple[int, ...], kernel: _Kernel, layouts: Iterable[_Layout]
 ) -> tuple[_Layout, PlainWeight]:
-    """The one layout that the variables have, and the plain kernel."""
+    """Find the only layout that fits the variables, and plan the plain kernel."""
     stored.expect("int8", "int4")
     q, scale = (stored.shapes[i] for i in needs)
     fits = {
@@ -705,9 +704,9 @@ def _choose(
 def _grouped_sizes(
     stored: _Stored, needs: tuple[int, ...], grouped: int, packed: int | None = None
 ) -> tuple[int, int]:
-    """The sizes of a matrix with scales for groups along an axis, and pairs along another.
+    """Sizes of a matrix with scales for groups along axis `grouped`, packed along axis `packed`.
 
-    Where no axis is given for the pairs, the first may be packed in any way.
+    Without `packed`, the first axis may be packed in any way.
     """
     q, scale, zero, groups = (stored.shapes[i] for i in needs)
     if [len(q), len(scale), len(groups)] == [2, 2, 1] and zero == scale:
@@ -734,14 +733,17 @@ def _put(sizes: Sizes, axis: int, size: int | None) -> Sizes:
 
 
 def _agree(sizes: Sizes, shape: Shape) -> Shape | None:
-    """The shape, if it has all the known sizes."""
+    """The shape, if it matches all known sizes."""
     if len(sizes) != len(shape):
         return None
     return shape if all(a in (None, b) for a, b in zip(sizes, shape, strict=True)) else None
 
 
 def _fill(sizes: Sizes | None, axes: Sequence[int], total: int) -> Sizes | None:
-    """The sizes, if those of the axes multiply to the total, which tells a single open one."""
+    """Fill in one unknown size so that the sizes of the axes multiply to the total.
+
+    Returns None if they cannot.
+    """
     if sizes is None:
         return None
     unknown = [axis for axis in axes if sizes[axis] is None]
@@ -758,7 +760,7 @@ def _complete(sizes: Iterable[int | None]) -> Shape | None:
 
 
 def _settle(stored: _Stored, kernel: _Kernel, sizes: Sizes | None) -> Shape:
-    """The sizes, or the reason why they are not those of the plain kernel."""
+    """Return the sizes as a complete shape, or refuse with the reason why it is not known."""
     if sizes is None:
         expected = " x ".join("?" if size is None else str(size) for size in kernel.sizes)
         given = "" if stored.kernel_shape is None else f" with kernel_shape={stored.kernel_shape}"
@@ -772,7 +774,7 @@ def _settle(stored: _Stored, kernel: _Kernel, sizes: Sizes | None) -> Shape:
     return shape
 
 
-# Word → reader. Parentheses mark the bias, which may be missing.
+# Word → reader. Parentheses mark the optional bias.
 KERNELS: Mapping[str, _Reader] = {
     "i(f?)f": _with_bias(_by_channel),  # kernel, bias, scale
     "i(f?)fi[fg]": _with_bias(_by_group),  # kernel, bias, scale, zero, groups

@@ -1,4 +1,4 @@
-"""The tree of layers that a config describes, in the spelling of Keras 3, before weights and graph."""
+"""Parse the tree of layers of a config into the spelling of Keras 3, before weights and graph."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from kerasport.frontends.keras.read.dialects import (
 )
 
 MAX_NESTING = 60
-MAX_CALLS = (
-    50_000  # of layers, in one run of a model: a shared model counts as often as it is called
-)
-MAX_PATHS = 50_000_000  # characters of the paths of all those calls: each holds the names of the models around it
+MAX_CALLS = 50_000  # of layers, in one run of a model; a shared model counts once per call
+# Characters in the paths of all those calls. Each path contains the names of the models around it.
+MAX_PATHS = 50_000_000
 
 MODELS = ("Functional", "Sequential", "Model")
 WRAPPED: Mapping[str, tuple[str, ...]] = {
@@ -38,7 +37,7 @@ LISTED: Mapping[str, str] = {"StackedRNNCells": "cells", "Pipeline": "layers"}
 
 @dataclass(frozen=True)
 class History:
-    """A tensor as a config names it: output `index` of call `node` of a layer."""
+    """A reference to a tensor in a config: output `index` of call `node` of a layer."""
 
     layer: str
     node: int
@@ -48,7 +47,7 @@ class History:
 
 @dataclass(frozen=True)
 class Use:
-    """One call of a layer, its tensors still named."""
+    """One call of a layer, with references to its tensors."""
 
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -56,7 +55,7 @@ class Use:
 
 @dataclass(eq=False)
 class Described:
-    """A layer, operation or model of the config. The same object stands wherever a layer is shared."""
+    """A layer, operation or model of the config. Shared layers are one object."""
 
     name: str
     class_name: str
@@ -67,11 +66,12 @@ class Described:
     members: list[tuple[Described, list[Use]]] = field(default_factory=list)  # of models
     inputs: Any = None  # of functional models: nested tuples and dicts of History
     outputs: Any = None
-    built_for: Any = None  # shapes of the inputs that the layer was built for, where the file says
-    nesting: int = 0  # levels of what is inside it
+    # Shapes of the inputs that the layer was built for, if the file has them.
+    built_for: Any = None
+    nesting: int = 0  # levels of layers inside it
     calls: int = 1  # of layers, in one run
-    paths: int = 0  # characters of the paths of all these calls
-    declares: bool = True  # whether the shapes that the file gives are those at inference
+    paths: int = 0  # characters in the paths of all these calls
+    declares: bool = True  # whether the shapes in the file are those at inference
 
     @property
     def trainable(self) -> bool:
@@ -80,17 +80,17 @@ class Described:
 
 
 class Describer:
-    """Turns serialized objects into `Described`; one for a file, since layers may be shared across models."""
+    """Parses the serialized objects of one file, in which models can share layers."""
 
     def __init__(self, version: str) -> None:
         self.version = version
         self._shared: dict[tuple[int, str], Described] = {}
 
     def describe(self, entry: Any, depth: int = 0, name: str = "") -> Described:
-        """What a serialized object describes.
+        """Parse a serialized layer, operation or model.
 
         Raises:
-            ReadError: it does not have the form of a serialized layer.
+            ReadError: it does not have the structure of a serialized layer.
         """
         if depth > MAX_NESTING:
             raise HostileFileError(TOO_DEEP)
@@ -112,7 +112,8 @@ class Describer:
             config = {"layers": config}
         if not isinstance(config, dict):
             raise ReadError(
-                f"the config of a {legible(class_name, SHORT)} is {quoted(config)}, expected an object"
+                f"the config of a {legible(class_name, SHORT)} is {quoted(config)}, expected an "
+                "object"
             )
         name = str(config.get("name") or name or entry.get("name") or class_name.lower())
         if is_operation({**entry, "class_name": class_name}):
@@ -145,8 +146,8 @@ class Describer:
         if layer.class_name in LISTED:
             part = LISTED[layer.class_name]
             return {
-                f"{part}/{i}": self._inside(f"config.{part}[{i}]", each, depth)
-                for i, each in enumerate(config.get(part) or ())
+                f"{part}/{i}": self._inside(f"config.{part}[{i}]", entry, depth)
+                for i, entry in enumerate(config.get(part) or ())
             }
         return {
             part: self._inside(f"config.{part}", config.get(part), depth)
@@ -189,14 +190,15 @@ class Describer:
         ]
         if not layers:
             raise ReadError(
-                "this Sequential model has no layers, so it computes nothing; add layers and save it again"
+                "this Sequential model has no layers, so it computes nothing; add layers and save "
+                "it again"
             )
         if layers[0].class_name == "InputLayer":
             return layers
         return [self._input_of(config, layers[0]), *layers]
 
     def _input_of(self, config: dict[str, Any], first: Described) -> Described:
-        """The InputLayer that a Sequential leaves out when its first layer, or it itself, says the shape."""
+        """Create the InputLayer of a Sequential that stores its input shape elsewhere."""
         shape, dtype = _first_shape(config, first), first.config.get("input_dtype")
         if shape is None:
             raise ReadError(
@@ -214,9 +216,10 @@ class Describer:
 
 
 def _outlined(wrapper: Described) -> Config:
-    """The options of a wrapper, with the options of the layers inside it, but without what is inside those.
+    """Options of a wrapper that include the options of its children, but not of their children.
 
-    Options are looked through whenever they are read: nested as the file has them, that would be done at every level.
+    Options are searched whenever they are read. Nested as in the file, each level would be searched
+    again for every level above it.
     """
     kept = {
         option: value
@@ -234,10 +237,10 @@ TOO_DEEP = f"models are nested more than {MAX_NESTING} levels deep"
 
 
 def _check_children(wrapper: Described) -> None:
-    """Check that a layer of Keras's own which a recurrent wrapper wraps is one that it can wrap.
+    """Check that a recurrent wrapper wraps a layer that it supports, if that is one of Keras's own.
 
     Raises:
-        ReadError: it is another.
+        ReadError: Keras cannot wrap the layer.
     """
     fitting = WRAPPABLE.get(wrapper.class_name)
     for part, child in wrapper.children.items() if fitting else ():
@@ -250,7 +253,10 @@ def _check_children(wrapper: Described) -> None:
 
 
 def _measured(described: Described) -> Described:
-    """The same, with its measures: sharing lets a small file hold more models than can ever be run."""
+    """Set the measures of a description and check their limits.
+
+    With sharing, a small file can contain more layer calls than can ever run.
+    """
     parts = [(part, 1) for part in described.children.values()]
     parts += [(part, max(1, len(uses))) for part, uses in described.members]
     described.nesting = max((part.nesting + 1 for part, _ in parts), default=0)
@@ -278,15 +284,15 @@ def _measured(described: Described) -> Described:
 
 
 def _misdeclared(described: Described) -> bool:
-    """Whether Keras writes another shape of the outputs than they have at inference."""
-    # from 3.8 on a RandomCrop leaves images whole at inference, and the file tells of those that it crops
+    """Whether Keras saves an output shape that differs from that at inference."""
+    # Since 3.8 a RandomCrop returns whole images at inference, but the file has the cropped shape.
     whole = described.class_name == "RandomCrop" and "at_inference" not in described.config
-    # it halves the channels, which Keras does not take into account
+    # glu halves the channels, which Keras does not take into account
     return whole or described.config.get("activation") == "glu" or described.class_name == "Glu"
 
 
 def _float(first: Described) -> str:
-    """What Keras 2 makes an input of: the dtype of the weights, which is float32 where a policy mixes two."""
+    """Dtype that Keras 2 gives an input: that of the weights, float32 for a mixed policy."""
     dtype = str(first.config.get("dtype") or "float32") if first.kind == "layer" else "float32"
     return "float32" if dtype.startswith("mixed_") else dtype
 
@@ -304,7 +310,7 @@ def _first_shape(config: dict[str, Any], first: Described) -> Any:
 
 
 def _reversed(forward: Any) -> Any:
-    """The backward layer of a Bidirectional, as Keras 2 derives it from the forward one."""
+    """The backward layer of a Bidirectional, derived from the forward one as in Keras 2."""
     if not isinstance(forward, dict) or not isinstance(forward.get("config"), dict):
         return forward
     config = forward["config"]
@@ -316,8 +322,13 @@ def _reversed(forward: Any) -> Any:
 
 
 def _check_directions(forward: Any, backward: Any) -> None:
-    """Raise what Keras raises for the two layers of a Bidirectional (`_verify_layer_config`)."""
-    entries = [each.get("config") for each in (forward, backward) if isinstance(each, dict)]
+    """Check both layers of a Bidirectional as Keras does (`_verify_layer_config`).
+
+    Raises:
+        ReadError: an option differs that must be equal.
+    """
+    layers = [layer for layer in (forward, backward) if isinstance(layer, dict)]
+    entries = [layer.get("config") for layer in layers]
     configs = [config for config in entries if isinstance(config, dict)]
     if len(configs) < 2:
         return
@@ -325,7 +336,8 @@ def _check_directions(forward: Any, backward: Any) -> None:
         ahead, back = (bool(config.get(option, False)) for config in configs)
         if ahead != back:
             raise ReadError(
-                f"Bidirectional needs the same {option} in both of its layers, got {ahead} in the forward layer "
+                f"Bidirectional needs the same {option} in both of its layers, got {ahead} in the "
+                "forward layer "
                 f"and {back} in the backward layer"
             )
 
@@ -342,13 +354,13 @@ def _list(value: Any, layer: str) -> list[Any]:
 
 @dataclass
 class _Nodes:
-    """Reads the calls of one functional model, in the way of Keras 3 or of Keras 2."""
+    """Parses the calls of one functional model in the format of Keras 2 or 3."""
 
     layers: Mapping[str, Described]
     version: str
 
     def structure(self, value: Any) -> Any:
-        """`input_layers` or `output_layers`: triples in nested lists and dicts."""
+        """Parse `input_layers` or `output_layers`: triples in nested lists and dicts."""
         if self._is_triple(value):
             return self._history(value, outer=True)
         if isinstance(value, dict):
@@ -356,11 +368,12 @@ class _Nodes:
         if isinstance(value, list):
             return tuple(map(self.structure, value))
         raise ReadError(
-            f"the inputs or outputs of the model contain {quoted(value)}, expected [layer, node, tensor]"
+            f"the inputs or outputs of the model contain {quoted(value)}, expected [layer, node, "
+            "tensor]"
         )
 
     def use(self, layer: Described, node: Any) -> Use:
-        """One element of `inbound_nodes`."""
+        """Parse one element of `inbound_nodes`."""
         if isinstance(node, dict) and major(self.version) > 2:
             args = tuple(self._keras3(item) for item in _list(node.get("args"), layer.name))
             kwargs = node.get("kwargs") or {}
@@ -373,7 +386,8 @@ class _Nodes:
             history, shape = config.get("keras_history"), config.get("shape")
             if not isinstance(history, list) or not self._is_triple(history):
                 raise ReadError(
-                    f"a tensor has the keras_history {quoted(history)}, expected [layer, node, tensor]"
+                    f"a tensor has the keras_history {quoted(history)}, expected [layer, node, "
+                    "tensor]"
                 )
             named = self._history(history)
             return replace(named, shape=tuple(shape)) if isinstance(shape, list) else named
@@ -385,28 +399,30 @@ class _Nodes:
         return wrapped
 
     def _keras2(self, layer: Described, node: Any) -> Use:
-        """A call of Keras 2: what the layer is called on, each tensor with the further arguments of the call."""
+        """Parse a call of Keras 2: its tensors, each with further arguments of the call."""
         kwargs: dict[str, Any] = {}
         called = self._called(layer, node, kwargs)
-        # one tensor stands in a list, except where a TFOpLambda takes it
+        # a single tensor is in a list, except in a TFOpLambda
         called = called[0] if isinstance(called, tuple) and len(called) == 1 else called
         if isinstance(called, tuple) and layer.class_name in STATEFUL:
             return Use(called[:1], kwargs | {"initial_state": called[1:]})
         return Use((called,), kwargs)
 
     def _called(self, layer: Described, value: Any, kwargs: dict[str, Any]) -> Any:
-        """The structure of tensors that a call takes; its further arguments are added to `kwargs`."""
+        """Parse the tensors of a call. Its further arguments are added to `kwargs`."""
         if isinstance(value, dict):
             return {key: self._called(layer, item, kwargs) for key, item in value.items()}
         if not isinstance(value, list):
             raise ReadError(
-                f"layer {quoted(layer.name)}: an input of the layer is {quoted(value)}, expected [layer, node, tensor]"
+                f"layer {quoted(layer.name)}: an input of the layer is {quoted(value)}, expected "
+                "[layer, node, tensor]"
             )
         if not (value and isinstance(value[0], str)):
             return tuple(self._called(layer, item, kwargs) for item in value)
         if not self._is_triple(value) and not _is_constant(value):
             raise ReadError(
-                f"layer {quoted(layer.name)}: an input of the layer is {quoted(value)}, expected [layer, node, tensor]"
+                f"layer {quoted(layer.name)}: an input of the layer is {quoted(value)}, expected "
+                "[layer, node, tensor]"
             )
         if len(value) > 3 and isinstance(value[3], dict):
             kwargs |= {key: self._keyword(item) for key, item in value[3].items()}
@@ -418,11 +434,9 @@ class _Nodes:
         if isinstance(value, list):
             return tuple(map(self._keyword, value))
         wrapped = plain(value)
-        return (
-            {key: self._keyword(item) for key, item in value.items()}
-            if isinstance(wrapped, dict)
-            else wrapped
-        )
+        if not isinstance(wrapped, dict):
+            return wrapped
+        return {key: self._keyword(item) for key, item in value.items()}
 
     @staticmethod
     def _is_triple(value: Any) -> bool:
@@ -434,10 +448,10 @@ class _Nodes:
         )
 
     def _history(self, triple: list[Any], *, outer: bool = False) -> History:
-        """A tensor by its triple, its node counted from 0.
+        """Resolve the triple of a tensor, with its node counted from 0.
 
-        The files count from 0 too, but for nested models, which count a node of their own where they are made: in
-        Keras 2 everywhere, in Keras 3 for functional ones in `output_layers`.
+        The files also count from 0, except for nested models, whose creation counts as a node:
+        everywhere in Keras 2, and in `output_layers` for functional ones in Keras 3.
         """
         name, node, index = triple[:3]
         target = self.layers.get(name)
@@ -447,7 +461,8 @@ class _Nodes:
             )
         if index < 0:
             raise ReadError(
-                f"the graph refers to output {index} of layer {quoted(name)}; outputs are numbered from 0"
+                f"the graph refers to output {index} of layer {quoted(name)}; outputs are numbered "
+                "from 0"
             )
         if target.kind in ("functional", "sequential") and node > 0:
             counted = major(self.version) < 3 or (outer and target.kind == "functional")
@@ -467,6 +482,6 @@ WRAPPABLE: Mapping[str, tuple[str, ...]] = {
     "RNN": CELLS,
     "StackedRNNCells": CELLS,
 }
-"""Recurrent wrapper → the layers of Keras that it can wrap."""
+"""Recurrent wrapper → the Keras layers that it can wrap."""
 
 STATEFUL = frozenset((*RECURRENT, "Bidirectional"))

@@ -1,7 +1,7 @@
-"""The spellings of Keras 1, Keras 2 and tf_keras, turned into that of Keras 3.
+"""Translate the spellings of Keras 1, Keras 2 and tf_keras into that of Keras 3.
 
-Nothing behind this module knows that they exist. Where a name kept its spelling but changed its meaning,
-the old meaning gets a name of its own: `hard_sigmoid` is clip(x/6 + 1/2) since Keras 3 and was
+No code after this module sees the old spellings. A name that kept its spelling but changed its
+meaning gets a new name for the old meaning: `hard_sigmoid` is clip(x/6 + 1/2) since Keras 3 and was
 clip(x/5 + 1/2) before, which is spelled `hard_sigmoid_keras2` from here on.
 """
 
@@ -26,35 +26,39 @@ KERAS_PACKAGES = (
     "builtins",
 )
 OPERATION_MODULES = (
-    "keras.src.ops", "keras.ops", "keras.src.activations", "keras.src.quantizers", "keras_core.src.ops",
-)  # fmt: skip
+    "keras.src.ops",
+    "keras.ops",
+    "keras.src.activations",
+    "keras.src.quantizers",
+    "keras_core.src.ops",
+)
 TF_LAMBDAS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod",
               "InstanceProperty")  # fmt: skip
 
 
 def major(version: str) -> int:
-    """Major version of the Keras that wrote a file; 3 where it is unknown."""
+    """Major version of the Keras that wrote a file; 3 if it is unknown."""
     head = version.split(".", maxsplit=1)[0]
     return int(head) if head.isdecimal() and len(head) < 4 else 3
 
 
 def is_operation(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of a functional model is a `keras.ops` node or a TensorFlow call, not a layer."""
+    """Whether an entry of a functional model is a `keras.ops` node or a TensorFlow call."""
     if entry["class_name"] in TF_LAMBDAS:
         return True
     module = entry.get("module")
     if isinstance(module, str):
         return module.startswith(OPERATION_MODULES)
-    # HDF5 of Keras 3 names no modules; a layer's config says whether it is trainable, but for that of these
+    # HDF5 of Keras 3 names no modules. Only layers have `trainable` in their config, except these.
     if entry["class_name"].startswith("SpatialDropout"):
         return False
     config, nodes = entry.get("config") or {}, entry.get("inbound_nodes") or ()
-    called = any(isinstance(node, Mapping) for node in nodes)  # as Keras 3 writes it
+    called = any(isinstance(node, Mapping) for node in nodes)  # the form that Keras 3 writes
     return called and not {"trainable", "layers"} & set(config)
 
 
 def custom_origin(entry: Mapping[str, Any]) -> str:
-    """Where a class comes from that is not Keras's own; empty for those that are."""
+    """Where a custom class comes from; empty for Keras's own classes."""
     registered, module = entry.get("registered_name"), entry.get("module")
     if isinstance(registered, str) and ">" in registered:
         return registered
@@ -68,7 +72,7 @@ def custom_origin(entry: Mapping[str, Any]) -> str:
 
 
 def spell(class_name: str, config: Mapping[str, Any], version: str) -> tuple[str, Config]:
-    """Class and config of a layer as Keras 3 would have written them."""
+    """Class and config of a layer in the spelling of Keras 3."""
     old = major(version)
     class_name = RENAMED_CLASSES.get(class_name, class_name)
     if old < 2:
@@ -88,18 +92,36 @@ def spell(class_name: str, config: Mapping[str, Any], version: str) -> tuple[str
 
 
 RENAMED_CLASSES = {
-    "Model": "Functional", "BatchNormalizationV1": "BatchNormalization", "BatchNormalizationV2": "BatchNormalization",
-    "SyncBatchNormalization": "BatchNormalization", "UnifiedLSTM": "LSTM", "UnifiedGRU": "GRU", "LSTMV2": "LSTM",
-    "GRUV2": "GRU", "Convolution1D": "Conv1D", "Convolution2D": "Conv2D", "Convolution3D": "Conv3D",
-    "Convolution1DTranspose": "Conv1DTranspose", "Convolution2DTranspose": "Conv2DTranspose",
-    "Convolution3DTranspose": "Conv3DTranspose", "Deconvolution2D": "Conv2DTranspose",
-    "SeparableConvolution1D": "SeparableConv1D", "SeparableConvolution2D": "SeparableConv2D",
-    "AvgPool1D": "AveragePooling1D", "AvgPool2D": "AveragePooling2D", "AvgPool3D": "AveragePooling3D",
-    "MaxPool1D": "MaxPooling1D", "MaxPool2D": "MaxPooling2D", "MaxPool3D": "MaxPooling3D",
-    "GlobalAvgPool1D": "GlobalAveragePooling1D", "GlobalAvgPool2D": "GlobalAveragePooling2D",
-    "GlobalAvgPool3D": "GlobalAveragePooling3D", "GlobalMaxPool1D": "GlobalMaxPooling1D",
-    "GlobalMaxPool2D": "GlobalMaxPooling2D", "GlobalMaxPool3D": "GlobalMaxPooling3D",
-}  # fmt: skip
+    "Model": "Functional",
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+    "SyncBatchNormalization": "BatchNormalization",
+    "UnifiedLSTM": "LSTM",
+    "UnifiedGRU": "GRU",
+    "LSTMV2": "LSTM",
+    "GRUV2": "GRU",
+    "Convolution1D": "Conv1D",
+    "Convolution2D": "Conv2D",
+    "Convolution3D": "Conv3D",
+    "Convolution1DTranspose": "Conv1DTranspose",
+    "Convolution2DTranspose": "Conv2DTranspose",
+    "Convolution3DTranspose": "Conv3DTranspose",
+    "Deconvolution2D": "Conv2DTranspose",
+    "SeparableConvolution1D": "SeparableConv1D",
+    "SeparableConvolution2D": "SeparableConv2D",
+    "AvgPool1D": "AveragePooling1D",
+    "AvgPool2D": "AveragePooling2D",
+    "AvgPool3D": "AveragePooling3D",
+    "MaxPool1D": "MaxPooling1D",
+    "MaxPool2D": "MaxPooling2D",
+    "MaxPool3D": "MaxPooling3D",
+    "GlobalAvgPool1D": "GlobalAveragePooling1D",
+    "GlobalAvgPool2D": "GlobalAveragePooling2D",
+    "GlobalAvgPool3D": "GlobalAveragePooling3D",
+    "GlobalMaxPool1D": "GlobalMaxPooling1D",
+    "GlobalMaxPool2D": "GlobalMaxPooling2D",
+    "GlobalMaxPool3D": "GlobalMaxPooling3D",
+}
 
 RENAMED_OPTIONS: Mapping[str, Mapping[str, str]] = {
     "InputLayer": {"batch_input_shape": "batch_shape"},
@@ -116,37 +138,39 @@ def _one_axis(config: Config, version: str) -> None:
 
 
 def _random_crop(config: Config, version: str) -> None:
-    # Until 3.7 the layer cropped at inference too, since 3.6 in another way; since 3.8 it passes its input on.
+    # Until 3.7 the layer also cropped at inference, since 3.6 differently. Since 3.8 it returns its
+    # input.
     if _before(version, 3, 8):
         config["at_inference"] = "smart_resize" if _before(version, 3, 6) else "corner_crop"
 
 
 def _both_ways(config: Config, version: str) -> None:
-    # tf.keras makes zeros of masked steps where a Bidirectional returns sequences, Keras before it held the output
+    # For masked steps of a Bidirectional that returns sequences, tf.keras outputs zeros. Keras
+    # before it repeated the previous output.
     config["zero_output_for_mask"] = not by_keras_alone(version)
 
 
 def _up_sampling(config: Config, version: str) -> None:
-    # TensorFlow 1 took the corners of pixels for their places, where it takes their centres since
+    # Before TensorFlow 2, bilinear resizing aligned the corners of pixels instead of their centers.
     if config.get("interpolation") == "bilinear" and by_keras_alone(version):
         config["interpolation"] = "bilinear_keras2"
 
 
 def _ternary(config: Config, version: str) -> None:
-    # quantized, the layer stores the ternary kernel itself; its dtype policy is what tells Keras so
+    # A quantized layer stores the packed ternary kernel. Only the dtype policy says so.
     del version
     config["packed"] = str(config.get("dtype", "")).startswith("ternary")
 
 
 def _listed(value: Any) -> Any:
-    """An option as lists and numbers, since arrays have no truth value."""
+    """Convert NumPy arrays in an option to lists, since arrays have no truth value."""
     if isinstance(value, list):
         return [_listed(item) for item in value]
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def by_keras_alone(version: str) -> bool:
-    """Whether Keras wrote a file before it was part of TensorFlow, whose versions up to 2.3 end in -tf."""
+    """Whether standalone Keras wrote the file; versions of tf.keras up to 2.3 end in -tf."""
     return _before(version, 2, 4) and not version.endswith("-tf")
 
 
@@ -156,7 +180,7 @@ def _before(version: str, *limit: int) -> bool:
 
 
 def _cudnn(config: Config, version: str) -> None:
-    # layers of their own for one kind of GPU, which had no options for what cuDNN cannot do
+    # These layers exist for one kind of GPU. They lack the options that cuDNN does not support.
     del version
     config["recurrent_activation"] = "sigmoid"
 
@@ -181,7 +205,7 @@ CHANGED: Mapping[str, Callable[[Config, str], None]] = {
 
 
 def plain(value: Any) -> Any:
-    """A value of a config without Keras's wrappers: arrays, slices, tuples."""
+    """A config value with Keras's wrappers for arrays, slices and tuples removed."""
     if isinstance(value, list):
         return [plain(item) for item in value]
     if not isinstance(value, dict):
@@ -202,13 +226,25 @@ def plain(value: Any) -> Any:
 
 
 def array(value: Any, dtype: Any) -> np.ndarray[Any, Any]:
-    """An array that stands inline in a config.
+    """An array stored inline in a config.
 
     Raises:
-        ReadError: value and dtype do not make one.
+        ReadError: the value does not form an array of the dtype.
     """
-    known = {"bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16",
-             "uint32", "uint64"}  # fmt: skip
+    known = {
+        "bool",
+        "float16",
+        "float32",
+        "float64",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+    }
     name = "float32" if dtype in (None, "bfloat16") else dtype
     if name not in known:
         raise ReadError(
@@ -223,7 +259,7 @@ def array(value: Any, dtype: Any) -> np.ndarray[Any, Any]:
 
 
 def policy_name(dtype: Any) -> str:
-    """Name of a dtype policy, however it is written: "float32", "mixed_float16", "int8_from_float32"."""
+    """Name of a dtype policy in any form: "float32", "mixed_float16", "int8_from_float32"."""
     if dtype is None:
         return "float32"
     if isinstance(dtype, str):
@@ -231,7 +267,8 @@ def policy_name(dtype: Any) -> str:
     config = dtype.get("config") if isinstance(dtype, dict) else None
     if not isinstance(config, dict):
         return "float32"
-    if "default_policy" in config:  # DTypePolicyMap: sublayers differ, the stored arrays tell how
+    # A DTypePolicyMap: sublayers differ, and the stored arrays show how.
+    if "default_policy" in config:
         return policy_name(config["default_policy"])
     name, mode, source = config.get("name"), config.get("mode"), config.get("source_name")
     return f"{mode}_from_{source or 'float32'}" if isinstance(mode, str) else str(name or "float32")
@@ -241,7 +278,7 @@ ALIASES = {"swish": "silu", "hard_swish": "hard_silu", "softmax_v2": "softmax", 
 
 
 def activation_name(activation: Any, version: int) -> Any:
-    """An activation as Keras 3 names it; what is no plain name stays as it is."""
+    """The name of an activation in Keras 3. Anything but a plain name stays unchanged."""
     if isinstance(activation, dict):
         named = activation.get("config")
         if activation.get("class_name") == "function" and isinstance(named, str):

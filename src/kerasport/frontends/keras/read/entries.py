@@ -1,6 +1,7 @@
-"""Layers of images that are called on a dict: of the entries they change the images alone at inference.
+"""Image layers called on a dict. At inference they change only the images among its entries.
 
-Source: `BaseImagePreprocessingLayer.call` of Keras 3, and `BaseImageAugmentationLayer.call` of tf_keras.
+Sources: `BaseImagePreprocessingLayer.call` of Keras 3 and `BaseImageAugmentationLayer.call` of
+tf_keras.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, rebui
 
 
 def images_apart(model: KerasModel) -> KerasModel:
-    """The model in which such layers are called on the images, and the other entries pass by unchanged.
+    """Call such layers on the images only, and pass the other entries on unchanged.
 
-    Calls on entries that a layer would change stay as they are, and are refused later.
+    Calls that would change another entry stay as they are; they are refused later.
     """
     if not any(is_of_entries(call) for call in model.calls) and not any(
         isinstance(target, KerasModel) for target in model.targets()

@@ -1,9 +1,10 @@
-"""HDF5 from an untrusted file: nothing but plain arrays inside the file itself can be reached.
+"""Read plain arrays from an untrusted HDF5 file, and nothing outside the file.
 
-HDF5 can point anywhere: links into other files, raw data in other files, virtual data sets, arrays
-that claim terabytes. Keras writes none of that, so every step checks for a hard link, and every array
-for contiguous storage of exactly its size. The bytes are then read by us, from the offset that HDF5 names.
-A damaged file makes h5py raise almost anything, in any call, so every call stands in `_reading`.
+HDF5 can point anywhere: links to other files, raw data in other files, virtual data sets, arrays
+that claim terabytes. Keras writes none of these. Every step therefore requires a hard link, and
+every array contiguous storage of exactly its size. kerasport then reads the bytes itself, from the
+offset that HDF5 gives. A damaged file makes h5py raise almost any error in any call, so every call
+is inside `_reading`.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_ATTRIBUTE = 32 * 1024 * 1024
-MAX_ATTRIBUTES = 128 * 1024 * 1024  # of all that are read from a file
-OBJECT = 100  # bytes that a short text takes in memory
+MAX_ATTRIBUTES = 128 * 1024 * 1024  # bytes, of all attributes read from one file
+OBJECT = 100  # bytes of memory that a short string takes
 MAX_SIDE = 2**31
 MAX_DEPTH = 200
 
@@ -44,11 +45,11 @@ DAMAGE = (
     MemoryError,
     struct.error,
 )
-"""What reading raises where the data of a file contradict each other."""
+"""Errors that h5py raises for inconsistent data."""
 
 
 class _Window(io.RawIOBase):
-    """Part of a file, as a file of its own."""
+    """A range of bytes of a file, as a file object."""
 
     def __init__(self, path: Path, start: int, length: int) -> None:
         self._file = path.open("rb")
@@ -70,13 +71,13 @@ class _Window(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         whole = memoryview(buffer)
         data = self.part(self._at, len(whole))
-        # h5py does not look at how much was read, so nothing is left undefined
+        # h5py ignores the returned length, so fill the rest with zeros
         whole[:] = data.ljust(len(whole), b"\0")
         self._at += len(data)
         return len(data)
 
     def part(self, begin: int, length: int) -> bytes:
-        """So many bytes, or fewer where the file ends."""
+        """Read up to `length` bytes from `begin`; fewer at the end of the window."""
         left = self._length - begin
         if left <= 0:
             return b""
@@ -89,7 +90,7 @@ class _Window(io.RawIOBase):
 
 
 class Hdf5:
-    """An open HDF5 file, or one that lies inside another file."""
+    """An open HDF5 file, possibly embedded in another file."""
 
     def __init__(self, path: Path, start: int = 0, length: int | None = None) -> None:
         self.path, self._start = path, start
@@ -109,15 +110,16 @@ class Hdf5:
             ) from None
         if sizes != (8, 8):
             raise ReadError(
-                f"{path}: this HDF5 file uses {sizes}-byte offsets and lengths; Keras writes 8-byte ones"
+                f"{path}: this HDF5 file uses {sizes}-byte offsets and lengths; Keras writes "
+                "8-byte ones"
             )
         self._groups: dict[str, Any] = {"": self._file}
         self._arrays: dict[str, WeightRef] = {}
         self._texts = Texts(
             lambda address, size: self._window.part(self._user_block + address, size)
         )
-        self._read = 0  # bytes of the attributes met so far
-        self._claimed = 0  # and of the arrays
+        self._read = 0  # bytes of the attributes read so far
+        self._claimed = 0  # bytes of the arrays referenced so far
 
     def __enter__(self) -> Self:
         return self
@@ -131,16 +133,17 @@ class Hdf5:
         self.close()
 
     def close(self) -> None:
-        """Close the file; references to arrays stay good."""
+        """Close the file. References to its arrays stay valid."""
         self._groups.clear()
         self._file.close()
         self._window.close()
 
     def group(self, path: str) -> Any | None:
-        """The group at the path, None where there is none."""
+        """The group at the path, or None if there is none."""
         if path.count("/") > MAX_DEPTH:
             raise HostileFileError(
-                f"{self.path}: HDF5 groups are nested more than {MAX_DEPTH} levels deep at {quoted(path)}"
+                f"{self.path}: HDF5 groups are nested more than {MAX_DEPTH} levels deep at "
+                f"{quoted(path)}"
             )
         if path not in self._groups:
             parent, _, name = path.rpartition("/")
@@ -150,7 +153,7 @@ class Hdf5:
         return self._groups[path]
 
     def names(self, path: str = "") -> tuple[str, ...]:
-        """Names of what the group at the path holds."""
+        """Names of the members of the group at the path."""
         group = self.group(path)
         with self._reading(path):
             found = () if group is None else tuple(group)
@@ -159,10 +162,10 @@ class Hdf5:
             return found
 
     def array(self, path: str) -> WeightRef | None:
-        """A reference to the array at the path, None where there is none.
+        """A reference to the array at the path, or None if there is none.
 
         Raises:
-            HostileFileError: it is not a plain array that lies whole in this file.
+            HostileFileError: it is not a plain array stored entirely in this file.
         """
         if path in self._arrays:
             return self._arrays[path]
@@ -176,7 +179,7 @@ class Hdf5:
         return found
 
     def arrays(self, path: str) -> dict[str, WeightRef]:
-        """The arrays that lie directly in the group at the path, in file order of their numbers."""
+        """The arrays directly in the group at the path, in numeric order of their names."""
         found = {name: self.array(f"{path}/{name}" if path else name) for name in self.names(path)}
         return {
             name: array
@@ -185,7 +188,7 @@ class Hdf5:
         }
 
     def attribute(self, path: str, name: str) -> Any:
-        """An attribute of the group at the path: text as str, lists of text as tuple; None where there is none."""
+        """An attribute of the group at the path: str, tuple of str, numbers; None if absent."""
         group = self.group(path)
         with self._reading(path):
             return (
@@ -193,7 +196,7 @@ class Hdf5:
             )
 
     def under(self, path: str) -> Iterator[str]:
-        """Paths of all the arrays below the group at the path."""
+        """Paths of all arrays below the group at the path."""
         pending, seen = [path], set[int]()
         while pending:
             at = pending.pop()
@@ -204,7 +207,8 @@ class Hdf5:
                 address = _address(group)
             if address in seen:
                 raise HostileFileError(
-                    f"{self.path}: the HDF5 data reaches the group {quoted(at)} twice, perhaps through a cycle"
+                    f"{self.path}: the HDF5 data reaches the group {quoted(at)} twice, perhaps "
+                    "through a cycle"
                 )
             seen.add(address)
             for name in self.names(at):
@@ -220,12 +224,13 @@ class Hdf5:
             yield
         except DAMAGE as error:
             raise ReadError(
-                f"{self.path}: the HDF5 data is damaged at {quoted(path)} ({error}); copy or download the file again"
+                f"{self.path}: the HDF5 data is damaged at {quoted(path)} ({error}); copy or "
+                "download the file again"
             ) from None
 
     def _child(self, group: Any, name: str, path: str) -> Any | None:
         with self._reading(path):
-            # a link that leads nowhere is not "in" its group, and is hostile all the same
+            # a dangling link is not "in" its group, but is just as hostile
             if not name or not group.id.links.exists(name.encode()):
                 return None
             if group.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD:
@@ -241,13 +246,15 @@ class Hdf5:
         self._read += prod(shape) * max(dtype.itemsize, OBJECT)
         if self._read > MAX_ATTRIBUTES or prod(shape) * max(dtype.itemsize, OBJECT) > MAX_ATTRIBUTE:
             raise HostileFileError(
-                f"{self.path}: the attribute {quoted(name)} is larger than any attribute that Keras writes"
+                f"{self.path}: the attribute {quoted(name)} is larger than any attribute that "
+                "Keras writes"
             )
         if dtype.kind in "Sifub":
             return _text(holder.attrs[name])
         if h5py.check_string_dtype(dtype) is None:
             raise ReadError(
-                f"{self.path}: the attribute {quoted(name)} has the HDF5 type {dtype}, which Keras never writes"
+                f"{self.path}: the attribute {quoted(name)} has the HDF5 type {dtype}, which Keras "
+                "never writes"
             )
         texts = self._texts.of(_address(holder), name, prod(shape))
         if texts is None:
@@ -281,10 +288,11 @@ class Hdf5:
                 f"{self.path}: {quoted(path)} of shape {shape} is not stored as a plain array in "
                 "this file; the file is damaged or malicious"
             )
-        begin = int(offset or 0)  # the user block is counted in already
+        begin = int(offset or 0)  # includes the user block
         if begin + nbytes > self._length:
             raise ReadError(
-                f"{self.path}: the file ends before the end of the array {quoted(path)}; the file is truncated"
+                f"{self.path}: the file ends before the end of the array {quoted(path)}; the file "
+                "is truncated"
             )
         self._claimed += nbytes
         if self._claimed > self._length:
@@ -298,27 +306,30 @@ class Hdf5:
         kind = data.id.get_type().get_class()
         found: np.dtype[Any] = data.dtype
         if kind == h5py.h5t.OPAQUE and found.itemsize == 2:
-            # Keras marks bfloat16 by an attribute; whole-model HDF5 of Keras 3 has none, and no other type it could be
+            # Keras marks bfloat16 with an attribute. Whole-model HDF5 of Keras 3 has none, and no
+            # other opaque dtype.
             if "dtype" not in data.attrs or self._attribute(data, "dtype") == "bfloat16":
                 return _bfloat16()
         elif kind in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) or found == np.bool_:
             return found
         raise ReadError(
-            f"{self.path}: {quoted(path)} has the HDF5 type {found}, which Keras never writes for weights"
+            f"{self.path}: {quoted(path)} has the HDF5 type {found}, which Keras never writes for "
+            "weights"
         )
 
 
 def _address(holder: Any) -> int:
-    """Where the header of a group or an array lies.
+    """Address of the header of a group or an array.
 
-    h5o.get_info would tell it as well, but counts the nodes of trees, which a hostile file makes a circle.
+    h5o.get_info also returns it, but counts the nodes of B-trees, and a hostile file can make these
+    circular.
     """
     low, high = h5py.h5g.get_objinfo(holder.id).objno
     return int(low + (high << 32))
 
 
 def _bfloat16() -> np.dtype[Any]:
-    import ml_dtypes  # noqa: PLC0415  (most files hold none, and the import takes time)
+    import ml_dtypes  # noqa: PLC0415  (few files use bfloat16, and the import takes time)
 
     return np.dtype(ml_dtypes.bfloat16)  # type: ignore[no-any-return]
 

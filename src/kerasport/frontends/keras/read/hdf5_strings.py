@@ -1,8 +1,9 @@
-"""Texts of no fixed length in the attributes of HDF5, read without libhdf5.
+"""Read variable-length strings in HDF5 attributes without libhdf5.
 
-Such a text is a reference into a heap. libhdf5 takes the memory that a reference claims before it looks, copies
-one text as often as it is referred to, and loops for ever on a damaged heap. So the few structures between an
-object and its texts are read here, each with its size checked (HDF5 File Format Specification, III.E and IV).
+Such a string is a reference into a heap. libhdf5 allocates the size that a reference claims before
+it checks it, copies a string once per reference, and loops forever on a damaged heap. So this
+module parses the few structures between an object and its strings, and checks each size (HDF5 File
+Format Specification, III.E and IV).
 """
 
 from __future__ import annotations
@@ -10,28 +11,32 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping
 
-MAX_TEXT = 32 * 1024 * 1024  # bytes of all texts of an attribute, and of a heap
+MAX_TEXT = 32 * 1024 * 1024  # bytes of all strings of an attribute, and of a heap
 MAX_CHUNKS = 1000  # of an object header
-CONTINUATION, ATTRIBUTE = 0x10, 0x0C  # kinds of messages in it
+CONTINUATION, ATTRIBUTE = 0x10, 0x0C  # types of messages in an object header
 
 
 class Texts:
-    """The texts of one file; `read` gives so many bytes from an address, or fewer where the file ends."""
+    """The strings of one file; `read(address, size)` returns bytes, fewer at the file's end."""
 
     def __init__(self, read: Callable[[int, int], bytes]) -> None:
         self._read = read
         self._heaps: dict[int, Mapping[int, tuple[int, int]]] = {}
 
     def of(self, header: int, name: str, count: int) -> list[bytes] | None:
-        """The texts of an attribute of the object whose header is at an address; None where it is not in there.
+        """The strings of an attribute; None if the object header does not contain the attribute.
+
+        Args:
+            header: address of the object header.
+            name: of the attribute.
+            count: of strings in it.
 
         Raises:
             ValueError, LookupError, struct.error: the structures are damaged.
         """
-        found = (
-            _data(body, name.encode()) for kind, body in self._messages(header) if kind == ATTRIBUTE
-        )
-        data = next((each for each in found if each is not None), None)
+        messages = (body for kind, body in self._messages(header) if kind == ATTRIBUTE)
+        attributes = (_data(body, name.encode()) for body in messages)
+        data = next((data for data in attributes if data is not None), None)
         if data is None:
             return None
         references = [struct.unpack_from("<IQI", data, 16 * index) for index in range(count)]
@@ -57,13 +62,13 @@ class Texts:
         data, at = self._read(heap, size), 16
         while at + 16 <= len(data):
             index, length = struct.unpack_from("<H6xQ", data, at)
-            if not index:  # what is free stands at the end
+            if not index:  # free space is at the end
                 return
             yield index, (heap + at + 16, length)
             at += 16 + length + -length % 8
 
     def _messages(self, header: int) -> Iterator[tuple[int, bytes]]:
-        """Kind and body of each message in an object header, of version 1 or 2."""
+        """Type and body of each message in an object header of version 1 or 2."""
         head = self._read(header, 64)
         second = head.startswith(b"OHDR")
         if second:
@@ -85,13 +90,13 @@ class Texts:
                 at += prefix.size + length
                 if kind == CONTINUATION and len(chunks) < MAX_CHUNKS:
                     address, extent = struct.unpack_from("<QQ", body)
-                    # those of version 2 begin with a signature and end with a checksum
+                    # chunks of version 2 begin with a signature and end with a checksum
                     chunks.append((address + 4, extent - 8) if second else (address, extent))
                 yield kind, body
 
 
 def _data(message: bytes, name: bytes) -> bytes | None:
-    """What an attribute's message holds, None where it is another attribute."""
+    """The data in an attribute message; None if it is another attribute."""
     version, *sizes = struct.unpack_from("<BxHHH", message)
     at = 9 if version == 3 else 8
     if message[at : at + sizes[0]].partition(b"\0")[0] != name:

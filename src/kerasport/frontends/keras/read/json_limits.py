@@ -1,4 +1,4 @@
-"""JSON from an untrusted file: bounded in size and depth, and told apart from what is not JSON."""
+"""Parse JSON from an untrusted file, with limits on its size and depth."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from kerasport.errors import HostileFileError, ReadError
 
-MAX_BYTES = 16 * 1024 * 1024  # 5000 layers take 6 MB
-MAX_VALUES = 1024 * 1024  # each takes up to 200 bytes of memory, and perhaps three of text
-MAX_DEPTH = 250  # models nested 60 deep need some 200
+MAX_BYTES = 16 * 1024 * 1024  # bytes; 5000 layers take 6 MB
+MAX_VALUES = 1024 * 1024  # each takes up to 200 bytes of memory, and possibly only three of text
+MAX_DEPTH = 250  # models nested 60 deep need about 200
 
 
 def parse_json(text: bytes | str, where: str) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
         ReadError: the text is not JSON.
-        HostileFileError: it is larger or nested deeper than a model can need.
+        HostileFileError: it is larger or nested deeper than any model needs.
     """
     if len(text) > MAX_BYTES:
         raise HostileFileError(
@@ -39,31 +39,30 @@ def parse_json(text: bytes | str, where: str) -> Any:
 
 
 def parse_config(text: bytes | str, where: str) -> Any:
-    """The value of a JSON text, or of the JSON text that it holds: `json.dump(model.to_json(), file)` encodes it twice.
+    """Parse a JSON text that may be encoded twice, as by `json.dump(model.to_json(), file)`.
 
     Raises:
         ReadError: the text is not JSON.
-        HostileFileError: it is larger or nested deeper than a model can need.
+        HostileFileError: it is larger or nested deeper than any model needs.
     """
     value = parse_json(text, where)
     return parse_json(value, where) if isinstance(value, str) else value
 
 
 def _values(text: bytes | str) -> int:
-    """No fewer than the values of a JSON text: each follows a comma or an opening bracket."""
+    """Upper bound on the number of values: each follows a comma or an opening bracket."""
     if isinstance(text, str):
         return sum(map(text.count, "[{,"))
     return sum(map(text.count, (b"[", b"{", b",")))
 
 
 def depth(value: Any) -> int:
-    """How many containers stand inside each other at the deepest place."""
+    """The nesting depth of containers, at most `MAX_DEPTH` + 1."""
     level, deepest = [value], 0
     while level := [item for item in level if isinstance(item, dict | list) and item]:
         deepest += 1
         if deepest > MAX_DEPTH:
             break
-        level = [
-            inner for item in level for inner in (item.values() if isinstance(item, dict) else item)
-        ]
+        children = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [child for items in children for child in items]
     return deepest

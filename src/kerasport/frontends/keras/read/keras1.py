@@ -1,4 +1,4 @@
-"""Configs as Keras 1 wrote them, in the spelling of Keras 2, and what they leave unsaid."""
+"""Translate configs of Keras 1 into the spelling of Keras 2, and complete what they omit."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Config: TypeAlias = dict[str, Any]
 
 
 def spell(class_name: str, config: Mapping[str, Any]) -> tuple[str, Config]:
-    """Class and config of a layer as Keras 2 would have written them.
+    """Class and config of a layer in the spelling of Keras 2.
 
     Keras 1 named the options differently and spread kernel sizes over several of them.
 
     Raises:
-        ReadError: whether channels come first is not in the file.
+        ReadError: the file does not record whether channels come first.
     """
     config = dict(config)
     for before, after in OPTIONS.items():
@@ -41,7 +41,7 @@ def spell(class_name: str, config: Mapping[str, Any]) -> tuple[str, Config]:
         )
     if class_name in CHANGED:
         CHANGED[class_name](config)
-    # which Keras 2 calls 2, and which has the weights of all gates in one
+    # Keras 2 calls this implementation 2; it stores the weights of all gates in one array.
     config["implementation"] = 2 if config.pop("consume_less", None) == "gpu" else 0
     for leftover in (*TRAINING, *(() if class_name == "Embedding" else ("input_dim",))):
         config.pop(leftover, None)
@@ -56,15 +56,35 @@ RENAMED = {
     "TimeDistributedDense": "Dense",
 }
 OPTIONS = {
-    "output_dim": "units", "nb_filter": "filters", "bias": "use_bias", "subsample": "strides",
-    "border_mode": "padding", "inner_activation": "recurrent_activation", "atrous_rate": "dilation_rate",
-    "sigma": "stddev", "p": "rate",
-}  # fmt: skip
+    "output_dim": "units",
+    "nb_filter": "filters",
+    "bias": "use_bias",
+    "subsample": "strides",
+    "border_mode": "padding",
+    "inner_activation": "recurrent_activation",
+    "atrous_rate": "dilation_rate",
+    "sigma": "stddev",
+    "p": "rate",
+}
 TRAINING = (
-    "init", "inner_init", "forget_bias_init", "weights", "W_regularizer", "U_regularizer", "b_regularizer",
-    "W_constraint", "b_constraint", "dropout_W", "dropout_U", "gamma_init", "beta_init",
-    "gamma_regularizer", "beta_regularizer", "input_length", "dropout",
-)  # fmt: skip
+    "init",
+    "inner_init",
+    "forget_bias_init",
+    "weights",
+    "W_regularizer",
+    "U_regularizer",
+    "b_regularizer",
+    "W_constraint",
+    "b_constraint",
+    "dropout_W",
+    "dropout_U",
+    "gamma_init",
+    "beta_init",
+    "gamma_regularizer",
+    "beta_regularizer",
+    "input_length",
+    "dropout",
+)
 UNSAID = frozenset(
     f"{kind}{rank}D" for kind in ("UpSampling", "ZeroPadding", "Cropping") for rank in (2, 3)
 )
@@ -72,7 +92,7 @@ UNSAID = frozenset(
 
 
 def _listed(**names: str) -> Callable[[Config], None]:
-    """Options for which Keras 1 has a number, and Keras 2 a list of one under another name."""
+    """Rename options that are numbers in Keras 1 and lists of one number in Keras 2."""
 
     def change(config: Config) -> None:
         for before, after in names.items():
@@ -93,7 +113,7 @@ def _size(config: Config) -> None:
 
 
 def _padding(config: Config) -> None:
-    """Padding is a number, or one for each axis, or one for each side, in a row or by the names of the sides."""
+    """Normalize padding: one number, one per axis, or one per side, in a list or a dict by side."""
     sides, padding = ("top_pad", "bottom_pad", "left_pad", "right_pad"), config.get("padding")
     if isinstance(padding, dict):
         named = [padding.get(side, 0) for side in sides]
@@ -116,25 +136,32 @@ CHANGED: Mapping[str, Callable[[Config], None]] = {
 
 
 def _merge(config: Config) -> tuple[str, Config]:
-    classes = {"sum": "Add", "mul": "Multiply", "concat": "Concatenate", "ave": "Average", "max": "Maximum",
-               "dot": "Dot"}  # fmt: skip
+    classes = {
+        "sum": "Add",
+        "mul": "Multiply",
+        "concat": "Concatenate",
+        "ave": "Average",
+        "max": "Maximum",
+        "dot": "Dot",
+    }
     mode = config.get("mode")
-    made: Config = {key: config[key] for key in ("name", "trainable") if key in config}
+    merged: Config = {key: config[key] for key in ("name", "trainable") if key in config}
     if mode == "concat":
-        made["axis"] = config.get("concat_axis", -1)
+        merged["axis"] = config.get("concat_axis", -1)
     if mode == "dot":
-        made["axes"] = config.get("dot_axes", -1)
-    return classes.get(str(mode), "Merge"), made
+        merged["axes"] = config.get("dot_axes", -1)
+    return classes.get(str(mode), "Merge"), merged
 
 
 # ------------------------------------------------------------------------------------------ models
 
 
 def completed(config: Any) -> Any:
-    """The config of a model with what Keras 1 left unsaid, where the rest of it tells.
+    """Complete the config of a model with options that Keras 1 did not save.
 
-    Where channels come first was set for all of Keras, and some layers do not write it. A Sequential could begin with
-    a `Merge` of models, each with an input of its own; it is what Keras 2 calls a functional model.
+    The data format was a global setting that some layers do not record; it is taken from the other
+    layers. A Sequential can begin with a `Merge` of models, each with its own input; Keras 2 calls
+    that a functional model.
     """
     said = {
         layer["dim_ordering"]
@@ -150,9 +177,9 @@ def _configs(config: Any) -> Iterator[Config]:
         value = pending.pop()
         if isinstance(value, dict):
             yield value
-        pending += (
-            value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        )
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
 
 
 def _completed(value: Any, ordering: str | None) -> Any:
@@ -160,22 +187,22 @@ def _completed(value: Any, ordering: str | None) -> Any:
         return [_completed(item, ordering) for item in value]
     if not isinstance(value, dict):
         return value
-    made = {key: _completed(item, ordering) for key, item in value.items()}
-    config = made.get("config")
-    if ordering and made.get("class_name") in UNSAID and isinstance(config, dict):
-        made["config"] = {"dim_ordering": ordering, **config}
+    entry = {key: _completed(item, ordering) for key, item in value.items()}
+    config = entry.get("config")
+    if ordering and entry.get("class_name") in UNSAID and isinstance(config, dict):
+        entry["config"] = {"dim_ordering": ordering, **config}
     if (
         isinstance(config, list)
         and config
         and isinstance(config[0], dict)
         and config[0].get("class_name") == "Merge"
     ):
-        return _branched(made)
-    return made
+        return _branched(entry)
+    return entry
 
 
 def _branched(model: Config) -> Config:
-    """A Sequential that begins with a Merge, as a functional model."""
+    """Convert a Sequential that begins with a Merge into a functional model."""
     (merge, *rest), layers = model["config"], list[Config]()
     branches: list[str] = []
     for index, branch in enumerate(merge["config"]["layers"], start=1):
@@ -183,7 +210,7 @@ def _branched(model: Config) -> Config:
         while isinstance(first["config"], list):
             first = first["config"][0]
         shape, name = first["config"].get("batch_input_shape"), f"{merge['config']['name']}_{index}"
-        if shape is None:  # of a branch that has branches
+        if shape is None:  # a branch that has branches itself
             return model
         start = f"{first['config']['name']}_input"
         asked = {"batch_input_shape": shape, "input_dtype": first["config"].get("input_dtype")}
@@ -212,7 +239,7 @@ def _branched(model: Config) -> Config:
 
 
 def _node(class_name: str, name: str, config: Config, *inputs: str) -> Config:
-    nodes = [[[each, 0, 0] for each in inputs]] if inputs else []
+    nodes = [[[source, 0, 0] for source in inputs]] if inputs else []
     return {
         "class_name": class_name,
         "name": name,

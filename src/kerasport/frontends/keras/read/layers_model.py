@@ -1,6 +1,7 @@
-"""A layers-model that the official converter made of a Keras 3 model: a config that TF.js does not understand.
+"""Read a layers-model that the official converter wrote for a Keras 3 model.
 
-It is read as the Keras file that it was made from would be, with references into its shards for weights.
+TF.js does not understand the config of such a model. It is read like the Keras file that it was
+converted from, with references into its shards as weights.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.frontends.keras.model import KerasModel
 from kerasport.frontends.keras.read import model_of, well_formed
-from kerasport.frontends.keras.read.archive import Contents, beside, inside, read_text
+from kerasport.frontends.keras.read.archive import Contents, inside, read_text, shard_path
 from kerasport.frontends.keras.read.dialects import major
 from kerasport.frontends.keras.read.json_limits import parse_json
 from kerasport.frontends.keras.read.manifest import Manifest, read_group
@@ -31,28 +32,28 @@ class LayersModel:
     path: Path
     document: Mapping[str, Any]
     topology: Mapping[str, Any]  # class and config of the model
-    version: str  # of the Keras that made it
+    version: str  # of the Keras that wrote the model
     manifest: Manifest
     compile_config: Any = None
 
     @property
     def converter(self) -> str:
-        """What wrote it, as it says itself."""
+        """The program that wrote the file, according to the file."""
         return str(self.document.get("convertedBy") or self.document.get("generatedBy") or "")
 
     @property
     def native(self) -> bool:
-        """Whether it was written for TF.js, by TF.js itself or by kerasport: it is in no dialect of Keras."""
+        """Whether TF.js or kerasport wrote it for TF.js, so it is not in a dialect of Keras."""
         writers = ("kerasport", "TensorFlow.js tfjs-layers")
         return self.converter.startswith(writers) or self.version.startswith("tfjs")
 
 
 def open_layers_model(path: Path) -> LayersModel:
-    """The model.json at the path, or in the directory there; no byte of a weight is read.
+    """Open a model.json, or the one in a directory, without reading any weight.
 
     Raises:
-        ReadError: it is something else, or its shards are not there.
-        HostileFileError: it asks for files elsewhere, or for more than a model needs.
+        ReadError: it is not a layers-model, or a shard is missing.
+        HostileFileError: it refers to files elsewhere, or is larger than a model needs.
     """
     check_local(path)
     path = inside(path, path / "model.json") if path.is_dir() else path
@@ -62,7 +63,7 @@ def open_layers_model(path: Path) -> LayersModel:
 
 
 def is_layers_model(path: Path) -> bool:
-    """Whether a path is, or holds, a model.json of TF.js; one that is damaged counts as well."""
+    """Whether a path is, or contains, a model.json of TF.js, even a damaged one."""
     if path.is_dir():
         return (path / "model.json").is_file() and not (path / "config.json").is_file()
     return path.is_file() and path.suffix == ".json" and b'"modelTopology"' in read_text(path)
@@ -76,7 +77,8 @@ def _document(path: Path) -> dict[str, Any]:
     text = read_text(path)
     if not text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         raise ReadError(
-            f"{path}: this is not a model.json; to convert a Keras file, run: kerasport convert {path.name} web_model"
+            f"{path}: this is not a model.json; to convert a Keras file, run: kerasport convert "
+            f"{path.name} web_model"
         )
     document: dict[str, Any] = parse_json(text, str(path))
     return document
@@ -107,7 +109,8 @@ def _layers_model(path: Path, document: dict[str, Any]) -> LayersModel:
         raise ReadError(f"{path}: modelTopology does not describe a Keras model; {ORIGINAL}")
     if not _is_json(document.get("userDefinedMetadata")):
         raise ReadError(
-            f"{path}: userDefinedMetadata contains NaN or infinity, which are not valid JSON; remove them"
+            f"{path}: userDefinedMetadata contains NaN or infinity, which are not valid JSON; "
+            "remove them"
         )
     compiled = (
         topology.get("training_config")
@@ -119,7 +122,7 @@ def _layers_model(path: Path, document: dict[str, Any]) -> LayersModel:
 
 
 def _is_json(value: Any) -> bool:
-    """Whether a value that Python read as JSON is JSON."""
+    """Whether a value parsed by Python is valid JSON, which has no NaN and no infinity."""
     try:
         json.dumps(value, allow_nan=False)
     except ValueError:
@@ -138,7 +141,7 @@ def _manifest(path: Path, document: Mapping[str, Any]) -> Manifest:
         raise ReadError(f"{path}: the paths in weightsManifest are not all file names")
     if len(set(listed)) < len(listed):
         raise HostileFileError(f"{path}: weightsManifest lists a shard twice")
-    files = {name: beside(path, name) for name in listed}
+    files = {name: shard_path(path, name) for name in listed}
     read = (
         read_group(str(path), g.get("weights"), [files[name] for name in g.get("paths") or ()])
         for g in groups
@@ -151,10 +154,10 @@ def _manifest(path: Path, document: Mapping[str, Any]) -> Manifest:
 
 
 def read_layers_model(source: LayersModel) -> KerasModel:
-    """The model that it was made from.
+    """Read the model that it was converted from.
 
     Raises:
-        ReadError: config and weights do not belong together, or somebody has changed the config since.
+        ReadError: the config and the weights do not match, or the config was edited since.
     """
     with well_formed(str(source.path)):
         topology = respelled(source.topology)
@@ -171,56 +174,49 @@ def read_layers_model(source: LayersModel) -> KerasModel:
 
 
 def _renumber(path: Path, topology: Mapping[str, Any]) -> None:
-    """Number calls of models inside models as Keras 3 does, where somebody wrote them as lists.
+    """Number calls of nested models as Keras 3 does, if they were rewritten as lists.
 
-    TF.js counts one call more than Keras 3. A model that is called once has one number in each of the two; of one that
-    is called more often a number may mean either of two calls.
+    TF.js counts one call more than Keras 3. For a model with one call the translation is unique;
+    for a model with several calls a number is ambiguous.
     """
     for entry in entries_of(topology):
         config = entry["config"]
         layers = config.get("layers")
-        members = (
-            [each for each in layers if isinstance(each, dict)] if isinstance(layers, list) else []
-        )
-        nodes = [
-            node
-            for each in members
-            for node in each.get("inbound_nodes") or ()
-            if isinstance(node, list)
-        ]
-        inner = [each for each in members if "layers" in (each.get("config") or ())]
-        if not inner or not nodes:
+        members = layers if isinstance(layers, list) else []
+        members = [member for member in members if isinstance(member, dict)]
+        calls = [call for member in members for call in member.get("inbound_nodes") or ()]
+        calls = [call for call in calls if isinstance(call, list)]
+        models = [member for member in members if "layers" in (member.get("config") or ())]
+        if not models or not calls:
             continue
-        if any(len(each.get("inbound_nodes") or ()) > 1 for each in inner):
+        if any(len(model.get("inbound_nodes") or ()) > 1 for model in models):
             raise ReadError(
                 f"{path}: the calls of {quoted(config.get('name', entry['class_name']))} were "
                 "edited by hand, so their numbering is ambiguous; restore the file that the "
                 f"converter wrote, or {ORIGINAL}"
             )
-        once = {str(each.get("name") or each["config"].get("name")) for each in inner}
-        ends = [
-            config[key]
-            for key in ("input_layers", "output_layers")
-            if isinstance(config.get(key), list)
-        ]
-        for reference in (reference for group in (*nodes, *ends) for reference in group):
-            if (
-                isinstance(reference, list)
-                and reference
-                and reference[0] in once
-                and reference[1:2] == [1]
-            ):
-                reference[1] = 0
+        names = {str(model.get("name") or model["config"].get("name")) for model in models}
+        ends = [config.get("input_layers"), config.get("output_layers")]
+        for references in (*calls, *(end for end in ends if isinstance(end, list))):
+            _renumber_references(references, names)
+
+
+def _renumber_references(references: list[Any], models: set[str]) -> None:
+    """Change call 1 of the named models to call 0."""
+    for reference in references:
+        is_call = isinstance(reference, list) and reference and reference[1:2] == [1]
+        if is_call and reference[0] in models:
+            reference[1] = 0
 
 
 def entries_of(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Everything in a config that has a class and a config of its own, outermost first."""
+    """Yield everything in a config that has a class and a config of its own, outermost first."""
     pending = [value]
     while pending:
-        at = pending.pop()
-        if isinstance(at, dict):
-            if isinstance(at.get("class_name"), str) and isinstance(at.get("config"), dict):
-                yield at
-            pending += reversed(at.values())
-        elif isinstance(at, list):
-            pending += reversed(at)
+        item = pending.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get("class_name"), str) and isinstance(item.get("config"), dict):
+                yield item
+            pending += reversed(item.values())
+        elif isinstance(item, list):
+            pending += reversed(item)

@@ -1,10 +1,11 @@
-"""The weights of a layers-model that the official converter made: their names, and where in the shards they are.
+"""The weights of a layers-model that the official converter wrote: their names and locations.
 
-It names them in two ways. Of a `.keras` file, as the paths by which Keras stores them; of HDF5, as Keras names its
-variables, in the order of the file: the layers of the outer model sorted by name, of each what is trained first.
+The converter names weights in two ways. For a `.keras` file it uses the paths under which Keras
+stores them. For HDF5 it uses the names of Keras variables in the order of the file: the layers of
+the outer model sorted by name, the trainable weights of each first.
 
-TF.js finds weights by name, so the names decide here as well. Where models inside each other have layers of one name,
-a name could be several weights', and the order decides.
+TF.js finds weights by name, so names decide here as well. If nested models have layers of the same
+name, a name is ambiguous, and the order decides.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from kerasport.frontends.keras.read.describe import Described
 from kerasport.frontends.keras.read.dialects import major
 from kerasport.weights import PIECE, Array, ComputedWeight, Weight, WeightRef
 
-# What the converter writes, as numpy spells its bytes; TF.js reads the first three, and the others where they are
-# what a weight is quantised to.
+# Dtype in the manifest → NumPy dtype. TF.js reads the first three; the others only as the stored
+# dtype of a quantized weight.
 DTYPES = {
     "float32": "<f4",
     "int32": "<i4",
@@ -39,11 +40,11 @@ DTYPES = {
 }
 OF_TFJS = frozenset(("float32", "int32", "bool"))
 MAX_RANK = 16
-MAX_DEPTH = 200  # names in a path
+MAX_DEPTH = 200  # parts of a name
 STORED_PATH = re.compile(r"(.*/)?vars/\d+")
 
 Piece = tuple[Path, int, int]
-"""A file, and offset and number of bytes in it."""
+"""A file, with an offset and a number of bytes in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +53,17 @@ class Entry:
 
     name: str
     weight: Weight
-    described: Mapping[str, Any]  # its shape, dtype and quantisation, as the manifest spells them
+    described: Mapping[str, Any]  # its shape, dtype and quantization, as the manifest spells them
 
     @property
     def readable(self) -> bool:
-        """Whether TF.js can read it as it is stored."""
+        """Whether TF.js can read the weight as it is stored."""
         return self.described["dtype"] in OF_TFJS
 
 
 @dataclass(frozen=True)
 class Group:
-    """Weights whose bytes follow each other in files of their own."""
+    """Weights whose bytes are contiguous in files of their own."""
 
     files: tuple[Path, ...]
     entries: tuple[Entry, ...]
@@ -70,7 +71,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All weights of a model; a tree of arrays by their names, too."""
+    """All weights of a model. It is also a `Tree` of arrays by their names."""
 
     path: Path  # of model.json
     groups: tuple[Group, ...]
@@ -81,10 +82,10 @@ class Manifest:
         return tuple(entry for group in self.groups for entry in group.entries)
 
     def find(self, root: Described, version: str) -> Mapping[Described, list[tuple[Weight, ...]]]:
-        """The weights of every layer.
+        """Find the weights of every layer.
 
         Raises:
-            ReadError: names or number are not those of the layers.
+            ReadError: the names or the number of weights do not match the layers.
         """
         if self.by_path:
             return ByPath((self,), major(version) < 3).find(root)
@@ -92,23 +93,20 @@ class Manifest:
 
     @property
     def by_path(self) -> bool:
-        """Whether the weights are named by the paths at which a `.keras` file has them."""
+        """Whether the weights are named by paths in a `.keras` file."""
         entries = self.entries
         return bool(entries) and all(STORED_PATH.fullmatch(entry.name) for entry in entries)
 
-    # ------------------------------------------------------------------------------------------- in order
+    # ------------------------------------------------------------------------------------- in order
 
     def _in_order(
         self, root: Described, version: str
     ) -> Mapping[Described, list[tuple[Weight, ...]]]:
         found: dict[Described, dict[int, Weight]] = {}
         left = list(reversed(self.entries))
-        owners = frozenset(
-            slot.layer.name
-            for layer, _ in root.members
-            for slot in by_name.slots_of(layer, version)
-        )
-        # h5py goes through groups by their names in UTF-8
+        slots_of_all = (by_name.slots_of(layer, version) for layer, _ in root.members)
+        owners = frozenset(slot.layer.name for slots in slots_of_all for slot in slots)
+        # h5py iterates over groups by their names in UTF-8
         for layer, _ in sorted(
             root.members, key=lambda member: member[0].name.encode(errors="replace").split(b"/")
         ):
@@ -124,12 +122,13 @@ class Manifest:
                 found.setdefault(slot.layer, {})[slot.index] = entry.weight
         if left:
             raise ReadError(
-                f"{self.path}: {len(left)} weight(s) do not belong to any layer, first {quoted(left[-1].name)}"
+                f"{self.path}: {len(left)} weight(s) do not belong to any layer, first "
+                f"{quoted(left[-1].name)}"
             )
         return by_name.grouped(found)
 
     def _check_owner(self, slot: by_name.Slot, entry: Entry, owners: frozenset[str]) -> None:
-        """A weight whose name says that it is another layer's shows that the order is not that of the converter."""
+        """Refuse a weight whose name belongs to another layer: the order is not the converter's."""
         *path, _ = entry.name.split("/")
         if path and slot.layer.name not in path and path[-1] in owners:
             raise ReadError(
@@ -137,7 +136,7 @@ class Manifest:
                 f"them: found {quoted(entry.name)}, expected a weight of {quoted(slot.layer.name)}"
             )
 
-    # ------------------------------------------------------------------------- as a tree, for `ByPath`
+    # ---------------------------------------------------------------------- as a tree, for `ByPath`
 
     @cached_property
     def _tree(self) -> dict[str, Any]:
@@ -146,7 +145,8 @@ class Manifest:
             *groups, name = entry.name.split("/")
             if len(groups) > MAX_DEPTH:
                 raise HostileFileError(
-                    f"{self.path}: the name of a weight has {len(groups)} parts, too many for a Keras model"
+                    f"{self.path}: the name of a weight has {len(groups)} parts, too many for a "
+                    "Keras model"
                 )
             at = tree
             for group in groups:
@@ -160,14 +160,14 @@ class Manifest:
         return tree
 
     def group(self, path: str) -> dict[str, Any] | None:
-        """The group of that path, None where there is none."""
+        """The group at the path, or None if there is none."""
         at: Any = self._tree
         for name in path.split("/") if path else ():
             at = at.get(name) if isinstance(at, dict) else None
         return at if isinstance(at, dict) else None
 
     def arrays(self, path: str) -> dict[str, Weight]:
-        """The weights that are directly in a group."""
+        """The weights directly in a group."""
         return {
             name: item
             for name, item in (self.group(path) or {}).items()
@@ -175,11 +175,11 @@ class Manifest:
         }
 
     def names(self, path: str = "") -> tuple[str, ...]:
-        """Names of what a group holds."""
+        """Names of the members of a group."""
         return tuple(self.group(path) or ())
 
     def attribute(self, path: str, name: str) -> Any:
-        """None: the converter writes none of the attributes."""
+        """None: the converter writes no attributes."""
         del path, name
 
     def under(self, path: str) -> Iterator[str]:
@@ -197,12 +197,11 @@ class Manifest:
 
 @dataclass
 class _Named:
-    """Finds weights by their names, whatever their order."""
+    """Finds weights by their names, in any order."""
 
     entries: Sequence[Entry]
-    _by_name: dict[tuple[str, str], list[Entry]] = field(
-        default_factory=dict
-    )  # by each part of the path, and the last
+    # by each part of the path, together with the last part
+    _by_name: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for entry in self.entries:
@@ -213,7 +212,7 @@ class _Named:
     def find(
         self, root: Described, version: str
     ) -> Mapping[Described, list[tuple[Weight, ...]]] | None:
-        """The weights of every layer; None where not every name is that of one weight."""
+        """Find the weights of every layer; None if a name is ambiguous."""
         found: dict[Described, dict[int, Weight]] = {}
         outer = frozenset(layer.name for layer, _ in root.members)
         numbered = all(entry.name.rpartition("/")[2].isdecimal() for entry in self.entries)
@@ -222,9 +221,8 @@ class _Named:
             if layer.kind == "operation":
                 continue
             for index, slot in enumerate(by_name.slots_of(layer, version)):
-                ends = (
-                    {str(index)} if numbered else by_name.spellings(slot)
-                )  # TF.js takes dense/0 for dense/kernel
+                # TF.js reads dense/0 as dense/kernel
+                ends = {str(index)} if numbered else by_name.spellings(slot)
                 candidates = [
                     entry
                     for entry in self._of(slot, ends)
@@ -237,39 +235,39 @@ class _Named:
         return by_name.grouped(found) if len(used) == len(self.entries) else None
 
     def _of(self, slot: by_name.Slot, ends: Iterable[str]) -> list[Entry]:
-        # the forward layer of a Bidirectional has another name in the config of Keras 2
+        # in a Keras 2 config, the forward layer of a Bidirectional has another name
         layers = (slot.layer.name, f"forward_{slot.layer.name}")
-        made = dict.fromkeys(
+        entries = dict.fromkeys(
             entry
             for end in ends
             for layer in layers
             for entry in self._by_name.get((layer, end.rpartition("/")[2]), ())
             if by_name.plain(f"/{entry.name}").endswith(f"/{end}")
         )
-        return list(made)
+        return list(entries)
 
 
 def _owner(entry: Entry, outer: frozenset[str]) -> str | None:
-    """The layer of the outer model that the name of a weight tells of."""
+    """The layer of the outer model that the name of a weight contains."""
     return next((part for part in entry.name.split("/")[:-1] if part in outer), None)
 
 
 def _of_unknown(layer: Described, left: Sequence[Entry]) -> list[by_name.Slot]:
-    """Places for the weights of a layer of which only the names can tell how many it has."""
+    """Slots for the weights of an unknown layer; the names determine their number."""
     count = 0
     while count < len(left) and layer.name in left[-1 - count].name.split("/"):
         count += 1
     return [by_name.Slot(layer, index, "") for index in range(count)]
 
 
-# ---------------------------------------------------------------------------------------------------- reading
+# ----------------------------------------------------------------------------------------- reading
 
 
 def read_group(where: str, entries: Any, files: Sequence[Path]) -> Group:
-    """A group of the manifest whose shards are these files.
+    """Read a group of the manifest whose shards are these files.
 
     Raises:
-        ReadError: it is not formed as TF.js reads it, or the files are of other sizes than it says.
+        ReadError: it does not have TF.js's structure, or the sizes of the files do not match.
     """
     if not isinstance(entries, list):
         raise ReadError(f"{where}: a group in weightsManifest has no list of weights")
@@ -281,10 +279,10 @@ def read_group(where: str, entries: Any, files: Sequence[Path]) -> Group:
             f"{where}: weightsManifest needs {wanted} bytes of weights, but the shards have "
             f"{sum(sizes)}; a shard is truncated or belongs to another model"
         )
-    cuts = _Cuts(files, sizes)
-    made = []
+    reader = _ShardReader(files, sizes)
+    read = []
     for entry, (dtype, shape, nbytes) in zip(entries, layouts, strict=True):
-        weight = _stored(cuts.take(nbytes), dtype, shape)
+        weight = _stored(reader.take(nbytes), dtype, shape)
         quantization = entry.get("quantization")
         if quantization is not None:
             weight = _dequantized(where, entry["name"], weight, entry["dtype"], quantization)
@@ -293,25 +291,27 @@ def read_group(where: str, entries: Any, files: Sequence[Path]) -> Group:
             for key in ("shape", "dtype", "quantization")
             if entry.get(key) is not None
         }
-        made.append(Entry(entry["name"], weight, kept))
-    return Group(tuple(files), tuple(made))
+        read.append(Entry(entry["name"], weight, kept))
+    return Group(tuple(files), tuple(read))
 
 
 def _layout(where: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...], int]:
-    """Dtype, shape and number of the stored bytes of a weight."""
+    """Dtype, shape and number of stored bytes of a weight."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise ReadError(f"{where}: a weight in weightsManifest has no name")
     name, shape, quantization = entry["name"], entry.get("shape"), entry.get("quantization")
     if not isinstance(shape, list) or len(shape) > MAX_RANK or not all(map(_is_size, shape)):
         raise ReadError(
-            f"{where}: the weight {quoted(name)} has the shape {quoted(shape)}, expected a list of sizes"
+            f"{where}: the weight {quoted(name)} has the shape {quoted(shape)}, expected a list of "
+            "sizes"
         )
     if quantization is not None and not isinstance(quantization, dict):
         raise ReadError(f"{where}: the quantization of the weight {quoted(name)} is not an object")
     stored = entry.get("dtype") if quantization is None else quantization.get("dtype")
     if stored not in DTYPES or entry.get("dtype") not in DTYPES:
         raise ReadError(
-            f"{where}: the weight {quoted(name)} has the dtype {quoted(stored)}, which is not a numeric dtype"
+            f"{where}: the weight {quoted(name)} has the dtype {quoted(stored)}, which is not a "
+            "numeric dtype"
         )
     dtype = np.dtype(DTYPES[stored])
     return dtype, tuple(shape), math.prod(shape) * dtype.itemsize
@@ -322,8 +322,8 @@ def _is_size(size: Any) -> bool:
 
 
 @dataclass
-class _Cuts:
-    """Cuts weights off a row of files, one after the other; a file may end inside of one."""
+class _ShardReader:
+    """Splits consecutive files into weights. A file can end inside a weight."""
 
     files: Sequence[Path]
     sizes: Sequence[int]
@@ -331,6 +331,7 @@ class _Cuts:
     _offset: int = 0
 
     def take(self, nbytes: int) -> list[Piece]:
+        """The pieces of the next `nbytes` bytes."""
         pieces = []
         while nbytes:
             count = min(nbytes, self.sizes[self._file] - self._offset)
@@ -344,14 +345,13 @@ class _Cuts:
 
 @dataclass(frozen=True, eq=False)
 class StreamedWeight(ComputedWeight):
-    """A weight that is made in pieces, so that no more than one of them is held."""
+    """A weight that is computed in pieces, so that only one piece is in memory at a time."""
 
-    stream: Callable[[int], Iterator[Array]] = field(
-        kw_only=True
-    )  # number of bytes → flat pieces of about so many
+    # number of bytes → flat pieces of about that size
+    stream: Callable[[int], Iterator[Array]] = field(kw_only=True)
 
     def pieces(self, nbytes: int = PIECE) -> Iterator[Array]:
-        """The array, flat and in C order."""
+        """Yield the array, flat and in C order."""
         return self.stream(nbytes)
 
 
@@ -372,7 +372,7 @@ def _stored(pieces: Sequence[Piece], dtype: np.dtype[Any], shape: tuple[int, ...
 
 
 def _joined(pieces: Sequence[Piece], dtype: np.dtype[Any], nbytes: int) -> Iterator[Array]:
-    """The values in parts of several files, where each may end inside of one."""
+    """Read values from pieces of several files. A piece can end inside a value."""
     pending = b""
     for path, offset, count in pieces:
         left = count
@@ -382,7 +382,8 @@ def _joined(pieces: Sequence[Piece], dtype: np.dtype[Any], nbytes: int) -> Itera
                 data = file.read(min(left, nbytes))
                 if not data:
                     raise ReadError(
-                        f"{path}: the file ends inside a weight; another program changed it during the conversion"
+                        f"{path}: the file ends inside a weight; another program changed it during "
+                        "the conversion"
                     )
                 left -= len(data)
                 pending += data
@@ -394,26 +395,27 @@ def _joined(pieces: Sequence[Piece], dtype: np.dtype[Any], nbytes: int) -> Itera
 def _dequantized(
     where: str, name: str, stored: Weight, dtype: str, quantization: Mapping[str, Any]
 ) -> Weight:
-    """What TF.js makes of a quantised weight (tfjs-core io_utils.ts, decodeWeights)."""
-    made = np.dtype(DTYPES[dtype])
+    """Dequantize a weight like TF.js (tfjs-core io_utils.ts, decodeWeights)."""
+    target = np.dtype(DTYPES[dtype])
     if quantization["dtype"] == "float16" and dtype == "float32":
         return _streamed(
-            made,
+            target,
             stored.shape,
-            lambda nbytes: (piece.astype(made) for piece in stored.pieces(nbytes)),
+            lambda nbytes: (piece.astype(target) for piece in stored.pieces(nbytes)),
         )
     if quantization["dtype"] not in ("uint8", "uint16") or dtype not in ("float32", "int32"):
         raise ReadError(
-            f"{where}: the weight {quoted(name)} of {dtype} has a quantization that TF.js does not support"
+            f"{where}: the weight {quoted(name)} of {dtype} has a quantization that TF.js does not "
+            "support"
         )
     scale, least = (_number(where, name, quantization.get(key)) for key in ("scale", "min"))
 
     def decoded(piece: Array) -> Array:
-        with np.errstate(over="ignore", invalid="ignore"):  # as in JavaScript, without a word
+        with np.errstate(over="ignore", invalid="ignore"):  # JavaScript does not warn either
             values: Array = piece.astype(np.float64) * scale + least
-            return (np.floor(values + 0.5) if dtype == "int32" else values).astype(made)
+            return (np.floor(values + 0.5) if dtype == "int32" else values).astype(target)
 
-    return _streamed(made, stored.shape, lambda nbytes: map(decoded, stored.pieces(nbytes)))
+    return _streamed(target, stored.shape, lambda nbytes: map(decoded, stored.pieces(nbytes)))
 
 
 def _number(where: str, name: str, value: Any) -> float:

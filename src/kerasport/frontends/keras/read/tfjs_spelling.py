@@ -1,8 +1,9 @@
-"""A model.json as TF.js reads it, in the spelling of Keras.
+"""Translate a model.json from the spelling that TF.js accepts into that of Keras.
 
-TF.js turns every key of a topology into camelCase before it looks at it (tfjs-layers serialization_utils.ts), so people
-write either. It takes the shape of an input from four options, on an InputLayer or on the first layer of a Sequential
-(engine/topology.ts, engine/input_layer.ts). Calls come with a bracket too many or too few where somebody rewrote them.
+TF.js converts every key of a topology to camelCase before it reads it (tfjs-layers
+serialization_utils.ts), so authors write either form. It reads the input shape from four options,
+on an InputLayer or on the first layer of a Sequential (engine/topology.ts, engine/input_layer.ts).
+Calls in edited files can have a pair of brackets too many or too few.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ KEYS: Mapping[str, str] = {
     "batchSize": "batch_size",
     "batchShape": "batch_shape",
 }
-"""Key in camelCase → in the spelling of Keras, of all that is no option of a layer's own."""
+"""Key in camelCase → key in the spelling of Keras, for all keys that are not options of one layer.
+"""
 
 MERGING = frozenset(
     ("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract")
@@ -36,67 +38,65 @@ MERGING = frozenset(
 
 WINDOW = ("kernel_size", "pool_size", "strides", "dilation_rate")
 
-MAX_DEPTH = 300  # of objects and lists inside each other
+MAX_DEPTH = 300  # nesting depth of objects and lists
 
 
 def keyed(model: Json) -> Json:
-    """The class and config of a model with the keys of Keras, and otherwise as it is.
+    """Rename the keys of a model to those of Keras and keep the rest.
 
     Raises:
         ReadError: two spellings of one key have different values.
-        HostileFileError: it is nested deeper than any model.
+        HostileFileError: the topology is nested deeper than any real model.
     """
     return _mapped(model, _keyed)
 
 
 def respelled(model: Json) -> Json:
-    """The class and config of a model as Keras 2 would have written it.
+    """Rewrite the class and config of a model as Keras 2 would have written them.
 
     Raises:
-        ReadError: what TF.js reads is not what Keras reads, or a call may mean two things.
-        HostileFileError: it is nested deeper than any model.
+        ReadError: TF.js and Keras read different values, or a call is ambiguous.
+        HostileFileError: the topology is nested deeper than any real model.
     """
     return _mapped(keyed(model), _respelled)
 
 
 def _mapped(value: Json, entry: Callable[[Entry], Entry], depth: int = 0) -> Json:
-    """The same with every class and config made anew."""
+    """Apply `entry` to every class and config in a structure, innermost first."""
     if depth > MAX_DEPTH:
         raise HostileFileError(f"the topology is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, list):
         return [_mapped(item, entry, depth + 1) for item in value]
     if not isinstance(value, dict):
         return value
-    made = {key: _mapped(item, entry, depth + 1) for key, item in value.items()}
-    return entry(made) if "config" in made and {"class_name", "className"} & set(made) else made
+    mapped = {key: _mapped(item, entry, depth + 1) for key, item in value.items()}
+    is_entry = "config" in mapped and {"class_name", "className"} & set(mapped)
+    return entry(mapped) if is_entry else mapped
 
 
-# ------------------------------------------------------------------------------------------------------- keys
+# --------------------------------------------------------------------------------------------- keys
 
 
 def _keyed(entry: Entry) -> Entry:
     entry = _renamed(entry, "a layer")
     config = entry["config"]
     if isinstance(config, list):  # Sequential before Keras 2.2.3
-        return (
-            {**entry, "config": {"layers": config}}
-            if entry["class_name"] == "Sequential"
-            else entry
-        )
-    return (
-        {**entry, "config": _renamed(config, _where(entry))} if isinstance(config, dict) else entry
-    )
+        is_model = entry["class_name"] == "Sequential"
+        return {**entry, "config": {"layers": config}} if is_model else entry
+    if not isinstance(config, dict):
+        return entry
+    return {**entry, "config": _renamed(config, _where(entry))}
 
 
-def _renamed(given: Mapping[str, Json], where: str) -> dict[str, Json]:
-    made: dict[str, Json] = {}
-    for key, value in given.items():
+def _renamed(options: Mapping[str, Json], where: str) -> dict[str, Json]:
+    renamed: dict[str, Json] = {}
+    for key, value in options.items():
         name = KEYS.get(key, key)
-        if made.setdefault(name, value) != value:
+        if renamed.setdefault(name, value) != value:
             raise ReadError(
-                f"{where}: {name} appears twice, as {quoted(made[name])} and as {quoted(value)}"
+                f"{where}: {name} appears twice, as {quoted(renamed[name])} and as {quoted(value)}"
             )
-    return made
+    return renamed
 
 
 def _where(entry: Mapping[str, Json]) -> str:
@@ -105,7 +105,7 @@ def _where(entry: Mapping[str, Json]) -> str:
 
 
 def misspelled(entry: Mapping[str, Json]) -> Iterator[Problem]:
-    """Options of a layer in camelCase, which TF.js reads and Keras does not."""
+    """Yield a problem for each camelCase option of a layer. TF.js reads it and Keras does not."""
     layer, config = LAYERS.get(entry["class_name"]), entry["config"]
     for option in config if layer else ():
         meant = re.sub("[A-Z]", lambda upper: f"_{upper[0].lower()}", option)
@@ -116,23 +116,23 @@ def misspelled(entry: Mapping[str, Json]) -> Iterator[Problem]:
             yield Problem(name, entry["class_name"], reason, option, config[option], remedy)
 
 
-# ------------------------------------------------------------------------------------------ shapes and calls
+# --------------------------------------------------------------------------------- shapes and calls
 
 
 def _respelled(entry: Entry) -> Entry:
-    made = dict(entry)
+    spelled = dict(entry)
     if isinstance(entry["config"], dict):
         shaped, class_name = _shaped(entry["config"], _where(entry)), str(entry["class_name"])
-        made["config"] = {
+        spelled["config"] = {
             option: _plain(class_name, option, value) for option, value in shaped.items()
         }
     if isinstance(entry.get("inbound_nodes"), list):
-        made["inbound_nodes"] = calls(entry["inbound_nodes"], str(entry["class_name"]))
-    return made
+        spelled["inbound_nodes"] = calls(entry["inbound_nodes"], str(entry["class_name"]))
+    return spelled
 
 
 def _plain(class_name: str, option: str, value: Json) -> Json:
-    """An option as Keras writes it: one number for all axes of a window as a list, an activation by its name."""
+    """An option in Keras's form: one number per axis of a window, an activation by its name."""
     axes = re.search(r"([123])D", class_name)
     if axes and option in WINDOW and isinstance(value, int) and not isinstance(value, bool):
         return [value] * int(axes[1])
@@ -142,7 +142,7 @@ def _plain(class_name: str, option: str, value: Json) -> Json:
 
 
 def is_activation(value: Mapping[str, Json]) -> bool:
-    """Whether TF.js reads an object as an activation: of a class that has the name of one, as `relu`."""
+    """Whether TF.js reads an object as an activation: its class name is one, such as `relu`."""
     name = value.get("class_name")
     return (
         isinstance(name, str)
@@ -153,7 +153,7 @@ def is_activation(value: Mapping[str, Json]) -> bool:
 
 
 def input_shape(config: Mapping[str, Json]) -> list[Json] | None:
-    """The shape of the input, batch first, that TF.js reads from the config of a layer; None where it finds none."""
+    """The input shape, batch first, that TF.js reads from the config of a layer, or None."""
     if config.get("batch_input_shape") is not None:
         shape = config["batch_input_shape"]
         return shape if isinstance(shape, list) else None
@@ -163,17 +163,18 @@ def input_shape(config: Mapping[str, Json]) -> list[Json] | None:
     return [
         config.get("batch_size"),
         *(shape if isinstance(shape, list) else [shape]),
-    ]  # JavaScript's concat
+    ]
 
 
 def _shaped(config: dict[str, Json], where: str) -> dict[str, Json]:
-    """The config with one option for the shape of the input."""
+    """Reduce the options of the input shape to `batch_input_shape`."""
     shape, in_keras = input_shape(config), config.get("batch_shape")
     if shape is None:
         return config
     if in_keras is not None and in_keras != shape:
         raise ReadError(
-            f"{where}: batch_shape is {quoted(in_keras)}, but TF.js reads {quoted(shape)}; remove the wrong one"
+            f"{where}: batch_shape is {quoted(in_keras)}, but TF.js reads {quoted(shape)}; remove "
+            "the wrong one"
         )
     kept = {
         key: value
@@ -184,15 +185,16 @@ def _shaped(config: dict[str, Json], where: str) -> dict[str, Json]:
 
 
 def calls(nodes: list[Json], class_name: str) -> list[Json]:
-    """The calls of a layer, each a list of [layer, node, tensor, arguments].
+    """The calls of a layer; each is a list of [layer, node, tensor, arguments].
 
     Raises:
-        ReadError: brackets are missing, and there are two ways to put them.
+        ReadError: brackets are missing, and there are two ways to add them.
     """
     flat = [isinstance(node, list) and bool(node) and isinstance(node[0], str) for node in nodes]
     if not any(flat):
         return [_call(node) for node in nodes]
-    if len(nodes) == 1 or (all(flat) and class_name in MERGING):  # which takes two tensors at least
+    # merging layers take at least two tensors
+    if len(nodes) == 1 or (all(flat) and class_name in MERGING):
         return [nodes]
     raise ReadError(
         f"the inbound_nodes of a {quoted(class_name)} are {quoted(nodes)}, which lacks brackets; "
@@ -213,7 +215,7 @@ def _nested(value: list[Json]) -> bool:
 
 
 def _reference(item: Json) -> Json:
-    """A tensor of a call, out of brackets that hold nothing else."""
+    """Remove redundant brackets around one tensor of a call."""
     while isinstance(item, list) and len(item) == 1 and isinstance(item[0], list):
         item = item[0]
     return item

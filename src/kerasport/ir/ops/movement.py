@@ -150,11 +150,15 @@ def extent_from(product: Factors) -> Extent:
 
 
 def reshape(x: Tensor, to: Sequence[Size | None]) -> Tensor:
-    """x in another shape. One size may be -1 or None; a single size of run time is written as -1 too."""
+    """`x` in another shape. One size may be -1 or None.
+
+    A single size known only at run time becomes -1 too, unless another size is 0: then -1 could be
+    any size.
+    """
     sizes: list[Size] = [-1 if size is None else size for size in to]
     sizes = [static if (static := _static(size)) is not None else size for size in sizes]
     unknown = [at for at, size in enumerate(sizes) if not isinstance(size, int)]
-    if len(unknown) == 1 and -1 not in sizes:
+    if len(unknown) == 1 and not {0, -1} & set(sizes):
         sizes[unknown[0]] = -1
     if sizes.count(-1) > 1:
         raise ShapeError(

@@ -73,7 +73,9 @@ def flat_products(node: Node, uses: Uses) -> Node | None:
     """
     del uses
     match node:
-        case MatMul(x, Constant() as w, False, transposed) if x.rank > 2 and w.rank == 2:
+        case MatMul(x, Constant() as w, False, transposed) if (
+            x.rank > 2 and w.rank == 2 and 0 not in w.shape
+        ):
             rows = ops.reshape(x, (-1, w.shape[1 if transposed else 0]))
             product = MatMul(rows, w, transpose_b=transposed)
             return ops.reshape(product, (*ops.dims(x)[:-1], node.shape[-1]))

@@ -18,6 +18,8 @@ from kerasport.ir import ops
 from kerasport.ir.dtypes import DType
 from kerasport.ir.graph import Graph, show
 from kerasport.ir.ops import Tensor
+from kerasport.ir.ops.scatter import ScatterNd
+from kerasport.ir.ops.spectral import Dft
 from kerasport.ir.tensor import Input, TensorType, constant
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import GROWTH, SMALL, fold_constants
@@ -679,6 +681,42 @@ FUSING = (
 )
 
 LEGALISING = (
+    Rewrite(
+        "a scatter to one position",
+        lambda x: ScatterNd(x, constant([2]), ops.Sum(x, (0,)), "add"),
+        (None, 4),
+        """
+        %0 = Input('x') : float32[?, 4]
+        %1 = Constant() : int32[1, 1]
+        %2 = Sum(%0, axes=(0,), keepdims=True) : float32[1, 4]
+        %3 = ScatterNd(%0, %1, %2, combine='add') : float32[?, 4]
+        return %3
+        """,
+    ),
+    Rewrite(
+        "a Fourier transform",
+        lambda x: Dft(x, 1),
+        (None, 4, 2),
+        """
+        %0 = Input('x') : float32[?, 4, 2]
+        %1 = Slice(%0, begin=(0, 0, 0), size=(-1, -1, 1)) : float32[?, 4, 1]
+        %2 = Reshape(%1, to=(-1, 4)) : float32[?, 4]
+        %3 = Constant() : float32[4, 4]
+        %4 = MatMul(%2, %3, transpose_a=False, transpose_b=False) : float32[?, 4]
+        %5 = Slice(%0, begin=(0, 0, 1), size=(-1, -1, 1)) : float32[?, 4, 1]
+        %6 = Reshape(%5, to=(-1, 4)) : float32[?, 4]
+        %7 = Constant() : float32[4, 4]
+        %8 = MatMul(%6, %7, transpose_a=False, transpose_b=False) : float32[?, 4]
+        %9 = Sub(%4, %8) : float32[?, 4]
+        %10 = Reshape(%9, to=(-1, 4, 1)) : float32[?, 4, 1]
+        %11 = MatMul(%2, %7, transpose_a=False, transpose_b=False) : float32[?, 4]
+        %12 = MatMul(%6, %3, transpose_a=False, transpose_b=False) : float32[?, 4]
+        %13 = Add(%11, %12) : float32[?, 4]
+        %14 = Reshape(%13, to=(-1, 4, 1)) : float32[?, 4, 1]
+        %15 = Concat(%10, %14, axis=2) : float32[?, 4, 2]
+        return %15
+        """,
+    ),
     Rewrite(
         "the inverse of sinh is taken above zero",
         ops.Asinh,

@@ -1,8 +1,8 @@
-"""Kernels whose channels are brought to one size, so that few bits do for all of them.
+"""Equalization of the channels of kernels before they are rounded to integers.
 
-A weight that is rounded to integers has one scale in TF.js, and that of the largest channel is too coarse for the
-others. So a kernel is divided, channel by channel, and what follows is multiplied: by the batch normalisation that
-is there anyway, without cost, or by a node of its own. Both are exact.
+A rounded weight has one scale in TF.js, which the largest channel determines and which is too coarse
+for the others. So each channel of a kernel is divided by its relative size, and its result is
+multiplied: by the batch normalization after it, at no cost, or by a node of its own. Both are exact.
 """
 
 from __future__ import annotations
@@ -15,32 +15,36 @@ import numpy as np
 from kerasport.targets.encoding import numbers_of
 from kerasport.weights import Array, ComputedWeight, DividedWeight, Weight, WeightRef
 
-SMALLEST = 2.0**-14  # the smallest number that float16 holds in full
+SMALLEST = 2.0**-14
+"""The smallest normal number of float16."""
 
 
 @dataclass(frozen=True)
 class Norm:
-    """The batch normalisation behind a kernel, by the names of weights."""
+    """The batch normalization after a kernel, by the names of weights."""
 
-    shifted: tuple[str, ...]  # bias and moving mean: they are divided as the kernel is
+    shifted: tuple[str, ...]
+    """Bias and moving mean, which are divided like the kernel."""
     variance: str
     epsilon: float
 
 
 @dataclass(frozen=True)
 class Channels:
-    """Where a kernel has its channels, and what could multiply them."""
+    """The channels of a kernel, and what can multiply their results."""
 
-    axes: int  # how many of the last axes number them; of a depthwise kernel two
-    norm: Norm | None = None  # without one, a node multiplies the kernel
+    axes: int
+    """How many of the last axes number the channels: 1, or 2 for depthwise kernels."""
+    norm: Norm | None = None
+    """The batch normalization that takes over the factors; without one, a node multiplies."""
 
     def count(self, weight: Weight) -> int:
-        """How many there are."""
+        """The number of channels."""
         return int(np.prod(weight.shape[-self.axes :], dtype=np.int64))
 
 
 def sizes(name: str, weight: Weight, count: int) -> Array:
-    """The largest magnitude in each channel, read piece by piece; NaN and infinity are as they are."""
+    """The largest magnitude in each channel, `[channels]`; NaN and infinity stay."""
     largest, rest = np.zeros(count), np.empty(0, np.float32)
     for numbers in numbers_of(name, weight):
         held = np.concatenate([rest, numbers])
@@ -54,39 +58,40 @@ def sizes(name: str, weight: Weight, count: int) -> Array:
 
 
 def even(name: str, weight: Weight, channels: Channels) -> Array | None:
-    """What to divide the channels by, so that all are about as large as the largest; None where it gains little.
+    """Divisors that make all channels about as large as the largest; None if the gain is small.
 
-    The divisors are numbers of float16, rounded up, so no channel becomes larger than the largest was.
+    The divisors, `[channels]`, are float16 numbers that are rounded up, so no channel becomes larger
+    than the largest one.
     """
     largest = sizes(name, weight, channels.count(weight))
-    whole = largest.max(initial=0.0)
-    if not np.isfinite(whole) or whole < np.finfo(np.float32).tiny:
+    largest_of_all = largest.max(initial=0.0)
+    if not np.isfinite(largest_of_all) or largest_of_all < np.finfo(np.float32).tiny:
         return None
-    wanted = np.where(largest > 0, largest / whole, 1.0).clip(SMALLEST)
+    wanted = np.where(largest > 0, largest / largest_of_all, 1.0).clip(SMALLEST)
     by = wanted.astype(np.float16)
     by = np.where(by < wanted, np.nextafter(by, np.float16(2)), by).astype(np.float64)
-    # the power of the error of rounding goes by the square of the scale
+    # the squared rounding error is proportional to the square of the scale
     return by if np.mean(np.square(by)) <= 1 / 2 else None
 
 
 def divided(
     weights: Mapping[str, Weight], name: str, norm: Norm | None, by: Array
 ) -> dict[str, Weight]:
-    """The kernel divided, and the normalisation behind it that makes up for it.
+    """The divided kernel, and the batch normalization that compensates for it, by their names.
 
-    (y/s - mean/s) / sqrt(variance' + epsilon) is what it was with variance' = (variance + epsilon) / s² - epsilon. As
-    s is at most 1, that is no less than the variance.
+    (y/s - mean/s) / sqrt(variance' + epsilon) is unchanged for variance' = (variance + epsilon) / s²
+    - epsilon. Since s is at most 1, variance' is at least the variance.
     """
     kernel = weights[name]
     assert isinstance(kernel, WeightRef | ComputedWeight)
-    made: dict[str, Weight] = {name: DividedWeight(kernel, by)}
+    changed: dict[str, Weight] = {name: DividedWeight(kernel, by)}
     if norm is not None:
         variance, epsilon = weights[norm.variance], norm.epsilon
-        made |= {shifted: _computed(weights[shifted], 1 / by) for shifted in norm.shifted}
-        made[norm.variance] = _computed(
+        changed |= {shifted: _computed(weights[shifted], 1 / by) for shifted in norm.shifted}
+        changed[norm.variance] = _computed(
             variance, 1 / np.square(by), epsilon / np.square(by) - epsilon
         )
-    return made
+    return changed
 
 
 def _computed(weight: Weight, times: Array, plus: Array | float = 0.0) -> ComputedWeight:

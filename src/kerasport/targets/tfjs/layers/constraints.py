@@ -1,4 +1,4 @@
-"""What must hold for TF.js to load a model at all: rewrites that make it so, and a check of what is written."""
+"""What TF.js requires of a model, and checks that raise or report what it would not load."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def rank_problems(shapes: Mapping[KerasTensor, Shape]) -> Iterator[Problem]:
 
 
 def input_dtype(spec: LayerSpec, embedded: bool) -> str:
-    """The dtype in which TF.js is fed an input: float32, but int32 where only embeddings use it.
+    """The dtype of an input in TF.js: float32, or int32 for integers that only embeddings use.
 
-    TF.js casts what is fed to the declared dtype, and its layers compute in float32.
+    TF.js casts inputs to the declared dtype, and its layers compute in float32.
     """
     return "int32" if embedded and str(spec.config.get("dtype")) in INTEGERS else "float32"
 
 
 @dataclass
 class Embedded:
-    """The tensors that only embeddings use, by the model in which they are; each model is looked at once."""
+    """Tensors that only embeddings use; each model is analyzed once."""
 
     known: dict[KerasModel, frozenset[KerasTensor]] = field(default_factory=dict)
 
     def of(self, model: KerasModel) -> frozenset[KerasTensor]:
-        """Those of a model."""
+        """The tensors of one model."""
         if model not in self.known:
             self.known[model] = self._of(model)
         return self.known[model]
@@ -66,32 +66,29 @@ class Embedded:
 
 
 def input_problems(spec: LayerSpec) -> Iterator[Problem]:
-    """Why an input cannot be one of TF.js's."""
+    """Inputs that TF.js does not support."""
     dtype = str(spec.config.get("dtype", "float32"))
     if dtype not in FLOATS | INTEGERS | {"bool"}:
-        yield Problem(
-            spec.name, "InputLayer", "TF.js layers support only numbers as input", "dtype", dtype
-        )
+        reason = "TF.js layers support only numbers as input"
+        yield Problem(spec.name, "InputLayer", reason, "dtype", dtype)
     for option in ("sparse", "ragged", "optional"):
         if spec.config.get(option):
-            yield Problem(
-                spec.name,
-                "InputLayer",
-                "TF.js layers support only dense tensors as input",
-                option,
-                True,
-            )
+            reason = "TF.js layers support only dense tensors as input"
+            yield Problem(spec.name, "InputLayer", reason, option, True)
 
 
-# TF.js calls itself for each layer between the inputs and the outputs (engine/container.ts, buildMapOfGraph). With the
-# stack of 984 kB that V8 has in Node and Chrome, 4,000 layers in a row load and 5,000 end in "Maximum call stack size
-# exceeded"; with 500 kB, 2,000 load. Measured with TF.js 4.22 in Node 20, by a row of ReLU. Other browsers have other
-# stacks, and a page has its own calls on them.
 DEEPEST = 2_000
+"""How many layers may follow each other.
+
+TF.js recurses once per layer between inputs and outputs (engine/container.ts, buildMapOfGraph).
+With the stack of 984 kB of V8 in Node and Chrome, 4,000 layers load and 5,000 throw "Maximum call
+stack size exceeded"; with 500 kB, 2,000 layers load. Measured with ReLU layers in TF.js 4.22 and
+Node 20. Other browsers have other stacks, and a page has calls of its own on them.
+"""
 
 
 def depth_problems(model: KerasModel) -> Iterator[Problem]:
-    """Models, the model itself or some inside, with more layers in a row than fit on the stack of a browser."""
+    """The model, or nested models, with chains of layers too long for the stack of a browser."""
     for part in dict.fromkeys(models(model)):
         depth: dict[Call, int] = {}
         for call in part.calls:
@@ -112,10 +109,12 @@ def depth_problems(model: KerasModel) -> Iterator[Problem]:
 
 
 def check_topology(config: Mapping[str, Any], where: str = "model") -> None:
-    """Check a model config as TF.js will read it, before it is written: TF.js would loop for ever on a loose end.
+    """Check the names and references of a model config before it is written.
+
+    TF.js would loop forever on a reference to a missing layer.
 
     Raises:
-        AssertionError: a name or reference is wrong, which is a fault of kerasport.
+        AssertionError: a name or reference is wrong, which is a bug in kerasport.
     """
     layers = config["layers"]
     names = [layer["config"]["name"] for layer in layers]
@@ -124,24 +123,26 @@ def check_topology(config: Mapping[str, Any], where: str = "model") -> None:
         f"{where}: TF.js rejects one of the names {names}"
     )
     for layer in layers:
-        for each in (layer, layer["config"].get("layer")):
-            if each is not None and "layers" in each["config"]:
-                check_topology(each["config"], f"{where}/{each['config']['name']}")
+        for entry in (layer, layer["config"].get("layer")):
+            if entry is not None and "layers" in entry["config"]:
+                check_topology(entry["config"], f"{where}/{entry['config']['name']}")
     if "input_layers" in config:
         _check_references(config, where)
 
 
 def _check_references(config: Mapping[str, Any], where: str) -> None:
-    made = {
-        layer["name"]: len(layer["inbound_nodes"]) + (1 if "layers" in layer["config"] else 0) or 1
-        for layer in config["layers"]
-    }
-    first = {layer["name"]: 1 if "layers" in layer["config"] else 0 for layer in config["layers"]}
-    used = [
-        entry for layer in config["layers"] for node in layer["inbound_nodes"] for entry in node
-    ]
-    for name, node, *_ in [*used, *config["input_layers"], *config["output_layers"]]:
-        assert name in made, f"{where}: refers to {name!r}, which does not exist"
-        assert first[name] <= node < made[name], (
+    first: dict[str, int] = {}
+    end: dict[str, int] = {}
+    used = [*config["input_layers"], *config["output_layers"]]
+    for layer in config["layers"]:
+        name, nodes = layer["name"], layer["inbound_nodes"]
+        # a nested model has a call 0 of its own
+        first[name] = 1 if "layers" in layer["config"] else 0
+        end[name] = len(nodes) + first[name] or 1
+        for node in nodes:
+            used += node
+    for name, node, *_ in used:
+        assert name in end, f"{where}: refers to {name!r}, which does not exist"
+        assert first[name] <= node < end[name], (
             f"{where}: refers to call {node} of {name!r}, which does not exist"
         )

@@ -1,4 +1,4 @@
-"""The choice between a layers-model and a graph-model: which one runs faster, for kinds of models."""
+"""The choice between a layers-model and a graph-model, by which of them runs faster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kerasport.frontends.keras.layers.base import Refused
 from kerasport.frontends.keras.model import KerasModel, LayerSpec
 
 FACTORS: Mapping[str, float] = {"recurrent": 0.5, "convolutional": 1.7, "dense": 1.0}
-"""Kind of model → how much faster its graph-model is than its layers-model; measured in docs/performance.md."""
+"""Kind of model → speed of its graph-model relative to its layers-model (docs/performance.md)."""
 
 WORTH_A_NOTE = 1.2  # a factor below it is lost in the noise of pages
 

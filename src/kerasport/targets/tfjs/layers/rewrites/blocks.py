@@ -250,7 +250,8 @@ def reduced(
     shape = ctx.shape_of(x)
     kept = [axis for axis in range(1, len(shape)) if axis not in axes]
     moved = permuted(ctx, x, (0, *axes, *kept))
-    steps, channels = (total([shape[axis] for axis in group]) for group in (axes, kept))
+    steps = total([shape[axis] for axis in axes])
+    channels = total([shape[axis] for axis in kept])
     series = reshaped(ctx, moved, [steps, channels])
     pooled = ctx.add(layer, series, keepdims=False, data_format="channels_last")
     if not keepdims:

@@ -326,8 +326,9 @@ def _without_name(entry: Json) -> Json:
 
 
 def _nodes(calls: list[Call], reference: Any) -> list[Json]:
-    return [
-        [[*reference(tensor), {}] for tensor in inputs_of(call)]
-        for call in calls
-        if inputs_of(call)
-    ]
+    """The `inbound_nodes` of a layer: one list of references per call."""
+
+    def node(call: Call) -> list[Json]:
+        return [[*reference(tensor), {}] for tensor in inputs_of(call)]
+
+    return [node(call) for call in calls if inputs_of(call)]

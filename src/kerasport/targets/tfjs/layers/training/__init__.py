@@ -1,6 +1,7 @@
-"""`trainingConfig`: optimizer, loss and metrics, where TF.js has them with the same meaning.
+"""The `trainingConfig`: optimizer, loss and metrics, if TF.js has them with the same meaning.
 
-One entry that TF.js does not know makes it refuse the whole model, so what has no equal is left out and reported.
+TF.js rejects a whole model for one unknown entry, so entries without an equal are dropped and
+reported.
 Source: tfjs-layers engine/training.ts, losses.ts, metrics.ts, optimizers.ts.
 """
 
@@ -12,42 +13,65 @@ from typing import Any
 from kerasport.errors import Refusal, quoted
 from kerasport.targets.tfjs.layers.spelling.native import Json
 
-# Keras name, in snake case → TF.js name
 LOSSES: Mapping[str, str] = {
-    name: name
-    for name in (
-        "mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_logarithmic_error",
-        "categorical_hinge", "categorical_crossentropy", "sparse_categorical_crossentropy",
-        "binary_crossentropy", "poisson", "kullback_leibler_divergence", "logcosh",
-    )
-} | {
-    "mse": "mean_squared_error", "mae": "mean_absolute_error", "mape": "mean_absolute_percentage_error",
-    "msle": "mean_squared_logarithmic_error", "log_cosh": "logcosh", "kl_divergence": "kullback_leibler_divergence",
+    **{
+        name: name
+        for name in (
+            "mean_squared_error", "mean_absolute_error", "mean_absolute_percentage_error",
+            "mean_squared_logarithmic_error", "categorical_hinge", "categorical_crossentropy",
+            "sparse_categorical_crossentropy", "binary_crossentropy", "poisson",
+            "kullback_leibler_divergence", "logcosh",
+        )
+    },
+    "mse": "mean_squared_error", "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error", "msle": "mean_squared_logarithmic_error",
+    "log_cosh": "logcosh", "kl_divergence": "kullback_leibler_divergence",
     "kld": "kullback_leibler_divergence", "cosine_similarity": "cosine_proximity",
 }  # fmt: skip
+"""Name of a loss in Keras, in snake case → name in TF.js."""
+
 METRICS: Mapping[str, str] = {
-    "accuracy": "accuracy", "acc": "acc", "mse": "mse", "mae": "mae", "mean_squared_error": "mse",
-    "mean_absolute_error": "mae", "binary_accuracy": "binary_accuracy",
-    "categorical_accuracy": "categorical_accuracy", "sparse_categorical_accuracy": "accuracy",
+    "accuracy": "accuracy",
+    "acc": "acc",
+    "mse": "mse",
+    "mae": "mae",
+    "mean_squared_error": "mse",
+    "mean_absolute_error": "mae",
+    "binary_accuracy": "binary_accuracy",
+    "categorical_accuracy": "categorical_accuracy",
+    "sparse_categorical_accuracy": "accuracy",
     "categorical_crossentropy": "categorical_crossentropy",
-}  # fmt: skip
+}
+"""Name of a metric in Keras, in snake case → name in TF.js."""
 
 WRAPPERS = ("MeanMetricWrapper", "LossFunctionWrapper")
-"""Classes that hold a function, under `fn`: Keras 2 writes so every metric that was given by its name."""
+"""Classes that wrap a function `fn`, such as every metric that Keras 2 was given by name."""
 
 UNCOMPILED = "the model is written uncompiled, which affects only training"
 
-# Options that Keras's optimizers have and TF.js's lack, with the values that change nothing.
+NOT_SAVED = "not part of the training configuration"
+
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "weight_decay": (None, 0, 0.0), "clipnorm": (None,), "clipvalue": (None,), "global_clipnorm": (None,),
-    "use_ema": (False, None), "loss_scale_factor": (None,), "gradient_accumulation_steps": (None,),
-    "amsgrad": (False, None), "centered": (False, None), "decay": (0, 0.0, None), "momentum": (0, 0.0, None),
-}  # fmt: skip
+    "weight_decay": (None, 0, 0.0),
+    "clipnorm": (None,),
+    "clipvalue": (None,),
+    "global_clipnorm": (None,),
+    "use_ema": (False, None),
+    "loss_scale_factor": (None,),
+    "gradient_accumulation_steps": (None,),
+    "amsgrad": (False, None),
+    "centered": (False, None),
+    "decay": (0, 0.0, None),
+    "momentum": (0, 0.0, None),
+}
+"""Options of optimizers that TF.js lacks → the values without effect."""
 
-
-HINGES = ("hinge", "squared_hinge")  # Keras takes labels of 0 for -1, TF.js does not
-LARGEST_NUMBER = 3e38  # TF.js computes in float32
-LARGE_EPSILON = 1e-5  # from which on it matters that TF.js's Adam adds it at another place
+HINGES = ("hinge", "squared_hinge")
+"""Losses that treat labels of 0 as -1 in Keras, but not in TF.js."""
+LARGEST_NUMBER = 3e38
+"""About the largest finite float32."""
+LARGE_EPSILON = 1e-5
+"""Largest epsilon of Adam for which the different formula of TF.js makes no difference."""
 
 
 def training_config(
@@ -58,13 +82,15 @@ def training_config(
     masked: bool = False,
     writer: str = "",
 ) -> tuple[Json, list[str]]:
-    """The `trainingConfig` of a compiled model, and what of it was left out; None where nothing is left.
+    """The `trainingConfig` of a compiled model, and notes on what is lost.
+
+    Returns None instead of a config if the model must be written uncompiled.
 
     Args:
-        compiled: the config of `compile`, as the file holds it.
-        renamed: name of a layer in Keras → in TF.js.
+        compiled: the config of `compile`, as in the file.
+        renamed: name of a layer in Keras → name in TF.js.
         outputs: names of the outputs in TF.js.
-        masked: whether an output carries a mask, by which Keras leaves steps out of the loss.
+        masked: whether an output has a mask, which Keras applies to the loss.
         writer: the version of Keras that wrote the file.
     """
     if not compiled or not compiled.get("loss"):
@@ -76,22 +102,19 @@ def training_config(
     optimizer, why = _optimizer(compiled.get("optimizer") or compiled.get("optimizer_config"))
     loss = _loss(compiled["loss"], renamed)
     if optimizer is None or loss is None:
-        lost = (
-            why or f"the loss {_name(compiled['loss']) or 'of the model'} does not exist in TF.js"
-        )
-        return None, [f"{UNCOMPILED}: {lost}"]
+        name = _name(compiled["loss"]) or "of the model"
+        why = why or f"the loss {name} does not exist in TF.js"
+        return None, [f"{UNCOMPILED}: {why}"]
     old = writer.startswith(("1.", "2."))
-    metrics, lost_metrics = _metrics(
-        _by_output(compiled.get("metrics"), renamed, outputs, old=old), loss
-    )
+    by_output = _by_output(compiled.get("metrics"), renamed, outputs, old=old)
+    metrics, lost = _metrics(by_output, loss)
     if compiled.get("weighted_metrics"):
-        lost_metrics.append(
-            "not part of the training configuration: weighted metrics, which TF.js does not support"
-        )
-    return {"optimizer_config": optimizer, "loss": loss, "metrics": metrics}, lost_metrics
+        lost.append(f"{NOT_SAVED}: weighted metrics, which TF.js does not support")
+    return {"optimizer_config": optimizer, "loss": loss, "metrics": metrics}, lost
 
 
 def _optimizer(value: Any) -> tuple[Json, str]:
+    """The optimizer in TF.js, or None and why it has none."""
     name = value.get("class_name") if isinstance(value, Mapping) else value
     config = value.get("config") if isinstance(value, Mapping) else {}
     if not isinstance(name, str) or not isinstance(config, Mapping):
@@ -104,34 +127,42 @@ def _optimizer(value: Any) -> tuple[Json, str]:
         return None, "TF.js does not support learning rate schedules"
     try:
         rate = _number({"learning_rate": rate}, "learning_rate", 0.001)
-        made, read = OPTIMIZERS[class_name](config, rate)
+        optimizer, read = OPTIMIZERS[class_name](config, rate)
     except Refusal as refusal:
         return None, refusal.reason
-    if class_name == "adam" and made["config"]["epsilon"] > LARGE_EPSILON:
-        return None, (
-            "the Adam optimizer of TF.js applies epsilon differently, which matters for "
-            f"epsilon={made['config']['epsilon']:g}"
-        )
-    if class_name == "adagrad" and config.get("epsilon") not in (None, 0, 1e-7):
-        return None, "the Adagrad optimizer of TF.js always uses epsilon=1e-7"
-    unlike = [
+    why = _difference(class_name, optimizer, config)
+    unsupported = [
         key
         for key, neutral in NEUTRAL.items()
-        if key not in read and config.get(key) not in (*neutral,)
+        if key not in read and config.get(key) not in neutral
     ]
-    return (None, f"the optimizers of TF.js do not support {unlike[0]}") if unlike else (made, "")
+    if not why and unsupported:
+        why = f"the optimizers of TF.js do not support {unsupported[0]}"
+    return (None, why) if why else (optimizer, "")
+
+
+def _difference(class_name: str, optimizer: Json, config: Mapping[str, Any]) -> str:
+    """How TF.js computes an optimizer differently from Keras; empty if it computes the same."""
+    if class_name == "adam" and optimizer["config"]["epsilon"] > LARGE_EPSILON:
+        return (
+            "the Adam optimizer of TF.js applies epsilon differently, which matters for "
+            f"epsilon={optimizer['config']['epsilon']:g}"
+        )
+    if class_name == "adagrad" and config.get("epsilon") not in (None, 0, 1e-7):
+        return "the Adagrad optimizer of TF.js always uses epsilon=1e-7"
+    return ""
 
 
 def _number(config: Mapping[str, Any], option: str, default: float) -> float:
     """The value of an option of an optimizer.
 
     Raises:
-        Refusal: the file has something else than a number.
+        Refusal: it is not a finite number.
     """
     value = config.get(option)
     if value is None:
         return default
-    # NaN and infinity have no spelling in JSON
+    # JSON has neither NaN nor infinity
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not abs(value) < LARGEST_NUMBER:
         raise Refusal(option, f"the option {option} of its optimizer is not a finite number")
@@ -140,35 +171,38 @@ def _number(config: Mapping[str, Any], option: str, default: float) -> float:
 
 def _sgd(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
     momentum = _number(config, "momentum", 0.0)
-    if not momentum:  # TF.js's SGD has none, and would ignore it in silence
+    if not momentum:
+        # the SGD of TF.js has no momentum
         return {"class_name": "SGD", "config": {"learning_rate": rate}}, ("momentum",)
-    made = {
+    options = {
         "learning_rate": rate,
         "momentum": momentum,
         "use_nesterov": bool(config.get("nesterov")),
     }
-    return {"class_name": "Momentum", "config": made}, ("momentum",)
+    return {"class_name": "Momentum", "config": options}, ("momentum",)
 
 
 def _adam(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
-    made = {
+    options = {
         "learning_rate": rate,
         "beta_1": _number(config, "beta_1", 0.9),
         "beta_2": _number(config, "beta_2", 0.999),
         "epsilon": _number(config, "epsilon", 0.0) or 1e-7,
     }
-    return {"class_name": "Adam", "config": made}, ()
+    return {"class_name": "Adam", "config": options}, ()
 
 
 def _rmsprop(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
-    made = {
+    options = {
         "learning_rate": rate,
-        "decay": _number(config, "rho", 0.9),  # TF.js's name for it
+        # the name of rho in TF.js
+        "decay": _number(config, "rho", 0.9),
         "momentum": _number(config, "momentum", 0.0),
         "epsilon": _number(config, "epsilon", 0.0) or 1e-7,
-        "centered": False,  # TF.js subtracts the epsilon then, and takes the root of negative numbers
+        # if True, TF.js subtracts epsilon, and may take the root of a negative number
+        "centered": False,
     }
-    return {"class_name": "RMSProp", "config": made}, ("momentum",)
+    return {"class_name": "RMSProp", "config": options}, ("momentum",)
 
 
 def _adagrad(config: Mapping[str, Any], rate: float) -> tuple[Json, tuple[str, ...]]:
@@ -183,45 +217,48 @@ OPTIMIZERS = {"sgd": _sgd, "adam": _adam, "rmsprop": _rmsprop, "adagrad": _adagr
 
 
 def _name(value: Any) -> str:
-    """A loss or metric in snake case, however it is written; empty where its options have no equal."""
+    """The name of a loss or metric in snake case; empty if its options have no equal in TF.js."""
     if isinstance(value, Mapping):
         config = value.get("config") if isinstance(value.get("config"), Mapping) else {}
         if value.get("class_name") == "function":
             return str(value.get("config"))
         assert isinstance(config, Mapping)
-        if any(config.get(option) for option in ("from_logits", "label_smoothing", "ignore_class")):
-            return ""
-        if config.get("reduction") not in (None, "sum_over_batch_size", "auto"):
-            return ""
-        if config.get("axis") not in (None, -1) or config.get("threshold") not in (None, 0.5):
+        if _changes_result(config):
             return ""
         value = config.get("fn") if _is_wrapper(value) else value.get("class_name")
         if isinstance(value, Mapping):
             return _name(value)
     if not isinstance(value, str):
         return ""
-    return "".join(
-        f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(value)
-    ).replace("__", "_")
+    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in value)
+    return snake.removeprefix("_" if value[:1].isupper() else "").replace("__", "_")
+
+
+def _changes_result(config: Mapping[str, Any]) -> bool:
+    """Whether an option of a loss or metric has a value that TF.js does not support."""
+    return (
+        any(config.get(option) for option in ("from_logits", "label_smoothing", "ignore_class"))
+        or config.get("reduction") not in (None, "sum_over_batch_size", "auto")
+        or config.get("axis") not in (None, -1)
+        or config.get("threshold") not in (None, 0.5)
+    )
 
 
 def _loss(value: Any, renamed: Mapping[str, str]) -> Json:
+    """The loss in TF.js, or those of all outputs; None if one of them has no equal."""
     if isinstance(value, list | tuple):
         losses = [_loss(item, renamed) for item in value]
         return losses if None not in losses else None
-    if isinstance(value, Mapping) and "class_name" not in value:
-        by_output = {renamed.get(name, name): _loss(item, renamed) for name, item in value.items()}
-        # TF.js would turn a name with an underscore into camelCase, and not find it
-        return (
-            by_output
-            if None not in by_output.values() and not any("_" in name for name in by_output)
-            else None
-        )
-    return LOSSES.get(_name(value))
+    if not isinstance(value, Mapping) or "class_name" in value:
+        return LOSSES.get(_name(value))
+    by_output = {renamed.get(name, name): _loss(item, renamed) for name, item in value.items()}
+    # TF.js would convert a name with an underscore to camelCase, and not find it
+    found = None not in by_output.values() and not any("_" in name for name in by_output)
+    return by_output if found else None
 
 
 def _is_wrapper(metric: Any) -> bool:
-    """Whether it is a metric or loss of a class that holds a function."""
+    """Whether a metric or loss has a class that wraps a function."""
     return (
         isinstance(metric, Mapping) and str(metric.get("class_name")).rpartition(">")[2] in WRAPPERS
     )
@@ -230,14 +267,14 @@ def _is_wrapper(metric: Any) -> bool:
 def _by_output(
     value: Any, renamed: Mapping[str, str], outputs: Sequence[str], *, old: bool
 ) -> dict[str, list[Any]]:
-    """The metrics of each output, by its name in TF.js; those of every output under the name "".
+    """Name of an output in TF.js → its metrics; "" stands for all outputs.
 
-    A list that holds lists, or in Keras 3 any list for several outputs, has one entry for each output.
+    A list of lists has one entry per output. In Keras 3 so has every list of several outputs.
     """
     if isinstance(value, Mapping) and "class_name" not in value:
         return {renamed.get(name, name): _listed(metrics) for name, metrics in value.items()}
     metrics = _listed(value)
-    nested = any(isinstance(each, list | tuple) or each is None for each in metrics)
+    nested = any(isinstance(metric, list | tuple) or metric is None for metric in metrics)
     if nested and len(metrics) == 1:
         return {"": _listed(metrics[0])}
     if len(metrics) == len(set(outputs)) == len(outputs) > 1 and (nested or not old):
@@ -246,11 +283,13 @@ def _by_output(
 
 
 def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+    if isinstance(value, list | tuple):
+        return list(value)
+    return [] if value is None else [value]
 
 
 def _metrics(wanted: Mapping[str, list[Any]], loss: Json) -> tuple[Json, list[str]]:
-    """The metrics as TF.js has them, and what was left out."""
+    """The metrics in TF.js, and notes on those that are lost."""
     kept: dict[str, list[str]] = {}
     lost: list[str] = []
     for number, (output, metrics) in enumerate(wanted.items()):
@@ -261,10 +300,10 @@ def _metrics(wanted: Mapping[str, list[Any]], loss: Json) -> tuple[Json, list[st
     if set(kept) == {""}:
         return kept[""], lost
     if any("_" in name for name in kept):
-        # TF.js would turn such a name into camelCase, and not find it
+        # TF.js would convert such a name to camelCase, and not find it
         lost.append(
-            "not part of the training configuration: the metrics per output, since TF.js changes "
-            "output names that contain underscores"
+            f"{NOT_SAVED}: the metrics per output, since TF.js changes output names that contain "
+            "underscores"
         )
         return [], lost
     return kept, lost
@@ -276,26 +315,28 @@ def _known_metrics(wanted: Sequence[Any], loss: Json) -> tuple[list[str], list[s
         name = _accuracy(metric, loss) or _name(metric)
         if name == "sparse_categorical_accuracy" and loss != "sparse_categorical_crossentropy":
             lost.append(
-                f"not part of the training configuration: the metric {name}, which TF.js supports "
-                "only with the loss of that name"
+                f"{NOT_SAVED}: the metric {name}, which TF.js supports only with the loss of that "
+                "name"
             )
         elif METRICS.get(name) in ("accuracy", "acc") and "binary_crossentropy" in str(loss):
-            # of which accuracy it is, TF.js decides by the loss, Keras by the shape of the outputs
+            # TF.js picks the kind of accuracy by the loss, Keras by the shape of the outputs
             lost.append(
-                f"not part of the training configuration: the metric {name}; compile with a "
-                "specific one, such as binary_accuracy"
+                f"{NOT_SAVED}: the metric {name}; compile with a specific one, such as "
+                "binary_accuracy"
             )
         elif name in METRICS:
             kept.append(METRICS[name])
         else:
             lost.append(
-                f"not part of the training configuration: the metric {quoted(name or metric)}, "
-                "which TF.js does not have"
+                f"{NOT_SAVED}: the metric {quoted(name or metric)}, which TF.js does not have"
             )
     return kept, lost
 
 
 def _accuracy(metric: Any, loss: Json) -> str:
-    """What tf_keras writes for "accuracy": categorical accuracy, even beside labels that are integers; else empty."""
+    """Return "accuracy" for what tf_keras writes for it next to a sparse loss; else "".
+
+    tf_keras writes categorical accuracy, even if the labels are integers.
+    """
     sparse = loss == "sparse_categorical_crossentropy" and _is_wrapper(metric)
     return "accuracy" if sparse and _name(metric) == "categorical_accuracy" else ""

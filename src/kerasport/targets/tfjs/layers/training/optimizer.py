@@ -1,8 +1,8 @@
-"""The state of an optimizer, so that training goes on in TF.js where it stopped in Keras.
+"""The state of an optimizer, so that TF.js continues training where Keras stopped.
 
-TF.js matches it by position: the step, then for each slot the arrays of all trainable weights, in the order of its
-`model.trainableWeights` (tfjs-core optimizers/*.ts, setWeights). Keras stores the step, the learning rate, and the
-slots in the order of its own `trainable_variables`.
+TF.js reads it by position: the step, then for each slot the arrays of all trainable weights in the
+order of `model.trainableWeights` (tfjs-core optimizers/*.ts, setWeights). Keras stores the step,
+the learning rate, and the slots in the order of its `trainable_variables`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,17 @@ Slots = Mapping[str, Sequence[Weight]]
 def optimizer_state(
     model: KerasModel, native: KerasModel, written: Topology, optimizer: Json
 ) -> tuple[dict[str, Weight], list[str]]:
-    """The weights of the optimizer by name, in TF.js's order, and why there are none where there should be."""
+    """The weights of the optimizer by name, in the order of TF.js, and notes on what is lost.
+
+    Args:
+        model: the model as read.
+        native: the prepared model.
+        written: its names and weights in TF.js.
+        optimizer: the optimizer in the spelling of TF.js.
+    """
     stored, lost = model.optimizer, "the optimizer state is not included: "
     if len(stored) <= 2:
-        return {}, []  # it has not made a step yet
+        return {}, []  # there was no step yet
     if major(model.writer) < 3:
         return {}, [f"{lost}it was saved by Keras {model.writer}"]
     ours, theirs = _trainable(model), _trainable(native)
@@ -43,13 +50,13 @@ def optimizer_state(
         or not names.keys() >= {*map(id, ours)}
     ):
         return {}, [f"{lost}it does not match the trainable weights of the model"]
-    place = {id(weight): at for at, weight in enumerate(ours)}
-    made: dict[str, Weight] = {"optimizer/iter": _step(step)}
+    index = {id(weight): position for position, weight in enumerate(ours)}
+    state: dict[str, Weight] = {"optimizer/iter": _step(step)}
     for slot, arrays in slots.items():
-        made |= {
-            f"optimizer/{names[id(weight)]}/{slot}": arrays[place[id(weight)]] for weight in theirs
+        state |= {
+            f"optimizer/{names[id(weight)]}/{slot}": arrays[index[id(weight)]] for weight in theirs
         }
-    return made, []
+    return state, []
 
 
 def _step(step: Weight) -> ComputedWeight:
@@ -57,14 +64,14 @@ def _step(step: Weight) -> ComputedWeight:
 
 
 def _slots(rest: Sequence[Weight], trainable: Sequence[Weight], optimizer: Json) -> Slots | None:
-    """The arrays of each slot in Keras's order of weights; None where they do not fit."""
+    """Slot → its arrays in the order of Keras; None if they do not fit the weights."""
     config, count = optimizer["config"], len(trainable)
     kind = optimizer["class_name"]
     slots: dict[str, Sequence[Weight]]
     if kind == "Adam":
         slots = {"m": rest[::2], "v": rest[1::2]}
     elif kind == "Momentum" and config["learning_rate"]:
-        # Keras's velocity holds the learning rate already, TF.js's not
+        # the velocity of Keras includes the learning rate, that of TF.js does not
         slots = {"momentum": [_times(weight, -1 / config["learning_rate"]) for weight in rest]}
     elif kind == "Adagrad":
         slots = {"accumulator": rest}
@@ -73,12 +80,12 @@ def _slots(rest: Sequence[Weight], trainable: Sequence[Weight], optimizer: Json)
         slots = {"rms": rest[:count] if config["momentum"] else rest, "momentum": moments}
     else:
         return None
-    shapes = [weight.shape for weight in trainable]
-    return (
-        slots
-        if all([weight.shape for weight in arrays] == shapes for arrays in slots.values())
-        else None
-    )
+    fits = all(_have_shapes_of(arrays, trainable) for arrays in slots.values())
+    return slots if fits else None
+
+
+def _have_shapes_of(arrays: Sequence[Weight], weights: Sequence[Weight]) -> bool:
+    return [array.shape for array in arrays] == [weight.shape for weight in weights]
 
 
 def _times(weight: Weight, factor: float) -> ComputedWeight:
@@ -89,22 +96,25 @@ def _times(weight: Weight, factor: float) -> ComputedWeight:
     return ComputedWeight(np.dtype(np.float32), weight.shape, compute)
 
 
-# ------------------------------------------------------------------------------------------ the two orders
+# ----------------------------------------------------------------------------- order of the weights
 
 
 def _trainable(model: KerasModel) -> list[Weight] | None:
-    """The trainable weights in order; None where there are layers inside of others."""
+    """The trainable weights in order; None if there are nested models or wrappers."""
     found: list[Weight] = []
     for target in by_depth(model):
         if isinstance(target, KerasModel) or (isinstance(target, LayerSpec) and target.children):
             return None
         if isinstance(target, LayerSpec) and target.weights:
-            if target.class_name not in LAYERS or len(
-                LAYERS[target.class_name].declared_weights(target.config)
-            ) != len(target.weights):
+            if not _has_declared_weights(target):
                 return None
             found += _of_layer(target)
     return found if model.trainable else []
+
+
+def _has_declared_weights(spec: LayerSpec) -> bool:
+    cls = LAYERS.get(spec.class_name)
+    return cls is not None and len(cls.declared_weights(spec.config)) == len(spec.weights)
 
 
 def _of_layer(spec: LayerSpec) -> Iterator[Weight]:
@@ -115,10 +125,11 @@ def _of_layer(spec: LayerSpec) -> Iterator[Weight]:
 
 
 def by_depth(model: KerasModel) -> list[object]:
-    """What is called, in the order of Keras and of TF.js: from the inputs, by the longest way to an output.
+    """Layers and nested models in the order of Keras and TF.js.
 
-    What is equally deep stands as it is met on the way back from the outputs. Both number what they meet before they
-    go on to its inputs (keras models/functional.py, map_graph; tfjs-layers engine/container.ts).
+    They are sorted by depth, the longest path to an output, deepest first. Targets of equal depth
+    stay in the order of a walk from the outputs, which visits a target before its inputs
+    (keras models/functional.py, map_graph; tfjs-layers engine/container.ts).
     """
     met: dict[int, int] = {}
     order: dict[Call, None] = {}
@@ -126,7 +137,7 @@ def by_depth(model: KerasModel) -> list[object]:
     started: set[Call] = set()
 
     def inputs(tensor: KerasTensor) -> Iterator[KerasTensor]:
-        """What is to be visited before the call is done; nothing where it was met before."""
+        """The tensors to visit before the call is done; none if it was visited before."""
         if tensor.call not in started:
             started.add(tensor.call)
             met.setdefault(id(tensor.call.target), len(met))
@@ -134,7 +145,8 @@ def by_depth(model: KerasModel) -> list[object]:
             order[tensor.call] = None
 
     for end in model.output_tensors:
-        pending = [inputs(end)]  # not by recursion, for models may be deep
+        # iterative, since models may be deep
+        pending = [inputs(end)]
         while pending:
             before = next(pending[-1], None)
             if before is None:

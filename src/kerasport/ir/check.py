@@ -63,7 +63,8 @@ def _problems(graph: Graph) -> Iterator[str]:
             yield f"an output is a {type(output).__name__}, which is no tensor"
     for node in graph.names:
         if node not in reached and node not in graph.inputs:
-            yield f"the name {graph.names[node]!r} belongs to a {_described(node)} that is not in the graph"
+            name = graph.names[node]
+            yield f"the name {name!r} belongs to a {_described(node)} that is not in the graph"
     for node in nodes:
         for problem in _problems_of(node, graph):
             yield f"{_described(node)}: {problem}"

@@ -1,1 +1,1 @@
-"""Rewriting of graphs: small rules, each with the algebra that it stands on."""
+"""Passes over graphs. Each rewrite rule states its algebra."""

@@ -1,4 +1,4 @@
-"""Rules that make a graph smaller by algebra alone, whatever the target."""
+"""Rules that simplify a graph by algebra, for every target."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ Linear = MatMul | Conv | DepthwiseConv | ConvTranspose
 
 
 def per_channel(c: Tensor, y: Tensor) -> bool:
-    """Whether c, broadcast to y, is one number for each of the channels, or one for all."""
+    """Whether `c`, broadcast to `y`, has one number for each channel, or one for all of them."""
     *front, last = c.shape or (1,)
     return c.rank <= y.rank and all(d == 1 for d in front) and last in (1, y.shape[-1])
 
 
 def flat(c: Tensor, channels: int | None) -> Tensor:
-    """A constant that is one number a channel as a vector."""
+    """A constant with one number for each channel, as a vector [channels]."""
     vector = ops.reshape(c, (-1,))
     return (
         vector
@@ -53,7 +53,7 @@ def flat(c: Tensor, channels: int | None) -> Tensor:
 
 
 def scaled(y: Linear, s: Tensor) -> Tensor | None:
-    """y · s, the scale taken into the kernel; s is a constant, one number for each channel."""
+    """`y · s` with the scale in the kernel, for a constant `s` of one number for each channel."""
     kernel = y.b if isinstance(y, MatMul) else y.kernel
     if not isinstance(kernel, Constant) or y.shape[-1] is None:
         return None
@@ -70,7 +70,7 @@ def scaled(y: Linear, s: Tensor) -> Tensor | None:
 
 
 def turn_constants(node: Node, uses: Uses) -> Node | None:
-    """x · wᵀ  →  x · w', for a constant w that nothing else needs."""
+    """x · wᵀ  →  x · w', for a constant w that nothing else uses."""
     match node:
         case MatMul(_, Constant() as w, _, True) if uses(w) == 1:
             return replace(node, b=swapped(w), transpose_b=False)
@@ -80,12 +80,12 @@ def turn_constants(node: Node, uses: Uses) -> Node | None:
 
 
 def swapped(x: Tensor) -> Tensor:
-    """x with its last two axes in each other's place."""
+    """`x` with its last two axes swapped."""
     return ops.move_axis(x, -1, -2)
 
 
 def fold_scale(node: Node, uses: Uses) -> Node | None:
-    """(x · w) · s  →  x · (w · s), where s is one number for each output channel."""
+    """(x · w) · s  →  x · (w · s), where s has one number for each output channel."""
     match node:
         case (Mul(MatMul() | Conv() | DepthwiseConv() | ConvTranspose() as y, Constant() as s)) | (
             Mul(Constant() as s, MatMul() | Conv() | DepthwiseConv() | ConvTranspose() as y)
@@ -95,7 +95,7 @@ def fold_scale(node: Node, uses: Uses) -> Node | None:
 
 
 def fold_scaled_sum(node: Node, uses: Uses) -> Node | None:
-    """(x · w + b) · s  →  x · (w · s) + b · s, where b and s are one number for each output channel."""
+    """(x · w + b) · s  →  x · (w · s) + b · s, where b and s have one number for each channel."""
     match node:
         case Mul(
             Add(
@@ -129,7 +129,7 @@ def join_products(node: Node, uses: Uses) -> Node | None:
 
 
 def constants_last(node: Node, uses: Uses) -> Node | None:
-    """c + x  →  x + c,  c · x  →  x · c: so that other rules look in one place only."""
+    """c + x  →  x + c,  c · x  →  x · c, so that other rules match one order only."""
     del uses
     match node:
         case Add(Constant() as c, x) if not isinstance(x, Constant):
@@ -142,7 +142,7 @@ def constants_last(node: Node, uses: Uses) -> Node | None:
 
 
 def drop_neutral(node: Node, uses: Uses) -> Node | None:
-    """x + 0  →  x,  x · 1  →  x, where that leaves the shape as it is."""
+    """x + 0  →  x,  x · 1  →  x, if the shape stays the same."""
     del uses
     match node:
         case Add(x, Constant() as c) if _all(c, 0.0) and node.shape == x.shape:
@@ -159,7 +159,10 @@ def _all(c: Constant, number: float) -> bool:
 
 
 def cancel_moves(node: Node, uses: Uses) -> Node | None:
-    """Reshape ∘ Reshape  →  Reshape,  Transpose ∘ Transpose  →  Transpose, and none where the result is the input."""
+    """Reshape ∘ Reshape  →  Reshape,  Transpose ∘ Transpose  →  Transpose.
+
+    Moves whose result equals their input disappear.
+    """
     del uses
     match node:
         case Reshape(x, to) if x.shape == node.shape and sum(d is None for d in x.shape) <= 1:
@@ -185,7 +188,7 @@ def cancel_moves(node: Node, uses: Uses) -> Node | None:
 
 
 def keep_axes(node: Node, uses: Uses) -> Node | None:
-    """Reshape ∘ Mean  →  Mean that keeps its axes, where those that it took come back with size 1; so with others."""
+    """Reshape ∘ Reduction  →  Reduction with keepdims, if the reshape restores reduced axes."""
     match node:
         case Reshape(Reduction(_, _, False) as reduced, _) if uses(reduced) == 1:
             kept = replace(reduced, keepdims=True)
@@ -198,18 +201,18 @@ def keep_axes(node: Node, uses: Uses) -> Node | None:
 
 
 def _part_of(taken: int, begin: int, size: int) -> int:
-    """How much of a part is taken from `begin` on, -1 for all that is left."""
+    """The size of a slice from `begin` on, of a slice of size `taken`; -1 takes everything."""
     return size if size != -1 or taken == -1 else taken - begin
 
 
 def _moves_ones(shape: Shape, order: tuple[int, ...]) -> bool:
-    """Whether a transpose moves axes of size 1 only, which a reshape does for nothing."""
+    """Whether a transpose moves only axes of size 1, which a reshape does without copying."""
     rest = [axis for axis in order if shape[axis] != 1]
     return rest == sorted(rest) and sum(shape[axis] is None for axis in order) <= 1
 
 
 def pad_in_window(node: Node, uses: Uses) -> Node | None:
-    """conv(pad(x))  →  conv(x) with that padding, for zeros on the spatial axes."""
+    """conv(pad(x))  →  conv(x) with that padding, for zeros on spatial axes."""
     match node:
         case Conv(Pad(x, pads, "constant", 0.0) as padded, _, _, "valid", _) if (
             uses(padded) == 1 and x.rank == 4
@@ -232,11 +235,19 @@ def _padded(
 
 
 def size_of(shape: Shape) -> int | None:
-    """Number of elements, where it is known."""
+    """Number of elements, None if a size is known only at run time."""
     return None if None in shape else prod(d for d in shape if d is not None)
 
 
 ALGEBRA = (
-    constants_last, drop_neutral, cancel_moves, keep_axes, turn_constants, fold_scale, fold_scaled_sum, join_sums,
-    join_products, pad_in_window,
-)  # fmt: skip
+    constants_last,
+    drop_neutral,
+    cancel_moves,
+    keep_axes,
+    turn_constants,
+    fold_scale,
+    fold_scaled_sum,
+    join_sums,
+    join_products,
+    pad_in_window,
+)

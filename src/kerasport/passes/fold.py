@@ -1,4 +1,4 @@
-"""Working out at conversion what does not depend on the inputs."""
+"""Computing at conversion what does not depend on the inputs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from kerasport.ir.tensor import Constant, Input, Item, Node, Tensor, constant
 from kerasport.passes.rewrite import Uses
 from kerasport.weights import Array, ComputedWeight
 
-SMALL = 64 * 1024  # elements up to which a result is computed at once
-GROWTH = 4  # times that a folded constant may be larger than what it is made of, beyond SMALL
+SMALL = 64 * 1024
+"""Largest number of elements of a result that is computed at once."""
+
+GROWTH = 4
+"""How many times larger than its operands a folded constant may be, if it is not small."""
 
 
 def fold_constants(node: Node, uses: Uses) -> Node | None:
-    """f(c₁, c₂, …) → c, for constants; a large one is computed when it is written, from the file."""
+    """f(c₁, c₂, …)  →  c, for constants.
+
+    A large result is computed when it is written, from the operands in the file.
+    """
     del uses
     if not isinstance(node, Tensor) or isinstance(node, Constant | Input | Item):
         return None
@@ -29,7 +35,7 @@ def fold_constants(node: Node, uses: Uses) -> Node | None:
         return None
 
     def compute() -> Array:
-        with np.errstate(all="ignore"):  # what is no number at conversion would be none at run time
+        with np.errstate(all="ignore"):  # the runtime would make the same NaN
             result: Array = node.compute(*(operand.read() for operand in made))
         return result
 

@@ -169,7 +169,7 @@ ACTIVATIONS: Mapping[type[Tensor], Callable[[Array, float], Any]] = {
 """Activation that can be part of a `Fused` → its meaning, given y and the slope of LeakyRelu."""
 
 
-# --------------------------------------------------------------------------------------------- rules
+# -------------------------------------------------------------------------------------------- rules
 
 
 def only(rule: Rule, accepts: Callable[[Any], bool]) -> Rule:
@@ -247,7 +247,7 @@ def fuse_hard_sigmoid(node: Node, uses: Uses) -> Node | None:
 
 
 def fuse_layer_norm(node: Node, uses: Uses) -> Node | None:
-    """(x - mean) / √(variance + ε)  →  layer_norm(x) over the last axes; then with scale and offset."""
+    """(x - mean) / √(variance + ε)  →  layer_norm(x) over the last axes, with scale and offset."""
     match node:
         case Mul(
             Sub(x, Mean(y, axes, True)) as centered,
@@ -298,7 +298,7 @@ def fuse_activation(node: Node, uses: Uses) -> Node | None:
     return None
 
 
-# --------------------------------------------------------------------------------------------- constants
+# ---------------------------------------------------------------------------------------- constants
 
 
 def number(c: Tensor) -> float | None:

@@ -1,4 +1,4 @@
-"""Loops over time: written out step by step, or rewritten inside."""
+"""Loops over time: unrolling them, and rewriting their bodies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kerasport.ir.tensor import Node
 
 
 def unroll(graph: Graph, limit: int) -> Graph:
-    """The graph in which each loop of at most `limit` steps, where their number is known, is its body once a step."""
+    """The graph with each loop of at most `limit` steps, if their number is known, unrolled."""
     written: dict[Node, tuple[Tensor, ...]] = {}
 
     def step(node: Node) -> Node:
@@ -32,12 +32,12 @@ def unroll(graph: Graph, limit: int) -> Graph:
 
 
 def _room(loop: Scan) -> bool:
-    """Whether all the steps of a loop fit into memory; thousands of layers with some dozen steps each do not."""
+    """Whether the unrolled loop fits into memory; thousands of loops may not."""
     return spare(sum(1 for _ in loop.body.nodes()) * (loop.time or 0), itemsize=NODE)
 
 
 def steps_of(loop: Scan) -> tuple[Tensor, ...]:
-    """The results of a loop of a known number of steps."""
+    """The results of a loop with a known number of steps, unrolled."""
     assert loop.time is not None
     states = loop.states
     over: list[tuple[Tensor, ...]] = []
@@ -51,7 +51,7 @@ def steps_of(loop: Scan) -> tuple[Tensor, ...]:
 
 
 def once(body: Graph, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The outputs of a body for these inputs; what depends on none of them is the same node each time."""
+    """The outputs of a body for these inputs. Nodes that depend on no input stay the same."""
     new: dict[Node, Node] = dict(zip(body.inputs, operands, strict=True))
     for node in body.nodes():
         if node not in new:

@@ -1,4 +1,4 @@
-"""Applying rules until none applies."""
+"""Rewriting of graphs: rules are applied until none applies."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from kerasport.ir.tensor import Constant, Input, Node, field_names
 
 Uses: TypeAlias = Callable[[Node], int]
 Rule: TypeAlias = Callable[[Node, Uses], "Node | None"]
-"""What a node becomes, None where the rule does not apply. A rule that moves work into an operand asks how often
-that operand is used, since another user would have it done twice."""
+"""What a node becomes, None if the rule does not apply.
+
+A rule that moves work into an operand asks how often the operand is used: with another user, the
+work would be done twice.
+"""
 
 
 def rewrite(graph: Graph, *rules: Rule) -> Graph:
-    """The graph in which no rule applies any more; the same computation written twice is done once."""
+    """The graph in which no rule applies any more. Equal computations become one node."""
     while True:
         changed = False
         counts = graph.uses()
@@ -39,15 +42,14 @@ def rewrite(graph: Graph, *rules: Rule) -> Graph:
             return graph
 
 
-LIMIT = (
-    100  # of rules in a row at one node; a pair of rules that undo each other would go on for ever
-)
+LIMIT = 100
+"""Rules that may apply to one node in a row: two rules that undo each other would never end."""
 
 
 def _rebuilt(
     graph: Graph, step: Callable[[Node], Node], counts: dict[Node, int], shared: dict[Node, int]
 ) -> Graph:
-    """Rebuild, and note for each new node how often the node was used whose place it takes."""
+    """Rebuild, and record for each new node how often the node that it replaces was used."""
     order = iter(tuple(graph.nodes()))
 
     def noting(node: Node) -> Node:
@@ -60,7 +62,7 @@ def _rebuilt(
 
 
 def identity(node: Node) -> Hashable:
-    """What makes two nodes the same computation."""
+    """A key that is equal for two nodes if they compute the same."""
     if isinstance(node, Input):
         return node
     if isinstance(node, Constant):
@@ -71,7 +73,7 @@ def identity(node: Node) -> Hashable:
 def _key(value: Any) -> Hashable:
     if isinstance(value, tuple):
         return tuple(map(_key, value))
-    # 1 and 1.0 and True are equal, and not the same option
+    # 1, 1.0 and True are equal, but different options
     return (
         value
         if isinstance(value, Node)

@@ -1,8 +1,9 @@
 """Emission: writes a graph as the nodes of a target's format.
 
-`Emitter` is the part that all formats have in common: it walks the graph, chooses names, stores each constant once,
-looks operations up in the target's table, and collects what the target cannot express. A target subclasses it and
-says how its format writes an input, a node, a constant and an output.
+`Emitter` is the part that all formats have in common: it walks the graph, chooses names, stores
+each constant once, looks operations up in the target's table, and collects what the target cannot
+express. A target subclasses it and says how its format writes an input, a node, a constant and an
+output.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SMALL = 16
-"""Largest number of elements of a constant that is written once for all nodes that use the same values."""
+"""Largest number of elements of a constant that all nodes with the same values share."""
 
 Value = TypeVar("Value")
 """What a format uses to refer to a tensor: its name, or an object."""
@@ -32,7 +33,10 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class OpTable:
-    """How a target writes each operation of the IR. An operation has exactly one row in one of the three tables."""
+    """How a target writes each operation of the IR.
+
+    An operation has one row, in one of the three tables.
+    """
 
     same: Mapping[type[Node], str]
     """Operation → the target's operator that takes the same operands and needs no attributes."""
@@ -101,7 +105,7 @@ class Emitter(ABC, Generic[Value]):
         self.scope = ""
         self.is_body = False
 
-    # ------------------------------------------------------------------ what a target says about its format
+    # ---------------------------------------------------------- what a target says about its format
 
     @abstractmethod
     def add(self, op: str, inputs: Sequence[Any], **attributes: Any) -> Value:
@@ -137,7 +141,7 @@ class Emitter(ABC, Generic[Value]):
             return ""
         return table.unsupported.get(kind, table.missing)
 
-    # ------------------------------------------------------------------------------------- the whole graph
+    # ------------------------------------------------------------------------------ the whole graph
 
     @property
     def weights(self) -> dict[str, Weight]:
@@ -156,7 +160,8 @@ class Emitter(ABC, Generic[Value]):
             outputs: wanted names of the outputs, in order.
 
         Returns:
-            Name → value of each output, in order. A name differs from the wanted one if that is taken or not legal.
+            Name → value of each output, in order. A name differs from the wanted one if that is
+            taken or not legal.
         """
         for node in self.graph.inputs:
             name = self.shared.unique(node.name)
@@ -203,7 +208,7 @@ class Emitter(ABC, Generic[Value]):
             self.declare(value, node.type)
         return value
 
-    # ------------------------------------------------------------------------------------ for emit functions
+    # --------------------------------------------------------------------------- for emit functions
 
     def inside(self, body: Graph) -> Self:
         """An emitter for a body; it shares names, weights and problems with this one."""
@@ -219,7 +224,7 @@ class Emitter(ABC, Generic[Value]):
         self._values[node] = value
 
     def results(self, node: Node, values: Sequence[Value]) -> Value:
-        """Record the values of a node with several results, each of which an `Item` takes; return the first."""
+        """Record the values of a node with several results, for its `Item`s; return the first."""
         self._several[node] = tuple(values)
         return values[0]
 
@@ -237,9 +242,10 @@ class Emitter(ABC, Generic[Value]):
 
     def unique(self, what: str) -> str:
         """A unique name for something that belongs to the layer being written."""
-        return self.shared.unique(f"{self.scope}/{what}" if self.scope else what)  # type: ignore[no-any-return]
+        name: str = self.shared.unique(f"{self.scope}/{what}" if self.scope else what)
+        return name
 
-    # -------------------------------------------------------------------------------------------- constants
+    # ------------------------------------------------------------------------------------ constants
 
     def constant(self, node: Constant) -> Value:
         """The value of a constant: stored as a weight, or among the small constants."""

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from kerasport.ir.program import Program
     from kerasport.targets.onnx.file import OnnxPlan
 
-# ruff: noqa: PLC0415  (each function imports what it needs, so that a run loads only its own target)
+# ruff: noqa: PLC0415  (each function imports what it needs, so that a run loads only its own
+# target)
 
 
 def _plan(program: Program, options: OnnxOptions) -> Plan:

@@ -1,7 +1,8 @@
 """Convolutions, pooling and resizing with channels first, as ONNX has them, and the transposes that this takes.
 
-Each such operation is put between two transposes. Those behind it sink towards the outputs, through whatever computes
-element by element or along axes, until they meet those before another one and cancel.
+Each such operation is put between two transposes. Those behind it sink towards the outputs, through
+whatever computes element by element or along axes, until they meet those before another one and
+cancel.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def _moved(extents: Extents, order: Sequence[int]) -> Extents:
     return tuple(extents[axis] for axis in order)
 
 
-# --------------------------------------------------------------------------------------------- windows
+# ------------------------------------------------------------------------------------------ windows
 
 
 def turn_windows(node: Node, uses: Uses) -> Node | None:
@@ -127,7 +128,8 @@ def turn_windows(node: Node, uses: Uses) -> Node | None:
 def _kernel(node: Conv | DepthwiseConv | ConvTranspose, kernel: Tensor) -> Tensor:
     """A kernel as ONNX has it: [output, input / groups, *window], [input, output, *window] of transposed convolutions.
 
-    A depthwise one is that of as many groups as there are channels, [input · multiplier, 1, *window].
+    A depthwise one is that of as many groups as there are channels, [input · multiplier, 1,
+    *window].
     """
     turned = ops.transpose(kernel, _kernel_order(node))
     if not isinstance(node, DepthwiseConv):
@@ -171,7 +173,7 @@ def _is_bias(b: Constant, y: Tensor) -> bool:
     return b.rank == y.rank and b.value.size == b.shape[1] == y.shape[1]
 
 
-# --------------------------------------------------------------------------------------------- sinking
+# ------------------------------------------------------------------------------------------ sinking
 
 
 def sink_elementwise(node: Node, uses: Uses) -> Node | None:

@@ -1,7 +1,8 @@
 """An ONNX model as a file, its weights streamed into it, or beside it where they are large.
 
-A weight in the file is the last field of its tensor, and tensors stand last in the graph, so that everything before
-them is made by protobuf, and the rest is a matter of lengths. Source: the encoding of protobuf, and onnx.proto.
+A weight in the file is the last field of its tensor, and tensors stand last in the graph, so that
+everything before them is made by protobuf, and the rest is a matter of lengths. Source: the
+encoding of protobuf, and onnx.proto.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Computing in float16 where it gains, and in float32 where that counts, as mixed precision does.
 
-Products and convolutions are brought to float16. What moves numbers, or is simple and element by element, follows: it
-is float16 where its operands are. All else stays float32, with Casts between the two, and inputs and outputs do too.
+Products and convolutions are brought to float16. What moves numbers, or is simple and element by
+element, follows: it is float16 where its operands are. All else stays float32, with Casts between
+the two, and inputs and outputs do too.
 """
 
 from __future__ import annotations

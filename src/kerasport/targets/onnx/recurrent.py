@@ -46,7 +46,8 @@ OPTIONS: Mapping[str, Mapping[str, float]] = {
 class Recurrent(Several):
     """A recurrent layer over x [time, batch, input]: the last states [batch, units], then all outputs.
 
-    The kernels are ONNX's, [1, gates · units, …], and the bias is that of the input and that of the states.
+    The kernels are ONNX's, [1, gates · units, …], and the bias is that of the input and that of the
+    states.
     """
 
     operator: Operator
@@ -128,7 +129,7 @@ def _meaning(name: str) -> Any:
     return function
 
 
-# ------------------------------------------------------------------------------------------ recognising
+# -------------------------------------------------------------------------------------- recognising
 
 
 def native(graph: Graph) -> Graph:
@@ -183,8 +184,8 @@ def plain(whole: Recurrent) -> tuple[Tensor, ...]:
 def masked(whole: Recurrent, loop: Scan, output: OfMasked) -> tuple[Tensor, ...]:
     """The last states, the last output where that is no state, and all outputs, where some steps are masked.
 
-    A masked step changes nothing, so the operator is given the steps that count, in their order, and how many there
-    are; the output of a step is then that of the last one that counts, up to it.
+    A masked step changes nothing, so the operator is given the steps that count, in their order,
+    and how many there are; the output of a step is then that of the last one that counts, up to it.
     """
     mask = ops.squeeze(loop.sequences[1], 2)
     ones = ops.cast(mask, "int32")

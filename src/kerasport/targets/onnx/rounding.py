@@ -1,7 +1,7 @@
 """Weights of an ONNX model in fewer bits: float16, or int8 with a scale for each channel.
 
-What runs the model makes float32 of them, by a Cast or a DequantizeLinear in front of all else, but for float16 with
-which it computes.
+What runs the model makes float32 of them, by a Cast or a DequantizeLinear in front of all else, but
+for float16 with which it computes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def quantized(plan: OnnxPlan, rules: Sequence[RoundingRule]) -> OnnxPlan:
     """The plan with weights to be rounded as the rules say; vectors stay as they are, unless a pattern names them.
 
     Raises:
-        OptionError: two rules name the same weight, a pattern none, or ONNX models are not rounded to a kind.
+        OptionError: two rules name the same weight, a pattern none, or ONNX models are not rounded
+        to a kind.
     """
     for rule in rules:
         if rule.kind not in KINDS:

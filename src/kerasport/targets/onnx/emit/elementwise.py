@@ -83,7 +83,7 @@ def emit_div_no_nan(e: Emitter, node: ops.DivNoNan) -> onnx.Value:
 
 
 def emit_floor_div(e: Emitter, node: ops.FloorDiv) -> onnx.Value:
-    """(a - a mod b) / b: ONNX's `Div` of integers rounds toward zero, but its `Mod` has the sign of b."""
+    """(a - a mod b) / b: `Div` of integers rounds toward zero, but `Mod` has the sign of b."""
     return e.add("Div", [e.add("Sub", [node.a, e.add("Mod", [node.a, node.b])]), node.b])
 
 
@@ -111,7 +111,7 @@ UNSIGNED: Mapping[DType, onnx.DataType] = {
     **dict.fromkeys(("int64", "uint64"), onnx.DataType.UINT64),
     "uint8": onnx.DataType.UINT8,
 }  # fmt: skip
-"""Integer type → type in which ONNX Runtime moves its bits: ONNX has no shifts of signed integers."""
+"""Integer type → unsigned type for its shifts: ONNX does not shift signed integers."""
 
 
 def emit_left_shift(e: Emitter, node: ops.LeftShift) -> onnx.Value:
@@ -139,7 +139,8 @@ def _shifted(e: Emitter, a: Tensor | onnx.Value, b: Tensor, direction: str) -> o
 def emit_atan2(e: Emitter, node: ops.Atan2) -> onnx.Value:
     """Half-angle formulas: ONNX has no atan2.
 
-    2 · atan(a / (√(a² + b²) + b)) where b > 0, else 2 · atan((√(a² + b²) - b) / a). Neither loses digits.
+    2 · atan(a / (√(a² + b²) + b)) where b > 0, else 2 · atan((√(a² + b²) - b) / a). Neither loses
+    digits.
     """
     a, b, zero, two = node.a, node.b, e.number(0, "float32"), e.number(2, "float32")
     length = e.add("Sqrt", [e.add("Add", [e.add("Mul", [a, a]), e.add("Mul", [b, b])])])

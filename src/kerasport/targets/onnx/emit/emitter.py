@@ -57,7 +57,7 @@ class Emitter(emission.Emitter[onnx.Value]):
         """Version of the operators."""
         return self.shared.opset
 
-    # --------------------------------------------------------------------------------------- the format
+    # ----------------------------------------------------------------------------------- the format
 
     def add(
         self, op: str, inputs: Sequence[Node | onnx.Value | None], **attributes: Any
@@ -98,9 +98,10 @@ class Emitter(emission.Emitter[onnx.Value]):
         return dict(zip(names, values, strict=True))
 
     def own(self, outputs: Sequence[Tensor], values: Sequence[onnx.Value]) -> list[onnx.Value]:
-        """Distinct values that nodes of this graph produce, as the outputs of an ONNX graph must be.
+        """Distinct values, each produced by a node of this graph, as ONNX requires for outputs.
 
-        Inputs, constants, values from outside of a body, and values that are an output already get an `Identity`.
+        Inputs, constants, values from outside of a body, and values that are an output already get
+        an `Identity`.
         """
         produced = {id(node) for node in self.nodes}
         found: list[onnx.Value] = []
@@ -131,7 +132,7 @@ class Emitter(emission.Emitter[onnx.Value]):
         """Set element type and shape of a value."""
         typed(value, tensor)
 
-    # --------------------------------------------------------------------------------------- conversions
+    # ---------------------------------------------------------------------------------- conversions
 
     def wide(self, value: int) -> onnx.Value:
         """A constant int64 scalar, the type that ONNX uses for sizes."""

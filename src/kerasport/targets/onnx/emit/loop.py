@@ -43,7 +43,7 @@ def emit_scan(e: Emitter, node: ops.Scan) -> onnx.Value:
 
 
 def emit_item(e: Emitter, node: Item) -> onnx.Value:
-    """One result of a node; those of a recurrent operator lose their axis of directions, of size 1."""
+    """One result of a node. Results of recurrent operators lose their axis of directions."""
     value, source = e.several(node.source)[node.index], node.source
     if not isinstance(source, Recurrent):
         return value
@@ -52,7 +52,7 @@ def emit_item(e: Emitter, node: Item) -> onnx.Value:
 
 
 def emit_recurrent(e: Emitter, node: Recurrent) -> onnx.Value:
-    """`LSTM`, `GRU` or `RNN` of one direction; its first result, all outputs, is the last one of the node."""
+    """`LSTM`, `GRU` or `RNN` of one direction. ONNX returns all outputs first, the node last."""
     states: list[onnx.Value | None] = [
         e.add("Unsqueeze", [state, e.ints([0])]) for state in node.states
     ]
@@ -75,7 +75,7 @@ def emit_recurrent(e: Emitter, node: Recurrent) -> onnx.Value:
 
 
 def emit_counting_first(e: Emitter, node: CountingFirst) -> onnx.Value:
-    """`TopK` of distinct numbers as a stable sort: time - t for a step t that counts, and -t for others."""
+    """`TopK` as a stable sort: of time - t for each step t that counts, and -t for others."""
     time = e.size(node.mask, 1)
     steps = e.add("Range", [e.wide(0), e.add("Squeeze", [time]), e.wide(1)])
     weight = e.add("Where", [node.mask, time, e.wide(0)])

@@ -23,7 +23,8 @@ def emit_reduction(op: str, since: int) -> Emit:
 def emit_mean(e: Emitter, node: ops.Mean) -> onnx.Value:
     """`ReduceMean`, or `GlobalAveragePool` over all spatial axes of an image with channels first.
 
-    ONNX Runtime has a pooling kernel in the memory layout of its convolutions, and no such reduction.
+    ONNX Runtime has a pooling kernel in the memory layout of its convolutions, and no such
+    reduction.
     """
     if node.x.rank not in (4, 5) or node.axes != tuple(range(2, node.x.rank)):
         return emit_reduction("ReduceMean", 18)(e, node)
@@ -32,7 +33,7 @@ def emit_mean(e: Emitter, node: ops.Mean) -> onnx.Value:
 
 
 def emit_truths(op: str) -> Emit:
-    """Any and all as `ReduceMax` or `ReduceMin` of 0 and 1: ONNX reduces no booleans before opset 20."""
+    """`ReduceMax` or `ReduceMin` of 0 and 1: ONNX reduces no booleans before opset 20."""
 
     def emit(e: Emitter, node: ops.Any_ | ops.All) -> onnx.Value:
         numbers = e.cast(node.x, onnx.DataType.INT32)

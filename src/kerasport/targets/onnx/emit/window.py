@@ -91,7 +91,7 @@ WINDOWS: Mapping[type[Tensor], Emit] = {
 """Operation with channels last → function that writes it with channels first."""
 
 
-# ----------------------------------------------------------------------------------------------- padding
+# ------------------------------------------------------------------------------------------ padding
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,10 @@ class Axis:
         return self.size is None and self.stride > 1 and self.window > 1
 
     def amounts(self, padding: Any, index: int) -> tuple[int, int]:
-        """Zeros that padding adds before and after the elements of this axis, the `index`-th spatial one."""
+        """Zeros that padding adds before and after this axis, the `index`-th spatial one."""
         if padding == "same" and self.size is None and self.skips and self.span == 2:
-            # the second element of the last window may be missing; a zero that no window reaches does no harm
+            # the second element of the last window may be missing; a zero that no window reaches
+            # does no harm
             return 0, 1
         size = 1 if self.size is None else self.size
         return amounts(size, self.window, self.stride, self.dilation, padding, index)
@@ -138,7 +139,8 @@ def _window(
 ) -> tuple[onnx.Value, dict[str, Any]]:
     """What windows slide over, and the attributes that describe them.
 
-    Amounts of padding are written as numbers if they are known, else ONNX Runtime computes those of "same".
+    Amounts of padding are written as numbers if they are known, else ONNX Runtime computes those of
+    "same".
     """
     attributes: dict[str, Any] = {
         "kernel_shape": [axis.window for axis in axes],
@@ -172,9 +174,12 @@ def _pads_at_run_time(axes: Sequence[Axis]) -> bool:
 
 
 def _reached(e: Emitter, x: Tensor, axes: Sequence[Axis]) -> onnx.Value:
-    """`x` without the elements after the last window of each axis, which begins at ⌊(size - 1) / stride⌋ · stride.
+    """`x` without the elements after the last window of each axis.
 
-    If there are such elements, "same" adds nothing, but ONNX Runtime would remove half of them from the beginning.
+    The last window begins at ⌊(size - 1) / stride⌋ · stride.
+
+    If there are such elements, "same" adds nothing, but ONNX Runtime would remove half of them from
+    the beginning.
     """
     spatial = range(2, x.rank)
     strides = e.ints([axis.stride for axis in axes])

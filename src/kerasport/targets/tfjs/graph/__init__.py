@@ -22,8 +22,8 @@ from kerasport.targets.tfjs.graph.legalize import LEGAL
 from kerasport.targets.tfjs.graph.scaled import kernels
 from kerasport.targets.tfjs.options import GRAPH_DEFAULTS, GraphOptions
 
-VERSIONS = {"producer": 1482}  # TF.js wants it to be there, and reads it not
-
+VERSIONS = {"producer": 1482}
+"""Required by TF.js's loader, but never read."""
 
 PASSES = (
     rewriting(
@@ -88,7 +88,7 @@ def plan(program: Program, options: GraphOptions = GRAPH_DEFAULTS) -> Plan:
 
 
 def document(emitter: Emitter, outputs: Sequence[str]) -> Json:
-    """What model.json says of a graph that was emitted: its signature and its nodes."""
+    """The signature and topology of model.json, for a graph that was emitted."""
     ends = dict(zip(outputs, emitter.graph.outputs, strict=True))
     return {
         "signature": {
@@ -118,4 +118,7 @@ def _tensor_info(name: str, tensor: Tensor) -> Json:
 
 def _notes(emitter: Emitter) -> Iterator[str]:
     if emitter.shared.waits:
-        yield f"the model {emitter.shared.waits}, so run it with model.executeAsync() instead of model.predict()"
+        yield (
+            f"the model {emitter.shared.waits}, so run it with model.executeAsync() instead of "
+            "model.predict()"
+        )

@@ -43,7 +43,7 @@ FUSABLE: Mapping[type[Tensor], str] = {
 
 
 def takes_slope(node: Prelu) -> bool:
-    """Whether the slope repeats over the last axes of x: TF.js's wasm kernel broadcasts no other way."""
+    """Whether the slope repeats over the last axes of x, as TF.js's wasm kernel expects."""
     slope, x = node.slope, node.x
     first = next((axis for axis, size in enumerate(slope.shape) if size != 1), slope.rank)
     sizes = slope.shape[first:]
@@ -51,7 +51,7 @@ def takes_slope(node: Prelu) -> bool:
 
 
 def takes_bias(node: Fused) -> bool:
-    """Whether TF.js's wasm backend has a kernel: for images, and for matrices that are not transposed."""
+    """Whether the wasm backend has a kernel: for images, and for matrices without transposes."""
     linear = node.linear
     if isinstance(linear, MatMul):
         return linear.rank == 2 and not linear.transpose_a and not linear.transpose_b
@@ -66,7 +66,7 @@ def takes_activation(node: Fused) -> bool:
 
 
 def flat_products(node: Node, uses: Uses) -> Node | None:
-    """x @ w with x of more than two axes and w a constant matrix  →  a product of matrices, reshaped.
+    """x @ w for rank(x) > 2 and a constant matrix w  →  a product of matrices, reshaped.
 
     TF.js fuses bias and activation into products of matrices only. `sink_reshape` moves them
     before the reshape.
@@ -83,7 +83,7 @@ def flat_products(node: Node, uses: Uses) -> Node | None:
 
 
 def sink_reshape(node: Node, uses: Uses) -> Node | None:
-    """f(reshape(x))  →  reshape(f(x)), for an elementwise f and a reshape that keeps the last axis."""
+    """f(reshape(x))  →  reshape(f(x)), for elementwise f and a reshape that keeps the last axis."""
     match node:
         case Add(Reshape(x, to) as moved, Constant() as c) if (
             uses(moved) == 1

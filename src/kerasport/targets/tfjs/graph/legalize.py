@@ -1,7 +1,8 @@
 """Rules that bring a graph into what all backends of TF.js compute rightly.
 
-The limits were measured on cpu, wasm, webgl and webgpu: padding, strided slices, reversing, selecting and running sums
-work up to four axes, everything else up to six; three-dimensional max pooling is wrong on wasm.
+The limits were measured on cpu, wasm, webgl and webgpu: padding, strided slices, reversing,
+selecting and running sums work up to four axes, everything else up to six; three-dimensional max
+pooling is wrong on wasm.
 """
 
 from __future__ import annotations
@@ -141,7 +142,8 @@ def ones(count: int) -> Shape:
 def flat_pools(node: Node, uses: Uses) -> Node | None:
     """Pooling of volumes  →  of their slices, then along the first spatial axis: the maximum of maxima, mean of means.
 
-    Of maxima wasm makes a mess, and of means all do where "same" windows are smaller than their stride.
+    Of maxima wasm makes a mess, and of means all do where "same" windows are smaller than their
+    stride.
     """
     del uses
     match node:
@@ -214,8 +216,9 @@ def exact_same(node: Node, uses: Uses) -> Node | None:
 def volumes_transposed(node: Node, uses: Uses) -> Node | None:
     """A transposed convolution of volumes  →  zeros between the numbers, then a convolution with the turned kernel.
 
-    TF.js's graphs have no transposed convolution of volumes. y[j·s + t] += x[j] · w[t] is the cross-correlation of x,
-    with s - 1 zeros after each number and k - 1 around, with w read backwards.
+    TF.js's graphs have no transposed convolution of volumes. y[j·s + t] += x[j] · w[t] is the
+    cross-correlation of x, with s - 1 zeros after each number and k - 1 around, with w read
+    backwards.
     """
     del uses
     match node:
@@ -271,8 +274,8 @@ def deep_enough(node: Node, uses: Uses) -> Node | None:
 def truths(node: Node, uses: Uses) -> Node | None:
     """What TF.js's wasm backend gets wrong about truth values, by operations that it gets right.
 
-    Choosing between truth values and turning them round reads beyond its memory there, and casting takes the bytes of
-    integers for truth values, and fractions below 1 for false.
+    Choosing between truth values and turning them round reads beyond its memory there, and casting
+    takes the bytes of integers for truth values, and fractions below 1 for false.
     """
     del uses
     match node:
@@ -318,7 +321,8 @@ def taken(node: Node, uses: Uses) -> Node | None:
 def odd_function(node: Node, uses: Uses) -> Node | None:
     """asinh(x)  →  sign(x) · asinh(|x|).
 
-    TF.js's webgl backend computes log(x + √(x² + 1)), of which few digits are left where x is far below zero.
+    TF.js's webgl backend computes log(x + √(x² + 1)), of which few digits are left where x is far
+    below zero.
     """
     del uses
     match node:

@@ -1,8 +1,8 @@
 """Emission of TF.js graph-models: one table from operations of the IR to TF.js operators.
 
-Source of the names and attributes: `operations/op_list` of tfjs-converter. TF.js reads the value of a constant from the
-weight with the name of its node. It takes shapes and axes as constants too, and attributes as JSON of TensorFlow's
-protobuf messages.
+Source of the names and attributes: `operations/op_list` of tfjs-converter. TF.js reads the value of
+a constant from the weight with the name of its node. It takes shapes and axes as constants too, and
+attributes as JSON of TensorFlow's protobuf messages.
 """
 
 from __future__ import annotations
@@ -188,7 +188,10 @@ UNSUPPORTED: Mapping[type[Node], str] = {
     ops.LeftShift: BITS,
     ops.RightShift: BITS,
     ops.Det: "TF.js has no determinant",
-    ops.Dft: "TF.js has no Fourier transform on the wasm backend, and only fixed sizes up to 1024 are computed as matrix products",
+    ops.Dft: (
+        "TF.js has no Fourier transform on the wasm backend, and only fixed sizes up to 1024 are "
+        "computed as matrix products"
+    ),
 }
 """Operation → why TF.js cannot express it."""
 

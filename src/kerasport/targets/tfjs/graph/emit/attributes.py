@@ -75,7 +75,8 @@ def sizes(value: Sequence[int | None]) -> Json:
 def const(name: str, kind: str, value: Weight) -> Json:
     """A `Const` node, whose value is the weight with its name.
 
-    TF.js needs only the name. Netron rejects a model without the tensor, and takes the shape from it.
+    TF.js needs only the name. Netron rejects a model without the tensor, and takes the shape from
+    it.
     """
     tensor = {"dtype": TYPES[kind], "tensorShape": sizes(value.shape)}
     return {

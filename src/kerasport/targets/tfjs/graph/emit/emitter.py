@@ -1,4 +1,4 @@
-"""The emitter of graph-models: how the format writes inputs, nodes, constants, outputs and functions."""
+"""The emitter of graph-models: how they store inputs, nodes, constants, outputs and functions."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Emitter(emission.Emitter[str]):
             return reason
         return HIGH_RANK if isinstance(node, LOW_RANK) and node.rank > 6 else ""
 
-    # --------------------------------------------------------------------------------------- the format
+    # ----------------------------------------------------------------------------------- the format
 
     def add(self, op: str, inputs: Sequence[Node | str], **attributes: Json) -> str:
         """Add a node; return its name, which is that of its first result."""
@@ -104,7 +104,7 @@ class Emitter(emission.Emitter[str]):
         """A name that no node has."""
         return "refused"
 
-    # ------------------------------------------------------------------------------------ for emit functions
+    # --------------------------------------------------------------------------- for emit functions
 
     def function(
         self, wanted: str, arguments: Sequence[tuple[str, str]], ends: Sequence[tuple[str, str]]
@@ -114,8 +114,8 @@ class Emitter(emission.Emitter[str]):
         Args:
             wanted: name of the function.
             arguments: name and element type of each argument.
-            ends: node and element type of each result. Each must be a node of its own, since TF.js confuses two
-                results of one node.
+            ends: node and element type of each result. Each must be a node of its own, since TF.js
+                confuses two results of one node.
         """
         name = self.shared.unique(wanted)
         signature = {
@@ -157,7 +157,7 @@ INHERITED = frozenset(
         "valueOf",
     )
 )
-"""Properties that every JavaScript object inherits, including those in which TF.js looks nodes up by name."""
+"""Properties that every JavaScript object inherits, also the one in which TF.js looks up nodes."""
 
 
 def node_name(name: str) -> str:

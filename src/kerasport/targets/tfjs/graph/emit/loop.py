@@ -21,9 +21,10 @@ def emit_item(e: Emitter, node: Item) -> str:
 def emit_scan(e: Emitter, node: ops.Scan) -> str:
     """`StatelessWhile` with two functions: whether steps are left, and one step.
 
-    Its variables are the step, the number of steps, states, sequences and captured tensors; then a tensor list for each
-    result, and for each list the element that was put into it last. TF.js disposes of everything that a step creates
-    and does not return, including what it puts into a list, so a step returns that element too.
+    Its variables are the step, the number of steps, states, sequences and captured tensors; then a
+    tensor list for each result, and for each list the element that was put into it last. TF.js
+    disposes of everything that a step creates and does not return, including what it puts into a
+    list, so a step returns that element too.
     """
     e.shared.waits = "contains a loop over time"
     time = e.number(node.time) if node.time is not None else size_of(e, node.sequences[0], 1)
@@ -86,7 +87,7 @@ class _Variables:
 
     @classmethod
     def of(cls, node: ops.Scan, names: Sequence[str]) -> _Variables:
-        """The variables in the order of `emit_scan`; what was put into the lists last is not read."""
+        """The variables in the order of `emit_scan`, without the last elements of the lists."""
         rest = iter(names[2:])
 
         def take(count: int) -> list[str]:

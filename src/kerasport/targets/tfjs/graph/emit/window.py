@@ -45,7 +45,7 @@ def emit_depthwise(e: Emitter, node: ops.DepthwiseConv) -> str:
 
 
 def emit_fused(e: Emitter, node: Fused) -> str:
-    """`_FusedMatMul`, `_FusedConv2D` or `FusedDepthwiseConv2dNative`: with bias and activation in one kernel."""
+    """`_FusedMatMul`, `_FusedConv2D` or `FusedDepthwiseConv2dNative`."""
     steps = ["BiasAdd"] if node.activation is None else ["BiasAdd", FUSABLE[node.activation]]
     attributes = {"fused_ops": texts(steps), "num_args": integer(1)}
     if node.activation is ops.LeakyRelu:
@@ -82,7 +82,7 @@ def emit_resize(e: Emitter, node: ops.Resize) -> str:
     return e.add(op, [node.x, e.sizes(node.size)], **centers)
 
 
-# ------------------------------------------------------------------------------------------- convolutions
+# ------------------------------------------------------------------------------------- convolutions
 
 
 def skips(window: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> bool:
@@ -113,9 +113,12 @@ def _padding(padding: Padding) -> dict[str, Json]:
 
 
 def _reached(e: Emitter, x: Tensor, node: ops.Conv | ops.DepthwiseConv) -> Tensor | str:
-    """`x` without the elements after the last window of each axis, which begins at ⌊(size - 1) / stride⌋ · stride.
+    """`x` without the elements after the last window of each axis.
 
-    If there are such elements, "same" adds nothing, but TF.js would remove half of them from the beginning.
+    The last window begins at ⌊(size - 1) / stride⌋ · stride.
+
+    If there are such elements, "same" adds nothing, but TF.js would remove half of them from the
+    beginning.
     """
     window = ops.known(node.kernel.shape)[:-2]
     if node.padding != "same" or not skips(window, node.strides, node.dilations):
@@ -128,14 +131,14 @@ def _reached(e: Emitter, x: Tensor, node: ops.Conv | ops.DepthwiseConv) -> Tenso
     return e.add("Slice", [x, e.ints([0] * x.rank), kept])
 
 
-# -------------------------------------------------------------------------------- transposed convolutions
+# -------------------------------------------------------------------------- transposed convolutions
 
 
 def emit_conv_transpose(e: Emitter, node: ops.ConvTranspose) -> str:
     """`Conv2DBackpropInput`, the gradient of a convolution.
 
-    Its paddings express some croppings. For others the result is computed whole, padded with zeros where it has
-    elements that no window reaches, and sliced.
+    Its paddings express some croppings. For others the result is computed whole, padded with zeros
+    where it has elements that no window reaches, and sliced.
     """
     if node.x.rank != 4:
         raise Refusal("", "TF.js supports transposed convolutions of 2D images only")

@@ -43,7 +43,7 @@ KERNEL = np.arange(12, dtype="f4").reshape(4, 3)
 BIAS = np.arange(3, dtype="f4")
 
 
-# ------------------------------------------------------------------------------------------------ configs
+# ------------------------------------------------------------------------------------------ configs
 
 
 def layer(
@@ -111,7 +111,7 @@ def text_of(value: Any) -> bytes:
     return value if isinstance(value, bytes) else json.dumps(value).encode()
 
 
-# ------------------------------------------------------------------------------------------------ HDF5
+# --------------------------------------------------------------------------------------------- HDF5
 
 
 def dense_weights(file: Any) -> None:
@@ -149,7 +149,7 @@ def legacy(config: Any = DENSE, fill: Fill | None = None, version: str = "3.15.1
     return whole
 
 
-# ------------------------------------------------------------------------------------------------ zip
+# ---------------------------------------------------------------------------------------------- zip
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def put(path: Path, data: bytes) -> Path:
     return path
 
 
-# ------------------------------------------------------------------------------------------------ what must hold
+# ----------------------------------------------------------------------------------- what must hold
 
 FORBIDDEN = ("exec", "compile", "import", "marshal", "pickle", "socket", "subprocess", "os.system", "os.exec",
              "os.posix_spawn", "os.fork", "ctypes", "urllib", "http", "webbrowser", "code.")  # fmt: skip
@@ -356,7 +356,7 @@ def refused(
     return error
 
 
-# ------------------------------------------------------------------------------------------------ limits
+# ------------------------------------------------------------------------------------------- limits
 
 LIMITED = r"""
 import json, pathlib, re, resource, sys, time

@@ -89,7 +89,7 @@ def broadcastable(draw: Draw, count: int) -> tuple[Sizes, ...]:
     return made
 
 
-# ------------------------------------------------------------------------------------------------- families
+# ----------------------------------------------------------------------------------------- families
 
 
 def unary(op: type[Unary]) -> SearchStrategy[Sample]:
@@ -480,7 +480,7 @@ OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {
 """Operation → random uses of it."""
 
 
-# ------------------------------------------------------------------------------------------- random graphs
+# ------------------------------------------------------------------------------------ random graphs
 
 
 @st.composite

@@ -95,7 +95,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# --------------------------------------------------------------------------------------------------- convert
+# ------------------------------------------------------------------------------------------ convert
 
 
 def test_convert_writes_the_model_and_tells_of_it(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_shard_has_a_least_size(size: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-# ------------------------------------------------------------------------------- complete or absent, and --force
+# ------------------------------------------------------------------ complete or absent, and --force
 
 
 def test_what_is_there_is_kept_without_force(converted: Path) -> None:
@@ -336,7 +336,7 @@ def test_only_a_terminal_gets_a_progress_bar(tmp_path: Path) -> None:
     assert unseen.stderr == b""
 
 
-# ---------------------------------------------------------------------------------------------- check and verify
+# --------------------------------------------------------------------------------- check and verify
 
 
 def test_check_lists_every_layer_with_all() -> None:
@@ -608,7 +608,7 @@ def test_verify_of_a_backend_that_does_not_exist_is_wrong_usage(converted: Path)
     assert "unknown backend 'abacus'; the backends for TF.js models are cpu and wasm" in done.stderr
 
 
-# ---------------------------------------------------------------------------------------------------- repair
+# ------------------------------------------------------------------------------------------- repair
 
 UNREPAIRED = ROOT / "tests" / "unrepaired"
 
@@ -661,7 +661,7 @@ def test_repair_of_what_has_no_translation_exits_with_1(tmp_path: Path) -> None:
     assert digest(tmp_path) == before
 
 
-# --------------------------------------------------------------------------------------- what cannot be used
+# ------------------------------------------------------------------------------ what cannot be used
 
 
 def _not_models() -> dict[str, tuple[bytes, str]]:
@@ -733,7 +733,7 @@ def test_verify_without_node_exits_with_3_and_says_what_to_do(
     assert 'pip install "kerasport[verify]"' in done.stderr
 
 
-# ----------------------------------------------------------------------------------------------------- usage
+# -------------------------------------------------------------------------------------------- usage
 
 
 @pytest.mark.parametrize(

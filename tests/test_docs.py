@@ -58,7 +58,7 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", read(page), re.MULTILINE | re.DOTALL)
 
 
-# -------------------------------------------------------------------------------------------------- commands
+# ----------------------------------------------------------------------------------------- commands
 
 
 def test_ci_runs_the_setup_and_the_tests_of_the_readme() -> None:
@@ -175,7 +175,7 @@ def test_the_benchmark_runs() -> None:
     assert "| `kerasport convert` |" in done.stdout
 
 
-# ----------------------------------------------------------------------------------------------------- pages
+# -------------------------------------------------------------------------------------------- pages
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -218,7 +218,7 @@ def test_the_changelog_tells_of_this_version() -> None:
     assert kerasport.__version__ in log
 
 
-# -------------------------------------------------------------------------------------------- support matrix
+# ----------------------------------------------------------------------------------- support matrix
 
 
 @cache
@@ -274,7 +274,7 @@ def test_the_page_on_the_companion_lists_its_activations() -> None:
     assert listed == {"gelu", *COMPANION} - {GELU_TANH}
 
 
-# ---------------------------------------------------------------------------------------------------- errors
+# ------------------------------------------------------------------------------------------- errors
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Keras, about numpy

@@ -89,7 +89,7 @@ def states(diagnosis: Diagnosis) -> dict[str, str]:
     return {package.name: package.state for package in diagnosis.packages}
 
 
-# ------------------------------------------------------------------------------------------ environments
+# ------------------------------------------------------------------------------------- environments
 
 
 def test_nothing_is_installed(site: Site) -> None:
@@ -378,7 +378,7 @@ def test_all_known_failures_have_an_answer_of_one_line() -> None:
     assert all(why and "\n" not in why for why in KNOWN.values())
 
 
-# ------------------------------------------------------------------------------------------------ routes
+# ------------------------------------------------------------------------------------------- routes
 
 
 def opened(diagnosis: Diagnosis) -> dict[str, bool]:
@@ -481,7 +481,7 @@ def test_what_is_no_model_is_an_error(site: Site, tmp_path: Path) -> None:
         site.doctor(tmp_path / "page.keras")
 
 
-# ------------------------------------------------------------------------------------------- the command
+# -------------------------------------------------------------------------------------- the command
 
 
 def invoke(*arguments: str | Path) -> tuple[int, str]:

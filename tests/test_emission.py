@@ -58,7 +58,7 @@ def truths(*shape: int) -> Array:
 
 KINDS: tuple[Callable[..., Array], ...] = (floats, integers, truths)
 
-# ------------------------------------------------------------------------------------------------ the checks
+# --------------------------------------------------------------------------------------- the checks
 
 DOMAINS: Mapping[type[Unary], tuple[float, float]] = {
     ops.Log: (0.1, 5), ops.Log1p: (-0.9, 5), ops.Sqrt: (0, 5), ops.Rsqrt: (0.1, 5), ops.Asin: (-1, 1),
@@ -690,7 +690,7 @@ def results_of(each: Sample) -> Callable[..., tuple[Tensor, ...]]:
     return build
 
 
-# ------------------------------------------------------------------------------------------------ the tables
+# --------------------------------------------------------------------------------------- the tables
 
 
 def test_every_operation_has_a_row() -> None:
@@ -769,7 +769,7 @@ def test_every_operation_is_run_and_every_emitted_one_known_to_tfjs() -> None:
     assert len(known_to_tfjs()) > 200
 
 
-# ------------------------------------------------------------------------------------------------ the limits
+# --------------------------------------------------------------------------------------- the limits
 
 image = Input("image", TensorType("float32", (None, None, None, 3)))
 
@@ -863,7 +863,7 @@ def test_nothing_is_left_of_what_wasm_gets_wrong() -> None:
     ]
 
 
-# ------------------------------------------------------------------------------------------------- the ends
+# ----------------------------------------------------------------------------------------- the ends
 
 
 def test_outputs_may_be_inputs_constants_and_the_same_tensor(runner: Runner) -> None:
@@ -974,7 +974,7 @@ def test_the_same_small_constants_are_written_once() -> None:
     assert len(emitter.weights) == 1
 
 
-# ------------------------------------------------------------------------------------------------- the loops
+# ---------------------------------------------------------------------------------------- the loops
 
 WEIGHT, RECURRENT = floats(4, 3), floats(3, 3)
 

@@ -55,7 +55,7 @@ def official(folder: Path) -> Path:
     return put(folder / "model.json", json.dumps(document).encode())
 
 
-# ------------------------------------------------------------------------------------------------ bugs
+# --------------------------------------------------------------------------------------------- bugs
 
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "KeyError": lambda: KeyError("axis"),
@@ -202,7 +202,7 @@ def test_errors_of_the_callers_own_function_pass(source: Path, tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
-# ------------------------------------------------------------------------------------------------ the disk
+# ----------------------------------------------------------------------------------------- the disk
 
 
 @pytest.mark.parametrize("to", ["web_model", "model.onnx"])
@@ -283,7 +283,7 @@ def test_a_name_that_is_too_long_is_an_error_of_the_output(source: Path, tmp_pat
         kerasport.convert(source, tmp_path / ("x" * 300))
 
 
-# -------------------------------------------------------------------------------------- what is no path
+# ---------------------------------------------------------------------------------- what is no path
 
 OUTPUTS = {
     "model.tflite": "does not write TensorFlow Lite models. Write a TF.js model to a directory",
@@ -335,7 +335,7 @@ def test_paths_that_look_like_urls_are_paths(tmp_path: Path) -> None:
     )
 
 
-# ------------------------------------------------------------------------------------------------ the file
+# ----------------------------------------------------------------------------------------- the file
 
 NESTED = sequential(given("i"), {"class_name": "Dense", "config": 7}, name="inner")
 CALLED_BADLY = {**dense("dense", "x"), "inbound_nodes": [{"args": [], "kwargs": 7}]}

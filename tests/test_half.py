@@ -94,7 +94,7 @@ def sound(path: Path) -> None:
     ]
 
 
-# ------------------------------------------------------------------------------------------------ the numbers
+# -------------------------------------------------------------------------------------- the numbers
 
 ROWS = (
     "dense_rank_3_unknown_length", "dense_softmax", "dense_relu6", "dense_gelu", "dense_leaky_relu", "dense_hard_silu",
@@ -166,7 +166,7 @@ def test_onnx_runtime_web_computes_nearly_the_same(mobile: OfNetwork, tmp_path: 
     near(mobile.wanted, made.results[0][0], within=2e-2)
 
 
-# ----------------------------------------------------------------------------------------- which are float16
+# -------------------------------------------------------------------------------- which are float16
 
 
 def test_tables_name_an_operator_once() -> None:
@@ -402,7 +402,7 @@ def test_of_mixed_precision_nothing_else_is_told(tmp_path: Path) -> None:
     )
 
 
-# ------------------------------------------------------------------------------------------------ around it
+# ---------------------------------------------------------------------------------------- around it
 
 
 @pytest.mark.exhaustive

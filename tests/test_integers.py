@@ -91,7 +91,7 @@ def tried(build: Build, folder: Path) -> dict[str, str]:
     return found
 
 
-# -------------------------------------------------------------------------------------------------- operations
+# --------------------------------------------------------------------------------------- operations
 
 BY_ZERO = (
     "floor_divide-floats",
@@ -142,7 +142,7 @@ def test_operations_compute_what_keras_computes_or_are_refused(row: Row, tmp_pat
     tried(with_integers(row), tmp_path)
 
 
-# ------------------------------------------------------------------------------------------------------ layers
+# ------------------------------------------------------------------------------------------- layers
 
 OWN_INPUTS = (
     "bool_",
@@ -226,7 +226,7 @@ def test_most_layers_are_tried() -> None:
     assert len(LAYER_CASES) > 90
 
 
-# ---------------------------------------------------------------------------------------------------- outcomes
+# ----------------------------------------------------------------------------------------- outcomes
 
 
 def of_one(function: Callable[..., Any], *shape: int, count: int = 1) -> Build:

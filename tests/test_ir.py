@@ -76,7 +76,7 @@ def test_the_type_of_an_operation_is_that_of_its_numbers(op: type[Node], data: D
                 assert None not in inferred.shape
 
 
-# ------------------------------------------------------------------------------------------ functions on tensors
+# ----------------------------------------------------------------------------- functions on tensors
 
 
 @st.composite
@@ -243,7 +243,7 @@ def test_images_are_sampled_at_the_centres_of_their_pixels(old: int, new: int) -
         np.testing.assert_allclose(made.compute(x)[0, :, 0, 0], wanted, 1e-5, 1e-6)
 
 
-# --------------------------------------------------------------------------------------------------- misfits
+# ------------------------------------------------------------------------------------------ misfits
 
 x23, x34, x5 = (Input("x", TensorType("float32", shape)) for shape in ((2, 3), (3, 4), (5,)))
 image = Input("image", TensorType("float32", (None, 8, 8, 3)))
@@ -353,7 +353,7 @@ def test_what_does_not_fit_is_told(build: Callable[[], Any], message: str) -> No
     assert str(told.value) == message
 
 
-# ---------------------------------------------------------------------------------------------------- graphs
+# ------------------------------------------------------------------------------------------- graphs
 
 MANY = 50_000
 
@@ -483,7 +483,7 @@ def test_a_product_of_sizes_is_a_number_where_it_is_known() -> None:
     assert Graph((x,), (total,)).run(np.zeros((5, 2, 3, 7), np.float32))[0] == 5 * 2 * 3 * 7
 
 
-# ------------------------------------------------------------------------------------------- named sizes
+# -------------------------------------------------------------------------------------- named sizes
 
 
 words = Input("words", TensorType("float32", ("batch", "time", 4)))
@@ -535,7 +535,7 @@ def test_names_of_sizes_follow_the_axes(extents: tuple[Any, ...], tensor: Tensor
     assert tensor.shape == tuple(e if isinstance(e, int) else None for e in extents)
 
 
-# ------------------------------------------------------------------------------------------- element types
+# ------------------------------------------------------------------------------------ element types
 
 
 REAL: tuple[DType, ...] = ("bool", *NUMBERS)

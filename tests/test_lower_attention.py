@@ -51,7 +51,7 @@ def hidden(make: Callable[[], Any], *which: bool, listed: bool = False, **call: 
     return keras.Model(inputs, [*outputs, layers.LSTM(2)(outputs[0])])
 
 
-# ------------------------------------------------------------------------------------ of one head, unprojected
+# ------------------------------------------------------------------------- of one head, unprojected
 
 
 SINGLE: dict[str, Callable[[], Any]] = {
@@ -98,7 +98,7 @@ def mask_given() -> keras.Model:
     return keras.Model([q, v], outputs)
 
 
-# --------------------------------------------------------------------------------- of several heads, projected
+# ---------------------------------------------------------------------- of several heads, projected
 
 
 def multi(**options: Any) -> Any:

@@ -40,7 +40,7 @@ from kerasport.targets.onnx.file import OnnxPlan, assembled, write
 from kerasport.targets.onnx.plan import optimized
 from kerasport.verification.runtimes.onnx import Onnx
 
-# --------------------------------------------------------------------------------------- each operation
+# ----------------------------------------------------------------------------------- each operation
 
 
 def written(graph: Graph, path: Path, opset: int = 20) -> Path:
@@ -106,7 +106,7 @@ def test_every_operation_has_a_row() -> None:
     assert len(rows) == len(SAME) + len(DIFFERENT) + len(UNSUPPORTED)
 
 
-# ---------------------------------------------------------------------------------------------- layout
+# ------------------------------------------------------------------------------------------- layout
 
 
 def saved(model: keras.Model, folder: Path) -> Path:
@@ -157,7 +157,7 @@ def test_sequences_are_convolved_without_transposes_between(tmp_path: Path) -> N
     assert operators(tmp_path / "model.onnx")["Transpose"] == 2
 
 
-# ------------------------------------------------------------------------------------------- operators
+# ---------------------------------------------------------------------------------------- operators
 
 
 def test_recurrent_layers_are_operators_where_they_can_be(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_several_steps_are_one_operator_where_there_is_one(tmp_path: Path) -> No
     assert operators(tmp_path / "older.onnx")["Gelu"] == 0
 
 
-# ---------------------------------------------------------------------------------------------- files
+# -------------------------------------------------------------------------------------------- files
 
 
 @pytest.fixture
@@ -344,7 +344,7 @@ def test_check_works_without_the_packages_for_onnx(two_inputs: Path, tmp_path: P
     assert [*tmp_path.glob("*.onnx")] == []
 
 
-# -------------------------------------------------------------------------------------------- verification
+# ------------------------------------------------------------------------------------- verification
 
 DIGITS = Path(__file__).parent.parent / "examples" / "digits.keras"
 
@@ -423,7 +423,7 @@ def test_what_is_no_model_cannot_be_verified(two_inputs: Path, tmp_path: Path) -
         kerasport.verify(two_inputs, tmp_path / "model.onnx")
 
 
-# -------------------------------------------------------------------------------------------- quantisation
+# ------------------------------------------------------------------------------------- quantisation
 
 
 @pytest.fixture
@@ -496,7 +496,7 @@ def test_kinds_are_those_of_the_target(two_inputs: Path, tmp_path: Path) -> None
     assert not (tmp_path / "model.onnx").exists()
 
 
-# ------------------------------------------------------------------------------------------- its refusals
+# ------------------------------------------------------------------------------------- its refusals
 
 ELSEWHERE = re.compile(
     # notes on what browsers can load are about browsers

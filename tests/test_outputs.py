@@ -133,7 +133,7 @@ def test_processes_that_race_leave_one_whole_model(name: str, force: bool, tmp_p
     assert contents(out.parent) in possible
 
 
-# ------------------------------------------------------------------------------------- dead processes
+# ----------------------------------------------------------------------------------- dead processes
 
 
 @pytest.fixture

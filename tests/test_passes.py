@@ -1172,7 +1172,7 @@ def test_every_rule_has_a_row() -> None:
         assert used, rule.__name__
 
 
-# ------------------------------------------------------------------------------------------- random graphs
+# ------------------------------------------------------------------------------------ random graphs
 
 
 @settings(max_examples=250, deadline=None)
@@ -1187,7 +1187,7 @@ def test_random_graphs_keep_what_they_compute(graph: Graph) -> None:
     assert counts == Counter(map(type, simple.nodes()))
 
 
-# ----------------------------------------------------------------------------------------------- the whole
+# ---------------------------------------------------------------------------------------- the whole
 
 
 def test_of_conv_normalisation_and_activation_one_kernel_is_left() -> None:
@@ -1261,7 +1261,7 @@ def test_a_chain_of_thousands_is_rewritten_in_a_few_passes() -> None:
     assert Counter(type(node).__name__ for node in after.nodes())["Relu"] == 3000
 
 
-# ---------------------------------------------------------------------------------------------------- loops
+# -------------------------------------------------------------------------------------------- loops
 
 
 def loop(time: int | None, *, reverse: bool) -> Graph:

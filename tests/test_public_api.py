@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "src" / "kerasport"
 
-# ------------------------------------------------------------------------------------------------- the names
+# ---------------------------------------------------------------------------------------- the names
 
 
 def test_all_is_what_is_exported() -> None:
@@ -78,7 +78,7 @@ def test_public_functions_are_documented() -> None:
         assert "Raises:" in documented
 
 
-# --------------------------------------------------------------------------------------- the way of imports
+# ------------------------------------------------------------------------------- the way of imports
 
 # Every part may import those above it and, inside a package, its own; an import within a function is not looked at.
 ORDER = (
@@ -214,7 +214,7 @@ OPTIONAL = {
 }  # in processes of their own, and for types alone
 OPTIONAL |= {"onnx", "onnx_ir", "onnxruntime"}  # for ONNX models alone
 
-# --------------------------------------------------------------------------------------------------- reports
+# ------------------------------------------------------------------------------------------ reports
 
 HOSTILE = "<script>alert(1)</script>"
 LAYER = LayerOutcome(f"outer/{HOSTILE}", "Dense", "native", "layer_1")

@@ -60,7 +60,7 @@ def plan_of(
     )
 
 
-# -------------------------------------------------------------------------------------------- the format
+# --------------------------------------------------------------------------------------- the format
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_tfjs_decodes_what_was_written(kind: Kind, target: str, tmp_path: Path, 
     assert group.error == pytest.approx(np.abs(wanted.astype("float64") - kernel).max())
 
 
-# ------------------------------------------------------------------------------------------- what stays
+# --------------------------------------------------------------------------------------- what stays
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_rules_that_are_none(rules: list[str], message: str) -> None:
     assert done.exit_code == 2  # wrong usage
 
 
-# ---------------------------------------------------------------------------------------------- channels
+# ----------------------------------------------------------------------------------------- channels
 
 
 def test_a_kernel_is_divided_and_its_normalisation_makes_up_for_it_exactly() -> None:
@@ -304,7 +304,7 @@ def test_memory_does_not_grow_with_a_weight(tmp_path: Path) -> None:
     assert peak < 60e6  # some copies of a piece, in float64
 
 
-# ------------------------------------------------------------------------------------------- whole models
+# ------------------------------------------------------------------------------------- whole models
 
 
 def network(path: Path, *, uneven: float = 1.5, seed: int = 5) -> Path:
@@ -391,7 +391,7 @@ def test_kernels_that_nothing_makes_up_for_are_not_divided(tmp_path: Path) -> No
     ]
 
 
-# --------------------------------------------------------------------------------------------- verifying
+# ---------------------------------------------------------------------------------------- verifying
 
 
 @pytest.mark.exhaustive
@@ -429,7 +429,7 @@ def test_the_command_rounds_verifies_and_reports(tmp_path: Path) -> None:
     assert document["verification"]["reported_only"] is True
 
 
-# ------------------------------------------------------------------------------------ int8 with scales of channels
+# --------------------------------------------------------------------- int8 with scales of channels
 
 
 @pytest.mark.parametrize("block", [1, 7, 50, 64 * 1024])

@@ -87,7 +87,7 @@ def test_recurrent_layers_stop_masks_from_keras_3_16_on(name: str, tmp_path: Pat
         np.testing.assert_allclose(got, wanted, 1e-4, 1e-5, err_msg=version)
 
 
-# --------------------------------------------------------------------------------------- files of a newer Keras
+# --------------------------------------------------------------------------- files of a newer Keras
 
 
 def small(folder: Path) -> Path:
@@ -173,7 +173,7 @@ def test_verify_says_that_the_installed_keras_has_other_masks(version: str, tmp_
     assert any("do not pass masks on" in note for note in notes) is differs
 
 
-# ------------------------------------------------------------------------- calls that are recorded as training
+# -------------------------------------------------------------- calls that are recorded as training
 
 
 @pytest.mark.parametrize("name", ["RandomFlip", "Pipeline", "Dropout"])
@@ -207,7 +207,7 @@ def test_layers_that_compute_the_same_in_training_are_not_refused(
     ).convertible
 
 
-# ------------------------------------------------------------------------------------- operations of Keras 3.16
+# ------------------------------------------------------------------------- operations of Keras 3.16
 
 
 def evaluated(class_name: str, *arrays: Any, **config: Any) -> Any:

@@ -93,7 +93,7 @@ def manifest_of(document: Json) -> list[Json]:
     return made
 
 
-# --------------------------------------------------------------------------------------- what was recorded
+# -------------------------------------------------------------------------------- what was recorded
 
 
 def test_every_way_of_converting_is_recorded() -> None:
@@ -171,7 +171,7 @@ def test_a_compiled_model_can_be_trained_further(tfjs: Tfjs, tmp_path: Path) -> 
     assert described["loss"] == "meanSquaredError"
 
 
-# ------------------------------------------------------------------------------------------ what it tells
+# ------------------------------------------------------------------------------------ what it tells
 
 
 GAMMA = "batch_normalization/gamma"
@@ -340,7 +340,7 @@ def test_calls_may_be_numbered_in_any_order(tfjs: Tfjs, tmp_path: Path) -> None:
     assert sorted(told) == [False, True]
 
 
-# ------------------------------------------------------------------------------- what somebody else changed
+# ----------------------------------------------------------------------- what somebody else changed
 
 
 def half_edited(document: Json) -> None:
@@ -374,7 +374,7 @@ def test_calls_that_could_be_numbered_in_two_ways_are_refused(tmp_path: Path) ->
     refused(edited(copied("nested.h5", tmp_path), edit), ReadError, "numbering is ambiguous")
 
 
-# ------------------------------------------------------------------------------------------ the weights
+# -------------------------------------------------------------------------------------- the weights
 
 
 def test_weights_are_read_in_pieces_whatever_the_shards(tmp_path: Path) -> None:
@@ -423,7 +423,7 @@ def test_integers_are_rounded_as_javascript_rounds(tmp_path: Path) -> None:
     assert weight.read().tolist() == [-1, -1, 0, 0, 1, 1]
 
 
-# -------------------------------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------------------------- what is refused
 
 
 def refused(model: Path, error: type[Exception], reason: str) -> None:
@@ -586,7 +586,7 @@ def test_what_is_no_model_json_says_so(tmp_path: Path) -> None:
             kerasport.repair(tmp_path / name)
 
 
-# -------------------------------------------------------------------------------- complete or as it was
+# ---------------------------------------------------------------------------- complete or as it was
 
 
 def test_a_backup_is_not_overwritten(tmp_path: Path) -> None:

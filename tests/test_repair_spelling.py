@@ -96,7 +96,7 @@ class Model:
         return folder
 
 
-# ---------------------------------------------------------------------------------------------------- shapes
+# ------------------------------------------------------------------------------------------- shapes
 
 SHAPES: dict[str, Json] = {
     "batchInputShape": {"batchInputShape": [None, 4]},
@@ -138,7 +138,7 @@ def shapes() -> dict[str, Model]:
     }
 
 
-# ----------------------------------------------------------------------------------------------------- calls
+# -------------------------------------------------------------------------------------------- calls
 
 BRACKETS = "corrected the brackets of the calls"
 NUMBERS = "numbered the calls as TF.js does"
@@ -209,7 +209,7 @@ CALLS = {
     "of a model inside, as in TF.js": nested(1, 1),
 }
 
-# --------------------------------------------------------------------------------------------------- weights
+# ------------------------------------------------------------------------------------------ weights
 
 NAMES = "weight(s), such as"
 
@@ -291,7 +291,7 @@ WEIGHTS = {
     ),
 }
 
-# --------------------------------------------------------------------------------------------------- options
+# ------------------------------------------------------------------------------------------ options
 
 POLICY = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}}
 OPTIMIZER = {"class_name": "SGD", "config": {"learning_rate": 0.01}}
@@ -425,7 +425,7 @@ def test_what_is_repaired_was_wrong(name: str, tfjs: Tfjs, tmp_path: Path) -> No
     assert name in HARMLESS or not close(got, model.expected)
 
 
-# ------------------------------------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------------------------- what is refused
 
 CODE = {"function": ["4wEAAAAAAAAA", None, None], "function_type": "lambda", "module": "__main__"}
 CODE_3 = {
@@ -488,7 +488,7 @@ def test_a_topology_nested_without_end_is_refused() -> None:
     calls([deep], "Add")  # takes no longer for it
 
 
-# --------------------------------------------------------------------------------- where nothing is to repair
+# ----------------------------------------------------------------------- where nothing is to repair
 
 
 def test_out_is_a_copy_where_nothing_is_to_repair(tmp_path: Path) -> None:

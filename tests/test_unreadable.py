@@ -295,7 +295,7 @@ def test_weights_of_another_model(name: str, folder: Path) -> None:
     refused(put(folder / "m.keras", keras(weights=hdf5(fill))), match)
 
 
-# ------------------------------------------------------------------------------------------------ what works
+# --------------------------------------------------------------------------------------- what works
 
 
 def of_dtype(dtype: str) -> Callable[[Any], None]:

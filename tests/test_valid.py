@@ -40,7 +40,7 @@ from kerasport.frontends.keras.lower import lower
 from kerasport.frontends.keras.read import read
 from kerasport.targets import TARGETS, planned
 
-# ------------------------------------------------------------------------------------------------ files of Keras 2
+# --------------------------------------------------------------------------------- files of Keras 2
 
 
 def rewritten(source: Path, out: Path, version: str, weights: Callable[[bytes], bytes]) -> Path:
@@ -146,7 +146,7 @@ def test_options_that_tf_keras_writes_and_never_reads(tmp_path: Path) -> None:
             assert planned(model, target).problems == ()
 
 
-# ------------------------------------------------------------------------------------------------ calls of Keras 2
+# --------------------------------------------------------------------------------- calls of Keras 2
 
 
 def old_layer(class_name: str, name: str, nodes: list[Any], **config: Any) -> Json:
@@ -243,7 +243,7 @@ def run(config: Json, folder: Path, *feeds: Any, targets: Iterable[str] = TARGET
         ]
 
 
-# ------------------------------------------------------------------------------------------------ JSON in JSON
+# ------------------------------------------------------------------------------------- JSON in JSON
 
 
 def test_an_architecture_may_be_json_in_json(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_other_texts_in_json_are_no_architecture(text: str, tmp_path: Path) -> N
         )
 
 
-# ------------------------------------------------------------------------------------------------ refusals
+# ----------------------------------------------------------------------------------------- refusals
 
 
 @pytest.mark.parametrize("to", TARGETS)
@@ -341,7 +341,7 @@ def test_text_vectorization_is_named_with_a_remedy(
     )
 
 
-# ------------------------------------------------------------------------------------------------ bits
+# --------------------------------------------------------------------------------------------- bits
 
 
 @pytest.mark.parametrize("name", ["bitwise_and", "bitwise_or", "bitwise_xor"])

@@ -68,7 +68,7 @@ def attended(make: Callable[[], Any]) -> Callable[[], Callable[[Any], Any]]:
     return lambda: lambda inputs: make()(*inputs)
 
 
-# ------------------------------------------------------------------------------------------------ the user's own
+# ----------------------------------------------------------------------------------- the user's own
 
 
 @keras.saving.register_keras_serializable("mine")
@@ -119,7 +119,7 @@ def nested_doubled() -> keras.Model:
     return keras.Model(x, doubled()(x))
 
 
-# --------------------------------------------------------------------------------------------- calls and operations
+# ----------------------------------------------------------------------------- calls and operations
 
 
 def graph(make: Callable[[Any], Any], *shape: int) -> Callable[[], keras.Model]:

@@ -497,7 +497,7 @@ def resized_by_operations() -> keras.Model:
     return keras.Model(x, [wide, cut])
 
 
-# ------------------------------------------------------------------------------------------- in larger models
+# --------------------------------------------------------------------------------- in larger models
 
 
 def rewritten_over_time() -> keras.Model:

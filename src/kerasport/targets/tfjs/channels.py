@@ -1,8 +1,9 @@
 """Equalization of the channels of kernels before they are rounded to integers.
 
-A rounded weight has one scale in TF.js, which the largest channel determines and which is too coarse
-for the others. So each channel of a kernel is divided by its relative size, and its result is
-multiplied: by the batch normalization after it, at no cost, or by a node of its own. Both are exact.
+A rounded weight has one scale in TF.js. The largest channel determines it, so it is too coarse for
+the others. So each channel of a kernel is divided by its relative size, and its result is
+multiplied: by the batch normalization after it, at no cost, or by a node of its own. Both are
+exact.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ def sizes(name: str, weight: Weight, count: int) -> Array:
 def even(name: str, weight: Weight, channels: Channels) -> Array | None:
     """Divisors that make all channels about as large as the largest; None if the gain is small.
 
-    The divisors, `[channels]`, are float16 numbers that are rounded up, so no channel becomes larger
-    than the largest one.
+    The divisors, `[channels]`, are float16 numbers that are rounded up, so no channel becomes
+    larger than the largest one.
     """
     largest = sizes(name, weight, channels.count(weight))
     largest_of_all = largest.max(initial=0.0)
@@ -79,8 +80,9 @@ def divided(
 ) -> dict[str, Weight]:
     """The divided kernel, and the batch normalization that compensates for it, by their names.
 
-    (y/s - mean/s) / sqrt(variance' + epsilon) is unchanged for variance' = (variance + epsilon) / s²
-    - epsilon. Since s is at most 1, variance' is at least the variance.
+    (y/s - mean/s) / sqrt(variance' + epsilon) is unchanged for
+    variance' = (variance + epsilon) / s² - epsilon. Since s is at most 1, this is at least the
+    variance.
     """
     kernel = weights[name]
     assert isinstance(kernel, WeightRef | ComputedWeight)

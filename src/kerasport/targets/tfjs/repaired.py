@@ -1,4 +1,4 @@
-"""Repair a layers-model: in place, with a backup of the old model.json, or into another directory."""
+"""Repair a layers-model in place, with a backup of the old model.json, or in a new directory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kerasport.errors import SHORT, OutputExistsError, legible, quoted
+from kerasport.errors import SHORT, OutputExistsError, Problem, legible, quoted
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.read import well_formed
 from kerasport.frontends.keras.read.layers_model import LayersModel, entries_of, read_layers_model
-from kerasport.frontends.keras.read.manifest import Manifest
+from kerasport.frontends.keras.read.manifest import Group, Manifest
 from kerasport.frontends.keras.read.tfjs_spelling import (
     calls,
     input_shape,
@@ -34,18 +34,21 @@ from kerasport.targets.tfjs.options import LAYERS_DEFAULTS, LayersOptions
 from kerasport.targets.tfjs.shards import Written, write_weights
 
 BACKUP = ".bak"
-STEM = "repaired-"  # prefix of new shards, next to the old ones that the backup needs
+STEM = "repaired-"
+"""Prefix of new shards, which lie next to the old ones that the backup needs."""
 
-# ------------------------------------------------------------------------------------------- what is wrong
+# ------------------------------------------------------------------------------------ what is wrong
 
 Config = Mapping[str, Any]
-Predicate = Callable[[Config, Config], bool]  # of a layer and its config
+Predicate = Callable[[Config, Config], bool]
+"""A condition on a layer and its config."""
 
-# Those of TF.js; any other stops it from loading, though they shape training only.
 INITIALIZERS = frozenset(
-    ("Zeros", "Ones", "Constant", "Identity", "RandomUniform", "RandomNormal", "TruncatedNormal", "VarianceScaling",
-     "GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LeCunUniform", "LeCunNormal", "Orthogonal")
+    ("Zeros", "Ones", "Constant", "Identity", "RandomUniform", "RandomNormal", "TruncatedNormal",
+     "VarianceScaling", "GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LeCunUniform",
+     "LeCunNormal", "Orthogonal")
 )  # fmt: skip
+"""Initializers of TF.js, which loads no model with another one."""
 NAMED = INITIALIZERS | {name[0].lower() + name[1:] for name in INITIALIZERS}
 """Initializers that TF.js accepts as a name, which it converts to camelCase."""
 REGULARIZERS = ("L1L2", "l1l2")
@@ -92,17 +95,17 @@ def _has_brackets(entry: Config, config: Config) -> bool:
 def _has_ends(entry: Config, config: Config) -> bool:
     del entry
     ends = [config[key] for key in ("input_layers", "output_layers") if key in config]
-    return any(
-        not isinstance(end, list) or not all(isinstance(item, list) for item in end) for end in ends
-    )
+    return not all(map(_is_list_of_lists, ends))
+
+
+def _is_list_of_lists(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, list) for item in value)
 
 
 def _unreadable(entry: Config, config: Config) -> bool:
     """Whether TF.js finds no shape in an InputLayer, or two shapes."""
-    twice = config.get("batch_input_shape") is not None and not {
-        "input_shape",
-        "batch_size",
-    }.isdisjoint(config)
+    other = not {"input_shape", "batch_size"}.isdisjoint(config)
+    twice = config.get("batch_input_shape") is not None and other
     return entry["class_name"] == "InputLayer" and (input_shape(config) is None or twice)
 
 
@@ -153,27 +156,31 @@ def _has_initializer(entry: Config, config: Config) -> bool:
 
 def _has_foreign_initializer(entry: Config, config: Config) -> bool:
     del entry
-    return any(
-        each.get("class_name") not in INITIALIZERS or "untruncated" in str(each.get("config"))
-        for each in _objects(config, "_initializer")
-    ) or not NAMED.issuperset(map(_camel, _names(config, "_initializer")))
+    names = map(_camel, _names(config, "_initializer"))
+    foreign = any(
+        initializer.get("class_name") not in INITIALIZERS
+        or "untruncated" in str(initializer.get("config"))
+        for initializer in _objects(config, "_initializer")
+    )
+    return foreign or not NAMED.issuperset(names)
 
 
 def _has_foreign_regularizer(entry: Config, config: Config) -> bool:
     del entry
-    amounts = [
-        each.get("config")
-        for each in _objects(config, "_regularizer")
-        if each.get("class_name") == "L1L2"
-    ]
-    # TF.js uses 0.01 for a missing amount
-    complete = [each for each in amounts if isinstance(each, dict) and {"l1", "l2"} <= set(each)]
+    regularizers = _objects(config, "_regularizer")
+    complete = [each for each in regularizers if _is_complete(each)]
     named = any(name not in REGULARIZERS for name in _names(config, "_regularizer"))
     # TF.js throws on every activity regularizer
+    return named or bool(config.get("activity_regularizer")) or len(complete) < len(regularizers)
+
+
+def _is_complete(regularizer: Config) -> bool:
+    """Whether a regularizer has both amounts; TF.js uses 0.01 for a missing one."""
+    amounts = regularizer.get("config")
     return (
-        named
-        or bool(config.get("activity_regularizer"))
-        or len(complete) < len(_objects(config, "_regularizer"))
+        regularizer.get("class_name") == "L1L2"
+        and isinstance(amounts, dict)
+        and {"l1", "l2"} <= set(amounts)
     )
 
 
@@ -186,11 +193,12 @@ def _has_constraint(entry: Config, config: Config) -> bool:
 class Form:
     """Something that a TF.js model spells differently from Keras."""
 
-    text: str  # what it is now, with a place for the number of layers
+    text: str
+    """What the repair did, with a placeholder for the number of layers."""
     holds: Predicate
-    matters: Predicate | None = (
-        None  # where TF.js fails on it or takes it for something else; None: wherever it holds
-    )
+    """Whether a layer has the form."""
+    matters: Predicate | None = None
+    """Whether TF.js fails on the form, or misinterprets it; by default wherever it holds."""
 
 
 FORMS = (
@@ -229,15 +237,15 @@ FORMS = (
 
 
 def repair_plan(source: LayersModel, options: LayersOptions = LAYERS_DEFAULTS) -> TfjsPlan:
-    """Plan the repair of a model, read as TF.js reads it, with all parts that are not supported.
+    """Plan the repair of a model, which is read as TF.js reads it.
 
     Raises:
         ReadError: config and weights do not belong together.
     """
     with well_formed(str(source.path)):
-        problems = tuple(
-            problem for each in entries_of(keyed(source.topology)) for problem in misspelled(each)
-        )
+        problems: tuple[Problem, ...] = ()
+        for entry in entries_of(keyed(source.topology)):
+            problems += tuple(misspelled(entry))
     if problems:
         return TfjsPlan(
             target=tfjs.LAYERS, format="layers-model", writer=source.version, problems=problems
@@ -246,15 +254,16 @@ def repair_plan(source: LayersModel, options: LayersOptions = LAYERS_DEFAULTS) -
 
 
 def changes_of(source: LayersModel, plan: TfjsPlan) -> tuple[str, ...]:
-    """What has to change for TF.js to load the model and compute the same; empty if nothing does."""
-    with well_formed(str(source.path)):  # what TF.js reads and Keras does not may be of any form
+    """The changes that TF.js needs to load the model and compute the same; empty if none."""
+    # parts that TF.js reads and Keras does not can have any structure
+    with well_formed(str(source.path)):
         return _changes_of(source, plan)
 
 
 def _changes_of(source: LayersModel, plan: TfjsPlan) -> tuple[str, ...]:
     before, after = keyed(source.topology), plan.document["modelTopology"]["model_config"]
     entries = list(entries_of(before))
-    counts = {form: sum(form.holds(each, each["config"]) for each in entries) for form in FORMS}
+    counts = {form: _count(form.holds, entries) for form in FORMS}
     others = [
         *_changed_options(before, after, plan),
         *_changed_training(
@@ -263,21 +272,26 @@ def _changes_of(source: LayersModel, plan: TfjsPlan) -> tuple[str, ...]:
         *_changed_weights(source.manifest, plan),
         *_changed_layers(list(entries_of(respelled(before))), plan),
     ]
-    if not others and not any(
-        (form.matters or form.holds)(each, each["config"]) for form in FORMS for each in entries
-    ):
+    matters = any(_count(form.matters or form.holds, entries) for form in FORMS)
+    if not others and not matters:
         return ()
     return (*(form.text.format(count) for form, count in counts.items() if count), *others)
 
 
-# Options that are compared elsewhere, or concern training only; FORMS has those that matter.
+def _count(holds: Predicate, entries: Sequence[Config]) -> int:
+    """The number of layers for which a condition holds."""
+    return sum(holds(entry, entry["config"]) for entry in entries)
+
+
 UNCOMPARED = re.compile(
-    r"name|trainable|dtype|sparse|layer|layers|cell|cells|\w+_layers|\w+_(initializer|regularizer)|batch_input_shape"
+    r"name|trainable|dtype|sparse|layer|layers|cell|cells|\w+_layers|batch_input_shape"
+    r"|\w+_(initializer|regularizer)"
 )
+"""Options that `FORMS` covers, or that affect training only."""
 
 
 def _changed_options(before: Config, after: Config, plan: TfjsPlan) -> Iterator[str]:
-    """Classes and options that TF.js misinterprets or does not know."""
+    """Classes and options that TF.js misinterprets or lacks."""
     counts: Counter[str] = Counter()
     rewritten = {
         layer.path.rpartition("/")[2] for layer in plan.layers if layer.outcome == "rewritten"
@@ -316,7 +330,9 @@ def _pairs(before: Config, after: Config) -> Iterator[tuple[Config, Config]]:
         inside += zip(
             old["config"].get("cells") or (), new["config"].get("cells") or (), strict=False
         )
-        pending += [pair for pair in inside if all(isinstance(each, dict) for each in pair)]
+        pending += [
+            pair for pair in inside if isinstance(pair[0], dict) and isinstance(pair[1], dict)
+        ]
 
 
 def _alike(class_name: str, option: str, config: Config, new: Any) -> bool:
@@ -327,16 +343,25 @@ def _alike(class_name: str, option: str, config: Config, new: Any) -> bool:
         return option != "recurrent_activation" and new == _listed(defaults.get(option, new))
     old = config[option]
     if option.endswith("activation"):
-        if old is None:  # which is tanh in recurrent layers
+        if old is None:
+            # recurrent layers of TF.js use tanh for it
             return bool(new == "linear") and "return_sequences" not in config
         return isinstance(old, dict) or _camel(str(old)) == _camel(str(new))
     if option == "axis":
-        # TF.js supports -1 and axes counted from the front; Keras 2 wrote lists such as [3]
-        at = old[0] if isinstance(old, list) and len(old) == 1 and old[0] != -1 else old
-        return bool(old == new) or (isinstance(at, int) and at >= -1)
+        return bool(old == new) or _is_axis_of_tfjs(old)
     if isinstance(new, list) and isinstance(old, int):
         old = [old] * len(new)
     return bool(old == new)
+
+
+def _is_axis_of_tfjs(axis: Any) -> bool:
+    """Whether TF.js supports an axis: -1, or one counted from the front.
+
+    Keras 2 wrote lists such as [3].
+    """
+    if isinstance(axis, list) and len(axis) == 1 and axis[0] != -1:
+        axis = axis[0]
+    return isinstance(axis, int) and axis >= -1
 
 
 def _listed(value: Any) -> Any:
@@ -352,40 +377,44 @@ def _changed_training(theirs: Any, ours: Any) -> Iterator[str]:
 def _changed_layers(entries: Sequence[Config], plan: TfjsPlan) -> Iterator[str]:
     removed = [layer.path for layer in plan.layers if layer.outcome == "removed"]
     if removed:
-        yield f"removed {len(removed)} layer(s) that do nothing at inference: {', '.join(removed)}"
+        names = ", ".join(removed)
+        yield f"removed {len(removed)} layer(s) that do nothing at inference: {names}"
     for layer in plan.layers:
         if layer.outcome == "companion":
             yield f"layer {quoted(layer.path)} needs the companion script: {layer.reason}"
     written = list(entries_of(plan.document["modelTopology"]))
-    made = {
-        str(each["config"]["name"])
-        for each in written[1:]  # the first is the model
-        if "name" in each["config"] and each["class_name"] != "InputLayer"
+    # the first is the model
+    new = {
+        str(entry["config"]["name"])
+        for entry in written[1:]
+        if "name" in entry["config"] and entry["class_name"] != "InputLayer"
     }
-    there = {str(each["config"].get("name")) for each in entries}
+    old = {str(entry["config"].get("name")) for entry in entries}
     renamed = set(plan.renamed.values())
-    if renamed & made:
-        yield f"renamed {len(renamed & made)} layer(s)"
-    if added := sorted(made - there - renamed):
-        yield f"added {len(added)} layer(s) for what TF.js does not have or confuses: {', '.join(added)}"
+    if renamed & new:
+        yield f"renamed {len(renamed & new)} layer(s)"
+    if added := sorted(new - old - renamed):
+        names = ", ".join(added)
+        yield f"added {len(added)} layer(s) for what TF.js does not have or confuses: {names}"
     before, after = _references(entries), _references(written)
     if any(before[name] != after[name] for name in before if name in after):
         yield "numbered the calls as TF.js does"
 
 
 def _references(entries: Sequence[Config]) -> dict[tuple[str, str], list[Any]]:
-    """References to layer, node and output, by the layer that refers and the key that holds the list."""
-    return {
-        (str(each["config"].get("name")), key): [_triples(item) for item in values]
-        for each in entries
-        for key, values in (*each.items(), *each["config"].items())
-        if key in ("inbound_nodes", "input_layers", "output_layers") and isinstance(values, list)
-        if all(isinstance(item, list) for item in values)
-    }
+    """Layer and key of a list → the references (layer, node, output) in the list."""
+    references = {}
+    for entry in entries:
+        for key, values in (*entry.items(), *entry["config"].items()):
+            is_list = key in ("inbound_nodes", "input_layers", "output_layers")
+            if is_list and _is_list_of_lists(values):
+                name = str(entry["config"].get("name"))
+                references[name, key] = [_triples(item) for item in values]
+    return references
 
 
 def _triples(value: list[Any]) -> Any:
-    """A reference without the arguments of the call, or a list of references."""
+    """A reference without call arguments, or a list of references."""
     return [_triples(item) for item in value] if value and isinstance(value[0], list) else value[:3]
 
 
@@ -405,14 +434,18 @@ def _changed_weights(manifest: Manifest, plan: TfjsPlan) -> Iterator[str]:
     if computed:
         yield f"computed {computed} weight(s) anew"
     elif unused:
-        yield f"removed {len(unused)} weight(s) that belong to no layer, such as {quoted(unused[0])}"
+        example = quoted(unused[0])
+        yield f"removed {len(unused)} weight(s) that belong to no layer, such as {example}"
     unreadable = [entry.described["dtype"] for entry in entries if not entry.readable]
     if unreadable:
-        yield f"changed the dtype of {len(unreadable)} weight(s) to one that TF.js reads, such as {unreadable[0]}"
+        yield (
+            f"changed the dtype of {len(unreadable)} weight(s) to one that TF.js reads, such as "
+            f"{unreadable[0]}"
+        )
 
 
 def _finds(stored: str, wanted: str) -> bool:
-    """Whether TF.js finds a weight by a stored name: it may skip the second to last part of the name."""
+    """Whether TF.js finds a weight by a stored name, of which it may skip the second last part."""
     parts = stored.split("/")
     return wanted in (stored, "/".join([*parts[:-2], *parts[-1:]]))
 
@@ -428,21 +461,27 @@ def manifest_as_it_is(manifest: Manifest, plan: TfjsPlan) -> list[dict[str, Any]
     return [
         {
             "paths": [file.name for file in group.files],
-            "weights": [
-                {"name": names[entry.weight], **entry.described} for entry in group.entries
-            ],
+            "weights": _entries(group, names),
         }
         for group in manifest.groups
     ]
 
 
-# ------------------------------------------------------------------------------------------------- writing
+def _entries(group: Group, names: Mapping[Any, str]) -> list[dict[str, Any]]:
+    """The weights of a group of the manifest, with new names."""
+    return [{"name": names[entry.weight], **entry.described} for entry in group.entries]
+
+
+# ------------------------------------------------------------------------------------------ writing
 
 
 def write_repaired(
     source: LayersModel, plan: TfjsPlan, out: Path | None, *, force: bool
 ) -> tuple[tuple[str, ...], str]:
-    """Write the plan to the directory `out`, or in place; returns the files and the name of the backup."""
+    """Write the plan to the directory `out`, or in place.
+
+    Returns the names of the files, and that of the backup.
+    """
     plan = replace(plan, metadata=_metadata(source))
     if out is None:
         return _in_place(source, plan, force=force)
@@ -477,37 +516,40 @@ def copy_unchanged(source: LayersModel, out: Path, *, force: bool) -> tuple[str,
 
 
 def _in_place(source: LayersModel, plan: TfjsPlan, *, force: bool) -> tuple[tuple[str, ...], str]:
-    """Write new shards next to the old ones, then replace model.json atomically, so the model is always complete."""
+    """Write new shards next to the old ones, then replace model.json.
+
+    The replacement is atomic, so the model is complete at all times.
+    """
     path = source.path
     backup = path.with_name(path.name + BACKUP)
     if backup.exists() and not force:
         raise OutputExistsError(
             f"{backup}: already exists; move it away, or use --force to replace it"
         )
-    made = hidden(path)
-    made.mkdir()
+    staging = hidden(path)
+    staging.mkdir()
     placed: list[Path] = []
     try:
         kept = manifest_as_it_is(source.manifest, plan)
         written = (
             Written(kept, (), 0)
             if kept is not None
-            else write_weights(plan.weights, made, stem=STEM)
+            else write_weights(plan.weights, staging, stem=STEM)
         )
-        (model, *others), _ = write_around(plan, written, made)
-        (made / model).replace(made / path.name)
-        shutil.copyfile(path, made / backup.name)
+        (model, *others), _ = write_around(plan, written, staging)
+        (staging / model).replace(staging / path.name)
+        shutil.copyfile(path, staging / backup.name)
         for name in (*others, backup.name):
             place = path.parent / name
             placed += [] if place.exists() else [place]
-            (made / name).replace(place)
-        (made / path.name).replace(path)
+            (staging / name).replace(place)
+        (staging / path.name).replace(path)
     except BaseException:
         for file in placed:
             file.unlink(missing_ok=True)
         raise
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
     return (path.name, *others), os.fspath(backup)
 
 

@@ -1,7 +1,7 @@
-"""Weights in the form of TF.js: one row of bytes, cut into shards, and a manifest that says what they are.
+"""Weights in the format of TF.js: a sequence of bytes, cut into shards, and a manifest.
 
-Source of the format: tfjs-core io/types.ts and io_utils.ts. Values are little-endian and follow each other without
-padding; a shard may end inside a value. Only a few dtypes exist.
+Source of the format: tfjs-core io/types.ts and io_utils.ts. Values are little-endian and follow
+each other without padding; a shard may end inside a value. Only a few dtypes exist.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written of the weights."""
+    """The shards that were written."""
 
-    manifest: list[dict[str, Any]]  # the weightsManifest of model.json
+    manifest: list[dict[str, Any]]
+    """The weightsManifest of model.json."""
     files: tuple[str, ...]
     nbytes: int
-    errors: Mapping[str, float] = field(
-        default_factory=dict
-    )  # of each quantised weight, the largest
+    errors: Mapping[str, float] = field(default_factory=dict)
+    """Name of a rounded weight → its largest rounding error."""
 
 
 def write_weights(
@@ -45,12 +45,19 @@ def write_weights(
     optimizer: Collection[str] = (),
     progress: Callable[[int], None] = lambda _: None,
 ) -> Written:
-    """Stream the weights into shards, whose names begin with `stem`; `progress` is told what was written each time.
+    """Stream weights into shards.
 
-    Weights with an encoding are rounded; `optimizer` names those that are not of the model but of its optimizer.
+    Args:
+        weights: the weights by their names in the manifest.
+        directory: where to write the shards, which must not exist.
+        shard_size: size of a shard in bytes.
+        stem: prefix of the names of the shards.
+        encodings: name of a weight → how to round it.
+        optimizer: names of the weights that belong to the optimizer.
+        progress: called with the number of bytes after each write.
 
     Raises:
-        KerasportError: a number does not fit into TF.js's dtypes.
+        KerasportError: a number does not fit the dtypes of TF.js.
     """
     encodings = encodings or {}
     total = sum(nbytes_of(weight, encodings.get(name)) for name, weight in weights.items())
@@ -68,25 +75,30 @@ def write_weights(
                     shards.put(numbers, progress)
         shards.copy(progress)
     entries = [
-        {
-            "name": name,
-            "shape": list(weight.shape),
-            "dtype": manifest_dtype(weight.dtype),
-            # TF.js looks whether there is such a key, not what it holds
-            **({"quantization": encodings[name].manifest()} if name in encodings else {}),
-            **({"group": "optimizer"} if name in optimizer else {}),
-        }
+        _entry(name, weight, encodings.get(name), optimizer=name in optimizer)
         for name, weight in weights.items()
     ]
-    return Written(
-        [{"paths": list(files), "weights": entries}] if entries else [], files, total, errors
-    )
+    manifest = [{"paths": list(files), "weights": entries}] if entries else []
+    return Written(manifest, files, total, errors)
+
+
+def _entry(
+    name: str, weight: Weight, encoding: Encoding | None, *, optimizer: bool
+) -> dict[str, Any]:
+    """A weight in the manifest."""
+    entry = {"name": name, "shape": list(weight.shape), "dtype": manifest_dtype(weight.dtype)}
+    # TF.js treats a weight as rounded, or of the optimizer, if the key exists
+    if encoding is not None:
+        entry["quantization"] = encoding.manifest()
+    if optimizer:
+        entry["group"] = "optimizer"
+    return entry
 
 
 def _encode(
     name: str, weight: Weight, encoding: Encoding, shards: _Shards, progress: Callable[[int], None]
 ) -> float:
-    """Write a weight rounded; gives the largest error."""
+    """Round and write a weight; returns the largest rounding error."""
     error = 0.0
     for numbers in numbers_of(name, weight):
         stored = encoding.encode(numbers)
@@ -97,24 +109,29 @@ def _encode(
     return error
 
 
-# Bytes that are copied at once: few enough to stay in the processor's cache, so that this is faster than letting the
-# kernel copy, which does it badly from places that are not aligned to pages.
 COPIED = 256 * 1024
-THREADS = 4  # that copy, each into another file: the work is the kernel's, which finds room for what is written
+"""Bytes that are copied at once.
+
+This fits the cache of the processor, and is faster than a copy by the kernel, which is slow from
+offsets that are not aligned to pages.
+"""
+THREADS = 4
+"""Threads that copy, each into another file. Most of the time goes to the kernel's allocation."""
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Bytes of a file that stand in a shard as they are."""
+    """Bytes of another file that a shard contains unchanged."""
 
     path: Path
     offset: int
     nbytes: int
-    at: int  # where in the shard
+    at: int
+    """Offset in the shard."""
 
 
 class _Shards:
-    """Files of one size that hold one row of bytes: what is put there, and at the end what is only referred to."""
+    """Files of equal size that hold a sequence of bytes, which are written or referred to."""
 
     def __init__(self, paths: list[Path], size: int) -> None:
         self._paths, self._size, self._at = paths, size, 0
@@ -130,7 +147,7 @@ class _Shards:
         self._close()
 
     def put(self, numbers: Array, progress: Callable[[int], None]) -> None:
-        """Write the bytes of an array behind all that came before."""
+        """Append the bytes of an array."""
         data = np.ascontiguousarray(numbers).data.cast("B")
         done = 0
         for shard, at, nbytes in self._places(len(data)):
@@ -141,13 +158,13 @@ class _Shards:
         progress(len(data))
 
     def refer(self, path: Path, offset: int, nbytes: int) -> None:
-        """Take down bytes of a file that stand behind all that came before, as they are."""
+        """Append bytes of a file, which `copy` copies later."""
         for shard, at, count in self._places(nbytes):
             self._pieces[shard].append(_Piece(path, offset, count, at))
             offset += count
 
     def copy(self, progress: Callable[[int], None]) -> None:
-        """Write what was referred to, into several shards at once."""
+        """Copy all bytes that were referred to, into several shards at once."""
         parts = [
             (path, pieces) for path, pieces in zip(self._paths, self._pieces, strict=True) if pieces
         ]
@@ -155,20 +172,19 @@ class _Shards:
             for part in parts:
                 progress(_copied(part))
             return
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (small models do without)
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
         with ThreadPoolExecutor(THREADS) as pool:
             try:
                 for nbytes in pool.map(_copied, parts):
                     progress(nbytes)
-            except (
-                BaseException
-            ):  # an interrupt waits for what is being copied, not for all that is left
+            except BaseException:
+                # an interrupt waits only for the copies that have started
                 pool.shutdown(cancel_futures=True)
                 raise
 
     def _places(self, nbytes: int) -> Iterator[tuple[int, int, int]]:
-        """Shard, place in it and length of each part of the next so many bytes."""
+        """Shard, offset in it and length of each part of the next `nbytes` bytes."""
         while nbytes:
             shard, at = divmod(self._at, self._size)
             count = min(nbytes, self._size - at)
@@ -188,14 +204,14 @@ class _Shards:
 
 
 def _copied(part: tuple[Path, list[_Piece]]) -> int:
-    """Fill a shard with pieces of other files, without looking at them; gives the number of bytes."""
+    """Copy pieces of other files into a shard; returns the number of bytes."""
     path, pieces = part
     buffer = memoryview(bytearray(COPIED))
     with ExitStack() as stack:
         shard = stack.enter_context(path.open("r+b", buffering=0))
         sources = {
-            each: stack.enter_context(each.open("rb", buffering=0))
-            for each in {p.path for p in pieces}
+            source: stack.enter_context(source.open("rb", buffering=0))
+            for source in dict.fromkeys(piece.path for piece in pieces)
         }
         for piece in pieces:
             source, left = sources[piece.path], piece.nbytes
@@ -205,7 +221,8 @@ def _copied(part: tuple[Path, list[_Piece]]) -> int:
                 count = source.readinto(buffer[: min(left, COPIED)]) or 0
                 if not count:
                     raise ReadError(
-                        f"{piece.path}: the file ends inside a weight; another program changed it during the conversion"
+                        f"{piece.path}: the file ends inside a weight; another program changed it "
+                        "during the conversion"
                     )
                 _write(shard, buffer[:count])
                 left -= count
@@ -213,6 +230,6 @@ def _copied(part: tuple[Path, list[_Piece]]) -> int:
 
 
 def _write(file: IO[bytes], data: memoryview) -> None:
-    """All of the data: a file without a buffer may take a part."""
+    """Write all of the data, of which one call may write only a part."""
     while data:
         data = data[file.write(data) :]

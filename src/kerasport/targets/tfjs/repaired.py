@@ -458,18 +458,15 @@ def manifest_as_it_is(manifest: Manifest, plan: TfjsPlan) -> list[dict[str, Any]
         return None
     if not all(entry.readable for entry in entries):
         return None
-    return [
-        {
-            "paths": [file.name for file in group.files],
-            "weights": _entries(group, names),
-        }
-        for group in manifest.groups
-    ]
+    return [_manifest_group(group, names) for group in manifest.groups]
 
 
-def _entries(group: Group, names: Mapping[Any, str]) -> list[dict[str, Any]]:
-    """The weights of a group of the manifest, with new names."""
-    return [{"name": names[entry.weight], **entry.described} for entry in group.entries]
+def _manifest_group(group: Group, names: Mapping[Any, str]) -> dict[str, Any]:
+    """A group of the manifest, with new names of weights."""
+    return {
+        "paths": [file.name for file in group.files],
+        "weights": [{"name": names[entry.weight], **entry.described} for entry in group.entries],
+    }
 
 
 # ------------------------------------------------------------------------------------------ writing

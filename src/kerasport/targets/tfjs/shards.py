@@ -86,7 +86,11 @@ def _entry(
     name: str, weight: Weight, encoding: Encoding | None, *, optimizer: bool
 ) -> dict[str, Any]:
     """A weight in the manifest."""
-    entry = {"name": name, "shape": list(weight.shape), "dtype": manifest_dtype(weight.dtype)}
+    entry: dict[str, Any] = {
+        "name": name,
+        "shape": list(weight.shape),
+        "dtype": manifest_dtype(weight.dtype),
+    }
     # TF.js treats a weight as rounded, or of the optimizer, if the key exists
     if encoding is not None:
         entry["quantization"] = encoding.manifest()

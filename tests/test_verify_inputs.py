@@ -22,7 +22,7 @@ from kerasport.api import convert, verify
 from kerasport.errors import VerifyError
 from kerasport.frontends.keras.read import read
 from kerasport.verification.comparison import Tolerance
-from kerasport.verification.divergence import nearest, telling_feeds
+from kerasport.verification.divergence import discriminating_feeds, nearest
 from kerasport.verification.inputs import concrete_shapes, random_inputs
 from kerasport.verification.references.keras_runner import load_arrays, save_arrays
 from kerasport.verification.report import LayerDivergence, OutputError, Verification
@@ -442,9 +442,9 @@ def test_a_shared_layer_is_compared_with_its_nearest_call() -> None:
 
 def test_a_divergence_is_looked_for_in_one_sample() -> None:
     feeds = [(np.arange(1),), (np.arange(3),)]
-    ((sample,),) = telling_feeds(feeds, 1, (2, 0), fixed=False)
+    ((sample,),) = discriminating_feeds(feeds, 1, (2, 0), fixed=False)
     assert sample.tolist() == [2]
-    assert telling_feeds(feeds, 1, (2, 0), fixed=True) == feeds
+    assert discriminating_feeds(feeds, 1, (2, 0), fixed=True) == feeds
 
 
 def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:

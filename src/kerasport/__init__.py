@@ -1,4 +1,4 @@
-"""kerasport takes Keras models to the browser, exactly."""
+"""kerasport converts Keras models for the browser, exactly."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -60,7 +60,7 @@ LATER = {
     "Diagnosis": "kerasport.diagnosis",
     "Verification": "kerasport.verification",
 }
-"""Name → its module, which is imported when the name is used: numpy and h5py take half of a short run."""
+"""Name → module imported on first use: numpy and h5py take half of the time of a short run."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,8 @@
-"""How large a converted model may become: the one place that limits what is built and written for a file.
+"""Limit how much memory is built and how many bytes are written for one model.
 
-Options are numbers, and a few digits can ask for terabytes: a pooling of 60,000 columns, a spectrum of a million
-frequencies. So whatever is built from options asks here first, and what is to be written is measured here.
+Options are numbers, and a few digits can request terabytes: a pooling of 60,000 columns, a spectrum
+of a million frequencies. So all code that builds arrays from options requests their size here
+first, and the output is measured here before it is written.
 """
 
 from __future__ import annotations
@@ -19,30 +20,31 @@ import numpy.typing as npt
 from kerasport.errors import TooLargeError
 from kerasport.report import readable
 
-# Weights of 4 bits become float32, which is 8 times as large, and a table that is used both ways is written twice. No
-# model needs more of its weights. What is built from options does not depend on the size of the file: the largest that
-# people use are the spectra of sound, some 70 MB at 4,096 samples, and matrices that resize large images, 64 MB at
-# 4,096 pixels. The floor leaves room for several of them.
+# Weights of 4 bits become float32, which is 8 times as large, and a table used in both directions
+# is written twice. No model needs a larger multiple of its weights. Constants built from options do
+# not depend on the size of the file. The largest in common use are audio spectra, about 70 MB at
+# 4,096 samples, and matrices that resize large images, 64 MB at 4,096 pixels. The floor leaves room
+# for several of them.
 TIMES = 16
 FLOOR = 256 * 2**20
 
-SMALL = 4096  # bytes that are not counted: there are many of these in every model
-PIECE = 2**20  # numbers of a matrix that are worked out at once
-NODE = 4096  # bytes that an operation of a graph takes in memory while passes work on it, roughly
+SMALL = 4096  # bytes; smaller arrays are not counted, since every model has many
+PIECE = 2**20  # elements of a matrix that are computed at once
+NODE = 4096  # approximate bytes of memory per graph node while passes work on it
 
 
 @dataclass
 class Budget:
-    """What may be built and written for one model, in bytes, and what was built so far."""
+    """The limit of bytes to build and to write for one model, and the bytes built so far."""
 
     limit: int
     built: int = 0
 
     def take(self, nbytes: int, what: str) -> None:
-        """Build something of that size.
+        """Count `nbytes` bytes as built.
 
         Raises:
-            TooLargeError: with what was built before, it is more than the limit.
+            TooLargeError: the sum exceeds the limit.
         """
         if self.built + nbytes > self.limit:
             before = f" in addition to {readable(self.built)} already used" if self.built else ""
@@ -52,10 +54,10 @@ class Budget:
         self.built += nbytes
 
     def check_output(self, nbytes: int) -> None:
-        """Check the size of what is to be written.
+        """Check the size of the output in bytes.
 
         Raises:
-            TooLargeError: it is more than the limit.
+            TooLargeError: it exceeds the limit.
         """
         if nbytes > self.limit:
             raise TooLargeError(
@@ -72,13 +74,13 @@ _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
 def allowed(nbytes: int) -> int:
-    """The limit for a source of so many bytes, where the user gives none."""
+    """The default limit in bytes for a source of `nbytes` bytes."""
     return max(FLOOR, TIMES * nbytes)
 
 
 @contextmanager
 def limited(limit: int) -> Iterator[Budget]:
-    """What is built inside the `with` block is counted, and may be so many bytes in all."""
+    """Count what is built inside the `with` block, up to `limit` bytes in total."""
     budget = Budget(limit)
     token = _current.set(budget)
     try:
@@ -88,10 +90,10 @@ def limited(limit: int) -> Iterator[Budget]:
 
 
 def reserve(*sizes: int, itemsize: int = 4) -> None:
-    """Ask for an array of these sizes before it is built.
+    """Request memory for an array of these sizes before it is built.
 
     Raises:
-        TooLargeError: it is larger than what the budget has left.
+        TooLargeError: it is larger than the rest of the budget.
     """
     nbytes = prod(max(0, int(size)) for size in sizes) * itemsize
     if nbytes <= SMALL:
@@ -101,7 +103,7 @@ def reserve(*sizes: int, itemsize: int = 4) -> None:
 
 
 def spare(size: int, itemsize: int = 4) -> bool:
-    """Whether there is room for an array that need not be built, and if so, ask for it."""
+    """Reserve an optional array of `size` elements if there is room. Returns whether there was."""
     try:
         reserve(size, itemsize=itemsize)
     except TooLargeError:
@@ -110,10 +112,10 @@ def spare(size: int, itemsize: int = 4) -> bool:
 
 
 def reserve_nodes(count: int) -> None:
-    """Ask for so many operations of a graph before they are built.
+    """Request memory for `count` graph nodes before they are built.
 
     Raises:
-        TooLargeError: they take more than what the budget has left.
+        TooLargeError: they need more than the rest of the budget.
     """
     if count * NODE > SMALL:
         (_current.get() or Budget(FLOOR)).take(
@@ -127,12 +129,13 @@ def matrix(
     function: Callable[[npt.NDArray[Any]], npt.ArrayLike],
     dtype: Any = np.float32,
 ) -> npt.NDArray[Any]:
-    """A matrix [rows, columns] of what a function makes of row numbers [count, 1], worked out some rows at a time.
+    """Compute a matrix [rows, columns] in blocks of rows.
 
-    Formulas take several arrays of float64 on their way. Of a large matrix these would be many times its size.
+    `function` maps row numbers [count, 1] to rows [count, columns]. Formulas use several float64
+    temporaries; for a whole matrix these would be many times its size.
 
     Raises:
-        TooLargeError: it is larger than what the budget has left.
+        TooLargeError: it is larger than the rest of the budget.
     """
     reserve(rows, columns)
     made = np.empty((rows, columns), dtype)

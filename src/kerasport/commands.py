@@ -1,7 +1,7 @@
-"""How commands show their help and errors of usage: with the renderer of the reports.
+"""Render the help of commands and usage errors in the style of the reports.
 
-Help has the options in groups, aligned, and one example in a line. It draws no boxes, so it can be
-printed in every encoding. With `--json` an error of usage is a JSON object, too.
+The help shows options in aligned groups and one example per line. It draws no boxes, so every
+encoding can print it. With `--json` a usage error is also a JSON object.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from kerasport.report import Snippet
 from kerasport.report.view import Fact, Facts, Prose, View
 
 USAGE = 2
-UsageError: Any = typer.BadParameter.__base__  # of typer's own click, or of click itself
+UsageError: Any = typer.BadParameter.__base__  # of the click that typer bundles, or of click itself
 ARGUMENTS, INPUT, OUTPUT, TFJS, ONNX = "Arguments", "Input", "Output", "TF.js", "ONNX"
 QUANTIZATION, TRAINING, COMPARISON, OTHER = "Quantization", "Training", "Comparison", "Report"
 GROUPS = (ARGUMENTS, INPUT, OUTPUT, COMPARISON, TFJS, ONNX, QUANTIZATION, TRAINING, OTHER)
-"""Groups of options, in the order of the help; options that name no group are in the last one."""
+"""Groups of options, in the order of the help. Options without a group are in the last one."""
 
 
 class Command(TyperCommand):
@@ -44,7 +44,7 @@ class Group(TyperGroup):
     def main(
         self, args: Sequence[str] | None = None, *_: Any, standalone_mode: bool = True, **extra: Any
     ) -> Any:
-        """Run a command; errors of usage are printed, and end the program with code 2."""
+        """Run a command. Usage errors are printed and exit with code 2."""
         words = sys.argv[1:] if args is None else list(args)
         try:
             code = super().main(args=args, standalone_mode=False, **extra)
@@ -57,20 +57,20 @@ class Group(TyperGroup):
 
 
 def report_usage(error: Any, *, as_json: bool) -> None:
-    """Print an error of usage on stderr, and as JSON on stdout."""
+    """Print a usage error on stderr, and as JSON on stdout if `as_json`."""
     message = str(error.format_message())
     context = error.ctx
     usage = " ".join(("Usage:", *_usage(context))) if context else ""
     more = f"Run '{context.command_path} --help' for the options." if context else ""
     typer.echo("\n".join(filter(None, (f"kerasport: {message}", usage, more))), err=True)
     if as_json:
-        told: dict[str, Any] = {
+        document: dict[str, Any] = {
             "error": "UsageError",
             "message": message,
             "usage": usage,
             "problems": [],
         }
-        typer.echo(json.dumps(told, indent=2))
+        typer.echo(json.dumps(document, indent=2))
 
 
 def _rendered(view: View) -> str:
@@ -108,24 +108,24 @@ def _usage(ctx: Any) -> Iterator[str]:
 
 
 def _fact(param: Any, *, argument: bool) -> Fact:
-    """A parameter and its help, with its default."""
+    """A parameter with its help and its default."""
     text = " ".join((getattr(param, "help", None) or "").split())
     if argument:
         return Fact(param.metavar, text)
     names = sorted(param.opts, key=lambda name: name.startswith("--"))
     if param.secondary_opts:  # --x and --no-x
         names = [f"--[no-]{names[0].removeprefix('--')}"]
-    # names in one column: those without a short one begin where the long ones do
+    # align the long names: indent those without a short name
     shown = ", ".join(names) if len(names[0]) == 2 else f"    {', '.join(names)}"
     default = param.default
     default = default.value if isinstance(default, Enum) else default
-    is_told = (
+    shows_default = (
         getattr(param, "show_default", False)
         and isinstance(default, str | int)
         and not param.is_flag
     )
-    told = f" [default: {default}]" if is_told else ""
-    return Fact(f"{shown} {param.metavar or ''}".rstrip(), text + told)
+    shown_default = f" [default: {default}]" if shows_default else ""
+    return Fact(f"{shown} {param.metavar or ''}".rstrip(), text + shown_default)
 
 
 def _group_view(group: Any, ctx: Any) -> View:
@@ -144,5 +144,5 @@ def _group_view(group: Any, ctx: Any) -> View:
 
 
 def _first(command: Any) -> str:
-    """The first paragraph of the help of a command."""
+    """The first paragraph of a command's help."""
     return " ".join((command.help or "").partition("\n\n")[0].split())

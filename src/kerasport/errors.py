@@ -1,22 +1,22 @@
-"""What can go wrong, as one tree.
+"""The exceptions of kerasport, as one tree.
 
 KerasportError
-├── ReadError               the file is not a Keras model that can be read, or a part of it is missing
-│   └── HostileFileError    the file asks for what no model needs: code, other files, endless memory
+├── ReadError               the file is not a readable Keras model, or a part of it is missing
+│   └── HostileFileError    the file tries to run code, read other files or exhaust memory
 ├── UnsupportedError        the model is valid, but cannot be converted exactly
 │   ├── UnsupportedPart     one layer, option or call of it
-│   ├── UnsupportedModel    all the parts that one model met, together
-│   └── TooLargeError       it would become much larger than its file
+│   ├── UnsupportedModel    all unsupported parts of one model, together
+│   └── TooLargeError       the output would be much larger than the file
 ├── ShapeError              shapes do not fit together
-├── OptionError             an option has no such value, or does not go with another
-├── OutputExistsError       the output is there already
-├── MissingPackageError     a package is not installed that only some conversions need
-├── WriteError              the output cannot be written: the disk is full, or the directory is read-only
+├── OptionError             an option has an invalid value, or conflicts with another
+├── OutputExistsError       the output already exists
+├── MissingPackageError     an optional package is not installed
+├── WriteError              the output cannot be written: disk full, directory read-only
 ├── InternalError           a bug in kerasport
 └── VerifyError             verification could not run
-    └── MismatchError       it ran, and found outputs that differ
+    └── MismatchError       verification ran and found different outputs
 
-Refusal                     inside kerasport: why a part cannot be converted; it becomes a Problem of that part
+Refusal                     internal: why a part cannot be converted; becomes a Problem
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from pathlib import PurePath
 from typing import Any, TypeAlias
 
 Tell: TypeAlias = Callable[[int, int], None]
-"""A function that is told how many bytes of how many are done."""
+"""A progress callback: bytes done, bytes in total."""
 
 SHORT = 100  # characters of a name or value within a line
 LINE = 800  # characters of a line of a message
-SHOWN = 50  # parts of a model that one message tells of
+SHOWN = 50  # parts of a model that one message lists
 
 
 def legible(text: str, longest: int = LINE) -> str:
-    """A text from a file as it may be shown: in one line, printable, and cut in the middle where it is long."""
+    """Make a text from a file printable on one line, with the middle of long texts omitted."""
     if len(text) > longest:
         half = longest // 2
         text = f"{text[:half]}…{text[-half:]}"
@@ -50,19 +50,19 @@ def legible(text: str, longest: int = LINE) -> str:
 
 
 def quoted(value: object) -> str:
-    """A name or value from a file, as Python writes it, in short."""
+    """A name or value from a file as a short Python literal."""
     return legible(repr(value), SHORT)
 
 
 class KerasportError(Exception):
-    """Base of every error that this package raises on purpose; whatever a file holds, the message can be printed."""
+    """Base of all errors that kerasport raises on purpose. The message is always printable."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__("\n".join(map(legible, message.split("\n"))))
 
 
 class ReadError(KerasportError):
-    """The file cannot be read as a Keras model, or a part of it is missing.
+    """The file is not a readable Keras model, or a part of it is missing.
 
     Attributes:
         message: what is wrong, without the place.
@@ -74,17 +74,17 @@ class ReadError(KerasportError):
         self.message, self.place = message, place
 
     def inside(self, outer: str, separator: str = ".") -> ReadError:
-        """The same error, found inside of a place further out."""
+        """The same error with an enclosing place prepended."""
         place = f"{outer}{separator}{self.place}" if self.place else outer
         return type(self)(self.message, place)
 
 
 @contextmanager
 def placed(step: str) -> Iterator[None]:
-    """A block that reads one part of a file; its errors become `ReadError`s that name that part.
+    """Convert errors of the block to `ReadError`s that name the part of the file that it reads.
 
-    `step` leads to the part, from the one around it: "config.layers[2]", or "layer 'dense'". Where it is empty, the
-    block is the whole file.
+    `step` leads to the part from the enclosing one: "config.layers[2]" or "layer 'dense'". If it is
+    empty, the block reads the whole file.
     """
     try:
         yield
@@ -109,7 +109,7 @@ MALFORMED = "this does not have the structure that Keras writes"
 
 
 class HostileFileError(ReadError):
-    """The file tries to do what no model needs: run code, read other files, use up memory.
+    """The file tries to do what no model needs: run code, read other files, exhaust memory.
 
     Attributes:
         message: what is wrong, without the place.
@@ -125,7 +125,8 @@ class OptionError(KerasportError, ValueError):
     """An argument has an invalid value, or cannot be combined with another one.
 
     Attributes:
-        option: name of the argument in Python, such as "shard_size"; empty if no single argument is wrong.
+        option: name of the argument in Python, such as "shard_size"; empty if no single argument is
+            wrong.
     """
 
     def __init__(self, message: str, option: str = "") -> None:
@@ -145,7 +146,7 @@ class WriteError(KerasportError, OSError):
     """The output cannot be written: the disk is full, or the directory is read-only.
 
     Attributes:
-        errno: error number of the operating system, as in the module `errno`; None if there is none.
+        errno: error number of the operating system, as in the module `errno`; None if unknown.
     """
 
     def __init__(self, message: str, errno: int | None = None) -> None:
@@ -158,7 +159,7 @@ class InternalError(KerasportError):
 
     @classmethod
     def of(cls, error: BaseException) -> InternalError:
-        """The report of an error that nobody expected."""
+        """Report an unexpected error."""
         frames = [
             frame
             for frame in traceback.extract_tb(error.__traceback__)
@@ -173,7 +174,8 @@ class InternalError(KerasportError):
             else f"{type(error).__name__}: {error}"
         )
         return cls(
-            f"this is a bug in kerasport, not in your file: {legible(what, 300)}{where}\n{HOW_TO_REPORT}"
+            "this is a bug in kerasport, not in your file: "
+            f"{legible(what, 300)}{where}\n{HOW_TO_REPORT}"
         )
 
 
@@ -186,10 +188,10 @@ HOW_TO_REPORT = (
 
 @contextmanager
 def unexpected() -> Iterator[Callable[[Tell], Tell]]:
-    """A block in which every error that nobody expected becomes an `InternalError`.
+    """Convert every unexpected error of the block to an `InternalError`.
 
-    Errors of kerasport and of the operating system pass. So do those of a function of the caller that runs inside, if
-    it is wrapped in what the block gives.
+    Errors of kerasport and of the operating system pass unchanged. So do errors of a callback of
+    the caller, if the callback is wrapped by the function that the block receives.
     """
     theirs: list[Exception] = []
 
@@ -208,7 +210,7 @@ def unexpected() -> Iterator[Callable[[Tell], Tell]]:
     except (KerasportError, OSError):
         raise
     except Exception as error:
-        if any(error is each for each in theirs):
+        if any(error is raised for raised in theirs):
             raise
         raise InternalError.of(error) from error
 
@@ -230,10 +232,12 @@ class Problem:
     """One part of a model that cannot be converted exactly.
 
     Attributes:
-        layer: path of the layer in Keras: the names of the models that contain it, and its own, joined by "/".
+        layer: path of the layer in Keras: the names of the models that contain it, and its own,
+            joined by "/".
         class_name: class of the layer in Keras, such as "Lambda".
         reason: why it cannot be converted, in words.
-        option: key of the layer's config that causes the problem; empty if the layer as a whole does.
+        option: key of the layer's config that causes the problem; empty if the layer as a whole
+            does.
         value: value of that option, as in the config.
         remedy: what to do about it, in words; empty if nothing can be done.
     """
@@ -242,15 +246,14 @@ class Problem:
     class_name: str
     reason: str
     option: str = ""
-    value: object = field(default=None, compare=False)  # may be anything that a config holds
+    value: object = field(default=None, compare=False)  # may be any value of a config
     remedy: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The problem as a dict for JSON, with the attributes as keys. Values that JSON lacks become text."""
+        """The problem as a dict for JSON, keyed by attribute; other values become text."""
         plain = self.value is None or isinstance(self.value, bool | int | str)
-        plain |= isinstance(self.value, float) and isfinite(
-            self.value
-        )  # JSON has neither NaN nor infinity
+        # JSON has neither NaN nor infinity
+        plain |= isinstance(self.value, float) and isfinite(self.value)
         return {**vars(self), "value": self.value if plain else repr(self.value)}
 
     def __str__(self) -> str:
@@ -289,7 +292,10 @@ class UnsupportedModel(UnsupportedError):
 
 
 class TooLargeError(UnsupportedError):
-    """What a file asks for is much larger than the file; `reason` holds the number, `remedy` how to allow it."""
+    """The output would be much larger than the file.
+
+    `reason` states the size, `remedy` says how to allow it.
+    """
 
     def __init__(self, reason: str, remedy: str = "") -> None:
         super().__init__(f"{reason}; {remedy}" if remedy else reason)
@@ -297,12 +303,18 @@ class TooLargeError(UnsupportedError):
 
 
 def with_article(noun: str) -> str:
-    """A noun as in a sentence."""
+    """A noun with its indefinite article."""
     return f"{'an' if noun[:1].lower() in tuple('aeio') else 'a'} {noun}"
 
 
 class Refusal(Exception):
-    """A layer cannot be lowered: the option at fault, empty where it is the layer as a whole, and the reason."""
+    """A part of a model cannot be converted.
+
+    Attributes:
+        option: key of the config that is at fault; empty if the layer as a whole is.
+        reason: why, in words.
+        remedy: what to do about it; may be empty.
+    """
 
     def __init__(self, option: str, reason: str, remedy: str = "") -> None:
         super().__init__(option, reason, remedy)

@@ -1,4 +1,4 @@
-"""URLs in the place of paths: kerasport reads and writes local files only, and says how to copy them."""
+"""Detect URLs given as paths. kerasport reads and writes local files only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kerasport.errors import ReadError
 
-# a Path keeps one slash of two, and Windows turns it around; drives have one letter
+# A Path merges two slashes into one, and Windows reverses it. Drives have one letter.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):[/\\]{1,2}")
 
 _DOWNLOAD = {
@@ -25,7 +25,7 @@ _UPLOAD = {
 
 
 def as_url(path: Path) -> str:
-    """The URL that a path was made from; empty if it is a path."""
+    """The URL that was passed as a path; empty if it is a path."""
     found = _SCHEME.match(str(path))
     if not found:
         return ""
@@ -43,7 +43,10 @@ def check_local(path: Path) -> None:
 
 
 def how_to_write(url: str) -> str:
-    """What to do if a URL is given as the output."""
+    """The remedy if a URL is given as the output."""
     command = _UPLOAD.get(url.partition(":")[0])
     then = f"run: {command.format(url=url)}" if command else "copy it to the server"
-    return f"kerasport writes to local disks, not to URLs; convert to a directory such as web_model, then {then}"
+    return (
+        "kerasport writes to local disks, not to URLs; convert to a directory such as web_model, "
+        f"then {then}"
+    )

@@ -1,4 +1,4 @@
-"""Arrays by reference: the weights of a model, which stream from its file when a writer needs them."""
+"""The weights of a model by reference. They stream from the file when a writer needs them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from kerasport.errors import ReadError, ShapeError
 
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int | None, ...]
-"""Sizes of the axes, batch first; `None` is known only at run time."""
+"""Sizes of the axes, batch first; `None` is known only when the model runs."""
 
-LARGEST_SIZE = 2**31 - 1  # of an axis, since TF.js holds shapes in int32
-PIECE = 4 * 1024 * 1024  # bytes of one step when a weight is streamed
+LARGEST_SIZE = 2**31 - 1  # of an axis, since TF.js stores shapes in int32
+PIECE = 4 * 1024 * 1024  # bytes per step when a weight is streamed
 
 
 def axis_of(axis: int, rank: int) -> int:
-    """The axis counted from the front.
+    """Normalize a possibly negative axis to 0 … rank - 1.
 
     Raises:
         ShapeError: there is no such axis.
@@ -33,7 +33,7 @@ def axis_of(axis: int, rank: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class WeightRef:
-    """An array in a file: no byte of it is read before a writer asks."""
+    """An array in a file. Nothing is read before a writer asks for it."""
 
     path: Path
     offset: int  # bytes from the start of the file
@@ -66,7 +66,7 @@ class WeightRef:
 
 @dataclass(frozen=True, eq=False)
 class ComputedWeight:
-    """An array made from others when it is asked for: dequantised, transposed, joined."""
+    """An array computed from others on demand: dequantized, transposed, joined."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -92,10 +92,10 @@ class ComputedWeight:
 
 @dataclass(frozen=True, eq=False)
 class DividedWeight:
-    """An array of which each channel is divided by a number of its own; the channels are its last axis or axes."""
+    """An array whose channels, its last axis or axes, are each divided by their own number."""
 
     whole: WeightRef | ComputedWeight
-    by: Array  # a number for each channel, flat
+    by: Array  # one float32 divisor per channel, flat
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -1,4 +1,4 @@
-"""Diagnose an installation: its packages, whether they work together, and what can be done with a file."""
+"""Diagnose an installation: its packages, whether they work together, and the routes for a file."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Diagnosis(Viewed):
 
     @property
     def ok(self) -> bool:
-        """Whether kerasport can convert the file; without a file, whether every installed package works."""
+        """Whether kerasport can convert the file; without a file, whether all packages work."""
         if self.source:
             return any(route.open and route.by == KERASPORT for route in self.routes)
         return self.healthy
@@ -71,7 +71,7 @@ class Diagnosis(Viewed):
 
     def view(self) -> View:
         """The diagnosis as blocks."""
-        can = tuple(Fact(each.name, _answer(each)) for each in self.abilities)
+        can = tuple(Fact(ability.name, _answer(ability)) for ability in self.abilities)
         legacy = Prose(self.legacy_keras) if self.legacy_keras else None
         written = (
             f"written by Keras {self.writer}"

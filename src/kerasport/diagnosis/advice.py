@@ -19,18 +19,27 @@ KNOWN: Mapping[str, str] = {
     "No module named 'tensorflow_decision_forests'": (
         f"it always imports TensorFlow Decision Forests, which is not installed; {NOT_NEEDED}"
     ),
-    "inference.so": f"TensorFlow Decision Forests was built for another version of TensorFlow; {NOT_NEEDED}",
+    "inference.so": (
+        f"TensorFlow Decision Forests was built for another version of TensorFlow; {NOT_NEEDED}"
+    ),
     "No module named 'tensorflow'": "TensorFlow is not installed: pip install tensorflow",
     "No module named 'jax'": "JAX is not installed: pip install jax",
     "No module named 'torch'": "PyTorch is not installed: pip install torch",
-    "No module named 'pkg_resources'": 'setuptools removed pkg_resources in version 82: pip install "setuptools<82"',
-    "has no attribute 'estimator'": 'TensorFlow Hub is too old: pip install -U "tensorflow-hub>=0.16.1"',
+    "No module named 'pkg_resources'": (
+        'setuptools removed pkg_resources in version 82: pip install "setuptools<82"'
+    ),
+    "has no attribute 'estimator'": (
+        'TensorFlow Hub is too old: pip install -U "tensorflow-hub>=0.16.1"'
+    ),
     "has no attribute 'object'": f"tensorflowjs is too old for this numpy; {NOT_NEEDED}",
     "compiled using NumPy 1.x": 'TensorFlow is too old for this numpy: pip install "numpy<2"',
     "numpy.core": 'TensorFlow is too old for this numpy: pip install "numpy<2"',
     "_ARRAY_API": 'TensorFlow is too old for this numpy: pip install "numpy<2"',
     "Descriptors cannot be created": 'protobuf is too new: pip install "protobuf<3.21"',
-    "signal 4": "the processor lacks instructions that the package was built for (AVX): install another build",
+    "signal 4": (
+        "the processor lacks instructions that the package was built for (AVX): install another "
+        "build"
+    ),
     "no answer in": "its import hangs; try again with a longer --timeout",
 }
 
@@ -56,8 +65,14 @@ def _why(package: Package, found: Environment) -> str:
     ):
         others = [name for name in ("jax", "torch") if found.packages[name].version]
         if others:
-            return f"its backend, TensorFlow, is not installed; {others[0]} is: export KERAS_BACKEND={others[0]}"
-        return "it has no backend: pip install jax, and export KERAS_BACKEND=jax; or pip install tensorflow"
+            return (
+                f"its backend, TensorFlow, is not installed; {others[0]} is: export "
+                f"KERAS_BACKEND={others[0]}"
+            )
+        return (
+            "it has no backend: pip install jax, and export KERAS_BACKEND=jax; or pip install "
+            "tensorflow"
+        )
     return next((why for said, why in KNOWN.items() if said in package.error), package.error)
 
 
@@ -71,7 +86,8 @@ def _on_backend(found: Environment, variables: Mapping[str, str]) -> Iterator[tu
         yield (
             (
                 f"Keras works with {keras.detail}, but uses {default} unless you choose: export "
-                f"KERAS_BACKEND={keras.detail} for your own programs. kerasport verify does so itself"
+                f"KERAS_BACKEND={keras.detail} for your own programs. kerasport verify does so "
+                "itself"
             ),
             False,
         )
@@ -100,7 +116,7 @@ def _mismatches(found: Environment) -> Iterator[str]:
 
 
 def tf_keras_for(tensorflow: tuple[int, ...]) -> str:
-    """The requirement for pip that installs the tf_keras for a version of TensorFlow: both have the same version."""
+    """The pip requirement of the tf_keras for a TensorFlow version; both have the same version."""
     return f'"tf_keras~={tensorflow[0]}.{tensorflow[1]}.0"' if len(tensorflow) == 2 else "tf_keras"
 
 
@@ -110,7 +126,10 @@ def legacy_keras(found: Environment, value: str | None) -> str:
         return ""
     shown = f"{LEGACY} is not set" if value is None else f"{LEGACY} is {value!r}"
     if value in TRUE:
-        return f"{shown}: tf.keras is tf_keras and saves files of Keras 2; `import keras` is still Keras 3"
+        return (
+            f"{shown}: tf.keras is tf_keras and saves files of Keras 2; `import keras` is still "
+            "Keras 3"
+        )
     unset = "" if value is None else ", which TensorFlow ignores"
     return f"{shown}{unset}: tf.keras is Keras 3 and saves files of Keras 3"
 
@@ -123,6 +142,9 @@ def _on_legacy(found: Environment, value: str | None) -> Iterator[tuple[str, boo
         yield f"{LEGACY} is {value!r}, which TensorFlow ignores: export {LEGACY}=1", True
     if value in TRUE and not found.version("tf_keras"):
         yield (
-            f"{LEGACY} needs tf_keras, which is not installed: pip install {tf_keras_for(tensorflow)}",
+            (
+                f"{LEGACY} needs tf_keras, which is not installed: pip install "
+                f"{tf_keras_for(tensorflow)}"
+            ),
             True,
         )

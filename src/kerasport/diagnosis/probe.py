@@ -1,6 +1,7 @@
-"""List the packages of a Python environment, and try to import them, each in a process of its own.
+"""List the packages of a Python environment, and import each of them in a process of its own.
 
-An import can fail, crash or hang, and that of TensorFlow takes seconds; so no import happens in this process.
+An import can fail, crash or hang, and that of TensorFlow takes seconds. So no import happens in
+this process.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ State = Literal["works", "fails", "absent", "untried"]
 DISTRIBUTIONS: Mapping[str, Sequence[str]] = {
     "keras": ("keras", "keras-nightly"),
     "tf_keras": ("tf_keras", "tf-keras", "tf_keras-nightly", "tf-keras-nightly"),
-    "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-macos", "tensorflow-intel", "tensorflow-gpu",
-                   "tf-nightly", "tf-nightly-cpu"),
+    "tensorflow": (
+        "tensorflow", "tensorflow-cpu", "tensorflow-macos", "tensorflow-intel",
+        "tensorflow-gpu", "tf-nightly", "tf-nightly-cpu",
+    ),
     "tensorflowjs": ("tensorflowjs",),
     "jax": ("jax",),
     "torch": ("torch",),
@@ -135,7 +138,7 @@ def environment(python: str, timeout: float) -> Environment:
 
 
 def _backend(there: Installed) -> str:
-    """The backend with which to import Keras, as verification does; empty if the user has chosen one."""
+    """The backend to import Keras with, as verification chooses it; empty if the user chose one."""
     if os.environ.get("KERAS_BACKEND"):
         return ""
     try:
@@ -200,4 +203,5 @@ def _last_words(code: int, errors: str) -> str:
         for line in errors.splitlines()
         if line[:1].isalpha() and "Error" in line.partition(":")[0]
     ]
-    return (raised[-1] if raised else lines[-1] if lines else f"exit code {code}")[:300]
+    last = raised[-1:] or lines[-1:] or [f"exit code {code}"]
+    return last[0][:300]

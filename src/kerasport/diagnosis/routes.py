@@ -13,9 +13,9 @@ from kerasport.diagnosis.probe import Environment
 from kerasport.errors import MissingPackageError, Problem
 from kerasport.frontends.keras.model import KerasModel
 from kerasport.frontends.keras.read import read
-from kerasport.frontends.keras.read.dialects import major
 from kerasport.frontends.keras.read.hdf5 import SIGNATURE
 from kerasport.frontends.keras.read.layers_model import is_layers_model, open_layers_model
+from kerasport.releases import major
 from kerasport.targets import TARGETS, Target, planned
 from kerasport.targets.tfjs.repaired import changes_of, repair_plan
 from kerasport.verification.references.original import lacks_reader

@@ -13,6 +13,6 @@ from kerasport.report.records import (
 from kerasport.report.view import Snippet, Step, Viewed, command
 
 __all__ = [
-    "Check", "Conversion", "LayerOutcome", "Outcome", "Repair", "Rounded", "Snippet", "Step", "Values", "Viewed",
-    "command", "readable", "refusal_view", "summary",
+    "Check", "Conversion", "LayerOutcome", "Outcome", "Repair", "Rounded", "Snippet", "Step",
+    "Values", "Viewed", "command", "readable", "refusal_view", "summary",
 ]  # fmt: skip

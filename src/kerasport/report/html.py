@@ -1,7 +1,7 @@
 """Reports as HTML for notebooks.
 
-The fragment takes the text colour of the page. Backgrounds are translucent, and the two accent
-colours are readable on white and on black, so it fits light and dark themes.
+The fragment inherits the text color of the page. Backgrounds are translucent, and the two accent
+colors are readable on white and on black, so it fits light and dark themes.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ background:rgba(128,128,128,.14);border-radius:5px}
 .kerasport summary{cursor:pointer;opacity:.65}
 </style>"""
 
-MANY = 12  # rows of a table that are shown without a click
+MANY = 12  # rows; longer tables are folded
 
 
 def fragment(view: View) -> str:
-    """A view as a fragment of HTML; texts from files cannot run scripts."""
+    """A view as a fragment of HTML. Texts are escaped, so texts from files cannot run scripts."""
     return f'{STYLE}<div class="kerasport">{"".join(map(_block, view))}</div>'
 
 
@@ -85,10 +85,10 @@ def _fact(fact: Fact) -> str:
 
 def _item(item: Item) -> str:
     head = f"{_tag('strong', _text(item.head))}{': ' * bool(item.text)}" if item.head else ""
-    told = _tag("p", head + _text(item.text))
+    text = _tag("p", head + _text(item.text))
     remedy = _tag("p", _tag("span", "Fix: ", "quiet") + _text(item.remedy)) if item.remedy else ""
     command = _tag("p", _tag("code", _text(item.command))) if item.command else ""
-    return _tag("li", told + remedy + command)
+    return _tag("li", text + remedy + command)
 
 
 def _table(block: Table) -> str:

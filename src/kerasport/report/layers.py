@@ -20,7 +20,7 @@ COUNTED: Mapping[Outcome, str] = {
     "removed": "removed",
     "refused": "not supported",
 }
-"""Outcome → its name behind a number, in the order of a summary."""
+"""Outcome → its label after a number, in the order of a summary."""
 
 TITLES: Mapping[Outcome, str] = {
     "companion": "With the companion (kerasport-layers.js)",
@@ -35,12 +35,13 @@ class LayerOutcome:
     """What becomes of one layer.
 
     Attributes:
-        path: name of the layer in Keras, after the names of the models that contain it, joined by "/".
+        path: name of the layer in Keras, after the names of the models that contain it, joined by
+            "/".
         class_name: class of the layer in Keras.
         outcome: "native" (TF.js has it), "rewritten" (as other layers), "companion" (computed by
-            `kerasport-layers.js`), "lowered" (to operations of a graph), "removed" (it does nothing at inference) or
-            "refused" (it cannot be converted exactly).
-        name: name of the layer in TF.js; empty if it is not there under one name.
+            `kerasport-layers.js`), "lowered" (to operations of a graph), "removed" (it does nothing
+            at inference) or "refused" (it cannot be converted exactly).
+        name: name of the layer in TF.js; empty if it does not have exactly one.
         reason: why the layer has that outcome; empty if it is obvious.
     """
 

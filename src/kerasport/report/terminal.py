@@ -1,4 +1,4 @@
-"""Reports as text: with colours in a terminal, plain everywhere else.
+"""Reports as text: with colors in a terminal, plain everywhere else.
 
 Lines wrap at the width of the terminal, but never inside a word. So paths, code and commands can be
 copied.
@@ -35,7 +35,7 @@ from kerasport.report.view import (
     View,
 )
 
-PLAIN_WIDTH = 80  # of text that no terminal shows
+PLAIN_WIDTH = 80  # columns, without a terminal
 WIDEST = 100  # longer lines are hard to read
 NARROWEST = 40
 
@@ -44,11 +44,11 @@ QUIET = "dim"
 COMMAND = "cyan"
 INDENT = " " * 2
 LONGEST_WORD = 12  # characters of a word that a table never breaks, such as "onnxruntime"
-LEAST = 20  # columns of a text behind a long label
+LEAST = 20  # least columns for a text after a long label
 
 
 def _fitted(block: Table, room: int) -> tuple[int, list[int]]:
-    """The gap between the columns of a table, and their widths: no short word is broken if there is room."""
+    """The gap between columns of a table and their widths; short words stay whole if possible."""
     columns = [list(column) for column in zip(block.head, *block.rows, strict=True)]
     words = [
         max(len(word) for cell in column for word in (cell.split() or [""])) for column in columns
@@ -65,7 +65,7 @@ def _fitted(block: Table, room: int) -> tuple[int, list[int]]:
 
 
 def show(view: View, stream: IO[str] | None = None) -> None:
-    """Print a view, in colours if the stream is a terminal that has them."""
+    """Print a view, in colors if the stream is a terminal that supports them."""
     stream = sys.stdout if stream is None else stream
     print(rendered(view, stream), file=stream)
 
@@ -76,9 +76,9 @@ def rendered(view: View, stream: IO[str]) -> str:
     width = _width_of(outside)
     if not outside.is_terminal or outside.color_system is None:
         return text(view, width)
-    colours: Any = outside.color_system
+    colors: Any = outside.color_system
     return _printed(
-        Console(file=io.StringIO(), width=width, color_system=colours, force_terminal=True), view
+        Console(file=io.StringIO(), width=width, color_system=colors, force_terminal=True), view
     )
 
 
@@ -104,7 +104,7 @@ def _width_of(console: Console) -> int:
 
 
 def _printed(console: Console, view: View) -> str:
-    """The text of a view; rich pads tables with spaces, which are cut off."""
+    """The text of a view, without the spaces that rich appends to table rows."""
     writer = _Writer(console)
     for number, block in enumerate(view):
         if number:
@@ -116,7 +116,7 @@ def _printed(console: Console, view: View) -> str:
 
 
 def _wrapped(content: str, width: int) -> list[str]:
-    """Lines of at most `width` columns, if no word is longer; rich would cut or break such words."""
+    """Wrap at `width` columns without breaking words; rich would cut or break long words."""
     lines: list[str] = []
     for word in content.split(" "):
         if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
@@ -162,7 +162,7 @@ class _Writer:
                 )
 
     def hanging(self, first: Text, content: str, style: str = "") -> Iterator[Text]:
-        """A text behind a beginning; its further lines are indented as far."""
+        """A text after a beginning, whose further lines have a hanging indent."""
         indent = first.cell_len
         width = max(LEAST, self.console.width - indent)
         for number, line in enumerate(_wrapped(legible(content), width)):
@@ -187,7 +187,7 @@ class _Writer:
             yield from self.hanging(Text(" " * label.cell_len + INDENT), line)
 
     def _item(self, item: Item) -> Iterator[Text]:
-        """An entry of a list: its head, and the text behind it if it fits; without a head, a hyphen."""
+        """An entry of a list: its head, then the text on the same line if it fits; or a hyphen."""
         whole = Text(legible(f"{INDENT}{item.head}: {item.text}"))
         if not item.head:
             yield from self.hanging(Text.assemble(INDENT, ("- ", QUIET)), item.text)

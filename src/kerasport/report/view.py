@@ -17,7 +17,7 @@ Tone: TypeAlias = Literal["good", "bad", "neutral"]
 
 @dataclass(frozen=True)
 class Headline:
-    """The result in one sentence; its tone decides the colour."""
+    """The result in one sentence; its tone decides the color."""
 
     text: str
     tone: Tone = "neutral"
@@ -36,7 +36,7 @@ class Fact:
 class Facts:
     """Facts in two aligned columns.
 
-    `width` makes the first one wider than its labels. `typed` says that the labels are words to type.
+    `width` makes the first column wider than its labels. `typed` marks labels that users type.
     """
 
     rows: tuple[Fact, ...]
@@ -47,7 +47,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Item:
-    """One entry of a list: what it is about, what there is to say, what to do, and the command for it."""
+    """One entry of a list: its subject, a statement, a remedy, and the command for it."""
 
     head: str = ""
     text: str = ""
@@ -72,7 +72,7 @@ class Table:
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     summary: str = ""
-    bad: frozenset[int] = frozenset()  # numbers of the rows that need attention
+    bad: frozenset[int] = frozenset()  # indices of the rows that need attention
 
 
 @dataclass(frozen=True)

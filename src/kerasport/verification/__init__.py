@@ -1,4 +1,4 @@
-"""Run the original in Keras and the converted model in TF.js or ONNX Runtime, and compare the outputs."""
+"""Run the original in Keras and the converted model in its runtime, and compare the outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, get_args
 
 from kerasport.errors import OptionError, VerifyError, unexpected
 from kerasport.frontends.keras.read import read
-from kerasport.verification.comparison import Anything, Tolerance
+from kerasport.verification.comparison import ReportOnly, Tolerance
 from kerasport.verification.converted import check_there, open_converted
 from kerasport.verification.references.original import find_original, on_disk
 from kerasport.verification.report import LayerDivergence, OutputError, Verification
@@ -24,7 +24,8 @@ from kerasport.verification.trial import Trial, or_given
 Pathlike: TypeAlias = str | os.PathLike[str]
 
 TIMEOUT = 3600.0
-"""Seconds after which Keras or Node counts as hung: on `cpu`, plain JavaScript, a large model takes minutes."""
+"""Seconds before Keras or Node counts as hung. On `cpu`, plain JavaScript, a large model is slow.
+"""
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 ONNX_BACKENDS = (PYTHON, WEB)
@@ -75,7 +76,7 @@ def verify_conversion(
         waits(f"loading {out} in {'ONNX Runtime' if is_onnx else 'TF.js'}")
         converted = open_converted(runtime, out, model)
         reported_only = converted.quantized and rtol is None and atol is None
-        tolerance = Anything(tolerance.rtol, tolerance.atol) if reported_only else tolerance
+        tolerance = ReportOnly(tolerance.rtol, tolerance.atol) if reported_only else tolerance
         trial = Trial(model, converted, runtime, find)
         feeds = (
             trial.random_feeds(batch_sizes, seed)
@@ -118,7 +119,8 @@ def _small(errors: Sequence[OutputError], tolerance: Tolerance) -> Iterator[str]
     wrong = [error for error in errors if not error.ok]
     if wrong and tolerance.scaled and all(error.absolute <= tolerance.atol for error in wrong):
         yield (
-            "the outputs that differ are small throughout; if they are differences of larger numbers, rounding "
+            "the outputs that differ are small throughout; if they are differences of larger "
+            "numbers, rounding "
             f"explains that: use --atol {tolerance.atol:g}"
         )
 
@@ -142,7 +144,8 @@ def known_backends(
     if unknown or not names:
         runtime = "TF.js" if there is BACKENDS else "ONNX"
         raise OptionError(
-            f"unknown backend {', '.join(map(repr, unknown)) or 'list, which is empty'}; the backends for {runtime} "
+            f"unknown backend {', '.join(map(repr, unknown)) or 'list, which is empty'}; the "
+            f"backends for {runtime} "
             f"models are {' and '.join(there)}",
             "backend",
         )

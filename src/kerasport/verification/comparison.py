@@ -34,10 +34,10 @@ class Difference:
 class Tolerance:
     """Allowed difference: atol + rtol · |expected|.
 
-    If `scaled`, atol is multiplied by the largest expected number when that is below 1. A fixed atol
-    would accept zeros for outputs that are small throughout, such as densities in many dimensions.
-    The scaled atol is at least `ROUNDING`, but at most a `SHARE` of the largest number: a sigmoid of
-    1e-5 is computed from numbers near 1, so its error in float32 is 1e-7.
+    If `scaled`, atol is multiplied by the largest expected number when that is below 1. A fixed
+    atol would accept zeros for outputs that are small throughout, such as densities in many
+    dimensions. The scaled atol is at least `ROUNDING`, but at most a `SHARE` of the largest number:
+    a sigmoid of 1e-5 is computed from numbers near 1, so its error in float32 is 1e-7.
     """
 
     rtol: float
@@ -59,7 +59,7 @@ class Tolerance:
         return self._compare(actual, expected, np.abs(_finite(expected)))
 
     def compare_to_scale(self, actual: Array, expected: Array) -> Difference:
-        """As `compare`, but with rtol relative to the largest expected number: for outputs of layers."""
+        """Compare with rtol relative to the largest expected number, for outputs of layers."""
         if is_text(expected):
             return _compare_texts(actual, expected)
         return self._compare(actual, expected, np.full(expected.shape, scale(expected)))
@@ -93,15 +93,15 @@ class Tolerance:
 
 
 ROUNDING = 2 * float(np.finfo(np.float32).eps)
-"""Rounding error of float32 near 1. The Sigmoid of ONNX Runtime is off by up to 1.4e-7, measured from -20 to 5."""
+"""Rounding error of float32 near 1. Sigmoid of ONNX Runtime errs by up to 1.4e-7 (-20 to 5)."""
 SHARE = 1 / 20
 TINY = float(np.finfo(np.float32).tiny)
 """The smallest normal float32; some backends flush smaller numbers to 0."""
 
 
 @dataclass(frozen=True)
-class Anything(Tolerance):
-    """Accepts every finite difference: for quantized models, whose differences are reported only."""
+class ReportOnly(Tolerance):
+    """Accepts every finite difference. Differences of quantized models are only reported."""
 
     def _compare(self, actual: Array, expected: Array, magnitude: Array) -> Difference:
         found = super()._compare(actual, expected, magnitude)

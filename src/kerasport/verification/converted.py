@@ -70,7 +70,8 @@ def open_converted(runtime: Runtime, out: Path, model: KerasModel) -> Converted:
     ):
         if len(here) != len(there):
             raise VerifyError(
-                f"{out}: has {_count(here, role)}, but the original has {_count(there, role)}; {OTHER}"
+                f"{out}: has {_count(here, role)}, but the original has {_count(there, role)}; "
+                f"{OTHER}"
             )
     return converted
 
@@ -90,7 +91,8 @@ def _check_companion(script: Path) -> None:
         )
     if script.read_bytes() != (node.WEB / node.COMPANION).read_bytes():
         raise VerifyError(
-            f"{script}: is not the script that this version of kerasport writes; convert the model again"
+            f"{script}: is not the script that this version of kerasport writes; convert the model "
+            "again"
         )
 
 

@@ -25,7 +25,7 @@ def first_divergence(
     feeds: Sequence[Arrays],
     tolerance: Tolerance,
 ) -> LayerDivergence | None:
-    """The first layer whose output for the last batch differs from Keras; None if there is no such layer.
+    """The first layer whose output for the last batch differs from Keras, or None.
 
     Compares the layers of the outermost model that both models contain.
 
@@ -79,13 +79,13 @@ def _severity(difference: Difference) -> tuple[bool, float]:
     return not difference.ok, difference.absolute
 
 
-def telling_feeds(
+def discriminating_feeds(
     feeds: Sequence[Arrays], number: int, where: tuple[int, ...], *, fixed: bool
 ) -> Sequence[Arrays]:
     """Batches whose last one reproduces the difference in batch `number` at `where`.
 
-    That is one sample. A model with a fixed batch size may be stateful, so it gets all batches up to
-    that one.
+    That is one sample. A model with a fixed batch size may be stateful, so it gets all batches up
+    to that one.
     """
     if fixed:
         return feeds[: number + 1]

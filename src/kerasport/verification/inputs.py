@@ -1,4 +1,4 @@
-"""Random inputs for a model: valid shapes, indices within vocabularies, and strings known and unknown."""
+"""Random inputs for a model: valid shapes, indices within vocabularies, known and new strings."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from kerasport.weights import Array, Shape
 
 SIZES = (
     (7, 6, 5),
-    *(
-        (size,) * 3
-        for size in (8, 16, 32, 64, 96, 128, 160, 192, 224, 256, 299, 331, 384, 480, 512)
-    ),
+    *((n, n, n) for n in (8, 16, 32, 64, 96, 128, 160, 192, 224, 256, 299, 331, 384, 480, 512)),
 )
 """Sizes to try, in this order, for axes of unknown size (without the batch axis).
 
@@ -26,8 +23,9 @@ The sizes of the first entry differ, so that a test notices swapped axes.
 """
 
 PASSES_VALUES = frozenset(
-    ("Reshape", "Flatten", "Permute", "RepeatVector", "Cropping1D", "Cropping2D", "Cropping3D", "Concatenate",
-     "Masking", "Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
+    ("Reshape", "Flatten", "Permute", "RepeatVector", "Cropping1D", "Cropping2D", "Cropping3D",
+     "Concatenate", "Masking", "Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D",
+     "SpatialDropout3D")
 )  # fmt: skip
 """Layers whose outputs are values of their inputs."""
 
@@ -40,12 +38,13 @@ UNKNOWN = 0.25  # share of strings that are not drawn from the vocabulary
 
 
 def random_inputs(model: KerasModel, batch: int, rng: np.random.Generator) -> tuple[Array, ...]:
-    """One batch of random inputs, flat. A batch size that the model fixes takes precedence over `batch`.
+    """One batch of random inputs, flat. A fixed batch size of the model overrides `batch`.
 
     String inputs are arrays of objects, which are `str`.
 
     Raises:
-        VerifyError: there are no random values for the dtype of an input, or no sizes were found for its shape.
+        VerifyError: there are no random values for the dtype of an input, or no sizes were found
+            for its shape.
     """
     specs = [input_layer(tensor) for tensor in model.input_tensors]
     shapes = concrete_shapes(model, batch)
@@ -59,7 +58,7 @@ def input_layer(tensor: KerasTensor) -> LayerSpec:
     return spec
 
 
-# ------------------------------------------------------------------------------------------------- shapes
+# ------------------------------------------------------------------------------------------- shapes
 
 
 def concrete_shapes(model: KerasModel, batch: int) -> tuple[tuple[int, ...], ...]:
@@ -73,7 +72,8 @@ def concrete_shapes(model: KerasModel, batch: int) -> tuple[tuple[int, ...], ...
             return shapes
     names = ", ".join(repr(tensor.call.target.name) for tensor in model.input_tensors)
     raise VerifyError(
-        f"found no sizes for the unknown axes of inputs {names} with which the model works; give inputs with --inputs"
+        f"found no sizes for the unknown axes of inputs {names} with which the model works; give "
+        "inputs with --inputs"
     )
 
 
@@ -94,11 +94,11 @@ def _fits(model: KerasModel, shapes: tuple[tuple[int, ...], ...]) -> bool:
     return outputs is not None or all(len(shape) < 4 or min(shape[1:3]) >= 32 for shape in shapes)
 
 
-# ------------------------------------------------------------------------------------------------- values
+# ------------------------------------------------------------------------------------------- values
 
 
 def readers(model: KerasModel) -> tuple[tuple[LayerSpec, ...], ...]:
-    """For each input the layers that read its unchanged values, including those in inner models and wrappers."""
+    """For each input, the layers that read its unchanged values, also in models and wrappers."""
     places = {tensor: {place} for place, tensor in enumerate(model.input_tensors)}
     found: dict[int, dict[LayerSpec, None]] = {
         place: {} for place in range(len(model.input_tensors))
@@ -185,7 +185,7 @@ def has_strings(model: KerasModel) -> bool:
 def _strings(
     lookups: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.random.Generator
 ) -> Array:
-    """Strings from the vocabularies of the layers that look them up, and some that no vocabulary contains."""
+    """Strings from the vocabularies of the layers that look them up, and some unknown strings."""
     masks = [str(token) for layer in lookups if (token := layer.config.get("mask_token"))]
     return _tokens(lookups, np.array([*WORDS, *masks], object), shape, rng)
 
@@ -200,7 +200,7 @@ def _integers(
 def _tokens(
     lookups: Sequence[LayerSpec], others: Array, shape: tuple[int, ...], rng: np.random.Generator
 ) -> Array:
-    """Tokens of vocabularies, the first and last among them, and a share of others where layers accept those."""
+    """Tokens of vocabularies, with the first and last, and a share of unknown ones if allowed."""
     tokens = [token for layer in lookups for token in layer.config.get("vocabulary") or ()]
     unknown: Array = rng.choice(others, shape)
     if not tokens:
@@ -227,7 +227,7 @@ def _of_class(layers: Iterable[LayerSpec], class_name: str) -> list[LayerSpec]:
 def _indices(
     embeddings: Sequence[LayerSpec], shape: tuple[int, ...], rng: np.random.Generator
 ) -> Array:
-    """Indices into the smallest table, including its first and last row, with padding if 0 is masked."""
+    """Indices into the smallest table, with its first and last row, and padding if 0 is masked."""
     end = min(layer.config["input_dim"] for layer in embeddings)
     masked = any(layer.config.get("mask_zero") for layer in embeddings)
     first = min(1, end - 1) if masked else 0

@@ -20,7 +20,7 @@ def runtime_of(backend: str) -> str:
 
 @dataclass(frozen=True)
 class OutputError(Difference):
-    """Difference between one output on one backend and the output of Keras, in the batch where it is largest."""
+    """Difference of one output on one backend from Keras, in the batch where it is largest."""
 
     backend: str = "cpu"
     name: str = ""
@@ -29,7 +29,7 @@ class OutputError(Difference):
     atol: float = 0.0  # absolute tolerance, without rtol · |expected|
 
     def row(self, *, relative: bool = False) -> tuple[str, ...]:
-        """The output as a row of a table, with the relative error or the difference that is allowed."""
+        """The output as a row of a table, with the relative error or the allowed difference."""
         start = (self.backend, self.name, str(self.batch_size))
         if self.reason:
             return (*start, *("-",) * 5)
@@ -71,7 +71,8 @@ class Verification(Viewed):
     Attributes:
         source: path of the original, or its name if it was in memory.
         out: path of the converted model.
-        reference: what ran the original, such as "Keras 3.15.1 (jax)", or the file of expected outputs.
+        reference: what ran the original, such as "Keras 3.15.1 (jax)", or the file of expected
+            outputs.
         backends: the backends of TF.js or ONNX Runtime that ran the converted model.
         rtol: relative tolerance.
         atol: absolute tolerance, the largest of all outputs; `outputs` has the value of each.
@@ -173,7 +174,8 @@ class Verification(Viewed):
 def _difference(worst: Difference, backend: str) -> str:
     error = _short(abs(worst.actual - worst.expected))
     return (
-        f"{_long(worst.actual)} in {runtime_of(backend)}, {_long(worst.expected)} in Keras at {[*worst.where]}, "
+        f"{_long(worst.actual)} in {runtime_of(backend)}, {_long(worst.expected)} in Keras at "
+        f"{[*worst.where]}, "
         f"a difference of {error}; the tolerance is {_short(worst.allowed)}"
     )
 

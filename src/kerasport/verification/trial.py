@@ -15,7 +15,7 @@ from kerasport.frontends.keras.model import KerasModel
 from kerasport.verification.arrays import Arrays
 from kerasport.verification.comparison import Tolerance
 from kerasport.verification.converted import Converted
-from kerasport.verification.divergence import first_divergence, telling_feeds
+from kerasport.verification.divergence import discriminating_feeds, first_divergence
 from kerasport.verification.inputs import input_layer, random_inputs
 from kerasport.verification.references.original import Original, rounded_policies
 from kerasport.verification.report import LayerDivergence, OutputError
@@ -52,7 +52,7 @@ class Trial:
             input_shape(input_layer(tensor))[0] is not None for tensor in self.model.input_tensors
         )
 
-    # ------------------------------------------------------------------------------------------ batches
+    # -------------------------------------------------------------------------------------- batches
 
     def random_feeds(self, sizes: Sequence[int], seed: int) -> Feeds:
         """A batch of random inputs of each size."""
@@ -67,15 +67,15 @@ class Trial:
         """The batch in a file."""
         return [read_inputs(inputs, self.model, self.converted.inputs)]
 
-    # --------------------------------------------------------------------------------------- references
+    # ----------------------------------------------------------------------------------- references
 
     def keras_reference(self, original: Original, feeds: Feeds) -> Reference:
         """The outputs of Keras for the batches."""
         return or_given(lambda: self._run_keras(original, feeds))
 
     def _run_keras(self, original: Original, feeds: Feeds) -> Reference:
-        # some backends compile every operation for each batch size; so run all batches as one, unless
-        # the model has a fixed batch size
+        # Some backends compile every operation for each batch size. So run all batches as one,
+        # unless the model has a fixed batch size.
         run = original.run(
             feeds if self.fixed_batch else [tuple(map(np.concatenate, zip(*feeds, strict=True)))]
         )
@@ -98,20 +98,23 @@ class Trial:
         (feed,) = feeds
         results = read_expected(expected, self.model, self.converted.outputs, batch=len(feed[0]))
         policies = ", ".join(rounded_policies(self.model))
-        note = f"the model computes in {policies} and the converted model in float32, so they may differ"
+        note = (
+            f"the model computes in {policies} and the converted model in float32, so they may "
+            "differ"
+        )
         return Reference(expected.name, [results], (note,) if policies else ())
 
-    # -------------------------------------------------------------------------------------- comparisons
+    # ---------------------------------------------------------------------------------- comparisons
 
     def compare(
         self, feeds: Feeds, reference: Reference, backend: str, tolerance: Tolerance
     ) -> Iterator[OutputError]:
-        """The difference between each output and the reference, in the batch where it is largest."""
+        """The difference of each output from the reference, in the batch where it is largest."""
         results = self.runtime.run(self.converted.path, feeds, backend=backend).results
         batches = list(enumerate(zip(feeds, results, reference.results, strict=True)))
         for index, name in enumerate(self.converted.output_names):
             settled = tolerance.settled([expected[index] for expected in reference.results])
-            each = [
+            errors = [
                 OutputError(
                     **asdict(settled.compare(actual[index], expected[index])),
                     backend=backend,
@@ -122,7 +125,7 @@ class Trial:
                 )
                 for batch, (feed, actual, expected) in batches
             ]
-            yield max(each, key=lambda error: (not error.ok, error.absolute))
+            yield max(errors, key=lambda error: (not error.ok, error.absolute))
 
     def first_divergence(
         self, feeds: Feeds, errors: Sequence[OutputError], tolerance: Tolerance
@@ -131,7 +134,9 @@ class Trial:
         wrong = next((error for error in errors if not error.ok), None)
         if wrong is None or not self.converted.layers:
             return None, ()
-        telling = telling_feeds(feeds, wrong.batch, wrong.where, fixed=self.fixed_batch)
+        discriminating = discriminating_feeds(
+            feeds, wrong.batch, wrong.where, fixed=self.fixed_batch
+        )
         try:
             found = first_divergence(
                 self.runtime,
@@ -139,7 +144,7 @@ class Trial:
                 wrong.backend,
                 self.model,
                 self.find(),
-                telling,
+                discriminating,
                 tolerance,
             )
         except VerifyError as error:

@@ -55,11 +55,14 @@ def read_expected(path: Path, model: KerasModel, infos: Sequence[TensorInfo], ba
     return arrays
 
 
-# -------------------------------------------------------------------------------------------------- names
+# -------------------------------------------------------------------------------------------- names
 
 
 def labels(structure: Any, infos: Sequence[TensorInfo]) -> tuple[frozenset[str], ...]:
-    """Names that identify each leaf of a model's inputs or outputs: dict keys, layer names, names in TF.js."""
+    """Names that identify each leaf of a model's inputs or outputs.
+
+    These are dict keys, layer names and names in TF.js, without those that several leaves share.
+    """
     names = [
         {label for label in (key, tensor.call.target.name, info.name) if label}
         for (key, tensor), info in zip(_leaves(structure), infos, strict=True)
@@ -83,7 +86,9 @@ def _leaves(structure: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def arranged(path: Path, wanted: Sequence[frozenset[str]], role: str) -> Arrays:
-    """The arrays of a file in the order of the model: by name, else as input_0…, output_0… or arr_0….
+    """The arrays of a file in the order of the model.
+
+    They are matched by name, else as input_0…, output_0… or arr_0….
 
     Raises:
         VerifyError: the file lacks arrays, or has too many.
@@ -98,7 +103,8 @@ def arranged(path: Path, wanted: Sequence[frozenset[str]], role: str) -> Arrays:
             return tuple(stored[f"{prefix}{number}"] for number in numbered)
     names = ", ".join("/".join(sorted(names)) or "?" for names in wanted)
     raise VerifyError(
-        f"{path}: contains {', '.join(stored) or 'no arrays'}, but the {role}s of the model are {names}; "
+        f"{path}: contains {', '.join(stored) or 'no arrays'}, but the {role}s of the model are "
+        f"{names}; "
         f"use these names, or {role}_0 … {role}_{len(wanted) - 1} in this order"
     )
 
@@ -131,7 +137,7 @@ def read_npz(path: Path) -> Mapping[str, Array]:
         ) from None
 
 
-# ------------------------------------------------------------------------------------------------- checks
+# ------------------------------------------------------------------------------------------- checks
 
 
 def _check_shape(what: str, array: Array, shape: Shape) -> None:
@@ -150,7 +156,8 @@ def as_dtype(what: str, array: Array, dtype: np.dtype[Any]) -> Array:
     """The array in that dtype; strings become arrays of objects.
 
     Raises:
-        VerifyError: the array has another kind of values, or integers that the dtype cannot represent.
+        VerifyError: the array has another kind of values, or integers that the dtype cannot
+            represent.
     """
     if dtype.kind == "O":
         if array.dtype.kind != "U":
@@ -158,12 +165,12 @@ def as_dtype(what: str, array: Array, dtype: np.dtype[Any]) -> Array:
         return array.astype(dtype)
     _check_numbers(what, array)
     with np.errstate(invalid="ignore", over="ignore"):
-        made = array.astype(dtype)
-    if dtype.kind in "biu" and not np.array_equal(made, array):
+        converted = array.astype(dtype)
+    if dtype.kind in "biu" and not np.array_equal(converted, array):
         raise VerifyError(
             f"{what} has {array.dtype} values that do not fit into {dtype}, the dtype of the input"
         )
-    return made
+    return converted
 
 
 def _spell(shape: Shape) -> str:

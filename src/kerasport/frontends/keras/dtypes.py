@@ -1,10 +1,11 @@
-"""Element types of tensors as Keras has them, and what it computes of integers.
+"""Element types of tensors in Keras, and the operations on integers that cannot be converted.
 
-Keras leaves integers as they are where a layer or operation does not need fractions. Two things follow. With few bits
-results can wrap around, which targets that compute in 32 bits do not. And some layers compute in float32, and cast the
-result back to the integers of their input. Both depend on the element type that a tensor has in Keras, which this
-module works out from call to call. Promotion follows `keras.backend.result_type`; the results of each class were
-compared with Keras on JAX and on TensorFlow.
+Keras keeps integers where a layer or operation does not need fractions. This has two consequences.
+Results of narrow integers can wrap around, but targets compute in 32 bits. And some layers compute
+in float32 and cast the result back to the integer dtype of their input. Both depend on the element
+type of a tensor in Keras, which this module infers call by call. Promotion follows
+`keras.backend.result_type`. The results of each class were compared with Keras on JAX and on
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -26,76 +27,83 @@ from kerasport.frontends.keras.model import (
 )
 
 WRAPPING = frozenset(("int8", "int16", "uint8", "uint16", "uint32", "uint64"))
-"""Integers that results of 32 bits with a sign can differ from."""
+"""Integer dtypes whose results can differ from those in int32."""
 INTEGERS = WRAPPING | {"int32", "int64", "bool"}
 
-# ------------------------------------------------------------------------------------------------- the results
+# -------------------------------------------------------------------------------------- the results
 
 FIRST = (
-    "Reshape", "Transpose", "Squeeze", "ExpandDims", "Swapaxes", "Moveaxis", "Ravel", "BroadcastTo", "Flip", "Fliplr",
-    "Flipud", "Roll", "Rot90", "Tile", "Repeat", "Split", "ArraySplit", "Vsplit", "Hsplit", "Dsplit", "Unstack",
-    "Slice", "SliceUpdate", "GetItem", "Take", "TakeAlongAxis", "Diagonal", "Diag", "Diagflat", "Tril", "Triu", "Pad",
-    "Copy", "StopGradient", "Real", "Imag", "Conj", "Conjugate", "NanToNum", "Round", "Trunc", "Sign", "Relu",
-    "Max", "Min", "Amax", "Amin", "Nanmax", "Nanmin", "Sort", "TopK", "MaxPool", "CropImages", "PadImages",
-    "DepthToSpace", "SpaceToDepth", "ExtractPatches", "ExtractSequences", "RGBToGrayscale", "UnravelIndex", "Rearrange",
-    "Resize", "ZerosLike", "OnesLike", "FullLike", "EmptyLike", "ConvertToTensor", "Array", "View",
+    "Reshape", "Transpose", "Squeeze", "ExpandDims", "Swapaxes", "Moveaxis", "Ravel", "BroadcastTo",
+    "Flip", "Fliplr", "Flipud", "Roll", "Rot90", "Tile", "Repeat", "Split", "ArraySplit", "Vsplit",
+    "Hsplit", "Dsplit", "Unstack", "Slice", "SliceUpdate", "GetItem", "Take", "TakeAlongAxis",
+    "Diagonal", "Diag", "Diagflat", "Tril", "Triu", "Pad", "Copy", "StopGradient", "Real", "Imag",
+    "Conj", "Conjugate", "NanToNum", "Round", "Trunc", "Sign", "Relu", "Max", "Min", "Amax", "Amin",
+    "Nanmax", "Nanmin", "Sort", "TopK", "MaxPool", "CropImages", "PadImages", "DepthToSpace",
+    "SpaceToDepth", "ExtractPatches", "ExtractSequences", "RGBToGrayscale", "UnravelIndex",
+    "Rearrange", "Resize", "ZerosLike", "OnesLike", "FullLike", "EmptyLike", "ConvertToTensor",
+    "Array", "View",
     # layers
-    "Flatten", "Permute", "RepeatVector", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "GlobalMaxPooling1D",
-    "GlobalMaxPooling2D", "GlobalMaxPooling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "Cropping1D",
-    "Cropping2D", "Cropping3D", "UpSampling1D", "UpSampling2D", "UpSampling3D", "Identity", "Dropout",
-    "AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
+    "Flatten", "Permute", "RepeatVector", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D",
+    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "ZeroPadding1D",
+    "ZeroPadding2D", "ZeroPadding3D", "Cropping1D", "Cropping2D", "Cropping3D", "UpSampling1D",
+    "UpSampling2D", "UpSampling3D", "Identity", "Dropout", "AlphaDropout", "GaussianDropout",
+    "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
     "ActivityRegularization", "Masking",
 )  # fmt: skip
-"""The element type of the first operand, and its numbers."""
+"""The result has the element type of the first operand, and its values."""
 JOINT = (
-    "Concatenate", "Stack", "Hstack", "Vstack", "Dstack", "Append", "Meshgrid", "Maximum", "Minimum", "Fmax", "Fmin",
-    "FloorDivide", "Mod", "Fmod", "Where", "Select", "Clip",
+    "Concatenate", "Stack", "Hstack", "Vstack", "Dstack", "Append", "Meshgrid", "Maximum",
+    "Minimum", "Fmax", "Fmin", "FloorDivide", "Mod", "Fmod", "Where", "Select", "Clip",
 )  # fmt: skip
-"""The element type that all operands are promoted to, which holds the result."""
+"""The result has the promoted element type of all operands, which can represent it."""
 GROWING = (
-    "Add", "Subtract", "Multiply", "Power", "Square", "Negative", "Cumsum", "Cumprod", "Nancumsum", "Nancumprod",
-    "Prod", "Nanprod", "Diff", "Ptp", "Abs", "Absolute", "Matmul", "Dot", "Inner", "Outer", "Vdot", "Tensordot",
-    "Einsum", "Kron", "Cross", "Vander", "Correlate",
-    "BitwiseNot", "BitwiseInvert", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "HardTanh", "Conv", "Unfold", "Fold",
+    "Add", "Subtract", "Multiply", "Power", "Square", "Negative", "Cumsum", "Cumprod", "Nancumsum",
+    "Nancumprod", "Prod", "Nanprod", "Diff", "Ptp", "Abs", "Absolute", "Matmul", "Dot", "Inner",
+    "Outer", "Vdot", "Tensordot", "Einsum", "Kron", "Cross", "Vander", "Correlate", "BitwiseNot",
+    "BitwiseInvert", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "HardTanh", "Conv", "Unfold", "Fold",
     "AdaptiveMaxPool", "Average",
 )  # fmt: skip
-"""The element type that all operands are promoted to, which does not hold every result."""
+"""The result has the promoted element type of all operands, which can overflow."""
 COUNTING = ("Add", "Subtract", "Average", "Dot", "Attention", "AdditiveAttention")
-"""Layers that make other truth values than numbers of truth values."""
+"""Layers that return bool for bool inputs where integers would count."""
 SEGMENTS = ("SegmentSum", "SegmentMax", "SegmentMin", "SegmentProd")
 FRACTIONS = (
-    "Angle", "Arccos", "Arccosh", "Arcsin", "Arcsinh", "Arctan", "Arctan2", "Arctanh", "Cbrt", "Ceil",
-    "Celu", "Corrcoef", "Cos", "Cosh", "Deg2rad", "Divide", "DivideNoNan", "Elu", "Erf", "Erfc", "Erfinv", "Exp",
-    "Exp2", "Expm1", "Fabs", "Floor", "Gelu", "Geomspace", "HardShrink", "HardSigmoid", "HardSilu", "Heaviside",
-    "Hypot", "I0", "Ldexp", "LeakyRelu", "Linspace", "Log", "Log10", "Log1p", "Log2", "Logaddexp", "Logaddexp2",
-    "Logspace", "Logsumexp", "Mean", "Median", "MultiHot", "Nanmean", "Nanstd", "Nanvar", "OneHot",
-    "Percentile", "Quantile", "Rad2deg", "Reciprocal", "ScaleAndTranslate", "Selu", "Sigmoid", "Silu", "Sin",
-    "Sinc", "Sinh", "SoftShrink", "Softplus", "Softsign", "SparseCategoricalCrossentropy", "SparsePlus",
-    "SparseSigmoid", "Sparsemax", "Sqrt", "Rsqrt", "Std", "Tan", "Tanh", "TanhShrink", "Threshold", "Trapezoid",
-    "TrueDivide", "Var",
+    "Angle", "Arccos", "Arccosh", "Arcsin", "Arcsinh", "Arctan", "Arctan2", "Arctanh", "Cbrt",
+    "Ceil", "Celu", "Corrcoef", "Cos", "Cosh", "Deg2rad", "Divide", "DivideNoNan", "Elu", "Erf",
+    "Erfc", "Erfinv", "Exp", "Exp2", "Expm1", "Fabs", "Floor", "Gelu", "Geomspace", "HardShrink",
+    "HardSigmoid", "HardSilu", "Heaviside", "Hypot", "I0", "Ldexp", "LeakyRelu", "Linspace", "Log",
+    "Log10", "Log1p", "Log2", "Logaddexp", "Logaddexp2", "Logspace", "Logsumexp", "Mean", "Median",
+    "MultiHot", "Nanmean", "Nanstd", "Nanvar", "OneHot", "Percentile", "Quantile", "Rad2deg",
+    "Reciprocal", "ScaleAndTranslate", "Selu", "Sigmoid", "Silu", "Sin", "Sinc", "Sinh",
+    "SoftShrink", "Softplus", "Softsign", "SparseCategoricalCrossentropy", "SparsePlus",
+    "SparseSigmoid", "Sparsemax", "Sqrt", "Rsqrt", "Std", "Tan", "Tanh", "TanhShrink", "Threshold",
+    "Trapezoid", "TrueDivide", "Var",
 )  # fmt: skip
-"""Fractions, which Keras works out in float32."""
+"""The result is fractional; Keras computes it in float32."""
 TRUTHS = (
-    "All", "AllClose", "Any", "Equal", "Greater", "GreaterEqual", "InTopK", "IsIn", "Isclose", "Isfinite", "Isinf",
-    "Isnan", "Isneginf", "Isposinf", "Isreal", "Less", "LessEqual", "LogicalAnd", "LogicalNot", "LogicalOr",
-    "LogicalXor", "NotEqual", "Signbit",
+    "All", "AllClose", "Any", "Equal", "Greater", "GreaterEqual", "InTopK", "IsIn", "Isclose",
+    "Isfinite", "Isinf", "Isnan", "Isneginf", "Isposinf", "Isreal", "Less", "LessEqual",
+    "LogicalAnd", "LogicalNot", "LogicalOr", "LogicalXor", "NotEqual", "Signbit",
 )  # fmt: skip
 CUTTING = ("LayerNorm", "RMSNorm", "LayerNormalization", "RMSNormalization", "GroupNormalization")
-"""Fractions, which Keras casts back to the element type of the input."""
-COUNTS = ("Argmax", "Argmin", "Argsort", "CountNonzero", "Digitize", "Nanargmax", "Nanargmin", "SearchSorted", "Ndim",
-          "Size")  # fmt: skip
-"""Places and numbers of things."""
+"""The result is fractional; Keras casts it back to the element type of the input."""
+COUNTS = (
+    "Argmax", "Argmin", "Argsort", "CountNonzero", "Digitize", "Nanargmax", "Nanargmin",
+    "SearchSorted", "Ndim", "Size",
+)  # fmt: skip
+"""Indices and counts."""
 WEIGHING = (
-    "Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose",
-    "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D", "BatchNormalization", "Normalization",
-    "Rescaling", "Embedding", "ReversibleEmbedding", "CategoryEncoding", "ELU", "LeakyReLU", "UnitNormalization",
-    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D", "CenterCrop", "SimpleRNN", "LSTM",
-    "GRU", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional", "MultiHeadAttention",
+    "Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose",
+    "Conv3DTranspose", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D",
+    "BatchNormalization", "Normalization", "Rescaling", "Embedding", "ReversibleEmbedding",
+    "CategoryEncoding", "ELU", "LeakyReLU", "UnitNormalization", "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D", "GlobalAveragePooling3D", "CenterCrop", "SimpleRNN", "LSTM", "GRU",
+    "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional", "MultiHeadAttention",
     "GroupQueryAttention",
 )  # fmt: skip
-"""Layers that meet their input with float32, be it weights."""
+"""Layers that combine their input with float32, such as weights."""
 SUMS = ("Sum", "Nansum", "Trace")
-"""Integers of 32 bits, without a sign where the input has none."""
+"""The result is a 32-bit integer, unsigned if the input is."""
 
 RESULTS: Mapping[str, str] = {
     **dict.fromkeys((*FIRST, *CUTTING, *SEGMENTS, "Resizing"), "first"),
@@ -108,22 +116,22 @@ RESULTS: Mapping[str, str] = {
     **dict.fromkeys(("Discretization", "Hashing", "HashedCrossing", "IntegerLookup", "StringLookup",
                      "TextVectorization"), "indices"),
 }  # fmt: skip
-"""Class of a layer or operation that may make integers → the element type of its results."""
+"""Class of a layer or operation that can return integers → the rule for its element type."""
 
 ANY_BITS = frozenset(
-    (*FIRST, *JOINT, *FRACTIONS, *TRUTHS, *COUNTS, *SUMS, *WEIGHING, "Cast", "SaturateCast", "Resizing",
-     "Discretization", "Hashing", "HashedCrossing", "IntegerLookup")
+    (*FIRST, *JOINT, *FRACTIONS, *TRUTHS, *COUNTS, *SUMS, *WEIGHING, "Cast", "SaturateCast",
+     "Resizing", "Discretization", "Hashing", "HashedCrossing", "IntegerLookup")
 )  # fmt: skip
-"""Classes that compute the same of integers of few bits as of 32."""
+"""Classes that compute the same result for narrow integers as for 32-bit ones."""
 COMPARING = frozenset((*JOINT, *TRUTHS))
-"""Those of them that convert numbers beside a tensor to its element type, where they have to fit."""
+"""Classes that convert constants to the element type of a tensor, which must represent them."""
 
 
 UNSIGNED = frozenset(("uint8", "uint16", "uint32", "uint64"))
 
 
 def promoted(dtypes: Sequence[str]) -> str:
-    """The element type of a result of several, as JAX promotes them; int64 stands for itself and int32."""
+    """The promoted element type of several, as in JAX. int64 represents itself and int32."""
     if "float32" in dtypes or not dtypes:
         return "float32"
     wide = np.result_type(*dtypes).name
@@ -132,13 +140,13 @@ def promoted(dtypes: Sequence[str]) -> str:
 
 @dataclass
 class Dtypes:
-    """The element types of tensors in Keras, as far as they are integers or truth values."""
+    """The element types of tensors in Keras, for integers and bool."""
 
     _made: dict[Call, str | tuple[str, ...]] = field(default_factory=dict)
     _models: dict[KerasModel, tuple[str, ...]] = field(default_factory=dict)
 
     def of(self, tensor: KerasTensor) -> str:
-        """The element type of a tensor; float32 for all fractions and for what is not known."""
+        """The element type of a tensor; float32 for all fractions and unknown types."""
         made = self._made.get(tensor.call, "float32")
         if isinstance(made, tuple):
             # the lowering refuses an output that does not exist
@@ -146,7 +154,7 @@ class Dtypes:
         return "int32" if tensor.index and tensor.call.target.class_name == "TopK" else made
 
     def model(self, model: KerasModel) -> tuple[str, ...]:
-        """The element types of the outputs of a model; those of all other tensors are known behind it."""
+        """The element types of a model's outputs. Afterwards those of all its tensors are known."""
         if model not in self._models:
             for call in model.calls:
                 self.call(call)
@@ -154,19 +162,19 @@ class Dtypes:
         return self._models[model]
 
     def call(self, call: Call) -> None:
-        """Work out the element types of the outputs of a call, of whose inputs they are known."""
+        """Infer the element types of a call's outputs. Those of its inputs must be known."""
         target = acting(call.target)
         made = self.model(target) if isinstance(target, KerasModel) else self._result(call, target)
         if made != "float32":
             self._made[call] = made
 
     def tensors(self, call: Call) -> list[str]:
-        """The element types of the tensors that a call is given."""
+        """The element types of the tensor arguments of a call."""
         return list(map(self.of, call.tensors()))
 
     def joint(self, call: Call) -> str:
-        """The element type that the operands of a call are promoted to."""
-        # the condition of a choice is no operand
+        """The promoted element type of the operands of a call."""
+        # the condition of Where and Select is not an operand
         args = call.args[1:] if call.target.class_name in ("Where", "Select") else call.args
         config = {} if isinstance(call.target, KerasModel) else call.target.config
         given = flatten(
@@ -177,7 +185,7 @@ class Dtypes:
         return "int32" if only_truths else promoted(found)
 
     def _dtype(self, leaf: Any) -> str:
-        """The element type of an operand; none of a Python integer, which takes that of the others."""
+        """The element type of an operand; empty for a Python integer, which adopts another."""
         if isinstance(leaf, KerasTensor):
             return self.of(leaf)
         if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biuf":
@@ -207,7 +215,7 @@ class Dtypes:
 
 
 def acting(target: LayerSpec | Operation | KerasModel) -> LayerSpec | Operation | KerasModel:
-    """What computes: the layer inside a wrapper that applies it as it is."""
+    """The layer that computes: unwraps wrappers that apply their layer unchanged."""
     while isinstance(target, LayerSpec) and target.class_name in (
         "TimeDistributed",
         "SpectralNormalization",
@@ -217,7 +225,7 @@ def acting(target: LayerSpec | Operation | KerasModel) -> LayerSpec | Operation 
 
 
 def _rule(target: LayerSpec | Operation) -> str:
-    """The rule by which the element type of the results follows."""
+    """The rule that determines the element type of the results."""
     if target.class_name == "InputLayer":
         return "input"
     if target.class_name == "Activation":
@@ -228,7 +236,7 @@ def _rule(target: LayerSpec | Operation) -> str:
 
 
 KEEPING = ("relu", "linear", "hard_tanh")
-"""Activations that make integers of integers."""
+"""Activations that return integers for integers."""
 WRAPPED = (
     "hard_tanh",
     "softmax",
@@ -240,17 +248,17 @@ WRAPPED = (
     "glu",
     "sparsemax",
 )
-"""Activations that compute in the bits of integers."""
+"""Activations that compute in the integer dtype of their input."""
 
 
 def _plain_relu(target: LayerSpec) -> bool:
-    """Whether a ReLU has no options but their defaults."""
+    """Whether all options of a ReLU have their defaults."""
     return not any(
         target.config.get(option) for option in ("max_value", "negative_slope", "threshold")
     )
 
 
-# ------------------------------------------------------------------------------------------------ the problems
+# ------------------------------------------------------------------------------------- the problems
 
 
 CAST = "cast the input to float32 first"
@@ -259,15 +267,20 @@ _PARTS = "Keras casts intermediate results to the integer dtype of its input, wh
 DIFFERENT: Mapping[str, str] = {
     **dict.fromkeys(("BatchNorm", "Moments"), _TENSORFLOW),
     **dict.fromkeys(("DotProductAttention", "SSIM", "FakeQuantWithMinMaxVars"), _PARTS),
-    "SpectralNormalization": "Keras casts its output to the integer dtype of its input, which truncates it",
+    "SpectralNormalization": (
+        "Keras casts its output to the integer dtype of its input, which truncates it"
+    ),
 }
-"""Operation or layer → why none of its integers are converted."""
+"""Operation or layer → why none of its integer inputs are supported."""
 
 
 def integer_problems(
     model: KerasModel, dtypes: Dtypes, release: tuple[int, int]
 ) -> Iterator[Problem]:
-    """What Keras computes of integers, and no target does; `release` is that of Keras."""
+    """Yield the integer computations of Keras that no target can convert.
+
+    `release` is the release of Keras that wrote the model.
+    """
     for call in model.calls:
         target = acting(call.target)
         if isinstance(target, KerasModel) or target.class_name == "InputLayer":
@@ -302,19 +315,25 @@ def integer_problems(
 
 
 def fraction_problems(model: KerasModel, dtypes: Dtypes) -> Iterator[Problem]:
-    """What a target that computes in float32 alone cannot make of integers: Keras casts the result back to them."""
+    """Yield the layers whose float32 result Keras casts back to an integer dtype.
+
+    Targets that compute in float32 only cannot convert them.
+    """
     for call in model.calls:
         target = acting(call.target)
         if isinstance(target, KerasModel):
             continue
         first = next(iter(dtypes.tensors(call)), "float32")
         if first in INTEGERS and _cuts(target):
-            reason = f"Keras casts its output to {first}, the dtype of its input, but converted layers compute in float32"
+            reason = (
+                f"Keras casts its output to {first}, the dtype of its input, but converted layers "
+                "compute in float32"
+            )
             yield Problem(call.target.name, call.target.class_name, reason, remedy=CAST)
 
 
 def _cuts(target: LayerSpec | Operation) -> bool:
-    """Whether a layer or operation computes fractions of integers, and casts them to integers."""
+    """Whether a layer or operation computes fractions from integers and casts them to integers."""
     if target.class_name in RESAMPLING:
         default = "nearest" if target.class_name == "UpSampling2D" else "bilinear"
         return bool(target.config.get("interpolation", default) != "nearest")
@@ -325,17 +344,23 @@ REMEDY = "give the model float32 or int32 inputs"
 
 
 def _reason(call: Call, target: LayerSpec | Operation, joint: str, narrow: str) -> str:
-    """Why a call on integers of few bits cannot be converted; nothing where it can."""
+    """Why a call on narrow integers cannot be converted; empty if it can."""
     name = target.class_name
     if name in CUTTING:
         return f"Keras casts its output to {narrow}, the dtype of its input, which truncates it"
     if name in COMPARING and not all(_fits(leaf, joint) for leaf in _numbers(call, target)):
-        return f"a constant is outside the range of {joint}, where the Keras backends compute different results"
+        return (
+            f"a constant is outside the range of {joint}, where the Keras backends compute "
+            "different results"
+        )
     if name in RESAMPLING and target.config.get("interpolation", "nearest") not in (
         "nearest",
         "bilinear",
     ):
-        return f"its interpolation can overshoot the range of {narrow}, where Keras clips and converted models do not"
+        return (
+            f"its interpolation can overshoot the range of {narrow}, where Keras clips and "
+            "converted models do not"
+        )
     if _any_bits(target) or (name in GROWING and joint not in WRAPPING and narrow != "bool"):
         return ""
     if name in ("Abs", "Absolute", "Ptp") and narrow in UNSIGNED:
@@ -348,7 +373,7 @@ RESAMPLING = ("Resize", "Resizing", "UpSampling2D")
 
 
 def _any_bits(target: LayerSpec | Operation) -> bool:
-    """Whether a layer or operation computes the same of integers of few bits as of 32."""
+    """Whether the results for narrow integers equal those for 32-bit integers."""
     if target.class_name == "Average" and isinstance(target, Operation):
         return True
     if target.class_name == "Activation":
@@ -362,14 +387,14 @@ def _any_bits(target: LayerSpec | Operation) -> bool:
 
 
 def _numbers(call: Call, target: LayerSpec | Operation) -> list[Any]:
-    """The numbers beside the tensors of a call."""
+    """The constants among the operands of a call."""
     return flatten(
         (call.args, dict(call.kwargs), [target.config.get(bound) for bound in ("x_min", "x_max")])
     )
 
 
 def _fits(leaf: Any, dtype: str) -> bool:
-    """Whether a number is none that an integer type lacks."""
+    """Whether an integer type can represent a number."""
     if type(leaf) is not int or dtype not in WRAPPING:
         return True
     return bool(np.iinfo(dtype).min <= leaf <= np.iinfo(dtype).max)

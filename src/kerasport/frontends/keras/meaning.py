@@ -1,8 +1,8 @@
-"""What the inputs of a model expect and its outputs hold, in words and as ranges.
+"""Describe the values that a model's inputs expect and its outputs contain, in words and ranges.
 
-Each input is followed through the layers that prepare data: rescaling, normalization, resizing,
-lookups. Each output is explained by the last activation. Nothing is guessed: if the layers say
-nothing, the words are empty.
+Each input is followed through the layers that preprocess data: rescaling, normalization, resizing,
+lookups. Each output is explained by the last activation. If the layers do not determine the
+meaning, the text is empty.
 """
 
 from __future__ import annotations
@@ -25,41 +25,42 @@ from kerasport.frontends.keras.model import (
 from kerasport.report import Values
 from kerasport.weights import Array, Shape
 
-CHANNELS = 4  # of images: factors for each of more axes are no preparation of pixels
-MAX_STEPS = 2_000  # calls that are followed from one input: models inside may be shared
+CHANNELS = 4  # of images; a step with more factors does not preprocess pixels
+MAX_STEPS = 2_000  # calls followed from one input, since nested models can be shared
 PIXEL = 255.0
 IMAGENET_MEAN = (103.939, 116.779, 123.68)
 """Means of blue, green and red, as `preprocess_input` of ResNet and VGG subtracts them."""
 
 
 def expected_values(model: KerasModel) -> tuple[Values, ...]:
-    """What each input of a model expects, in the order of its inputs."""
+    """The values that each input of a model expects, in the order of its inputs."""
     return tuple(_expected(model, tensor) for tensor in model.input_tensors)
 
 
 def output_values(model: KerasModel, shapes: Sequence[Shape]) -> tuple[Values, ...]:
-    """What each output of a model holds, in the order of its outputs, given their shapes."""
+    """The values of each output of a model, in the order of its outputs, given their shapes."""
     return tuple(map(_output, model.output_tensors, shapes))
 
 
-# ------------------------------------------------------------------------------------------------ inputs
+# ------------------------------------------------------------------------------------------- inputs
 
 
 @dataclass(frozen=True)
 class _Path:
-    """What the layers between an input and one of its uses do to the numbers."""
+    """The steps between an input and one of its uses."""
 
     images: bool  # whether the input has the rank of images
-    affine: tuple[tuple[Array, Array], ...] = ()  # scale and offset of each step
+    # scale and offset of each step, float64, scalars or one per channel
+    affine: tuple[tuple[Array, Array], ...] = ()
     done: tuple[str, ...] = ()  # other steps, in words
-    swapped: bool = False  # whether the order of channels is turned round
+    swapped: bool = False  # whether the order of channels is reversed
 
     def scaled(self, scale: Any, offset: Any) -> After:
-        """The path with a step x · scale + offset; steps of single numbers are one, and steps of channels."""
+        """Append a step x · scale + offset, merged with a previous step of the same kind."""
         step = np.asarray(scale, np.float64), np.asarray(offset, np.float64)
-        if not all(each.size and np.isfinite(each).all() for each in step):
+        if not all(factor.size and np.isfinite(factor).all() for factor in step):
             return Values()
-        if max(each.size for each in step) > (CHANNELS if self.images else 1):
+        if max(factor.size for factor in step) > (CHANNELS if self.images else 1):
             return Values()
         if self.affine and _is_of_channels(self.affine[-1]) == _is_of_channels(step):
             before = self.affine[-1]
@@ -68,7 +69,7 @@ class _Path:
         return replace(self, affine=(*self.affine, step))
 
     def then(self, words: str) -> _Path:
-        """The path with another step."""
+        """Append another step, in words."""
         return replace(self, done=(*self.done, words))
 
 
@@ -83,7 +84,7 @@ def _expected(model: KerasModel, tensor: KerasTensor) -> Values:
 
 
 def _fed(declared: str) -> str:
-    """The element type of the tensor that a page makes."""
+    """Dtype of the tensor that a page creates for an input."""
     if declared in ("string", "bool"):
         return declared
     return "int32" if declared.startswith(("int", "uint")) else "float32"
@@ -96,7 +97,7 @@ def _of_dtype(declared: str, *, images: bool) -> Values:
 
 
 def _joined(found: Sequence[Values]) -> Values | None:
-    """What all uses of an input agree on; of several ranges of ids, the one that fits all."""
+    """The values that all uses of an input agree on; of several id ranges, the smallest."""
     if not found:
         return None
     ids = [values for values in found if values.low == 0 and values.text.startswith(IDS)]
@@ -106,7 +107,7 @@ def _joined(found: Sequence[Values]) -> Values | None:
 
 
 def _uses(model: KerasModel, tensor: KerasTensor, path: _Path) -> Iterator[Values]:
-    """What each use of a tensor says, its models inside followed."""
+    """Yield the values expected by each use of a tensor, including uses inside nested models."""
     waiting, steps = [(model, tensor, path)], 0
     users: dict[KerasModel, Mapping[KerasTensor, Sequence[Call]]] = {}
     while waiting and (steps := steps + 1) < MAX_STEPS:
@@ -115,22 +116,21 @@ def _uses(model: KerasModel, tensor: KerasTensor, path: _Path) -> Iterator[Value
             users[model] = _users(model)
         calls = users[model].get(tensor, ())
         if not calls:
-            yield _told(path)
+            yield _described(path)
         for call in calls:
             if isinstance(call.target, KerasModel):
-                given = flatten(call.args)
-                pairs = zip(call.target.input_tensors, given, strict=False)
+                pairs = zip(call.target.input_tensors, flatten(call.args), strict=False)
                 waiting += [(call.target, inner, path) for inner, outer in pairs if outer == tensor]
                 continue
             after = _after(call, path)
             if isinstance(after, _Path):
                 waiting.append((model, KerasTensor(call), after))
             else:
-                yield after if after.text else _told(path)
+                yield after if after.text else _described(path)
 
 
 def _users(model: KerasModel) -> Mapping[KerasTensor, Sequence[Call]]:
-    """Tensor → the calls that take it."""
+    """Tensor → the calls that use it."""
     users: dict[KerasTensor, list[Call]] = {}
     for call in model.calls:
         for tensor in dict.fromkeys(call.tensors()):
@@ -141,7 +141,7 @@ def _users(model: KerasModel) -> Mapping[KerasTensor, Sequence[Call]]:
 IDS = "integer ids"
 
 After: TypeAlias = "_Path | Values"
-"""The path behind a layer that prepares data, or what a layer says of its input; empty if nothing."""
+"""The path after a preprocessing layer, or the values that a layer expects; empty if unknown."""
 
 
 def _after(call: Call, path: _Path) -> After:
@@ -160,10 +160,10 @@ def _after(call: Call, path: _Path) -> After:
 IDLE = frozenset(
     ("Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "SpatialDropout1D")
 )
-"""Layers that do nothing at inference, and that every target has, so they are not left out."""
+"""Layers without effect at inference. Every target has them, so they are not removed."""
 
 MOVING = frozenset(("Reshape", "Flatten", "Permute", "RepeatVector"))
-"""Layers that change no number, but where it is."""
+"""Layers that move values but do not change them."""
 
 
 def _is_idle(spec: LayerSpec) -> bool:
@@ -208,23 +208,25 @@ def _rescaling(spec: LayerSpec, path: _Path) -> After:
 def _normalization(spec: LayerSpec, path: _Path) -> After:
     if spec.config.get("invert"):
         return Values()
-    told = _told(path.then("normalizes each channel" if path.images else "normalizes them"))
+    described = _described(
+        path.then("normalizes each channel" if path.images else "normalizes them")
+    )
     mean, variance = _moments(spec)
     if path.affine or mean is None or variance is None or not mean.size == variance.size == 1:
-        return told
+        return described
     measured = f"mean {mean.item():.4g}, standard deviation {np.sqrt(variance.item()):.4g}"
     return Values(text=f"numbers as in training ({measured}); the model normalizes them itself")
 
 
 def _moments(spec: LayerSpec) -> tuple[Array | None, Array | None]:
-    """Mean and variance of a Normalization that was adapted, or given them."""
+    """Mean and variance of a Normalization, from its weights or its config."""
     if len(spec.weights) >= 2:
         mean, variance = (
             weight.read() if weight.size == 1 else None for weight in spec.weights[:2]
         )
         return mean, variance
-    given = spec.config.get("mean"), spec.config.get("variance")
-    mean, variance = (None if each is None else np.asarray(each, np.float64) for each in given)
+    options = spec.config.get("mean"), spec.config.get("variance")
+    mean, variance = (None if value is None else np.asarray(value, np.float64) for value in options)
     return mean, variance
 
 
@@ -249,14 +251,14 @@ LAYERS: Mapping[str, Callable[[LayerSpec, _Path], After]] = {
     "Resizing": _resizing,
     "StringLookup": _lookup,
 }
-"""Class of a layer that prepares data → what it says of its input, or the path behind it."""
+"""Class of a preprocessing layer → the values that it expects, or the path after it."""
 
 
-# -------------------------------------------------------------------------------------------- operations
+# --------------------------------------------------------------------------------------- operations
 
 
 def _after_operation(call: Call, path: _Path) -> After:
-    """The path behind an operation such as those of `preprocess_input`."""
+    """The path after an operation, such as those of `preprocess_input`."""
     target = call.target
     assert isinstance(target, Operation)
     name = SPELLED.get(str(target.config.get("function")), target.class_name)
@@ -285,20 +287,20 @@ ARITHMETIC: Mapping[str, Callable[[Array], tuple[Any, Any]]] = {
     "Divide": lambda y: (1.0 / y, 0.0),
     "TrueDivide": lambda y: (1.0 / y, 0.0),
 }
-"""Operation with a number y → scale and offset of what it computes."""
+"""Operation with a number y → scale and offset of its result."""
 
 SPELLED: Mapping[str, str] = {
     **{f"math.{name}": name.capitalize() for name in ("add", "subtract", "multiply", "divide")},
-    **{f"__operators__.{name}": spelled for name, spelled in
-       {"add": "Add", "sub": "Subtract", "mul": "Multiply", "truediv": "TrueDivide", "getitem": "GetItem"}.items()},
-    "math.truediv": "TrueDivide", "cast": "Cast", "compat.v1.nn.bias_add": "Add", "nn.bias_add": "Add",
-    "expand_dims": "ExpandDims", "reshape": "Reshape",
+    "__operators__.add": "Add", "__operators__.sub": "Subtract", "__operators__.mul": "Multiply",
+    "__operators__.truediv": "TrueDivide", "__operators__.getitem": "GetItem",
+    "math.truediv": "TrueDivide", "cast": "Cast", "compat.v1.nn.bias_add": "Add",
+    "nn.bias_add": "Add", "expand_dims": "ExpandDims", "reshape": "Reshape",
 }  # fmt: skip
 """TensorFlow function that Keras 2 records → the operation of Keras 3."""
 
 
 def _indexed(call: Call, path: _Path) -> After:
-    """Part of the input; the last channel first is how `preprocess_input` turns RGB into BGR."""
+    """The path after indexing. `preprocess_input` reverses the last axis to convert RGB to BGR."""
     index = call.args[1] if len(call.args) > 1 else None
     parts = index if isinstance(index, tuple) else (index,)
     turned = isinstance(parts[-1], slice) and parts[-1].step == -1
@@ -308,11 +310,11 @@ def _indexed(call: Call, path: _Path) -> After:
     return Values()
 
 
-# ------------------------------------------------------------------------------------------------- words
+# -------------------------------------------------------------------------------------------- words
 
 
-def _told(path: _Path) -> Values:
-    """What a path does to the numbers of an input."""
+def _described(path: _Path) -> Values:
+    """Describe in words what a path does to the values of an input."""
     expected, does, is_pixels = "", [*path.done], False
     for number, (scale, offset) in enumerate(path.affine):
         words, pixels = _scaling(scale, offset, path, first=number == 0)
@@ -331,7 +333,7 @@ def _told(path: _Path) -> Values:
 
 
 def _scaling(scale: Array, offset: Array, path: _Path, *, first: bool) -> tuple[str, bool]:
-    """A step x · scale + offset in words, and whether it shows that the input is pixels from 0 to 255."""
+    """Describe a step x · scale + offset, and whether the input must be pixels 0 to 255."""
     if _is_of_channels((scale, offset)):
         return _of_channels(scale, offset, path, first=first)
     s, o = scale.item(), offset.item()
@@ -351,24 +353,23 @@ def _of_channels(scale: Array, offset: Array, path: _Path, *, first: bool) -> tu
     if first and of_imagenet and scale.size == 1:
         swaps = "swaps RGB to BGR and " if path.swapped else ""
         return f"{swaps}subtracts the mean of ImageNet", True
-    return (
-        "shifts" if scale.size == 1 and scale.item() == 1 else "normalizes"
-    ) + " each channel", False
+    verb = "shifts" if scale.size == 1 and scale.item() == 1 else "normalizes"
+    return f"{verb} each channel", False
 
 
 def _is_of_channels(step: tuple[Array, Array]) -> bool:
-    return max(each.size for each in step) > 1
+    return max(factor.size for factor in step) > 1
 
 
 def _short(number: float) -> str:
     return f"{number:.3g}"
 
 
-# ----------------------------------------------------------------------------------------------- outputs
+# ------------------------------------------------------------------------------------------ outputs
 
 
 def _output(tensor: KerasTensor, shape: Shape) -> Values:
-    """What an output holds, by the last activation."""
+    """The values of an output, determined by the last activation."""
     target = _last(tensor).call.target
     if isinstance(target, Operation):
         return _activated(OPERATIONS.get(target.class_name, ""), target.config, shape)
@@ -386,7 +387,7 @@ def _output(tensor: KerasTensor, shape: Shape) -> Values:
 
 
 def _last(tensor: KerasTensor) -> KerasTensor:
-    """The tensor that an output is, seen through models and layers that do nothing."""
+    """Follow an output back through models and layers without effect."""
     for _ in range(MAX_STEPS):
         target = tensor.call.target
         if isinstance(target, KerasModel):
@@ -399,10 +400,10 @@ def _last(tensor: KerasTensor) -> KerasTensor:
 
 
 ENDS = frozenset(
-    ("Activation", "Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose",
-     "Conv3DTranspose", "SeparableConv1D", "SeparableConv2D")
+    ("Activation", "Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose",
+     "Conv2DTranspose", "Conv3DTranspose", "SeparableConv1D", "SeparableConv2D")
 )  # fmt: skip
-"""Layers that models end with, and whose activation says what the numbers are."""
+"""Last layers of models whose activation determines the values."""
 
 ACTIVATIONS: Mapping[str, str] = {"Softmax": "softmax", "ReLU": "relu"}
 OPERATIONS: Mapping[str, str] = {
@@ -414,14 +415,13 @@ OPERATIONS: Mapping[str, str] = {
 
 
 def _activated(activation: Any, config: Mapping[str, Any], shape: Shape) -> Values:
-    """What an activation makes of numbers; its classes are on the last axis."""
+    """The values that an activation returns. Classes are on the last axis."""
     size = shape[-1] if len(shape) > 1 else None
     if activation == "linear":
         return Values(text="raw scores (logits) or numbers: no activation")
     if activation == "softmax" and config.get("axis", -1) == -1:
-        return Values(
-            text=f"probabilities of {f'{size:,} ' if size else ''}classes (softmax)", low=0, high=1
-        )
+        classes = f"{size:,} classes" if size else "classes"
+        return Values(text=f"probabilities of {classes} (softmax)", low=0, high=1)
     if activation == "sigmoid":
         what = "probability" if size == 1 and len(shape) == 2 else "independent probabilities"
         return Values(text=f"{what} from 0 to 1 (sigmoid)", low=0, high=1)

@@ -33,6 +33,13 @@ class LayerSpec:
     note: str = ""  # what reading changed and a user should know
 
 
+TF_LAMBDAS = (
+    "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod",
+    "InstanceProperty",
+)  # fmt: skip
+"""Classes of operations that call a TensorFlow function, in files of Keras 2."""
+
+
 @dataclass(frozen=True, eq=False)
 class Operation:
     """A `keras.ops` function used as a node of the graph; it has no weights."""

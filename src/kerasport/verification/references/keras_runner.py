@@ -51,7 +51,7 @@ class Request:
         (folder / "request.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
-# ------------------------------------------------------------------------------------- arrays in files
+# ---------------------------------------------------------------------------------- arrays in files
 
 
 def save_arrays(path: Path, groups: Iterable[Sequence[Array]]) -> None:
@@ -86,7 +86,7 @@ def _storable(array: Array) -> Array:
         return array
     if array.dtype.kind in "OS":
         texts = [
-            each.decode() if isinstance(each, bytes) else each for each in array.ravel().tolist()
+            text.decode() if isinstance(text, bytes) else text for text in array.ravel().tolist()
         ]
         return np.array(texts, "U").reshape(array.shape)
     return array.astype("float32")
@@ -97,15 +97,14 @@ def _storable(array: Array) -> Array:
 
 def installed() -> dict[str, Any]:
     """Versions of the installed Keras modules, and the installed backends; nothing is imported."""
-    versions = {
-        module: version for module in MODULES for version in [version_of(module)] if version
-    }
+    versions = {module: version_of(module) for module in MODULES}
+    versions = {module: version for module, version in versions.items() if version}
     found = [name for name in BACKENDS if importlib.util.find_spec(name)]
     return {"versions": versions, "backends": found}
 
 
 def version_of(module: str) -> str:
-    """The version of an installed module, read without importing it; empty if it is not installed."""
+    """The version of an installed module, without importing it; empty if it is not installed."""
     if importlib.util.find_spec(module) is None:
         return ""
     try:
@@ -118,7 +117,7 @@ def version_of(module: str) -> str:
 
 
 def end_with_parent() -> None:
-    """Exit when the parent process is gone: it holds the other end of stdin, and never writes to it."""
+    """Exit when the parent process ends and closes the other end of stdin."""
 
     def wait() -> None:
         os.read(sys.stdin.fileno(), 1)
@@ -185,7 +184,7 @@ def call(keras: Any, model: Any, feed: Arrays) -> Arrays:
 
 
 def as_tensor(array: Array) -> Any:
-    """Strings as a tensor of TensorFlow, the only backend that has any; other arrays as they are."""
+    """Strings as a tensor of TensorFlow, the only backend with strings; other arrays unchanged."""
     if array.dtype.kind != "O":
         return array
     return importlib.import_module("tensorflow").constant(array, "string")
@@ -251,7 +250,7 @@ def restore_hard_sigmoid(keras: Any, model: Any) -> None:
 
 
 def compute_in_float32(keras: Any, model: Any) -> None:
-    """Switch off the rounding of 16-bit and float8 layers, and of inputs of int8 and int4 layers."""
+    """Disable rounding in 16-bit and float8 layers, and of inputs of int8 and int4 layers."""
     for layer in every_layer(model):
         mode = getattr(layer, "quantization_mode", None)
         if mode == "float8" or (mode is None and layer.compute_dtype in HALVES):

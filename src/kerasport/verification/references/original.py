@@ -22,15 +22,14 @@ import h5py
 from kerasport.errors import VerifyError
 from kerasport.frontends.keras.masks import passes_what_3_16_stops
 from kerasport.frontends.keras.model import KerasModel, LayerSpec
-from kerasport.frontends.keras.read.dialects import major
-from kerasport.releases import MASKS_STOP, release_of
+from kerasport.releases import MASKS_STOP, major, release_of
 from kerasport.verification.arrays import Arrays
 from kerasport.verification.inputs import has_strings
 from kerasport.verification.references import keras_runner
 from kerasport.verification.references.keras_runner import MARK, Request, load_arrays, save_arrays
 
 ROUNDED = re.compile("float16|_from_")
-"""Dtype policies with less precision than TF.js: float16 and bfloat16, and quantized ones ("int8_from_float32")."""
+"""Dtype policies with less precision than TF.js: 16-bit floats, and quantized ones."""
 
 # The module search path comes first: a child with this Python finds the same modules as its
 # parent, however the parent was started. In another Python (an empty path) only the working
@@ -113,8 +112,8 @@ class Original:
             save_arrays(folder / "inputs.npz", feeds)
             calls = self._ask(folder)["calls"]
             outputs: dict[str, tuple[Arrays, ...]] = {}
-            for name, made in zip(calls, load_arrays(folder / "layers.npz"), strict=True):
-                outputs[name] = (*outputs.get(name, ()), made)
+            for name, arrays in zip(calls, load_arrays(folder / "layers.npz"), strict=True):
+                outputs[name] = (*outputs.get(name, ()), arrays)
             return KerasRun(
                 load_arrays(folder / "outputs.npz"), outputs, time.monotonic() - started
             )
@@ -149,17 +148,17 @@ class Original:
         answer = folder / "answer.json"
         if not answer.is_file():
             raise VerifyError(f"{self.keras} crashed while it ran {self.path}: {_last_line(child)}")
-        given = json.loads(answer.read_text(encoding="utf-8"))
-        if "error" in given:
+        response = json.loads(answer.read_text(encoding="utf-8"))
+        if "error" in response:
             remedy = (
                 "; tf_keras may be able to: pip install tf_keras"
                 if self.old and self.keras.is_3
                 else ""
             )
             raise VerifyError(
-                f"{self.keras} cannot run {self.path}: {_shortened(given['error'])}{remedy}"
+                f"{self.keras} cannot run {self.path}: {_shortened(response['error'])}{remedy}"
             )
-        return given
+        return response
 
 
 def _command(python: str, *arguments: str) -> list[str]:
@@ -184,12 +183,12 @@ def _last_line(child: subprocess.CompletedProcess[bytes]) -> str:
 
 
 def _shortened(error: str, limit: int = 300) -> str:
-    """The message of an exception on one line; if Keras wrapped another exception, the message of that one."""
+    """The message of an exception on one line, of the innermost one if Keras wrapped it."""
     line = " ".join(error.rpartition(CAUSE)[2].split())
     return line if len(line) <= limit else f"{line[:limit]} …"
 
 
-# ------------------------------------------------------------------------------------------- which Keras
+# -------------------------------------------------------------------------------------- which Keras
 
 
 @dataclass(frozen=True)
@@ -238,7 +237,7 @@ def installed(python: str = "") -> Installed:
 def find_original(
     model: KerasModel, path: Path, weights: Path | None, timeout: float, python: str = ""
 ) -> Original:
-    """The model on disk, with the installed Keras that gives it the meaning it had when it was saved.
+    """Find an installed Keras that runs the model with its original meaning.
 
     Raises:
         VerifyError: no such Keras is installed, or the model contains code.
@@ -251,26 +250,31 @@ def find_original(
     notes = []
     if old_sigmoid:
         notes.append(
-            f"Keras {model.writer} wrote the file; its hard_sigmoid is clip(0.2·x + 0.5, 0, 1). Keras 3 loads it as "
-            "clip(x/6 + 0.5, 0, 1), so this comparison uses the old formula. tf_keras does not need that"
+            f"Keras {model.writer} wrote the file; its hard_sigmoid is clip(0.2·x + 0.5, 0, 1). "
+            "Keras 3 loads it as "
+            "clip(x/6 + 0.5, 0, 1), so this comparison uses the old formula. tf_keras does not "
+            "need that"
         )
     since, newer = (release >= MASKS_STOP for release in (model.release, release_of(keras.version)))
     if keras.is_3 and since is not newer and passes_what_3_16_stops(model):
         notes.append(
-            f"Keras {model.writer or 'of an unknown version'} wrote the file, and Keras {keras.version} ran it; since "
-            "3.16 recurrent layers and TimeDistributed do not pass masks on. If the numbers differ, install the Keras "
+            f"Keras {model.writer or 'of an unknown version'} wrote the file, and Keras "
+            f"{keras.version} ran it; since "
+            "3.16 recurrent layers and TimeDistributed do not pass masks on. If the numbers "
+            "differ, install the Keras "
             "version that wrote the file"
         )
     if rounded:
         notes.append(
-            f"the model computes in {', '.join(rounded)}; Keras ran it in float32, as the converted model does"
+            f"the model computes in {', '.join(rounded)}; Keras ran it in float32, as the "
+            "converted model does"
         )
     request = Request(keras.module, "", keras2_hard_sigmoid=old_sigmoid, unrounded=bool(rounded))
     return Original(path, weights, keras, major(model.writer) < 3, request, tuple(notes), timeout)
 
 
 def refuse_code(model: KerasModel) -> None:
-    """Raise `VerifyError` if Keras would run Python code of the file, or needs code that the file lacks."""
+    """Raise `VerifyError` if the model contains Python code, or needs code that the file lacks."""
     for path, spec in model.walk():
         if spec.class_name == "Lambda" or (isinstance(spec, LayerSpec) and spec.custom):
             raise VerifyError(
@@ -305,7 +309,8 @@ def find_keras(writer: str, there: Installed, *, strings: bool = False, needs: s
     old = major(writer) < 3
     if needs and major(there.versions.get("keras", "3")) > 2:
         raise VerifyError(
-            f"neither Keras 3 nor tf_keras can read this file, only {needs} can; name its Python with --python"
+            f"neither Keras 3 nor tf_keras can read this file, only {needs} can; name its Python "
+            "with --python"
         )
     # Keras 3 reads files of Keras 2, but some of them have another meaning there
     for module in ("tf_keras", "keras") if old else ("keras", "tf_keras"):
@@ -314,9 +319,11 @@ def find_keras(writer: str, there: Installed, *, strings: bool = False, needs: s
             backend = "tensorflow" if major(version) < 3 else find_backend(there, strings=strings)
             return Keras(module, version, backend, there.python)
     found = " and ".join(f"{module} {version}" for module, version in there.versions.items())
-    wanted = "tf_keras" if old else "keras" if there.backends else "keras jax"
+    keras_3 = "keras" if there.backends else "keras jax"
+    wanted = "tf_keras" if old else keras_3
     raise VerifyError(
-        f"verify runs the original model in Keras, but {f'only {found} is' if found else 'Keras is not'} installed"
+        "verify runs the original model in Keras, but "
+        f"{f'only {found} is' if found else 'Keras is not'} installed"
         f"{there.there}, and Keras {writer or 3} wrote this file; pip install {wanted}"
         f"{'' if there.python else OTHER_PYTHON}"
     )
@@ -326,10 +333,10 @@ OTHER_PYTHON = ", or name the Python of another environment with --python"
 
 
 def lacks_reader(writer: str, path: Path, model: KerasModel) -> str:
-    """The Keras that reads a file which neither Keras 3 nor tf_keras can; empty if one of them can.
+    """The Keras that reads a file which neither Keras 3 nor tf_keras can; else empty.
 
-    Measured with Keras 3.15 and tf_keras 2.21: both fail on layers of Keras 1, and on `.keras` files of
-    functional models of Keras 2.12, whose config names a module that was moved in 2.13.
+    Measured with Keras 3.15 and tf_keras 2.21: both fail on layers of Keras 1, and on `.keras`
+    files of functional models of Keras 2.12, whose config names a module that was moved in 2.13.
     """
     if major(writer) < 2:
         return f"Keras {writer}"
@@ -348,7 +355,8 @@ def find_backend(there: Installed, *, strings: bool = False) -> str:
         if "tensorflow" in there.backends:
             return "tensorflow"
         raise VerifyError(
-            f"the model works with strings, for which Keras needs TensorFlow; it is not installed{there.there}. "
+            "the model works with strings, for which Keras needs TensorFlow; it is not "
+            f"installed{there.there}. "
             "Run: pip install tensorflow, or name the Python of another environment with --python"
         )
     available = there.backends
@@ -381,7 +389,7 @@ def configured_backend() -> str:
         return ""
 
 
-# --------------------------------------------------------------------------------- names that Keras expects
+# ------------------------------------------------------------------------- names that Keras expects
 
 
 @contextmanager
@@ -410,7 +418,7 @@ def loadable(path: Path, folder: Path, keras: Keras) -> Path:
 
 
 def loadable_weights(path: Path, folder: Path) -> Path:
-    """The weights file under a name that tells Keras its format: `.weights.h5`, or `.h5` for Keras 2."""
+    """The weights file under a name that determines its format: `.weights.h5`, or `.h5`."""
     if not h5py.is_hdf5(path):
         return path.absolute()
     with h5py.File(path, "r") as file:

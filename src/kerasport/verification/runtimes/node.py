@@ -74,7 +74,7 @@ def candidates() -> Iterator[str]:
 
 
 def identify(command: str) -> tuple[Path, str] | None:
-    """The executable that a command (perhaps a shim) runs, and its version; None if it is not Node."""
+    """The executable that a command (perhaps a shim) runs, and its version; None if not Node."""
     question = "JSON.stringify([process.execPath, process.versions.node])"
     try:
         answer = subprocess.run(  # noqa: S603
@@ -110,7 +110,7 @@ def npm_command(node: Path) -> list[str]:
 
 
 def packages(report: Report = tell, *, onnx: bool = False) -> Path:
-    """The cached directory whose node_modules has TF.js, and with `onnx` ONNX Runtime Web; installed on first use."""
+    """The cached directory with TF.js, and with `onnx` ONNX Runtime Web, installed on first use."""
 
     def install(folder: Path) -> None:
         copy(LOCK, folder)
@@ -159,7 +159,7 @@ def copy(names: tuple[str, ...], folder: Path) -> None:
 
 
 def once(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """The folder; if it does not exist, fill a temporary one and move it there, so that it is complete or absent."""
+    """The folder, filled on first use; it is complete or absent."""
     if folder.is_dir():
         return folder
     try:
@@ -216,11 +216,12 @@ def npm_ci(folder: Path, *, onnx: bool = False) -> None:
         )
     except subprocess.TimeoutExpired:
         raise VerifyError(
-            f"npm did not finish in {INSTALLED} seconds; check that it can reach its registry, and run verify again"
+            f"npm did not finish in {INSTALLED} seconds; check that it can reach its registry, and "
+            "run verify again"
         ) from None
     if install.returncode:
         lines = install.stdout.decode(errors="replace").strip().splitlines()
         raise VerifyError(
-            "npm could not install the packages for verify; it needs its registry for the first run only\n"
-            + "\n".join(f"  {line}" for line in lines[-10:])
+            "npm could not install the packages for verify; it needs its registry for the first "
+            "run only\n" + "\n".join(f"  {line}" for line in lines[-10:])
         )

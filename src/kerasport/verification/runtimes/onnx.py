@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, final
@@ -74,18 +75,18 @@ class Onnx(NodeRuntime):
 
     def _in_python(self, model: Path, feeds: Sequence[Sequence[Array]]) -> Run:
         session = opened(model)
-        given = session.get_inputs()
+        inputs_info = session.get_inputs()
         results: list[Arrays] = []
         for feed in feeds:
-            pairs = zip(given, feed, strict=True)
+            pairs = zip(inputs_info, feed, strict=True)
             arrays: dict[str, Array] = {
-                each.name: array.astype(TYPES[each.type]) for each, array in pairs
+                info.name: array.astype(TYPES[info.type]) for info, array in pairs
             }
-            with raised_by(model):
+            with translate_errors(model):
                 results.append(tuple(session.run(None, arrays)))
         inputs, outputs = (
             tuple(TensorInfo(**info) for info in infos(ends))
-            for ends in (given, session.get_outputs())
+            for ends in (inputs_info, session.get_outputs())
         )
         return Run(inputs, outputs, tuple(results), ())
 
@@ -100,22 +101,17 @@ class Onnx(NodeRuntime):
         if "error" in answer:
             raise VerifyError(f"onnxruntime-web cannot run {model}: {answer['error']}")
         ends = (session.get_inputs(), session.get_outputs())
-        inputs, outputs = (tuple(TensorInfo(**info) for info in infos(each)) for each in ends)
+        inputs, outputs = (tuple(TensorInfo(**info) for info in infos(ports)) for ports in ends)
         return Run(inputs, outputs, tuple(map(decode_all, answer["results"])), ())
 
 
-class raised_by:  # noqa: N801  (a context manager, named like a function)
+@contextmanager
+def translate_errors(model: Path) -> Iterator[None]:
     """Turn errors of ONNX Runtime into `VerifyError`s."""
-
-    def __init__(self, model: Path) -> None:
-        self._model = model
-
-    def __enter__(self) -> None:
-        """Do nothing."""
-
-    def __exit__(self, _: object, error: object, __: object) -> None:
-        if isinstance(error, Exception):
-            raise VerifyError(f"ONNX Runtime cannot run {self._model}: {error}") from error
+    try:
+        yield
+    except Exception as error:
+        raise VerifyError(f"ONNX Runtime cannot run {model}: {error}") from error
 
 
 def opened(model: Path) -> Any:
@@ -128,13 +124,14 @@ def opened(model: Path) -> Any:
         raise VerifyError(f"{model}: no such ONNX file; make it with kerasport convert SRC {model}")
     if find_spec("onnxruntime") is None:
         raise VerifyError(
-            'verify runs ONNX models in onnxruntime, which is not installed; pip install "kerasport[onnx]"'
+            "verify runs ONNX models in onnxruntime, which is not installed; "
+            'pip install "kerasport[onnx]"'
         )
     import onnxruntime  # noqa: PLC0415  (needed here alone)
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised, not logged
-    with raised_by(model):
+    with translate_errors(model):
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 

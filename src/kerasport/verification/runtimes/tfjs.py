@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 Backend: TypeAlias = Literal["cpu", "wasm"]
 Arrays: TypeAlias = tuple[Array, ...]
-Tensor: TypeAlias = Mapping[str, Any]
-"""An array as JSON: dtype, shape, and its little-endian bytes in base64; for strings, a JSON list of them."""
+WireTensor: TypeAlias = Mapping[str, Any]
+"""An array as JSON: dtype, shape, and base64 of its little-endian bytes, or a list of strings."""
 
 DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "?"}
 """dtype in TF.js → dtype of its bytes in numpy."""
@@ -105,8 +105,9 @@ class Tfjs(NodeRuntime):
         """The outputs of a model for each feed, which is one batch of its inputs in order.
 
         Args:
-            model: A model.json, or the directory that holds it.
-            feeds: Arrays of floats, integers, bools or strings, which become float32, int32, bool or string.
+            model: A model.json, or the directory that contains it.
+            feeds: Arrays of floats, integers, bools or strings; they become float32, int32, bool or
+                string.
             backend: The backend of TF.js.
             layers: Top-level layers of a layers-model whose first outputs to return as well.
             timeout: Seconds after which Node counts as hung.
@@ -196,7 +197,8 @@ class Worker:
             answer = answers.get(timeout=timeout)
         except Empty:
             raise VerifyError(
-                f"Node did not answer in {timeout:g} seconds; one cause is a model.json that refers to a layer "
+                f"Node did not answer in {timeout:g} seconds; one cause is a model.json that "
+                "refers to a layer "
                 "it does not contain. If the model needs more time, set a larger --timeout"
             ) from None
         if not answer.endswith(b"\n"):
@@ -235,7 +237,7 @@ def tensor_infos(infos: Iterable[Mapping[str, Any]]) -> tuple[TensorInfo, ...]:
     return tuple(TensorInfo(info["name"], info["dtype"], tuple(info["shape"])) for info in infos)
 
 
-def encode(array: Array) -> Tensor:
+def encode(array: Array) -> WireTensor:
     dtype = tfjs_dtype(array)
     if dtype == "string":
         return {
@@ -267,11 +269,11 @@ def tfjs_dtype(array: Array) -> str:
     raise VerifyError(f"TF.js has no dtype {name}")
 
 
-def decode_all(tensors: Iterable[Tensor]) -> Arrays:
+def decode_all(tensors: Iterable[WireTensor]) -> Arrays:
     return tuple(map(decode, tensors))
 
 
-def decode(tensor: Tensor) -> Array:
+def decode(tensor: WireTensor) -> Array:
     if tensor["dtype"] == "string":
         texts: Array = np.array(json.loads(tensor["data"]), object).reshape(tensor["shape"])
         return texts

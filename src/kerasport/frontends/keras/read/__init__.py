@@ -16,9 +16,9 @@ from kerasport.frontends.keras.read.archive import Contents, open_contents
 from kerasport.frontends.keras.read.by_path import ByPath
 from kerasport.frontends.keras.read.calls import Builder
 from kerasport.frontends.keras.read.describe import Described, Describer
-from kerasport.frontends.keras.read.dialects import major
 from kerasport.frontends.keras.read.entries import images_apart
 from kerasport.frontends.keras.read.stored import Stored, weights_of
+from kerasport.releases import major
 
 Source: TypeAlias = str | os.PathLike[str] | Any  # Any: a live keras.Model or tf_keras.Model
 

@@ -17,8 +17,8 @@ from typing import Any
 from kerasport.errors import ReadError, quoted
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.read.describe import Described
-from kerasport.frontends.keras.read.dialects import major
 from kerasport.frontends.keras.read.hdf5 import Hdf5
+from kerasport.releases import major
 from kerasport.weights import Weight
 
 ATTENTION = frozenset(("MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"))

@@ -12,10 +12,10 @@ from kerasport.frontends.keras.read.dialects import (
     Config,
     custom_origin,
     is_operation,
-    major,
     plain,
     spell,
 )
+from kerasport.releases import major
 
 MAX_NESTING = 60
 MAX_CALLS = 50_000  # of layers, in one run of a model; a shared model counts once per call

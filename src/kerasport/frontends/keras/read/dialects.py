@@ -13,7 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from kerasport.errors import ReadError, quoted
+from kerasport.frontends.keras.model import TF_LAMBDAS
 from kerasport.frontends.keras.read import keras1
+from kerasport.releases import major
 
 Config: TypeAlias = dict[str, Any]
 
@@ -32,14 +34,6 @@ OPERATION_MODULES = (
     "keras.src.quantizers",
     "keras_core.src.ops",
 )
-TF_LAMBDAS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod", "InstanceMethod",
-              "InstanceProperty")  # fmt: skip
-
-
-def major(version: str) -> int:
-    """Major version of the Keras that wrote a file; 3 if it is unknown."""
-    head = version.split(".", maxsplit=1)[0]
-    return int(head) if head.isdecimal() and len(head) < 4 else 3
 
 
 def is_operation(entry: Mapping[str, Any]) -> bool:

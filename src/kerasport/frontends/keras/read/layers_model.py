@@ -16,10 +16,10 @@ from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.frontends.keras.model import KerasModel
 from kerasport.frontends.keras.read import model_of, well_formed
 from kerasport.frontends.keras.read.archive import Contents, inside, read_text, shard_path
-from kerasport.frontends.keras.read.dialects import major
 from kerasport.frontends.keras.read.json_limits import parse_json
 from kerasport.frontends.keras.read.manifest import Manifest, read_group
 from kerasport.frontends.keras.read.tfjs_spelling import respelled
+from kerasport.releases import major
 from kerasport.urls import check_local
 
 ORIGINAL = "convert the original Keras file instead: kerasport convert model.keras web_model"

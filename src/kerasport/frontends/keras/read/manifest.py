@@ -25,7 +25,7 @@ from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.read import by_name
 from kerasport.frontends.keras.read.by_path import ByPath
 from kerasport.frontends.keras.read.describe import Described
-from kerasport.frontends.keras.read.dialects import major
+from kerasport.releases import major
 from kerasport.weights import PIECE, Array, ComputedWeight, Weight, WeightRef
 
 # Dtype in the manifest → NumPy dtype. TF.js reads the first three; the others only as the stored

@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasport.errors import ReadError, quoted
 from kerasport.frontends.keras.read.describe import Described
-from kerasport.frontends.keras.read.dialects import major
+from kerasport.releases import major
 from kerasport.weights import Array, ComputedWeight, Weight
 
 FLOAT8 = 7  # least number of variables that Keras stores for a float8 layer, all of them float32

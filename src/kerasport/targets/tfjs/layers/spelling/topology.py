@@ -12,6 +12,7 @@ from kerasport.frontends.keras.infer import input_shape
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.layers.base import LARGEST_FLOAT, Layer, Refused
 from kerasport.frontends.keras.model import (
+    TF_LAMBDAS,
     Call,
     KerasModel,
     KerasTensor,
@@ -19,7 +20,6 @@ from kerasport.frontends.keras.model import (
     Operation,
 )
 from kerasport.frontends.keras.precheck import custom_problem
-from kerasport.frontends.keras.read.dialects import TF_LAMBDAS
 from kerasport.targets.tfjs.layers.constraints import (
     Embedded,
     input_dtype,

@@ -13,7 +13,7 @@ import numpy as np
 
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
-from kerasport.frontends.keras.read.dialects import major
+from kerasport.releases import major
 from kerasport.targets.tfjs.layers.execution import inputs_of
 from kerasport.targets.tfjs.layers.spelling.native import Json
 from kerasport.targets.tfjs.layers.spelling.topology import Topology

@@ -1,4 +1,4 @@
-// What the worker does for one request.
+// Answers one request to the worker.
 
 import * as tf from '@tensorflow/tfjs-core'
 import '@tensorflow/tfjs-backend-cpu'
@@ -16,8 +16,8 @@ import { decode, encode } from './tensors.js'
  * @property {string} model the path of a model.json
  * @property {string} [backend]
  * @property {WireTensor[][]} [feeds] batches, each in the order of the model's inputs
- * @property {string[]} [layers] layers whose outputs are wanted, too
- * @property {number} [repeats] how often to run what is timed
+ * @property {string[]} [layers] layers whose outputs are returned as well
+ * @property {number} [repeats] how many runs to time
  */
 
 const WARM_UP = 3
@@ -38,7 +38,7 @@ async function startBackend(backend) {
  * @returns {Promise<WireTensor[][]>}
  */
 async function runFeed(execute, feed) {
-  // tf.tidy, but for work that awaits
+  // tf.tidy for asynchronous work
   tf.engine().startScope()
   try {
     const groups = await execute(feed.map(decode))
@@ -77,7 +77,7 @@ async function describe({ model }) {
 }
 
 /**
- * Milliseconds of each run of the first feed, after some runs that are not counted.
+ * Milliseconds of each run of the first feed, after some warm-up runs.
  *
  * @param {Request} request
  * @returns {Promise<object>}
@@ -101,7 +101,7 @@ async function time({ model, backend = 'cpu', feeds = [[]], repeats = 20 }) {
 
 /**
  * @param {string} line a request
- * @returns {Promise<string>} its answer, which tells the error if there was one
+ * @returns {Promise<string>} its answer, or the error
  */
 export async function answer(line) {
   let id = null
@@ -113,7 +113,7 @@ export async function answer(line) {
   } catch (error) {
     return JSON.stringify({ id, error: error instanceof Error ? error.message : String(error) })
   } finally {
-    // weights, states and half-loaded models: TF.js has no other way to free them all
+    // this is the only way in TF.js to free all weights, states and half-loaded models
     tf.engine().reset()
   }
 }

@@ -10,7 +10,7 @@ export default [
       'prefer-const': 'error',
       eqeqeq: 'error',
       semi: 'off',
-      // a name and its type often say it
+      // names and types are often enough
       'jsdoc/require-param-description': 'off',
       'jsdoc/require-property-description': 'off',
       'jsdoc/require-returns-description': 'off',

@@ -17,7 +17,7 @@ const DTYPES = {
 
 /**
  * @typedef {Record<string, { dtype: string, tensorShape: { dim?: { size: string }[] } }>} Entries
- * @typedef {{ inputs: Entries, outputs: Entries }} Signature as model.json spells it
+ * @typedef {{ inputs: Entries, outputs: Entries }} Signature as in model.json
  */
 
 /**
@@ -33,7 +33,7 @@ function tensorInfos(entries) {
 }
 
 /**
- * What `predict` gives, or `predictAsync` where the graph needs it.
+ * Run the model, with `executeAsync` if its graph needs that.
  *
  * @param {GraphModel} model
  * @param {Tensor[]} feed
@@ -43,7 +43,7 @@ async function execute(model, feed) {
   try {
     return [model.execute(feed)].flat()
   } catch (error) {
-    // TF.js does not tell whether a graph is asynchronous, but refuses to run it otherwise
+    // TF.js does not say whether a graph is asynchronous, but throws if `execute` runs one
     if (!String(error).includes('model.executeAsync()')) throw error
     return [await model.executeAsync(feed)].flat()
   }
@@ -71,7 +71,7 @@ function describeGraph(model) {
  */
 export function openGraphModel(model) {
   const signature = /** @type {Signature | undefined} */ (model.modelSignature)
-  if (!signature) throw new Error('a graph-model without a signature does not tell its inputs')
+  if (!signature) throw new Error('the graph-model has no signature, so the order of its inputs is unknown')
   return {
     inputs: tensorInfos(signature.inputs),
     outputs: tensorInfos(signature.outputs),

@@ -24,7 +24,7 @@ export type TensorFlow =
  * Register the layers and activations of Keras that TF.js lacks: `GRU` with `reset_after=True`, and activations such
  * as `hard_sigmoid` of Keras 3. Call it once, before the page loads the first model that needs them.
  *
- * The classes have names of their own (`KerasportGRU`, `kerasportHardSigmoid`), so they replace none of TF.js's.
+ * The names of the classes are unique (`KerasportGRU`, `kerasportHardSigmoid`), so they replace no class of TF.js.
  *
  * @param tf The TF.js of the page.
  * @example

@@ -23,7 +23,7 @@
 /**
  * Register the classes below with TF.js. Call it once, before loading the first model that needs them.
  *
- * All classes have names of their own, so they replace none of TF.js's.
+ * The names of the classes are unique, so they replace no class of TF.js.
  *
  * @type {typeof import('./kerasport-layers.js').register}
  */
@@ -33,7 +33,7 @@ export function register(tf) {
 }
 
 /**
- * Keras's activations that TF.js lacks or computes differently, by their Keras name.
+ * Activations of Keras that TF.js lacks or computes differently, by their names in Keras.
  *
  * @param {TensorFlow} tf
  * @returns {Record<string, Activation>}
@@ -64,10 +64,10 @@ function activations(tf) {
 }
 
 /**
- * max(x - τ, 0) over the last axis, with Keras's τ: it averages over all running sums of the support, where the paper
- * (Martins and Astudillo, 2016) takes only the last one.
+ * max(x - τ, 0) over the last axis, with the τ of Keras: the average over all running sums of the support. The paper
+ * (Martins and Astudillo, 2016) uses only the last running sum.
  *
- * TopK has no gradient in TF.js, so the gradient of the whole function is defined here.
+ * TopK has no gradient in TF.js, so this defines the gradient of the whole function.
  *
  * @param {TensorFlow} tf
  * @param {Tensor} x
@@ -84,9 +84,9 @@ function sparsemax(tf, x) {
     const count = tf.sum(support, -1, true)
     const tau = tf.div(tf.sub(tf.sum(tf.mul(running, support), -1, true), 1), count)
     const value = tf.relu(tf.sub(z, tau))
-    // how many running sums of the support contain an element: this depends on its rank in the descending order
-    const place = tf.topk(tf.neg(tf.cast(indices, 'float32')), size).indices
-    const share = tf.div(tf.relu(tf.sub(count, tf.cast(place, 'float32'))), count)
+    // the share of running sums that contain an element, which depends on its rank in descending order
+    const rank = tf.topk(tf.neg(tf.cast(indices, 'float32')), size).indices
+    const share = tf.div(tf.relu(tf.sub(count, tf.cast(rank, 'float32'))), count)
     save([value, share])
     /** @type {(dy: Tensor, saved: Tensor[]) => Tensor} */
     const gradFunc = (dy, saved) => {
@@ -99,7 +99,7 @@ function sparsemax(tf, x) {
 }
 
 /**
- * Register an activation as kerasportName: TF.js turns the kerasport_name in model.json into camelCase.
+ * Register an activation as kerasportName: TF.js converts the kerasport_name of model.json to camelCase.
  *
  * @param {TensorFlow} tf
  * @param {string} name
@@ -125,7 +125,7 @@ function registerActivation(tf, name, activation) {
 }
 
 /**
- * Register the GRU with `reset_after=True`, Keras's default: the reset gate is applied after the product with the
+ * Register the GRU with `reset_after=True`, the default of Keras: it applies the reset gate after the product with the
  * recurrent kernel.
  *
  * @param {TensorFlow} tf
@@ -135,7 +135,7 @@ function registerGRU(tf) {
   const { constructor } = tf.layers.gruCell({ units: 1, name: 'kerasport_gru_cell' })
   const TfjsGRUCell = /** @type {typeof GRUCell} */ (constructor)
 
-  /** One time step. Weights, options and names are those of TF.js's GRUCell, but the bias is [2, 3 · units]. */
+  /** One time step. Like the GRUCell of TF.js, but with a bias of shape [2, 3 · units]. */
   class KerasportGRUCell extends TfjsGRUCell {
     static className = 'KerasportGRUCell'
 
@@ -143,7 +143,7 @@ function registerGRU(tf) {
      * @param {GRULayerArgs} args
      */
     constructor(args) {
-      // TF.js's own class throws on resetAfter: true
+      // the class of TF.js throws on resetAfter: true
       super({ recurrentActivation: 'sigmoid', ...args, resetAfter: false })
     }
 
@@ -152,14 +152,14 @@ function registerGRU(tf) {
      */
     build(inputShape) {
       const features = inputShape[inputShape.length - 1]
-      const made = 3 * this.units
+      const width = 3 * this.units
       const { kernelInitializer, recurrentInitializer, biasInitializer } = this
-      this.kernel = this.addWeight('kernel', [features, made], undefined,
+      this.kernel = this.addWeight('kernel', [features, width], undefined,
         kernelInitializer, this.kernelRegularizer, true, this.kernelConstraint)
-      this.recurrentKernel = this.addWeight('recurrent_kernel', [this.units, made], undefined,
+      this.recurrentKernel = this.addWeight('recurrent_kernel', [this.units, width], undefined,
         recurrentInitializer, this.recurrentRegularizer, true, this.recurrentConstraint)
       if (this.useBias) {
-        this.bias = this.addWeight('bias', [2, made], undefined,
+        this.bias = this.addWeight('bias', [2, width], undefined,
           biasInitializer, this.biasRegularizer, true, this.biasConstraint)
       }
       this.built = true
@@ -185,7 +185,7 @@ function registerGRU(tf) {
     }
 
     /**
-     * (mask · x) @ kernel + bias[row], split into the parts of the update gate, the reset gate and the candidate.
+     * (mask · x) @ kernel + bias[row], split into update gate, reset gate and candidate, each [batch, units].
      *
      * @param {Tensor} x
      * @param {Tensor | Tensor[] | null} mask
@@ -195,12 +195,13 @@ function registerGRU(tf) {
      */
     product(x, mask, kernel, row) {
       const kept = mask ? tf.mul(x, /** @type {Tensor} */ (mask)) : x
-      const made = tf.matMul(kept, kernel)
-      return tf.split(this.useBias ? tf.add(made, tf.slice(this.bias.read(), [row, 0], [1, -1])) : made, 3, 1)
+      const product = tf.matMul(kept, kernel)
+      const sum = this.useBias ? tf.add(product, tf.slice(this.bias.read(), [row, 0], [1, -1])) : product
+      return tf.split(sum, 3, 1)
     }
 
     /**
-     * Choose what dropout drops: the same in every time step of a batch.
+     * Create the dropout masks, which are the same in every time step of a batch.
      *
      * @param {Tensor} x
      * @param {Tensor} h
@@ -218,13 +219,13 @@ function registerGRU(tf) {
       Object.assign(this, { dropoutMask: null, recurrentDropoutMask: null })
     }
 
-    /** @returns {import('@tensorflow/tfjs-core').serialization.ConfigDict} the config that makes the same cell again */
+    /** @returns {import('@tensorflow/tfjs-core').serialization.ConfigDict} the config of an equal cell */
     getConfig() {
       return { ...super.getConfig(), resetAfter: true }
     }
   }
 
-  /** The cell run over time. Masks, states and directions are handled by TF.js's RNN. */
+  /** Runs the cell over time. The RNN of TF.js handles masks, states and directions. */
   class KerasportGRU extends tf.layers.RNN {
     static className = 'KerasportGRU'
 
@@ -247,7 +248,7 @@ function registerGRU(tf) {
     }
 
     /**
-     * RNN.fromConfig expects the config of a cell; this layer has the options of its cell itself.
+     * RNN.fromConfig expects the config of a cell, but the options of this layer include those of its cell.
      *
      * @template {import('@tensorflow/tfjs-core').serialization.Serializable} T
      * @param {import('@tensorflow/tfjs-core').serialization.SerializableConstructor<T>} cls

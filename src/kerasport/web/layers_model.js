@@ -1,4 +1,4 @@
-// A layers-model, and what the layers in it compute.
+// Runs a layers-model, and returns outputs of its layers.
 
 import { model as createModel } from '@tensorflow/tfjs-layers'
 
@@ -25,12 +25,12 @@ function tensorInfo({ sourceLayer, dtype, shape }) {
 function layerOutputs({ inputs, outputs, layers }, name) {
   const layer = layers.find(candidate => candidate.name === name)
   if (!layer) throw new Error(`the model has no layer ${name}`)
-  // a sequential model knows its nodes only once it has run, a functional one at once
+  // the nodes of a sequential model exist only after its first run
   const { containerNodes } = createModel({ inputs, outputs })
-  // a nested model also has a node of its own, outside of the model that calls it
+  // a nested model also has a node outside of the model that calls it
   const call = layer.inboundNodes.find(node => node.outputTensors.every(({ sourceLayer, nodeIndex }) =>
     containerNodes.has(`${sourceLayer.name}_ib-${nodeIndex}`)))
-  if (!call) throw new Error(`layer ${name} adds nothing to the outputs`)
+  if (!call) throw new Error(`the outputs do not depend on layer ${name}`)
   return call.outputTensors
 }
 
@@ -41,12 +41,12 @@ function layerOutputs({ inputs, outputs, layers }, name) {
  */
 function executeLayers(model, layers) {
   const groups = [model.outputs, ...layers.map(name => layerOutputs(model, name))]
-  // a set, for TF.js cannot give one tensor out twice
+  // a set, because TF.js cannot return a tensor twice
   const outputs = [...new Set(groups.flat())]
   const probed = layers.length ? createModel({ inputs: model.inputs, outputs }) : model
 
   return async feed => {
-    // the whole feed at once: TF.js would cut it into batches of 32
+    // run the whole feed at once: TF.js would split it into batches of 32
     const values = [probed.predict(feed, { batchSize: feed[0]?.shape[0] })].flat()
     return groups.map(group => group.map(tensor => values[probed.outputs.indexOf(tensor)]))
   }

@@ -1,4 +1,4 @@
-// Loads a model from files, just as a browser loads it from a server.
+// Loads a model from files, as a browser loads it from a server.
 
 import { readFile } from 'node:fs/promises'
 import { pathToFileURL } from 'node:url'
@@ -9,7 +9,7 @@ import { register } from './kerasport-layers.js'
 import { openGraphModel } from './graph_model.js'
 import { openLayersModel } from './layers_model.js'
 
-// as in a page of a model that needs it; not the script beside the model, which anybody may have written
+// our own companion, not the script next to the model, which could contain any code
 register({ ...tf, ...layers })
 
 /**
@@ -20,7 +20,7 @@ register({ ...tf, ...layers })
  */
 
 /**
- * From one batch of the model's inputs to its outputs, and those of the layers asked for.
+ * Maps a batch of inputs to the outputs of the model, followed by those of the requested layers.
  *
  * @typedef {(feed: tf.Tensor[]) => Promise<tf.Tensor[][]>} Execute
  */
@@ -34,7 +34,7 @@ register({ ...tf, ...layers })
  */
 
 /**
- * What `fetch` does in a browser; that of Node reads no files.
+ * Does what `fetch` does in a browser. The `fetch` of Node reads no files.
  *
  * @param {RequestInfo | URL} url
  * @returns {Promise<Response>}
@@ -48,7 +48,7 @@ async function fetchFile(url) {
  * @returns {Promise<Model>}
  */
 export async function openModel(path) {
-  // the very loader of the browsers: what fails there fails here
+  // the loader of browsers, so that what fails there fails here
   const http = tf.io.http(pathToFileURL(path).href, { fetchFunc: fetchFile })
   const artifacts = await /** @type {Required<tf.io.IOHandler>} */ (http).load()
   const loaded = { load: async () => artifacts }

@@ -1,4 +1,4 @@
-// Runs ONNX models in ONNX Runtime's WebAssembly, as a page does.
+// Runs ONNX models in the WebAssembly build of ONNX Runtime, as a page does.
 
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
@@ -49,9 +49,9 @@ function encode({ type, dims, data }) {
  * @returns {Promise<ort.InferenceSession>}
  */
 async function open(path) {
-  const beside = `${path}.data`
-  const externalData = existsSync(beside)
-    ? [{ path: basename(beside), data: new Uint8Array(await readFile(beside)) }]
+  const weights = `${path}.data`
+  const externalData = existsSync(weights)
+    ? [{ path: basename(weights), data: new Uint8Array(await readFile(weights)) }]
     : []
   return ort.InferenceSession.create(new Uint8Array(await readFile(path)), {
     executionProviders: ['wasm'], externalData,
@@ -67,8 +67,9 @@ async function run({ model, feeds }) {
   try {
     const results = []
     for (const feed of feeds) {
-      const made = await session.run(Object.fromEntries(session.inputNames.map((name, i) => [name, decode(feed[i])])))
-      results.push(session.outputNames.map(name => encode(made[name])))
+      const inputs = Object.fromEntries(session.inputNames.map((name, i) => [name, decode(feed[i])]))
+      const outputs = await session.run(inputs)
+      results.push(session.outputNames.map(name => encode(outputs[name])))
     }
     return { results }
   } finally {
@@ -78,7 +79,7 @@ async function run({ model, feeds }) {
 
 /**
  * @param {string} line a request
- * @returns {Promise<string>} its answer, which tells the error if there was one
+ * @returns {Promise<string>} its answer, or the error
  */
 export async function answer(line) {
   try {

@@ -1,5 +1,5 @@
-// Ends this process when the one that started it is gone: a killed Python cannot say so, and while a model runs nobody
-// sees that stdin has ended. A thread looks, since the main one may compute for minutes.
+// Ends this process when its parent has ended. A killed Python process cannot tell us, and while a model runs nobody
+// reads that stdin has ended. A thread checks, since the main thread may compute for minutes.
 
 import { Worker } from 'node:worker_threads'
 
@@ -7,7 +7,7 @@ const SECOND = 1000
 const watch = `
 const { workerData } = require('node:worker_threads')
 setInterval(() => {
-  let gone = process.ppid !== workerData // another one adopts orphans; but not on Windows
+  let gone = process.ppid !== workerData // orphans get another parent, except on Windows
   try {
     process.kill(workerData, 0)
   } catch (error) {

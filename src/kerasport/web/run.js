@@ -1,7 +1,7 @@
-// The worker: a JSON line of a request on stdin, a JSON line of its answer on stdout, until stdin ends.
+// The worker: reads requests from stdin and writes answers to stdout, one line of JSON each.
 
 import { createInterface } from 'node:readline'
-// before all that may print
+// imported first, since other modules may print
 import { writeLine } from './stdout.js'
 import './parent.js'
 import { answer } from './answer.js'

@@ -1,4 +1,4 @@
-// Takes stdout for the answers. TF.js prints too, and one line of it between them would be one too many.
+// Reserves stdout for the answers. TF.js prints as well, and its lines go to stderr.
 
 const write = process.stdout.write.bind(process.stdout)
 process.stdout.write = process.stderr.write.bind(process.stderr)

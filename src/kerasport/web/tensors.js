@@ -1,4 +1,4 @@
-// Tensors as JSON: dtype, shape, and the bytes of the values, little endian, in base64; of strings, their list in JSON.
+// Tensors as JSON: dtype, shape, and the little-endian bytes of the values in base64. Strings are a JSON list.
 
 import * as tf from '@tensorflow/tfjs-core'
 
@@ -27,7 +27,7 @@ function checkDtype(dtype) {
 export function decode({ dtype, shape, data }) {
   if (dtype === 'string') return tf.tensor(JSON.parse(data), shape, dtype)
   checkDtype(dtype)
-  // a Buffer may start at any byte of a shared pool, a Float32Array may not: hence the copy
+  // copy, since a Buffer may start at any byte of a shared pool, but a Float32Array must be aligned
   const bytes = new Uint8Array(Buffer.from(data, 'base64'))
   return tf.tensor(new ARRAYS[dtype](bytes.buffer), shape, dtype)
 }
@@ -41,10 +41,10 @@ export function encode(tensor) {
   if (dtype === 'string') return { dtype, shape, data: JSON.stringify(tensor.dataSync()) }
   checkDtype(dtype)
   const stored = tensor.dataSync()
-  // the cpu backend casts int32 to float32 by name only, and may keep fractions in an int32 tensor
+  // the cpu backend casts without changing the values, so an int32 tensor may hold fractions
   const values = new ARRAYS[dtype](stored)
   if (dtype !== 'float32' && values.some((value, index) => value !== stored[index])) {
-    throw new Error(`a tensor of dtype ${dtype} holds other numbers`)
+    throw new Error(`a tensor of dtype ${dtype} holds values of another dtype`)
   }
   return { dtype, shape, data: Buffer.from(values.buffer).toString('base64') }
 }

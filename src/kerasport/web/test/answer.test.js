@@ -13,7 +13,7 @@ import {
  */
 
 /**
- * @typedef {object} Answer all that an answer may hold
+ * @typedef {object} Answer everything that an answer may hold
  * @property {number} id
  * @property {string} error
  * @property {TensorInfo[]} inputs
@@ -79,7 +79,7 @@ function denseModel(extra) {
 }
 
 for (const backend of BACKENDS) {
-  test(`a layers-model runs on ${backend}, with what its layers compute`, async () => {
+  test(`a layers-model runs on ${backend}, and returns outputs of its layers`, async () => {
     const feeds = [[wire([1, 2], [1, 2])], [wire([1, 2, 3, 4], [2, 2])]]
     const { id, inputs, outputs, results, layers } =
       await runModel(denseModel(), { backend, feeds, layers: ['second', 'x', 'first'] })
@@ -114,7 +114,7 @@ for (const backend of BACKENDS) {
 test('a graph that can only run asynchronously runs', async () => {
   const model = writeGraphModel([
     { name: 'where', op: 'Where', input: ['x'] },
-    // which the cpu backend does by name only
+    // on the cpu backend this does not change the values
     { name: 'cast', op: 'Cast', input: ['where'], attr: { DstT: { type: 'DT_FLOAT' } } },
   ], { y: 'cast' })
   const { results } = await runModel(model)
@@ -137,14 +137,14 @@ test('a layer that is a model gives the outputs of its first call', async () => 
   assert.deepEqual(numbers(twice.results[0][0]), [4, 8])
   assert.deepEqual(numbers(twice.layers[0].double[0]), [2, 4])
 
-  // which is none where it comes first in a sequential model
+  // the first layer of a sequential model has no call
   const sequential = { class_name: 'Sequential', config: { name: 'model', layers: [double, same] } }
   const nested = await runModel(writeLayersModel(sequential, []), { layers: ['double', 'same'] })
   assert.deepEqual(numbers(nested.layers[0].double[0]), [2, 4])
   assert.deepEqual(numbers(nested.layers[0].same[0]), [2, 4])
 })
 
-test('a model tells its weights, layers and training', async () => {
+test('a model is described by its weights, layers and training', async () => {
   const trainingConfig = {
     optimizer_config: { class_name: 'Adam', config: { learning_rate: 0.25, beta_1: 0.5, beta_2: 0.75, epsilon: 1 } },
     loss: 'mean_squared_error', metrics: [],

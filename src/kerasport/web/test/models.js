@@ -1,4 +1,4 @@
-// Tiny models, written by hand into a directory that goes with the process.
+// Tiny models in a directory that is deleted when the process ends.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -21,7 +21,7 @@ process.on('exit', () => rmSync(root, { recursive: true }))
  * @returns {string} the path of the model.json
  */
 function writeModel(json, weights) {
-  // a blank, a percent sign and a hash, as paths may have them
+  // paths may have a space, a percent sign and a hash
   const folder = mkdtempSync(join(root, 'a model 100%41 #'))
   const manifest = weights.map(({ name, shape, dtype = 'float32' }) => ({ name, shape, dtype }))
   const arrays = weights.map(({ values, dtype }) =>
@@ -57,7 +57,7 @@ export function inputLayer(name, width) {
 /**
  * @param {string} class_name
  * @param {string} name
- * @param {string[]} inputs layers that it is called on, all at once
+ * @param {string[]} inputs the layers whose outputs it takes, in one call
  * @param {object} [config]
  * @returns {object} a layer
  */
@@ -70,7 +70,7 @@ export function layer(class_name, name, inputs, config = {}) {
  * @param {string} name
  * @param {object[]} layers
  * @param {[string[], string[]]} ends names of the input and output layers
- * @returns {object} a functional model, which may serve as a layer
+ * @returns {object} a functional model, which can be a layer of another one
  */
 export function functional(name, layers, [inputs, outputs]) {
   const end = (/** @type {string} */ layer) => [layer, 0, 0]

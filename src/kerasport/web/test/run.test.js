@@ -7,7 +7,7 @@ import { writeGraphModel } from './models.js'
 const WORKER = fileURLToPath(new URL('../run.js', import.meta.url))
 
 test('the worker writes answers and nothing else to stdout', () => {
-  // executed on the cpu backend, TF.js greets; Print logs its operands
+  // TF.js prints a greeting on the cpu backend, and Print prints its operands
   const attr = { message: { s: 'aGVsbG8=' }, summarize: { i: '2' } }
   const model = writeGraphModel([{ name: 'y', op: 'Print', input: ['x', 'x'], attr }], { y: 'y' })
   const x = { dtype: 'float32', shape: [1, 2], data: 'AACAPwAAAEA=' }

@@ -173,14 +173,57 @@ def zipped(members: Sequence[Member], **end: int) -> bytes:
             packer = zlib.compressobj(9, zlib.DEFLATED, -15)
             data = packer.compress(data) + packer.flush()
         name, offset = member.name.encode(), len(body)
-        said = {"flags": 0, "method": member.method, "crc": zlib.crc32(member.data), "stored": len(data),
-                "size": len(member.data), "offset": offset}  # fmt: skip
+        said = {
+            "flags": 0,
+            "method": member.method,
+            "crc": zlib.crc32(member.data),
+            "stored": len(data),
+            "size": len(member.data),
+            "offset": offset,
+        }
         near, far = {**said, **member.local}, {**said, **member.central}
-        body += struct.pack("<4s5H3L2H", b"PK\3\4", 20, near["flags"], near["method"], 0, 0x21, near["crc"],
-                            near["stored"], near["size"], len(name), 0) + name + data  # fmt: skip
-        directory += struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, far["flags"], far["method"], 0, 0x21, far["crc"],
-                                 far["stored"], far["size"], len(name), len(member.extra), 0, 0, 0, 0,
-                                 far["offset"]) + name + member.extra  # fmt: skip
+        body += (
+            struct.pack(
+                "<4s5H3L2H",
+                b"PK\3\4",
+                20,
+                near["flags"],
+                near["method"],
+                0,
+                0x21,
+                near["crc"],
+                near["stored"],
+                near["size"],
+                len(name),
+                0,
+            )
+            + name
+            + data
+        )
+        directory += (
+            struct.pack(
+                "<4s6H3L5H2L",
+                b"PK\1\2",
+                20,
+                20,
+                far["flags"],
+                far["method"],
+                0,
+                0x21,
+                far["crc"],
+                far["stored"],
+                far["size"],
+                len(name),
+                len(member.extra),
+                0,
+                0,
+                0,
+                0,
+                far["offset"],
+            )
+            + name
+            + member.extra
+        )
     said = {"count": len(members), "size": len(directory), "offset": len(body), **end}
     last = struct.pack(
         "<4s4H2LH", b"PK\5\6", 0, 0, said["count"], said["count"], said["size"], said["offset"], 0
@@ -221,8 +264,24 @@ def put(path: Path, data: bytes) -> Path:
 
 # ----------------------------------------------------------------------------------- what must hold
 
-FORBIDDEN = ("exec", "compile", "import", "marshal", "pickle", "socket", "subprocess", "os.system", "os.exec",
-             "os.posix_spawn", "os.fork", "ctypes", "urllib", "http", "webbrowser", "code.")  # fmt: skip
+FORBIDDEN = (
+    "exec",
+    "compile",
+    "import",
+    "marshal",
+    "pickle",
+    "socket",
+    "subprocess",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "ctypes",
+    "urllib",
+    "http",
+    "webbrowser",
+    "code.",
+)
 
 _events: list[tuple[str, str]] | None = None
 

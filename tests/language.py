@@ -29,8 +29,7 @@ AVOID: Mapping[str, str] = {
     r"\b(has|have|had) not\b(?! (yet|been|changed|started|finished))": "does not have",
     r"\b(knows?|takes?|reads?|makes?|gives?|holds?|needs?|wants?) not\b(?= *[.;:,)]|$)": "does not …",
     r"\b(takes?|reads?|makes?|knows?|gives?|holds?) (none|no others?)\b": "does not …",
-    r"\b(is|are) no (objects?|lists?|numbers?|matrix|arrays?|multiple|pattern|order|directory|names?|files?|cell)\b":
-        "is not a …",
+    r"\b(is|are) no (objects?|lists?|numbers?|matrix|arrays?|multiple|pattern|order|directory|names?|files?|cell)\b": "is not a …",
     # prepositions
     r"\bbeside\b": "next to, in addition to, besides",
     r"(?<!left )(?<!leave )\bbehind\b": "after",
@@ -62,11 +61,9 @@ AVOID: Mapping[str, str] = {
     r"\b(has|have) to be known at conversion\b": "must be fixed",
     # one spelling everywhere
     r"\b(quanti|normali|equali|initiali|optimi|organi|recogni|seriali|summari|minimi|maximi|generali|speciali|"
-    r"standardi|customi|reali|randomi|vectori|tokeni|utili|regulari)s(e|es|ed|er|ers|ing|ation|ations)\b":
-        "-ize, -ization",
-    r"\b(analys(e|es|ed)|colours?|behaviours?|centres?|grey|licence|neighbours?|neighbouring|favour|artefacts?)\b":
-        "American spelling",
-}  # fmt: skip
+    r"standardi|customi|reali|randomi|vectori|tokeni|utili|regulari)s(e|es|ed|er|ers|ing|ation|ations)\b": "-ize, -ization",
+    r"\b(analys(e|es|ed)|colours?|behaviours?|centres?|grey|licence|neighbours?|neighbouring|favour|artefacts?)\b": "American spelling",
+}
 """Pattern → what to write instead."""
 
 CODE = r"`[^`]*`|\{[^{}]*\}|https?://\S+|--[\w-]+|<[^>]*>"

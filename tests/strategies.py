@@ -468,15 +468,37 @@ OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {
     **{op: place(op) for op in ArgReduction.__subclasses__()},
     **{op: cumulative(op) for op in Cumulative.__subclasses__()},
     **{op: pool(op) for op in Pool.__subclasses__()},
-    ops.Softmax: last_axis(ops.Softmax), ops.LogSoftmax: last_axis(ops.LogSoftmax), ops.TopK: top_k(),
-    ops.Cast: cast(), ops.LeakyRelu: leaky_relu(), ops.Clip: clip(), ops.Select: select(), ops.MatMul: matmul(),
-    ops.Conv: conv(), ops.DepthwiseConv: depthwise(), ops.ConvTranspose: conv_transpose(), ops.Resize: resize(),
-    ops.Dim: dim(), ops.Reshape: reshape(), ops.Transpose: transpose(), ops.Slice: slice_(),
-    ops.StridedSlice: strided_slice(), ops.Concat: concat(), ops.Pad: pad(), ops.Tile: tile(),
-    ops.BroadcastTo: broadcast_to(), ops.Gather: gather(), ops.Reverse: reverse(), ops.OneHot: one_hot(),
-    ops.Range: range_(), ops.Fill: fill(), ops.Scan: scan(), ops.Det: determinant(), ops.Dft: transform(),
+    ops.Softmax: last_axis(ops.Softmax),
+    ops.LogSoftmax: last_axis(ops.LogSoftmax),
+    ops.TopK: top_k(),
+    ops.Cast: cast(),
+    ops.LeakyRelu: leaky_relu(),
+    ops.Clip: clip(),
+    ops.Select: select(),
+    ops.MatMul: matmul(),
+    ops.Conv: conv(),
+    ops.DepthwiseConv: depthwise(),
+    ops.ConvTranspose: conv_transpose(),
+    ops.Resize: resize(),
+    ops.Dim: dim(),
+    ops.Reshape: reshape(),
+    ops.Transpose: transpose(),
+    ops.Slice: slice_(),
+    ops.StridedSlice: strided_slice(),
+    ops.Concat: concat(),
+    ops.Pad: pad(),
+    ops.Tile: tile(),
+    ops.BroadcastTo: broadcast_to(),
+    ops.Gather: gather(),
+    ops.Reverse: reverse(),
+    ops.OneHot: one_hot(),
+    ops.Range: range_(),
+    ops.Fill: fill(),
+    ops.Scan: scan(),
+    ops.Det: determinant(),
+    ops.Dft: transform(),
     ops.ScatterNd: scatter(),
-}  # fmt: skip
+}
 """Operation → random uses of it."""
 
 
@@ -541,9 +563,15 @@ def combine(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
 
 def activate(draw: Draw, x: Tensor, _: list[Tensor]) -> Tensor:
     functions: list[Callable[[Tensor], Tensor]] = [
-        ops.Relu, ops.Sigmoid, ops.Elu, ops.Tanh, lambda y: ops.LeakyRelu(y, 0.3), lambda y: ops.clip(y, 0, 6),
-        lambda y: ops.Relu(y) - ops.mul(0.25, ops.Relu(-y)), lambda y: ops.where(ops.greater(y, 0.5), y, 0.0),
-    ]  # fmt: skip
+        ops.Relu,
+        ops.Sigmoid,
+        ops.Elu,
+        ops.Tanh,
+        lambda y: ops.LeakyRelu(y, 0.3),
+        lambda y: ops.clip(y, 0, 6),
+        lambda y: ops.Relu(y) - ops.mul(0.25, ops.Relu(-y)),
+        lambda y: ops.where(ops.greater(y, 0.5), y, 0.0),
+    ]
     function = draw(st.sampled_from(functions))
     made: Tensor = function(x)
     return made

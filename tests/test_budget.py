@@ -34,10 +34,20 @@ def of_layer(class_name: str, shape: Any, **config: Any) -> Json:
 
 
 MEL = {
-    "fft_length": 131072, "sequence_stride": 100, "sequence_length": 131072, "window": "hann", "sampling_rate": 16000,
-    "num_mel_bins": 1000, "min_freq": 20.0, "max_freq": 8000, "power_to_db": True, "top_db": 80.0, "mag_exp": 2.0,
-    "min_power": 1e-10, "ref_power": 1.0,
-}  # fmt: skip
+    "fft_length": 131072,
+    "sequence_stride": 100,
+    "sequence_length": 131072,
+    "window": "hann",
+    "sampling_rate": 16000,
+    "num_mel_bins": 1000,
+    "min_freq": 20.0,
+    "max_freq": 8000,
+    "power_to_db": True,
+    "top_db": 80.0,
+    "mag_exp": 2.0,
+    "min_power": 1e-10,
+    "ref_power": 1.0,
+}
 WIDE = (None, 60_000, 60_000, 1)
 IMAGE = {"interpolation": "bicubic", "data_format": "channels_last"}
 
@@ -49,29 +59,71 @@ BOMBS: dict[str, Json] = {
         "AdaptiveMaxPooling1D", (None, 10**9, 1), output_size=10**9 - 1, data_format="channels_last"
     ),
     "mel": of_layer("MelSpectrogram", (None, 10**6), **MEL),
-    "mel of many bands": of_layer("MelSpectrogram", (None, 10**6), **{**MEL, "fft_length": 1024, "sequence_length": 8,
-                                                                      "num_mel_bins": 10**9}),
-    "resizing": of_layer("Resizing", WIDE, height=50_011, width=50_011, crop_to_aspect_ratio=False, **IMAGE),
-    "resize": operation("Resize", shape=WIDE, size=[50_011, 50_011], antialias=True, interpolation="bilinear",
-                        data_format="channels_last"),
-    "patches": operation("ExtractPatches", shape=(None, 3000, 3000, 3), size=[100, 100], strides=[100, 100],
-                         dilation_rate=1, padding="valid", data_format="channels_last"),
-    "blur": operation("GaussianBlur", shape=(None, 8, 8, 3), kernel_size=[30_001, 30_001], sigma=[1.0, 1.0],
-                      data_format="channels_last"),
-    "unfold": operation("Unfold", shape=(None, 1, 50_000, 50_000), kernel_size=20_000, dilation=1, padding=0, stride=1),
-    "fold": operation("Fold", shape=(None, 4, 9), output_size=[50_000, 50_000], kernel_size=2, dilation=1, padding=0,
-                      stride=1),
-    "numbers between": operation("Linspace", 1.0, shape=(None, 3), num=10**9, endpoint=True, retstep=False, axis=0),
-    "sequences": operation("ExtractSequences", shape=(None, 10**6), sequence_length=10**5, sequence_stride=1),
+    "mel of many bands": of_layer(
+        "MelSpectrogram",
+        (None, 10**6),
+        **{**MEL, "fft_length": 1024, "sequence_length": 8, "num_mel_bins": 10**9},
+    ),
+    "resizing": of_layer(
+        "Resizing", WIDE, height=50_011, width=50_011, crop_to_aspect_ratio=False, **IMAGE
+    ),
+    "resize": operation(
+        "Resize",
+        shape=WIDE,
+        size=[50_011, 50_011],
+        antialias=True,
+        interpolation="bilinear",
+        data_format="channels_last",
+    ),
+    "patches": operation(
+        "ExtractPatches",
+        shape=(None, 3000, 3000, 3),
+        size=[100, 100],
+        strides=[100, 100],
+        dilation_rate=1,
+        padding="valid",
+        data_format="channels_last",
+    ),
+    "blur": operation(
+        "GaussianBlur",
+        shape=(None, 8, 8, 3),
+        kernel_size=[30_001, 30_001],
+        sigma=[1.0, 1.0],
+        data_format="channels_last",
+    ),
+    "unfold": operation(
+        "Unfold",
+        shape=(None, 1, 50_000, 50_000),
+        kernel_size=20_000,
+        dilation=1,
+        padding=0,
+        stride=1,
+    ),
+    "fold": operation(
+        "Fold",
+        shape=(None, 4, 9),
+        output_size=[50_000, 50_000],
+        kernel_size=2,
+        dilation=1,
+        padding=0,
+        stride=1,
+    ),
+    "numbers between": operation(
+        "Linspace", 1.0, shape=(None, 3), num=10**9, endpoint=True, retstep=False, axis=0
+    ),
+    "sequences": operation(
+        "ExtractSequences", shape=(None, 10**6), sequence_length=10**5, sequence_stride=1
+    ),
     "a diagonal": operation("Diagflat", shape=(2000,), k=0),
     "padding": operation("Pad", shape=(None, 3), pad_width=[[0, 0], [10**9, 0]], mode="wrap"),
     "repetitions": operation("Repeat", shape=(None, 2), repeats=[10**9, 1], axis=1),
     "powers": operation("Vander", shape=(4,), N=10**8, increasing=False),
     "a triangle": operation("Tril", shape=(None, 10**9, 10**9), k=0),
     "a sum of windows": operation("Correlate", list(range(1000)), shape=(10**6,), mode="full"),
-    "a size of 4000 digits": operation("Linspace", 1.0, shape=(None, 3), num=10**4000, endpoint=True, retstep=False,
-                                       axis=0),
-}  # fmt: skip
+    "a size of 4000 digits": operation(
+        "Linspace", 1.0, shape=(None, 3), num=10**4000, endpoint=True, retstep=False, axis=0
+    ),
+}
 FEW = 64 * 2**20  # bytes in memory at once; what comes before the refusal is small
 
 

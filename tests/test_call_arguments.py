@@ -114,22 +114,37 @@ TWO, PAIR = Value((5, 3), count=2), Value((5, 3), count=2)
 INDICES = Value((5,), "int32")
 STATE = Value((4,), count=1)
 HEADS = {
-    "value": Value((6, 3)), "key": Value((6, 3)), "query_mask": mask_of(5), "value_mask": mask_of(6),
-    "key_mask": mask_of(6), "attention_mask": mask_of(5, 6), "return_attention_scores": Flag(True),
+    "value": Value((6, 3)),
+    "key": Value((6, 3)),
+    "query_mask": mask_of(5),
+    "value_mask": mask_of(6),
+    "key_mask": mask_of(6),
+    "attention_mask": mask_of(5, 6),
+    "return_attention_scores": Flag(True),
     "use_causal_mask": Flag(True),
-}  # fmt: skip
+}
 ATTENTION = {
-    "mask": Value((5,), "bool", 2), "return_attention_scores": Flag(True), "use_causal_mask": Flag(True),
-}  # fmt: skip
+    "mask": Value((5,), "bool", 2),
+    "return_attention_scores": Flag(True),
+    "use_causal_mask": Flag(True),
+}
 
 WITH_A_FACTOR = (
     "RandomBrightness", "RandomColorDegeneration", "RandomContrast", "RandomHue", "RandomRotation",
     "RandomSaturation", "RandomSharpness",
 )  # fmt: skip
 WITHOUT_OPTIONS = (
-    "RandomColorJitter", "RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur",
-    "RandomGrayscale", "RandomInvert", "RandomPerspective", "RandomShear", "Solarization",
-)  # fmt: skip
+    "RandomColorJitter",
+    "RandomElasticTransform",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomShear",
+    "Solarization",
+)
 
 ROWS: Mapping[str, Row] = {
     "Activation": row(SERIES, activation="tanh"),
@@ -151,7 +166,9 @@ ROWS: Mapping[str, Row] = {
     "AveragePooling2D": row(IMAGE, pool_size=2),
     "AveragePooling3D": row(FILM, pool_size=2),
     "BatchNormalization": row(SERIES, {"mask": mask_of(5)}),
-    "CategoryEncoding": row(INDICES, {"count_weights": Value((5,))}, num_tokens=4, output_mode="count"),
+    "CategoryEncoding": row(
+        INDICES, {"count_weights": Value((5,))}, num_tokens=4, output_mode="count"
+    ),
     "CenterCrop": row(IMAGE, height=3, width=3),
     "Concatenate": row(TWO),
     "ContrastLimitedAdaptiveHistogramEqualization": row((8, 8, 3)),
@@ -226,7 +243,9 @@ ROWS: Mapping[str, Row] = {
     "Rescaling": row(SERIES, scale=0.5),
     "Reshape": row(SERIES, target_shape=(3, 5)),
     "Resizing": row(IMAGE, height=3, width=3),
-    "ReversibleEmbedding": row(Value((3,), "int32"), {"reverse": Flag(True)}, input_dim=4, output_dim=3),
+    "ReversibleEmbedding": row(
+        Value((3,), "int32"), {"reverse": Flag(True)}, input_dim=4, output_dim=3
+    ),
     "STFTSpectrogram": row((64, 1), frame_length=16, frame_step=8, fft_length=16),
     "SeparableConv1D": row(SERIES, filters=4, kernel_size=2),
     "SeparableConv2D": row(IMAGE, filters=4, kernel_size=2),
@@ -237,7 +256,9 @@ ROWS: Mapping[str, Row] = {
     "SpatialDropout2D": row(IMAGE, rate=0.3),
     "SpatialDropout3D": row(FILM, rate=0.3),
     "SpectralNormalization": row(SERIES, layer=lambda: layers.Dense(4)),
-    "StackedRNNCells": row((3,), {"states": Value((4,), count=2)}, cells=lambda: [layers.GRUCell(4) for _ in "ab"]),
+    "StackedRNNCells": row(
+        (3,), {"states": Value((4,), count=2)}, cells=lambda: [layers.GRUCell(4) for _ in "ab"]
+    ),
     "StringLookup": row(Value((5,), "string"), vocabulary=["a", "b"]),
     "Subtract": row(PAIR),
     "TextVectorization": row(Value((1,), "string"), vocabulary=["a", "b"]),
@@ -260,7 +281,7 @@ ROWS: Mapping[str, Row] = {
         )
         for rank in (1, 2, 3)
     },
-}  # fmt: skip
+}
 
 # Bases, what holds other code, and the input; `training` is a Python value everywhere.
 NOT_CALLED = frozenset(

@@ -52,8 +52,13 @@ def kerasport_command(
     """The command, as its users run it; it may never show a traceback."""
     done = subprocess.run(
         [sys.executable, "-m", "kerasport", *map(str, arguments)],
-        capture_output=True, encoding="utf-8", cwd=cwd, env=ENVIRONMENT, stdin=subprocess.DEVNULL, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        encoding="utf-8",
+        cwd=cwd,
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
     assert "Traceback" not in done.stdout + done.stderr
     return done
 
@@ -573,13 +578,32 @@ def test_verify_hands_on_what_it_is_given(converted: Path, monkeypatch: pytest.M
     monkeypatch.setattr(
         api, "verify", lambda *_, **options: given.update(options) or Verified(ok=True)
     )
-    numbers = ("--inputs", "in.npz", "--expected", "out.npz", "--rtol", "0.1", "--atol", "0.2", "--timeout", "60",
-               "--python", "../python")  # fmt: skip
+    numbers = (
+        "--inputs",
+        "in.npz",
+        "--expected",
+        "out.npz",
+        "--rtol",
+        "0.1",
+        "--atol",
+        "0.2",
+        "--timeout",
+        "60",
+        "--python",
+        "../python",
+    )
     invoke("verify", DIGITS, converted, "--backend", "wasm", *numbers)
     assert given == {
-        "weights": None, "inputs": Path("in.npz"), "expected": Path("out.npz"), "backends": ("wasm",),
-        "rtol": 0.1, "atol": 0.2, "timeout": 60, "python": "../python", "status": None,
-    }  # fmt: skip
+        "weights": None,
+        "inputs": Path("in.npz"),
+        "expected": Path("out.npz"),
+        "backends": ("wasm",),
+        "rtol": 0.1,
+        "atol": 0.2,
+        "timeout": 60,
+        "python": "../python",
+        "status": None,
+    }
 
 
 def test_a_terminal_shows_what_verify_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:

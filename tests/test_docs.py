@@ -168,9 +168,19 @@ def test_the_page_of_the_readme_gets_what_it_expects(tfjs: Tfjs, tmp_path: Path)
 @pytest.mark.exhaustive
 def test_the_benchmark_runs() -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "bench" / "convert.py"), "--sizes", "tiny", "1", "--repeats", "1"],
-        capture_output=True, encoding="utf-8", check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            str(ROOT / "bench" / "convert.py"),
+            "--sizes",
+            "tiny",
+            "1",
+            "--repeats",
+            "1",
+        ],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "| `kerasport convert` |" in done.stdout
 

@@ -61,9 +61,15 @@ KINDS: tuple[Callable[..., Array], ...] = (floats, integers, truths)
 # --------------------------------------------------------------------------------------- the checks
 
 DOMAINS: Mapping[type[Unary], tuple[float, float]] = {
-    ops.Log: (0.1, 5), ops.Log1p: (-0.9, 5), ops.Sqrt: (0, 5), ops.Rsqrt: (0.1, 5), ops.Asin: (-1, 1),
-    ops.Acos: (-1, 1), ops.Acosh: (1, 5), ops.Atanh: (-0.99, 0.99),
-}  # fmt: skip
+    ops.Log: (0.1, 5),
+    ops.Log1p: (-0.9, 5),
+    ops.Sqrt: (0, 5),
+    ops.Rsqrt: (0.1, 5),
+    ops.Asin: (-1, 1),
+    ops.Acos: (-1, 1),
+    ops.Acosh: (1, 5),
+    ops.Atanh: (-0.99, 0.99),
+}
 
 EDGES = np.array(
     [0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, 1, -1, 20, -20, 100, -100, np.inf, -np.inf, np.nan],
@@ -139,9 +145,14 @@ def binary() -> Iterator[Check]:
 
 def selections() -> Iterator[Check]:
     shapes = [
-        ((4,), (4,), (4,)), ((3, 4), (4,), ()), ((3, 1), (3, 4), (3, 4)), ((1,), (2, 3, 4, 5), ()), ((), (2, 3), (3,)),
-        ((2, 3, 1, 2, 2), (2, 3, 2, 2, 2), (2,)), ((2, 1, 1, 2, 1, 2), (1,), (1, 3, 2, 2, 1, 2)),
-    ]  # fmt: skip
+        ((4,), (4,), (4,)),
+        ((3, 4), (4,), ()),
+        ((3, 1), (3, 4), (3, 4)),
+        ((1,), (2, 3, 4, 5), ()),
+        ((), (2, 3), (3,)),
+        ((2, 3, 1, 2, 2), (2, 3, 2, 2, 2), (2,)),
+        ((2, 1, 1, 2, 1, 2), (1,), (1, 3, 2, 2, 1, 2)),
+    ]
     for (at, (condition, a, b)), kind, unknown in product(enumerate(shapes), KINDS, ((), range(6))):
         arrays = (truths(*condition), kind(*a), kind(*b))
         yield Check(
@@ -222,10 +233,16 @@ def running() -> Iterator[Check]:
 
 
 PARTS: Mapping[str, Any] = {
-    "backwards": (None, None, -1), "every other": (None, None, 2), "last two": (-2, None, 1),
-    "but the last": (None, -1, 1), "some backwards": (-1, -3, -1), "every other backwards": (None, None, -2),
-    "too long": (0, 99, 1), "too early": (-99, 2, 1), "from beyond": (99, None, -1),
-}  # fmt: skip
+    "backwards": (None, None, -1),
+    "every other": (None, None, 2),
+    "last two": (-2, None, 1),
+    "but the last": (None, -1, 1),
+    "some backwards": (-1, -3, -1),
+    "every other backwards": (None, None, -2),
+    "too long": (0, 99, 1),
+    "too early": (-99, 2, 1),
+    "from beyond": (99, None, -1),
+}
 
 
 def movements() -> Iterator[Check]:
@@ -325,10 +342,20 @@ def creations() -> Iterator[Check]:
 
 def products() -> Iterator[Check]:
     pairs = [
-        ((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)), ((3, 4), (2, 4, 5)), ((1, 3, 4), (2, 4, 5)),
-        ((2, 1, 3, 4), (5, 4, 2)), ((2, 3, 1, 3, 4), (1, 3, 2, 4, 2)), ((2, 1, 3, 4), (1, 2, 4, 3)), ((4,), (4, 5)),
-        ((3, 4), (4,)), ((4,), (4,)), ((2, 3, 4), (4,)), ((4,), (2, 4, 3)),
-    ]  # fmt: skip
+        ((3, 4), (4, 5)),
+        ((2, 3, 4), (4, 5)),
+        ((2, 3, 4), (2, 4, 5)),
+        ((3, 4), (2, 4, 5)),
+        ((1, 3, 4), (2, 4, 5)),
+        ((2, 1, 3, 4), (5, 4, 2)),
+        ((2, 3, 1, 3, 4), (1, 3, 2, 4, 2)),
+        ((2, 1, 3, 4), (1, 2, 4, 3)),
+        ((4,), (4, 5)),
+        ((3, 4), (4,)),
+        ((4,), (4,)),
+        ((2, 3, 4), (4,)),
+        ((4,), (2, 4, 3)),
+    ]
     for a, b in pairs:
         for kind in (floats, integers):
             yield Check(f"matmul {kind.__name__} {a} {b}", ops.matmul, (kind(*a), kind(*b)))
@@ -366,9 +393,19 @@ def products() -> Iterator[Check]:
                 (0,),
             )
     equations = [
-        "ab,bc->ac", "abc,cd->abd", "abcd,aecd->acbe", "acbe,aecd->abcd", "ab,cd->abcd", "a,a->", "ab,ab->ab",
-        "abc,ab->abc", "abc,d->ad", "abc,acd->bd", "ab,b->a", "abcd,cde->abe",
-    ]  # fmt: skip
+        "ab,bc->ac",
+        "abc,cd->abd",
+        "abcd,aecd->acbe",
+        "acbe,aecd->abcd",
+        "ab,cd->abcd",
+        "a,a->",
+        "ab,ab->ab",
+        "abc,ab->abc",
+        "abc,d->ad",
+        "abc,acd->bd",
+        "ab,b->a",
+        "abcd,cde->abe",
+    ]
     for equation, unknown in product(equations, ((), range(4))):
         terms = [
             [ord(label) - 95 for label in term] for term in equation.partition("->")[0].split(",")
@@ -382,9 +419,15 @@ def products() -> Iterator[Check]:
 
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "": lambda y: y, "relu": ops.Relu, "relu6": lambda y: ops.clip(y, 0, 6), "elu": ops.Elu, "sigmoid": ops.Sigmoid,
-    "leaky": lambda y: ops.LeakyRelu(y, 0.3), "tanh": ops.Tanh, "selu": ops.Selu,
-}  # fmt: skip
+    "": lambda y: y,
+    "relu": ops.Relu,
+    "relu6": lambda y: ops.clip(y, 0, 6),
+    "elu": ops.Elu,
+    "sigmoid": ops.Sigmoid,
+    "leaky": lambda y: ops.LeakyRelu(y, 0.3),
+    "tanh": ops.Tanh,
+    "selu": ops.Selu,
+}
 
 
 def following(x: Tensor, act: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
@@ -493,9 +536,12 @@ def convolutions() -> Iterator[Check]:
 
 def grouped_convolutions() -> Iterator[Check]:
     moves: tuple[Any, ...] = (
-        ((1, 1), (1, 1), "valid"), ((2, 2), (1, 1), "same"), ((1, 1), (1, 3), "same"), ((3, 1), (1, 1), "same"),
+        ((1, 1), (1, 1), "valid"),
+        ((2, 2), (1, 1), "same"),
+        ((1, 1), (1, 3), "same"),
+        ((3, 1), (1, 1), "same"),
         ((1, 2), (1, 1), ((2, 0), (0, 1))),
-    )  # fmt: skip
+    )
     for (groups, depth, own), (s, d, p) in product(
         ((2, 3, 2), (3, 2, 1), (4, 1, 2), (4, 1, 1), (8, 2, 2)), moves
     ):
@@ -628,11 +674,25 @@ def resizings() -> Iterator[Check]:
 
 
 FAMILIES: Mapping[str, Callable[[], Iterator[Check]]] = {
-    family.__name__: family for family in (
-        unary, binary, selections, reductions, running, movements, creations, products, fusions, convolutions,
-        convolutions_of_volumes, transposed_convolutions, poolings, poolings_of_volumes, resizings,
+    family.__name__: family
+    for family in (
+        unary,
+        binary,
+        selections,
+        reductions,
+        running,
+        movements,
+        creations,
+        products,
+        fusions,
+        convolutions,
+        convolutions_of_volumes,
+        transposed_convolutions,
+        poolings,
+        poolings_of_volumes,
+        resizings,
     )
-}  # fmt: skip
+}
 
 
 SUPPORTED = [samples for op, samples in OPERATIONS.items() if op not in UNSUPPORTED]

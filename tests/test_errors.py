@@ -342,27 +342,37 @@ CALLED_BADLY = {**dense("dense", "x"), "inbound_nodes": [{"args": [], "kwargs": 
 PLACES: dict[str, tuple[Json, str]] = {
     "a layer": (sequential(given(), None), r"config\.layers\[1\]: the config contains None"),
     "a layer of a model inside": (
-        sequential(given(), NESTED), r"config\.layers\[1\]\.config\.layers\[1\]: the config of a Dense is 7",
+        sequential(given(), NESTED),
+        r"config\.layers\[1\]\.config\.layers\[1\]: the config of a Dense is 7",
     ),
     "a layer in a wrapper": (
-        sequential(given(), layer("TimeDistributed", "t", layer=[])), r"config\.layers\[1\]\.config\.layer: ",
+        sequential(given(), layer("TimeDistributed", "t", layer=[])),
+        r"config\.layers\[1\]\.config\.layer: ",
     ),
     "a cell": (
         sequential(given(), layer("RNN", "r", cell=layer("StackedRNNCells", "s", cells=[3]))),
         r"config\.layers\[1\]\.config\.cell\.config\.cells\[0\]: ",
     ),
     "a direction": (
-        sequential(given(), layer("Bidirectional", "b", layer=layer("LSTM", "l"), backward_layer=7)),
+        sequential(
+            given(), layer("Bidirectional", "b", layer=layer("LSTM", "l"), backward_layer=7)
+        ),
         r"config\.layers\[1\]\.config\.backward_layer: ",
     ),
-    "a call": (functional(given(), CALLED_BADLY), r"config\.layers\[1\]\.inbound_nodes\[0\]: this does not have the structure"),
+    "a call": (
+        functional(given(), CALLED_BADLY),
+        r"config\.layers\[1\]\.inbound_nodes\[0\]: this does not have the structure",
+    ),
     "a tensor": (
         functional(given(), dense("dense", {"class_name": "__keras_tensor__", "config": {}})),
         r"config\.layers\[1\]\.inbound_nodes\[0\]: a tensor has the keras_history None",
     ),
     "the inputs": (functional(given(), dense("dense", "x"), inputs=7), r"config\.input_layers: "),
-    "the outputs": (functional(given(), dense("dense", tensor("x")), outputs={"a": 7}), r"config\.output_layers: "),
-}  # fmt: skip
+    "the outputs": (
+        functional(given(), dense("dense", tensor("x")), outputs={"a": 7}),
+        r"config\.output_layers: ",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", PLACES)

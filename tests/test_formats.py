@@ -37,10 +37,14 @@ def image(x: Any) -> Any:
 
 
 MODELS: dict[str, tuple[tuple[int, ...], Callable[[Any], Any], str]] = {
-    "convolutional": ((8, 8, 3), image, "as a graph-model it runs about 1.7x faster, without training (--to tfjs-graph)"),
+    "convolutional": (
+        (8, 8, 3),
+        image,
+        "as a graph-model it runs about 1.7x faster, without training (--to tfjs-graph)",
+    ),
     "recurrent": ((8, 3), layers.LSTM(2), "can be trained further in a page"),
     "dense": ((8,), layers.Dense(2), "can be trained further in a page"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -181,7 +181,11 @@ def test_code_is_never_run(name: str, to: str, folder: Path) -> None:
 IN_TRAINING = {
     name: CODE[name]
     for name in (
-        "lambda as initializer", "lambda as regularizer", "lambda as constraint", "lambda as loss", "lambda as optimizer",
+        "lambda as initializer",
+        "lambda as regularizer",
+        "lambda as constraint",
+        "lambda as loss",
+        "lambda as optimizer",
     )
 } | {
     "lambda as regularizer of what it computes": between(dense(activity_regularizer=LAMBDA)),
@@ -189,14 +193,38 @@ IN_TRAINING = {
     "function of os as initializer": between(dense(bias_initializer=function("system", "os"))),
     "function of os as constraint": between(dense(kernel_constraint=function("system", "os"))),
     "lambda within a regularizer": between(
-        dense(kernel_regularizer={"module": "keras.regularizers", "class_name": "L2", "config": {"l2": LAMBDA}})
+        dense(
+            kernel_regularizer={
+                "module": "keras.regularizers",
+                "class_name": "L2",
+                "config": {"l2": LAMBDA},
+            }
+        )
     ),
-    "class of os as loss": {**DENSE, "compile_config": {"optimizer": "adam", "loss": function("system", "os")}},
-    "code as loss": {**DENSE, "compile_config": {"optimizer": "adam", "loss": BYTECODE, "metrics": ["mse"]}},
-    "lambda as metric": {**DENSE, "compile_config": {"optimizer": "adam", "loss": "mse", "metrics": [LAMBDA]}},
-    "lambda as learning rate": {**DENSE, "compile_config": {"loss": "mse", "optimizer": {
-        "module": "keras.optimizers", "class_name": "Adam", "config": {"learning_rate": LAMBDA}}}},
-}  # fmt: skip
+    "class of os as loss": {
+        **DENSE,
+        "compile_config": {"optimizer": "adam", "loss": function("system", "os")},
+    },
+    "code as loss": {
+        **DENSE,
+        "compile_config": {"optimizer": "adam", "loss": BYTECODE, "metrics": ["mse"]},
+    },
+    "lambda as metric": {
+        **DENSE,
+        "compile_config": {"optimizer": "adam", "loss": "mse", "metrics": [LAMBDA]},
+    },
+    "lambda as learning rate": {
+        **DENSE,
+        "compile_config": {
+            "loss": "mse",
+            "optimizer": {
+                "module": "keras.optimizers",
+                "class_name": "Adam",
+                "config": {"learning_rate": LAMBDA},
+            },
+        },
+    },
+}
 
 
 """Code where a model keeps what shapes its training, and never what it computes."""
@@ -252,71 +280,170 @@ def inline(value: Any, dtype: Any) -> Json:
 
 
 WEIGHTLESS: dict[str, tuple[Json, str]] = {
-    "a cycle": (functional(given(), relu("a", "b"), relu("b", "a"), outputs="b"), "depends on its own output"),
-    "a layer of itself": (functional(given(), relu("a", "a"), outputs="a"), "depends on its own output"),
-    "a layer that is not there": (functional(given(), relu("a", "b"), outputs="a"), "'b', which the model does not have"),
-    "a call that is not there": (functional(given(), relu("a", tensor("x", 7)), outputs="a"), "call 7 of layer 'x'"),
-    "a call before the first": (functional(given(), relu("a", tensor("x", -1)), outputs="a"), "call -1 of layer 'x'"),
-    "an output that is not there": (functional(given(), relu("a", tensor("x", 0, 5)), outputs="a"), "output 5"),
+    "a cycle": (
+        functional(given(), relu("a", "b"), relu("b", "a"), outputs="b"),
+        "depends on its own output",
+    ),
+    "a layer of itself": (
+        functional(given(), relu("a", "a"), outputs="a"),
+        "depends on its own output",
+    ),
+    "a layer that is not there": (
+        functional(given(), relu("a", "b"), outputs="a"),
+        "'b', which the model does not have",
+    ),
+    "a call that is not there": (
+        functional(given(), relu("a", tensor("x", 7)), outputs="a"),
+        "call 7 of layer 'x'",
+    ),
+    "a call before the first": (
+        functional(given(), relu("a", tensor("x", -1)), outputs="a"),
+        "call -1 of layer 'x'",
+    ),
+    "an output that is not there": (
+        functional(given(), relu("a", tensor("x", 0, 5)), outputs="a"),
+        "output 5",
+    ),
     "an output of a layer that is not there": (
-        functional(given(), relu("a", "x"), relu("b", tensor("a", 0, 1)), outputs="b"), "layer 'a'.*output 1|output 1 of layer 'a'",
+        functional(given(), relu("a", "x"), relu("b", tensor("a", 0, 1)), outputs="b"),
+        "layer 'a'.*output 1|output 1 of layer 'a'",
     ),
     "an output of the model that is not there": (
-        functional(given(), relu("a", "x"), outputs=[["a", 0, 2]]), "layer 'a'.*output 2|output 2 of layer 'a'",
+        functional(given(), relu("a", "x"), outputs=[["a", 0, 2]]),
+        "layer 'a'.*output 2|output 2 of layer 'a'",
     ),
     "an output before the first": (
-        functional(given(), relu("a", tensor("x", 0, -1)), outputs="a"), "output -1 of layer 'x'",
+        functional(given(), relu("a", tensor("x", 0, -1)), outputs="a"),
+        "output -1 of layer 'x'",
     ),
-    "an output of a text": (functional(given(), relu("a", tensor("x", 0, "0")), outputs="a"), "expected .layer, node"),
+    "an output of a text": (
+        functional(given(), relu("a", tensor("x", 0, "0")), outputs="a"),
+        "expected .layer, node",
+    ),
     "an output of a text in Keras 2": (
-        functional(given(), {**relu("a"), "inbound_nodes": [[["x", 0, [0], {}]]]}, outputs="a"), "expected .layer, node",
+        functional(given(), {**relu("a"), "inbound_nodes": [[["x", 0, [0], {}]]]}, outputs="a"),
+        "expected .layer, node",
     ),
     "an input that is called": (
-        functional(given(), {**given("y"), "inbound_nodes": [{"args": [tensor("x")], "kwargs": {}}]}, outputs="y"),
+        functional(
+            given(),
+            {**given("y"), "inbound_nodes": [{"args": [tensor("x")], "kwargs": {}}]},
+            outputs="y",
+        ),
         "InputLayer 'y' is called",
     ),
     "an input in the middle": (sequential(given(), relu(), given("y")), "InputLayer 'y' is called"),
     "an input that the model does not have": (
-        functional(given(), given("y"), relu("a", "y"), outputs="a"), "the InputLayer 'y' is needed",
+        functional(given(), given("y"), relu("a", "y"), outputs="a"),
+        "the InputLayer 'y' is needed",
     ),
     "called on None": (functional(given(), relu("a", "x", None), outputs="a"), ""),
     "called by a name alone": (
-        functional(given(shape=(None, 4, 3)), {**layer("GlobalMaxPooling1D", "a"), "inbound_nodes": [
-            {"args": [], "kwargs": {"mask": tensor("x")}}]}, outputs="a"), "",
+        functional(
+            given(shape=(None, 4, 3)),
+            {
+                **layer("GlobalMaxPooling1D", "a"),
+                "inbound_nodes": [{"args": [], "kwargs": {"mask": tensor("x")}}],
+            },
+            outputs="a",
+        ),
+        "",
     ),
     "an array for a truth value": (
-        functional(given(optional={"class_name": "__numpy__", "config": {"value": [1, 2], "dtype": "int32"}}),
-                   relu("a", "x"), outputs="a"), "",
+        functional(
+            given(
+                optional={"class_name": "__numpy__", "config": {"value": [1, 2], "dtype": "int32"}}
+            ),
+            relu("a", "x"),
+            outputs="a",
+        ),
+        "",
     ),
     "an initial state of a text": (
-        functional(given(shape=(None, 4, 3)), {**layer("GRU", "a", units=2), "inbound_nodes": [
-            {"args": [tensor("x")], "kwargs": {"initial_state": "a"}}]}, outputs="a"), "",
+        functional(
+            given(shape=(None, 4, 3)),
+            {
+                **layer("GRU", "a", units=2),
+                "inbound_nodes": [{"args": [tensor("x")], "kwargs": {"initial_state": "a"}}],
+            },
+            outputs="a",
+        ),
+        "",
     ),
-    "a difference of three": (functional(given(), layer("Subtract", "a", "x", "x", "x"), outputs="a"), ""),
-    "a only one of mean and variance": (between(layer("Normalization", "n", mean=1.0)), "only one of mean and variance"),
+    "a difference of three": (
+        functional(given(), layer("Subtract", "a", "x", "x", "x"), outputs="a"),
+        "",
+    ),
+    "a only one of mean and variance": (
+        between(layer("Normalization", "n", mean=1.0)),
+        "only one of mean and variance",
+    ),
     "a pooling in a Bidirectional": (
-        sequential(given(shape=(None, 8, 3)), layer("Bidirectional", "b", layer=layer("MaxPooling1D", "p"))),
+        sequential(
+            given(shape=(None, 8, 3)), layer("Bidirectional", "b", layer=layer("MaxPooling1D", "p"))
+        ),
         "is a MaxPooling1D, which cannot be wrapped",
     ),
     "an operation on a dict": (
-        functional(given(), layer("Negative", "a", {"a": tensor("x")}, module="keras.src.ops.numpy"), outputs="a"), "",
+        functional(
+            given(),
+            layer("Negative", "a", {"a": tensor("x")}, module="keras.src.ops.numpy"),
+            outputs="a",
+        ),
+        "",
     ),
     "an operation on a list": (
-        functional(given(), layer("Pad", "a", [tensor("x")], module="keras.src.ops.numpy", pad_width=1), outputs="a"),
+        functional(
+            given(),
+            layer("Pad", "a", [tensor("x")], module="keras.src.ops.numpy", pad_width=1),
+            outputs="a",
+        ),
         "",
     ),
     "a slice to a list": (
-        functional(given(), layer("GetItem", "a", module="keras.src.ops.numpy") | {"inbound_nodes": [{"args": [
-            tensor("x"), [{"class_name": "__slice__", "config": {"start": None, "stop": [1], "step": None}}]
-        ], "kwargs": {}}]}, outputs="a"), "",
+        functional(
+            given(),
+            layer("GetItem", "a", module="keras.src.ops.numpy")
+            | {
+                "inbound_nodes": [
+                    {
+                        "args": [
+                            tensor("x"),
+                            [
+                                {
+                                    "class_name": "__slice__",
+                                    "config": {"start": None, "stop": [1], "step": None},
+                                }
+                            ],
+                        ],
+                        "kwargs": {},
+                    }
+                ]
+            },
+            outputs="a",
+        ),
+        "",
     ),
     "an input twice": (
-        functional(given(), relu("a", "x"), inputs=[["x", 0, 0], ["x", 0, 0]], outputs="a"), "the input 'x' is listed twice",
+        functional(given(), relu("a", "x"), inputs=[["x", 0, 0], ["x", 0, 0]], outputs="a"),
+        "the input 'x' is listed twice",
     ),
-    "windows of which there are none": (functional(
-        given(shape=(None, 7, 6, 1)),
-        layer("Unfold", "u", module="keras.src.ops.nn", kernel_size=2, dilation=1, padding=0, stride=1)
-        | {"inbound_nodes": [{"args": [tensor("x")], "kwargs": {}}]}, outputs="u"), "cannot be converted exactly",
+    "windows of which there are none": (
+        functional(
+            given(shape=(None, 7, 6, 1)),
+            layer(
+                "Unfold",
+                "u",
+                module="keras.src.ops.nn",
+                kernel_size=2,
+                dilation=1,
+                padding=0,
+                stride=1,
+            )
+            | {"inbound_nodes": [{"args": [tensor("x")], "kwargs": {}}]},
+            outputs="u",
+        ),
+        "cannot be converted exactly",
     ),
     "no layers": (functional(outputs="x"), "'x', which the model does not have"),
     "no layers in a row": (sequential(), "has no layers, so it computes nothing"),
@@ -325,28 +452,82 @@ WEIGHTLESS: dict[str, tuple[Json, str]] = {
     "an input that is no input": (functional(given(), relu("a", "x"), inputs="a", outputs="a"), ""),
     "two layers of a name": (functional(given(), relu("a", "x"), relu("a", "x"), outputs="a"), ""),
     "called without an input": (
-        functional(given(), {**relu("a"), "inbound_nodes": [{"args": [], "kwargs": {}}]}, outputs="a"), "",
+        functional(
+            given(), {**relu("a"), "inbound_nodes": [{"args": [], "kwargs": {}}]}, outputs="a"
+        ),
+        "",
     ),
     "called on a number": (functional(given(), relu("a", 3), outputs="a"), ""),
     "an id of two layers": (
-        sequential(given(), {**relu("a"), "shared_object_id": 1}, {**relu("b"), "shared_object_id": 1}), "",
+        sequential(
+            given(), {**relu("a"), "shared_object_id": 1}, {**relu("b"), "shared_object_id": 1}
+        ),
+        "",
     ),
-    "an id of all": (sequential(*({**each, "shared_object_id": 1} for each in (given(), relu("a"), relu("b")))), ""),
+    "an id of all": (
+        sequential(*({**each, "shared_object_id": 1} for each in (given(), relu("a"), relu("b")))),
+        "",
+    ),
     "an id of a model and what is in it": (
-        sequential(given(), sequential(given("i"), relu(), name="n", shared_object_id=1), shared_object_id=1), "",
+        sequential(
+            given(),
+            sequential(given("i"), relu(), name="n", shared_object_id=1),
+            shared_object_id=1,
+        ),
+        "",
     ),
     "a model that is a layer": (relu(), "not a Sequential or functional model"),
     "a list": ([], "in place of a layer"),  # type: ignore[dict-item]
-    "a wrapper of nothing": (sequential(given(shape=(None, 3, 4)), layer("TimeDistributed", "t", layer=None)), "None"),
-    "a wrapper of a wrapper of an operation": (
-        sequential(given(shape=(None, 3, 4)), layer("TimeDistributed", "t", layer={
-            "module": "keras.src.ops.numpy", "class_name": "Add", "config": {"name": "a"}})), "operation",
+    "a wrapper of nothing": (
+        sequential(given(shape=(None, 3, 4)), layer("TimeDistributed", "t", layer=None)),
+        "None",
     ),
-    "cells of nothing": (sequential(given(shape=(None, 3, 4)), layer("RNN", "r", cell={
-        "class_name": "StackedRNNCells", "config": {"name": "s", "cells": 7}})), ""),
-    "a regular expression that takes for ever": (sequential(given(), relu() | {"config": {"name": "r" * 40, "dtype": {
-        "module": "keras", "class_name": "DTypePolicyMap", "config": {
-            "default_policy": "float32", "policy_map": {"(r+)+$": "float16"}}}}}), ""),
+    "a wrapper of a wrapper of an operation": (
+        sequential(
+            given(shape=(None, 3, 4)),
+            layer(
+                "TimeDistributed",
+                "t",
+                layer={
+                    "module": "keras.src.ops.numpy",
+                    "class_name": "Add",
+                    "config": {"name": "a"},
+                },
+            ),
+        ),
+        "operation",
+    ),
+    "cells of nothing": (
+        sequential(
+            given(shape=(None, 3, 4)),
+            layer(
+                "RNN",
+                "r",
+                cell={"class_name": "StackedRNNCells", "config": {"name": "s", "cells": 7}},
+            ),
+        ),
+        "",
+    ),
+    "a regular expression that takes for ever": (
+        sequential(
+            given(),
+            relu()
+            | {
+                "config": {
+                    "name": "r" * 40,
+                    "dtype": {
+                        "module": "keras",
+                        "class_name": "DTypePolicyMap",
+                        "config": {
+                            "default_policy": "float32",
+                            "policy_map": {"(r+)+$": "float16"},
+                        },
+                    },
+                }
+            },
+        ),
+        "",
+    ),
     "an array of texts": (inline("x", "float32"), "rectangular array of float32 numbers"),
     "an array of another shape": (inline([[1], [2, 3]], "float32"), "not a rectangular array"),
     "an array of objects": (inline([1], "object"), "not a numeric dtype"),
@@ -357,67 +538,146 @@ WEIGHTLESS: dict[str, tuple[Json, str]] = {
     "an infinite option": (between(layer("ReLU", "r", max_value=float("inf"))), ""),
     "an option that is no number": (between(layer("ReLU", "r", negative_slope=float("nan"))), ""),
     "a padding of 10**12": (
-        sequential(given(shape=(None, 4, 4, 3)), layer("ZeroPadding2D", "z", padding=[[10**12] * 2] * 2)), "",
+        sequential(
+            given(shape=(None, 4, 4, 3)), layer("ZeroPadding2D", "z", padding=[[10**12] * 2] * 2)
+        ),
+        "",
     ),
     "10**12 repetitions": (between(layer("RepeatVector", "r", n=10**12)), ""),
     "a size of 4000 digits": (
-        sequential(given(shape=(None, 4, 4, 3)), *[layer("UpSampling2D", i, size=[10**4000] * 2) for i in "ab"]), "",
+        sequential(
+            given(shape=(None, 4, 4, 3)),
+            *[layer("UpSampling2D", i, size=[10**4000] * 2) for i in "ab"],
+        ),
+        "",
     ),
-    "a shape of 300 axes": (sequential(given(shape=(None, *[10**18] * 300)), layer("Flatten", "f")), ""),
-    "a scale of texts": (between(layer("Rescaling", "r", scale="a")), "scale='a': expected a rectangular array of numbers"),
-    "scales of several lengths": (between(layer("Rescaling", "r", scale=[[1], [1, 2]])), "expected a rectangular array of numbers"),
-    "a slope that float32 does not hold": (between(layer("LeakyReLU", "r", negative_slope=1e300)), "a finite number"),
+    "a shape of 300 axes": (
+        sequential(given(shape=(None, *[10**18] * 300)), layer("Flatten", "f")),
+        "",
+    ),
+    "a scale of texts": (
+        between(layer("Rescaling", "r", scale="a")),
+        "scale='a': expected a rectangular array of numbers",
+    ),
+    "scales of several lengths": (
+        between(layer("Rescaling", "r", scale=[[1], [1, 2]])),
+        "expected a rectangular array of numbers",
+    ),
+    "a slope that float32 does not hold": (
+        between(layer("LeakyReLU", "r", negative_slope=1e300)),
+        "a finite number",
+    ),
     "an activation of numbers": (
-        between(layer("Activation", "a", activation={
-            "class_name": "__numpy__", "config": {"value": [1, 2], "dtype": "int32"}})), "expected str",
+        between(
+            layer(
+                "Activation",
+                "a",
+                activation={
+                    "class_name": "__numpy__",
+                    "config": {"value": [1, 2], "dtype": "int32"},
+                },
+            )
+        ),
+        "expected str",
     ),
     "no stride": (
-        sequential(given(shape=(None, 8, 3)), layer("MaxPooling1D", "p", pool_size=[2], strides=[0])),
+        sequential(
+            given(shape=(None, 8, 3)), layer("MaxPooling1D", "p", pool_size=[2], strides=[0])
+        ),
         r"strides=\(0,\): expected tuple\[int >= 1, ...\] of length 1",
     ),
     "strides of too few axes": (
-        sequential(given(shape=(None, 8, 8, 3)), layer("MaxPooling2D", "p", pool_size=[2, 2], strides=[1])), "of length 2",
+        sequential(
+            given(shape=(None, 8, 8, 3)), layer("MaxPooling2D", "p", pool_size=[2, 2], strides=[1])
+        ),
+        "of length 2",
     ),
     "negative strides": (
-        sequential(given(shape=(None, 8, 3)), layer("MaxPooling1D", "p", pool_size=[2], strides=[-1])), "int >= 1",
+        sequential(
+            given(shape=(None, 8, 3)), layer("MaxPooling1D", "p", pool_size=[2], strides=[-1])
+        ),
+        "int >= 1",
     ),
-    "a window of nothing": (sequential(given(shape=(None, 8, 3)), layer("MaxPooling1D", "p", pool_size=[0])), "int >= 1"),
-    "reshaped to nothing": (sequential(given(shape=(None, 0)), layer("Reshape", "r", target_shape=[0, -1])), ""),
-    "nothing reshaped to nothing": (sequential(given(shape=(None, 0)), layer("Reshape", "r", target_shape=[0])), ""),
+    "a window of nothing": (
+        sequential(given(shape=(None, 8, 3)), layer("MaxPooling1D", "p", pool_size=[0])),
+        "int >= 1",
+    ),
+    "reshaped to nothing": (
+        sequential(given(shape=(None, 0)), layer("Reshape", "r", target_shape=[0, -1])),
+        "",
+    ),
+    "nothing reshaped to nothing": (
+        sequential(given(shape=(None, 0)), layer("Reshape", "r", target_shape=[0])),
+        "",
+    ),
     "an axis that is not there": (between(layer("Softmax", "s", axis=9)), ""),
-    "axes that are not there": (between(layer("Permute", "p", dims=[2, 3])), "dims|axis 2 does not exist"),
+    "axes that are not there": (
+        between(layer("Permute", "p", dims=[2, 3])),
+        "dims|axis 2 does not exist",
+    ),
     "a negative axis to concatenate": (
-        functional(given(), layer("Concatenate", "c", "x", "x", axis=-7), outputs="c"), "axis -7",
+        functional(given(), layer("Concatenate", "c", "x", "x", axis=-7), outputs="c"),
+        "axis -7",
     ),
     "nothing to concatenate": (
-        functional(given(), layer("Concatenate", "c") | {"inbound_nodes": [{"args": [[]]}]}, outputs="c"), "",
+        functional(
+            given(), layer("Concatenate", "c") | {"inbound_nodes": [{"args": [[]]}]}, outputs="c"
+        ),
+        "",
     ),
     "one input for two": (functional(given(), layer("Dot", "d", "x", axes=1), outputs="d"), ""),
-    "lists for axes": (functional(given(), layer("Dot", "d", "x", "x", axes=[[1], [1]]), outputs="d"), ""),
+    "lists for axes": (
+        functional(given(), layer("Dot", "d", "x", "x", axes=[[1], [1]]), outputs="d"),
+        "",
+    ),
     "a cropping of everything": (
-        sequential(given(shape=(None, 4, 3)), layer("Cropping1D", "c", cropping=[9, 9])), "",
+        sequential(given(shape=(None, 4, 3)), layer("Cropping1D", "c", cropping=[9, 9])),
+        "",
     ),
-    "a cropping of texts": (sequential(given(shape=(None, 4, 3)), layer("Cropping1D", "c", cropping=["a", {}])), ""),
+    "a cropping of texts": (
+        sequential(given(shape=(None, 4, 3)), layer("Cropping1D", "c", cropping=["a", {}])),
+        "",
+    ),
     "a padding of texts": (
-        sequential(given(shape=(None, 4, 4, 3)), layer("ZeroPadding2D", "z", padding=["a", None])), "",
+        sequential(given(shape=(None, 4, 4, 3)), layer("ZeroPadding2D", "z", padding=["a", None])),
+        "",
     ),
-    "a size of texts": (sequential(given(shape=(None, 4, 3)), layer("UpSampling1D", "u", size="x")), ""),
+    "a size of texts": (
+        sequential(given(shape=(None, 4, 3)), layer("UpSampling1D", "u", size="x")),
+        "",
+    ),
     "a class name of a megabyte": (between({**relu(), "class_name": "A" * 2**20}), ""),
     "an option of a megabyte": (between(layer("ReLU", "r", secret=["x" * 40] * 20_000)), ""),
-    "a layer name of a megabyte": (between({**relu(), "class_name": "Foo", "config": {"name": "x" * 2**20}}), ""),
-}  # fmt: skip
+    "a layer name of a megabyte": (
+        between({**relu(), "class_name": "Foo", "config": {"name": "x" * 2**20}}),
+        "",
+    ),
+}
 
 
 NO_SHAPES: tuple[Any, ...] = (
-    [-1, 4], [None, -4], [None, "4"], [None, 1e308], "abc", {}, None, [], 7, [[None, 4]], [None, {}],
-)  # fmt: skip
+    [-1, 4],
+    [None, -4],
+    [None, "4"],
+    [None, 1e308],
+    "abc",
+    {},
+    None,
+    [],
+    7,
+    [[None, 4]],
+    [None, {}],
+)
 
 
 ODD_SHAPES: tuple[Any, ...] = ([None, 10**30], [True, 4], [None] * 60, [4])
 
 
 DENSES: dict[str, tuple[Json, str]] = {
-    **{f"units of {value!r}": (options(value), "") for value in (10**12, -3, 0, "3", 3.5, None, [3], {"a": 3}, True)},
+    **{
+        f"units of {value!r}": (options(value), "")
+        for value in (10**12, -3, 0, "3", 3.5, None, [3], {"a": 3}, True)
+    },
     **{f"a shape of {str(shape)[:30]}": (shaped(shape), "input shape is") for shape in NO_SHAPES},
     **{f"a shape of {str(shape)[:30]}": (shaped(shape), "") for shape in ODD_SHAPES},
     "no options": (between(layer("Dense", "dense")), ""),
@@ -425,23 +685,38 @@ DENSES: dict[str, tuple[Json, str]] = {
     "a bias of an object": (between(dense(use_bias={"class_name": "x"})), ""),
     "a LoRA of a text": (between(dense(lora_rank="2")), ""),
     "a LoRA of no rank": (between(dense(lora_rank=0.5, lora_alpha=[])), ""),
-    "a policy of int8": (between(dense(dtype={"class_name": "Quantized", "config": {"mode": "int8"}})), ""),
-    "a policy of a number": (between(dense(dtype=7)), ""),
-    "a policy of policies": (between(dense(dtype={"config": {"default_policy": {"config": {"name": 3}}}})), ""),
-    "an activation of a list": (between(dense(activation=["relu"])), ""),
-    "an activation of objects": (between(dense(activation={"class_name": "function", "config": {"a": [1]}})), ""),
-    "a regularizer of a text": (
-        between(dense(kernel_regularizer={"class_name": "L2", "config": {"l2": "x"}})), "",
+    "a policy of int8": (
+        between(dense(dtype={"class_name": "Quantized", "config": {"mode": "int8"}})),
+        "",
     ),
-    "a regularizer without a config": (between(dense(kernel_regularizer={"class_name": "L2", "config": None})), ""),
+    "a policy of a number": (between(dense(dtype=7)), ""),
+    "a policy of policies": (
+        between(dense(dtype={"config": {"default_policy": {"config": {"name": 3}}}})),
+        "",
+    ),
+    "an activation of a list": (between(dense(activation=["relu"])), ""),
+    "an activation of objects": (
+        between(dense(activation={"class_name": "function", "config": {"a": [1]}})),
+        "",
+    ),
+    "a regularizer of a text": (
+        between(dense(kernel_regularizer={"class_name": "L2", "config": {"l2": "x"}})),
+        "",
+    ),
+    "a regularizer without a config": (
+        between(dense(kernel_regularizer={"class_name": "L2", "config": None})),
+        "",
+    ),
     "a regularizer of 400 digits": (
-        between(dense(kernel_regularizer={"class_name": "L2", "config": {"l2": 10**400}})), "",
+        between(dense(kernel_regularizer={"class_name": "L2", "config": {"l2": 10**400}})),
+        "",
     ),
     "a build config of texts": (between({**dense(), "build_config": "x"}), ""),
     "a build config of objects": (
-        between({**dense(dtype="int8_from_float32"), "build_config": {"input_shape": {}}}), "",
+        between({**dense(dtype="int8_from_float32"), "build_config": {"input_shape": {}}}),
+        "",
     ),
-}  # fmt: skip
+}
 
 
 def _config_cases() -> list[Any]:
@@ -466,11 +741,23 @@ def test_configs_that_make_no_sense(
 
 
 LAYER_NAMES: dict[str, Any] = {
-    "climbing": "../../x", "rooted": "/etc/passwd", "with a slash": "a/b", "with a byte 0": "a\0b", "dots": "..",
-    "markup": "<script>alert(1)</script>", "half a letter": "\ud800", "a megabyte": "x" * 2**20, "empty": "",
-    "blank": " ", "a line": "a\nb", "an escape": "\x1b[31m", "a number": 7, "an object": {"a": 1}, "null": None,
+    "climbing": "../../x",
+    "rooted": "/etc/passwd",
+    "with a slash": "a/b",
+    "with a byte 0": "a\0b",
+    "dots": "..",
+    "markup": "<script>alert(1)</script>",
+    "half a letter": "\ud800",
+    "a megabyte": "x" * 2**20,
+    "empty": "",
+    "blank": " ",
+    "a line": "a\nb",
+    "an escape": "\x1b[31m",
+    "a number": 7,
+    "an object": {"a": 1},
+    "null": None,
     "a prototype": "__proto__",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("to", TARGETS)
@@ -534,9 +821,16 @@ def test_texts_are_made_legible(text: str, shown: str) -> None:
 
 
 VALUES = {
-    "null": None, "list": [], "object": {}, "text": "x", "minus one": -1, "huge": 1e308, "true": True,
-    "deep": deep_list(150), "gone": ...,
-}  # fmt: skip
+    "null": None,
+    "list": [],
+    "object": {},
+    "text": "x",
+    "minus one": -1,
+    "huge": 1e308,
+    "true": True,
+    "deep": deep_list(150),
+    "gone": ...,
+}
 
 
 WRITERS = {"3.15.1": ("functional", "int8"), "2.15.0": ("functional",)}

@@ -60,31 +60,79 @@ def with_zip64(**said: int) -> bytes:
     body, last = data[:-22], data[-22:]
     count, size, offset = struct.unpack("<4x4x2xH2L2x", last)
     said = {"count": count, "size": size, "offset": offset, **said}
-    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, said["count"], said["count"], said["size"],
-                         said["offset"])  # fmt: skip
+    record = struct.pack(
+        "<4sQ2H2L4Q",
+        b"PK\6\6",
+        44,
+        45,
+        45,
+        0,
+        0,
+        said["count"],
+        said["count"],
+        said["size"],
+        said["offset"],
+    )
     return body + record + struct.pack("<4sLQL", b"PK\6\7", 0, len(body), 1) + last
 
 
 ZIPS = (
-    Attack("names that climb", lambda: zipped([*of_members(), Member("../../escaped", b"x"), Member("/out", b"x")])),
-    Attack("config twice", lambda: zipped([*of_members(), Member("config.json", CONFIG)]), "config.json 2 times"),
-    Attack("weights twice", lambda: zipped([*of_members(), Member("model.weights.h5", WEIGHTS)]), "weights.h5 2 times"),
-    Attack("metadata twice", lambda: zipped([*of_members(), Member("metadata.json", b"{}")]), "metadata.json 2 times"),
     Attack(
-        "encrypted", lambda: zipped(of_members(config_json={"local": {"flags": 1}, "central": {"flags": 1}})),
+        "names that climb",
+        lambda: zipped([*of_members(), Member("../../escaped", b"x"), Member("/out", b"x")]),
+    ),
+    Attack(
+        "config twice",
+        lambda: zipped([*of_members(), Member("config.json", CONFIG)]),
+        "config.json 2 times",
+    ),
+    Attack(
+        "weights twice",
+        lambda: zipped([*of_members(), Member("model.weights.h5", WEIGHTS)]),
+        "weights.h5 2 times",
+    ),
+    Attack(
+        "metadata twice",
+        lambda: zipped([*of_members(), Member("metadata.json", b"{}")]),
+        "metadata.json 2 times",
+    ),
+    Attack(
+        "encrypted",
+        lambda: zipped(of_members(config_json={"local": {"flags": 1}, "central": {"flags": 1}})),
         "config.json is encrypted; unzip the archive",
     ),
-    Attack("encrypted weights", lambda: zipped(of_members(model_weights_h5={"central": {"flags": 1}})), "is encrypted"),
-    Attack("compressed with bzip2", lambda: keras(compression=zipfile.ZIP_BZIP2), "with an unsupported method; unzip the archive"),
-    Attack("compressed with LZMA", lambda: keras(compression=zipfile.ZIP_LZMA), "with an unsupported method; unzip the archive"),
-    Attack("unknown compression", lambda: zipped(of_members(config_json={"central": {"method": 99}})), "unsupported method"),
     Attack(
-        "bomb as config", lambda: zipped(of_members(config_json={"data": b" " * (MAX_BYTES + 1), "method": DEFLATED})),
+        "encrypted weights",
+        lambda: zipped(of_members(model_weights_h5={"central": {"flags": 1}})),
+        "is encrypted",
+    ),
+    Attack(
+        "compressed with bzip2",
+        lambda: keras(compression=zipfile.ZIP_BZIP2),
+        "with an unsupported method; unzip the archive",
+    ),
+    Attack(
+        "compressed with LZMA",
+        lambda: keras(compression=zipfile.ZIP_LZMA),
+        "with an unsupported method; unzip the archive",
+    ),
+    Attack(
+        "unknown compression",
+        lambda: zipped(of_members(config_json={"central": {"method": 99}})),
+        "unsupported method",
+    ),
+    Attack(
+        "bomb as config",
+        lambda: zipped(
+            of_members(config_json={"data": b" " * (MAX_BYTES + 1), "method": DEFLATED})
+        ),
         rf"config.json has {MAX_BYTES + 1} bytes according to the archive, more than",
     ),
     Attack(
         "bomb as weights",
-        lambda: zipped(of_members(model_weights_h5={"data": WEIGHTS + bytes(80_000_000), "method": DEFLATED})),
+        lambda: zipped(
+            of_members(model_weights_h5={"data": WEIGHTS + bytes(80_000_000), "method": DEFLATED})
+        ),
         "would expand more than 100-fold",
     ),
     Attack(
@@ -99,10 +147,13 @@ ZIPS = (
     ),
     Attack(
         "weights smaller than they say",
-        lambda: zipped(of_members(model_weights_h5={"method": DEFLATED, "central": {"size": 900_000}})),
+        lambda: zipped(
+            of_members(model_weights_h5={"method": DEFLATED, "central": {"size": 900_000}})
+        ),
     ),
     Attack(
-        "stored weights beyond the file", lambda: zipped(of_members(model_weights_h5={"central": {"size": 2**31}})),
+        "stored weights beyond the file",
+        lambda: zipped(of_members(model_weights_h5={"central": {"size": 2**31}})),
         "ends inside model.weights.h5; the file is truncated",
     ),
     Attack(
@@ -110,38 +161,73 @@ ZIPS = (
         lambda: zipped(of_members(config_json={"central": {"size": 2**20, "stored": 2**20}})),
         "config.json is damaged|not valid JSON",
     ),
-    Attack("wrong checksum", lambda: zipped(of_members(config_json={"central": {"crc": 1}})), "config.json is damaged"),
     Attack(
-        "overlapping members", lambda: zipped(of_members(model_weights_h5={"central": {"offset": 0}})),
+        "wrong checksum",
+        lambda: zipped(of_members(config_json={"central": {"crc": 1}})),
+        "config.json is damaged",
+    ),
+    Attack(
+        "overlapping members",
+        lambda: zipped(of_members(model_weights_h5={"central": {"offset": 0}})),
         "the zip archive is damaged at model.weights.h5",
     ),
     Attack(
         "weights that are the config",
-        lambda: zipped([*of_members()[:2], Member("model.weights.h5", CONFIG)]), "HDF5 data cannot be opened",
+        lambda: zipped([*of_members()[:2], Member("model.weights.h5", CONFIG)]),
+        "HDF5 data cannot be opened",
     ),
     Attack(
-        "offset beyond the file", lambda: zipped(of_members(model_weights_h5={"central": {"offset": 2**31}})),
+        "offset beyond the file",
+        lambda: zipped(of_members(model_weights_h5={"central": {"offset": 2**31}})),
         "zip archive is damaged|truncated or damaged",
     ),
     Attack(
-        "offset into nothing", lambda: zipped(of_members(config_json={"central": {"offset": 7}})),
+        "offset into nothing",
+        lambda: zipped(of_members(config_json={"central": {"offset": 7}})),
         "config.json is damaged",
     ),
-    Attack("directory elsewhere", lambda: zipped(of_members(), offset=2**31), "config.json is damaged"),
-    Attack("directory before the file", lambda: zipped(of_members(), offset=2**32 - 2), "config.json is damaged"),
-    Attack("directory larger than the file", lambda: zipped(of_members(), size=2**31), "truncated|directory of the zip archive"),
+    Attack(
+        "directory elsewhere", lambda: zipped(of_members(), offset=2**31), "config.json is damaged"
+    ),
+    Attack(
+        "directory before the file",
+        lambda: zipped(of_members(), offset=2**32 - 2),
+        "config.json is damaged",
+    ),
+    Attack(
+        "directory larger than the file",
+        lambda: zipped(of_members(), size=2**31),
+        "truncated|directory of the zip archive",
+    ),
     Attack("fewer members than counted", lambda: zipped(of_members(), count=60_000)),
     Attack("true zip64", with_zip64),
-    Attack("zip64 of a huge directory", lambda: with_zip64(size=2**62), "truncated|directory of the zip archive"),
-    Attack("zip64 of a directory elsewhere", lambda: with_zip64(offset=2**63), "config.json is damaged"),
+    Attack(
+        "zip64 of a huge directory",
+        lambda: with_zip64(size=2**62),
+        "truncated|directory of the zip archive",
+    ),
+    Attack(
+        "zip64 of a directory elsewhere", lambda: with_zip64(offset=2**63), "config.json is damaged"
+    ),
     Attack(
         "zip64 of a huge member",
-        lambda: zipped(of_members(model_weights_h5={
-            "central": {"size": 2**32 - 1}, "extra": struct.pack("<2HQ", 1, 8, 2**63)})),
+        lambda: zipped(
+            of_members(
+                model_weights_h5={
+                    "central": {"size": 2**32 - 1},
+                    "extra": struct.pack("<2HQ", 1, 8, 2**63),
+                }
+            )
+        ),
         "ends inside model.weights.h5",
     ),
-    Attack("broken zip64 field", lambda: zipped(of_members(config_json={
-        "central": {"size": 2**32 - 1}, "extra": b"\1\0\2\0ab"})), "truncated or damaged"),
+    Attack(
+        "broken zip64 field",
+        lambda: zipped(
+            of_members(config_json={"central": {"size": 2**32 - 1}, "extra": b"\1\0\2\0ab"})
+        ),
+        "truncated or damaged",
+    ),
     Attack(
         "local header of another name",
         lambda: _patched(zipped(of_members()), b"model.weights.h5", b"model.weights.hx"),
@@ -153,16 +239,24 @@ ZIPS = (
         "is damaged at model.weights.h5",
     ),
     Attack("nothing but an end", lambda: zipped([]), "not a Keras model"),
-    Attack("junk before the zip", lambda: b"#!/bin/sh\n" + zipped(of_members()), "not a Keras model"),
+    Attack(
+        "junk before the zip", lambda: b"#!/bin/sh\n" + zipped(of_members()), "not a Keras model"
+    ),
     Attack("config is null", lambda: keras(b"null"), "None in place of a layer"),
     Attack("config is a list", lambda: keras(b"[[]]"), "in place of a layer with a 'class_name'"),
     Attack("config is empty", lambda: keras(b""), "not valid JSON"),
     Attack("config is no text", lambda: keras(b"\xff\xfe\x00\xd8"), "not valid JSON"),
     Attack("metadata is a list", lambda: zipped(of_members(metadata_json={"data": b"[1]"}))),
-    Attack("metadata without end", lambda: zipped(of_members(metadata_json={"data": b"[" * 9000})), "nested more deeply than"),
-    Attack("version of another type",
-           lambda: zipped(of_members(metadata_json={"data": b'{"keras_version": {"3": [15]}}'}))),
-)  # fmt: skip
+    Attack(
+        "metadata without end",
+        lambda: zipped(of_members(metadata_json={"data": b"[" * 9000})),
+        "nested more deeply than",
+    ),
+    Attack(
+        "version of another type",
+        lambda: zipped(of_members(metadata_json={"data": b'{"keras_version": {"3": [15]}}'})),
+    ),
+)
 
 
 def _patched(data: bytes, old: bytes, new: bytes, count: int = 1) -> bytes:
@@ -272,14 +366,20 @@ NOT_WEIGHTS = "which Keras never writes for weights"
 
 
 TREES = (
-    Attack("external link to an array", linked(f"{VARS}/0", h5py.ExternalLink("/etc/passwd", "/x")), LINK),
+    Attack(
+        "external link to an array",
+        linked(f"{VARS}/0", h5py.ExternalLink("/etc/passwd", "/x")),
+        LINK,
+    ),
     Attack("external link to a group", linked(VARS, h5py.ExternalLink("other.h5", "/")), LINK),
     Attack("external link to all", linked("layers", h5py.ExternalLink("other.h5", "/")), LINK),
     Attack("soft link to an array", linked(f"{VARS}/0", h5py.SoftLink(f"/{VARS}/1")), LINK),
     Attack("soft link to nothing", linked(f"{VARS}/0", h5py.SoftLink("/nowhere")), LINK),
     Attack("soft link to itself", linked(VARS, h5py.SoftLink(f"/{VARS}")), LINK),
     Attack("soft link beside the arrays", linked(f"{VARS}/2", h5py.SoftLink("/nowhere")), LINK),
-    Attack("data in another file", created(shape=(4, 3), external=[("/etc/passwd", 0, 48)]), NOT_PLAIN),
+    Attack(
+        "data in another file", created(shape=(4, 3), external=[("/etc/passwd", 0, 48)]), NOT_PLAIN
+    ),
     Attack("virtual data", replacing(f"{VARS}/0", virtual), NOT_PLAIN),
     Attack("compact data", replacing(f"{VARS}/0", compact), NOT_PLAIN),
     Attack("a trillion elements", created(shape=(2**40,)), NOT_PLAIN),
@@ -290,7 +390,11 @@ TREES = (
     Attack("no shape", created(shape=None), NOT_PLAIN),
     Attack("of 32 axes", created(data=np.zeros((1,) * 32, "f4")), "shape"),
     Attack("chunks", created(data=KERNEL, chunks=(2, 3)), r"stored in chunks.*h5repack -l CONTI"),
-    Attack("chunks of gzip", created(shape=(2**28,), chunks=(2**20,), compression="gzip"), "stored in chunks"),
+    Attack(
+        "chunks of gzip",
+        created(shape=(2**28,), chunks=(2**20,), compression="gzip"),
+        "stored in chunks",
+    ),
     Attack("texts", of_dtype(h5py.string_dtype()), NOT_WEIGHTS),
     Attack("fixed texts", of_dtype("S5"), NOT_WEIGHTS),
     Attack("lists", of_dtype(h5py.vlen_dtype("f4")), NOT_WEIGHTS),
@@ -300,27 +404,55 @@ TREES = (
     Attack("complex numbers", of_dtype("c8"), NOT_WEIGHTS),
     Attack("arrays of arrays", of_dtype(("f4", (2,))), NOT_WEIGHTS),
     Attack("opaque", of_dtype("V4"), NOT_WEIGHTS),
-    Attack("enumeration", of_dtype(h5py.enum_dtype({"A": 0, "B": 1})), f"{NOT_WEIGHTS}|{NOT_PLAIN}"),
+    Attack(
+        "enumeration", of_dtype(h5py.enum_dtype({"A": 0, "B": 1})), f"{NOT_WEIGHTS}|{NOT_PLAIN}"
+    ),
     Attack("a cycle of groups", replacing("layers/loop", loop), "perhaps through a cycle"),
     Attack("groups without end", replacing("layers/deep", deep), "more than 200 levels deep"),
-    Attack("a group for an array", replacing(f"{VARS}/0", lambda f, at: f.create_group(at)), "weights are|array|expected the weights"),
-    Attack("an array for a group", replacing(VARS, lambda f, at: f.__setitem__(at, BIAS)), "weights are|array|expected the weights"),
-    Attack("an array for the first group", replacing("layers", lambda f, at: f.__setitem__(at, BIAS)), "weights are|array|expected the weights"),
     Attack(
-        "a type for an array", replacing(f"{VARS}/0", lambda f, at: f.__setitem__(at, np.dtype("f4"))), "weights are|array|expected the weights"
+        "a group for an array",
+        replacing(f"{VARS}/0", lambda f, at: f.create_group(at)),
+        "weights are|array|expected the weights",
     ),
-    Attack("names of other kinds", replacing(f"{VARS}/²", lambda f, at: f.__setitem__(at, BIAS)), "weights are|array|expected the weights"),
+    Attack(
+        "an array for a group",
+        replacing(VARS, lambda f, at: f.__setitem__(at, BIAS)),
+        "weights are|array|expected the weights",
+    ),
+    Attack(
+        "an array for the first group",
+        replacing("layers", lambda f, at: f.__setitem__(at, BIAS)),
+        "weights are|array|expected the weights",
+    ),
+    Attack(
+        "a type for an array",
+        replacing(f"{VARS}/0", lambda f, at: f.__setitem__(at, np.dtype("f4"))),
+        "weights are|array|expected the weights",
+    ),
+    Attack(
+        "names of other kinds",
+        replacing(f"{VARS}/²", lambda f, at: f.__setitem__(at, BIAS)),
+        "weights are|array|expected the weights",
+    ),
     Attack("name of a list of texts", attribute("name", ["dense"] * 9)),
     Attack("name of a number", attribute("name", 3)),
     Attack("name of nothing", attribute("name", h5py.Empty("f4"))),
     Attack("name of no text", attribute("name", h5py.Empty(h5py.string_dtype())), "damaged|name"),
-    Attack("name of a record", attribute("name", np.zeros((), [("a", "f4")])), "which Keras never writes"),
+    Attack(
+        "name of a record",
+        attribute("name", np.zeros((), [("a", "f4")])),
+        "which Keras never writes",
+    ),
     Attack("name of lists", attribute("name", np.array([[1, 2]], "i4"))),
     Attack("name of a megabyte", attribute("name", "x" * 2**20), "the weights at"),
-    Attack("name of 40 megabytes", attribute("name", np.zeros(2**23, "i4"), libver="latest"), "larger than any"),
+    Attack(
+        "name of 40 megabytes",
+        attribute("name", np.zeros(2**23, "i4"), libver="latest"),
+        "larger than any",
+    ),
     Attack("another name", attribute("name", "other"), "belong to 'other'"),
     Attack("numbers of 4 bytes", lambda: _sized(4), "offsets and lengths"),
-)  # fmt: skip
+)
 
 
 def _sized(nbytes: int) -> bytes:
@@ -488,18 +620,32 @@ def test_arrays_that_lie_over_each_other(folder: Path) -> None:
 TEXTS = (
     Attack("lists without end", lambda: b"[" * 100_000, "nested more deeply than"),
     Attack("objects without end", lambda: b'{"a":' * 100_000, "nested more deeply than"),
-    Attack("deep lists that end", lambda: b"[" * 100_000 + b"]" * 100_000, "nested more deeply than"),
-    Attack("deeper than allowed", lambda: text_of(between(dense(activation=deep_list(MAX_DEPTH)))), "nested more than"),
-    Attack("a number of a million digits", lambda: b'{"a": ' + b"9" * 10**6 + b"}", "not valid JSON"),
-    Attack("a long text", lambda: b'{"a": "' + b"x" * MAX_BYTES + b'"}', "more than the 16777216 allowed"),
+    Attack(
+        "deep lists that end", lambda: b"[" * 100_000 + b"]" * 100_000, "nested more deeply than"
+    ),
+    Attack(
+        "deeper than allowed",
+        lambda: text_of(between(dense(activation=deep_list(MAX_DEPTH)))),
+        "nested more than",
+    ),
+    Attack(
+        "a number of a million digits", lambda: b'{"a": ' + b"9" * 10**6 + b"}", "not valid JSON"
+    ),
+    Attack(
+        "a long text",
+        lambda: b'{"a": "' + b"x" * MAX_BYTES + b'"}',
+        "more than the 16777216 allowed",
+    ),
     Attack("two values", lambda: b"{} {}", "not valid JSON"),
     Attack("no end", lambda: CONFIG[:-1], "not valid JSON"),
-    Attack("bytes that are no text", lambda: CONFIG.replace(b"model", b"\xff\xff"), "not valid JSON"),
+    Attack(
+        "bytes that are no text", lambda: CONFIG.replace(b"model", b"\xff\xff"), "not valid JSON"
+    ),
     Attack("a byte 0", lambda: CONFIG.replace(b"model", b"mo\0el"), "not valid JSON"),
     Attack("keys twice", lambda: CONFIG.replace(b'"units": 3', b'"units": 4, "units": 3')),
     Attack("in UTF-16", lambda: CONFIG.decode().encode("utf-16")),
     Attack("with a byte order mark", lambda: b"\xef\xbb\xbf" + CONFIG),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("attack", TEXTS, ids=attrgetter("name"))
@@ -551,14 +697,23 @@ def test_texts_that_take_memory(bomb: str, folder: Path) -> None:
 
 
 SHARDS = {
-    "../m.h5": "not the name of a file in the same directory", "/etc/passwd": "not the name of a file in the same directory",
-    "..\\m.h5": "not the name of a file in the same directory", "C:\\m.h5": "not the name of a file in the same directory",
-    "sub/m.h5": "not the name of a file in the same directory", "x" * 5000: "not the name of a file in the same directory",
+    "../m.h5": "not the name of a file in the same directory",
+    "/etc/passwd": "not the name of a file in the same directory",
+    "..\\m.h5": "not the name of a file in the same directory",
+    "C:\\m.h5": "not the name of a file in the same directory",
+    "sub/m.h5": "not the name of a file in the same directory",
+    "x" * 5000: "not the name of a file in the same directory",
     "\N{GRINNING FACE}" * 200: "not the name of a file in the same directory",
-    "..": "is missing", ".": "is missing|not the name", "": "is missing", "gone.h5": "'gone.h5' is missing; put it",
-    "sub": "is missing", "a\0b": "is missing", "\ud800": "is missing",
-    "m.json": "HDF5 data cannot be opened", "m.weights.json": "HDF5 data cannot be opened",
-}  # fmt: skip
+    "..": "is missing",
+    ".": "is missing|not the name",
+    "": "is missing",
+    "gone.h5": "'gone.h5' is missing; put it",
+    "sub": "is missing",
+    "a\0b": "is missing",
+    "\ud800": "is missing",
+    "m.json": "HDF5 data cannot be opened",
+    "m.weights.json": "HDF5 data cannot be opened",
+}
 
 
 @pytest.mark.parametrize("name", SHARDS)

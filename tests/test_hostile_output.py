@@ -96,8 +96,11 @@ def functions(count: int) -> Json:
 def named_at_length() -> Json:
     """A model inside with a name of a megabyte, which is part of the path of each of its layers."""
     inner = functional(given("x"), *chained(1000), outputs="r999", name="n" * 2**20)
-    return functional(given(), {**inner, "name": "n" * 2**20, "inbound_nodes": [{"args": [tensor("x")], "kwargs": {}}]},
-                      outputs="n" * 2**20)  # fmt: skip
+    return functional(
+        given(),
+        {**inner, "name": "n" * 2**20, "inbound_nodes": [{"args": [tensor("x")], "kwargs": {}}]},
+        outputs="n" * 2**20,
+    )
 
 
 LARGE: dict[str, tuple[Json, bool]] = {
@@ -107,20 +110,37 @@ LARGE: dict[str, tuple[Json, bool]] = {
     "1999 layers in a row": (sequential(given(), *[relu(f"r{i}") for i in range(1999)]), True),
     "1999 layers in a graph": (functional(given(), *chained(1999), outputs="r1998"), True),
     "2000 inputs of a sum": (
-        functional(given(), *[relu(f"r{i}", "x") for i in range(2000)],
-                   layer("Add", "sum", *[f"r{i}" for i in range(2000)]), outputs="sum"), True,
+        functional(
+            given(),
+            *[relu(f"r{i}", "x") for i in range(2000)],
+            layer("Add", "sum", *[f"r{i}" for i in range(2000)]),
+            outputs="sum",
+        ),
+        True,
     ),
     "1999 calls of a layer": (
-        functional(given(), {**relu(), "inbound_nodes": [
-            {"args": [tensor("r", i - 1) if i else tensor("x")], "kwargs": {}} for i in range(1999)
-        ]}, outputs=["r", 1998, 0]), True,
+        functional(
+            given(),
+            {
+                **relu(),
+                "inbound_nodes": [
+                    {"args": [tensor("r", i - 1) if i else tensor("x")], "kwargs": {}}
+                    for i in range(1999)
+                ],
+            },
+            outputs=["r", 1998, 0],
+        ),
+        True,
     ),
     "models nested 59 deep": (nested(59), True),
     "models nested 61 deep": (nested(61), False),
     "models that double 11 times": (doubled(11), True),
     "models that double 25 times": (doubled(25), False),
-    "a word of a million letters": (between(layer("Foo", "f", vocabulary=["x" * 10] * 300_000)), False),
-}  # fmt: skip
+    "a word of a million letters": (
+        between(layer("Foo", "f", vocabulary=["x" * 10] * 300_000)),
+        False,
+    ),
+}
 
 
 @pytest.mark.parametrize(("name", "to"), each(LARGE))
@@ -137,11 +157,22 @@ def test_large_models_take_seconds(name: str, to: str, folder: Path) -> None:
 DEEP: dict[str, Json] = {
     "in a row": sequential(given(), *[relu(f"r{i}") for i in range(2000)], name="deep"),
     "in a graph": functional(given(), *chained(2000), outputs="r1999", name="deep"),
-    "calls of one": functional(given(), {**relu(), "inbound_nodes": [
-        {"args": [tensor("r", i - 1) if i else tensor("x")], "kwargs": {}} for i in range(2000)
-    ]}, outputs=["r", 1999, 0], name="deep"),
-    "in a model inside": sequential(given(), sequential(given("i"), *[relu(f"r{i}") for i in range(2000)], name="deep")),
-}  # fmt: skip
+    "calls of one": functional(
+        given(),
+        {
+            **relu(),
+            "inbound_nodes": [
+                {"args": [tensor("r", i - 1) if i else tensor("x")], "kwargs": {}}
+                for i in range(2000)
+            ],
+        },
+        outputs=["r", 1999, 0],
+        name="deep",
+    ),
+    "in a model inside": sequential(
+        given(), sequential(given("i"), *[relu(f"r{i}") for i in range(2000)], name="deep")
+    ),
+}
 
 
 @pytest.mark.parametrize("name", DEEP)

@@ -181,12 +181,23 @@ def test_arithmetic_takes_the_widest_element_type() -> None:
         Input(name, TensorType(name, ())) for name in ("int32", "float32", "bool")
     )
     table: list[tuple[Tensor, DType]] = [
-        (whole + 1, "int32"), (1 + whole, "int32"), (whole + 0.5, "float32"), (whole / 2, "float32"),
-        (whole + part, "float32"), (part - 1, "float32"), (truth + truth, "int32"), (truth * part, "float32"),
-        (-whole, "int32"), (part**2, "float32"), (2 - whole, "int32"), (ops.greater(whole, 0.5), "bool"),
-        (ops.where(truth, whole, 0.5), "float32"), (ops.equal(truth, truth), "bool"),
-        (ops.logical_and(whole, part), "bool"), (ops.concat([ops.reshape(whole, (1,)), [0.5]]), "float32"),
-    ]  # fmt: skip
+        (whole + 1, "int32"),
+        (1 + whole, "int32"),
+        (whole + 0.5, "float32"),
+        (whole / 2, "float32"),
+        (whole + part, "float32"),
+        (part - 1, "float32"),
+        (truth + truth, "int32"),
+        (truth * part, "float32"),
+        (-whole, "int32"),
+        (part**2, "float32"),
+        (2 - whole, "int32"),
+        (ops.greater(whole, 0.5), "bool"),
+        (ops.where(truth, whole, 0.5), "float32"),
+        (ops.equal(truth, truth), "bool"),
+        (ops.logical_and(whole, part), "bool"),
+        (ops.concat([ops.reshape(whole, (1,)), [0.5]]), "float32"),
+    ]
     assert [tensor.dtype for tensor, _ in table] == [dtype for _, dtype in table]
 
 
@@ -446,8 +457,13 @@ def test_a_graph_is_shown_with_operands_options_and_types() -> None:
 
 def test_element_types_of_numpy() -> None:
     kinds = {
-        "float64": "float32", "float16": "float32", "int64": "int32", "uint8": "int32", "bool": "bool", "O": "string",
-    }  # fmt: skip
+        "float64": "float32",
+        "float16": "float32",
+        "int64": "int32",
+        "uint8": "int32",
+        "bool": "bool",
+        "O": "string",
+    }
     assert {name: default_dtype(np.dtype(name)) for name in kinds} == kinds
     real = {name: "string" if name == "O" else name for name in kinds}
     assert {name: dtype_of(np.dtype(name)) for name in kinds} == real

@@ -80,9 +80,17 @@ def run(code: str, page: Path) -> Any:
 
 LONG = forged.sequential(
     forged.given("steps", (None, None, 3)),
-    forged.layer("GRU", "memory", units=4, activation="tanh", recurrent_activation="sigmoid", reset_after=True,
-                 use_bias=True, dtype="float32"),
-)  # fmt: skip
+    forged.layer(
+        "GRU",
+        "memory",
+        units=4,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        reset_after=True,
+        use_bias=True,
+        dtype="float32",
+    ),
+)
 
 
 def put_models(folder: Path) -> None:

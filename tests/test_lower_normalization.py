@@ -93,10 +93,15 @@ def other_normalizations() -> Iterator[Case]:
     yield chain("spectral", IMAGE, lambda: layers.SpectralNormalization(layers.Conv2D(3, 2)))
     yield chain("spectral_dense", SERIES, lambda: layers.SpectralNormalization(layers.Dense(3)))
     yield chain(
-        "masked_along_the_way", SERIES,
-        layers.Masking, layers.LayerNormalization, lambda: layers.GroupNormalization(2), layers.UnitNormalization,
-        layers.BatchNormalization, lambda: layers.LSTM(3),
-    )  # fmt: skip
+        "masked_along_the_way",
+        SERIES,
+        layers.Masking,
+        layers.LayerNormalization,
+        lambda: layers.GroupNormalization(2),
+        layers.UnitNormalization,
+        layers.BatchNormalization,
+        lambda: layers.LSTM(3),
+    )
 
 
 def einsums() -> Iterator[Case]:

@@ -48,63 +48,155 @@ def nested(x: Any) -> Any:
 PIXELS = "pixels 0 to 255; the model "
 INPUTS: dict[str, tuple[tuple[int, ...], str, Callable[[Any], Any], str]] = {
     "rescaled": (IMAGE, "float32", layers.Rescaling(1 / 255), f"{PIXELS}rescales them to 0 to 1"),
-    "around 0": (IMAGE, "float32", layers.Rescaling(1 / 127.5, -1), f"{PIXELS}rescales them to -1 to 1"),
+    "around 0": (
+        IMAGE,
+        "float32",
+        layers.Rescaling(1 / 127.5, -1),
+        f"{PIXELS}rescales them to -1 to 1",
+    ),
     "in two steps": (
-        IMAGE, "float32", lambda x: layers.Rescaling(2.0, -1)(layers.Rescaling(1 / 255)(x)),
+        IMAGE,
+        "float32",
+        lambda x: layers.Rescaling(2.0, -1)(layers.Rescaling(1 / 255)(x)),
         f"{PIXELS}rescales them to -1 to 1",
     ),
     "twice": (
-        IMAGE, "float32", lambda x: layers.Rescaling(1 / 255)(layers.Rescaling(1 / 255)(x)),
+        IMAGE,
+        "float32",
+        lambda x: layers.Rescaling(1 / 255)(layers.Rescaling(1 / 255)(x)),
         "the model multiplies the values by 1.54e-05 (0 to 65025 becomes 0 to 1)",
     ),
-    "of 16 values": (IMAGE, "float32", layers.Rescaling(1 / 16), "the model multiplies the values by 0.0625 (0 to 16 becomes 0 to 1)"),
-    "scaled and shifted": (VECTOR, "float32", layers.Rescaling(3.0, 2.0), "the model multiplies the values by 3 and adds 2"),
-    "vector to 1": (VECTOR, "float32", layers.Rescaling(1 / 255), "0 to 255; the model rescales them to 0 to 1"),
-    "tf": (IMAGE, "float32", lambda x: preprocess_input(x, mode="tf"), f"{PIXELS}rescales them to -1 to 1"),
+    "of 16 values": (
+        IMAGE,
+        "float32",
+        layers.Rescaling(1 / 16),
+        "the model multiplies the values by 0.0625 (0 to 16 becomes 0 to 1)",
+    ),
+    "scaled and shifted": (
+        VECTOR,
+        "float32",
+        layers.Rescaling(3.0, 2.0),
+        "the model multiplies the values by 3 and adds 2",
+    ),
+    "vector to 1": (
+        VECTOR,
+        "float32",
+        layers.Rescaling(1 / 255),
+        "0 to 255; the model rescales them to 0 to 1",
+    ),
+    "tf": (
+        IMAGE,
+        "float32",
+        lambda x: preprocess_input(x, mode="tf"),
+        f"{PIXELS}rescales them to -1 to 1",
+    ),
     "caffe": (
-        IMAGE, "float32", lambda x: preprocess_input(x, mode="caffe"),
+        IMAGE,
+        "float32",
+        lambda x: preprocess_input(x, mode="caffe"),
         f"{PIXELS}swaps RGB to BGR and subtracts the mean of ImageNet",
     ),
     "torch": (
-        IMAGE, "float32", lambda x: preprocess_input(x, mode="torch"),
+        IMAGE,
+        "float32",
+        lambda x: preprocess_input(x, mode="torch"),
         f"{PIXELS}rescales them to 0 to 1 and normalizes each channel",
     ),
-    "operators": (IMAGE, "float32", lambda x: x * (1 / 127.5) - 1.0, f"{PIXELS}rescales them to -1 to 1"),
-    "turned operators": (IMAGE, "float32", lambda x: -1.0 + (1 / 127.5) * x, f"{PIXELS}rescales them to -1 to 1"),
-    "a number minus it": (IMAGE, "float32", lambda x: 1.0 - x / 255.0, f"{PIXELS}rescales them to 0 to 1"),
+    "operators": (
+        IMAGE,
+        "float32",
+        lambda x: x * (1 / 127.5) - 1.0,
+        f"{PIXELS}rescales them to -1 to 1",
+    ),
+    "turned operators": (
+        IMAGE,
+        "float32",
+        lambda x: -1.0 + (1 / 127.5) * x,
+        f"{PIXELS}rescales them to -1 to 1",
+    ),
+    "a number minus it": (
+        IMAGE,
+        "float32",
+        lambda x: 1.0 - x / 255.0,
+        f"{PIXELS}rescales them to 0 to 1",
+    ),
     "nested": (IMAGE, "float32", nested, f"{PIXELS}rescales them to 0 to 1"),
-    "resized": (IMAGE, "float32", layers.Resizing(8, 9), "the model resizes the images to 8 x 9 pixels"),
+    "resized": (
+        IMAGE,
+        "float32",
+        layers.Resizing(8, 9),
+        "the model resizes the images to 8 x 9 pixels",
+    ),
     "cropped": (
-        IMAGE, "float32", lambda x: layers.Rescaling(1 / 255)(layers.CenterCrop(8, 9)(x)),
+        IMAGE,
+        "float32",
+        lambda x: layers.Rescaling(1 / 255)(layers.CenterCrop(8, 9)(x)),
         f"{PIXELS}crops them to 8 x 9 pixels and rescales them to 0 to 1",
     ),
-    "normalized": (VECTOR, "float32", adapted([1.0] * 5, [4.0] * 5), "the model normalizes the values"),
+    "normalized": (
+        VECTOR,
+        "float32",
+        adapted([1.0] * 5, [4.0] * 5),
+        "the model normalizes the values",
+    ),
     "by one mean": (
-        VECTOR, "float32", layers.Normalization(axis=None, mean=3.0, variance=4.0),
+        VECTOR,
+        "float32",
+        layers.Normalization(axis=None, mean=3.0, variance=4.0),
         "numbers as in training (mean 3, standard deviation 2); the model normalizes them itself",
     ),
     "as EfficientNet": (
-        IMAGE, "float32", lambda x: layers.Normalization(mean=[0.5, 0.4, 0.3], variance=[1.0, 2.0, 3.0])(layers.Rescaling(1 / 255)(x)),
+        IMAGE,
+        "float32",
+        lambda x: layers.Normalization(mean=[0.5, 0.4, 0.3], variance=[1.0, 2.0, 3.0])(
+            layers.Rescaling(1 / 255)(x)
+        ),
         f"{PIXELS}rescales them to 0 to 1 and normalizes each channel",
     ),
-    "behind dropout": (IMAGE, "float32", lambda x: layers.Rescaling(1 / 255)(layers.Dropout(0.5)(x)), f"{PIXELS}rescales them to 0 to 1"),
-    "embedded": (VECTOR, "int32", layers.Embedding(1000, 3), "integer ids 0 to 999"),
-    "padded": (VECTOR, "int32", layers.Embedding(10, 3, mask_zero=True), "integer ids 0 to 9; 0 marks padding"),
-    "embedded twice": (
-        VECTOR, "int32", lambda x: layers.Add()([layers.Embedding(10, 3)(x), layers.Embedding(7, 3)(x)]), "integer ids 0 to 6",
+    "behind dropout": (
+        IMAGE,
+        "float32",
+        lambda x: layers.Rescaling(1 / 255)(layers.Dropout(0.5)(x)),
+        f"{PIXELS}rescales them to 0 to 1",
     ),
-    "cast": (VECTOR, "float32", lambda x: layers.Embedding(10, 3)(ops.cast(x, "int32")), "integer ids 0 to 9"),
+    "embedded": (VECTOR, "int32", layers.Embedding(1000, 3), "integer ids 0 to 999"),
+    "padded": (
+        VECTOR,
+        "int32",
+        layers.Embedding(10, 3, mask_zero=True),
+        "integer ids 0 to 9; 0 marks padding",
+    ),
+    "embedded twice": (
+        VECTOR,
+        "int32",
+        lambda x: layers.Add()([layers.Embedding(10, 3)(x), layers.Embedding(7, 3)(x)]),
+        "integer ids 0 to 6",
+    ),
+    "cast": (
+        VECTOR,
+        "float32",
+        lambda x: layers.Embedding(10, 3)(ops.cast(x, "int32")),
+        "integer ids 0 to 9",
+    ),
     "encoded": (VECTOR, "int32", layers.CategoryEncoding(4), "integer ids 0 to 3"),
-    "sorted": (VECTOR, "float32", layers.Discretization([0.0, 1.0]), "numbers; the model sorts them into 3 bins"),
+    "sorted": (
+        VECTOR,
+        "float32",
+        layers.Discretization([0.0, 1.0]),
+        "numbers; the model sorts them into 3 bins",
+    ),
     "bytes": (IMAGE, "uint8", lambda x: ops.cast(x, "float32"), "pixels 0 to 255"),
     "nothing": (IMAGE, "float32", layers.Conv2D(2, 3), ""),
     "nothing of vectors": (VECTOR, "float32", layers.Dense(2), ""),
     "another tensor": (IMAGE, "float32", lambda x: x - layers.Conv2D(3, 1)(x), ""),
     "a map of numbers": (IMAGE, "float32", lambda x: x + np.ones((32, 32, 3), "float32"), ""),
     "different uses": (
-        IMAGE, "float32", lambda x: layers.Add()([layers.Rescaling(1 / 255)(x), layers.Rescaling(2.0)(x)]), "",
+        IMAGE,
+        "float32",
+        lambda x: layers.Add()([layers.Rescaling(1 / 255)(x), layers.Rescaling(2.0)(x)]),
+        "",
     ),
-}  # fmt: skip
+}
 del INPUTS["a number minus it"]
 
 
@@ -157,22 +249,39 @@ def test_a_number_minus_the_input_turns_it_round(tmp_path: Path) -> None:
 
 OUTPUTS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "softmax": (layers.Dense(7, activation="softmax"), "probabilities of 7 classes (softmax)"),
-    "softmax layer": (lambda x: layers.Softmax()(layers.Dense(4)(x)), "probabilities of 4 classes (softmax)"),
-    "softmax of activation": (lambda x: layers.Activation("softmax")(layers.Dense(4)(x)), "probabilities of 4 classes (softmax)"),
-    "softmax of ops": (lambda x: ops.softmax(layers.Dense(4)(x)), "probabilities of 4 classes (softmax)"),
+    "softmax layer": (
+        lambda x: layers.Softmax()(layers.Dense(4)(x)),
+        "probabilities of 4 classes (softmax)",
+    ),
+    "softmax of activation": (
+        lambda x: layers.Activation("softmax")(layers.Dense(4)(x)),
+        "probabilities of 4 classes (softmax)",
+    ),
+    "softmax of ops": (
+        lambda x: ops.softmax(layers.Dense(4)(x)),
+        "probabilities of 4 classes (softmax)",
+    ),
     "one sigmoid": (layers.Dense(1, activation="sigmoid"), "probability from 0 to 1 (sigmoid)"),
-    "sigmoids": (layers.Dense(3, activation="sigmoid"), "independent probabilities from 0 to 1 (sigmoid)"),
+    "sigmoids": (
+        layers.Dense(3, activation="sigmoid"),
+        "independent probabilities from 0 to 1 (sigmoid)",
+    ),
     "linear": (layers.Dense(3), "raw scores (logits) or numbers: no activation"),
     "tanh": (layers.Dense(3, activation="tanh"), "numbers from -1 to 1 (tanh)"),
     "relu": (layers.ReLU(), "numbers from 0 up (relu)"),
     "leaky": (layers.ReLU(negative_slope=0.1), ""),
-    "dropout behind": (lambda x: layers.Dropout(0.5)(layers.Dense(3, activation="tanh")(x)), "numbers from -1 to 1 (tanh)"),
+    "dropout behind": (
+        lambda x: layers.Dropout(0.5)(layers.Dense(3, activation="tanh")(x)),
+        "numbers from -1 to 1 (tanh)",
+    ),
     "elsewhere": (layers.LayerNormalization(), ""),
     "nested": (
-        lambda x: keras.Sequential([layers.Input(VECTOR), layers.Dense(2, activation="softmax")])(x),
+        lambda x: keras.Sequential([layers.Input(VECTOR), layers.Dense(2, activation="softmax")])(
+            x
+        ),
         "probabilities of 2 classes (softmax)",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", OUTPUTS)

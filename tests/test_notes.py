@@ -54,8 +54,15 @@ def spoiled(path: Path, **values: float) -> Path:
 
 
 def test_weights_that_are_not_finite_are_named_and_kept(tmp_path: Path) -> None:
-    source = spoiled(tmp_path / "m.keras", conv=np.nan, norm=np.inf, prelu=-np.inf, words=np.nan, lstm=np.nan,
-                     answer=np.inf)  # fmt: skip
+    source = spoiled(
+        tmp_path / "m.keras",
+        conv=np.nan,
+        norm=np.inf,
+        prelu=-np.inf,
+        words=np.nan,
+        lstm=np.nan,
+        answer=np.inf,
+    )
     for to in NAMES:
         out = tmp_path / ("m.onnx" if to == "onnx" else to)
         for notes in (

@@ -212,9 +212,11 @@ def test_names_are_those_of_keras(two_inputs: Path, tmp_path: Path) -> None:
         for value in (*graph.input, *graph.output)
     }
     assert shapes == {
-        "words": ["batch", "words_axis_1", 4], "image": ["batch", 4], "first": ["batch", "words_axis_1", 2],
+        "words": ["batch", "words_axis_1", 4],
+        "image": ["batch", 4],
+        "first": ["batch", "words_axis_1", 2],
         "last": ["batch", 3],
-    }  # fmt: skip
+    }
     assert done.outputs == ("first", "last")
     assert any(node.name.startswith("inside/deep/") for node in graph.node)
     names = [name for node in graph.node for name in (node.name, *node.output)]
@@ -349,11 +351,21 @@ def test_check_works_without_the_packages_for_onnx(two_inputs: Path, tmp_path: P
 DIGITS = Path(__file__).parent.parent / "examples" / "digits.keras"
 
 REPRESENTATIVE = (
-    "conv2d_same_2x2_channels_last", "conv2d_transpose_same_2x2_channels_last", "depthwise_conv2d_same_2x2_channels_last",
-    "max_pooling2d_unknown_size", "lstm_relu", "gru_linear", "mask_lstm_sequences", "bidirectional_simple_rnn_concat",
-    "multi_head_attention", "layer_normalization_rank_3", "resizing", "embedding", "conv2d_many_groups",
+    "conv2d_same_2x2_channels_last",
+    "conv2d_transpose_same_2x2_channels_last",
+    "depthwise_conv2d_same_2x2_channels_last",
+    "max_pooling2d_unknown_size",
+    "lstm_relu",
+    "gru_linear",
+    "mask_lstm_sequences",
+    "bidirectional_simple_rnn_concat",
+    "multi_head_attention",
+    "layer_normalization_rank_3",
+    "resizing",
+    "embedding",
+    "conv2d_many_groups",
     "narrow_conv2d_wide_unknown_sizes",
-)  # fmt: skip
+)
 """Rows of the table that are run as a page does."""
 
 

@@ -313,14 +313,21 @@ def network(path: Path, *, uneven: float = 1.5, seed: int = 5) -> Path:
     model = keras.Sequential(
         [
             layers.Input((9, 11, 3)),
-            layers.Conv2D(24, 3, use_bias=False), layers.BatchNormalization(), layers.ReLU(6.0),
-            layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2), layers.BatchNormalization(scale=False),
+            layers.Conv2D(24, 3, use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(6.0),
+            layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2),
+            layers.BatchNormalization(scale=False),
             layers.ReLU(),
-            layers.Conv2D(40, 1, strides=2), layers.BatchNormalization(epsilon=0.02), layers.Conv2D(48, 3),
+            layers.Conv2D(40, 1, strides=2),
+            layers.BatchNormalization(epsilon=0.02),
+            layers.Conv2D(48, 3),
             layers.GlobalAveragePooling2D(),
-            layers.Dense(64), layers.BatchNormalization(), layers.Dense(10),
+            layers.Dense(64),
+            layers.BatchNormalization(),
+            layers.Dense(10),
         ]
-    )  # fmt: skip
+    )
     for weight in model.weights:
         low, high = (0.3, 2.0) if weight.name in ("moving_variance", "gamma") else (-0.5, 0.5)
         numbers = rng.uniform(low, high, weight.shape)

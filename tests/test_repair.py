@@ -218,8 +218,9 @@ def test_the_metadata_of_the_user_stay(tmp_path: Path) -> None:
     kerasport.repair(model)
     document = json.loads((model / "model.json").read_text(encoding="utf-8"))
     assert document["userDefinedMetadata"] == {
-        "labels": ["a", "b"], "kerasport": {"repaired": "TensorFlow.js Converter v4.22.0", "renamed": {}},
-    }  # fmt: skip
+        "labels": ["a", "b"],
+        "kerasport": {"repaired": "TensorFlow.js Converter v4.22.0", "renamed": {}},
+    }
 
 
 def of_a_page(document: Json) -> None:

@@ -335,7 +335,9 @@ def training(change: str = "", **config: Json) -> Model:
 
 
 OPTIONS = {
-    "policy of the first layer": Model(sequential(shaped(dtype=POLICY)), "removed the dtype policy"),
+    "policy of the first layer": Model(
+        sequential(shaped(dtype=POLICY)), "removed the dtype policy"
+    ),
     "policy of another layer": Model(
         sequential(shaped(), layer("Softmax", axis=-1, dtype=POLICY)), expected=softmax(Y)
     ),
@@ -344,30 +346,44 @@ OPTIONS = {
     "embedding": embedding("float32"),
     "embedding of integers": embedding("int32", "changed the input dtype"),
     "one number for two axes": windows(),
-    "silu": Model(sequential(shaped(activation="silu")),
-                  "changed activation from 'silu' to 'swish'", expected=Y / (1 + np.exp(-Y))),
+    "silu": Model(
+        sequential(shaped(activation="silu")),
+        "changed activation from 'silu' to 'swish'",
+        expected=Y / (1 + np.exp(-Y)),
+    ),
     "activation of null": Model(sequential(shaped(activation=None))),
     "activation as an object": Model(
         sequential(shaped(activation={"class_name": "relu", "config": {}})),
         expected=np.maximum(Y, 0),
     ),
     "initializer by name": Model(sequential(shaped(kernel_initializer="glorot_uniform"))),
-    "strange initializer": Model(sequential(shaped(kernel_initializer="mine")), "wrote the initializers"),
-    "initializer of Keras 3": Model(
-        sequential(shaped(kernel_initializer={"module": "keras", "class_name": "Zeros", "config": {}}))
+    "strange initializer": Model(
+        sequential(shaped(kernel_initializer="mine")), "wrote the initializers"
     ),
-    "regularizer by name": Model(sequential(shaped(kernel_regularizer="l2")), "wrote the regularizers"),
+    "initializer of Keras 3": Model(
+        sequential(
+            shaped(kernel_initializer={"module": "keras", "class_name": "Zeros", "config": {}})
+        )
+    ),
+    "regularizer by name": Model(
+        sequential(shaped(kernel_regularizer="l2")), "wrote the regularizers"
+    ),
     "regularizer of activities": Model(
-        sequential(shaped(activity_regularizer={"class_name": "L1L2", "config": {"l1": 0.0, "l2": 0.1}})),
+        sequential(
+            shaped(activity_regularizer={"class_name": "L1L2", "config": {"l1": 0.0, "l2": 0.1}})
+        ),
         "wrote the regularizers",
     ),
     "constraint": Model(
-        sequential(shaped(kernel_constraint={"class_name": "NonNeg", "config": {}})), "removed the constraints"
+        sequential(shaped(kernel_constraint={"class_name": "NonNeg", "config": {}})),
+        "removed the constraints",
     ),
     "missing options": Model(sequential(layer("Dense", units=3, batch_input_shape=[None, 4]))),
     "training": training(optimizer_config=OPTIMIZER, loss="mean_squared_error", metrics=[]),
-    "training of Keras 3": training("removed trainingConfig", optimizer=OPTIMIZER, loss="mse", loss_weights=[1.0]),
-}  # fmt: skip
+    "training of Keras 3": training(
+        "removed trainingConfig", optimizer=OPTIMIZER, loss="mse", loss_weights=[1.0]
+    ),
+}
 
 MODELS = {
     f"{kind}: {name}": model
@@ -438,23 +454,37 @@ REFUSED: dict[str, tuple[Json, type[Exception], str]] = {
         UnsupportedModel,
         r"layer 'relu': ReLU with maxValue=6: .* reads it as max_value; rename it to max_value",
     ),
-    "option that decides on weights": (sequential(layer("Dense", units=3, useBias=False)), UnsupportedModel, "useBias"),
+    "option that decides on weights": (
+        sequential(layer("Dense", units=3, useBias=False)),
+        UnsupportedModel,
+        "useBias",
+    ),
     "two shapes": (
         sequential(layer("InputLayer", batch_shape=[None, 5], batchInputShape=[None, 4]), dense()),
         ReadError,
         "batch_shape is .* but TF.js reads",
     ),
     "one shape twice": (
-        sequential(dense(batch_input_shape=[None, 5], batchInputShape=[None, 4])), ReadError, "appears twice",
+        sequential(dense(batch_input_shape=[None, 5], batchInputShape=[None, 4])),
+        ReadError,
+        "appears twice",
     ),
     "brackets for two meanings": (
-        merged([[A, B]], first=[["x", 0, 0, {}], ["x", 0, 0, {}]]).topology, ReadError, "two calls",
+        merged([[A, B]], first=[["x", 0, 0, {}], ["x", 0, 0, {}]]).topology,
+        ReadError,
+        "two calls",
     ),
-    "Lambda of Keras 2": (sequential(shaped(), layer("Lambda", **CODE)), UnsupportedModel, "'lambda': Lambda: it contains"),
+    "Lambda of Keras 2": (
+        sequential(shaped(), layer("Lambda", **CODE)),
+        UnsupportedModel,
+        "'lambda': Lambda: it contains",
+    ),
     "Lambda of Keras 3": (
-        sequential(shaped(), layer("Lambda", **CODE_3)), UnsupportedModel, "'lambda': Lambda: it contains",
+        sequential(shaped(), layer("Lambda", **CODE_3)),
+        UnsupportedModel,
+        "'lambda': Lambda: it contains",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -83,9 +83,17 @@ def gru_weights(file: Any) -> None:
 
 GRU = forged.sequential(
     forged.given("steps", (None, 5, 3)),
-    forged.layer("GRU", "memory", units=4, activation="tanh", recurrent_activation="sigmoid", reset_after=True,
-                 use_bias=True, dtype="float32"),
-)  # fmt: skip
+    forged.layer(
+        "GRU",
+        "memory",
+        units=4,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        reset_after=True,
+        use_bias=True,
+        dtype="float32",
+    ),
+)
 REFUSED = forged.sequential(
     forged.given("steps", (None, 5, 3)),
     forged.layer("UnitNormalization", "units", axis=-1, dtype="float32"),
@@ -133,10 +141,15 @@ def verified(out: str) -> Verification:
     }
     wrong = out == "different"
     outputs = [
-        OutputError(**(far if wrong and backend == "wasm" else close), **where, ok=not wrong or backend == "cpu",
-                    backend=backend, atol=1e-5)
+        OutputError(
+            **(far if wrong and backend == "wasm" else close),
+            **where,
+            ok=not wrong or backend == "cpu",
+            backend=backend,
+            atol=1e-5,
+        )
         for backend in ("cpu", "wasm")
-    ]  # fmt: skip
+    ]
     layer = LayerDivergence(
         **far,
         where=(0, 3, 3, 1),
@@ -148,9 +161,17 @@ def verified(out: str) -> Verification:
     )
     quantized = out == "quantized"
     return Verification(
-        "model.keras", out, "Keras 3.15.1 (jax)", ("cpu", "wasm"), 1e-4, 1e-5, tuple(outputs),
-        diverges=layer if wrong else None, reported_only=quantized, seconds={"keras": 2.1, "cpu": 0.1, "wasm": 0.1},
-    )  # fmt: skip
+        "model.keras",
+        out,
+        "Keras 3.15.1 (jax)",
+        ("cpu", "wasm"),
+        1e-4,
+        1e-5,
+        tuple(outputs),
+        diverges=layer if wrong else None,
+        reported_only=quantized,
+        seconds={"keras": 2.1, "cpu": 0.1, "wasm": 0.1},
+    )
 
 
 def diagnosis(source: str) -> Diagnosis:

@@ -101,48 +101,109 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 TFJS: Json = {"format": "layers-model", "modelTopology": {}, "weightsManifest": []}
 
 FILES: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
-    "weights of Keras 3": (hdf5, rf"contains only weights.*{SAVE}, or pass the architecture too: .*--weights"),
+    "weights of Keras 3": (
+        hdf5,
+        rf"contains only weights.*{SAVE}, or pass the architecture too: .*--weights",
+    ),
     "weights of Keras 2": (
-        (RECORDED / "keras-2.15.0" / "sequential.legacy_weights.h5").read_bytes, "contains only weights.*--weights FILE",
+        (RECORDED / "keras-2.15.0" / "sequential.legacy_weights.h5").read_bytes,
+        "contains only weights.*--weights FILE",
     ),
     "a shard of weights": (
-        (RECORDED / "keras-3.15.1" / "sharded_00000.weights.h5").read_bytes, "contains only weights.*--weights FILE",
+        (RECORDED / "keras-3.15.1" / "sharded_00000.weights.h5").read_bytes,
+        "contains only weights.*--weights FILE",
     ),
     "weights of Keras 0": (lambda: hdf5(keras_0), "weights of Keras 0.x, without a model"),
     "HDF5 of others": (lambda: hdf5(nothing), "this HDF5 file was not written by Keras"),
     "HDF5 of nothing": (lambda: hdf5(lambda _: None), "this HDF5 file was not written by Keras"),
     "a numpy array": (lambda: numpy(np.save, KERNEL), rf"a NumPy array, not a model; .*{SAVE}"),
-    "numpy arrays": (lambda: numpy(np.savez, KERNEL), rf"a NumPy archive .*, not a model; .*{SAVE}"),
+    "numpy arrays": (
+        lambda: numpy(np.savez, KERNEL),
+        rf"a NumPy archive .*, not a model; .*{SAVE}",
+    ),
     "compressed numpy arrays": (lambda: numpy(np.savez_compressed, a=KERNEL), "a NumPy archive"),
     "an ONNX model": (ONNX, "an ONNX model, .*; convert the Keras file it was made from"),
-    "the saved_model.pb of a SavedModel": (b"\x08\x01\x12\x90\x05" + bytes(40), rf"a file of a SavedModel, .*{SAVE}"),
-    "a TensorFlow Lite model": (b"\x1c\0\0\0TFL3" + bytes(40), "a TensorFlow Lite model, .*; convert the Keras file"),
-    "a pickle": (lambda: pickle.dumps({"model": KERNEL}), rf"a Python pickle; .* can run code; .*{SAVE}"),
+    "the saved_model.pb of a SavedModel": (
+        b"\x08\x01\x12\x90\x05" + bytes(40),
+        rf"a file of a SavedModel, .*{SAVE}",
+    ),
+    "a TensorFlow Lite model": (
+        b"\x1c\0\0\0TFL3" + bytes(40),
+        "a TensorFlow Lite model, .*; convert the Keras file",
+    ),
+    "a pickle": (
+        lambda: pickle.dumps({"model": KERNEL}),
+        rf"a Python pickle; .* can run code; .*{SAVE}",
+    ),
     "gzip": (lambda: gzip.compress(keras()), "compressed with gzip; decompress it"),
     "a pointer of Git LFS": (LFS, "a Git LFS pointer, .*: git lfs pull"),
-    "a web page": (b"\n<!DOCTYPE html><html>Not found</html>", "a web page, .*; the download failed"),
+    "a web page": (
+        b"\n<!DOCTYPE html><html>Not found</html>",
+        "a web page, .*; the download failed",
+    ),
     "an empty file": (b"", "the file is empty"),
     "a text": (b"hello\n", "neither a .keras zip, nor HDF5, nor an architecture JSON"),
     "noise": (bytes(range(1, 256)) * 8, "neither a .keras zip, nor HDF5, nor an architecture JSON"),
     "zeros": (bytes(5000), "neither a .keras zip, nor HDF5, nor an architecture JSON"),
-    "the first half of a .keras": (lambda: keras()[:3000], "this zip archive is truncated or damaged .*; copy or download it again"),
-    "the first half of HDF5": (lambda: hdf5(legacy())[:3000], "cannot be opened and may be truncated"),
-    "a damaged config": (lambda: keras().replace(b'"Sequential"', b'"Sequentiel"'), "config.json is damaged .* again"),
-    "an encrypted .keras": (encrypted, "config.json is encrypted; unzip the archive with the password and pass the directory"),
-    "a .keras within a directory": (lambda: below("model"), "config.json is in a subdirectory .*; zip the files"),
-    "a .keras with numpy weights": (
-        lambda: archive("config.json", "metadata.json", "model.weights.npz"), rf"pickled objects; kerasport never opens .*{SAVE}",
+    "the first half of a .keras": (
+        lambda: keras()[:3000],
+        "this zip archive is truncated or damaged .*; copy or download it again",
     ),
-    "a .keras without weights": (lambda: archive("config.json", "metadata.json"), rf"model.weights.h5 is missing; .*{SAVE}"),
-    "a PyTorch model": (lambda: archive("archive/data.pkl", "archive/data/0", "archive/version"), "a PyTorch file"),
-    "a zipped SavedModel": (lambda: archive("m/saved_model.pb", "m/variables/x"), rf"a zipped SavedModel; .*{SAVE}"),
-    "a zip of others": (lambda: archive("readme.txt"), "this zip archive has no config.json, so it is not a Keras model"),
-    "a .keras of a layer": (lambda: keras(dense()), "contains a Dense, not a Sequential or functional model"),
+    "the first half of HDF5": (
+        lambda: hdf5(legacy())[:3000],
+        "cannot be opened and may be truncated",
+    ),
+    "a damaged config": (
+        lambda: keras().replace(b'"Sequential"', b'"Sequentiel"'),
+        "config.json is damaged .* again",
+    ),
+    "an encrypted .keras": (
+        encrypted,
+        "config.json is encrypted; unzip the archive with the password and pass the directory",
+    ),
+    "a .keras within a directory": (
+        lambda: below("model"),
+        "config.json is in a subdirectory .*; zip the files",
+    ),
+    "a .keras with numpy weights": (
+        lambda: archive("config.json", "metadata.json", "model.weights.npz"),
+        rf"pickled objects; kerasport never opens .*{SAVE}",
+    ),
+    "a .keras without weights": (
+        lambda: archive("config.json", "metadata.json"),
+        rf"model.weights.h5 is missing; .*{SAVE}",
+    ),
+    "a PyTorch model": (
+        lambda: archive("archive/data.pkl", "archive/data/0", "archive/version"),
+        "a PyTorch file",
+    ),
+    "a zipped SavedModel": (
+        lambda: archive("m/saved_model.pb", "m/variables/x"),
+        rf"a zipped SavedModel; .*{SAVE}",
+    ),
+    "a zip of others": (
+        lambda: archive("readme.txt"),
+        "this zip archive has no config.json, so it is not a Keras model",
+    ),
+    "a .keras of a layer": (
+        lambda: keras(dense()),
+        "contains a Dense, not a Sequential or functional model",
+    ),
     "a subclassed model": (
-        lambda: keras({"module": "mine", "class_name": "MyModel", "config": {}, "registered_name": "mine>MyModel"}),
+        lambda: keras(
+            {
+                "module": "mine",
+                "class_name": "MyModel",
+                "config": {},
+                "registered_name": "mine>MyModel",
+            }
+        ),
         "contains a MyModel, .*Rebuild the model with the functional API",
     ),
-    "an unbuilt model": (lambda: keras(sequential(dense())), r"saved before it was built, .*keras.Input\(shape=…\)"),
+    "an unbuilt model": (
+        lambda: keras(sequential(dense())),
+        r"saved before it was built, .*keras.Input\(shape=…\)",
+    ),
     "a model of TF.js": (text_of(TFJS), "already a TF.js model, so there is nothing to convert"),
     "a graph-model of TF.js": (text_of({**TFJS, "format": "graph-model"}), "already a TF.js model"),
     "JSON of others": (b'{"a": 1}', "this JSON file is not a Keras architecture"),
@@ -151,12 +212,19 @@ FILES: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
         text_of({"metadata": {}, "weight_map": {"/layers/dense/vars": "m_00000.weights.h5"}}),
         r"index of sharded weights, without a model; .*model.to_json\(\).*--weights",
     ),
-    "an architecture": (text_of(DENSE), "this architecture has no weights; pass the weights file with --weights"),
-    "a config of others": (lambda: keras({"class_name": "Sequential", "config": 7}), "the config of a Sequential is 7"),
-    "Keras 3.2": (
-        (RECORDED / "keras-3.2.1" / "shared.keras").read_bytes, "Keras 3.2.1 did not save which call .* build the model again",
+    "an architecture": (
+        text_of(DENSE),
+        "this architecture has no weights; pass the weights file with --weights",
     ),
-}  # fmt: skip
+    "a config of others": (
+        lambda: keras({"class_name": "Sequential", "config": 7}),
+        "the config of a Sequential is 7",
+    ),
+    "Keras 3.2": (
+        (RECORDED / "keras-3.2.1" / "shared.keras").read_bytes,
+        "Keras 3.2.1 did not save which call .* build the model again",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -171,16 +239,40 @@ def test_a_file_that_is_no_model_says_what_it_is(name: str, suffix: str, folder:
 
 
 DIRECTORIES: dict[str, tuple[dict[str, bytes], str]] = {
-    "a SavedModel of Keras 2": ({"saved_model.pb": b"", "keras_metadata.pb": b""}, r"tf_keras.models.load_model\(DIR\).save"),
-    "a SavedModel without Keras": ({"saved_model.pb": b"", "variables/variables.index": b""}, rf"an exported SavedModel, .*{SAVE}"),
-    "an export of Keras 3": ({"saved_model.pb": b"", "fingerprint.pb": b"", "assets/x": b""}, rf"model.export\(\).*{SAVE}"),
-    "a model of TF.js": ({"model.json": text_of(TFJS), "group1-shard1of1.bin": b""}, "already a TF.js model"),
-    "nothing": ({}, "this directory has no config.json, so it is not a Keras model; pass the .keras or .h5 file"),
+    "a SavedModel of Keras 2": (
+        {"saved_model.pb": b"", "keras_metadata.pb": b""},
+        r"tf_keras.models.load_model\(DIR\).save",
+    ),
+    "a SavedModel without Keras": (
+        {"saved_model.pb": b"", "variables/variables.index": b""},
+        rf"an exported SavedModel, .*{SAVE}",
+    ),
+    "an export of Keras 3": (
+        {"saved_model.pb": b"", "fingerprint.pb": b"", "assets/x": b""},
+        rf"model.export\(\).*{SAVE}",
+    ),
+    "a model of TF.js": (
+        {"model.json": text_of(TFJS), "group1-shard1of1.bin": b""},
+        "already a TF.js model",
+    ),
+    "nothing": (
+        {},
+        "this directory has no config.json, so it is not a Keras model; pass the .keras or .h5 file",
+    ),
     "a model beside others": ({"m.keras": b""}, "pass the .keras or .h5 file"),
-    "a config without weights": ({"config.json": text_of(DENSE)}, "has a config.json but no model.weights.h5"),
-    "a config that is none": ({"config.json": b"x", "model.weights.h5": b""}, "config.json: this is not valid JSON"),
-    "weights that are none": ({"config.json": text_of(DENSE), "model.weights.h5": LFS}, "may be truncated|Git LFS"),
-}  # fmt: skip
+    "a config without weights": (
+        {"config.json": text_of(DENSE)},
+        "has a config.json but no model.weights.h5",
+    ),
+    "a config that is none": (
+        {"config.json": b"x", "model.weights.h5": b""},
+        "config.json: this is not valid JSON",
+    ),
+    "weights that are none": (
+        {"config.json": text_of(DENSE), "model.weights.h5": LFS},
+        "may be truncated|Git LFS",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", DIRECTORIES)

@@ -131,9 +131,18 @@ def test_an_array_too_many_is_found_on_windows_as_well(tmp_path: Path) -> None:
 
 
 def test_options_that_tf_keras_writes_and_never_reads(tmp_path: Path) -> None:
-    config: Json = {"filters": 2, "kernel_size": [3], "strides": [1], "padding": "valid", "output_padding": None,
-              "data_format": "channels_last", "dilation_rate": [1], "groups": 1, "activation": "linear",
-              "use_bias": True}  # fmt: skip
+    config: Json = {
+        "filters": 2,
+        "kernel_size": [3],
+        "strides": [1],
+        "padding": "valid",
+        "output_padding": None,
+        "data_format": "channels_last",
+        "dilation_rate": [1],
+        "groups": 1,
+        "activation": "linear",
+        "use_bias": True,
+    }
 
     def fill(file: Any) -> None:
         file["layers/conv1d_transpose/vars/0"] = np.ones((3, 2, 3), "f4")
@@ -183,20 +192,30 @@ def test_models_of_keras_2_are_called_on_dicts(tmp_path: Path) -> None:
         nodes=[{"b": ["q", 0, 0, {}], "a": ["p", 0, 0, {}]}],
     )  # fmt: skip
     config = old_model(
-        "outer", [["p", 0, 0], ["q", 0, 0]], [["inner", 1, 1], ["inner", 1, 0]], old_input("p", 2), old_input("q", 3),
+        "outer",
+        [["p", 0, 0], ["q", 0, 0]],
+        [["inner", 1, 1], ["inner", 1, 0]],
+        old_input("p", 2),
+        old_input("q", 3),
         inner,
-    )  # fmt: skip
+    )
     computed = run(config, tmp_path, [[1.0, 2.0]], [[3.0, 4.0, 5.0]])
     assert computed == [[[6.0, 8.0, 10.0, 2.0, 4.0]], [[3.0, 4.0, 5.0, 1.0, 2.0]]]
 
 
 def test_models_of_keras_2_are_called_on_nested_lists(tmp_path: Path) -> None:
     inner = old_model(
-        "inner", [[["a", 0, 0], ["b", 0, 0]], ["c", 0, 0]], [["all", 0, 0]],
-        old_input("a", 1), old_input("b", 2), old_input("c", 3),
-        old_layer("Concatenate", "all", [[["a", 0, 0, {}], ["b", 0, 0, {}], ["c", 0, 0, {}]]], axis=-1),
+        "inner",
+        [[["a", 0, 0], ["b", 0, 0]], ["c", 0, 0]],
+        [["all", 0, 0]],
+        old_input("a", 1),
+        old_input("b", 2),
+        old_input("c", 3),
+        old_layer(
+            "Concatenate", "all", [[["a", 0, 0, {}], ["b", 0, 0, {}], ["c", 0, 0, {}]]], axis=-1
+        ),
         nodes=[[[["p", 0, 0, {}], ["q", 0, 0, {}]], ["r", 0, 0, {}]]],
-    )  # fmt: skip
+    )
     ends = [["p", 0, 0], ["q", 0, 0], ["r", 0, 0]]
     made = (old_input("p", 1), old_input("q", 2), old_input("r", 3))
     config = old_model("outer", ends, [["inner", 1, 0]], *made, inner)
@@ -282,18 +301,30 @@ def test_every_problem_is_named_and_none_is_a_shape(to: str, tmp_path: Path) -> 
     assert all("shape" not in problem.reason for problem in check.problems)
 
 
-OLD_LAMBDA: Json = {"function": ["4wEAAAA=", None, None], "function_type": "lambda", "module": "__main__",
-              "output_shape": None, "output_shape_type": "raw", "output_shape_module": None, "arguments": {}}  # fmt: skip
+OLD_LAMBDA: Json = {
+    "function": ["4wEAAAA=", None, None],
+    "function_type": "lambda",
+    "module": "__main__",
+    "output_shape": None,
+    "output_shape_type": "raw",
+    "output_shape_module": None,
+    "arguments": {},
+}
 
 
 @pytest.mark.parametrize("to", TARGETS)
 def test_a_lambda_of_keras_2_is_named(to: str, tmp_path: Path) -> None:
     """It does not say the shape of what it makes."""
     config = old_model(
-        "m", [["x", 0, 0]], [["dense", 0, 0]], old_input("x", 4),
+        "m",
+        [["x", 0, 0]],
+        [["dense", 0, 0]],
+        old_input("x", 4),
         old_layer("Lambda", "code", [[["x", 0, 0, {"mask": None}]]], **OLD_LAMBDA),
-        old_layer("Dense", "dense", [[["code", 0, 0, {}]]], units=3, activation="gelu", use_bias=True),
-    )  # fmt: skip
+        old_layer(
+            "Dense", "dense", [[["code", 0, 0, {}]]], units=3, activation="gelu", use_bias=True
+        ),
+    )
     source = put(tmp_path / "m.keras", archive(config, hdf5(dense_of_keras_2)))
     with zipfile.ZipFile(source) as old:
         members = {name: old.read(name) for name in old.namelist()}
@@ -309,9 +340,19 @@ def dense_of_keras_2(file: Any) -> None:
     file["layers/dense/vars/0"], file["layers/dense/vars/1"] = KERNEL, BIAS
 
 
-VECTORIZATION: Json = {"standardize": "lower_and_strip_punctuation", "split": "whitespace", "ngrams": None,
-                 "output_sequence_length": 6, "pad_to_max_tokens": False, "sparse": False, "ragged": False,
-                 "vocabulary": ["cat", "dog"], "idf_weights": None, "encoding": "utf-8", "max_tokens": 9}  # fmt: skip
+VECTORIZATION: Json = {
+    "standardize": "lower_and_strip_punctuation",
+    "split": "whitespace",
+    "ngrams": None,
+    "output_sequence_length": 6,
+    "pad_to_max_tokens": False,
+    "sparse": False,
+    "ragged": False,
+    "vocabulary": ["cat", "dog"],
+    "idf_weights": None,
+    "encoding": "utf-8",
+    "max_tokens": 9,
+}
 
 
 @pytest.mark.parametrize("to", TARGETS)

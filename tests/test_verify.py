@@ -299,9 +299,18 @@ TOKENS = ["red", "grün", "blue"]
 @pytest.fixture
 def strings(tmp_path: Path) -> Path:
     """An architecture with a StringLookup, as Keras writes it."""
-    layer = {"class_name": "StringLookup", "name": "places", "config": {
-        "name": "places", "vocabulary": TOKENS, "mask_token": "", "num_oov_indices": 1, "output_mode": "int",
-    }, "inbound_nodes": [[["text", 0, 0, {}]]]}  # fmt: skip
+    layer = {
+        "class_name": "StringLookup",
+        "name": "places",
+        "config": {
+            "name": "places",
+            "vocabulary": TOKENS,
+            "mask_token": "",
+            "num_oov_indices": 1,
+            "output_mode": "int",
+        },
+        "inbound_nodes": [[["text", 0, 0, {}]]],
+    }
     given = {"class_name": "InputLayer", "name": "text", "inbound_nodes": [], "config": {
         "name": "text", "batch_input_shape": [None, 3], "dtype": "string",
     }}  # fmt: skip
@@ -343,8 +352,10 @@ def test_given_strings_are_verified(target: str, strings: Path, tmp_path: Path) 
 
 def test_strings_that_differ_are_shown() -> None:
     expected = np.array([["a", "b"], ["é", ""]], object)
-    equal, other, shape = (Tolerance(0, 0).compare(texts, expected) for texts in
-                           (expected.copy(), np.array([["a", "b"], ["e", ""]], object), expected[:1]))  # fmt: skip
+    equal, other, shape = (
+        Tolerance(0, 0).compare(texts, expected)
+        for texts in (expected.copy(), np.array([["a", "b"], ["e", ""]], object), expected[:1])
+    )
     assert (equal.ok, equal.absolute) == (True, 0)
     assert (other.ok, other.reason) == (False, "is 'e' at [1, 0], expected 'é'")
     assert shape.reason == "has the shape [1, 2], expected [2, 2]"

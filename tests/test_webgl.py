@@ -97,12 +97,28 @@ def row(case: Case, feed: Any) -> Case:
 
 
 OF_THE_TABLE = (
-    "conv2d_groups", "conv2d_transpose_output_padding", "conv3d_transpose", "depthwise_conv2d_multiplier_same",
-    "depthwise_conv2d_dilated", "max_pooling3d", "batch_normalization_rank_6", "layer_normalization_mixed_axes",
-    "zero_padding3d_sides", "cropping3d_unknown_size", "up_sampling2d_bicubic_unequal", "resizing",
-    "softmax_axes", "dot_rank_4", "encoder_decoder", "encoder_decoder_gru_reset_after", "masking_of_a_half",
-    "embedding_mask_zero", "category_encoding_one_hot_scalars", "ops_compared", "ops_slice_backwards",
-)  # fmt: skip
+    "conv2d_groups",
+    "conv2d_transpose_output_padding",
+    "conv3d_transpose",
+    "depthwise_conv2d_multiplier_same",
+    "depthwise_conv2d_dilated",
+    "max_pooling3d",
+    "batch_normalization_rank_6",
+    "layer_normalization_mixed_axes",
+    "zero_padding3d_sides",
+    "cropping3d_unknown_size",
+    "up_sampling2d_bicubic_unequal",
+    "resizing",
+    "softmax_axes",
+    "dot_rank_4",
+    "encoder_decoder",
+    "encoder_decoder_gru_reset_after",
+    "masking_of_a_half",
+    "embedding_mask_zero",
+    "category_encoding_one_hot_scalars",
+    "ops_compared",
+    "ops_slice_backwards",
+)
 
 ROWS = (
     *(case for case in CASES if case.name in OF_THE_TABLE),

@@ -20,19 +20,65 @@ VOLUME = (5, 6, 4, 3)
 
 NORMALIZATIONS = (
     one("batch_normalization_middle_axis", VOLUME, layers.BatchNormalization, axis=2),
-    one("batch_normalization_rank_5_unknown_length", (None, 6, 4, 3), layers.BatchNormalization, scale=False),
+    one(
+        "batch_normalization_rank_5_unknown_length",
+        (None, 6, 4, 3),
+        layers.BatchNormalization,
+        scale=False,
+    ),
     one("batch_normalization_rank_6", (2, 3, 2, 4, 5), layers.BatchNormalization, axis=-3),
-    one("batch_normalization_first_axis_unknown_length", (3, None), layers.BatchNormalization, axis=1, center=False),
-    one("layer_normalization_rank_5_all_axes", VOLUME, layers.LayerNormalization, axis=[1, 2, 3, 4]),
-    one("layer_normalization_rank_5_some_axes", VOLUME, layers.LayerNormalization, axis=[1, 3], center=False),
-    one("layer_normalization_rank_5_bare", VOLUME, layers.LayerNormalization, axis=2, center=False, scale=False),
+    one(
+        "batch_normalization_first_axis_unknown_length",
+        (3, None),
+        layers.BatchNormalization,
+        axis=1,
+        center=False,
+    ),
+    one(
+        "layer_normalization_rank_5_all_axes", VOLUME, layers.LayerNormalization, axis=[1, 2, 3, 4]
+    ),
+    one(
+        "layer_normalization_rank_5_some_axes",
+        VOLUME,
+        layers.LayerNormalization,
+        axis=[1, 3],
+        center=False,
+    ),
+    one(
+        "layer_normalization_rank_5_bare",
+        VOLUME,
+        layers.LayerNormalization,
+        axis=2,
+        center=False,
+        scale=False,
+    ),
     one("layer_normalization_rank_5_unknown_length", (None, 5, 4, 3), layers.LayerNormalization),
     one("layer_normalization_mixed_axes", IMAGE, layers.LayerNormalization, axis=[-1, 1]),
-    one("layer_normalization_first_axis_unknown_length", (3, None), layers.LayerNormalization, axis=1, epsilon=0.2),
+    one(
+        "layer_normalization_first_axis_unknown_length",
+        (3, None),
+        layers.LayerNormalization,
+        axis=1,
+        epsilon=0.2,
+    ),
     *(
-        one(f"group_normalization_{groups}_axis_{axis}_of_{len(shape)}", shape, layers.GroupNormalization, groups, axis=axis)
+        one(
+            f"group_normalization_{groups}_axis_{axis}_of_{len(shape)}",
+            shape,
+            layers.GroupNormalization,
+            groups,
+            axis=axis,
+        )
         for groups, (axis, shape) in itertools.product(
-            (1, 2, -1), ((-1, (6, 4, 8)), (1, (8, 6, 4)), (2, (3, 8, 5)), (-1, (8,)), (-1, (5, 8)), (1, (8, 2, 3, 4)))
+            (1, 2, -1),
+            (
+                (-1, (6, 4, 8)),
+                (1, (8, 6, 4)),
+                (2, (3, 8, 5)),
+                (-1, (8,)),
+                (-1, (5, 8)),
+                (1, (8, 2, 3, 4)),
+            ),
         )
         if len(shape) == 3 or groups == 2
     ),
@@ -41,27 +87,57 @@ NORMALIZATIONS = (
     one("group_normalization_without_center", IMAGE, layers.GroupNormalization, 3, center=False),
     one("group_normalization_bare", IMAGE, layers.GroupNormalization, 3, center=False, scale=False),
     one("group_normalization_unknown_length", (None, 4), layers.GroupNormalization, 2),
-    one("group_normalization_unknown_size", (None, None, 4), layers.GroupNormalization, 2,
-        refused="more than one size"),
+    one(
+        "group_normalization_unknown_size",
+        (None, None, 4),
+        layers.GroupNormalization,
+        2,
+        refused="more than one size",
+    ),
     *(
-        one(f"rms_normalization_axis_{name}", shape, layers.RMSNormalization, axis=axis, epsilon=0.01)
+        one(
+            f"rms_normalization_axis_{name}",
+            shape,
+            layers.RMSNormalization,
+            axis=axis,
+            epsilon=0.01,
+        )
         for name, shape, axis in (
-            ("rank_2", (5,), -1), ("rank_3", (5, 4), -1), ("rank_4", (3, 4, 5), -1), ("rank_5", (2, 3, 4, 5), -1),
-            ("first", (4, 4), 1), ("first_of_rank_4", (3, 4, 3), 1), ("last_two", (3, 4, 5), [2, 3]),
+            ("rank_2", (5,), -1),
+            ("rank_3", (5, 4), -1),
+            ("rank_4", (3, 4, 5), -1),
+            ("rank_5", (2, 3, 4, 5), -1),
+            ("first", (4, 4), 1),
+            ("first_of_rank_4", (3, 4, 3), 1),
+            ("last_two", (3, 4, 5), [2, 3]),
             ("unknown_length", (None, 5), -1),
         )
     ),
-    one("rms_normalization_along_unknown_length", (None, 5), layers.LayerNormalization, axis=1, center=False,
-        scale=False),
-)  # fmt: skip
+    one(
+        "rms_normalization_along_unknown_length",
+        (None, 5),
+        layers.LayerNormalization,
+        axis=1,
+        center=False,
+        scale=False,
+    ),
+)
 
 
 # -------------------------------------------------------------------------------- dense and dropout
 
 DENSE = (
     *(
-        one(f"einsum_dense_{name}", shape, layers.EinsumDense, equation, output, bias_axes=bias, activation=activation,
-            refused=refused)
+        one(
+            f"einsum_dense_{name}",
+            shape,
+            layers.EinsumDense,
+            equation,
+            output,
+            bias_axes=bias,
+            activation=activation,
+            refused=refused,
+        )
         for name, shape, equation, output, bias, activation, refused in (
             ("last_axis", (6, 4), "abc,cd->abd", (None, 3), None, None, ""),
             ("with_bias", (6, 4), "abc,cd->abd", (None, 3), "d", "relu", ""),
@@ -72,15 +148,43 @@ DENSE = (
             ("to_two_axes_bias_of_first", (6, 4), "abc,cde->abde", (None, 3, 2), "d", None, ""),
             ("of_two_axes", (6, 4, 3), "abcd,cde->abe", (None, 5), "e", "hard_silu", ""),
             ("of_unknown_length", (None, 4), "abc,cde->abde", (None, 3, 2), "de", None, ""),
-            ("bias_of_places", (6, 4), "abc,cd->abd", (6, 3), "bd", None, "products over the last axes"),
-            ("middle_axis", (6, 4), "abc,bd->adc", (3, 4), None, None, "products over the last axes"),
+            (
+                "bias_of_places",
+                (6, 4),
+                "abc,cd->abd",
+                (6, 3),
+                "bd",
+                None,
+                "products over the last axes",
+            ),
+            (
+                "middle_axis",
+                (6, 4),
+                "abc,bd->adc",
+                (3, 4),
+                None,
+                None,
+                "products over the last axes",
+            ),
         )
     ),
     one("spatial_dropout2d_alone", IMAGE, layers.SpatialDropout2D, 0.5),
-    one("spatial_dropout2d_channels_first", IMAGE, layers.SpatialDropout2D, 0.5, data_format="channels_first"),
-    one("spatial_dropout3d_channels_first", VOLUME, layers.SpatialDropout3D, 0.5, data_format="channels_first"),
+    one(
+        "spatial_dropout2d_channels_first",
+        IMAGE,
+        layers.SpatialDropout2D,
+        0.5,
+        data_format="channels_first",
+    ),
+    one(
+        "spatial_dropout3d_channels_first",
+        VOLUME,
+        layers.SpatialDropout3D,
+        0.5,
+        data_format="channels_first",
+    ),
     one("time_distributed_spatial_dropout2d", FILM, each, lambda: layers.SpatialDropout2D(0.5)),
-)  # fmt: skip
+)
 
 
 def reversible(*, tied: bool = True, cap: float | None = None) -> Callable[[], keras.Model]:
@@ -139,9 +243,15 @@ def encodings() -> Iterator[Case]:
         ):
             refused = "is not fixed" if mode == "count" and None in shape else ""
             yield one(
-                f"category_encoding_{mode}{name}", shape, layers.CategoryEncoding, 10, mode, of="int32", feed=ids(10),
+                f"category_encoding_{mode}{name}",
+                shape,
+                layers.CategoryEncoding,
+                10,
+                mode,
+                of="int32",
+                feed=ids(10),
                 refused=refused,
-            )  # fmt: skip
+            )
         yield one(
             f"category_encoding_{mode}_of_floats",
             (5,),
@@ -179,29 +289,94 @@ def piped() -> Any:
 
 
 PREPROCESSING = (
-    chain("mel_spectrogram_rescaled", (47,), lambda: layers.MelSpectrogram(
-        fft_length=16, sequence_stride=8, sequence_length=16, num_mel_bins=5, sampling_rate=100, max_freq=50,
-        power_to_db=False), lambda: layers.Rescaling(0.1), refused="TF.js does not have this layer", rtol=1e-3, covers=("MelSpectrogram",),
-        because="Keras works out the bands of the scale in float32"),
+    chain(
+        "mel_spectrogram_rescaled",
+        (47,),
+        lambda: layers.MelSpectrogram(
+            fft_length=16,
+            sequence_stride=8,
+            sequence_length=16,
+            num_mel_bins=5,
+            sampling_rate=100,
+            max_freq=50,
+            power_to_db=False,
+        ),
+        lambda: layers.Rescaling(0.1),
+        refused="TF.js does not have this layer",
+        rtol=1e-3,
+        covers=("MelSpectrogram",),
+        because="Keras works out the bands of the scale in float32",
+    ),
     one("pipeline_of_weights", IMAGE, piped, covers=("Pipeline",)),
-    one("normalization", (5,), layers.Normalization, mean=[1, 2, 3, 4, 5], variance=[1, 2, 3, 4, 0.5]),
-    one("normalization_inverted", (5,), layers.Normalization, mean=[1, 2, 3, 4, 5], variance=[1, 2, 3, 4, 0.5],
-        invert=True),
+    one(
+        "normalization",
+        (5,),
+        layers.Normalization,
+        mean=[1, 2, 3, 4, 5],
+        variance=[1, 2, 3, 4, 0.5],
+    ),
+    one(
+        "normalization_inverted",
+        (5,),
+        layers.Normalization,
+        mean=[1, 2, 3, 4, 5],
+        variance=[1, 2, 3, 4, 0.5],
+        invert=True,
+    ),
     one("normalization_of_all", (4, 5), layers.Normalization, axis=None, mean=3.0, variance=2.0),
-    one("normalization_without_mean", (4, 5), layers.Normalization, axis=None, mean=0.0, variance=2.0),
-    one("normalization_first_axis", (4, 5), layers.Normalization, axis=1, mean=[1, 2, 3, 4], variance=[1, 2, 3, 0.1]),
-    one("normalization_two_axes", (2, 3), layers.Normalization, axis=[1, 2], mean=[[1, 2, 3], [4, 5, 6.5]],
-        variance=[[1, 2, 3], [4, 5, 6]]),
-    one("normalization_far_from_zero", (2,), layers.Normalization, mean=[5000.3, 5000.7], variance=[0.1, 0.3],
-        feed=far_from_zero),
+    one(
+        "normalization_without_mean",
+        (4, 5),
+        layers.Normalization,
+        axis=None,
+        mean=0.0,
+        variance=2.0,
+    ),
+    one(
+        "normalization_first_axis",
+        (4, 5),
+        layers.Normalization,
+        axis=1,
+        mean=[1, 2, 3, 4],
+        variance=[1, 2, 3, 0.1],
+    ),
+    one(
+        "normalization_two_axes",
+        (2, 3),
+        layers.Normalization,
+        axis=[1, 2],
+        mean=[[1, 2, 3], [4, 5, 6.5]],
+        variance=[[1, 2, 3], [4, 5, 6]],
+    ),
+    one(
+        "normalization_far_from_zero",
+        (2,),
+        layers.Normalization,
+        mean=[5000.3, 5000.7],
+        variance=[0.1, 0.3],
+        feed=far_from_zero,
+    ),
     Case("normalization_adapted", adapted()),
     Case("normalization_adapted_inverted", adapted(axis=(1, 2), invert=True)),
     Case("normalization_adapted_of_all", adapted(axis=None)),
     *encodings(),
-    one("category_encoding_one_hot_scalars", (), layers.CategoryEncoding, 10, "one_hot", of="int32", feed=ids(10)),
-    one("pipeline", IMAGE, lambda: layers.Pipeline(
-        [layers.Rescaling(0.5, [1, 2, 3]), layers.RandomFlip(), layers.Rescaling([2, 1, 0.5])])),
-)  # fmt: skip
+    one(
+        "category_encoding_one_hot_scalars",
+        (),
+        layers.CategoryEncoding,
+        10,
+        "one_hot",
+        of="int32",
+        feed=ids(10),
+    ),
+    one(
+        "pipeline",
+        IMAGE,
+        lambda: layers.Pipeline(
+            [layers.Rescaling(0.5, [1, 2, 3]), layers.RandomFlip(), layers.Rescaling([2, 1, 0.5])]
+        ),
+    ),
+)
 
 
 # ---------------------------------------------------------------------------------------- recurrent
@@ -277,16 +452,28 @@ def several_of_one_nested() -> keras.Model:
 
 def gates() -> Iterator[Case]:
     """Keras 3's hard_sigmoid at the gates, wherever the layer is."""
-    yield one("lstm_hard_gates_sequences_state", SERIES, layers.LSTM, 4, return_sequences=True, return_state=True,
-              use_bias=False, **HARD)  # fmt: skip
+    yield one(
+        "lstm_hard_gates_sequences_state",
+        SERIES,
+        layers.LSTM,
+        4,
+        return_sequences=True,
+        return_state=True,
+        use_bias=False,
+        **HARD,
+    )
     yield one("rnn_stacked_hard_gates", SERIES, lambda: layers.RNN(
         [layers.LSTMCell(4, **HARD), layers.GRUCell(3, reset_after=False, **HARD)]))  # fmt: skip
     yield one(
         "bidirectional_hard_gates", SERIES, both_ways, layers.LSTM, return_sequences=True, **HARD
     )
     yield one("time_distributed_hard_gates", (2, 5, 3), each, lambda: layers.LSTM(4, **HARD))
-    yield one("time_distributed_bidirectional_hard_gates", (2, 5, 3), each, lambda: layers.Bidirectional(
-        gru(4, **HARD)))  # fmt: skip
+    yield one(
+        "time_distributed_bidirectional_hard_gates",
+        (2, 5, 3),
+        each,
+        lambda: layers.Bidirectional(gru(4, **HARD)),
+    )
     yield one("conv_lstm1d_hard_gates", (4, 6, 2), layers.ConvLSTM1D, 3, 2, **HARD)
     yield chain("mask_lstm_hard_gates", (6,), lambda: layers.Embedding(9, 4, mask_zero=True),
                 lambda: layers.LSTM(3, **HARD), of="int32")  # fmt: skip
@@ -295,9 +482,12 @@ def gates() -> Iterator[Case]:
 def convolving() -> Iterator[Case]:
     """ConvLSTM of sequences, and of channels first."""
     options: tuple[dict[str, Any], ...] = (
-        {}, {"strides": 2, "padding": "same"}, {"dilation_rate": 2}, {"use_bias": False, "go_backwards": True},
+        {},
+        {"strides": 2, "padding": "same"},
+        {"dilation_rate": 2},
+        {"use_bias": False, "go_backwards": True},
         {"return_state": True},
-    )  # fmt: skip
+    )
     for sequences, more in itertools.product((False, True), options):
         row, all_options = (
             f"{'_sequences' * sequences}_{'_'.join(more)}",
@@ -320,8 +510,16 @@ def convolving() -> Iterator[Case]:
     yield one(
         "conv_lstm1d_unknown_length", (None, 6, 2), layers.ConvLSTM1D, 3, 2, return_sequences=True
     )
-    yield one("conv_lstm2d_first_softmax", (4, 2, 6, 5), layers.ConvLSTM2D, 3, 2, data_format="channels_first",
-              activation="softmax", refused="along another axis")  # fmt: skip
+    yield one(
+        "conv_lstm2d_first_softmax",
+        (4, 2, 6, 5),
+        layers.ConvLSTM2D,
+        3,
+        2,
+        data_format="channels_first",
+        activation="softmax",
+        refused="along another axis",
+    )
 
 
 def unlike_ways() -> Iterator[Case]:
@@ -333,20 +531,51 @@ def unlike_ways() -> Iterator[Case]:
             f"bidirectional_unlike{more}", SERIES, unlike, covers=("Bidirectional",), **options
         )
         yield one(f"bidirectional_unlike_unknown_length{more}", (None, 3), unlike, **options)
-        yield one(f"bidirectional_rnn_of_one{more}", SERIES, lambda options=options: layers.Bidirectional(
-            layers.RNN(layers.LSTMCell(4), **options), merge_mode="ave"))  # fmt: skip
-        yield one(f"bidirectional_stacked{more}", SERIES, lambda options=options: layers.Bidirectional(
-            layers.RNN(stack(), **options), merge_mode="sum"))  # fmt: skip
-        yield one(f"bidirectional_stacked_state{more}", SERIES, lambda options=options: layers.Bidirectional(
-            layers.RNN(stack(), return_state=True, **options), merge_mode=None))  # fmt: skip
-        yield one(f"bidirectional_conv_lstm2d{more}_mul", FILM, lambda options=options: layers.Bidirectional(
-            layers.ConvLSTM2D(3, 2, **options), merge_mode="mul"))  # fmt: skip
-        yield one(f"bidirectional_conv_lstm1d_state{more}", (4, 6, 2), lambda options=options: layers.Bidirectional(
-            layers.ConvLSTM1D(3, 2, return_state=True, **options)))  # fmt: skip
+        yield one(
+            f"bidirectional_rnn_of_one{more}",
+            SERIES,
+            lambda options=options: layers.Bidirectional(
+                layers.RNN(layers.LSTMCell(4), **options), merge_mode="ave"
+            ),
+        )
+        yield one(
+            f"bidirectional_stacked{more}",
+            SERIES,
+            lambda options=options: layers.Bidirectional(
+                layers.RNN(stack(), **options), merge_mode="sum"
+            ),
+        )
+        yield one(
+            f"bidirectional_stacked_state{more}",
+            SERIES,
+            lambda options=options: layers.Bidirectional(
+                layers.RNN(stack(), return_state=True, **options), merge_mode=None
+            ),
+        )
+        yield one(
+            f"bidirectional_conv_lstm2d{more}_mul",
+            FILM,
+            lambda options=options: layers.Bidirectional(
+                layers.ConvLSTM2D(3, 2, **options), merge_mode="mul"
+            ),
+        )
+        yield one(
+            f"bidirectional_conv_lstm1d_state{more}",
+            (4, 6, 2),
+            lambda options=options: layers.Bidirectional(
+                layers.ConvLSTM1D(3, 2, return_state=True, **options)
+            ),
+        )
     yield Case("bidirectional_unlike_state", unlike_state)
     yield Case("bidirectional_unlike_shared", unlike_shared)
-    yield chain("mask_bidirectional_unlike", (6,), lambda: layers.Embedding(9, 4, mask_zero=True), unlike, of="int32",
-                refused="pass the mask of its input")  # fmt: skip
+    yield chain(
+        "mask_bidirectional_unlike",
+        (6,),
+        lambda: layers.Embedding(9, 4, mask_zero=True),
+        unlike,
+        of="int32",
+        refused="pass the mask of its input",
+    )
 
 
 RECURRENT = (
@@ -354,23 +583,44 @@ RECURRENT = (
     *convolving(),
     *unlike_ways(),
     *(
-        one(f"rnn_stacked_state{'_sequences' * sequences}{'_backwards' * backwards}", SERIES,
+        one(
+            f"rnn_stacked_state{'_sequences' * sequences}{'_backwards' * backwards}",
+            SERIES,
             lambda sequences=sequences, backwards=backwards: layers.RNN(
-                stack(), return_state=True, return_sequences=sequences, go_backwards=backwards))
+                stack(), return_state=True, return_sequences=sequences, go_backwards=backwards
+            ),
+        )
         for sequences, backwards in ((False, True), (True, False), (True, True))
     ),
     Case("rnn_stacked_initial_state", stacked_state),
     Case("rnn_stacked_shared", shared_stack),
-    Case("rnn_stacked_stateful_state", lambda: stateful(lambda _, **options: layers.RNN(
-        stack(), return_state=True, **options)), refused=no_layers_model("once per output")),
-    chain("mask_rnn_of_one", (6,), lambda: layers.Embedding(9, 4, mask_zero=True),
-          lambda: layers.RNN(layers.LSTMCell(3)), of="int32"),
-    chain("mask_bidirectional_rnn_of_one", (6,), lambda: layers.Embedding(9, 4, mask_zero=True),
-          lambda: layers.Bidirectional(layers.RNN(layers.LSTMCell(3))), of="int32"),
+    Case(
+        "rnn_stacked_stateful_state",
+        lambda: stateful(lambda _, **options: layers.RNN(stack(), return_state=True, **options)),
+        refused=no_layers_model("once per output"),
+    ),
+    chain(
+        "mask_rnn_of_one",
+        (6,),
+        lambda: layers.Embedding(9, 4, mask_zero=True),
+        lambda: layers.RNN(layers.LSTMCell(3)),
+        of="int32",
+    ),
+    chain(
+        "mask_bidirectional_rnn_of_one",
+        (6,),
+        lambda: layers.Embedding(9, 4, mask_zero=True),
+        lambda: layers.Bidirectional(layers.RNN(layers.LSTMCell(3))),
+        of="int32",
+    ),
     Case("several_of_one_recurrent", several_of_one_recurrent),
     Case("several_of_one_bidirectional", several_of_one_bidirectional),
     Case("several_of_one_nested", several_of_one_nested),
-    Case("time_distributed_unlike_lengths", time_distributed_unlike_lengths, refused=no_layers_model("inputs of different sizes")),
+    Case(
+        "time_distributed_unlike_lengths",
+        time_distributed_unlike_lengths,
+        refused=no_layers_model("inputs of different sizes"),
+    ),
     *(
         one(f"time_distributed_{name}", shape, each, make, covers=("TimeDistributed",))
         for name, shape, make in (
@@ -384,11 +634,14 @@ RECURRENT = (
             ("conv_lstm1d", (2, 4, 6, 2), lambda: layers.ConvLSTM1D(3, 2)),
             ("layer_normalization_rank_5", (2, *FILM), layers.LayerNormalization),
             ("bidirectional_unlike", (2, 5, 3), lambda: unlike(return_sequences=True)),
-            ("time_distributed_group_normalization", (2, 4, 4, 6),
-             lambda: layers.TimeDistributed(layers.GroupNormalization(3))),
+            (
+                "time_distributed_group_normalization",
+                (2, 4, 4, 6),
+                lambda: layers.TimeDistributed(layers.GroupNormalization(3)),
+            ),
         )
     ),
-)  # fmt: skip
+)
 
 
 def shared_normalizations() -> keras.Model:

@@ -97,10 +97,20 @@ def cast_back() -> Iterator[Case]:
             of="int32",
             refused="" if "matmul" in name else CASTS,
         )
-    yield one("uint8_input_resize", IMAGE, lambda: lambda x: keras.ops.image.resize(x, (12, 10)), of="uint8",
-              refused=CASTS)  # fmt: skip
-    yield one("uint8_input_resize_to_halves", IMAGE, lambda: lambda x: keras.ops.image.resize(x, (6, 6)), of="uint8",
-              refused=CASTS)  # fmt: skip
+    yield one(
+        "uint8_input_resize",
+        IMAGE,
+        lambda: lambda x: keras.ops.image.resize(x, (12, 10)),
+        of="uint8",
+        refused=CASTS,
+    )
+    yield one(
+        "uint8_input_resize_to_halves",
+        IMAGE,
+        lambda: lambda x: keras.ops.image.resize(x, (6, 6)),
+        of="uint8",
+        refused=CASTS,
+    )
     yield one(
         "uint8_input_layer_normalization",
         (5,),

@@ -53,8 +53,16 @@ def hard_swish(x: Any) -> Any:
 ARITHMETIC: Sequence[Case] = (
     called("plus_one", lambda x: x + 1, S),
     called("chain_of_numbers", lambda x: 2 - x * 3 / 4, S),
-    called("row_of_numbers", lambda x: x * np.arange(1, 5, dtype="float32") + np.ones((1, 4), "float32"), S),
-    called("image_of_numbers", lambda x: x - np.linspace(0, 1, 126, dtype="float32").reshape(IMAGE), IMAGE),
+    called(
+        "row_of_numbers",
+        lambda x: x * np.arange(1, 5, dtype="float32") + np.ones((1, 4), "float32"),
+        S,
+    ),
+    called(
+        "image_of_numbers",
+        lambda x: x - np.linspace(0, 1, 126, dtype="float32").reshape(IMAGE),
+        IMAGE,
+    ),
     called("sum_and_difference", lambda x, y: (x - y) * (x + y), S, S),
     called("spread", lambda x, y: x * y, IMAGE, (1, 1, 3)),
     called("spread_both", lambda x, y: x + y, (5, 1), (1, 4)),
@@ -72,7 +80,7 @@ ARITHMETIC: Sequence[Case] = (
     called("sine", ops.sin, S, refused="it computes Sin"),
     called("root", lambda x: ops.sqrt(ops.square(x)), S, refused="it computes Sqrt"),
     called("compared", lambda x: ops.where(x > 0, x, 0.1 * x), S, refused=GRAPH),
-)  # fmt: skip
+)
 
 ACTIVATIONS: Sequence[Case] = (
     called("relu", ops.relu, S),
@@ -171,13 +179,37 @@ ONE, THREE = table(1, 5, 4), table(3, 5, 4)
 BATCHED: Sequence[Case] = tuple(
     called(f"batched_{name}", make, S, refused=refused, mixes_batch=True)
     for name, make, refused in (
-        ("slice_update_of_one_sample", lambda x: ops.slice_update(x, [0, 1, 1], table(1, 2, 2)), GRAPH),
+        (
+            "slice_update_of_one_sample",
+            lambda x: ops.slice_update(x, [0, 1, 1], table(1, 2, 2)),
+            GRAPH,
+        ),
         ("slice_update_of_one_whole_sample", lambda x: ops.slice_update(x, [0, 0, 0], ONE), GRAPH),
-        ("slice_update_of_the_last_sample", lambda x: ops.slice_update(x, [7, 3, 0], table(1, 2, 4)), GRAPH),
-        ("slice_update_of_all_samples", lambda x: ops.slice_update(x, [0, 1, 1], x[:, :2, :2] * 2), GRAPH),
-        ("slice_update_by_the_first_sample", lambda x: ops.slice_update(x, [0, 1, 1], x[:1, 2:, 2:]), GRAPH),
-        ("slice_update_of_a_constant", lambda x: ops.slice_update(table(6, 5, 4), [1, 0, 0], x), "constant"),
-        ("slice_update_from_the_end", lambda x: ops.slice_update(x, [0, -1, 1], table(1, 1, 1)), "negative start"),
+        (
+            "slice_update_of_the_last_sample",
+            lambda x: ops.slice_update(x, [7, 3, 0], table(1, 2, 4)),
+            GRAPH,
+        ),
+        (
+            "slice_update_of_all_samples",
+            lambda x: ops.slice_update(x, [0, 1, 1], x[:, :2, :2] * 2),
+            GRAPH,
+        ),
+        (
+            "slice_update_by_the_first_sample",
+            lambda x: ops.slice_update(x, [0, 1, 1], x[:1, 2:, 2:]),
+            GRAPH,
+        ),
+        (
+            "slice_update_of_a_constant",
+            lambda x: ops.slice_update(table(6, 5, 4), [1, 0, 0], x),
+            "constant",
+        ),
+        (
+            "slice_update_from_the_end",
+            lambda x: ops.slice_update(x, [0, -1, 1], table(1, 1, 1)),
+            "negative start",
+        ),
         ("slice_of_the_last_sample", lambda x: ops.slice(x, [7, 1, 0], [1, 2, 3]), GRAPH),
         ("take_along_axis_of_one", lambda x: ops.take_along_axis(ONE, places(x), 1), GRAPH),
         ("take_along_axis_of_three", lambda x: ops.take_along_axis(THREE, places(x), 1), GRAPH),
@@ -194,7 +226,7 @@ BATCHED: Sequence[Case] = tuple(
         ("matmul_with_three", lambda x: ops.matmul(x, table(3, 4, 2)), GRAPH),
         ("full_like_one", lambda x: ops.full_like(x, ONE), "TF.js has no layer"),
     )
-)  # fmt: skip
+)
 
 
 def of_dtypes(name: str, make: Callable[..., Any], *inputs: tuple[Sizes, str], **row: Any) -> Case:
@@ -268,10 +300,22 @@ def scatter_updates() -> keras.Model:
 WHOLE = ((9,), "int32")
 ONNX_ONLY: Sequence[Case] = (
     of_dtypes("shifts", shifts, WHOLE, WHOLE, feed=many_bits, refused=only_onnx(BITS)),
-    of_dtypes("bits", lambda x, y: [ops.bitwise_and(x, y), ops.bitwise_or(x, y), ops.bitwise_xor(x, ops.bitwise_not(y))],
-              WHOLE, WHOLE, feed=many_bits, refused=only_onnx(BITS)),
-    of_dtypes("determinant", ops.det, ((3, 3), "float32"), refused=only_onnx("TF.js has no determinant")),
-)  # fmt: skip
+    of_dtypes(
+        "bits",
+        lambda x, y: [
+            ops.bitwise_and(x, y),
+            ops.bitwise_or(x, y),
+            ops.bitwise_xor(x, ops.bitwise_not(y)),
+        ],
+        WHOLE,
+        WHOLE,
+        feed=many_bits,
+        refused=only_onnx(BITS),
+    ),
+    of_dtypes(
+        "determinant", ops.det, ((3, 3), "float32"), refused=only_onnx("TF.js has no determinant")
+    ),
+)
 SPECTRA: Sequence[Case] = (
     called(
         "fourier",
@@ -286,9 +330,16 @@ SPECTRA: Sequence[Case] = (
     called("fourier_of_windows", windows, (29,), refused=GRAPH),
 )
 SCATTER: Sequence[Case] = (
-    of_dtypes("scatter", lambda i, v: ops.scatter(i, v, (6, 4)), ((1,), "int32"), ((4,), "float32"),
-              feed=lambda rng, shape: rng.integers(0, 6, shape), refused=no_layers_model(GRAPH), mixes_batch=True),
-)  # fmt: skip
+    of_dtypes(
+        "scatter",
+        lambda i, v: ops.scatter(i, v, (6, 4)),
+        ((1,), "int32"),
+        ((4,), "float32"),
+        feed=lambda rng, shape: rng.integers(0, 6, shape),
+        refused=no_layers_model(GRAPH),
+        mixes_batch=True,
+    ),
+)
 
 
 def shared_and_nested() -> keras.Model:

@@ -85,9 +85,12 @@ def everywhere() -> Iterator[Case]:
     )  # fmt: skip
     # Keras casts the output to the dtype of the input, and so cuts the fractions off
     yield one(
-        "spectral_normalization_embedding", (6,), lambda: layers.SpectralNormalization(layers.Embedding(9, 4)),
-        of="int32", refused="SpectralNormalization",
-    )  # fmt: skip
+        "spectral_normalization_embedding",
+        (6,),
+        lambda: layers.SpectralNormalization(layers.Embedding(9, 4)),
+        of="int32",
+        refused="SpectralNormalization",
+    )
     yield one(
         "spectral_normalization_hard_sigmoid", (5,),
         lambda: layers.SpectralNormalization(layers.Dense(3, activation="hard_sigmoid")),

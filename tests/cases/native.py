@@ -16,13 +16,37 @@ SERIES = (7, 3)
 VOLUME = (5, 6, 4, 3)
 
 ACTIVATIONS = (
-    "linear", "relu", "relu6", "elu", "selu", "sigmoid", "softplus", "softsign", "tanh", "softmax", "log_softmax",
-    "silu", "mish", "gelu", "celu",
-)  # fmt: skip
+    "linear",
+    "relu",
+    "relu6",
+    "elu",
+    "selu",
+    "sigmoid",
+    "softplus",
+    "softsign",
+    "tanh",
+    "softmax",
+    "log_softmax",
+    "silu",
+    "mish",
+    "gelu",
+    "celu",
+)
 OTHER_ACTIVATIONS = (
-    "hard_sigmoid", "leaky_relu", "hard_silu", "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink",
-    "log_sigmoid", "sparse_sigmoid", "sparse_plus", "exponential", "squareplus", "sparsemax",
-)  # fmt: skip
+    "hard_sigmoid",
+    "leaky_relu",
+    "hard_silu",
+    "hard_tanh",
+    "tanh_shrink",
+    "soft_shrink",
+    "hard_shrink",
+    "log_sigmoid",
+    "sparse_sigmoid",
+    "sparse_plus",
+    "exponential",
+    "squareplus",
+    "sparsemax",
+)
 ABSENT = "TF.js does not have this activation"
 
 
@@ -268,40 +292,122 @@ CONVOLUTIONS = (
     one("conv2d_groups", (7, 6, 4), layers.Conv2D, 4, 3, groups=2),
     one("conv3d", VOLUME, layers.Conv3D, 4, (2, 3, 1)),
     one("conv3d_strided", VOLUME, layers.Conv3D, 4, (2, 3, 1), strides=(2, 1, 3)),
-    one("conv3d_strided_same", VOLUME, layers.Conv3D, 4, (2, 3, 2), strides=(2, 3, 1), padding="same"),
+    one(
+        "conv3d_strided_same",
+        VOLUME,
+        layers.Conv3D,
+        4,
+        (2, 3, 2),
+        strides=(2, 3, 1),
+        padding="same",
+    ),
     one("conv3d_dilated", VOLUME, layers.Conv3D, 4, 2, dilation_rate=(2, 3, 1)),
     one("conv3d_dilated_same", VOLUME, layers.Conv3D, 4, 3, dilation_rate=2, padding="same"),
     one("conv3d_without_bias", VOLUME, layers.Conv3D, 4, 2, use_bias=False),
     one("conv3d_channels_first", (3, 5, 6, 4), layers.Conv3D, 4, 2, data_format="channels_first"),
     one("conv3d_groups", (5, 6, 4, 2), layers.Conv3D, 2, 2, groups=2),
     one("conv2d_transpose_small_kernel", IMAGE, layers.Conv2DTranspose, 4, 2, strides=3),
-    one("conv2d_transpose_small_kernel_same", IMAGE, layers.Conv2DTranspose, 4, 1, strides=2, padding="same"),
-    one("conv2d_transpose_large_kernel", IMAGE, layers.Conv2DTranspose, 4, 5, strides=2, padding="same"),
-    one("conv2d_transpose_without_bias", IMAGE, layers.Conv2DTranspose, 4, 3, strides=2, use_bias=False),
-    one("conv2d_transpose_default_output_padding", IMAGE, layers.Conv2DTranspose, 4, 3, strides=2, padding="same",
-        output_padding=1),
-    one("conv2d_transpose_output_padding", IMAGE, layers.Conv2DTranspose, 4, 3, strides=2, padding="same",
-        output_padding=0),
-    one("conv2d_transpose_output_padding_valid", IMAGE, layers.Conv2DTranspose, 4, 3, strides=2,
-        output_padding=(0, 1)),
+    one(
+        "conv2d_transpose_small_kernel_same",
+        IMAGE,
+        layers.Conv2DTranspose,
+        4,
+        1,
+        strides=2,
+        padding="same",
+    ),
+    one(
+        "conv2d_transpose_large_kernel",
+        IMAGE,
+        layers.Conv2DTranspose,
+        4,
+        5,
+        strides=2,
+        padding="same",
+    ),
+    one(
+        "conv2d_transpose_without_bias",
+        IMAGE,
+        layers.Conv2DTranspose,
+        4,
+        3,
+        strides=2,
+        use_bias=False,
+    ),
+    one(
+        "conv2d_transpose_default_output_padding",
+        IMAGE,
+        layers.Conv2DTranspose,
+        4,
+        3,
+        strides=2,
+        padding="same",
+        output_padding=1,
+    ),
+    one(
+        "conv2d_transpose_output_padding",
+        IMAGE,
+        layers.Conv2DTranspose,
+        4,
+        3,
+        strides=2,
+        padding="same",
+        output_padding=0,
+    ),
+    one(
+        "conv2d_transpose_output_padding_valid",
+        IMAGE,
+        layers.Conv2DTranspose,
+        4,
+        3,
+        strides=2,
+        output_padding=(0, 1),
+    ),
     one("conv2d_transpose_dilated", IMAGE, layers.Conv2DTranspose, 4, 3, dilation_rate=2),
     one("conv2d_transpose_unknown_size", (None, None, 3), layers.Conv2DTranspose, 4, 3, strides=2),
     one("depthwise_conv2d_unequal_strides", IMAGE, layers.DepthwiseConv2D, 2, strides=(1, 2)),
     one("depthwise_conv2d_multiplier", IMAGE, layers.DepthwiseConv2D, (2, 3), depth_multiplier=2),
-    one("depthwise_conv2d_multiplier_same", IMAGE, layers.DepthwiseConv2D, 3, depth_multiplier=3, padding="same",
-        strides=2),
-    one("depthwise_conv2d_multiplier_channels_first", (3, 7, 6), layers.DepthwiseConv2D, 2, depth_multiplier=2,
-        data_format="channels_first"),
+    one(
+        "depthwise_conv2d_multiplier_same",
+        IMAGE,
+        layers.DepthwiseConv2D,
+        3,
+        depth_multiplier=3,
+        padding="same",
+        strides=2,
+    ),
+    one(
+        "depthwise_conv2d_multiplier_channels_first",
+        (3, 7, 6),
+        layers.DepthwiseConv2D,
+        2,
+        depth_multiplier=2,
+        data_format="channels_first",
+    ),
     one("depthwise_conv2d_without_bias", IMAGE, layers.DepthwiseConv2D, 3, use_bias=False),
     one("depthwise_conv2d_dilated", IMAGE, layers.DepthwiseConv2D, 2, dilation_rate=2),
     one("separable_conv2d_unequal_strides", IMAGE, layers.SeparableConv2D, 4, 2, strides=(2, 1)),
     one("separable_conv2d_dilated", IMAGE, layers.SeparableConv2D, 4, (2, 3), dilation_rate=2),
-    one("separable_conv2d_dilated_unequally", (9, 8, 3), layers.SeparableConv2D, 4, 3, dilation_rate=(2, 3),
-        padding="same"),
+    one(
+        "separable_conv2d_dilated_unequally",
+        (9, 8, 3),
+        layers.SeparableConv2D,
+        4,
+        3,
+        dilation_rate=(2, 3),
+        padding="same",
+    ),
     one("separable_conv2d_multiplier", IMAGE, layers.SeparableConv2D, 4, 3, depth_multiplier=2),
     one("separable_conv2d_without_bias", IMAGE, layers.SeparableConv2D, 4, 3, use_bias=False),
-    one("separable_conv2d_channels_first", (3, 7, 6), layers.SeparableConv2D, 4, 3, data_format="channels_first"),
-)  # fmt: skip
+    one(
+        "separable_conv2d_channels_first",
+        (3, 7, 6),
+        layers.SeparableConv2D,
+        4,
+        3,
+        data_format="channels_first",
+    ),
+)
 
 
 def poolings() -> Iterator[Case]:
@@ -327,9 +433,11 @@ def poolings() -> Iterator[Case]:
             f"{row}_channels_first", (3, 7, 6), whole, data_format="channels_first", feed=negative
         )
         yield one(
-            f"global_{kind.lower()}_pooling1d_channels_first", (3, 7), getattr(layers, f"Global{kind}Pooling1D"),
+            f"global_{kind.lower()}_pooling1d_channels_first",
+            (3, 7),
+            getattr(layers, f"Global{kind}Pooling1D"),
             data_format="channels_first",
-        )  # fmt: skip
+        )
     yield one("average_pooling3d", VOLUME, layers.AveragePooling3D, 2)
     yield one(
         "average_pooling3d_strided", VOLUME, layers.AveragePooling3D, (2, 3, 1), strides=(1, 2, 3)
@@ -338,8 +446,12 @@ def poolings() -> Iterator[Case]:
         "average_pooling3d_same", VOLUME, layers.AveragePooling3D, 3, strides=2, padding="same"
     )
     yield one(
-        "average_pooling3d_channels_first", (3, 5, 6, 4), layers.AveragePooling3D, 2, data_format="channels_first",
-    )  # fmt: skip
+        "average_pooling3d_channels_first",
+        (3, 5, 6, 4),
+        layers.AveragePooling3D,
+        2,
+        data_format="channels_first",
+    )
 
 
 NORMALIZATIONS = (

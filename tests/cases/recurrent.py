@@ -188,8 +188,12 @@ def cells() -> Iterator[Case]:
     yield one("stacked_rnn_cells", SERIES, lambda: layers.RNN(layers.StackedRNNCells(stack())))
     yield one("rnn_stacked_unknown_length", (None, 3), lambda: layers.RNN(stack()))
     yield one("rnn_stacked_state", SERIES, lambda: layers.RNN(stack(), return_state=True))
-    yield one("rnn_stack_with_reset_after", SERIES, lambda: layers.RNN([layers.LSTMCell(4), layers.GRUCell(2)]),
-              companion=RESET)  # fmt: skip
+    yield one(
+        "rnn_stack_with_reset_after",
+        SERIES,
+        lambda: layers.RNN([layers.LSTMCell(4), layers.GRUCell(2)]),
+        companion=RESET,
+    )
     yield Case(
         "rnn_stacked_stateful",
         lambda: stateful(lambda _, **options: layers.RNN(stack(), **options)),
@@ -226,11 +230,21 @@ def films() -> Iterator[Case]:
         yield one(f"conv_lstm2d{suffix}", FILM, layers.ConvLSTM2D, 3, (3, 2), **each)
     yield one("conv_lstm2d_unknown_length", (None, 6, 5, 2), layers.ConvLSTM2D, 3, 2)
     yield one(
-        "conv_lstm2d_channels_first", (4, 2, 6, 5), layers.ConvLSTM2D, 3, 2, data_format="channels_first",
-    )  # fmt: skip
+        "conv_lstm2d_channels_first",
+        (4, 2, 6, 5),
+        layers.ConvLSTM2D,
+        3,
+        2,
+        data_format="channels_first",
+    )
     yield one(
-        "conv_lstm2d_hard_sigmoid", FILM, layers.ConvLSTM2D, 3, 2, recurrent_activation="hard_sigmoid",
-    )  # fmt: skip
+        "conv_lstm2d_hard_sigmoid",
+        FILM,
+        layers.ConvLSTM2D,
+        3,
+        2,
+        recurrent_activation="hard_sigmoid",
+    )
     yield Case("conv_lstm2d_stateful", stateful_film)
 
 
@@ -298,9 +312,16 @@ def bidirectional() -> Iterator[Case]:
     )
     yield one("bidirectional_gru_reset_after", SERIES, both_ways, layers.GRU, companion=RESET)
     yield one(
-        "bidirectional_gru_reset_after_hard_sigmoid", SERIES, both_ways, layers.GRU, return_sequences=True,
-        activation="squareplus", recurrent_activation="hard_sigmoid", use_bias=False, companion=SIGMOID,
-    )  # fmt: skip
+        "bidirectional_gru_reset_after_hard_sigmoid",
+        SERIES,
+        both_ways,
+        layers.GRU,
+        return_sequences=True,
+        activation="squareplus",
+        recurrent_activation="hard_sigmoid",
+        use_bias=False,
+        companion=SIGMOID,
+    )
     yield one("bidirectional_mirrored", SERIES, with_backward, layers.LSTM, units=4)
     yield one("bidirectional_of_other_size", SERIES, with_backward, layers.LSTM, units=2)
     yield one("bidirectional_of_other_kind", SERIES, with_backward, gru, units=4)
@@ -319,8 +340,9 @@ def bidirectional() -> Iterator[Case]:
         companion=RESET,
     )
     yield Case(
-        "bidirectional_stateful_unmerged", lambda: stateful(lambda *args, **options: both_ways(layers.LSTM, None, **options)),
-    )  # fmt: skip
+        "bidirectional_stateful_unmerged",
+        lambda: stateful(lambda *args, **options: both_ways(layers.LSTM, None, **options)),
+    )
     yield Case("bidirectional_initial_state", bidirectional_initial_state)
     yield Case(
         "bidirectional_gru_reset_after_initial_state",
@@ -394,10 +416,17 @@ def inner_nested() -> keras.Model:
 
 
 TIME_DISTRIBUTED = (
-    one("time_distributed_dense", SERIES, each, lambda: layers.Dense(4, activation="softmax"),
-        covers=("TimeDistributed",)),
+    one(
+        "time_distributed_dense",
+        SERIES,
+        each,
+        lambda: layers.Dense(4, activation="softmax"),
+        covers=("TimeDistributed",),
+    ),
     one("time_distributed_dense_unknown_length", (None, 3), each, lambda: layers.Dense(4)),
-    one("time_distributed_dense_rank_4", (4, 2, 3), each, lambda: layers.Dense(4, activation="relu")),
+    one(
+        "time_distributed_dense_rank_4", (4, 2, 3), each, lambda: layers.Dense(4, activation="relu")
+    ),
     one("time_distributed_conv2d", FILM, each, lambda: layers.Conv2D(3, 2, activation="relu")),
     one("time_distributed_depthwise", FILM, each, lambda: layers.DepthwiseConv2D(2)),
     one("time_distributed_pooling", FILM, each, lambda: layers.MaxPooling2D(2)),
@@ -412,22 +441,57 @@ TIME_DISTRIBUTED = (
     one("time_distributed_dropout", SERIES, each, lambda: layers.Dropout(0.5)),
     one("time_distributed_identity", SERIES, each, layers.Identity),
     one("time_distributed_lstm", (2, 5, 3), each, lambda: layers.LSTM(4)),
-    one("time_distributed_lstm_sequences", (2, 5, 3), each, lambda: layers.LSTM(4, return_sequences=True)),
-    one("time_distributed_bidirectional", (2, 5, 3), each, lambda: layers.Bidirectional(layers.LSTM(4))),
-    one("time_distributed_gru_reset_after", (2, 5, 3), each, lambda: layers.GRU(4, return_sequences=True),
-        companion=RESET),
-    one("time_distributed_bidirectional_gru_reset_after", (2, 5, 3), each, lambda: layers.Bidirectional(layers.GRU(4)),
-        companion=RESET),
-    one("time_distributed_time_distributed", (2, 5, 3), each, lambda: layers.TimeDistributed(layers.Dense(4))),
+    one(
+        "time_distributed_lstm_sequences",
+        (2, 5, 3),
+        each,
+        lambda: layers.LSTM(4, return_sequences=True),
+    ),
+    one(
+        "time_distributed_bidirectional",
+        (2, 5, 3),
+        each,
+        lambda: layers.Bidirectional(layers.LSTM(4)),
+    ),
+    one(
+        "time_distributed_gru_reset_after",
+        (2, 5, 3),
+        each,
+        lambda: layers.GRU(4, return_sequences=True),
+        companion=RESET,
+    ),
+    one(
+        "time_distributed_bidirectional_gru_reset_after",
+        (2, 5, 3),
+        each,
+        lambda: layers.Bidirectional(layers.GRU(4)),
+        companion=RESET,
+    ),
+    one(
+        "time_distributed_time_distributed",
+        (2, 5, 3),
+        each,
+        lambda: layers.TimeDistributed(layers.Dense(4)),
+    ),
     one("time_distributed_functional", SERIES, each, inner_functional),
     one("time_distributed_sequential", SERIES, each, inner_sequential),
     one("time_distributed_nested", SERIES, each, inner_nested),
     one("time_distributed_embedding", (4, 2), each, lambda: layers.Embedding(9, 3), of="int32"),
-    one("time_distributed_hard_sigmoid", SERIES, each, lambda: layers.Dense(4, activation="hard_sigmoid")),
+    one(
+        "time_distributed_hard_sigmoid",
+        SERIES,
+        each,
+        lambda: layers.Dense(4, activation="hard_sigmoid"),
+    ),
     one("time_distributed_max_pooling3d", (2, 4, 4, 4, 1), each, layers.MaxPooling3D),
     one("time_distributed_lambda", SERIES, each, lambda: layers.Lambda(abs), refused="Python code"),
-    chain("time_distributed_then_lstm", SERIES, lambda: each(lambda: layers.Dense(4)), lambda: layers.LSTM(2)),
-)  # fmt: skip
+    chain(
+        "time_distributed_then_lstm",
+        SERIES,
+        lambda: each(lambda: layers.Dense(4)),
+        lambda: layers.LSTM(2),
+    ),
+)
 
 
 # ---------------------------------------------------------------------------------- several of them

@@ -142,14 +142,29 @@ TRAINING = "training=True"
 ARGUMENT = "does not support this argument"
 
 GRAPHS = (
-    ("added_to_a_constant", lambda x: layers.Add()([x, np.ones((1, 4), "float32")]), "on a constant"),
+    (
+        "added_to_a_constant",
+        lambda x: layers.Add()([x, np.ones((1, 4), "float32")]),
+        "on a constant",
+    ),
     ("dropout_in_training", lambda x: layers.Dropout(0.5)(x, training=True), TRAINING),
-    ("spatial_dropout_in_training", lambda x: layers.SpatialDropout2D(0.5)(layers.Reshape((2, 2, 1))(x), training=True),
-     TRAINING),
+    (
+        "spatial_dropout_in_training",
+        lambda x: layers.SpatialDropout2D(0.5)(layers.Reshape((2, 2, 1))(x), training=True),
+        TRAINING,
+    ),
     ("gaussian_noise_in_training", lambda x: layers.GaussianNoise(0.5)(x, training=True), TRAINING),
-    ("batch_normalization_in_training", lambda x: layers.BatchNormalization()(x, training=True), TRAINING),
+    (
+        "batch_normalization_in_training",
+        lambda x: layers.BatchNormalization()(x, training=True),
+        TRAINING,
+    ),
     ("nested_in_training", in_training, TRAINING),
-    ("lstm_in_training", lambda x: layers.LSTM(2, dropout=0.5)(layers.Reshape((2, 2))(x), training=True), TRAINING),
+    (
+        "lstm_in_training",
+        lambda x: layers.LSTM(2, dropout=0.5)(layers.Reshape((2, 2))(x), training=True),
+        TRAINING,
+    ),
     ("activation_function", lambda x: layers.Dense(2, activation=cube)(x), "activation="),
     ("activation_lambda", lambda x: layers.Dense(2, activation=lambda y: y * y)(x), "activation="),
     ("lambda_layer", layers.Lambda(lambda y: y * 2), "Python code"),
@@ -157,9 +172,12 @@ GRAPHS = (
     ("custom_layer", lambda x: Scale()(x), "mine>Scale"),
     ("custom_layer_of_a_known_name", lambda x: Dense(2)(x), "mine>Dense"),
     ("custom_cell", lambda x: layers.RNN(Cell(3))(layers.Reshape((2, 2))(x)), "mine>Cell"),
-    ("custom_layer_in_time_distributed", lambda x: layers.TimeDistributed(Scale())(layers.Reshape((2, 2))(x)),
-     "mine>Scale"),
-)  # fmt: skip
+    (
+        "custom_layer_in_time_distributed",
+        lambda x: layers.TimeDistributed(Scale())(layers.Reshape((2, 2))(x)),
+        "mine>Scale",
+    ),
+)
 
 CASES = (
     *absent(),

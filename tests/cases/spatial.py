@@ -46,59 +46,325 @@ PLAIN = (
 """Layers that TF.js lacks, without options."""
 
 CONVOLUTIONS = (
-    one("conv1d_causal_dilated", (None, 3), layers.Conv1D, 4, 3, padding="causal", dilation_rate=2, activation="tanh"),
-    one("conv1d_causal_strided", SERIES, layers.Conv1D, 4, 3, padding="causal", strides=2, use_bias=False),
+    one(
+        "conv1d_causal_dilated",
+        (None, 3),
+        layers.Conv1D,
+        4,
+        3,
+        padding="causal",
+        dilation_rate=2,
+        activation="tanh",
+    ),
+    one(
+        "conv1d_causal_strided",
+        SERIES,
+        layers.Conv1D,
+        4,
+        3,
+        padding="causal",
+        strides=2,
+        use_bias=False,
+    ),
     one("conv1d_causal_of_one_step", SERIES, layers.Conv1D, 4, 1, padding="causal"),
-    one("conv1d_channels_first_softmax", (3, 7), layers.Conv1D, 4, 3, data_format=FIRST, activation="softmax"),
-    one("conv1d_channels_first_unknown_length", (3, None), layers.Conv1D, 4, 3, data_format=FIRST, strides=2),
+    one(
+        "conv1d_channels_first_softmax",
+        (3, 7),
+        layers.Conv1D,
+        4,
+        3,
+        data_format=FIRST,
+        activation="softmax",
+    ),
+    one(
+        "conv1d_channels_first_unknown_length",
+        (3, None),
+        layers.Conv1D,
+        4,
+        3,
+        data_format=FIRST,
+        strides=2,
+    ),
     one("conv1d_groups_softmax", (7, 4), layers.Conv1D, 6, 3, groups=2, activation="softmax"),
-    one("conv1d_groups_channels_first", (4, None), layers.Conv1D, 6, 3, groups=2, data_format=FIRST),
-    one("conv1d_groups_causal", (None, 4), layers.Conv1D, 8, 3, groups=2, padding="causal", dilation_rate=3),
-    one("conv1d_groups_of_one", (None, 4), layers.Conv1D, 8, 3, groups=4, strides=2, padding="same"),
-    one("conv1d_groups_of_one_dilated", (9, 4), layers.Conv1D, 8, 3, groups=4, dilation_rate=2, activation="relu"),
-    one("conv1d_groups_of_three", (9, 6), layers.Conv1D, 9, 4, groups=3, strides=2, padding="same", activation="tanh"),
-    one("conv2d_groups_relu", (7, 6, 6), layers.Conv2D, 9, (3, 2), groups=3, activation="relu", strides=(1, 2)),
-    one("conv2d_groups_dilated", (7, 6, 4), layers.Conv2D, 6, (3, 2), groups=2, dilation_rate=(1, 2), use_bias=False),
-    one("conv2d_groups_unknown_size", (None, None, 4), layers.Conv2D, 6, 3, groups=2, padding="same"),
-    one("conv2d_groups_channels_first", (4, 7, 6), layers.Conv2D, 6, 3, groups=2, data_format=FIRST,
-        activation="softmax"),
-    one("conv2d_groups_hard_silu", (7, 6, 4), layers.Conv2D, 6, 3, groups=2, activation="hard_silu"),
-    one("conv2d_groups_to_one", (7, 6, 9), layers.Conv2D, 3, (2, 3), groups=3, strides=2, activation="relu"),
-    one("conv2d_many_groups", (6, 5, 32), layers.Conv2D, 48, 3, groups=16, strides=2, padding="same"),
-    one("conv2d_groups_strided_channels_first", (6, 7, 8), layers.Conv2D, 4, (2, 3), groups=2, strides=(2, 1),
-        padding="same", data_format=FIRST),
-    one("conv2d_groups_of_one", (7, 6, 4), layers.Conv2D, 8, (3, 2), groups=4, strides=2, padding="same"),
-    one("conv2d_groups_of_one_channels_first", (4, 7, 6), layers.Conv2D, 8, (3, 2), groups=4, data_format=FIRST,
-        activation="softmax"),
-    one("conv2d_too_many_groups", (3, 2, 130), layers.Conv2D, 65, 2, groups=65, refused="at most 64 groups"),
-    one("conv3d_channels_first_softmax", (3, 5, 6, 4), layers.Conv3D, 4, (2, 3, 1), data_format=FIRST,
-        activation="softmax"),
-    one("conv3d_groups_of_two", (*VOLUME[:3], 4), layers.Conv3D, 6, (2, 3, 1), groups=2, padding="same"),
-    one("conv3d_groups_dilated", (*VOLUME[:3], 6), layers.Conv3D, 6, 2, groups=3, dilation_rate=2, activation="relu"),
-    one("conv3d_groups_of_one", (*VOLUME[:3], 3), layers.Conv3D, 6, (2, 3, 1), groups=3, strides=(2, 1, 3),
-        padding="same"),
+    one(
+        "conv1d_groups_channels_first", (4, None), layers.Conv1D, 6, 3, groups=2, data_format=FIRST
+    ),
+    one(
+        "conv1d_groups_causal",
+        (None, 4),
+        layers.Conv1D,
+        8,
+        3,
+        groups=2,
+        padding="causal",
+        dilation_rate=3,
+    ),
+    one(
+        "conv1d_groups_of_one", (None, 4), layers.Conv1D, 8, 3, groups=4, strides=2, padding="same"
+    ),
+    one(
+        "conv1d_groups_of_one_dilated",
+        (9, 4),
+        layers.Conv1D,
+        8,
+        3,
+        groups=4,
+        dilation_rate=2,
+        activation="relu",
+    ),
+    one(
+        "conv1d_groups_of_three",
+        (9, 6),
+        layers.Conv1D,
+        9,
+        4,
+        groups=3,
+        strides=2,
+        padding="same",
+        activation="tanh",
+    ),
+    one(
+        "conv2d_groups_relu",
+        (7, 6, 6),
+        layers.Conv2D,
+        9,
+        (3, 2),
+        groups=3,
+        activation="relu",
+        strides=(1, 2),
+    ),
+    one(
+        "conv2d_groups_dilated",
+        (7, 6, 4),
+        layers.Conv2D,
+        6,
+        (3, 2),
+        groups=2,
+        dilation_rate=(1, 2),
+        use_bias=False,
+    ),
+    one(
+        "conv2d_groups_unknown_size", (None, None, 4), layers.Conv2D, 6, 3, groups=2, padding="same"
+    ),
+    one(
+        "conv2d_groups_channels_first",
+        (4, 7, 6),
+        layers.Conv2D,
+        6,
+        3,
+        groups=2,
+        data_format=FIRST,
+        activation="softmax",
+    ),
+    one(
+        "conv2d_groups_hard_silu", (7, 6, 4), layers.Conv2D, 6, 3, groups=2, activation="hard_silu"
+    ),
+    one(
+        "conv2d_groups_to_one",
+        (7, 6, 9),
+        layers.Conv2D,
+        3,
+        (2, 3),
+        groups=3,
+        strides=2,
+        activation="relu",
+    ),
+    one(
+        "conv2d_many_groups", (6, 5, 32), layers.Conv2D, 48, 3, groups=16, strides=2, padding="same"
+    ),
+    one(
+        "conv2d_groups_strided_channels_first",
+        (6, 7, 8),
+        layers.Conv2D,
+        4,
+        (2, 3),
+        groups=2,
+        strides=(2, 1),
+        padding="same",
+        data_format=FIRST,
+    ),
+    one(
+        "conv2d_groups_of_one",
+        (7, 6, 4),
+        layers.Conv2D,
+        8,
+        (3, 2),
+        groups=4,
+        strides=2,
+        padding="same",
+    ),
+    one(
+        "conv2d_groups_of_one_channels_first",
+        (4, 7, 6),
+        layers.Conv2D,
+        8,
+        (3, 2),
+        groups=4,
+        data_format=FIRST,
+        activation="softmax",
+    ),
+    one(
+        "conv2d_too_many_groups",
+        (3, 2, 130),
+        layers.Conv2D,
+        65,
+        2,
+        groups=65,
+        refused="at most 64 groups",
+    ),
+    one(
+        "conv3d_channels_first_softmax",
+        (3, 5, 6, 4),
+        layers.Conv3D,
+        4,
+        (2, 3, 1),
+        data_format=FIRST,
+        activation="softmax",
+    ),
+    one(
+        "conv3d_groups_of_two",
+        (*VOLUME[:3], 4),
+        layers.Conv3D,
+        6,
+        (2, 3, 1),
+        groups=2,
+        padding="same",
+    ),
+    one(
+        "conv3d_groups_dilated",
+        (*VOLUME[:3], 6),
+        layers.Conv3D,
+        6,
+        2,
+        groups=3,
+        dilation_rate=2,
+        activation="relu",
+    ),
+    one(
+        "conv3d_groups_of_one",
+        (*VOLUME[:3], 3),
+        layers.Conv3D,
+        6,
+        (2, 3, 1),
+        groups=3,
+        strides=(2, 1, 3),
+        padding="same",
+    ),
     one("conv3d_groups_unknown_size", (None, 6, 4, 4), layers.Conv3D, 6, 2, groups=2, strides=2),
-    one("conv3d_groups_channels_first", (4, 5, 6, 4), layers.Conv3D, 6, 2, groups=2, data_format=FIRST),
-    one("conv3d_groups_unknown_sizes", (None, None, 4, 4), layers.Conv3D, 6, 2, groups=2, refused="is unknown"),
-    one("depthwise_conv2d_dilated_unequally", IMAGE, layers.DepthwiseConv2D, (2, 3), dilation_rate=(3, 1),
-        padding="same", depth_multiplier=2, activation="relu"),
-    one("depthwise_conv2d_dilated_channels_first", (3, 7, 6), layers.DepthwiseConv2D, 2, dilation_rate=2,
-        data_format=FIRST, activation="softmax", use_bias=False),
+    one(
+        "conv3d_groups_channels_first",
+        (4, 5, 6, 4),
+        layers.Conv3D,
+        6,
+        2,
+        groups=2,
+        data_format=FIRST,
+    ),
+    one(
+        "conv3d_groups_unknown_sizes",
+        (None, None, 4, 4),
+        layers.Conv3D,
+        6,
+        2,
+        groups=2,
+        refused="is unknown",
+    ),
+    one(
+        "depthwise_conv2d_dilated_unequally",
+        IMAGE,
+        layers.DepthwiseConv2D,
+        (2, 3),
+        dilation_rate=(3, 1),
+        padding="same",
+        depth_multiplier=2,
+        activation="relu",
+    ),
+    one(
+        "depthwise_conv2d_dilated_channels_first",
+        (3, 7, 6),
+        layers.DepthwiseConv2D,
+        2,
+        dilation_rate=2,
+        data_format=FIRST,
+        activation="softmax",
+        use_bias=False,
+    ),
     one("depthwise_conv1d_valid", SERIES, layers.DepthwiseConv1D, 3, activation="softmax"),
-    one("depthwise_conv1d_strided_same", SERIES, layers.DepthwiseConv1D, 3, strides=2, padding="same",
-        depth_multiplier=2),
-    one("depthwise_conv1d_dilated", SERIES, layers.DepthwiseConv1D, 3, dilation_rate=2, use_bias=False),
-    one("depthwise_conv1d_channels_first", (3, 7), layers.DepthwiseConv1D, 3, data_format=FIRST, strides=2),
-    one("separable_conv1d_strided_same", SERIES, layers.SeparableConv1D, 4, 3, padding="same", strides=2,
-        depth_multiplier=2, activation="softmax"),
+    one(
+        "depthwise_conv1d_strided_same",
+        SERIES,
+        layers.DepthwiseConv1D,
+        3,
+        strides=2,
+        padding="same",
+        depth_multiplier=2,
+    ),
+    one(
+        "depthwise_conv1d_dilated",
+        SERIES,
+        layers.DepthwiseConv1D,
+        3,
+        dilation_rate=2,
+        use_bias=False,
+    ),
+    one(
+        "depthwise_conv1d_channels_first",
+        (3, 7),
+        layers.DepthwiseConv1D,
+        3,
+        data_format=FIRST,
+        strides=2,
+    ),
+    one(
+        "separable_conv1d_strided_same",
+        SERIES,
+        layers.SeparableConv1D,
+        4,
+        3,
+        padding="same",
+        strides=2,
+        depth_multiplier=2,
+        activation="softmax",
+    ),
     one("depthwise_conv1d_unknown_length", (None, 3), layers.DepthwiseConv1D, 3, strides=2),
-    one("separable_conv1d_strided_unknown_length", (None, 3), layers.SeparableConv1D, 4, 3, strides=2),
+    one(
+        "separable_conv1d_strided_unknown_length",
+        (None, 3),
+        layers.SeparableConv1D,
+        4,
+        3,
+        strides=2,
+    ),
     one("separable_conv1d_unknown_length", (None, 3), layers.SeparableConv1D, 4, 3, padding="same"),
-    one("separable_conv1d_dilated", SERIES, layers.SeparableConv1D, 4, 3, dilation_rate=2, use_bias=False),
-    one("separable_conv1d_channels_first", (3, 7), layers.SeparableConv1D, 4, 3, data_format=FIRST, activation="relu"),
-    one("separable_conv2d_channels_first_softmax", (3, 7, 6), layers.SeparableConv2D, 4, 3, data_format=FIRST,
-        activation="softmax", strides=2),
-)  # fmt: skip
+    one(
+        "separable_conv1d_dilated",
+        SERIES,
+        layers.SeparableConv1D,
+        4,
+        3,
+        dilation_rate=2,
+        use_bias=False,
+    ),
+    one(
+        "separable_conv1d_channels_first",
+        (3, 7),
+        layers.SeparableConv1D,
+        4,
+        3,
+        data_format=FIRST,
+        activation="relu",
+    ),
+    one(
+        "separable_conv2d_channels_first_softmax",
+        (3, 7, 6),
+        layers.SeparableConv2D,
+        4,
+        3,
+        data_format=FIRST,
+        activation="softmax",
+        strides=2,
+    ),
+)
 
 
 def narrow() -> Iterator[Case]:
@@ -173,13 +439,29 @@ def narrow() -> Iterator[Case]:
         strides=5,
         **unknown,
     )
-    yield one("narrow_conv2d_groups_unknown_sizes", (None, None, 4), layers.Conv2D, 6, (2, 4), strides=5, groups=2,
-              activation="relu", **unknown)  # fmt: skip
+    yield one(
+        "narrow_conv2d_groups_unknown_sizes",
+        (None, None, 4),
+        layers.Conv2D,
+        6,
+        (2, 4),
+        strides=5,
+        groups=2,
+        activation="relu",
+        **unknown,
+    )
     yield one(
         "narrow_conv3d_unknown_sizes", (None, 5, 4, 2), layers.Conv3D, 3, 3, strides=4, **unknown
     )
-    yield one("narrow_depthwise_conv2d_unknown_size", (None, 5, 2), layers.DepthwiseConv2D, 3, strides=5,
-              activation="relu", **unknown)  # fmt: skip
+    yield one(
+        "narrow_depthwise_conv2d_unknown_size",
+        (None, 5, 2),
+        layers.DepthwiseConv2D,
+        3,
+        strides=5,
+        activation="relu",
+        **unknown,
+    )
     for kind in ("Max", "Average"):
         pooling = getattr(layers, f"{kind}Pooling2D")
         yield one(
@@ -201,9 +483,14 @@ def transposed() -> Iterator[Case]:
                 "" if output_padding is None else f"_longer_by_{output_padding}"
             )
             yield one(
-                f"conv2d_transpose_{row}", (4, 3, 2), layers.Conv2DTranspose, 3, (window, window + 1), **options,
+                f"conv2d_transpose_{row}",
+                (4, 3, 2),
+                layers.Conv2DTranspose,
+                3,
+                (window, window + 1),
+                **options,
                 activation="tanh",
-            )  # fmt: skip
+            )
             if window < 4:
                 yield one(
                     f"conv3d_transpose_{row}",
@@ -230,13 +517,27 @@ def transposed() -> Iterator[Case]:
             activation="relu",
         )
         yield one(
-            f"{name}_dilated_longer", (None, *shape[1:]), layer, 4, kernel, dilation_rate=3, output_padding=0,
+            f"{name}_dilated_longer",
+            (None, *shape[1:]),
+            layer,
+            4,
+            kernel,
+            dilation_rate=3,
+            output_padding=0,
             use_bias=False,
-        )  # fmt: skip
+        )
         yield one(
-            f"{name}_channels_first", (shape[-1], *shape[:-1]), layer, 4, kernel, strides=2, padding="same",
-            output_padding=0, data_format=FIRST, activation="softmax",
-        )  # fmt: skip
+            f"{name}_channels_first",
+            (shape[-1], *shape[:-1]),
+            layer,
+            4,
+            kernel,
+            strides=2,
+            padding="same",
+            output_padding=0,
+            data_format=FIRST,
+            activation="softmax",
+        )
         if rank != 2:
             yield one(
                 f"{name}_unknown_length",
@@ -258,9 +559,15 @@ def poolings() -> Iterator[Case]:
         one_d, three_d = (getattr(layers, f"{kind}Pooling{rank}D") for rank in (1, 3))
         row = f"{kind.lower()}_pooling"
         yield one(
-            f"{row}1d_channels_first_same", (3, None), one_d, 3, strides=2, padding="same", data_format=FIRST,
+            f"{row}1d_channels_first_same",
+            (3, None),
+            one_d,
+            3,
+            strides=2,
+            padding="same",
+            data_format=FIRST,
             feed=negative,
-        )  # fmt: skip
+        )
         yield one(f"{row}3d_windows", VOLUME, three_d, (3, 2, 1), feed=negative)
         yield one(
             f"{row}3d_overlapping",
@@ -333,30 +640,60 @@ RESHAPINGS = (
     one("cropping1d_unknown_length", (None, 3), layers.Cropping1D, (2, 0)),
     one("cropping1d_nothing", SERIES, layers.Cropping1D, 0),
     one("cropping3d_sides", VOLUME, layers.Cropping3D, ((1, 2), (0, 1), (2, 1))),
-    one("cropping3d_channels_first", (3, 5, 6, 4), layers.Cropping3D, ((1, 2), (0, 1), (2, 1)), data_format=FIRST),
+    one(
+        "cropping3d_channels_first",
+        (3, 5, 6, 4),
+        layers.Cropping3D,
+        ((1, 2), (0, 1), (2, 1)),
+        data_format=FIRST,
+    ),
     one("cropping3d_unknown_size", (5, None, 4, 3), layers.Cropping3D, 1),
     one("cropping3d_unknown_sizes", (None, None, 4, 3), layers.Cropping3D, 1, refused="is unknown"),
     one("zero_padding1d_sides", SERIES, layers.ZeroPadding1D, (1, 2)),
     one("zero_padding1d_channels_first", SERIES, layers.ZeroPadding1D, (1, 2), data_format=FIRST),
     one("zero_padding1d_unknown_length", (None, 3), layers.ZeroPadding1D, 2),
     one("zero_padding3d_sides", VOLUME, layers.ZeroPadding3D, ((1, 2), (0, 1), (2, 1))),
-    one("zero_padding3d_channels_first", (3, 5, 6, 4), layers.ZeroPadding3D, ((1, 2), (0, 1), (2, 0)),
-        data_format=FIRST),
+    one(
+        "zero_padding3d_channels_first",
+        (3, 5, 6, 4),
+        layers.ZeroPadding3D,
+        ((1, 2), (0, 1), (2, 0)),
+        data_format=FIRST,
+    ),
     one("zero_padding3d_unknown_size", (5, None, 4, 3), layers.ZeroPadding3D, 1),
     one("up_sampling1d_3", SERIES, layers.UpSampling1D, 3),
     one("up_sampling1d_unknown_length", (None, 3), layers.UpSampling1D, 2),
     one("up_sampling3d_unequal", VOLUME, layers.UpSampling3D, (2, 1, 3)),
-    one("up_sampling3d_channels_first", (3, 5, 6, 4), layers.UpSampling3D, (2, 3, 1), data_format=FIRST),
+    one(
+        "up_sampling3d_channels_first",
+        (3, 5, 6, 4),
+        layers.UpSampling3D,
+        (2, 3, 1),
+        data_format=FIRST,
+    ),
     one("up_sampling3d_unknown_size", (None, 6, 4, 3), layers.UpSampling3D, 2),
-    one("up_sampling2d_bilinear_channels_first", (3, 7, 6), layers.UpSampling2D, (2, 3), interpolation="bilinear",
-        data_format=FIRST),
-    one("up_sampling2d_bicubic_unequal", IMAGE, layers.UpSampling2D, (1, 3), interpolation="bicubic"),
-    one("up_sampling2d_bilinear_unknown_size", (None, None, 3), layers.UpSampling2D, interpolation="bilinear",
-        refused=STATIC),
+    one(
+        "up_sampling2d_bilinear_channels_first",
+        (3, 7, 6),
+        layers.UpSampling2D,
+        (2, 3),
+        interpolation="bilinear",
+        data_format=FIRST,
+    ),
+    one(
+        "up_sampling2d_bicubic_unequal", IMAGE, layers.UpSampling2D, (1, 3), interpolation="bicubic"
+    ),
+    one(
+        "up_sampling2d_bilinear_unknown_size",
+        (None, None, 3),
+        layers.UpSampling2D,
+        interpolation="bilinear",
+        refused=STATIC,
+    ),
     one("flatten_scalars", (), layers.Flatten),
     one("flatten_unknown_length_channels_first", (None, 4, 5), layers.Flatten, data_format=FIRST),
     one("flatten_unknown_lengths", (None, None, 5), layers.Flatten),
-)  # fmt: skip
+)
 
 
 def resizings() -> Iterator[Case]:
@@ -393,13 +730,22 @@ def resizings() -> Iterator[Case]:
     )
     yield one("resizing_of_uint8", odd, layers.Resizing, 5, 11, of="uint8", refused=ROUNDS)
     yield chain(
-        "resizing_of_pooled_int32", odd, lambda: layers.MaxPooling2D(2), lambda: layers.Resizing(2, 6), of="int32",
+        "resizing_of_pooled_int32",
+        odd,
+        lambda: layers.MaxPooling2D(2),
+        lambda: layers.Resizing(2, 6),
+        of="int32",
         refused=ROUNDS,
-    )  # fmt: skip
+    )
     yield chain(
-        "resizing_of_rescaled_uint8", odd, lambda: layers.Rescaling(1 / 255), lambda: layers.RandomFlip(),
-        lambda: layers.Resizing(4, 5), lambda: layers.CenterCrop(2, 3), of="uint8",
-    )  # fmt: skip
+        "resizing_of_rescaled_uint8",
+        odd,
+        lambda: layers.Rescaling(1 / 255),
+        lambda: layers.RandomFlip(),
+        lambda: layers.Resizing(4, 5),
+        lambda: layers.CenterCrop(2, 3),
+        of="uint8",
+    )
     yield one("resizing_to_the_same", odd, layers.Resizing, 9, 7)
     yield one("resizing_unknown_size", (None, None, 3), layers.Resizing, 5, 11, refused=STATIC)
     yield one(
@@ -426,9 +772,15 @@ def resizings() -> Iterator[Case]:
         yield one(f"resizing_pad_{row}", odd, layers.Resizing, *size, **of)
         yield one(f"resizing_pad_{row}_filled", odd, layers.Resizing, *size, **of, fill_value=2.5)
         yield one(
-            f"resizing_pad_{row}_filled_channels_first", first, layers.Resizing, *size, **of, fill_value=-1.5,
-            data_format=FIRST, interpolation="bicubic",
-        )  # fmt: skip
+            f"resizing_pad_{row}_filled_channels_first",
+            first,
+            layers.Resizing,
+            *size,
+            **of,
+            fill_value=-1.5,
+            data_format=FIRST,
+            interpolation="bicubic",
+        )
     yield one("center_crop_odd", odd, layers.CenterCrop, 4, 3)
     yield one("center_crop_channels_first", first, layers.CenterCrop, 4, 3, data_format=FIRST)
     yield one("center_crop_larger", odd, layers.CenterCrop, 12, 3)
@@ -462,14 +814,25 @@ def resizings_of_unknown_sizes() -> Iterator[Case]:
         **of,
     )
     yield one(
-        "up_sampling2d_bilinear_unknown_size_channels_first", first, layers.UpSampling2D, (3, 2), data_format=FIRST,
-        interpolation="bilinear", **of,
-    )  # fmt: skip
+        "up_sampling2d_bilinear_unknown_size_channels_first",
+        first,
+        layers.UpSampling2D,
+        (3, 2),
+        data_format=FIRST,
+        interpolation="bilinear",
+        **of,
+    )
     for name in ("nearest", "bilinear", "bicubic", "lanczos3"):
         yield one(
-            f"resizing_{name}_antialias_unknown_size", unknown, layers.Resizing, 3, 11, interpolation=name,
-            antialias=True, **of,
-        )  # fmt: skip
+            f"resizing_{name}_antialias_unknown_size",
+            unknown,
+            layers.Resizing,
+            3,
+            11,
+            interpolation=name,
+            antialias=True,
+            **of,
+        )
         for aspect, size in (("crop", (6, 8)), ("crop", (11, 3)), ("pad", (8, 3)), ("pad", (3, 8))):
             options: dict[str, Any] = {
                 f"{aspect}_to_aspect_ratio": True,
@@ -477,10 +840,23 @@ def resizings_of_unknown_sizes() -> Iterator[Case]:
                 **of,
             }
             options |= {"fill_value": 2.5} if aspect == "pad" else {}
-            yield one(f"resizing_{name}_{aspect}_to_{size[0]}x{size[1]}_unknown_size", unknown, layers.Resizing, *size,
-                      **options)  # fmt: skip
-    yield one("resizing_unknown_height_channels_first", (3, None, 7), layers.Resizing, 4, 9, interpolation="lanczos5",
-              data_format=FIRST, **of)  # fmt: skip
+            yield one(
+                f"resizing_{name}_{aspect}_to_{size[0]}x{size[1]}_unknown_size",
+                unknown,
+                layers.Resizing,
+                *size,
+                **options,
+            )
+    yield one(
+        "resizing_unknown_height_channels_first",
+        (3, None, 7),
+        layers.Resizing,
+        4,
+        9,
+        interpolation="lanczos5",
+        data_format=FIRST,
+        **of,
+    )
     yield one("center_crop_larger_unknown_size", unknown, layers.CenterCrop, 40, 3, **of)
     yield one("center_crop_unknown_width", (9, None, 3), layers.CenterCrop, 4, 3, **of)
     yield Case(

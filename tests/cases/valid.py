@@ -81,8 +81,11 @@ def augmented() -> Iterator[Case]:
     yield Case(
         "auto_contrast_of_a_dict", of_entries(layers.AutoContrast, labels=LABELS), refused=absent
     )
-    yield Case("auto_contrast_of_a_dict_with_masks", of_entries(layers.AutoContrast, segmentation_masks=IMAGE),
-               refused=no_layers_model("'segmentation_masks'"))  # fmt: skip
+    yield Case(
+        "auto_contrast_of_a_dict_with_masks",
+        of_entries(layers.AutoContrast, segmentation_masks=IMAGE),
+        refused=no_layers_model("'segmentation_masks'"),
+    )
 
 
 def called(make: Callable[[Any], Any], *shape: int) -> Callable[[], keras.Model]:

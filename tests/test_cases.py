@@ -27,7 +27,8 @@ from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, Layer
 from kerasport.frontends.keras.read import read
 from kerasport.targets.tfjs.layers.rewrites import REWRITES
 from kerasport.targets.tfjs.layers.spelling.native import NATIVE
-from kerasport.verification.runtimes.tfjs import Backend, Run, Tfjs
+from kerasport.verification.runtime import Run
+from kerasport.verification.runtimes.tfjs import Backend, Tfjs
 
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 

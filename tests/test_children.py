@@ -16,7 +16,7 @@ from kerasport.verification.references import original
 from kerasport.verification.references.keras_runner import Request
 from kerasport.verification.references.original import Keras, Original
 from kerasport.verification.runtimes import node
-from kerasport.verification.runtimes.tfjs import NodeRuntime
+from kerasport.verification.runtimes.tfjs import Tfjs
 
 BUSY = """\
 import os, sys
@@ -40,7 +40,7 @@ NODE = """if True:
     import sys
     from pathlib import Path
     from kerasport.verification import node
-    from kerasport.verification.runtimes.tfjs import Worker
+    from kerasport.verification.runtimes.worker import Worker
 
     Worker(node.find(), Path(sys.argv[1], "busy.mjs")).ask(b"?", 60)
 """
@@ -109,7 +109,7 @@ def test_a_node_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "busy.cjs").write_text("for (;;);")
     monkeypatch.setattr(node, "worker", lambda *_: tmp_path / "busy.cjs")
     with (
-        NodeRuntime(timeout=1) as runtime,
+        Tfjs(timeout=1) as runtime,
         pytest.raises(VerifyError, match=r"did not answer in 1 seconds.* --timeout"),
     ):
         runtime._exchange("?", None)

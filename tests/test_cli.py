@@ -629,7 +629,7 @@ def test_a_terminal_shows_what_verify_waits_for(monkeypatch: pytest.MonkeyPatch)
 def test_verify_of_a_backend_that_does_not_exist_is_wrong_usage(converted: Path) -> None:
     done = kerasport_command("verify", DIGITS, converted, "--backend", "abacus")
     assert done.returncode == MISUSED
-    assert "unknown backend 'abacus'; the backends for TF.js models are cpu and wasm" in done.stderr
+    assert "unknown backend 'abacus'; the backends of TF.js are cpu and wasm" in done.stderr
 
 
 # ------------------------------------------------------------------------------------------- repair

@@ -17,10 +17,11 @@ from tests import forged
 from tests.test_snapshots import GRU, RECORDED, ROOT, gru_weights
 
 import kerasport
-from kerasport.releases import ONNXRUNTIME_WEB, TFJS
+from kerasport.releases import TFJS
 from kerasport.targets import TARGETS
 from kerasport.targets.loading import page_of
 from kerasport.targets.onnx import ONNX
+from kerasport.targets.onnx.loading import ONNXRUNTIME_WEB
 from kerasport.targets.plan import Plan
 from kerasport.verification.runtimes import node
 

@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 
 from kerasport.errors import VerifyError
+from kerasport.verification.runtime import TensorInfo
 from kerasport.verification.runtimes import node
-from kerasport.verification.runtimes.tfjs import Backend, TensorInfo, Tfjs, Worker, encode
+from kerasport.verification.runtimes.tfjs import Backend, Tfjs
+from kerasport.verification.runtimes.wire import encode
+from kerasport.verification.runtimes.worker import Worker
 from kerasport.weights import Array
 
 Json: TypeAlias = Mapping[str, Any]
@@ -242,7 +245,7 @@ def test_tfjs_is_installed_once() -> None:
     reports: list[str] = []
     packages = node.packages()
     assert node.packages(reports.append) == packages
-    assert node.worker(reports.append) == node.worker(reports.append)
+    assert node.worker(report=reports.append) == node.worker(report=reports.append)
     assert not reports
     installed = packages / "node_modules/@tensorflow/tfjs-layers/package.json"
     assert json.loads(installed.read_bytes())["version"] == "4.22.0"

@@ -26,7 +26,7 @@ from kerasport.verification.divergence import discriminating_feeds, nearest
 from kerasport.verification.inputs import concrete_shapes, random_inputs
 from kerasport.verification.references.keras_runner import load_arrays, save_arrays
 from kerasport.verification.report import LayerDivergence, OutputError, Verification
-from kerasport.verification.runtimes.tfjs import TensorInfo
+from kerasport.verification.runtime import TensorInfo
 from kerasport.verification.user_data import read_expected, read_inputs
 from kerasport.weights import Array
 

@@ -184,11 +184,11 @@ def test_keras_is_looked_for_before_anything_is_installed(
 
 @pytest.mark.parametrize(
     ("out", "there"),
-    [("web_model", "TF.js models are cpu and wasm"), ("m.onnx", "onnxruntime and onnxruntime-web")],
+    [("web_model", "TF.js are cpu and wasm"), ("m.onnx", "onnxruntime and onnxruntime-web")],
 )
 def test_an_unknown_backend_lists_those_that_exist(out: str, there: str) -> None:
     with pytest.raises(
-        OptionError, match=f"unknown backend 'gpu'; the backends for .*{there}"
+        OptionError, match=f"unknown backend 'gpu'; the backends of .*{there}"
     ) as error:
         verify("m.keras", out, backends=["gpu"])
     assert error.value.option == "backend"

@@ -14,7 +14,6 @@ import re
 import signal
 import sys
 import traceback as tracebacks
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,17 +88,8 @@ Weights = Annotated[
 ]  # fmt: skip
 
 
-class Target(str, Enum):
-    """What to write."""
-
-    auto = "auto"
-    layers = "tfjs-layers"
-    graph = "tfjs-graph"
-    onnx = "onnx"
-
-
 To = Annotated[
-    Target,
+    str,
     typer.Option(
         "--to",
         metavar="FORMAT",
@@ -328,7 +318,7 @@ def convert(
         ),
     ] = None,
     *,
-    to: To = Target.auto,
+    to: To = "auto",
     weights: Weights = None,
     shard_size: ShardSize = "4MiB",
     unroll_limit: UnrollLimit = 64,
@@ -367,7 +357,7 @@ def convert(
         options |= {"opset": opset, "half_compute": half_compute, "max_size": most}
         options |= {"quantize": quantize} if quantize else {}
         return api.convert(
-            source, out, to=to.value, weights=weights, force=force, progress=tell, **options
+            source, out, to=to, weights=weights, force=force, progress=tell, **options
         )
 
     done = _run(
@@ -409,7 +399,7 @@ kerasport check model.keras --json""",
 def check(
     source: Source,
     *,
-    to: To = Target.auto,
+    to: To = "auto",
     weights: Weights = None,
     companion: Companion = True,
     trainable: Trainable = False,
@@ -428,9 +418,7 @@ def check(
 
     options: dict[str, Any] = {"weights": weights, "companion": companion, "trainable": trainable}
     options |= {"max_size": _bytes(max_size, "--max-size") if max_size else None}
-    result = _run(
-        lambda: api.check(source, to=to.value, **options), as_json=as_json, traceback=traceback
-    )
+    result = _run(lambda: api.check(source, to=to, **options), as_json=as_json, traceback=traceback)
     _tell(result, result.view(every=every), as_json=as_json)
     if not result.convertible:
         raise typer.Exit(REFUSED)

@@ -10,9 +10,6 @@ Release: TypeAlias = tuple[int, int]
 TFJS = "4.22.0"
 """The release of TF.js that reports name and every model is tested with."""
 
-ONNXRUNTIME_WEB = "1.30.0"
-"""The release of ONNX Runtime Web that reports name and every ONNX model is tested with."""
-
 NEWEST: Release = (3, 16)
 """The newest release whose layers, options and mask rules the tables of kerasport cover."""
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
 from kerasport.diagnosis.probe import Environment, Package
 from kerasport.errors import VerifyError
+from kerasport.targets import TARGETS
 from kerasport.verification.references.original import find_keras
-from kerasport.verification.runtimes import node
+from kerasport.verification.runtimes import RUNTIMES, node
 
-EXTRAS = {"onnx_ir": "onnx-ir", "onnxruntime": "onnxruntime"}
-"""Module → distribution, of the packages that only ONNX models need."""
-INSTALL_ONNX = 'pip install "kerasport[onnx]"'
+
+def _optional() -> dict[str, str]:
+    """Module → distribution, of the packages that only some targets and runtimes need."""
+    modules: dict[str, str] = {}
+    for target in TARGETS.values():
+        if target.extra is not None:
+            modules |= target.extra.packages
+    for kind in RUNTIMES.values():
+        modules |= kind.packages
+    return modules
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Ability:
 
 def own_packages() -> tuple[Package, ...]:
     """The optional packages in the environment of kerasport, Node, and TF.js in the cache."""
-    return (*(_extra(module, name) for module, name in EXTRAS.items()), _node(), _tfjs())
+    return (*(_extra(module, name) for module, name in _optional().items()), _node(), _tfjs())
 
 
 def _extra(module: str, name: str) -> Package:
@@ -51,8 +58,7 @@ def _node() -> Package:
 
 
 def _tfjs() -> Package:
-    dependencies = json.loads((node.WEB / "package.json").read_bytes())["dependencies"]
-    version = str(dependencies["@tensorflow/tfjs-core"])
+    version = node.version(node.TFJS)
     folder = _cached()
     if folder is None:
         return Package("TF.js", version, "absent", "the first verify installs it with npm")
@@ -76,20 +82,24 @@ def abilities(
         needs: the only Keras that reads the file, if there is just one.
     """
     own = {package.name: package for package in packages}
-    yield Ability("convert to TF.js", possible=True)
-    onnx = own["onnx-ir"].state != "absent"
-    yield Ability(
-        "convert to ONNX", onnx, "" if onnx else f"onnx-ir is not installed; {INSTALL_ONNX}"
-    )
     keras, why_not = _keras(found, writer, needs)
-    lacks_node = own["Node"].error
-    yield _verify("verify TF.js models", keras, [why_not, lacks_node])
-    lacks_runtime = (
-        f"onnxruntime is not installed; {INSTALL_ONNX}"
-        if own["onnxruntime"].state == "absent"
-        else ""
-    )
-    yield _verify("verify ONNX models", keras, [why_not, lacks_runtime])
+    families = {target.family: target for target in TARGETS.values()}
+    for family, target in families.items():
+        lacking = _lacking(own, target.extra.packages, target.extra.install) if target.extra else ""
+        yield Ability(f"convert to {family}", not lacking, lacking)
+    for family, target in families.items():
+        if target.runtime:
+            kind = RUNTIMES[target.runtime]
+            lacking = _lacking(own, kind.packages, kind.install) or (
+                "" if kind.packages else own["Node"].error
+            )
+            yield _verify(f"verify {family} models", keras, [why_not, lacking])
+
+
+def _lacking(own: Mapping[str, Package], packages: Mapping[str, str], install: str) -> str:
+    """Which packages are not installed, and how to install them; empty if all are."""
+    names = [name for name in packages.values() if own[name].state == "absent"]
+    return f"{' and '.join(names)} is not installed; {install}" if names else ""
 
 
 def _verify(name: str, keras: str, lacking: list[str]) -> Ability:

@@ -19,7 +19,7 @@ from kerasport.targets.tfjs import GRAPH, LAYERS
 
 __all__ = [
     "AUTO", "TARGETS", "Options", "Output", "Plan", "Source", "Target", "candidates", "check_free", "options_of",
-    "planned", "target_at", "written",
+    "planned", "target_at", "written", "written_as",
 ]  # fmt: skip
 
 TARGETS: Mapping[str, Target] = {target.name: target for target in (LAYERS, GRAPH, ONNX)}
@@ -70,6 +70,12 @@ def candidates(to: str, out: Path | None = None, *, training: bool = False) -> t
 def target_at(out: Path) -> Target | None:
     """The target that is written to files with the suffix of a path; None for a directory."""
     return next((t for t in TARGETS.values() if t.suffix and t.suffix == out.suffix), None)
+
+
+def written_as(out: Path) -> Target:
+    """The target that wrote an output: by its suffix, or else the first that writes directories."""
+    directories = (target for target in TARGETS.values() if not target.suffix)
+    return target_at(out) or next(directories)
 
 
 def _check_suffix(target: Target, out: Path) -> None:

@@ -108,6 +108,11 @@ class Target:
     extra: Extra | None = None
 
     @property
+    def family(self) -> str:
+        """The first word of the title, such as "TF.js"."""
+        return self.title.partition(" ")[0]
+
+    @property
     def example(self) -> str:
         """A name for an output in messages and examples."""
         return f"model{self.suffix}" if self.suffix else "web_model"

@@ -7,18 +7,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 from kerasport.errors import OptionError, VerifyError, unexpected
 from kerasport.frontends.keras.read import read
+from kerasport.targets import written_as
 from kerasport.verification.comparison import ReportOnly, Tolerance
 from kerasport.verification.converted import check_there, open_converted
 from kerasport.verification.references.original import find_original, on_disk
 from kerasport.verification.report import LayerDivergence, OutputError, Verification
-from kerasport.verification.runtime import Runtime
-from kerasport.verification.runtimes import node
-from kerasport.verification.runtimes.onnx import PYTHON, WEB, Onnx
-from kerasport.verification.runtimes.tfjs import Backend, Tfjs
+from kerasport.verification.runtime import Runtime, RuntimeKind
+from kerasport.verification.runtimes import RUNTIMES, node
 from kerasport.verification.trial import Trial, or_given
 
 Pathlike: TypeAlias = str | os.PathLike[str]
@@ -26,9 +25,6 @@ Pathlike: TypeAlias = str | os.PathLike[str]
 TIMEOUT = 3600.0
 """Seconds before Keras or Node counts as hung. On `cpu`, plain JavaScript, a large model is slow.
 """
-
-BACKENDS: tuple[Backend, ...] = get_args(Backend)
-ONNX_BACKENDS = (PYTHON, WEB)
 
 
 def verify_conversion(
@@ -51,8 +47,8 @@ def verify_conversion(
     The arguments are those of `kerasport.verify`. `status` is called with a few words on each step
     that takes long; without it, only an installation by npm is reported, on stderr.
     """
-    is_onnx = out.suffix == ".onnx"
-    chosen = known_backends(backends, ONNX_BACKENDS if is_onnx else BACKENDS)
+    kind = RUNTIMES[written_as(out).runtime]
+    chosen = known_backends(backends, kind)
     tolerance = Tolerance(
         1e-4 if rtol is None else rtol, 1e-5 if atol is None else atol, scaled=atol is None
     )
@@ -65,7 +61,7 @@ def verify_conversion(
             f"the time limit must be a positive number of seconds, not {timeout:g}", "timeout"
         )
     waits = status or (lambda _: None)
-    runtime: Runtime = (Onnx if is_onnx else Tfjs)(status or node.tell, timeout=timeout)
+    runtime: Runtime = kind.open(status or node.tell, timeout=timeout)
     with on_disk(source) as path, read(path, weights) as model, unexpected(), runtime:
         check_there(out)
         find = partial(
@@ -73,7 +69,7 @@ def verify_conversion(
         )
         # before the runtime, which may have to install packages first
         original = or_given(find) if expected is None else None
-        waits(f"loading {out} in {'ONNX Runtime' if is_onnx else 'TF.js'}")
+        waits(f"loading {out} in {kind.title}")
         converted = open_converted(runtime, out, model)
         reported_only = converted.quantized and rtol is None and atol is None
         tolerance = ReportOnly(tolerance.rtol, tolerance.atol) if reported_only else tolerance
@@ -125,31 +121,23 @@ def _small(errors: Sequence[OutputError], tolerance: Tolerance) -> Iterator[str]
         )
 
 
-def known_backends(
-    names: str | Sequence[str] | None, there: Sequence[str] = BACKENDS
-) -> tuple[str, ...]:
-    """The backends of those names. Without names: all of TF.js, or the first for ONNX.
-
-    Args:
-        names: one name or several.
-        there: the backends that exist.
+def known_backends(names: str | Sequence[str] | None, kind: RuntimeKind) -> tuple[str, ...]:
+    """The backends of those names. Without names: the default ones of the runtime.
 
     Raises:
-        OptionError: there is no backend of such a name.
+        OptionError: the runtime has no backend of such a name.
     """
     if names is None:
-        return tuple(there if there is BACKENDS else there[:1])
+        return kind.default
     names = (names,) if isinstance(names, str) else names
-    unknown = sorted(set(names) - set(there))
+    unknown = sorted(set(names) - set(kind.backends))
     if unknown or not names:
-        runtime = "TF.js" if there is BACKENDS else "ONNX"
         raise OptionError(
             f"unknown backend {', '.join(map(repr, unknown)) or 'list, which is empty'}; the "
-            f"backends for {runtime} "
-            f"models are {' and '.join(there)}",
+            f"backends of {kind.title} are {' and '.join(kind.backends)}",
             "backend",
         )
-    return tuple(backend for backend in there if backend in names)
+    return tuple(backend for backend in kind.backends if backend in names)
 
 
 __all__ = ["LayerDivergence", "OutputError", "Verification", "verify_conversion"]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from kerasport.errors import VerifyError
 from kerasport.frontends.keras.model import KerasModel
-from kerasport.verification.runtime import Runtime
+from kerasport.targets import written_as
+from kerasport.verification.runtime import Runtime, TensorInfo, tensor_infos
 from kerasport.verification.runtimes import node
-from kerasport.verification.runtimes.tfjs import TensorInfo, tensor_infos
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def open_converted(runtime: Runtime, out: Path, model: KerasModel) -> Converted:
     Raises:
         VerifyError: it does not exist, does not load, or was converted from another model.
     """
-    renamed, scripts, quantized = ({}, (), False) if out.suffix == ".onnx" else _metadata(out)
+    renamed, scripts, quantized = ({}, (), False) if written_as(out).suffix else _metadata(out)
     if node.COMPANION in scripts:
         _check_companion((out if out.is_dir() else out.parent) / node.COMPANION)
     described = runtime.describe(out)

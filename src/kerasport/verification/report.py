@@ -11,11 +11,12 @@ from kerasport.errors import MismatchError
 from kerasport.report import Viewed
 from kerasport.report.view import Fact, Facts, Headline, Item, Listing, Table, View, present
 from kerasport.verification.comparison import Difference
+from kerasport.verification.runtimes import RUNTIMES
 
 
 def runtime_of(backend: str) -> str:
     """The runtime of a backend."""
-    return "ONNX Runtime" if backend.startswith("onnx") else "TF.js"
+    return next(kind.title for kind in RUNTIMES.values() if backend in kind.backends)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from kerasport.frontends.keras.infer import Inference, agree, input_shape
 from kerasport.frontends.keras.model import KerasModel
 from kerasport.verification.arrays import Arrays
 from kerasport.verification.inputs import input_dtype, input_layer
-from kerasport.verification.runtimes.tfjs import TensorInfo
+from kerasport.verification.runtime import TensorInfo
 from kerasport.weights import Array, Shape
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path, PurePosixPath
 
-from kerasport.releases import ONNXRUNTIME_WEB
 from kerasport.report import Snippet
 from kerasport.targets.loading import (
     CDN,
@@ -20,6 +19,9 @@ from kerasport.targets.loading import (
 )
 from kerasport.targets.plan import Plan
 from kerasport.weights import Shape
+
+ONNXRUNTIME_WEB = "1.30.0"
+"""The release of ONNX Runtime Web that reports name, and that every ONNX model is tested with."""
 
 DATA: Mapping[str, str] = {"float32": "Float32Array", "int32": "Int32Array", "bool": "Uint8Array"}
 """Element type → the array of JavaScript that ONNX Runtime takes."""

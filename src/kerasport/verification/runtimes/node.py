@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from kerasport.errors import VerifyError
@@ -21,19 +22,40 @@ REMEDY = f'install Node {OLDEST}+ or pip install "kerasport[verify]"'
 WEB = Path(__file__).parent.parent.parent / "web"
 LOCK = ("package.json", "package-lock.json")
 COMPANION = "kerasport-layers.js"  # used by the worker and by pages
-WORKER = (
-    "run.js",
-    "stdout.js",
-    "parent.js",
-    "answer.js",
-    "models.js",
-    "layers_model.js",
-    "graph_model.js",
-    "tensors.js",
-    COMPANION,
+
+
+@dataclass(frozen=True)
+class Scripts:
+    """The scripts of a worker, and the packages that they import.
+
+    Attributes:
+        files: names in `WEB`; Node runs the first one.
+        title: name of the runtime, for the message about its installation.
+        package: the package of npm that contains it.
+        optional: whether `package` is among the optional dependencies.
+    """
+
+    files: tuple[str, ...]
+    title: str
+    package: str
+    optional: bool = False
+
+
+TFJS = Scripts(
+    (
+        "run.js",
+        "stdout.js",
+        "parent.js",
+        "answer.js",
+        "models.js",
+        "layers_model.js",
+        "graph_model.js",
+        "tensors.js",
+        COMPANION,
+    ),
+    "TF.js",
+    "@tensorflow/tfjs-core",
 )
-ONNX_WORKER = ("run_onnx.js", "stdout.js", "parent.js", "onnx.js")
-TFJS, ONNX = WORKER[0], ONNX_WORKER[0]
 
 Report = Callable[[str], None]
 
@@ -109,32 +131,36 @@ def npm_command(node: Path) -> list[str]:
     )
 
 
-def packages(report: Report = tell, *, onnx: bool = False) -> Path:
-    """The cached directory with TF.js, and with `onnx` ONNX Runtime Web, installed on first use."""
+def packages(report: Report = tell, scripts: Scripts = TFJS) -> Path:
+    """The cached directory with the node_modules that scripts need; installed on first use."""
 
     def install(folder: Path) -> None:
         copy(LOCK, folder)
-        document = json.loads((WEB / "package.json").read_bytes())
-        name = f"TF.js {document['dependencies']['@tensorflow/tfjs-core']}"
-        if onnx:
-            name = f"ONNX Runtime Web {document['optionalDependencies']['onnxruntime-web']}"
+        name = f"{scripts.title} {version(scripts)}"
         report(f"installing {name} with npm into {cache()}, once …")
-        npm_ci(folder, onnx=onnx)
+        npm_ci(folder, optional=scripts.optional)
 
-    return once(packages_folder(onnx=onnx), install)
+    return once(packages_folder(scripts), install)
 
 
-def packages_folder(*, onnx: bool = False) -> Path:
+def version(scripts: Scripts) -> str:
+    """The version of the runtime that the lock file has."""
+    document = json.loads((WEB / "package.json").read_bytes())
+    group = "optionalDependencies" if scripts.optional else "dependencies"
+    return str(document[group][scripts.package])
+
+
+def packages_folder(scripts: Scripts = TFJS) -> Path:
     """The directory that `packages` fills; it exists once they are installed."""
-    return cache() / (digest("package-lock.json") + ("-onnx" if onnx else ""))
+    suffix = f"-{scripts.package}" if scripts.optional else ""
+    return cache() / f"{digest('package-lock.json')}{suffix}"
 
 
-def worker(report: Report = tell, entry: str = TFJS) -> Path:
-    """The script of a worker, in a directory from which Node finds its packages."""
-    scripts = ONNX_WORKER if entry == ONNX else WORKER
+def worker(scripts: Scripts = TFJS, report: Report = tell) -> Path:
+    """The first script, in a directory from which Node finds the packages."""
     # below the packages, since Node searches node_modules upwards from each module
-    folder = packages(report, onnx=entry == ONNX) / f"worker-{digest(*scripts)}"
-    return once(folder, lambda new: copy(scripts, new)) / entry
+    folder = packages(report, scripts) / f"worker-{digest(*scripts.files)}"
+    return once(folder, lambda new: copy(scripts.files, new)) / scripts.files[0]
 
 
 def cache() -> Path:
@@ -187,8 +213,8 @@ def move(new: Path, folder: Path) -> None:
             raise
 
 
-def npm_ci(folder: Path, *, onnx: bool = False) -> None:
-    """Install the versions in the lock file, with ONNX Runtime (optional there) if `onnx`.
+def npm_ci(folder: Path, *, optional: bool = False) -> None:
+    """Install the versions in the lock file, with the optional dependencies if `optional`.
 
     Raises:
         VerifyError: npm fails or hangs.
@@ -198,7 +224,7 @@ def npm_ci(folder: Path, *, onnx: bool = False) -> None:
     path = os.pathsep.join([str(node.parent), os.environ.get("PATH", "")])
     options = [
         "--omit=dev",
-        *([] if onnx else ["--omit=optional"]),
+        *([] if optional else ["--omit=optional"]),
         "--no-audit",
         "--no-fund",
         "--ignore-scripts",

@@ -12,18 +12,14 @@ from typing import Any, final
 import numpy as np
 
 from kerasport.errors import VerifyError
+from kerasport.verification.runtime import Arrays, Run, RuntimeKind, TensorInfo
 from kerasport.verification.runtimes import node
-from kerasport.verification.runtimes.tfjs import (
-    Arrays,
-    NodeRuntime,
-    Run,
-    TensorInfo,
-    decode_all,
-    encode,
-)
+from kerasport.verification.runtimes.wire import decode_all, encode
+from kerasport.verification.runtimes.worker import NodeRuntime
 from kerasport.weights import Array
 
 PYTHON, WEB = "onnxruntime", "onnxruntime-web"
+INSTALL = 'pip install "kerasport[onnx]"'
 TYPES = {
     "tensor(float)": np.float32,
     "tensor(int32)": np.int32,
@@ -37,7 +33,12 @@ TYPES = {
 class Onnx(NodeRuntime):
     """ONNX Runtime."""
 
-    entry = node.ONNX
+    scripts = node.Scripts(
+        ("run_onnx.js", "stdout.js", "parent.js", "onnx.js"),
+        "ONNX Runtime Web",
+        WEB,
+        optional=True,
+    )
 
     def run(
         self,
@@ -124,8 +125,7 @@ def opened(model: Path) -> Any:
         raise VerifyError(f"{model}: no such ONNX file; make it with kerasport convert SRC {model}")
     if find_spec("onnxruntime") is None:
         raise VerifyError(
-            "verify runs ONNX models in onnxruntime, which is not installed; "
-            'pip install "kerasport[onnx]"'
+            f"verify runs ONNX models in onnxruntime, which is not installed; {INSTALL}"
         )
     import onnxruntime  # noqa: PLC0415  (needed here alone)
 
@@ -151,3 +151,14 @@ def infos(ends: Sequence[Any]) -> list[dict[str, Any]]:
         }
         for end in ends
     ]
+
+
+KIND = RuntimeKind(
+    name="onnxruntime",
+    title="ONNX Runtime",
+    backends=(PYTHON, WEB),
+    default=(PYTHON,),
+    open=Onnx,
+    packages={"onnxruntime": "onnxruntime"},
+    install=INSTALL,
+)

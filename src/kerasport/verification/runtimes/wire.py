@@ -1,0 +1,66 @@
+"""Arrays as JSON, for the exchange with Node."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from kerasport.errors import VerifyError
+from kerasport.verification.runtime import Arrays
+from kerasport.weights import Array
+
+WireTensor: TypeAlias = Mapping[str, Any]
+"""An array as JSON: dtype, shape, and its little-endian bytes in base64; for strings, a JSON list of them."""
+
+
+DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "?"}
+"""dtype in TF.js → dtype of its bytes in numpy."""
+
+
+def encode(array: Array) -> WireTensor:
+    dtype = tfjs_dtype(array)
+    if dtype == "string":
+        return {
+            "dtype": dtype,
+            "shape": array.shape,
+            "data": json.dumps(array.reshape(-1).tolist()),
+        }
+    with np.errstate(over="ignore"):
+        values = array.astype(DTYPES[dtype])
+    if dtype == "int32" and not np.array_equal(values, array):
+        raise VerifyError(
+            f"integers in TF.js have 32 bits; these range from {array.min()} to {array.max()}"
+        )
+    data = base64.b64encode(values.tobytes()).decode()
+    return {"dtype": dtype, "shape": values.shape, "data": data}
+
+
+def tfjs_dtype(array: Array) -> str:
+    # by name: the kind of bfloat16 and float8 is "V"
+    name = array.dtype.name
+    if name == "bool":
+        return "bool"
+    if name.startswith(("int", "uint")):
+        return "int32"
+    if name.startswith(("float", "bfloat")):
+        return "float32"
+    if name.startswith("str") or name == "object":
+        return "string"
+    raise VerifyError(f"TF.js has no dtype {name}")
+
+
+def decode_all(tensors: Iterable[WireTensor]) -> Arrays:
+    return tuple(map(decode, tensors))
+
+
+def decode(tensor: WireTensor) -> Array:
+    if tensor["dtype"] == "string":
+        texts: Array = np.array(json.loads(tensor["data"]), object).reshape(tensor["shape"])
+        return texts
+    data = base64.b64decode(tensor["data"])
+    array: Array = np.frombuffer(data, DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
+    return array

@@ -49,7 +49,7 @@ BIAS = np.arange(3, dtype="f4")
 def layer(
     class_name: str, name: str, *sources: Any, module: str = "keras.layers", **config: Any
 ) -> Json:
-    """A layer as Keras 3 writes it; called once on `sources`, names of layers or whatever is put in their place."""
+    """A layer as Keras 3 writes it, called once on `sources`: names of layers, or anything else."""
     made: Json = {
         "module": module,
         "class_name": class_name,
@@ -154,7 +154,7 @@ def legacy(config: Any = DENSE, fill: Fill | None = None, version: str = "3.15.1
 
 @dataclass(frozen=True)
 class Member:
-    """A member of a zip, and what is said of it: `local` and `central` replace fields of the two headers."""
+    """A member of a zip; `local` and `central` replace fields of its two headers."""
 
     name: str
     data: bytes
@@ -297,7 +297,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextmanager
 def watched(*allowed: Path) -> Iterator[None]:
-    """Fails where Python code was run or made meanwhile, or a file opened outside of some directories."""
+    """Fail if Python code is run or created, or a file outside of some directories is opened."""
     global _events  # noqa: PLW0603  (an audit hook can be set, and never be taken away)
     if _events is None and not _warm:
         _warm_up()
@@ -307,7 +307,7 @@ def watched(*allowed: Path) -> Iterator[None]:
         yield
     finally:
         _events = None
-    # of this process kerasport asks when it began, which it notes beside an output that is not complete
+    # kerasport asks when this process started, and notes it next to an incomplete output
     began = (f"/proc/{os.getpid()}/stat", "/proc/sys/kernel/random/boot_id")
     roots = (*(str(path.resolve()) for path in allowed), *began)
     beyond = [

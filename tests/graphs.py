@@ -1,4 +1,4 @@
-"""Graphs made by tests: written as graph-models, run by TF.js on each backend, and compared with numpy."""
+"""Graphs of tests: written as graph-models, run by TF.js on each backend, compared with numpy."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def write_graph(graph: Graph, folder: Path, outputs: Sequence[str] = ()) -> Path
 
 @dataclass(frozen=True)
 class Check:
-    """A computation, and what it is given; the sizes of the axes `unknown` are known at run time only."""
+    """A computation and its inputs; the sizes of the axes `unknown` are known only at run time."""
 
     name: str
     build: Callable[..., Tensor | tuple[Tensor, ...]]

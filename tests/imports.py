@@ -35,7 +35,7 @@ def packages(path: Path) -> set[str]:
 
 @cache
 def _imported(path: Path) -> set[str]:
-    """Full names of the modules that the statements outside of functions import, and of what they import from them."""
+    """Full names of the modules, and names in them, that statements outside of functions import."""
     names: set[str] = set()
     for node in _statements(ast.parse(path.read_text(encoding="utf-8")).body):
         if isinstance(node, ast.Import):

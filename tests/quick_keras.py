@@ -22,7 +22,7 @@ _calls = count()
 
 
 def before_import() -> None:
-    """Choose Keras's backend and XLA's options, which are read once, when Keras is imported first."""
+    """Set the backend of Keras and the options of XLA, which are read at the first import."""
     os.environ["KERAS_BACKEND"] = "jax"
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
@@ -56,7 +56,7 @@ def draw_weights_with_numpy() -> None:
 
 
 def forget_compiled_functions() -> None:
-    """Free what JAX has compiled, once in many calls: it keeps everything, which takes gigabytes for all models."""
+    """Free the compiled functions of JAX from time to time: they take gigabytes for all models."""
     if next(_calls) % MODELS == MODELS - 1:
         import jax
 

@@ -507,7 +507,7 @@ OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {
 
 @st.composite
 def computations(draw: DrawFn) -> Graph:
-    """Graphs of layers, constants and moves on an image or a matrix, with branches that meet again."""
+    """Graphs of layers, constants and movements of an image or matrix, with merging branches."""
     shape = draw(
         st.sampled_from([(None, 5, 4, 3), (2, 4, 3, 2), (None, 3), (2, 4, 3), (None, None, 4, 2)])
     )

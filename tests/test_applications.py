@@ -165,7 +165,7 @@ def test_graph_model_of_a_network_computes_what_keras_computes(
 
 
 TRANSPOSES = {"ConvNeXtTiny": 37}  # its normalisations and dense layers work along the last axis
-"""Network → number of transposes of the ONNX model, where it is not that of the one in front of the network."""
+"""Network → number of transposes in its ONNX model, if it is not just the one at the input."""
 
 
 def test_onnx_model_of_a_network_computes_what_keras_computes(
@@ -185,7 +185,7 @@ EVERY = sorted(name for name, made in vars(applications).items() if inspect.isfu
 
 
 def described(model: keras.Model) -> KerasModel:
-    """A model whose weights were never made, as the reader would describe it with zeros for them."""
+    """A model without created weights, as the reader would describe it with zeros."""
     root = Describer(keras.__version__).describe(json.loads(model.to_json()))
     shapes = {
         layer.name: [tuple(weight.shape) for weight in layer.weights]

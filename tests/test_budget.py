@@ -1,4 +1,4 @@
-"""Options that ask for far more than the file holds: refused before anything is built, by name and with the number."""
+"""Options that need far more memory than the file has: refused, by name, before building."""
 
 from __future__ import annotations
 

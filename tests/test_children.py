@@ -1,4 +1,4 @@
-"""The processes that verification starts: they answer in time, and end with the one that started them."""
+"""The processes of verification answer in time, and end when their parent ends."""
 
 from __future__ import annotations
 

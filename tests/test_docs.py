@@ -1,4 +1,4 @@
-"""What the documents say is so: commands, outputs, links, tables, and the messages in the index of errors."""
+"""The documentation is correct: commands, outputs, links, tables, and the index of errors."""
 
 from __future__ import annotations
 

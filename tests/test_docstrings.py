@@ -22,7 +22,7 @@ CLASSES = {name: thing for name, thing in PUBLIC.items() if inspect.isclass(thin
 
 
 def sections(thing: Any) -> dict[str, dict[str, str]]:
-    """Sections of a docstring in Google's style: its title → the names in it → what it says of them."""
+    """Sections of a docstring in Google style: title → name → description."""
     found: dict[str, dict[str, str]] = {}
     parts = re.split(
         r"^(Args|Attributes|Returns|Raises):\n",

@@ -1,4 +1,4 @@
-"""What doctor tells of environments that are forged: a bare Python, and packages of a few lines that fail as real do."""
+"""The doctor in forged environments: a bare Python, and tiny packages that fail as real ones do."""
 
 from __future__ import annotations
 

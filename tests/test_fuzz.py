@@ -1,4 +1,4 @@
-"""The fuzzer finds what it looks for, makes the same inputs again, and finds nothing in a short run."""
+"""The fuzzer finds known faults, repeats its inputs, and finds nothing in a short run."""
 
 from __future__ import annotations
 

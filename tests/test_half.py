@@ -1,4 +1,4 @@
-"""ONNX models that compute in float16 where it gains: near the numbers of Keras, and float16 where they should be."""
+"""ONNX models that compute partly in float16: close to Keras, and in the right dtypes."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def halves(path: Path) -> set[str]:
 
 
 def by_definition(path: Path, feed: Sequence[Array]) -> list[Array]:
-    """What a model computes by onnx's own evaluator: in float16 indeed, which ONNX Runtime widens on most processors."""
+    """Run a model in the evaluator of onnx, in real float16; ONNX Runtime often widens it."""
     evaluator = ReferenceEvaluator(onnx.load(path))
     return list(evaluator.run(None, dict(zip(evaluator.input_names, map(fed, feed), strict=True))))
 
 
 def sound(path: Path) -> None:
-    """Assert that a model is valid, casts no floats twice or two times the same, and has nothing for nobody."""
+    """Assert that a model is valid, and has no double or repeated casts and no unused nodes."""
     onnx.checker.check_model(str(path), full_check=True)
     graph = onnx.load(path).graph
     all_nodes = list(nodes(graph))
@@ -219,7 +219,7 @@ def test_a_constant_fits_where_float16_has_it_with_all_its_digits(
 
 @pytest.fixture
 def several(tmp_path: Path) -> Path:
-    """A model with what is to be float16, what is not, and borders between; words and images go in."""
+    """A model with parts in float16 and others, and borders between; inputs are text and images."""
     image, words = (
         keras.Input((9, 8, 3), name="image"),
         keras.Input((7,), dtype="int32", name="words"),

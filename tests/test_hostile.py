@@ -233,7 +233,7 @@ IN_TRAINING = {
 @pytest.mark.parametrize("to", [*TARGETS, "onnx"])
 @pytest.mark.parametrize("name", IN_TRAINING)
 def test_code_for_training_is_left_out(name: str, to: str, folder: Path, tmp_path: Path) -> None:
-    """The model computes the same without it; not a byte of it is written, and what is lost for training is told."""
+    """The model computes the same without it, no byte of it is written, and the loss is reported."""
     out = tmp_path / ("m.onnx" if to == "onnx" else "out")
     source = put(folder / "m.keras", keras(IN_TRAINING[name]))
     with (
@@ -839,7 +839,7 @@ WRITERS = {"3.15.1": ("functional", "int8"), "2.15.0": ("functional",)}
 def places(
     value: Any, path: tuple[Any, ...] = (), kind: str = ""
 ) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """Path of each value within a value, and of what kind the place is: two places of a kind are read alike."""
+    """Path and kind of each value inside a value; places of one kind are read alike."""
     yield path, kind
     if isinstance(value, dict):
         kind = str(value.get("class_name", kind))
@@ -974,7 +974,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each file is read in a process of its own")
 @pytest.mark.parametrize("name", WHOLE)
 def test_damaged_files_end_no_process(name: str, folder: Path) -> None:
-    """libhdf5 reads structures that contradict each other, in processes with little memory and time."""
+    """libhdf5 reads contradictory structures, in processes with little memory and time."""
     data = (RECORDED / name).read_bytes()
     for seed in range(150):
         put(folder / f"{seed:03}", damaged(data, seed))

@@ -599,7 +599,7 @@ def test_trees_whose_nodes_form_a_circle(name: str, folder: Path) -> None:
 
 
 def test_arrays_that_lie_over_each_other(folder: Path) -> None:
-    """Two hundred layers whose kernels are one and the same megabyte, so that the output would be 200 MB."""
+    """200 layers that share the bytes of one kernel of 1 MB, so the output would have 200 MB."""
     side = 512
 
     def fill(file: Any) -> None:

@@ -1,4 +1,4 @@
-"""The IR: the type of an operation is that of its numbers, and graphs of any depth are walked without recursion."""
+"""The IR: operations infer the types of their values, and walks need no recursion."""
 
 from __future__ import annotations
 

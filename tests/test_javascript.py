@@ -1,4 +1,4 @@
-"""Types, lint and tests of the JavaScript, run on a copy, so that nothing is installed among the sources."""
+"""Types, lint and tests of the JavaScript, on a copy, so the sources stay clean."""
 
 from __future__ import annotations
 

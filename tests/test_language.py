@@ -1,4 +1,4 @@
-"""What a user reads is plain modern English: no word or pattern of the list, and no spelling mistakes."""
+"""Texts for users are plain modern English, without listed words and spelling mistakes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HELP = ("cli.py", "cli/")
 
 
 def messages(path: Path) -> Iterator[tuple[int, str]]:
-    """The line and text of every string in a module that can be a message; … replaces values that are put in."""
+    """Line and text of each string in a module that can be a message; … replaces values."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inside = {
         id(part)
@@ -74,7 +74,7 @@ def paragraphs(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def found(texts: Iterator[tuple[int, str]]) -> list[str]:
-    """The words and patterns to avoid in these texts, each with its line and what to write instead."""
+    """The words and patterns to avoid in texts, each with its line and a better wording."""
     return [
         f"line {line}: {match[0]!r}, better: {better}: {text.strip()[:200]!r}"
         for line, text in texts

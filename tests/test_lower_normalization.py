@@ -1,4 +1,4 @@
-"""The lowering of normalisation layers, of EinsumDense and of ReversibleEmbedding computes what Keras computes."""
+"""The lowering of normalization, EinsumDense and ReversibleEmbedding computes as Keras does."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def masked(shape: tuple[int | None, ...], make: Callable[[], Any]) -> Callable[[
 
 
 def plain() -> Iterator[Case]:
-    """Each layer with each option, with masks and without, the number of steps known and unknown."""
+    """Each layer with each option, with and without masks, with known and unknown length."""
     for kind, make in KINDS.items():
         for name, options in OPTIONS.items():
             if "zeros" not in name and kind == "lstm":

@@ -1,4 +1,4 @@
-"""Netron opens every model that is written, whatever its weights, loops and tables; test_cases.py opens all others."""
+"""Netron opens models with special weights, loops and tables; test_cases.py opens the others."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_constants_of_all_dtypes_and_shapes_are_shown(
 
 
 def shown(array: Array) -> str:
-    """The type of an array as Netron shows it: a size of 0 is a question mark, and so is the name `bool` in TF.js."""
+    """The type of an array in Netron, which shows a size of 0, and `bool` in TF.js, as "?"."""
     kind = "?" if array.dtype == bool else str(array.dtype)
     sizes = ",".join(str(size or "?") for size in array.shape)
     return f"{kind}[{sizes}]" if sizes else kind

@@ -1,4 +1,4 @@
-"""Pages in a real browser: those of the examples, that of the README, and one with the companion."""
+"""Pages in a real browser: the examples, the README, and one with the companion."""
 
 from __future__ import annotations
 

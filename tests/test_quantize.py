@@ -374,7 +374,7 @@ def channels_of(plan: Plan) -> Mapping[str, Channels]:
 
 
 def test_kernels_that_nothing_makes_up_for_are_not_divided(tmp_path: Path) -> None:
-    """Between a convolution and its normalisation stands an activation, or another reader of its output."""
+    """Convolutions whose output has an activation, or another use, before the normalization."""
     image = layers.Input((8, 8, 3))
     shared = layers.Conv2D(32, 3, name="shared")(image)
     active = layers.Conv2D(32, 3, activation="relu", name="active")(image)

@@ -1,4 +1,4 @@
-"""Layers-models that the official converter made of Keras 3 models: what it wrote does not load, repaired it does."""
+"""Layers-models of the official converter for Keras 3, which load only after a repair."""
 
 from __future__ import annotations
 
@@ -322,7 +322,7 @@ def test_what_stops_tfjs_is_repaired_in_a_model_of_keras_2_as_well(
 
 
 def test_calls_may_be_numbered_in_any_order(tfjs: Tfjs, tmp_path: Path) -> None:
-    """TF.js numbers the calls of a shared layer as it can make them; here it can make them either way."""
+    """TF.js numbers calls of a shared layer in creation order, and here both orders are possible."""
 
     def edit(document: Json) -> None:
         (shared,) = [each for each in layers_of(document) if len(each["inbound_nodes"]) == 2]

@@ -1,4 +1,4 @@
-"""Models that people wrote or changed by hand: TF.js loads what is left alone and what is written, and is right."""
+"""Models written or edited by hand: TF.js loads unchanged and repaired ones correctly."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def softmax(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Model:
-    """A model.json, and what is right for it: to be left alone, or to be repaired; TF.js has to compute `expected`."""
+    """A model.json that must stay or be repaired, so that TF.js computes `expected`."""
 
     topology: Json
     change: str = (

@@ -60,7 +60,7 @@ def fitted_in_tfjs(
 
 
 def branched() -> keras.Model:
-    """Branches of different lengths, and a layer that is left out, so that the orders of weights matter."""
+    """Branches of different lengths and a removed layer, so the orders of weights differ."""
     image = layers.Input((6,))
     left = layers.Dense(5, activation="tanh")(image)
     right = layers.Dense(5, activation="sigmoid")(layers.Identity()(layers.Dense(5)(image)))

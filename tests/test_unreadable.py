@@ -1,4 +1,4 @@
-"""What is no Keras model that can be read says what it is, and what to do; odd packings of one are read."""
+"""Files that cannot be read are named, with a remedy; unusual packings are read."""
 
 from __future__ import annotations
 
@@ -531,7 +531,7 @@ def test_weights_of_nothing_are_read(folder: Path) -> None:
 
 
 def test_attributes_out_of_line_say_how_to_rewrite_the_file(folder: Path) -> None:
-    """The latest format keeps more than eight attributes apart from their object, as Keras's never does."""
+    """The latest HDF5 format stores more than eight attributes densely, which Keras never does."""
     source = put(folder / "m.h5", hdf5(many_attributes, libver="latest"))
     with h5py.File(source) as file:
         assert len(file.attrs) > 8
@@ -679,7 +679,7 @@ WRAPPED = {
 
 @pytest.mark.parametrize("to", ["tfjs-layers", "tfjs-graph"])
 def test_a_layer_that_is_called_on_nothing_is_refused(to: str) -> None:
-    """A file can call any layer without a tensor; that is a problem of the file, whatever the layer."""
+    """A call of any layer without a tensor is a fault of the file."""
     x = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 4, 5], "dtype": "float32"}))
     for name in set(LAYERS) - {"InputLayer"}:
         y = Call(LayerSpec("y", name, {}, children=WRAPPED.get(name, {})))

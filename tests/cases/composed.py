@@ -1,4 +1,4 @@
-"""Normalisations, preprocessing and recurrent layers that a layers-model has to put together of others."""
+"""Normalization, preprocessing and recurrent layers that a layers-model composes of others."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ def encodings() -> Iterator[Case]:
 
 
 def piped() -> Any:
-    """Layers in a row, most of which have weights, two of one class, and one that is left out at inference."""
+    """A chain of layers: most have weights, two share a class, and one is removed."""
     inner = [
         layers.Conv2D(4, 3),
         layers.Dropout(0.5),

@@ -81,7 +81,7 @@ CASTS = "converted layers compute in float32"
 
 
 def cast_back() -> Iterator[Case]:
-    """Layers and operations that compute fractions of integers, and cast them to the dtype of their input."""
+    """Layers and functions that compute fractions of integers and cast them to the input dtype."""
     for name, shape, layer in (
         ("layer_normalization", (5,), layers.LayerNormalization),
         ("rms_normalization", (5,), layers.RMSNormalization),

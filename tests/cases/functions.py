@@ -282,7 +282,7 @@ def windows(x: Any) -> Any:
 
 
 def updated(rows: Any) -> Any:
-    """Rows of a table that are replaced, and rows that are combined with others, one of them twice."""
+    """Rows of a table that are replaced or combined with others, one of them twice."""
     once, twice = np.array([[1], [4], [0]], "int32"), np.array([[1], [4], [1]], "int32")
     combined = [
         ops.scatter_update(table(6, 4), twice, rows, reduction=r)

@@ -368,7 +368,7 @@ CONVOLUTIONS = (
 
 
 def narrow() -> Iterator[Case]:
-    """Windows that are smaller than their stride, so that they leave numbers out, which padding="same" centres."""
+    """Strides larger than the window, so windows skip values; padding="same" centers them."""
     for size, window, stride in ((4, 1, 2), (5, 1, 3), (5, 2, 3), (8, 2, 5)):
         of = {"strides": stride, "padding": "same"}
         for rank in (1, 2, 3):
@@ -475,7 +475,7 @@ def narrow() -> Iterator[Case]:
 
 
 def transposed() -> Iterator[Case]:
-    """Windows smaller than, as large as and larger than the stride, with every length that Keras can be asked for."""
+    """Windows smaller than, equal to and larger than the stride, with every output size of Keras."""
     for padding, window, stride in itertools.product(("valid", "same"), (1, 2, 3, 4), (1, 2, 3)):
         for output_padding in (None, *range(stride)):
             options = {"strides": stride, "padding": padding, "output_padding": output_padding}

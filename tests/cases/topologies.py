@@ -614,7 +614,7 @@ def u_net() -> keras.Model:
 
 @row()
 def reg_net() -> keras.Model:
-    """Blocks as RegNet has them: grouped convolutions between pointwise ones, excited by what is squeezed."""
+    """Blocks of RegNet: grouped between pointwise convolutions, with squeeze and excitation."""
     x = layers.Input((9, 9, 4))
     y = x
     for _ in range(2):

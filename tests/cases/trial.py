@@ -74,7 +74,7 @@ class Trial:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings of Keras: of masks that a layer drops, say, or of JAX and numpy, which are none of our doing."""
+    """Suppress warnings of Keras, JAX and NumPy, such as those about dropped masks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -82,7 +82,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def undrawn_weights() -> Iterator[None]:
-    """Layers are made with weights of zero: to draw random ones takes Keras most of the time, and others follow."""
+    """Create layers with zero weights: Keras spends most of its time drawing random ones."""
     add_weight = layers.Layer.add_weight
 
     def add_zeros(layer: layers.Layer, *args: Any, initializer: Any = None, **options: Any) -> Any:
@@ -116,7 +116,7 @@ def random_weight(name: str, shape: tuple[int, ...], rng: np.random.Generator) -
 def random_input(
     case: Case, model: keras.Model, tensor: Any, index: int, rng: np.random.Generator
 ) -> Array:
-    """Values of an input, of its dtype; in a model with masks some time steps are masked, others in each input."""
+    """Values of an input in its dtype; in models with masks each input has other masked steps."""
     fixed, *rest = tensor.shape
     unknown = iter(UNKNOWN)
     shape = (fixed or BATCH, *(next(unknown) if size is None else size for size in rest))
@@ -163,7 +163,7 @@ def mask_value(model: keras.Model, values: Array) -> float | None:
 
 
 def mask(values: Array, padding: float) -> None:
-    """Mask time steps at the start, in the middle and at the end of one sample, all of one, and some at an end."""
+    """Mask steps at start, middle and end of one sample, all of one, and the end of another."""
     if padding == 0 and values.dtype.kind == "i":
         values[values == 0] = 1
     steps = values.shape[1]

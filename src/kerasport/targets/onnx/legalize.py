@@ -1,4 +1,4 @@
-"""Rules that write what ONNX has no operator for in operations that it has."""
+"""Rules that replace operations that ONNX lacks with operations that it has."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kerasport.passes.rewrite import Uses
 
 
 def mirrored(node: Node, uses: Uses) -> Node | None:
-    """Padding with x mirrored, its edge included  →  parts of x turned round, before and behind it."""
+    """Padding that mirrors x with its edge  →  x between reversed slices of itself."""
     del uses
     match node:
         case Pad(x, pads, "symmetric"):
@@ -38,7 +38,7 @@ def mirrored(node: Node, uses: Uses) -> Node | None:
 
 
 def running_products(node: Node, uses: Uses) -> Node | None:
-    """Running products  →  a loop that multiplies."""
+    """Running products, which ONNX lacks  →  a loop that multiplies."""
     del uses
     match node:
         case Cumprod(x, axis, exclusive, reverse):
@@ -48,7 +48,7 @@ def running_products(node: Node, uses: Uses) -> Node | None:
             (_, (made,)) = ops.scan(
                 _multiply(exclusive=exclusive), (_ones(z),), (z,), reverse=reverse
             )
-            # a loop gives its results in the order in which it makes them
+            # a loop returns its results in the order of processing
             made = Reverse(made, (1,)) if reverse else made
             return ops.reshape(made, sizes)
     return None
@@ -69,7 +69,7 @@ def _multiply(*, exclusive: bool) -> Step:
 
 
 def truths(node: Node, uses: Uses) -> Node | None:
-    """Choosing between truth values  →  and, or: ONNX Runtime chooses between numbers only."""
+    """Select between booleans  →  and, or: ONNX Runtime selects between numbers only."""
     del uses
     match node:
         case Select(condition, a, b) if a.dtype == "bool":

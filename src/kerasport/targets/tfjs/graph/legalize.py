@@ -1,4 +1,4 @@
-"""Rules that bring a graph into what all backends of TF.js compute rightly.
+"""Rules that replace what some backend of TF.js computes incorrectly.
 
 The limits were measured on cpu, wasm, webgl and webgpu: padding, strided slices, reversing,
 selecting and running sums work up to four axes, everything else up to six; three-dimensional max
@@ -48,11 +48,15 @@ from kerasport.passes.rewrite import Uses
 from kerasport.targets.tfjs.graph.emit import skips
 from kerasport.weights import Shape
 
-LOW = 4  # axes that the more delicate kernels take
+LOW = 4
+"""Largest rank that all kernels compute correctly."""
 
 
 def along_axis(x: Tensor, axis: int, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """A function of one axis, applied to x with all axes before and all behind it as one: [before, axis, behind]."""
+    """Apply a function of one axis to `x`, as a tensor of rank 3.
+
+    Its axes are all axes before, the axis itself, and all axes after.
+    """
     sizes = ops.dims(x)
     before, behind = sizes[:axis], sizes[axis + 1 :]
     made = function(ops.reshape(x, (product(before), sizes[axis], product(behind))))
@@ -60,7 +64,7 @@ def along_axis(x: Tensor, axis: int, function: Callable[[Tensor], Tensor]) -> Te
 
 
 def low_rank_pads(node: Node, uses: Uses) -> Node | None:
-    """Padding of many axes  →  padding of one axis after the other, the rest as two."""
+    """Padding of a high rank  →  padding of one axis at a time, in tensors of rank 3."""
     del uses
     match node:
         case Pad(x, pads, mode, value) if x.rank > LOW:
@@ -76,7 +80,7 @@ def _padded(y: Tensor, *, pair: tuple[int, int], mode: PadMode, value: float) ->
 
 
 def low_rank_slices(node: Node, uses: Uses) -> Node | None:
-    """Strided slices of many axes  →  of one axis after the other."""
+    """Strided slices of a high rank  →  slices of one axis at a time, in tensors of rank 3."""
     del uses
     match node:
         case StridedSlice(x, parts) if x.rank > LOW:
@@ -88,7 +92,7 @@ def low_rank_slices(node: Node, uses: Uses) -> Node | None:
 
 
 def low_rank_others(node: Node, uses: Uses) -> Node | None:
-    """Reversing and running sums of many axes  →  of one axis, the rest as two."""
+    """Reversals and running sums of a high rank  →  the same in tensors of rank 3."""
     del uses
     match node:
         case Reverse(x, axes) if x.rank > LOW:
@@ -103,7 +107,7 @@ def low_rank_others(node: Node, uses: Uses) -> Node | None:
 
 
 def low_rank_select(node: Node, uses: Uses) -> Node | None:
-    """Selecting among many axes  →  among one, all three spread to the shape of the result."""
+    """Select of a high rank  →  select of rank 1, with all operands broadcast to the result."""
     del uses
     match node:
         case Select(condition, a, b) if max(condition.rank, a.rank, b.rank) > LOW:
@@ -113,12 +117,12 @@ def low_rank_select(node: Node, uses: Uses) -> Node | None:
 
 
 def _row(x: Tensor, sizes: Sequence[Size]) -> Tensor:
-    """x spread to sizes, as one axis; a single number as it is."""
+    """`x` broadcast to `sizes`, with one axis; a single element as a scalar."""
     return ops.reshape(x, ()) if x.shape == ones(x.rank) else ops.reshape(spread(x, sizes), (-1,))
 
 
 def joint_sizes(*tensors: Tensor, inner: int = 0) -> tuple[Size, ...]:
-    """The sizes of tensors broadcast together, but for the last `inner` axes."""
+    """The sizes of tensors broadcast together, without the last `inner` axes."""
     rank = max(x.rank for x in tensors)
     return tuple(_joint_size(tensors, axis) for axis in range(-rank, -inner))
 
@@ -130,19 +134,20 @@ def _joint_size(tensors: Sequence[Tensor], axis: int) -> Size:
 
 
 def spread(x: Tensor, sizes: Sequence[Size], inner: int = 0) -> Tensor:
-    """x broadcast to sizes, but for the last `inner` axes."""
+    """`x` broadcast to `sizes`, except the last `inner` axes."""
     return ops.broadcast_to(x, (*sizes, *ops.dims(x)[x.rank - inner :]))
 
 
 def ones(count: int) -> Shape:
-    """The shape of so many axes of size 1."""
+    """A shape of `count` axes of size 1."""
     return (1,) * count
 
 
 def flat_pools(node: Node, uses: Uses) -> Node | None:
-    """Pooling of volumes  →  of their slices, then along the first spatial axis: the maximum of maxima, mean of means.
+    """Pooling of volumes  →  of their slices, then along the first spatial axis.
 
-    Of maxima wasm makes a mess, and of means all do where "same" windows are smaller than their
+    A maximum is the maximum of maxima, and a mean the mean of means. The wasm backend computes
+    maxima of volumes incorrectly, and all backends means of "same" windows smaller than their
     stride.
     """
     del uses
@@ -167,7 +172,7 @@ def _flat_pool(node: MaxPool | AvgPool) -> Tensor:
 
 
 def padded_volumes(node: Node, uses: Uses) -> Node | None:
-    """A convolution of volumes with padding of its own  →  padding, then a convolution: TF.js has no other."""
+    """A convolution of volumes with explicit padding  →  a pad and a convolution without padding."""
     del uses
     match node:
         case Conv(x, _, _, padding, _) if x.rank == 5 and isinstance(padding, tuple):
@@ -176,9 +181,9 @@ def padded_volumes(node: Node, uses: Uses) -> Node | None:
 
 
 def grouped(node: Node, uses: Uses) -> Node | None:
-    """A convolution in groups of channels  →  one of each group, joined: TF.js has no groups.
+    """A convolution with groups, which TF.js lacks  →  one convolution for each group, joined.
 
-    Groups of one channel of images are a depthwise convolution.
+    For images, groups of one channel are a depthwise convolution.
     """
     del uses
     match node:
@@ -196,7 +201,7 @@ def grouped(node: Node, uses: Uses) -> Node | None:
 
 
 def exact_same(node: Node, uses: Uses) -> Node | None:
-    """Padding "same" of windows smaller than their stride  →  the numbers that it adds: TF.js adds others."""
+    """Padding "same" of windows smaller than their stride  →  explicit: TF.js adds other amounts."""
     del uses
     match node:
         case Conv(x, kernel, strides, "same", dilations) | DepthwiseConv(
@@ -204,7 +209,7 @@ def exact_same(node: Node, uses: Uses) -> Node | None:
         ):
             window = ops.known(kernel.shape)[:-2]
             axes = list(zip(x.shape[1:-1], window, strides, dilations, strict=True))
-            # a window of one number is not padded, nor does the size count where none is left out
+            # windows of one element are not padded, and without gaps the size does not matter
             if skips(window, strides, dilations) and all(
                 n is not None or 1 in (k, s) for n, k, s, _ in axes
             ):
@@ -214,11 +219,11 @@ def exact_same(node: Node, uses: Uses) -> Node | None:
 
 
 def volumes_transposed(node: Node, uses: Uses) -> Node | None:
-    """A transposed convolution of volumes  →  zeros between the numbers, then a convolution with the turned kernel.
+    """A transposed convolution of volumes  →  a convolution.
 
-    TF.js's graphs have no transposed convolution of volumes. y[j·s + t] += x[j] · w[t] is the
-    cross-correlation of x, with s - 1 zeros after each number and k - 1 around, with w read
-    backwards.
+    Graph-models have no transposed convolution of volumes. y[j·s + t] += x[j] · w[t] is the
+    cross-correlation of x, with s - 1 zeros after each element and k - 1 zeros around, with the
+    reversed w.
     """
     del uses
     match node:
@@ -228,7 +233,7 @@ def volumes_transposed(node: Node, uses: Uses) -> Node | None:
                 x = _zeros_between(x, axis, stride)
             pads = []
             for k, s, c, e in zip(window, strides, crop, extra, strict=True):
-                # of (n - 1) s + k numbers those from c on are kept, n s + e of them
+                # of (n - 1) · s + k elements, n · s + e are kept, from the c-th on
                 pads.append((k - 1 - c, (k - 1) + c + e - (k - s)))
             if any(amount < 0 for pair in pads for amount in pair):
                 return None
@@ -239,7 +244,7 @@ def volumes_transposed(node: Node, uses: Uses) -> Node | None:
 
 
 def _zeros_between(x: Tensor, axis: int, stride: int) -> Tensor:
-    """x with stride - 1 zeros between its numbers along an axis, none behind the last."""
+    """`x` with stride - 1 zeros between its elements along an axis, and none after the last."""
     if stride == 1:
         return x
 
@@ -258,9 +263,9 @@ def _zeros_between(x: Tensor, axis: int, stride: int) -> Tensor:
 
 
 def deep_enough(node: Node, uses: Uses) -> Node | None:
-    """One-hot of a single class  →  a comparison: TF.js wants two classes or more; of other than integers  →  of them.
+    """One-hot of one class  →  a comparison; of another dtype than int32  →  of int32, then a cast.
 
-    TF.js's wasm backend writes integers, whatever is asked for.
+    TF.js requires at least two classes, and its wasm backend always returns int32.
     """
     del uses
     match node:
@@ -272,10 +277,10 @@ def deep_enough(node: Node, uses: Uses) -> Node | None:
 
 
 def truths(node: Node, uses: Uses) -> Node | None:
-    """What TF.js's wasm backend gets wrong about truth values, by operations that it gets right.
+    """Operations on booleans that wasm computes incorrectly  →  operations that it computes correctly.
 
-    Choosing between truth values and turning them round reads beyond its memory there, and casting
-    takes the bytes of integers for truth values, and fractions below 1 for false.
+    There, selecting and reversing booleans reads beyond their memory, and a cast to bool
+    reinterprets the bytes of integers, and makes fractions below 1 false.
     """
     del uses
     match node:
@@ -289,9 +294,9 @@ def truths(node: Node, uses: Uses) -> Node | None:
 
 
 def products(node: Node, uses: Uses) -> Node | None:
-    """Products of integers, which wasm has not  →  of floats; of batches of several shapes  →  of one.
+    """Products of integers, which wasm lacks  →  of floats; of different batch shapes  →  of one.
 
-    TF.js multiplies the sizes of the axes before the matrices, and compares the totals only.
+    TF.js compares only the number of matrices on both sides, not the batch shapes.
     """
     del uses
     match node:
@@ -306,7 +311,7 @@ def products(node: Node, uses: Uses) -> Node | None:
 
 
 def taken(node: Node, uses: Uses) -> Node | None:
-    """Every k-th of integers or truth values  →  those at these places: wasm takes them for fractions."""
+    """Every k-th integer or boolean  →  a gather: wasm reinterprets their bytes as floats."""
     del uses
     match node:
         case StridedSlice(x, parts) if x.dtype != "float32":
@@ -321,8 +326,7 @@ def taken(node: Node, uses: Uses) -> Node | None:
 def odd_function(node: Node, uses: Uses) -> Node | None:
     """asinh(x)  →  sign(x) · asinh(|x|).
 
-    TF.js's webgl backend computes log(x + √(x² + 1)), of which few digits are left where x is far
-    below zero.
+    TF.js's webgl backend computes log(x + √(x² + 1)), which loses digits for x far below zero.
     """
     del uses
     match node:
@@ -331,11 +335,12 @@ def odd_function(node: Node, uses: Uses) -> Node | None:
     return None
 
 
-LARGEST_DFT = 1024  # values, for which the matrices have 1 Mi elements each
+LARGEST_DFT = 1024
+"""Largest size of a transform; its matrices have 1 Mi elements each."""
 
 
 def transforms(node: Node, uses: Uses) -> Node | None:
-    """Fourier transform of few values  →  products with matrices of cosines and sines: wasm has no transform."""
+    """Fourier transform of few values  →  products with cosines and sines: wasm has none."""
     del uses
     match node:
         case Dft(x, axis, inverse, onesided) if 0 < (x.shape[axis] or 0) <= LARGEST_DFT:
@@ -361,7 +366,7 @@ def _turns(n: int, *, inverse: bool, onesided: bool) -> tuple[Tensor, Tensor]:
 
 
 def _along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
-    """x with one axis multiplied by a matrix."""
+    """`x` with one axis multiplied by a matrix."""
     return ops.move_axis(ops.matmul(ops.move_axis(x, axis, -1), matrix), -1, axis)
 
 
@@ -376,7 +381,20 @@ def single_scatter(node: Node, uses: Uses) -> Node | None:
 
 
 LEGAL = (
-    truths, taken, products, exact_same, padded_volumes, grouped, low_rank_pads, low_rank_slices, low_rank_others,
-    low_rank_select, flat_pools, volumes_transposed, deep_enough, odd_function,
-    transforms, single_scatter,
-)  # fmt: skip
+    truths,
+    taken,
+    products,
+    exact_same,
+    padded_volumes,
+    grouped,
+    low_rank_pads,
+    low_rank_slices,
+    low_rank_others,
+    low_rank_select,
+    flat_pools,
+    volumes_transposed,
+    deep_enough,
+    odd_function,
+    transforms,
+    single_scatter,
+)

@@ -1,4 +1,4 @@
-"""Kernels of a graph-model that are held divided, and nodes that multiply them again."""
+"""Kernels of a graph-model that are stored divided, and nodes that multiply them again."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from kerasport.targets.tfjs.document import TfjsPlan
 from kerasport.targets.tfjs.graph.emit import Json, const
 from kerasport.weights import Array, ComputedWeight, Weight
 
-# operation → how many of the last axes of its kernel number the channels
 KERNELS: Mapping[str, int] = {
     "Conv2D": 1, "_FusedConv2D": 1, "Conv3D": 1, "MatMul": 1, "_FusedMatMul": 1,
     "DepthwiseConv2dNative": 2, "FusedDepthwiseConv2dNative": 2,
 }  # fmt: skip
+"""Operation → how many of the last axes of its kernel are channels."""
 
 
 def kernels(nodes: Sequence[Json], weights: Mapping[str, Weight]) -> dict[str, Channels]:
-    """The weights that are kernels of some node."""
+    """The weights that are kernels of a node."""
     return {name: Channels(axes) for name, axes in _kernels(nodes) if name in weights}
 
 
@@ -34,7 +34,7 @@ def _kernels(nodes: Sequence[Json]) -> Iterator[tuple[str, int]]:
 
 
 def multiplied(plan: TfjsPlan, scales: Mapping[str, Array]) -> TfjsPlan:
-    """The plan in which each kernel, already divided, is multiplied by its scales before it is used."""
+    """The plan with a node for each divided kernel that multiplies it by its scales."""
     topology = plan.document["modelTopology"]
     taken = {node["name"] for node in topology["node"]}
     weights, encodings, behind, added = dict(plan.weights), dict(plan.encodings), {}, []
@@ -42,10 +42,8 @@ def multiplied(plan: TfjsPlan, scales: Mapping[str, Array]) -> TfjsPlan:
         axes = plan.channels[name].axes
         scale = _scale(by.astype(np.float32).reshape(weights[name].shape[-axes:]))
         held, behind[name] = _free(f"{name}/scale", taken), _free(f"{name}/scaled", taken)
-        weights[held], encodings[held] = (
-            scale,
-            Encoding("float16"),
-        )  # exact: they are numbers of float16
+        # exact: scales are numbers of float16
+        weights[held], encodings[held] = scale, Encoding("float16")
         added += [
             const(held, "float32", scale),
             {"name": behind[name], "op": "Mul", "input": [name, held], "attr": {}},

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from kerasport.frontends.keras.masks import MaskChanges, MaskRules, Masks
+from kerasport.frontends.keras.dialect import ASSUMED_DIALECT, Dialect
+from kerasport.frontends.keras.mask_changes import MaskChanges
+from kerasport.frontends.keras.masks import Masks
 from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec, Operation
 from kerasport.releases import ASSUMED, Release
 
@@ -88,7 +90,7 @@ def test_long_chains_take_no_time(name: str, release: Release) -> None:
     calls = {tensor.call: None for tensor in (x, *made)}
     model = KerasModel("m", "functional", tuple(calls), x, tuple(made[-2:]))
     began = time.process_time()
-    masks = Masks(MaskRules(release))
+    masks = Masks(Dialect.of(release))
     ends = masks.trace(model)
     changes = MaskChanges().of(model)
     assert time.process_time() - began < SECONDS
@@ -122,7 +124,7 @@ def test_equal_masks_have_equal_numbers() -> None:
         for name in ("Add", "Concatenate")
         for a, b in ((one, other), (same, other), (other, one), (one, far))
     ]
-    masks = Masks(MaskRules(ASSUMED))
+    masks = Masks(ASSUMED_DIALECT)
     masks.trace(model_of(one, same, other, far, *pairs, inputs=(x, y)))
     of = [masks.of[tensor] for tensor in (one, same, other, far, *pairs)]
     assert of[0] == of[1]
@@ -139,7 +141,7 @@ def test_masks_that_a_model_computes_are_compared_with_those_that_travel() -> No
     other = computed("Any", computed("NotEqual", x, 1.0))
     right = called("LSTM", masked(x), mask=computed("LogicalOr", mask, mask))
     wrong = called("LSTM", masked(x), mask=computed("LogicalOr", mask, other))
-    masks = Masks(MaskRules(ASSUMED))
+    masks = Masks(ASSUMED_DIALECT)
     masks.trace(model_of(right, wrong, inputs=x))
     assert masks.foreign == [wrong.call]
 
@@ -157,7 +159,7 @@ def test_a_model_inside_is_followed_once_for_each_mask() -> None:
         model = KerasModel("m", "functional", (x.call, first.call, second.call), x, second)
     x = called("InputLayer")
     outer = KerasTensor(Call(model, (masked(x),)))
-    assert Masks(MaskRules(ASSUMED)).trace(
+    assert Masks(ASSUMED_DIALECT).trace(
         KerasModel("m", "functional", (x.call, outer.call.args[0].call, outer.call), x, outer)
     ) == (None,)
     assert not MaskChanges().of(model).order

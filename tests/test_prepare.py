@@ -12,7 +12,7 @@ from keras import layers, ops
 from tests.cases.trial import quiet
 
 from kerasport.frontends.keras.infer import input_shape
-from kerasport.frontends.keras.masks import MaskRules, Masks
+from kerasport.frontends.keras.masks import Masks
 from kerasport.frontends.keras.model import KerasModel, LayerSpec
 from kerasport.frontends.keras.precheck import models
 from kerasport.frontends.keras.read import read
@@ -137,7 +137,7 @@ def identities(model: KerasModel) -> Iterator[Any]:
 
 
 def unmasked_recurrent_layers(model: KerasModel) -> Iterator[Any]:
-    masks = Masks(MaskRules(model.release))
+    masks = Masks(model.dialect)
     masks.trace(model)
     if not any(mask is not None for mask in masks.of.values()):
         return
@@ -172,7 +172,7 @@ def repeated_inputs(model: KerasModel) -> Iterator[Any]:
 
 
 def rewritable(model: KerasModel) -> Iterator[Any]:
-    again = with_rewrites(model, rewriter_of(model.release))
+    again = with_rewrites(model, rewriter_of(model.dialect))
     before, after = ([spec.class_name for _, spec in each.walk()] for each in (model, again))
     if before != after:
         yield before, after

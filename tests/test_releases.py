@@ -16,6 +16,7 @@ from tests.cases.trial import quiet, randomise
 
 import kerasport
 from kerasport.errors import Refusal, ShapeError
+from kerasport.frontends.keras.dialect import Dialect
 from kerasport.frontends.keras.functions import apply
 from kerasport.frontends.keras.layers.core import TernaryDense
 from kerasport.frontends.keras.lower import lower
@@ -23,7 +24,7 @@ from kerasport.frontends.keras.model import LayerSpec, Operation
 from kerasport.frontends.keras.read import read
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Input, TensorType, constant
-from kerasport.releases import ASSUMED, MASKS_STOP, NEWEST, release_of
+from kerasport.releases import ASSUMED, NEWEST, release_of
 from kerasport.verification.references.original import find_original
 
 STEPS = 5
@@ -167,9 +168,8 @@ def test_verify_says_that_the_installed_keras_has_other_masks(version: str, tmp_
     path = of_release(tmp_path / "model.keras", version)
     with read(path) as model:
         notes = find_original(model, path, None, 60).notes
-    differs = (release_of(version) >= MASKS_STOP) is not (
-        release_of(keras.__version__) >= MASKS_STOP
-    )
+    of_file, installed = map(Dialect.of, map(release_of, (version, keras.__version__)))
+    differs = of_file.recurrent_masks_stop is not installed.recurrent_masks_stop
     assert any("do not pass masks on" in note for note in notes) is differs
 
 

@@ -27,12 +27,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import keras
 
 from kerasport.errors import UnsupportedModel
+from kerasport.frontends.keras.dialect import Dialect
 from kerasport.frontends.keras.functions import OPERATIONS
 from kerasport.frontends.keras.functions import REFUSED as REFUSED_OPERATIONS
 from kerasport.frontends.keras.identity import IDENTITY
-from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.layers import LAYERS, traits_of
 from kerasport.frontends.keras.layers.base import COMMON, REQUIRED, TRAINING_ONLY, Layer, Refused
-from kerasport.frontends.keras.masks import MERGES, MaskRules
+from kerasport.frontends.keras.layers.traits import MaskRule
+from kerasport.frontends.keras.masks import passes_mask
 from kerasport.frontends.keras.model import LayerSpec
 from kerasport.releases import NEWEST, release_of
 from kerasport.targets.tfjs.layers.spelling.unsupported import UNSUPPORTED as UNSUPPORTED_LAYERS
@@ -122,7 +124,7 @@ def sampled(cls: type[Any]) -> tuple[Any, frozenset[str]] | None:
 
 def layer_drift() -> Iterator[Drift]:
     """Layers, and what of them the tables do not know or know differently."""
-    rules = MaskRules(release_of(keras.__version__))
+    dialect = Dialect.of(release_of(keras.__version__))
     for name, cls in exported().items():
         subject = f"layer {name}"
         table = LAYERS.get(name)
@@ -142,7 +144,7 @@ def layer_drift() -> Iterator[Drift]:
                 yield Drift(subject, "cannot be made with the samples of this script")
             continue
         layer, chosen = made
-        yield from (Drift(subject, what) for what in mask_drift(layer, rules))
+        yield from (Drift(subject, what) for what in mask_drift(layer, dialect))
         if table is not None and name not in IDENTITY:
             yield from (Drift(subject, what) for what in option_drift(layer, chosen, table))
 
@@ -211,23 +213,28 @@ def plain(value: Any) -> Any:
     return "linear" if value is None else value
 
 
-MAKES_MASKS = frozenset(("Embedding", "ReversibleEmbedding", "Masking"))
-"""Layers of which kerasport computes the mask by a rule of their own, like those that merge."""
+OWN_RULES = (
+    MaskRule.INDICES,
+    MaskRule.FEATURES,
+    MaskRule.MERGES,
+    MaskRule.CONCATENATES,
+)
+"""Mask rules of layers that support masks and do not pass them on."""
 
 
-def mask_drift(layer: Any, rules: MaskRules) -> Iterator[str]:
+def mask_drift(layer: Any, dialect: Dialect) -> Iterator[str]:
     """Whether the layer hands masks on in another way than the rules say."""
     name, config = type(layer).__name__, {"return_sequences": True}
     inner = LayerSpec("inner", "LSTM", config)
     children = {"forward_layer": inner} if name == "Bidirectional" else {}
-    passes = rules.passes(LayerSpec("layer", name, config, (), children))
-    own = name in MAKES_MASKS or name in MERGES or name in OTHER_MASKS
+    spec = LayerSpec("layer", name, config, (), children)
+    passes = passes_mask(spec, dialect)
+    own = traits_of(spec).mask in OWN_RULES or name in OTHER_MASKS
     if bool(layer.supports_masking) is not (passes or own):
         yield f"supports_masking is {layer.supports_masking}; the mask rules say {passes or own}"
 
 
 OTHER_MASKS: Mapping[str, str] = {
-    "Concatenate": "it joins the masks of its inputs",
     "Dot": "its mask is always None",
     "GlobalAveragePooling1D": "its mask is always None",
 }

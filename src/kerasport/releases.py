@@ -27,14 +27,3 @@ def release_of(version: str) -> Release:
     """Major and minor number of a version of Keras; `ASSUMED` if it has none."""
     found = re.match(r"(\d{1,3})\.(\d{1,3})", version)
     return (int(found[1]), int(found[2])) if found else ASSUMED
-
-
-TRAINING_COUNTS: Release = (3, 16)
-"""The first release in which a saved call with training=True trains during prediction.
-
-Earlier releases of Keras 3 save training=True with every call of an image layer, and the model
-overrides it.
-"""
-
-MASKS_STOP: Release = (3, 16)
-"""The first release in which recurrent layers, Bidirectional and TimeDistributed return no mask."""

@@ -12,7 +12,8 @@ import keras
 from keras import layers
 from tests.cases.case import Case, chain, no_layers_model
 
-from kerasport.releases import MASKS_STOP, release_of
+from kerasport.frontends.keras.dialect import Dialect
+from kerasport.releases import release_of
 
 STEPS = 6
 WORDS = 9
@@ -26,7 +27,7 @@ RECORDED = "mask='a tensor'"
 RESET = "the reset gate"
 
 
-STOPPED = release_of(keras.__version__) >= MASKS_STOP
+STOPPED = Dialect.of(release_of(keras.__version__)).recurrent_masks_stop
 
 
 def before_3_16(reason: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from kerasport.errors import KerasportError, VerifyError
 from kerasport.frontends.keras.infer import Inference, input_shape
+from kerasport.frontends.keras.layers import traits_of
 from kerasport.frontends.keras.model import KerasModel, KerasTensor, LayerSpec, Operation
 from kerasport.weights import Array, Shape
 
@@ -21,13 +22,6 @@ SIZES = (
 
 The sizes of the first entry differ, so that a test notices swapped axes.
 """
-
-PASSES_VALUES = frozenset(
-    ("Reshape", "Flatten", "Permute", "RepeatVector", "Cropping1D", "Cropping2D", "Cropping3D",
-     "Concatenate", "Masking", "Identity", "Dropout", "SpatialDropout1D", "SpatialDropout2D",
-     "SpatialDropout3D")
-)  # fmt: skip
-"""Layers whose outputs are values of their inputs."""
 
 PIXELS = 1 / 16  # a Rescaling with a smaller scale expects values up to 255
 
@@ -107,7 +101,7 @@ def readers(model: KerasModel) -> tuple[tuple[LayerSpec, ...], ...]:
         for position, tensor in enumerate(call.tensors()):
             for place in places.get(tensor, ()):
                 found[place] |= dict.fromkeys(_read_by(call.target, position))
-                if isinstance(call.target, LayerSpec) and call.target.class_name in PASSES_VALUES:
+                if traits_of(call.target).keeps_values:
                     places.setdefault(KerasTensor(call), set()).add(place)
     return tuple(tuple(layers) for layers in found.values())
 

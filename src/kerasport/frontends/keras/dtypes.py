@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 
 from kerasport.errors import Problem
+from kerasport.frontends.keras.dialect import Dialect
+from kerasport.frontends.keras.layers import LAYERS, traits_of
+from kerasport.frontends.keras.layers.traits import Narrow
 from kerasport.frontends.keras.model import (
     Call,
     KerasModel,
@@ -42,13 +45,6 @@ FIRST = (
     "SpaceToDepth", "ExtractPatches", "ExtractSequences", "RGBToGrayscale", "UnravelIndex",
     "Rearrange", "Resize", "ZerosLike", "OnesLike", "FullLike", "EmptyLike", "ConvertToTensor",
     "Array", "View",
-    # layers
-    "Flatten", "Permute", "RepeatVector", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D",
-    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "ZeroPadding1D",
-    "ZeroPadding2D", "ZeroPadding3D", "Cropping1D", "Cropping2D", "Cropping3D", "UpSampling1D",
-    "UpSampling2D", "UpSampling3D", "Identity", "Dropout", "AlphaDropout", "GaussianDropout",
-    "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
-    "ActivityRegularization", "Masking",
 )  # fmt: skip
 """The result has the element type of the first operand, and its values."""
 JOINT = (
@@ -64,8 +60,6 @@ GROWING = (
     "AdaptiveMaxPool", "Average",
 )  # fmt: skip
 """The result has the promoted element type of all operands, which can overflow."""
-COUNTING = ("Add", "Subtract", "Average", "Dot", "Attention", "AdditiveAttention")
-"""Layers that return bool for bool inputs where integers would count."""
 SEGMENTS = ("SegmentSum", "SegmentMax", "SegmentMin", "SegmentProd")
 FRACTIONS = (
     "Angle", "Arccos", "Arccosh", "Arcsin", "Arcsinh", "Arctan", "Arctan2", "Arctanh", "Cbrt",
@@ -85,44 +79,31 @@ TRUTHS = (
     "Isfinite", "Isinf", "Isnan", "Isneginf", "Isposinf", "Isreal", "Less", "LessEqual",
     "LogicalAnd", "LogicalNot", "LogicalOr", "LogicalXor", "NotEqual", "Signbit",
 )  # fmt: skip
-CUTTING = ("LayerNorm", "RMSNorm", "LayerNormalization", "RMSNormalization", "GroupNormalization")
+CUTTING = ("LayerNorm", "RMSNorm")
 """The result is fractional; Keras casts it back to the element type of the input."""
 COUNTS = (
     "Argmax", "Argmin", "Argsort", "CountNonzero", "Digitize", "Nanargmax", "Nanargmin",
     "SearchSorted", "Ndim", "Size",
 )  # fmt: skip
 """Indices and counts."""
-WEIGHING = (
-    "Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose",
-    "Conv3DTranspose", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D",
-    "BatchNormalization", "Normalization", "Rescaling", "Embedding", "ReversibleEmbedding",
-    "CategoryEncoding", "ELU", "LeakyReLU", "UnitNormalization", "GlobalAveragePooling1D",
-    "GlobalAveragePooling2D", "GlobalAveragePooling3D", "CenterCrop", "SimpleRNN", "LSTM", "GRU",
-    "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional", "MultiHeadAttention",
-    "GroupQueryAttention",
-)  # fmt: skip
-"""Layers that combine their input with float32, such as weights."""
 SUMS = ("Sum", "Nansum", "Trace")
 """The result is a 32-bit integer, unsigned if the input is."""
 
 RESULTS: Mapping[str, str] = {
-    **dict.fromkeys((*FIRST, *CUTTING, *SEGMENTS, "Resizing"), "first"),
+    **dict.fromkeys((*FIRST, *CUTTING, *SEGMENTS), "first"),
     **dict.fromkeys((*JOINT, *GROWING), "joint"),
-    **dict.fromkeys((*FRACTIONS, "LayerNormalization", "GroupNormalization"), "float32"),
+    **dict.fromkeys(FRACTIONS, "float32"),
     **dict.fromkeys(TRUTHS, "bool"),
     **dict.fromkeys(COUNTS, "int32"),
     **dict.fromkeys(SUMS, "sum"),
     **dict.fromkeys(("Cast", "SaturateCast"), "option"),
-    **dict.fromkeys(("Discretization", "Hashing", "HashedCrossing", "IntegerLookup", "StringLookup",
-                     "TextVectorization"), "indices"),
 }  # fmt: skip
-"""Class of a layer or operation that can return integers → the rule for its element type."""
+"""Class of a function that can return integers → the rule for its element type."""
 
 ANY_BITS = frozenset(
-    (*FIRST, *JOINT, *FRACTIONS, *TRUTHS, *COUNTS, *SUMS, *WEIGHING, "Cast", "SaturateCast",
-     "Resizing", "Discretization", "Hashing", "HashedCrossing", "IntegerLookup")
-)  # fmt: skip
-"""Classes that compute the same result for narrow integers as for 32-bit ones."""
+    (*FIRST, *JOINT, *FRACTIONS, *TRUTHS, *COUNTS, *SUMS, "Average", "Cast", "SaturateCast")
+)
+"""Functions that compute the same result for narrow integers as for 32-bit ones."""
 COMPARING = frozenset((*JOINT, *TRUTHS))
 """Classes that convert constants to the element type of a tensor, which must represent them."""
 
@@ -195,7 +176,7 @@ class Dtypes:
     def _result(self, call: Call, target: LayerSpec | Operation) -> str:
         config, first = target.config, next(iter(self.tensors(call)), "float32")
         named = config.get("dtype") if isinstance(target, Operation) else None
-        match _rule(target):
+        match _result_rule(target):
             case "input":
                 made = str(config.get("dtype"))
             case "first":
@@ -216,23 +197,26 @@ class Dtypes:
 
 def acting(target: LayerSpec | Operation | KerasModel) -> LayerSpec | Operation | KerasModel:
     """The layer that computes: unwraps wrappers that apply their layer unchanged."""
-    while isinstance(target, LayerSpec) and target.class_name in (
-        "TimeDistributed",
-        "SpectralNormalization",
-    ):
+    while isinstance(target, LayerSpec) and traits_of(target).wraps:
         target = target.children["layer"]
     return target
 
 
-def _rule(target: LayerSpec | Operation) -> str:
-    """The rule that determines the element type of the results."""
-    if target.class_name == "InputLayer":
-        return "input"
-    if target.class_name == "Activation":
-        return "first" if target.config.get("activation") in KEEPING else "float32"
-    if target.class_name == "ReLU" and isinstance(target, LayerSpec):
-        return "first" if _plain_relu(target) else "float32"
-    return RESULTS.get(target.class_name, "float32")
+def _result_rule(target: LayerSpec | Operation) -> str:
+    """The rule for the element type of the results."""
+    if isinstance(target, Operation):
+        return RESULTS.get(target.class_name, "float32")
+    rule = traits_of(target).integers.result
+    if rule != "activation":
+        return rule
+    return "first" if _keeps_integers(target) else "float32"
+
+
+def _keeps_integers(target: LayerSpec) -> bool:
+    """Whether a layer that is an activation returns integers for integers."""
+    if "activation" in LAYERS[target.class_name].defaults:
+        return target.config.get("activation") in KEEPING
+    return _plain_relu(target)
 
 
 KEEPING = ("relu", "linear", "hard_tanh")
@@ -253,9 +237,8 @@ WRAPPED = (
 
 def _plain_relu(target: LayerSpec) -> bool:
     """Whether all options of a ReLU have their defaults."""
-    return not any(
-        target.config.get(option) for option in ("max_value", "negative_slope", "threshold")
-    )
+    options = ("max_value", "negative_slope", "threshold")
+    return not any(target.config.get(option) for option in options)
 
 
 # ------------------------------------------------------------------------------------- the problems
@@ -274,19 +257,14 @@ DIFFERENT: Mapping[str, str] = {
 """Operation or layer → why none of its integer inputs are supported."""
 
 
-def integer_problems(
-    model: KerasModel, dtypes: Dtypes, release: tuple[int, int]
-) -> Iterator[Problem]:
-    """Yield the integer computations of Keras that no target can convert.
-
-    `release` is the release of Keras that wrote the model.
-    """
+def integer_problems(model: KerasModel, dtypes: Dtypes, dialect: Dialect) -> Iterator[Problem]:
+    """Yield the integer computations of Keras that no target can convert."""
     for call in model.calls:
         target = acting(call.target)
         if isinstance(target, KerasModel) or target.class_name == "InputLayer":
             continue
         joint, first = dtypes.joint(call), next(iter(dtypes.tensors(call)), "float32")
-        if release < (3, 0) and first in INTEGERS and _cuts(target):
+        if dialect.integers_truncate_differently and first in INTEGERS and _cuts(target):
             reason = f"Keras 2 and Keras 3 compute different results for its {first} input"
             yield Problem(call.target.name, call.target.class_name, reason, remedy=CAST)
             continue
@@ -303,12 +281,7 @@ def integer_problems(
             )
             continue
         narrow = next((dtype for dtype in dtypes.tensors(call) if dtype in WRAPPING), "")
-        if (
-            not narrow
-            and joint == "bool"
-            and isinstance(target, LayerSpec)
-            and target.class_name in COUNTING
-        ):
+        if not narrow and joint == "bool" and traits_of(target).counts_booleans:
             narrow = "bool"
         if narrow and (reason := _reason(call, target, joint, narrow)):
             yield Problem(call.target.name, call.target.class_name, reason, remedy=REMEDY)
@@ -333,11 +306,18 @@ def fraction_problems(model: KerasModel, dtypes: Dtypes) -> Iterator[Problem]:
 
 
 def _cuts(target: LayerSpec | Operation) -> bool:
-    """Whether a layer or operation computes fractions from integers and casts them to integers."""
-    if target.class_name in RESAMPLING:
-        default = "nearest" if target.class_name == "UpSampling2D" else "bilinear"
-        return bool(target.config.get("interpolation", default) != "nearest")
-    return target.class_name in CUTTING or target.class_name == "RGBToGrayscale"
+    """Whether it computes fractions from integers and casts them to integers."""
+    narrow = _narrow(target)
+    if narrow is Narrow.RESAMPLES:
+        return bool(_interpolation(target) != "nearest")
+    return narrow is Narrow.TRUNCATES or target.class_name == "RGBToGrayscale"
+
+
+def _interpolation(target: LayerSpec | Operation) -> Any:
+    """How a resizing layer or function interpolates."""
+    cls = LAYERS.get(target.class_name) if isinstance(target, LayerSpec) else None
+    default = "bilinear" if cls is None else cls.defaults["interpolation"]
+    return target.config.get("interpolation", default)
 
 
 REMEDY = "give the model float32 or int32 inputs"
@@ -345,45 +325,58 @@ REMEDY = "give the model float32 or int32 inputs"
 
 def _reason(call: Call, target: LayerSpec | Operation, joint: str, narrow: str) -> str:
     """Why a call on narrow integers cannot be converted; empty if it can."""
-    name = target.class_name
-    if name in CUTTING:
+    rule = _narrow(target)
+    if rule is Narrow.TRUNCATES:
         return f"Keras casts its output to {narrow}, the dtype of its input, which truncates it"
-    if name in COMPARING and not all(_fits(leaf, joint) for leaf in _numbers(call, target)):
+    if _casts_constants(target) and not all(_fits(leaf, joint) for leaf in _numbers(call, target)):
         return (
             f"a constant is outside the range of {joint}, where the Keras backends compute "
             "different results"
         )
-    if name in RESAMPLING and target.config.get("interpolation", "nearest") not in (
-        "nearest",
-        "bilinear",
-    ):
+    if rule is Narrow.RESAMPLES and _interpolation(target) not in ("nearest", "bilinear"):
         return (
             f"its interpolation can overshoot the range of {narrow}, where Keras clips and "
             "converted models do not"
         )
-    if _any_bits(target) or (name in GROWING and joint not in WRAPPING and narrow != "bool"):
+    exact = rule in (Narrow.EXACT, Narrow.JOINS, Narrow.RESAMPLES)
+    if exact or (rule is Narrow.GROWS and joint not in WRAPPING and narrow != "bool"):
         return ""
-    if name in ("Abs", "Absolute", "Ptp") and narrow in UNSIGNED:
+    if target.class_name in ("Abs", "Absolute", "Ptp") and narrow in UNSIGNED:
         return ""
     wraps = f"Keras computes in {narrow}, the dtype of its input, where results wrap around"
     return f"{wraps}; converted models compute in int32"
 
 
-RESAMPLING = ("Resize", "Resizing", "UpSampling2D")
+def _narrow(target: LayerSpec | Operation) -> Narrow:
+    """What a layer or function computes from narrow integers."""
+    if isinstance(target, LayerSpec):
+        rule = traits_of(target).integers.narrow
+        if rule is Narrow.ACTIVATION:
+            return Narrow.EXACT if _is_exact(target) else Narrow.WRAPS
+        return rule
+    name = target.class_name
+    if name == "Resize":
+        return Narrow.RESAMPLES
+    if name in CUTTING:
+        return Narrow.TRUNCATES
+    if name in ANY_BITS:
+        return Narrow.EXACT
+    return Narrow.GROWS if name in GROWING else Narrow.WRAPS
 
 
-def _any_bits(target: LayerSpec | Operation) -> bool:
-    """Whether the results for narrow integers equal those for 32-bit integers."""
-    if target.class_name == "Average" and isinstance(target, Operation):
-        return True
-    if target.class_name == "Activation":
-        return (
-            isinstance(target.config.get("activation"), str)
-            and target.config["activation"] not in WRAPPED
-        )
-    if target.class_name == "ReLU":
-        return isinstance(target, LayerSpec) and _plain_relu(target)
-    return target.class_name in ANY_BITS
+def _is_exact(target: LayerSpec) -> bool:
+    """Whether a layer that is an activation computes the same from narrow integers as from int32."""
+    if "activation" not in LAYERS[target.class_name].defaults:
+        return _plain_relu(target)
+    activation = target.config.get("activation")
+    return isinstance(activation, str) and activation not in WRAPPED
+
+
+def _casts_constants(target: LayerSpec | Operation) -> bool:
+    """Whether constants are cast to the element type of the tensor beside them."""
+    if isinstance(target, LayerSpec):
+        return traits_of(target).integers.narrow is Narrow.JOINS
+    return target.class_name in COMPARING
 
 
 def _numbers(call: Call, target: LayerSpec | Operation) -> list[Any]:

@@ -1,64 +1,58 @@
-"""Layers that do nothing at inference: one table for all targets."""
+"""Layers that compute nothing at inference, and image layers that are called on a dict."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kerasport.frontends.keras.layers import LAYERS, traits_of
 from kerasport.frontends.keras.model import Call, KerasTensor, LayerSpec
 
-_AUGMENTS = "augments images only during training"
-_DROPS = "drops or adds noise only during training"
-AUGMENTATIONS = (
-    "Equalization", "Solarization", "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness",
-    "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomCrop", "RandomElasticTransform",
-    "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",
-    "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear",
-    "RandomTranslation", "RandomZoom", "RandomHeight", "RandomWidth",
-)  # fmt: skip
-
-# Class → why it can be taken out. What is left computes the same numbers.
 IDENTITY: Mapping[str, str] = {
-    "Identity": "returns its input unchanged",
-    "ActivityRegularization": "adds a loss only during training",
-    "SpatialDropout2D": _DROPS,
-    "SpatialDropout3D": _DROPS,
-    **dict.fromkeys(AUGMENTATIONS, _AUGMENTS),
-    "MaxNumBoundingBoxes": "returns its images unchanged",
-    "SpectralNormalization": "normalizes its kernel only during training, and the file stores the normalized kernel",
-}  # fmt: skip
-
-IMAGES = frozenset(
-    (*AUGMENTATIONS, "AutoContrast", "CenterCrop", "ContrastLimitedAdaptiveHistogramEqualization",
-     "MaxNumBoundingBoxes", "Pipeline", "Resizing")
-)  # fmt: skip
-"""Layers of images. Keras 3 records training=True in every call of them, and overrules it at inference."""
+    name: cls.traits.identity
+    for name, cls in LAYERS.items()
+    if cls.traits.identity and not cls.traits.kept
+}
+"""Class of a layer that converters remove → why it can be removed, after "it"."""
 
 
 def is_identity(spec: LayerSpec) -> bool:
-    """Whether the layer computes nothing at inference, or nothing but what the layer inside it does."""
-    if spec.class_name == "TimeDistributed":
-        inner = spec.children["layer"]
-        return (
-            isinstance(inner, LayerSpec)
-            and is_identity(inner)
-            and inner.class_name != "SpectralNormalization"
-        )
-    # until Keras 3.7 RandomCrop crops at inference as well
+    """Whether converters remove the layer, or keep only the layer inside it."""
+    traits = traits_of(spec)
+    inner = spec.children.get("layer")
+    if traits.wraps and not traits.identity:
+        return isinstance(inner, LayerSpec) and is_identity(inner) and not _normalizes(inner)
+    # Keras before 3.8 crops in RandomCrop at inference too
     return not spec.custom and spec.class_name in IDENTITY and "at_inference" not in spec.config
 
 
+def _normalizes(spec: LayerSpec) -> bool:
+    """Whether it is an identity around a layer that computes something (SpectralNormalization)."""
+    traits = traits_of(spec)
+    return traits.wraps and bool(traits.identity)
+
+
+def returns_input(spec: LayerSpec) -> bool:
+    """Whether the layer returns its input at inference: an identity that contains no layer."""
+    return is_identity(spec) and not traits_of(spec).wraps
+
+
+def does_nothing(spec: LayerSpec) -> bool:
+    """Whether the layer is an identity at inference, removed or not."""
+    return is_identity(spec) or (traits_of(spec).kept and not spec.custom)
+
+
 IMAGE, BOXES, MASKS = "images", "bounding_boxes", "segmentation_masks"
-"""Entries of the dicts on which layers of images may be called."""
+"""Entries of the dicts on which image layers may be called."""
 
 
 def is_of_entries(call: Call) -> bool:
-    """Whether a layer of images is called on a dict."""
-    images = isinstance(call.target, LayerSpec) and call.target.class_name in IMAGES
+    """Whether an image layer is called on a dict."""
+    images = traits_of(call.target).images
     return images and len(call.args) > 0 and isinstance(call.args[0], Mapping)
 
 
 def changed_entry(call: Call) -> str:
-    """The entry of the dict, besides the images, that the layer may change; empty where there is none.
+    """The entry of the dict, besides the images, that the layer may change; empty if there is none.
 
     Source: `BaseImagePreprocessingLayer.call` of Keras 3, and `BaseImageAugmentationLayer.call` of tf_keras.
     """

@@ -8,23 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from kerasport.errors import ReadError, Refusal, ShapeError, UnsupportedPart, quoted
 from kerasport.frontends.keras.identity import is_identity
-from kerasport.frontends.keras.layers import LAYERS
-from kerasport.frontends.keras.layers.base import Layer, Outputs
-from kerasport.frontends.keras.layers.normalization import SpectralNormalization
-from kerasport.frontends.keras.layers.preprocessing import Pipeline
-from kerasport.frontends.keras.layers.recurrent import (
-    RNN,
-    Bidirectional,
-    StackedRNNCells,
-    TimeDistributed,
-    with_states,
-)
+from kerasport.frontends.keras.layers import LAYERS, traits_of
+from kerasport.frontends.keras.layers.base import Child, Layer, Wrapper, listed
+from kerasport.frontends.keras.layers.core import InputLayer
 from kerasport.frontends.keras.model import (
     Call,
     KerasModel,
@@ -85,39 +77,46 @@ class Inference:
     def _call(
         self, call: Call, fed: Mapping[KerasTensor, Shape], known: Mapping[KerasTensor, Shape]
     ) -> Mapping[int, Shape]:
-        declared = {} if fed else call.declared
-        if isinstance(call.target, LayerSpec) and call.target.class_name == "InputLayer":
+        """Output index → shape, of one call; `fed` are the shapes of the inputs of the model."""
+        if isinstance(call.target, LayerSpec) and LAYERS.get(call.target.class_name) is InputLayer:
             return {0: fed.get(KerasTensor(call)) or input_shape(call.target)}
+        declared = {} if fed else self._declared(call)
         leaves = flatten(call.args)
-        if call.kwargs.get("return_attention_scores"):
-            # Keras says that keys are as many as queries, and that there are four axes
-            declared = {index: shape for index, shape in declared.items() if index == 0}
         shapes = [shape_of(leaf, known) for leaf in leaves]
         inputs = tuple(shape for shape in shapes if shape is not None)
         if len(inputs) < len(leaves) or not leaves:
             return declared
+        outputs = self._inferred(call, inputs)
+        if outputs is None:
+            return declared
+        if not self._miscounts(call, len(outputs)):
+            _check_declared(call, declared, outputs)
+        return dict(enumerate(outputs))
+
+    @staticmethod
+    def _declared(call: Call) -> Mapping[int, Shape]:
+        """The shapes that the file gives, where they can be trusted."""
+        if not call.kwargs.get("return_attention_scores"):
+            return call.declared
+        # Keras declares scores of rank 4, with as many keys as queries
+        return {index: shape for index, shape in call.declared.items() if index == 0}
+
+    def _inferred(self, call: Call, inputs: Shapes) -> Shapes | None:
+        """The shapes of the outputs by the options of a layer; None if they are unknown."""
         try:
-            outputs = self.target(call.target, inputs, call.kwargs)
+            return self.target(call.target, inputs, call.kwargs)
         except ShapeError as error:
             raise ReadError(f"layer {quoted(call.target.name)}: {error}") from None
         except Refusal:  # the target reports it
-            return declared
-        if outputs is None:
-            return declared
-        # Keras counts the frames of a MelSpectrogram otherwise than it makes them, and so the sizes of what follows
-        if getattr(call.target, "class_name", "") == "MelSpectrogram" or self.miscounted & {
-            *call.tensors()
-        }:
-            self.miscounted |= {KerasTensor(call, index) for index in range(len(outputs))}
-            return dict(enumerate(outputs))
-        for index, shape in declared.items():
-            if index >= len(outputs) or not agree(outputs[index], shape):
-                found = outputs[index] if index < len(outputs) else "none"
-                raise ReadError(
-                    f"layer {quoted(call.target.name)}: output {index} has the shape {shape} in "
-                    f"the file, but its options give {found}"
-                )
-        return dict(enumerate(outputs))
+            return None
+
+    def _miscounts(self, call: Call, count: int) -> bool:
+        """Whether the file declares wrong sizes: those of such a layer, and those after it."""
+        wrong = traits_of(call.target).declares_wrong_shape
+        if not wrong and not self.miscounted & {*call.tensors()}:
+            return False
+        self.miscounted |= {KerasTensor(call, index) for index in range(count)}
+        return True
 
     def target(
         self, target: Target, inputs: Shapes, given: Mapping[str, Any] | None = None
@@ -143,81 +142,35 @@ class Inference:
     def _layer(
         self, spec: LayerSpec, layer: Layer, inputs: Shapes, given: Mapping[str, Any]
     ) -> Shapes | None:
-        if isinstance(layer, TimeDistributed):
-            return self._each_step(spec.children["layer"], inputs)
-        if isinstance(layer, Bidirectional):
-            return self._both_ways(spec, layer, inputs)
-        if isinstance(layer, SpectralNormalization):
-            return self.target(spec.children["layer"], inputs)
-        if isinstance(layer, RNN):
-            return self._stepped(spec, layer, inputs)
-        if isinstance(layer, StackedRNNCells):
-            return None
-        if isinstance(layer, Pipeline):
-            return self._in_turn(spec, inputs)
-        return _listed(layer.infer_call(given, *inputs))
-
-    def _in_turn(self, spec: LayerSpec, inputs: Shapes) -> Shapes | None:
-        shapes: Shapes | None = inputs
-        for child in spec.children.values():
-            if shapes is not None and not (isinstance(child, LayerSpec) and is_identity(child)):
-                shapes = self.target(child, shapes)
-        return shapes
-
-    def _each_step(self, inner: Target, inputs: Shapes) -> Shapes | None:
-        if len(inputs[0]) < 2:
-            raise ShapeError(
-                f"TimeDistributed needs an input with a time axis, got the shape {inputs[0]}"
-            )
-        if isinstance(inner, KerasModel) and len(inner.input_tensors) != 1:
-            raise ShapeError(
-                f"the model inside TimeDistributed must have one input, not {len(inner.input_tensors)}"
-            )
-        batch, time, *rest = inputs[0]
-        made = self.target(inner, ((batch, *rest),))
-        return made and tuple((shape[0], time, *shape[1:]) for shape in made)
-
-    def _both_ways(self, spec: LayerSpec, layer: Bidirectional, inputs: Shapes) -> Shapes | None:
-        forward = self.target(spec.children["forward_layer"], inputs[:1])
-        backward = self.target(spec.children["backward_layer"], inputs[:1])
-        if forward is None or backward is None:
-            return None
-        (out, *states), (back, *back_states) = forward, backward
-        if layer.merge_mode is None:
-            return (out, back, *states, *back_states)
-        if layer.merge_mode == "concat":
-            size = None if out[-1] is None or back[-1] is None else out[-1] + back[-1]
-            out = (*out[:-1], size)
-        return (out, *states, *back_states)
-
-    def _stepped(self, spec: LayerSpec, layer: RNN, inputs: Shapes) -> Shapes | None:
-        batch, time, *rest = inputs[0]
-        states = self._states(spec.children["cell"], (batch, *rest))
-        if not states:
-            return None
-        # the output of stacked cells is that of the last one
-        output, *returned = _listed(with_states(layer, batch, time, states))
-        return ((*output[:-1], states[-1][-1]), *returned)
-
-    def _states(self, cell: Target, step: Shape) -> Shapes:
-        if not isinstance(cell, LayerSpec):
-            return ()
-        states: Shapes = ()
-        for part in cell.children.values() or (cell,):
-            made = self.target(part, (step,))
-            if made is None:
-                return ()
-            step = made[0]
-            states += (step,) * (
-                2 if isinstance(part, LayerSpec) and part.class_name == "LSTMCell" else 1
-            )
-        return states
+        if isinstance(layer, Wrapper):
+            return layer.infer_around(_Inside(spec.children, self), *inputs)
+        return listed(layer.infer_call(given, *inputs))
 
 
-def _listed(outputs: Outputs) -> Shapes:
-    """The shapes of all outputs, where a layer gives one shape or several."""
-    several = bool(outputs) and isinstance(outputs[0], tuple)
-    return cast("Shapes", outputs if several else (outputs,))
+@dataclass(frozen=True)
+class _Inside:
+    """The layers inside a wrapper: `InsideShapes`."""
+
+    parts: Mapping[str, Child]
+    inference: Inference
+
+    def infer(self, child: Child, inputs: Shapes) -> Shapes | None:
+        return self.inference.target(child, inputs)
+
+    def is_identity(self, child: Child) -> bool:
+        return isinstance(child, LayerSpec) and is_identity(child)
+
+
+def _check_declared(call: Call, declared: Mapping[int, Shape], outputs: Shapes) -> None:
+    """Raise `ReadError` if the file declares other shapes than the options give."""
+    for index, shape in declared.items():
+        if index < len(outputs) and agree(outputs[index], shape):
+            continue
+        found = outputs[index] if index < len(outputs) else "none"
+        raise ReadError(
+            f"layer {quoted(call.target.name)}: output {index} has the shape {shape} in the file, "
+            f"but its options give {found}"
+        )
 
 
 def shape_of(leaf: Any, known: Mapping[KerasTensor, Shape]) -> Shape | None:

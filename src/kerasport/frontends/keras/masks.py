@@ -1,18 +1,23 @@
 """Which mask reaches which layer, by the rules of Keras.
 
-A mask says which time steps count. It is born in an Embedding or a Masking, travels with the tensor, and most layers
-pass it on, stop it or join it with others without a word in the file; some versions of Keras record it in a call as
-well, with operations of their own that compute it. Here a mask is the number of its description, so that two masks
-are the same where their numbers are equal.
+A mask says which time steps count. An Embedding or a Masking creates it, it travels with the
+tensor, and each layer passes it on, stops it or merges it with others (`Traits.mask`). The file does
+not say so. Some releases of Keras also record a mask in a call, with operations that compute it.
+
+`output_mask` applies the rules. It works over any `MaskAlgebra`: `MaskNames` names masks, so that
+masks are equal if their names are equal; `lower.masks.MaskTensors` computes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from kerasport.errors import Problem
+from kerasport.frontends.keras.dialect import Dialect, Merging
+from kerasport.frontends.keras.layers import traits_of
+from kerasport.frontends.keras.layers.traits import MaskRule
 from kerasport.frontends.keras.model import (
     Call,
     KerasModel,
@@ -22,83 +27,204 @@ from kerasport.frontends.keras.model import (
     flatten,
     rebuild,
 )
-from kerasport.releases import ASSUMED, MASKS_STOP, Release
+from kerasport.releases import ASSUMED
 
-Mask: TypeAlias = Hashable  # None where there is no mask
+Mask: TypeAlias = Hashable
+"""The name of a mask; None if there is no mask."""
 
-
-class Numbers:
-    """Gives every description of a mask a number, the same one to equal descriptions.
-
-    A description names the masks that it is made of by their numbers. So it is as short as the list of its parts,
-    however long the chain of layers that made them, and it is hashed and compared in no more than that time.
-    """
-
-    def __init__(self) -> None:
-        self._numbers: dict[tuple[Hashable, ...], int] = {}
-
-    def __call__(self, *description: Hashable) -> int:
-        return self._numbers.setdefault(description, len(self._numbers) + 1)
-
-
-RECURRENT = frozenset(("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"))
-PASSES = frozenset(
-    ("Activation", "ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax", "ThresholdedReLU", "Dense", "TernaryDense",
-     "Identity", "BatchNormalization", "GroupNormalization", "LayerNormalization", "UnitNormalization", "Dropout",
-     "AlphaDropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D",
-     "ActivityRegularization", "Normalization", "Rescaling", "TimeDistributed", "MultiHeadAttention",
-     "GroupQueryAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention")
-)  # fmt: skip
-STOPS = RECURRENT | {"Bidirectional", "TimeDistributed"}  # from `MASKS_STOP` on
-MERGES = frozenset(("Add", "Subtract", "Average", "Multiply", "Maximum", "Minimum"))
-
-EVERYTHING = 3e38
-"""What a Masking looks for that is to mask nothing; no time step is all of it."""
+NEVER_MASKS = 3e38
+"""`mask_value` that no time step can equal, so the Masking layer masks nothing."""
 
 BY_BACKEND = "whether the layers after it get the mask of its input depends on the Keras backend"
 
-Merging: TypeAlias = Literal["all", "any", ""]
+# ------------------------------------------------------------------------------------------ the rules
+
+X = TypeVar("X")
+M = TypeVar("M")
+X_contra = TypeVar("X_contra", contravariant=True)
 
 
-@dataclass(frozen=True)
-class MaskRules:
-    """How one release of Keras treats masks. Every target asks these rules, so that they agree."""
+class MaskAlgebra(Protocol[X_contra, M]):
+    """The operations that masks of type M are made with, from tensors of type X."""
 
-    release: Release
+    def not_zero(self, x: X_contra) -> M | None:
+        """True where x, of any shape, is not 0."""
 
-    @property
-    def merging(self) -> Merging:
-        """Which masks of merged inputs must hold: all in Keras 2, any since 3.4; in between, merging drops them."""
-        return "all" if self.release < (3, 0) else "any" if self.release >= (3, 4) else ""
+    def any_differs(self, x: X_contra, value: Any) -> M | None:
+        """True where any feature of x differs from the value, [batch, time] for a sequence."""
 
-    def passes(self, spec: LayerSpec) -> bool:
-        """Whether the mask of the first input of a layer is also the mask of its output.
+    def merge(self, masks: Sequence[M], how: Literal["all", "any"]) -> M:
+        """Where all or any of several distinct masks are true."""
 
-        Since Keras 3.16 recurrent layers and their wrappers have `supports_masking = False`.
-        """
-        name = spec.class_name
-        if name in STOPS and self.release >= MASKS_STOP:
+    def is_last_axis(self, axis: Any, x: X_contra) -> bool:
+        """Whether the axis of a Concatenate is known to be the last one."""
+
+    def concatenate(
+        self,
+        masks: Sequence[M | None],
+        inputs: Sequence[X_contra],
+        axis: Any,
+        how: Literal["all", "any"],
+    ) -> M:
+        """Masks in the shapes of the inputs, ones for None, concatenated, the last axis reduced."""
+
+
+def passes_mask(layer: LayerSpec, dialect: Dialect) -> bool:
+    """Whether the mask of the first input of a layer is also the mask of its output."""
+    match traits_of(layer).mask:
+        case MaskRule.PASSES:
+            return True
+        case MaskRule.PER_STEP:
+            return not dialect.recurrent_masks_stop
+        case MaskRule.RECURRENT:
+            return not dialect.recurrent_masks_stop and returns_sequences(layer)
+        case _:
             return False
-        if name in RECURRENT or name == "Bidirectional":
-            return returns_sequences(spec)
-        return name in PASSES
+
+
+def output_mask(
+    layer: LayerSpec,
+    inputs: Sequence[X],
+    masks: Sequence[M | None],
+    arguments: Mapping[str, Any],
+    dialect: Dialect,
+    algebra: MaskAlgebra[X, M],
+) -> M | None:
+    """The mask of the first output of a layer, or None.
+
+    Args:
+        layer: the layer that is called.
+        inputs: the tensors that it is called on.
+        masks: the masks of the inputs.
+        arguments: the other arguments of the call.
+        dialect: the rules of the Keras release.
+        algebra: makes the masks.
+    """
+    match traits_of(layer).mask:
+        case MaskRule.INDICES:
+            creates = layer.config.get("mask_zero") and not arguments.get("reverse")
+            return algebra.not_zero(inputs[0]) if creates else None
+        case MaskRule.FEATURES:
+            return algebra.any_differs(inputs[0], layer.config.get("mask_value") or 0.0)
+        case MaskRule.MERGES:
+            return _merged(masks, dialect, algebra)
+        case MaskRule.CONCATENATES:
+            axis = layer.config.get("axis", -1)
+            return _concatenated(inputs, masks, axis, dialect.merging, algebra)
+        case _:
+            return masks[0] if masks and passes_mask(layer, dialect) else None
+
+
+def _merged(masks: Sequence[M | None], dialect: Dialect, algebra: MaskAlgebra[X, M]) -> M | None:
+    """The mask of a merge layer such as Add. Inputs without a mask drop it if any mask suffices."""
+    distinct = tuple(dict.fromkeys(mask for mask in masks if mask is not None))
+    all_masked = all(mask is not None for mask in masks)
+    if not distinct or not dialect.merging or (dialect.merging == "any" and not all_masked):
+        return None
+    return distinct[0] if len(distinct) == 1 else algebra.merge(distinct, dialect.merging)
+
+
+def _concatenated(
+    inputs: Sequence[X],
+    masks: Sequence[M | None],
+    axis: Any,
+    merging: Merging,
+    algebra: MaskAlgebra[X, M],
+) -> M | None:
+    """The mask of a Concatenate: `Concatenate.compute_mask`.
+
+    Equal masks along the last axis give the same mask again. Along another axis the output has
+    more time steps than each of them.
+    """
+    if not merging or all(mask is None for mask in masks):
+        return None
+    if len(set(masks)) == 1 and algebra.is_last_axis(axis, inputs[0]):
+        return masks[0]
+    return algebra.concatenate(masks, inputs, axis, merging)
+
+
+def returns_sequences(layer: LayerSpec) -> bool:
+    """Whether a recurrent layer, or the one inside a Bidirectional, returns every time step."""
+    inner = layer.children.get("forward_layer", layer)
+    return isinstance(inner, LayerSpec) and bool(inner.config.get("return_sequences"))
+
+
+def sequence_count(layer: LayerSpec) -> int:
+    """How many of the first outputs of a layer have the mask of the first one.
+
+    A Bidirectional without merging returns the outputs of both directions.
+    """
+    recurrent = traits_of(layer).mask is MaskRule.RECURRENT
+    return 2 if recurrent and layer.config.get("merge_mode", "concat") is None else 1
+
+
+# ------------------------------------------------------------------------------------------ names
+
+
+@dataclass
+class MaskNames:
+    """A `MaskAlgebra` of names: equal descriptions of masks get the same number.
+
+    A description names the masks that it is made of by their numbers. So its size, and the time to
+    hash and compare it, do not grow with the length of the chain of layers before it.
+    """
+
+    _numbers: dict[tuple[Hashable, ...], int] = field(default_factory=dict)
+
+    def __call__(self, *description: Hashable) -> Mask:
+        """The name of a mask with this description."""
+        return self._numbers.setdefault(description, len(self._numbers) + 1)
+
+    def not_zero(self, x: KerasTensor | None) -> Mask:
+        """See `MaskAlgebra`."""
+        return self("not_equal", x, 0.0)
+
+    def any_differs(self, x: KerasTensor | None, value: Any) -> Mask:
+        """See `MaskAlgebra`; None for `NEVER_MASKS`."""
+        if value == NEVER_MASKS:
+            return None
+        # other values are refused elsewhere
+        known = value if isinstance(value, int | float) else repr(value)
+        return self("any", self("not_equal", x, known))
+
+    def merge(self, masks: Sequence[Mask], how: Literal["all", "any"]) -> Mask:
+        """See `MaskAlgebra`."""
+        return self(how, frozenset(masks))
+
+    def is_last_axis(self, axis: Any, x: KerasTensor | None) -> bool:
+        """See `MaskAlgebra`; the rank is not known here."""
+        del x
+        return bool(axis == -1)
+
+    def concatenate(
+        self,
+        masks: Sequence[Mask],
+        inputs: Sequence[KerasTensor | None],
+        axis: Any,
+        how: Literal["all", "any"],
+    ) -> Mask:
+        """See `MaskAlgebra`; for equal masks `how` makes no difference."""
+        del inputs
+        equal = len(set(masks)) == 1
+        return self("concatenated", "" if equal else how, repr(axis), tuple(masks))
 
 
 @dataclass
 class Masks:
-    """The mask `of` each tensor, and the `foreign` calls: those given another mask than travels with their input.
+    """The masks of the tensors of a model, by name.
 
-    The runs of models inside share the numbers, so their masks can be compared with those outside.
+    Nested models share the names, so their masks can be compared with those outside.
     """
 
-    rules: MaskRules
+    dialect: Dialect
     of: dict[KerasTensor, Mask] = field(default_factory=dict)
     foreign: list[Call] = field(default_factory=list)
-    origins: Mapping[KerasTensor, Call] = field(
-        default_factory=dict
-    )  # of parts that stand for a call: that call
-    number: Numbers = field(default_factory=Numbers)
-    computed: dict[KerasTensor, Mask] = field(default_factory=dict)  # by operations
+    """Calls with a mask argument that differs from the mask of the input."""
+    origins: Mapping[KerasTensor, Call] = field(default_factory=dict)
+    """Tensor of a rewritten model → the call that it stands for."""
+    names: MaskNames = field(default_factory=MaskNames)
+    computed: dict[KerasTensor, Mask] = field(default_factory=dict)
+    """Masks that operations of the model compute."""
     runs: dict[tuple[KerasModel, tuple[Mask, ...]], Masks] = field(default_factory=dict)
 
     def trace(self, model: KerasModel, inputs: tuple[Mask, ...] = ()) -> tuple[Mask, ...]:
@@ -125,7 +251,7 @@ class Masks:
         """The masks in a model inside, which is traced once for the same masks of its inputs."""
         if (model, inputs) not in self.runs:
             run = self.runs[model, inputs] = Masks(
-                self.rules, origins=self.origins, number=self.number, runs=self.runs
+                self.dialect, origins=self.origins, names=self.names, runs=self.runs
             )
             run.trace(model, inputs)
         return self.runs[model, inputs]
@@ -143,258 +269,75 @@ class Masks:
             return ()
         if isinstance(target, KerasModel):
             return self.inside(target, incoming).ends(target)
-        mask = made(call, target, incoming, self.rules, self.number)
-        unmerged = (
-            target.class_name == "Bidirectional"
-            and target.config.get("merge_mode", "concat") is None
-        )
-        return (mask, mask) if unmerged else (mask,)
+        mask = self.output(target, call, incoming, self.dialect)
+        return (mask,) * sequence_count(target)
+
+    def output(self, layer: LayerSpec, call: Call, masks: Sequence[Mask], dialect: Dialect) -> Mask:
+        """The mask of the first output of a layer for inputs with these masks."""
+        tensors = [leaf for leaf in flatten(call.args) if isinstance(leaf, KerasTensor)]
+        return output_mask(layer, tensors or [None], masks, call.kwargs, dialect, self.names)
 
     def _agrees(self, recorded: Any, incoming: tuple[Mask, ...]) -> bool:
         """Whether a recorded mask, or one for each tensor, is what travels with the tensors; None says nothing."""
         masks = flatten(recorded)
         pairs = zip(masks, (*incoming, *(None,) * len(masks)), strict=False)
-        return all(mask is None or self._told(mask) == travels for mask, travels in pairs)
+        return all(mask is None or self._name_of(mask) == travels for mask, travels in pairs)
 
     def _computed(self, call: Call, operation: Operation) -> Mask:
         """The mask that operations compute, in the terms of `made`; an opaque one where they are not Keras's own."""
         name, operands = operation.class_name, flatten(call.args)
         first = operands[0] if operands else None
         if name == "NotEqual" and len(operands) == 2 and isinstance(operands[1], int | float):
-            return self.number("not_equal", first, float(operands[1]))
+            return self.names("not_equal", first, float(operands[1]))
         if name == "Any" and isinstance(first, KerasTensor) and _is(first, "NotEqual"):
-            return self.number("any", self._told(first))
+            return self.names("any", self._name_of(first))
         if name == "Concatenate":
             parts = tuple(
                 None
                 if isinstance(part, KerasTensor) and _is(part, "OnesLike")
-                else self._told(part)
+                else self._name_of(part)
                 for part in operands
             )
-            return concatenated(parts, operation.config.get("axis", -1), "any", self.number)
+            axis = operation.config.get("axis", -1)
+            if len(set(parts)) == 1 and axis == -1:
+                return parts[0]
+            return self.names.concatenate(parts, (), axis, "any")
         if name in SPREADS:
             inner = {
-                self._told(o)
+                self._name_of(o)
                 for o in operands
                 if isinstance(o, KerasTensor) and not _is(o, "ZerosLike")
             }
-            return inner.pop() if len(inner) == 1 else self.number("or", frozenset(inner))
-        return self.number("opaque", KerasTensor(call))
+            return inner.pop() if len(inner) == 1 else self.names.merge(tuple(inner), "any")
+        return self.names("opaque", KerasTensor(call))
 
-    def _told(self, value: Any) -> Mask:
+    def _name_of(self, value: Any) -> Mask:
         """The mask that a tensor or constant is."""
         known = isinstance(value, KerasTensor) and value in self.computed
-        return self.computed[value] if known else self.number("opaque", repr(value))
-
-
-def made(
-    call: Call, target: LayerSpec, incoming: tuple[Mask, ...], rules: MaskRules, number: Numbers
-) -> Mask:
-    """The mask of a layer's first output."""
-    name = target.class_name
-    if name == "Embedding" or (name == "ReversibleEmbedding" and not call.kwargs.get("reverse")):
-        return (
-            number("not_equal", first_tensor(call), 0.0) if target.config.get("mask_zero") else None
-        )
-    if name == "Masking":
-        value: Any = target.config.get("mask_value") or 0.0
-        if value == EVERYTHING:
-            return None
-        if not isinstance(value, int | float):  # the layer is refused for it
-            value = repr(value)
-        return number("any", number("not_equal", first_tensor(call), value))
-    if rules.passes(target):
-        return incoming[0] if incoming else None
-    known, merging = tuple(mask for mask in incoming if mask is not None), rules.merging
-    if not known or not merging:
-        return None
-    if name in MERGES and (len(known) == len(incoming) or merging == "all"):
-        distinct, how = frozenset(known), "and" if merging == "all" else "or"
-        return number(how, distinct) if len(distinct) > 1 else known[0]
-    if name == "Concatenate":
-        return concatenated(incoming, target.config.get("axis", -1), merging, number)
-    return None
-
-
-def concatenated(masks: tuple[Mask, ...], axis: Any, merging: Merging, number: Numbers) -> Mask:
-    """The mask of a Concatenate: Keras joins masks in the shape of the inputs, and reduces the last axis.
-
-    Along the last axis equal masks make the same mask again. Along another one the result has more
-    time steps than each of them.
-    """
-    same = len(set(masks)) == 1
-    if same and axis == -1:
-        return masks[0]
-    return number("concatenated", "" if same else merging, repr(axis), masks)
+        return self.computed[value] if known else self.names("opaque", repr(value))
 
 
 def passes_what_3_16_stops(model: KerasModel) -> bool:
     """Whether a mask passes a layer before Keras 3.16 that stops it since."""
-    masks = Masks(MaskRules(ASSUMED))
+    masks = Masks(Dialect.of(ASSUMED))
     masks.trace(model)
     runs = [(model, masks), *((part, run) for (part, _), run in masks.runs.items())]
     return any(
         run.outputs(call)[0] is not None
         for part, run in runs
         for call in part.calls
-        if isinstance(call.target, LayerSpec) and call.target.class_name in STOPS
+        if traits_of(call.target).mask in (MaskRule.PER_STEP, MaskRule.RECURRENT)
     )
 
 
-def first_tensor(call: Call) -> KerasTensor | None:
-    """The first tensor among the arguments of a call."""
-    return next((leaf for leaf in flatten(call.args) if isinstance(leaf, KerasTensor)), None)
-
-
-def returns_sequences(target: LayerSpec) -> bool:
-    """Whether a recurrent layer, or the one inside a Bidirectional, returns every time step."""
-    inner = target.children.get("forward_layer", target)
-    return isinstance(inner, LayerSpec) and bool(inner.config.get("return_sequences"))
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Masks of Keras 3 that calls change on their inputs, which other calls and outputs then find.
-
-    MultiHeadAttention removes the masks from its inputs. A nested model that is called with a mask
-    sets it on its inputs (`Functional.call`). Keras keeps a mask on the tensor object itself, so the
-    order in which Keras makes the calls decides which mask the other calls find.
-    """
-
-    order: Sequence[Call] = ()  # in which Keras makes the calls; empty where nothing changes
-    objects: Mapping[KerasTensor, KerasTensor] = field(default_factory=dict)
-    """Tensor → the tensor that stands for the same object, where a layer returns its input."""
-    found: Mapping[KerasTensor, Mapping[Call | None, Any]] = field(default_factory=dict)
-    """Tensor object → call → the mask that it finds there: a value of the model, or None where it
-    was removed. The key None stands for the end of the run."""
-    unknown: frozenset[KerasTensor] = frozenset()
-    """Tensor objects that got their mask inside a nested model, where its value is not known."""
-
-    def object_of(self, tensor: KerasTensor) -> KerasTensor:
-        """The tensor that stands for the object that a tensor is."""
-        return self.objects.get(tensor, tensor)
-
-    def of(self, tensor: KerasTensor, call: Call | None) -> tuple[bool, Any]:
-        """Whether a call finds another mask on a tensor than Keras put there first, and that mask."""
-        masks = self.found.get(self.object_of(tensor), {})
-        return call in masks, masks.get(call)
-
-
-NO_CHANGES = Changes()
-
-# Layers that return their input itself, not a tensor like it.
-SAME_OBJECT = frozenset(
-    ("Identity", "ActivityRegularization", "Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise",
-     "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Effects:
-    """What one call does to the masks of its inputs."""
-
-    removed: Sequence[KerasTensor] = ()
-    given: Sequence[tuple[KerasTensor, Any]] = ()  # with the value of the mask
-    unknown: Sequence[KerasTensor] = ()
-
-
-@dataclass
-class MaskChanges:
-    """What the calls of models do to the masks of their inputs; each model is followed once."""
-
-    known: dict[KerasModel, Changes] = field(default_factory=dict)
-
-    def of(self, model: KerasModel) -> Changes:
-        """Of one model of Keras 3."""
-        if model not in self.known:
-            may = any(self._may_change(call) for call in model.calls)
-            self.known[model] = self._followed(model) if may else NO_CHANGES
-        return self.known[model]
-
-    def _may_change(self, call: Call) -> bool:
-        target = call.target
-        if isinstance(target, KerasModel):
-            given = flatten(call.kwargs.get("mask"))
-            return any(mask is not None for mask in given) or bool(self.of(target).order)
-        return _removes_masks(target)
-
-    def _followed(self, model: KerasModel) -> Changes:
-        order, objects = order_of_calls(model), dict[KerasTensor, KerasTensor]()
-        found: dict[KerasTensor, dict[Call | None, Any]] = {}
-        now: dict[KerasTensor, Any] = {}
-        unknown: set[KerasTensor] = set()
-        for call in order:
-            inputs = [objects.get(tensor, tensor) for tensor in call.tensors()]
-            if (
-                isinstance(call.target, LayerSpec)
-                and call.target.class_name in SAME_OBJECT
-                and inputs
-            ):
-                objects[KerasTensor(call)] = inputs[0]
-            for tensor in inputs:
-                if tensor in now:
-                    found.setdefault(tensor, {})[call] = now[tensor]
-            effects = self._effects(call)
-            now |= {objects.get(tensor, tensor): mask for tensor, mask in effects.given}
-            now |= {objects.get(tensor, tensor): None for tensor in effects.removed}
-            unknown |= {objects.get(tensor, tensor) for tensor in effects.unknown}
-        for tensor, mask in now.items():
-            found.setdefault(tensor, {})[None] = mask
-        return Changes(order, objects, found, frozenset(unknown))
-
-    def _effects(self, call: Call) -> _Effects:
-        target, leaves = call.target, flatten(call.args)
-        if not isinstance(target, KerasModel):
-            tensors = [leaf for leaf in leaves if isinstance(leaf, KerasTensor)]
-            return _Effects(tensors if _removes_masks(target) else ())
-        marked = zip(leaves, flatten(call.kwargs.get("mask")), strict=False)
-        inside, removed, unknown = self.of(target), list[KerasTensor](), list[KerasTensor]()
-        for outer, inner in zip(leaves, target.input_tensors, strict=False):
-            changed, mask = inside.of(inner, None)
-            if isinstance(outer, KerasTensor) and changed and mask is None:
-                removed.append(outer)
-            elif isinstance(outer, KerasTensor) and (changed or inner in inside.unknown):
-                unknown.append(outer)
-        given = [(x, mask) for x, mask in marked if isinstance(x, KerasTensor) and mask is not None]
-        return _Effects(removed, given, unknown)
-
-
-def _removes_masks(target: LayerSpec | Operation | KerasModel) -> bool:
-    own = isinstance(target, LayerSpec) and not target.custom
-    return own and target.class_name == "MultiHeadAttention"
-
-
-def order_of_calls(model: KerasModel) -> Sequence[Call]:
-    """The calls in the order in which Keras makes them.
-
-    It goes by depth, which is the longest way to an output; of one depth by when a walk from the last output to the
-    first inputs met them. A shared layer has the depth of its deepest call so far.
-    """
-    depth: dict[Call, int] = {}
-    deepest: dict[Any, int] = {}
-    for call in reversed(_met(model)):
-        depth[call] = deepest[call.target] = max(depth.get(call, 0), deepest.get(call.target, 0))
-        for tensor in call.tensors():
-            depth[tensor.call] = max(depth.get(tensor.call, 0), depth[call] + 1)
-    return sorted(depth, key=lambda call: -depth[call])
-
-
-def _met(model: KerasModel) -> Sequence[Call]:
-    """The calls as a walk from the outputs leaves them, each after those that it needs."""
-    met: dict[Call, None] = {}
-    stack = [(tensor.call, False) for tensor in reversed(model.output_tensors)]
-    while stack:
-        call, done = stack.pop()
-        if done:
-            met.setdefault(call)
-        elif call not in met:
-            stack.append((call, True))
-            stack += [
-                (tensor.call, False)
-                for tensor in reversed(call.tensors())
-                if tensor.call not in met
-            ]
-    return list(met)
+def makes_mask(target: LayerSpec | KerasModel) -> bool:
+    """Whether a layer, or one inside it, creates a mask."""
+    if isinstance(target, KerasModel):
+        return any(makes_mask(part) for part in target.targets() if not isinstance(part, Operation))
+    rule = traits_of(target).mask
+    indices = rule is MaskRule.INDICES and bool(target.config.get("mask_zero"))
+    own = indices or rule is MaskRule.FEATURES
+    return own or any(map(makes_mask, target.children.values()))
 
 
 # Operations with which Keras spreads a mask over a tensor and gathers it again; they keep it what it is.
@@ -418,7 +361,7 @@ def without_recorded(model: KerasModel) -> tuple[KerasModel, list[Problem]]:
     )
     problems = [
         Problem(call.target.name, call.target.class_name, reason, "mask", "a tensor")
-        for call in _foreign(model, Masks(MaskRules(model.release)))
+        for call in _foreign(model, Masks(model.dialect))
     ]
     return rebuild(model, step), problems
 

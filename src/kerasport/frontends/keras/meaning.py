@@ -13,7 +13,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from kerasport.frontends.keras.identity import is_identity
+from kerasport.frontends.keras.identity import does_nothing
+from kerasport.frontends.keras.layers import traits_of
 from kerasport.frontends.keras.model import (
     Call,
     KerasModel,
@@ -151,23 +152,10 @@ def _after(call: Call, path: _Path) -> After:
     assert isinstance(target, LayerSpec)
     if target.custom:
         return Values()
-    if _is_idle(target) or target.class_name in MOVING:
+    if does_nothing(target) or traits_of(target).keeps_values:
         return path
     step = LAYERS.get(target.class_name)
     return step(target, path) if step else Values()
-
-
-IDLE = frozenset(
-    ("Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "SpatialDropout1D")
-)
-"""Layers without effect at inference. Every target has them, so they are not removed."""
-
-MOVING = frozenset(("Reshape", "Flatten", "Permute", "RepeatVector"))
-"""Layers that move values but do not change them."""
-
-
-def _is_idle(spec: LayerSpec) -> bool:
-    return is_identity(spec) or (spec.class_name in IDLE and not spec.custom)
 
 
 def _embedding(spec: LayerSpec, path: _Path) -> After:
@@ -392,7 +380,11 @@ def _last(tensor: KerasTensor) -> KerasTensor:
         target = tensor.call.target
         if isinstance(target, KerasModel):
             tensor = target.output_tensors[tensor.index]
-        elif isinstance(target, LayerSpec) and _is_idle(target) and len(tensor.call.tensors()) == 1:
+        elif (
+            isinstance(target, LayerSpec)
+            and does_nothing(target)
+            and len(tensor.call.tensors()) == 1
+        ):
             tensor = tensor.call.tensors()[0]
         else:
             break

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 from kerasport.errors import ReadError, quoted
+from kerasport.frontends.keras.dialect import Dialect
 from kerasport.releases import Release, release_of
 from kerasport.weights import (
     Shape,
@@ -107,6 +108,11 @@ class KerasModel:
     def release(self) -> Release:
         """Major and minor version of the Keras that wrote the file; `ASSUMED` where it is not known."""
         return release_of(self.writer)
+
+    @property
+    def dialect(self) -> Dialect:
+        """The rules of that Keras. Nested models have those of the whole model."""
+        return Dialect.of(self.release)
 
     @property
     def input_tensors(self) -> tuple[KerasTensor, ...]:

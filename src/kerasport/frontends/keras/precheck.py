@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kerasport.errors import Problem
+from kerasport.frontends.keras.dialect import Dialect
 from kerasport.frontends.keras.dtypes import INTEGERS, Dtypes, integer_problems
-from kerasport.frontends.keras.identity import AUGMENTATIONS, IMAGES, changed_entry, is_of_entries
-from kerasport.frontends.keras.masks import MaskRules, Masks
-from kerasport.frontends.keras.model import Call, KerasModel, LayerSpec, Operation
-from kerasport.releases import TRAINING_COUNTS
+from kerasport.frontends.keras.identity import changed_entry, is_of_entries
+from kerasport.frontends.keras.layers import LAYERS, class_names, traits_of
+from kerasport.frontends.keras.layers.core import Embedding
+from kerasport.frontends.keras.layers.normalization import SpectralNormalization
+from kerasport.frontends.keras.layers.recurrent import TimeDistributed
+from kerasport.frontends.keras.masks import Masks
+from kerasport.frontends.keras.model import Call, KerasModel, LayerSpec
+from kerasport.frontends.keras.training import training_problems
 
 
 def refusals(model: KerasModel) -> Iterator[Problem]:
     """Everything about a model that is refused whatever it is to become."""
-    dtypes = Dtypes()
+    dtypes, dialect = Dtypes(), model.dialect
     dtypes.model(model)
     for part in models(model):
         if part.custom:
@@ -27,39 +32,12 @@ def refusals(model: KerasModel) -> Iterator[Problem]:
             )
             yield Problem(part.name, part.class_name, reason, remedy=remedy)
         dtypes.model(part)
-        yield from integer_problems(part, dtypes, model.release)
+        yield from integer_problems(part, dtypes, dialect)
         yield from _entry_problems(part)
-        if model.release >= TRAINING_COUNTS:
-            yield from _training_problems(part)
+        yield from training_problems(part, dialect)
         for target in part.targets():
             if isinstance(target, LayerSpec):
-                yield from _layer_problems(target, model.release)
-
-
-# Layers that act in training only, besides those that augment images.
-ACTS_IN_TRAINING = frozenset(
-    ("AlphaDropout", "BatchNormalization", "Dropout", "GaussianDropout", "GaussianNoise", "SpatialDropout1D",
-     "SpatialDropout2D", "SpatialDropout3D", "SpectralNormalization", *AUGMENTATIONS)
-)  # fmt: skip
-DROPOUTS = ("dropout", "recurrent_dropout")  # options of layers that drop by themselves
-
-
-def _training_problems(model: KerasModel) -> Iterator[Problem]:
-    """Image layers that are called with training=True, and so act when the model predicts."""
-    for call in model.calls:
-        target = call.target
-        if target.class_name in IMAGES and call.kwargs.get("training") and acts_in_training(target):
-            reason = "the model calls it with training=True, so it is active at inference"
-            yield Problem(target.name, target.class_name, reason, "training", True)
-
-
-def acts_in_training(target: LayerSpec | Operation | KerasModel) -> bool:
-    """Whether a layer, or one inside, computes something else in training."""
-    if isinstance(target, KerasModel):
-        return any(map(acts_in_training, target.targets()))
-    drops = any(target.config.get(option) for option in DROPOUTS)
-    parts = target.children.values() if isinstance(target, LayerSpec) else ()
-    return target.class_name in ACTS_IN_TRAINING or drops or any(map(acts_in_training, parts))
+                yield from _layer_problems(target, dialect)
 
 
 def _entry_problems(model: KerasModel) -> Iterator[Problem]:
@@ -82,40 +60,38 @@ def custom_problem(spec: LayerSpec) -> Problem:
     return Problem(spec.name, spec.class_name, reason, remedy=CUSTOM)
 
 
-# Layers that give integers by nature, or compute nothing.
-OF_INTEGERS = frozenset(
-    ("InputLayer", "Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "MaxPooling1D", "MaxPooling2D",
-     "MaxPooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "ZeroPadding1D",
-     "ZeroPadding2D", "ZeroPadding3D", "Cropping1D", "Cropping2D", "Cropping3D", "UpSampling1D", "Identity", "Dropout",
-     "Maximum", "Minimum", "Embedding", "Discretization", "CategoryEncoding", "IntegerLookup", "StringLookup",
-     "Hashing", "HashedCrossing", "TextVectorization")
-)  # fmt: skip
-
-
-def _layer_problems(spec: LayerSpec, release: tuple[int, int]) -> Iterator[Problem]:
+def _layer_problems(spec: LayerSpec, dialect: Dialect) -> Iterator[Problem]:
     """Layers that compute in integers, and wrappers that compute something else than what is stored."""
     dtype = str(spec.config.get("dtype", ""))
-    if dtype in INTEGERS and spec.class_name not in OF_INTEGERS:
+    if dtype in INTEGERS and not traits_of(spec).integer_dtype:
         reason = f"Keras casts its input to {dtype}, which truncates it; converted models compute in float32"
         yield Problem(spec.name, spec.class_name, reason, "dtype", dtype)
-    inner = spec.children.get("layer")
-    if (
-        spec.class_name == "SpectralNormalization"
-        and getattr(inner, "class_name", "") == "Embedding"
-    ):
+    yield from _wrapper_problems(spec, dialect)
+
+
+def _wrapper_problems(spec: LayerSpec, dialect: Dialect) -> Iterator[Problem]:
+    """Wrappers that compute something else than converted models."""
+    cls, inner = LAYERS.get(spec.class_name), spec.children.get("layer")
+    if inner is None:
+        return
+    if cls is SpectralNormalization and inner.class_name in class_names(Embedding):
         reason = "the file does not store the Embedding as Keras normalizes it"
-        yield Problem(spec.name, spec.class_name, reason, "layer", "Embedding")
-    if spec.class_name == "TimeDistributed" and release < (3, 0) and _makes_mask(inner, release):
-        reason = "Keras 2 passes on the masks that the inner layer creates at each step; Keras 3 and converted models do not"
-        remedy = "put the inner layer and the layers that use its mask into one model inside the TimeDistributed"
-        yield Problem(
-            spec.name, spec.class_name, reason, "layer", inner.class_name if inner else "", remedy
+        yield Problem(spec.name, spec.class_name, reason, "layer", inner.class_name)
+    if cls is TimeDistributed and dialect.inner_masks_leave and _makes_mask(inner, dialect):
+        reason = (
+            "Keras 2 passes on the masks that the inner layer creates at each step; Keras 3 and "
+            "converted models do not"
         )
+        remedy = (
+            "put the inner layer and the layers that use its mask into one model inside the "
+            "TimeDistributed"
+        )
+        yield Problem(spec.name, spec.class_name, reason, "layer", inner.class_name, remedy)
 
 
-def _makes_mask(inner: LayerSpec | KerasModel | None, release: tuple[int, int]) -> bool:
-    """Whether a mask comes out of what is given none."""
-    return inner is not None and any(Masks(MaskRules(release)).outputs(Call(inner)))
+def _makes_mask(inner: LayerSpec | KerasModel, dialect: Dialect) -> bool:
+    """Whether a layer or model returns a mask when it is called without one."""
+    return any(Masks(dialect).outputs(Call(inner)))
 
 
 def models(model: KerasModel) -> Iterator[KerasModel]:

@@ -20,9 +20,10 @@ from typing import Any
 import h5py
 
 from kerasport.errors import VerifyError
+from kerasport.frontends.keras.dialect import Dialect
 from kerasport.frontends.keras.masks import passes_what_3_16_stops
 from kerasport.frontends.keras.model import KerasModel, LayerSpec
-from kerasport.releases import MASKS_STOP, major, release_of
+from kerasport.releases import major, release_of
 from kerasport.verification.arrays import Arrays
 from kerasport.verification.inputs import has_strings
 from kerasport.verification.references import keras_runner
@@ -255,7 +256,8 @@ def find_original(
             "clip(x/6 + 0.5, 0, 1), so this comparison uses the old formula. tf_keras does not "
             "need that"
         )
-    since, newer = (release >= MASKS_STOP for release in (model.release, release_of(keras.version)))
+    since = model.dialect.recurrent_masks_stop
+    newer = Dialect.of(release_of(keras.version)).recurrent_masks_stop
     if keras.is_3 and since is not newer and passes_what_3_16_stops(model):
         notes.append(
             f"Keras {model.writer or 'of an unknown version'} wrote the file, and Keras "

@@ -1,4 +1,4 @@
-"""One class a Keras layer: its options, its weights, the shapes it makes."""
+"""One class per Keras layer: its options, weights, shapes and traits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from kerasport.frontends.keras.layers import (
     activations,
     applications,
     attention,
+    augmentation,
     conv,
     core,
     merging,
@@ -17,11 +18,13 @@ from kerasport.frontends.keras.layers import (
     recurrent,
     reshaping,
 )
-from kerasport.frontends.keras.layers.base import Layer
+from kerasport.frontends.keras.layers.base import Layer, Unread
+from kerasport.frontends.keras.layers.traits import UNKNOWN, Traits
+from kerasport.frontends.keras.model import KerasModel, LayerSpec, Operation
 
 _FAMILIES = (
     core, activations, conv, pooling, normalization, recurrent, attention, merging, reshaping, preprocessing,
-    applications,
+    augmentation, applications,
 )  # fmt: skip
 
 LAYERS: Mapping[str, type[Layer]] = {
@@ -36,3 +39,19 @@ LAYERS: Mapping[str, type[Layer]] = {
     and not name.startswith("_")
 }
 """Class by the name that a Keras config gives it."""
+
+
+def traits_of(target: LayerSpec | Operation | KerasModel) -> Traits:
+    """The traits of what a call applies; those of an unknown layer for functions and models."""
+    cls = LAYERS.get(target.class_name) if isinstance(target, LayerSpec) else None
+    return UNKNOWN if cls is None else cls.traits
+
+
+def declares_weights(class_name: str) -> bool:
+    """Whether a layer class declares its weights. Of other classes a file may have any weights."""
+    return class_name in LAYERS and not issubclass(LAYERS[class_name], Unread)
+
+
+def class_names(*classes: type[Layer]) -> frozenset[str]:
+    """Names of layer classes in Keras configs, those of subclasses included."""
+    return frozenset(name for name, cls in LAYERS.items() if issubclass(cls, classes))

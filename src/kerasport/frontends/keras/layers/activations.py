@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kerasport.errors import Refusal, ShapeError
+from kerasport.frontends.keras.dialect import ASSUMED_DIALECT, Dialect
 from kerasport.frontends.keras.layers.base import Activation, Layer, Numbers, weight
+from kerasport.frontends.keras.layers.traits import (
+    ACTIVATES,
+    COMPUTES,
+    WEIGHS,
+    WRAPS,
+    MaskInput,
+    MaskRule,
+    Traits,
+)
 from kerasport.ir import ops
 from kerasport.weights import Shape, Weight
 
@@ -192,6 +202,14 @@ OF_INTEGERS = ("linear", "relu", "relu6")  # which leave whole numbers whole
 class ReLU(Layer):
     """min(x, max_value) where x > threshold, else negative_slope · (x - threshold)."""
 
+    traits = Traits(
+        mask=MaskRule.PASSES,
+        integers=ACTIVATES,
+        identity=COMPUTES,
+        pointwise=True,
+        activation_object=True,
+    )
+
     max_value: float | None = None
     negative_slope: float | None = 0.0
     threshold: float | None = 0.0
@@ -223,6 +241,14 @@ class ReLU(Layer):
 class LeakyReLU(Layer):
     """x where x > 0, else negative_slope · x."""
 
+    traits = Traits(
+        mask=MaskRule.PASSES,
+        integers=WEIGHS,
+        identity=COMPUTES,
+        pointwise=True,
+        activation_object=True,
+    )
+
     negative_slope: float = 0.3
 
     def lower(self, x: Tensor) -> Tensor:
@@ -232,6 +258,14 @@ class LeakyReLU(Layer):
 class ELU(Layer):
     """x where x > 0, else alpha · (exp(x) - 1)."""
 
+    traits = Traits(
+        mask=MaskRule.PASSES,
+        integers=WEIGHS,
+        identity=COMPUTES,
+        pointwise=True,
+        activation_object=True,
+    )
+
     alpha: float = 1.0
 
     def lower(self, x: Tensor) -> Tensor:
@@ -240,6 +274,8 @@ class ELU(Layer):
 
 class PReLU(Layer):
     """x where x > 0, else alpha · x, with a trained alpha."""
+
+    traits = Traits(mask=MaskRule.PASSES, integers=WRAPS, identity=COMPUTES)
 
     shared_axes: tuple[int, ...] | None = None
 
@@ -258,11 +294,21 @@ class PReLU(Layer):
 class Softmax(Layer):
     """exp(x) / Σ exp(x) over `axis`."""
 
+    traits = Traits(
+        mask=MaskRule.PASSES,
+        integers=WRAPS,
+        identity=COMPUTES,
+        mask_input=MaskInput.FIRST,
+        dialect=True,
+        activation_object=True,
+    )
+
     axis: int | tuple[int, ...] = -1
     signature = ("inputs", "mask")
-    takes = ("mask", "uniform")
 
-    def lower(self, x: Tensor, *, mask: Tensor | None = None, uniform: bool = False) -> Tensor:
+    def lower(
+        self, x: Tensor, *, mask: Tensor | None = None, dialect: Dialect = ASSUMED_DIALECT
+    ) -> Tensor:
         axes, x = self.axis if isinstance(self.axis, tuple) else (self.axis,), ops.floats(x)
         if mask is None:
             return softmax_over(x, axes)
@@ -280,8 +326,7 @@ class Softmax(Layer):
         if mask.dtype != "bool":
             mask = ops.greater(mask, 0.5)
         y = softmax_over(ops.where(mask, x, -1e9), axes)
-        # a row that is masked whole is 0; up to Keras 3.9 it was uniform
-        return y if uniform else ops.where(mask, y, 0.0)
+        return y if dialect.masked_softmax_is_uniform else ops.where(mask, y, 0.0)
 
 
 def softmax_over(x: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -295,11 +340,20 @@ def softmax_over(x: Tensor, axes: tuple[int, ...]) -> Tensor:
 class ThresholdedReLU(Layer):
     """x where x > theta, else 0 (Keras 2)."""
 
+    traits = Traits(mask=MaskRule.PASSES, integers=WRAPS, identity=COMPUTES)
+
     theta: Numbers = 1.0
 
     def lower(self, x: Tensor) -> Tensor:
         return threshold(x, float(self.theta))
 
 
-OBJECTS: Mapping[str, type[Layer]] = {cls.__name__: cls for cls in (ReLU, LeakyReLU, ELU, Softmax)}
-"""Layers that may stand as the activation of another layer, and hold no weights."""
+OBJECTS: Mapping[str, type[Layer]] = {
+    name: cls
+    for name, cls in tuple(globals().items())
+    if isinstance(cls, type)
+    and issubclass(cls, Layer)
+    and cls is not Layer
+    and cls.traits.activation_object
+}
+"""Layers that may be the activation of another layer, by class name. They have no weights."""

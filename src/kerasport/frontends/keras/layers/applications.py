@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kerasport.frontends.keras.layers.base import Count, Layer, weight
+from kerasport.frontends.keras.layers.traits import COMPUTES, WRAPS, MaskRule, Traits
 from kerasport.ir import ops
 from kerasport.weights import Shape, Weight
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 class LayerScale(Layer):
     """x · gamma, of ConvNeXt."""
+
+    traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
 
     init_values: float  # with which training began
     projection_dim: Count
@@ -31,6 +34,8 @@ class LayerScale(Layer):
 
 class CustomScaleLayer(Layer):
     """First input plus the second one times `scale`, of InceptionResNetV2."""
+
+    traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
 
     scale: float
     arity = (2, 2)

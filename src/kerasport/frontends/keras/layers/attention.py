@@ -10,7 +10,16 @@ import numpy as np
 
 from kerasport.budget import reserve
 from kerasport.errors import Refusal
+from kerasport.frontends.keras.dialect import ASSUMED_DIALECT, Dialect
 from kerasport.frontends.keras.layers.base import Count, Layer, Outputs, WeightMark, weight
+from kerasport.frontends.keras.layers.traits import (
+    COMPUTES,
+    WEIGHS,
+    WRAPS,
+    MaskInput,
+    MaskRule,
+    Traits,
+)
 from kerasport.ir import ops
 from kerasport.weights import Shape, Weight, axis_of
 
@@ -71,6 +80,14 @@ class Attention(Layer):
     Scores are query @ keyᵀ · scale, or concat_score_weight · Σ tanh(scale · (query + key)) of every pair.
     """
 
+    traits = Traits(
+        mask=MaskRule.PASSES,
+        integers=WRAPS,
+        identity=COMPUTES,
+        mask_input=MaskInput.ALL,
+        counts_booleans=True,
+    )
+
     use_scale: bool = False
     score_mode: Literal["dot", "concat"] = "dot"
     dropout: float = 0.0
@@ -78,7 +95,7 @@ class Attention(Layer):
     ignored = ("seed",)
     signature = ("inputs", "mask", "training", "return_attention_scores", "use_causal_mask")
     arity = (2, 3)
-    takes = ("masks", "use_causal_mask", "return_attention_scores")
+    takes = ("use_causal_mask", "return_attention_scores")
 
     scale: Weight | None = weight(when="use_scale")  # []
     concat_score_weight: Weight | None = weight()  # [], with score_mode="concat"
@@ -181,7 +198,7 @@ class _Heads(Layer):
         *("query", "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask"),
         *("return_attention_scores", "training", "use_causal_mask"),
     )
-    takes = (*signature[3:8], "use_causal_mask", "uniform")
+    takes = ("attention_mask", "return_attention_scores", "use_causal_mask")
 
     query_kernel: Weight = weight()  # [input, heads, size]
     query_bias: Weight | None = weight(when="use_bias")  # [heads, size]
@@ -276,7 +293,7 @@ class _Heads(Layer):
         attention_mask: Any = None,
         use_causal_mask: bool = False,
         return_attention_scores: bool = False,
-        uniform: bool = False,
+        dialect: Dialect = ASSUMED_DIALECT,
     ) -> tuple[Tensor, ...]:
         query, value, key = (
             ops.floats(query),
@@ -298,7 +315,14 @@ class _Heads(Layer):
         q = projected(query, self.query_kernel, self.query_bias) * self.sizes()[0][1] ** -0.5
         k = projected(key, self.key_kernel, self.key_bias)
         v = projected(value, self.value_kernel, self.value_bias)
-        y, scores = self.attend(q, k, v, mask, returned=return_attention_scores, uniform=uniform)
+        y, scores = self.attend(
+            q,
+            k,
+            v,
+            mask,
+            returned=return_attention_scores,
+            uniform=dialect.masked_softmax_is_uniform,
+        )
         if self.gate_kernel is not None:
             y = y * ops.Sigmoid(projected(query, self.gate_kernel, self.gate_bias))
         y = self._joined(y, query)
@@ -340,6 +364,16 @@ def projected(x: Tensor, kernel: Weight, bias: Weight | None) -> Tensor:
 
 class MultiHeadAttention(_Heads):
     """softmax(query @ keyᵀ / √key_dim) @ value for each head, over any axes, between projections."""
+
+    traits = Traits(
+        mask=MaskRule.PASSES,
+        integers=WEIGHS,
+        identity=COMPUTES,
+        mask_input=MaskInput.NAMED,
+        overruled_masks=("query_mask",),
+        removes_masks=True,
+        dialect=True,
+    )
 
     num_heads: Count
     key_dim: Count
@@ -443,6 +477,14 @@ def product(sizes: Shape | list[int | None]) -> int:
 
 class GroupQueryAttention(_Heads):
     """softmax(query @ keyᵀ / √head_dim) @ value for each head of the queries, of which groups share keys and values."""
+
+    traits = Traits(
+        mask=MaskRule.PASSES,
+        integers=WEIGHS,
+        identity=COMPUTES,
+        mask_input=MaskInput.NAMED,
+        dialect=True,
+    )
 
     head_dim: Count
     num_query_heads: Count

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     ClassVar,
     Literal,
+    Protocol,
     TypeAlias,
     Union,
+    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -21,8 +24,12 @@ from typing import (
 import numpy as np
 
 from kerasport.errors import Problem, Refusal, ShapeError, UnsupportedPart
-from kerasport.frontends.keras.model import LayerSpec, flatten
+from kerasport.frontends.keras.layers.traits import Traits
+from kerasport.frontends.keras.model import KerasModel, LayerSpec, flatten
 from kerasport.weights import LARGEST_SIZE, Shape, Weight
+
+if TYPE_CHECKING:
+    from kerasport.ir.tensor import Tensor
 
 DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
 Padding: TypeAlias = Literal["valid", "same"]
@@ -30,6 +37,8 @@ Activation: TypeAlias = (
     str | Mapping[str, Any] | None
 )  # a name, or the serialized object of a function or layer
 Outputs: TypeAlias = Shape | tuple[Shape, ...]
+Child: TypeAlias = LayerSpec | KerasModel
+"""A layer or model inside a wrapper."""
 
 
 LARGEST_FLOAT = float(np.finfo(np.float32).max)
@@ -97,6 +106,8 @@ class Layer:
     """
 
     name: str
+    traits: ClassVar[Traits]
+    """What the layer is besides what it computes. Every class, or a base of its family, declares it."""
     ignored: ClassVar[tuple[str, ...]] = ()  # further options that never change what is computed
     defaults: ClassVar[Mapping[str, Any]] = {}  # of the options
     weights: ClassVar[Mapping[str, WeightMark]] = {}  # in Keras's order
@@ -117,21 +128,16 @@ class Layer:
         absent = dict.fromkeys(type(self).weights)
         vars(self).update({"name": name, **self.defaults, **values, **absent, **weights})
 
-    takes: ClassVar[
-        tuple[str, ...]
-    ] = ()  # arguments of a call that `lower` takes by name, "mask" among them
-    unread: ClassVar[
-        tuple[str, ...]
-    ] = ()  # arguments of a call that Keras does not read at inference
-    signature: ClassVar[tuple[str, ...]] = (
-        "inputs",
-        "training",
-    )  # parameters of Keras's `call`, in order
-    tensors: ClassVar[tuple[str, ...]] = (
-        "inputs",
-    )  # those of them that hold the tensors it works on
-    tells_shape: ClassVar[bool] = True  # whether options and inputs say the shape of what it makes
-    arity: ClassVar[tuple[int, int | None]] = (1, 1)  # how few and how many tensors these may be
+    takes: ClassVar[tuple[str, ...]] = ()
+    """Arguments of a call that `lower` takes by name, besides masks (`Traits.mask_input`)."""
+    signature: ClassVar[tuple[str, ...]] = ("inputs", "training")
+    """Parameters of Keras's `call`, in order."""
+    tensors: ClassVar[tuple[str, ...]] = ("inputs",)
+    """Those parameters that hold the tensors the layer works on."""
+    tells_shape: ClassVar[bool] = True
+    """Whether options and input shapes determine the shape of the output."""
+    arity: ClassVar[tuple[int, int | None]] = (1, 1)
+    """The least and the largest number of tensors; None for any."""
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """What the layer computes at inference, in tensor operations: a tensor, or a tuple of them.
@@ -213,6 +219,12 @@ class Layer:
         return dict(zip(names, spec.weights, strict=True))
 
 
+def listed(outputs: Outputs) -> tuple[Shape, ...]:
+    """The shapes of all outputs, if `infer` returns one shape or several."""
+    several = bool(outputs) and isinstance(outputs[0], tuple)
+    return cast("tuple[Shape, ...]", outputs if several else (outputs,))
+
+
 def called_on(count: int, cls: type[Layer]) -> str:
     """The reason why a call of a layer on that many tensors is refused."""
     fewest, most = cls.arity
@@ -220,6 +232,85 @@ def called_on(count: int, cls: type[Layer]) -> str:
         f"{fewest} or more" if most is None else fewest if fewest == most else f"{fewest} to {most}"
     )
     return f"it is called on {count} tensor(s), but kerasport supports only calls on {wanted}"
+
+
+class Inside(Protocol):
+    """The layers inside a wrapper, for `Wrapper.lower_around`. The lowering implements it.
+
+    Its methods raise `Reported` if a part is refused.
+    """
+
+    @property
+    def parts(self) -> Mapping[str, Child]:
+        """The layers and models inside, by name."""
+
+    def lower(
+        self, child: Child, inputs: Sequence[Tensor], mask: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """The outputs of a layer or model inside; `mask` is that of the first input."""
+
+    def call(
+        self, child: LayerSpec, inputs: Sequence[Tensor], **arguments: Any
+    ) -> tuple[Tensor, ...]:
+        """The outputs of a layer that is called with these arguments."""
+
+    def cells(self, *children: Child) -> tuple[Any, ...]:
+        """The recurrent cells, in order; those of stacked cells one by one."""
+
+    def mixing_layer(self, child: Child) -> str | None:
+        """Name of a layer in which samples of a batch influence each other, if there is one."""
+
+    def reads_mask(self, child: Child) -> bool:
+        """Whether the outputs depend on the mask of the input."""
+
+    def makes_mask(self, child: Child) -> bool:
+        """Whether the child, or a layer inside it, creates a mask."""
+
+
+class InsideShapes(Protocol):
+    """The layers inside a wrapper, for `Wrapper.infer_around`. `Inference` implements it."""
+
+    @property
+    def parts(self) -> Mapping[str, Child]:
+        """The layers and models inside, by name."""
+
+    def infer(self, child: Child, inputs: tuple[Shape, ...]) -> tuple[Shape, ...] | None:
+        """Shapes of the outputs of a layer or model inside; None if they are unknown."""
+
+    def is_identity(self, child: Child) -> bool:
+        """Whether the child returns its input at inference."""
+
+
+class Reported(Exception):
+    """Ends the lowering of a layer of which a part is refused."""
+
+
+class Wrapper(Layer):
+    """A layer that contains other layers, the `parts`."""
+
+    def lower_around(self, inside: Inside, *args: Any, **kwargs: Any) -> Any:
+        """The outputs at inference: a tensor, or a tuple of tensors.
+
+        Raises:
+            Refusal: an option, or the shape of an input, has no lowering; the message is the reason.
+            Reported: a part is refused, and the problem is recorded.
+        """
+        raise NotImplementedError
+
+    def infer_around(self, inside: InsideShapes, *inputs: Shape) -> tuple[Shape, ...] | None:
+        """Shapes of the outputs, given those of the inputs; None if they are unknown."""
+        raise NotImplementedError
+
+
+class Unread(Layer):
+    """A layer that is an identity at inference, so neither its options nor its weights are read."""
+
+    tells_shape = False
+
+    @classmethod
+    def from_spec(cls, spec: LayerSpec) -> Layer:
+        """The layer without options and weights."""
+        return cls(spec.name, {}, {})
 
 
 class Refused(Layer):

@@ -19,6 +19,7 @@ from kerasport.frontends.keras.layers.base import (
     need_rank,
     weight,
 )
+from kerasport.frontends.keras.layers.traits import COMPUTES, WEIGHS, MaskRule, Traits
 from kerasport.ir import ops
 from kerasport.weights import Shape, Weight
 
@@ -75,6 +76,10 @@ class _Spatial(Layer):
 
 
 class _Conv(_Spatial):
+    traits = Traits(
+        mask=MaskRule.STOPS, integers=WEIGHS, identity=COMPUTES, workload="convolutional"
+    )
+
     filters: Count
     kernel_size: Counts
     strides: Counts
@@ -183,6 +188,10 @@ class Conv3D(_Conv):
 
 
 class _ConvTranspose(_Spatial):
+    traits = Traits(
+        mask=MaskRule.STOPS, integers=WEIGHS, identity=COMPUTES, workload="convolutional"
+    )
+
     ignored = ("groups",)  # Keras 2 writes it, and reads it nowhere
     filters: Count
     kernel_size: Counts
@@ -333,6 +342,10 @@ class Conv3DTranspose(_ConvTranspose):
 
 
 class _Depthwise(_Spatial):
+    traits = Traits(
+        mask=MaskRule.STOPS, integers=WEIGHS, identity=COMPUTES, workload="convolutional"
+    )
+
     kernel_size: Counts
     strides: Counts
     padding: Padding = "valid"
@@ -400,6 +413,10 @@ class DepthwiseConv2D(_Depthwise):
 
 
 class _Separable(_Spatial):
+    traits = Traits(
+        mask=MaskRule.STOPS, integers=WEIGHS, identity=COMPUTES, workload="convolutional"
+    )
+
     filters: Count
     kernel_size: Counts
     strides: Counts

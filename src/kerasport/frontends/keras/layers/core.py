@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,21 @@ from kerasport.frontends.keras.layers.base import (
     Layer,
     Outputs,
     Refused,
+    Unread,
     WeightMark,
     need_rank,
     weight,
+)
+from kerasport.frontends.keras.layers.traits import (
+    ACTIVATES,
+    COMPUTES,
+    INPUT,
+    KEEPS,
+    NOISE,
+    WEIGHS,
+    WRAPS,
+    MaskRule,
+    Traits,
 )
 from kerasport.ir import ops
 from kerasport.weights import ComputedWeight, Shape, Weight
@@ -32,6 +45,8 @@ if TYPE_CHECKING:
 class InputLayer(Layer):
     """A tensor fed by the user."""
 
+    traits = Traits(mask=MaskRule.STOPS, integers=INPUT, identity=COMPUTES, integer_dtype=True)
+
     sparse: bool = False
     ragged: bool = False
     optional: bool = False
@@ -39,6 +54,8 @@ class InputLayer(Layer):
 
 class Dense(Layer):
     """activation(x @ kernel + bias), over the last axis."""
+
+    traits = Traits(mask=MaskRule.PASSES, integers=WEIGHS, identity=COMPUTES, pointwise=True)
 
     units: Count
     activation: Activation = "linear"
@@ -67,6 +84,8 @@ class TernaryDense(Dense):
     Keras makes that kernel of a float one on every call: its signs, where it exceeds the threshold. Without a
     threshold this is half the mean size of its numbers, and beta that mean; otherwise beta is 1 (BitNet b1.58).
     """
+
+    traits = Traits(mask=MaskRule.PASSES, integers=WRAPS, identity=COMPUTES, pointwise=True)
 
     threshold: float | None = None
     packed: bool = False  # whether the file holds the ternary kernel itself; the reader has unpacked and scaled it
@@ -108,6 +127,8 @@ class TernaryDense(Dense):
 class Embedding(Layer):
     """Row `x` of the table `embeddings`, for every index in the input."""
 
+    traits = Traits(mask=MaskRule.INDICES, integers=WEIGHS, identity=COMPUTES, integer_dtype=True)
+
     input_dim: Count
     output_dim: Count
     mask_zero: bool = False
@@ -130,6 +151,8 @@ class Embedding(Layer):
 
 class ReversibleEmbedding(Embedding):
     """Row `x` of the table `embeddings`; with `reverse`, x @ embeddingsᵀ, drawn within ±logit_soft_cap."""
+
+    traits = Traits(mask=MaskRule.INDICES, integers=WEIGHS, identity=COMPUTES)
 
     tie_weights: bool = True
     logit_soft_cap: float | None = None
@@ -174,6 +197,8 @@ class ReversibleEmbedding(Embedding):
 
 class EinsumDense(Layer):
     """activation(einsum(equation, x, kernel) + bias)."""
+
+    traits = Traits(mask=MaskRule.STOPS, integers=WEIGHS, identity=COMPUTES)
 
     equation: str
     output_shape: Count | tuple[Count | None, ...]
@@ -257,6 +282,8 @@ class EinsumDense(Layer):
 class Activation_(Layer):  # noqa: N801  (the name without underscore is the type of an option)
     """activation(x)."""
 
+    traits = Traits(mask=MaskRule.PASSES, integers=ACTIVATES, identity=COMPUTES, pointwise=True)
+
     activation: Activation = "linear"
 
     def lower(self, x: Tensor) -> Tensor:
@@ -265,6 +292,8 @@ class Activation_(Layer):  # noqa: N801  (the name without underscore is the typ
 
 class Masking(Layer):
     """x where any feature differs from `mask_value`, else 0; marks those time steps as masked."""
+
+    traits = Traits(mask=MaskRule.FEATURES, integers=KEEPS, identity=COMPUTES, keeps_values=True)
 
     mask_value: float = 0.0
 
@@ -277,8 +306,30 @@ class Masking(Layer):
 class Identity(Layer):
     """x."""
 
+    traits = Traits(
+        mask=MaskRule.PASSES,
+        integers=KEEPS,
+        identity="returns its input unchanged",
+        same_object=True,
+        keeps_values=True,
+        integer_dtype=True,
+    )
+
+
+class ActivityRegularization(Unread):
+    """The input unchanged. During training the layer adds a loss."""
+
+    traits = Traits(
+        mask=MaskRule.PASSES,
+        integers=KEEPS,
+        identity="adds a loss only during training",
+        same_object=True,
+    )
+
 
 class _Code(Refused):
+    traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
+
     reason = "it contains Python code, which is not converted"
     remedy = "replace it with Keras layers or keras.ops, and save the model again"
 
@@ -312,12 +363,25 @@ class TFSMLayer(_Code):
 class _Noise(Layer):
     """x at inference."""
 
+    traits = Traits(
+        mask=MaskRule.PASSES,
+        integers=KEEPS,
+        identity=NOISE,
+        kept=True,
+        acts_in_training=True,
+        same_object=True,
+        keeps_values=True,
+        per_step=True,
+    )
+
     def lower(self, x: Tensor) -> Tensor:
         return x
 
 
 class Dropout(_Noise):
     """x at inference."""
+
+    traits = replace(_Noise.traits, integer_dtype=True)
 
     rate: float
     noise_shape: Any = None
@@ -360,6 +424,8 @@ class SpatialDropout1D(_Noise):
 
 class SpatialDropout2D(_Noise):
     """x at inference."""
+
+    traits = replace(_Noise.traits, kept=False, per_step=False)
 
     rate: float
     data_format: DataFormat = "channels_last"

@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kerasport.errors import ShapeError
 from kerasport.frontends.keras.layers.base import Layer
+from kerasport.frontends.keras.layers.traits import (
+    COMPUTES,
+    GROWS,
+    JOINS,
+    MaskInput,
+    MaskRule,
+    Traits,
+)
 from kerasport.ir import ops
 from kerasport.weights import Shape, axis_of
 
@@ -25,6 +33,8 @@ def broadcast(a: Shape, b: Shape) -> Shape:
 
 
 class _Merge(Layer):
+    traits = Traits(mask=MaskRule.MERGES, integers=GROWS, identity=COMPUTES, counts_booleans=True)
+
     arity: ClassVar[tuple[int, int | None]] = (1, None)
 
     def infer(self, *inputs: Shape) -> Shape:
@@ -82,7 +92,9 @@ class Average(Add):
 class _MaskedMerge(_Merge):
     """A merge that leaves masked time steps of one input to the others."""
 
-    takes = ("masks",)
+    traits = Traits(
+        mask=MaskRule.MERGES, integers=GROWS, identity=COMPUTES, mask_input=MaskInput.MERGED
+    )
 
     def lower(self, *inputs: Tensor, masks: Sequence[Tensor | None] | None = None) -> Tensor:
         # where it gives some inputs further axes first, Keras no longer finds their masks
@@ -133,6 +145,14 @@ class Multiply(_MaskedMerge):
 class _Extreme(_MaskedMerge):
     """The input on one side that is not masked, else the larger or smaller one; input by input, as Keras goes."""
 
+    traits = Traits(
+        mask=MaskRule.MERGES,
+        integers=JOINS,
+        identity=COMPUTES,
+        mask_input=MaskInput.MERGED,
+        integer_dtype=True,
+    )
+
     def masked(self, inputs: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
         result, seen = inputs[0], masks[0]
         for x, mask in zip(inputs[1:], masks[1:], strict=True):
@@ -159,6 +179,14 @@ class Minimum(_Extreme):
 
 class Concatenate(Layer):
     """The inputs one after the other along `axis`."""
+
+    traits = Traits(
+        mask=MaskRule.CONCATENATES,
+        integers=JOINS,
+        identity=COMPUTES,
+        keeps_values=True,
+        integer_dtype=True,
+    )
 
     axis: int = -1
     arity: ClassVar[tuple[int, int | None]] = (1, None)
@@ -187,6 +215,8 @@ class Concatenate(Layer):
 
 class Dot(Layer):
     """Sum of products of two inputs along one axis of each, sample by sample."""
+
+    traits = Traits(mask=MaskRule.STOPS, integers=GROWS, identity=COMPUTES, counts_booleans=True)
 
     axes: int | tuple[int, int]
     normalize: bool = False

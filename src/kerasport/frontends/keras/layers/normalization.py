@@ -7,7 +7,25 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from kerasport.errors import ShapeError
-from kerasport.frontends.keras.layers.base import Count, Layer, WeightMark, weight
+from kerasport.frontends.keras.layers.base import (
+    Count,
+    Inside,
+    InsideShapes,
+    Layer,
+    WeightMark,
+    Wrapper,
+    weight,
+)
+from kerasport.frontends.keras.layers.traits import (
+    COMPUTES,
+    TRUNCATES,
+    TRUNCATES_AND_KEEPS,
+    WEIGHS,
+    WRAPS,
+    MaskInput,
+    MaskRule,
+    Traits,
+)
 from kerasport.ir import ops
 from kerasport.weights import Shape, Weight, axis_of
 
@@ -18,6 +36,15 @@ if TYPE_CHECKING:
 class BatchNormalization(Layer):
     """(x - moving_mean) / sqrt(moving_variance + epsilon) · gamma + beta, along `axis`."""
 
+    traits = Traits(
+        mask=MaskRule.PASSES,
+        integers=WEIGHS,
+        identity=COMPUTES,
+        mask_input=MaskInput.UNREAD,
+        acts_in_training=True,
+        per_step=True,
+    )
+
     axis: int = -1
     momentum: float = 0.99
     epsilon: float = 0.001
@@ -27,7 +54,6 @@ class BatchNormalization(Layer):
     ignored = ("synchronized", "virtual_batch_size", "fused", "renorm_clipping", "renorm_momentum",
                "adjustment")  # fmt: skip
     signature = ("inputs", "training", "mask")
-    unread = ("mask",)
 
     gamma: Weight | None = weight(when="scale")  # [channels], as all of them
     beta: Weight | None = weight(when="center")
@@ -63,6 +89,8 @@ def along(vector: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 class LayerNormalization(Layer):
     """(x - mean) / sqrt(variance + epsilon) · gamma + beta, mean and variance over `axis`."""
+
+    traits = Traits(mask=MaskRule.PASSES, integers=TRUNCATES, identity=COMPUTES)
 
     axis: int | tuple[int, ...] = -1
     epsilon: float = 0.001
@@ -121,6 +149,8 @@ def spread(vector: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
 class GroupNormalization(Layer):
     """Normalises the channels of a group together, each sample by itself."""
 
+    traits = Traits(mask=MaskRule.PASSES, integers=TRUNCATES, identity=COMPUTES)
+
     groups: Count = 32
     axis: int = -1
     epsilon: float = 0.001
@@ -169,6 +199,8 @@ def whole(sizes: Shape) -> Shape:
 class RMSNormalization(Layer):
     """x / sqrt(mean(x²) + epsilon) · scale, over `axis`."""
 
+    traits = Traits(mask=MaskRule.STOPS, integers=TRUNCATES_AND_KEEPS, identity=COMPUTES)
+
     axis: int | tuple[int, ...] = -1
     epsilon: float = 1e-6
     signature = ("x",)
@@ -188,6 +220,8 @@ class RMSNormalization(Layer):
 class UnitNormalization(Layer):
     """x / sqrt(Σx²), over `axis`; 0 where x is."""
 
+    traits = Traits(mask=MaskRule.PASSES, integers=WEIGHS, identity=COMPUTES)
+
     axis: int | tuple[int, ...] = -1
 
     def lower(self, x: Tensor) -> Tensor:
@@ -196,8 +230,24 @@ class UnitNormalization(Layer):
         return x * ops.Rsqrt(ops.maximum(total, 1e-24))
 
 
-class SpectralNormalization(Layer):
-    """The wrapped layer; the stored kernel is normalised already."""
+class SpectralNormalization(Wrapper):
+    """The layer inside. Its stored kernel is normalized already."""
+
+    traits = Traits(
+        mask=MaskRule.BACKEND,
+        integers=WRAPS,
+        identity=(
+            "normalizes its kernel only during training, and the file stores the normalized kernel"
+        ),
+        wraps=True,
+        acts_in_training=True,
+    )
 
     power_iterations: Count = 1
     layer: Any = None
+
+    def infer_around(self, inside: InsideShapes, *inputs: Shape) -> tuple[Shape, ...] | None:
+        return inside.infer(inside.parts["layer"], inputs)
+
+    def lower_around(self, inside: Inside, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return inside.lower(inside.parts["layer"], inputs)

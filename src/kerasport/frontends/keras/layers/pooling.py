@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -11,6 +12,15 @@ from kerasport.errors import Refusal
 from kerasport.frontends.keras.layers.base import Count, Counts, Padding
 from kerasport.frontends.keras.layers.conv import _Spatial, window_output
 from kerasport.frontends.keras.layers.resampling import weighted
+from kerasport.frontends.keras.layers.traits import (
+    COMPUTES,
+    KEEPS,
+    WEIGHS,
+    WRAPS,
+    MaskInput,
+    MaskRule,
+    Traits,
+)
 from kerasport.ir import ops
 from kerasport.weights import Array, Shape
 
@@ -59,40 +69,52 @@ def pool(
     return ops.cast(ops.MaxPool(ops.floats(x), window, strides, padding), x.dtype)
 
 
-class AveragePooling1D(_Pooling):
+class _AveragePooling(_Pooling):
+    traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
+
+    kind = "average"
+
+
+class _MaxPooling(_Pooling):
+    traits = Traits(mask=MaskRule.STOPS, integers=KEEPS, identity=COMPUTES, integer_dtype=True)
+
+    kind = "max"
+
+
+class AveragePooling1D(_AveragePooling):
     """Mean of each window, padding not counted."""
 
-    rank, kind = 1, "average"
+    rank = 1
 
 
-class AveragePooling2D(_Pooling):
+class AveragePooling2D(_AveragePooling):
     """Mean of each window, padding not counted."""
 
-    rank, kind = 2, "average"
+    rank = 2
 
 
-class AveragePooling3D(_Pooling):
+class AveragePooling3D(_AveragePooling):
     """Mean of each window, padding not counted."""
 
-    rank, kind = 3, "average"
+    rank = 3
 
 
-class MaxPooling1D(_Pooling):
+class MaxPooling1D(_MaxPooling):
     """Maximum of each window."""
 
-    rank, kind = 1, "max"
+    rank = 1
 
 
-class MaxPooling2D(_Pooling):
+class MaxPooling2D(_MaxPooling):
     """Maximum of each window."""
 
-    rank, kind = 2, "max"
+    rank = 2
 
 
-class MaxPooling3D(_Pooling):
+class MaxPooling3D(_MaxPooling):
     """Maximum of each window."""
 
-    rank, kind = 3, "max"
+    rank = 3
 
 
 class _GlobalPooling(_Spatial):
@@ -114,11 +136,15 @@ class _GlobalPooling(_Spatial):
 
 
 class _GlobalAverage(_GlobalPooling):
+    traits = Traits(mask=MaskRule.STOPS, integers=WEIGHS, identity=COMPUTES)
+
     def lower(self, x: Tensor) -> Tensor:
         return ops.mean(ops.floats(x), self.axes(x), keepdims=self.keepdims)
 
 
 class _GlobalMax(_GlobalPooling):
+    traits = Traits(mask=MaskRule.STOPS, integers=KEEPS, identity=COMPUTES, integer_dtype=True)
+
     def lower(self, x: Tensor) -> Tensor:
         return ops.max_(x, self.axes(x), keepdims=self.keepdims)
 
@@ -126,9 +152,10 @@ class _GlobalMax(_GlobalPooling):
 class GlobalAveragePooling1D(_GlobalAverage):
     """Mean over time, of the steps that are not masked."""
 
+    traits = replace(_GlobalAverage.traits, mask_input=MaskInput.FIRST)
+
     rank = 1
     signature = ("inputs", "mask")
-    takes = ("mask",)
 
     def lower(self, x: Tensor, *, mask: Tensor | None = None) -> Tensor:
         if mask is None:
@@ -171,6 +198,8 @@ class GlobalMaxPooling3D(_GlobalMax):
 
 class _AdaptivePooling(_Spatial):
     """One number of each of so many windows, of which window i begins at ⌊i · n / o⌋ and ends at ⌈(i + 1) · n / o⌉."""
+
+    traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
 
     output_size: Count | Counts
     kind: ClassVar[Literal["max", "average"]]

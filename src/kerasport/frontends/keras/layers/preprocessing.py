@@ -1,9 +1,10 @@
-"""Preprocessing that is part of the model and acts at inference; what acts in training only stands in identity.py."""
+"""Preprocessing layers that compute something at inference. The others are in `augmentation`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -13,12 +14,15 @@ from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.layers.base import (
     Count,
     DataFormat,
+    Inside,
+    InsideShapes,
     Layer,
     Natural,
     Numbers,
     Padding,
     Refused,
     WeightMark,
+    Wrapper,
     need_rank,
     weight,
 )
@@ -35,6 +39,18 @@ from kerasport.frontends.keras.layers.resampling import (
     resize_open,
     resize_to_aspect,
 )
+from kerasport.frontends.keras.layers.traits import (
+    AUGMENTS,
+    COMPUTES,
+    INDEXES,
+    LOOKS_UP,
+    RESAMPLES,
+    WEIGHS,
+    WRAPS,
+    MaskInput,
+    MaskRule,
+    Traits,
+)
 from kerasport.ir import ops
 from kerasport.weights import Array, Shape, Weight, axis_of
 
@@ -44,6 +60,8 @@ if TYPE_CHECKING:
 
 class Rescaling(Layer):
     """x · scale + offset."""
+
+    traits = Traits(mask=MaskRule.PASSES, integers=WEIGHS, identity=COMPUTES)
 
     scale: Numbers
     offset: Numbers = 0.0
@@ -57,6 +75,8 @@ class Rescaling(Layer):
 
 class Normalization(Layer):
     """(x - mean) / √variance along `axis`, and the other way round where asked; √variance is at least 1e-7."""
+
+    traits = Traits(mask=MaskRule.PASSES, integers=WEIGHS, identity=COMPUTES)
 
     axis: int | tuple[int, ...] | None = -1
     mean: Numbers | None = None
@@ -152,6 +172,8 @@ def encoded(shape: Shape, mode: str, depth: int) -> Shape:
 class Discretization(Layer):
     """The number of boundaries that are not above x."""
 
+    traits = Traits(mask=MaskRule.STOPS, integers=INDEXES, identity=COMPUTES, integer_dtype=True)
+
     bin_boundaries: tuple[float, ...]
     output_mode: Literal["int", "one_hot", "multi_hot", "count"] = "int"
     sparse: Literal[False] = False
@@ -171,6 +193,8 @@ class Discretization(Layer):
 
 class CategoryEncoding(Layer):
     """Ones at the indices, for each of them or for each sample."""
+
+    traits = Traits(mask=MaskRule.STOPS, integers=WEIGHS, identity=COMPUTES, integer_dtype=True)
 
     num_tokens: Count
     output_mode: Literal["one_hot", "multi_hot", "count"] = "multi_hot"
@@ -256,6 +280,8 @@ class _Vocabulary(Layer):
 class IntegerLookup(_Vocabulary):
     """The place of an integer in a vocabulary, behind places for the masked and the unknown; or the way back."""
 
+    traits = Traits(mask=MaskRule.STOPS, integers=INDEXES, identity=COMPUTES, integer_dtype=True)
+
     vocabulary: tuple[int, ...] | None = None
     mask_token: int | None = None
     oov_token: int = -1
@@ -324,6 +350,8 @@ class IntegerLookup(_Vocabulary):
 class StringLookup(_Vocabulary):
     """The place of a string in a vocabulary, behind places for the masked and the unknown; or the way back."""
 
+    traits = Traits(mask=MaskRule.STOPS, integers=LOOKS_UP, identity=COMPUTES, integer_dtype=True)
+
     vocabulary: tuple[str, ...] | None = None
     mask_token: str | None = None
     oov_token: str = "[UNK]"  # noqa: S105
@@ -351,6 +379,8 @@ class StringLookup(_Vocabulary):
 class TextVectorization(Refused):
     """The places of the words of a text in a vocabulary."""
 
+    traits = Traits(mask=MaskRule.STOPS, integers=LOOKS_UP, identity=COMPUTES, integer_dtype=True)
+
     reason = "it splits text into words with TensorFlow's own rules, which no target supports"
     remedy = (
         "split the text before the model: save the part of the model after this layer, which "
@@ -359,6 +389,8 @@ class TextVectorization(Refused):
 
 
 class _Hash(Refused):
+    traits = Traits(mask=MaskRule.STOPS, integers=INDEXES, identity=COMPUTES, integer_dtype=True)
+
     reason = "it hashes strings, which no target supports on all backends"
     remedy = "hash the strings before the model: save the part of the model after this layer, which takes the bucket numbers"
 
@@ -375,6 +407,10 @@ class HashedCrossing(_Hash):
 
 
 class _Image(Layer):
+    traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES, images=True)
+    signature = ("data", "training")  # BaseImagePreprocessingLayer.call
+    tensors = ("data",)
+
     data_format: DataFormat = "channels_last"
     ignored = ("bounding_box_format", "factor", "seed")
 
@@ -394,6 +430,8 @@ class _Image(Layer):
 
 class Resizing(_Image):
     """Images in another size, cut or padded to its proportions where asked."""
+
+    traits = replace(_Image.traits, integers=RESAMPLES)
 
     height: Count
     width: Count
@@ -421,6 +459,8 @@ class Resizing(_Image):
 class CenterCrop(_Image):
     """The middle of images; of smaller ones the largest part of its proportions, enlarged."""
 
+    traits = replace(_Image.traits, integers=WEIGHS)
+
     height: Count
     width: Count
 
@@ -447,6 +487,8 @@ class RandomCrop(_Image):
     Until 3.5 the largest part of the proportions, in the wanted size. In 3.6 and 3.7 a part of the wanted size, which
     begins where that one does, enlarged where the image ends too early.
     """
+
+    traits = replace(_Image.traits, identity=AUGMENTS, acts_in_training=True)
 
     height: Count
     width: Count
@@ -597,12 +639,35 @@ def scaled(x: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Ten
     return (x - float(old[0])) * factor + float(new[0])
 
 
-class Pipeline(Layer):
-    """Layers one after the other, its children."""
+class Pipeline(Wrapper):
+    """Layers one after the other."""
 
+    traits = Traits(
+        mask=MaskRule.STOPS,
+        integers=WRAPS,
+        identity=COMPUTES,
+        mask_input=MaskInput.FIRST,
+        images=True,
+    )
     signature = ("inputs", "training", "mask")
-    takes = ("mask",)
     ignored = ("layers",)
+
+    def infer_around(self, inside: InsideShapes, *inputs: Shape) -> tuple[Shape, ...] | None:
+        shapes: tuple[Shape, ...] | None = inputs
+        for child in inside.parts.values():
+            if shapes is not None and not inside.is_identity(child):
+                shapes = inside.infer(child, shapes)
+        return shapes
+
+    def lower_around(
+        self, inside: Inside, *inputs: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        if mask is not None or any(map(inside.makes_mask, inside.parts.values())):
+            raise Refusal("", "masks inside this layer are not supported yet")
+        outputs = inputs
+        for child in inside.parts.values():
+            outputs = inside.lower(child, outputs)
+        return outputs
 
 
 # --------------------------------------------------------------------------------------------------------- sounds
@@ -610,6 +675,8 @@ class Pipeline(Layer):
 
 class STFTSpectrogram(Layer):
     """Spectra of windows of a sequence, each channel by itself, by kernels that the file holds."""
+
+    traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
 
     mode: Literal["log", "magnitude", "psd", "real", "imag", "angle", "stft"] = "log"
     frame_length: Count = 256
@@ -699,6 +766,14 @@ class STFTSpectrogram(Layer):
 
 class MelSpectrogram(Layer):
     """Spectra of windows of a sequence on the mel scale, in decibels below the loudest of the batch: a convolution."""
+
+    traits = Traits(
+        mask=MaskRule.STOPS,
+        integers=WRAPS,
+        identity=COMPUTES,
+        mixes_samples=True,
+        declares_wrong_shape=True,
+    )
 
     fft_length: Count = 2048
     sequence_stride: Count = 512

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from kerasport.errors import Refusal, ShapeError
+from kerasport.frontends.keras.dialect import ASSUMED_DIALECT, Dialect
 from kerasport.frontends.keras.layers.activations import activate
 from kerasport.frontends.keras.layers.base import (
     Activation,
     Count,
     Counts,
     DataFormat,
+    Inside,
+    InsideShapes,
     Layer,
     Outputs,
     Padding,
+    Wrapper,
+    listed,
     need_rank,
     weight,
 )
 from kerasport.frontends.keras.layers.conv import convolve, window_output
-from kerasport.frontends.keras.model import flatten
+from kerasport.frontends.keras.layers.traits import (
+    COMPUTES,
+    WEIGHS,
+    WRAPS,
+    MaskInput,
+    MaskRule,
+    Traits,
+)
+from kerasport.frontends.keras.model import KerasModel, LayerSpec, flatten
 from kerasport.ir import ops
 from kerasport.weights import Shape, Weight
 
@@ -85,93 +98,136 @@ def over_time(
     x: Tensor,
     states: Sequence[Tensor],
     mask: Tensor | None,
-    *,
-    zeros_first: bool = False,
+    dialect: Dialect,
 ) -> tuple[Tensor, ...]:
-    """The output of cells run over time one behind the other, and their last states where the loop returns them.
+    """Run stacked cells over time.
 
-    A masked step leaves the states as they are and repeats the output before it, or makes zeros. Before the first
-    step the output is the state; zeros with `zeros_first`, which is how Keras 2 works, and with `unroll`.
+    A masked step keeps the states. Its output is zero with `zero_output_for_mask`, and otherwise
+    the output of the step before. Before the first step that output is the initial state, or zero
+    in Keras 2 and with `unroll`.
+
+    Args:
+        loop: the options of the layer.
+        cells: the cells, each works on the output of the one before.
+        x: the input, [batch, time, ...].
+        states: initial states of all cells, [batch, units] each; empty for zeros.
+        mask: the mask, [batch, time] or [batch, time, features].
+        dialect: the rules of the Keras release.
+
+    Returns:
+        The output sequence or the last output, and with `return_state` the final states.
 
     Raises:
-        Refusal: the layer goes on from the states of the run before, or Keras's backends disagree.
-        ShapeError: states or mask are not those of such a layer.
+        Refusal: the layer continues from the previous run, or the Keras backends disagree.
+        ShapeError: the states or the mask do not fit the layer.
     """
-    if loop.stateful and not states:
-        reason = "it continues from the states of the previous run, but a graph keeps no state between runs"
-        raise Refusal(
-            "stateful",
-            reason,
-            "pass the states with initial_state and return them with return_state",
-        )
-    if mask is not None and loop.unroll and loop.zero_output_for_mask and not zeros_first:
-        reason = "at masked time steps Keras 3 returns zeros on TensorFlow and PyTorch, but the previous output on JAX"
-        raise Refusal("unroll", reason, "set unroll=False; then all backends return zeros")
-    if (
-        mask is not None
-        and states
-        and not (zeros_first or loop.unroll or loop.zero_output_for_mask)
-    ):
-        raise Refusal("", FROM_STATES, "set unroll=True; then all backends return zeros")
+    _check_loop(loop, states, mask, dialect)
     z = cells[0].project(ops.floats(x))
-    empty = [zero for cell in cells for zero in cell.zeros(z)]
-    count, last = len(empty), cells[-1].states
-    if len(states or empty) != count:
-        raise ShapeError(f"it gets {len(states)} initial states but has {count}")
-    # a constant of one sample stands for all
-    initial = [
-        ops.broadcast_to(x, ops.dims(zero)) for x, zero in zip(states or empty, empty, strict=True)
-    ]
-    zeros_first |= loop.unroll
-    held = (
-        mask is not None and zeros_first and not loop.zero_output_for_mask
-    )  # an output that is no state
-    carried = held or (mask is not None and loop.zero_output_for_mask and not loop.return_sequences)
+    initial = _initial(cells, states, z)
+    output = _masked_output(loop, masked=mask is not None, dialect=dialect)
+    of_last = cells[-1].states
+    # the output of a step is a state only if no masked step changes it
+    carries = output == "held" or (output == "zero" and not loop.return_sequences)
+    carries = carries and mask is not None
 
     def step(
-        old: Sequence[Tensor], given: Sequence[Tensor], _: object
+        old: Sequence[Tensor], current: Sequence[Tensor], _: object
     ) -> tuple[list[Tensor], list[Tensor]]:
-        y, *rest = given
-        new: list[Tensor] = []
-        for cell in cells:
-            made = cell.step(
-                y if not new else cell.project(y), *old[len(new) : len(new) + cell.states]
-            )
-            y = made[0]
-            new += made
+        new = _step(cells, current[0], old)
+        y = new[-of_last]
         if mask is not None:
-            new = [chosen(rest[0], after, before) for after, before in zip(new, old, strict=False)]
-            if loop.zero_output_for_mask:
-                y = chosen(rest[0], y, 0.0)
-            else:
-                y = chosen(rest[0], y, old[-1]) if held else new[-last]
-        return [*new, y] if carried else new, [y] if loop.return_sequences else []
+            counts, before = current[1], old[-1]
+            kept = [chosen(counts, now, then) for now, then in zip(new, old, strict=False)]
+            y = _output_of_step(output, counts, y, before, state=kept[-of_last])
+            new = kept
+        return [*new, y] if carries else new, [y] if loop.return_sequences else []
 
-    steps = [z] if mask is None else [z, steps_of(mask, ops.dim(z, 0))]
-    start = [*initial, *cells[-1].zeros(z)[:1]] if carried else initial
-    output: OfMasked = "held" if held else "zero" if loop.zero_output_for_mask else "state"
-    of_one = Steps(cells[0], mask is not None, output) if len(cells) == 1 else None
-    ends, over = ops.scan(step, start, steps, reverse=loop.go_backwards, kind=of_one)
-    y = over[0] if loop.return_sequences else ends[-1] if carried else ends[count - last]
-    return (y, *ends[:count]) if loop.return_state else (y,)
+    sequences = [z] if mask is None else [z, steps_of(mask, ops.dim(z, 0))]
+    start = [*initial, *cells[-1].zeros(z)[:1]] if carries else initial
+    kind = Steps(cells[0], mask is not None, output) if len(cells) == 1 else None
+    ends, collected = ops.scan(step, start, sequences, reverse=loop.go_backwards, kind=kind)
+    final = ends[: len(initial)]
+    last = ends[-1] if carries else final[-of_last]
+    y = collected[0] if loop.return_sequences else last
+    return (y, *final) if loop.return_state else (y,)
+
+
+def _check_loop(
+    loop: Loop, states: Sequence[Tensor], mask: Tensor | None, dialect: Dialect
+) -> None:
+    """Raise `Refusal` for combinations of options that have no defined result."""
+    if loop.stateful and not states:
+        raise Refusal(
+            "stateful",
+            "it continues from the states of the previous run, but a graph keeps no state between runs",
+            "pass the states with initial_state and return them with return_state",
+        )
+    if mask is None or dialect.zeros_before_first_step:
+        return
+    if loop.unroll and loop.zero_output_for_mask:
+        reason = (
+            "at masked time steps Keras 3 returns zeros on TensorFlow and PyTorch, but the previous "
+            "output on JAX"
+        )
+        raise Refusal("unroll", reason, "set unroll=False; then all backends return zeros")
+    if states and not (loop.unroll or loop.zero_output_for_mask):
+        raise Refusal("", FROM_STATES, "set unroll=True; then all backends return zeros")
+
+
+def _initial(cells: Sequence[Cell], states: Sequence[Tensor], z: Tensor) -> list[Tensor]:
+    """The initial states, [batch, units] each: the given ones, or zeros.
+
+    Raises:
+        ShapeError: there are not as many as the cells have.
+    """
+    empty = [zero for cell in cells for zero in cell.zeros(z)]
+    if len(states or empty) != len(empty):
+        raise ShapeError(f"it gets {len(states)} initial states but has {len(empty)}")
+    # a constant with one sample is used for the whole batch
+    pairs = zip(states or empty, empty, strict=True)
+    return [ops.broadcast_to(state, ops.dims(zero)) for state, zero in pairs]
+
+
+def _masked_output(loop: Loop, *, masked: bool, dialect: Dialect) -> OfMasked:
+    """What a masked step returns."""
+    if loop.zero_output_for_mask:
+        return "zero"
+    zeros_first = dialect.zeros_before_first_step or loop.unroll
+    return "held" if masked and zeros_first else "state"
+
+
+def _output_of_step(
+    output: OfMasked, counts: Tensor, y: Tensor, before: Tensor, *, state: Tensor
+) -> Tensor:
+    """The output of a step, [batch, units]: y if the step counts, else what `output` says."""
+    if output == "state":
+        return state
+    return chosen(counts, y, 0.0 if output == "zero" else before)
+
+
+def _step(cells: Sequence[Cell], z: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
+    """The new states of all cells after one step; z is the projected input of the first cell."""
+    new: list[Tensor] = []
+    output: Tensor | None = None
+    for cell in cells:
+        projected = z if output is None else cell.project(output)
+        of_cell = cell.step(projected, *states[len(new) : len(new) + cell.states])
+        output = of_cell[0]
+        new += of_cell
+    return new
 
 
 def one_step(cells: Sequence[Cell], x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The output of cells that run for one step, one on the output of the other, and all new states.
+    """Run stacked cells for one step: the output and all new states.
 
     Raises:
-        ShapeError: the number of states is not that of the cells.
+        ShapeError: there are not as many states as the cells have.
     """
     count = sum(cell.states for cell in cells)
     if len(states) != count:
         raise ShapeError(f"it is called with {len(states)} states but has {count}")
-    y = ops.floats(x)
-    new: list[Tensor] = []
-    for cell in cells:
-        made = cell.step(cell.project(y), *states[len(new) : len(new) + cell.states])
-        y = made[0]
-        new += made
-    return (y, *new)
+    new = _step(cells, cells[0].project(ops.floats(x)), states)
+    return (new[-cells[-1].states], *new)
 
 
 def steps_of(mask: Tensor, batch: Size) -> Tensor:
@@ -220,6 +276,8 @@ def initial_states(states: Sequence[Tensor], given: Any) -> list[Tensor]:
 
 class _Cell(Layer):
     """What a recurrent layer does in one time step."""
+
+    traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES, workload="recurrent")
 
     units: Count
     activation: Activation = "tanh"
@@ -358,10 +416,21 @@ class GRUCell(_Cell):
 
 
 CELLS = (SimpleRNNCell, LSTMCell, GRUCell)
+STATES: Mapping[str, int] = {cls.__name__: cls.states for cls in CELLS}
+"""Class of a cell → the number of its states."""
 
 
 class _Recurrent(_Cell):
     """A cell run over time."""
+
+    traits = Traits(
+        mask=MaskRule.RECURRENT,
+        integers=WEIGHS,
+        identity=COMPUTES,
+        mask_input=MaskInput.RECURRENT,
+        dialect=True,
+        workload="recurrent",
+    )
 
     return_sequences: bool = False
     return_state: bool = False
@@ -372,7 +441,7 @@ class _Recurrent(_Cell):
     ignored = (*_Cell.ignored, "use_cudnn", "input_dim", "input_length", "consume_less")
     signature = OVER_TIME
     tensors = OVER_TIME[:1]
-    takes = ("mask", "initial_state", "zeros_first")
+    takes = ("initial_state",)
     arity = (1, 1)
 
     of: ClassVar[type[_Cell]]
@@ -397,10 +466,10 @@ class _Recurrent(_Cell):
         *states: Tensor,
         mask: Tensor | None = None,
         initial_state: Any = None,
-        zeros_first: bool = False,
+        dialect: Dialect = ASSUMED_DIALECT,
     ) -> tuple[Tensor, ...]:
         given = initial_states(states, initial_state)
-        return over_time(self, (self.cell,), x, given, mask, zeros_first=zeros_first)
+        return over_time(self, (self.cell,), x, given, mask, dialect)
 
 
 def with_states(
@@ -433,17 +502,34 @@ class GRU(_Recurrent):
     reset_after: bool = False  # what a file means that does not say; Keras 3 always says
 
 
-class StackedRNNCells(Layer):
-    """Cells one after the other in each time step."""
+class StackedRNNCells(Wrapper):
+    """Cells one after the other in each time step: [batch, input] and states to [batch, units] and states."""
 
+    traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
     cells: Any = ()
     signature = ("inputs", "states", "training")
     tensors = ("inputs", "states")
     arity = (1, None)
 
+    def infer_around(self, inside: InsideShapes, *inputs: Shape) -> None:
+        """Unknown, because the number of states depends on the cells."""
+        del inside, inputs
 
-class RNN(Layer):
+    def lower_around(self, inside: Inside, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        return one_step(inside.cells(*inside.parts.values()), x, states)
+
+
+class RNN(Wrapper):
     """Any cell, run over time."""
+
+    traits = Traits(
+        mask=MaskRule.RECURRENT,
+        integers=WEIGHS,
+        identity=COMPUTES,
+        mask_input=MaskInput.RECURRENT,
+        dialect=True,
+        workload="recurrent",
+    )
 
     cell: Any = None
     return_sequences: bool = False
@@ -454,28 +540,62 @@ class RNN(Layer):
     zero_output_for_mask: bool = False
     signature = OVER_TIME
     tensors = OVER_TIME[:1]
-    takes = ("mask", "initial_state", "zeros_first")
+    takes = ("initial_state",)
 
-    def lower(
+    def infer_around(self, inside: InsideShapes, *inputs: Shape) -> tuple[Shape, ...] | None:
+        batch, time, *rest = inputs[0]
+        states = self._state_shapes(inside, (batch, *rest))
+        if not states:
+            return None
+        # the output of stacked cells is that of the last one
+        output, *returned = listed(with_states(self, batch, time, states))
+        return ((*output[:-1], states[-1][-1]), *returned)
+
+    @staticmethod
+    def _state_shapes(inside: InsideShapes, step: Shape) -> tuple[Shape, ...]:
+        """Shapes of the states of all cells; empty if a cell is unknown."""
+        cell = inside.parts["cell"]
+        states: tuple[Shape, ...] = ()
+        for part in cell.children.values() or (cell,) if isinstance(cell, LayerSpec) else ():
+            outputs = inside.infer(part, (step,))
+            if outputs is None:
+                return ()
+            step = outputs[0]
+            states += (step,) * STATES.get(part.class_name, 1)
+        return states
+
+    def lower_around(
         self,
+        inside: Inside,
         x: Tensor,
         *states: Tensor,
-        cells: Sequence[Cell] = (),
         mask: Tensor | None = None,
         initial_state: Any = None,
-        zeros_first: bool = False,
+        dialect: Dialect = ASSUMED_DIALECT,
     ) -> tuple[Tensor, ...]:
-        given = initial_states(states, initial_state)
-        if given and mask is not None and len(cells) > 1:
+        cells = inside.cells(inside.parts["cell"])
+        initial = initial_states(states, initial_state)
+        if initial and mask is not None and len(cells) > 1:
             raise Refusal(
                 "cell",
                 "the output of a masked step is not defined for stacked cells with initial states",
             )
-        return over_time(self, cells, x, given, mask, zeros_first=zeros_first)
+        return over_time(self, cells, x, initial, mask, dialect)
 
 
-class Bidirectional(Layer):
+def _returns_sequences(layer: LayerSpec | KerasModel) -> bool:
+    return isinstance(layer, LayerSpec) and bool(layer.config.get("return_sequences"))
+
+
+class Bidirectional(Wrapper):
     """A recurrent layer forward and another backward in time, merged."""
+
+    traits = Traits(
+        mask=MaskRule.RECURRENT,
+        integers=WEIGHS,
+        identity=COMPUTES,
+        mask_input=MaskInput.RECURRENT,
+    )
 
     merge_mode: Literal["concat", "sum", "mul", "ave"] | None = "concat"
     layer: Any = None
@@ -485,7 +605,54 @@ class Bidirectional(Layer):
     )
     signature = OVER_TIME
     tensors = OVER_TIME[:1]
-    takes = ("mask", "initial_state", "zeros_first")
+    takes = ("initial_state",)
+
+    def infer_around(self, inside: InsideShapes, *inputs: Shape) -> tuple[Shape, ...] | None:
+        forward = inside.infer(inside.parts["forward_layer"], inputs[:1])
+        backward = inside.infer(inside.parts["backward_layer"], inputs[:1])
+        if forward is None or backward is None:
+            return None
+        (out, *states), (back, *back_states) = forward, backward
+        if self.merge_mode is None:
+            return (out, back, *states, *back_states)
+        if self.merge_mode == "concat":
+            size = None if out[-1] is None or back[-1] is None else out[-1] + back[-1]
+            out = (*out[:-1], size)
+        return (out, *states, *back_states)
+
+    def lower_around(
+        self,
+        inside: Inside,
+        x: Tensor,
+        *states: Tensor,
+        mask: Tensor | None = None,
+        initial_state: Any = None,
+    ) -> tuple[Tensor, ...]:
+        """The merged outputs, [batch, time, units] or [batch, units], then the states of each direction."""
+        initial = initial_states(states, initial_state)
+        half = len(initial) // 2
+        forward, *ahead = self._one_way(inside, "forward_layer", x, initial[:half], mask)
+        backward, *behind = self._one_way(inside, "backward_layer", x, initial[half:], mask)
+        if _returns_sequences(inside.parts["backward_layer"]):
+            backward = ops.Reverse(backward, (1,))
+        return (*self.merge(forward, backward), *ahead, *behind)
+
+    def _one_way(
+        self,
+        inside: Inside,
+        part: str,
+        x: Tensor,
+        states: Sequence[Tensor],
+        mask: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        """The outputs of the layer of one direction."""
+        layer = inside.parts[part]
+        assert isinstance(layer, LayerSpec)
+        # Keras sets this option of both layers, whatever it is there; the last output is never zero
+        zero = _returns_sequences(layer) and self.zero_output_for_mask
+        layer = replace(layer, config={**layer.config, "zero_output_for_mask": zero})
+        arguments = {"initial_state": tuple(states)} | ({} if mask is None else {"mask": mask})
+        return inside.call(layer, (x,), **arguments)
 
     def merge(self, forward: Tensor, backward: Tensor) -> tuple[Tensor, ...]:
         """The outputs of both directions as one, or both."""
@@ -499,16 +666,73 @@ class Bidirectional(Layer):
         return (total / 2.0 if self.merge_mode == "ave" else total,)
 
 
-class TimeDistributed(Layer):
-    """The wrapped layer or model, on each time step by itself."""
+class TimeDistributed(Wrapper):
+    """The layer or model inside, applied to each time step: [batch, time, ...] to [batch, time, ...]."""
 
+    traits = Traits(
+        mask=MaskRule.PER_STEP,
+        integers=WRAPS,
+        identity=COMPUTES,
+        mask_input=MaskInput.FIRST,
+        wraps=True,
+    )
     layer: Any = None
     signature = ("inputs", "training", "mask")
-    takes = ("mask",)
+
+    def infer_around(self, inside: InsideShapes, *inputs: Shape) -> tuple[Shape, ...] | None:
+        if len(inputs[0]) < 2:
+            raise ShapeError(
+                f"TimeDistributed needs an input with a time axis, got the shape {inputs[0]}"
+            )
+        inner = inside.parts["layer"]
+        if isinstance(inner, KerasModel) and len(inner.input_tensors) != 1:
+            raise ShapeError(
+                "the model inside TimeDistributed must have one input, "
+                f"not {len(inner.input_tensors)}"
+            )
+        batch, time, *rest = inputs[0]
+        outputs = inside.infer(inner, ((batch, *rest),))
+        return outputs and tuple((shape[0], time, *shape[1:]) for shape in outputs)
+
+    def lower_around(
+        self, inside: Inside, x: Tensor, *, mask: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Batch and time become one axis before the layer, and two axes after it."""
+        inner = inside.parts["layer"]
+        if (name := inside.mixing_layer(inner)) is not None:
+            reason = (
+                f"the inner layer {name} works across the batch, which would mix time steps here"
+            )
+            raise Refusal("", reason)
+        steps = ops.reshape(x, (-1, *ops.dims(x)[2:]))
+        outputs = inside.lower(inner, (steps,), self._mask_of_steps(inside, mask))
+        front = ops.dims(x)[:2]
+        return tuple(ops.reshape(y, (*front, *ops.dims(y)[1:])) for y in outputs)
+
+    @staticmethod
+    def _mask_of_steps(inside: Inside, mask: Tensor | None) -> Tensor | None:
+        """The mask that the layer inside gets: of [batch, time, ...] one with batch · time samples."""
+        if mask is None:
+            return None
+        if mask.rank > 2:
+            return ops.reshape(mask, (-1, *ops.dims(mask)[2:]))
+        if inside.reads_mask(inside.parts["layer"]):
+            reason = "the inner layer reads a mask, but this mask has only one value per sample"
+            raise Refusal("", reason)
+        return None
 
 
 class ConvLSTM2D(Layer):
     """LSTM whose products are convolutions of images."""
+
+    traits = Traits(
+        mask=MaskRule.RECURRENT,
+        integers=WEIGHS,
+        identity=COMPUTES,
+        mask_input=MaskInput.RECURRENT,
+        dialect=True,
+        workload="recurrent",
+    )
 
     rank: ClassVar[int] = 2
     filters: Count
@@ -532,7 +756,7 @@ class ConvLSTM2D(Layer):
 
     signature = OVER_TIME
     tensors = OVER_TIME[:1]
-    takes = ("mask", "initial_state", "zeros_first")
+    takes = ("initial_state",)
     states: ClassVar[int] = 2
 
     kernel: Weight = weight()  # [*kernel_size, input, 4 · filters]
@@ -589,15 +813,13 @@ class ConvLSTM2D(Layer):
         *states: Tensor,
         mask: Tensor | None = None,
         initial_state: Any = None,
-        zeros_first: bool = False,
+        dialect: Dialect = ASSUMED_DIALECT,
     ) -> tuple[Tensor, ...]:
         given = initial_states(states, initial_state)
         if self.data_format == "channels_last":
-            return over_time(self, (self,), x, given, mask, zeros_first=zeros_first)
+            return over_time(self, (self,), x, given, mask, dialect)
         given = [ops.move_axis(state, 1, -1) for state in given]
-        output, *ends = over_time(
-            self, (self,), ops.move_axis(x, 2, -1), given, mask, zeros_first=zeros_first
-        )
+        output, *ends = over_time(self, (self,), ops.move_axis(x, 2, -1), given, mask, dialect)
         return (
             ops.move_axis(output, -1, 2 if self.return_sequences else 1),
             *(ops.move_axis(s, -1, 1) for s in ends),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -18,6 +19,7 @@ from kerasport.frontends.keras.layers.base import (
 )
 from kerasport.frontends.keras.layers.conv import _Spatial
 from kerasport.frontends.keras.layers.resampling import Interpolation, resized_as
+from kerasport.frontends.keras.layers.traits import COMPUTES, KEEPS, RESAMPLES, MaskRule, Traits
 from kerasport.ir import ops
 from kerasport.ir.ops.movement import product
 from kerasport.weights import Shape
@@ -28,6 +30,14 @@ if TYPE_CHECKING:
 
 class Flatten(Layer):
     """All axes but the batch in one."""
+
+    traits = Traits(
+        mask=MaskRule.STOPS,
+        integers=KEEPS,
+        identity=COMPUTES,
+        keeps_values=True,
+        integer_dtype=True,
+    )
 
     data_format: DataFormat = "channels_last"
 
@@ -45,6 +55,14 @@ class Flatten(Layer):
 
 class Reshape(Layer):
     """The same numbers in another shape; one size may be -1."""
+
+    traits = Traits(
+        mask=MaskRule.STOPS,
+        integers=KEEPS,
+        identity=COMPUTES,
+        keeps_values=True,
+        integer_dtype=True,
+    )
 
     target_shape: tuple[Annotated[int, Between(-1)] | None, ...]
 
@@ -75,6 +93,14 @@ class Reshape(Layer):
 class Permute(Layer):
     """The axes in another order; `dims` counts from 1, the batch is not among them."""
 
+    traits = Traits(
+        mask=MaskRule.STOPS,
+        integers=KEEPS,
+        identity=COMPUTES,
+        keeps_values=True,
+        integer_dtype=True,
+    )
+
     dims: tuple[Count, ...]
 
     def infer(self, *inputs: Shape) -> Shape:
@@ -88,6 +114,14 @@ class Permute(Layer):
 
 class RepeatVector(Layer):
     """The vector `n` times, along a new axis of time."""
+
+    traits = Traits(
+        mask=MaskRule.STOPS,
+        integers=KEEPS,
+        identity=COMPUTES,
+        keeps_values=True,
+        integer_dtype=True,
+    )
 
     n: Natural
 
@@ -122,6 +156,14 @@ def pair(option: Any, axis: int) -> tuple[int, int]:
 
 
 class _Cropping(_Resized):
+    traits = Traits(
+        mask=MaskRule.STOPS,
+        integers=KEEPS,
+        identity=COMPUTES,
+        keeps_values=True,
+        integer_dtype=True,
+    )
+
     cropping: Amounts
 
     def amount(self, axis: int) -> tuple[int, int]:
@@ -169,6 +211,8 @@ class Cropping3D(_Cropping):
 
 
 class _ZeroPadding(_Resized):
+    traits = Traits(mask=MaskRule.STOPS, integers=KEEPS, identity=COMPUTES, integer_dtype=True)
+
     padding: Amounts
 
     def amount(self, axis: int) -> tuple[int, int]:
@@ -211,6 +255,8 @@ class ZeroPadding3D(_ZeroPadding):
 
 
 class _UpSampling(_Resized):
+    traits = Traits(mask=MaskRule.STOPS, integers=KEEPS, identity=COMPUTES)
+
     size: Counts | Count
 
     def resized(self, axis: int, size: int) -> int:
@@ -230,12 +276,16 @@ class _UpSampling(_Resized):
 class UpSampling1D(_UpSampling):
     """Each time step `size` times."""
 
+    traits = replace(_UpSampling.traits, integer_dtype=True)
+
     rank = 1
     size: Counts | Count = 2
 
 
 class UpSampling2D(_UpSampling):
     """The image enlarged `size` times."""
+
+    traits = replace(_UpSampling.traits, integers=RESAMPLES)
 
     rank: ClassVar[int] = 2
     size: Counts | Count = (2, 2)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import reduce
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,31 +23,20 @@ from kerasport.errors import (
     UnsupportedPart,
     quoted,
 )
+from kerasport.frontends.keras.dialect import Dialect
 from kerasport.frontends.keras.functions import apply, check_types, lowering_of
-from kerasport.frontends.keras.identity import IDENTITY, IMAGES, is_identity, is_of_entries
-from kerasport.frontends.keras.infer import Inference, arguments_of, input_shape
-from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.identity import IDENTITY, is_of_entries, returns_input
+from kerasport.frontends.keras.infer import Inference, input_shape
+from kerasport.frontends.keras.layers import LAYERS, traits_of
 from kerasport.frontends.keras.layers.activations import activate
-from kerasport.frontends.keras.layers.base import Layer, Refused, called_on
-from kerasport.frontends.keras.layers.preprocessing import Pipeline
-from kerasport.frontends.keras.layers.recurrent import (
-    CELLS,
-    RNN,
-    Bidirectional,
-    Cell,
-    StackedRNNCells,
-    TimeDistributed,
-    initial_states,
-    one_step,
-)
-from kerasport.frontends.keras.masks import (
-    BY_BACKEND,
-    MERGES,
-    NO_CHANGES,
-    Changes,
-    MaskChanges,
-    MaskRules,
-)
+from kerasport.frontends.keras.layers.base import Layer, Refused, Reported, Wrapper, called_on
+from kerasport.frontends.keras.layers.core import InputLayer
+from kerasport.frontends.keras.layers.recurrent import CELLS, Cell, StackedRNNCells
+from kerasport.frontends.keras.layers.traits import MaskInput, MaskRule
+from kerasport.frontends.keras.lower.inside import LoweredInside
+from kerasport.frontends.keras.lower.masks import BackendDependentMask, MaskTensors, Travelling
+from kerasport.frontends.keras.mask_changes import NO_CHANGES, MaskChanges
+from kerasport.frontends.keras.masks import BY_BACKEND, output_mask, sequence_count
 from kerasport.frontends.keras.model import (
     Call,
     KerasModel,
@@ -58,7 +46,8 @@ from kerasport.frontends.keras.model import (
     flatten,
     map_tensors,
 )
-from kerasport.frontends.keras.precheck import acts_in_training, custom_problem, refusals
+from kerasport.frontends.keras.precheck import custom_problem, refusals
+from kerasport.frontends.keras.training import IN_TRAINING, training_counts
 from kerasport.ir import ops
 from kerasport.ir.dtypes import DType
 from kerasport.ir.graph import Graph, name_new
@@ -67,9 +56,7 @@ from kerasport.ir.tensor import BATCH, Extent, Input, Node, Tensor, TensorType
 
 Lowered: TypeAlias = tuple[Tensor, ...] | None  # None where a call was refused
 
-TRAINING_ONLY = ("training",)
 NO_LAYER = "this layer is not supported yet"
-IN_TRAINING = "the model calls it with training=True, so it is active at inference"
 UNKNOWN_ARGUMENT = "this argument of the call is not supported"
 
 
@@ -79,7 +66,7 @@ def lower(model: KerasModel) -> Graph:
     Raises:
         UnsupportedModel: parts of the model have no lowering.
     """
-    lowering = Lowering(MaskRules(model.release))
+    lowering = Lowering(model.dialect)
     inputs = tuple(declared_input(edge) for edge in model.input_tensors)
     outputs, _ = lowering.model(model, inputs, (None,) * len(inputs), "")
     graph = Graph(inputs, outputs or (), lowering.names).with_own_names()
@@ -88,7 +75,7 @@ def lower(model: KerasModel) -> Graph:
         *lowering.problems,
         *_strings(graph),
         *_empty(graph),
-        *_by_chance(graph),
+        *_backend_dependent(graph),
     ]
     if problems:
         raise UnsupportedModel(tuple(dict.fromkeys(problems)))
@@ -140,24 +127,10 @@ def _has_no_values(operand: Node | None) -> bool:
     return isinstance(operand, Tensor) and 0 in operand.shape
 
 
-@dataclass(frozen=True, eq=False)
-class ByChance(Tensor):
-    """The mask behind what gives back the very tensor that it was given: some backends of Keras lose it there."""
-
-    mask: Tensor
-    target: LayerSpec | Operation  # what it stands behind
-
-    def infer(self) -> TensorType:
-        return self.mask.type
-
-    def compute(self, *operands: Any) -> Any:
-        return operands[0]
-
-
-def _by_chance(graph: Graph) -> Iterator[Problem]:
-    """Masks that something reads although it depends on the backend whether they are there."""
+def _backend_dependent(graph: Graph) -> Iterator[Problem]:
+    """Masks that something reads, although only some Keras backends keep them."""
     for node in graph.nodes():
-        if isinstance(node, ByChance):
+        if isinstance(node, BackendDependentMask):
             yield Problem(node.target.name, node.target.class_name, BY_BACKEND)
 
 
@@ -193,35 +166,32 @@ def input_dtype(spec: LayerSpec) -> DType:
 class Lowering:
     """The state of one lowering: names of the nodes so far, and what was refused."""
 
-    rules: MaskRules
+    dialect: Dialect
     names: dict[Node, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     changes: MaskChanges = field(default_factory=MaskChanges)
     inference: Inference = field(default_factory=Inference)
 
-    @property
-    def keras2(self) -> bool:
-        """Whether masks travel as in Keras 2."""
-        return self.rules.release < (3, 0)
-
     def model(
         self, model: KerasModel, inputs: Sequence[Tensor], masks: Sequence[Tensor | None], path: str
     ) -> tuple[Lowered, tuple[Tensor | None, ...]]:
         """The outputs of a model and their masks; no outputs where a part of it was refused."""
-        run = _Run(self, path, dict(zip(model.input_tensors, inputs, strict=True)))
-        run.changes = NO_CHANGES if self.keras2 else self.changes.of(model)
-        run.masks |= {
+        values = dict(zip(model.input_tensors, inputs, strict=True))
+        changes = self.changes.of(model) if self.dialect.masks_on_tensors else NO_CHANGES
+        travelling = Travelling(self.dialect, values, changes)
+        travelling.of |= {
             edge: mask
             for edge, mask in zip(model.input_tensors, masks, strict=True)
             if mask is not None
         }
-        for call in run.changes.order or model.calls:
+        run = _Run(self, path, values, travelling)
+        for call in changes.order or model.calls:
             run.call(call)
         edges = model.output_tensors
         run.check_indices(edges)
         known = all(edge in run.values for edge in edges)
         outputs = tuple(run.values[edge] for edge in edges) if known else None
-        return outputs, tuple(run.mask_of(edge, None) for edge in edges)
+        return outputs, tuple(travelling.found(edge, None) for edge in edges)
 
     def refuse(
         self,
@@ -242,33 +212,27 @@ class Lowering:
             self.refuse(spec, called_on(len(inputs), type(layer)))
             return None
         try:
-            self.inference.target(
-                spec, tuple(x.shape for x in inputs), given
-            )  # checks that the layer takes them
-            check_types(inspect.signature(layer.lower), given)
+            # checks the shapes of inputs and weights
+            self.inference.target(spec, tuple(x.shape for x in inputs), given)
             outputs = self._lower(spec, layer, inputs, path, given)
+        except Reported:
+            return None
         except Refusal as refusal:
-            value = shown(getattr(layer, refusal.option, None)) if refusal.option else None
-            self.problems.append(
-                Problem(
-                    spec.name,
-                    spec.class_name,
-                    refusal.reason,
-                    refusal.option,
-                    value,
-                    refusal.remedy,
-                )
-            )
+            self._report(spec, layer, refusal)
             return None
         except TooLargeError as error:
-            self.problems.append(
-                Problem(spec.name, spec.class_name, error.reason, remedy=error.remedy)
-            )
+            self._report(spec, layer, Refusal("", error.reason, error.remedy))
             return None
         except ShapeError as error:
             self.refuse(spec, str(error))
             return None
         return outputs if isinstance(outputs, tuple) or outputs is None else (outputs,)
+
+    def _report(self, spec: LayerSpec, layer: Layer, refusal: Refusal) -> None:
+        option = refusal.option
+        value = shown(getattr(layer, option, None)) if option else None
+        problem = Problem(spec.name, spec.class_name, refusal.reason, option, value, refusal.remedy)
+        self.problems.append(problem)
 
     def _read(self, spec: LayerSpec) -> Layer | None:
         cls = LAYERS.get(spec.class_name)
@@ -291,27 +255,21 @@ class Lowering:
         path: str,
         given: Mapping[str, Any],
     ) -> Tensor | Lowered:
-        if isinstance(layer, TimeDistributed):
-            return self._each_step(spec, inputs[0], path, given.get("mask"))
-        if isinstance(layer, Bidirectional):
-            return self._both_ways(spec, layer, inputs, path, given)
-        if isinstance(layer, Pipeline):
-            return self._in_turn(spec, inputs, path, given.get("mask"))
-        if isinstance(layer, RNN):
-            cells = self._cells(spec.children["cell"])
-            return None if cells is None else layer.lower(*inputs, cells=cells, **given)
-        if isinstance(layer, StackedRNNCells):
-            cells = self._cells(spec)
-            return None if cells is None else one_step(cells, inputs[0], inputs[1:])
-        if spec.class_name == "SpectralNormalization":
-            return self.child(spec.children["layer"], inputs, path)
-        return layer.lower(*inputs, **given)  # type: ignore[no-any-return]
+        arguments = dict(given)
+        if type(layer).traits.dialect:
+            arguments["dialect"] = self.dialect
+        if isinstance(layer, Wrapper):
+            check_types(inspect.signature(layer.lower_around), given)
+            inside = LoweredInside(spec.children, self, path)
+            return layer.lower_around(inside, *inputs, **arguments)  # type: ignore[no-any-return]
+        check_types(inspect.signature(layer.lower), given)
+        return layer.lower(*inputs, **arguments)  # type: ignore[no-any-return]
 
-    def _cells(self, target: LayerSpec | KerasModel) -> tuple[Cell, ...] | None:
-        """The cells of a recurrent layer in their order; None where one was refused."""
+    def cells(self, target: LayerSpec | KerasModel) -> tuple[Cell, ...] | None:
+        """The recurrent cells of a cell or of stacked cells, in order; None if one is refused."""
         assert isinstance(target, LayerSpec)
-        if target.class_name == "StackedRNNCells" and not target.custom:
-            parts = [self._cells(child) for child in target.children.values()]
+        if LAYERS.get(target.class_name) is StackedRNNCells and not target.custom:
+            parts = [self.cells(child) for child in target.children.values()]
             return None if None in parts else tuple(cell for part in parts for cell in part or ())
         layer = self._read(target)
         if layer is not None and not isinstance(layer, CELLS):
@@ -331,7 +289,7 @@ class Lowering:
         elif isinstance(target, KerasModel):
             for inner in target.targets():
                 self.look_at(inner)
-        elif target.class_name not in IDENTITY and target.class_name != "InputLayer":
+        elif target.class_name not in IDENTITY and not is_input(target):
             layer = self._read(target)
             if isinstance(layer, Refused):
                 self.problems.append(layer.problem(target))
@@ -356,78 +314,15 @@ class Lowering:
         inputs: Sequence[Tensor],
         path: str,
         mask: Tensor | None = None,
-        **given: Any,
     ) -> Lowered:
-        """What the layer or model inside a wrapper makes of its inputs."""
+        """The outputs of a layer or model inside a wrapper; None if it is refused."""
         if isinstance(target, KerasModel):
             return self.model(target, inputs, (mask, *(None,) * (len(inputs) - 1)), path)[0]
-        if is_plain_identity(target):
+        if returns_input(target):
             return tuple(inputs[:1])
-        if mask is not None and "mask" in takes_of(target):
-            given["mask"] = mask
-        return self.layer(target, inputs, path, **given)
-
-    def _in_turn(
-        self, spec: LayerSpec, inputs: Sequence[Tensor], path: str, mask: Tensor | None
-    ) -> Lowered:
-        """One layer inside after the other."""
-        if mask is not None or any(makes_mask(child) for child in spec.children.values()):
-            raise Refusal("", "masks inside this layer are not supported yet")
-        made: Lowered = tuple(inputs)
-        for child in spec.children.values():
-            made = None if made is None else self.child(child, made, path)
-        return made
-
-    def _each_step(self, spec: LayerSpec, x: Tensor, path: str, mask: Tensor | None) -> Lowered:
-        """Batch and time as one axis, and apart again behind the layer."""
-        inner = spec.children["layer"]
-        if (which := mixes_samples(inner)) is not None:
-            raise Refusal(
-                "",
-                f"the inner layer {which} works across the batch, which would mix time steps here",
-            )
-        steps = ops.reshape(x, (-1, *known_dims(x, 2)))
-        if mask is not None and mask.rank > 2:
-            mask = ops.reshape(mask, (-1, *known_dims(mask, 2)))
-        elif mask is not None and reads_masks(inner):
-            raise Refusal(
-                "", "the inner layer reads a mask, but this mask has only one value per sample"
-            )
-        else:
-            mask = None
-        made = self.child(inner, (steps,), path, mask)
-        if made is None:
-            return None
-        front = ops.dims(x)[:2]
-        return tuple(ops.reshape(y, (*front, *known_dims(y, 1))) for y in made)
-
-    def _both_ways(
-        self,
-        spec: LayerSpec,
-        layer: Bidirectional,
-        inputs: Sequence[Tensor],
-        path: str,
-        given: Mapping[str, Any],
-    ) -> Lowered:
-        states = initial_states(inputs[1:], given.get("initial_state"))
-        half = len(states) // 2
-        both: list[tuple[Tensor, ...]] = []
-        sequences = False
-        for part, own in (("forward_layer", states[:half]), ("backward_layer", states[half:])):
-            child = spec.children[part]
-            assert isinstance(child, LayerSpec)
-            sequences = bool(child.config.get("return_sequences"))
-            # whatever the option says, Keras makes zeros of masked steps here, and of the last output never
-            zero = sequences and layer.zero_output_for_mask
-            child = replace(child, config={**child.config, "zero_output_for_mask": zero})
-            made = self.layer(child, inputs[:1], path, **{**given, "initial_state": tuple(own)})
-            if made is None:
-                return None
-            both.append(made)
-        (forward, *ahead), (backward, *behind) = both
-        if sequences:
-            backward = ops.Reverse(backward, (1,))
-        return (*layer.merge(forward, backward), *ahead, *behind)
+        reads = traits_of(target).mask_input in (MaskInput.FIRST, MaskInput.RECURRENT)
+        masked = {"mask": mask} if mask is not None and reads else {}
+        return self.layer(target, inputs, path, **masked)
 
 
 @dataclass
@@ -437,12 +332,11 @@ class _Run:
     lowering: Lowering
     path: str
     values: dict[KerasTensor, Tensor]
-    masks: dict[KerasTensor, Tensor] = field(default_factory=dict)
-    changes: Changes = NO_CHANGES  # of masks, by the calls
+    masks: Travelling
 
     def call(self, call: Call) -> None:
         target = call.target
-        if isinstance(target, LayerSpec) and target.class_name == "InputLayer":
+        if isinstance(target, LayerSpec) and is_input(target):
             return
         if not all(edge in self.values for edge in call.tensors()):
             self.check_indices(call.tensors())
@@ -460,7 +354,8 @@ class _Run:
                 not isinstance(target, KerasModel)
                 and (mask := self._kept_mask(call, target, output)) is not None
             ):
-                self.masks.setdefault(KerasTensor(call, index), ByChance(mask, target))
+                kept = BackendDependentMask(mask, target)
+                self.masks.of.setdefault(KerasTensor(call, index), kept)
             name_new(output, f"{self.path}{target.name}", self.lowering.names)
 
     def lowered(self, argument: Any) -> Any:
@@ -484,39 +379,6 @@ class _Run:
                     f"the graph refers to output {edge.index} of layer {name}, which does not exist"
                 )
 
-    def mask_of(self, leaf: Any, call: Call | None) -> Tensor | None:
-        """The mask that a call finds on a tensor; without a call, that at the end of the run."""
-        if not isinstance(leaf, KerasTensor):
-            return None
-        changed, mask = self.changes.of(leaf, call)
-        if not changed:
-            return self.masks.get(leaf)
-        return None if mask is None else ops.as_tensor(self.lowered(mask))
-
-    def _travelling(self, call: Call) -> tuple[Tensor | None, ...]:
-        """The masks that a call finds on the tensors that it works on."""
-        return tuple(self.mask_of(leaf, call) for leaf in flatten(call.args))
-
-    def _incoming(self, call: Call) -> tuple[Tensor | None, ...]:
-        """The masks that a call works with: those of its tensors, or those that it gives."""
-        travelling, given = self._travelling(call), call.kwargs.get("mask")
-        if given is None:
-            return travelling
-        own = tuple(
-            mask if mask is None else ops.as_tensor(mask) for mask in flatten(self.lowered(given))
-        )
-        return (*own, *travelling[len(own) :])
-
-    def _passed_on(self, call: Call) -> tuple[Tensor | None, ...]:
-        """The masks from which Keras makes those of the outputs of a call.
-
-        A mask that the call gives counts in Keras 2, and from Keras 3.11 on where the call gives it
-        by name (`previous_mask` in `Layer.__call__`).
-        """
-        by_name = "mask" not in call.by_position and self.lowering.rules.release >= (3, 11)
-        given = self.lowering.keras2 or by_name
-        return self._incoming(call) if given else self._travelling(call)
-
     def _inputs(self, call: Call) -> tuple[Tensor, ...] | None:
         """The tensors that a call works on; None, and a problem, where one is something else."""
         inputs = tuple(flatten(self.lowered(call.args)))
@@ -535,16 +397,9 @@ class _Run:
         inputs = self._inputs(call)
         if inputs is None or not self._supports_call_of_model(call, model, len(inputs)):
             return None
-        given, travelling = self._incoming(call), self._travelling(call)
-        if (
-            not self.lowering.keras2
-        ):  # Keras 3 leaves the mask of an input where None is given for it
-            given = tuple(
-                own if own is not None else mask
-                for own, mask in zip(given, travelling, strict=True)
-            )
+        given = self.masks.read_by_model(call)
         outputs, masks = self.lowering.model(model, inputs, given, f"{self.path}{model.name}/")
-        self.masks |= {
+        self.masks.of |= {
             KerasTensor(call, i): mask for i, mask in enumerate(masks) if mask is not None
         }
         return outputs
@@ -559,14 +414,16 @@ class _Run:
                 model, f"it is called with more masks than it has inputs ({count})", "mask", "…"
             )
         for name, value in call.kwargs.items():
-            if value is not None and name != "mask" and not self._says_nothing(name, model, value):
-                reason = IN_TRAINING if name in TRAINING_ONLY else UNKNOWN_ARGUMENT
-                self.lowering.refuse(model, reason, name, shown(value))
-        unknown = [
-            edge for edge in call.tensors() if self.changes.object_of(edge) in self.changes.unknown
-        ]
+            if value is None or name == "mask":
+                continue
+            if name != "training":
+                self.lowering.refuse(model, UNKNOWN_ARGUMENT, name, shown(value))
+            elif training_counts(model, value, self.lowering.dialect):
+                self.lowering.refuse(model, IN_TRAINING, name, shown(value))
+        changes = self.masks.changes
+        unknown = [edge for edge in call.tensors() if changes.object_of(edge) in changes.unknown]
         for edge in unknown:
-            if sum(edge in each.tensors() for each in self.changes.order) > 1:
+            if sum(edge in other.tensors() for other in changes.order) > 1:
                 reason = (
                     "a nested model is called with a mask, and Keras also passes this mask to "
                     "other layers that use the same input"
@@ -604,7 +461,7 @@ class _Run:
         inputs = self._inputs(call)
         if inputs is None:
             return None
-        if is_plain_identity(spec):
+        if returns_input(spec):
             outputs: Lowered = self._identity(call, spec, inputs)
         else:
             given = self._given(call, spec)
@@ -613,126 +470,61 @@ class _Run:
                 if given is None
                 else self.lowering.layer(spec, inputs, f"{self.path}{spec.name}/", **given)
             )
-        mask = self._mask(call, spec, inputs) if outputs is not None else None
-        if mask is not None:
-            self.masks[KerasTensor(call)] = mask
-            if (
-                spec.class_name == "Bidirectional"
-                and spec.config.get("merge_mode", "concat") is None
-            ):
-                self.masks[KerasTensor(call, 1)] = mask
+        if outputs is not None:
+            self._set_mask(call, spec, inputs)
         return outputs
+
+    def _set_mask(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> None:
+        """Put the mask that Keras computes on the outputs of a layer."""
+        masks, dialect = self.masks.passed_on(call), self.lowering.dialect
+        mask = output_mask(spec, inputs, masks, call.kwargs, dialect, MaskTensors())
+        if mask is not None:
+            tensors = (KerasTensor(call, index) for index in range(sequence_count(spec)))
+            self.masks.of |= dict.fromkeys(tensors, mask)
 
     def _kept_mask(
         self, call: Call, target: LayerSpec | Operation, output: Tensor
     ) -> Tensor | None:
-        """The mask of an argument that a call may hand on as it is, with whatever hangs on it."""
-        wraps = (
-            target.class_name == "SpectralNormalization"
-        )  # a layer that sets the mask of what it makes
-        same = (edge for edge in call.tensors() if wraps or unchanged(output, self.values[edge]))
-        return next((mask for edge in same if (mask := self.mask_of(edge, call)) is not None), None)
+        """The mask of an argument that the call may return unchanged, with what is attached to it."""
+        rule = traits_of(target).mask
+        for tensor in call.tensors():
+            if rule is MaskRule.BACKEND or unchanged(output, self.values[tensor]):
+                mask = self.masks.found(tensor, call)
+                if mask is not None:
+                    return mask
+        return None
 
     def _identity(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> Lowered:
-        training = call.kwargs.get("training")
-        if not self._says_nothing("training", spec, training):
+        if training_counts(spec, call.kwargs.get("training"), self.lowering.dialect):
             self.lowering.refuse(spec, IN_TRAINING, "training", True)
         structure = isinstance(
             call.args[0], Mapping | tuple
         )  # it is handed on as it is, with all that it holds
         return inputs if structure else inputs[:1]
 
-    def _says_nothing(self, argument: str, target: LayerSpec | KerasModel, value: Any) -> bool:
-        """Whether an argument of a call does not change what is computed at inference."""
-        if argument not in TRAINING_ONLY or isinstance(value, KerasTensor | np.ndarray):
-            return False
-        recorded = target.class_name in IMAGES and not self.lowering.keras2
-        return (
-            not value
-            or recorded
-            or (isinstance(target, KerasModel) and not acts_in_training(target))
-        )
-
     def _given(self, call: Call, spec: LayerSpec) -> dict[str, Any] | None:
-        """The arguments of the call that the layer takes; None, and a problem, where it takes one not."""
-        takes, problems = takes_of(spec), len(self.lowering.problems)
+        """Call arguments of a layer. Returns None and records a problem if one is unsupported."""
         given: dict[str, Any] = {}
+        refused = False
         for name, value in call.kwargs.items():
-            if value is None or self._says_nothing(name, spec, value):
-                continue
-            if name == "mask" and ({"mask", "masks"} & {*takes} or name in unread_of(spec)):
-                continue  # `_masks_given` reads it
-            if name not in takes:
-                self.lowering.refuse(spec, UNKNOWN_ARGUMENT, name, shown(value))
-            given[name] = self.lowered(value)
-        if len(self.lowering.problems) > problems:
-            return None
-        return given | self._masks_given(call, spec, given)
+            reason = "" if value is None else self._why_refused(name, value, spec)
+            if reason:
+                self.lowering.refuse(spec, reason, name, shown(value))
+                refused = True
+            elif value is not None and name in takes_of(spec):
+                given[name] = self.lowered(value)
+        return None if refused else given | self.masks.arguments(call, spec, given)
 
-    def _masks_given(self, call: Call, spec: LayerSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The masks that a layer is called with.
-
-        A layer that takes one argument of tensors finds its mask as `mask`, be it given or travel with the tensor;
-        one that takes several, those of the names that it has for them. Layers with initial states take several, and
-        have no such names, so that only Keras 2 gives them a mask that travels.
-        """
-        takes, incoming, masks = takes_of(spec), self._incoming(call), dict[str, Any]()
-        explicit = call.kwargs.get("mask") is not None
-        if "initial_state" in takes:
-            started = given.get("initial_state") is not None
-            if incoming[0] is not None and (explicit or self.lowering.keras2 or not started):
-                masks["mask"] = incoming[0]
-                masks["zeros_first"] = self.lowering.keras2
-        elif "mask" in takes and incoming and incoming[0] is not None:
-            masks["mask"] = incoming[0]
-        # layers that merge have taken their masks into account since they join them by "any"
-        heeds = spec.class_name not in MERGES or self.lowering.rules.merging == "any"
-        if "masks" in takes and heeds and any(mask is not None for mask in incoming):
-            masks["masks"] = incoming
-        if "uniform" in takes:
-            masks["uniform"] = self.lowering.rules.release < (3, 10)
-        for name, edge in arguments_of(call).items():
-            own, overruled = f"{name}_mask", name in OVERRULED.get(spec.class_name, ())
-            if own in takes and (overruled or own not in given):
-                masks[own] = self.mask_of(edge, call)
-        return masks
-
-    def _mask(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> Tensor | None:
-        """The mask of the first output, by the rules that masks.py describes."""
-        name, incoming = spec.class_name, self._passed_on(call)
-        if name == "Embedding" or (
-            name == "ReversibleEmbedding" and not call.kwargs.get("reverse")
-        ):
-            return ops.not_equal(inputs[0], 0) if spec.config.get("mask_zero") else None
-        if name == "Masking":
-            return ops.any_(
-                ops.not_equal(inputs[0], float(spec.config.get("mask_value") or 0.0)), -1
-            )
-        if self.lowering.rules.passes(spec):
-            return incoming[0] if incoming else None
-        return self._merged_mask(spec, incoming, inputs)
-
-    def _merged_mask(
-        self, spec: LayerSpec, incoming: tuple[Tensor | None, ...], inputs: tuple[Tensor, ...]
-    ) -> Tensor | None:
-        known, merging = (
-            [mask for mask in incoming if mask is not None],
-            self.lowering.rules.merging,
-        )
-        if not known or not merging:
-            return None
-        if spec.class_name in MERGES and (len(known) == len(incoming) or merging == "all"):
-            return reduce(
-                ops.logical_and if merging == "all" else ops.logical_or, dict.fromkeys(known)
-            )
-        if spec.class_name == "Concatenate":
-            axis = int(spec.config.get("axis", -1))
-            if len(set(incoming)) == 1 and axis in (-1, inputs[0].rank - 1):
-                return known[0]
-            return (ops.all_ if merging == "all" else ops.any_)(
-                concatenated(incoming, inputs, axis), -1
-            )
-        return None
+    def _why_refused(self, name: str, value: Any, spec: LayerSpec) -> str:
+        """Why an argument of a call is not supported; empty if it is."""
+        if name == "training":
+            counts = training_counts(spec, value, self.lowering.dialect)
+            reason = IN_TRAINING if traits_of(spec).images else UNKNOWN_ARGUMENT
+            return reason if counts and name not in takes_of(spec) else ""
+        if name == "mask":
+            unsupported = traits_of(spec).mask_input in (MaskInput.NONE, MaskInput.NAMED)
+            return UNKNOWN_ARGUMENT if unsupported else ""
+        return "" if name in takes_of(spec) else UNKNOWN_ARGUMENT
 
 
 def unchanged(made: Tensor, x: Tensor) -> bool:
@@ -747,83 +539,15 @@ def shown(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else "…"
 
 
-def is_plain_identity(spec: LayerSpec) -> bool:
-    """Whether a layer passes its input on, and is nothing that wraps another."""
-    return is_identity(spec) and spec.class_name not in ("SpectralNormalization", "TimeDistributed")
-
-
 def takes_of(spec: LayerSpec) -> tuple[str, ...]:
-    """The arguments of a call that a layer's lowering takes by name."""
+    """The call arguments that `lower` of a layer takes by name, besides those of every layer."""
     cls = LAYERS.get(spec.class_name)
-    return cls.takes if cls is not None else ()
+    if cls is None:
+        return ()
+    named = cls.traits.mask_input is MaskInput.NAMED
+    return (*cls.takes, *(f"{name}_mask" for name in cls.tensors if named))
 
 
-def unread_of(spec: LayerSpec) -> tuple[str, ...]:
-    """The arguments of a call that a layer of Keras takes and does not read at inference."""
-    cls = LAYERS.get(spec.class_name)
-    return cls.unread if cls is not None else ()
-
-
-def reads_masks(target: LayerSpec | KerasModel | Operation) -> bool:
-    """Whether what is computed depends on a mask that comes with the input."""
-    if isinstance(target, KerasModel):
-        return any(reads_masks(inner) for inner in target.targets())
-    if isinstance(target, Operation):
-        return False
-    if target.class_name in ("TimeDistributed", "SpectralNormalization"):
-        return any(reads_masks(child) for child in target.children.values())
-    return any(name.endswith(("mask", "masks")) for name in takes_of(target))
-
-
-def makes_mask(target: LayerSpec | KerasModel) -> bool:
-    """Whether a mask begins in a layer, or in a part of it."""
-    parts = target.targets() if isinstance(target, KerasModel) else target.children.values()
-    own = isinstance(target, LayerSpec) and (
-        target.class_name == "Masking" or bool(target.config.get("mask_zero"))
-    )
-    return own or any(makes_mask(part) for part in parts if not isinstance(part, Operation))
-
-
-def mixes_samples(target: LayerSpec | KerasModel | Operation) -> str | None:
-    """The name of a layer or operation that works across the batch, if there is one."""
-    if isinstance(target, KerasModel):
-        return next(
-            (name for inner in target.targets() if (name := mixes_samples(inner)) is not None), None
-        )
-    if isinstance(target, LayerSpec) and target.children:
-        return next(
-            (
-                name
-                for child in target.children.values()
-                if (name := mixes_samples(child)) is not None
-            ),
-            None,
-        )
-    axis = target.config.get("axis", -1)
-    axes = axis if isinstance(axis, list | tuple) else (axis,)
-    whole = isinstance(target, Operation) and axis is None and "axis" in target.config
-    return target.name if 0 in axes or whole or target.class_name in ACROSS_SAMPLES else None
-
-
-ACROSS_SAMPLES = frozenset(("MelSpectrogram",))
-"""Layers in which one sample of a batch bears upon another."""
-
-OVERRULED: Mapping[str, tuple[str, ...]] = {"MultiHeadAttention": ("query",)}
-"""Layer → arguments whose travelling mask counts even where the call gives another."""
-
-
-def concatenated(masks: Sequence[Tensor | None], inputs: Sequence[Tensor], axis: int) -> Tensor:
-    """The masks of what is concatenated, each spread over its input, missing ones as ones, one after the other."""
-    spread = []
-    for mask, x in zip(masks, inputs, strict=True):
-        ones = ops.greater_equal(ops.Abs(ops.floats(x)), 0.0)
-        wide = ones if mask is None else mask
-        while wide.rank < x.rank:
-            wide = ops.expand_dims(wide, wide.rank)
-        spread.append(ops.logical_and(wide, ones))
-    return ops.concat(spread, axis)
-
-
-def known_dims(x: Tensor, start: int) -> tuple[Any, ...]:
-    """The sizes of the axes from one on."""
-    return ops.dims(x)[start:]
+def is_input(target: LayerSpec) -> bool:
+    """Whether a layer is an InputLayer."""
+    return LAYERS.get(target.class_name) is InputLayer

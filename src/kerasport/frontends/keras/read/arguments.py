@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 
 from kerasport.errors import ReadError, quoted
-from kerasport.frontends.keras import identity
 from kerasport.frontends.keras.layers import LAYERS
-from kerasport.frontends.keras.layers.base import Layer
-from kerasport.frontends.keras.layers.preprocessing import Pipeline
 from kerasport.frontends.keras.model import KerasModel, LayerSpec, Operation, flatten
 
 
@@ -30,8 +27,6 @@ class Signature:
 
 
 MODEL = Signature(("inputs", "training", "mask"), ("inputs",))  # Functional.call, Sequential.call
-LAYER = Signature(Layer.signature, Layer.tensors)
-IMAGES = Signature(("data", "training"), ("data",))  # BaseImagePreprocessingLayer.call
 
 
 def signature_of(target: LayerSpec | Operation | KerasModel) -> Signature | None:
@@ -41,11 +36,7 @@ def signature_of(target: LayerSpec | Operation | KerasModel) -> Signature | None
     if isinstance(target, Operation) or target.custom:
         return None
     cls = LAYERS.get(target.class_name)
-    if target.class_name in identity.IMAGES and cls is not Pipeline:
-        return IMAGES
-    if cls is not None:
-        return Signature(cls.signature, cls.tensors)
-    return LAYER if target.class_name in identity.IDENTITY else None
+    return None if cls is None else Signature(cls.signature, cls.tensors)
 
 
 @dataclass(frozen=True)

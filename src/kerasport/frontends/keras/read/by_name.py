@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasport.errors import ReadError, quoted
-from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.layers import LAYERS, declares_weights
 from kerasport.frontends.keras.read.describe import Described
 from kerasport.frontends.keras.read.hdf5 import Hdf5
 from kerasport.releases import major
@@ -48,7 +48,7 @@ def find(
         slots = slots_of(layer, version)
         path = f"{group}/{saved}" if group else saved
         names = _strings(tree, path, "weight_names")
-        if layer.kind == "layer" and layer.class_name not in LAYERS:
+        if layer.kind == "layer" and not declares_weights(layer.class_name):
             slots = [Slot(layer, index, "") for index in range(len(names))]
         check(tree.path, layer, slots, names, version)
         for slot, name in zip(slots, names, strict=True):

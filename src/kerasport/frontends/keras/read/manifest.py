@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from kerasport.errors import HostileFileError, ReadError, quoted
-from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.layers import declares_weights
 from kerasport.frontends.keras.read import by_name
 from kerasport.frontends.keras.read.by_path import ByPath
 from kerasport.frontends.keras.read.describe import Described
@@ -113,7 +113,7 @@ class Manifest:
             if layer.kind == "operation":
                 continue
             slots = by_name.slots_of(layer, version)
-            if layer.kind == "layer" and layer.class_name not in LAYERS:
+            if layer.kind == "layer" and not declares_weights(layer.class_name):
                 slots = _of_unknown(layer, left)
             taken = [left.pop() for _ in slots[: len(left)]]
             by_name.check(self.path, layer, slots, [entry.name for entry in taken], version)

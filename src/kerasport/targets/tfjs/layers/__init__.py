@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from kerasport.errors import Problem, quoted
 from kerasport.frontends.keras.dtypes import Dtypes, fraction_problems
-from kerasport.frontends.keras.identity import IDENTITY, IMAGES, is_identity
+from kerasport.frontends.keras.identity import IDENTITY, is_identity
 from kerasport.frontends.keras.infer import Inference
-from kerasport.frontends.keras.masks import MaskRules, Masks
+from kerasport.frontends.keras.layers import traits_of
+from kerasport.frontends.keras.masks import Masks
 from kerasport.frontends.keras.model import KerasModel, KerasTensor, LayerSpec
 from kerasport.frontends.keras.precheck import models, refusals
 from kerasport.frontends.keras.program import (
@@ -19,6 +20,7 @@ from kerasport.frontends.keras.program import (
     output_ports,
     parts_of,
 )
+from kerasport.frontends.keras.training import training_counts
 from kerasport.targets.notes import policy_note
 from kerasport.targets.plan import outcomes_of, values_of
 from kerasport.targets.tfjs import LAYERS
@@ -189,17 +191,14 @@ def _is_certain(problem: Problem) -> bool:
 
 
 def _training_problems(model: KerasModel) -> Iterator[Problem]:
-    """Removed layers and image layers that the model calls with `training=True`."""
+    """Removed layers that the model calls with `training=True`."""
     for part in models(model):
         for call in part.calls:
             if not isinstance(call.target, LayerSpec):
                 continue
-            images = call.target.class_name in IMAGES
-            if not images and not is_identity(call.target):
-                continue
-            # Keras 3 records it in every call of an image layer, and ignores it at inference
-            recorded = images and not model.writer.startswith(("1", "2"))
-            if call.kwargs.get("training") and not recorded:
+            if not is_identity(call.target) or traits_of(call.target).images:
+                continue  # `refusals` reports image layers
+            if training_counts(call.target, call.kwargs.get("training"), model.dialect):
                 reason = "the model calls it with training=True, so it is also active at inference"
                 yield Problem(call.target.name, call.target.class_name, reason, "training", True)
 
@@ -242,7 +241,7 @@ def _training(
     *,
     optimizer: bool,
 ) -> _Training:
-    masks = Masks(MaskRules(model.release)).trace(model)
+    masks = Masks(model.dialect).trace(model)
     config, notes = training_config(
         model.compile_config,
         renamed,

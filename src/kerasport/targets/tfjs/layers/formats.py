@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kerasport.frontends.keras.identity import is_identity
-from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.layers import LAYERS, traits_of
 from kerasport.frontends.keras.layers.base import Refused
+from kerasport.frontends.keras.layers.traits import Workload
 from kerasport.frontends.keras.model import KerasModel, LayerSpec
 
-FACTORS: Mapping[str, float] = {"recurrent": 0.5, "convolutional": 1.7, "dense": 1.0}
-"""Kind of model → speed of its graph-model relative to its layers-model (docs/performance.md)."""
+FACTORS: Mapping[Workload, float] = {"recurrent": 0.5, "convolutional": 1.7, "dense": 1.0}
+"""Kind of model → speed of its graph-model relative to its layers-model (docs/performance.md).
+
+The first kind of which the model has a layer decides.
+"""
 
 WORTH_A_NOTE = 1.2  # a factor below it is lost in the noise of pages
 
-RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM")
-CONVOLUTIONAL = ("Conv", "SeparableConv", "DepthwiseConv")
 
-
-def kind_of(model: KerasModel) -> str:
+def kind_of(model: KerasModel) -> Workload:
     """The kind of a model, by the layers that take most of its time."""
-    classes = {spec.class_name for _, spec in model.walk() if isinstance(spec, LayerSpec)}
-    if any(name.startswith(RECURRENT) for name in classes):
-        return "recurrent"
-    return "convolutional" if any(name.startswith(CONVOLUTIONAL) for name in classes) else "dense"
+    workloads = {traits_of(spec).workload for _, spec in model.walk()}
+    return next((kind for kind in FACTORS if kind in workloads), "dense")
 
 
 def choice(model: KerasModel, *, training: bool) -> str:
@@ -53,7 +52,7 @@ def _has_graph(model: KerasModel) -> bool:
     specs = [
         spec for _, spec in model.walk() if isinstance(spec, LayerSpec) and not is_identity(spec)
     ]
-    classes = [LAYERS.get(spec.class_name) for spec in specs if spec.class_name != "InputLayer"]
+    classes = [LAYERS.get(spec.class_name) for spec in specs]
     return not any(spec.custom for spec in specs) and not any(
         each is None or issubclass(each, Refused) for each in classes
     )

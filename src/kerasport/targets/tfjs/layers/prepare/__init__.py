@@ -110,7 +110,7 @@ def prepare(model: KerasModel, *, watch: Watch = lambda *_: None) -> Prepared:
         model: the model as read.
         watch: called after each pass with the pass and its result.
     """
-    context = Context(rewriter_of(model.release))
+    context = Context(rewriter_of(model.dialect))
     for step in PREPARE:
         model = step.run(model, context)
         watch(step, model)

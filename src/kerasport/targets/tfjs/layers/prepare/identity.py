@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from kerasport.errors import Problem
 from kerasport.frontends.keras.identity import is_identity
-from kerasport.frontends.keras.masks import MaskRules, Masks
+from kerasport.frontends.keras.masks import Masks, passes_mask
 from kerasport.frontends.keras.model import (
     Call,
     KerasModel,
@@ -71,11 +71,15 @@ def _hands_on(call: Call) -> bool:
 
 def stopped_masks(model: KerasModel) -> Iterator[Problem]:
     """Layers that would be taken out and that stop a mask, which would then travel on."""
-    traced = Masks(MaskRules(model.release))
+    traced = Masks(model.dialect)
     traced.trace(model)
     for call in model.calls:
         spec = call.target
-        if not isinstance(spec, LayerSpec) or not is_left_out(spec) or traced.rules.passes(spec):
+        if (
+            not isinstance(spec, LayerSpec)
+            or not is_left_out(spec)
+            or passes_mask(spec, model.dialect)
+        ):
             continue
         if any(mask is not None for mask in traced.incoming(call)):
             reason = "it stops the mask of its input, but TF.js would pass the mask on"

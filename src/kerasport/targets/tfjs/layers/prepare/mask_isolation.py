@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kerasport.frontends.keras.masks import EVERYTHING, MERGES, RECURRENT, MaskRules, Masks
+from kerasport.frontends.keras.layers import class_names, traits_of
+from kerasport.frontends.keras.layers.recurrent import ConvLSTM2D
+from kerasport.frontends.keras.layers.traits import MaskRule
+from kerasport.frontends.keras.masks import NEVER_MASKS, Masks, makes_mask
 from kerasport.frontends.keras.model import (
     Call,
     KerasModel,
@@ -21,9 +24,9 @@ from kerasport.frontends.keras.model import (
 
 def without_leaks(model: KerasModel) -> KerasModel:
     """The model in which no mask of before reaches a layer that heeds masks; models inside are left as they are."""
-    if not _makes_masks(model):
+    if not makes_mask(model):
         return model
-    keras = Masks(MaskRules(model.release))
+    keras = Masks(model.dialect)
     keras.trace(model)
     calls = iter(model.calls)  # in the order in which they are rebuilt
     made: dict[LayerSpec, LayerSpec] = {}
@@ -40,9 +43,7 @@ def without_leaks(model: KerasModel) -> KerasModel:
             return replace(moved, args=map_tensors(moved.args, lambda x: ones.get(x, x)))
         if any(masked) or not isinstance(spec, LayerSpec) or not moved.tensors():
             return moved
-        if (spec.class_name in RECURRENT or spec.class_name == "Bidirectional") and not convolves(
-            spec
-        ):
+        if traits_of(spec).mask is MaskRule.RECURRENT and not convolves(spec):
             masking = made.setdefault(spec, masks_nothing(f"{spec.name}_unmasked"))
             x = moved.tensors()[0]
             whole = KerasTensor(Call(masking, (x,)))
@@ -65,21 +66,17 @@ def _needs_every_mask(spec: LayerSpec, count: int) -> bool:
     A Concatenate along time joins masks with ones in another shape, and a merge of three inputs or
     more computes `logicalAnd` of masks that do not exist (tfjs-layers layers/merge.ts).
     """
-    in_time = spec.class_name == "Concatenate" and spec.config.get("axis", -1) != -1
-    return in_time or (spec.class_name in MERGES and count > 2)
+    rule = traits_of(spec).mask
+    in_time = rule is MaskRule.CONCATENATES and spec.config.get("axis", -1) != -1
+    return in_time or (rule is MaskRule.MERGES and count > 2)
 
 
 def convolves(spec: LayerSpec) -> bool:
     """Whether a recurrent layer, or the one that a Bidirectional holds, works on images: TF.js throws at its masks."""
-    inner = spec.children.get("layer") if spec.class_name == "Bidirectional" else spec
-    return isinstance(inner, LayerSpec) and inner.class_name.startswith("ConvLSTM")
+    inner = spec.children.get("forward_layer", spec)
+    return inner.class_name in class_names(ConvLSTM2D)
 
 
 def masks_nothing(name: str) -> LayerSpec:
     """A layer that returns its input with a mask of ones."""
-    return LayerSpec(name, "Masking", {"mask_value": EVERYTHING})
-
-
-def _makes_masks(model: KerasModel) -> bool:
-    specs = [spec for _, spec in model.walk() if isinstance(spec, LayerSpec)]
-    return any(spec.class_name == "Masking" or spec.config.get("mask_zero") for spec in specs)
+    return LayerSpec(name, "Masking", {"mask_value": NEVER_MASKS})

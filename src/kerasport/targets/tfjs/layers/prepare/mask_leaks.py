@@ -12,17 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kerasport.errors import Problem
+from kerasport.frontends.keras.dialect import Dialect
+from kerasport.frontends.keras.layers import traits_of
+from kerasport.frontends.keras.layers.traits import MaskInput, MaskRule
 from kerasport.frontends.keras.masks import (
-    EVERYTHING,
-    MERGES,
-    RECURRENT,
+    NEVER_MASKS,
     Mask,
-    MaskRules,
     Masks,
-    made,
     returns_sequences,
+    sequence_count,
 )
-from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec, Operation
 from kerasport.targets.tfjs.layers.execution import executed, inputs_of
 from kerasport.targets.tfjs.layers.prepare.mask_isolation import convolves
 from kerasport.weights import Shape
@@ -32,21 +32,11 @@ SUPPORTS = frozenset(
     ("Activation", "AlphaDropout", "BatchNormalization", "Dense", "Dropout", "GaussianDropout", "GaussianNoise",
      "LayerNormalization", "PReLU", "ReLU", "SpatialDropout1D", "TimeDistributed")
 )  # fmt: skip
-# Layers that work on each time step by itself, so that what differs at masked steps stays at masked steps.
-STEPWISE = frozenset(
-    ("Activation", "AlphaDropout", "BatchNormalization", "Dense", "Dropout", "GaussianDropout", "GaussianNoise", "ReLU",
-     "SpatialDropout1D", "LeakyReLU", "ELU")
-)  # fmt: skip
-TFJS = MaskRules((2, 0))  # where TF.js passes a mask on, it does so as Keras 2
+TFJS = Dialect.of((2, 0))
+"""The rules by which TF.js passes masks on, where it does."""
+CREATES = (MaskRule.INDICES, MaskRule.FEATURES)
 ONES: Mask = ("ones",)  # under which nothing is masked
 BROKEN: Mask = ("a mask of the wrong rank",)  # what TF.js's merge layers make of several masks
-
-# Layers that compute something else where a mask comes, and that are rewritten without it.
-HEEDS = frozenset(
-    ("Softmax", "GlobalAveragePooling1D", "Multiply", "Maximum", "Minimum", "Attention", "AdditiveAttention",
-     "MultiHeadAttention", "GroupQueryAttention", "TimeDistributed", "RNN", "Bidirectional",
-     "ConvLSTM1D")
-)  # fmt: skip
 
 GIVEN_OTHERWISE = "TF.js passes another mask to this layer than Keras does"
 AVERAGES = "Keras ignores masked time steps here, but TF.js does not"
@@ -117,37 +107,51 @@ class _Run:
         self.problems += run.problems
 
     def _layer(self, call: Call, spec: LayerSpec, given: Mask, wanted: Mask) -> None:
-        origin = self.keras.origins.get(KerasTensor(call))
-        if (
-            origin is not None
-            and origin.target.class_name in HEEDS
-            and any(self.keras.incoming(origin))
-        ):
-            self.problems.append(Problem(origin.target.name, origin.target.class_name, AVERAGES))
-        name, problems = spec.class_name, self.problems
-        recurrent = name in RECURRENT or name == "Bidirectional"
-        same = given == wanted or (given == ONES and wanted is None and recurrent)
-        if recurrent and convolves(spec) and given is not None:
-            problems.append(Problem(spec.name, name, OF_FILMS))
-        elif (recurrent or name == "Softmax" or _heeds_inside(spec)) and not same:
-            problems.append(Problem(spec.name, name, GIVEN_OTHERWISE))
-        elif (name == "Softmax" or _heeds_inside(spec)) and wanted is not None:
-            problems.append(
-                Problem(spec.name, name, "TF.js applies the mask differently from Keras")
-            )
-        if name == "GlobalAveragePooling1D" and wanted is not None:
-            problems.append(Problem(spec.name, name, AVERAGES))
-        if name in ("Multiply", "Maximum", "Minimum") and any(
-            m is not None for m in self.keras.incoming(call)
-        ):
-            problems.append(Problem(spec.name, name, AVERAGES))
+        """Record what TF.js computes differently in one call, and follow its effects."""
+        recurrent = traits_of(spec).mask is MaskRule.RECURRENT
+        self._check_rewritten(call)
+        self._check_given(spec, given, wanted, recurrent=recurrent)
+        self._check_merging(call, spec)
+        if spec.class_name == "GlobalAveragePooling1D" and wanted is not None:
+            self._refuse(spec, AVERAGES)
         if recurrent:
             self._states(call, spec)
-        if name == "Concatenate" and self._throws(call):
-            problems.append(Problem(spec.name, name, MIXED, "axis", spec.config.get("axis", -1)))
-        if name in MERGES and self._lacks_masks(call):
-            problems.append(Problem(spec.name, name, SOME_MASKS))
         self._spread(call, spec, wanted, recurrent=recurrent)
+
+    def _refuse(self, target: LayerSpec | Operation | KerasModel, reason: str) -> None:
+        self.problems.append(Problem(target.name, target.class_name, reason))
+
+    def _check_rewritten(self, call: Call) -> None:
+        """A layer that reads masks was rewritten to layers that do not."""
+        origin = self.keras.origins.get(KerasTensor(call))
+        if origin is None or not isinstance(origin.target, LayerSpec):
+            return
+        reads = traits_of(origin.target).mask_input not in (MaskInput.NONE, MaskInput.UNREAD)
+        if reads and any(self.keras.incoming(origin)):
+            self._refuse(origin.target, AVERAGES)
+
+    def _check_given(self, spec: LayerSpec, given: Mask, wanted: Mask, *, recurrent: bool) -> None:
+        """Compare the mask that TF.js passes to a layer with that of Keras."""
+        reads = spec.class_name == "Softmax" or _heeds_inside(spec)
+        same = given == wanted or (given == ONES and wanted is None and recurrent)
+        if recurrent and convolves(spec) and given is not None:
+            self._refuse(spec, OF_FILMS)
+        elif (recurrent or reads) and not same:
+            self._refuse(spec, GIVEN_OTHERWISE)
+        elif reads and wanted is not None:
+            self._refuse(spec, "TF.js applies the mask differently from Keras")
+
+    def _check_merging(self, call: Call, spec: LayerSpec) -> None:
+        """Merge layers ignore masks in TF.js, and some combinations of masks make them throw."""
+        traits = traits_of(spec)
+        masked = any(mask is not None for mask in self.keras.incoming(call))
+        if traits.mask_input is MaskInput.MERGED and masked:
+            self._refuse(spec, AVERAGES)
+        if traits.mask is MaskRule.CONCATENATES and self._throws(call):
+            axis = spec.config.get("axis", -1)
+            self.problems.append(Problem(spec.name, spec.class_name, MIXED, "axis", axis))
+        if traits.mask is MaskRule.MERGES and self._lacks_masks(call):
+            self._refuse(spec, SOME_MASKS)
 
     def _states(self, call: Call, spec: LayerSpec) -> None:
         """`initial_state` is left in the shared kwargs, and a later layer without one throws."""
@@ -162,7 +166,8 @@ class _Run:
             (self.differs[each] for each in inputs_of(call) if each in self.differs), None
         )
         if origin is not None and not (recurrent and wanted is not None):
-            if spec.class_name in STEPWISE and wanted is not None:
+            traits = traits_of(spec)
+            if (traits.per_step or traits.pointwise) and wanted is not None:
                 self.differs[KerasTensor(call)] = origin
             else:
                 self.problems.append(origin)
@@ -172,21 +177,27 @@ class _Run:
                 self.differs[KerasTensor(call, index)] = Problem(spec.name, spec.class_name, reason)
 
     def _made(self, call: Call, spec: LayerSpec, masks: list[Mask]) -> Mask:
-        name = spec.class_name
-        if name == "Masking" and spec.config.get("mask_value") == EVERYTHING:
+        """The mask that TF.js puts on the outputs of a layer."""
+        rule = traits_of(spec).mask
+        if rule is MaskRule.FEATURES and spec.config.get("mask_value") == NEVER_MASKS:
             return ONES
-        if name in SUPPORTS:
+        if spec.class_name in SUPPORTS:
             return masks[0] if masks else None
-        if name in MERGES:
+        if rule is MaskRule.MERGES:
             return BROKEN if any(mask is not None for mask in masks) else None
-        if name == "Concatenate" and self._same_parts(call, masks):
-            return self.keras.of.get(KerasTensor(call))
-        if name == "Concatenate" and None in masks:
-            # TF.js asks for all of the masks where Keras asks for any of them
-            return masks[0] if set(masks) == {None} else self.keras.number("all", tuple(masks))
-        if name in RECURRENT or name in ("Bidirectional", "Embedding", "Masking", "Concatenate"):
-            return made(call, spec, tuple(masks), TFJS, self.keras.number)
+        if rule is MaskRule.CONCATENATES:
+            return self._concatenated(call, spec, masks)
+        if rule in CREATES or rule is MaskRule.RECURRENT:
+            return self.keras.output(spec, call, masks, TFJS)
         return None
+
+    def _concatenated(self, call: Call, spec: LayerSpec, masks: list[Mask]) -> Mask:
+        if self._same_parts(call, masks):
+            return self.keras.of.get(KerasTensor(call))
+        if None not in masks:
+            return self.keras.output(spec, call, masks, TFJS)
+        # TF.js requires all of the masks where Keras requires any of them
+        return None if set(masks) == {None} else self.keras.names("every", tuple(masks))
 
     def _joins_steps(self, call: Call) -> bool:
         """Whether a Concatenate is known to join its inputs along another axis than the last one."""
@@ -213,17 +224,9 @@ class _Run:
         return self._joins_steps(call) and all(same)
 
 
-def sequence_count(spec: LayerSpec) -> int:
-    """How many of the first outputs of a recurrent layer are made at every time step, or at the last."""
-    unmerged = (
-        spec.class_name == "Bidirectional" and spec.config.get("merge_mode", "concat") is None
-    )
-    return 2 if unmerged else 1
-
-
 def _heeds_inside(spec: LayerSpec) -> bool:
     """Whether a wrapper holds something that heeds masks."""
-    inner = spec.children.get("layer") if spec.class_name == "TimeDistributed" else None
+    inner = spec.children.get("layer") if traits_of(spec).wraps else None
     if isinstance(inner, KerasModel):
         return any(
             (isinstance(t, LayerSpec) and _heeds(t)) or isinstance(t, KerasModel)
@@ -233,17 +236,16 @@ def _heeds_inside(spec: LayerSpec) -> bool:
 
 
 def _heeds(spec: LayerSpec) -> bool:
-    return (
-        spec.class_name in RECURRENT
-        or spec.class_name in ("Bidirectional", "Softmax")
-        or _heeds_inside(spec)
-    )
+    recurrent = traits_of(spec).mask is MaskRule.RECURRENT
+    return recurrent or spec.class_name == "Softmax" or _heeds_inside(spec)
 
 
 def _differs(call: Call, spec: LayerSpec) -> str:
-    # Keras makes both halves of a Bidirectional put zeros at masked steps where they return sequences
-    zero = spec.config.get("zero_output_for_mask", spec.class_name == "Bidirectional")
-    if zero and (returns_sequences(spec) or spec.class_name != "Bidirectional"):
+    """Why the output of a masked step differs from Keras, in a recurrent layer; empty if it does not."""
+    both = "forward_layer" in spec.children
+    # Keras sets the option of both layers of a Bidirectional that return sequences
+    zero = spec.config.get("zero_output_for_mask", both)
+    if zero and (returns_sequences(spec) or not both):
         return ZEROED
     return STARTS if call.kwargs.get("initial_state") is not None else ""
 
@@ -255,7 +257,7 @@ def mask_problems(
 
     `origins` are the calls of Keras that tensors stand for, `shapes` those of the tensors.
     """
-    keras = Masks(MaskRules(model.release), origins=origins)
+    keras = Masks(model.dialect, origins=origins)
     keras.trace(model)
     run = _Run(model, keras, None, shapes)
     run.go()

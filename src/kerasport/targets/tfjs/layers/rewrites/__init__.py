@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kerasport.errors import Refusal
-from kerasport.frontends.keras.masks import BY_BACKEND, MaskRules, Masks
+from kerasport.frontends.keras.dialect import Dialect
+from kerasport.frontends.keras.masks import BY_BACKEND, Masks
 from kerasport.frontends.keras.model import KerasModel, KerasTensor, rebuild
-from kerasport.releases import Release
 from kerasport.targets.tfjs.layers.rewrites import (
     activations,
     applications,
@@ -146,15 +146,15 @@ def operation(ctx: RewriteContext) -> KerasTensor | tuple[KerasTensor, ...] | No
     return operations.operation(ctx)
 
 
-def rewriter_of(release: Release) -> Rewriter:
-    """A rewriter for one model that this release of Keras wrote."""
+def rewriter_of(dialect: Dialect) -> Rewriter:
+    """A rewriter for one model of this dialect."""
     return Rewriter(
         rewrites=REWRITES,
         operations=(operation,),
         general=GENERAL,
         call_arguments=CALL_ARGUMENTS,
         respellings=RESPELLINGS,
-        masks=Masks(MaskRules(release)),
+        masks=Masks(dialect),
     )
 
 

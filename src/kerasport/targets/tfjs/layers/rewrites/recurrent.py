@@ -10,7 +10,7 @@ import numpy as np
 
 from kerasport.budget import reserve
 from kerasport.errors import Refusal
-from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.layers import LAYERS, traits_of
 from kerasport.frontends.keras.layers.activations import works_along_an_axis
 from kerasport.frontends.keras.layers.base import REQUIRED
 from kerasport.frontends.keras.layers.recurrent import RNN, ConvLSTM2D
@@ -288,10 +288,6 @@ def reversed_in_time(ctx: RewriteContext, x: KerasTensor) -> KerasTensor:
     )
 
 
-POINTWISE = frozenset(("Activation", "Dense", "ReLU", "ELU", "LeakyReLU"))
-"""Layers that give the same result on a sequence as on each of its steps."""
-
-
 def time_distributed(ctx: RewriteContext) -> KerasTensor | None:
     """TimeDistributed around the rewritten inner layer, or the inner layer alone if equal."""
     inner = ctx.spec.children["layer"]
@@ -301,7 +297,7 @@ def time_distributed(ctx: RewriteContext) -> KerasTensor | None:
     rewritten = ctx.rewriter.inside(inner, (batch, *step))
     if rewritten is None:
         return None
-    if inner.class_name in POINTWISE:
+    if traits_of(inner).pointwise:
         frozen = inner.config.get("trainable") is False
         return ctx.call_layer(
             inner.class_name,

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kerasport.errors import Problem
-from kerasport.frontends.keras.identity import IMAGES
-from kerasport.frontends.keras.layers import LAYERS
+from kerasport.frontends.keras.dialect import Dialect
+from kerasport.frontends.keras.layers import LAYERS, traits_of
 from kerasport.frontends.keras.layers.base import called_on
 from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec, flatten
-from kerasport.frontends.keras.precheck import acts_in_training
+from kerasport.frontends.keras.training import training_counts
 from kerasport.targets.tfjs.layers.execution import output_count
 from kerasport.weights import Shape
 
@@ -34,7 +34,7 @@ def call_problems(
     """
     calls = model.calls_of[target]
     for call in calls:
-        yield from _argument_problems(call, target)
+        yield from _argument_problems(call, target, model.dialect)
         yield from _constant_problems(call, target)
         yield from _input_problems(call, target)
         yield from _state_problems(call, target)
@@ -44,23 +44,19 @@ def call_problems(
         yield from _length_problems(target, calls, shapes)
 
 
-def _argument_problems(call: Call, target: LayerSpec | KerasModel) -> Iterator[Problem]:
+def _argument_problems(
+    call: Call, target: LayerSpec | KerasModel, dialect: Dialect
+) -> Iterator[Problem]:
     """Arguments that TF.js does not support."""
     for argument, value in call.kwargs.items():
-        if value is None or (argument == "training" and _is_inference(target, value)):
+        # `refusals` reports image layers
+        counts = not traits_of(target).images and training_counts(target, value, dialect)
+        if value is None or (argument == "training" and not counts):
             continue
         if argument == "initial_state" and target.class_name in STATEFUL:
             continue
         reason = "TF.js does not support this argument of the call"
         yield Problem(target.name, target.class_name, reason, argument, _shown(value))
-
-
-def _is_inference(target: LayerSpec | KerasModel, training: Any) -> bool:
-    """Whether a call with this value of `training` computes what inference computes."""
-    if not training or target.class_name in IMAGES:
-        # Keras 3 records training=True in every call of an image layer, and ignores it at inference
-        return True
-    return isinstance(target, KerasModel) and not acts_in_training(target)
 
 
 def _shown(value: Any) -> Any:

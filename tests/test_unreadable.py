@@ -634,6 +634,19 @@ def test_the_bias_of_an_einsum_fits_its_kernel() -> None:
         check_weights(LayerSpec("dense", "EinsumDense", options), layer, ((None, 3, 7),))
 
 
+@pytest.mark.parametrize("rank", [4, 5])
+def test_layer_normalization_needs_fixed_sizes(rank: int) -> None:
+    """The weights say how large the axis is, but its input leaves that open."""
+    shape = [None, *range(2, rank), None]
+    x = Call(LayerSpec("x", "InputLayer", {"batch_shape": shape, "dtype": "float32"}))
+    options = {"axis": [1, -1] if rank == 4 else [-1]}
+    weights = weights_of((3, 2), (3, 2)) if rank == 4 else weights_of((3,), (3,))
+    y = Call(LayerSpec("y", "LayerNormalization", options, weights), (KerasTensor(x),))
+    model = KerasModel("model", "functional", (x, y), (KerasTensor(x),), (KerasTensor(y),))
+    (problem,) = planned(model, "tfjs-layers").problems
+    assert "must be fixed" in problem.reason
+
+
 def test_an_output_that_a_model_does_not_have_has_no_dtype() -> None:
     x = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 4], "dtype": "int32"}))
     inner = KerasModel("inner", "functional", (x,), (KerasTensor(x),), (KerasTensor(x),))

@@ -32,8 +32,9 @@ def program_of(model: KerasModel) -> Program:
         name=model.name,
         writer=model.writer,
         graph=graph,
-        inputs=input_ports(model),
-        outputs=output_ports(model, shapes),
+        # what values mean is not looked up in a model with problems, whose calls may lead nowhere
+        inputs=() if graph is None else input_ports(model),
+        outputs=() if graph is None else output_ports(model, shapes),
         named_outputs=isinstance(model.outputs, Mapping),
         parts=parts_of(model),
         problems=problems,

@@ -168,8 +168,14 @@ def _normalized_axes(axis: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
 
 
 def _with_shape(weight: Weight, sizes: Sequence[int | None]) -> Weight:
-    """A weight reshaped to these sizes."""
-    shape = [size or 1 for size in sizes]
+    """A weight reshaped to these sizes.
+
+    Raises:
+        Refusal: a size is unknown.
+    """
+    if None in sizes:
+        raise Refusal("axis", "the sizes of the normalized axes must be fixed")
+    shape = [size for size in sizes if size is not None]
 
     def reshape(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values.reshape(shape)

@@ -9,6 +9,7 @@ from tests.cases.trial import Trial
 
 from kerasport.frontends.keras.lower import lower
 from kerasport.frontends.keras.read import read
+from kerasport.ir.dtypes import NUMPY
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import fold_constants
 from kerasport.passes.loop import inside_loops, unroll
@@ -47,7 +48,7 @@ def same(
     graph: Graph, feeds: tuple[Array, ...], expected: tuple[Array, ...], case: Case, how: str
 ) -> None:
     """Run a graph on feeds, and compare."""
-    fed = (feed.astype("int32") if feed.dtype.kind in "iu" else feed for feed in feeds)
+    fed = (feed.astype(NUMPY[given.dtype]) for given, feed in zip(graph.inputs, feeds, strict=True))
     with np.errstate(all="ignore"):  # what is too large is so in Keras as well
         made = graph.run(*fed)
     named = {

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from kerasport.verification.runtimes.onnx import TYPES
 from kerasport.weights import Array
 
 
@@ -25,14 +26,19 @@ def session(path: Path) -> Any:
 def run(path: Path, feeds: Sequence[Sequence[Array]]) -> list[list[Array]]:
     """What ONNX Runtime computes of each feed."""
     runner = session(path)
-    names = [given.name for given in runner.get_inputs()]
-    return [runner.run(None, dict(zip(names, map(fed, feed), strict=True))) for feed in feeds]
+    inputs = runner.get_inputs()
+    return [
+        runner.run(
+            None, {given.name: fed(x, given.type) for given, x in zip(inputs, feed, strict=True)}
+        )
+        for feed in feeds
+    ]
 
 
-def fed(array: Array) -> Array:
-    """An array in the dtype that a converted model takes."""
-    kinds = {"i": np.int32, "u": np.int32, "f": np.float32}
-    return np.asarray(array, kinds.get(array.dtype.kind, array.dtype))
+def fed(array: Array, kind: str = "") -> Array:
+    """An array in the dtype of an input of a converted model; floats as float32 and integers as they are."""
+    wanted = np.float32 if array.dtype.kind == "f" else array.dtype
+    return np.asarray(array, TYPES.get(kind, wanted))
 
 
 def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

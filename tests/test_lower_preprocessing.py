@@ -20,6 +20,7 @@ from kerasport.frontends.keras.infer import Inference
 from kerasport.frontends.keras.lower import lower
 from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
 from kerasport.frontends.keras.read import read
+from kerasport.ir.dtypes import NUMPY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -336,7 +337,7 @@ def test_layer_is_what_keras_computes(case: Row, tmp_path: Path) -> None:
     model.save(tmp_path / "model.keras")
     with read(tmp_path / "model.keras") as described:
         graph = lower(described)
-        (got,) = graph.run(feed.astype("int32") if feed.dtype.kind in "iu" else feed)
+        (got,) = graph.run(feed.astype(NUMPY[graph.inputs[0].dtype]))
         inferred = Inference().model(described)
     wanted = np.asarray(model(feed, training=False))
     assert got.shape == wanted.shape

@@ -22,6 +22,7 @@ from kerasport.frontends.keras.lower import lower
 from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
 from kerasport.frontends.keras.model import Operation as Described
 from kerasport.frontends.keras.read import read
+from kerasport.ir.dtypes import NUMPY
 
 
 def lowered(model: keras.Model, folder: Path) -> Any:
@@ -38,12 +39,15 @@ def test_operation_is_what_keras_computes(case: Row, tmp_path: Path) -> None:
     model = model_of(case.build, case.given)
     feeds = [each.numbers(rng) for each in case.given]
     graph = lowered(model, tmp_path)
-    got = graph.run(*(feed.astype("int32") if feed.dtype.kind in "iu" else feed for feed in feeds))
+    got = graph.run(
+        *(x.astype(NUMPY[given.dtype]) for given, x in zip(graph.inputs, feeds, strict=True))
+    )
     expected = keras.tree.flatten(case.build(*feeds) if case.eager else model(feeds))
     assert len(got) == len(expected)
     for computed, wanted, output in zip(got, map(np.asarray, expected), graph.outputs, strict=True):
         assert computed.shape == wanted.shape
-        kind = {"b": "bool", "i": "int32", "u": "int32", "f": "float32"}[wanted.dtype.kind]
+        # Keras on JAX has no int64, but numbers of Python are int64 to numpy
+        kind = {"int64": "int32", "float64": "float32"}.get(wanted.dtype.name, wanted.dtype.name)
         assert (output.dtype, computed.dtype) == (kind, np.dtype(kind))
         assert len(output.shape) == wanted.ndim
         assert all(d in (None, n) for d, n in zip(output.shape, wanted.shape, strict=True))

@@ -315,7 +315,7 @@ def case_drift(names: Callable[[str], bool] = lambda _: True) -> Iterator[Drift]
     from tests.cases.graphs import REFUSED_BY_GRAPHS  # noqa: PLC0415
 
     for case in CASES:
-        if names(case.name):
+        if names(case.name) and case.name != "string_input":  # Keras on JAX has no strings
             yield from (
                 Drift(f"case {case.name}", what)
                 for what in outcome(case, REFUSED_BY_GRAPHS.get(case.name))

@@ -21,8 +21,7 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
         REMEMBERS,
     ),
     **dict.fromkeys(
-        ("bool_inputs_add", "bool_inputs_average", "uint8_inputs_add", "uint8_inputs_multiply", "uint8_inputs_average"),
-        BITS,
+        ("bool_inputs_add", "bool_inputs_average", "uint8_inputs_average"), BITS,
     ),
     "uint8_input_layer_normalization": "truncates",
     "uint8_input_resize_to_halves": "halfway between two integers",
@@ -30,7 +29,6 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     "activation_of_dtype_int32": "truncates",
     "spectral_normalization_embedding": "store the Embedding",
     "rescaling_by_infinity": "a finite number",
-    "string_input": "a lookup in a vocabulary",
     **dict.fromkeys(
         ("mask_reshape", "mask_reshape_to_the_same", "mask_permute_nothing", "mask_cropping_nothing",
          "mask_cast_nothing", "mask_slice_of_all", "mask_spectral_normalization"), "depends on the Keras backend",
@@ -56,3 +54,9 @@ REFUSED_BY_GRAPHS: Mapping[str, str] = {
     ),
     **dict.fromkeys(("custom_model", "custom_model_nested"), "mine>Doubled"),
 }  # fmt: skip
+
+REFUSED_BY_TFJS: Mapping[str, str] = {
+    **dict.fromkeys(("uint8_inputs_add", "uint8_inputs_multiply"), BITS),
+    "string_input": "a lookup in a vocabulary",
+}
+"""Rows that a graph-model refuses, but ONNX does not."""

@@ -19,7 +19,7 @@ from kerasport.errors import Problem, Refusal
 from kerasport.ir.dtypes import NUMPY, DType
 from kerasport.ir.graph import Graph, walk
 from kerasport.ir.tensor import Constant, Input, Node, Tensor, TensorType
-from kerasport.weights import Array, Weight
+from kerasport.weights import Array, ComputedWeight, Weight
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -251,11 +251,12 @@ class Emitter(ABC, Generic[Value]):
         """The value of a constant: stored as a weight, or among the small constants."""
         if node.value.size <= SMALL:
             return self.small(node.read())
-        if node.value not in self.constants:
+        key = (node.value, node.dtype)
+        if key not in self.constants:
             name = self.unique("weight")
-            self.weights[name] = node.value
-            self.constants[node.value] = self.write_weight(name, node)
-        return self.constants[node.value]
+            self.weights[name] = stored(node)
+            self.constants[key] = self.write_weight(name, node)
+        return self.constants[key]
 
     def small(self, array: Array) -> Value:
         """A constant of few elements, written once for all nodes that use the same values."""
@@ -272,3 +273,11 @@ class Emitter(ABC, Generic[Value]):
     def ints(self, values: Any) -> Value:
         """A constant of integers, as the format takes shapes and axes."""
         return self.small(np.asarray(values, self.index_dtype))
+
+
+def stored(node: Constant) -> Weight:
+    """The weight of a constant; integers in the element type of the constant, floats as they are in the file."""
+    dtype = np.dtype(NUMPY[node.dtype])
+    if dtype.kind not in "iu" or node.value.dtype == dtype:
+        return node.value
+    return ComputedWeight(dtype, node.value.shape, node.read)

@@ -18,8 +18,10 @@ import * as ort from 'onnxruntime-web'
 ort.env.wasm.numThreads = 1
 ort.env.logLevel = 'error'
 
-/** @type {Record<string, typeof Float32Array | typeof Int32Array | typeof Uint8Array>} */
-const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array }
+const ARRAYS = {
+  float32: Float32Array, int8: Int8Array, int16: Int16Array, int32: Int32Array, int64: BigInt64Array,
+  uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, uint64: BigUint64Array, bool: Uint8Array,
+}
 
 /**
  * @param {WireTensor} wire
@@ -28,7 +30,7 @@ const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array }
 function decode({ dtype, shape, data }) {
   if (dtype === 'string') return new ort.Tensor('string', JSON.parse(data), shape)
   const bytes = new Uint8Array(Buffer.from(data, 'base64'))
-  const values = new ARRAYS[dtype](bytes.buffer)
+  const values = new ARRAYS[/** @type {keyof typeof ARRAYS} */ (dtype)](bytes.buffer)
   return new ort.Tensor(/** @type {'float32'} */ (dtype), /** @type {Float32Array} */ (values), shape)
 }
 

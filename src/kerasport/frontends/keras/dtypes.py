@@ -287,6 +287,31 @@ def integer_problems(model: KerasModel, dtypes: Dtypes, dialect: Dialect) -> Ite
             yield Problem(call.target.name, call.target.class_name, reason, remedy=REMEDY)
 
 
+def wrapping_problems(model: KerasModel, dtypes: Dtypes, limit: str) -> Iterator[Problem]:
+    """What Keras computes in few bits, where results may wrap around, but not a target with this limit."""
+    for call in model.calls:
+        target = acting(call.target)
+        if isinstance(target, KerasModel) or target.class_name == "InputLayer":
+            continue
+        if _narrow(target) is not Narrow.GROWS:
+            continue
+        narrow = next((dtype for dtype in dtypes.tensors(call) if dtype in WRAPPING), "")
+        if narrow and dtypes.joint(call) in WRAPPING and not _never_wraps(target, narrow):
+            reason = (
+                f"Keras computes in {narrow}, the dtype of its input, where results wrap around"
+            )
+            yield Problem(
+                call.target.name, call.target.class_name, f"{reason}; {limit}", remedy=REMEDY
+            )
+
+
+def _never_wraps(target: LayerSpec | Operation, dtype: str) -> bool:
+    """Whether results of a class in GROWING stay in the range of their element type."""
+    if target.class_name in ("Abs", "Absolute", "Ptp"):
+        return dtype in UNSIGNED
+    return target.class_name == "Average" and isinstance(target, Operation)
+
+
 def fraction_problems(model: KerasModel, dtypes: Dtypes) -> Iterator[Problem]:
     """Yield the layers whose float32 result Keras casts back to an integer dtype.
 
@@ -339,12 +364,14 @@ def _reason(call: Call, target: LayerSpec | Operation, joint: str, narrow: str) 
             "converted models do not"
         )
     exact = rule in (Narrow.EXACT, Narrow.JOINS, Narrow.RESAMPLES)
-    if exact or (rule is Narrow.GROWS and joint not in WRAPPING and narrow != "bool"):
-        return ""
-    if target.class_name in ("Abs", "Absolute", "Ptp") and narrow in UNSIGNED:
+    if exact or (rule is Narrow.GROWS and narrow != "bool" and target.class_name not in IN_PARTS):
         return ""
     wraps = f"Keras computes in {narrow}, the dtype of its input, where results wrap around"
-    return f"{wraps}; converted models compute in int32"
+    return f"{wraps}; converted models compute it in int32"
+
+
+IN_PARTS = frozenset(("Average", "HardTanh", "Conv", "Fold"))
+"""Classes in GROWING that converted models compute in steps of other element types than Keras."""
 
 
 def _narrow(target: LayerSpec | Operation) -> Narrow:

@@ -183,7 +183,9 @@ class TopK(Several):
         return TensorType(self.x.dtype, shape), TensorType("int32", shape)
 
     def compute(self, *operands: Any) -> tuple[Array, Array]:
-        places = np.argsort(-operands[0], axis=-1, kind="stable")[..., : self.k]
+        x = operands[0]
+        keys = np.iinfo(x.dtype).max - x if x.dtype.kind == "u" else -x
+        places = np.argsort(keys, axis=-1, kind="stable")[..., : self.k]
         return np.take_along_axis(operands[0], places, -1), places.astype(np.int32)
 
 

@@ -17,7 +17,7 @@ import onnx_ir
 from onnx import ModelProto, StringStringEntryProto, TensorProto, helper, numpy_helper
 
 from kerasport.ir.program import Program
-from kerasport.targets.encoding import Encoding, Scaled, nbytes_of, numbers_of, stored_dtype
+from kerasport.targets.encoding import Encoding, Scaled, nbytes_of, numbers_of
 from kerasport.targets.onnx import ONNX
 from kerasport.targets.onnx.emit import ML, TYPES, Emitter, utf8
 from kerasport.targets.output import replacing_files
@@ -115,7 +115,14 @@ class _Stored:
 
     @property
     def nbytes(self) -> int:
+        if self._is_kept:
+            return self.weight.size * self.weight.dtype.itemsize
         return nbytes_of(self.weight, self.encoding)
+
+    @property
+    def _is_kept(self) -> bool:
+        """Whether the weight is stored in its own dtype: integers are, while all floats become float32."""
+        return self.weight.dtype.kind in "iu"
 
     def tensor(self) -> TensorProto:
         """What the model says of it."""
@@ -125,7 +132,8 @@ class _Stored:
 
     def write(self, file: IO[bytes], progress: Callable[[int], None]) -> None:
         at = 0
-        for numbers in numbers_of(self.name, self.weight):
+        pieces = self.weight.pieces() if self._is_kept else numbers_of(self.name, self.weight)
+        for numbers in pieces:
             data = self._encoded(numbers, at).data.cast("B")
             at += numbers.size
             file.write(data)
@@ -149,7 +157,9 @@ KINDS: Mapping[str, int] = {
 
 
 def _kind(dtype: np.dtype[Any]) -> str:
-    return {"u": "bool", "i": "int32", "f": "float32"}[stored_dtype(dtype).kind]
+    if dtype.kind in "iu":
+        return str(dtype.name)
+    return "bool" if dtype == np.bool_ else "float32"
 
 
 def stored_name(name: str, encoding: Encoding | Scaled) -> str:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kerasport.ir import ops
+from kerasport.ir.dtypes import DType
+from kerasport.ir.graph import with_operands
 from kerasport.ir.ops import (
+    Binary,
+    Cast,
     Cumprod,
+    Item,
     LogicalAnd,
     LogicalNot,
     LogicalOr,
+    MatMul,
     Pad,
+    Reduction,
+    Relu,
     Reverse,
     Select,
     Tensor,
+    TopK,
+    Unary,
 )
 from kerasport.ir.ops.loop import Step
 from kerasport.ir.ops.movement import product
-from kerasport.ir.tensor import Node
+from kerasport.ir.ops.reduction import ArgReduction, Cumulative
+from kerasport.ir.tensor import Node, constant
 from kerasport.passes.rewrite import Uses
 
 
@@ -77,4 +88,37 @@ def truths(node: Node, uses: Uses) -> Node | None:
     return None
 
 
-LEGAL = (mirrored, running_products, truths)
+WIDE: Mapping[DType, DType] = {
+    **dict.fromkeys(("int8", "uint8", "int16", "uint16"), "int32"),
+    "uint32": "int64",
+}  # fmt: skip
+"""Integer type → the type in which ONNX Runtime computes: it lacks many kernels for the former."""
+
+COMPUTING = (Unary, Binary, Reduction, ArgReduction, Cumulative, MatMul, Select, Pad)
+BITS = (ops.BitwiseAnd, ops.BitwiseOr, ops.BitwiseXor, ops.LeftShift, ops.RightShift)
+
+
+def widened(node: Node, uses: Uses) -> Node | None:
+    """f(x) of short integers  →  cast(f(cast(x))): results wrap around when they are cast back."""
+    del uses
+    match node:
+        case Relu(x) if x.dtype == "int64":
+            return ops.Maximum(x, constant(0, "int64"))
+        case Item(TopK(x, k), index) if x.dtype in WIDE:
+            found = Item(TopK(Cast(x, WIDE[x.dtype]), k), index)
+            return Cast(found, x.dtype) if index == 0 else found
+    if not isinstance(node, COMPUTING) or isinstance(node, (*BITS, ops.Prod)):
+        return None
+    short: dict[Node, Node] = {
+        x: Cast(x, WIDE[x.dtype])
+        for x in node.operands
+        if isinstance(x, Tensor) and x.dtype in WIDE
+    }
+    if not short:
+        return None
+    wide = with_operands(node, short)
+    assert isinstance(wide, Tensor)
+    return Cast(wide, node.dtype) if node.dtype in WIDE else wide
+
+
+LEGAL = (widened, mirrored, running_products, truths)

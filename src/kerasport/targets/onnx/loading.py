@@ -23,7 +23,11 @@ from kerasport.weights import Shape
 ONNXRUNTIME_WEB = "1.30.0"
 """The release of ONNX Runtime Web that reports name, and that every ONNX model is tested with."""
 
-DATA: Mapping[str, str] = {"float32": "Float32Array", "int32": "Int32Array", "bool": "Uint8Array"}
+DATA: Mapping[str, str] = {
+    "float32": "Float32Array", "bool": "Uint8Array", "int8": "Int8Array", "int16": "Int16Array",
+    "int32": "Int32Array", "int64": "BigInt64Array", "uint8": "Uint8Array", "uint16": "Uint16Array",
+    "uint32": "Uint32Array", "uint64": "BigUint64Array",
+}  # fmt: skip
 """Element type → the array of JavaScript that ONNX Runtime takes."""
 
 

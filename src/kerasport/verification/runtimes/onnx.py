@@ -12,6 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from kerasport.errors import VerifyError
+from kerasport.ir.dtypes import INTEGERS
 from kerasport.verification.runtime import Arrays, Run, RuntimeKind, TensorInfo
 from kerasport.verification.runtimes import node
 from kerasport.verification.runtimes.wire import decode_all, encode
@@ -20,11 +21,12 @@ from kerasport.weights import Array
 
 PYTHON, WEB = "onnxruntime", "onnxruntime-web"
 INSTALL = 'pip install "kerasport[onnx]"'
-TYPES = {
+TYPES: Mapping[str, Any] = {
     "tensor(float)": np.float32,
-    "tensor(int32)": np.int32,
+    "tensor(double)": np.float64,
     "tensor(bool)": np.bool_,
     "tensor(string)": np.object_,
+    **{f"tensor({kind})": getattr(np, kind) for kind in INTEGERS},
 }
 """Type of an input in ONNX Runtime → dtype in numpy."""
 
@@ -96,7 +98,7 @@ class Onnx(NodeRuntime):
         question = {
             "model": str(Path(model).absolute()),
             "method": "run",
-            "feeds": [[encode(array) for array in feed] for feed in feeds],
+            "feeds": [_encoded(feed, session.get_inputs()) for feed in feeds],
         }
         answer = json.loads(self._exchange(json.dumps(question), timeout))
         if "error" in answer:
@@ -135,18 +137,24 @@ def opened(model: Path) -> Any:
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
+def _encoded(feed: Sequence[Array], inputs: Sequence[Any]) -> list[Any]:
+    """Arrays as the worker takes them, in the element types of the inputs."""
+    pairs = zip(feed, inputs, strict=True)
+    return [encode(array, dtype_name(given.type)) for array, given in pairs]
+
+
+def dtype_name(kind: str) -> str:
+    """The name of an element type, given as ONNX Runtime spells it: `float32` for `tensor(float)`."""
+    names = {"tensor(float)": "float32", "tensor(double)": "float64"}
+    return names.get(kind, kind.removeprefix("tensor(").removesuffix(")"))
+
+
 def infos(ends: Sequence[Any]) -> list[dict[str, Any]]:
     """Inputs or outputs as dicts, with the dtype names of TF.js."""
-    names = {
-        "tensor(float)": "float32",
-        "tensor(int32)": "int32",
-        "tensor(bool)": "bool",
-        "tensor(string)": "string",
-    }
     return [
         {
             "name": end.name,
-            "dtype": names.get(end.type, end.type),
+            "dtype": dtype_name(end.type),
             "shape": tuple(size if isinstance(size, int) else None for size in end.shape),
         }
         for end in ends

@@ -17,12 +17,16 @@ WireTensor: TypeAlias = Mapping[str, Any]
 """An array as JSON: dtype, shape, and its little-endian bytes in base64; for strings, a JSON list of them."""
 
 
-DTYPES = {"float32": "<f4", "int32": "<i4", "bool": "?"}
-"""dtype in TF.js → dtype of its bytes in numpy."""
+DTYPES = {
+    "float32": "<f4", "bool": "?", "int8": "i1", "uint8": "u1", "int16": "<i2", "uint16": "<u2",
+    "int32": "<i4", "uint32": "<u4", "int64": "<i8", "uint64": "<u8",
+}  # fmt: skip
+"""Element type in JavaScript → dtype of its bytes in numpy. TF.js has float32, int32 and bool."""
 
 
-def encode(array: Array) -> WireTensor:
-    dtype = tfjs_dtype(array)
+def encode(array: Array, dtype: str = "") -> WireTensor:
+    """An array as the worker takes it, in an element type; without one, in that of TF.js."""
+    dtype = dtype or tfjs_dtype(array)
     if dtype == "string":
         return {
             "dtype": dtype,

@@ -27,6 +27,7 @@ from kerasport.frontends.keras.functions import (
 )
 from kerasport.frontends.keras.functions.refused import REFUSED
 from kerasport.frontends.keras.model import Operation, flatten
+from kerasport.ir.dtypes import DType
 from kerasport.ir.tensor import Tensor, constant
 
 Operate: TypeAlias = Callable[
@@ -129,8 +130,14 @@ def check_types(signature: inspect.Signature, arguments: Mapping[str, Any]) -> N
             raise ShapeError(f"the argument {name!r} does not have the type {annotation}")
 
 
+SMALL: Mapping[str, DType] = {
+    dtype: dtype for dtype in ("int8", "int16", "uint8", "uint16", "uint32")
+}
+"""Integer types of arrays that stay as they are; arrays of others become int32."""
+
+
 def _constants(argument: Any) -> Any:
     """An argument of a call, its arrays as constant tensors: a constant may stand wherever a tensor may."""
     if isinstance(argument, np.ndarray):
-        return constant(argument)
+        return constant(argument, SMALL.get(argument.dtype.name))
     return tuple(map(_constants, argument)) if isinstance(argument, tuple) else argument

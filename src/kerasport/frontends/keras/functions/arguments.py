@@ -10,30 +10,29 @@ import numpy as np
 from kerasport.budget import reserve
 from kerasport.errors import Refusal, ShapeError
 from kerasport.ir import ops
-from kerasport.ir.dtypes import DType
+from kerasport.ir.dtypes import INTEGERS, DType
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import Tensor, as_tensor, constant
 from kerasport.weights import axis_of
 
 DTYPES: Mapping[str, DType] = {
     **dict.fromkeys(("float16", "bfloat16", "float32", "float64", "float"), "float32"),
-    **dict.fromkeys(("int32", "int64", "uint32", "int"), "int32"),
+    **{dtype: dtype for dtype in INTEGERS},
+    "int": "int32",
     "bool": "bool",
 }
-"""Element type of the IR for one of Keras; TF.js computes in these three."""
+"""Element type of the IR for one of Keras. All floats are computed in float32."""
 
 
 def named(dtype: Any) -> DType:
     """The element type of that name.
 
     Raises:
-        Refusal: TF.js has none that behaves as it does.
+        Refusal: converted models do not compute in it.
     """
     if isinstance(dtype, str) and dtype in DTYPES:
         return DTYPES[dtype]
-    raise Refusal(
-        "dtype", f"converted models compute with float32, int32 and bool, but not with {dtype!r}"
-    )
+    raise Refusal("dtype", f"converted models do not compute with {dtype!r}")
 
 
 def numbers(option: Any, count: int) -> tuple[int, ...]:
@@ -70,6 +69,13 @@ def size(x: Tensor, axis: int, what: str = "") -> int:
             what, f"the size of axis {axis % x.rank} must be fixed; give the input a fixed shape"
         )
     return known
+
+
+def summed_dtype(dtype: DType) -> DType:
+    """The element type in which Keras adds up numbers: at least 32 bits."""
+    if dtype in ("bool", "int8", "int16"):
+        return "int32"
+    return "uint32" if dtype in ("uint8", "uint16") else dtype
 
 
 def flat(x: Tensor) -> Tensor:

@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from kerasport.errors import Refusal
 from kerasport.frontends.keras.functions.arguments import filled, named
 from kerasport.ir import ops
-from kerasport.ir.dtypes import INTEGERS
+from kerasport.ir.dtypes import FLOATS, INTEGERS, NUMPY, DType
 from kerasport.ir.ops import Tensor, Unary, where
 from kerasport.ir.tensor import as_tensor, constant
 
@@ -96,8 +98,7 @@ def divide_no_nan(x1: Any, x2: Any) -> Tensor:
 def floor_divide(x1: Any, x2: Any) -> Tensor:
     """⌊x1 / x2⌋."""
     a, b = ops.matched(x1, divisor(x2), least="int32")
-    # TF.js's GPU backends divide integers here, whatever the numbers are
-    return ops.FloorDiv(a, b) if a.dtype == "int32" else ops.Floor(a / b)
+    return ops.FloorDiv(a, b) if a.dtype in INTEGERS else ops.Floor(a / b)
 
 
 def mod(x1: Any, x2: Any) -> Tensor:
@@ -252,7 +253,7 @@ def signbit(x: Tensor) -> Tensor:
 
 
 def sign(x: Tensor) -> Tensor:
-    """-1, 0 or 1; TF.js makes 0 of what is no number."""
+    """-1, 0 or 1, and NaN for NaN."""
     if x.dtype == "float32":
         return where(ops.IsNan(x), x, ops.Sign(x))
     return x if x.dtype == "bool" else ops.Sign(x)
@@ -517,16 +518,40 @@ def bitwise_not(x: Tensor) -> Tensor:
 
 
 def cast(x: Any, *, dtype: str) -> Tensor:
-    """x as another element type."""
-    return ops.cast(as_tensor(x), named(dtype))
+    """x as another element type.
+
+    Raises:
+        Refusal: the Keras backends disagree about floats outside the range of the element type.
+    """
+    y, wanted = as_tensor(x), named(dtype)
+    if y.dtype in FLOATS and wanted in UNSURE:
+        reason = f"the Keras backends cast floats outside the range of {wanted} differently"
+        raise Refusal("dtype", reason, "cast to int32 first")
+    return ops.cast(y, wanted)
+
+
+UNSURE: tuple[DType, ...] = ("int8", "int16", "uint8", "uint16", "uint32", "uint64")
 
 
 def saturate_cast(x: Any, *, dtype: str) -> Tensor:
     """x as another element type, as near as that allows."""
     y, wanted = as_tensor(x), named(dtype)
-    if wanted == "int32" and y.dtype == "float32":
-        y = ops.clip(y, -2147483648.0, 2147483520.0)  # the largest float32 below 2³¹
+    if y.dtype in FLOATS and wanted in INTEGERS:
+        return ops.cast(ops.clip(y, *_range(wanted)), wanted)
+    if wanted in INTEGERS and y.dtype in INTEGERS:
+        low, high = np.iinfo(NUMPY[wanted]), np.iinfo(NUMPY[y.dtype])
+        y = ops.maximum(y, max(int(low.min), int(high.min)))
+        y = ops.minimum(y, min(int(low.max), int(high.max)))
     return ops.cast(y, wanted)
+
+
+def _range(dtype: DType) -> tuple[float, float]:
+    """The smallest and largest float32 within the range of an integer type."""
+    limits = np.iinfo(NUMPY[dtype])
+    high = np.float32(limits.max)
+    if int(high) > limits.max:
+        high = np.nextafter(high, np.float32(0))
+    return float(limits.min), float(high)
 
 
 def convert(

@@ -11,7 +11,14 @@ import numpy as np
 
 from kerasport.budget import reserve
 from kerasport.errors import Refusal, ShapeError
-from kerasport.frontends.keras.functions.arguments import counted, flat, known_value, several, size
+from kerasport.frontends.keras.functions.arguments import (
+    counted,
+    flat,
+    known_value,
+    several,
+    size,
+    summed_dtype,
+)
 from kerasport.ir import ops
 from kerasport.ir.ops import WHOLE, Tensor, where
 from kerasport.ir.ops.movement import Part, Size
@@ -404,7 +411,8 @@ def unravel_index(indices: Any, *, shape: Sequence[int]) -> tuple[Tensor, ...]:
     for length in reversed(shape):
         made.append(ops.Mod(*ops.matched(places, length)))
         places = ops.FloorDiv(*ops.matched(places, length))
-    return tuple(reversed(made))
+    dtype = as_tensor(indices).dtype
+    return tuple(ops.cast(place, dtype) for place in reversed(made))
 
 
 def is_in(x1: Any, x2: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
@@ -431,7 +439,7 @@ def diagonal(x: Tensor, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> T
 
 def trace(x: Tensor, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The sum of the diagonal."""
-    y = ops.cast(x, "int32") if x.dtype == "bool" else x
+    y = ops.cast(x, summed_dtype(x.dtype))
     return ops.sum_(diagonal(y, offset=offset, axis1=axis1, axis2=axis2), -1)
 
 

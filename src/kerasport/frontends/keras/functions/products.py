@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from string import ascii_letters
 from typing import Any
 
@@ -23,13 +24,23 @@ from kerasport.ir.tensor import as_tensor, constant
 
 
 def matmul(x1: Any, x2: Any) -> Tensor:
-    """The product of matrices in the last two axes; of integers in float32, as TF.js wants it."""
-    a, b = ops.matched(x1, x2)
+    """The product of matrices in the last two axes, in the promoted dtype; any of truth values."""
+    a, b = bytes_widened(*ops.matched(x1, x2))
     if not a.rank or not b.rank:
         raise ShapeError("a matrix product needs two tensors of rank 1 or more")
-    return ops.cast(
-        ops.matmul(ops.floats(a), ops.floats(b)), a.dtype
-    )  # of truth values, any of them
+    return multiplied(ops.matmul, a, b)
+
+
+def bytes_widened(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Tensors of one dtype; those of int8 as int32, in which Keras multiplies their matrices."""
+    return (ops.cast(a, "int32"), ops.cast(b, "int32")) if a.dtype == "int8" else (a, b)
+
+
+def multiplied(product: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
+    """A product of two tensors of one dtype. Truth values are multiplied as float32."""
+    if a.dtype != "bool":
+        return product(a, b)
+    return ops.cast(product(ops.floats(a), ops.floats(b)), "bool")
 
 
 def dot(x1: Any, x2: Any) -> Tensor:
@@ -85,7 +96,10 @@ def tensordot(x1: Any, x2: Any, *, axes: int | Sequence[Any] = 2) -> Tensor:
 
 def einsum_(*operands: Any, subscripts: str) -> Tensor:
     """The sum that the subscripts describe."""
-    return einsum(subscripts, *operands)
+    tensors = [as_tensor(operand) for operand in operands]
+    if {tensor.dtype for tensor in tensors} == {"int8"}:
+        tensors = [ops.cast(tensor, "int32") for tensor in tensors]
+    return einsum(subscripts, *tensors)
 
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:
@@ -121,8 +135,7 @@ def _pair(x: Tensor, first: str, y: Tensor, second: str, out: str) -> Tensor:
         else:  # an unknown size may be 1 at run time
             x, y = _spread(x, first.index(label), two), _spread(y, second.index(label), one)
     a, b = ops.matched(x, y)
-    made = ops.einsum(f"{first},{second}->{out}", ops.floats(a), ops.floats(b))
-    return ops.cast(made, a.dtype)
+    return multiplied(partial(ops.einsum, f"{first},{second}->{out}"), a, b)
 
 
 def _spread(x: Tensor, axis: int, size: int | None) -> Tensor:
@@ -257,12 +270,12 @@ def correlate(x1: Any, x2: Any, *, mode: str = "valid") -> Tensor:
         "same": (short // 2, (short - 1) // 2),
         "full": (short - 1, short - 1),
     }[mode]
-    padded = ops.pad(ops.floats(a), ((before, after),))
+    padded = ops.pad(a, ((before, after),))
     places = matrix(
         long + before + after - short + 1, short, lambda rows: rows + np.arange(short), np.int32
     )
     windows = ops.gather(padded, constant(places))
-    return ops.cast(ops.matmul(windows, ops.floats(b)), a.dtype)
+    return ops.matmul(windows, b)
 
 
 def det(x: Tensor) -> Tensor:

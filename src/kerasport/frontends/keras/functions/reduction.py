@@ -9,8 +9,16 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from kerasport.errors import Refusal
-from kerasport.frontends.keras.functions.arguments import flat, known_value, named, several, size
+from kerasport.frontends.keras.functions.arguments import (
+    flat,
+    known_value,
+    named,
+    several,
+    size,
+    summed_dtype,
+)
 from kerasport.ir import ops
+from kerasport.ir.dtypes import INTEGERS, NUMPY
 from kerasport.ir.ops import Tensor, where
 from kerasport.ir.tensor import as_tensor, constant
 from kerasport.weights import axis_of
@@ -25,7 +33,7 @@ def counting(x: Tensor) -> Tensor:
 
 def sum_(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Σ x."""
-    return ops.sum_(counting(x), axis, keepdims=keepdims)
+    return ops.sum_(ops.cast(x, summed_dtype(x.dtype)), axis, keepdims=keepdims)
 
 
 def mean(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -37,7 +45,7 @@ def prod(
     x: Tensor, *, axis: Axis = None, keepdims: bool = False, dtype: str | None = None
 ) -> Tensor:
     """Π x."""
-    y = counting(x) if dtype is None else ops.cast(x, named(dtype))
+    y = ops.cast(x, summed_dtype(x.dtype) if dtype is None else named(dtype))
     return ops.prod(y, axis, keepdims=keepdims)
 
 
@@ -367,7 +375,11 @@ def segment_extreme(reduce: Callable[..., Tensor], other: float) -> Callable[...
         del sorted
         hot = segments(segment_ids, num_segments)
         hot = ops.reshape(hot, (ops.dim(hot, 0), num_segments, *(1,) * (data.rank - 1)))
-        number = min(max(other, -(2**31)), 2**31 - 1) if data.dtype == "int32" else other
+        number = other
+        if data.dtype in INTEGERS:
+            # int64 is int32 on JAX
+            limits = np.iinfo(np.int32 if data.dtype == "int64" else NUMPY[data.dtype])
+            number = int(min(max(other, limits.min), limits.max))
         return reduce(where(hot, ops.expand_dims(data, 1), constant(number, data.dtype)), 0)
 
     return lower

@@ -49,7 +49,7 @@ from kerasport.frontends.keras.model import (
 from kerasport.frontends.keras.precheck import custom_problem, refusals
 from kerasport.frontends.keras.training import IN_TRAINING, training_counts
 from kerasport.ir import ops
-from kerasport.ir.dtypes import DType
+from kerasport.ir.dtypes import INTEGERS, DType
 from kerasport.ir.graph import Graph, name_new
 from kerasport.ir.ops.reduction import ArgReduction, Reduction, TopK
 from kerasport.ir.tensor import BATCH, Extent, Input, Node, Tensor, TensorType
@@ -73,7 +73,6 @@ def lower(model: KerasModel) -> Graph:
     problems = [
         *refusals(model),
         *lowering.problems,
-        *_strings(graph),
         *_empty(graph),
         *_backend_dependent(graph),
     ]
@@ -81,21 +80,6 @@ def lower(model: KerasModel) -> Graph:
         raise UnsupportedModel(tuple(dict.fromkeys(problems)))
     assert outputs is not None
     return graph
-
-
-def _strings(graph: Graph) -> Iterator[Problem]:
-    """What takes strings and is not a table: backends of TF.js have few operations for them, and others each."""
-    reason = (
-        "the only operation on strings that converted models support is a lookup in a vocabulary"
-    )
-    for node in graph.nodes():
-        if not isinstance(node, ops.Lookup) and any(
-            is_string(operand) for operand in node.operands
-        ):
-            yield Problem(graph.names.get(node, "").rpartition("/")[2], type(node).__name__, reason)
-    for output in graph.outputs:
-        if isinstance(output, Input) and is_string(output):
-            yield Problem(output.name, "InputLayer", reason, "dtype", "string")
 
 
 def _empty(graph: Graph) -> Iterator[Problem]:
@@ -134,11 +118,6 @@ def _backend_dependent(graph: Graph) -> Iterator[Problem]:
             yield Problem(node.target.name, node.target.class_name, BY_BACKEND)
 
 
-def is_string(node: Node) -> bool:
-    """Whether a node is a tensor of strings."""
-    return isinstance(node, Tensor) and node.dtype == "string"
-
-
 def declared_input(edge: KerasTensor) -> Input:
     """The input of a graph for an InputLayer. An unknown first size is the batch."""
     spec = edge.call.target
@@ -155,11 +134,11 @@ def _extent(spec: LayerSpec, axis: int, size: int | None) -> Extent:
 
 
 def input_dtype(spec: LayerSpec) -> DType:
-    """The element type in which a graph is fed an input."""
+    """The element type in which a graph is fed an input: that of Keras, but float32 for all floats."""
     name = str(spec.config.get("dtype") or "float32")
-    if name in ("string", "bool"):
-        return name  # type: ignore[return-value]
-    return "int32" if name.startswith(("int", "uint")) else "float32"
+    if name in ("string", "bool", *INTEGERS):
+        return name
+    return "float32"
 
 
 @dataclass

@@ -89,7 +89,7 @@ def emit_floor_div(e: Emitter, node: ops.FloorDiv) -> onnx.Value:
 
 def emit_mod(e: Emitter, node: ops.Mod) -> onnx.Value:
     """`Mod` for integers; for floats C's `fmod`, moved from the sign of a to that of b."""
-    if node.dtype == "int32":
+    if node.dtype in dtypes.INTEGERS:
         return e.add("Mod", [node.a, node.b])
     zero, rest = e.number(0, "float32"), e.add("Mod", [node.a, node.b], fmod=1)
     signs = e.add("Xor", [e.add("Less", [rest, zero]), e.add("Less", [node.b, zero])])

@@ -19,15 +19,35 @@ from kerasport.weights import Array
 Emit: TypeAlias = Callable[["Emitter", Any], onnx.Value]
 
 TYPES: Mapping[str, onnx.DataType] = {
-    "float32": onnx.DataType.FLOAT,
-    "int32": onnx.DataType.INT32,
     "bool": onnx.DataType.BOOL,
+    "int8": onnx.DataType.INT8,
+    "int16": onnx.DataType.INT16,
+    "int32": onnx.DataType.INT32,
+    "int64": onnx.DataType.INT64,
+    "uint8": onnx.DataType.UINT8,
+    "uint16": onnx.DataType.UINT16,
+    "uint32": onnx.DataType.UINT32,
+    "uint64": onnx.DataType.UINT64,
+    "float16": onnx.DataType.FLOAT16,
+    "bfloat16": onnx.DataType.BFLOAT16,
+    "float32": onnx.DataType.FLOAT,
+    "float64": onnx.DataType.DOUBLE,
     "string": onnx.DataType.STRING,
 }
 """Element type of the IR → that of ONNX."""
 
 ML = "ai.onnx.ml"
 """The domain of operators for tables and classic machine learning."""
+
+
+MOVING = (
+    ops.BroadcastTo, ops.Concat, ops.Dim, ops.Gather, ops.Reshape, ops.Reverse, ops.Slice,
+    ops.StridedSlice, ops.Tile, ops.Transpose,
+)  # fmt: skip
+"""Operations that move elements of every type."""
+
+OF_STRINGS = (*MOVING, ops.Lookup, ops.Select)
+"""Operations on strings for which ONNX Runtime has kernels in every opset."""
 
 
 @dataclass
@@ -56,6 +76,19 @@ class Emitter(emission.Emitter[onnx.Value]):
     def opset(self) -> int:
         """Version of the operators."""
         return self.shared.opset
+
+    def refusal(self, node: Node) -> str:
+        """Why ONNX Runtime cannot run a node; empty if it can."""
+        if reason := super().refusal(node):
+            return reason
+        dtypes = {operand.dtype for operand in node.operands if isinstance(operand, Tensor)}
+        if "string" in dtypes and not isinstance(node, OF_STRINGS):
+            return f"ONNX Runtime has no {type(node).__name__} of strings"
+        if isinstance(node, ops.Prod) and node.dtype not in ("int32", "int64", "float32"):
+            return f"ONNX Runtime computes wrong products of many integers of {node.dtype}"
+        if "uint64" in dtypes and not isinstance(node, (*MOVING, ops.Cast)):
+            return "ONNX Runtime computes with integers of up to 63 bits; cast it to int64"
+        return ""
 
     # ----------------------------------------------------------------------------------- the format
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from kerasport.errors import Problem
+from kerasport.ir.dtypes import DType
 from kerasport.ir.graph import Graph
 from kerasport.ir.program import Program
-from kerasport.ir.tensor import Tensor
+from kerasport.ir.tensor import Input, Tensor
 from kerasport.passes.algebra import ALGEBRA
+from kerasport.passes.dtypes import narrowed
 from kerasport.passes.fold import fold_constants
 from kerasport.passes.loop import unroll
 from kerasport.passes.run import Pass, in_bodies, rewriting, run
@@ -17,6 +20,7 @@ from kerasport.targets.plan import Plan, fields_of, refused
 from kerasport.targets.tfjs import GRAPH
 from kerasport.targets.tfjs.document import TfjsPlan
 from kerasport.targets.tfjs.graph.emit import TYPES, Emitter, Json, emitter_of, shape
+from kerasport.targets.tfjs.graph.emit.emitter import STRINGS
 from kerasport.targets.tfjs.graph.fused import FUSION
 from kerasport.targets.tfjs.graph.legalize import LEGAL
 from kerasport.targets.tfjs.graph.scaled import kernels
@@ -68,23 +72,39 @@ def plan(program: Program, options: GraphOptions = GRAPH_DEFAULTS) -> Plan:
     """Plan a graph-model: legalize the graph, emit its nodes."""
     if program.graph is None:
         return refused(GRAPH, program, program.problems)
-    graph = optimized(program.graph, options.unroll_limit)
+    narrow = narrowed(program.graph, NARROW, "TF.js computes in int32")
+    graph = optimized(narrow.graph, options.unroll_limit)
     emitter = emitter_of(graph)
     outputs = list(emitter.run([port.name for port in program.outputs]))
-    if emitter.problems:
-        return refused(GRAPH, program, emitter.problems)
+    problems = [*narrow.problems, *emitter.problems, *_string_problems(graph)]
+    if problems:
+        return refused(GRAPH, program, problems)
     return TfjsPlan(
         target=GRAPH,
         format="graph-model",
         **fields_of(replace(program, graph=graph), emitter.inputs, outputs),
         document=document(emitter, outputs),
         weights=emitter.weights,
-        notes=(*program.notes, *float32_notes(program), *_notes(emitter)),
+        notes=(*program.notes, *narrow.notes, *float32_notes(program), *_notes(emitter)),
         # with these, predict() returns an object with the outputs by name, as Keras returns a dict
         metadata={"structuredOutputKeys": outputs} if program.named_outputs else {},
         channels=kernels(emitter.nodes, emitter.weights),
         asynchronous=bool(emitter.shared.waits),
     )
+
+
+NARROW: Mapping[DType, DType] = {
+    **dict.fromkeys(("int8", "int16", "int64", "uint8", "uint16", "uint32", "uint64"), "int32"),
+    **dict.fromkeys(("float16", "bfloat16", "float64"), "float32"),
+}  # fmt: skip
+"""Element type that TF.js lacks → the one in which it computes instead."""
+
+
+def _string_problems(graph: Graph) -> Iterator[Problem]:
+    """Inputs of strings that are outputs."""
+    for output in graph.outputs:
+        if isinstance(output, Input) and output.dtype == "string":
+            yield Problem(output.name, "InputLayer", STRINGS, "dtype", "string")
 
 
 def document(emitter: Emitter, outputs: Sequence[str]) -> Json:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kerasport.errors import Problem, quoted
-from kerasport.frontends.keras.dtypes import Dtypes, fraction_problems
+from kerasport.frontends.keras.dtypes import Dtypes, fraction_problems, wrapping_problems
 from kerasport.frontends.keras.identity import IDENTITY, is_identity
 from kerasport.frontends.keras.infer import Inference
 from kerasport.frontends.keras.layers import traits_of
@@ -164,6 +164,7 @@ def _integer_problems(model: KerasModel) -> Iterator[Problem]:
     for part in models(model):
         dtypes.model(part)
         yield from fraction_problems(part, dtypes)
+        yield from wrapping_problems(part, dtypes, "TF.js layers compute in float32")
 
 
 def _merged(rewriting: Sequence[Problem], spelling: Sequence[Problem]) -> list[Problem]:

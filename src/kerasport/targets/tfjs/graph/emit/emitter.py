@@ -12,7 +12,7 @@ import numpy as np
 from kerasport.ir import ops
 from kerasport.ir.dtypes import dtype_of
 from kerasport.ir.ops.movement import Size
-from kerasport.ir.tensor import Constant, Input, Node
+from kerasport.ir.tensor import Constant, Input, Node, Tensor
 from kerasport.targets import emission
 from kerasport.targets.tfjs.graph.emit.attributes import Json, const, dtype, integer, shape
 from kerasport.weights import Array, ComputedWeight
@@ -34,6 +34,10 @@ LOW_RANK = (
 
 Beyond that TF.js returns memory that nobody wrote.
 """
+
+STRINGS = (
+    "the only operation on strings that all backends of TF.js support is a lookup in a vocabulary"
+)
 
 HIGH_RANK = "the wasm backend of TF.js computes wrong results for tensors of rank 7 or more"
 
@@ -57,6 +61,11 @@ class Shared(emission.Shared):
         return node_name(name)
 
 
+def is_string(node: Node) -> bool:
+    """Whether a node is a tensor of strings."""
+    return isinstance(node, Tensor) and node.dtype == "string"
+
+
 class Emitter(emission.Emitter[str]):
     """Writes the nodes of a graph-model, in which a tensor is the name of its node."""
 
@@ -66,6 +75,8 @@ class Emitter(emission.Emitter[str]):
         """Why TF.js cannot express a node; empty if it can."""
         if reason := super().refusal(node):
             return reason
+        if not isinstance(node, ops.Lookup) and any(map(is_string, node.operands)):
+            return STRINGS
         return HIGH_RANK if isinstance(node, LOW_RANK) and node.rank > 6 else ""
 
     # ----------------------------------------------------------------------------------- the format

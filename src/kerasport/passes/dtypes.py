@@ -1,0 +1,168 @@
+"""Narrowing: a graph in the few element types that a target computes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from kerasport.errors import Problem
+from kerasport.ir import ops
+from kerasport.ir.dtypes import INTEGERS, NUMPY, DType
+from kerasport.ir.graph import Graph, with_operands
+from kerasport.ir.tensor import Constant, Input, Node, Tensor, TensorType, constant
+
+REMEDY = "give the model float32 or int32 inputs"
+
+WRAPPING = (
+    ops.Add, ops.Sub, ops.Mul, ops.Neg, ops.Square, ops.SquaredDifference, ops.Pow, ops.Abs,
+    ops.Sum, ops.Prod, ops.Cumsum, ops.Cumprod, ops.MatMul, ops.LeftShift,
+)  # fmt: skip
+"""Operations on integers whose results may not fit into the element type, and wrap around there."""
+
+SHORT: tuple[DType, ...] = ("int8", "int16", "uint8", "uint16", "uint32", "uint64")
+"""Integer types in which results wrap around that int32 can hold, or the other way round."""
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """A graph in the element types of a target.
+
+    Attributes:
+        graph: the graph, in which every element type is one of the target's.
+        problems: operations whose results would differ.
+        notes: what a user has to know about inputs that have another element type now.
+    """
+
+    graph: Graph
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def narrowed(graph: Graph, into: Mapping[DType, DType], limit: str) -> Narrowed:
+    """The graph with other element types.
+
+    Args:
+        graph: the graph to narrow.
+        into: element type that the target lacks → the one that it uses instead.
+        limit: what the target computes in, for messages: "TF.js computes in int32".
+    """
+    if not any(dtype in into for dtype in _dtypes(graph)):
+        return Narrowed(graph)
+    problems = tuple(dict.fromkeys(_problems(graph, limit)))
+    inputs = {given: Input(given.name, _narrow(given.type, into)) for given in graph.inputs}
+    notes = tuple(_notes(graph, into, limit))
+    return Narrowed(_retyped(graph, inputs, into), problems, notes)
+
+
+def _dtypes(graph: Graph) -> Iterator[DType]:
+    """The element types of all tensors, those in bodies included."""
+    for node in graph.nodes():
+        if isinstance(node, Tensor):
+            yield node.dtype
+        for body in bodies(node):
+            yield from _dtypes(body)
+    yield from (given.dtype for given in graph.inputs)
+
+
+def bodies(node: Node) -> tuple[Graph, ...]:
+    """The graphs inside a node of control flow."""
+    return tuple(value for value in vars(node).values() if isinstance(value, Graph))
+
+
+def _narrow(kind: TensorType, into: Mapping[DType, DType]) -> TensorType:
+    return TensorType(into.get(kind.dtype, kind.dtype), kind.extents)
+
+
+def _retyped(graph: Graph, inputs: Mapping[Input, Input], into: Mapping[DType, DType]) -> Graph:
+    """The graph with these inputs, and constants and results of other element types."""
+    new: dict[Node, Node] = {old: given for old, given in inputs.items()}  # noqa: C416
+    for node in graph.nodes():
+        if node not in new:
+            new[node] = _retyped_node(with_operands(node, new), into)
+    names = {new[node]: name for node, name in graph.names.items() if node in new}
+    outputs = tuple(new[output] for output in graph.outputs)
+    return Graph(tuple(inputs[given] for given in graph.inputs), outputs, names)  # type: ignore[arg-type]
+
+
+def _retyped_node(node: Node, into: Mapping[DType, DType]) -> Node:
+    """A node, whose operands have their new element types already, with options to match."""
+    if isinstance(node, Constant):
+        return _constant(node, into)
+    changes: dict[str, Any] = {}
+    for option in ("to", "dtype_"):
+        value = getattr(node, option, None)
+        if isinstance(value, str) and value in into:
+            changes[option] = into[value]  # type: ignore[index]
+    for name, value in vars(node).items():
+        if isinstance(value, Graph):
+            own = {given: Input(given.name, _narrow(given.type, into)) for given in value.inputs}
+            changes[name] = _retyped(value, own, into)
+    node = replace(node, **changes) if changes else node
+    return node.x if isinstance(node, ops.Cast) and node.x.dtype == node.to else node
+
+
+def _constant(node: Constant, into: Mapping[DType, DType]) -> Constant:
+    if node.dtype not in into:
+        return node
+    wanted = into[node.dtype]
+    return constant(node.read(), wanted)
+
+
+# ---------------------------------------------------------------------------------------------- what differs
+
+
+def _problems(graph: Graph, limit: str) -> Iterator[Problem]:
+    for node in graph.nodes():
+        reason = _difference(node)
+        if reason:
+            path = graph.names.get(node, "")
+            yield Problem(
+                path.rpartition("/")[2], type(node).__name__, f"{reason}; {limit}", remedy=REMEDY
+            )
+        for body in bodies(node):
+            yield from _problems(replace(body, names=graph.names), limit)
+
+
+def _difference(node: Node) -> str:
+    """Why the result of a node would differ in int32; empty if it does not."""
+    if not isinstance(node, Tensor):
+        return ""
+    if isinstance(node, Constant):
+        return _outside(node)
+    if node.dtype in SHORT and _wraps(node):
+        return f"Keras computes in {node.dtype}, the dtype of its input, where results wrap around"
+    return ""
+
+
+def _wraps(node: Tensor) -> bool:
+    """Whether a result that does not fit into an element type in SHORT wraps around."""
+    if isinstance(node, ops.Cast):
+        return node.x.dtype in INTEGERS and not np.can_cast(NUMPY[node.x.dtype], NUMPY[node.dtype])
+    if isinstance(node, ops.Abs):
+        return node.dtype.startswith("int")
+    # Keras adds up unsigned integers in uint32, in which inputs of few bits have room
+    if isinstance(node, ops.Sum) and node.dtype == "uint32":
+        return False
+    return isinstance(node, WRAPPING)
+
+
+def _outside(node: Constant) -> str:
+    """Why a constant does not fit into int32."""
+    if node.dtype not in ("uint32", "uint64", "int64") or not node.value.size:
+        return ""
+    values, limits = node.read(), np.iinfo(np.int32)
+    if limits.min <= int(values.min()) and int(values.max()) <= limits.max:
+        return ""
+    return f"it uses a constant of {node.dtype} that int32 cannot hold"
+
+
+def _notes(graph: Graph, into: Mapping[DType, DType], limit: str) -> Iterator[str]:
+    for given in graph.inputs:
+        if given.dtype in ("int64", "uint32", "uint64") and given.dtype in into:
+            yield (
+                f"input {given.name!r} has the dtype {given.dtype} in Keras and {into[given.dtype]} in the "
+                f"converted model, since {limit}; values beyond its range are not supported"
+            )

@@ -1,4 +1,4 @@
-"""The pipelines, each on one screen: convert, check, repair, verify, doctor."""
+"""The pipelines of the package: convert, check, repair, verify, doctor."""
 
 from __future__ import annotations
 
@@ -64,49 +64,57 @@ def convert(
 ) -> Conversion:
     """Convert a Keras model to a TF.js or ONNX model that computes the same numbers.
 
-    Nothing is written if a part of the model cannot be converted exactly. The source is never changed.
+    Nothing is written if a part of the model cannot be converted exactly. The source is never
+    changed.
 
     Args:
-        source: path of a `.keras` file or folder, of a whole-model `.h5` file, or of an architecture JSON (with
-            `weights`); or a built `keras.Model` or `tf_keras.Model`.
-        out: folder for `model.json` and the weights (little-endian binary files, "shards"); or an ONNX file, whose
-            name ends in `.onnx`. Weights of more than 1 GB go to a second file next to the ONNX file.
-            By default `model.keras` becomes the folder `model_web` next to it, or `model.onnx` with `to="onnx"`.
-        to: format of the output. "auto" is a layers-model if possible, else a graph-model. "tfjs-layers" is a
-            layers-model, which a page can train further. "tfjs-graph" is a graph-model, which can hold more kinds of
-            layers and often runs faster. "onnx" is an ONNX model; so is "auto" if `out` ends in `.onnx`.
+        source: path of a `.keras` file or folder, of a whole-model `.h5` file, or of an
+            architecture JSON (with `weights`); or a built `keras.Model` or `tf_keras.Model`.
+        out: folder for `model.json` and the weights (little-endian binary files, "shards"); or an
+            ONNX file, whose name ends in `.onnx`. Weights of more than 1 GB go to a second file
+            next to the ONNX file. By default `model.keras` becomes the folder `model_web` next to
+            it, or `model.onnx` with `to="onnx"`.
+        to: format of the output. "auto" is a layers-model if possible, else a graph-model.
+            "tfjs-layers" is a layers-model, which a page can train further. "tfjs-graph" is a
+            graph-model, which can contain more kinds of layers and often runs faster. "onnx" is an
+            ONNX model; so is "auto" if `out` ends in `.onnx`.
         weights: path of the weights file, if `source` is an architecture JSON.
-        shard_size: largest size of a weights file in bytes, at least 16 KiB. The default is 4 MiB, TF.js's own. A model
-            has at most 10,000 of them.
-        unroll_limit: largest number of time steps for which a graph-model computes recurrent layers step by step.
-            Longer sequences become a loop, which needs `executeAsync` instead of `predict`. The default is 64.
-        companion: whether a layers-model may need the script `kerasport-layers.js`, which is then written next to it.
-            If False, layers that TF.js lacks are not supported.
-        optimizer: whether a compiled layers-model keeps the state of its optimizer, to continue training where it
-            stopped. With Adam, this makes the model three times as large.
-        trainable: whether to refuse layers that would not train as they do in Keras. Implies a layers-model.
+        shard_size: largest size of a weights file in bytes, at least 16 KiB. The default is 4 MiB,
+            TF.js's own. A model has at most 10,000 of them.
+        unroll_limit: largest number of time steps for which a graph-model computes recurrent
+            layers step by step. Longer sequences become a loop, which needs `executeAsync` instead
+            of `predict`. The default is 64.
+        companion: whether a layers-model may need the script `kerasport-layers.js`, which is then
+            written next to it. If False, layers that TF.js lacks are not supported.
+        optimizer: whether a compiled layers-model keeps the state of its optimizer, to continue
+            training where it stopped. With Adam, this makes the model three times as large.
+        trainable: whether to refuse layers that would not train as they do in Keras. Implies a
+            layers-model.
         opset: version of the ONNX operators, 17 to 22. The default is 20.
-        quantize: "float16", "uint16" or "uint8" rounds the weights of a TF.js model; "float16" or "int8" those of an
-            ONNX model. "uint8=PATTERN,PATTERN" rounds the weights whose names match a pattern; pass a list for several
-            rules.
-        half_compute: whether an ONNX model with float16 weights also computes in float16 where that is precise enough.
-            Inputs and outputs stay float32.
-        max_size: largest size in bytes of the converted model, and of what is held in memory to make it. The default
-            is 16 times the size of the source, and at least 256 MiB: a small file can ask for terabytes.
+        quantize: "float16", "uint16" or "uint8" rounds the weights of a TF.js model; "float16" or
+            "int8" those of an ONNX model. "uint8=PATTERN,PATTERN" rounds the weights whose names
+            match a pattern; pass a list for several rules.
+        half_compute: whether an ONNX model with float16 weights also computes in float16 where
+            that is precise enough. Inputs and outputs stay float32.
+        max_size: largest size in bytes of the converted model, and of the arrays in memory that
+            are needed to build it. The default is 16 times the size of the source, and at least
+            256 MiB: a small file can request terabytes.
         force: whether to replace an existing output.
         progress: a function that is called with the bytes written so far and the total.
 
     Returns:
-        What was written: files, sizes in bytes, shapes and dtypes of the inputs, and the outcome for each layer.
+        What was written: files, sizes in bytes, shapes and dtypes of the inputs, and the outcome
+        for each layer.
 
     Raises:
         ReadError: the source cannot be read as a Keras model.
-        HostileFileError: the source tries to run code, to read other files or to use up memory.
+        HostileFileError: the source tries to run code, to read other files or to exhaust memory.
         UnsupportedModel: parts of the model cannot be converted exactly; its `problems` lists them.
         OutputExistsError: the output exists, and `force` is False.
         WriteError: the output cannot be written.
         MissingPackageError: an ONNX model needs packages that are not installed.
-        OptionError: an argument has an invalid value, or cannot be combined with another. It is also a `ValueError`.
+        OptionError: an argument has an invalid value, or cannot be combined with another. It is
+            also a `ValueError`.
         InternalError: kerasport has a bug.
 
     >>> conversion = kerasport.convert("model.keras", "web_model")  # doctest: +SKIP
@@ -180,14 +188,15 @@ def check(
     trainable: bool = False,
     max_size: int | None = None,
 ) -> Check:
-    """Report what would become of each layer of a model, and everything that cannot be converted. Writes nothing.
+    """Report what would become of each layer and what cannot be converted. Writes nothing.
 
     Args:
         source: the Keras model, as for `convert`.
         to: format of the output, as for `convert`.
         weights: path of the weights file, if `source` is an architecture JSON.
         companion: whether a layers-model may need `kerasport-layers.js`, as for `convert`.
-        trainable: whether to refuse layers that would not train as they do in Keras, as for `convert`.
+        trainable: whether to refuse layers that would not train as they do in Keras, as for
+            `convert`.
         max_size: largest size in bytes of the converted model, as for `convert`.
 
     Returns:
@@ -195,7 +204,7 @@ def check(
 
     Raises:
         ReadError: the source cannot be read as a Keras model.
-        HostileFileError: the source tries to run code, to read other files or to use up memory.
+        HostileFileError: the source tries to run code, to read other files or to exhaust memory.
         MissingPackageError: an ONNX model needs packages that are not installed.
         OptionError: an argument has an invalid value, or cannot be combined with another.
         InternalError: kerasport has a bug.
@@ -229,23 +238,25 @@ def check(
 def repair(
     source: Pathlike, out: Pathlike | None = None, *, companion: bool = True, force: bool = False
 ) -> Repair:
-    """Correct a layers-model that the official converter made from a Keras 3 model, and that TF.js cannot load.
+    """Correct a layers-model of the official converter that TF.js cannot load.
 
-    Weights files stay as they are unless a weight must change. A correct model stays as it is.
+    The converter writes such models for Keras 3. Weights files stay as they are unless a weight
+    must change. A correct model stays as it is.
 
     Args:
         source: path of `model.json`, or of the folder that contains it and the weights.
-        out: folder for the corrected model. By default `model.json` is rewritten in place, and the old one is kept
-            next to it as `model.json.bak`.
+        out: folder for the corrected model. By default `model.json` is rewritten in place, and the
+            old one is kept next to it as `model.json.bak`.
         companion: whether the corrected model may need `kerasport-layers.js`, as for `convert`.
         force: whether to replace a model in `out`, or an older backup.
 
     Returns:
-        What was changed and written. If nothing had to be changed, `repaired` is False, and `out` is a copy.
+        What was changed and written. If nothing had to be changed, `repaired` is False, and `out`
+        is a copy.
 
     Raises:
-        ReadError: the source is not such a model, or its config and weights do not belong together.
-        HostileFileError: the source tries to read other files or to use up memory.
+        ReadError: the source is not such a model, or its config and weights do not match.
+        HostileFileError: the source tries to read other files or to exhaust memory.
         UnsupportedModel: parts of the model cannot be corrected exactly; nothing is written.
         OutputExistsError: the output or the backup exists, and `force` is False.
         WriteError: the output cannot be written.
@@ -259,37 +270,37 @@ def repair(
         write_repaired,
     )
 
-    given = open_layers_model(Path(source))
-    path = str(given.path)
+    opened = open_layers_model(Path(source))
+    path = str(opened.path)
 
     def unchanged(why: str) -> Repair:
-        right = Repair(path, "", "", given.version, given.converter, (), {}, (why,), ())
+        right = Repair(path, "", "", opened.version, opened.converter, (), {}, (why,), ())
         if out is None:
             return right
         with writing(out):
-            files = copy_unchanged(given, Path(out), force=force)
+            files = copy_unchanged(opened, Path(out), force=force)
         return replace(right, out=str(Path(out) / "model.json"), files=files)
 
-    if given.native:
-        return unchanged(f"{given.converter or given.version} wrote this model for TF.js")
+    if opened.native:
+        return unchanged(f"{opened.converter or opened.version} wrote this model for TF.js")
     with unexpected(), of_file(path):
-        plan = repair_plan(given, LayersOptions(companion=companion))
+        plan = repair_plan(opened, LayersOptions(companion=companion))
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target.title)
-        changes = changes_of(given, plan)
+        changes = changes_of(opened, plan)
         if not changes:
             return unchanged("TF.js loads it, and computes every layer of it as Keras does")
-        with writing(given.path if out is None else out, plan.nbytes + TOPOLOGY):
+        with writing(opened.path if out is None else out, plan.nbytes + TOPOLOGY):
             files, backup = write_repaired(
-                given, plan, None if out is None else Path(out), force=force
+                opened, plan, None if out is None else Path(out), force=force
             )
-        written = given.path if out is None else Path(out) / "model.json"
+        written = opened.path if out is None else Path(out) / "model.json"
         return Repair(
             source=path,
             out=str(written),
             backup=backup,
             writer=plan.writer,
-            converter=given.converter,
+            converter=opened.converter,
             changes=changes,
             renamed=plan.renamed,
             notes=plan.notes,
@@ -321,21 +332,23 @@ def verify(
         source: the Keras model that was converted, as for `convert`.
         out: folder of the converted model, or the ONNX file.
         weights: path of the weights file, if `source` is an architecture JSON.
-        inputs: path of an `.npz` file with an array for each input, named like the inputs of the model or in their
-            order. By default random inputs are drawn.
-        expected: path of an `.npz` file with the outputs that Keras computes for `inputs`. By default Keras runs in a
-            process of its own.
-        backends: "cpu" and "wasm" of TF.js; "onnxruntime" and "onnxruntime-web" for an ONNX model. The default is
-            cpu and wasm, or onnxruntime.
+        inputs: path of an `.npz` file with an array for each input, named like the inputs of the
+            model or in their order. By default random inputs are drawn.
+        expected: path of an `.npz` file with the outputs that Keras computes for `inputs`. By
+            default Keras runs in a process of its own.
+        backends: "cpu" and "wasm" of TF.js; "onnxruntime" and "onnxruntime-web" for an ONNX model.
+            The default is cpu and wasm, or onnxruntime.
         batch_sizes: batch sizes of the random inputs.
         rtol: allowed relative difference. The default is 1e-4.
-        atol: allowed absolute difference. The default is 1e-5. For an output whose values are all below 1, it is 1e-5
-            of the largest, but at least 2.4e-7 or a twentieth of the largest, whichever is less. For a quantized model,
-            differences are reported but not limited, unless `rtol` or `atol` is given.
+        atol: allowed absolute difference. The default is 1e-5. For an output whose values are all
+            below 1, it is 1e-5 of the largest, but at least 2.4e-7 or a twentieth of the largest,
+            whichever is less. For a quantized model, differences are reported but not limited,
+            unless `rtol` or `atol` is opened.
         seed: seed of the random inputs.
         timeout: seconds that Keras, and each backend, may take.
-        python: path of the Python of another environment, whose Keras runs the original. It needs Python 3.8 or later
-            with Keras and numpy, not kerasport. By default the Keras of this environment runs it.
+        python: path of the Python of another environment, whose Keras runs the original. It needs
+            Python 3.8 or later with Keras and numpy, not kerasport. By default the Keras of this
+            environment runs it.
         status: a function that is called with a few words on each step that takes long.
 
     Returns:
@@ -348,22 +361,22 @@ def verify(
         OptionError: there is no such backend, or another argument has an invalid value.
         InternalError: kerasport has a bug.
     """
-    from kerasport.verification import verify_conversion  # noqa: PLC0415  (brings in what converting does not need)
+    from kerasport.verification import verify_conversion  # noqa: PLC0415  (convert does not need it)
 
     return verify_conversion(
         source,
         Path(out),
-        weights,
-        inputs,
-        expected,
-        backends,
-        tuple(batch_sizes),
-        rtol,
-        atol,
-        seed,
-        timeout,
-        "" if python is None else os.fspath(python),
-        status,
+        weights=weights,
+        inputs=inputs,
+        expected=expected,
+        backends=backends,
+        batch_sizes=tuple(batch_sizes),
+        rtol=rtol,
+        atol=atol,
+        seed=seed,
+        timeout=timeout,
+        python="" if python is None else os.fspath(python),
+        status=status,
     )
 
 
@@ -374,14 +387,14 @@ def doctor(
     python: Pathlike | None = None,
     timeout: float = 60,
 ) -> Diagnosis:
-    """Report which packages are installed, whether they work together, and how to get a file into a browser.
+    """Report which packages are installed and work, and how to get a file into a browser.
 
     Packages are imported in processes of their own, never in this one. The file is only read.
 
     Args:
-        source: path of a Keras file or of a TF.js model.json; None to look at the packages only.
+        source: path of a Keras file or of a TF.js model.json; None to examine the packages only.
         weights: path of the weights file, if `source` is an architecture JSON.
-        python: path of the Python to look at. The default is the one that runs this.
+        python: path of the Python to examine. The default is the one that runs this.
         timeout: seconds after which an import counts as hung.
 
     Returns:
@@ -392,16 +405,17 @@ def doctor(
         KerasportError: `python` cannot be run.
         InternalError: kerasport has a bug.
     """
-    from kerasport.diagnosis import diagnose  # noqa: PLC0415  (brings in what converting does not need)
+    from kerasport.diagnosis import diagnose  # noqa: PLC0415  (convert does not need it)
 
-    path, beside = (None if given is None else Path(given) for given in (source, weights))
+    path = None if source is None else Path(source)
+    weights_path = None if weights is None else Path(weights)
     executable = None if python is None else os.fspath(python)
     with unexpected():
-        return diagnose(path, beside, executable, timeout)
+        return diagnose(path, weights_path, executable, timeout)
 
 
 def default_out(source: Source, to: str = AUTO) -> Path:
-    """Where a model is written if no output is given: next to its file.
+    """The default output of a model: next to its file.
 
     Raises:
         OptionError: the source is not a file, so the output needs a name.
@@ -418,20 +432,21 @@ def default_out(source: Source, to: str = AUTO) -> Path:
 
 
 def _newer(writer: str, source: Source, out: Pathlike, weights: Pathlike | None) -> tuple[str, ...]:
-    """The note on a source that is of a newer Keras than any that the tables know."""
+    """A note if a Keras newer than those in the tables wrote the source."""
     if release_of(writer) <= NEWEST:
         return ()
     newest = ".".join(map(str, NEWEST))
     verify = _verify_command(source, out, weights)
     note = (
-        f"Keras {legible(writer, SHORT)} wrote the source, and this kerasport knows Keras up to {newest}; unknown "
-        f"layers, options and arguments are refused, but known ones may compute something else now: run {verify}"
+        f"Keras {legible(writer, SHORT)} wrote the source, and this kerasport knows Keras up to "
+        f"{newest}; unknown layers, options and arguments are refused, but known ones may compute "
+        f"something else now: run {verify}"
     )
     return (note,)
 
 
 def _verify_command(source: Source, out: Pathlike, weights: Pathlike | None) -> str:
-    """How to compare a converted model with its source."""
+    """The command that compares a converted model with its source."""
     if not isinstance(source, str | os.PathLike):
         return f"kerasport.verify(model, {os.fspath(out)!r})"
     return command(
@@ -440,7 +455,7 @@ def _verify_command(source: Source, out: Pathlike, weights: Pathlike | None) -> 
 
 
 def _convert_command(source: Source, to: str, weights: Pathlike | None) -> str:
-    """How to convert what was checked."""
+    """The command that converts the model that was checked."""
     if not isinstance(source, str | os.PathLike):
         example = TARGETS[to].example if to in TARGETS else "web_model"
         return f"kerasport.convert(model, {example!r})"
@@ -450,7 +465,7 @@ def _convert_command(source: Source, to: str, weights: Pathlike | None) -> str:
 
 def _files_of(source: Source, weights: Pathlike | None) -> list[Path]:
     """The files that a conversion reads."""
-    return [Path(given) for given in (source, weights) if isinstance(given, str | os.PathLike)]
+    return [Path(path) for path in (source, weights) if isinstance(path, str | os.PathLike)]
 
 
 def _ports(plan: Plan) -> dict[str, Any]:
@@ -460,7 +475,7 @@ def _ports(plan: Plan) -> dict[str, Any]:
 
 
 def _limit(max_size: int | None, files: Sequence[Path], model: KerasModel) -> int:
-    """Bytes that a converted model may take: what the user allows, or else by the size of its source."""
+    """The largest size of a converted model in bytes: the user's, or derived from the source."""
     if max_size is None:
         return allowed(sum(map(_nbytes, files)) or sum(map(nbytes_of, weights_of(parts_of(model)))))
     if max_size < 1:
@@ -469,14 +484,12 @@ def _limit(max_size: int | None, files: Sequence[Path], model: KerasModel) -> in
 
 
 def _nbytes(path: Path) -> int:
-    """Bytes of a file, or of the files in a directory."""
+    """Size in bytes of a file, or of the files in a directory."""
     files = path.iterdir() if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _name(source: Source) -> str:
-    return (
-        os.fspath(source)
-        if isinstance(source, str | os.PathLike)
-        else f"the model {getattr(source, 'name', '')!r}"
-    )
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return f"the model {getattr(source, 'name', '')!r}"

@@ -1,8 +1,8 @@
-"""Commands in, exit codes out; no logic.
+"""The commands: parse arguments, call the API, print the result, set the exit code.
 
-Exit codes: 0 done; 1 parts of the model are not supported, the numbers differ, or doctor found something
-that does not work; 2 wrong usage; 3 a file cannot be read, the output is there already, or a program cannot be run;
-4 a bug in kerasport.
+Exit codes: 0 done; 1 parts of the model are not supported, the numbers differ, or doctor found a
+package that does not work; 2 wrong usage; 3 a file cannot be read, the output already exists, or a
+program cannot be run; 4 a bug in kerasport.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ app = typer.Typer(
     name="kerasport",
     cls=Group,
     help="Convert Keras models for the browser, with exactly the same numbers.",
-    epilog="Exit codes: 0 done; 1 not supported, or the numbers differ; 2 wrong usage; 3 a file or program cannot be "
-    "used; 4 a bug in kerasport.",
+    epilog="Exit codes: 0 done; 1 not supported, or the numbers differ; 2 wrong usage; 3 a file or "
+    "program cannot be used; 4 a bug in kerasport.",
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -93,9 +93,10 @@ To = Annotated[
     typer.Option(
         "--to",
         metavar="FORMAT",
-        help="tfjs-layers: a layers-model, which a page can train further. tfjs-graph: a graph-model, which supports "
-        "more layers, and is faster if the model has convolutions. onnx: an ONNX file. auto: ONNX if OUT ends in "
-        ".onnx, otherwise a layers-model if every layer has one, otherwise a graph-model.",
+        help="tfjs-layers: a layers-model, which a page can train further. tfjs-graph: a "
+        "graph-model, which supports more layers, and is faster if the model has "
+        "convolutions. onnx: an ONNX file. auto: ONNX if OUT ends in .onnx, otherwise a "
+        "layers-model if every layer has one, otherwise a graph-model.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -114,8 +115,8 @@ UnrollLimit = Annotated[
     typer.Option(
         metavar="N",
         min=0,
-        help="Recurrent layers of a graph-model with up to N time steps are unrolled, so predict() runs them; longer "
-        "ones are loops, which need executeAsync().",
+        help="Recurrent layers of a graph-model with up to N time steps are unrolled, so predict() "
+        "runs them; longer ones are loops, which need executeAsync().",
         rich_help_panel=TFJS,
     ),
 ]
@@ -123,8 +124,8 @@ Companion = Annotated[
     bool,
     typer.Option(
         "--companion/--no-companion",
-        help="Whether a layers-model may use kerasport-layers.js, a script for the layers that TF.js lacks. It is "
-        "written next to model.json.",
+        help="Whether a layers-model may use kerasport-layers.js, a script for the layers that "
+        "TF.js lacks. It is written next to model.json.",
         rich_help_panel=TFJS,
     ),
 ]
@@ -162,7 +163,8 @@ ShardSize = Annotated[
     typer.Option(
         "--shard-size",
         metavar="SIZE",
-        help="Size of a file of weights, such as 4MiB, 512KiB or a number of bytes; at least 16KiB.",
+        help="Size of a file of weights, such as 4MiB, 512KiB or a number of bytes; at least "
+        "16KiB.",
         rich_help_panel=TFJS,
     ),
 ]
@@ -171,8 +173,9 @@ MaxSize = Annotated[
     typer.Option(
         "--max-size",
         metavar="SIZE",
-        help="Largest converted model to write, such as 2GiB. The default is 16 times the size of SRC, and at least "
-        "256MiB. Raise it only for files you trust: a small file can ask for terabytes.",
+        help="Largest converted model to write, such as 2GiB. The default is 16 times the size of "
+        "SRC, and at least 256MiB. Raise it only for files you trust: a small file can ask "
+        "for terabytes.",
         show_default=False,
         rich_help_panel=OUTPUT,
     ),
@@ -192,7 +195,8 @@ Expected = Annotated[
     typer.Option(
         "--expected",
         metavar="FILE",
-        help="An .npz of the outputs that Keras computes for these inputs. With it, Keras need not be installed.",
+        help="An .npz of the outputs that Keras computes for these inputs. With it, Keras need not "
+        "be installed.",
         show_default=False,
         rich_help_panel=COMPARISON,
     ),
@@ -202,8 +206,8 @@ Backend = Annotated[
     typer.Option(
         "--backend",
         metavar="NAME",
-        help="cpu or wasm for TF.js (default: both); onnxruntime or onnxruntime-web for ONNX (default: onnxruntime). "
-        "Can be repeated.",
+        help="cpu or wasm for TF.js (default: both); onnxruntime or onnxruntime-web for ONNX "
+        "(default: onnxruntime). Can be repeated.",
         show_default=False,
         rich_help_panel=COMPARISON,
     ),
@@ -221,8 +225,8 @@ Atol = Annotated[
     float | None,
     typer.Option(
         metavar="NUMBER",
-        help="Allowed absolute difference (default: 1e-5, less if all outputs are below 1; no limit for a quantized "
-        "model).",
+        help="Allowed absolute difference (default: 1e-5, less if all outputs are below 1; no "
+        "limit for a quantized model).",
         show_default=False,
         rich_help_panel=COMPARISON,
     ),
@@ -251,8 +255,8 @@ Quantize = Annotated[
     typer.Option(
         "--quantize", "-q",
         metavar="KIND",
-        help="Round weights to float16, uint16 or uint8 (TF.js), or to float16 or int8 (ONNX). KIND=PATTERN,... "
-        "rounds only the weights with such names. Can be repeated.",
+        help="Round weights to float16, uint16 or uint8 (TF.js), or to float16 or int8 (ONNX). "
+        "KIND=PATTERN,... rounds only the weights with such names. Can be repeated.",
         show_default=False,
         rich_help_panel=QUANTIZATION,
     ),
@@ -261,7 +265,8 @@ HalfCompute = Annotated[
     bool,
     typer.Option(
         "--half-compute",
-        help="With --quantize float16, an ONNX model also computes in float16 where that is faster.",
+        help="With --quantize float16, an ONNX model also computes in float16 where that is "
+        "faster.",
         rich_help_panel=QUANTIZATION,
     ),
 ]
@@ -312,8 +317,8 @@ def convert(
         Path | None,
         typer.Argument(
             metavar="OUT",
-            help="Directory of the TF.js model, or an ONNX file such as model.onnx. The default for model.keras is "
-            "model_web next to it; with --to onnx, model.onnx.",
+            help="Directory of the TF.js model, or an ONNX file such as model.onnx. The default "
+            "for model.keras is model_web next to it; with --to onnx, model.onnx.",
             show_default=False,
         ),
     ] = None,
@@ -348,16 +353,22 @@ def convert(
     most = _bytes(max_size, "--max-size") if max_size else None
 
     def work(tell: Callable[[int, int], None]) -> Any:
-        options: dict[str, Any] = {
-            "shard_size": size,
-            "unroll_limit": unroll_limit,
-            "companion": companion,
-        }
-        options |= {"optimizer": optimizer, "trainable": trainable}
-        options |= {"opset": opset, "half_compute": half_compute, "max_size": most}
-        options |= {"quantize": quantize} if quantize else {}
         return api.convert(
-            source, out, to=to, weights=weights, force=force, progress=tell, **options
+            source,
+            out,
+            to=to,
+            weights=weights,
+            shard_size=size,
+            unroll_limit=unroll_limit,
+            companion=companion,
+            optimizer=optimizer,
+            trainable=trainable,
+            opset=opset,
+            quantize=quantize or (),
+            half_compute=half_compute,
+            max_size=most,
+            force=force,
+            progress=tell,
         )
 
     done = _run(
@@ -365,23 +376,16 @@ def convert(
     )
     if not as_json:
         _tell(done)
-    checked = (
-        _run(
-            lambda: _with_spinner(
-                lambda status: api.verify(source, done.out, weights=weights, status=status)
-            ),
-            as_json=as_json,
-            traceback=traceback,
-        )
-        if verify
-        else None
-    )
+
+    def compare(status: Status) -> Any:
+        return api.verify(source, done.out, weights=weights, status=status)
+
+    checked = None
+    if verify:
+        checked = _run(lambda: _with_spinner(compare), as_json=as_json, traceback=traceback)
     if as_json:
-        _print(
-            json.dumps(
-                done.to_dict() | ({"verification": checked.to_dict()} if checked else {}), indent=2
-            )
-        )
+        document = done.to_dict() | ({"verification": checked.to_dict()} if checked else {})
+        _print(json.dumps(document, indent=2))
     elif checked:
         _print("")
         _tell(checked)
@@ -410,7 +414,7 @@ def check(
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
-    """Show whether a model can be converted, and what becomes of its layers, without writing anything.
+    """Show whether a model can be converted, and what becomes of its layers. Writes nothing.
 
     The exit code is 1 if a part of the model is not supported.
     """
@@ -442,8 +446,8 @@ def repair(
         Path | None,
         typer.Argument(
             metavar="OUT",
-            help="Directory for the repaired model. Without it, model.json is rewritten in place, and the original "
-            "is kept as model.json.bak.",
+            help="Directory for the repaired model. Without it, model.json is rewritten in place, "
+            "and the original is kept as model.json.bak.",
             show_default=False,
         ),
     ] = None,
@@ -458,7 +462,7 @@ def repair(
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
-    """Repair a model.json that tensorflowjs_converter made of a Keras 3 model, and that TF.js does not load."""
+    """Repair a model.json that tensorflowjs_converter wrote for Keras 3 and TF.js does not load."""
     from kerasport import api  # noqa: PLC0415
 
     result = _run(
@@ -492,22 +496,26 @@ def verify(
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
-    """Run the converted model, and compare its numbers with those of Keras. The exit code is 1 if they differ."""
+    """Run the converted model, and compare its numbers with those of Keras.
+
+    The exit code is 1 if they differ.
+    """
     from kerasport import api  # noqa: PLC0415
 
     def work(status: Status) -> Any:
-        given: dict[str, Any] = {
-            "weights": weights,
-            "inputs": inputs,
-            "expected": expected,
-            "timeout": timeout,
-        }
-        given |= {
-            "backends": tuple(backend) if backend else None,
-            "python": python,
-            "status": status,
-        }
-        return api.verify(source, out, **given, rtol=rtol, atol=atol)
+        return api.verify(
+            source,
+            out,
+            weights=weights,
+            inputs=inputs,
+            expected=expected,
+            backends=tuple(backend) if backend else None,
+            rtol=rtol,
+            atol=atol,
+            timeout=timeout,
+            python=python,
+            status=status,
+        )
 
     result = _run(lambda: _with_spinner(work), as_json=as_json, traceback=traceback)
     _tell(result, as_json=as_json)
@@ -551,7 +559,8 @@ def doctor(
 ) -> None:
     """Show what is installed and whether it works, and how SRC can be converted.
 
-    The exit code is 1 if kerasport cannot convert SRC or, without SRC, if an installed package does not work.
+    The exit code is 1 if kerasport cannot convert SRC or, without SRC, if an installed package does
+    not work.
     """
     from kerasport import api  # noqa: PLC0415
 
@@ -576,7 +585,7 @@ def _bytes(text: str, option: str = "--shard-size") -> int:
 
 
 def _tell(report: Any, view: View | None = None, *, as_json: bool = False) -> None:
-    """Print a report, or as JSON everything it holds."""
+    """Print a report as text, or all of its data as JSON."""
     if as_json:
         _print(json.dumps(report.to_dict(), indent=2))
     elif isinstance(report, Viewed):
@@ -594,11 +603,14 @@ def _print(text: str) -> None:
 def _run(
     work: Callable[[], Any], *, as_json: bool = False, traceback: bool = False, stopped: str = ""
 ) -> Any:
-    """Do the work; an error or a signal becomes a message and an exit code, `stopped` is added to the latter's."""
+    """Do the work; convert an error or a signal to a message and an exit code.
+
+    `stopped` is appended to the message on a signal.
+    """
     try:
         with unexpected():
             return work()
-    except BrokenPipeError:  # nobody reads on, as behind `| head`; typer ends the program
+    except BrokenPipeError:  # the reader is gone, as after `| head`; typer ends the program
         raise
     except OptionError as error:
         hint = f"--{error.option.replace('_', '-')}" if error.option else None
@@ -618,24 +630,23 @@ ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")
 
 
 def _end_tidily() -> None:
-    """Let signals that end the program clean up as an interrupt does."""
+    """Clean up on signals that end the program as on an interrupt."""
 
     def interrupt(number: int, _: object) -> None:
-        for each in heard:
-            signal.signal(
-                each, signal.SIG_IGN
-            )  # cleaning up is not to be interrupted by the next one
+        for other in caught:
+            # another signal must not interrupt the cleanup
+            signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt(number)
 
     there = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
-    # what nohup or a caller chose to ignore stays ignored
-    heard = [each for each in there if signal.getsignal(each) == signal.SIG_DFL]
-    for each in heard:
-        signal.signal(each, interrupt)
+    # signals that nohup or a caller ignores stay ignored
+    caught = [other for other in there if signal.getsignal(other) == signal.SIG_DFL]
+    for other in caught:
+        signal.signal(other, interrupt)
 
 
 def _report(error: KerasportError | OSError, *, as_json: bool, traceback: bool) -> None:
-    """Print an error, to stdout as JSON as well where that was asked for."""
+    """Print an error on stderr, and as JSON on stdout if `as_json`."""
     message = str(error) if isinstance(error, KerasportError) else legible(str(error))
     if traceback:
         typer.echo(_legible_lines("".join(tracebacks.format_exception(error))), err=True)
@@ -647,15 +658,12 @@ def _report(error: KerasportError | OSError, *, as_json: bool, traceback: bool) 
         typer.echo(f"kerasport: {message}", err=True)
     if as_json:
         problems = [problem.to_dict() for problem in getattr(error, "problems", ())]
-        _print(
-            json.dumps(
-                {"error": type(error).__name__, "message": message, "problems": problems}, indent=2
-            )
-        )
+        document = {"error": type(error).__name__, "message": message, "problems": problems}
+        _print(json.dumps(document, indent=2))
 
 
 def _legible_lines(text: str) -> str:
-    """A text of many lines as a terminal may show it."""
+    """A text of several lines with each line made printable."""
     return "\n".join(map(legible, text.split("\n")))
 
 
@@ -664,11 +672,11 @@ def _exit_code(error: KerasportError | OSError) -> int:
     return next((code for kind, code in codes.items() if isinstance(error, kind)), UNUSABLE)
 
 
-LONG = 64 * 1024 * 1024  # bytes from which on writing takes long enough to show
+LONG = 64 * 1024 * 1024  # bytes; writing more takes long enough to show progress
 
 
 def _with_progress(work: Callable[[Callable[[int, int], None]], Any]) -> Any:
-    """Do the work, with a progress bar where it is long and somebody looks."""
+    """Do the work, with a progress bar on a terminal if it takes long."""
     if not sys.stderr.isatty():
         return work(lambda _, __: None)
     from rich.console import Console  # noqa: PLC0415  (takes time to import, and most models are small)
@@ -688,7 +696,7 @@ def _with_progress(work: Callable[[Callable[[int, int], None]], Any]) -> Any:
 
 
 def _with_spinner(work: Callable[[Status], Any]) -> Any:
-    """Do the work, and on a terminal show a spinner with the current step."""
+    """Do the work, with a spinner that shows the current step on a terminal."""
     if not sys.stderr.isatty():
         return work(None)
     from rich.console import Console  # noqa: PLC0415  (takes time to import)
@@ -701,16 +709,15 @@ def _with_spinner(work: Callable[[Status], Any]) -> Any:
 
 def main() -> None:
     """Entry point of the `kerasport` command."""
-    gc.set_threshold(
-        100_000
-    )  # next to no cycles are made here; looking for them takes a tenth of a short run
+    # few reference cycles occur, and looking for them takes a tenth of a short run
+    gc.set_threshold(100_000)
     _end_tidily()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # not every terminal has every letter
+        if isinstance(stream, io.TextIOWrapper):  # some terminals lack some characters
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
-    except Exception as error:  # noqa: BLE001  (of what no command handles, such as a broken installation)
+    except Exception as error:  # noqa: BLE001  (errors outside of commands, such as a broken installation)
         bug = InternalError.of(error)
         bug.__cause__ = error
         _report(bug, as_json="--json" in sys.argv, traceback="--traceback" in sys.argv)

@@ -39,7 +39,10 @@ class Route:
 def routes_of(
     path: Path, weights: Path | None, found: Environment
 ) -> tuple[str, str, tuple[Route, ...]]:
-    """The Keras version that wrote a file, the only Keras that reads it if there is one, and the routes for it.
+    """The routes for a file.
+
+    Returns the Keras version that wrote it, the only Keras that reads it (empty if there are
+    several), and the routes.
 
     Raises:
         ReadError: it is not a model.
@@ -85,16 +88,16 @@ def _parts(problems: tuple[Problem, ...]) -> str:
 
 
 def _of_layers_model(path: Path) -> tuple[str, tuple[Route, ...]]:
-    given = open_layers_model(path)
-    as_it_is = f"tf.loadLayersModel({given.path.name!r})"
-    if given.native:
-        return given.version, (
+    opened = open_layers_model(path)
+    as_it_is = f"tf.loadLayersModel({opened.path.name!r})"
+    if opened.native:
+        return opened.version, (
             Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js loads it"),
         )
-    plan = repair_plan(given)
-    right = not plan.problems and not changes_of(given, plan)
+    plan = repair_plan(opened)
+    right = not plan.problems and not changes_of(opened, plan)
     if right:
-        return given.version, (
+        return opened.version, (
             Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js loads it"),
         )
     problems = plan.problems
@@ -103,14 +106,14 @@ def _of_layers_model(path: Path) -> tuple[str, tuple[Route, ...]]:
         if problems
         else "TF.js does not load it as it is"
     )
-    command = f"kerasport repair {_quoted(given.path)}"
-    return given.version, (
+    command = f"kerasport repair {_quoted(opened.path)}"
+    return opened.version, (
         Route("kerasport repair", KERASPORT, open=not problems, command=command, reason=reason),
     )
 
 
 def _legacy(path: Path, writer: str, found: Environment, needs: str) -> Route:
-    """The route through Keras 2 and the official converter; `needs` is the result of `lacks_reader`."""
+    """The route through Keras 2 and the official converter; `needs` is that of `lacks_reader`."""
     name = "tf_keras, tensorflowjs"
     old = major(writer)
     if old >= 3:
@@ -120,7 +123,10 @@ def _legacy(path: Path, writer: str, found: Environment, needs: str) -> Route:
             if tensorflow >= FIRST_WITH_KERAS_3
             else "pip install tf_keras"
         )
-        reason = "Keras 2 cannot read files of Keras 3; train again with tf_keras, or with TensorFlow 2.15 or older"
+        reason = (
+            "Keras 2 cannot read files of Keras 3; train again with tf_keras, or with TensorFlow "
+            "2.15 or older"
+        )
         return Route(
             name,
             LEGACY,
@@ -133,11 +139,8 @@ def _legacy(path: Path, writer: str, found: Environment, needs: str) -> Route:
         return Route(name, LEGACY, open=False, reason=reason)
     is_hdf5 = path.is_file() and _begins_with(path, SIGNATURE)
     convert = f"tensorflowjs_converter --input_format keras {{}} {OUT}"
-    missing = [
-        each
-        for each in ("tensorflowjs", *(() if is_hdf5 else ("tf_keras",)))
-        if not found.works(each)
-    ]
+    needed = ("tensorflowjs",) if is_hdf5 else ("tensorflowjs", "tf_keras")
+    missing = [package for package in needed if not found.works(package)]
     if is_hdf5:
         command = convert.format(_quoted(path))
     else:
@@ -146,10 +149,10 @@ def _legacy(path: Path, writer: str, found: Environment, needs: str) -> Route:
         )
         command = f"python -c {shlex.quote(load)} && {convert.format('model.h5')}"
     if missing:
-        absent = [each for each in missing if found.packages[each].state == "absent"]
+        absent = [package for package in missing if found.packages[package].state == "absent"]
         reason = "; ".join(
-            f"{each} {'is not installed' if each in absent else 'does not work'}"
-            for each in missing
+            f"{package} {'is not installed' if package in absent else 'does not work'}"
+            for package in missing
         )
         return Route(
             name,
@@ -175,7 +178,9 @@ def _onnx(path: Path, writer: str, found: Environment) -> Route:
             name,
             ONNX,
             open=False,
-            reason="Keras exports ONNX since version 3.8, which may not read files of Keras 1 and 2",
+            reason=(
+                "Keras exports ONNX since version 3.8, which may not read files of Keras 1 and 2"
+            ),
         )
     lacking = list(_lacking_for_onnx(found))
     # Keras exports a model only after it was called, which loading does not do

@@ -1,4 +1,4 @@
-"""What became of a model: frozen records with a view for terminal and notebook, and a dict for JSON."""
+"""The results of conversions: frozen records with a view for people and a dict for JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Shape: TypeAlias = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class Values:
-    """What numbers an input expects, or an output holds."""
+    """The values that an input expects, or an output contains."""
 
     dtype: str = "float32"  # of the tensor that a page feeds or gets
     text: str = ""  # in words; empty if nothing is known
@@ -37,14 +37,14 @@ class Values:
 
 @dataclass(frozen=True)
 class Rounded:
-    """The weights that a quantized model holds in one kind of numbers."""
+    """The weights that a quantized model stores in one kind of numbers."""
 
     kind: str  # "float16", "uint8", "uint16", and "float32" for those that stay as they are
     weights: int  # number of arrays
     nbytes: int
-    before: int  # bytes of the same in float32
-    error: float  # the largest of one number
-    worst: str  # the weight that has it, by its name in TF.js
+    before: int  # bytes of the same weights in float32
+    error: float  # largest absolute error of an element
+    worst: str  # name in TF.js of the weight with that error
 
     def __str__(self) -> str:
         what = f"{self.weights} weight{'s' * (self.weights != 1)}"
@@ -53,19 +53,18 @@ class Rounded:
         size = (
             f"{what} rounded to {self.kind}: {readable(self.before)} became {readable(self.nbytes)}"
         )
-        return (
-            f"{size}, largest error {self.error:.3g} in {quoted(self.worst)}"
-            if self.worst
-            else size
-        )
+        if not self.worst:
+            return size
+        return f"{size}, largest error {self.error:.3g} in {quoted(self.worst)}"
 
 
 @dataclass(frozen=True)
 class _Ports(Viewed):
-    """What reports say of the inputs and outputs of a converted model.
+    """The inputs and outputs of a converted model, for reports.
 
     Attributes:
-        inputs: name of each input in the converted model → its shape; None is a size that varies, such as the batch.
+        inputs: name of each input in the converted model → its shape; None is a size that varies,
+            such as the batch.
         outputs: names of the outputs in the converted model.
         output_shapes: name of each output → its shape, if it is known.
         dtypes: name of each input that is not float32 → its dtype: "int32", "bool" or "string".
@@ -110,7 +109,8 @@ class Check(_Ports):
         nbytes: size of the weights in bytes, as they would be written; 0 if there are problems.
         choice: what to know about this format and the alternative; empty if there is none.
         steps: what to do next, with commands.
-        inputs: name of each input in the converted model → its shape; None is a size that varies, such as the batch.
+        inputs: name of each input in the converted model → its shape; None is a size that varies,
+            such as the batch.
         outputs: names of the outputs in the converted model.
         output_shapes: name of each output → its shape, if it is known.
         dtypes: name of each input that is not float32 → its dtype: "int32", "bool" or "string".
@@ -146,18 +146,13 @@ class Check(_Ports):
 
     def view(self, *, every: bool = False) -> View:
         """The check as blocks; `every` adds a table of all layers, not only those that change."""
-        size = (
-            Fact("Size", f"{readable(self.nbytes)} of weights")
-            if self.nbytes and self.convertible
-            else None
-        )
+        writer = f"Keras {self.writer}" if self.writer else "an unknown version of Keras"
+        has_size = self.nbytes and self.convertible
+        size = [Fact("Size", f"{readable(self.nbytes)} of weights")] if has_size else []
         facts = (
-            Fact(
-                "Written by",
-                f"Keras {self.writer}" if self.writer else "an unknown version of Keras",
-            ),
+            Fact("Written by", writer),
             *([Fact("Format", self.choice)] if self.choice else []),
-            *([size] if size else []),
+            *size,
             *self._ports(),
             *([] if every else [Fact("Layers", summary(self.layers))]),
         )
@@ -199,11 +194,13 @@ class Conversion(_Ports):
         files: names of the files that were written.
         weights: number of parameters.
         nbytes: size of all files in bytes.
-        rounded: what quantization did to the weights, for each kind of numbers; empty without quantization.
+        rounded: what quantization did to the weights, for each kind of numbers; empty without
+            quantization.
         choice: what to know about this format and the alternative; empty if there is none.
         code: code that loads the model, to copy.
         steps: what to do next, with commands.
-        inputs: name of each input in the converted model → its shape; None is a size that varies, such as the batch.
+        inputs: name of each input in the converted model → its shape; None is a size that varies,
+            such as the batch.
         outputs: names of the outputs in the converted model.
         output_shapes: name of each output → its shape, if it is known.
         dtypes: name of each input that is not float32 → its dtype: "int32", "bool" or "string".
@@ -268,7 +265,8 @@ class Repair(Viewed):
 
     Attributes:
         source: path of the model.json that was read.
-        out: path of the model.json that was written: `source` if it was rewritten in place, empty if nothing was.
+        out: path of the model.json that was written: `source` if it was rewritten in place,
+            empty if nothing was written.
         backup: path of the old model.json, if it was rewritten in place.
         writer: version of the Keras that wrote the model; empty if it is not known.
         converter: name and version of the converter that wrote model.json.
@@ -342,13 +340,11 @@ RENAMED = 10  # new names that a report lists; JSON has all
 
 
 def _renamed(renamed: Mapping[str, str]) -> Listing:
-    told = [Item(text=f"layer {quoted(old)} is now {quoted(new)}") for old, new in renamed.items()]
-    more = (
-        [Item(text=f"{len(told) - RENAMED} more, which --json lists")]
-        if len(told) > RENAMED
-        else []
-    )
-    return Listing("Renamed", (*told[:RENAMED], *more))
+    items = [Item(text=f"layer {quoted(old)} is now {quoted(new)}") for old, new in renamed.items()]
+    more = []
+    if len(items) > RENAMED:
+        more = [Item(text=f"{len(items) - RENAMED} more, which --json lists")]
+    return Listing("Renamed", (*items[:RENAMED], *more))
 
 
 def _notes(notes: tuple[str, ...]) -> Listing:
@@ -356,7 +352,7 @@ def _notes(notes: tuple[str, ...]) -> Listing:
 
 
 def readable(nbytes: int) -> str:
-    """A number of bytes for people."""
+    """A number of bytes with a decimal unit."""
     for unit in ("bytes", "kB", "MB"):
         if nbytes < 1000:
             return f"{nbytes:.0f} {unit}" if unit == "bytes" else f"{nbytes:.1f} {unit}"
@@ -365,6 +361,6 @@ def readable(nbytes: int) -> str:
 
 
 def _shape(shape: Shape) -> str:
-    """A shape for people: the first size is the batch if it is open, and other open sizes are "?"."""
+    """A shape for people: an unknown first size is the batch, other unknown sizes are "?"."""
     sizes = ["?" if size is None else str(size) for size in shape]
     return f"[{', '.join(['batch', *sizes[1:]] if shape and shape[0] is None else sizes)}]"

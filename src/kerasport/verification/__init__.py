@@ -30,6 +30,7 @@ TIMEOUT = 3600.0
 def verify_conversion(
     source: Any,
     out: Path,
+    *,
     weights: Pathlike | None = None,
     inputs: Pathlike | None = None,
     expected: Pathlike | None = None,

@@ -1,8 +1,8 @@
-"""Convolutions, pooling and resizing with channels first, as ONNX has them, and the transposes that this takes.
+"""Convolutions, pooling and resizing with channels first, as in ONNX.
 
-Each such operation is put between two transposes. Those behind it sink towards the outputs, through
-whatever computes element by element or along axes, until they meet those before another one and
-cancel.
+Each such operation is put between two transposes. The one after it sinks toward the outputs,
+through operations that are elementwise or work along axes, until it meets the one before another
+such operation, and they cancel.
 """
 
 from __future__ import annotations
@@ -54,13 +54,17 @@ Window: TypeAlias = Conv | DepthwiseConv | ConvTranspose | MaxPool | AvgPool | R
 
 @dataclass(frozen=True, eq=False)
 class First(Tensor):
-    """An operation over spatial axes, with the channels of x and of the result on the second axis."""
+    """An operation over spatial axes, with the channels of x and of the result on axis 1."""
 
-    last: Window  # the same with channels last, for its options; never emitted by itself
+    # the same operation with channels last, for its options; never emitted itself
+    last: Window
     x: Tensor
-    kernel: Tensor | None = None  # as ONNX has it
-    bias: Tensor | None = None  # [channels of the result]
-    sizes: tuple[Tensor, ...] = ()  # of a Resize: those of its result that are known at run time
+    # in the layout of ONNX
+    kernel: Tensor | None = None
+    # [channels of the result]
+    bias: Tensor | None = None
+    # for a Resize: sizes of the result that are known only at run time
+    sizes: tuple[Tensor, ...] = ()
 
     def _taken(self) -> tuple[Any, ...]:
         return (self.x, self.kernel, self.bias, self.sizes)
@@ -81,26 +85,26 @@ class First(Tensor):
 
 
 class ToLast(Transpose):
-    """A transpose behind an operation with channels first, which may sink; others stay where a model has them."""
+    """A transpose after an operation with channels first, which may sink; others stay in place."""
 
 
 def channels_first(rank: int) -> tuple[int, ...]:
-    """The order of axes that brings the last one to the second place."""
+    """The order of axes that moves the last one to axis 1."""
     return (0, rank - 1, *range(1, rank - 1))
 
 
 def channels_last(rank: int) -> tuple[int, ...]:
-    """The order of axes that brings the second one to the last place."""
+    """The order of axes that moves axis 1 to the end."""
     return (0, *range(2, rank), 1)
 
 
 def to_first(x: Tensor) -> Tensor:
-    """x with channels first; of lower rank it stays as it is."""
+    """`x` with channels first."""
     return ops.transpose(x, channels_first(x.rank))
 
 
 def to_last(x: Tensor) -> Tensor:
-    """x with channels last."""
+    """`x` with channels last."""
     return ToLast(x, channels_last(x.rank))
 
 
@@ -126,7 +130,9 @@ def turn_windows(node: Node, uses: Uses) -> Node | None:
 
 
 def _kernel(node: Conv | DepthwiseConv | ConvTranspose, kernel: Tensor) -> Tensor:
-    """A kernel as ONNX has it: [output, input / groups, *window], [input, output, *window] of transposed convolutions.
+    """A kernel in the layout of ONNX: [output, input / groups, *window].
+
+    For a transposed convolution it is [input, output, *window].
 
     A depthwise one is that of as many groups as there are channels, [input · multiplier, 1,
     *window].
@@ -146,19 +152,20 @@ def _kernel_order(node: Window) -> tuple[int, ...]:
 
 def _kernel_back(node: Window, kernel: Array) -> Array:
     if isinstance(node, DepthwiseConv):
-        kernel = kernel.reshape(*(node.kernel.shape[axis] for axis in _kernel_order(node)))  # type: ignore[arg-type]
+        sizes = ops.known(node.kernel.shape)
+        kernel = kernel.reshape(*(sizes[axis] for axis in _kernel_order(node)))
     return np.transpose(kernel, np.argsort(_kernel_order(node)))
 
 
 def missing(node: ConvTranspose) -> tuple[int, ...]:
-    """How many zeros follow what a transposed convolution reaches, on each axis."""
+    """The number of zeros on each axis after what a transposed convolution reaches."""
     window = ops.known(node.kernel.shape)[:-2]
     axes = zip(window, node.strides, node.crop, node.extra, strict=True)
     return tuple(max(0, crop + extra - (k - s)) for k, s, crop, extra in axes)
 
 
 def take_bias(node: Node, uses: Uses) -> Node | None:
-    """conv(x) + b  →  conv(x, b), for a constant b of one number for each channel."""
+    """conv(x) + b  →  conv(x, b), for a constant b with one number for each channel."""
     match node:
         case Add(First(last, _, kernel, None) as y, Constant() as b) if (
             kernel is not None and uses(y) == 1 and _is_bias(b, y)
@@ -204,7 +211,7 @@ def _sinks(operands: Sequence[Tensor], node: Tensor) -> bool:
 
 
 def _level(x: Tensor, rank: int) -> Tensor:
-    """An operand with channels first, of the rank of the result; a single number as it is."""
+    """An operand with channels first and the rank of the result; a scalar as it is."""
     if x.rank == 0:
         return x
     if x.rank < rank:
@@ -213,7 +220,7 @@ def _level(x: Tensor, rank: int) -> Tensor:
 
 
 def sink_moves(node: Node, uses: Uses) -> Node | None:
-    """What works along axes  →  the same along the axes as they are before the transpose."""
+    """An operation along axes of last(x)  →  the same along the axes of x."""
     del uses
     match node:
         case Concat(parts, axis) if _sinks(parts, node):
@@ -234,12 +241,12 @@ def sink_moves(node: Node, uses: Uses) -> Node | None:
 
 
 def _back(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What belongs to each axis, in the order before the transpose."""
+    """Values for each axis, in the order of axes before the transpose."""
     return tuple(values[axis] for axis in channels_first(len(values)))
 
 
 def sink_reductions(node: Node, uses: Uses) -> Node | None:
-    """Σ last(x)  →  last(Σ x), or Σ x where the axes that are left stand in order."""
+    """Σ last(x)  →  last(Σ x), or Σ x if the remaining axes are in order."""
     del uses
     match node:
         case Reduction(ToLast(x, order), axes, keepdims):
@@ -252,7 +259,7 @@ def sink_reductions(node: Node, uses: Uses) -> Node | None:
 
 
 def sink_reshapes(node: Node, uses: Uses) -> Node | None:
-    """Adding or leaving out a first spatial axis of size 1, as layers of one spatial axis do before and behind."""
+    """Inserting or removing a first spatial axis of size 1, as layers with one spatial axis do."""
     del uses
     match node:
         case Reshape(ToLast(x), _) if (
@@ -267,17 +274,23 @@ def sink_reshapes(node: Node, uses: Uses) -> Node | None:
 
 
 def _keeps(node: Reshape, axes: Sequence[int | None]) -> bool:
-    """Whether the axes of the result are these of x, None being one of size 1; one that is not sure follows."""
+    """Whether the axes of the result are these axes of x; None stands for a new axis of size 1.
+
+    All but one must be known to be: the number of elements determines the last one.
+    """
     unsure = 0
     for size, to, axis in zip(node.shape, node.to, axes, strict=True):
         if size != (1 if axis is None else node.x.shape[axis]):
             return False
-        unsure += axis is not None and size is None and not is_dim(node.x, to, axis)
+        unsure += axis is not None and size is None and not keeps_size(node.x, to, axis)
     return unsure < 2
 
 
-def is_dim(x: Tensor, to: Size, axis: int) -> bool:
-    """Whether a size is that of an axis of x, or of the one that it was before x was transposed."""
+def keeps_size(x: Tensor, to: Size, axis: int) -> bool:
+    """Whether a size of a reshape of `x` is the size that `x` itself has on the same axis.
+
+    The size may have been taken from before a transpose. A reshape may have more axes than `x`.
+    """
     if not isinstance(to, ops.Dim) or axis >= x.rank:
         return False
     return (to.x is x and to.axis == axis) or (
@@ -286,7 +299,7 @@ def is_dim(x: Tensor, to: Size, axis: int) -> bool:
 
 
 def flat_products(node: Node, uses: Uses) -> Node | None:
-    """flatten(last(x)) · w  →  flatten(x) · w', with the rows of w in the order before the transpose."""
+    """flatten(last(x)) · w  →  flatten(x) · w', with the rows of w in the order of x."""
     match node:
         case MatMul(Reshape(ToLast(x) as moved, _) as flat, Constant() as w, False, False) if (
             uses(flat) == 1 and flat.rank == 2 and w.rank == 2 and _flattens(flat)
@@ -299,17 +312,17 @@ def flat_products(node: Node, uses: Uses) -> Node | None:
 
 
 def _flattens(node: Reshape) -> bool:
-    """Whether a reshape leaves the first axis as it is, and makes one of all others."""
+    """Whether a reshape keeps the first axis and joins all others."""
     sizes = node.x.shape[1:]
     if None in sizes or 0 in sizes:
         return False
     return node.shape[1] == prod(ops.known(sizes)) or (
-        is_dim(node.x, node.to[0], 0) and node.to[1] == -1
+        keeps_size(node.x, node.to[0], 0) and node.to[1] == -1
     )
 
 
 def cancel_transposes(node: Node, uses: Uses) -> Node | None:
-    """first(last(x))  →  x, any other two transposes  →  one, and sizes are those before a transpose."""
+    """first(last(x))  →  x, two transposes  →  one, size of a transpose  →  size of its operand."""
     del uses
     match node:
         case Transpose(Transpose(x, inner), outer):
@@ -322,6 +335,12 @@ def cancel_transposes(node: Node, uses: Uses) -> Node | None:
 
 
 LAYOUT = (
-    turn_windows, cancel_transposes, sink_elementwise, sink_moves, sink_reductions, sink_reshapes, flat_products,
+    turn_windows,
+    cancel_transposes,
+    sink_elementwise,
+    sink_moves,
+    sink_reductions,
+    sink_reshapes,
+    flat_products,
     take_bias,
-)  # fmt: skip
+)

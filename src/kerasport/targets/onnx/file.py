@@ -1,8 +1,8 @@
-"""An ONNX model as a file, its weights streamed into it, or beside it where they are large.
+"""Write an ONNX file. Weights stream into it, or into a second file if they are large.
 
-A weight in the file is the last field of its tensor, and tensors stand last in the graph, so that
-everything before them is made by protobuf, and the rest is a matter of lengths. Source: the
-encoding of protobuf, and onnx.proto.
+A weight is the last field of its tensor, and tensors are the last field of the graph. So protobuf
+encodes everything before them, and the rest needs only lengths. Source: the encoding of protobuf,
+and onnx.proto.
 """
 
 from __future__ import annotations
@@ -24,24 +24,32 @@ from kerasport.targets.output import replacing_files
 from kerasport.targets.plan import Output, Plan
 from kerasport.weights import Array, Weight
 
-EXTERNAL = 1_000_000_000  # bytes of weights from which on they stand beside the model: protobuf ends at 2 GiB
-ALIGNED = 4096  # bytes to which weights beside the model are aligned, for readers that map them
-GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9  # numbers of fields
-QUANTIZED = "kerasport.quantized"  # what the metadata of a model with rounded weights have
+EXTERNAL = 1_000_000_000
+"""Bytes of weights from which on they go to a second file: protobuf supports less than 2 GiB."""
+
+ALIGNED = 4096
+"""Alignment of weights in the second file, for readers that map it into memory."""
+
+GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
+"""Numbers of fields in onnx.proto."""
+
+QUANTIZED = "kerasport.quantized"
+"""Key in the metadata of a model with rounded weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxPlan(Plan):
-    """An ONNX model before it is written; of the weights only the names are in it."""
+    """An ONNX model before it is written. It refers to weights by name."""
 
     model: onnx_ir.Model | None = None
-    half: bool = False  # whether it is to compute in float16 where it gains
+    half: bool = False
+    """Whether to compute in float16 where that saves time."""
 
 
 def assembled(
     emitter: Emitter, outputs: Mapping[str, onnx_ir.Value], program: Program
 ) -> onnx_ir.Model:
-    """What was emitted as a model."""
+    """The model of an emitted graph, without its weights."""
     from kerasport import __version__  # noqa: PLC0415  (the package imports this module)
 
     shared = emitter.shared
@@ -64,8 +72,10 @@ def assembled(
 
 
 def ir_version(opset: int) -> int:
-    """The oldest version of the format that goes with an opset, by the table in onnx/docs/Versioning.md."""
-    return 8 if opset < 19 else 9 if opset < 21 else 10
+    """The oldest version of the format for an opset. Source: onnx/docs/Versioning.md."""
+    if opset < 19:
+        return 8
+    return 9 if opset < 21 else 10
 
 
 def write(
@@ -106,7 +116,7 @@ def write(
 
 @dataclass
 class _Stored:
-    """A weight as it stands in a file, and its largest error once it was written."""
+    """A weight as it is stored, and its largest rounding error once it is written."""
 
     name: str
     weight: Weight
@@ -125,7 +135,7 @@ class _Stored:
         return self.weight.dtype.kind in "iu"
 
     def tensor(self) -> TensorProto:
-        """What the model says of it."""
+        """The tensor without its data."""
         kind = self.encoding.dtype if self.encoding else _kind(self.weight.dtype)
         name = stored_name(self.name, self.encoding) if self.encoding else self.name
         return TensorProto(dims=self.weight.shape, data_type=KINDS[kind], name=name)
@@ -152,8 +162,11 @@ class _Stored:
 
 
 KINDS: Mapping[str, int] = {
-    **{kind: int(of_onnx) for kind, of_onnx in TYPES.items()}, "float16": TensorProto.FLOAT16, "int8": TensorProto.INT8,
-}  # fmt: skip
+    **{kind: int(of_onnx) for kind, of_onnx in TYPES.items()},
+    "float16": TensorProto.FLOAT16,
+    "int8": TensorProto.INT8,
+}
+"""Element type of a stored weight → `TensorProto.DataType`."""
 
 
 def _kind(dtype: np.dtype[Any]) -> str:
@@ -163,12 +176,12 @@ def _kind(dtype: np.dtype[Any]) -> str:
 
 
 def stored_name(name: str, encoding: Encoding | Scaled) -> str:
-    """What a weight that is rounded is called as it stands in the file."""
+    """The name of a rounded weight in the file."""
     return f"{name}/{encoding.dtype}"
 
 
 def _widen(proto: ModelProto, plan: OnnxPlan) -> None:
-    """Put nodes in front of all others that make float32 of weights that are rounded, where it is needed."""
+    """Insert nodes that convert rounded weights to float32, before all other nodes."""
     assert plan.model is not None
     nodes = []
     needed = {
@@ -205,7 +218,7 @@ def _widen(proto: ModelProto, plan: OnnxPlan) -> None:
 def _write_inside(
     proto: ModelProto, weights: Sequence[_Stored], file: IO[bytes], progress: Callable[[int], None]
 ) -> None:
-    """The model as protobuf would write it with all weights in it."""
+    """Write the model as protobuf would, with all weights."""
     graph = proto.graph.SerializeToString()
     proto.ClearField("graph")
     heads = [each.tensor().SerializeToString() + _begin(RAW_DATA, each.nbytes) for each in weights]
@@ -220,12 +233,12 @@ def _write_inside(
 
 
 def _begin(field: int, nbytes: int) -> bytes:
-    """The beginning of a field of so many bytes."""
+    """The tag and length of a field of `nbytes` bytes."""
     return bytes([field << 3 | 2]) + _varint(nbytes)
 
 
 def _varint(number: int) -> bytes:
-    """A number in groups of seven bits, the lowest first, the highest bit telling that more follow."""
+    """A number in groups of seven bits, lowest first. The highest bit is set if more follow."""
     groups = []
     while number > 0x7F:
         groups.append(number & 0x7F | 0x80)
@@ -236,7 +249,7 @@ def _varint(number: int) -> bytes:
 def _write_beside(
     proto: ModelProto, weights: Sequence[_Stored], data: IO[bytes], progress: Callable[[int], None]
 ) -> None:
-    """The weights to a file of their own, and to the model where they are in it."""
+    """Write the weights to a second file, and their locations to the model."""
     for each in weights:
         data.seek(-(-data.tell() // ALIGNED) * ALIGNED)
         tensor = each.tensor()

@@ -1,4 +1,4 @@
-"""Loops that are LSTM, GRU or RNN, as ONNX has these as one operator."""
+"""Loops that are the ONNX operators LSTM, GRU or RNN."""
 
 from __future__ import annotations
 
@@ -27,24 +27,32 @@ Cell: TypeAlias = LSTMCell | GRUCell | SimpleRNNCell
 Operator: TypeAlias = Literal["LSTM", "GRU", "RNN"]
 
 GATES: Mapping[Operator, tuple[int, ...]] = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}
-"""Operator → the gates of ONNX by their places in Keras: input, output, forget, cell; update, reset, candidate."""
+"""Operator → position in Keras of each gate of ONNX.
+
+The gates are input, output, forget and cell; or update, reset and candidate.
+"""
 
 NAMES: Mapping[str, str] = {
     "tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu", "elu": "Elu", "softsign": "Softsign",
     "softplus": "Softplus", "hard_sigmoid": "HardSigmoid", "hard_sigmoid_keras2": "HardSigmoid",
 }  # fmt: skip
-"""Activation of Keras → that of ONNX."""
+"""Activation of Keras → activation of ONNX."""
 
 OPTIONS: Mapping[str, Mapping[str, float]] = {
     "activation_alpha": {"elu": 1.0, "hard_sigmoid": 1 / 6, "hard_sigmoid_keras2": 0.2},
     "activation_beta": {"hard_sigmoid": 0.5, "hard_sigmoid_keras2": 0.5},
 }
-"""Attribute of ONNX → activation of Keras → its value; one that knows no such thing takes none from the list."""
+"""Attribute of ONNX → activation of Keras → its value.
+
+The attribute lists values only for activations that have one.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Recurrent(Several):
-    """A recurrent layer over x [time, batch, input]: the last states [batch, units], then all outputs.
+    """A recurrent layer over x [time, batch, input].
+
+    The results are the last states [batch, units], then all outputs [time, batch, units].
 
     The kernels are ONNX's, [1, gates · units, …], and the bias is that of the input and that of the
     states.
@@ -55,13 +63,14 @@ class Recurrent(Several):
     kernel: Tensor
     recurrent_kernel: Tensor
     bias: Tensor | None
-    states: tuple[Tensor, ...]  # none for zeros
-    activations: tuple[str, ...]  # Keras's names, in ONNX's order
+    # empty for zeros
+    states: tuple[Tensor, ...]
+    # Keras's names, in the order of ONNX
+    activations: tuple[str, ...]
     reverse: bool = False
     reset_after: bool = False
-    lengths: Tensor | None = (
-        None  # [batch], of sequences that end before time does; at least one step
-    )
+    # int32 [batch], for sequences shorter than time; at least 1
+    lengths: Tensor | None = None
 
     @property
     def units(self) -> int:
@@ -102,7 +111,7 @@ class Recurrent(Several):
     def _step(
         self, z: list[Array], kernel: Array, bias: Array, states: Sequence[Array]
     ) -> list[Array]:
-        """The equations of onnx/docs/Operators.md."""
+        """One step, by the equations in onnx/docs/Operators.md."""
         f, *others = (_meaning(name) for name in self.activations)
         h = states[0]
         parts = list(zip(z, np.split(kernel, len(z)), np.split(bias, len(z)), strict=True))
@@ -120,7 +129,7 @@ class Recurrent(Several):
 
 
 def _meaning(name: str) -> Any:
-    """An activation in numpy."""
+    """An activation as a numpy function."""
 
     def function(x: Array) -> Array:
         given = ops.Input("x", TensorType("float32", x.shape))
@@ -133,7 +142,7 @@ def _meaning(name: str) -> Any:
 
 
 def native(graph: Graph) -> Graph:
-    """The graph in which loops are single operators where ONNX has one."""
+    """The graph with one operator for each loop for which ONNX has one."""
     written: dict[Node, tuple[Tensor, ...]] = {}
 
     def step(node: Node) -> Node:
@@ -147,7 +156,7 @@ def native(graph: Graph) -> Graph:
 
 
 def operator_of(loop: Scan) -> tuple[Tensor, ...] | None:
-    """What stands for the results of a loop."""
+    """The results of a loop, computed by one operator; None if ONNX has none."""
     steps = loop.kind
     if not isinstance(steps, Steps) or not isinstance(
         steps.cell, LSTMCell | GRUCell | SimpleRNNCell
@@ -171,26 +180,28 @@ def operator_of(loop: Scan) -> tuple[Tensor, ...] | None:
         isinstance(cell, GRUCell) and cell.reset_after,
     )
     *ends, over = masked(whole, loop, steps.output) if steps.masked else plain(whole)
-    # a loop gives its results in the order in which it makes them
+    # a loop returns its results in the order of processing
     return (*ends, ops.Reverse(over, (1,)) if loop.reverse else over)
 
 
 def plain(whole: Recurrent) -> tuple[Tensor, ...]:
-    """The last states, and the outputs [batch, time, units]."""
+    """The last states [batch, units], and the outputs [batch, time, units]."""
     *last, over = ops.items(whole)
     return (*last, ops.transpose(over, (1, 0, 2)))
 
 
 def masked(whole: Recurrent, loop: Scan, output: OfMasked) -> tuple[Tensor, ...]:
-    """The last states, the last output where that is no state, and all outputs, where some steps are masked.
+    """The results of a loop with masked steps.
 
-    A masked step changes nothing, so the operator is given the steps that count, in their order,
-    and how many there are; the output of a step is then that of the last one that counts, up to it.
+    These are the last states, the last output if it is not a state, and all outputs.
+
+    A masked step changes nothing. So the operator gets only the unmasked steps, in order, and their
+    number. The output of a step is that of the last unmasked step up to it.
     """
     mask = ops.squeeze(loop.sequences[1], 2)
     ones = ops.cast(mask, "int32")
     counts, length = ops.Cumsum(ones, 1), ops.Sum(ones, (1,), keepdims=True)
-    some, at_least_one = ops.greater(length, 0), ops.maximum(length, 1)  # an operator wants a step
+    some, at_least_one = ops.greater(length, 0), ops.maximum(length, 1)  # ONNX requires a step
     x = ops.transpose(TakeSteps(ops.transpose(whole.x, (1, 0, 2)), CountingFirst(mask)), (1, 0, 2))
     *last, over = plain(replace(whole, x=x, lengths=ops.squeeze(at_least_one, 1)))
     before = whole.states or (ops.as_tensor(0.0),) * whole.count
@@ -213,7 +224,7 @@ def masked(whole: Recurrent, loop: Scan, output: OfMasked) -> tuple[Tensor, ...]
 
 @dataclass(frozen=True, eq=False)
 class CountingFirst(Tensor):
-    """The places of the steps of a mask [batch, time]: of those that count, in their order, then of the others."""
+    """The positions of unmasked steps of a mask [batch, time], in order, then of masked steps."""
 
     mask: Tensor
 
@@ -228,7 +239,7 @@ class CountingFirst(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class TakeSteps(Tensor):
-    """Steps of x [batch, time, features] at places [batch, steps] that each sample has for itself."""
+    """Steps of x [batch, time, features] at positions [batch, steps], for each sample its own."""
 
     x: Tensor
     places: Tensor
@@ -248,7 +259,7 @@ def _operator(cell: Cell) -> Operator:
 
 
 def activations_of(cell: Cell) -> tuple[Any, ...]:
-    """Keras's names of the activations, in ONNX's order."""
+    """Keras's names of the activations, in the order of ONNX."""
     if isinstance(cell, SimpleRNNCell):
         return (cell.activation,)
     each = (cell.recurrent_activation, cell.activation)
@@ -256,7 +267,7 @@ def activations_of(cell: Cell) -> tuple[Any, ...]:
 
 
 def projection(z: Tensor) -> tuple[Tensor, Constant, Tensor | None] | None:
-    """Input, kernel and bias of what a cell makes of all steps at once."""
+    """Input, kernel and bias of the projection of all steps."""
     match z:
         case Add(MatMul(x, Constant() as kernel, False, False), bias) if bias.rank == 1:
             return x, kernel, bias
@@ -266,7 +277,7 @@ def projection(z: Tensor) -> tuple[Tensor, Constant, Tensor | None] | None:
 
 
 def _gates(operator: Operator, kernel: Tensor) -> Tensor:
-    """A kernel [rows, gates · units]  →  [1, gates · units, rows], the gates in ONNX's order."""
+    """A kernel [rows, gates · units]  →  [1, gates · units, rows], with the gates of ONNX."""
     return ops.expand_dims(ops.transpose(_ordered(operator, kernel)), 0)
 
 
@@ -276,7 +287,7 @@ def _ordered(operator: Operator, kernel: Tensor) -> Tensor:
 
 
 def _biases(operator: Operator, cell: Cell, bias: Tensor | None) -> Tensor | None:
-    """That of the input, and that of the states: zeros, but for a GRU that resets behind the product."""
+    """The biases of input and states. The latter are 0, except in a GRU with reset_after."""
     if bias is None:
         return None
     if isinstance(cell, GRUCell) and cell.reset_after:

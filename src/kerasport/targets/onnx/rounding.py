@@ -1,7 +1,7 @@
 """Weights of an ONNX model in fewer bits: float16, or int8 with a scale for each channel.
 
-What runs the model makes float32 of them, by a Cast or a DequantizeLinear in front of all else, but
-for float16 with which it computes.
+The runtime converts them to float32, with a Cast or a DequantizeLinear before all other operators.
+If the model computes in float16, it uses float16 weights as they are.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ from kerasport.weights import Array, Weight
 KINDS = ("float16", "int8")
 
 KERNELS: Mapping[str, Mapping[int, int]] = {
-    "Conv": {1: 0}, "ConvTranspose": {1: 1}, "MatMul": {0: -2, 1: -1}, "Gather": {0: 0}, "LSTM": {1: 1, 2: 1},
-    "GRU": {1: 1, 2: 1}, "RNN": {1: 1, 2: 1},
+    "Conv": {1: 0}, "ConvTranspose": {1: 1}, "MatMul": {0: -2, 1: -1}, "Gather": {0: 0},
+    "LSTM": {1: 1, 2: 1}, "GRU": {1: 1, 2: 1}, "RNN": {1: 1, 2: 1},
 }  # fmt: skip
-"""Operator → input that may be a weight → the axis of its channels; of others it is the last one."""
+"""Operator → input that may be a weight → the axis of its channels; else it is the last axis."""
 
 
 def quantized(plan: OnnxPlan, rules: Sequence[RoundingRule]) -> OnnxPlan:
-    """The plan with weights to be rounded as the rules say; vectors stay as they are, unless a pattern names them.
+    """The plan with weights rounded by the rules. Vectors stay float32 unless a pattern names them.
 
     Raises:
-        OptionError: two rules name the same weight, a pattern none, or ONNX models are not rounded
-        to a kind.
+        OptionError: two rules name the same weight, a pattern matches none, or ONNX models do not
+            support a kind.
     """
     for rule in rules:
         if rule.kind not in KINDS:
             raise OptionError(
-                f"the weights of ONNX models can be rounded to {' or '.join(KINDS)}, not to {rule.kind}"
+                f"the weights of ONNX models can be rounded to {' or '.join(KINDS)}, "
+                f"not to {rule.kind}"
             )
     floats = {
         name: weight
@@ -77,7 +78,7 @@ def _is_matrix(weight: Weight) -> bool:
 
 
 def _axes(plan: OnnxPlan) -> Iterator[tuple[str, int]]:
-    """The weights that are kernels, and the axis of their channels."""
+    """The names of weights that are kernels, with the axis of their channels."""
     assert plan.model is not None
     for node in plan.model.graph.all_nodes():
         for place, axis in _kernels(node):
@@ -94,7 +95,7 @@ def _kernels(node: onnx_ir.Node) -> Iterator[tuple[int, int]]:
 
 
 def scaled(name: str, weight: Weight, axis: int) -> tuple[Scaled | None, str]:
-    """How the numbers of a weight are rounded to int8, or why they are not."""
+    """How a weight is rounded to int8, or why it is not."""
     if not weight.shape or not weight.size:
         return None, "it has no channels"
     axis %= len(weight.shape)
@@ -107,7 +108,7 @@ def scaled(name: str, weight: Weight, axis: int) -> tuple[Scaled | None, str]:
     if not np.isfinite(largest).all():
         return None, "it contains NaN or infinity"
     scale = largest / np.float32(127)
-    # what is too small for a scale becomes 0
+    # channels whose values are too small for a scale become 0
     return Scaled(
         axis, np.where(scale > np.finfo(np.float32).tiny, scale, 1).astype(np.float32), inner
     ), ""

@@ -10,7 +10,7 @@ import onnx_ir as onnx
 from kerasport.ir import ops
 from kerasport.ir.dtypes import NUMPY
 from kerasport.ir.tensor import Tensor
-from kerasport.targets.onnx.channels_first import is_dim
+from kerasport.targets.onnx.channels_first import keeps_size
 from kerasport.targets.onnx.emit.emitter import TYPES, Emitter
 
 FIRST, LAST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
@@ -36,7 +36,7 @@ def emit_reshape(e: Emitter, node: ops.Reshape) -> onnx.Value:
     """
     if 0 in node.to:
         return e.add("Reshape", [node.x, e.sizes(node.to)], allowzero=1)
-    to = [0 if is_dim(node.x, size, axis) else size for axis, size in enumerate(node.to)]
+    to = [0 if keeps_size(node.x, size, axis) else size for axis, size in enumerate(node.to)]
     return e.add("Reshape", [node.x, e.sizes(to)])
 
 

@@ -172,7 +172,7 @@ def _flat_pool(node: MaxPool | AvgPool) -> Tensor:
 
 
 def padded_volumes(node: Node, uses: Uses) -> Node | None:
-    """A convolution of volumes with explicit padding  →  a pad and a convolution without padding."""
+    """A convolution of volumes with explicit padding  →  a pad, then a convolution without."""
     del uses
     match node:
         case Conv(x, _, _, padding, _) if x.rank == 5 and isinstance(padding, tuple):
@@ -201,7 +201,10 @@ def grouped(node: Node, uses: Uses) -> Node | None:
 
 
 def exact_same(node: Node, uses: Uses) -> Node | None:
-    """Padding "same" of windows smaller than their stride  →  explicit: TF.js adds other amounts."""
+    """Padding "same" of windows smaller than their stride  →  explicit amounts.
+
+    TF.js would add other amounts.
+    """
     del uses
     match node:
         case Conv(x, kernel, strides, "same", dilations) | DepthwiseConv(
@@ -277,7 +280,7 @@ def deep_enough(node: Node, uses: Uses) -> Node | None:
 
 
 def truths(node: Node, uses: Uses) -> Node | None:
-    """Operations on booleans that wasm computes incorrectly  →  operations that it computes correctly.
+    """Operations on booleans that wasm computes incorrectly  →  operations that are correct.
 
     There, selecting and reversing booleans reads beyond their memory, and a cast to bool
     reinterprets the bytes of integers, and makes fractions below 1 false.

@@ -18,7 +18,7 @@ from typing import Any
 from kerasport.frontends.keras.identity import IDENTITY
 from kerasport.frontends.keras.layers import LAYERS
 from kerasport.frontends.keras.layers.activations import ACTIVATIONS as LOWERED_ACTIVATIONS
-from kerasport.frontends.keras.layers.base import Layer, Refused
+from kerasport.frontends.keras.layers.base import Layer, Refused, Wrapper
 from kerasport.targets.tfjs.layers.rewrites import REWRITES
 from kerasport.targets.tfjs.layers.rewrites.activations import REWRITTEN
 from kerasport.targets.tfjs.layers.spelling import native
@@ -225,23 +225,16 @@ CONDITIONS: Mapping[str, str] = {
 """What the conditions ask for, by the names of their functions, in the words of a user."""
 
 
-PARTS = ("TimeDistributed", "Bidirectional", "SpectralNormalization", "Pipeline", "LSTMCell", "GRUCell",
-         "SimpleRNNCell", "StackedRNNCells")  # fmt: skip
-"""Layers that are lowered with what they wrap, or what wraps them."""
-
-
 def in_graph_model(name: str) -> str:
     """What becomes of a layer in a graph-model."""
     if name == "InputLayer":
         return "lowered"
     if name in IDENTITY:
         return "removed"
-    own = (
-        name in LAYERS
-        and LAYERS[name].lower is not Layer.lower
-        and not issubclass(LAYERS[name], Refused)
-    )
-    return "lowered" if own or name in PARTS else "refused"
+    cls = LAYERS.get(name)
+    if cls is None or issubclass(cls, Refused):
+        return "refused"
+    return "lowered" if issubclass(cls, Wrapper) or cls.lower is not Layer.lower else "refused"
 
 
 # ------------------------------------------------------------------------------------------------------- the page

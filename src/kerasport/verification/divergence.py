@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from kerasport.frontends.keras.model import KerasModel, LayerSpec
+from kerasport.frontends.keras.layers import is_input
+from kerasport.frontends.keras.model import KerasModel
 from kerasport.verification.arrays import Arrays
 from kerasport.verification.comparison import Difference, Tolerance
 from kerasport.verification.converted import Converted
@@ -32,7 +33,7 @@ def first_divergence(
     Raises:
         VerifyError: Keras or the runtime cannot run the model.
     """
-    targets = {target.name: target for target in model.targets() if not _is_input(target)}
+    targets = {target.name: target for target in model.targets() if not is_input(target)}
     names = {name: converted.renamed.get(name, name) for name in targets}
     names = {name: there for name, there in names.items() if there in converted.layers}
     expected = original.run(feeds, tuple(names)).layers
@@ -51,10 +52,6 @@ def first_divergence(
                     class_name=class_name,
                 )
     return None
-
-
-def _is_input(target: object) -> bool:
-    return isinstance(target, LayerSpec) and target.class_name == "InputLayer"
 
 
 def _in_groups(names: Sequence[str]) -> Iterator[Sequence[str]]:

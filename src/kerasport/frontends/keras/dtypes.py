@@ -18,7 +18,7 @@ import numpy as np
 
 from kerasport.errors import Problem
 from kerasport.frontends.keras.dialect import Dialect
-from kerasport.frontends.keras.layers import LAYERS, traits_of
+from kerasport.frontends.keras.layers import LAYERS, is_input, traits_of
 from kerasport.frontends.keras.layers.traits import Narrow
 from kerasport.frontends.keras.model import (
     Call,
@@ -261,7 +261,7 @@ def integer_problems(model: KerasModel, dtypes: Dtypes, dialect: Dialect) -> Ite
     """Yield the integer computations of Keras that no target can convert."""
     for call in model.calls:
         target = acting(call.target)
-        if isinstance(target, KerasModel) or target.class_name == "InputLayer":
+        if isinstance(target, KerasModel) or is_input(target):
             continue
         joint, first = dtypes.joint(call), next(iter(dtypes.tensors(call)), "float32")
         if dialect.integers_truncate_differently and first in INTEGERS and _cuts(target):

@@ -14,9 +14,8 @@ import numpy as np
 
 from kerasport.errors import ReadError, Refusal, ShapeError, UnsupportedPart, quoted
 from kerasport.frontends.keras.identity import is_identity
-from kerasport.frontends.keras.layers import LAYERS, traits_of
+from kerasport.frontends.keras.layers import LAYERS, is_input, traits_of
 from kerasport.frontends.keras.layers.base import Child, Layer, Wrapper, listed
-from kerasport.frontends.keras.layers.core import InputLayer
 from kerasport.frontends.keras.model import (
     Call,
     KerasModel,
@@ -78,7 +77,7 @@ class Inference:
         self, call: Call, fed: Mapping[KerasTensor, Shape], known: Mapping[KerasTensor, Shape]
     ) -> Mapping[int, Shape]:
         """Output index → shape, of one call; `fed` are the shapes of the inputs of the model."""
-        if isinstance(call.target, LayerSpec) and LAYERS.get(call.target.class_name) is InputLayer:
+        if isinstance(call.target, LayerSpec) and is_input(call.target):
             return {0: fed.get(KerasTensor(call)) or input_shape(call.target)}
         declared = {} if fed else self._declared(call)
         leaves = flatten(call.args)

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from kerasport.errors import Problem
 from kerasport.frontends.keras.dialect import Dialect, Merging
-from kerasport.frontends.keras.layers import traits_of
+from kerasport.frontends.keras.layers import is_input, traits_of
 from kerasport.frontends.keras.layers.traits import MaskRule
 from kerasport.frontends.keras.model import (
     Call,
@@ -231,7 +231,7 @@ class Masks:
         """Follow the masks through a model, and give those of its outputs; `inputs` come in from outside."""
         self.of |= dict(zip(model.input_tensors, inputs, strict=False))
         for call in model.calls:
-            if isinstance(call.target, LayerSpec) and call.target.class_name == "InputLayer":
+            if is_input(call.target):
                 continue
             recorded = call.kwargs.get("mask")
             if not self._agrees(recorded, self.incoming(call)):

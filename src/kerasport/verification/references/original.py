@@ -21,6 +21,7 @@ import h5py
 
 from kerasport.errors import VerifyError
 from kerasport.frontends.keras.dialect import Dialect
+from kerasport.frontends.keras.layers import is_input
 from kerasport.frontends.keras.masks import passes_what_3_16_stops
 from kerasport.frontends.keras.model import KerasModel, LayerSpec
 from kerasport.releases import major, release_of
@@ -292,7 +293,7 @@ def has_keras2_hard_sigmoid(model: KerasModel) -> bool:
 def rounded_policies(model: KerasModel) -> list[str]:
     """Dtype policies of layers that have less precision than TF.js."""
     layers = (spec for _, spec in model.walk() if isinstance(spec, LayerSpec))
-    found = {str(layer.config.get("dtype")) for layer in layers if layer.class_name != "InputLayer"}
+    found = {str(layer.config.get("dtype")) for layer in layers if not is_input(layer)}
     return sorted(filter(ROUNDED.search, found))
 
 

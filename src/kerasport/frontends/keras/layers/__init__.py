@@ -47,6 +47,11 @@ def traits_of(target: LayerSpec | Operation | KerasModel) -> Traits:
     return UNKNOWN if cls is None else cls.traits
 
 
+def is_input(target: LayerSpec | Operation | KerasModel) -> bool:
+    """Whether a call target is an InputLayer."""
+    return isinstance(target, LayerSpec) and LAYERS.get(target.class_name) is core.InputLayer
+
+
 def declares_weights(class_name: str) -> bool:
     """Whether a layer class declares its weights. Of other classes a file may have any weights."""
     return class_name in LAYERS and not issubclass(LAYERS[class_name], Unread)

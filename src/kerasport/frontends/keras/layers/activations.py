@@ -239,7 +239,7 @@ class ReLU(Layer):
 
 
 class LeakyReLU(Layer):
-    """x where x > 0, else negative_slope · x."""
+    """x where x > 0, else negative_slope · x; float32 of the shape of x."""
 
     traits = Traits(
         mask=MaskRule.PASSES,

@@ -27,10 +27,9 @@ from kerasport.frontends.keras.dialect import Dialect
 from kerasport.frontends.keras.functions import apply, check_types, lowering_of
 from kerasport.frontends.keras.identity import IDENTITY, is_of_entries, returns_input
 from kerasport.frontends.keras.infer import Inference, input_shape
-from kerasport.frontends.keras.layers import LAYERS, traits_of
+from kerasport.frontends.keras.layers import LAYERS, is_input, traits_of
 from kerasport.frontends.keras.layers.activations import activate
 from kerasport.frontends.keras.layers.base import Layer, Refused, Reported, Wrapper, called_on
-from kerasport.frontends.keras.layers.core import InputLayer
 from kerasport.frontends.keras.layers.recurrent import CELLS, Cell, StackedRNNCells
 from kerasport.frontends.keras.layers.traits import MaskInput, MaskRule
 from kerasport.frontends.keras.lower.inside import LoweredInside
@@ -315,7 +314,7 @@ class _Run:
 
     def call(self, call: Call) -> None:
         target = call.target
-        if isinstance(target, LayerSpec) and is_input(target):
+        if is_input(target):
             return
         if not all(edge in self.values for edge in call.tensors()):
             self.check_indices(call.tensors())
@@ -525,8 +524,3 @@ def takes_of(spec: LayerSpec) -> tuple[str, ...]:
         return ()
     named = cls.traits.mask_input is MaskInput.NAMED
     return (*cls.takes, *(f"{name}_mask" for name in cls.tensors if named))
-
-
-def is_input(target: LayerSpec) -> bool:
-    """Whether a layer is an InputLayer."""
-    return LAYERS.get(target.class_name) is InputLayer

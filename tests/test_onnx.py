@@ -22,12 +22,12 @@ from keras import layers
 from tests.cases import CASES
 from tests.cases.case import Case
 from tests.cases.trial import Trial, quiet
+from tests.emission import FAMILIES, checks_of, floats
 from tests.forged import given, hdf5, layer, put, sequential
 from tests.forged import keras as forged_keras
 from tests.graphs import batches, meaning, together
 from tests.onnx_runtime import close, operators, run
 from tests.strategies import operations
-from tests.test_emission import FAMILIES, checks_of, floats
 
 import kerasport
 from kerasport import errors

@@ -1,0 +1,1 @@
+"""Tables of graphs before and after rules, which test_passes.py applies."""

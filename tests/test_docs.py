@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import os
 import re
@@ -216,10 +217,19 @@ def test_lines_are_short_enough_to_read(page: Path) -> None:
 
 def test_the_worked_example_is_what_the_sources_say() -> None:
     snippets = blocks(ROOT / "CONTRIBUTING.md", "python")
-    assert len(snippets) == 4
+    assert len(snippets) == 13
     for snippet in snippets:
         first, _, code = snippet.partition("\n")
         assert code.rstrip() in read(ROOT / first.removeprefix("# ")), first
+
+
+def test_the_diagram_is_drawn_from_its_source() -> None:
+    """The SVG names the hash of the text that it was drawn from."""
+    source = read(ROOT / "docs" / "architecture.dot")
+    digest = hashlib.sha256(source.encode()).hexdigest()
+    drawn = read(ROOT / "docs" / "architecture.svg")
+    assert digest in drawn, "run: npm --prefix tools/diagrams run draw"
+    assert {"KerasModel", "Program", "targets/onnx"} <= set(re.findall(r">([^<]+)</text>", drawn))
 
 
 def test_the_changelog_tells_of_this_version() -> None:

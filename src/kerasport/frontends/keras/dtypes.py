@@ -288,7 +288,7 @@ def integer_problems(model: KerasModel, dtypes: Dtypes, dialect: Dialect) -> Ite
 
 
 def wrapping_problems(model: KerasModel, dtypes: Dtypes, limit: str) -> Iterator[Problem]:
-    """What Keras computes in few bits, where results may wrap around, but not a target with this limit."""
+    """Calls that Keras computes in few bits, where results can wrap around in Keras only."""
     for call in model.calls:
         target = acting(call.target)
         if isinstance(target, KerasModel) or target.class_name == "InputLayer":
@@ -392,7 +392,7 @@ def _narrow(target: LayerSpec | Operation) -> Narrow:
 
 
 def _is_exact(target: LayerSpec) -> bool:
-    """Whether a layer that is an activation computes the same from narrow integers as from int32."""
+    """Whether an activation layer computes the same from narrow integers as from int32."""
     if "activation" not in LAYERS[target.class_name].defaults:
         return _plain_relu(target)
     activation = target.config.get("activation")

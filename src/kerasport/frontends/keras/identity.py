@@ -54,7 +54,8 @@ def is_of_entries(call: Call) -> bool:
 def changed_entry(call: Call) -> str:
     """The entry of the dict, besides the images, that the layer may change; empty if there is none.
 
-    Source: `BaseImagePreprocessingLayer.call` of Keras 3, and `BaseImageAugmentationLayer.call` of tf_keras.
+    Sources: `BaseImagePreprocessingLayer.call` in Keras 3, `BaseImageAugmentationLayer.call` in
+    tf_keras.
     """
     spec, entries = call.target, call.args[0]
     assert isinstance(spec, LayerSpec)

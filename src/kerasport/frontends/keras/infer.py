@@ -1,7 +1,7 @@
-"""Shapes of every tensor of a model, worked out from options and inputs alone.
+"""Infer the shape of every tensor of a model from layer options and input shapes.
 
-The file says many of them too, and the shapes of all weights. Where it says something else, file and config do
-not belong together, or one of them was misread: that is an error, never a guess.
+A file also declares many of these shapes, and the shapes of all weights. A mismatch means that the
+weights and the config do not belong together, or that one of them was misread. It is an error.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ Shapes: TypeAlias = tuple[Shape, ...]
 
 @dataclass
 class Inference:
-    """Shapes of the tensors of a model and of the models inside it.
+    """Shapes of the tensors of a model and of nested models.
 
-    `shapes` lacks what only the layers beyond kerasport's tables would tell. A model inside is described by its own
-    inputs, whatever it is called on.
+    `shapes` lacks tensors that depend on unknown layers. The tensors of a nested model have the
+    shapes that follow from its own inputs, not from those of a call.
     """
 
     shapes: dict[KerasTensor, Shape] = field(default_factory=dict)
-    miscounted: set[KerasTensor] = field(default_factory=set)  # whose shapes Keras itself has wrong
+    miscounted: set[KerasTensor] = field(default_factory=set)
+    """Tensors whose shapes Keras declares incorrectly."""
     _outputs: dict[tuple[KerasModel, Shapes | None], Shapes | None] = field(default_factory=dict)
 
     def model(self, model: KerasModel, inputs: Shapes | None = None) -> Shapes | None:
@@ -57,7 +58,7 @@ class Inference:
         }
 
     def check(self, call: Call) -> None:
-        """Check that a layer takes inputs of the shapes that it is called on, as far as they are known.
+        """Check that a layer supports the known shapes of its inputs.
 
         Raises:
             ReadError: it does not.
@@ -120,9 +121,12 @@ class Inference:
     def target(
         self, target: Target, inputs: Shapes, given: Mapping[str, Any] | None = None
     ) -> Shapes | None:
-        """Shapes of what a layer or model makes of inputs of these shapes; None where that is not known.
+        """Shapes of the outputs of a layer or model; None if they are unknown.
 
-        `given` are further arguments of the call.
+        Args:
+            target: what is called.
+            inputs: shapes of the inputs.
+            given: other arguments of the call.
         """
         if isinstance(target, Operation):
             return None
@@ -187,7 +191,7 @@ def arguments_of(call: Call) -> dict[str, Any]:
 
 
 def known_layer(spec: LayerSpec) -> Layer | None:
-    """The layer with its options read; None for what kerasport does not know, which its targets refuse."""
+    """The layer with its options; None for an unknown layer, which targets refuse."""
     cls = None if spec.custom else LAYERS.get(spec.class_name)
     try:
         return None if cls is None else cls.from_spec(spec)
@@ -207,7 +211,8 @@ def input_shape(spec: LayerSpec) -> Shape:
         d is None or (isinstance(d, int) and 0 <= d <= LARGEST_SIZE) for d in sizes
     ):
         raise ReadError(
-            f"layer {quoted(spec.name)}: the input shape is {quoted(shape)}, expected a list of sizes"
+            f"layer {quoted(spec.name)}: the input shape is {quoted(shape)}, "
+            "expected a list of sizes"
         )
     return tuple(sizes)
 

@@ -22,8 +22,8 @@ class Changes:
     """Masks of Keras 3 that calls change on their inputs, which other calls and outputs then find.
 
     MultiHeadAttention removes the masks from its inputs. A nested model that is called with a mask
-    sets it on its inputs (`Functional.call`). Keras keeps a mask on the tensor object itself, so the
-    order in which Keras makes the calls decides which mask the other calls find.
+    sets it on its inputs (`Functional.call`). Keras keeps a mask on the tensor object itself, so
+    the order in which Keras makes the calls decides which mask the other calls find.
     """
 
     order: Sequence[Call] = ()  # in which Keras makes the calls; empty where nothing changes
@@ -40,7 +40,7 @@ class Changes:
         return self.objects.get(tensor, tensor)
 
     def of(self, tensor: KerasTensor, call: Call | None) -> tuple[bool, Any]:
-        """Whether a call finds another mask on a tensor than Keras put there first, and that mask."""
+        """Whether a call finds a changed mask on a tensor, and that mask."""
         masks = self.found.get(self.object_of(tensor), {})
         return call in masks, masks.get(call)
 
@@ -122,8 +122,8 @@ def _removes_masks(target: LayerSpec | Operation | KerasModel) -> bool:
 def order_of_calls(model: KerasModel) -> Sequence[Call]:
     """The calls in the order in which Keras makes them.
 
-    It goes by depth, which is the longest way to an output; of one depth by when a walk from the last output to the
-    first inputs met them. A shared layer has the depth of its deepest call so far.
+    It is sorted by depth, the longest path to an output, and for equal depth by the order in which
+    a walk from the outputs meets the calls. A shared layer has the depth of its deepest call so far.
     """
     depth: dict[Call, int] = {}
     deepest: dict[Any, int] = {}

@@ -1,8 +1,9 @@
 """Which mask reaches which layer, by the rules of Keras.
 
 A mask says which time steps count. An Embedding or a Masking creates it, it travels with the
-tensor, and each layer passes it on, stops it or merges it with others (`Traits.mask`). The file does
-not say so. Some releases of Keras also record a mask in a call, with operations that compute it.
+tensor, and each layer passes it on, stops it or merges it with others (`Traits.mask`). The file
+does not say so. Some releases of Keras also record a mask in a call, and operations that compute
+it.
 
 `output_mask` applies the rules. It works over any `MaskAlgebra`: `MaskNames` names masks, so that
 masks are equal if their names are equal; `lower.masks.MaskTensors` computes them.
@@ -37,7 +38,7 @@ NEVER_MASKS = 3e38
 
 BY_BACKEND = "whether the layers after it get the mask of its input depends on the Keras backend"
 
-# ------------------------------------------------------------------------------------------ the rules
+# ---------------------------------------------------------------------------------------- the rules
 
 X = TypeVar("X")
 M = TypeVar("M")
@@ -228,7 +229,7 @@ class Masks:
     runs: dict[tuple[KerasModel, tuple[Mask, ...]], Masks] = field(default_factory=dict)
 
     def trace(self, model: KerasModel, inputs: tuple[Mask, ...] = ()) -> tuple[Mask, ...]:
-        """Follow the masks through a model, and give those of its outputs; `inputs` come in from outside."""
+        """Trace the masks through a model from those of its inputs to those of its outputs."""
         self.of |= dict(zip(model.input_tensors, inputs, strict=False))
         for call in model.calls:
             if is_input(call.target):
@@ -278,13 +279,13 @@ class Masks:
         return output_mask(layer, tensors or [None], masks, call.kwargs, dialect, self.names)
 
     def _agrees(self, recorded: Any, incoming: tuple[Mask, ...]) -> bool:
-        """Whether a recorded mask, or one for each tensor, is what travels with the tensors; None says nothing."""
+        """Whether the masks that a call passes equal those of its inputs; None always agrees."""
         masks = flatten(recorded)
         pairs = zip(masks, (*incoming, *(None,) * len(masks)), strict=False)
         return all(mask is None or self._name_of(mask) == travels for mask, travels in pairs)
 
     def _computed(self, call: Call, operation: Operation) -> Mask:
-        """The mask that operations compute, in the terms of `made`; an opaque one where they are not Keras's own."""
+        """The name of a mask that operations compute, if they are those that Keras records."""
         name, operands = operation.class_name, flatten(call.args)
         first = operands[0] if operands else None
         if name == "NotEqual" and len(operands) == 2 and isinstance(operands[1], int | float):
@@ -340,7 +341,7 @@ def makes_mask(target: LayerSpec | KerasModel) -> bool:
     return own or any(map(makes_mask, target.children.values()))
 
 
-# Operations with which Keras spreads a mask over a tensor and gathers it again; they keep it what it is.
+# Operations with which Keras broadcasts a mask and reduces it again, so it stays the same.
 SPREADS = frozenset(("ExpandDims", "LogicalOr", "Concatenate", "Any", "BroadcastTo"))
 
 
@@ -349,7 +350,7 @@ def _is(tensor: KerasTensor, name: str) -> bool:
 
 
 def without_recorded(model: KerasModel) -> tuple[KerasModel, list[Problem]]:
-    """The model without mask arguments that say what travels with the tensors anyway, and what they hide otherwise."""
+    """The model without mask arguments, and problems for those that differ from the masks."""
 
     def step(call: Call) -> Call:
         return replace(

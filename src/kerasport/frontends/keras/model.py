@@ -1,8 +1,8 @@
-"""What a Keras file says, in one spelling: that of Keras 3.
+"""The content of a Keras file, in the spelling of Keras 3.
 
-A `Model` is a graph of calls. A call applies a layer, an operation or another model to tensors;
-a tensor is one output of a call. Nothing here is ever changed in place: a stage that wants another
-model builds one. Calls, layers and models compare by identity, so a layer that is called twice is shared.
+A `KerasModel` is a graph of calls. A call applies a layer, an operation or another model to
+tensors; a tensor is one output of a call. Nothing is changed in place: a stage that needs another
+model builds one. Calls, layers and models compare by identity, so a layer called twice is shared.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class KerasModel:
 
     @property
     def release(self) -> Release:
-        """Major and minor version of the Keras that wrote the file; `ASSUMED` where it is not known."""
+        """Major and minor version of the Keras that wrote the file; `ASSUMED` if unknown."""
         return release_of(self.writer)
 
     @property
@@ -148,7 +148,7 @@ class KerasModel:
         return used
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, LayerSpec | Operation]]:
-        """Every layer and operation with its path, those of nested models and of wrappers included, each once."""
+        """Every layer and operation with its path, each once, also inside models and wrappers."""
         yield from _walk(self.targets(), prefix, set())
 
 
@@ -264,7 +264,8 @@ class _Rebuilder:
             if tensor.call not in whole:  # other tensors stand for all outputs that the call has
                 name = quoted(tensor.call.target.name)
                 raise ReadError(
-                    f"the graph refers to output {tensor.index} of layer {name}, which does not exist"
+                    f"the graph refers to output {tensor.index} of layer {name}, "
+                    "which does not exist"
                 )
             return KerasTensor(whole[tensor.call], tensor.index)
 

@@ -1,4 +1,4 @@
-"""What no target can translate, whatever it has: found in the model itself, before a target looks at it."""
+"""Find the parts of a model that no target can convert."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kerasport.frontends.keras.training import training_problems
 
 
 def refusals(model: KerasModel) -> Iterator[Problem]:
-    """Everything about a model that is refused whatever it is to become."""
+    """The problems of a model that do not depend on the target."""
     dtypes, dialect = Dtypes(), model.dialect
     dtypes.model(model)
     for part in models(model):
@@ -41,30 +41,34 @@ def refusals(model: KerasModel) -> Iterator[Problem]:
 
 
 def _entry_problems(model: KerasModel) -> Iterator[Problem]:
-    """Layers of images that are called on a dict of which they change more than the images."""
+    """Image layers that are called on a dict and change more entries than the images."""
     for call in filter(is_of_entries, model.calls):
-        reason = f"it is called on a dict, and its effect on the entry {changed_entry(call)!r} is not supported"
+        entry = changed_entry(call)
+        reason = f"it is called on a dict, and its effect on the entry {entry!r} is not supported"
         remedy = "call it on the images only"
         yield Problem(call.target.name, call.target.class_name, reason, remedy=remedy)
 
 
 CUSTOM = (
-    "build the model again with Keras layers or keras.ops in place of this class, copy the weights with "
-    "new_model.set_weights(old_model.get_weights()), and save it"
+    "build the model again with Keras layers or keras.ops in place of this class, copy the weights "
+    "with new_model.set_weights(old_model.get_weights()), and save it"
 )
 
 
 def custom_problem(spec: LayerSpec) -> Problem:
-    """Of a layer that is none of Keras's own."""
+    """The problem of a custom layer."""
     reason = f"it is a custom layer ({spec.custom}), and the file does not contain its code"
     return Problem(spec.name, spec.class_name, reason, remedy=CUSTOM)
 
 
 def _layer_problems(spec: LayerSpec, dialect: Dialect) -> Iterator[Problem]:
-    """Layers that compute in integers, and wrappers that compute something else than what is stored."""
+    """Layers with an integer `dtype`, and wrappers that converted models do not support."""
     dtype = str(spec.config.get("dtype", ""))
     if dtype in INTEGERS and not traits_of(spec).integer_dtype:
-        reason = f"Keras casts its input to {dtype}, which truncates it; converted models compute in float32"
+        reason = (
+            f"Keras casts its input to {dtype}, which truncates it; converted models compute in "
+            "float32"
+        )
         yield Problem(spec.name, spec.class_name, reason, "dtype", dtype)
     yield from _wrapper_problems(spec, dialect)
 

@@ -23,8 +23,8 @@ from kerasport.frontends.keras.layers.traits import UNKNOWN, Traits
 from kerasport.frontends.keras.model import KerasModel, LayerSpec, Operation
 
 _FAMILIES = (
-    core, activations, conv, pooling, normalization, recurrent, attention, merging, reshaping, preprocessing,
-    augmentation, applications,
+    core, activations, conv, pooling, normalization, recurrent, attention, merging, reshaping,
+    preprocessing, augmentation, applications,
 )  # fmt: skip
 
 LAYERS: Mapping[str, type[Layer]] = {

@@ -1,4 +1,4 @@
-"""How a Keras layer is declared: the options it reads, the weights it holds, the shapes it makes."""
+"""The base of all layer classes: how they declare options, weights, shapes and lowering."""
 
 from __future__ import annotations
 
@@ -70,26 +70,27 @@ class OfNumbers:
 
 Numbers: TypeAlias = Annotated[Any, OfNumbers()]
 
-# Options that shape training or the making of a layer, and never what it computes from its weights.
+# Suffixes of options that affect training or initialization only.
 TRAINING_ONLY = ("_initializer", "_regularizer", "_constraint", "_initialization")
 COMMON = frozenset(
     {"name", "dtype", "trainable", "autocast", "batch_input_shape", "batch_shape", "input_dtype",
-     "quantization_config", "lora_rank", "lora_alpha", "build_input_shape", "gptq_unpacked_column_size"}
+     "quantization_config", "lora_rank", "lora_alpha", "build_input_shape",
+     "gptq_unpacked_column_size"}
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class WeightMark:
-    """Stands in a class body where the layer holds a weight."""
+    """Declares a weight in a class body; see `weight`."""
 
     when: str | None
     trainable: bool
 
 
 def weight(*, when: str | None = None, trainable: bool = True) -> Any:
-    """Declare a weight; with `when`, one that exists only where that option is true.
+    """Declare a weight. With `when`, it exists only if that option is true.
 
-    Keras files number the weights of a layer, so the order of declaration is their identity. Keras 2
+    Keras files number the weights of a layer, so the order of declaration identifies them. Keras 2
     files list trainable weights first, so `trainable=False` marks moving statistics.
     """
     return WeightMark(when, trainable)
@@ -99,18 +100,22 @@ REQUIRED = object()  # the default of an option that every file gives
 
 
 class Layer:
-    """A Keras layer. A subclass declares options by their Keras names, with Keras's defaults, then weights.
+    """A Keras layer.
 
-    The declarations are annotations, as in a dataclass; they are read once, when the class is made, and without
-    compiling anything, since a short run of kerasport would spend most of its time on that.
+    A subclass declares its options with the names and defaults of Keras, then its weights in the
+    order of Keras. The declarations are annotations, as in a dataclass, read when the class is
+    created, without compiling code as `dataclass` does, to keep the start of kerasport fast.
     """
 
     name: str
     traits: ClassVar[Traits]
-    """What the layer is besides what it computes. Every class, or a base of its family, declares it."""
-    ignored: ClassVar[tuple[str, ...]] = ()  # further options that never change what is computed
-    defaults: ClassVar[Mapping[str, Any]] = {}  # of the options
-    weights: ClassVar[Mapping[str, WeightMark]] = {}  # in Keras's order
+    """What kerasport knows of the layer besides its formula. Every class or family declares it."""
+    ignored: ClassVar[tuple[str, ...]] = ()
+    """Other options, which have no effect at inference."""
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    """Option → default, `REQUIRED` without one."""
+    weights: ClassVar[Mapping[str, WeightMark]] = {}
+    """Weights in the order of Keras."""
 
     def __init_subclass__(cls) -> None:
         declared = [
@@ -140,10 +145,10 @@ class Layer:
     """The least and the largest number of tensors; None for any."""
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
-        """What the layer computes at inference, in tensor operations: a tensor, or a tuple of them.
+        """The outputs at inference: a tensor, or a tuple of tensors.
 
         Raises:
-            Refusal: an option, or the shape of an input, has no lowering; the message is the reason.
+            Refusal: an option or the shape of an input has no lowering; it has the reason.
         """
         del args, kwargs
         raise Refusal("", "this layer is not supported yet")
@@ -155,22 +160,22 @@ class Layer:
         return fewest <= count and (most is None or count <= most)
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
-        """Shapes of the weights by name, given those of the inputs; a `None` matches any size."""
+        """Weight → shape, given the shapes of the inputs; None matches any size."""
         del inputs
         return {}
 
     def infer(self, *inputs: Shape) -> Outputs:
-        """Shape of the output, or shapes of the outputs, given those of the inputs."""
+        """Shape of the output, or shapes of several outputs, given those of the inputs."""
         return inputs[0]
 
     def infer_call(self, given: Mapping[str, Any], *inputs: Shape) -> Outputs:
-        """The same of a call with further arguments, which may change them."""
+        """`infer` for a call with other arguments, which may change the shapes."""
         del given
         return self.infer(*inputs)
 
     @classmethod
     def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
-        """The weights that a layer of that config has, in Keras's order."""
+        """The weights of a layer with this config, in the order of Keras."""
         options = {**cls.defaults, **config}
         return {
             name: mark
@@ -180,10 +185,10 @@ class Layer:
 
     @classmethod
     def from_spec(cls, spec: LayerSpec) -> Layer:
-        """Read the layer from its description.
+        """Create the layer from its spec.
 
         Raises:
-            UnsupportedPart: an option is unknown and set, or has a value that the layer does not take.
+            UnsupportedPart: an unknown option is set, or an option has an invalid value.
         """
         hints = option_types(cls)
         values: dict[str, Any] = {}
@@ -206,7 +211,7 @@ class Layer:
 
     @classmethod
     def from_config(cls, class_name: str, config: Mapping[str, Any]) -> Layer:
-        """The layer of a config alone, for one without weights."""
+        """Create a layer without weights from its config."""
         return cls.from_spec(LayerSpec(str(config.get("name", class_name)), class_name, config))
 
     @classmethod
@@ -226,7 +231,7 @@ def listed(outputs: Outputs) -> tuple[Shape, ...]:
 
 
 def called_on(count: int, cls: type[Layer]) -> str:
-    """The reason why a call of a layer on that many tensors is refused."""
+    """Why a call of a layer on that many tensors is refused."""
     fewest, most = cls.arity
     wanted = (
         f"{fewest} or more" if most is None else fewest if fewest == most else f"{fewest} to {most}"
@@ -292,7 +297,7 @@ class Wrapper(Layer):
         """The outputs at inference: a tensor, or a tuple of tensors.
 
         Raises:
-            Refusal: an option, or the shape of an input, has no lowering; the message is the reason.
+            Refusal: an option or the shape of an input has no lowering; it has the reason.
             Reported: a part is refused, and the problem is recorded.
         """
         raise NotImplementedError
@@ -314,7 +319,7 @@ class Unread(Layer):
 
 
 class Refused(Layer):
-    """A layer that no target can hold, whatever its options and weights are."""
+    """A layer that no target supports, whatever its options and weights are."""
 
     reason: ClassVar[str]
     remedy: ClassVar[str] = ""
@@ -338,7 +343,7 @@ class Refused(Layer):
 
 
 def _is_set(value: Any) -> bool:
-    """Whether an option asks for something, as far as one can tell that does not know it."""
+    """Whether an unknown option is set to a non-default (truthy) value."""
     return bool(value.size) if isinstance(value, np.ndarray) else bool(value)
 
 
@@ -378,7 +383,7 @@ def _checked(spec: LayerSpec, option: str, value: Any, hint: Any, rank: int) -> 
 def _is_representable(leaf: Any) -> bool:
     """Whether a number is finite as float32, or fits int64.
 
-    Formulas that agree for all finite numbers differ for others, in 0 · ∞ or in which of two NaN is compared with.
+    Formulas that agree for finite numbers can differ for others, for example in 0 · ∞.
     """
     if isinstance(leaf, float):
         return abs(leaf) <= LARGEST_FLOAT
@@ -390,7 +395,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _spell(hint: Any, rank: int = 0) -> str:
-    """A type as a message names it."""
+    """A type as messages spell it."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         inner, bound = _spell(arguments[0], rank), arguments[1]
@@ -413,7 +418,7 @@ def _spell(hint: Any, rank: int = 0) -> str:
 
 
 def fits(value: Any, hint: Any, rank: int = 0) -> bool:
-    """Whether a value from a config is of the declared type; `rank` is the number of spatial axes of the layer."""
+    """Whether a value has the declared type, for a layer with `rank` spatial axes."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return True
@@ -444,7 +449,7 @@ def fits(value: Any, hint: Any, rank: int = 0) -> bool:
 
 
 def _is_numeric(value: Any) -> bool:
-    """Whether numpy makes an array of numbers of a value."""
+    """Whether numpy converts a value to an array of numbers."""
     try:
         return np.asarray(value).dtype.kind in "buif"
     except ValueError:  # tuples of several lengths
@@ -452,6 +457,6 @@ def _is_numeric(value: Any) -> bool:
 
 
 def need_rank(shape: Shape, *ranks: int) -> None:
-    """Raises `ShapeError` where the shape has none of the ranks."""
+    """Raise `ShapeError` unless the shape has one of the ranks."""
     if len(shape) not in ranks:
         raise ShapeError(f"expected a tensor of rank {' or '.join(map(str, ranks))}, got {shape}")

@@ -1,4 +1,4 @@
-"""Core layers: dense, embedding, masking, and what passes its input on."""
+"""Core layers: dense, embedding, masking, and identities at inference."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class InputLayer(Layer):
-    """A tensor fed by the user."""
+    """An input of the model."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=INPUT, identity=COMPUTES, integer_dtype=True)
 
@@ -53,7 +53,7 @@ class InputLayer(Layer):
 
 
 class Dense(Layer):
-    """activation(x @ kernel + bias), over the last axis."""
+    """activation(x @ kernel + bias): [..., input] to float32 [..., units]."""
 
     traits = Traits(mask=MaskRule.PASSES, integers=WEIGHS, identity=COMPUTES, pointwise=True)
 
@@ -79,22 +79,24 @@ ROUNDING = 1e-5  # of a mean of float32 numbers, relative
 
 
 class TernaryDense(Dense):
-    """activation(x @ kernel + bias) of a kernel whose numbers are -beta, 0 and beta.
+    """activation(x @ kernel + bias) with a kernel of -beta, 0 and beta (BitNet b1.58).
 
-    Keras makes that kernel of a float one on every call: its signs, where it exceeds the threshold. Without a
-    threshold this is half the mean size of its numbers, and beta that mean; otherwise beta is 1 (BitNet b1.58).
+    Keras computes the ternary kernel from a float kernel in every call: its signs, where its
+    magnitude exceeds the threshold. Without a threshold, that is half the mean magnitude, and beta
+    is the mean magnitude. Otherwise beta is 1.
     """
 
     traits = Traits(mask=MaskRule.PASSES, integers=WRAPS, identity=COMPUTES, pointwise=True)
 
     threshold: float | None = None
-    packed: bool = False  # whether the file holds the ternary kernel itself; the reader has unpacked and scaled it
+    packed: bool = False
+    """Whether the file contains the ternary kernel. The reader unpacks and scales it."""
 
     def ternary_kernel(self) -> Weight:
-        """The kernel that the layer multiplies with.
+        """The kernel with which the layer multiplies, float32 [input, units].
 
         Raises:
-            Refusal: a number is as large as the threshold, so the rounding of the mean decides what it becomes.
+            Refusal: a value equals the threshold, so rounding of the mean decides about it.
         """
         if self.packed:
             return self.kernel
@@ -108,7 +110,8 @@ class TernaryDense(Dense):
         ):
             raise Refusal(
                 "threshold",
-                "a kernel value equals the threshold up to rounding, so the ternary kernel is ambiguous",
+                "a kernel value equals the threshold up to rounding, so the ternary kernel is "
+                "ambiguous",
             )
         beta = np.float32(mean if self.threshold is None else 1.0)
         return ComputedWeight(
@@ -125,7 +128,7 @@ class TernaryDense(Dense):
 
 
 class Embedding(Layer):
-    """Row `x` of the table `embeddings`, for every index in the input."""
+    """Row `x` of `embeddings` for each index: integers [...] to float32 [..., output_dim]."""
 
     traits = Traits(mask=MaskRule.INDICES, integers=WEIGHS, identity=COMPUTES, integer_dtype=True)
 
@@ -150,7 +153,10 @@ class Embedding(Layer):
 
 
 class ReversibleEmbedding(Embedding):
-    """Row `x` of the table `embeddings`; with `reverse`, x @ embeddingsᵀ, drawn within ±logit_soft_cap."""
+    """Row `x` of `embeddings`, [..., output_dim]; with `reverse`, the logits [..., input_dim].
+
+    The logits are x @ embeddingsᵀ, bounded to ±logit_soft_cap by tanh.
+    """
 
     traits = Traits(mask=MaskRule.INDICES, integers=WEIGHS, identity=COMPUTES)
 
@@ -196,7 +202,7 @@ class ReversibleEmbedding(Embedding):
 
 
 class EinsumDense(Layer):
-    """activation(einsum(equation, x, kernel) + bias)."""
+    """activation(einsum(equation, x, kernel) + bias), float32 of shape `output_shape`."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=WEIGHS, identity=COMPUTES)
 
@@ -211,10 +217,10 @@ class EinsumDense(Layer):
     )  # labels of the output from the first in bias_axes on
 
     def labels(self, rank: int) -> tuple[str, str, str]:
-        """The labels of the input, of the kernel and of the output, an ellipsis spelled out.
+        """The labels of the input, kernel and output, with the ellipsis expanded.
 
         Raises:
-            ShapeError: the equation is none of the three forms that Keras takes, or does not fit the input.
+            ShapeError: Keras does not support the equation, or it does not fit the input.
         """
         form = re.fullmatch(
             r"(\.{3})?([a-zA-Z]+)(\.{3})?,([a-zA-Z]+)->(\.{3})?([a-zA-Z]+)(\.{3})?", self.equation
@@ -238,10 +244,10 @@ class EinsumDense(Layer):
         return (more + given, kernel, more + made) if left else (given + more, kernel, made + more)
 
     def _sizes(self, x: Shape) -> dict[str, int | None]:
-        """The sizes by label."""
+        """Label → size."""
         given, _, made = self.labels(len(x))
         inside = self.output_shape if isinstance(self.output_shape, tuple) else (self.output_shape,)
-        # the sizes that the option gives are those of the labels, but for the batch, which is not among them
+        # `output_shape` has the sizes of all labels but the batch
         elided = [label for label in made if label not in self.equation.partition("->")[2]]
         listed = [label for label in made if label not in elided]
         if not (elided and made.startswith(elided[0])):
@@ -280,7 +286,7 @@ class EinsumDense(Layer):
 
 
 class Activation_(Layer):  # noqa: N801  (the name without underscore is the type of an option)
-    """activation(x)."""
+    """activation(x), of the shape of x."""
 
     traits = Traits(mask=MaskRule.PASSES, integers=ACTIVATES, identity=COMPUTES, pointwise=True)
 
@@ -291,7 +297,7 @@ class Activation_(Layer):  # noqa: N801  (the name without underscore is the typ
 
 
 class Masking(Layer):
-    """x where any feature differs from `mask_value`, else 0; marks those time steps as masked."""
+    """x [batch, time, features], 0 in the steps in which all features equal `mask_value`."""
 
     traits = Traits(mask=MaskRule.FEATURES, integers=KEEPS, identity=COMPUTES, keeps_values=True)
 
@@ -304,7 +310,7 @@ class Masking(Layer):
 
 
 class Identity(Layer):
-    """x."""
+    """x unchanged."""
 
     traits = Traits(
         mask=MaskRule.PASSES,
@@ -335,21 +341,21 @@ class _Code(Refused):
 
 
 class Lambda(_Code):
-    """Python code, which is never run here."""
+    """Python code, which kerasport never runs."""
 
     signature = ("inputs", "mask", "training")
 
 
 class JaxLayer(_Code):
-    """Python code of JAX, which is never run here."""
+    """JAX code, which kerasport never runs."""
 
 
 class FlaxLayer(_Code):
-    """Python code of Flax, which is never run here."""
+    """Flax code, which kerasport never runs."""
 
 
 class TorchModuleWrapper(_Code):
-    """A module of PyTorch, pickled, which is never opened here."""
+    """A pickled PyTorch module, which kerasport never opens."""
 
     reason = "it contains a pickled PyTorch module, which kerasport never opens"
 
@@ -361,7 +367,7 @@ class TFSMLayer(_Code):
 
 
 class _Noise(Layer):
-    """x at inference."""
+    """x unchanged at inference."""
 
     traits = Traits(
         mask=MaskRule.PASSES,
@@ -379,7 +385,7 @@ class _Noise(Layer):
 
 
 class Dropout(_Noise):
-    """x at inference."""
+    """x unchanged at inference."""
 
     traits = replace(_Noise.traits, integer_dtype=True)
 
@@ -389,7 +395,7 @@ class Dropout(_Noise):
 
 
 class AlphaDropout(_Noise):
-    """x at inference."""
+    """x unchanged at inference."""
 
     rate: float
     noise_shape: Any = None
@@ -397,21 +403,21 @@ class AlphaDropout(_Noise):
 
 
 class GaussianDropout(_Noise):
-    """x at inference."""
+    """x unchanged at inference."""
 
     rate: float
     ignored = ("seed",)
 
 
 class GaussianNoise(_Noise):
-    """x at inference."""
+    """x unchanged at inference."""
 
     stddev: float
     ignored = ("seed",)
 
 
 class SpatialDropout1D(_Noise):
-    """x at inference."""
+    """x unchanged at inference."""
 
     rate: float
     noise_shape: Any = None
@@ -423,7 +429,7 @@ class SpatialDropout1D(_Noise):
 
 
 class SpatialDropout2D(_Noise):
-    """x at inference."""
+    """x unchanged at inference."""
 
     traits = replace(_Noise.traits, kept=False, per_step=False)
 
@@ -438,7 +444,7 @@ class SpatialDropout2D(_Noise):
 
 
 class SpatialDropout3D(SpatialDropout2D):
-    """x at inference."""
+    """x unchanged at inference."""
 
     def infer(self, *inputs: Shape) -> Shape:
         need_rank(inputs[0], 5)

@@ -1,4 +1,4 @@
-"""Recurrent layers, their cells, and the wrappers around them."""
+"""Recurrent layers, their cells, and wrappers."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
 
 
 OVER_TIME = ("sequences", "initial_state", "mask", "training")
-"""The signature of `call` that all layers have that run over time."""
+"""The signature of `call` of layers that run over time."""
 
 
 class Cell(Protocol):
-    """What a recurrent layer does in one time step: part of it for all steps at once, the rest in turn."""
+    """One time step of a recurrent layer. `project` can run for all steps at once."""
 
     states: ClassVar[int]
 
     def project(self, x: Tensor) -> Tensor:
-        """What the input contributes, of one step or of all, the last axis holding all gates."""
+        """The part of the gates that depends on the input, [..., gates · units]."""
 
     def step(self, z: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """The new states; the first is the output."""
@@ -68,10 +68,11 @@ OfMasked: TypeAlias = Literal["state", "held", "zero"]
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """What the steps of a loop are that runs one cell, for targets that have it as one operation."""
+    """The cell that a scan runs, for targets that have it as one operator."""
 
     cell: Cell
-    masked: bool  # by the last sequence, [batch, time, 1]
+    masked: bool
+    """Whether the last sequence is a mask, [batch, time, 1]."""
     output: OfMasked
 
 
@@ -159,15 +160,16 @@ def _check_loop(
     if loop.stateful and not states:
         raise Refusal(
             "stateful",
-            "it continues from the states of the previous run, but a graph keeps no state between runs",
+            "it continues from the states of the previous run, but a graph keeps no state between "
+            "runs",
             "pass the states with initial_state and return them with return_state",
         )
     if mask is None or dialect.zeros_before_first_step:
         return
     if loop.unroll and loop.zero_output_for_mask:
         reason = (
-            "at masked time steps Keras 3 returns zeros on TensorFlow and PyTorch, but the previous "
-            "output on JAX"
+            "at masked time steps Keras 3 returns zeros on TensorFlow and PyTorch, but the "
+            "previous output on JAX"
         )
         raise Refusal("unroll", reason, "set unroll=False; then all backends return zeros")
     if states and not (loop.unroll or loop.zero_output_for_mask):
@@ -248,7 +250,10 @@ def steps_of(mask: Tensor, batch: Size) -> Tensor:
 
 
 def chosen(mask: Tensor, a: Tensor, b: Tensor | float) -> Tensor:
-    """a where the mask [batch, 1] holds, else b; of many axes as one, since not all targets select among more."""
+    """a where the mask [batch, 1] is true, else b, both [batch, ...].
+
+    Axes after the batch are flattened, because not all targets select in tensors of high rank.
+    """
     if a.rank <= 2:
         return ops.where(mask, a, b)
     flat = ops.where(
@@ -263,7 +268,7 @@ def zeros(*sizes: Size) -> Tensor:
 
 
 def initial_states(states: Sequence[Tensor], given: Any) -> list[Tensor]:
-    """The states that a call gives, by position or by name, flat.
+    """The initial states of a call, passed by position or by name, flat.
 
     Raises:
         ShapeError: one of them is not a tensor.
@@ -275,7 +280,7 @@ def initial_states(states: Sequence[Tensor], given: Any) -> list[Tensor]:
 
 
 class _Cell(Layer):
-    """What a recurrent layer does in one time step."""
+    """A cell: one time step of a recurrent layer."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES, workload="recurrent")
 
@@ -317,11 +322,11 @@ class _Cell(Layer):
         return (output,) * (1 + self.states) if len(inputs) > 1 else output
 
     def lower(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """One step, of a cell that the model calls as a layer: the output and the new states."""
+        """One step of a cell that is called as a layer: the output and the new states."""
         return one_step((self,), x, states)
 
     def project(self, x: Tensor) -> Tensor:
-        """What the input contributes, of one step or of all."""
+        """The part of the gates that depends on the input, [..., gates · units]."""
         z = x @ self.kernel
         return z if self.bias is None else z + self.bias
 
@@ -346,7 +351,7 @@ class SimpleRNNCell(_Cell):
 
 
 class LSTMCell(_Cell):
-    """Long short-term memory; the gates stand in the order input, forget, cell, output."""
+    """Long short-term memory. The order of the gates is input, forget, cell, output."""
 
     gates = 4
     states = 2
@@ -358,7 +363,7 @@ class LSTMCell(_Cell):
 
 
 def lstm(cell: LSTMCell | ConvLSTM2D, z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """h and c after a step, of the sums before the gates."""
+    """h and c after a step, from the gates before activation."""
     first = getattr(cell, "data_format", "channels_last") == "channels_first"
     gate = partial(activate, cell.recurrent_activation, channels_first=first)
     activated = partial(activate, cell.activation, channels_first=first)
@@ -368,7 +373,7 @@ def lstm(cell: LSTMCell | ConvLSTM2D, z: Tensor, c: Tensor) -> tuple[Tensor, Ten
 
 
 class GRUCell(_Cell):
-    """Gated recurrent unit; the gates stand in the order update, reset, candidate."""
+    """Gated recurrent unit. The order of the gates is update, reset, candidate."""
 
     gates = 3
     recurrent_activation: Activation = "sigmoid"
@@ -379,7 +384,7 @@ class GRUCell(_Cell):
         return (2, made) if self.reset_after else (made,)
 
     def _biases(self) -> tuple[Tensor | None, Tensor | None]:
-        """What is added to the input's part, and to that of the state."""
+        """The bias of the input part, and the bias of the recurrent part."""
         if self.bias is None:
             return None, None
         bias = ops.as_tensor(self.bias)
@@ -396,7 +401,7 @@ class GRUCell(_Cell):
         (h,), both, kernel = states, 2 * self.units, ops.as_tensor(self.recurrent_kernel)
         candidate = ops.slice_axis(z, 1, both, self.units)
         if self.reset_after:
-            # the reset gate is applied behind the product, and so behind its bias
+            # the reset gate applies after the product and its bias
             inner, (_, bias) = h @ kernel, self._biases()
             inner = inner if bias is None else inner + bias
             update, reset = self._gates(z, ops.slice_axis(inner, 1, 0, both))
@@ -421,7 +426,7 @@ STATES: Mapping[str, int] = {cls.__name__: cls.states for cls in CELLS}
 
 
 class _Recurrent(_Cell):
-    """A cell run over time."""
+    """A cell over time: [batch, time, input] to [batch, units] or [batch, time, units]."""
 
     traits = Traits(
         mask=MaskRule.RECURRENT,
@@ -448,7 +453,7 @@ class _Recurrent(_Cell):
 
     @property
     def cell(self) -> _Cell:
-        """The cell, which has the weights of the layer."""
+        """The cell with the weights of the layer."""
         options = {name: getattr(self, name) for name in self.of.defaults}
         return self.of(self.name, options, {name: getattr(self, name) for name in self.weights})
 
@@ -475,7 +480,7 @@ class _Recurrent(_Cell):
 def with_states(
     layer: Any, batch: int | None, time: int | None, states: tuple[Shape, ...]
 ) -> Outputs:
-    """Shapes of what a recurrent layer returns: its output, and its states where it is asked for them."""
+    """Shapes of the output of a recurrent layer, and of its states with `return_state`."""
     last = states[0][1:]
     output = (batch, time, *last) if layer.return_sequences else (batch, *last)
     return (output, *states) if layer.return_state else output
@@ -499,11 +504,12 @@ class GRU(_Recurrent):
 
     of = GRUCell
     recurrent_activation: Activation = "sigmoid"
-    reset_after: bool = False  # what a file means that does not say; Keras 3 always says
+    reset_after: bool = False
+    """The meaning of a file without this option; Keras 3 always writes it."""
 
 
 class StackedRNNCells(Wrapper):
-    """Cells one after the other in each time step: [batch, input] and states to [batch, units] and states."""
+    """Stacked cells, one time step: [batch, input] and states to [batch, units] and states."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
     cells: Any = ()
@@ -520,7 +526,7 @@ class StackedRNNCells(Wrapper):
 
 
 class RNN(Wrapper):
-    """Any cell, run over time."""
+    """Any cell, or stacked cells, over time."""
 
     traits = Traits(
         mask=MaskRule.RECURRENT,
@@ -588,7 +594,7 @@ def _returns_sequences(layer: LayerSpec | KerasModel) -> bool:
 
 
 class Bidirectional(Wrapper):
-    """A recurrent layer forward and another backward in time, merged."""
+    """One recurrent layer forward and one backward in time, with merged outputs."""
 
     traits = Traits(
         mask=MaskRule.RECURRENT,
@@ -628,7 +634,7 @@ class Bidirectional(Wrapper):
         mask: Tensor | None = None,
         initial_state: Any = None,
     ) -> tuple[Tensor, ...]:
-        """The merged outputs, [batch, time, units] or [batch, units], then the states of each direction."""
+        """The merged outputs, [batch, time, units] or [batch, units], then the states."""
         initial = initial_states(states, initial_state)
         half = len(initial) // 2
         forward, *ahead = self._one_way(inside, "forward_layer", x, initial[:half], mask)
@@ -667,7 +673,7 @@ class Bidirectional(Wrapper):
 
 
 class TimeDistributed(Wrapper):
-    """The layer or model inside, applied to each time step: [batch, time, ...] to [batch, time, ...]."""
+    """The layer or model inside, applied to each step of [batch, time, ...]."""
 
     traits = Traits(
         mask=MaskRule.PER_STEP,
@@ -711,7 +717,7 @@ class TimeDistributed(Wrapper):
 
     @staticmethod
     def _mask_of_steps(inside: Inside, mask: Tensor | None) -> Tensor | None:
-        """The mask that the layer inside gets: of [batch, time, ...] one with batch · time samples."""
+        """The mask that the layer inside gets, with batch · time samples."""
         if mask is None:
             return None
         if mask.rank > 2:
@@ -723,7 +729,7 @@ class TimeDistributed(Wrapper):
 
 
 class ConvLSTM2D(Layer):
-    """LSTM whose products are convolutions of images."""
+    """LSTM with convolutions of images, [batch, time, height, width, channels]."""
 
     traits = Traits(
         mask=MaskRule.RECURRENT,
@@ -795,7 +801,7 @@ class ConvLSTM2D(Layer):
         return ops.reshape(z, (*ops.dims(x)[:2], *ops.dims(z)[1:]))
 
     def step(self, z: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """The new states; the convolution of a state keeps its size, whatever the options are for that of the input."""
+        """The new h and c. The convolution of the state keeps its size, with stride 1."""
         h, c = states
         ones = (1,) * len(self.kernel_size)
         return lstm(
@@ -827,7 +833,7 @@ class ConvLSTM2D(Layer):
 
 
 class ConvLSTM1D(ConvLSTM2D):
-    """LSTM whose products are convolutions of sequences."""
+    """LSTM with convolutions of sequences, [batch, time, steps, channels]."""
 
     rank = 1
     strides: Counts = (1,)
@@ -835,7 +841,7 @@ class ConvLSTM1D(ConvLSTM2D):
 
 
 class ConvLSTM3D(ConvLSTM2D):
-    """LSTM whose products are convolutions of volumes."""
+    """LSTM with convolutions of volumes, [batch, time, depth, height, width, channels]."""
 
     rank = 3
     strides: Counts = (1, 1, 1)

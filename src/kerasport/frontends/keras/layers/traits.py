@@ -114,13 +114,13 @@ class Traits:
     acts_in_training: bool = False
     """Whether the layer computes something else during training."""
     images: bool = False
-    """Whether it is an image preprocessing layer. Keras 3 records training=True in all its calls."""
+    """Whether it is an image layer. Keras 3 records training=True in all calls of them."""
     keeps_values: bool = False
     """Whether the output holds values of the inputs, perhaps at other places."""
     per_step: bool = False
     """Whether each output time step depends on the same input time step only. See `pointwise`."""
     pointwise: bool = False
-    """Whether it computes the same for a whole sequence as for each of its steps, so `per_step` too."""
+    """Whether it computes the same for a sequence as for each step; implies `per_step`."""
     mixes_samples: bool = False
     """Whether samples of a batch influence each other."""
 

@@ -1,7 +1,7 @@
-"""From a model to a graph of tensor operations: each call is what its layer computes at inference.
+"""Lower a Keras model to a graph of tensor operations, as each layer computes at inference.
 
-Masks travel beside the tensors, by the rules of Keras, as tensors of their own; those that nobody reads are never
-computed. Everything that has no lowering is gathered and reported at once.
+Masks are tensors of their own, by the rules of Keras. Masks that nothing reads are not part of the
+graph. All parts without a lowering are reported at once.
 """
 
 from __future__ import annotations
@@ -82,10 +82,11 @@ def lower(model: KerasModel) -> Graph:
 
 
 def _empty(graph: Graph) -> Iterator[Problem]:
-    """Operations on tensors of size 0 that no runtime, or not every one, computes as Keras does.
+    """Operations on tensors of size 0 that not every runtime computes as Keras does.
 
-    Measured in TF.js on cpu and wasm, and in ONNX Runtime: Reshape cannot infer an open size. Mean, Prod,
-    All and Any of no values return uninitialized memory on wasm, and other values than Keras elsewhere. TopK throws.
+    Measured in TF.js on cpu and wasm, and in ONNX Runtime: Reshape cannot infer a size. Mean, Prod,
+    All and Any of no values return uninitialized memory on wasm, and elsewhere other values than
+    Keras. TopK throws.
     """
     for node in graph.nodes():
         operand = next(iter(node.operands), None)
@@ -126,14 +127,14 @@ def declared_input(edge: KerasTensor) -> Input:
 
 
 def _extent(spec: LayerSpec, axis: int, size: int | None) -> Extent:
-    """The size of an axis, or a name for it; a `*` is left out of names, where it would be a product."""
+    """The size of an axis, or a name for it. A name with `*` would be read as a product."""
     if size is None and not axis:
         return BATCH
     return f"{spec.name}_axis_{axis}" if size is None and "*" not in spec.name else size
 
 
 def input_dtype(spec: LayerSpec) -> DType:
-    """The element type in which a graph is fed an input: that of Keras, but float32 for all floats."""
+    """The element type of a graph input: that of the InputLayer, but float32 for all floats."""
     name = str(spec.config.get("dtype") or "float32")
     if name in ("string", "bool", *INTEGERS):
         return name
@@ -182,7 +183,7 @@ class Lowering:
         self.problems.append(Problem(target.name, target.class_name, reason, option, value))
 
     def layer(self, spec: LayerSpec, inputs: Sequence[Tensor], path: str, **given: Any) -> Lowered:
-        """What a layer makes of its inputs; `given` are arguments of the call, of which it takes those it knows."""
+        """The outputs of a layer that is called with arguments; None if it is refused."""
         layer = self._read(spec)
         if layer is None:
             return None
@@ -256,7 +257,7 @@ class Lowering:
         return None if layer is None else (layer,)
 
     def look_at(self, target: LayerSpec | Operation | KerasModel) -> None:
-        """Note what can be said against a part without its inputs, so that all problems are told at once."""
+        """Record the problems of a part that do not depend on its inputs, to report all at once."""
         if isinstance(target, Operation):
             try:
                 lowering_of(target)
@@ -383,7 +384,7 @@ class _Run:
         return outputs
 
     def _supports_call_of_model(self, call: Call, model: KerasModel, count: int) -> bool:
-        """Whether a nested model can be lowered with the arguments of a call; notes what it cannot."""
+        """Whether a nested model supports the arguments of a call. Records a problem if not."""
         wanted, problems = len(model.input_tensors), len(self.lowering.problems)
         if count != wanted:
             self.lowering.refuse(model, f"it is called on {count} tensors but has {wanted} inputs")
@@ -463,7 +464,7 @@ class _Run:
     def _kept_mask(
         self, call: Call, target: LayerSpec | Operation, output: Tensor
     ) -> Tensor | None:
-        """The mask of an argument that the call may return unchanged, with what is attached to it."""
+        """The mask of an argument that the call may return unchanged, together with its mask."""
         rule = traits_of(target).mask
         for tensor in call.tensors():
             if rule is MaskRule.BACKEND or unchanged(output, self.values[tensor]):

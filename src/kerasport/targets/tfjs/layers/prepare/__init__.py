@@ -61,7 +61,7 @@ def drop_recorded_masks(model: KerasModel, context: Context) -> KerasModel:
 
 
 def rewrite_layers(model: KerasModel, context: Context) -> KerasModel:
-    """Replace layers and functions that TF.js lacks, or computes differently, with layers it has."""
+    """Replace layers that TF.js lacks, or computes differently, with layers that it has."""
     return with_rewrites(model, context.rewriter)
 
 

@@ -610,7 +610,7 @@ def _run(
     try:
         with unexpected():
             return work()
-    except BrokenPipeError:  # the reader is gone, as after `| head`; typer ends the program
+    except BrokenPipeError:  # the reader closed the pipe, as after `| head`; typer ends the program
         raise
     except OptionError as error:
         hint = f"--{error.option.replace('_', '-')}" if error.option else None

@@ -80,7 +80,7 @@ class Package:
     name: str
     version: str = ""
     state: State = "absent"
-    detail: str = ""  # the backend of Keras; the package behind `tf.keras` of TensorFlow
+    detail: str = ""  # the backend of Keras; the package that `tf.keras` is
     error: str = ""
 
 

@@ -156,7 +156,7 @@ def _outside(node: Constant) -> str:
     values, limits = node.read(), np.iinfo(np.int32)
     if limits.min <= int(values.min()) and int(values.max()) <= limits.max:
         return ""
-    return f"it uses a constant of {node.dtype} that int32 cannot hold"
+    return f"it uses a constant of {node.dtype} that int32 cannot represent"
 
 
 def _notes(graph: Graph, into: Mapping[DType, DType], limit: str) -> Iterator[str]:

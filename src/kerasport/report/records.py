@@ -81,17 +81,24 @@ class _Ports(Viewed):
 
     def _ports(self) -> Iterator[Fact]:
         for i, (name, shape) in enumerate(self.inputs.items()):
-            label = ("Inputs" if len(self.inputs) > 1 else "Input") if i == 0 else ""
+            label = _label("Input", i, len(self.inputs))
             values = self.expects.get(name, Values())
             dtype = self.dtypes.get(name, values.dtype)
             yield Fact(
                 label, f"{name}  {_shape(shape)}  {dtype}", (values.text,) if values.text else ()
             )
         for i, name in enumerate(self.outputs):
-            label = ("Outputs" if len(self.outputs) > 1 else "Output") if i == 0 else ""
+            label = _label("Output", i, len(self.outputs))
             values, known = self.gives.get(name, Values()), self.output_shapes.get(name)
             value = name if known is None else f"{name}  {_shape(known)}  {values.dtype}"
             yield Fact(label, value, (values.text,) if values.text else ())
+
+
+def _label(noun: str, index: int, count: int) -> str:
+    """The label of the first row of a group; the further rows have none."""
+    if index:
+        return ""
+    return f"{noun}s" if count > 1 else noun
 
 
 @dataclass(frozen=True)

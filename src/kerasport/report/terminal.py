@@ -50,10 +50,8 @@ LEAST = 20  # least columns for a text after a long label
 def _fitted(block: Table, room: int) -> tuple[int, list[int]]:
     """The gap between columns of a table and their widths; short words stay whole if possible."""
     columns = [list(column) for column in zip(block.head, *block.rows, strict=True)]
-    words = [
-        max(len(word) for cell in column for word in (cell.split() or [""])) for column in columns
-    ]
-    widths = [min(LONGEST_WORD, longest) for longest in words]
+    words = [" ".join(column).split() or [""] for column in columns]
+    widths = [min(LONGEST_WORD, max(map(len, column))) for column in words]
     whole = [max(map(len, column)) for column in columns]
     gap = len(INDENT) if sum(widths) + len(INDENT) * (len(widths) - 1) <= room else 1
     spare = room - sum(widths) - gap * (len(widths) - 1)

@@ -58,7 +58,11 @@ def input_layer(tensor: KerasTensor) -> LayerSpec:
 def concrete_shapes(model: KerasModel, batch: int) -> tuple[tuple[int, ...], ...]:
     """Fully known shapes for the inputs, with which the model works."""
     declared = [input_shape(input_layer(tensor)) for tensor in model.input_tensors]
-    candidates = [tuple(_filled(shape, batch, sizes) for shape in declared) for sizes in SIZES]
+
+    def filled(sizes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        return tuple(_filled(shape, batch, sizes) for shape in declared)
+
+    candidates = list(map(filled, SIZES))
     if candidates[0] == candidates[1]:  # every size is known
         return candidates[0]
     for shapes in candidates:

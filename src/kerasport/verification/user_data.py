@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +66,11 @@ def labels(structure: Any, infos: Sequence[TensorInfo]) -> tuple[frozenset[str],
     These are dict keys, layer names and names in TF.js, without those that several leaves share.
     """
     names = [
-        {label for label in (key, tensor.call.target.name, info.name) if label}
+        {key, tensor.call.target.name, info.name} - {""}
         for (key, tensor), info in zip(_leaves(structure), infos, strict=True)
     ]
-    return tuple(
-        frozenset(mine - set().union(*(theirs for j, theirs in enumerate(names) if j != i)))
-        for i, mine in enumerate(names)
-    )
+    leaves = Counter(chain.from_iterable(names))
+    return tuple(frozenset(filter(lambda name: leaves[name] == 1, mine)) for mine in names)
 
 
 def _leaves(structure: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -94,7 +94,11 @@ def arranged(path: Path, wanted: Sequence[frozenset[str]], role: str) -> Arrays:
         VerifyError: the file lacks arrays, or has too many.
     """
     stored = read_npz(path)
-    by_name = [next((stored[name] for name in stored if name in names), None) for names in wanted]
+
+    def of_name(names: frozenset[str]) -> Array | None:
+        return next((stored[name] for name in stored if name in names), None)
+
+    by_name = list(map(of_name, wanted))
     if all(array is not None for array in by_name):
         return tuple(array for array in by_name if array is not None)
     for prefix in (f"{role}_", "arr_"):

@@ -400,7 +400,7 @@ def _is_exact(target: LayerSpec) -> bool:
 
 
 def _casts_constants(target: LayerSpec | Operation) -> bool:
-    """Whether constants are cast to the element type of the tensor beside them."""
+    """Whether constants are cast to the element type of the tensor operand."""
     if isinstance(target, LayerSpec):
         return traits_of(target).integers.narrow is Narrow.JOINS
     return target.class_name in COMPARING

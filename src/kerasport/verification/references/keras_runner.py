@@ -1,8 +1,8 @@
 """Run the original model in Keras, in a process of its own: the only code here that imports Keras.
 
-The process runs this file as a script. The argument is a folder that holds a request and the
+The process runs this file as a script. The argument is a folder with a request and the
 inputs; the script writes the answer and the outputs to the same folder. The Python may belong to
-another environment (`kerasport verify --python`), so this file imports nothing but the standard
+another environment (`kerasport verify --python`), so this file imports only the standard
 library and numpy, and runs on Python 3.8 and later.
 """
 

@@ -35,7 +35,7 @@ ROUNDED = re.compile("float16|_from_")
 
 # The module search path comes first: a child with this Python finds the same modules as its
 # parent, however the parent was started. In another Python (an empty path) only the working
-# directory is left out, where a file named like a package would be imported in its place.
+# directory is removed, where a file named like a package would be imported in its place.
 START = """
 import runpy, sys
 _, paths, script, *arguments = sys.argv

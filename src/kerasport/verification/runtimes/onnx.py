@@ -87,10 +87,7 @@ class Onnx(NodeRuntime):
             }
             with translate_errors(model):
                 results.append(tuple(session.run(None, arrays)))
-        inputs, outputs = (
-            tuple(TensorInfo(**info) for info in infos(ends))
-            for ends in (inputs_info, session.get_outputs())
-        )
+        inputs, outputs = map(_described, (inputs_info, session.get_outputs()))
         return Run(inputs, outputs, tuple(results), ())
 
     def _in_node(self, model: Path, feeds: Sequence[Sequence[Array]], timeout: float | None) -> Run:
@@ -103,9 +100,12 @@ class Onnx(NodeRuntime):
         answer = json.loads(self._exchange(json.dumps(question), timeout))
         if "error" in answer:
             raise VerifyError(f"onnxruntime-web cannot run {model}: {answer['error']}")
-        ends = (session.get_inputs(), session.get_outputs())
-        inputs, outputs = (tuple(TensorInfo(**info) for info in infos(ports)) for ports in ends)
+        inputs, outputs = map(_described, (session.get_inputs(), session.get_outputs()))
         return Run(inputs, outputs, tuple(map(decode_all, answer["results"])), ())
+
+
+def _described(ports: Sequence[Any]) -> tuple[TensorInfo, ...]:
+    return tuple(TensorInfo(**info) for info in infos(ports))
 
 
 @contextmanager
@@ -138,13 +138,13 @@ def opened(model: Path) -> Any:
 
 
 def _encoded(feed: Sequence[Array], inputs: Sequence[Any]) -> list[Any]:
-    """Arrays as the worker takes them, in the element types of the inputs."""
+    """Encode arrays for the worker, in the element types of the inputs."""
     pairs = zip(feed, inputs, strict=True)
-    return [encode(array, dtype_name(given.type)) for array, given in pairs]
+    return [encode(array, dtype_name(port.type)) for array, port in pairs]
 
 
 def dtype_name(kind: str) -> str:
-    """The name of an element type, given as ONNX Runtime spells it: `float32` for `tensor(float)`."""
+    """The name of an element type of ONNX Runtime: `float32` for `tensor(float)`."""
     names = {"tensor(float)": "float32", "tensor(double)": "float64"}
     return names.get(kind, kind.removeprefix("tensor(").removesuffix(")"))
 
@@ -152,13 +152,14 @@ def dtype_name(kind: str) -> str:
 def infos(ends: Sequence[Any]) -> list[dict[str, Any]]:
     """Inputs or outputs as dicts, with the dtype names of TF.js."""
     return [
-        {
-            "name": end.name,
-            "dtype": dtype_name(end.type),
-            "shape": tuple(size if isinstance(size, int) else None for size in end.shape),
-        }
+        {"name": end.name, "dtype": dtype_name(end.type), "shape": _shape(end.shape)}
         for end in ends
     ]
+
+
+def _shape(sizes: Sequence[Any]) -> tuple[int | None, ...]:
+    """A shape without the names of open sizes."""
+    return tuple(size if isinstance(size, int) else None for size in sizes)
 
 
 KIND = RuntimeKind(

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, final, get_args
 from kerasport.errors import VerifyError
 from kerasport.verification.runtime import Run, RuntimeKind, tensor_infos
 from kerasport.verification.runtimes import node
-from kerasport.verification.runtimes.wire import decode_all, encode
+from kerasport.verification.runtimes.wire import decode_all, decode_named, encode
 from kerasport.verification.runtimes.worker import NodeRuntime
 from kerasport.weights import Array
 
@@ -51,17 +51,14 @@ class Tfjs(NodeRuntime):
             timeout,
             method="run",
             backend=backend,
-            feeds=[[encode(array) for array in feed] for feed in feeds],
+            feeds=[list(map(encode, feed)) for feed in feeds],
             layers=list(layers),
         )
         return Run(
             inputs=tensor_infos(answer["inputs"]),
             outputs=tensor_infos(answer["outputs"]),
             results=tuple(map(decode_all, answer["results"])),
-            layers=tuple(
-                {name: decode_all(tensors) for name, tensors in named.items()}
-                for named in answer["layers"]
-            ),
+            layers=tuple(map(decode_named, answer["layers"])),
         )
 
     def time(

@@ -68,3 +68,8 @@ def decode(tensor: WireTensor) -> Array:
     data = base64.b64decode(tensor["data"])
     array: Array = np.frombuffer(data, DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
     return array
+
+
+def decode_named(tensors: Mapping[str, Iterable[WireTensor]]) -> dict[str, Arrays]:
+    """The arrays of each name."""
+    return {name: decode_all(outputs) for name, outputs in tensors.items()}

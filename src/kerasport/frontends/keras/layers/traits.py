@@ -33,9 +33,7 @@ class MaskInput(Enum):
     NONE = "a call with a mask is not supported"
     UNREAD = "a call may give a mask, which Keras does not read at inference"
     FIRST = "`mask`: the mask of the only input"
-    RECURRENT = (
-        "`mask`: as FIRST; the mask of an input beside initial states depends on the dialect"
-    )
+    RECURRENT = "`mask`: as FIRST; the mask of an input with initial states depends on the dialect"
     ALL = "`masks`: the masks of all inputs"
     MERGED = "`masks`: as ALL, in dialects in which merge layers read masks"
     NAMED = "`query_mask` and so on: one mask per tensor argument"

@@ -88,10 +88,8 @@ def grouped(
     found: Mapping[Described, Mapping[int, Weight]],
 ) -> Mapping[Described, list[tuple[Weight, ...]]]:
     """Group the ordered arrays of each layer by sublayer, as `.keras` files store them."""
-    return {
-        layer: _groups(layer, [arrays[i] for i in sorted(arrays)])
-        for layer, arrays in found.items()
-    }
+    ordered = {layer: dict(sorted(arrays.items())) for layer, arrays in found.items()}
+    return {layer: _groups(layer, tuple(arrays.values())) for layer, arrays in ordered.items()}
 
 
 def _groups(layer: Described, arrays: Sequence[Weight]) -> list[tuple[Weight, ...]]:

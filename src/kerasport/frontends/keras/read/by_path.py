@@ -33,7 +33,7 @@ SUBLAYERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "GroupQueryAttention": ATTENTION,
     "TextVectorization": (("_lookup_layer",),),
 }
-REAL_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}  # the class behind a public name
+REAL_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}  # public name → class
 
 
 def snake(class_name: str) -> str:

@@ -191,7 +191,7 @@ def dequantize(
     found = plan(class_name, config, [a.dtype for a in arrays], shapes, kernel_shape)
     if found is None:
         return None
-    return tuple(w.compute(*(arrays[i] for i in w.needs)) for w in found.weights)
+    return tuple(w.compute(*map(arrays.__getitem__, w.needs)) for w in found.weights)
 
 
 def kernel_shape_of(

@@ -157,7 +157,7 @@ def _ternary(config: Config, version: str) -> None:
 
 
 def _listed(value: Any) -> Any:
-    """Convert NumPy arrays in an option to lists, since arrays have no truth value."""
+    """Convert NumPy arrays in an option to lists, since `bool(array)` raises."""
     if isinstance(value, list):
         return [_listed(item) for item in value]
     return value.tolist() if isinstance(value, np.ndarray) else value

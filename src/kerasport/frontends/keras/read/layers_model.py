@@ -142,10 +142,10 @@ def _manifest(path: Path, document: Mapping[str, Any]) -> Manifest:
     if len(set(listed)) < len(listed):
         raise HostileFileError(f"{path}: weightsManifest lists a shard twice")
     files = {name: shard_path(path, name) for name in listed}
-    read = (
-        read_group(str(path), g.get("weights"), [files[name] for name in g.get("paths") or ()])
-        for g in groups
-    )
+    read = []
+    for group in groups:
+        shards = [files[name] for name in group.get("paths") or ()]
+        read.append(read_group(str(path), group.get("weights"), shards))
     manifest = Manifest(path, tuple(read))
     names = [entry.name for entry in manifest.entries]
     if len(set(names)) < len(names):

@@ -255,7 +255,7 @@ def _of_keras1(layer: Described, refs: Sequence[Weight]) -> tuple[Weight, ...]:
         refs = [_transposed_if_rank(ref, (2, 3, 1, 0)) for ref in refs]
     gates = KERAS1_GATES.get((layer.class_name, len(refs)))
     if gates is not None:
-        return tuple(_joined([refs[i] for i in of_weight]) for of_weight in gates)
+        return tuple(_joined(list(map(refs.__getitem__, of_weight))) for of_weight in gates)
     if layer.class_name == "Conv1D" and refs and len(refs[0].shape) == 4:
         return (_kernel_of_keras1(layer, refs[0]), *refs[1:])
     order = KERAS1_KERNELS.get((layer.class_name, first))

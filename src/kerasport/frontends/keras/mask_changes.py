@@ -123,7 +123,7 @@ def order_of_calls(model: KerasModel) -> Sequence[Call]:
     """The calls in the order in which Keras makes them.
 
     It is sorted by depth, the longest path to an output, and for equal depth by the order in which
-    a walk from the outputs meets the calls. A shared layer has the depth of its deepest call so far.
+    a walk from the outputs meets the calls. A shared layer has the depth of its deepest call.
     """
     depth: dict[Call, int] = {}
     deepest: dict[Any, int] = {}

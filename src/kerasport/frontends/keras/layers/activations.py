@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor
 
 
-# ------------------------------------------------------------------------------------------------- functions
+# --------------------------------------------------------------------------------------- functions
 
 
 def relu_up_to_1(x: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def threshold(x: Tensor, limit: float = 0.0, value: float = 0.0) -> Tensor:
 
 
 def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
-    """max(x - τ, 0), with τ as Keras has it: it sums the running sums of the support, where the paper has the last one.
+    """max(x - τ, 0), with the τ of Keras, which sums the cumulative sums of the support.
 
     Raises:
         Refusal: the size of the axis is not known.
@@ -168,13 +168,13 @@ def works_along_an_axis(activation: Activation) -> bool:
 
 
 def activate(activation: Any, x: Tensor, *, channels_first: bool = False) -> Tensor:
-    """x, channels last, through an activation as a config names it.
+    """Apply the activation of a config to x, which has its channels last.
 
-    What works along an axis takes the last one of the layer's own layout, which is none of channels with
-    channels_first.
+    Activations along an axis, such as softmax, work along the last axis of the layout of the layer.
+    With channels_first that is a spatial axis.
 
     Raises:
-        Refusal: it is none of Keras's own.
+        Refusal: it is not an activation of Keras.
     """
     if channels_first and works_along_an_axis(activation):
         return ops.move_axis(activate(activation, ops.move_axis(x, -1, 1)), 1, -1)
@@ -196,7 +196,7 @@ def activate(activation: Any, x: Tensor, *, channels_first: bool = False) -> Ten
 OF_INTEGERS = ("linear", "relu", "relu6")  # which leave whole numbers whole
 
 
-# ---------------------------------------------------------------------------------------------------- layers
+# ------------------------------------------------------------------------------------------ layers
 
 
 class ReLU(Layer):

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor
 
 FAR_BELOW = -1e9
-"""A score that makes a weight of 0. Keras has lower ones, too, but TF.js's webgl backend finds no maximum below -1e20,
-so that the weights would be wrong where all are masked."""
+"""A score whose softmax is 0.
+
+Keras uses lower ones too. The webgl backend of TF.js finds no maximum below -1e20, so a fully
+masked row would be wrong.
+"""
 
 
 def positions(size: Size) -> Tensor:
@@ -41,25 +44,28 @@ def positions(size: Size) -> Tensor:
 
 
 def causal_mask(rows: Size, columns: Size) -> Tensor:
-    """Where a column is not later than its row, [rows, columns]."""
+    """True where a column is not after its row, bool [rows, columns]."""
     return ops.greater_equal(
         ops.expand_dims(positions(rows), 1), ops.expand_dims(positions(columns), 0)
     )
 
 
 def window_mask(rows: Size, columns: Size, width: int) -> Tensor:
-    """Where row and column are less than `width` apart, [rows, columns]."""
+    """True where row and column are less than `width` apart, bool [rows, columns]."""
     apart = ops.sub(ops.expand_dims(positions(rows), 1), ops.expand_dims(positions(columns), 0))
     return ops.less(ops.Abs(apart), width)
 
 
 def both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    """Where two masks hold, of which each may be missing."""
+    """Where both masks are true; None for a missing mask."""
     return a if b is None else b if a is None else ops.logical_and(a, b)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None, *, zeroed: bool) -> Tensor:
-    """Softmax over what is not masked; a row that is masked whole is uniform, or all 0 where `zeroed`."""
+    """Softmax over the unmasked scores, [..., rows, columns].
+
+    A fully masked row has equal weights, or with `zeroed` weights of 0.
+    """
     if mask is None:
         return ops.Softmax(scores)
     if scores.rank <= 4:
@@ -71,13 +77,14 @@ def masked_softmax(scores: Tensor, mask: Tensor | None, *, zeroed: bool) -> Tens
     return weights * counts if zeroed else weights
 
 
-# --------------------------------------------------------------------------------------- of one head, unprojected
+# ------------------------------------------------------------------------ of one head, unprojected
 
 
 class Attention(Layer):
     """softmax(scores) @ value, of [query, value] or [query, value, key].
 
-    Scores are query @ keyᵀ · scale, or concat_score_weight · Σ tanh(scale · (query + key)) of every pair.
+    query is [..., rows, dim], value and key are [..., columns, dim]. The scores are query @ keyᵀ ·
+    scale, or concat_score_weight · Σ tanh(scale · (query + key)), [..., rows, columns].
     """
 
     traits = Traits(
@@ -167,7 +174,7 @@ def pairs(query: Tensor, key: Tensor) -> Tensor:
 
 
 class AdditiveAttention(Attention):
-    """softmax(scores) @ value, of [query, value] or [query, value, key], with scores Σ scale · tanh(query + key)."""
+    """Attention with the scores Σ scale · tanh(query + key)."""
 
     use_scale: bool = True
 
@@ -181,11 +188,11 @@ class AdditiveAttention(Attention):
         return ops.sum_(activated if self.scale is None else activated * self.scale, -1)
 
 
-# --------------------------------------------------------------------------------------- of several heads, projected
+# --------------------------------------------------------------------- of several heads, projected
 
 
 class _Heads(Layer):
-    """Attention of several heads, with projections of its own before and behind."""
+    """Attention with several heads, projections before it and one after it."""
 
     use_bias: bool = True
     use_gate: bool = False
@@ -236,9 +243,12 @@ class _Heads(Layer):
         of_query, of_key, of_value = self.sizes()
         heads = (of_query[0], of_value[1])
         shapes = {
-            "query": (query[-1], *of_query), "key": (key[-1], *of_key), "value": (value[-1], *of_value),
-            "gate": (query[-1], *heads), "output": (*heads, *self.made(query)),
-        }  # fmt: skip
+            "query": (query[-1], *of_query),
+            "key": (key[-1], *of_key),
+            "value": (value[-1], *of_value),
+            "gate": (query[-1], *heads),
+            "output": (*heads, *self.made(query)),
+        }
         kernels = {f"{part}_kernel": shape for part, shape in shapes.items()}
         return kernels | {
             f"{part}_bias": shape[1 if part != "output" else 2 :] for part, shape in shapes.items()
@@ -265,19 +275,24 @@ class _Heads(Layer):
     def weights_of(
         self, scores: Tensor, mask: Tensor | None, *, returned: bool, uniform: bool
     ) -> Tensor:
-        """Softmax of scores.
+        """Softmax of the scores, [..., rows, columns].
 
-        Keras has two ways to it, of which one makes a row that is masked whole uniform, and the other 0; up to 3.9
-        both are `uniform`.
+        Keras has two implementations. A fully masked row has equal weights in one and 0 in the
+        other; with `uniform` it has equal weights in both.
         """
         return masked_softmax(scores, mask, zeroed=not uniform and (self.dropout > 0 or returned))
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool
     ) -> tuple[Tensor, Tensor]:
-        """What each head makes of queries, keys and values, and its scores; heads and their size are the last axes.
+        """The output [batch, ..., heads, size] of each head, and its weights.
 
-        `how` are the arguments of `weights_of`.
+        Args:
+            q: queries, [batch, ..., heads, size].
+            k: keys, likewise.
+            v: values, likewise.
+            mask: which columns each row attends to, or None.
+            how: arguments of `weights_of`.
         """
         raise NotImplementedError
 
@@ -305,7 +320,7 @@ class _Heads(Layer):
             mask = both(
                 mask, None if part is None else ops.expand_dims(ops.cast(part, "bool"), axis)
             )
-        # Keras counts rows and columns along the first axis behind the batch, whichever is attended over
+        # Keras takes rows and columns from axis 1, whichever axes are attended over
         rows, columns = ops.dim(query, 1), ops.dim(value, 1)
         if use_causal_mask:
             mask = both(mask, ops.expand_dims(causal_mask(rows, columns), 0))
@@ -363,7 +378,7 @@ def projected(x: Tensor, kernel: Weight, bias: Weight | None) -> Tensor:
 
 
 class MultiHeadAttention(_Heads):
-    """softmax(query @ keyᵀ / √key_dim) @ value for each head, over any axes, between projections."""
+    """softmax(query @ keyᵀ / √key_dim) @ value per head, over any axes, with projections."""
 
     traits = Traits(
         mask=MaskRule.PASSES,
@@ -417,7 +432,7 @@ class MultiHeadAttention(_Heads):
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool
     ) -> tuple[Tensor, Tensor]:
-        """With the attended axes as one, and the others and the heads before them, [*front, rows, size]."""
+        """Computes in [*front, rows, size]: the attended axes become rows, heads are in front."""
         axes = self.axes(q.rank - 1)
         front = [at for at in range(q.rank - 1) if at not in axes]
         order = (*front, *axes, q.rank - 1)
@@ -444,7 +459,7 @@ class MultiHeadAttention(_Heads):
 
     @staticmethod
     def _spread(mask: Tensor, front: int, rows: Sequence[Size], columns: Sequence[Size]) -> Tensor:
-        """A mask for scores [*front, rows, columns]: axes that it lacks are those before the attended ones."""
+        """A mask for scores [*front, rows, columns], with missing axes before the attended ones."""
         attended = (*rows, *columns)
         if mask.rank < len(attended):
             reason = f"a mask of rank {mask.rank} is ambiguous for {len(attended)} attention axes"
@@ -476,7 +491,7 @@ def product(sizes: Shape | list[int | None]) -> int:
 
 
 class GroupQueryAttention(_Heads):
-    """softmax(query @ keyᵀ / √head_dim) @ value for each head of the queries, of which groups share keys and values."""
+    """softmax(query @ keyᵀ / √head_dim) @ value per head; groups of heads share keys and values."""
 
     traits = Traits(
         mask=MaskRule.PASSES,
@@ -517,4 +532,4 @@ class GroupQueryAttention(_Heads):
 
 
 class GroupedQueryAttention(GroupQueryAttention):
-    """GroupQueryAttention by the name that it has in whole-model HDF5."""
+    """GroupQueryAttention under its name in whole-model HDF5 files."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def window_output(
     size: int | None, window: int, stride: int, padding: str, dilation: int = 1
 ) -> int | None:
-    """Length of one axis after a window has slid over it, as TensorFlow defines the two paddings."""
+    """Size of an axis after a sliding window, by TensorFlow's definition of the padding."""
     if size is None:
         return None
     if padding != "valid":  # same, and causal, which pads on one side
@@ -226,7 +226,7 @@ class _ConvTranspose(_Spatial):
         return self.join(inputs[0], out, self.filters)
 
     def lower(self, x: Tensor) -> Tensor:
-        """Keras pads a transposed convolution as JAX does; what it crops follows from its rules of padding."""
+        """Padding and cropping of a transposed convolution, as Keras computes them for JAX."""
         kernel, dilations = ops.as_tensor(self.kernel), self.each(self.dilation_rate)
         y = transposed(
             self.channels_last(x), spread(kernel, dilations), self.strides, self.ends(), self.rank
@@ -267,7 +267,7 @@ class _ConvTranspose(_Spatial):
 
 
 def spread(kernel: Tensor, dilations: Sequence[int]) -> Tensor:
-    """A kernel [*window, output, input] with zeros between its numbers, which is what dilation means."""
+    """A dilated kernel [*window, output, input], with zeros between its values."""
     for axis, dilation in enumerate(dilations):
         if dilation > 1:
             wide = ops.expand_dims(kernel, axis + 1)

@@ -1,4 +1,4 @@
-"""Layers that make one tensor of several."""
+"""Layers that merge several tensors into one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:
-    """Shape of an elementwise result; the shorter shape gets axes of 1 after the batch, as Keras merges."""
+    """Shape of a merged pair. The shorter shape gets axes of size 1 after the batch."""
     rank = max(len(a), len(b))
     a, b = ((*s[:1], *(1,) * (rank - len(s)), *s[1:]) for s in (a, b))
     if any(m != n and 1 not in (m, n) and None not in (m, n) for m, n in zip(a, b, strict=True)):
@@ -59,7 +59,7 @@ class _Merge(Layer):
 
 
 def same_rank(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The inputs with axes of 1 behind the batch, so that all have as many axes."""
+    """The inputs with axes of size 1 added after the batch, so that all have the same rank."""
     rank = max(x.rank for x in inputs)
     return tuple(
         ops.expand_dims(x, *range(1, 1 + rank - x.rank)) if x.rank < rank else x for x in inputs
@@ -90,7 +90,7 @@ class Average(Add):
 
 
 class _MaskedMerge(_Merge):
-    """A merge that leaves masked time steps of one input to the others."""
+    """A merge in which masked time steps of an input do not count."""
 
     traits = Traits(
         mask=MaskRule.MERGES, integers=GROWS, identity=COMPUTES, mask_input=MaskInput.MERGED
@@ -123,7 +123,7 @@ def of_features(mask: Tensor, x: Tensor) -> Tensor:
 
 
 def truths(made: Tensor, *inputs: Tensor) -> Tensor:
-    """What was made of inputs, as truth values where they all are."""
+    """The result as bool if all inputs are bool."""
     return ops.cast(made, "bool") if all(x.dtype == "bool" for x in inputs) else made
 
 
@@ -143,7 +143,7 @@ class Multiply(_MaskedMerge):
 
 
 class _Extreme(_MaskedMerge):
-    """The input on one side that is not masked, else the larger or smaller one; input by input, as Keras goes."""
+    """Merges pair by pair: the unmasked input, or the extreme of both."""
 
     traits = Traits(
         mask=MaskRule.MERGES,

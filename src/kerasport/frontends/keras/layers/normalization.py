@@ -1,4 +1,4 @@
-"""Normalisation layers."""
+"""Normalization layers."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class BatchNormalization(Layer):
 
 
 def along(vector: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """A tensor over some axes of x, with axes of 1 for the others behind the first, so that it broadcasts."""
+    """Reshape a tensor over some axes of x so that it broadcasts to x."""
     places = sorted(axis_of(axis, x.rank) for axis in axes)
     sizes = iter(ops.dims(vector))
     return ops.reshape(
@@ -109,7 +109,7 @@ class LayerNormalization(Layer):
         return super().declared_weights(config)
 
     def axes(self, rank: int) -> tuple[int, ...]:
-        """The normalised axes, counted from the front, in order."""
+        """The normalized axes, counted from the front, in order."""
         return axes_of(self.axis, rank)
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
@@ -128,13 +128,13 @@ class LayerNormalization(Layer):
 
 
 def axes_of(axis: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
-    """The normalised axes, counted from the front, in order."""
+    """The normalized axes, counted from the front, in order."""
     axes = axis if isinstance(axis, tuple) else (axis,)
     return tuple(sorted(axis_of(each, rank) for each in axes))
 
 
 def sizes_of(x: Shape, axis: int | tuple[int, ...]) -> Shape:
-    """The sizes of axes, in the order in which Keras has them in a weight: sorted as they are written."""
+    """The sizes of axes in the order of Keras weights: sorted by the axis as written."""
     axes = sorted(axis) if isinstance(axis, tuple) else (axis,)
     return tuple(x[axis_of(each, len(x))] for each in axes)
 
@@ -147,7 +147,7 @@ def spread(vector: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 class GroupNormalization(Layer):
-    """Normalises the channels of a group together, each sample by itself."""
+    """Normalize the channels of a group together, per sample; the shape of x."""
 
     traits = Traits(mask=MaskRule.PASSES, integers=TRUNCATES, identity=COMPUTES)
 
@@ -165,13 +165,14 @@ class GroupNormalization(Layer):
         return {"gamma": channels, "beta": channels}
 
     def lower(self, x: Tensor) -> Tensor:
-        """With x as [batch, before, groups, channels of a group, behind], less what is empty of it."""
+        """Normalizes [batch, before, groups, channels per group, after], without empty axes."""
         axis = axis_of(self.axis, x.rank)
         (channels,) = ops.known((x.shape[axis],))
         groups = channels if self.groups == -1 else self.groups
         if not axis or channels % groups:
             raise ShapeError(
-                f"the {channels} channels of axis {self.axis} cannot be divided into {groups} groups"
+                f"the {channels} channels of axis {self.axis} cannot be divided into {groups} "
+                "groups"
             )
         before, behind = whole(x.shape[1:axis]), whole(x.shape[axis + 1 :])
         inner = (groups, channels // groups, *behind)

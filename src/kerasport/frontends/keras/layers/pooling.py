@@ -59,7 +59,7 @@ def pool(
     strides: tuple[int, ...],
     padding: Padding,
 ) -> Tensor:
-    """One number of each window; x has its channels last."""
+    """Pool each window of x, [batch, *spatial, channels]."""
     if len(window) == 1:
         return ops.squeeze(
             pool(kind, ops.expand_dims(x, 1), (1, *window), (1, *strides), padding), 1
@@ -197,7 +197,7 @@ class GlobalMaxPooling3D(_GlobalMax):
 
 
 class _AdaptivePooling(_Spatial):
-    """One number of each of so many windows, of which window i begins at ⌊i · n / o⌋ and ends at ⌈(i + 1) · n / o⌉."""
+    """Adaptive pooling to `output_size` windows; window i covers ⌊i·n/o⌋ to ⌈(i+1)·n/o⌉."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
 
@@ -241,14 +241,14 @@ class _AdaptivePooling(_Spatial):
 
 
 def windows(old: int, new: int) -> tuple[Array, Array]:
-    """Where each of so many adaptive windows begins and ends."""
+    """First index and end of each adaptive window."""
     reserve(new, 2, itemsize=8)
     reserve(old, itemsize=8)
     return np.arange(new) * old // new, -(-(np.arange(1, new + 1) * old) // new)
 
 
 def shares(old: int, new: int) -> Array:
-    """What each of the old numbers counts for in the mean of each window: [new, old]."""
+    """The weight of each value in the mean of each window, [new, old]."""
     (begins, ends), each = windows(old, new), np.arange(old)
 
     def of(rows: Array) -> Array:
@@ -260,7 +260,7 @@ def shares(old: int, new: int) -> Array:
 
 
 def places(old: int, new: int) -> Array:
-    """Which numbers each window sees: [new, the longest]. One that is shorter than others sees its last again."""
+    """The indices of each window, [new, longest]. Shorter windows repeat their last index."""
     begins, ends = windows(old, new)
     longest = int(max(ends - begins))
     each = np.arange(longest)

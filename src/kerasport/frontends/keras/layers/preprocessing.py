@@ -74,7 +74,7 @@ class Rescaling(Layer):
 
 
 class Normalization(Layer):
-    """(x - mean) / √variance along `axis`, and the other way round where asked; √variance is at least 1e-7."""
+    """(x - mean) / √variance along `axis`, or its inverse; √variance is at least 1e-7."""
 
     traits = Traits(mask=MaskRule.PASSES, integers=WEIGHS, identity=COMPUTES)
 
@@ -138,11 +138,15 @@ class Normalization(Layer):
         return ops.reshape(value, sizes)
 
 
-# ---------------------------------------------------------------------------------------------------- categories
+# -------------------------------------------------------------------------------------- categories
 
 
 def encode(indices: Tensor, mode: str, depth: int, weights: Tensor | None = None) -> Tensor:
-    """Indices as they are, or ones in a new last axis: for each (one_hot), for each sample (multi_hot), or counted."""
+    """Encode indices int32 [..., n].
+
+    "int" returns them, "one_hot" returns [..., n, depth], "multi_hot" and "count" return one row
+    [..., depth] per sample, with `weights` for counts.
+    """
     if mode == "int":
         return indices
     if mode == "one_hot":
@@ -170,7 +174,7 @@ def encoded(shape: Shape, mode: str, depth: int) -> Shape:
 
 
 class Discretization(Layer):
-    """The number of boundaries that are not above x."""
+    """The bucket of x: the number of boundaries that are not above x."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=INDEXES, identity=COMPUTES, integer_dtype=True)
 
@@ -192,7 +196,7 @@ class Discretization(Layer):
 
 
 class CategoryEncoding(Layer):
-    """Ones at the indices, for each of them or for each sample."""
+    """One-hot, multi-hot or count encoding of indices; see `encode`."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=WEIGHS, identity=COMPUTES, integer_dtype=True)
 
@@ -220,7 +224,10 @@ TABLE, COMPARED = (
 
 
 class _Vocabulary(Layer):
-    """The place of x in a vocabulary, behind places for the masked and the unknown; or the token at a place."""
+    """The index of x in a vocabulary, or with `invert` the token at an index.
+
+    The first indices are those of the mask token and of unknown tokens.
+    """
 
     vocabulary: Any
     num_oov_indices: Natural = 1
@@ -278,7 +285,7 @@ class _Vocabulary(Layer):
 
 
 class IntegerLookup(_Vocabulary):
-    """The place of an integer in a vocabulary, behind places for the masked and the unknown; or the way back."""
+    """The index of an integer in a vocabulary, or the integer at an index; see `_Vocabulary`."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=INDEXES, identity=COMPUTES, integer_dtype=True)
 
@@ -348,7 +355,7 @@ class IntegerLookup(_Vocabulary):
 
 
 class StringLookup(_Vocabulary):
-    """The place of a string in a vocabulary, behind places for the masked and the unknown; or the way back."""
+    """The index of a string in a vocabulary, or the string at an index; see `_Vocabulary`."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=LOOKS_UP, identity=COMPUTES, integer_dtype=True)
 
@@ -366,7 +373,10 @@ class StringLookup(_Vocabulary):
                 x, (*places, *(0 for _ in masked)), (*self.tokens, *masked), self.oov_token
             )
         if self.num_oov_indices > 1:
-            reason = "with several OOV indices Keras hashes unknown strings, which converted models cannot do"
+            reason = (
+                "with several OOV indices Keras hashes unknown strings, which converted models "
+                "cannot do"
+            )
             raise Refusal("num_oov_indices", reason, "set num_oov_indices=1")
         # in the other modes a masked token counts nowhere
         at_mask = tuple(0 if self.output_mode == "int" else -1 for _ in masked)
@@ -392,7 +402,10 @@ class _Hash(Refused):
     traits = Traits(mask=MaskRule.STOPS, integers=INDEXES, identity=COMPUTES, integer_dtype=True)
 
     reason = "it hashes strings, which no target supports on all backends"
-    remedy = "hash the strings before the model: save the part of the model after this layer, which takes the bucket numbers"
+    remedy = (
+        "hash the strings before the model: save the part of the model after this layer, which "
+        "takes the bucket numbers"
+    )
 
 
 class Hashing(_Hash):
@@ -403,7 +416,7 @@ class HashedCrossing(_Hash):
     """The remainder of the hash of several inputs together."""
 
 
-# -------------------------------------------------------------------------------------------------------- images
+# ------------------------------------------------------------------------------------------ images
 
 
 class _Image(Layer):
@@ -429,7 +442,7 @@ class _Image(Layer):
 
 
 class Resizing(_Image):
-    """Images in another size, cut or padded to its proportions where asked."""
+    """Resized images, [batch, height, width, channels], optionally cropped or padded."""
 
     traits = replace(_Image.traits, integers=RESAMPLES)
 
@@ -451,13 +464,19 @@ class Resizing(_Image):
     def _resized(self, x: Tensor) -> Tensor:
         size = (self.height, self.width)
         return resize_to_aspect(
-            ops.floats(x), size, self.interpolation, antialias=self.antialias, crop=self.crop_to_aspect_ratio,
-            pad=self.pad_to_aspect_ratio, fill=self.fill_value, dtype=x.dtype,
-        )  # fmt: skip
+            ops.floats(x),
+            size,
+            self.interpolation,
+            antialias=self.antialias,
+            crop=self.crop_to_aspect_ratio,
+            pad=self.pad_to_aspect_ratio,
+            fill=self.fill_value,
+            dtype=x.dtype,
+        )
 
 
 class CenterCrop(_Image):
-    """The middle of images; of smaller ones the largest part of its proportions, enlarged."""
+    """The center of images; smaller images are cropped to the proportions and enlarged."""
 
     traits = replace(_Image.traits, integers=WEIGHS)
 
@@ -482,10 +501,10 @@ class CenterCrop(_Image):
 
 
 class RandomCrop(_Image):
-    """What Keras before 3.8 made of images at inference; later it leaves them as they are.
+    """The crop of Keras before 3.8 at inference. Since 3.8 the layer returns images unchanged.
 
-    Until 3.5 the largest part of the proportions, in the wanted size. In 3.6 and 3.7 a part of the wanted size, which
-    begins where that one does, enlarged where the image ends too early.
+    Until 3.5 it resizes the largest centered crop with the target proportions. In 3.6 and 3.7 it
+    crops the target size from the corner of that crop, and resizes if the image is too small.
     """
 
     traits = replace(_Image.traits, identity=AUGMENTS, acts_in_training=True)
@@ -516,7 +535,7 @@ class RandomCrop(_Image):
 
 
 class AutoContrast(_Image):
-    """Each channel of each image stretched over the whole range of values."""
+    """Stretch each channel of each image to the value range."""
 
     value_range: tuple[float, float] = (0, 255)
 
@@ -535,7 +554,7 @@ BINS = 256
 
 
 class ContrastLimitedAdaptiveHistogramEqualization(_Image):
-    """Each pixel moved to its share in the histogram around it, between the histograms of the four nearest tiles."""
+    """Equalize each pixel by the histograms of the four nearest tiles (CLAHE)."""
 
     value_range: tuple[float, float] = (0, 255)
     clip_limit: float = 4.0
@@ -563,7 +582,7 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
         return ops.slice_axis(ops.slice_axis(made, 1, 0, height), 2, 0, width)
 
     def _tables(self, pixels: Tensor, tall: int, wide: int, channels: int) -> Tensor:
-        """For each tile and channel the new value of every old one: [batch, rows + 2, columns + 2, channels, 256]."""
+        """The lookup table of each tile, [batch, rows + 2, columns + 2, channels, 256]."""
         (rows, columns), batch = self.tile_grid_size, ops.dim(pixels, 0)
         tiles = ops.transpose(
             ops.reshape(pixels, (batch, rows, tall, columns, wide, channels)), (0, 1, 3, 5, 2, 4)
@@ -620,7 +639,10 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
 
 
 def neighbours(tiles: int, size: int) -> tuple[Array, Array, Array]:
-    """For each pixel of an axis the tiles around it, counted with one more at each end, and the share of the second."""
+    """The tiles before and after each pixel of an axis, and the weight of the second.
+
+    Tiles are counted with one more at each end.
+    """
     reserve(tiles * size, 3, itemsize=8)
     at = (np.arange(tiles * size) - size / 2.0) / size + 1.0
     low = np.floor(at)
@@ -670,7 +692,7 @@ class Pipeline(Wrapper):
         return outputs
 
 
-# --------------------------------------------------------------------------------------------------------- sounds
+# ------------------------------------------------------------------------------------------ sounds
 
 
 class STFTSpectrogram(Layer):
@@ -765,7 +787,7 @@ class STFTSpectrogram(Layer):
 
 
 class MelSpectrogram(Layer):
-    """Spectra of windows of a sequence on the mel scale, in decibels below the loudest of the batch: a convolution."""
+    """Mel spectra of windows, [batch, mel, frames], in decibels relative to the batch."""
 
     traits = Traits(
         mask=MaskRule.STOPS,
@@ -823,7 +845,7 @@ class MelSpectrogram(Layer):
         return ops.maximum(loud, ops.max_(loud) - self.top_db)
 
     def _kernel(self, bins: Array) -> Array:
-        """Cosines, then sines, of the frequencies, seen through the window: [fft_length, 1, 2 · bins]."""
+        """Windowed cosines, then sines, of the frequencies: [fft_length, 1, 2 · bins]."""
         length = self.sequence_length or self.fft_length
         reserve(max(length, self.fft_length), itemsize=8)
         phase = 2 * np.pi * np.arange(length) / length
@@ -844,7 +866,7 @@ class MelSpectrogram(Layer):
         return matrix(self.fft_length, 2 * len(bins), of)[:, None]
 
     def _mel(self) -> Array:
-        """What each frequency counts for in each band: triangles on the mel scale, the constant part left out."""
+        """The weight of each frequency in each band, [bins, num_mel_bins]: triangles in mel."""
 
         def mel(hertz: Any) -> Any:
             return 1127.0 * np.log(1.0 + np.asarray(hertz) / 700.0)

@@ -54,9 +54,9 @@ def weights(
     scale: float | None = None,
     translation: float = 0.0,
 ) -> Array:
-    """What each of the old pixels counts for in each of the new ones: [new, old], rows that add up to 1.
+    """The weight of each old pixel in each new pixel, [new, old]; rows add up to 1.
 
-    Pixels are sampled at their centres. Where the image shrinks, `antialias` widens the kernel as much.
+    Pixels are sampled at their centers. With `antialias`, shrinking widens the kernel.
     """
     step = old / new if scale is None else 1.0 / scale
     width = max(step, 1.0) if antialias else 1.0
@@ -75,7 +75,7 @@ def weights(
 
 
 def corners(old: int, new: int) -> Array:
-    """The same for bilinear interpolation between pixels that lie at their corners, as in TensorFlow 1."""
+    """`weights` for bilinear interpolation sampled at pixel corners, as in TensorFlow 1."""
     reserve(old)
     pixels = np.arange(old)
     return matrix(
@@ -102,7 +102,7 @@ def weighted(x: Tensor, shares: Array | Tensor, axis: int) -> Tensor:
     return made if len(behind) == 1 else ops.reshape(made, (*sizes[:at], ops.dim(rows, 0), *behind))
 
 
-# --------------------------------------------------------------------------- sizes that are known at run time
+# ---------------------------------------------------------------- sizes that are known at run time
 
 
 def distance_kernel(x: Tensor, interpolation: str) -> Tensor:
@@ -156,9 +156,9 @@ def resize_open(
     x: Tensor, size: Sequence[Size], interpolation: str, *, antialias: bool = False,
     regions: Sequence[Region] | None = None, fill: float = 0.0,
 ) -> Tensor:  # fmt: skip
-    """Images [batch, height, width, channels], of which a size is known at run time, or parts of them, in another size.
+    """Resize images [batch, height, width, channels], or regions, of a size known at run time.
 
-    The weights are those of `weights` and `corners`, worked out when the model runs.
+    The graph computes the weights of `weights` and `corners`.
     """
     for axis, new in enumerate(size, start=1):
         region = regions[axis - 1] if regions else Region(0, ops.dim(x, axis))
@@ -225,7 +225,7 @@ def floor_divide(a: Any, b: Any) -> Tensor:
 
 
 def cropped_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, Region]:
-    """The largest part in the middle of images that has the proportions of the size, as `proportioned` works it out."""
+    """The largest centered region with the proportions of the size; see `proportioned`."""
     height, width = (ops.as_tensor(ops.dim(x, axis)) for axis in (1, 2))
     tall = ops.maximum(ops.minimum(height, floor_divide(width * size[0], size[1])), 1)
     wide = ops.maximum(ops.minimum(width, floor_divide(height * size[1], size[0])), 1)
@@ -233,7 +233,7 @@ def cropped_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, Region]:
 
 
 def padded_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, Region]:
-    """Images with what stands around them for the proportions of the size, as `surround` works it out."""
+    """Regions that pad images to the proportions of the size; see `surround`."""
     height, width = (ops.as_tensor(ops.dim(x, axis)) for axis in (1, 2))
     above = floor_divide(ops.maximum(height, floor_divide(width * size[0], size[1])) - height, 2)
     beside = floor_divide(ops.maximum(width, floor_divide(height * size[1], size[0])) - width, 2)
@@ -245,7 +245,7 @@ def padded_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, Region]:
 
 
 def centre_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, ...]:
-    """The middle of images, in the size; where one of these is smaller, the largest part of its proportions."""
+    """The center of images in the size, or the largest region with its proportions."""
     sizes = [ops.as_tensor(ops.dim(x, axis)) for axis in (1, 2)]
     small = ops.logical_or(*(ops.less(old, new) for old, new in zip(sizes, size, strict=True)))
     return tuple(
@@ -259,7 +259,7 @@ def centre_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, ...]:
 
 
 def corner_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, ...]:
-    """A part of the size that begins where the largest part of its proportions does, and ends with the image."""
+    """A region of the size at the corner of the largest region with its proportions."""
     return tuple(
         Region(part.begin, ops.minimum(new, ops.as_tensor(ops.dim(x, axis)) - part.begin))
         for axis, (new, part) in enumerate(
@@ -269,11 +269,11 @@ def corner_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, ...]:
 
 
 def is_open(x: Tensor) -> bool:
-    """Whether height or width of images [batch, height, width, channels] is known at run time only."""
+    """Whether height or width of [batch, height, width, channels] is known at run time only."""
     return None in x.shape[1:3]
 
 
-# ------------------------------------------------------------------------------------------------- images
+# ------------------------------------------------------------------------------------------ images
 
 
 def known_sizes(x: Tensor, option: str) -> tuple[int, int]:
@@ -320,10 +320,10 @@ def resize(
 def resized_as(
     x: Tensor, size: tuple[Size, Size], interpolation: str, dtype: DType, *, antialias: bool = False
 ) -> Tensor:
-    """Images in another size, as pixels of an element type: Keras rounds halves to the even integer.
+    """Resize images and cast them to an element type. Keras rounds halves to even.
 
     Raises:
-        Refusal: what comes of integers or truth values depends on the runtime.
+        Refusal: the rounding of integers or bools depends on the runtime.
     """
     made = resize(x, size, interpolation, antialias=antialias)
     if dtype == "float32" or interpolation == "nearest":
@@ -353,8 +353,8 @@ FLOATS = "cast the images to float32 first"
 def _rounds_alike(old: Sequence[int], new: Sequence[int], interpolation: str) -> bool:
     """Whether interpolated integers are rounded alike on every runtime.
 
-    The weights of a pixel are fractions. With a power of two below the line they are exact in float32, and so are
-    halves. With an odd number there are no halves. With any other number halves are not exact.
+    The weights of a pixel are fractions. If the denominator is a power of two, they and halves are
+    exact in float32. If it is odd, there are no halves. Otherwise halves are not exact.
     """
     places = (
         Fraction((2 * at + 1) * before, 2 * after) - Fraction(1, 2)
@@ -377,7 +377,7 @@ def proportioned(height: int, width: int, size: tuple[int, int]) -> tuple[int, i
 
 
 def surround(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
-    """What stands above and below, and beside, images for the proportions of the size, but for an odd pixel."""
+    """Padding above and below, and at the sides, for the proportions of the size, rounded down."""
     above = (max(height, int(float(width * size[0]) / size[1])) - height) // 2
     return above, 0 if above else (max(width, int(float(height * size[1]) / size[0])) - width) // 2
 
@@ -391,16 +391,23 @@ def crop_to_aspect(x: Tensor, size: tuple[int, int], option: str = "") -> Tensor
 
 
 def pad_to_aspect(x: Tensor, size: tuple[int, int], fill: float) -> Tensor:
-    """Images with so much around them that they have the proportions of the size, but for an odd pixel, as in Keras."""
+    """Images padded to the proportions of the size, rounded down as in Keras."""
     above, beside = surround(*known_sizes(x, "pad_to_aspect_ratio"), size)
     return ops.pad(x, ((0, 0), (above, above), (beside, beside), (0, 0)), "constant", float(fill))
 
 
 def resize_to_aspect(
-    x: Tensor, size: tuple[int, int], interpolation: str, *, antialias: bool = False, crop: bool = False,
-    pad: bool = False, fill: float = 0.0, dtype: DType = "float32",
-) -> Tensor:  # fmt: skip
-    """Images [batch, height, width, channels] in another size, cut or padded to its proportions where asked."""
+    x: Tensor,
+    size: tuple[int, int],
+    interpolation: str,
+    *,
+    antialias: bool = False,
+    crop: bool = False,
+    pad: bool = False,
+    fill: float = 0.0,
+    dtype: DType = "float32",
+) -> Tensor:
+    """Resize images [batch, height, width, channels], optionally cropped or padded before."""
     if is_open(x) and (crop or pad):
         if dtype != "float32" and interpolation != "nearest":
             known_sizes(x, "interpolation")
@@ -419,7 +426,7 @@ def resize_to_aspect(
 def images(
     function: Callable[..., Tensor], x: Tensor, *arguments: Any, data_format: str, **options: Any
 ) -> Tensor:
-    """What a function of images [batch, height, width, channels] makes of x, whatever its layout; also of one image."""
+    """Apply a function of [batch, height, width, channels] to images of any layout, or to one."""
     if x.rank == 3:
         alone = images(
             function, ops.expand_dims(x, 0), *arguments, data_format=data_format, **options

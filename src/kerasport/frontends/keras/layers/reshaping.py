@@ -1,4 +1,4 @@
-"""Layers that move, repeat or cut their input."""
+"""Layers that reshape, repeat, crop or pad their input."""
 
 from __future__ import annotations
 
@@ -145,12 +145,12 @@ class _Resized(_Spatial):
 
 Pair: TypeAlias = tuple[Natural, Natural]
 Amounts: TypeAlias = Natural | Annotated[tuple[Natural | Pair, ...], PerAxis()]
-"""Amounts before and after each spatial axis: a number for all, or for each axis a number or a pair."""
+"""Amounts before and after each spatial axis: one for all, or one or a pair per axis."""
 Amounts1D: TypeAlias = Natural | Pair
 
 
 def pair(option: Any, axis: int) -> tuple[int, int]:
-    """Amounts before and after an axis, of an option that is a number, one for each axis, or pairs."""
+    """The amounts before and after an axis, from an option of type `Amounts`."""
     of_axis = option[axis] if isinstance(option, tuple) else option
     return (of_axis, of_axis) if isinstance(of_axis, int) else (of_axis[0], of_axis[1])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -213,10 +214,10 @@ def _copied(part: tuple[Path, list[_Piece]]) -> int:
     buffer = memoryview(bytearray(COPIED))
     with ExitStack() as stack:
         shard = stack.enter_context(path.open("r+b", buffering=0))
-        sources = {
-            source: stack.enter_context(source.open("rb", buffering=0))
-            for source in dict.fromkeys(piece.path for piece in pieces)
-        }
+        sources: dict[Path, FileIO] = {}
+        for piece in pieces:
+            if piece.path not in sources:
+                sources[piece.path] = stack.enter_context(piece.path.open("rb", buffering=0))
         for piece in pieces:
             source, left = sources[piece.path], piece.nbytes
             source.seek(piece.offset)

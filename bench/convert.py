@@ -1,13 +1,14 @@
-"""Seconds and peak memory of a conversion, beside what nobody can do without: starting Python, and copying the file.
+"""Seconds and peak memory of conversions, compared with starting Python and copying the file.
 
     python bench/convert.py
     python bench/convert.py --venv --repeats 9 --sizes tiny 500
 
-Each round runs every command once, as a process of its own, so that a busy machine slows all of them down alike;
-ratios are taken within a round. The large models are forged: random weights in Keras's own format, made without Keras.
-Where TensorFlow's converter is installed beside kerasport, it is measured too.
+Each round runs every command once, in a process of its own, so that a busy machine slows all of
+them down equally. Ratios are computed within a round. The large models are generated: random
+weights in Keras's own format, written without Keras. If TensorFlow's converter is installed, it is
+measured too.
 
-What we aim for, on any machine:
+Aims, on any machine:
 
 * a tiny model takes less than twice as long as `python -c "import numpy, h5py"`;
 * a model of 500 MB takes at most that start, and one and a half times as long as `cp`;
@@ -33,7 +34,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-# Nothing large is imported here: on Linux the peak memory of a child begins with that of its parent.
+# Import nothing large here: on Linux the peak memory of a child starts at that of its parent.
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = ROOT / "examples" / "digits.keras"
@@ -61,7 +62,7 @@ class Run:
     peak: float | None = None  # MB of memory; both None where the system does not tell
 
 
-# ------------------------------------------------------------------------------------------------- measuring
+# ---------------------------------------------------------------------------------------- measuring
 
 
 def measure(command: list[str], environment: Mapping[str, str] | None = None) -> Run:
@@ -123,7 +124,7 @@ def commands(python: str, model: Path, folder: Path) -> dict[str, list[str]]:
 def rounds(
     python: str, model: Path, repeats: int, environment: Mapping[str, str]
 ) -> list[dict[str, Run]]:
-    """Every command of a model, once a round; the first round, which warms the caches, does not count."""
+    """Run every command of a model once per round; the first round warms the caches."""
     found = []
     for _ in range(repeats + 1):
         with tempfile.TemporaryDirectory(prefix="kerasport-bench-", dir=model.parent) as folder:
@@ -132,12 +133,15 @@ def rounds(
     return found[1:]
 
 
-# --------------------------------------------------------------------------------------------------- reporting
+# ---------------------------------------------------------------------------------------- reporting
 
 
 def table(size: str, nbytes: int, found: list[dict[str, Run]]) -> Iterator[str]:
     """What a model took, as a table in Markdown."""
-    yield f"\n### {size if size == 'tiny' else f'{size} MB'} ({nbytes / MB:.1f} MB, {len(found)} rounds)\n"
+    yield (
+        f"\n### {size if size == 'tiny' else f'{size} MB'} ({nbytes / MB:.1f} MB, {len(found)} "
+        "rounds)\n"
+    )
     yield "| command | min s | median s | times the start | times cp | min CPU s | peak MB |"
     yield "|---|---:|---:|---:|---:|---:|---:|"
     for name in found[0]:
@@ -169,11 +173,11 @@ def aims(size: str, found: list[dict[str, Run]]) -> Iterator[tuple[str, float, f
         yield f"{size}: peak memory in MB", MEMORY_AIM, max(peaks)
 
 
-# ---------------------------------------------------------------------------------------------- forging a model
+# ---------------------------------------------------------------------------------- forging a model
 
 
 def forge(path: Path, megabytes: float) -> None:
-    """Write a `.keras` file of about that size: half of it convolutions, half of it dense layers."""
+    """Write a `.keras` file of about that size, half convolutions and half dense layers."""
     import h5py  # noqa: PLC0415  (only in a process of its own: see the top)
     import numpy as np  # noqa: PLC0415
 
@@ -239,7 +243,7 @@ def entry(class_name: str, name: str, **options: Any) -> dict[str, Any]:
     }
 
 
-# ------------------------------------------------------------------------------------------------- the command
+# -------------------------------------------------------------------------------------- the command
 
 
 def clean_python(folder: Path) -> str:

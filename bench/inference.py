@@ -1,14 +1,16 @@
-"""How fast converted models run in TF.js (wasm, in Node), beside each other, as ratios of one run.
+"""Compare the run times of converted models in TF.js (wasm, in Node), as ratios within one run.
 
     python bench/inference.py [NAME ...] [--official PYTHON]
     python bench/inference.py --onnx [NAME ...] [--official PYTHON]
 
-For each model: our layers-model, our graph-model, and the graph-models that the official converter makes of it in
-Keras 3 and in tf_keras, where the Python of an environment is given that has `tensorflowjs`, Keras and tf_keras.
-Figures are the number of nodes, the size of all files, and the median milliseconds of 40 runs, of which each model has
-ten in turn with the others, four times. Needs Keras (any backend) and Node.
+For each model: our layers-model, our graph-model, and the graph-models that the official converter
+writes in Keras 3 and in tf_keras. For the latter, pass the Python of an environment that has
+`tensorflowjs`, Keras and tf_keras. The table has the number of nodes, the size of all files, and
+the median milliseconds of 40 runs. The models take turns: ten runs each, four times. Needs Keras
+(any backend) and Node.
 
-With `--onnx`: our ONNX models beside Keras's own, in ONNX Runtime; see bench/onnx_export.py.
+With `--onnx`: our ONNX models and those of Keras's export, in ONNX Runtime; see
+bench/onnx_export.py.
 
 Aim: the graph-model is no slower than the official one on any model, and has fewer nodes.
 """
@@ -24,11 +26,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from models import FORMATS, MODELS, built
 
 if TYPE_CHECKING:
     from kerasport.verification.runtimes.tfjs import Tfjs
@@ -36,95 +40,12 @@ if TYPE_CHECKING:
 ROUNDS, RUNS = 4, 10
 
 
-def transformer(
-    keras: Any, length: int = 64, width: int = 128, heads: int = 4, blocks: int = 4
-) -> Any:
-    """An encoder of four blocks."""
-    layers = keras.layers
-    x = tokens = keras.Input((length,), dtype="int32", name="tokens")
-    x = layers.Embedding(1000, width)(x)
-    for _ in range(blocks):
-        y = layers.LayerNormalization()(x)
-        x = layers.Add()([x, layers.MultiHeadAttention(heads, width // heads)(y, y)])
-        y = layers.LayerNormalization()(x)
-        y = layers.Dense(width)(layers.Dense(4 * width, activation="gelu")(y))
-        x = layers.Add()([x, y])
-    return keras.Model(tokens, layers.GlobalAveragePooling1D()(x))
-
-
-def application(name: str, side: int) -> Callable[[Any], Any]:
-    """A model of keras.applications with random weights."""
-    return lambda keras: getattr(keras.applications, name)(
-        weights=None, input_shape=(side, side, 3)
-    )
-
-
-def recurrent(layer: str, length: int, width: int = 64) -> Callable[[Any], Any]:
-    """Two recurrent layers behind an embedding."""
-
-    def build(keras: Any) -> Any:
-        layers = keras.layers
-        tokens = keras.Input((length,), dtype="int32", name="tokens")
-        x = getattr(layers, layer)(width, return_sequences=True)(
-            layers.Embedding(1000, width)(tokens)
-        )
-        return keras.Model(tokens, layers.Dense(10)(getattr(layers, layer)(width)(x)))
-
-    return build
-
-
-def dense(*, norm: bool) -> Callable[[Any], Any]:
-    """Five dense layers."""
-
-    def build(keras: Any) -> Any:
-        layers = keras.layers
-        x = given = keras.Input((256,), name="given")
-        for _ in range(4):
-            x = layers.Dense(512, activation="relu")(x)
-            x = layers.BatchNormalization()(x) if norm else x
-        return keras.Model(given, layers.Dense(10, activation="softmax")(x))
-
-    return build
-
-
-MODELS: Mapping[str, Callable[[Any], Any]] = {
-    "MobileNetV2": application("MobileNetV2", 224),
-    "ResNet50": application("ResNet50", 224),
-    "EfficientNetB0": application("EfficientNetB0", 224),
-    "transformer": transformer,
-}
-
-
-FORMATS: Mapping[str, Callable[[Any], Any]] = {
-    "LSTM of 64 steps, two layers": recurrent("LSTM", 64),
-    "GRU of 64 steps, two layers": recurrent("GRU", 64),
-    "GRU of 100 steps, two layers in loops": recurrent("GRU", 100),
-    "five dense layers": dense(norm=False),
-    "the same with batch normalization": dense(norm=True),
-}
-"""Models that only the choice between a layers-model and a graph-model is measured with."""
-
-
-def built(name: str, module: str) -> Any:
-    """A model with random weights: converters leave out what zeros and ones make of no effect."""
-    model = {**MODELS, **FORMATS}[name](importlib.import_module(module))
-    rng = np.random.default_rng(0)
-    model.set_weights([random(rng, weight) for weight in model.get_weights()])
-    return model
-
-
-def random(rng: np.random.Generator, old: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Values of a weight, small for kernels, around 1 for the others."""
-    new = rng.normal(0, 0.05, old.shape) if old.ndim > 1 else rng.uniform(0.5, 1.5, old.shape)
-    return new.astype(old.dtype)
-
-
-# ------------------------------------------------------------------------------------------ what is compared
+# --------------------------------------------------------------------------------- what is compared
 
 
 def convert(path: Path, out: Path, target: str) -> Path | None:
-    """Our model, None where the target cannot hold it."""
-    import kerasport  # noqa: PLC0415  (the environment of the official converter is without)
+    """Convert with kerasport; None if the target does not support the model."""
+    import kerasport  # noqa: PLC0415  (not in the official converter's environment)
 
     try:
         kerasport.convert(path, out, to=target)
@@ -134,7 +55,7 @@ def convert(path: Path, out: Path, target: str) -> Path | None:
 
 
 def official(name: str, out: Path, python: str | None, module: str) -> Path | None:
-    """The graph-model of the official converter; None, and a word on why, where it makes none."""
+    """The graph-model of the official converter; None after a message if it fails."""
     if python is None:
         return None
     environment = {
@@ -163,11 +84,11 @@ def make(name: str, module: str, out: str) -> None:
 
 
 def tell(what: str) -> None:
-    """Say beside the table what is not in it."""
+    """Print a message next to the table."""
     print(what, file=sys.stderr)
 
 
-# ---------------------------------------------------------------------------------------------------- figures
+# ------------------------------------------------------------------------------------------ figures
 
 
 def nodes(out: Path) -> int:
@@ -180,7 +101,7 @@ def nodes(out: Path) -> int:
 
 
 def feed(model: Any) -> list[np.ndarray[Any, Any]]:
-    """One batch of one."""
+    """Random inputs with batch size 1."""
     rng = np.random.default_rng(0)
     shapes = [(1, *tensor.shape[1:]) for tensor in model.inputs]
     kinds = [str(tensor.dtype) for tensor in model.inputs]
@@ -195,9 +116,9 @@ def feed(model: Any) -> list[np.ndarray[Any, Any]]:
 def milliseconds(
     models: Mapping[str, Path], inputs: list[np.ndarray[Any, Any]], tfjs: Tfjs
 ) -> dict[str, float]:
-    """The median of the runs of each model; they take turns, since a machine is faster at one time than at another.
+    """Median milliseconds per run of each model; NaN for a model that TF.js cannot run.
 
-    NaN for a model that TF.js cannot run.
+    The models take turns, since the speed of a machine varies over time.
     """
     taken: dict[str, list[float]] = {kind: [] for kind in models}
     for _ in range(ROUNDS):
@@ -209,7 +130,7 @@ def milliseconds(
 def timed(
     kind: str, out: Path, inputs: list[np.ndarray[Any, Any]], tfjs: Tfjs
 ) -> tuple[float, ...]:
-    """Milliseconds of some runs."""
+    """Milliseconds of each of `RUNS` runs."""
     from kerasport.errors import VerifyError  # noqa: PLC0415
 
     try:
@@ -224,33 +145,32 @@ def rows(name: str, folder: Path, tfjs: Tfjs, python: str | None) -> Iterator[st
     model = built(name, "keras")
     path = folder / f"{name}.keras"
     model.save(path)
-    made = {
+    outputs = {
         "layers-model": convert(path, folder / f"{name}.layers", "tfjs-layers"),
         "graph-model": convert(path, folder / f"{name}.graph", "tfjs-graph"),
         "official, of Keras 3": official(name, folder / f"{name}.3", python, "keras"),
         "official, of tf_keras": official(name, folder / f"{name}.2", python, "tf_keras"),
     }
-    there = {kind: out for kind, out in made.items() if out is not None}
+    there = {kind: out for kind, out in outputs.items() if out is not None}
     medians = milliseconds(there, feed(model), tfjs)
-    for kind in made:
+    for kind in outputs:
         if kind not in there:
             yield f"| {name} | {kind} | - | - | - | - |"
             continue
         size = sum(file.stat().st_size for file in there[kind].iterdir()) / 1e6
         ratio = medians[kind] / medians["graph-model"]
-        yield f"| {name} | {kind} | {nodes(there[kind])} | {size:.1f} MB | {medians[kind]:.1f} | {ratio:.2f} |"
+        times = f"{medians[kind]:.1f} | {ratio:.2f}"
+        yield f"| {name} | {kind} | {nodes(there[kind])} | {size:.1f} MB | {times} |"
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description="How fast converted models run, beside each other."
-    )
+    parser = argparse.ArgumentParser(description="Compare the run times of converted models.")
     parser.add_argument("names", nargs="*", help=f"of {', '.join(MODELS)} (default: all)")
     parser.add_argument(
         "--official",
         metavar="PYTHON",
-        help="that of an environment with the exporter to compare with",
+        help="Python of an environment with the exporter to compare with",
     )
     parser.add_argument(
         "--formats",
@@ -271,7 +191,8 @@ def main() -> None:
     from kerasport.verification.runtimes.tfjs import Tfjs  # noqa: PLC0415
 
     print(
-        "| model | as | nodes | download | median ms | of the graph-model |\n|---|---|---|---|---|---|"
+        "| model | as | nodes | download | median ms | of the graph-model |\n"
+        "|---|---|---|---|---|---|"
     )
     with tempfile.TemporaryDirectory() as folder, Tfjs() as tfjs:
         for name in options.names or (FORMATS if options.formats else MODELS):

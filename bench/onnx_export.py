@@ -1,14 +1,15 @@
-"""How fast ONNX models run in ONNX Runtime (CPU, one thread) and are made, beside those of Keras's own export.
+"""Compare ONNX models with those of Keras's own export: run time (ONNX Runtime, CPU) and export.
 
     python bench/inference.py --onnx [NAME ...] [--official PYTHON]
 
-For each model: ours, and what `model.export(format="onnx")` makes, where the Python of an environment is given that has
-Keras with a backend that can (TensorFlow with tf2onnx, or PyTorch with onnxscript). Figures are the number of nodes and
-transposes, the size of the file, the seconds of the whole process that makes it from the `.keras` file, those of the
-export alone when all that it imports is there, and the median milliseconds of 40 runs, of which each model has ten in
-turn with the other, four times. Needs Keras (any backend) and onnxruntime.
+For each model: our file, and that of `model.export(format="onnx")`. For the latter, pass the Python
+of an environment that has Keras with a backend that exports ONNX (TensorFlow with tf2onnx, or
+PyTorch with onnxscript). The table has the number of nodes and of transposes, the size of the file,
+the seconds of the whole process that writes it from the `.keras` file, the seconds of the export
+alone after all imports, and the median milliseconds of 40 runs on one thread. The models take
+turns: ten runs each, four times. Needs Keras (any backend) and onnxruntime.
 
-Aim: no slower and no larger than Keras's own, and made in a tenth of the time.
+Aim: no slower and no larger than Keras's own, and written in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -25,12 +26,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import onnx
 import onnxruntime
 
-import inference
+from models import ONNX_MODELS, built
 
 ROUNDS, RUNS = 4, 10
 
@@ -46,7 +46,7 @@ model(model.inputs)  # Keras exports only models that were called
 export = lambda: model.export(sys.argv[2], format="onnx", verbose=False)
 """
 
-# the figures are those behind the last line feed, since some exporters print
+# The figure is on the last line, since some exporters print.
 EXPORT = """
 import sys, time
 {0}
@@ -58,37 +58,17 @@ if sys.argv[3:]:
 """
 
 
-def recurrent(of: Any, length: int = 100, width: int = 64) -> Any:
-    """Two LSTM and a GRU behind an embedding."""
-    layers = of.layers
-    x = tokens = of.Input((length,), dtype="int32", name="tokens")
-    x = layers.Embedding(1000, width)(x)
-    x = layers.Bidirectional(layers.LSTM(width, return_sequences=True))(x)
-    x = layers.LSTM(width, return_sequences=True)(x)
-    return of.Model(tokens, layers.Dense(10)(layers.GRU(width)(x)))
-
-
-MODELS = {**inference.MODELS, "recurrent": recurrent}
-
-
-def built(name: str) -> Any:
-    """A model with random weights: converters leave out what zeros and ones make of no effect."""
-    model, rng = MODELS[name](keras), np.random.default_rng(0)
-    model.set_weights([inference.random(rng, weight) for weight in model.get_weights()])
-    return model
-
-
 @dataclass(frozen=True)
-class Made:
-    """A file, and the seconds that it took."""
+class Export:
+    """An exported file, and the seconds of its process and of the export alone."""
 
     file: Path
     process: float
     alone: float
 
 
-def made(python: str, script: str, path: Path, out: Path) -> Made | None:
-    """Have a script export a model; None, and a word on why, where it cannot."""
+def exported(python: str, script: str, path: Path, out: Path) -> Export | None:
+    """Export a model with a script; None after a message if it fails."""
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [python, "-c", EXPORT.format(script), str(path), str(out)]
     begin = time.perf_counter()
@@ -102,11 +82,11 @@ def made(python: str, script: str, path: Path, out: Path) -> Made | None:
     twice = subprocess.run(
         [*command, "twice"], env=environment, capture_output=True, encoding="utf-8", check=True
     )
-    return Made(out, process, float(twice.stdout.splitlines()[-1]))
+    return Export(out, process, float(twice.stdout.splitlines()[-1]))
 
 
 def opened(path: Path) -> Any:
-    """The model in ONNX Runtime; None, and a word on why, where it does not load."""
+    """Load a model in ONNX Runtime; None after a message if it fails."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     try:
@@ -117,22 +97,21 @@ def opened(path: Path) -> Any:
 
 
 def feed(session: Any) -> dict[str, np.ndarray[Any, Any]]:
-    """One batch of one."""
-    rng, made = np.random.default_rng(0), {}
-    for given in session.get_inputs():
-        shape = [size if isinstance(size, int) else 1 for size in given.shape]
-        made[given.name] = (
-            rng.random(shape, np.float32)
-            if given.type == "tensor(float)"
-            else rng.integers(0, 1000, shape).astype(
-                "int32" if given.type == "tensor(int32)" else "int64"
-            )
-        )
-    return made
+    """Random inputs with batch size 1."""
+    rng = np.random.default_rng(0)
+    inputs: dict[str, np.ndarray[Any, Any]] = {}
+    for info in session.get_inputs():
+        shape = [size if isinstance(size, int) else 1 for size in info.shape]
+        if info.type == "tensor(float)":
+            inputs[info.name] = rng.random(shape, np.float32)
+        else:
+            dtype = "int32" if info.type == "tensor(int32)" else "int64"
+            inputs[info.name] = rng.integers(0, 1000, shape).astype(dtype)
+    return inputs
 
 
 def medians(sessions: dict[str, Any]) -> dict[str, float]:
-    """Milliseconds of a run of each, all taking turns."""
+    """Median milliseconds per run of each session. The sessions take turns."""
     feeds = {name: feed(session) for name, session in sessions.items()}
     taken: dict[str, list[float]] = {name: [] for name in sessions}
     for name in list(sessions) * (1 + ROUNDS):
@@ -140,16 +119,16 @@ def medians(sessions: dict[str, Any]) -> dict[str, float]:
             begin = time.perf_counter()
             sessions[name].run(None, feeds[name])
             taken[name].append((time.perf_counter() - begin) * 1000)
-    return {name: statistics.median(each[RUNS:]) for name, each in taken.items()}
+    return {name: statistics.median(runs[RUNS:]) for name, runs in taken.items()}
 
 
 def rows(name: str, folder: Path, python: str) -> Iterator[str]:
     """The table rows of one model."""
     path = folder / f"{name}.keras"
     built(name).save(path)
-    exports = {"ours": made(sys.executable, OURS, path, folder / f"{name}.ours.onnx")}
+    exports = {"ours": exported(sys.executable, OURS, path, folder / f"{name}.ours.onnx")}
     if python:
-        exports["Keras's own"] = made(python, KERAS_OWN, path, folder / f"{name}.own.onnx")
+        exports["Keras's own"] = exported(python, KERAS_OWN, path, folder / f"{name}.own.onnx")
     files = {kind: export.file for kind, export in exports.items() if export is not None}
     sessions = {
         kind: session for kind, file in files.items() if (session := opened(file)) is not None
@@ -172,5 +151,5 @@ def table(names: Sequence[str], python: str) -> Iterator[str]:
     yield "| model | of | nodes | transposes | file | process | export | median ms | of ours |"
     yield "|---" * 9 + "|"
     with tempfile.TemporaryDirectory() as folder:
-        for name in names or MODELS:
+        for name in names or ONNX_MODELS:
             yield from rows(name, Path(folder), python)

@@ -1,14 +1,14 @@
-"""How much a quantised MobileNetV2 errs in TF.js (wasm, in Node): ours beside one scale for each whole weight.
+"""Compare the error of a quantized MobileNetV2 with that of one scale per weight (TF.js, wasm).
 
     python bench/quantize.py
 
-The network has random weights, made as uneven as those of trained ones: the channels of each kernel differ in size by a
-log-normal factor, and the moving statistics are those of its own activations. The plain way, `uint8=*`, is what the
-official converter does. The error of the output is the root of its mean square, as a part of the spread of the output,
-over 8 images.
-Needs Keras (any backend) and Node.
+The network has random weights that are as uneven as trained ones: the channels of each kernel
+differ by a log-normal factor, and the moving statistics are those of its own activations. The
+baseline, `uint8=*`, is what the official converter does. The error of the output is its root mean
+square relative to the standard deviation of the output, over 8 images. Needs Keras (any backend)
+and Node.
 
-Aim: at most half the plain error at no more than 105 % of the plain size.
+Aim: at most half the error of the baseline at no more than 105 % of its size.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def uneven(layer: Any, rng: np.random.Generator) -> None:
 
 
 def calibrate(model: keras.Model, images: np.ndarray[Any, Any]) -> None:
-    """Make the moving statistics those of the activations, by some steps of training without any change of weights."""
+    """Set the moving statistics to those of the activations, without changing other weights."""
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for norm in norms:
         norm.momentum = 0.0
@@ -76,7 +76,8 @@ def main() -> int:
         images = np.random.default_rng(1).normal(size=(IMAGES, SIDE, SIDE, 3)).astype("float32")
         wanted = model.predict(images, verbose=0)
         print(
-            "| target | quantised | weights, bytes | of plain | error of the output | of plain | ms |"
+            "| target | quantized | weights, bytes | of plain | error of the output | of plain | "
+            "ms |"
         )
         print("|---|---|---|---|---|---|---|")
         for target in ("tfjs-layers", "tfjs-graph"):

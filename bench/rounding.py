@@ -1,10 +1,10 @@
-"""Seconds and peak memory of conversions that round weights, as a multiple of rounding to uint8.
+"""Seconds and peak memory of conversions that round weights, relative to rounding to uint8.
 
     python bench/rounding.py
     python bench/rounding.py --size 2600 --repeats 3
 
-The model is forged: random weights, half of them of convolutions and half of dense layers. Every round runs each
-command once, as a process of its own, and ratios are taken within a round.
+The model is generated: random weights, half of them in convolutions and half in dense layers. Every
+round runs each command once, in a process of its own, and ratios are computed within a round.
 
 Aim: int8 for ONNX takes at most twice as long as uint8 for TF.js, in less than 200 MB of memory.
 """
@@ -60,7 +60,8 @@ def main() -> None:
             {name: run(model, *of) for name, of in COMMANDS.items()} for _ in range(options.repeats)
         ]
     print(
-        "| weights | median s | times uint8 | CPU s | times uint8 | peak MB |\n|---|---:|---:|---:|---:|---:|"
+        "| weights | median s | times uint8 | CPU s | times uint8 | peak MB "
+        "|\n|---|---:|---:|---:|---:|---:|"
     )
     for name in COMMANDS:
         runs = [each[name] for each in found]

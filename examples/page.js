@@ -190,15 +190,15 @@ function svg(paths) {
   return picture
 }
 
-/** Draw grey values, white on black. */
+/** Draw gray values, white on black. */
 function paint(context, pixels, size, max) {
-  const rgba = pixels.flatMap((grey) => [...Array(3).fill(grey * 255 / max), 255])
+  const rgba = pixels.flatMap((gray) => [...Array(3).fill(gray * 255 / max), 255])
   context.putImageData(new ImageData(Uint8ClampedArray.from(rgba), size, size), 0, 0)
 }
 
 // ---------------------------------------------------------------------------------------------------------- the paper
 
-/** The strokes as the model gets drawings: scaled, centred, and each pixel the share of its dots that are covered. */
+/** The strokes as the model gets drawings: scaled, centered, and each pixel the share of its dots that are covered. */
 function shrink(strokes, { size, max, lineWidth, fit }) {
   const side = size * DOTS
   const context = new OffscreenCanvas(side, side).getContext("2d", { willReadFrequently: true })

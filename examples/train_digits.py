@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 def network() -> keras.Model:
-    """Grey values 0..16 in, the probabilities of ten digits out."""
+    """Gray values 0..16 in, the probabilities of ten digits out."""
 
     def convolution(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)

@@ -1,7 +1,7 @@
 """Train the sketch classifier of `sketches.html`: twelve kinds of drawings, 28x28 pixels.
 
 The drawings are icons. Open icon sets ship a bell, a cloud or a crown each, drawn by different people, and npm
-installs them (`package.json` lists the sets and locks their versions; all have the MIT, ISC or Apache licence).
+installs them (`package.json` lists the sets and locks their versions; all have the MIT, ISC or Apache license).
 Whole sets are held out for the test, so the network is tested on designers whose work it has never seen.
 
 Run it from the root of the repository. It takes about three minutes on two CPU cores:
@@ -32,14 +32,16 @@ from PIL import Image, ImageFilter
 HERE = Path(__file__).parent
 SETS = HERE / "node_modules" / "@iconify-json"
 LABELS = (
-    "bell", "cloud", "crown", "envelope", "eye", "flag", "heart", "house", "moon", "star", "sun", "umbrella",
+    "bell", "cloud", "crown", "envelope", "eye", "flag", "heart", "house", "moon", "star", "sun",
+    "umbrella",
 )  # fmt: skip
 SYNONYMS = {"home": "house", "mail": "envelope", "email": "envelope"}
 STYLES = (
     r"(-(outlined?|line|linear|light|thin|regular|rounded|round|sharp|simple|broken|alt|o|\d+))*$"
 )
 HELD_OUT = (
-    "carbon", "charm", "gravity-ui", "heroicons", "heroicons-outline", "iconoir", "mingcute", "nimbus", "prime",
+    "carbon", "charm", "gravity-ui", "heroicons", "heroicons-outline", "iconoir", "mingcute",
+    "nimbus", "prime",
 )  # fmt: skip
 
 SIZE, BOX = 28, 24  # pixels of an image, and of the longer side of the drawing in it
@@ -63,9 +65,12 @@ def drawings(folder: Path) -> list[tuple[Image.Image, int]]:
 
 
 def rendered(body: str, width: float, height: float) -> Image.Image:
-    """An icon in white on black, centred, with its longer side at `BOX` pixels of `SIZE`."""
+    """An icon in white on black, centered, with its longer side at `BOX` pixels of `SIZE`."""
     body = re.sub(r"<animate.*?/>", "", body).replace("currentColor", "#000")
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="224" height="224">{body}</svg>'
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="224" '
+        f'height="224">{body}</svg>'
+    )
     alpha = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg)))).getchannel("A")
     alpha = alpha.crop(alpha.getbbox())
     factor = BOX * SCALE / max(alpha.size)
@@ -95,7 +100,7 @@ def thicknesses(image: Image.Image) -> list[Image.Image]:
 
 
 def pixels(images: list[Image.Image]) -> np.ndarray:
-    """Grey values 0..255 of shape [n, 28, 28, 1]."""
+    """Gray values 0..255 of shape [n, 28, 28, 1]."""
     small = [image.resize((SIZE, SIZE), Image.Resampling.BOX) for image in images]
     return np.stack([np.asarray(image, "float32") for image in small])[..., None]
 
@@ -117,7 +122,7 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 def network() -> keras.Model:
-    """Grey values 0..255 in, the probabilities of twelve kinds of drawings out."""
+    """Gray values 0..255 in, the probabilities of twelve kinds of drawings out."""
 
     def convolution(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
@@ -189,7 +194,8 @@ def main() -> None:
     train(model, x, y)
     right = model.predict(x_test, verbose=0).argmax(-1) == y_test
     print(
-        f"accuracy on {len(x_test)} drawings of icon sets held out from training: {right.mean():.1%}"
+        f"accuracy on {len(x_test)} drawings of icon sets held out from training: "
+        f"{right.mean():.1%}"
     )
     for index, label in enumerate(LABELS):
         print(f"  {label}: {right[y_test == index].sum()} of {(y_test == index).sum()}")

@@ -88,7 +88,7 @@ NETWORKS = (
 )
 
 
-def randomise(model: keras.Model, rng: np.random.Generator, gain: float) -> None:
+def randomize(model: keras.Model, rng: np.random.Generator, gain: float) -> None:
     """Random weights under which the numbers neither grow nor fade from layer to layer."""
     for layer in inner_layers(model):
         if isinstance(layer, keras.Model):
@@ -117,7 +117,7 @@ class Trial:
         rng = np.random.default_rng(zlib.crc32(network.name.encode()))
         with quiet(), undrawn_weights():
             model = network.make()
-            randomise(model, rng, network.gain)
+            randomize(model, rng, network.gain)
             model.save(self.path)
             shape = (2, *model.input_shape[1:])
             images = rng.uniform(0, 255, shape) if network.pixels else rng.normal(0, 1, shape)
@@ -164,7 +164,7 @@ def test_graph_model_of_a_network_computes_what_keras_computes(
     network.compare(GRAPH_MODEL, tfjs, tmp_path)
 
 
-TRANSPOSES = {"ConvNeXtTiny": 37}  # its normalisations and dense layers work along the last axis
+TRANSPOSES = {"ConvNeXtTiny": 37}  # its normalizations and dense layers work along the last axis
 """Network → number of transposes in its ONNX model, if it is not just the one at the input."""
 
 

@@ -19,7 +19,7 @@ import pytest
 from keras import layers
 from tests import onnx_runtime
 from tests.cases.case import Array
-from tests.cases.trial import quiet, randomise, undrawn_weights
+from tests.cases.trial import quiet, randomize, undrawn_weights
 
 import kerasport
 from kerasport.frontends.keras.lower import lower
@@ -361,7 +361,7 @@ class Model:
                 x for x in keras.tree.flatten(arguments) if keras.backend.is_keras_tensor(x)
             ]
             model = keras.Model(self.inputs, [*outputs, *masked])
-            randomise(model, rng)
+            randomize(model, rng)
             model.save(self.path)
             self.feed = tuple(self._feed(x, rng) for x in self.inputs)
             self.expected = [

@@ -245,10 +245,10 @@ def test_groups_of_a_convolution_see_their_own_channels() -> None:
 def test_images_are_sampled_at_the_centres_of_their_pixels(old: int, new: int) -> None:
     x = graphs.random(0, 1, old, 3, 1)
     image = graphs.given("x", x)
-    centres = (np.arange(new) + 0.5) * old / new
+    centers = (np.arange(new) + 0.5) * old / new
     column = x[0, :, 0, 0]
-    bilinear = np.interp(centres - 0.5, np.arange(old), column)
-    nearest = column[np.floor(centres).astype(int)]
+    bilinear = np.interp(centers - 0.5, np.arange(old), column)
+    nearest = column[np.floor(centers).astype(int)]
     for method, wanted in (("bilinear", bilinear), ("nearest", nearest)):
         made = ops.Resize(image, (new, 3), method)  # type: ignore[arg-type]
         np.testing.assert_allclose(made.compute(x)[0, :, 0, 0], wanted, 1e-5, 1e-6)

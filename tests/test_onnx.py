@@ -435,7 +435,7 @@ def test_what_is_no_model_cannot_be_verified(two_inputs: Path, tmp_path: Path) -
         kerasport.verify(two_inputs, tmp_path / "model.onnx")
 
 
-# ------------------------------------------------------------------------------------- quantisation
+# ------------------------------------------------------------------------------------- quantization
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def check(seen: Seen) -> None:
 
 
 def rounding(seen: Seen, original: Array) -> float | None:
-    """The most that quantisation changes a weight, where that is known."""
+    """The most that quantization changes a weight, where that is known."""
     mode = mode_of(seen)
     if mode == "float8" or original.ndim < 2:
         return 0.0

@@ -308,7 +308,7 @@ def test_memory_does_not_grow_with_a_weight(tmp_path: Path) -> None:
 
 
 def network(path: Path, *, uneven: float = 1.5, seed: int = 5) -> Path:
-    """Convolutions of all kinds before normalisations, with channels of sizes that differ."""
+    """Convolutions of all kinds before normalizations, with channels of sizes that differ."""
     rng = np.random.default_rng(seed)
     model = keras.Sequential(
         [

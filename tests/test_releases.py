@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from tests.cases.trial import quiet, randomise
+from tests.cases.trial import quiet, randomize
 
 import kerasport
 from kerasport.errors import Refusal, ShapeError
@@ -76,7 +76,7 @@ def test_recurrent_layers_stop_masks_from_keras_3_16_on(name: str, tmp_path: Pat
         layers.LSTM(2),
     )
     model = keras.Sequential([layers.Input((STEPS,), dtype="int32"), embedding, first, second])
-    randomise(model, np.random.default_rng(0))
+    randomize(model, np.random.default_rng(0))
     save(model, tmp_path / "model.keras")
     # the layer gets its mask in both releases; the one behind it gets a mask in 3.15 alone
     masked = numbers(model(TOKENS))

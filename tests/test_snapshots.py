@@ -275,7 +275,7 @@ def test_lines_fit_into_80_columns_but_for_code(name: str) -> None:
         for line in lines
         if len(line) > WIDTH and not CODE.search(line) and " " in line.strip()
     ] == []
-    assert not re.search(r"[\x1b\u2500-\u257f]", text)  # neither colours nor boxes
+    assert not re.search(r"[\x1b\u2500-\u257f]", text)  # neither colors nor boxes
     assert [line for line in lines if line != line.rstrip()] == []
 
 

@@ -183,7 +183,10 @@ def difference(model: Recorded, results: Sequence[Sequence[Any]]) -> str:
                 wrong = ~same & ~(apart <= ATOL + RTOL * scale + MOVES * moved)
             if wrong.any():
                 at = tuple(map(int, np.argwhere(wrong)[0]))
-                return f"{where}: {wrong.sum()} of {wrong.size} differ; at {at} is {a[at]:g}, expected {b[at]:g}"
+                return (
+                    f"{where}: {wrong.sum()} of {wrong.size} differ; at {at} is {a[at]:g}, "
+                    f"expected {b[at]:g}"
+                )
     return ""
 
 

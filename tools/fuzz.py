@@ -453,7 +453,10 @@ def told(total: Tally) -> str:
     """A tally in lines."""
     count = sum(map(len, total.faults.values()))
     lines = [
-        f"{total.inputs:,} inputs in {total.seconds:,.0f} s of CPU: {count:,} faults in {len(total.faults)} places",
+        (
+            f"{total.inputs:,} inputs in {total.seconds:,.0f} s of CPU: {count:,} faults in "
+            f"{len(total.faults)} places"
+        ),
         f"slowest call {total.slowest[0]:.1f} s, largest {total.largest[0]:.0f} MB",
         ", ".join(f"{name}: {count:,}" for name, count in total.calls.most_common()),
     ]

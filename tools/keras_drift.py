@@ -51,7 +51,7 @@ class Drift:
         return f"{self.subject}: {self.what}"
 
 
-# ---------------------------------------------------------------------------------------------------- layers
+# ------------------------------------------------------------------------------------------- layers
 
 ABSTRACT = frozenset(("Layer", "Wrapper"))
 
@@ -165,7 +165,10 @@ def argument_drift(cls: type[Any], table: type[Layer]) -> Iterator[str]:
     of_table = [name for name in table.signature if name in parameters]
     of_keras = [name for name in parameters if name in table.signature]
     if of_table != of_keras:
-        yield f"call() has its arguments in the order {', '.join(of_keras)}; the table has {', '.join(of_table)}"
+        yield (
+            f"call() has its arguments in the order {', '.join(of_keras)}; the table has "
+            f"{', '.join(of_table)}"
+        )
 
 
 def option_drift(layer: Any, chosen: frozenset[str], table: type[Layer]) -> Iterator[str]:
@@ -175,7 +178,9 @@ def option_drift(layer: Any, chosen: frozenset[str], table: type[Layer]) -> Iter
         if option not in table.defaults:
             ignored = option in COMMON or option in table.ignored or option.endswith(TRAINING_ONLY)
             if not ignored:
-                yield f"get_config() has the option {option!r} (default {value!r}), which is unknown"
+                yield (
+                    f"get_config() has the option {option!r} (default {value!r}), which is unknown"
+                )
             continue
         default = table.defaults[option]
         same = option in chosen or default is REQUIRED or plain(default) == plain(value)
@@ -241,7 +246,7 @@ OTHER_MASKS: Mapping[str, str] = {
 """Layers that support masks in a way that is none of those above, and how."""
 
 
-# ------------------------------------------------------------------------------------------------ operations
+# --------------------------------------------------------------------------------------- operations
 
 
 def operations() -> Mapping[str, type[Any]]:
@@ -306,7 +311,7 @@ def parameter_drift(cls: type[Any], lowering: Callable[..., Any]) -> Iterator[st
             yield f"call() has the argument {parameter.name!r}, which its lowering does not take"
 
 
-# ------------------------------------------------------------------------------------------------- the cases
+# ---------------------------------------------------------------------------------------- the cases
 
 
 def case_drift(names: Callable[[str], bool] = lambda _: True) -> Iterator[Drift]:
@@ -347,7 +352,7 @@ def outcome(case: Any, refused: str | None) -> Iterator[str]:
                 yield f"is not refused any more: {refused}"
 
 
-# ----------------------------------------------------------------------------------------------- the command
+# -------------------------------------------------------------------------------------- the command
 
 
 def table_drift() -> list[Drift]:

@@ -295,14 +295,14 @@ NAMES = (
     "a:0",
 )
 DTYPES = (
-    "float16", "bfloat16", "float32", "float64", "int8", "int32", "int64", "uint8", "bool", "string", "complex64",
-    "mixed_float16", "mixed_bfloat16", "float8_e4m3fn", "int4",
+    "float16", "bfloat16", "float32", "float64", "int8", "int32", "int64", "uint8", "bool",
+    "string", "complex64", "mixed_float16", "mixed_bfloat16", "float8_e4m3fn", "int4",
 )  # fmt: skip
 WORDS = (
     *NAMES, *DTYPES, "linear", "relu", "softmax", "gelu", "hard_sigmoid", "exponential", "same", "valid", "causal",
-    "channels_first", "channels_last", "bilinear", "nearest", "bicubic", "sum", "concat", "mul", "ave", "reflect",
-    "symmetric", "constant", "multi_hot", "one_hot", "count", "tf_idf", "int", "float", "auto", "none", "ab,bc->ac",
-    "...ab,bc->...ac", "a->a", "->",
+    "channels_first", "channels_last", "bilinear", "nearest", "bicubic", "sum", "concat", "mul",
+    "ave", "reflect", "symmetric", "constant", "multi_hot", "one_hot", "count", "tf_idf", "int",
+    "float", "auto", "none", "ab,bc->ac", "...ab,bc->...ac", "a->a", "->",
 )  # fmt: skip
 NUMBERS = (
     0, 1, -1, 2, 3, 5, 7, -2, 64, 127, 128, 255, 256, 1000, 65536, 2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1, 2**63,
@@ -328,13 +328,13 @@ LISTS: tuple[Json, ...] = (
     [[0, 0], [2, 1]], [[]], ["x", 0, 0], [["x", 0, 0]], [["x", 0, 0, {}]], [True], ["a", "b"], [0.5, -1], [10**12],
 )  # fmt: skip
 VERSIONS = (
-    "1.2.2", "2.2.4", "2.4.0-tf", "2.12.0", "2.15.0", "3.0.5", "3.2.1", "3.3.3", "3.6.0", "3.12.4", "3.15.1", "3.16.0",
-    "3", "4.0.0", "0.3", "", "x", "3.x.1", "-1.5", "99999999999999999999.1",
+    "1.2.2", "2.2.4", "2.4.0-tf", "2.12.0", "2.15.0", "3.0.5", "3.2.1", "3.3.3", "3.6.0", "3.12.4",
+    "3.15.1", "3.16.0", "3", "4.0.0", "0.3", "", "x", "3.x.1", "-1.5", "99999999999999999999.1",
 )  # fmt: skip
 CALL_ARGUMENTS = (
-    "mask", "initial_state", "training", "attention_mask", "query_mask", "value_mask", "key_mask", "use_causal_mask",
-    "return_attention_scores", "reverse", "states", "constants", "sequences", "inputs", "x", "axis", "y", "key",
-    "value", "count_weights", "name", "sample_weight",
+    "mask", "initial_state", "training", "attention_mask", "query_mask", "value_mask", "key_mask",
+    "use_causal_mask", "return_attention_scores", "reverse", "states", "constants", "sequences",
+    "inputs", "x", "axis", "y", "key", "value", "count_weights", "name", "sample_weight",
 )  # fmt: skip
 
 

@@ -271,7 +271,7 @@ def inputs_of(net: Any, random: Any) -> Iterator[Any]:
 
 
 def take_stored(net: Any, folder: Path) -> None:
-    """Give `net` the weights that were written, which quantising has changed."""
+    """Give `net` the weights that were written, which quantizing has changed."""
     json = importlib.import_module("json")
     read = importlib.import_module("tensorflowjs.read_weights").read_weights
     manifest = json.loads((folder / "model.json").read_text())["weightsManifest"]

@@ -1,6 +1,6 @@
 """Records how the Keras versions of the table below store, and compute, quantized layers.
 
-Each version gets a virtual environment of its own, in which this very file quantises small
+Each version gets a virtual environment of its own, in which this very file quantizes small
 layers, saves them in a model, and takes their variables back out of that model file.
 """
 
@@ -38,7 +38,7 @@ BATCH = 2
 
 @dataclass(frozen=True)
 class Version:
-    """A version of Keras, and the ways of quantising that are recorded of it."""
+    """A version of Keras, and the ways of quantizing that are recorded of it."""
 
     packages: tuple[str, ...]
     ways: str
@@ -65,7 +65,7 @@ VERSIONS: Mapping[str, Version] = {
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer to quantise, and the shape of its input without the batch."""
+    """A layer to quantize, and the shape of its input without the batch."""
 
     class_name: str
     options: Mapping[str, Any]
@@ -124,7 +124,7 @@ LAYERS: Mapping[str, Layer] = {
 }
 
 
-# ---------------------------------------------------------------- ways of quantising
+# ---------------------------------------------------------------- ways of quantizing
 
 
 def quantize(keras: Any, net: Any, config: str, **options: Any) -> None:
@@ -184,7 +184,7 @@ WAYS: Mapping[str, Callable[[Any, Any], None]] = {
 
 
 def possible(keras: Any, name: str, way: str) -> bool:
-    """Whether this version of Keras quantises the layer that way at all."""
+    """Whether this version of Keras quantizes the layer that way at all."""
     mode, layer = way.partition("_")[0], LAYERS[name]
     if not hasattr(keras.layers, layer.class_name):
         return False
@@ -213,7 +213,7 @@ class Seen:
     config: Mapping[str, Any]
     x: Array
     y: Array
-    original: tuple[Array, ...]  # weights before quantisation
+    original: tuple[Array, ...]  # weights before quantization
     stored: tuple[Array, ...]
     reverse: tuple[Array, ...] = ()  # input and output of a call with `reverse=True`
 

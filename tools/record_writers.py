@@ -66,7 +66,8 @@ WRITERS = (
     Writer(
         "keras-2.2.4",
         ("keras==2.2.4", *TENSORFLOW_1),
-        "functional.h5 recurrent.h5 sequential.json sequential.legacy_weights.h5 alone.h5 gpu.cudnn.h5",
+        "functional.h5 recurrent.h5 sequential.json sequential.legacy_weights.h5 alone.h5 "
+        "gpu.cudnn.h5",
         python="3.7",
     ),
     Writer(

@@ -76,28 +76,28 @@ FOOT = """\
 
 
 @dataclass
-class Catalogue:
+class Catalog:
     """The layers that get a row, and the names under which Keras exports them, too."""
 
     version: str
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-# ------------------------------------------------------------------------------------------- which layers there are
+# --------------------------------------------------------------------------- which layers there are
 
 
-def catalogue(page: str) -> Catalogue:
+def catalog(page: str) -> Catalog:
     """Every layer of kerasport's tables, and of Keras where it is installed, else of the page as it is."""
     return completed(of_keras() if importlib.util.find_spec("keras") else of_page(page))
 
 
-def completed(found: Catalogue) -> Catalogue:
+def completed(found: Catalog) -> Catalog:
     """With the layers of kerasport's tables."""
     tables = dict.fromkeys((*NATIVE, *IDENTITY, *UNSUPPORTED, *LAYERS), ())
-    return Catalogue(found.version, {**tables, **found.aliases})
+    return Catalog(found.version, {**tables, **found.aliases})
 
 
-def of_keras() -> Catalogue:
+def of_keras() -> Catalog:
     """The layers that the installed Keras exports."""
     import keras  # noqa: PLC0415  (slow, and not needed for a page that is there)
 
@@ -109,7 +109,7 @@ def of_keras() -> Catalogue:
             and name not in ("Layer", "Wrapper")
         ):
             names.setdefault(exported, []).append(name)
-    found = Catalogue(str(keras.__version__))
+    found = Catalog(str(keras.__version__))
     for cls, exported_as in names.items():
         # the name in files is that of the class, where Keras exports it under that name
         main = cls.__name__ if cls.__name__ in exported_as else exported_as[0]
@@ -117,10 +117,10 @@ def of_keras() -> Catalogue:
     return found
 
 
-def of_page(page: str) -> Catalogue:
+def of_page(page: str) -> Catalog:
     """The layers that the page lists."""
     version = re.search(r"aliases are those of Keras ([\d.]+\d)", page)
-    found = Catalogue(version[1] if version else "")
+    found = Catalog(version[1] if version else "")
     for name, aliases in re.findall(
         r"^\| `(\w+)`(?: \(([^)]*)\))? \|", page.partition("## Activations")[0], re.MULTILINE
     ):
@@ -128,7 +128,7 @@ def of_page(page: str) -> Catalogue:
     return found
 
 
-# ------------------------------------------------------------------------------------------- what becomes of them
+# ----------------------------------------------------------------------------- what becomes of them
 
 
 def in_layers_model(name: str) -> tuple[str, list[str]]:
@@ -215,9 +215,15 @@ CONDITIONS: Mapping[str, str] = {
     "last_axis": "`axis`: the last axis, or several axes",
     "whole_shape": "inputs of fixed size and rank 3 or more",
     "same_unknowns": "inputs that agree on which of their other sizes are unknown",
-    "one_output_where_stateful": "not both `stateful` and `return_state` (TF.js advances the states once per output)",
-    "one_output_of_both_where_stateful": "one output if `stateful` (TF.js advances the states once per output)",
-    "default_output_padding": "`output_padding`: only values that give the default size (TF.js ignores it)",
+    "one_output_where_stateful": (
+        "not both `stateful` and `return_state` (TF.js advances the states once per output)"
+    ),
+    "one_output_of_both_where_stateful": (
+        "one output if `stateful` (TF.js advances the states once per output)"
+    ),
+    "default_output_padding": (
+        "`output_padding`: only values that give the default size (TF.js ignores it)"
+    ),
     "low_rank_activation": "inputs of rank 5 or less",
     "sorted_axes": "`axis`: the last axes",
     "tensors_of_rank_2_or_3": "inputs of rank 2 or 3",
@@ -237,26 +243,28 @@ def in_graph_model(name: str) -> str:
     return "lowered" if issubclass(cls, Wrapper) or cls.lower is not Layer.lower else "refused"
 
 
-# ------------------------------------------------------------------------------------------------------- the page
+# ----------------------------------------------------------------------------------------- the page
 
 
-def page(catalogue: Catalogue) -> str:
+def page(catalog: Catalog) -> str:
     """The whole page."""
     lines = [
-        HEAD.format(version=catalogue.version),
+        HEAD.format(version=catalog.version),
         "## Layers\n",
-        *layer_rows(catalogue),
+        *layer_rows(catalog),
         "",
         *activation_rows(),
     ]
     return "\n".join([*lines, "", FOOT])
 
 
-def layer_rows(catalogue: Catalogue) -> Iterator[str]:
+def layer_rows(catalog: Catalog) -> Iterator[str]:
     """A row for each layer."""
-    yield "| layer | layers-model | graph-model | ONNX | restrictions or reasons in a layers-model |"
+    yield (
+        "| layer | layers-model | graph-model | ONNX | restrictions or reasons in a layers-model |"
+    )
     yield "|---|---|---|---|---|"
-    for name, aliases in sorted(catalogue.aliases.items()):
+    for name, aliases in sorted(catalog.aliases.items()):
         also = f" ({', '.join(f'`{alias}`' for alias in aliases)})" if aliases else ""
         outcome, limits = in_layers_model(name)
         graph = in_graph_model(name)  # from which both are made
@@ -266,7 +274,10 @@ def layer_rows(catalogue: Catalogue) -> Iterator[str]:
 def activation_rows() -> Iterator[str]:
     """A row for each activation."""
     yield "## Activations\n"
-    yield "The names are those of Keras 3, for the Activation layer or the `activation` of another layer.\n"
+    yield (
+        "The names are those of Keras 3, for the Activation layer or the `activation` of another "
+        "layer.\n"
+    )
     yield "| activation | layers-model | graph-model | ONNX | in a layers-model |"
     yield "|---|---|---|---|---|"
     for name, spelled in ACTIVATIONS.items():
@@ -280,7 +291,10 @@ def activation_rows() -> Iterator[str]:
             *(["companion"] if name in COMPANION else []),
         ]
         outcome = " or ".join(outcomes) or "refused"
-        yield f"| {activation(name)} | {outcome} | {lowered(name)} | {lowered(name)} | {escaped(reason)} |"
+        yield (
+            f"| {activation(name)} | {outcome} | {lowered(name)} | {lowered(name)} | "
+            f"{escaped(reason)} |"
+        )
 
 
 def lowered(name: str) -> str:
@@ -301,7 +315,7 @@ def escaped(text: str) -> str:
 def main() -> None:
     """Write the page."""
     there = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
-    PAGE.write_text(page(catalogue(there)), encoding="utf-8")
+    PAGE.write_text(page(catalog(there)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ IMAGE = (7, 6, 3)
 VOLUME = (5, 6, 4, 3)
 
 
-# ------------------------------------------------------------------------------------ normalisation
+# ------------------------------------------------------------------------------------ normalization
 
 NORMALIZATIONS = (
     one("batch_normalization_middle_axis", VOLUME, layers.BatchNormalization, axis=2),
@@ -645,7 +645,7 @@ RECURRENT = (
 
 
 def shared_normalizations() -> keras.Model:
-    """Two normalisations, each on two tensors, of a name that TF.js does not accept."""
+    """Two normalizations, each on two tensors, of a name that TF.js does not accept."""
     x, y = layers.Input((4, 6, 8)), layers.Input((4, 6, 8))
     group, rms = layers.GroupNormalization(2, name="my group"), layers.RMSNormalization()
     return keras.Model([x, y], [rms(group(x)), group(rms(y))])

@@ -896,7 +896,7 @@ def rewritten_and_shared() -> keras.Model:
 
 
 def rewritten_between_normalizations() -> keras.Model:
-    """The usual block: depthwise, dilated, normalised."""
+    """The usual block: depthwise, dilated, normalized."""
     x = layers.Input((9, 8, 4))
     y = layers.BatchNormalization()(
         layers.DepthwiseConv2D(3, dilation_rate=2, padding="same", use_bias=False)(x)

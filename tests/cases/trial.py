@@ -35,7 +35,7 @@ class Trial:
         self.rng = np.random.default_rng(zlib.crc32(case.name.encode()))
         with quiet(), undrawn_weights():
             self.model = case.build()
-            randomise(self.model, self.rng)
+            randomize(self.model, self.rng)
             self.model.save(self.path)
 
     @cached_property
@@ -92,8 +92,8 @@ def undrawn_weights() -> Iterator[None]:
         yield
 
 
-def randomise(model: keras.Model, rng: np.random.Generator) -> None:
-    """Give every weight random values under which no part of the maths can hide."""
+def randomize(model: keras.Model, rng: np.random.Generator) -> None:
+    """Give every weight random values under which no part of the math can hide."""
     for variable in model.weights:
         if "float" in str(variable.dtype):
             variable.assign(random_weight(variable.name, tuple(variable.shape), rng))

@@ -166,7 +166,7 @@ ALGEBRAIC = (
         MATRIX,
     ),
     Rewrite(
-        "a normalisation goes into a convolution",
+        "a normalization goes into a convolution",
         lambda x: (conv(x) + num(4)) * num(4) + num(4),
         IMAGE,
         """
@@ -179,7 +179,7 @@ ALGEBRAIC = (
         """,
     ),
     Rewrite(
-        "a normalisation goes into a convolution in groups, and so do zeros",
+        "a normalization goes into a convolution in groups, and so do zeros",
         lambda x: (grouped(padded(x), num(2, 2, 1, 6), 3) + num(6)) * num(6),
         IMAGE,
         """

@@ -103,7 +103,7 @@ class Draft:
     most_inputs: int = 4
     inside: bool = False  # whether it becomes part of another model
 
-    # ------------------------------------------------------------------------------------------------ choices
+    # -------------------------------------------------------------------------------------- choices
 
     @property
     def layers(self) -> Any:
@@ -140,7 +140,7 @@ class Draft:
             return self.rng.integers(0, below, shape).astype(dtype)
         return self.rng.normal(0, 1, shape).astype(dtype)
 
-    # ------------------------------------------------------------------------------------------------- inputs
+    # --------------------------------------------------------------------------------------- inputs
 
     def input(self, role: Role, *, open_axes: Sequence[int] = ()) -> Any:
         """A new input; its `open_axes` have no size in the model."""
@@ -186,7 +186,7 @@ class Draft:
         """A new input of bools, a mask."""
         return self.input(Role(sizes, "bool", mask=True))
 
-    # ------------------------------------------------------------------------------------------------- tensors
+    # -------------------------------------------------------------------------------------- tensors
 
     def take(
         self,
@@ -276,7 +276,7 @@ class Draft:
                 self.pool.append(x)
         return made
 
-    # --------------------------------------------------------------------------------------------------- calls
+    # ---------------------------------------------------------------------------------------- calls
 
     def call(self, layer: Any, x: Any, **named: Any) -> Any:
         """Call a layer with optional arguments, some by position and some by name, and put the result into the pool."""

@@ -14,8 +14,8 @@ Step = Callable[[Draft], object]
 PLAIN = ("relu", "tanh", "sigmoid", "linear", "softmax", "elu", "softplus", "selu", "softsign")
 ACTIVATIONS = (
     *PLAIN, "celu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu",
-    "log_sigmoid", "log_softmax", "mish", "relu6", "silu", "soft_shrink", "sparse_plus", "sparse_sigmoid", "sparsemax",
-    "squareplus", "tanh_shrink", "threshold", "glu",
+    "log_sigmoid", "log_softmax", "mish", "relu6", "silu", "soft_shrink", "sparse_plus",
+    "sparse_sigmoid", "sparsemax", "squareplus", "tanh_shrink", "threshold", "glu",
 )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def sized(d: Draft, dims: int, low: int = 1, high: int = 3) -> int | tuple[int, 
     return d.size(low, high) if d.chance(0.5) else tuple(d.size(low, high) for _ in range(dims))
 
 
-# --------------------------------------------------------------------------------------------------------- core
+# --------------------------------------------------------------------------------------------- core
 
 
 def dense(d: Draft) -> object:
@@ -92,7 +92,7 @@ def spectral_normalization(d: Draft) -> object:
     )
 
 
-# --------------------------------------------------------------------------------------------------- activations
+# -------------------------------------------------------------------------------------- activations
 
 
 def activate(d: Draft) -> object:
@@ -130,7 +130,7 @@ def softmax(d: Draft) -> object:
     return d.apply(d.layers.Softmax(axis), x, **more)
 
 
-# -------------------------------------------------------------------------------------------------- convolution
+# -------------------------------------------------------------------------------------- convolution
 
 
 def spatial(d: Draft, dims: int | None = None) -> tuple[Any, int]:
@@ -206,7 +206,7 @@ def separable(d: Draft) -> object:
     return d.apply(layer(d.size(1, 4), sized(d, dims), activation=activation(d), **options), x)
 
 
-# ------------------------------------------------------------------------------------------------------ pooling
+# ------------------------------------------------------------------------------------------ pooling
 
 
 def pooling(d: Draft) -> object:
@@ -248,7 +248,7 @@ def mask_for(d: Draft, x: Any) -> dict[str, Any]:
     return {"mask": d.choice(forms)()}
 
 
-# ------------------------------------------------------------------------------------------------ normalization
+# ------------------------------------------------------------------------------------ normalization
 
 
 def batch_normalization(d: Draft) -> object:
@@ -288,7 +288,7 @@ def other_normalization(d: Draft) -> object:
     return d.apply(getattr(d.layers, kind)(axis=axis), x)
 
 
-# ---------------------------------------------------------------------------------------------------- recurrent
+# ---------------------------------------------------------------------------------------- recurrent
 
 
 def recurrent_options(d: Draft, kind: str) -> dict[str, Any]:
@@ -436,7 +436,7 @@ def small_model(d: Draft, shape: Sequence[int | None]) -> Any:
     return d.keras.Sequential([d.layers.Input(tuple(shape)), d.layers.Dense(4), d.choice(kinds)()])
 
 
-# ---------------------------------------------------------------------------------------------------- attention
+# ---------------------------------------------------------------------------------------- attention
 
 
 def dot_attention(d: Draft) -> object:
@@ -493,7 +493,7 @@ def multi_head(d: Draft) -> object:
     return d.call(layer, q, **more, **d.training())
 
 
-# ------------------------------------------------------------------------------------------------------ merging
+# ------------------------------------------------------------------------------------------ merging
 
 
 def merge(d: Draft) -> object:
@@ -523,7 +523,7 @@ def dot(d: Draft) -> object:
     return d.call(d.layers.Dot(d.choice([axis, (axis, axis)]), normalize=d.chance(0.3)), [x, y])
 
 
-# ---------------------------------------------------------------------------------------------------- reshaping
+# ---------------------------------------------------------------------------------------- reshaping
 
 
 def reshape(d: Draft) -> object:
@@ -584,7 +584,7 @@ def up_sampling(d: Draft) -> object:
     return d.apply(getattr(d.layers, f"UpSampling{dims}D")(size, **options), x)
 
 
-# ------------------------------------------------------------------------------------------------ preprocessing
+# ------------------------------------------------------------------------------------ preprocessing
 
 
 def rescaling(d: Draft) -> object:
@@ -717,7 +717,7 @@ def spectrogram(d: Draft) -> object:
     )
 
 
-# ------------------------------------------------------------------------------------------------------- models
+# ------------------------------------------------------------------------------------------- models
 
 
 def nested(d: Draft) -> object:

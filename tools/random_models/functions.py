@@ -12,19 +12,22 @@ from random_models.draft import Draft, Role, Unsuitable, all_known, known
 Step = Callable[[Draft], object]
 
 ANY = (
-    "abs", "absolute", "negative", "square", "sign", "sin", "cos", "tanh", "arctan", "arcsinh", "floor", "ceil", "round",
-    "trunc", "sigmoid", "silu", "isnan", "isinf", "isfinite", "isneginf", "isposinf", "isreal", "erf", "erfc", "exp2",
-    "deg2rad", "rad2deg", "sinc", "nan_to_num", "signbit", "cbrt", "i0", "relu", "relu6", "softplus", "softsign", "elu",
-    "selu", "gelu", "celu", "leaky_relu", "hard_sigmoid", "hard_silu", "hard_tanh", "hard_shrink", "soft_shrink",
-    "tanh_shrink", "sparse_plus", "sparse_sigmoid", "squareplus", "log_sigmoid", "threshold", "fabs", "real", "conj",
-    "imag", "angle", "stop_gradient", "copy", "zeros_like", "ones_like", "logical_not", "exp", "expm1", "sinh", "cosh",
+    "abs", "absolute", "negative", "square", "sign", "sin", "cos", "tanh", "arctan", "arcsinh",
+    "floor", "ceil", "round", "trunc", "sigmoid", "silu", "isnan", "isinf", "isfinite", "isneginf",
+    "isposinf", "isreal", "erf", "erfc", "exp2", "deg2rad", "rad2deg", "sinc", "nan_to_num",
+    "signbit", "cbrt", "i0", "relu", "relu6", "softplus", "softsign", "elu", "selu", "gelu", "celu",
+    "leaky_relu", "hard_sigmoid", "hard_silu", "hard_tanh", "hard_shrink", "soft_shrink",
+    "tanh_shrink", "sparse_plus", "sparse_sigmoid", "squareplus", "log_sigmoid", "threshold",
+    "fabs", "real", "conj", "imag", "angle", "stop_gradient", "copy", "zeros_like", "ones_like",
+    "logical_not", "exp", "expm1", "sinh", "cosh",
 )  # fmt: skip
 POSITIVE = ("log", "log10", "log1p", "log2", "sqrt", "rsqrt", "reciprocal", "arccosh")
 UNIT = ("arcsin", "arccos", "arctanh", "erfinv", "tan")
 BINARY = (
-    "add", "subtract", "multiply", "divide", "true_divide", "maximum", "minimum", "arctan2", "hypot", "logaddexp",
-    "logaddexp2", "mod", "floor_divide", "fmod", "fmax", "fmin", "equal", "not_equal", "greater", "greater_equal", "less",
-    "less_equal", "logical_and", "logical_or", "logical_xor", "divide_no_nan", "isclose", "heaviside", "power",
+    "add", "subtract", "multiply", "divide", "true_divide", "maximum", "minimum", "arctan2",
+    "hypot", "logaddexp", "logaddexp2", "mod", "floor_divide", "fmod", "fmax", "fmin", "equal",
+    "not_equal", "greater", "greater_equal", "less", "less_equal", "logical_and", "logical_or",
+    "logical_xor", "divide_no_nan", "isclose", "heaviside", "power",
 )  # fmt: skip
 INTEGER = (
     "bitwise_and",
@@ -38,9 +41,9 @@ INTEGER = (
     "multiply",
 )
 REDUCTIONS = (
-    "mean", "sum", "max", "min", "prod", "var", "std", "any", "all", "amax", "amin", "logsumexp", "argmax", "argmin",
-    "median", "count_nonzero", "nanmean", "nansum", "nanmax", "nanmin", "nanprod", "nanvar", "nanstd", "norm", "ptp",
-    "average", "quantile", "percentile",
+    "mean", "sum", "max", "min", "prod", "var", "std", "any", "all", "amax", "amin", "logsumexp",
+    "argmax", "argmin", "median", "count_nonzero", "nanmean", "nansum", "nanmax", "nanmin",
+    "nanprod", "nanvar", "nanstd", "norm", "ptp", "average", "quantile", "percentile",
 )  # fmt: skip
 
 

@@ -147,7 +147,7 @@ def _recorded(draft: Draft, rng: np.random.Generator, stem: Path) -> Recorded:
     model = keras.Model(arranged(draft, draft.inputs, "i"), arranged(draft, outputs_of(draft), "o"))
     roles = {id(x): role for x, role in zip(draft.inputs, draft.roles, strict=True)}
     inputs = [roles[id(x)] for x in model.inputs]
-    randomise(model, rng)
+    randomize(model, rng)
     path, model = saved(keras, model, stem, hdf5=draft.chance(0.2))
     batches = (draft.batch,) if draft.batch else (3, 1)
     feeds = tuple(tuple(role.values(rng, batch) for role in inputs) for batch in batches)
@@ -266,7 +266,7 @@ def distance(moved: Array, exact: Array) -> Array:
     return np.where(same, 0, np.where(np.isnan(apart), np.inf, apart)).astype("float32")
 
 
-def randomise(model: Any, rng: np.random.Generator) -> None:
+def randomize(model: Any, rng: np.random.Generator) -> None:
     """Give every weight of floats random values."""
     for variable in model.weights:
         if "float" not in str(variable.dtype):

@@ -651,6 +651,60 @@ def resizings() -> Iterator[Check]:
             )
 
 
+def controls() -> Iterator[Check]:
+    matrix = floats(5, 5)
+    grown = lambda x: (ops.matmul(x, matrix), ops.concat([x, x], 0))  # noqa: E731
+    kept = lambda x: (ops.matmul(x, matrix) * 2.0, x)  # noqa: E731
+    for flag, unknown in product((True, False), ((), (0,))):
+        yield Check(
+            f"Branch on {flag}, {unknown}",
+            lambda flag, x: ops.branch(flag, grown, kept, (x,)),
+            (np.asarray(flag), floats(3, 5)),
+            unknown,
+        )
+        yield Check(
+            f"Branch on {flag} between constants, {unknown}",
+            lambda flag: ops.branch(flag, lambda: (constant(3),), lambda: (constant(4),)),
+            (np.asarray(flag),),
+            unknown,
+        )
+        yield Check(
+            f"Branch on {flag} of inputs that are outputs, {unknown}",
+            lambda flag, x, y: ops.branch(flag, lambda *z: z, lambda x, y: (y, x), (x, y)),
+            (np.asarray(flag), integers(3, 5), integers(3, 5) + 1),
+            unknown,
+        )
+    for limit, unknown in product((0, 1, 4), ((), (0,))):
+        yield Check(
+            f"Loop of {limit} steps, {unknown}",
+            stepping,
+            (np.asarray(limit, np.int32), floats(3, 5), truths(5)),
+            unknown,
+        )
+
+
+def stepping(limit: Tensor, x: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+    """A loop with states of each element type, weights, and a branch inside."""
+    matrix = floats(5, 5)
+
+    def step(count: Tensor, y: Tensor, seen: Tensor, limit: Tensor, mask: Tensor) -> Any:
+        even = ops.equal(ops.Mod(count, constant(2)), constant(0))
+        (y,) = ops.branch(
+            even,
+            lambda y, c: (ops.matmul(y, matrix) + ops.floats(c),),
+            lambda y, _: (ops.Tanh(y),),
+            (y, count),
+        )
+        return count + 1, y, ops.LogicalOr(seen, mask)
+
+    return ops.while_loop(
+        lambda count, y, seen, limit, mask: ops.less(count, limit),
+        step,
+        (constant(0), x, ops.LogicalAnd(mask, ops.LogicalNot(mask))),
+        (limit, mask),
+    )
+
+
 FAMILIES: Mapping[str, Callable[[], Iterator[Check]]] = {
     family.__name__: family
     for family in (
@@ -669,6 +723,7 @@ FAMILIES: Mapping[str, Callable[[], Iterator[Check]]] = {
         poolings,
         poolings_of_volumes,
         resizings,
+        controls,
     )
 }
 

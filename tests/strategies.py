@@ -416,6 +416,39 @@ def scan(draw: DrawFn) -> Sample:
     return sample(build, x, h, c, known={0: (0, 2), 1: (0, 1), 2: (0,)})
 
 
+@st.composite
+def branch(draw: DrawFn) -> Sample:
+    """A choice between graphs, one of which returns a captured tensor."""
+    x, flag = any_tensor(draw, 1, 4), np.asarray(draw(st.booleans()))
+
+    def build(x: Tensor, flag: Tensor) -> Several:
+        turned = lambda x: (ops.Reverse(x, (0,)), ops.cast(ops.Dim(x, 0), "float32"))  # noqa: E731
+        results = ops.branch(flag, turned, lambda x: (x, ops.constant(7.0)), (x,))
+        assert isinstance(results[0], ops.Item)
+        return results[0].source
+
+    return sample(build, x, flag)
+
+
+@st.composite
+def loop(draw: DrawFn) -> Sample:
+    """A loop of a number of steps known only at run time, which may be 0."""
+    x, c = numbers(draw, draw(shapes(0, 4))), numbers(draw, ())
+    limit = np.asarray(draw(st.integers(0, 5)), np.int32)
+
+    def build(x: Tensor, c: Tensor, limit: Tensor) -> Several:
+        results = ops.while_loop(
+            lambda count, _, __, limit: ops.less(count, limit),
+            lambda count, y, c, _: (count + 1, y * 0.5 + c),
+            (ops.constant(0), x),
+            (c, limit),
+        )
+        assert isinstance(results[0], ops.Item)
+        return results[0].source
+
+    return sample(build, x, c, limit)
+
+
 def operations(*packages: str) -> set[type[Node]]:
     """The operations of these packages of kerasport that have no others of theirs below them.
 
@@ -495,6 +528,8 @@ OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {
     ops.Range: range_(),
     ops.Fill: fill(),
     ops.Scan: scan(),
+    ops.Branch: branch(),
+    ops.Loop: loop(),
     ops.Det: determinant(),
     ops.Dft: transform(),
     ops.ScatterNd: scatter(),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kerasport.ir.graph import Graph, show
-from kerasport.ir.ops import Scan
+from kerasport.ir.ops import Branch, Loop, Scan
 from kerasport.ir.ops.loop import same_shape
 from kerasport.ir.tensor import (
     Constant,
@@ -83,11 +83,22 @@ def _problems_of(node: Node, graph: Graph) -> Iterator[str]:
         yield f"its type is {node.type}, but its operands imply {implied}"
     if isinstance(node, Constant) and node.shape != node.value.shape:
         yield f"its shape is {node.shape}, but its value has {node.value.shape}"
-    if isinstance(node, Scan):
-        yield from _problems_of_scan(node)
+    yield from _problems_of_control(node)
     for body in _bodies(node):
         for problem in _problems(body):
             yield f"in its body: {problem}"
+
+
+def _problems_of_control(node: Node) -> Iterator[str]:
+    """What is wrong between a control flow node and its bodies."""
+    if isinstance(node, Scan):
+        yield from _problems_of_scan(node)
+    elif isinstance(node, Branch):
+        for body in (node.then_body, node.else_body):
+            yield from _problems_of_inputs(body, node.captured)
+    elif isinstance(node, Loop):
+        for body in (node.condition, node.body):
+            yield from _problems_of_inputs(body, (*node.states, *node.captured))
 
 
 def _problems_of_scan(node: Scan) -> Iterator[str]:
@@ -98,14 +109,23 @@ def _problems_of_scan(node: Scan) -> Iterator[str]:
     ]
     operands = [*(state.type for state in node.states), *steps]
     operands += [tensor.type for tensor in node.captured]
-    inputs = [tensor.type for tensor in node.body.inputs]
+    yield from _problems_of_types(node.body, operands)
+    if len(node.body.outputs) < len(node.states):
+        yield "its body does not return all states"
+
+
+def _problems_of_inputs(body: Graph, operands: Sequence[Tensor]) -> Iterator[str]:
+    return _problems_of_types(body, [operand.type for operand in operands])
+
+
+def _problems_of_types(body: Graph, operands: Sequence[TensorType]) -> Iterator[str]:
+    """What is wrong between the inputs of a body and the types of what it gets."""
+    inputs = [tensor.type for tensor in body.inputs]
     if len(inputs) != len(operands):
         yield f"its body has {len(inputs)} inputs instead of {len(operands)}"
     for index, (operand, expected) in enumerate(zip(operands, inputs, strict=False)):
         if not _fits(operand, expected):
             yield f"input {index} of its body has the type {expected}, but gets {operand}"
-    if len(node.body.outputs) < len(node.states):
-        yield "its body does not return all states"
 
 
 def _fits(one: TensorType, other: TensorType) -> bool:

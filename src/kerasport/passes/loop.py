@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from kerasport.budget import NODE, spare
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, with_operands
 from kerasport.ir.ops import Item, Scan, Tensor
-from kerasport.ir.tensor import Node
+from kerasport.ir.tensor import Node, field_names
 
 
 def unroll(graph: Graph, limit: int) -> Graph:
@@ -62,13 +63,14 @@ def once(body: Graph, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def inside_loops(graph: Graph, function: Callable[[Graph], Graph]) -> Graph:
-    """The graph with the bodies of its loops, and of loops in those, as a function makes them."""
+    """The graph with a function applied to the bodies of all control flow nodes, inner ones first."""
 
     def step(node: Node) -> Node:
-        return (
-            replace(node, body=function(inside_loops(node.body, function)))
-            if isinstance(node, Scan)
-            else node
-        )
+        bodies: dict[str, Any] = {
+            name: function(inside_loops(value, function))
+            for name in field_names(type(node))
+            if isinstance(value := getattr(node, name), Graph)
+        }
+        return replace(node, **bodies) if bodies else node
 
     return graph.rebuild(step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kerasport.ir.ops import elementwise as _e
+from kerasport.ir.ops.control import Branch, Loop, branch, while_loop
 from kerasport.ir.ops.elementwise import (
     Abs,
     Acos,

@@ -42,8 +42,10 @@ from kerasport.targets.onnx.emit.emitter import ML, TYPES, Emit, Emitter, Shared
 from kerasport.targets.onnx.emit.linear import emit_matmul
 from kerasport.targets.onnx.emit.lookup import emit_lookup
 from kerasport.targets.onnx.emit.loop import (
+    emit_branch,
     emit_counting_first,
     emit_item,
+    emit_loop,
     emit_recurrent,
     emit_scan,
     emit_take_steps,
@@ -195,6 +197,8 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     # loops and tables
     Item: emit_item,
     ops.Scan: emit_scan,
+    ops.Branch: emit_branch,
+    ops.Loop: emit_loop,
     Recurrent: emit_recurrent,
     CountingFirst: emit_counting_first,
     TakeSteps: emit_take_steps,

@@ -1,13 +1,15 @@
-"""Loops over time in ONNX, and recurrent layers that are one operator."""
+"""Control flow in ONNX, and recurrent layers that are one operator."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir as onnx
 
 from kerasport.ir import ops
-from kerasport.ir.tensor import Item
+from kerasport.ir.graph import Graph
+from kerasport.ir.tensor import Item, TensorType
 from kerasport.targets.onnx.emit.emitter import Emitter, typed
 from kerasport.targets.onnx.recurrent import NAMES, OPTIONS, CountingFirst, Recurrent, TakeSteps
 
@@ -40,6 +42,61 @@ def emit_scan(e: Emitter, node: ops.Scan) -> onnx.Value:
         **attributes,
     )
     return e.results(node, values)
+
+
+def emit_branch(e: Emitter, node: ops.Branch) -> onnx.Value:
+    """`If`; its branches take no inputs, they refer to captured tensors by name."""
+    captured = [e.ref(tensor) for tensor in node.captured]
+    branches: dict[str, Any] = {}
+    for name, body in (("then_branch", node.then_body), ("else_branch", node.else_body)):
+        inner = e.inside(body)
+        outputs = inner.own(body.outputs, _emitted(inner, body, captured))
+        branches[name] = onnx.Graph([], outputs, nodes=inner.nodes, name=e.shared.unique(name))
+    values = e.add_several("If", [node.predicate], len(node.then_body.outputs), **branches)
+    return e.results(node, values)
+
+
+def emit_loop(e: Emitter, node: ops.Loop) -> onnx.Value:
+    """`Loop` without a trip count.
+
+    ONNX takes the first condition as an operand, and each step computes the next one. So the
+    condition is written twice: before the loop, and at the end of its body.
+    """
+    captured = [e.ref(tensor) for tensor in node.captured]
+    first = _condition(e, node, [*map(e.ref, node.states), *captured])
+    inner = e.inside(node.body)
+    steps, more = (onnx.Value(name=e.shared.unique(name)) for name in ("step", "more"))
+    typed(steps, TensorType("int64", ()))
+    typed(more, TensorType("bool", ()))
+    count = len(node.states)
+    states = [
+        typed(onnx.Value(name=e.shared.unique(tensor.name)), tensor.type)
+        for tensor in node.body.inputs[:count]
+    ]
+    after = _emitted(inner, node.body, [*states, *captured])
+    again = _condition(inner, node, [*after, *captured])
+    ends = [*node.condition.outputs, *node.body.outputs]
+    outputs = inner.own(ends, [again, *after])
+    body = onnx.Graph(
+        [steps, more, *states], outputs, nodes=inner.nodes, name=e.shared.unique("step")
+    )
+    values = e.add_several("Loop", [None, first, *node.states], count, body=body)
+    return e.results(node, values)
+
+
+def _condition(e: Emitter, node: ops.Loop, operands: Sequence[onnx.Value]) -> onnx.Value:
+    """The condition of a loop, written among the nodes of the emitter."""
+    inner = e.inside(node.condition)
+    (value,) = _emitted(inner, node.condition, operands)
+    e.nodes.extend(inner.nodes)
+    return value
+
+
+def _emitted(inner: Emitter, body: Graph, operands: Sequence[onnx.Value]) -> list[onnx.Value]:
+    """The outputs of a body whose inputs are these values."""
+    for tensor, value in zip(body.inputs, operands, strict=True):
+        inner.bind(tensor, value)
+    return inner.emit_all(body.outputs)
 
 
 def emit_item(e: Emitter, node: Item) -> onnx.Value:

@@ -19,7 +19,7 @@ from kerasport.targets.tfjs.graph.emit.elementwise import emit_cast, emit_clip, 
 from kerasport.targets.tfjs.graph.emit.emitter import Emit, Emitter, Shared, node_name
 from kerasport.targets.tfjs.graph.emit.linear import emit_matmul
 from kerasport.targets.tfjs.graph.emit.lookup import emit_lookup
-from kerasport.targets.tfjs.graph.emit.loop import emit_item, emit_scan
+from kerasport.targets.tfjs.graph.emit.loop import emit_branch, emit_item, emit_loop, emit_scan
 from kerasport.targets.tfjs.graph.emit.movement import (
     emit_broadcast,
     emit_concat,
@@ -176,6 +176,8 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     # loops and tables
     Item: emit_item,
     ops.Scan: emit_scan,
+    ops.Branch: emit_branch,
+    ops.Loop: emit_loop,
     ops.Lookup: emit_lookup,
 }
 """Operation → function that writes it."""

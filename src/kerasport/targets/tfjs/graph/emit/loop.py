@@ -1,4 +1,4 @@
-"""Loops over time in TF.js."""
+"""Control flow in TF.js."""
 
 from __future__ import annotations
 
@@ -46,6 +46,48 @@ def emit_scan(e: Emitter, node: ops.Scan) -> str:
     first = len(variables) - 2 * len(lists)
     over = [_stacked(e, f"{loop}:{first + index}", result) for index, result in enumerate(results)]
     return e.results(node, (*states, *over))
+
+
+def emit_branch(e: Emitter, node: ops.Branch) -> str:
+    """`StatelessIf` with a function for each branch."""
+    e.shared.waits = e.shared.waits or "contains a branch"
+    branches = {
+        name: {"func": {"name": _function(e, name, body)}}
+        for name, body in (("then_branch", node.then_body), ("else_branch", node.else_body))
+    }
+    chosen = e.add("StatelessIf", [node.predicate, *node.captured], **branches)
+    return e.results(node, _numbered(chosen, len(node.then_body.outputs)))
+
+
+def emit_loop(e: Emitter, node: ops.Loop) -> str:
+    """`StatelessWhile` whose variables are the states, then the captured tensors."""
+    e.shared.waits = e.shared.waits or "contains a loop"
+    cond = _function(e, "cond", node.condition)
+    body = _function(e, "body", node.body, passed=len(node.captured))
+    loop = e.add(
+        "StatelessWhile",
+        [*node.states, *node.captured],
+        cond={"func": {"name": cond}},
+        body={"func": {"name": body}},
+    )
+    return e.results(node, _numbered(loop, len(node.states)))
+
+
+def _function(e: Emitter, name: str, body: Graph, passed: int = 0) -> str:
+    """A function of a graph, which also returns its last `passed` inputs."""
+    inner = e.inside(body)
+    arguments = _arguments(e, [tensor.dtype for tensor in body.inputs])
+    for tensor, (argument, _) in zip(body.inputs, arguments, strict=True):
+        inner.bind(tensor, argument)
+    ends = [*body.outputs, *body.inputs[len(body.inputs) - passed :]]
+    values = [inner.add("Identity", [value]) for value in inner.emit_all(ends)]
+    kinds = [end.dtype for end in ends]
+    return inner.function(name, arguments, list(zip(values, kinds, strict=True)))
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    """The results of a node."""
+    return [f"{name}:{index}" if index else name for index in range(count)]
 
 
 def _shape(e: Emitter, result: TensorType) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from kerasport.errors import OptionError, VerifyError, unexpected
-from kerasport.frontends.keras.read import read
+from kerasport.frontends.keras.read import on_disk, read
 from kerasport.targets import written_as
 from kerasport.verification.comparison import ReportOnly, Tolerance
 from kerasport.verification.converted import check_there, open_converted
-from kerasport.verification.references.original import find_original, on_disk
+from kerasport.verification.references.original import find_original
 from kerasport.verification.report import LayerDivergence, OutputError, Verification
 from kerasport.verification.runtime import Runtime, RuntimeKind
 from kerasport.verification.runtimes import RUNTIMES, node

@@ -11,8 +11,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -393,20 +392,6 @@ def configured_backend() -> str:
 
 
 # ------------------------------------------------------------------------- names that Keras expects
-
-
-@contextmanager
-def on_disk(source: Any) -> Iterator[Path]:
-    """The path of a model; a model in memory is saved to a temporary file."""
-    if isinstance(source, str | os.PathLike):
-        yield Path(source)
-        return
-    if not callable(getattr(source, "save", None)):
-        raise TypeError(f"expected a path or a Keras model, got {type(source).__name__}")
-    with tempfile.TemporaryDirectory(prefix="kerasport-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder, "model.keras")
-        source.save(path)
-        yield path
 
 
 def loadable(path: Path, folder: Path, keras: Keras) -> Path:

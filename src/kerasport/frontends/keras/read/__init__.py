@@ -37,19 +37,27 @@ def read(source: Source, weights: str | os.PathLike[str] | None = None) -> Itera
         ReadError: the source is not a Keras model that can be read. The message says what it is and
             what to do.
     """
+    with (
+        on_disk(source) as path,
+        _opened(path, None if weights is None else Path(weights)) as model,
+    ):
+        yield model
+
+
+@contextmanager
+def on_disk(source: Source) -> Iterator[Path]:
+    """The path of a model. A live model is saved to a temporary file."""
     if isinstance(source, str | os.PathLike):
-        with _opened(Path(source), None if weights is None else Path(weights)) as model:
-            yield model
+        yield Path(source)
         return
     if not callable(getattr(source, "save", None)):
         raise TypeError(f"expected a path or a Keras model, got {type(source).__name__}")
     from tempfile import TemporaryDirectory  # noqa: PLC0415  (files do not need it, and it is slow)
 
-    with TemporaryDirectory(prefix="kerasport-") as directory:
+    with TemporaryDirectory(prefix="kerasport-", ignore_cleanup_errors=True) as directory:
         path = Path(directory) / "model.keras"
         source.save(path)
-        with _opened(path) as model:
-            yield model
+        yield path
 
 
 @contextmanager

@@ -651,6 +651,18 @@ def resizings() -> Iterator[Check]:
             )
 
 
+def gathers() -> Iterator[Check]:
+    for kind, unknown, batch in product(KINDS, ((), (0, 1)), (0, 1, 2)):
+        rng = np.random.default_rng(batch)
+        indices = np.asarray(rng.integers(0, 2, (2, 3, 4, 2)), np.int32)
+        yield Check(
+            f"GatherNd of {kind.__name__}, {batch} batch dimensions, {unknown}",
+            lambda x, i, batch=batch: ops.gather_nd(x, i, batch),
+            (kind(2, 3, 2, 3), indices),
+            unknown,
+        )
+
+
 def controls() -> Iterator[Check]:
     matrix = floats(5, 5)
     grown = lambda x: (ops.matmul(x, matrix), ops.concat([x, x], 0))  # noqa: E731
@@ -724,6 +736,7 @@ FAMILIES: Mapping[str, Callable[[], Iterator[Check]]] = {
         poolings_of_volumes,
         resizings,
         controls,
+        gathers,
     )
 }
 

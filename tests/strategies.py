@@ -417,6 +417,15 @@ def scan(draw: DrawFn) -> Sample:
 
 
 @st.composite
+def gather_nd(draw: DrawFn) -> Sample:
+    x = any_tensor(draw, 1, 4)
+    count, places = draw(st.integers(1, x.ndim)), draw(shapes(0, 2))
+    highs = np.array(x.shape[:count], np.int32)
+    indices = (numbers(draw, (*places, count), "int32", 0, 99) % highs).astype(np.int32)
+    return sample(ops.GatherNd, x, indices, known={1: (len(places),)})
+
+
+@st.composite
 def branch(draw: DrawFn) -> Sample:
     """A choice between graphs, one of which returns a captured tensor."""
     x, flag = any_tensor(draw, 1, 4), np.asarray(draw(st.booleans()))
@@ -528,6 +537,7 @@ OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {
     ops.Range: range_(),
     ops.Fill: fill(),
     ops.Scan: scan(),
+    ops.GatherNd: gather_nd(),
     ops.Branch: branch(),
     ops.Loop: loop(),
     ops.Det: determinant(),

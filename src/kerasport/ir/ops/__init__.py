@@ -97,6 +97,7 @@ from kerasport.ir.ops.elementwise import (
     sub,
     where,
 )  # fmt: skip
+from kerasport.ir.ops.indexing import GatherNd, gather_nd
 from kerasport.ir.ops.linear import Det, MatMul, einsum, matmul
 from kerasport.ir.ops.lookup import Lookup
 from kerasport.ir.ops.loop import Scan, scan

@@ -102,6 +102,11 @@ def emit_tile(e: Emitter, node: ops.Tile) -> onnx.Value:
     return e.add("Tile", [node.x, e.ints(node.times)])
 
 
+def emit_gather_nd(e: Emitter, node: ops.GatherNd) -> onnx.Value:
+    """`GatherND` with indices of int64."""
+    return e.add("GatherND", [node.x, e.cast(node.indices, onnx.DataType.INT64)])
+
+
 def emit_gather(e: Emitter, node: ops.Gather) -> onnx.Value:
     """`Gather`."""
     return e.add("Gather", [node.x, node.indices], axis=node.axis)

@@ -107,6 +107,7 @@ SAME: Mapping[type[Node], str] = {
     ops.Sub: "Sub",
     ops.Mul: "Mul",
     ops.Div: "RealDiv",
+    ops.GatherNd: "GatherNd",
     ops.DivNoNan: "DivNoNan",
     ops.FloorDiv: "FloorDiv",
     ops.Mod: "FloorMod",

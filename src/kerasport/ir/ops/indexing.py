@@ -1,0 +1,62 @@
+"""Reading from positions that are known only when the model runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kerasport.errors import ShapeError
+from kerasport.ir.dtypes import INTEGERS
+from kerasport.ir.ops.elementwise import cast
+from kerasport.ir.ops.movement import Range, broadcast_to, concat, dim, dims, reshape
+from kerasport.ir.tensor import Tensor, TensorType, as_tensor, expect
+from kerasport.weights import Array
+
+
+@dataclass(frozen=True, eq=False)
+class GatherNd(Tensor):
+    """The slices of x that `indices` [..., k] name.
+
+    Each row of k indices names a slice of x along its first k axes. Indices are not negative: TF.js
+    reads other elements there.
+    """
+
+    x: Tensor
+    indices: Tensor
+
+    def infer(self) -> TensorType:
+        expect(self, self.indices, INTEGERS)
+        count = self.indices.shape[-1]
+        if count is None or not 0 < count <= self.x.rank:
+            raise ShapeError(f"indices of {self.indices.type} do not name slices of {self.x.type}")
+        return TensorType(self.x.dtype, (*self.indices.extents[:-1], *self.x.extents[count:]))
+
+    def compute(self, *operands: Any) -> Array:
+        """The slices.
+
+        Raises:
+            IndexError: an index is negative, or not smaller than the size of its axis.
+        """
+        x, indices = operands
+        if (indices < 0).any():
+            raise IndexError("an index is negative")
+        result: Array = x[tuple(indices[..., axis] for axis in range(indices.shape[-1]))]
+        return result
+
+
+def gather_nd(x: Tensor, indices: Tensor, batch_dims: int = 0) -> Tensor:
+    """The slices of x that `indices` [..., k] name.
+
+    The first `batch_dims` axes are common to both: position p of the indices reads from position p
+    of x.
+    """
+    rows = indices.rank - 1
+    if not 0 <= batch_dims <= min(rows, x.rank - 1):
+        raise ShapeError(f"{batch_dims} batch dimensions of {x.type} and {indices.type}")
+    places = []
+    for axis in range(batch_dims):
+        own = Range(as_tensor(dim(x, axis)))
+        column = reshape(own, [-1 if at == axis else 1 for at in range(rows + 1)])
+        column = cast(column, indices.dtype)
+        places.append(broadcast_to(column, (*dims(indices)[:-1], 1)))
+    return GatherNd(x, concat([*places, indices], -1))

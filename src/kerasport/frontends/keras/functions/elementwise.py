@@ -18,18 +18,18 @@ from kerasport.ir.tensor import as_tensor, constant
 LARGEST = 3.4028234663852886e38  # of float32
 
 
-def smooth(op: type[Unary]) -> Callable[[Tensor], Tensor]:
-    """A function that makes fractions, of integers too."""
+def float_unary(op: type[Unary]) -> Callable[[Tensor], Tensor]:
+    """A function of floats [...]; other dtypes are cast to float32 first."""
     return lambda x: op(ops.floats(x))
 
 
-def whole(op: type[Unary]) -> Callable[[Tensor], Tensor]:
-    """A function that leaves integers integers, and truth values as they are."""
+def numeric_unary(op: type[Unary]) -> Callable[[Tensor], Tensor]:
+    """A function of numbers [...] that keeps their dtype; bool stays as it is."""
     return lambda x: x if x.dtype == "bool" else op(x)
 
 
-def tested(op: type[Unary]) -> Callable[[Tensor], Tensor]:
-    """A question that only fractions answer with yes."""
+def float_predicate(op: type[Unary]) -> Callable[[Tensor], Tensor]:
+    """A predicate that can be true for floats only: dtype bool."""
     return lambda x: op(ops.floats(x))
 
 
@@ -568,20 +568,20 @@ OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "DivideNoNan": divide_no_nan, "FloorDivide": floor_divide, "Mod": mod, "Fmod": fmod, "Power": power,
     "Maximum": maximum, "Minimum": minimum, "Fmax": fmax, "Fmin": fmin, "Arctan2": arctan2, "Hypot": hypot,
     "Logaddexp": logaddexp, "Logaddexp2": logaddexp2, "Heaviside": heaviside, "Ldexp": ldexp,
-    "Negative": negative, "Abs": whole(ops.Abs), "Absolute": whole(ops.Abs), "Fabs": smooth(ops.Abs),
-    "Square": square, "Sqrt": smooth(ops.Sqrt), "Rsqrt": smooth(ops.Rsqrt), "Cbrt": cbrt,
-    "Reciprocal": smooth(ops.Reciprocal), "Exp": smooth(ops.Exp), "Exp2": exp2, "Expm1": smooth(ops.Expm1),
-    "Log": smooth(ops.Log), "Log2": log2, "Log10": log10, "Log1p": smooth(ops.Log1p), "Sin": smooth(ops.Sin),
-    "Cos": smooth(ops.Cos), "Tan": smooth(ops.Tan), "Arcsin": smooth(ops.Asin), "Arccos": smooth(ops.Acos),
-    "Arctan": smooth(ops.Atan), "Sinh": smooth(ops.Sinh), "Cosh": smooth(ops.Cosh), "Tanh": smooth(ops.Tanh),
-    "Arcsinh": smooth(ops.Asinh), "Arccosh": smooth(ops.Acosh), "Arctanh": smooth(ops.Atanh), "Sinc": sinc,
-    "Floor": smooth(ops.Floor), "Ceil": smooth(ops.Ceil), "Trunc": trunc, "Round": round_, "Sign": sign,
+    "Negative": negative, "Abs": numeric_unary(ops.Abs), "Absolute": numeric_unary(ops.Abs), "Fabs": float_unary(ops.Abs),
+    "Square": square, "Sqrt": float_unary(ops.Sqrt), "Rsqrt": float_unary(ops.Rsqrt), "Cbrt": cbrt,
+    "Reciprocal": float_unary(ops.Reciprocal), "Exp": float_unary(ops.Exp), "Exp2": exp2, "Expm1": float_unary(ops.Expm1),
+    "Log": float_unary(ops.Log), "Log2": log2, "Log10": log10, "Log1p": float_unary(ops.Log1p), "Sin": float_unary(ops.Sin),
+    "Cos": float_unary(ops.Cos), "Tan": float_unary(ops.Tan), "Arcsin": float_unary(ops.Asin), "Arccos": float_unary(ops.Acos),
+    "Arctan": float_unary(ops.Atan), "Sinh": float_unary(ops.Sinh), "Cosh": float_unary(ops.Cosh), "Tanh": float_unary(ops.Tanh),
+    "Arcsinh": float_unary(ops.Asinh), "Arccosh": float_unary(ops.Acosh), "Arctanh": float_unary(ops.Atanh), "Sinc": sinc,
+    "Floor": float_unary(ops.Floor), "Ceil": float_unary(ops.Ceil), "Trunc": trunc, "Round": round_, "Sign": sign,
     "Signbit": signbit, "Deg2rad": deg2rad, "Rad2deg": rad2deg, "Angle": angle, "Real": unchanged, "Imag": imag,
     "Conj": unchanged, "Conjugate": unchanged, "Copy": unchanged, "Clip": clip, "NanToNum": nan_to_num,
-    "Erf": smooth(ops.Erf), "Erfc": erfc, "Erfinv": erfinv, "I0": i0,
+    "Erf": float_unary(ops.Erf), "Erfc": erfc, "Erfinv": erfinv, "I0": i0,
     "Equal": equal, "NotEqual": not_equal, "Less": less, "LessEqual": less_equal, "Greater": greater,
     "GreaterEqual": greater_equal, "LogicalAnd": logical_and, "LogicalOr": logical_or, "LogicalXor": logical_xor,
-    "LogicalNot": logical_not, "Isnan": tested(ops.IsNan), "Isinf": tested(ops.IsInf), "Isfinite": tested(ops.IsFinite),
+    "LogicalNot": logical_not, "Isnan": float_predicate(ops.IsNan), "Isinf": float_predicate(ops.IsInf), "Isfinite": float_predicate(ops.IsFinite),
     "Isposinf": isposinf, "Isneginf": isneginf, "Isreal": isreal, "Isclose": isclose, "AllClose": all_close,
     "Where": where_, "Select": select, "BitwiseAnd": bitwise(logical_and, ops.BitwiseAnd),
     "BitwiseOr": bitwise(logical_or, ops.BitwiseOr),

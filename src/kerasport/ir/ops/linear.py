@@ -81,38 +81,43 @@ def matmul(a: Any, b: Any) -> Tensor:
 def einsum(equation: str, a: Any, b: Any | None = None) -> Tensor:
     """Einstein's sum of one or two tensors, as transposes, reshapes and one product of matrices.
 
-    Labels are letters; an ellipsis has to be spelled out before. A letter that stands twice in one operand is
-    refused.
+    Labels are letters. The equation has no ellipsis, and no label twice in one operand.
 
     Raises:
         ShapeError: the equation does not fit the operands.
     """
     left, _, out = equation.replace(" ", "").partition("->")
-    terms = left.split(",")
     if len(set(out)) < len(out) or not set(out) <= set(left):
         raise ShapeError(
             f"the equation {equation} has a label in its output that no single input axis gives"
         )
     if b is None:
         (x,) = matched(a)
-        return _permuted(_summed(x, terms[0], out), [c for c in terms[0] if c in out], out)
+        return _permuted(_summed(x, left, out), [c for c in left if c in out], out)
     x, y = matched(a, b, least="int32")
-    if not _fits(terms[0], x) or not _fits(terms[1], y) or _differ(terms, x, y):
+    first, _, second = left.partition(",")
+    if not _fits(first, x) or not _fits(second, y) or _differ((first, second), x, y):
         raise ShapeError(f"the equation {equation} does not fit {x.type} and {y.type}")
-    x, y = _summed(x, terms[0], terms[1] + out), _summed(y, terms[1], terms[0] + out)
-    first = [c for c in terms[0] if c in terms[1] + out]
-    second = [c for c in terms[1] if c in terms[0] + out]
-    batch = [c for c in first if c in second and c in out]
-    inner = [c for c in first if c in second and c not in out]
-    rows = [c for c in first if c not in second]
-    columns = [c for c in second if c not in first]
+    x, y = _summed(x, first, second + out), _summed(y, second, first + out)
+    return _product(x, _kept(first, second + out), y, _kept(second, first + out), out)
+
+
+def _kept(labels: str, wanted: str) -> list[str]:
+    return [label for label in labels if label in wanted]
+
+
+def _product(x: Tensor, first: list[str], y: Tensor, second: list[str], out: str) -> Tensor:
+    """The sum of products of two tensors, each of whose labels the other one or the output has."""
+    shared = [c for c in first if c in second]
+    batch, inner = [c for c in shared if c in out], [c for c in shared if c not in out]
+    rows, columns = [c for c in first if c not in second], [c for c in second if c not in first]
     if not inner and not (rows and columns):
         return _outer(x, y, first, second, out)
     sizes = _sizes((*first, *second), (*dims(x), *dims(y)))
-    one = _grouped(x, first, (batch, rows, inner), sizes)
-    two = _grouped(y, second, (batch, inner, columns), sizes)
+    left = _grouped(x, first, (batch, rows, inner), sizes)
+    right = _grouped(y, second, (batch, inner, columns), sizes)
     labels = [*batch, *rows, *columns]
-    return _permuted(reshape(MatMul(one, two), [sizes[c] for c in labels]), labels, out)
+    return _permuted(reshape(MatMul(left, right), [sizes[c] for c in labels]), labels, out)
 
 
 def _fits(term: str, x: Tensor) -> bool:

@@ -316,29 +316,44 @@ def slice_update(inputs: Tensor, start_indices: Any, updates: Any) -> Tensor:
 
 
 def get_item(x: Any, key: Any) -> Tensor:
-    """x[key], as in numpy: numbers, slices, an ellipsis and new axes."""
+    """x[key] as in numpy, for a key of integers, slices, an ellipsis and new axes (None).
+
+    Raises:
+        Refusal: the model computes a part of the key.
+        ShapeError: the key does not fit x.
+    """
     tensor = as_tensor(x)
+    keys = _without_ellipsis(key, tensor)
+    axes = zip((k for k in keys if k is not None), tensor.shape, strict=True)
+    parts = [_part(k, size_) for k, size_ in axes]
+    reversed_ = tuple(axis for axis, part in enumerate(parts) if part == (None, None, -1))
+    for axis in reversed_:
+        parts[axis] = WHOLE
+    y = ops.strided(tensor, parts)
+    y = ops.Reverse(y, reversed_) if reversed_ else y
+    return ops.reshape(y, _sizes_of(y, keys))
+
+
+def _without_ellipsis(key: Any, x: Tensor) -> list[Any]:
+    """The key with one entry for each axis of x, besides None for new axes."""
     keys = list(key) if isinstance(key, tuple | list) else [key]
-    if not any(k is Ellipsis for k in keys):
-        keys.append(Ellipsis)
-    at = next(i for i, k in enumerate(keys) if k is Ellipsis)
-    rest = tensor.rank - sum(k is not None for k in keys) + 1
-    if rest < 0 or sum(k is Ellipsis for k in keys) > 1:
-        raise ShapeError(f"{key} is not a valid index of {tensor.type}")
-    keys[at : at + 1] = [slice(None)] * rest
-    parts = [
-        _part(k, d) for k, d in zip((k for k in keys if k is not None), tensor.shape, strict=True)
-    ]
-    turned = tuple(axis for axis, part in enumerate(parts) if part == (None, None, -1))
-    y = ops.strided(tensor, [WHOLE if axis in turned else part for axis, part in enumerate(parts)])
-    y = ops.Reverse(y, turned) if turned else y
+    places = [place for place, k in enumerate(keys) if k is Ellipsis] or [len(keys)]
+    named = sum(k is not None and k is not Ellipsis for k in keys)
+    if named > x.rank or len(places) > 1:
+        raise ShapeError(f"{key} is not a valid index of {x.type}")
+    keys[places[0] : places[0] + 1] = [slice(None)] * (x.rank - named)
+    return keys
+
+
+def _sizes_of(y: Tensor, keys: Sequence[Any]) -> list[Size]:
+    """The sizes of y with new axes of size 1, and without axes of which an integer took one element."""
     sizes = iter(ops.dims(y))
-    made: list[Size] = []
+    result: list[Size] = []
     for k in keys:
         size_ = 1 if k is None else next(sizes)
         if not isinstance(k, int):
-            made.append(size_)
-    return ops.reshape(y, made)
+            result.append(size_)
+    return result
 
 
 def _part(key: Any, length: int | None) -> Part:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from string import ascii_letters
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -352,29 +352,51 @@ def _matrix_norm(y: Tensor, order: Any, axes: Sequence[int], *, keepdims: bool) 
 
 
 def rearrange(tensor: Tensor, pattern: str, **axes_lengths: int) -> Tensor:
-    """Axes split, moved and joined as a pattern says: `b (h p) w -> b h (p w)`."""
+    """Split, move and join axes as a pattern says: `b (h p) w -> b h (p w)`.
+
+    Raises:
+        ShapeError: the pattern is malformed, does not fit the tensor, or leaves sizes open.
+    """
+    groups, out = _parsed(pattern)
+    if len(groups) != tensor.rank:
+        raise ShapeError(f"the pattern {pattern!r} does not fit {tensor.type}")
+    sizes: dict[str, Size] = dict(axes_lengths)
+    for axis, group in enumerate(groups):
+        sizes |= _open_size(tensor, axis, group, axes_lengths, pattern)
+    names = [name for group in groups for name in group]
+    split = ops.reshape(tensor, [sizes[name] for name in names])
+    sizes |= dict(zip(names, ops.dims(split), strict=True))
+    moved = ops.transpose(split, [names.index(name) for group in out for name in group])
+    return ops.reshape(moved, [_joined([sizes[name] for name in group]) for group in out])
+
+
+Groups: TypeAlias = list[list[str]]
+"""For each axis of a pattern, the names that it is made of."""
+
+
+def _parsed(pattern: str) -> tuple[Groups, Groups]:
+    """Both sides of a pattern."""
     sides = [re.findall(r"\w+|\(.*?\)", side) for side in pattern.split("->")]
     if len(sides) != 2:
         raise ShapeError(f"{pattern!r} is not a valid pattern")
-    groups, out = ([re.findall(r"\w+", axis) for axis in side] for side in sides)
-    sizes: dict[str, Size] = dict(axes_lengths)
-    if len(groups) != tensor.rank:
-        raise ShapeError(f"the pattern {pattern!r} does not fit {tensor.type}")
-    for at, group in enumerate(groups):
-        open_ = [name for name in group if name not in sizes]
-        if len(open_) > 1:
-            raise ShapeError(f"the pattern {pattern!r} does not determine the sizes of {open_}")
-        known = math.prod(axes_lengths.get(name, 1) for name in group)
-        if open_:
-            whole = tensor.shape[at]
-            sizes[open_[0]] = (
-                ops.dim(tensor, at) if len(group) == 1 else -1 if whole is None else whole // known
-            )
-    apart = [name for group in groups for name in group]
-    y = ops.reshape(tensor, [sizes[name] for name in apart])
-    sizes |= dict(zip(apart, ops.dims(y), strict=True))
-    y = ops.transpose(y, [apart.index(name) for group in out for name in group])
-    return ops.reshape(y, [_joined([sizes[name] for name in group]) for group in out])
+    left, right = sides
+    return [re.findall(r"\w+", axis) for axis in left], [re.findall(r"\w+", axis) for axis in right]
+
+
+def _open_size(
+    tensor: Tensor, axis: int, group: Sequence[str], lengths: Mapping[str, int], pattern: str
+) -> dict[str, Size]:
+    """The size of the one name of a group that has no length; -1 if the run decides it."""
+    names = [name for name in group if name not in lengths]
+    if len(names) > 1:
+        raise ShapeError(f"the pattern {pattern!r} does not determine the sizes of {names}")
+    if not names:
+        return {}
+    if len(group) == 1:
+        return {names[0]: ops.dim(tensor, axis)}
+    whole = tensor.shape[axis]
+    known = math.prod(lengths[name] for name in group if name in lengths)
+    return {names[0]: -1 if whole is None else whole // known}
 
 
 def _joined(parts: Sequence[Size]) -> Size:

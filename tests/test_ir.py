@@ -26,7 +26,9 @@ from kerasport.ir.ops import Tensor
 from kerasport.ir.tensor import Input, Item, Node, Several, TensorType, constant
 from kerasport.weights import Array, ComputedWeight, Shape
 
-ALONE: set[Any] = {Input, ops.Constant, Item, ops.Lookup}
+ALONE: set[Any] = {
+    Input, ops.Constant, Item, ops.Lookup, ops.StringConcat, ops.StringSplit, ops.RegexFullMatch,
+}  # fmt: skip
 """Nodes that are no operations on numbers."""
 
 

@@ -15,7 +15,8 @@ from tests.test_onnx import written
 import kerasport
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
-from kerasport.ir.tensor import Input, TensorType
+from kerasport.ir.tensor import Input, TensorType, constant, items
+from kerasport.targets.onnx.emit import emitter_of
 
 
 def with_dtype(folder: Path, dtype: str, function: Callable[..., Any], count: int = 2) -> Path:
@@ -56,6 +57,35 @@ def test_strings_pass_through_moves(tmp_path: Path) -> None:
     ((turned, cut),) = onnx_runtime.run(written(graph, tmp_path / "model.onnx"), [(x,)])
     np.testing.assert_array_equal(turned, x.T)
     np.testing.assert_array_equal(cut, x[:, 1:])
+
+
+def test_operations_on_strings(tmp_path: Path) -> None:
+    x, y = (Input(name, TensorType("string", ("batch", 2))) for name in "xy")
+    split = ops.StringSplit(x)
+    outputs = (
+        ops.StringConcat(x, y),
+        ops.StringConcat(x, constant(np.array(["!"], object))),
+        *items(split),
+        *items(ops.StringSplit(y, ",")),
+        ops.RegexFullMatch(x, "[a-z]+ .*"),
+        ops.Equal(x, y),
+    )
+    graph = Graph((x, y), outputs)
+    feed = (
+        np.array([["one two", " three  four five"], ["", "é"]], object),
+        np.array([["a,b,", "three"], ["c", "é"]], object),
+    )
+    (computed,) = onnx_runtime.run(written(graph, tmp_path / "model.onnx"), [feed])
+    for wanted, got in zip(graph.run(*feed), computed, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_operations_on_strings_need_opset_20() -> None:
+    x = Input("x", TensorType("string", (2,)))
+    outputs = (ops.StringConcat(x, x), ops.Equal(x, x), ops.RegexFullMatch(x, "a"))
+    emitter = emitter_of(Graph((x,), outputs), 18)
+    emitter.run(["a", "b", "c"])
+    assert [problem.reason[-14:] for problem in emitter.problems] == ["use --opset 20"] * 3
 
 
 def test_the_product_of_many_unsigned_integers_is_refused(tmp_path: Path) -> None:

@@ -163,6 +163,7 @@ from kerasport.ir.ops.reduction import (
 )  # fmt: skip
 from kerasport.ir.ops.scatter import ScatterNd
 from kerasport.ir.ops.spectral import Dft
+from kerasport.ir.ops.text import RegexFullMatch, StringConcat, StringSplit
 from kerasport.ir.ops.window import (
     AvgPool,
     Conv,

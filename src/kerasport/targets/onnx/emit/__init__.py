@@ -78,6 +78,11 @@ from kerasport.targets.onnx.emit.reduction import (
 )
 from kerasport.targets.onnx.emit.scatter import emit_scatter_nd
 from kerasport.targets.onnx.emit.spectral import emit_dft
+from kerasport.targets.onnx.emit.text import (
+    emit_regex_full_match,
+    emit_string_concat,
+    emit_string_split,
+)
 from kerasport.targets.onnx.emit.window import emit_first
 from kerasport.targets.onnx.recurrent import CountingFirst, Recurrent, TakeSteps
 
@@ -205,6 +210,9 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     CountingFirst: emit_counting_first,
     TakeSteps: emit_take_steps,
     ops.Lookup: emit_lookup,
+    ops.StringConcat: emit_string_concat,
+    ops.StringSplit: emit_string_split,
+    ops.RegexFullMatch: emit_regex_full_match,
 }
 """Operation → function that writes it."""
 

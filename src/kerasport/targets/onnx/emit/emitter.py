@@ -9,7 +9,6 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import onnx_ir as onnx
 
-from kerasport.errors import Refusal
 from kerasport.ir import ops
 from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import Constant, Extent, Input, Node, Tensor, TensorType
@@ -46,8 +45,11 @@ MOVING = (
 )  # fmt: skip
 """Operations that move elements of every type."""
 
-OF_STRINGS = (*MOVING, ops.Lookup, ops.Select)
-"""Operations on strings for which ONNX Runtime has kernels in every opset."""
+OF_STRINGS = (
+    *MOVING, ops.Lookup, ops.Select, ops.StringConcat, ops.StringSplit, ops.RegexFullMatch, ops.Equal,
+    ops.NotEqual,
+)  # fmt: skip
+"""Operations on strings for which ONNX Runtime has kernels."""
 
 
 @dataclass
@@ -84,6 +86,8 @@ class Emitter(emission.Emitter[onnx.Value]):
         dtypes = {operand.dtype for operand in node.operands if isinstance(operand, Tensor)}
         if "string" in dtypes and not isinstance(node, OF_STRINGS):
             return f"ONNX Runtime has no {type(node).__name__} of strings"
+        if "string" in dtypes and isinstance(node, ops.Equal | ops.NotEqual) and self.opset < 19:
+            return "ONNX compares strings from opset 19; use --opset 20"
         if isinstance(node, ops.Prod) and node.dtype not in ("int32", "int64", "float32"):
             return f"ONNX Runtime computes wrong products of many integers of {node.dtype}"
         if "uint64" in dtypes and not isinstance(node, (*MOVING, ops.Cast)):
@@ -151,9 +155,11 @@ class Emitter(emission.Emitter[onnx.Value]):
 
     def write_small(self, name: str, array: Array) -> onnx.Value:
         """An initializer that the graph and all its bodies see."""
+        tensor: onnx.TensorProtocol = onnx.Tensor(array, name=name)
         if array.dtype.kind == "O":
-            raise Refusal("", "constants of strings are not supported")
-        value = onnx.Value(name=name, const_value=onnx.Tensor(array, name=name))
+            texts = [text.encode(errors="backslashreplace") for text in array.ravel()]
+            tensor = onnx.StringTensor(texts, shape=onnx.Shape(array.shape), name=name)
+        value = onnx.Value(name=name, const_value=tensor)
         self.shared.small.append(value)
         return value
 

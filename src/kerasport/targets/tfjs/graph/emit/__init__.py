@@ -16,7 +16,7 @@ from kerasport.passes.fuse import Fused, Prelu
 from kerasport.targets.emission import OpTable
 from kerasport.targets.tfjs.graph.emit.attributes import TYPES, Json, const, shape
 from kerasport.targets.tfjs.graph.emit.elementwise import emit_cast, emit_clip, emit_leaky_relu
-from kerasport.targets.tfjs.graph.emit.emitter import Emit, Emitter, Shared, node_name
+from kerasport.targets.tfjs.graph.emit.emitter import STRINGS, Emit, Emitter, Shared, node_name
 from kerasport.targets.tfjs.graph.emit.linear import emit_matmul
 from kerasport.targets.tfjs.graph.emit.lookup import emit_lookup
 from kerasport.targets.tfjs.graph.emit.loop import emit_branch, emit_item, emit_loop, emit_scan
@@ -191,6 +191,9 @@ UNSUPPORTED: Mapping[type[Node], str] = {
     ops.LeftShift: BITS,
     ops.RightShift: BITS,
     ops.Det: "TF.js has no determinant",
+    ops.StringConcat: STRINGS,
+    ops.StringSplit: STRINGS,
+    ops.RegexFullMatch: STRINGS,
     ops.Dft: (
         "TF.js has no Fourier transform on the wasm backend, and only fixed sizes up to 1024 are "
         "computed as matrix products"

@@ -58,7 +58,9 @@ def window_mask(rows: Size, columns: Size, width: int) -> Tensor:
 
 def both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     """Where both masks are true; None for a missing mask."""
-    return a if b is None else b if a is None else ops.logical_and(a, b)
+    if a is None or b is None:
+        return b if a is None else a
+    return ops.logical_and(a, b)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None, *, zeroed: bool) -> Tensor:
@@ -436,9 +438,9 @@ class MultiHeadAttention(_Heads):
         axes = self.axes(q.rank - 1)
         front = [at for at in range(q.rank - 1) if at not in axes]
         order = (*front, *axes, q.rank - 1)
-        sizes, rows, columns = (
-            [ops.dim(x, at) for at in of] for x, of in ((q, front), (q, axes), (k, axes))
-        )
+        sizes = [ops.dim(q, axis) for axis in front]
+        rows = [ops.dim(q, axis) for axis in axes]
+        columns = [ops.dim(k, axis) for axis in axes]
 
         def flat(x: Tensor) -> Tensor:
             moved = ops.transpose(x, order)
@@ -470,10 +472,11 @@ class MultiHeadAttention(_Heads):
             mask = ops.expand_dims(mask, *range(place, place + wanted - mask.rank))
         if len(rows) == 1:
             return mask
-        joined = [
-            product([size if isinstance(size, int) else None for size in of])
-            for of in (rows, columns)
+        known = [
+            tuple(size if isinstance(size, int) else None for size in rows),
+            tuple(size if isinstance(size, int) else None for size in columns),
         ]
+        joined = list(map(product, known))
         if -1 in joined:
             raise Refusal(
                 "attention_axes",

@@ -233,9 +233,9 @@ def listed(outputs: Outputs) -> tuple[Shape, ...]:
 def called_on(count: int, cls: type[Layer]) -> str:
     """Why a call of a layer on that many tensors is refused."""
     fewest, most = cls.arity
-    wanted = (
-        f"{fewest} or more" if most is None else fewest if fewest == most else f"{fewest} to {most}"
-    )
+    wanted = f"{fewest} or more" if most is None else f"{fewest} to {most}"
+    if fewest == most:
+        wanted = str(fewest)
     return f"it is called on {count} tensor(s), but kerasport supports only calls on {wanted}"
 
 
@@ -412,9 +412,9 @@ def _spell(hint: Any, rank: int = 0) -> str:
         return " or ".join(map(repr, arguments))
     if origin is tuple:
         return f"tuple[{', '.join('...' if a is Ellipsis else _spell(a, rank) for a in arguments)}]"
-    return (
-        "None" if hint is types.NoneType else hint.__name__ if isinstance(hint, type) else str(hint)
-    )
+    if hint is types.NoneType:
+        return "None"
+    return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
 def fits(value: Any, hint: Any, rank: int = 0) -> bool:

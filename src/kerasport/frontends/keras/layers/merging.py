@@ -98,8 +98,9 @@ class _MaskedMerge(_Merge):
 
     def lower(self, *inputs: Tensor, masks: Sequence[Tensor | None] | None = None) -> Tensor:
         # where it gives some inputs further axes first, Keras no longer finds their masks
+        rank = max(x.rank for x in inputs)
         spread = [
-            None if mask is None or x.rank < max(y.rank for y in inputs) else of_features(mask, x)
+            None if mask is None or x.rank < rank else of_features(mask, x)
             for x, mask in zip(inputs, masks or (None,) * len(inputs), strict=True)
         ]
         return self.masked(same_rank(inputs), spread)
@@ -177,6 +178,11 @@ class Minimum(_Extreme):
         return truths(ops.minimum(a, b), a, b)
 
 
+def _known_size(sizes: Sequence[int | None]) -> int | None:
+    """The first known one of equal sizes."""
+    return next((size for size in sizes if size is not None), None)
+
+
 class Concatenate(Layer):
     """The inputs one after the other along `axis`."""
 
@@ -204,10 +210,9 @@ class Concatenate(Layer):
                 )
         sizes = [shape[axis] for shape in inputs]
         total = None if None in sizes else sum(size for size in sizes if size is not None)
-        return tuple(
-            total if at == axis else next((n for n in column if n is not None), None)
-            for at, column in enumerate(zip(*inputs, strict=True))
-        )
+        columns = list(zip(*inputs, strict=True))
+        joined = list(map(_known_size, columns))
+        return (*joined[:axis], total, *joined[axis + 1 :])
 
     def lower(self, *inputs: Tensor) -> Tensor:
         return ops.concat(inputs, self.axis)

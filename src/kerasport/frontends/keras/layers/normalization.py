@@ -191,10 +191,11 @@ class GroupNormalization(Layer):
 
 
 def whole(sizes: Shape) -> Shape:
-    """Axes as one, -1 where its size is unknown; none where there are none."""
-    return (
-        () if not sizes else (-1,) if None in sizes else (prod(d for d in sizes if d is not None),)
-    )
+    """The axes as one axis, -1 if its size is unknown; no axis if there are none."""
+    if not sizes:
+        return ()
+    known = [size for size in sizes if size is not None]
+    return (prod(known) if len(known) == len(sizes) else -1,)
 
 
 class RMSNormalization(Layer):

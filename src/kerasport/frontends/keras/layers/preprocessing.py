@@ -95,9 +95,9 @@ class Normalization(Layer):
 
     def axes(self, rank: int) -> tuple[int, ...]:
         """The axes that have means of their own, counted from the front, in order."""
-        axes = (
-            () if self.axis is None else self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        )
+        if self.axis is None:
+            return ()
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
         return tuple(sorted(axis_of(axis, rank) for axis in axes))
 
     def infer(self, *inputs: Shape) -> Shape:
@@ -251,7 +251,7 @@ class _Vocabulary(Layer):
 
     @property
     def tokens(self) -> tuple[Any, ...]:
-        """The vocabulary without what stands for the masked and the unknown.
+        """The vocabulary without the mask token and the tokens for unknown values.
 
         Raises:
             Refusal: it is not in the file, or cannot be a vocabulary.

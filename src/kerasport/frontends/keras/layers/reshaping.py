@@ -175,8 +175,8 @@ class _Cropping(_Resized):
         for axis in range(self.rank):
             before, after = self.amount(axis)
             size = self.split(x.shape)[0][axis]
-            end = None if not after else -after if size is None else size - after
-            parts.append((before, end, 1))
+            end = -after if size is None else size - after
+            parts.append((before, end if after else None, 1))
         last = self.data_format == "channels_last"
         return ops.strided(
             x, (ops.WHOLE, *parts, ops.WHOLE) if last else (ops.WHOLE, ops.WHOLE, *parts)

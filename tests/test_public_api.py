@@ -90,6 +90,7 @@ ORDER = (
     ("weights",),
     ("ir",),
     ("frontends",),
+    ("source",),
     ("passes",),
     ("targets",),
     ("verification",),

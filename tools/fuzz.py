@@ -170,7 +170,7 @@ def shared() -> Iterator[None]:
 
         original = targets.plan_with
         for module, name, stand_in in (
-            (api, "read", read),
+            (api, "opened", read),
             (targets, "plan_with", plan),
         ):
             opened.enter_context(patch.object(module, name, stand_in))

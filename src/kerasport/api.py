@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from kerasport.budget import allowed
 from kerasport.errors import SHORT, OptionError, UnsupportedModel, legible, unexpected
-from kerasport.frontends.keras.model import KerasModel
-from kerasport.frontends.keras.program import parts_of
-from kerasport.frontends.keras.read import Source, of_file, read
+from kerasport.frontends.keras.read import of_file
 from kerasport.ir.program import weights_of
 from kerasport.releases import NEWEST, release_of
 from kerasport.report import Check, Conversion, Repair, command
+from kerasport.source import Opened, Source, opened, parts
 from kerasport.targets import (
     AUTO,
     TARGETS,
@@ -138,7 +137,7 @@ def convert(
     files_read = _files_of(source, weights)
     with writing(out):
         check_free(targets, Path(out), force=force, sources=files_read)
-    with read(source, weights) as model, unexpected() as passing:
+    with opened(source, weights) as model, unexpected() as passing:
         tell = passing(progress or (lambda *_: None))
         options["max_size"] = _limit(max_size, files_read, model)
         plan = planned(model, targets, **options)
@@ -212,7 +211,7 @@ def check(
     targets = candidates(to, training=trainable)
     options = {"companion": companion, "trainable": trainable}
     files_read = _files_of(source, weights)
-    with read(source, weights) as model, unexpected():
+    with opened(source, weights) as model, unexpected():
         limit = _limit(max_size, files_read, model)
         plan = planned(model, targets, **options, max_size=limit)
         target = plan.target
@@ -474,10 +473,10 @@ def _ports(plan: Plan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in names}
 
 
-def _limit(max_size: int | None, files: Sequence[Path], model: KerasModel) -> int:
+def _limit(max_size: int | None, files: Sequence[Path], model: Opened) -> int:
     """The largest size of a converted model in bytes: the user's, or derived from the source."""
     if max_size is None:
-        return allowed(sum(map(_nbytes, files)) or sum(map(nbytes_of, weights_of(parts_of(model)))))
+        return allowed(sum(map(_nbytes, files)) or sum(map(nbytes_of, weights_of(parts(model)))))
     if max_size < 1:
         raise OptionError(f"max_size must be at least 1 byte, not {max_size}", "max_size")
     return max_size

@@ -111,7 +111,7 @@ def _constant(node: Constant, into: Mapping[DType, DType]) -> Constant:
     return constant(node.read(), wanted)
 
 
-# ---------------------------------------------------------------------------------------------- what differs
+# ------------------------------------------------------------------------------------- what differs
 
 
 def _problems(graph: Graph, limit: str) -> Iterator[Problem]:
@@ -163,6 +163,7 @@ def _notes(graph: Graph, into: Mapping[DType, DType], limit: str) -> Iterator[st
     for given in graph.inputs:
         if given.dtype in ("int64", "uint32", "uint64") and given.dtype in into:
             yield (
-                f"input {given.name!r} has the dtype {given.dtype} in Keras and {into[given.dtype]} in the "
+                f"input {given.name!r} has the dtype {given.dtype} in Keras and "
+                f"{into[given.dtype]} in the "
                 f"converted model, since {limit}; values beyond its range are not supported"
             )

@@ -63,7 +63,7 @@ def once(body: Graph, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def inside_loops(graph: Graph, function: Callable[[Graph], Graph]) -> Graph:
-    """The graph with a function applied to the bodies of all control flow nodes, inner ones first."""
+    """The graph with a function applied to the bodies of control flow, inner ones first."""
 
     def step(node: Node) -> Node:
         bodies: dict[str, Any] = {

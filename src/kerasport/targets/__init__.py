@@ -18,8 +18,8 @@ from kerasport.targets.target import Options, Target
 from kerasport.targets.tfjs import GRAPH, LAYERS
 
 __all__ = [
-    "AUTO", "TARGETS", "Options", "Output", "Plan", "Source", "Target", "candidates", "check_free", "options_of",
-    "planned", "target_at", "written", "written_as",
+    "AUTO", "TARGETS", "Options", "Output", "Plan", "Source", "Target", "candidates", "check_free",
+    "options_of", "planned", "target_at", "written", "written_as",
 ]  # fmt: skip
 
 TARGETS: Mapping[str, Target] = {target.name: target for target in (LAYERS, GRAPH, ONNX)}
@@ -82,7 +82,8 @@ def _check_suffix(target: Target, out: Path) -> None:
     """Raise `OptionError` if a target is not written to such a path."""
     if target.suffix and out.suffix != target.suffix:
         raise OptionError(
-            f"{out}: {with_article(target.title)} must be written to a file that ends in {target.suffix}"
+            f"{out}: {with_article(target.title)} must be written to a file that ends in "
+            f"{target.suffix}"
         )
     if not target.suffix and out.suffix == ".json":
         raise OptionError(
@@ -101,17 +102,19 @@ def check_free(
         OutputExistsError: the output exists and is not replaced.
         MissingPackageError: a target needs packages that are not installed.
     """
-    examples = dict.fromkeys(
-        f"a {target.title.split()[0]} model to a {'file' if target.suffix else 'directory'} such as {target.example}"
-        for target in TARGETS.values()
-    )
-    output.check_kind(out, ", or ".join(examples).replace("a ONNX", "an ONNX"))
+    output.check_kind(out, ", or ".join(dict.fromkeys(map(_example, TARGETS.values()))))
     for target in targets:
         target.check_installed()
     if files := targets[0].files(out):
         output.check_files_free(files, force=force, sources=sources)
     else:
         output.check_free(out, force=force, sources=sources)
+
+
+def _example(target: Target) -> str:
+    """An output of a target in words, such as "an ONNX model to a file such as model.onnx"."""
+    place = "file" if target.suffix else "directory"
+    return f"{with_article(target.family)} model to a {place} such as {target.example}"
 
 
 def options_of(targets: Iterable[Target], **given: Any) -> dict[str, Options]:
@@ -220,7 +223,7 @@ def _as_taken(source: Source, target: Target) -> Source:
 
 
 def _explained(plan: Plan, tried: Sequence[Plan]) -> Plan:
-    """The plan with a note on the target that was tried before and does not support all of the model."""
+    """The plan with a note on the target that was tried before, and does not support the model."""
     if not tried:
         return plan
     before = tried[0]
@@ -228,7 +231,10 @@ def _explained(plan: Plan, tried: Sequence[Plan]) -> Plan:
     more = f", and {len(others)} more part(s)" if others else ""
     # some reasons end with the advice to ask for the target that was chosen
     why = replace(first, reason=first.reason.partition("; use --to ")[0], remedy="")
-    note = f"written as a {_kind(plan)}, because a {_kind(before)} does not support all of it ({why}{more})"
+    note = (
+        f"written as a {_kind(plan)}, because a {_kind(before)} does not support all of it "
+        f"({why}{more})"
+    )
     return replace(plan, notes=(note, *plan.notes))
 
 

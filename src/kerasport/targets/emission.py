@@ -276,7 +276,7 @@ class Emitter(ABC, Generic[Value]):
 
 
 def stored(node: Constant) -> Weight:
-    """The weight of a constant; integers in the element type of the constant, floats as they are in the file."""
+    """The weight of a constant: integers in its element type, floats as they are in the file."""
     dtype = np.dtype(NUMPY[node.dtype])
     if dtype.kind not in "iu" or node.value.dtype == dtype:
         return node.value

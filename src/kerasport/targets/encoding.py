@@ -14,10 +14,10 @@ from kerasport.weights import Array, Weight
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the numbers of a weight are rounded to fewer bits; TF.js decodes them as it loads the model.
+    """How the values of a weight are rounded to fewer bits, which TF.js decodes when it loads it.
 
-    Source: tfjs-core io/io_utils.ts, decodeWeight. Integers q stand for q · scale + minimum, worked out in float64 and
-    rounded to float32.
+    Integers q stand for q · scale + minimum, computed in float64 and rounded to float32. Source:
+    tfjs-core io/io_utils.ts, decodeWeight.
     """
 
     dtype: Literal["float16", "uint8", "uint16"]
@@ -51,7 +51,7 @@ class Encoding:
 
 @dataclass(frozen=True, eq=False)
 class Scaled:
-    """A weight as integers of 8 bits, with a scale for each channel, which ONNX has; q stands for q · scale."""
+    """A weight as int8 with a scale for each channel; q stands for q · scale."""
 
     axis: int  # of the channels
     scale: Array  # [channels]
@@ -61,9 +61,9 @@ class Scaled:
     itemsize: ClassVar[int] = 1
 
     def encode(self, numbers: Array, at: int) -> tuple[Array, float]:
-        """The stored form of float32 numbers, of which the first is number `at` of the flat weight.
+        """The stored form of float32 values, from index `at` of the flat weight on.
 
-        Gives the largest error too, of the float32 numbers that ONNX makes of the stored form.
+        Returns the largest error too: the difference from the float32 values that are decoded.
         """
         stored, error = np.empty(numbers.size, np.int8), 0.0
         repeats = min(BLOCK, numbers.size) // (self.scale.size * self.inner)
@@ -71,7 +71,8 @@ class Scaled:
         for part, channels, (count, some, width) in blocks(
             at, numbers.size, self.scale.size, self.inner
         ):
-            # numpy is fast where the last axis is long: whole rows are flat, other parts have a channel in each row
+            # numpy is fast if the last axis is long, so whole rows are flat; other parts have
+            # one channel in each row
             flat = some == self.scale.size and 0 < count * some * width <= rows.size
             given = numbers[part] if flat else numbers[part].reshape(some, width)
             scales = rows[: given.size] if flat else self.scale[channels, None]
@@ -87,7 +88,7 @@ class Scaled:
 
     @staticmethod
     def largest(numbers: Array, at: int, channels: int, inner: int, so_far: Array) -> None:
-        """Raise the largest magnitudes of channels to those of numbers, of which the first is number `at`."""
+        """Update the largest magnitude of each channel with values from index `at` on."""
         for part, some, (rows, count, width) in blocks(at, numbers.size, channels, inner):
             over_rows = np.abs(numbers[part]).reshape(rows, count * width).max(0)
             so_far[some] = np.maximum(so_far[some], over_rows.reshape(count, width).max(1))
@@ -99,9 +100,17 @@ BLOCK = 64 * 1024  # numbers that are worked on at once, few enough to stay in t
 def blocks(
     at: int, count: int, channels: int, inner: int
 ) -> Iterator[tuple[slice, slice, tuple[int, int, int]]]:
-    """Parts of a piece of a flat weight [before, channels, inner], of which it holds `count` numbers from `at` on.
+    """Divide a piece of a flat weight [before, channels, inner] into parts of whole channels.
 
-    Gives where a part is in the piece, which channels it has, and its shape [rows, channels, inner].
+    Args:
+        at: index of the first value of the piece in the flat weight.
+        count: number of values in the piece.
+        channels: number of channels.
+        inner: number of consecutive values of one channel.
+
+    Returns:
+        For each part: where it is in the piece, which channels it has, and its shape
+        [rows, channels, inner].
     """
     row, begin, end = channels * inner, at, at + count
     while at < end:
@@ -119,7 +128,7 @@ def blocks(
 
 
 def stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype in which TF.js holds weights of a dtype: float32, int32 or bool; of strings, that of their bytes."""
+    """The dtype of stored weights: float32, int32, or uint8 for bools and the bytes of strings."""
     if dtype.kind == "O":
         return np.dtype(np.uint8)
     if dtype == np.bool_:
@@ -164,7 +173,8 @@ def _converted(name: str, piece: Array) -> Array:
         limits = np.iinfo(np.int32)
         if piece.min() < limits.min or piece.max() > limits.max:
             raise KerasportError(
-                f"weight {quoted(name)}: it contains integers beyond int32, which the converted model cannot store"
+                f"weight {quoted(name)}: it contains integers beyond int32, which the converted "
+                "model cannot store"
             )
     with np.errstate(
         over="ignore"

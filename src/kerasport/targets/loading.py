@@ -50,7 +50,7 @@ def example_sizes(shape: Shape) -> list[int]:
 
 
 def relative_url(path: str) -> str:
-    """A relative URL as a string of JavaScript: what would end the path or the script is escaped."""
+    """A relative URL as a JavaScript string. What would end the path or the script is escaped."""
     for char in "%#?<\\":
         path = path.replace(char, f"%{ord(char):02X}")
     # up to a colon in its first part, a path would be taken for a scheme

@@ -1,4 +1,4 @@
-"""What to do next after a conversion, a check or a repair: commands, and the page of docs/ that helps."""
+"""Next steps after a conversion, check or repair: commands, and a page of the documentation."""
 
 from __future__ import annotations
 

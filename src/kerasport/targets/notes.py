@@ -1,4 +1,4 @@
-"""Notes that are the same for all targets: numbers that are not finite, and 16-bit dtype policies."""
+"""Notes that are the same for all targets: NaN and infinity, and 16-bit dtype policies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write an output directory that is complete or absent, even if other processes write to the same path."""
+"""Write an output that is complete or absent, even if other processes write to the same path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kerasport.urls import as_url, how_to_write
 Identity: TypeAlias = tuple[int, int, int] | None
 """Device, inode and modification time of a file; None if there is no such file."""
 
-# --------------------------------------------------------------------------------- where to write
+# ----------------------------------------------------------------------------------- where to write
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -29,7 +29,7 @@ BELOW_A_FILE = (errno.ENOTDIR, errno.EEXIST)
 
 @contextmanager
 def writing(out: str | os.PathLike[str], nbytes: int = 0) -> Iterator[None]:
-    """Turn errors of the operating system into a `WriteError` that names the output as it was given.
+    """Turn errors of the operating system into a `WriteError` that names the output as given.
 
     Args:
         out: the output.
@@ -80,8 +80,9 @@ def _existing(out: Path) -> Path:
 
 
 FOREIGN = {
-    ".tflite": "TensorFlow Lite models", ".pb": "SavedModels", ".pt": "PyTorch models", ".pth": "PyTorch models",
-    ".keras": "Keras files", ".h5": "Keras files", ".hdf5": "Keras files", ".mlmodel": "Core ML models",
+    ".tflite": "TensorFlow Lite models", ".pb": "SavedModels", ".pt": "PyTorch models",
+    ".pth": "PyTorch models", ".keras": "Keras files", ".h5": "Keras files",
+    ".hdf5": "Keras files", ".mlmodel": "Core ML models",
     ".mlpackage": "Core ML models", ".safetensors": "safetensors files", ".zip": "zip archives",
 }  # fmt: skip
 """Suffix of a file that is mistaken for an output → the format it stands for."""
@@ -137,8 +138,8 @@ def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
     """Check before any work that the output may be written; remove what dead processes left there.
 
     Raises:
-        OutputExistsError: the output exists and may not be replaced, contains one of the sources, or is being written
-            by another process.
+        OutputExistsError: the output exists and may not be replaced, contains one of the sources,
+            or is being written by another process.
         WriteError: a parent of the output is a file.
     """
     check_parents(out)
@@ -154,11 +155,13 @@ def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
         raise OutputExistsError(f"{out}: already exists; use --force to replace it")
     if not out.is_dir() or not (out / "model.json").is_file():
         raise OutputExistsError(
-            f"{out}: already exists and is not a TF.js model, so --force does not replace it; remove it yourself"
+            f"{out}: already exists and is not a TF.js model, so --force does not replace it; "
+            "remove it yourself"
         )
     if out.resolve() in (Path.cwd(), *Path.cwd().parents):
         raise OutputExistsError(
-            f"{out}: is the current directory or contains it, so it cannot be replaced; run kerasport elsewhere"
+            f"{out}: is the current directory or contains it, so it cannot be replaced; run "
+            "kerasport elsewhere"
         )
 
 
@@ -170,11 +173,12 @@ def _is_empty(out: Path) -> bool:
 def overtaken(out: Path) -> OutputExistsError:
     """The error if another process wrote the output first."""
     return OutputExistsError(
-        f"{out}: another process wrote this output in the meantime; its output is kept, and this one is discarded"
+        f"{out}: another process wrote this output in the meantime; its output is kept, and this "
+        "one is discarded"
     )
 
 
-# ------------------------------------------------------------------------------------- hidden directories
+# ------------------------------------------------------------------------------- hidden directories
 
 Role: TypeAlias = Literal["new", "old"]
 """Whether a hidden directory contains the new output, or the old one that it replaces."""
@@ -201,7 +205,7 @@ def _label(out: Path) -> str:
 def tidy(out: Path) -> None:
     """Remove hidden directories of dead processes, in the output and next to it.
 
-    If a dead process had moved an old output away to replace it, put that back, unless there is an output.
+    If a dead process had moved an old output away, and there is no output now, restore it.
 
     Raises:
         OutputExistsError: a live process is writing the output.
@@ -217,7 +221,8 @@ def tidy(out: Path) -> None:
                     _recover(path, out)
             elif mine and found["role"] == "new" and owner.is_alive(by):
                 raise OutputExistsError(
-                    f"{shown}: process {by.split('-')[1]} is writing this output; wait for it, or choose another output"
+                    f"{shown}: process {by.split('-')[1]} is writing this output; wait for it, or "
+                    "choose another output"
                 )
 
 
@@ -229,7 +234,7 @@ def _hidden_in(folder: Path) -> Iterator[tuple[Path, re.Match[str]]]:
 
 
 def _recover(old: Path, out: Path) -> None:
-    """Put an old output back, or remove it if there is a new one. An ONNX model is restored file by file."""
+    """Put an old output back, or remove it if there is a new one. Files are restored one by one."""
     with suppress(OSError):
         if not out.exists() and (old / "model.json").is_file():
             old.replace(out)
@@ -286,14 +291,14 @@ def place(file: Path, target: Path) -> None:
         file.unlink()
 
 
-# ------------------------------------------------------------------------------------------------ writing
+# ------------------------------------------------------------------------------------------ writing
 
 
 @contextmanager
 def replacing(out: Path, *, force: bool = False) -> Iterator[Path]:
-    """A directory next to `out` to write into; at the end it becomes `out`, on an error it is removed.
+    """A directory next to `out` to write into. It becomes `out`; on an error it is removed.
 
-    If `out` is an empty directory, it is filled instead: it may be a mount point or a current directory.
+    If `out` is an empty directory, such as a mount point or a current directory, it is filled.
 
     Raises:
         OutputExistsError: the output exists and may not be replaced, or another process was faster.
@@ -316,7 +321,7 @@ def replacing(out: Path, *, force: bool = False) -> Iterator[Path]:
 
 
 def _fill(made: Path, out: Path) -> None:
-    """Move the files into an empty directory, model.json last: without it, nobody reads the others."""
+    """Move the files into an empty directory, model.json last: without it, no others are read."""
     placed: list[Path] = []
     try:
         for file in sorted(made.iterdir(), key=lambda file: file.name == "model.json"):
@@ -359,12 +364,12 @@ def _move(made: Path, out: Path) -> None:
         raise
 
 
-# ----------------------------------------------------------------------------------------- writing files
+# ------------------------------------------------------------------------------------ writing files
 
 
 @contextmanager
 def replacing_files(files: Sequence[Path], *, force: bool = False) -> Iterator[Path]:
-    """A directory to write files into. At the end they take their places; on an error they are removed.
+    """A directory to write files into. At the end they are moved; on an error they are removed.
 
     The first file names the output. It is placed last, because nobody reads the others without it.
 

@@ -1,8 +1,8 @@
 """Tell which process created a directory, and whether that process is dead.
 
-The owner is written into the name of the directory: where it runs, its id, and when it started, since ids are given
-again. A process that runs elsewhere is never taken for dead: on another host or in another container that shares the
-disk, or before the last start of this machine.
+The name of the directory contains the owner: where it runs, its id, and when it started, because
+ids are reused. A process that runs elsewhere never counts as dead: on another host or in another
+container that shares the disk, or before the last start of this machine.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def outcomes_of(
     companions: Mapping[str, str] | None = None,
     became: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[LayerOutcome, ...]:
-    """The outcome of each part: refused, removed, a class of the companion, other layers, or `otherwise`.
+    """The outcome of each part: refused, removed, a companion class, other layers, or `otherwise`.
 
     Args:
         parts: the parts of the source.

@@ -1,4 +1,4 @@
-"""Rounding of weights to fewer bits, as far as it is the same for all targets: rules, ranges and encodings."""
+"""Rounding of weights to fewer bits, as far as it is the same for all targets."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def weights_named(weights: Mapping[str, Weight], rules: Sequence[RoundingRule]) 
     return found
 
 
-# -------------------------------------------------------------------------------------------- one weight
+# --------------------------------------------------------------------------------------- one weight
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def fitted(kind: Kind, found: Range | None) -> tuple[Encoding | None, str]:
 def affine(
     kind: Literal["uint8", "uint16"], low: float, high: float
 ) -> tuple[Encoding | None, str]:
-    """Integers over a range; where 0 is in it, the range is moved by part of a step so that 0 stays exactly 0."""
+    """Integers over a range. If 0 is in it, the range moves by part of a step so that 0 stays 0."""
     if low == high:
         return Encoding(kind, 1.0, low), ""
     most = int(np.iinfo(kind).max)
@@ -179,4 +179,4 @@ def affine(
     return Encoding(kind, scale, minimum), ""
 
 
-# ------------------------------------------------------------------------------------------- the others
+# --------------------------------------------------------------------------------------- the others

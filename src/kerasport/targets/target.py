@@ -1,6 +1,6 @@
 """A target: everything that kerasport knows about an output format, as one value.
 
-The table of targets is in `kerasport.targets`. Nothing outside of it asks which target it works for.
+The table of targets is in `kerasport.targets`. No other code asks which target it works for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Options:
     """Options of every target. A target with more options has a subclass.
 
     Attributes:
-        max_size: largest size in bytes of the converted model, and of what is held in memory to make it.
+        max_size: largest size in bytes of the converted model, and of what memory holds to make it.
         quantize: how weights are rounded; empty if none are.
     """
 
@@ -69,7 +69,7 @@ class Loader(Protocol):
 class Target:
     """An output format.
 
-    The functions import what they need when they are called, so that a run loads only its own target.
+    The functions import what they need when they are called, so a run loads only its own target.
 
     Attributes:
         name: the name that users choose, such as "tfjs-graph".
@@ -84,7 +84,7 @@ class Target:
         rounded: the plan with weights rounded by the rules of the options.
         notes: notes on a plan that is about to be written, such as sizes that browsers do not load.
         load: the code that loads a model.
-        not_finite: what happens to NaN and infinity in addition to what Keras does; empty if nothing.
+        not_finite: what the target makes of NaN and infinity besides what Keras does; may be empty.
         guide: page of the documentation about what can be done with a model.
         runtime: name of the runtime that verification uses, see `kerasport.verification.runtimes`.
         extra: packages that `write` needs; None if the base installation is enough.

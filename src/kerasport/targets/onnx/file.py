@@ -131,7 +131,7 @@ class _Stored:
 
     @property
     def _is_kept(self) -> bool:
-        """Whether the weight is stored in its own dtype: integers are, while all floats become float32."""
+        """Whether the weight is stored in its own dtype; floats become float32 instead."""
         return self.weight.dtype.kind in "iu"
 
     def tensor(self) -> TensorProto:

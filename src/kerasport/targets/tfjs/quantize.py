@@ -1,7 +1,8 @@
 """Which weights of a TF.js model are rounded to fewer bits, and how.
 
-A rule with patterns is followed exactly. A rule without patterns applies to all other weights and aims at a small
-error: small or sensitive weights keep more bits, within a budget of a twentieth of the size.
+A rule with patterns is followed exactly. A rule without patterns applies to all other weights and
+aims at a small error: small or sensitive weights keep more bits, within a budget of a twentieth of
+the size.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def quantized(
         multiply: how the format multiplies kernels that no normalization scales; None if it cannot.
 
     Raises:
-        OptionError: two rules name the same weight, a pattern none, or the target has no such numbers.
+        OptionError: two rules name the same weight, a pattern matches none, or TF.js does not have
+            the kind of numbers.
     """
     if any(rule.kind == "int8" for rule in rules):
         raise OptionError(
@@ -92,8 +94,9 @@ class _Choice:
     def made(self) -> TfjsPlan:
         """The plan with all of them chosen.
 
-        The budget goes to vectors first, which are few and enter every output; then to depthwise kernels, of whose few
-        numbers each counts; then to the scales of channels, and to kernels from the smallest on.
+        The budget goes to vectors first, which are small and affect every output; then to depthwise
+        kernels, which have few values; then to the scales of channels, and to kernels from the
+        smallest on.
         """
         names = sorted(self.ranges, key=lambda name: self.plan.weights[name].size)
         for name in names:
@@ -170,7 +173,7 @@ class _Choice:
         return chosen
 
     def _precise(self, norm: Norm | None) -> bool:
-        """Whether a normalisation is held well enough to make up for what a kernel is divided by."""
+        """Whether a normalization is stored precisely enough to undo the division of a kernel."""
         vectors = () if norm is None else (*norm.shifted, norm.variance)
         held = (self.encodings.get(vector) for vector in vectors)
         return all(encoding is None or encoding.dtype == "float16" for encoding in held)

@@ -14,7 +14,7 @@ from kerasport.verification.runtime import Arrays
 from kerasport.weights import Array
 
 WireTensor: TypeAlias = Mapping[str, Any]
-"""An array as JSON: dtype, shape, and its little-endian bytes in base64; for strings, a JSON list of them."""
+"""An array as JSON: dtype, shape, and base64 of its little-endian bytes, or a list of strings."""
 
 
 DTYPES = {

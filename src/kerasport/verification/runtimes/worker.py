@@ -88,8 +88,8 @@ class Worker:
             answer = answers.get(timeout=timeout)
         except Empty:
             raise VerifyError(
-                f"Node did not answer in {timeout:g} seconds{f'; {hang}' if hang else ''}. If the model "
-                "needs more time, set a larger --timeout"
+                f"Node did not answer in {timeout:g} seconds{f'; {hang}' if hang else ''}. If the "
+                "model needs more time, set a larger --timeout"
             ) from None
         if not answer.endswith(b"\n"):
             raise VerifyError(f"Node crashed{self._last_lines()}")

@@ -46,7 +46,8 @@ MOVING = (
 """Operations that move elements of every type."""
 
 OF_STRINGS = (
-    *MOVING, ops.Lookup, ops.Select, ops.StringConcat, ops.StringSplit, ops.RegexFullMatch, ops.Equal,
+    *MOVING, ops.Lookup, ops.Select, ops.StringConcat, ops.StringSplit, ops.RegexFullMatch,
+    ops.Equal,
     ops.NotEqual,
 )  # fmt: skip
 """Operations on strings for which ONNX Runtime has kernels."""

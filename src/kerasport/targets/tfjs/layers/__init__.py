@@ -129,7 +129,7 @@ def _document(model: KerasModel, topology: Json, training: Json) -> dict[str, Js
     return document
 
 
-# ---------------------------------------------------------------------------------------- problems
+# ----------------------------------------------------------------------------------------- problems
 
 
 def _problems(
@@ -220,7 +220,7 @@ def _left_out(model: KerasModel) -> Iterator[Problem]:
             yield Problem(spec.name, spec.class_name, reason, remedy=LEAVE_OUT)
 
 
-# ---------------------------------------------------------------------------------------- training
+# ----------------------------------------------------------------------------------------- training
 
 
 @dataclass(frozen=True)

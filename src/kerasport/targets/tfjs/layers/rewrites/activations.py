@@ -149,7 +149,7 @@ def activation_apart(ctx: RewriteContext) -> KerasTensor | None:
     return ctx.add("Activation", ctx.again(part="linear", activation="linear"), activation=name)
 
 
-# ------------------------------------------------------------------------------- activation layers
+# -------------------------------------------------------------------------------- activation layers
 
 
 def relu_layer(ctx: RewriteContext) -> KerasTensor | None:

@@ -205,7 +205,7 @@ def _snake(class_name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", class_name).lower()
 
 
-# ----------------------------------------------------------------------------------------- weights
+# ------------------------------------------------------------------------------------------ weights
 
 
 def constant(values: npt.ArrayLike) -> Weight:
@@ -221,7 +221,7 @@ def derived(
     return ComputedWeight(weight.dtype, tuple(shape), lambda: compute(weight.read()))
 
 
-# ---------------------------------------------------------------------------------------- rewriter
+# ----------------------------------------------------------------------------------------- rewriter
 
 
 @dataclass

@@ -30,7 +30,7 @@ ZEROS_TRAIN = "the zeros that dilation adds to the kernel would be trained as we
 NO_GRADIENT = "TF.js cannot compute the gradient of a dilated convolution"
 
 
-# ------------------------------------------------------------------------------------ convolutions
+# ------------------------------------------------------------------------------------- convolutions
 
 
 def conv1d(ctx: RewriteContext) -> KerasTensor | None:

@@ -151,7 +151,7 @@ def _check_node(node: Node, operands: Sequence[KerasTensor]) -> None:
         raise Refusal("", reason, GRAPH)
 
 
-# -------------------------------------------------------------------------------------- arithmetic
+# --------------------------------------------------------------------------------------- arithmetic
 
 
 def _with_constant(node: Any) -> tuple[Any, bool] | None:
@@ -289,7 +289,7 @@ def named(activation: str) -> Build:
     return lambda ctx, _, xs: activated(ctx, xs[0], activation)
 
 
-# ---------------------------------------------------------------------------------------- movement
+# ----------------------------------------------------------------------------------------- movement
 
 
 def _keeps_batch(before: Value, after: Value) -> bool:
@@ -445,7 +445,7 @@ def broadcast_to(
     return x
 
 
-# ------------------------------------------------------------------------ reductions and products
+# -------------------------------------------------------------------------- reductions and products
 
 
 def _axes(node: Any) -> Sequence[int]:

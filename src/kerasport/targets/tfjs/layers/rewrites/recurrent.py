@@ -30,7 +30,7 @@ MASKED = (
     "Keras does"
 )
 
-# ------------------------------------------------------------------------------------- respellings
+# -------------------------------------------------------------------------------------- respellings
 
 GATES: Mapping[str, tuple[float, ...]] = {
     **dict.fromkeys(("LSTM", "LSTMCell", "ConvLSTM1D", "ConvLSTM2D"), (5 / 6, 5 / 6, 1, 5 / 6)),
@@ -86,7 +86,7 @@ def of_one_cell(spec: LayerSpec) -> tuple[LayerSpec, str]:
     return LayerSpec(spec.name, LAYER_OF[cell.class_name], config, cell.weights, note=spec.note), ""
 
 
-# ------------------------------------------------------------------------------------------- cells
+# -------------------------------------------------------------------------------------------- cells
 
 
 def rnn(ctx: RewriteContext) -> tuple[KerasTensor, ...] | None:
@@ -136,7 +136,7 @@ def _initial_states(ctx: RewriteContext) -> list[KerasTensor]:
     return [*ctx.inputs[1:], *named]
 
 
-# ------------------------------------------------------------------------ convolutional recurrence
+# ------------------------------------------------------------------------- convolutional recurrence
 
 
 def conv_lstm2d(ctx: RewriteContext) -> tuple[KerasTensor, ...] | None:
@@ -183,7 +183,7 @@ def conv_lstm1d(ctx: RewriteContext) -> tuple[KerasTensor, ...]:
     return tuple(reshaped(ctx, output, (*shape[1:-2], shape[-1])) for output, shape in outputs)
 
 
-# ---------------------------------------------------------------------------------------- wrappers
+# ----------------------------------------------------------------------------------------- wrappers
 
 MERGES: Mapping[str, str] = {
     "concat": "Concatenate",

@@ -109,7 +109,7 @@ def stepping(**spelled: Spelling) -> Native:
     return replace(plain, options={**plain.options, **_CELL_DROPOUT, **spelled})
 
 
-# ---------------------------------------------------------------------------- spellings of options
+# ----------------------------------------------------------------------------- spellings of options
 
 
 def keep(option: str, value: Any) -> Mapping[str, Json]:
@@ -202,7 +202,7 @@ def json_value(value: Any) -> Json:
     raise Refusal("", f"JSON cannot represent a value of type {type(value).__name__}")
 
 
-# ------------------------------------------------------------------------- conditions with shapes
+# --------------------------------------------------------------------------- conditions with shapes
 
 
 def ranks(*allowed: int, because: str) -> Condition:
@@ -315,7 +315,7 @@ def tensors_of_rank_2_or_3(_: Layer, inputs: tuple[Shape, ...]) -> Iterator[tupl
         yield "", "TF.js multiplies inputs of rank 2 or 3 only"
 
 
-# ------------------------------------------------------------------------------------------- table
+# -------------------------------------------------------------------------------------------- table
 
 IN_BIDIRECTIONAL = ("LSTM", "GRU", "SimpleRNN")
 """Layers that the Bidirectional of TF.js supports."""

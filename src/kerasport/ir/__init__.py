@@ -1,7 +1,7 @@
-"""A small immutable graph of tensor operations, channels last, with a meaning in numpy.
+"""The intermediate representation: an immutable graph of tensor operations, channels last.
 
-Layers name operations from here as `ops`, which is loaded when the first of them is lowered: reading a file and writing
-a layers-model need none, and are to be quick.
+numpy defines the meaning of each operation. The module `ops` is loaded on first use, because
+reading a file and writing a layers-model do not need it and must be fast.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 
 class _OnFirstUse(ModuleType):
-    """A module that is executed when something of it is first asked for.
+    """A module that is executed when one of its attributes is first read.
 
-    Unlike with importlib's LazyLoader its path is not something of it: to import a submodule asks for that, and would
-    execute the module in the middle of it, and the submodule twice.
+    With the LazyLoader of importlib, reading `__path__` executes the module too. Importing a
+    submodule reads it, so that the submodule would be executed twice.
     """
 
     def __getattr__(self, name: str) -> object:

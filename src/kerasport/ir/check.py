@@ -20,7 +20,7 @@ from kerasport.ir.tensor import (
 
 
 class InvalidGraph(Exception):
-    """A graph is not well formed. The message lists what is wrong, and shows the graph."""
+    """A graph is not well formed. The message lists the problems and shows the graph."""
 
 
 def check(graph: Graph) -> None:
@@ -36,7 +36,7 @@ def check(graph: Graph) -> None:
 
 
 def check_same_outputs(before: Graph, after: Graph) -> None:
-    """Check that a graph can take the place of another one.
+    """Check that a graph can replace another one.
 
     Raises:
         InvalidGraph: inputs or outputs differ.
@@ -90,7 +90,7 @@ def _problems_of(node: Node, graph: Graph) -> Iterator[str]:
 
 
 def _problems_of_control(node: Node) -> Iterator[str]:
-    """What is wrong between a control flow node and its bodies."""
+    """The ways in which the bodies of a control flow node do not fit it."""
     if isinstance(node, Scan):
         yield from _problems_of_scan(node)
     elif isinstance(node, Branch):
@@ -102,7 +102,7 @@ def _problems_of_control(node: Node) -> Iterator[str]:
 
 
 def _problems_of_scan(node: Scan) -> Iterator[str]:
-    """What is wrong between a loop and its body; `Scan.infer` compares the states."""
+    """The ways in which the body of a loop does not fit it. `Scan.infer` compares the states."""
     steps = [
         TensorType(sequence.dtype, (sequence.extents[0], *sequence.extents[2:]))
         for sequence in node.sequences
@@ -119,7 +119,7 @@ def _problems_of_inputs(body: Graph, operands: Sequence[Tensor]) -> Iterator[str
 
 
 def _problems_of_types(body: Graph, operands: Sequence[TensorType]) -> Iterator[str]:
-    """What is wrong between the inputs of a body and the types of what it gets."""
+    """The ways in which the inputs of a body do not fit the types of its operands."""
     inputs = [tensor.type for tensor in body.inputs]
     if len(inputs) != len(operands):
         yield f"its body has {len(inputs)} inputs instead of {len(operands)}"

@@ -1,4 +1,4 @@
-"""Element types of the IR, their numpy types, and how operands of several types are promoted."""
+"""Element types of the IR, their numpy types, and the promotion of operands of several types."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ NUMBERS: tuple[DType, ...] = (*INTEGERS, *FLOATS)
 ANY: tuple[DType, ...] = ("bool", *NUMBERS, "complex64", "string")
 
 FAMILIES: Mapping[tuple[DType, ...], str] = {
-    INTEGERS: "integers", FLOATS: "floats", NUMBERS: "numbers", ("bool", *NUMBERS): "numbers or bool",
+    INTEGERS: "integers", FLOATS: "floats", NUMBERS: "numbers",
+    ("bool", *NUMBERS): "numbers or bool",
 }  # fmt: skip
-"""Element types that an operation takes → their name in messages."""
+"""Element types that an operation supports → their name in messages."""
 
 NUMPY: Mapping[str, Any] = {
     "bool": np.bool_, "int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64,
@@ -33,7 +34,7 @@ NUMPY: Mapping[str, Any] = {
     "float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32,
     "float64": np.float64, "complex64": np.complex64, "string": np.object_,
 }  # fmt: skip
-"""Element type → the numpy type that holds its values."""
+"""Element type → the numpy type of its values."""
 
 
 def dtype_of(dtype: np.dtype[Any]) -> DType:
@@ -63,12 +64,12 @@ def default_dtype(dtype: np.dtype[Any]) -> DType:
 
 
 def promoted(dtypes: Iterable[DType]) -> DType:
-    """The element type in which operands of these types meet, by the rules of Keras and JAX.
+    """The element type to which operands of these types are promoted, as in Keras and JAX.
 
-    Integers beside floats do not widen the floats. Types of 64 bits stay, as on TensorFlow.
+    Integers do not widen floats. Types of 64 bits remain, as on TensorFlow.
 
     Raises:
-        ShapeError: one of several types is a string, with which nothing else meets.
+        ShapeError: one of several types is string, which cannot be promoted.
     """
     wanted = dict.fromkeys(dtypes)
     if len(wanted) == 1:
@@ -81,7 +82,7 @@ def promoted(dtypes: Iterable[DType]) -> DType:
     if floats:
         return _joint_float(floats)
     wide = np.result_type(*(NUMPY[dtype] for dtype in wanted)).name
-    return wide if wide in INTEGERS else "float32"  # uint64 beside signed integers
+    return wide if wide in INTEGERS else "float32"  # uint64 and signed integers
 
 
 def _joint_float(floats: list[DType]) -> DType:

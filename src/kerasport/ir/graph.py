@@ -1,4 +1,4 @@
-"""Graphs: inputs, outputs, and all that lies between. Walks are iterative, so depth is no limit."""
+"""Graphs of nodes. They are traversed without recursion, so that their depth is not limited."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from kerasport.weights import Array
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Inputs, outputs, and a name for each node: the path of the Keras layer that it stems from."""
+    """A computation from inputs to outputs.
+
+    Attributes:
+        inputs: the inputs, in order.
+        outputs: the outputs, in order.
+        names: node → path of the Keras layer from which the node is made.
+    """
 
     inputs: tuple[Input, ...]
     outputs: tuple[Tensor, ...]
     names: Mapping[Node, str] = field(default_factory=dict)
 
     def nodes(self) -> Iterator[Node]:
-        """Every node that the outputs need, each after its operands."""
+        """All nodes that the outputs depend on, each after its operands."""
         return walk(self.outputs)
 
     def uses(self) -> dict[Node, int]:
-        """How often each node is an operand or an output."""
+        """The number of times that each node is used as an operand or an output."""
         counts: dict[Node, int] = {}
         for node in self.nodes():
             counts.setdefault(node, 0)
@@ -34,7 +40,7 @@ class Graph:
         return counts
 
     def run(self, *feeds: Array) -> tuple[Array, ...]:
-        """The outputs for these inputs, computed by numpy: the reference of what a graph means."""
+        """The outputs for these inputs, computed in numpy. This defines the meaning of a graph."""
         values: dict[Node, Any] = dict(zip(self.inputs, feeds, strict=True))
         left = self.uses()
         for node in self.nodes():
@@ -47,9 +53,10 @@ class Graph:
         return tuple(values[output] for output in self.outputs)
 
     def rebuild(self, step: Callable[[Node], Node]) -> Graph:
-        """The graph in which each node, its operands already replaced, is what `step` makes of it.
+        """The graph with each node replaced by what `step` returns for it.
 
-        A node that takes the place of another, and those made for it, get the name of that one.
+        `step` gets each node after its operands are replaced. A new node, and the new nodes that it
+        depends on, get the name of the node that it replaces.
         """
         new: dict[Node, Node] = {}
         names = dict(self.names)
@@ -63,13 +70,16 @@ class Graph:
         return Graph(self.inputs, outputs, names).with_own_names()  # type: ignore[arg-type]
 
     def with_own_names(self) -> Graph:
-        """The graph without the names of nodes that its outputs do not need."""
+        """The graph without the names of nodes that its outputs do not depend on."""
         own = {node: self.names[node] for node in self.nodes() if node in self.names}
         return replace(self, names=own)
 
 
 def walk(ends: Iterable[Node], known: Mapping[Node, Any] | None = None) -> Iterator[Node]:
-    """The nodes that the ends need, each after its operands; what is `known` is left out, with all before it."""
+    """All nodes that `ends` depend on, each after its operands.
+
+    The walk skips nodes in `known`, and does not visit their operands.
+    """
     known, seen = known or {}, set[Node]()
     for end in ends:
         stack: list[tuple[Node, bool]] = [(end, False)]
@@ -86,13 +96,13 @@ def walk(ends: Iterable[Node], known: Mapping[Node, Any] | None = None) -> Itera
 
 
 def name_new(end: Node, name: str, names: dict[Node, str]) -> None:
-    """Give a name to a node and to those before it that have none."""
+    """Give a name to a node, and to the nodes that it depends on and that have no name."""
     for node in walk([end], names):
         names[node] = name
 
 
 def with_operands(node: Node, new: Mapping[Node, Node]) -> Node:
-    """The node with its operands replaced; itself where none is."""
+    """The node with its operands replaced, or the same node if no operand is in `new`."""
     changes = {}
     for name in field_names(type(node)):
         value = getattr(node, name)
@@ -112,7 +122,7 @@ def _moved(value: Any, new: Mapping[Node, Node]) -> Any:
 
 
 def show(graph: Graph) -> str:
-    """The graph as text, one node a line: `%2 = MatMul(%0, %1) : float32[?, 2]`."""
+    """The graph as text with one node per line: `%2 = MatMul(%0, %1) : float32[?, 2]`."""
     numbers: dict[Node, str] = {}
     lines: list[str] = []
     for node in graph.nodes():
@@ -126,7 +136,8 @@ def show(graph: Graph) -> str:
             for f in fields(node)
             if f.init and _is_option(getattr(node, f.name))
         ]
-        if isinstance(node, Input | Constant):  # the type tells the rest
+        # the type describes the other options
+        if isinstance(node, Input | Constant):
             options = [repr(node.name)] if isinstance(node, Input) else []
         shown = f" : {node.type}" if isinstance(node, Tensor) else ""
         lines.append(

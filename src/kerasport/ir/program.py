@@ -1,7 +1,7 @@
-"""A program: what front ends make of a source, and what graph targets take.
+"""A program: the result of a front end, and the input of the graph targets.
 
-It holds the graph and what a report says of the source. A target does not know which front end
-made it.
+It contains the graph, and what a report says about the source. A target does not depend on the
+front end that made it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class Part:
     """A part of the source that a report lists: a layer, or a function that the model calls.
 
     Attributes:
-        path: where it is, such as "encoder/dense"; unique in the source.
-        name: its name, by which problems refer to it.
-        class_name: class of the layer, or name of the function.
-        removed: why nothing is left of it at inference; empty if something is.
-        weights: the weights that it holds itself.
+        path: its unique path in the source, such as "encoder/dense".
+        name: its name, which problems contain.
+        class_name: the class of the layer, or the name of the function.
+        removed: why the graph has no operation for it; empty if the graph has one.
+        weights: its own weights, without those of its parts.
     """
 
     path: str
@@ -36,7 +36,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of the source: its name, and what its values mean."""
+    """An input or output of the source: its name and the meaning of its values."""
 
     name: str
     values: Values = field(default_factory=Values)
@@ -44,19 +44,19 @@ class Port:
 
 @dataclass(frozen=True)
 class Program:
-    """What a source computes at inference.
+    """The computation of a source at inference.
 
     Attributes:
-        name: name of the model.
-        writer: version of the program that wrote the source; empty if it is not known.
+        name: the name of the model.
+        writer: the version of the program that wrote the source; empty if it is unknown.
         graph: the tensor operations; None if there are problems.
         inputs: one for each input of the graph.
         outputs: one for each output of the graph, with the name that it should have.
         named_outputs: whether the source returns a dict of outputs.
         parts: the parts of the source.
         problems: parts that the graph cannot express.
-        notes: what to know about the source.
-        half_policies: dtype policies by which the source computes in 16 bits, but the graph in 32.
+        notes: what a user should know about the source.
+        half_policies: dtype policies with which the source computes in 16 bits, the graph in 32.
     """
 
     name: str

@@ -1,7 +1,8 @@
-"""Values of the IR: a node is both an operation and the tensor that it yields.
+"""Nodes of the IR. A node is both an operation and the tensor that the operation returns.
 
-Nodes are immutable and compare by identity. So a graph keeps no list of nodes: they are whatever its outputs reach. The
-type of a node is worked out when it is made, so that a fault shows while the layer that makes it is at work.
+Nodes are immutable and compare by identity. A graph does not store a list of nodes: its nodes are
+those that its outputs reach. The type of a node is inferred when the node is made, so that an error
+is raised in the layer that makes it.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from kerasport.weights import (
 )
 
 Extent: TypeAlias = int | str | None
-"""Size of an axis: a number, the name of a size known at run time, or None for one without a name.
+"""Size of an axis: a number, or the name of a size known only at run time, or None without a name.
 
-Axes of the same name have the same size in every run, such as `batch` on all inputs of a model.
+Axes with the same name have the same size in every run, such as `batch` on all inputs of a model.
 """
 Extents: TypeAlias = tuple[Extent, ...]
 BATCH = "batch"
@@ -36,7 +37,13 @@ BATCH = "batch"
 
 @dataclass(frozen=True)
 class TensorType:
-    """Element type and extent of each axis; `shape` has `None` for every size known only at run time."""
+    """Element type and extents of a tensor.
+
+    Attributes:
+        dtype: the element type.
+        extents: the extent of each axis.
+        shape: the size of each axis, None if it is known only at run time.
+    """
 
     dtype: DType
     extents: Extents
@@ -55,15 +62,17 @@ class TensorType:
 
 
 def without_names(extents: Extents) -> Shape:
-    """The extents as a shape: sizes, and None instead of a name."""
+    """The extents as a shape, with None instead of each name."""
     return tuple(None if isinstance(extent, str) else extent for extent in extents)
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """An operation applied to operands: those of its fields that are nodes, or tuples with nodes in them.
+    """An operation applied to operands.
 
-    It is abstract, but no ABC: rules ask for classes of nodes all the time, and an ABC takes longer to answer.
+    The operands are the fields that are nodes, and the nodes in fields that are tuples. The class
+    is abstract, but not an ABC: rules call isinstance on nodes very often, which is slower for an
+    ABC.
     """
 
     operands: tuple[Node, ...] = field(init=False, repr=False)
@@ -73,12 +82,12 @@ class Node:
         object.__setattr__(self, "operands", tuple(_nodes(self._taken())))
 
     def _taken(self) -> Iterable[Any]:
-        """The fields with operands in them, in order."""
+        """The values of the fields that contain operands, in order."""
         return (getattr(self, name) for name in field_names(type(self)))
 
     @abstractmethod
     def compute(self, *operands: Any) -> Any:
-        """Meaning of the operation in numpy, given the values of the operands in order."""
+        """The result of the operation in numpy, given the values of the operands in order."""
 
 
 def _nodes(values: Any) -> Iterator[Node]:
@@ -94,7 +103,7 @@ def _nodes(values: Any) -> Iterator[Node]:
 
 
 def field_names(cls: type[Node]) -> tuple[str, ...]:
-    """Names of the fields that make a node of a class what it is: those by which patterns match it, too."""
+    """Names of the fields that define a node of this class, in the order of match patterns."""
     return cls.__match_args__
 
 
@@ -108,10 +117,8 @@ class Tensor(Node):
         super().__post_init__()
         try:
             made = self.infer()
-        except (
-            IndexError,
-            ValueError,
-        ) as error:  # of tensors of other ranks than the operation takes
+        # raised for operands of a rank that the operation does not support
+        except (IndexError, ValueError) as error:
             operands = ", ".join(
                 str(each.type) for each in self.operands if isinstance(each, Tensor)
             )
@@ -126,20 +133,20 @@ class Tensor(Node):
 
     @abstractmethod
     def infer(self) -> TensorType:
-        """Type of the result.
+        """The type of the result.
 
         Raises:
-            ShapeError: the operands do not fit together.
+            ShapeError: the operation does not support operands of these types.
         """
 
     @property
     def shape(self) -> Shape:
-        """Sizes of the axes, None for those known only at run time."""
+        """The size of each axis, None if it is known only at run time."""
         return self.type.shape
 
     @property
     def extents(self) -> Extents:
-        """Sizes of the axes, names for those that have one."""
+        """The extent of each axis: a size, a name or None."""
         return self.type.extents
 
     @property
@@ -153,7 +160,7 @@ class Tensor(Node):
         return self.type.dtype
 
     if TYPE_CHECKING:
-        # defined in ops, which attach it here, so that a lowering reads as its formula
+        # the module ops defines these operators and sets them on this class
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...
         def __sub__(self, other: Any) -> Tensor: ...
@@ -170,7 +177,7 @@ class Tensor(Node):
 
 @dataclass(frozen=True, eq=False)
 class Input(Tensor):
-    """A tensor fed at run time."""
+    """A tensor that the caller provides at run time."""
 
     name: str
     declared: TensorType
@@ -184,9 +191,10 @@ class Input(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class Constant(Tensor):
-    """A tensor known at conversion; its numbers are read from the file when somebody asks.
+    """A tensor whose value is known at conversion.
 
-    With `read_as`, they are converted to that element type when they are read.
+    `read` reads the value from the file. `read_as` is the element type to which it is converted, if
+    it is not the one in the file.
     """
 
     value: Weight
@@ -196,7 +204,7 @@ class Constant(Tensor):
         return TensorType(self.read_as or dtype_of(self.value.dtype), self.value.shape)
 
     def read(self) -> Array:
-        """The numbers, in the element type of the tensor."""
+        """The value, in the element type of the tensor."""
         with np.errstate(over="ignore"):
             return self.value.read().astype(NUMPY[self.dtype], copy=False)
 
@@ -206,16 +214,16 @@ class Constant(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class Several(Node):
-    """A node with several results, each taken from it by an `Item`."""
+    """A node with several results. An `Item` selects one of them."""
 
     @abstractmethod
     def infer(self) -> tuple[TensorType, ...]:
-        """Types of the results."""
+        """The types of the results."""
 
 
 @dataclass(frozen=True, eq=False)
 class Item(Tensor):
-    """One result of a node that has several."""
+    """One result of a node with several results."""
 
     source: Several
     index: int
@@ -228,10 +236,10 @@ class Item(Tensor):
 
 
 def expect(node: Node, x: Tensor, dtypes: Sequence[DType]) -> None:
-    """Make sure that an operation is given numbers of a kind for which it has a meaning, and every target the same.
+    """Check that an operand has an element type that the operation supports.
 
     Raises:
-        ShapeError: it is not.
+        ShapeError: the element type of `x` is not one of `dtypes`.
     """
     if x.dtype not in dtypes:
         wanted = FAMILIES.get(tuple(dtypes)) or " or ".join(dtypes)
@@ -239,23 +247,24 @@ def expect(node: Node, x: Tensor, dtypes: Sequence[DType]) -> None:
 
 
 def items(source: Several) -> tuple[Item, ...]:
-    """The results of a node that has several."""
+    """All results of a node with several results."""
     return tuple(Item(source, index) for index in range(len(source.infer())))
 
 
 def constant(value: Any, dtype: DType | None = None) -> Constant:
-    """A constant of numbers at hand; floats are float32 and integers int32 unless `dtype` is given."""
+    """A constant with this value; floats become float32 and integers int32 without `dtype`."""
     array = np.asarray(value)
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, as in Keras
+    # a value outside the range of float32 becomes infinite, as in Keras
+    with np.errstate(over="ignore"):
         array = array.astype(NUMPY[dtype or default_dtype(array.dtype)], copy=False)
     return Constant(ComputedWeight(array.dtype, array.shape, lambda: array))
 
 
 def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
-    """A tensor of anything: tensors as they are, weights and numbers as constants.
+    """A value as a tensor: a tensor stays the same, a weight or a number becomes a constant.
 
-    Weights take the element type in which Keras layers compute: float32 or int32. Python numbers
-    take that of `like`, but a fraction beside integers makes float32, as in Keras.
+    A weight gets the element type in which Keras layers compute: float32 or int32. A Python number
+    gets that of `like`. But a float becomes float32 if `like` has integers, as in Keras.
     """
     if isinstance(value, Tensor):
         return value
@@ -268,19 +277,20 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
 
 
 def _dtype_beside(value: float, dtype: DType) -> DType:
-    """The element type of a Python number beside a tensor of that type."""
+    """The element type of a Python number that is combined with a tensor of type `dtype`."""
     if dtype in FLOATS or dtype == "complex64" or (dtype in INTEGERS and isinstance(value, int)):
         return dtype
     return "int32" if isinstance(value, int) else "float32"
 
 
 def broadcast(*shapes: Extents) -> Extents:
-    """Extents of an elementwise result, by numpy's rule.
+    """The extents of an elementwise result, by the broadcasting rules of numpy.
 
-    An unknown size beside a known one (not 1) is the known one. A name survives beside itself and beside 1.
+    If one size of an axis is known and not 1, it is the size of the result. A name remains if the
+    other extents of the axis are the same name or 1.
 
     Raises:
-        ShapeError: the shapes do not broadcast.
+        ShapeError: the shapes cannot be broadcast together.
     """
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
@@ -301,6 +311,6 @@ def _common(extents: Extents, shapes: tuple[Extents, ...]) -> Extent:
 
 
 def joined(*extents: Extent) -> Extent:
-    """The extent of an axis on which tensors agree: the size if one knows it, else a name, else None."""
+    """The extent of an axis that is equal in all tensors: a size, else a name, else None."""
     named = [extent for extent in extents if isinstance(extent, str)]
     return next((e for e in extents if isinstance(e, int)), named[0] if named else None)

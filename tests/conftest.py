@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from kerasport.verification.runtimes.tfjs import Tfjs
 
-ROWS = 4  # rows of one test function that the quick suite runs, unless a marker says more
+ROWS = 3  # rows of one test function that the quick suite runs, unless a marker says more
 
 collect_ignore = [path.name for path in HERE.glob("test_*.py") if missing(path)]
 

@@ -143,6 +143,7 @@ LARGE: dict[str, tuple[Json, bool]] = {
 }
 
 
+@pytest.mark.rows(2)
 @pytest.mark.parametrize(("name", "to"), each(LARGE))
 def test_large_models_take_seconds(name: str, to: str, folder: Path) -> None:
     config, works = LARGE[name]
@@ -175,6 +176,7 @@ DEEP: dict[str, Json] = {
 }
 
 
+@pytest.mark.rows(1)
 @pytest.mark.parametrize("name", DEEP)
 def test_models_too_deep_for_the_stack_of_a_browser(name: str, folder: Path) -> None:
     source = put(folder / "m.keras", keras(DEEP[name], hdf5(no_weights)))

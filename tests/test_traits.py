@@ -71,6 +71,7 @@ def strings(path: Path) -> list[str]:
     return [value for value in values if isinstance(value, str)]
 
 
+@pytest.mark.rows(2)
 @pytest.mark.parametrize("name", SIMPLE)
 def test_a_simple_layer_is_named_by_its_row_only(name: str) -> None:
     """Its class is the only other place; file dialects and rewrites that create it are exempt."""

@@ -1,4 +1,4 @@
-"""Operations element by element, with broadcasting as in numpy."""
+"""Elementwise operations, with the broadcasting rules of numpy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ from kerasport.weights import Array
 
 @dataclass(frozen=True, eq=False)
 class Unary(Tensor):
-    """A function of one tensor; of the same element type, unless `result` says otherwise."""
+    """An elementwise function of one tensor.
+
+    A class sets `compute`, its meaning in numpy, `takes`, the supported element types, and
+    `result`, the element type of the result if it differs from that of `x`.
+    """
 
     x: Tensor
     compute: ClassVar[Callable[..., Any]]
@@ -36,127 +40,181 @@ class Unary(Tensor):
 
 
 class Abs(Unary):
+    """The absolute value |x|."""
+
     takes = NUMBERS
     compute = staticmethod(np.abs)
 
 
 class Neg(Unary):
+    """The negative -x."""
+
     takes = NUMBERS
     compute = staticmethod(np.negative)
 
 
 class Exp(Unary):
+    """The exponential eˣ."""
+
     compute = staticmethod(np.exp)
 
 
 class Expm1(Unary):
+    """eˣ - 1, exact for x near 0."""
+
     compute = staticmethod(np.expm1)
 
 
 class Log(Unary):
+    """The natural logarithm of x."""
+
     compute = staticmethod(np.log)
 
 
 class Log1p(Unary):
+    """The natural logarithm of 1 + x, exact for x near 0."""
+
     compute = staticmethod(np.log1p)
 
 
 class Sqrt(Unary):
+    """The square root √x."""
+
     compute = staticmethod(np.sqrt)
 
 
 class Rsqrt(Unary):
+    """1 / √x."""
+
     compute = staticmethod(lambda x: np.reciprocal(np.sqrt(x)))
 
 
 class Square(Unary):
+    """The square x²."""
+
     takes = NUMBERS
     compute = staticmethod(np.square)
 
 
 class Reciprocal(Unary):
+    """The reciprocal 1 / x."""
+
     compute = staticmethod(np.reciprocal)
 
 
 class Sin(Unary):
+    """The sine of x."""
+
     compute = staticmethod(np.sin)
 
 
 class Cos(Unary):
+    """The cosine of x."""
+
     compute = staticmethod(np.cos)
 
 
 class Tan(Unary):
+    """The tangent of x."""
+
     compute = staticmethod(np.tan)
 
 
 class Asin(Unary):
+    """The inverse sine of x."""
+
     compute = staticmethod(np.arcsin)
 
 
 class Acos(Unary):
+    """The inverse cosine of x."""
+
     compute = staticmethod(np.arccos)
 
 
 class Atan(Unary):
+    """The inverse tangent of x."""
+
     compute = staticmethod(np.arctan)
 
 
 class Sinh(Unary):
+    """The hyperbolic sine of x."""
+
     compute = staticmethod(np.sinh)
 
 
 class Cosh(Unary):
+    """The hyperbolic cosine of x."""
+
     compute = staticmethod(np.cosh)
 
 
 class Tanh(Unary):
+    """The hyperbolic tangent of x."""
+
     compute = staticmethod(np.tanh)
 
 
 class Asinh(Unary):
+    """The inverse hyperbolic sine of x."""
+
     compute = staticmethod(np.arcsinh)
 
 
 class Acosh(Unary):
+    """The inverse hyperbolic cosine of x."""
+
     compute = staticmethod(np.arccosh)
 
 
 class Atanh(Unary):
+    """The inverse hyperbolic tangent of x."""
+
     compute = staticmethod(np.arctanh)
 
 
 class Floor(Unary):
+    """The largest integer that is at most x."""
+
     compute = staticmethod(np.floor)
 
 
 class Ceil(Unary):
+    """The smallest integer that is at least x."""
+
     compute = staticmethod(np.ceil)
 
 
 class Round(Unary):
-    """To the nearest integer, halves to the even one."""
+    """The nearest integer, the even one of two."""
 
     compute = staticmethod(np.round)
 
 
 class Sign(Unary):
+    """-1, 0 or 1, the sign of x."""
+
     takes = NUMBERS
     compute = staticmethod(np.sign)
 
 
 class Relu(Unary):
+    """max(x, 0)."""
+
     takes = NUMBERS
     compute = staticmethod(lambda x: np.maximum(x, 0))
 
 
 class Relu6(Unary):
+    """min(max(x, 0), 6)."""
+
     takes = NUMBERS
     compute = staticmethod(lambda x: np.minimum(np.maximum(x, 0), 6))
 
 
 class Elu(Unary):
-    """x where x > 0, else exp(x) - 1."""
+    """`x` where x > 0, else exp(x) - 1."""
 
     compute = staticmethod(lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))))
 
@@ -169,6 +227,8 @@ def _selu(x: Array) -> Array:
 
 
 class Selu(Unary):
+    """scale · x where x > 0, else scale · alpha · (exp(x) - 1), with the constants of SELU."""
+
     compute = staticmethod(_selu)
 
 
@@ -178,10 +238,14 @@ def _sigmoid(x: Array) -> Array:
 
 
 class Sigmoid(Unary):
+    """1 / (1 + exp(-x))."""
+
     compute = staticmethod(_sigmoid)
 
 
 class Softplus(Unary):
+    """The softplus log(1 + exp(x))."""
+
     compute = staticmethod(lambda x: np.logaddexp(x, np.asarray(x).dtype.type(0)))
 
 
@@ -195,25 +259,35 @@ def _erf(x: Array) -> Array:
 
 
 class Erf(Unary):
+    """The error function of x."""
+
     compute = staticmethod(_erf)
 
 
 class IsNan(Unary):
+    """Whether x is NaN."""
+
     result = "bool"
     compute = staticmethod(np.isnan)
 
 
 class IsInf(Unary):
+    """Whether x is infinite."""
+
     result = "bool"
     compute = staticmethod(np.isinf)
 
 
 class IsFinite(Unary):
+    """Whether x is neither infinite nor NaN."""
+
     result = "bool"
     compute = staticmethod(np.isfinite)
 
 
 class LogicalNot(Unary):
+    """Whether x is false."""
+
     takes = ("bool",)
     result = "bool"
     compute = staticmethod(np.logical_not)
@@ -221,7 +295,7 @@ class LogicalNot(Unary):
 
 @dataclass(frozen=True, eq=False)
 class Cast(Tensor):
-    """x as another element type; fractions are cut off towards zero."""
+    """`x` converted to the element type `to`. Floats are truncated towards zero for integers."""
 
     x: Tensor
     to: DType
@@ -237,7 +311,7 @@ class Cast(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class LeakyRelu(Tensor):
-    """x where x > 0, else alpha · x."""
+    """`x` where x > 0, else alpha · x."""
 
     x: Tensor
     alpha: float
@@ -254,7 +328,7 @@ class LeakyRelu(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class Clip(Tensor):
-    """x, but at least `low` and at most `high`."""
+    """min(max(x, low), high), for floats."""
 
     x: Tensor
     low: float
@@ -272,7 +346,11 @@ class Clip(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class Binary(Tensor):
-    """A function of two tensors of one element type."""
+    """An elementwise function of two tensors of the same element type.
+
+    A class sets `compute`, its meaning in numpy, `takes`, the supported element types, and
+    `result`, the element type of the result if it differs from that of the operands.
+    """
 
     a: Tensor
     b: Tensor
@@ -287,24 +365,32 @@ class Binary(Tensor):
 
 
 class Add(Binary):
+    """The sum a + b."""
+
     compute = staticmethod(np.add)
 
 
 class Sub(Binary):
+    """The difference a - b."""
+
     compute = staticmethod(np.subtract)
 
 
 class Mul(Binary):
+    """The product a · b."""
+
     compute = staticmethod(np.multiply)
 
 
 class Div(Binary):
+    """The quotient a / b of floats."""
+
     takes = FLOATS
     compute = staticmethod(np.divide)
 
 
 class DivNoNan(Binary):
-    """a / b, 0 where b is 0."""
+    """a / b, or 0 where b is 0."""
 
     takes = FLOATS
     compute = staticmethod(
@@ -315,113 +401,139 @@ class DivNoNan(Binary):
 
 
 class FloorDiv(Binary):
-    """⌊a / b⌋ of integers; TF.js makes integers of fractions here."""
+    """⌊a / b⌋ for integers. Floats are not supported, because TF.js returns integers for them."""
 
     takes = INTEGERS
     compute = staticmethod(np.floor_divide)
 
 
 class Mod(Binary):
-    """The rest of floor division, of the sign of b."""
+    """The remainder of floor division, with the sign of b."""
 
     compute = staticmethod(np.mod)
 
 
 class BitwiseAnd(Binary):
-    """Bits that are set in both integers."""
+    """The bits that are set in both integers."""
 
     compute = staticmethod(np.bitwise_and)
     takes = INTEGERS
 
 
 class BitwiseOr(Binary):
-    """Bits that are set in at least one of the integers."""
+    """The bits that are set in at least one of two integers."""
 
     compute = staticmethod(np.bitwise_or)
     takes = INTEGERS
 
 
 class BitwiseXor(Binary):
-    """Bits that are set in exactly one of the integers."""
+    """The bits that are set in exactly one of two integers."""
 
     compute = staticmethod(np.bitwise_xor)
     takes = INTEGERS
 
 
 class LeftShift(Binary):
-    """a with its bits moved to the left by b, from 0 to the number of bits less one."""
+    """The bits of a, shifted to the left by b. b must be in 0 … number of bits - 1."""
 
     compute = staticmethod(np.left_shift)
     takes = INTEGERS
 
 
 class RightShift(Binary):
-    """⌊a / 2^b⌋, b being from 0 to the number of bits less one."""
+    """⌊a / 2^b⌋ for integers. b must be in 0 … number of bits - 1."""
 
     compute = staticmethod(np.right_shift)
     takes = INTEGERS
 
 
 class Pow(Binary):
+    """The power aᵇ."""
+
     compute = staticmethod(np.power)
 
 
 class Maximum(Binary):
+    """The larger one of a and b."""
+
     compute = staticmethod(np.maximum)
 
 
 class Minimum(Binary):
+    """The smaller one of a and b."""
+
     compute = staticmethod(np.minimum)
 
 
 class SquaredDifference(Binary):
+    """(a - b)²."""
+
     compute = staticmethod(lambda a, b: np.square(a - b))
 
 
 class Atan2(Binary):
+    """The angle of the point (b, a), in radians from -π to π."""
+
     takes = FLOATS
     compute = staticmethod(np.arctan2)
 
 
 class Equal(Binary):
+    """Whether a = b."""
+
     takes = ANY
     result = "bool"
     compute = staticmethod(np.equal)
 
 
 class NotEqual(Binary):
+    """Whether a ≠ b."""
+
     takes = ANY
     result = "bool"
     compute = staticmethod(np.not_equal)
 
 
 class Less(Binary):
+    """Whether a < b."""
+
     result = "bool"
     compute = staticmethod(np.less)
 
 
 class LessEqual(Binary):
+    """Whether a ≤ b."""
+
     result = "bool"
     compute = staticmethod(np.less_equal)
 
 
 class Greater(Binary):
+    """Whether a > b."""
+
     result = "bool"
     compute = staticmethod(np.greater)
 
 
 class GreaterEqual(Binary):
+    """Whether a ≥ b."""
+
     result = "bool"
     compute = staticmethod(np.greater_equal)
 
 
 class LogicalAnd(Binary):
+    """Whether a and b are both true."""
+
     takes = ("bool",)
     result = "bool"
     compute = staticmethod(np.logical_and)
 
 
 class LogicalOr(Binary):
+    """Whether at least one of a and b is true."""
+
     takes = ("bool",)
     result = "bool"
     compute = staticmethod(np.logical_or)
@@ -429,7 +541,7 @@ class LogicalOr(Binary):
 
 @dataclass(frozen=True, eq=False)
 class Select(Tensor):
-    """a where the condition holds, else b."""
+    """`a` where the bool tensor `condition` is true, else `b`; the shapes broadcast."""
 
     condition: Tensor
     a: Tensor
@@ -446,26 +558,25 @@ class Select(Tensor):
         return result
 
 
-# ----------------------------------------------------------------------------- functions that coerce
+# --------------------------------------------------------------------- functions that convert types
 
 
 def cast(x: Tensor, to: DType) -> Tensor:
-    """x as that element type; x itself where it is so already."""
+    """`x` as the element type `to`, or `x` itself if that is its element type."""
+    # a cast from integers to bool returns wrong values in the wasm backend of TF.js
     if to == "bool" and x.dtype in NUMBERS:
-        return NotEqual(
-            x, constant(0, x.dtype)
-        )  # TF.js's wasm backend takes the bytes of integers for truth values
+        return NotEqual(x, constant(0, x.dtype))
     return x if x.dtype == to else Cast(x, to)
 
 
 Kind: TypeAlias = Literal["bool", "int32", "float32"]
+"""Lowest element type to which `matched` promotes."""
 
 
 def matched(*values: Any, least: Kind = "bool") -> tuple[Tensor, ...]:
-    """The values as tensors of one element type, in which they meet by `promoted`.
+    """The values as tensors, promoted to one element type by `promoted`.
 
-    `least` names the kind of numbers that they become at least: "int32" makes int32 of bool, and
-    "float32" makes float32 of bool and of integers.
+    With "int32" for `least`, bool becomes int32. With "float32", bool and integers become float32.
 
     Raises:
         ShapeError: one of the values is a string.
@@ -481,23 +592,23 @@ def matched(*values: Any, least: Kind = "bool") -> tuple[Tensor, ...]:
 
 
 def is_fraction(dtype: DType) -> bool:
-    """Whether an element type has fractions: floats and complex numbers."""
+    """Whether an element type is a float or a complex type."""
     return dtype in FLOATS or dtype == "complex64"
 
 
 def floats(x: Tensor) -> Tensor:
-    """x as floats: float32 unless it is of another float type."""
+    """`x` itself if its element type is a float, else `x` as float32."""
     return x if x.dtype in FLOATS else cast(x, "float32")
 
 
 def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """a where the condition holds, else b."""
+    """`a` where the condition is true, else `b`, both promoted to one element type."""
     left, right = matched(a, b)
     return Select(cast(as_tensor(condition), "bool"), left, right)
 
 
 def arithmetic(op: type[Binary], least: Kind = "int32") -> Callable[[Any, Any], Tensor]:
-    """The operation on anything that makes a tensor."""
+    """A function that applies an operation to two values, after `matched` promotes them."""
     return lambda a, b: op(*matched(a, b, least=least))
 
 
@@ -511,15 +622,15 @@ greater, greater_equal = arithmetic(Greater), arithmetic(GreaterEqual)
 
 
 def logical_and(a: Any, b: Any) -> Tensor:
-    """Whether both hold."""
+    """Whether both values are true, for each element."""
     return LogicalAnd(cast(as_tensor(a), "bool"), cast(as_tensor(b), "bool"))
 
 
 def logical_or(a: Any, b: Any) -> Tensor:
-    """Whether one of them holds."""
+    """Whether at least one of two values is true, for each element."""
     return LogicalOr(cast(as_tensor(a), "bool"), cast(as_tensor(b), "bool"))
 
 
 def clip(x: Tensor, low: float, high: float) -> Tensor:
-    """x as floats, but at least `low` and at most `high`."""
+    """min(max(x, low), high), for `x` as floats."""
     return Clip(floats(x), float(low), float(high))

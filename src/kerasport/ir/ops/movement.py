@@ -1,4 +1,4 @@
-"""Operations that move numbers about and compute none."""
+"""Operations that move elements without computing new values."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from kerasport.ir.ops.elementwise import Mul, matched, mul
 from kerasport.ir.tensor import Constant, Extent, Tensor, TensorType, as_tensor, joined
 from kerasport.weights import Array, Shape, axis_of
 
-Size: TypeAlias = int | Tensor  # a number, -1 for what is left over, or a scalar known at run time
+Size: TypeAlias = int | Tensor
+"""Size of an axis: a number, -1 for the remaining elements, or a scalar known only at run time."""
 Part: TypeAlias = tuple[int | None, int | None, int]
 """Begin, end and step along an axis, as in a Python slice."""
 WHOLE: Part = (None, None, 1)
+"""All elements of an axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,18 +39,18 @@ class Dim(Tensor):
 
 
 def dim(x: Tensor, axis: int) -> Size:
-    """The size of an axis: a number where it is known."""
+    """The size of an axis: a number if it is known, else a `Dim`."""
     size = x.shape[axis]
     return Dim(x, axis_of(axis, x.rank)) if size is None else size
 
 
 def dims(x: Tensor) -> tuple[Size, ...]:
-    """The sizes of all axes."""
+    """The size of each axis: a number if it is known, else a `Dim`."""
     return tuple(dim(x, axis) for axis in range(x.rank))
 
 
 def product(sizes: Sequence[Size]) -> Size:
-    """How many numbers axes of these sizes hold: a number where it is known."""
+    """The number of elements of axes of these sizes; a scalar if it is known only at run time."""
     total: Size = prod(size for size in sizes if isinstance(size, int))
     for size in sizes:
         if not isinstance(size, int):
@@ -57,13 +59,13 @@ def product(sizes: Sequence[Size]) -> Size:
 
 
 def _static(size: Size) -> int | None:
-    """The number that a size is, None where only the run knows it."""
+    """The size as a number, or None if it is known only at run time."""
     extent = extent_of(size)
     return None if isinstance(extent, str) else extent
 
 
 def extent_of(size: Size) -> Extent:
-    """The extent of an axis that is made this long."""
+    """The extent of an axis of this size."""
     if isinstance(size, Constant):
         return int(size.read())
     if isinstance(size, Dim):
@@ -76,7 +78,7 @@ def extent_of(size: Size) -> Extent:
 
 @dataclass(frozen=True, eq=False)
 class Reshape(Tensor):
-    """The same numbers in another shape; at most one size is -1."""
+    """`x` in the shape `to`, with its elements in the same order. At most one size is -1."""
 
     x: Tensor
     to: tuple[Size, ...]
@@ -100,15 +102,15 @@ class Reshape(Tensor):
 
 
 def element_count(extents: Sequence[Extent]) -> int | None:
-    """The number of elements in axes of these extents, None if only the run knows it."""
+    """The number of elements in axes of these extents, None if it is known only at run time."""
     sizes = [extent for extent in extents if isinstance(extent, int)]
     return prod(sizes) if len(sizes) == len(extents) else None
 
 
 def left_over(whole: Sequence[Extent], taken: Sequence[Extent]) -> Extent:
-    """The extent of one axis for the elements of `whole` that the axes `taken` leave over.
+    """The extent of the axis that, with the axes `taken`, has as many elements as `whole`.
 
-    It may be a product such as `4*batch`, from which a later reshape takes the 4 away again.
+    It may be a product such as `4*batch`. A later reshape may divide it by 4 again.
     """
     all_, some = factors(whole), factors(taken)
     if all_ is None or some is None or some.names - all_.names:
@@ -121,14 +123,14 @@ def left_over(whole: Sequence[Extent], taken: Sequence[Extent]) -> Extent:
 
 
 class Factors(NamedTuple):
-    """A product of a number and of sizes with names."""
+    """A product of a number and named sizes; `names` counts how often each name is a factor."""
 
     number: int
     names: Counter[str]
 
 
 def factors(extents: Sequence[Extent]) -> Factors | None:
-    """The product of extents, None if one has no name."""
+    """The product of extents, None if one is unknown and has no name."""
     number, names = 1, Counter[str]()
     for extent in extents:
         if extent is None:
@@ -142,7 +144,7 @@ def factors(extents: Sequence[Extent]) -> Factors | None:
 
 
 def extent_from(product: Factors) -> Extent:
-    """A product as one extent: `4*batch`."""
+    """A product as one extent, such as `4*batch`."""
     if not product.names:
         return product.number
     number = [str(product.number)] if product.number != 1 else []
@@ -150,10 +152,13 @@ def extent_from(product: Factors) -> Extent:
 
 
 def reshape(x: Tensor, to: Sequence[Size | None]) -> Tensor:
-    """`x` in another shape. One size may be -1 or None.
+    """`x` in another shape. At most one size is -1 or None.
 
-    A single size known only at run time becomes -1 too, unless another size is 0: then -1 could be
-    any size.
+    If exactly one size is known only at run time, it becomes -1. This is not possible if another
+    size is 0, because -1 could be any size then.
+
+    Raises:
+        ShapeError: more than one size is unknown, or the number of elements differs.
     """
     sizes: list[Size] = [-1 if size is None else size for size in to]
     sizes = [static if (static := _static(size)) is not None else size for size in sizes]
@@ -168,12 +173,12 @@ def reshape(x: Tensor, to: Sequence[Size | None]) -> Tensor:
 
 
 def flatten_from(x: Tensor, axis: int) -> Tensor:
-    """All axes from one on in a single axis."""
+    """`x` with `axis` and all axes after it combined into one."""
     return reshape(x, (*dims(x)[:axis], -1))
 
 
 def expand_dims(x: Tensor, *axes: int) -> Tensor:
-    """New axes of size 1 at these places of the result."""
+    """`x` with new axes of size 1, at these positions in the result."""
     rank = x.rank + len(axes)
     places = {axis_of(axis, rank) for axis in axes}
     old = iter(dims(x))
@@ -181,7 +186,7 @@ def expand_dims(x: Tensor, *axes: int) -> Tensor:
 
 
 def squeeze(x: Tensor, *axes: int) -> Tensor:
-    """Without these axes, which are of size 1; all such axes where none is named."""
+    """`x` without these axes of size 1; without arguments, without every axis of size 1."""
     places = {axis_of(axis, x.rank) for axis in axes} or {
         at for at, d in enumerate(x.shape) if d == 1
     }
@@ -190,7 +195,7 @@ def squeeze(x: Tensor, *axes: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Transpose(Tensor):
-    """The axes in another order: axis i of the result is axis `order[i]` of x."""
+    """`x` with its axes in another order: axis i of the result is axis `order[i]` of `x`."""
 
     x: Tensor
     order: tuple[int, ...]
@@ -206,7 +211,7 @@ class Transpose(Tensor):
 
 
 def transpose(x: Tensor, order: Sequence[int] | None = None) -> Tensor:
-    """The axes in another order, reversed where none is given."""
+    """`x` with its axes in the given order, or in reverse order by default."""
     wanted = (
         tuple(axis_of(axis, x.rank) for axis in order)
         if order is not None
@@ -216,7 +221,7 @@ def transpose(x: Tensor, order: Sequence[int] | None = None) -> Tensor:
 
 
 def move_axis(x: Tensor, source: int, destination: int) -> Tensor:
-    """One axis at another place, the others in their order."""
+    """`x` with the axis `source` moved to `destination`; the other axes keep their order."""
     moved = axis_of(source, x.rank)
     order = [at for at in range(x.rank) if at != moved]
     order.insert(axis_of(destination, x.rank), moved)
@@ -225,7 +230,7 @@ def move_axis(x: Tensor, source: int, destination: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Slice(Tensor):
-    """From `begin` on, `size` numbers of each axis; a size of -1 is all that is left."""
+    """`size` elements of each axis, starting at `begin`; a size of -1 means up to the end."""
 
     x: Tensor
     begin: tuple[int, ...]
@@ -256,7 +261,7 @@ class Slice(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class StridedSlice(Tensor):
-    """Python's x[begin:end:step] for each axis; None is open, a negative index counts from the end."""
+    """x[begin:end:step] for each axis, with the meaning of None and negative values in Python."""
 
     x: Tensor
     parts: tuple[tuple[int | None, int | None, int], ...]
@@ -277,7 +282,7 @@ class StridedSlice(Tensor):
 
 
 def slice_axis(x: Tensor, axis: int, begin: int, size: int = -1) -> Tensor:
-    """A part of one axis, the others whole."""
+    """`size` elements of one axis, starting at `begin`; a size of -1 means up to the end."""
     at = axis_of(axis, x.rank)
     whole = begin == 0 and size in (-1, x.shape[at])
     begins = tuple(begin if a == at else 0 for a in range(x.rank))
@@ -285,7 +290,7 @@ def slice_axis(x: Tensor, axis: int, begin: int, size: int = -1) -> Tensor:
 
 
 def strided(x: Tensor, parts: Sequence[Part]) -> Tensor:
-    """x[begin:end:step] for each axis, as a plain slice where it is one."""
+    """x[begin:end:step] for each axis: a `Slice` if possible, else a `StridedSlice`."""
     begins, sizes = [], []
     for d, (begin, end, step) in zip(x.shape, parts, strict=True):
         if step != 1 or (d is None and ((begin or 0) < 0 or end is not None)):
@@ -303,16 +308,16 @@ def strided(x: Tensor, parts: Sequence[Part]) -> Tensor:
 
 
 def strided_axis(x: Tensor, axis: int, begin: int | None, end: int | None) -> Tensor:
-    """x[begin:end] along one axis, the others whole."""
+    """x[begin:end] along one axis."""
     at = axis_of(axis, x.rank)
     return strided(x, [(begin, end, 1) if a == at else WHOLE for a in range(x.rank)])
 
 
 def split(x: Tensor, parts: int, axis: int = -1) -> tuple[Tensor, ...]:
-    """x cut into so many parts of one size.
+    """`x` split along an axis into `parts` tensors of the same shape.
 
     Raises:
-        ShapeError: the axis has no such parts, or no known size.
+        ShapeError: the size of the axis is unknown or not a multiple of `parts`.
     """
     size = x.shape[axis]
     if size is None or size % parts:
@@ -322,7 +327,7 @@ def split(x: Tensor, parts: int, axis: int = -1) -> tuple[Tensor, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Concat(Tensor):
-    """The tensors one after the other along an axis."""
+    """The concatenation of tensors along an axis."""
 
     parts: tuple[Tensor, ...]
     axis: int
@@ -335,7 +340,8 @@ class Concat(Tensor):
             known = {extent for extent in column if isinstance(extent, int)}
             if at != self.axis and len(known) > 1:
                 raise ShapeError(
-                    f"{', '.join(str(p.type) for p in self.parts)} cannot be concatenated along axis {self.axis}"
+                    f"{', '.join(str(p.type) for p in self.parts)} cannot be concatenated along "
+                    f"axis {self.axis}"
                 )
             extents.append(total if at == self.axis else joined(*column))
         return TensorType(self.parts[0].dtype, tuple(extents))
@@ -345,13 +351,13 @@ class Concat(Tensor):
 
 
 def concat(parts: Sequence[Any], axis: int = -1) -> Tensor:
-    """The tensors one after the other along an axis."""
+    """The concatenation of tensors along an axis, promoted to one element type."""
     tensors = matched(*parts)
     return tensors[0] if len(tensors) == 1 else Concat(tensors, axis_of(axis, tensors[0].rank))
 
 
 def stack(parts: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """The tensors along a new axis."""
+    """Tensors of the same shape, joined along a new axis."""
     return concat([expand_dims(part, axis_of(axis, part.rank + 1)) for part in parts], axis)
 
 
@@ -360,7 +366,10 @@ PadMode: TypeAlias = Literal["constant", "reflect", "symmetric"]
 
 @dataclass(frozen=True, eq=False)
 class Pad(Tensor):
-    """x with (before, after) numbers more on each axis: `value`, or x itself mirrored."""
+    """`x` with (before, after) more elements on each axis.
+
+    The new elements are `value` if the mode is "constant". Otherwise, they mirror `x`.
+    """
 
     x: Tensor
     paddings: tuple[tuple[int, int], ...]
@@ -385,14 +394,14 @@ class Pad(Tensor):
 def pad(
     x: Tensor, paddings: Sequence[tuple[int, int]], mode: PadMode = "constant", value: float = 0.0
 ) -> Tensor:
-    """x with more numbers around it."""
+    """`x` with (before, after) more elements on each axis, or `x` itself if there are none."""
     pairs = tuple((int(before), int(after)) for before, after in paddings)
     return Pad(x, pairs, mode, value) if any(map(any, pairs)) else x
 
 
 @dataclass(frozen=True, eq=False)
 class Tile(Tensor):
-    """x repeated so many times along each axis."""
+    """`x` repeated `times[i]` times along axis i: a, b, a, b."""
 
     x: Tensor
     times: tuple[int, ...]
@@ -412,7 +421,7 @@ class Tile(Tensor):
 
 
 def repeat(x: Tensor, times: int, axis: int) -> Tensor:
-    """Each number `times` times along an axis: a, a, b, b."""
+    """`x` with each element repeated `times` times along an axis: a, a, b, b."""
     at = axis_of(axis, x.rank)
     if times == 1:
         return x
@@ -425,7 +434,7 @@ def repeat(x: Tensor, times: int, axis: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class BroadcastTo(Tensor):
-    """x spread over a larger shape."""
+    """`x` broadcast to the shape `to`."""
 
     x: Tensor
     to: tuple[Size, ...]
@@ -446,7 +455,7 @@ class BroadcastTo(Tensor):
 
 
 def broadcast_to(x: Tensor, to: Sequence[Size]) -> Tensor:
-    """x spread over a larger shape; x itself where it has it already."""
+    """`x` broadcast to the shape `to`, or `x` itself if that is its shape."""
     sizes = tuple(static if (static := _static(size)) is not None else size for size in to)
     return (
         x
@@ -463,7 +472,10 @@ def _is_size(x: Tensor, axis: int, size: Size) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Gather(Tensor):
-    """The slices of x along an axis that the indices name."""
+    """The slices of `x` at the given indices of an axis.
+
+    The axes of `indices` replace this axis in the result.
+    """
 
     x: Tensor
     indices: Tensor
@@ -479,14 +491,14 @@ class Gather(Tensor):
 
 
 def gather(x: Any, indices: Any, axis: int = 0) -> Tensor:
-    """The slices of x along an axis that the indices name."""
+    """The slices of `x` at the given indices of an axis, as a `Gather`."""
     tensor = as_tensor(x)
     return Gather(tensor, matched(indices, least="int32")[0], axis_of(axis, tensor.rank))
 
 
 @dataclass(frozen=True, eq=False)
 class Reverse(Tensor):
-    """x turned around along axes."""
+    """`x` with the order of elements reversed along axes."""
 
     x: Tensor
     axes: tuple[int, ...]
@@ -500,7 +512,11 @@ class Reverse(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class OneHot(Tensor):
-    """A new last axis that is 1 at the index and 0 elsewhere; all 0 for an index outside."""
+    """One-hot encoding of `indices` [...]: [..., depth].
+
+    The new last axis is 1 at the index and 0 elsewhere. It is 0 everywhere if the index is not in
+    0 … depth - 1.
+    """
 
     indices: Tensor
     depth: int
@@ -517,7 +533,7 @@ class OneHot(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class Range(Tensor):
-    """0, 1, … up to a size that is known at run time."""
+    """The integers from 0 to `stop` - 1: int32 [stop]. `stop` is a scalar known at run time."""
 
     stop: Tensor
 
@@ -530,7 +546,7 @@ class Range(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class Fill(Tensor):
-    """One number in a shape that is known at run time."""
+    """A tensor of the shape `to`, in which every element is `value`."""
 
     to: tuple[Size, ...]
     value: float
@@ -546,5 +562,5 @@ class Fill(Tensor):
 
 
 def shape_of(x: Tensor) -> Shape:
-    """Sizes of the axes, None where they are known at run time only."""
+    """The size of each axis, None if it is known only at run time."""
     return x.shape

@@ -1,4 +1,4 @@
-"""Operations that make one number of many along axes."""
+"""Operations that reduce or accumulate elements along axes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ from kerasport.weights import Array, axis_of
 
 @dataclass(frozen=True, eq=False)
 class Reduction(Tensor):
-    """One number of all those along the axes, which count from the front and stand in order."""
+    """A reduction of `x` along axes, with `function` in numpy.
+
+    A class sets `takes`, the supported element types, and `result`, the element type of the result
+    if it differs from that of `x`.
+    """
 
     x: Tensor
+    # not negative, in ascending order
     axes: tuple[int, ...]
+    # whether the result has the axes with size 1
     keepdims: bool = False
     function: ClassVar[Callable[..., Any]]
     takes: ClassVar[tuple[DType, ...]] = NUMBERS
@@ -44,33 +50,47 @@ class Reduction(Tensor):
 
 
 class Sum(Reduction):
+    """The sum along axes."""
+
     function = np.sum
 
 
 class Mean(Reduction):
+    """The mean along axes."""
+
     takes = FLOATS
     function = np.mean
 
 
 class Max(Reduction):
+    """The largest element along axes."""
+
     function = np.max
 
 
 class Min(Reduction):
+    """The smallest element along axes."""
+
     function = np.min
 
 
 class Prod(Reduction):
+    """The product along axes."""
+
     function = np.prod
 
 
 class Any_(Reduction):  # noqa: N801  (`Any` is typing's)
+    """Whether at least one element along axes is true."""
+
     takes = ("bool",)
     result = "bool"
     function = np.any
 
 
 class All(Reduction):
+    """Whether all elements along axes are true."""
+
     takes = ("bool",)
     result = "bool"
     function = np.all
@@ -78,7 +98,7 @@ class All(Reduction):
 
 @dataclass(frozen=True, eq=False)
 class ArgReduction(Tensor):
-    """The place of the largest or smallest number along an axis, the first of equals."""
+    """The int32 index of the largest or smallest element along an axis, the first one of equals."""
 
     x: Tensor
     axis: int
@@ -98,16 +118,24 @@ class ArgReduction(Tensor):
 
 
 class ArgMax(ArgReduction):
+    """The int32 index of the largest element along an axis."""
+
     function = np.argmax
 
 
 class ArgMin(ArgReduction):
+    """The int32 index of the smallest element along an axis."""
+
     function = np.argmin
 
 
 @dataclass(frozen=True, eq=False)
 class Cumulative(Tensor):
-    """The results of all beginnings along an axis."""
+    """A cumulative reduction along an axis: element i is the result for the elements 0 … i.
+
+    With `exclusive`, it is the result for the elements 0 … i - 1, which is `start` for none. With
+    `reverse`, the elements are accumulated from the end of the axis.
+    """
 
     x: Tensor
     axis: int
@@ -130,11 +158,15 @@ class Cumulative(Tensor):
 
 
 class Cumsum(Cumulative):
+    """The cumulative sum along an axis."""
+
     function = np.cumsum
     start = 0
 
 
 class Cumprod(Cumulative):
+    """The cumulative product along an axis."""
+
     function = np.cumprod
     start = 1
 
@@ -173,7 +205,10 @@ class LogSoftmax(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class TopK(Several):
-    """The k largest along the last axis in descending order, and their places."""
+    """The k largest elements of x [..., n] in descending order, and their indices.
+
+    Both results are [..., k]. The indices are int32.
+    """
 
     x: Tensor
     k: int
@@ -190,17 +225,17 @@ class TopK(Several):
 
 
 def axes_of(x: Tensor, axis: int | Sequence[int] | None) -> tuple[int, ...]:
-    """Axes counted from the front and in order; all of them where none is given.
+    """The axes as non-negative numbers in ascending order; all axes of `x` for None.
 
     Raises:
-        ShapeError: there is no such axis.
+        ShapeError: `x` does not have one of the axes.
     """
     wanted = range(x.rank) if axis is None else (axis,) if isinstance(axis, int) else axis
     return tuple(sorted({axis_of(each, x.rank) for each in wanted}))
 
 
 def reduction(op: type[Reduction]) -> Callable[..., Tensor]:
-    """The reduction with axes as in keras.ops."""
+    """A function that applies a reduction, with the arguments of keras.ops."""
 
     def reduce(
         x: Tensor, axis: int | Sequence[int] | None = None, *, keepdims: bool = False

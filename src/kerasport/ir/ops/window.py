@@ -1,4 +1,4 @@
-"""Operations that slide a window over the spatial axes; channels come last."""
+"""Operations that slide a window over the spatial axes of x [batch, *spatial, channels]."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from kerasport.ir.tensor import Extent, Extents, Tensor, TensorType, expect, wit
 from kerasport.weights import Array
 
 Padding: TypeAlias = Literal["valid", "same"] | tuple[tuple[int, int], ...]
-"""Numbers before and after each spatial axis; "same" makes ceil(size / stride), the odd one at the end."""
+"""Number of elements to add before and after each spatial axis.
 
+With "same", the result has ceil(size / stride) elements. An odd element is added at the end.
+"""
 
-RANKS = (4, 5)  # of images and volumes, with batch and channels; of one axis a layer makes two
+RANKS = (4, 5)
+"""Ranks of images and volumes, with batch and channels. Layers expand one spatial axis to two."""
 
 
 def expect_images(node: Tensor, x: Tensor) -> None:
-    """Make sure that x is a batch of images or volumes.
+    """Check that x is a batch of images or volumes of floats.
 
     Raises:
-        ShapeError: it is not.
+        ShapeError: the element type or the rank of x is not supported.
     """
     expect(node, x, FLOATS)
     if x.rank not in RANKS:
@@ -35,7 +38,7 @@ def expect_images(node: Tensor, x: Tensor) -> None:
 def amounts(
     size: int, window: int, stride: int, dilation: int, padding: Padding, axis: int
 ) -> tuple[int, int]:
-    """What a padding adds before and after one axis."""
+    """The number of elements that a padding adds before and after one axis."""
     if padding == "valid":
         return 0, 0
     if padding == "same":
@@ -52,10 +55,10 @@ def window_shape(
     dilations: Sequence[int],
     padding: Padding,
 ) -> Extents:
-    """Spatial extents of the result.
+    """The spatial extents of the result, for the spatial extents `x`.
 
     Raises:
-        ShapeError: the window does not fit.
+        ShapeError: a stride is less than 1, or the window is larger than the padded axis.
     """
     out: list[Extent] = []
     for axis, (size, k, s, d) in enumerate(zip(x, window, strides, dilations, strict=True)):
@@ -79,7 +82,7 @@ def windows(
     padding: Padding,
     fill: float,
 ) -> Array:
-    """Every window of x: [batch, *out, channels, *window]."""
+    """All windows of x [batch, *spatial, channels]: [batch, *out, channels, *window]."""
     spatial = x.shape[1:-1]
     pads = [
         amounts(n, k, s, d, padding, a)
@@ -97,9 +100,11 @@ def windows(
 
 @dataclass(frozen=True, eq=False)
 class Conv(Tensor):
-    """Cross-correlation of x [batch, *spatial, input] with a kernel [*window, input / groups, output].
+    """Convolution of x [batch, *spatial, input]: [batch, *out, output].
 
-    The channels of x, and those of the result, are so many groups in order; each group of the result sees its own of x.
+    The kernel is [*window, input / groups, output], and is not mirrored (cross-correlation). The
+    channels of x and of the result are split into `groups` consecutive groups. Each group of the
+    result depends only on the group of x with the same index.
     """
 
     x: Tensor
@@ -146,9 +151,10 @@ class Conv(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class DepthwiseConv(Tensor):
-    """Each channel of x [batch, height, width, input] with kernels of its own [*window, input, multiplier].
+    """Depthwise convolution of x [batch, height, width, input].
 
-    The results of a channel stand beside each other: channel i and kernel m make channel i · multiplier + m.
+    The kernel is [*window, input, multiplier]. Each channel of x has its own kernels: channel i and
+    kernel m compute channel i · multiplier + m of the result.
     """
 
     x: Tensor
@@ -178,18 +184,21 @@ class DepthwiseConv(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class ConvTranspose(Tensor):
-    """Each number of x [batch, *spatial, input] spread by a kernel [*window, output, input]; overlaps add up.
+    """Transposed convolution of x [batch, *spatial, input]: [batch, *sizes, output].
 
-    The whole result has (size - 1) · stride + window numbers on an axis; `crop` of them are left out at its beginning,
-    and `sizes` are kept, zeros following where it is shorter.
+    The kernel is [*window, output, input]. Each element of x adds one scaled kernel to the result.
+    The full result has (size - 1) · stride + window elements on an axis. The result starts at
+    element `crop` of it, and has zeros after the end of the full result.
     """
 
     x: Tensor
     kernel: Tensor
     strides: tuple[int, ...]
     crop: tuple[int, ...]
-    sizes: tuple[int | None, ...]  # None where the spatial size of x is unknown
-    extra: tuple[int, ...]  # sizes = size · stride + extra
+    # None if the spatial size of x is unknown
+    sizes: tuple[int | None, ...]
+    # size of the result = size of x · stride + extra
+    extra: tuple[int, ...]
 
     def infer(self) -> TensorType:
         expect_images(self, self.x)
@@ -217,7 +226,10 @@ class ConvTranspose(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class Pool(Tensor):
-    """One number of each window."""
+    """A reduction of each window of x [batch, *spatial, channels] to one element.
+
+    A class sets `function`, the reduction in numpy, and `fill`, the value of padded elements.
+    """
 
     x: Tensor
     window: tuple[int, ...]
@@ -241,28 +253,31 @@ class Pool(Tensor):
 
 
 class MaxPool(Pool):
-    """The largest number of each window."""
+    """The largest element of each window."""
 
     fill = -np.inf
     function = np.max
 
 
 class AvgPool(Pool):
-    """The mean of each window; what is padded does not count."""
+    """The mean of each window, without padded elements."""
 
     fill = np.nan
     function = np.nanmean
 
 
 def nearest(old: int, new: int) -> Array:
-    """Which of the old pixels is nearest to the centre of each new one."""
+    """The index of the old pixel that is nearest to the center of each new pixel: [new]."""
     places: Array = np.minimum(np.floor((np.arange(new) + 0.5) * (old / new)).astype(int), old - 1)
     return places
 
 
 @dataclass(frozen=True, eq=False)
 class Resize(Tensor):
-    """x [batch, height, width, channels] in another size, sampled at the centres of its pixels."""
+    """x [batch, height, width, channels] resized to `size`: [batch, *size, channels].
+
+    The result is sampled at the centers of its pixels.
+    """
 
     x: Tensor
     size: tuple[Size, Size]
@@ -298,10 +313,10 @@ class Resize(Tensor):
 
 
 def known(sizes: Sequence[int | None]) -> tuple[int, ...]:
-    """Sizes that must be known.
+    """The same sizes, all of which must be known.
 
     Raises:
-        ShapeError: one is not.
+        ShapeError: a size is known only at run time.
     """
     if any(size is None for size in sizes):
         raise ShapeError(f"the sizes {tuple(sizes)} must be fixed")

@@ -1,4 +1,4 @@
-"""The operations, with the vocabulary of keras.ops, and arithmetic on tensors."""
+"""The operations of the IR, with the names of keras.ops, and the operators of tensors."""
 
 from __future__ import annotations
 
@@ -191,9 +191,10 @@ def _negative(x: Tensor) -> Tensor:
 
 
 def _attach() -> None:
-    """Give tensors their operators, so that a lowering reads as its formula."""
+    """Set the operators of `Tensor`, so that a lowering can be written as a formula."""
     operators: dict[str, Any] = {
-        "add": _e.add, "sub": _e.sub, "mul": _e.mul, "truediv": _e.div, "pow": _e.power, "matmul": matmul,
+        "add": _e.add, "sub": _e.sub, "mul": _e.mul, "truediv": _e.div, "pow": _e.power,
+        "matmul": matmul,
     }  # fmt: skip
     for name, function in operators.items():
         setattr(Tensor, f"__{name}__", lambda a, b, f=function: f(a, b))

@@ -1,4 +1,4 @@
-"""Control flow that depends on values: a choice between two graphs, and a loop with a condition."""
+"""Control flow that depends on values: a branch, and a loop with a condition."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from kerasport.ir.ops.loop import same_shape
 from kerasport.ir.tensor import Extent, Input, Several, Tensor, TensorType, items
 
 MAX_STEPS = 10_000
-"""Number of steps after which numpy stops a loop, which might be endless."""
+"""Largest number of steps of a loop in numpy, where a loop could be infinite."""
 
 
 @dataclass(frozen=True, eq=False)
 class Branch(Several):
     """Runs one of two graphs.
 
-    Both take the captured tensors as inputs, and return results of the same element types and
-    ranks. A size that differs between the graphs is known only at run time.
+    The inputs of both are the captured tensors. Both return results of the same element types and
+    ranks. If a size differs between them, the size of the result is known only at run time.
 
     Attributes:
-        predicate: bool scalar, which graph to run.
+        predicate: the bool scalar that selects the graph.
         captured: tensors from outside that the graphs use.
-        then_body: runs if the predicate is true.
-        else_body: runs if it is false.
+        then_body: the graph to run if the predicate is true.
+        else_body: the graph to run if it is false.
     """
 
     predicate: Tensor
@@ -51,15 +51,16 @@ class Branch(Several):
 
 @dataclass(frozen=True, eq=False)
 class Loop(Several):
-    """Runs a body while a condition holds; the results are the last states.
+    """Runs a body while a condition is true. The results are the last states.
 
-    Condition and body take the states, then the captured tensors. The condition returns a bool
-    scalar, the body the new states. A state keeps its element type and shape.
+    The inputs of condition and body are the states, and then the captured tensors. The condition
+    returns a bool scalar, and the body returns the new states. The element type and the shape of a
+    state do not change.
 
     Attributes:
         states: the states before the first step.
         captured: tensors from outside that condition and body use.
-        condition: whether to run another step.
+        condition: returns whether to run another step.
         body: one step.
     """
 
@@ -89,7 +90,7 @@ class Loop(Several):
         """The last states.
 
         Raises:
-            RuntimeError: the condition still holds after `MAX_STEPS` steps.
+            RuntimeError: the condition is still true after `MAX_STEPS` steps.
         """
         count = len(self.states)
         states, captured = tuple(operands[:count]), operands[count:]
@@ -101,17 +102,17 @@ class Loop(Several):
 
 
 def expect_scalar(x: Tensor) -> None:
-    """Make sure that a tensor is a bool scalar.
+    """Check that a tensor is a bool scalar.
 
     Raises:
-        ShapeError: it is not.
+        ShapeError: the tensor has another element type or shape.
     """
     if x.type != TensorType("bool", ()):
         raise ShapeError(f"a condition is a bool scalar, not {x.type}")
 
 
 def _either(a: TensorType, b: TensorType) -> TensorType:
-    """The type of a result that has one of two types."""
+    """The type of a result that has one of two types, with the extents that both share."""
     if a.dtype != b.dtype or a.rank != b.rank:
         raise ShapeError(f"a result is either {a} or {b}; element type and rank must be the same")
     pairs = zip(a.extents, b.extents, strict=True)
@@ -139,7 +140,7 @@ def while_loop(
     states: Sequence[Tensor],
     captured: Sequence[Tensor] = (),
 ) -> tuple[Tensor, ...]:
-    """The states after running `step(*states, *captured)` while `condition` of the same holds."""
+    """The last states after `step(*states, *captured)` runs while `condition` returns true."""
     asked = (*_inputs("state", states), *_inputs("captured", captured))
     taken = (*_inputs("state", states), *_inputs("captured", captured))
     check, body = Graph(asked, (condition(*asked),)), Graph(taken, tuple(step(*taken)))

@@ -1,4 +1,4 @@
-"""Reading from positions that are known only when the model runs."""
+"""Reading from positions that are known only at run time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kerasport.weights import Array
 
 @dataclass(frozen=True, eq=False)
 class GatherNd(Tensor):
-    """The slices of x that `indices` [..., k] name.
+    """The slices of `x` at `indices` [..., k].
 
-    Each row of k indices names a slice of x along its first k axes. Indices are not negative: TF.js
-    reads other elements there.
+    Each row of k indices selects a slice of `x` along its first k axes. Indices must not be
+    negative, because TF.js reads wrong elements for them.
     """
 
     x: Tensor
@@ -32,7 +32,7 @@ class GatherNd(Tensor):
         return TensorType(self.x.dtype, (*self.indices.extents[:-1], *self.x.extents[count:]))
 
     def compute(self, *operands: Any) -> Array:
-        """The slices.
+        """The selected slices.
 
         Raises:
             IndexError: an index is negative, or not smaller than the size of its axis.
@@ -45,10 +45,13 @@ class GatherNd(Tensor):
 
 
 def gather_nd(x: Tensor, indices: Tensor, batch_dims: int = 0) -> Tensor:
-    """The slices of x that `indices` [..., k] name.
+    """The slices of `x` at `indices` [..., k].
 
-    The first `batch_dims` axes are common to both: position p of the indices reads from position p
-    of x.
+    The first `batch_dims` axes of both tensors are the same: position p of these axes of `indices`
+    selects slices of position p of `x`.
+
+    Raises:
+        ShapeError: `batch_dims` is too large for `x` or `indices`.
     """
     rows = indices.rank - 1
     if not 0 <= batch_dims <= min(rows, x.rank - 1):

@@ -1,4 +1,4 @@
-"""Products of matrices."""
+"""Operations of linear algebra, and einsum."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from kerasport.weights import Array
 
 @dataclass(frozen=True, eq=False)
 class MatMul(Tensor):
-    """Matrix product over the last two axes, of either side transposed where asked; the axes before them broadcast."""
+    """Matrix product of a [..., m, k] and b [..., k, n]: [..., m, n]. The other axes broadcast.
+
+    With `transpose_a` or `transpose_b`, the last two axes of that operand are swapped first.
+    """
 
     a: Tensor
     b: Tensor
@@ -67,7 +70,7 @@ class Det(Tensor):
 
 
 def matmul(a: Any, b: Any) -> Tensor:
-    """Matrix product as numpy's: a vector on either side is a row or a column."""
+    """Matrix product as in numpy: a vector is a row on the left and a column on the right."""
     x, y = matched(a, b, least="int32")
     if x.rank == 1:
         row = matmul(reshape(x, (1, -1)), y)
@@ -79,9 +82,9 @@ def matmul(a: Any, b: Any) -> Tensor:
 
 
 def einsum(equation: str, a: Any, b: Any | None = None) -> Tensor:
-    """Einstein's sum of one or two tensors, as transposes, reshapes and one product of matrices.
+    """Einsum of one or two tensors, by transposes, reshapes and one matrix product.
 
-    Labels are letters. The equation has no ellipsis, and no label twice in one operand.
+    Labels are letters. The equation must not contain an ellipsis, or a label twice in one operand.
 
     Raises:
         ShapeError: the equation does not fit the operands.
@@ -107,7 +110,7 @@ def _kept(labels: str, wanted: str) -> list[str]:
 
 
 def _product(x: Tensor, first: list[str], y: Tensor, second: list[str], out: str) -> Tensor:
-    """The sum of products of two tensors, each of whose labels the other one or the output has."""
+    """The einsum of two tensors. Each of their labels is in the other tensor or in the output."""
     shared = [c for c in first if c in second]
     batch, inner = [c for c in shared if c in out], [c for c in shared if c not in out]
     rows, columns = [c for c in first if c not in second], [c for c in second if c not in first]
@@ -125,14 +128,14 @@ def _fits(term: str, x: Tensor) -> bool:
 
 
 def _differ(terms: Sequence[str], x: Tensor, y: Tensor) -> bool:
-    """Whether a label stands for two sizes."""
+    """Whether a label has two different sizes."""
     sizes = {*zip(terms[0], x.shape, strict=True), *zip(terms[1], y.shape, strict=True)}
     labels = [label for label, size in sizes if size is not None]
     return len(labels) != len(set(labels))
 
 
 def _sizes(labels: Iterable[str], sizes: Iterable[Size]) -> dict[str, Size]:
-    """The size of each label, a number where one is known."""
+    """The size of each label, as a number if one of its axes has a known size."""
     found: dict[str, Size] = {}
     for label, size in zip(labels, sizes, strict=True):
         if isinstance(size, int) or label not in found:
@@ -141,7 +144,7 @@ def _sizes(labels: Iterable[str], sizes: Iterable[Size]) -> dict[str, Size]:
 
 
 def _outer(x: Tensor, y: Tensor, first: list[str], second: list[str], out: str) -> Tensor:
-    """A product element by element, both spread over the axes of the result."""
+    """The elementwise product of two tensors, broadcast to the axes of the result."""
 
     def spread(z: Tensor, labels: list[str]) -> Tensor:
         ordered = transpose(z, [labels.index(c) for c in out if c in labels])
@@ -159,7 +162,7 @@ def _summed(x: Tensor, labels: str, kept: str) -> Tensor:
 def _grouped(
     x: Tensor, labels: list[str], groups: tuple[list[str], ...], sizes: dict[str, Size]
 ) -> Tensor:
-    """x with its axes in the order of the groups, and the last two groups as one axis each."""
+    """`x` with its axes in the order of the groups, and with one axis for each of the last two."""
     batch, rows, columns = groups
     ordered = transpose(x, [labels.index(c) for group in groups for c in group])
     joined = (product([sizes[c] for c in group]) for group in (rows, columns))

@@ -1,4 +1,4 @@
-"""Tables, the one thing that strings are for."""
+"""Lookup tables from strings to integers, and from integers to strings."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from kerasport.ir.tensor import Tensor, TensorType, expect
 from kerasport.weights import Array
 
 Keys: TypeAlias = tuple[str, ...] | tuple[int, ...]
+"""Keys or values of a table."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lookup(Tensor):
-    """What a table holds for each of x, `default` where it holds nothing; from strings to integers, or back."""
+    """The value of a table for each element of `x`, or `default` if it is not one of the keys.
+
+    Either keys or values are strings, and the others are int32.
+    """
 
     x: Tensor
     keys: Keys
@@ -39,5 +43,5 @@ class Lookup(Tensor):
 
 
 def kind_of(value: str | int) -> DType:
-    """The element type of keys or values like this one."""
+    """The element type of keys or values such as `value`."""
     return "string" if isinstance(value, str) else "int32"

@@ -1,4 +1,4 @@
-"""A body run once for each time step."""
+"""Loops over the time steps of sequences."""
 
 from __future__ import annotations
 
@@ -17,25 +17,31 @@ from kerasport.weights import Shape
 
 @dataclass(frozen=True, eq=False)
 class Scan(Several):
-    """Runs a body over time, which is the second axis of each sequence.
+    """Runs a body for each time step of sequences [batch, time, …].
 
-    The body takes the states, then one step of each sequence, [batch, …], and makes the new states, then one step
-    of each result. The results are the last states, then each result over time, in the order of processing. What the
-    body needs besides, weights and tensors from outside, it takes directly as its operands.
+    The inputs of the body are the states, one step [batch, …] of each sequence, and the captured
+    tensors. Its outputs are the new states, and one step [batch, …] of each result. The results of
+    the node are the last states, and each result [batch, time, …] in the order of processing.
+
+    Attributes:
+        states: the states before the first step.
+        sequences: the sequences, all with the same number of steps.
+        captured: tensors from outside that the body uses.
+        body: one step.
+        reverse: whether to process the steps from the last one to the first one.
+        kind: describes the step, for targets that have one operator for the whole loop.
     """
 
     states: tuple[Tensor, ...]
     sequences: tuple[Tensor, ...]
-    captured: tuple[
-        Tensor, ...
-    ]  # operands from outside; the body has an input for each, after states and steps
+    captured: tuple[Tensor, ...]
     body: Graph
     reverse: bool = False
-    kind: object = None  # what the steps are, for targets that have the whole as one operation
+    kind: object = None
 
     @property
     def time(self) -> int | None:
-        """Number of steps, where it is known."""
+        """The number of steps, None if it is known only at run time."""
         return self.sequences[0].shape[1]
 
     def infer(self) -> tuple[TensorType, ...]:
@@ -43,7 +49,8 @@ class Scan(Several):
         for before, after in zip(self.states, self.body.outputs[:count], strict=True):
             if before.dtype != after.dtype or not same_shape(before.shape, after.shape):
                 raise ShapeError(
-                    f"a loop starts with a state of {before.type}, but each step returns {after.type}"
+                    f"a loop starts with a state of {before.type}, but each step returns "
+                    f"{after.type}"
                 )
         last = tuple(output.type for output in self.body.outputs[:count])
         time = self.sequences[0].extents[1]
@@ -76,11 +83,12 @@ class Scan(Several):
 
 
 def same_shape(a: Shape, b: Shape) -> bool:
-    """Whether two shapes can be the same at run time."""
+    """Whether two shapes can be equal at run time."""
     return len(a) == len(b) and all(m == n or None in (m, n) for m, n in zip(a, b, strict=True))
 
 
 Step = Callable[..., tuple[Sequence[Tensor], Sequence[Tensor]]]
+"""Function (states, steps, captured) → (new states, one step of each result)."""
 
 
 def scan(
@@ -92,12 +100,18 @@ def scan(
     reverse: bool = False,
     kind: object = None,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Run `step(states, steps, captured)` → (new states, results) over time.
+    """Run `step` for each time step of sequences [batch, time, …], as a `Scan`.
 
-    Gives the last states, and the results over time.
+    Args:
+        step: computes one step.
+        states: the states before the first step.
+        sequences: the sequences.
+        captured: tensors from outside that the step uses and that are not constants.
+        reverse: whether to process the steps from the last one to the first one.
+        kind: describes the step, for targets that have one operator for the whole loop.
 
-    `captured` are tensors from outside that the step uses and that are no constants; `kind` says what the steps are,
-    for targets that have the whole as one operation.
+    Returns:
+        The last states, and the results [batch, time, …].
     """
     inside = [Input(f"state_{i}", s.type) for i, s in enumerate(states)]
     steps = [

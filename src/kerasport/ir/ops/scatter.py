@@ -1,4 +1,4 @@
-"""Writing to positions that are known only when the model runs."""
+"""Writing to positions that are known only at run time."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from kerasport.ir.tensor import Tensor, TensorType, expect
 from kerasport.weights import Array
 
 Combine: TypeAlias = Literal["replace", "add", "mul", "max", "min"]
+"""How an update is combined with the old value."""
 
 COMBINE: Mapping[str, Callable[..., Any]] = {
     "add": np.add.at, "mul": np.multiply.at, "max": np.maximum.at, "min": np.minimum.at,
 }  # fmt: skip
+"""Combination except "replace" → its in-place function in numpy."""
 
 
 @dataclass(frozen=True, eq=False)
 class ScatterNd(Tensor):
-    """x with `updates` written at the positions that `indices` [..., k] name.
+    """`x` with `updates` written at `indices` [..., k].
 
-    Each row of k indices names a slice of x along its first k axes; negative ones count from the
-    end. `combine` says what becomes of the value that is there. Where several updates replace the
-    same slice, it is undefined which one stays.
+    Each row of k indices selects a slice of `x` along its first k axes. Negative indices count from
+    the end. `combine` selects how an update is combined with the old value. If several updates
+    replace the same slice, it is undefined which one remains.
     """
 
     x: Tensor

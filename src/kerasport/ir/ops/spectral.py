@@ -1,4 +1,4 @@
-"""Fourier transforms. Complex numbers are pairs of floats along the last axis."""
+"""Fourier transforms. Complex numbers are pairs of floats on the last axis."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from kerasport.weights import Array
 class Dft(Tensor):
     """Discrete Fourier transform of x [..., 1 or 2] along an axis: [..., 2].
 
-    The last axis of x holds real numbers, or pairs of real and imaginary parts. The inverse is
-    divided by the size n of the axis. With `onesided`, the result has the first n // 2 + 1 values,
-    which determine the others if x is real.
+    The last axis of x contains a real number, or a real and an imaginary part. The inverse
+    transform is divided by the size n of the axis. With `onesided`, the result has only the first
+    n // 2 + 1 values, which determine the others if x is real.
     """
 
     x: Tensor

@@ -14,7 +14,7 @@ from kerasport.weights import Array
 
 @dataclass(frozen=True, eq=False)
 class StringConcat(Tensor):
-    """Strings of a, each followed by that of b; the shapes broadcast."""
+    """Elementwise concatenation of the strings of `a` and `b`; the shapes broadcast."""
 
     a: Tensor
     b: Tensor
@@ -31,10 +31,10 @@ class StringConcat(Tensor):
 
 @dataclass(frozen=True, eq=False)
 class StringSplit(Several):
-    """Parts of each string of x [...], and how many there are.
+    """The parts of each string of x [...], and the number of parts.
 
-    The first result, string [..., longest], has empty strings after the parts. The second one is
-    int64 [...]. An empty delimiter splits at white space, and leaves that out at both ends.
+    The first result is string [..., longest], padded with empty strings at the end. The second
+    result is int64 [...]. An empty delimiter splits at whitespace, and ignores it at both ends.
     """
 
     x: Tensor
@@ -60,9 +60,10 @@ class StringSplit(Several):
 
 @dataclass(frozen=True, eq=False)
 class RegexFullMatch(Tensor):
-    """Whether a pattern matches the whole of each string of x [...]: bool [...].
+    """Whether a pattern matches each whole string of x [...]: bool [...].
 
-    The pattern is a regular expression of RE2, which has neither backreferences nor assertions.
+    The pattern is a regular expression of RE2, which does not support backreferences and
+    lookaround assertions.
     """
 
     x: Tensor

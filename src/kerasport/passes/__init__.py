@@ -1,1 +1,1 @@
-"""Passes over graphs. Each rewrite rule states its algebra."""
+"""Passes over graphs. The docstring of each rewrite rule is its formula."""

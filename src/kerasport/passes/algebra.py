@@ -1,4 +1,4 @@
-"""Rules that simplify a graph by algebra, for every target."""
+"""Rewrite rules that simplify a graph by algebra, for all targets."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ Linear = MatMul | Conv | DepthwiseConv | ConvTranspose
 
 
 def per_channel(c: Tensor, y: Tensor) -> bool:
-    """Whether `c`, broadcast to `y`, has one number for each channel, or one for all of them."""
+    """Whether `c`, broadcast to `y`, has one element, or one for each channel of `y`."""
     *front, last = c.shape or (1,)
     return c.rank <= y.rank and all(d == 1 for d in front) and last in (1, y.shape[-1])
 
 
 def flat(c: Tensor, channels: int | None) -> Tensor:
-    """A constant with one number for each channel, as a vector [channels]."""
+    """A constant with one element, or one for each channel, as a vector [channels]."""
     vector = ops.reshape(c, (-1,))
     return (
         vector
@@ -53,7 +53,10 @@ def flat(c: Tensor, channels: int | None) -> Tensor:
 
 
 def scaled(y: Linear, s: Tensor) -> Tensor | None:
-    """`y · s` with the scale in the kernel, for a constant `s` of one number for each channel."""
+    """`y · s` with the scale in the kernel, or None if this is not possible.
+
+    `s` is a constant with one element, or one for each channel of `y`.
+    """
     kernel = y.b if isinstance(y, MatMul) else y.kernel
     if not isinstance(kernel, Constant) or y.shape[-1] is None:
         return None
@@ -85,7 +88,7 @@ def swapped(x: Tensor) -> Tensor:
 
 
 def fold_scale(node: Node, uses: Uses) -> Node | None:
-    """(x · w) · s  →  x · (w · s), where s has one number for each output channel."""
+    """(x · w) · s  →  x · (w · s), where s has one element for each output channel."""
     match node:
         case (Mul(MatMul() | Conv() | DepthwiseConv() | ConvTranspose() as y, Constant() as s)) | (
             Mul(Constant() as s, MatMul() | Conv() | DepthwiseConv() | ConvTranspose() as y)
@@ -95,7 +98,7 @@ def fold_scale(node: Node, uses: Uses) -> Node | None:
 
 
 def fold_scaled_sum(node: Node, uses: Uses) -> Node | None:
-    """(x · w + b) · s  →  x · (w · s) + b · s, where b and s have one number for each channel."""
+    """(x · w + b) · s  →  x · (w · s) + b · s, where b and s have one element for each channel."""
     match node:
         case Mul(
             Add(
@@ -129,7 +132,7 @@ def join_products(node: Node, uses: Uses) -> Node | None:
 
 
 def constants_last(node: Node, uses: Uses) -> Node | None:
-    """c + x  →  x + c,  c · x  →  x · c, so that other rules match one order only."""
+    """c + x  →  x + c,  c · x  →  x · c, so that other rules match only one order."""
     del uses
     match node:
         case Add(Constant() as c, x) if not isinstance(x, Constant):
@@ -201,18 +204,21 @@ def keep_axes(node: Node, uses: Uses) -> Node | None:
 
 
 def _part_of(taken: int, begin: int, size: int) -> int:
-    """The size of a slice from `begin` on, of a slice of size `taken`; -1 takes everything."""
+    """The size of a slice of a slice: `size` elements from `begin` on, of `taken` elements.
+
+    A size of -1 means up to the end.
+    """
     return size if size != -1 or taken == -1 else taken - begin
 
 
 def _moves_ones(shape: Shape, order: tuple[int, ...]) -> bool:
-    """Whether a transpose moves only axes of size 1, which a reshape does without copying."""
+    """Whether a transpose moves only axes of size 1. A reshape does the same without a copy."""
     rest = [axis for axis in order if shape[axis] != 1]
     return rest == sorted(rest) and sum(shape[axis] is None for axis in order) <= 1
 
 
 def pad_in_window(node: Node, uses: Uses) -> Node | None:
-    """conv(pad(x))  →  conv(x) with that padding, for zeros on spatial axes."""
+    """conv(pad(x))  →  conv(x) with the padding as an option, for zeros on spatial axes."""
     match node:
         case Conv(Pad(x, pads, "constant", 0.0) as padded, _, _, "valid", _) if (
             uses(padded) == 1 and x.rank == 4
@@ -235,7 +241,7 @@ def _padded(
 
 
 def size_of(shape: Shape) -> int | None:
-    """Number of elements, None if a size is known only at run time."""
+    """The number of elements, None if a size is known only at run time."""
     return None if None in shape else prod(d for d in shape if d is not None)
 
 

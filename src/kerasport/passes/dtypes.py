@@ -1,4 +1,4 @@
-"""Narrowing: a graph in the few element types that a target computes in."""
+"""Narrowing: the conversion of a graph to the few element types that a target supports."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ WRAPPING = (
     ops.Add, ops.Sub, ops.Mul, ops.Neg, ops.Square, ops.SquaredDifference, ops.Pow, ops.Abs,
     ops.Sum, ops.Prod, ops.Cumsum, ops.Cumprod, ops.MatMul, ops.LeftShift,
 )  # fmt: skip
-"""Operations on integers whose results may not fit into the element type, and wrap around there."""
+"""Operations whose results wrap around if they do not fit into an integer type."""
 
 SHORT: tuple[DType, ...] = ("int8", "int16", "uint8", "uint16", "uint32", "uint64")
-"""Integer types in which results wrap around that int32 can hold, or the other way round."""
+"""Integer types in which results wrap around at other limits than in int32."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Narrowed:
     """A graph in the element types of a target.
 
     Attributes:
-        graph: the graph, in which every element type is one of the target's.
+        graph: the graph. The target supports all of its element types.
         problems: operations whose results would differ.
-        notes: what a user has to know about inputs that have another element type now.
+        notes: what a user must know about inputs whose element type changed.
     """
 
     graph: Graph
@@ -42,12 +42,12 @@ class Narrowed:
 
 
 def narrowed(graph: Graph, into: Mapping[DType, DType], limit: str) -> Narrowed:
-    """The graph with other element types.
+    """The graph with the element types of a target.
 
     Args:
         graph: the graph to narrow.
-        into: element type that the target lacks → the one that it uses instead.
-        limit: what the target computes in, for messages: "TF.js computes in int32".
+        into: element type that the target does not support → the one that replaces it.
+        limit: the limit of the target for messages, such as "TF.js computes in int32".
     """
     if not any(dtype in into for dtype in _dtypes(graph)):
         return Narrowed(graph)
@@ -58,7 +58,7 @@ def narrowed(graph: Graph, into: Mapping[DType, DType], limit: str) -> Narrowed:
 
 
 def _dtypes(graph: Graph) -> Iterator[DType]:
-    """The element types of all tensors, those in bodies included."""
+    """The element types of all tensors, including those in bodies."""
     for node in graph.nodes():
         if isinstance(node, Tensor):
             yield node.dtype
@@ -68,7 +68,7 @@ def _dtypes(graph: Graph) -> Iterator[DType]:
 
 
 def bodies(node: Node) -> tuple[Graph, ...]:
-    """The graphs inside a node of control flow."""
+    """The graphs inside a control flow node."""
     return tuple(value for value in vars(node).values() if isinstance(value, Graph))
 
 
@@ -77,7 +77,7 @@ def _narrow(kind: TensorType, into: Mapping[DType, DType]) -> TensorType:
 
 
 def _retyped(graph: Graph, inputs: Mapping[Input, Input], into: Mapping[DType, DType]) -> Graph:
-    """The graph with these inputs, and constants and results of other element types."""
+    """The graph with these inputs, in which constants and results have the new element types."""
     new: dict[Node, Node] = {old: given for old, given in inputs.items()}  # noqa: C416
     for node in graph.nodes():
         if node not in new:
@@ -88,7 +88,7 @@ def _retyped(graph: Graph, inputs: Mapping[Input, Input], into: Mapping[DType, D
 
 
 def _retyped_node(node: Node, into: Mapping[DType, DType]) -> Node:
-    """A node, whose operands have their new element types already, with options to match."""
+    """A node with the new element types in its options and bodies. Its operands have them."""
     if isinstance(node, Constant):
         return _constant(node, into)
     changes: dict[str, Any] = {}
@@ -127,7 +127,7 @@ def _problems(graph: Graph, limit: str) -> Iterator[Problem]:
 
 
 def _difference(node: Node) -> str:
-    """Why the result of a node would differ in int32; empty if it does not."""
+    """Why the result of a node would differ in int32, or an empty string if it would not."""
     if not isinstance(node, Tensor):
         return ""
     if isinstance(node, Constant):
@@ -138,19 +138,19 @@ def _difference(node: Node) -> str:
 
 
 def _wraps(node: Tensor) -> bool:
-    """Whether a result that does not fit into an element type in SHORT wraps around."""
+    """Whether the result of a node can wrap around in an element type in SHORT."""
     if isinstance(node, ops.Cast):
         return node.x.dtype in INTEGERS and not np.can_cast(NUMPY[node.x.dtype], NUMPY[node.dtype])
     if isinstance(node, ops.Abs):
         return node.dtype.startswith("int")
-    # Keras adds up unsigned integers in uint32, in which inputs of few bits have room
+    # Keras computes sums of uint8 and uint16 in uint32, where they rarely wrap around
     if isinstance(node, ops.Sum) and node.dtype == "uint32":
         return False
     return isinstance(node, WRAPPING)
 
 
 def _outside(node: Constant) -> str:
-    """Why a constant does not fit into int32."""
+    """Why a constant does not fit into int32, or an empty string if it does."""
     if node.dtype not in ("uint32", "uint64", "int64") or not node.value.size:
         return ""
     values, limits = node.read(), np.iinfo(np.int32)

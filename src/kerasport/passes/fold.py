@@ -1,4 +1,4 @@
-"""Computing at conversion what does not depend on the inputs."""
+"""Constant folding: computing at conversion what does not depend on the inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kerasport.passes.rewrite import Uses
 from kerasport.weights import Array, ComputedWeight
 
 SMALL = 64 * 1024
-"""Largest number of elements of a result that is computed at once."""
+"""Largest number of elements of operands or result for which a constant is computed immediately."""
 
 GROWTH = 4
 """How many times larger than its operands a folded constant may be, if it is not small."""
@@ -22,7 +22,7 @@ GROWTH = 4
 def fold_constants(node: Node, uses: Uses) -> Node | None:
     """f(c₁, c₂, …)  →  c, for constants.
 
-    A large result is computed when it is written, from the operands in the file.
+    A large result is computed from the operands in the file when it is written.
     """
     del uses
     if not isinstance(node, Tensor) or isinstance(node, Constant | Input | Item):
@@ -35,7 +35,8 @@ def fold_constants(node: Node, uses: Uses) -> Node | None:
         return None
 
     def compute() -> Array:
-        with np.errstate(all="ignore"):  # the runtime would make the same NaN
+        # the target would compute the same NaN and infinity
+        with np.errstate(all="ignore"):
             result: Array = node.compute(*(operand.read() for operand in made))
         return result
 

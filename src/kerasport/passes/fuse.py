@@ -1,8 +1,8 @@
-"""Operations that some targets have as one operator, and the rules that find them in a graph.
+"""Fusion: operations for which some targets have one operator, and the rules that find them.
 
-The IR spells a model in simple operations. A target that has one operator for several of them
-takes the rule that joins them into its passes, and gives the joined operation a row in its table
-of operators. If its operator takes only some of them, it limits the rule with `only`.
+The IR describes a model in simple operations. A target that has one operator for several of them
+adds the rule that fuses them to its passes, and the fused operation to its table of operators. If
+its operator supports only some options, the target limits the rule with `only`.
 """
 
 from __future__ import annotations
@@ -134,9 +134,9 @@ Linear: TypeAlias = MatMul | Conv | DepthwiseConv
 
 @dataclass(frozen=True, eq=False)
 class Fused(Tensor):
-    """`activation(linear(a, b) + bias)`, with one number of `bias` for each output channel."""
+    """`activation(linear(a, b) + bias)`, where `bias` has one element for each output channel."""
 
-    # says which operation and its options; never emitted itself
+    # the operation with its options; a target does not write it as a node
     linear: Linear
     a: Tensor
     b: Tensor
@@ -166,14 +166,14 @@ ACTIVATIONS: Mapping[type[Tensor], Callable[[Array, float], Any]] = {
     Sigmoid: lambda y, _: Sigmoid.compute(y),
     LeakyRelu: lambda y, alpha: np.where(y > 0, y, np.float32(alpha) * y),
 }
-"""Activation that can be part of a `Fused` → its meaning, given y and the slope of LeakyRelu."""
+"""Activation that `Fused` supports → its meaning in numpy, given y and the slope of LeakyRelu."""
 
 
 # -------------------------------------------------------------------------------------------- rules
 
 
 def only(rule: Rule, accepts: Callable[[Any], bool]) -> Rule:
-    """The rule, applied only if the target accepts the node that it makes."""
+    """The rule, limited to results that the target accepts."""
 
     @wraps(rule)
     def limited(node: Node, uses: Uses) -> Node | None:
@@ -184,7 +184,7 @@ def only(rule: Rule, accepts: Callable[[Any], bool]) -> Rule:
 
 
 def fuse_prelu(node: Node, uses: Uses) -> Node | None:
-    """relu(x) - a · relu(-x)  →  prelu(x, a), for a constant a that does not enlarge x."""
+    """relu(x) - a · relu(-x)  →  prelu(x, a), for a constant a broadcast to the shape of x."""
     del uses
     match node:
         case Sub(Relu(x), Mul(Relu(Neg(y)), Constant() as a)) if x is y and node.shape == x.shape:
@@ -264,7 +264,7 @@ def fuse_layer_norm(node: Node, uses: Uses) -> Node | None:
 
 
 def _layer_norm(x: Tensor, axes: Sequence[int], epsilon: float | None) -> LayerNorm | None:
-    """The normalization over `axes`, if they are the last ones and of known size."""
+    """The normalization over `axes`, or None if they are not the last ones or of unknown size."""
     first = axes[0]
     sizes = x.shape[first:]
     if epsilon is None or None in sizes or tuple(axes) != tuple(range(first, x.rank)):
@@ -277,7 +277,7 @@ def _has_no_scale(norm: LayerNorm) -> bool:
 
 
 def fuse_bias(node: Node, uses: Uses) -> Node | None:
-    """linear(x) + b  →  one operation, for a constant b of one number for each output channel."""
+    """linear(x) + b  →  fused(x, b), for a constant b with one element for each output channel."""
     match node:
         case Add(MatMul(a, b) as y, Constant() as c) if uses(y) == 1 and is_vector(c, y):
             return Fused(y, a, b, ops.reshape(c, (-1,)))
@@ -289,7 +289,7 @@ def fuse_bias(node: Node, uses: Uses) -> Node | None:
 
 
 def fuse_activation(node: Node, uses: Uses) -> Node | None:
-    """activation(linear(x) + b)  →  one operation."""
+    """activation(linear(x) + b)  →  fused(x, b) with the activation as an option."""
     match node:
         case Relu(y) | Relu6(y) | Elu(y) | Sigmoid(y) | LeakyRelu(y):
             if isinstance(y, Fused) and uses(y) == 1 and y.activation is None:
@@ -309,12 +309,12 @@ def number(c: Tensor) -> float | None:
 
 
 def is_number(c: Tensor, value: float) -> bool:
-    """Whether a constant has one element, which is `value` in float32."""
+    """Whether a constant has one element, which equals `value` in float32."""
     return bool(number(c) == np.float32(value))
 
 
 def is_vector(c: Tensor, y: Tensor) -> bool:
-    """Whether a constant is one number for each channel of `y`."""
+    """Whether a constant has one element for each channel of `y`, on its last axis."""
     return (
         isinstance(c, Constant)
         and 0 < c.rank <= y.rank

@@ -1,4 +1,4 @@
-"""Loops over time: unrolling them, and rewriting their bodies."""
+"""Loops over time steps: unrolling them, and applying functions to their bodies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kerasport.ir.tensor import Node, field_names
 
 
 def unroll(graph: Graph, limit: int) -> Graph:
-    """The graph with each loop of at most `limit` steps, if their number is known, unrolled."""
+    """The graph in which each loop with a known number of at most `limit` steps is unrolled."""
     written: dict[Node, tuple[Tensor, ...]] = {}
 
     def step(node: Node) -> Node:
@@ -33,7 +33,7 @@ def unroll(graph: Graph, limit: int) -> Graph:
 
 
 def _room(loop: Scan) -> bool:
-    """Whether the unrolled loop fits into memory; thousands of loops may not."""
+    """Whether the unrolled loop fits into memory. Thousands of loops may not fit."""
     return spare(sum(1 for _ in loop.body.nodes()) * (loop.time or 0), itemsize=NODE)
 
 
@@ -63,7 +63,7 @@ def once(body: Graph, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def inside_loops(graph: Graph, function: Callable[[Graph], Graph]) -> Graph:
-    """The graph with a function applied to the bodies of control flow, inner ones first."""
+    """The graph with a function applied to the bodies of control flow nodes, inner ones first."""
 
     def step(node: Node) -> Node:
         bodies: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Rewriting of graphs: rules are applied until none applies."""
+"""Rewriting of graphs: rules are applied until no rule applies."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Constant, Input, Node, field_names
 
 Uses: TypeAlias = Callable[[Node], int]
+"""Function node → how often the graph uses it as an operand or an output."""
 Rule: TypeAlias = Callable[[Node, Uses], "Node | None"]
-"""What a node becomes, None if the rule does not apply.
+"""Function (node, uses) → the node that replaces it, or None if the rule does not apply.
 
-A rule that moves work into an operand asks how often the operand is used: with another user, the
-work would be done twice.
+A rule that moves a computation into an operand must check that the operand has no other use.
+Otherwise, the operand would be computed twice.
 """
 
 
 def rewrite(graph: Graph, *rules: Rule) -> Graph:
-    """The graph in which no rule applies any more. Equal computations become one node."""
+    """The graph after rules are applied until none applies. Equal computations become one node."""
     while True:
         changed = False
         counts = graph.uses()
@@ -43,13 +44,13 @@ def rewrite(graph: Graph, *rules: Rule) -> Graph:
 
 
 LIMIT = 100
-"""Rules that may apply to one node in a row: two rules that undo each other would never end."""
+"""Largest number of rules applied to one node in a row, in case two rules undo each other."""
 
 
 def _rebuilt(
     graph: Graph, step: Callable[[Node], Node], counts: dict[Node, int], shared: dict[Node, int]
 ) -> Graph:
-    """Rebuild, and record for each new node how often the node that it replaces was used."""
+    """Rebuild a graph, and record how often the graph used the node that each new one replaces."""
     order = iter(tuple(graph.nodes()))
 
     def noting(node: Node) -> Node:
@@ -62,7 +63,7 @@ def _rebuilt(
 
 
 def identity(node: Node) -> Hashable:
-    """A key that is equal for two nodes if they compute the same."""
+    """A key that is equal for two nodes that compute the same result."""
     if isinstance(node, Input):
         return node
     if isinstance(node, Constant):
@@ -73,7 +74,7 @@ def identity(node: Node) -> Hashable:
 def _key(value: Any) -> Hashable:
     if isinstance(value, tuple):
         return tuple(map(_key, value))
-    # 1, 1.0 and True are equal, but different options
+    # 1, 1.0 and True compare equal but are different options
     return (
         value
         if isinstance(value, Node)

@@ -1,6 +1,6 @@
-"""Passes over graphs: named steps that run one after the other.
+"""Passes over graphs: named steps that run in order.
 
-To see a graph between the passes, or to check it:
+To show or check the graph after each pass:
 
     with watching(lambda done, before, after: print(done.name, show(after))):
         kerasport.convert("model.keras", "model.onnx")
@@ -20,16 +20,16 @@ from kerasport.passes.rewrite import Rule, rewrite
 
 @dataclass(frozen=True)
 class Pass:
-    """One step that turns a graph into another one that computes the same."""
+    """One step that converts a graph to another graph with the same results."""
 
     name: str
     run: Callable[[Graph], Graph]
     holds: str
-    """What holds of the graph after the pass."""
+    """What is true of the graph after the pass."""
 
 
 Watch: TypeAlias = Callable[[Pass, Graph, Graph], object]
-"""Called after each pass with the pass, the graph before it and the graph after it."""
+"""Function that is called after each pass with the pass, and the graph before and after it."""
 
 _watchers: list[Watch] = []
 
@@ -54,12 +54,12 @@ def run(graph: Graph, passes: Sequence[Pass]) -> Graph:
 
 
 def rewriting(name: str, holds: str, *rules: Rule) -> Pass:
-    """A pass that applies rules until none applies."""
+    """A pass that applies rules until no rule applies."""
     return Pass(name, lambda graph: rewrite(graph, *rules), holds)
 
 
 def in_bodies(passes: Sequence[Pass]) -> Pass:
-    """A pass that runs passes over the bodies of control flow nodes."""
+    """A pass that runs other passes on the bodies of control flow nodes."""
     return Pass(
         "bodies",
         lambda graph: inside_loops(graph, lambda body: run(body, passes)),

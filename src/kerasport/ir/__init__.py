@@ -20,7 +20,7 @@ class _OnFirstUse(ModuleType):
     """
 
     def __getattr__(self, name: str) -> object:
-        object.__setattr__(self, "__class__", ModuleType)  # an ordinary module from here on
+        object.__setattr__(self, "__class__", ModuleType)  # an ordinary module from now on
         assert self.__spec__ is not None
         assert self.__spec__.loader is not None
         self.__spec__.loader.exec_module(self)

@@ -133,8 +133,8 @@ def _fits(one: TensorType, other: TensorType) -> bool:
 
 
 def _operands(node: Node) -> Iterator[Node]:
-    """The nodes in the fields that hold operands, in order."""
-    return _nodes(tuple(node._taken()))  # noqa: SLF001  (says which fields hold operands)
+    """The nodes in the fields that contain operands, in order."""
+    return _nodes(tuple(node._taken()))  # noqa: SLF001  (says which fields contain operands)
 
 
 def _nodes(value: object) -> Iterator[Node]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,45 @@ def test_what_it_is_not_is_refused(
     with pytest.raises(OptionError, match=reason):
         kerasport.convert(model, model.parent / out, **options)
     assert [path.name for path in model.parent.iterdir()] == [model.name]
+
+
+NAMED_ELSEWHERE = {
+    "targets/__init__.py": "the table of targets",
+    "verification/runtimes/__init__.py": "the table of runtimes",
+    "diagnosis/routes.py": "the export of Keras itself",
+    "diagnosis/probe.py": "tf2onnx, which the export of Keras needs",
+    "frontends/keras/read/archive.py": "an ONNX file is not a source",
+    "commands.py": "a group of options in the help",
+    "cli.py": "options of the help",
+}
+"""File outside of the target → why its code names ONNX."""
+
+
+def test_other_code_does_not_name_a_target() -> None:
+    """Names and strings in code; docstrings, comments and sentences of messages may explain."""
+    root = Path(kerasport.__file__).parent
+    found = set()
+    for path in root.rglob("*.py"):
+        place = path.relative_to(root).as_posix()
+        own = place.startswith(("targets/onnx", "verification/runtimes/onnx"))
+        if not own and "node_modules" not in place and any(map(names_onnx, words_of(path))):
+            found.add(place)
+    assert found == set(NAMED_ELSEWHERE)
+
+
+def words_of(path: Path) -> Iterator[str]:
+    """The names in a module, and its strings of one word."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield "" if " " in node.value else node.value
+
+
+def names_onnx(word: str) -> bool:
+    return "onnx" in word.lower()
 
 
 def test_problems_of_the_program_are_its_own(model: Path) -> None:

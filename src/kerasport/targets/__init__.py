@@ -185,8 +185,10 @@ def planned(source: Source, to: str | Sequence[Target] = AUTO, **options: Any) -
     if isinstance(source, Program):
         targets = [target for target in targets if not target.takes_layers]
         if not targets:
+            others = [target.name for target in TARGETS.values() if not target.takes_layers]
             raise OptionError(
-                "only a Keras model with layers becomes a layers-model; use tfjs-graph"
+                "only a Keras model with layers can become a layers-model; use "
+                f"{' or '.join(others)}"
             )
     chosen = options_of(targets, **options)
     plans: list[Plan] = []

@@ -5,7 +5,7 @@ The table of targets is in `kerasport.targets`. No other code asks which target 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -135,8 +135,3 @@ class Target:
                 f"{self.title}s are written with {packages}, which is not installed; "
                 f"{self.extra.install}"
             )
-
-
-def named(targets: Iterable[Target]) -> Mapping[str, Target]:
-    """The targets by their names."""
-    return {target.name: target for target in targets}

@@ -1,7 +1,7 @@
-"""`keras.ops` functions that stand as nodes in a model, as tensor operations: one table, in families.
+"""Lowerings of the `keras.ops` functions that are nodes of a model.
 
-A lowering has the signature of the Keras class: what its `call` takes comes first, the options of its config are
-keywords. So an option that nobody reads cannot pass.
+Each lowering has the signature of the Keras class: first the parameters of its `call`, then the
+options of its config as keywords. So an option that no lowering reads causes an error.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ OPERATIONS: Mapping[str, Operate] = {
     **scatter.OPERATIONS,
     **spectral.OPERATIONS,
 }
-"""Lowering of an operation by the name of its class."""
+"""Class name of an operation → its lowering."""
 
 __all__ = ["OPERATIONS", "REFUSED", "apply", "check_types", "lowering_of"]
 
 
 def lowering_of(operation: Operation) -> tuple[Operate, Mapping[str, Any]]:
-    """The lowering of an operation, and the options that its config gives it.
+    """Return the lowering of an operation, and the options from its config.
 
     Raises:
-        Refusal: there is none.
+        Refusal: the operation is not supported.
     """
     name, config = operation.class_name, operation.config
     if name in tensorflow.LAMBDAS:
@@ -73,10 +73,10 @@ def lowering_of(operation: Operation) -> tuple[Operate, Mapping[str, Any]]:
 def apply(
     operation: Operation, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[Tensor, ...]:
-    """What an operation makes of its arguments, tensors among them.
+    """Apply an operation to its arguments, which include tensors.
 
     Raises:
-        Refusal: there is no lowering of it, or of one of its options.
+        Refusal: the operation or one of its options is not supported.
         ShapeError: its arguments do not fit together.
     """
     lower, options = lowering_of(operation)
@@ -103,20 +103,20 @@ TYPES: Mapping[str, type | tuple[type, ...]] = {
     "Tensor": Tensor, "Tensor | None": (Tensor, type(None)), "Tensor | float": (Tensor, int, float),
     "bool": bool, "int": int, "str": str,
 }  # fmt: skip
-"""Class by the annotation of a parameter."""
+"""Annotation of a parameter → its class."""
 
 
 UNNAMED = inspect.Parameter("unnamed", inspect.Parameter.KEYWORD_ONLY, annotation="")
-"""Stands for an argument that `**kwargs` takes, of any type."""
+"""Represents an argument in `**kwargs`, which has any type."""
 
 
 def check_types(signature: inspect.Signature, arguments: Mapping[str, Any]) -> None:
-    """Check arguments of a call by the annotations of the lowering; none may be a dict.
+    """Check the arguments of a call by the annotations of the lowering; none may be a dict.
 
-    The parameters of lambdas have no annotations, and are tensors or numbers.
+    The parameters of lambdas have no annotations and accept tensors and numbers.
 
     Raises:
-        ShapeError: an argument is of another type.
+        ShapeError: an argument has another type.
     """
     for name, value in arguments.items():
         parameter = signature.parameters.get(name, UNNAMED)
@@ -133,11 +133,11 @@ def check_types(signature: inspect.Signature, arguments: Mapping[str, Any]) -> N
 SMALL: Mapping[str, DType] = {
     dtype: dtype for dtype in ("int8", "int16", "uint8", "uint16", "uint32")
 }
-"""Integer types of arrays that stay as they are; arrays of others become int32."""
+"""Integer dtypes of arrays that do not change; other integer arrays become int32."""
 
 
 def _constants(argument: Any) -> Any:
-    """An argument of a call, its arrays as constant tensors: a constant may stand wherever a tensor may."""
+    """Replace the arrays in an argument by constant tensors."""
     if isinstance(argument, np.ndarray):
         return constant(argument, SMALL.get(argument.dtype.name))
     return tuple(map(_constants, argument)) if isinstance(argument, tuple) else argument

@@ -1,4 +1,4 @@
-"""What the arguments of `keras.ops` functions mean."""
+"""How to read the arguments of `keras.ops` functions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ DTYPES: Mapping[str, DType] = {
     "int": "int32",
     "bool": "bool",
 }
-"""Element type of the IR for one of Keras. All floats are computed in float32."""
+"""Keras dtype → dtype of the IR. All floats are computed in float32."""
 
 
 def named(dtype: Any) -> DType:
-    """The element type of that name.
+    """Return the dtype with this name.
 
     Raises:
-        Refusal: converted models do not compute in it.
+        Refusal: converted models do not support it.
     """
     if isinstance(dtype, str) and dtype in DTYPES:
         return DTYPES[dtype]
@@ -36,10 +36,10 @@ def named(dtype: Any) -> DType:
 
 
 def numbers(option: Any, count: int) -> tuple[int, ...]:
-    """An option that is one number for all axes, or one for each.
+    """Return an option as one number for each axis; a single number applies to all axes.
 
     Raises:
-        ShapeError: there are not so many.
+        ShapeError: the number of values is not `count`.
     """
     values = tuple(option) if isinstance(option, Sequence) else (option,) * count
     if len(values) != count:
@@ -48,7 +48,7 @@ def numbers(option: Any, count: int) -> tuple[int, ...]:
 
 
 def several(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
-    """Axes in the order in which they are named, counted from the front; all of them where none is.
+    """Return axes in their order, counted from the front; None means all axes.
 
     Raises:
         ShapeError: there is no such axis.
@@ -58,10 +58,10 @@ def several(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
 
 
 def size(x: Tensor, axis: int, what: str = "") -> int:
-    """The size of an axis that has to be known at conversion.
+    """Return the size of an axis, which must be fixed.
 
     Raises:
-        Refusal: it is known at run time only.
+        Refusal: the size is known only when the model runs.
     """
     known = x.shape[axis]
     if known is None:
@@ -72,19 +72,19 @@ def size(x: Tensor, axis: int, what: str = "") -> int:
 
 
 def summed_dtype(dtype: DType) -> DType:
-    """The element type in which Keras adds up numbers: at least 32 bits."""
+    """The dtype in which Keras adds numbers: at least 32 bits."""
     if dtype in ("bool", "int8", "int16"):
         return "int32"
     return "uint32" if dtype in ("uint8", "uint16") else dtype
 
 
 def flat(x: Tensor) -> Tensor:
-    """All numbers along one axis."""
+    """Flatten x to one axis."""
     return ops.reshape(x, (-1,))
 
 
 def counted(length: Size) -> Tensor:
-    """0, 1, … up to a length."""
+    """0, 1, … up to a length, as a tensor [length]."""
     if not isinstance(length, int):
         return ops.Range(length)
     reserve(length)
@@ -92,7 +92,7 @@ def counted(length: Size) -> Tensor:
 
 
 def known_value(x: Any, what: str) -> Any:
-    """An argument that has to be known at conversion, as an array.
+    """Return an argument as an array; it must be fixed.
 
     Raises:
         Refusal: the model computes it.
@@ -104,5 +104,5 @@ def known_value(x: Any, what: str) -> Any:
 
 
 def filled(like: Tensor, value: float, dtype: DType) -> Tensor:
-    """One number in the shape of a tensor."""
+    """Fill the shape of a tensor with one number."""
     return ops.Fill(ops.dims(like), value, dtype)

@@ -1,4 +1,4 @@
-"""Functions that make numbers of little: constants, sequences, facts about shapes."""
+"""Functions that create tensors: constants, sequences, properties of shapes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kerasport.weights import axis_of
 
 
 def like(value: float) -> Callable[..., Tensor]:
-    """One number in the shape of x."""
+    """Return a lowering that fills the shape of x with one number."""
 
     def lower(x: Any, *, dtype: str | None = None) -> Tensor:
         tensor = as_tensor(x)
@@ -28,7 +28,7 @@ def like(value: float) -> Callable[..., Tensor]:
 
 
 def full(fill_value: Any, *, shape: Sequence[int | None], dtype: str | None = None) -> Tensor:
-    """A number, or what broadcasts, in that shape."""
+    """Fill a shape with a number or with a tensor that is broadcast."""
     value = ops.cast(as_tensor(fill_value), named(dtype or "float32"))
     if any(n is None for n in shape):
         raise Refusal("shape", "it contains an unknown size, which does not follow from any tensor")
@@ -36,17 +36,17 @@ def full(fill_value: Any, *, shape: Sequence[int | None], dtype: str | None = No
 
 
 def full_like(x: Any, fill_value: Any, *, dtype: str | None = None) -> Tensor:
-    """A number, or what broadcasts, in the shape of x."""
+    """Fill the shape of x with a number or with a tensor that is broadcast."""
     tensor = as_tensor(x)
     value = ops.cast(as_tensor(fill_value), tensor.dtype if dtype is None else named(dtype))
     return ops.broadcast_to(value, ops.dims(tensor))
 
 
 def linspace(
-    start: Any, stop: Any, *, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: str | None = None,
-    axis: int = 0,
+    start: Any, stop: Any, *, num: int = 50, endpoint: bool = True, retstep: bool = False,
+    dtype: str | None = None, axis: int = 0,
 ) -> Any:  # fmt: skip
-    """Numbers at equal distances between two, or between the numbers of two tensors."""
+    """Return numbers at equal distances between two numbers, or between those of two tensors."""
     first, last = ops.matched(start, stop, least="float32")
     steps = num - 1 if endpoint else num
     reserve(num, itemsize=8)
@@ -64,10 +64,10 @@ def linspace(
 
 
 def logspace(
-    start: Any, stop: Any, *, num: int = 50, endpoint: bool = True, base: float = 10, dtype: str | None = None,
-    axis: int = 0,
+    start: Any, stop: Any, *, num: int = 50, endpoint: bool = True, base: float = 10,
+    dtype: str | None = None, axis: int = 0,
 ) -> Tensor:  # fmt: skip
-    """Powers of a base, their exponents at equal distances."""
+    """Return powers of a base, with exponents at equal distances."""
     made = ops.power(float(base), linspace(start, stop, num=num, endpoint=endpoint, axis=axis))
     return made if dtype is None else ops.cast(made, named(dtype))
 
@@ -81,7 +81,7 @@ def geomspace(
     dtype: str | None = None,
     axis: int = 0,
 ) -> Tensor:
-    """Numbers at equal ratios between two of the same sign."""
+    """Return numbers at equal ratios between two numbers of the same sign."""
     first, last = ops.matched(start, stop, least="float32")
     exponents = linspace(
         ops.Log(ops.Abs(first)), ops.Log(ops.Abs(last)), num=num, endpoint=endpoint, axis=axis
@@ -101,7 +101,7 @@ def ndim(x: Any) -> Tensor:
 
 
 def count(x: Any) -> Tensor:
-    """The number of numbers."""
+    """The number of elements."""
     total: Tensor = constant(1, "int32")
     for length in ops.dims(as_tensor(x)):
         total = ops.mul(total, length)
@@ -109,7 +109,7 @@ def count(x: Any) -> Tensor:
 
 
 def view(x: Tensor, *, dtype: str | None = None) -> Tensor:
-    """The same bits as numbers of another kind."""
+    """Return the same bits as another dtype."""
     if dtype is None or (dtype in ("float32", "int32", "bool") and dtype == x.dtype):
         return x
     raise Refusal("dtype", "converted models cannot reinterpret the bits of a number")
@@ -124,7 +124,10 @@ def fake_quantized(
     narrow_range: bool = False,
     axis: int | None = None,
 ) -> Tensor:
-    """Rounded to one of 2^bits numbers between two bounds, which are moved so that 0 is among them."""
+    """Round to one of 2^num_bits numbers between two bounds.
+
+    The bounds are moved so that 0 is one of these numbers.
+    """
     low, high = ops.matched(min_vals, max_vals, least="float32")
     first, last = float(narrow_range), float(2**num_bits - 1)
     step = (high - low) / (last - first)
@@ -137,12 +140,12 @@ def fake_quantized(
             for v in (bottom, top, step)
         )
     held = ops.maximum(ops.minimum(inputs, top), bottom)
-    # which number stands for 0 is rounded apart, as Keras does it
+    # As in Keras, the number that represents 0 is rounded separately.
     return ops.Floor((held - bottom) / step - ops.Floor(0.5 - bottom / step) + 0.5) * step
 
 
 def extract_sequences(x: Tensor, *, sequence_length: int, sequence_stride: int) -> Tensor:
-    """Windows of the last axis, one every so many numbers."""
+    """Return windows of the last axis, one every `sequence_stride` elements."""
     length = size(x, -1)
     count = len(range(0, length - sequence_length + 1, sequence_stride))
     reserve(sequence_length, itemsize=8)
@@ -152,7 +155,8 @@ def extract_sequences(x: Tensor, *, sequence_length: int, sequence_stride: int) 
 
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
-    "ZerosLike": like(0), "OnesLike": like(1), "EmptyLike": like(0), "Full": full, "FullLike": full_like,
-    "Linspace": linspace, "Logspace": logspace, "Geomspace": geomspace, "Ndim": ndim, "Size": count, "View": view,
-    "FakeQuantWithMinMaxVars": fake_quantized, "ExtractSequences": extract_sequences,
+    "ZerosLike": like(0), "OnesLike": like(1), "EmptyLike": like(0), "Full": full,
+    "FullLike": full_like, "Linspace": linspace, "Logspace": logspace, "Geomspace": geomspace,
+    "Ndim": ndim, "Size": count, "View": view, "FakeQuantWithMinMaxVars": fake_quantized,
+    "ExtractSequences": extract_sequences,
 }  # fmt: skip

@@ -24,10 +24,10 @@ TINY = 1.1920928955078125e-07  # the distance of 1 from the next float32
 
 def resize(
     x: Tensor, *, size: Sequence[int], interpolation: str = "bilinear", antialias: bool = False,
-    crop_to_aspect_ratio: bool = False, pad_to_aspect_ratio: bool = False, fill_mode: str = "constant",
-    fill_value: float = 0.0, data_format: str | None = None,
+    crop_to_aspect_ratio: bool = False, pad_to_aspect_ratio: bool = False,
+    fill_mode: str = "constant", fill_value: float = 0.0, data_format: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """Images in another size, cut or padded to its proportions where asked."""
+    """Resize images; crop or pad them to the new aspect ratio if requested."""
     if fill_mode != "constant":
         raise Refusal("fill_mode", 'Keras supports only fill_mode="constant" here')
     if interpolation not in ("nearest", *resampling.KERNELS):
@@ -36,18 +36,18 @@ def resize(
 
     def lower(y: Tensor) -> Tensor:
         return resampling.resize_to_aspect(
-            y, wanted, interpolation, antialias=antialias, crop=crop_to_aspect_ratio, pad=pad_to_aspect_ratio,
-            fill=fill_value, dtype=x.dtype,
+            y, wanted, interpolation, antialias=antialias, crop=crop_to_aspect_ratio,
+            pad=pad_to_aspect_ratio, fill=fill_value, dtype=x.dtype,
         )  # fmt: skip
 
     return images(lower, ops.floats(x), data_format=layout(data_format))
 
 
 def scale_and_translate(
-    x: Tensor, output_shape: Sequence[int], scale: Any, translation: Any, *, spatial_dims: Sequence[int], method: str,
-    antialias: bool = True,
+    x: Tensor, output_shape: Sequence[int], scale: Any, translation: Any, *,
+    spatial_dims: Sequence[int], method: str, antialias: bool = True,
 ) -> Tensor:  # fmt: skip
-    """Moved and scaled along axes, each by itself."""
+    """Scale and move images, along each axis independently."""
     names = {
         "linear": "bilinear",
         "trilinear": "bilinear",
@@ -75,7 +75,7 @@ def scale_and_translate(
 
 
 def channels(x: Tensor, data_format: str | None) -> tuple[tuple[Tensor, ...], int]:
-    """The three channels of images, or of one, and their axis."""
+    """Return the three color channels of one or more images, and their axis."""
     if x.rank not in (3, 4):
         raise ShapeError(f"{x.type} does not have the shape of images")
     axis = x.rank - 1 if layout(data_format) == "channels_last" else x.rank - 3
@@ -83,7 +83,7 @@ def channels(x: Tensor, data_format: str | None) -> tuple[tuple[Tensor, ...], in
 
 
 def rgb_to_grayscale(x: Tensor, *, data_format: str | None = None) -> Tensor:
-    """The brightness of colours."""
+    """Convert RGB to the brightness: 3 channels to 1."""
     axis = -1 if layout(data_format) == "channels_last" else -3
     if size(x, axis) == 1:
         return x
@@ -92,7 +92,7 @@ def rgb_to_grayscale(x: Tensor, *, data_format: str | None = None) -> Tensor:
 
 
 def rgb_to_hsv(x: Tensor, *, data_format: str | None = None) -> Tensor:
-    """Colours as hue, saturation and value."""
+    """Convert RGB to hue, saturation and value."""
     clean = where(ops.less(ops.Abs(x), TINY), 0.0, x)
     (r, g, b), axis = channels(clean, data_format)
     value = ops.Maximum(ops.Maximum(r, g), b)
@@ -107,7 +107,7 @@ def rgb_to_hsv(x: Tensor, *, data_format: str | None = None) -> Tensor:
 
 
 def hsv_to_rgb(x: Tensor, *, data_format: str | None = None) -> Tensor:
-    """Hue, saturation and value as colours."""
+    """Convert hue, saturation and value to RGB."""
     (hue, saturation, value), axis = channels(x, data_format)
     turn = (hue - ops.Floor(hue)) * 6.0
     r = ops.clip(ops.Abs(turn - 3.0) - 1.0, 0.0, 1.0)
@@ -119,17 +119,18 @@ def hsv_to_rgb(x: Tensor, *, data_format: str | None = None) -> Tensor:
 
 
 def axes(x: Tensor, data_format: str | None) -> tuple[int, int]:
-    """The axes of height and width."""
+    """Return the axes of height and width."""
     last = layout(data_format) == "channels_last"
     return (x.rank - 3, x.rank - 2) if last else (x.rank - 2, x.rank - 1)
 
 
 def pad_images(
-    x: Tensor, *, top_padding: int | None = None, left_padding: int | None = None, bottom_padding: int | None = None,
-    right_padding: int | None = None, target_height: int | None = None, target_width: int | None = None,
+    x: Tensor, *, top_padding: int | None = None, left_padding: int | None = None,
+    bottom_padding: int | None = None, right_padding: int | None = None,
+    target_height: int | None = None, target_width: int | None = None,
     data_format: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """Zeros around images, as many as are named or as lead to a size."""
+    """Pad images with zeros by the given amounts, or to a target size."""
     rows, columns = axes(x, data_format)
     pads = [(0, 0)] * x.rank
     pads[rows] = around(x, rows, top_padding, bottom_padding, target_height)
@@ -140,12 +141,13 @@ def pad_images(
 def around(
     x: Tensor, axis: int, before: int | None, after: int | None, target: int | None
 ) -> tuple[int, int]:
-    """What is added before and after an axis, of which one may follow from the size that is wanted."""
+    """Return the padding before and after an axis; a target size can replace one of them."""
     if before is not None and after is not None:
         return before, after
     if target is None or (before is None and after is None):
         raise ShapeError(
-            "two of the three values must be given: the amount before, the amount after and the target size"
+            "two of the three values must be given: the amount before, the amount after and the"
+            " target size"
         )
     missing = target - size(x, axis) - (before or after or 0)
     if missing < 0:
@@ -154,11 +156,12 @@ def around(
 
 
 def crop_images(
-    x: Tensor, *, top_cropping: int | None = None, left_cropping: int | None = None, bottom_cropping: int | None = None,
-    right_cropping: int | None = None, target_height: int | None = None, target_width: int | None = None,
+    x: Tensor, *, top_cropping: int | None = None, left_cropping: int | None = None,
+    bottom_cropping: int | None = None, right_cropping: int | None = None,
+    target_height: int | None = None, target_width: int | None = None,
     data_format: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """A part of images, cut as is named or so that a size is left."""
+    """Crop images by the given amounts, or to a target size."""
     rows, columns = axes(x, data_format)
     parts: list[tuple[int | None, int | None, int]] = [ops.WHOLE] * x.rank
     parts[rows] = kept(x, rows, top_cropping, bottom_cropping, target_height)
@@ -169,7 +172,7 @@ def crop_images(
 def kept(
     x: Tensor, axis: int, before: int | None, after: int | None, target: int | None
 ) -> tuple[int | None, int | None, int]:
-    """The part of an axis that is left."""
+    """Return the part of an axis that remains after cropping."""
     if before is not None and target is not None:
         return before, before + target, 1
     if before is not None:
@@ -184,12 +187,15 @@ def extract_patches(
     x: Tensor, *, size: Any, strides: Any = None, dilation_rate: Any = 1, padding: str = "valid",
     data_format: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """Every window of images or volumes as one pixel of many channels: a convolution that picks."""
+    """Return every window of images or volumes as one pixel with many channels.
+
+    This is a convolution whose kernel selects single elements.
+    """
     rank = 3 if isinstance(size, Sequence) and len(size) == 3 else 2
     if x.rank == rank + 1:
         alone = extract_patches(
-            ops.expand_dims(x, 0), size=size, strides=strides, dilation_rate=dilation_rate, padding=padding,
-            data_format=data_format,
+            ops.expand_dims(x, 0), size=size, strides=strides, dilation_rate=dilation_rate,
+            padding=padding, data_format=data_format,
         )  # fmt: skip
         return ops.squeeze(alone, 0)
     window = numbers(size, rank)
@@ -211,10 +217,10 @@ def extract_patches(
 
 
 def reconstruct_patches(
-    patches: Tensor, *, size: Any, output_size: Sequence[int], strides: Any = None, padding: str = "valid",
-    data_format: str | None = None,
+    patches: Tensor, *, size: Any, output_size: Sequence[int], strides: Any = None,
+    padding: str = "valid", data_format: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """Images or volumes of the patches that `extract_patches` cuts them into side by side."""
+    """Join patches that `extract_patches` cut without overlap to images or volumes again."""
     rank = 3 if isinstance(size, Sequence) and len(size) == 3 else 2
     window, whole = numbers(size, rank), numbers(output_size, rank)
     if strides is not None and numbers(strides, rank) != window:
@@ -246,7 +252,7 @@ def reconstruct_patches(
 
 
 def filtered(x: Tensor, kernel: Any, padding: str = "same") -> Tensor:
-    """Each channel of images [batch, height, width, channels] seen through the same window."""
+    """Convolve each channel of images [batch, height, width, channels] with the same kernel."""
     count = size(x, -1)
     reserve(*np.shape(kernel), count)
     own = np.repeat(np.asarray(kernel, np.float32)[:, :, None, None], count, 2)
@@ -254,7 +260,7 @@ def filtered(x: Tensor, kernel: Any, padding: str = "same") -> Tensor:
 
 
 def gaussian(length: int, sigma: float) -> Any:
-    """A bell of so many numbers that add up to 1."""
+    """A Gaussian of this length whose sum is 1."""
     reserve(length, itemsize=8)
     bell = np.exp(-0.5 * ((np.arange(length) - (length - 1) / 2) / sigma) ** 2)
     return bell / bell.sum()
@@ -263,7 +269,7 @@ def gaussian(length: int, sigma: float) -> Any:
 def gaussian_blur(
     x: Tensor, *, kernel_size: Any = (3, 3), sigma: Any = (1.0, 1.0), data_format: str | None = None
 ) -> Tensor:
-    """Images seen through a bell."""
+    """Blur images with a Gaussian kernel."""
     (across, down), (wide, tall) = numbers(kernel_size, 2), numbers(sigma, 2)
     reserve(down, across, itemsize=8)
     kernel = np.outer(gaussian(down, tall), gaussian(across, wide))
@@ -271,10 +277,10 @@ def gaussian_blur(
 
 
 def ssim(
-    image1: Tensor, image2: Any, *, max_val: float = 1.0, filter_size: int = 11, filter_sigma: float = 1.5,
-    k1: float = 0.01, k2: float = 0.03, data_format: str | None = None,
+    image1: Tensor, image2: Any, *, max_val: float = 1.0, filter_size: int = 11,
+    filter_sigma: float = 1.5, k1: float = 0.01, k2: float = 0.03, data_format: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """How alike two images are in brightness, contrast and structure."""
+    """The structural similarity of two images: brightness, contrast and structure."""
     a, b = ops.matched(image1, image2, least="float32")
     if a.rank == 3:
         a, b = ops.expand_dims(a, 0), ops.expand_dims(b, 0)
@@ -299,7 +305,7 @@ def ssim(
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "Resize": resize, "ScaleAndTranslate": scale_and_translate, "RGBToGrayscale": rgb_to_grayscale,
-    "RGBToHSV": rgb_to_hsv, "HSVToRGB": hsv_to_rgb, "PadImages": pad_images, "CropImages": crop_images,
-    "ExtractPatches": extract_patches, "ReconstructPatches": reconstruct_patches,
-    "GaussianBlur": gaussian_blur, "SSIM": ssim,
+    "RGBToHSV": rgb_to_hsv, "HSVToRGB": hsv_to_rgb, "PadImages": pad_images,
+    "CropImages": crop_images, "ExtractPatches": extract_patches,
+    "ReconstructPatches": reconstruct_patches, "GaussianBlur": gaussian_blur, "SSIM": ssim,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Functions that move numbers about: shapes, joins, cuts, indices."""
+"""Functions that move elements: reshape, join, split, index."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from kerasport.ir.ops.movement import Part, Size
 from kerasport.ir.tensor import as_tensor, constant
 from kerasport.weights import axis_of
 
-# --------------------------------------------------------------------------------------------------------- shapes
+# ------------------------------------------------------------------------------------------- shapes
 
 
 def reshape(x: Tensor, *, newshape: Any) -> Tensor:
-    """The same numbers in another shape; one size may be -1."""
+    """Reshape x; one size may be -1."""
     wanted = tuple(newshape) if isinstance(newshape, Sequence) else (newshape,)
     if None in wanted and (wanted.count(None) > 1 or -1 in wanted):
-        # an unknown size that Keras wrote as it found it
+        # An unknown size, which Keras saved unchanged.
         wanted = tuple(ops.dim(x, at) if n is None else n for at, n in enumerate(wanted))
     return ops.reshape(x, wanted)
 
 
 def transpose(x: Tensor, *, axes: Sequence[int] | None = None) -> Tensor:
-    """The axes in another order, backwards where none is given."""
+    """Permute the axes; reverse them by default."""
     return ops.transpose(x, axes)
 
 
 def squeeze(x: Tensor, *, axis: int | Sequence[int] | None = None) -> Tensor:
-    """Without axes of size 1."""
+    """Remove axes of size 1."""
     if axis is None:
         return ops.squeeze(x) if 1 in x.shape else x
     axes = several(axis, x.rank)
@@ -53,12 +53,12 @@ def squeeze(x: Tensor, *, axis: int | Sequence[int] | None = None) -> Tensor:
 
 
 def expand_dims(x: Tensor, *, axis: int | Sequence[int]) -> Tensor:
-    """With new axes of size 1."""
+    """Insert axes of size 1."""
     return ops.expand_dims(x, *((axis,) if isinstance(axis, int) else axis))
 
 
 def swapaxes(x: Tensor, *, axis1: int, axis2: int) -> Tensor:
-    """Two axes in each other's place."""
+    """Exchange two axes."""
     order = list(range(x.rank))
     one, two = axis_of(axis1, x.rank), axis_of(axis2, x.rank)
     order[one], order[two] = two, one
@@ -66,19 +66,19 @@ def swapaxes(x: Tensor, *, axis1: int, axis2: int) -> Tensor:
 
 
 def moveaxis(x: Tensor, *, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """Axes at other places, the others in their order."""
+    """Move axes to other positions; the other axes keep their order."""
     places = dict(zip(several(destination, x.rank), several(source, x.rank), strict=True))
     rest = iter(at for at in range(x.rank) if at not in places.values())
     return ops.transpose(x, [places[at] if at in places else next(rest) for at in range(x.rank)])
 
 
 def ravel(x: Tensor) -> Tensor:
-    """All numbers along one axis."""
+    """Flatten x to one axis."""
     return flat(x)
 
 
 def broadcast_to(x: Any, *, shape: Sequence[int | None]) -> Tensor:
-    """x spread over a larger shape."""
+    """Broadcast x to a larger shape."""
     tensor = as_tensor(x)
     missing = len(shape) - tensor.rank
     sizes = [
@@ -89,14 +89,14 @@ def broadcast_to(x: Any, *, shape: Sequence[int | None]) -> Tensor:
 
 
 def flip(x: Tensor, *, axis: int | Sequence[int] | None = None) -> Tensor:
-    """Turned around along axes."""
+    """Reverse the order along axes; along all of them by default."""
     return ops.Reverse(x, tuple(sorted(several(axis, x.rank))))
 
 
 def roll(
     x: Tensor, *, shift: int | Sequence[int], axis: int | Sequence[int] | None = None
 ) -> Tensor:
-    """Moved along axes, what leaves at one end coming in at the other."""
+    """Shift elements along axes; those that leave at one end enter at the other."""
     if axis is None:
         return ops.reshape(roll(flat(x), shift=shift, axis=0), ops.dims(x))
     axes, shifts = several(axis, x.rank), tuple(shift) if isinstance(shift, Sequence) else (shift,)
@@ -114,7 +114,7 @@ def roll(
 
 
 def rot90(array: Tensor, *, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
-    """Turned by so many right angles in the plane of two axes."""
+    """Rotate by `k` right angles in the plane of two axes."""
     one, two = several(axes, array.rank)
     if k % 4 == 2:
         return ops.Reverse(array, tuple(sorted((one, two))))
@@ -123,7 +123,7 @@ def rot90(array: Tensor, *, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
 
 
 def tile(x: Tensor, *, repeats: int | Sequence[int]) -> Tensor:
-    """Repeated along each axis."""
+    """Repeat the whole tensor along each axis."""
     times = tuple(repeats) if isinstance(repeats, Sequence) else (repeats,)
     times = (1,) * (x.rank - len(times)) + times
     wide = ops.expand_dims(x, *range(len(times) - x.rank)) if len(times) > x.rank else x
@@ -131,7 +131,7 @@ def tile(x: Tensor, *, repeats: int | Sequence[int]) -> Tensor:
 
 
 def repeat(x: Tensor, *, repeats: Any, axis: int | None = None) -> Tensor:
-    """Each number so many times: a, a, b, b."""
+    """Repeat each element along an axis: a, a, b, b."""
     y, at = (flat(x), 0) if axis is None else (x, axis_of(axis, x.rank))
     times = np.atleast_1d(known_value(repeats, "repeats"))
     if times.size == 1:
@@ -143,11 +143,11 @@ def repeat(x: Tensor, *, repeats: Any, axis: int | None = None) -> Tensor:
     )
 
 
-# ---------------------------------------------------------------------------------------------------------- joins
+# -------------------------------------------------------------------------------------------- joins
 
 
 def at_least(rank: int) -> Callable[[Any], Tensor]:
-    """A tensor of so many axes, in the way of numpy's stacks."""
+    """Return a lowering that adds axes of size 1 up to a rank, as `numpy.atleast_3d`."""
 
     def raised(x: Any) -> Tensor:
         tensor = as_tensor(x)
@@ -159,49 +159,49 @@ def at_least(rank: int) -> Callable[[Any], Tensor]:
 
 
 def concatenate(xs: Sequence[Any], *, axis: int | None = 0) -> Tensor:
-    """One after the other along an axis."""
+    """Concatenate tensors along an axis."""
     if axis is None:
         return ops.concat([flat(as_tensor(x)) for x in xs], 0)
     return ops.concat([as_tensor(x) for x in xs], axis)
 
 
 def stack(x: Sequence[Any], *, axis: int = 0) -> Tensor:
-    """One after the other along a new axis."""
+    """Stack tensors along a new axis."""
     parts = ops.matched(*x)
     rank = max(part.rank for part in parts)
     return ops.stack(parts, axis_of(axis, rank + 1))
 
 
 def hstack(xs: Sequence[Any]) -> Tensor:
-    """Beside each other."""
+    """Concatenate along the second axis (vectors along the first), as `numpy.hstack`."""
     parts = [at_least(1)(x) for x in xs]
     return ops.concat(parts, 0 if parts[0].rank == 1 else 1)
 
 
 def vstack(xs: Sequence[Any]) -> Tensor:
-    """Below each other."""
+    """Concatenate rows along the first axis, as `numpy.vstack`."""
     return ops.concat([at_least(2)(x) for x in xs], 0)
 
 
 def column_stack(xs: Sequence[Any]) -> Tensor:
-    """Beside each other along the second axis, vectors as columns."""
+    """Concatenate along the second axis, with vectors as columns."""
     parts = ops.matched(*xs)
     return ops.concat([ops.expand_dims(part, 1) if part.rank == 1 else part for part in parts], 1)
 
 
 def dstack(xs: Sequence[Any]) -> Tensor:
-    """Behind each other."""
+    """Stack along a new third axis, as `numpy.dstack`."""
     parts = [at_least(2)(x) for x in xs]
     return ops.concat([ops.expand_dims(p, 2) if p.rank == 2 else p for p in parts], 2)
 
 
 def append(x1: Any, x2: Any, *, axis: int | None = None) -> Tensor:
-    """The second after the first."""
+    """Concatenate x1 and x2 along an axis, or flattened if there is none."""
     return concatenate((x1, x2), axis=axis)
 
 
 def meshgrid(*x: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
-    """Coordinates of all points of a grid."""
+    """Return the coordinates of all points of a grid, one tensor for each axis."""
     lines = [flat(as_tensor(each)) for each in x]
     swapped = indexing == "xy" and len(lines) > 1
     places = [1, 0, *range(2, len(lines))] if swapped else list(range(len(lines)))
@@ -216,13 +216,13 @@ def meshgrid(*x: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
     )
 
 
-# ----------------------------------------------------------------------------------------------------------- cuts
+# ------------------------------------------------------------------------------------------- splits
 
 
 def split(
     x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0
 ) -> tuple[Tensor, ...]:
-    """Cut into so many parts, or at those places."""
+    """Split x into a number of equal parts, or at the given positions."""
     at = axis_of(axis, x.rank)
     if isinstance(indices_or_sections, int):
         return ops.split(x, indices_or_sections, at)
@@ -233,7 +233,7 @@ def split(
 def array_split(
     x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0
 ) -> tuple[Tensor, ...]:
-    """Cut into parts of which the first are longer by one where it does not come out even."""
+    """Split x into parts; if it does not divide evenly, the first parts are longer by one."""
     if not isinstance(indices_or_sections, int):
         return split(x, indices_or_sections=indices_or_sections, axis=axis)
     length, count = size(x, axis, "axis"), indices_or_sections
@@ -242,7 +242,7 @@ def array_split(
 
 
 def splitting(axis: int) -> Callable[..., tuple[Tensor, ...]]:
-    """A cut along one axis, the first where there is only one."""
+    """Return the lowering of a split along one axis; vectors are split along the first."""
 
     def lower(x: Tensor, *, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
         return split(x, indices_or_sections=indices_or_sections, axis=min(axis, x.rank - 1))
@@ -251,13 +251,13 @@ def splitting(axis: int) -> Callable[..., tuple[Tensor, ...]]:
 
 
 def unstack(x: Tensor, *, num: int | None = None, axis: int = 0) -> tuple[Tensor, ...]:
-    """The slices along an axis."""
+    """Return the slices along an axis, without that axis."""
     count = size(x, axis, "num") if num is None else num
     return tuple(ops.squeeze(ops.slice_axis(x, axis, at, 1), axis) for at in range(count))
 
 
 def slice_(inputs: Tensor, start_indices: Any, *, shape: Sequence[int | None]) -> Tensor:
-    """A part of that shape, moved so that it lies inside."""
+    """Return the part with the given start and shape, moved so that it is inside of the inputs."""
     parts: list[Part] = []
     for at, (start, length) in enumerate(zip(_starts(start_indices), shape, strict=True)):
         if length is None or length == -1:
@@ -273,29 +273,32 @@ def slice_(inputs: Tensor, start_indices: Any, *, shape: Sequence[int | None]) -
 
 
 def _starts(start_indices: Any) -> list[int]:
-    """Where a part begins on each axis.
+    """The start index of a part on each axis.
 
     Raises:
-        Refusal: the model computes it, or Keras's backends disagree about it.
+        Refusal: the model computes it, or the Keras backends disagree about it.
     """
     starts: list[int] = np.atleast_1d(known_value(start_indices, "start_indices")).tolist()
     if min(starts, default=0) < 0:
-        reason = "a negative start index counts from the end on JAX, but means 0 or an error on TensorFlow"
+        reason = (
+            "a negative start index counts from the end on JAX, but means 0 or an error on"
+            " TensorFlow"
+        )
         raise Refusal("start_indices", reason, "use start indices of at least 0")
     return starts
 
 
 def _begin(start: int, whole: Size, length: Size) -> Size:
-    """The place nearest to `start` from which a part of that length lies inside the axis."""
+    """The position nearest to `start` at which a part of this length is inside of the axis."""
     if isinstance(whole, int) and isinstance(length, int):
         return max(0, min(start, whole - length))
     return ops.minimum(start, ops.sub(whole, length)) if start else 0
 
 
 def slice_update(inputs: Tensor, start_indices: Any, updates: Any) -> Tensor:
-    """`inputs` with other numbers in the part that begins there and has the shape of `updates`.
+    """Replace the part of `inputs` that begins at the start indices by `updates`.
 
-    Nothing is broadcast: an update of one sample changes one sample, however large the batch is.
+    Nothing is broadcast: an update of one sample changes one sample, whatever the batch size is.
     """
     new, inside = ops.cast(as_tensor(updates), inputs.dtype), None
     if 0 in new.shape:
@@ -312,7 +315,7 @@ def slice_update(inputs: Tensor, start_indices: Any, updates: Any) -> Tensor:
     return new if inside is None else where(inside, new, inputs)
 
 
-# --------------------------------------------------------------------------------------------------------- indices
+# ------------------------------------------------------------------------------------------ indices
 
 
 def get_item(x: Any, key: Any) -> Tensor:
@@ -335,7 +338,7 @@ def get_item(x: Any, key: Any) -> Tensor:
 
 
 def _without_ellipsis(key: Any, x: Tensor) -> list[Any]:
-    """The key with one entry for each axis of x, besides None for new axes."""
+    """The key with one entry for each axis of x, and None for each new axis."""
     keys = list(key) if isinstance(key, tuple | list) else [key]
     places = [place for place, k in enumerate(keys) if k is Ellipsis] or [len(keys)]
     named = sum(k is not None and k is not Ellipsis for k in keys)
@@ -346,7 +349,7 @@ def _without_ellipsis(key: Any, x: Tensor) -> list[Any]:
 
 
 def _sizes_of(y: Tensor, keys: Sequence[Any]) -> list[Size]:
-    """The sizes of y with new axes of size 1, and without axes of which an integer took one element."""
+    """The sizes of y with new axes of size 1, and without the axes that an integer indexes."""
     sizes = iter(ops.dims(y))
     result: list[Size] = []
     for k in keys:
@@ -357,7 +360,7 @@ def _sizes_of(y: Tensor, keys: Sequence[Any]) -> list[Size]:
 
 
 def _part(key: Any, length: int | None) -> Part:
-    """The part of an axis that a key leaves, a number a part of size 1."""
+    """The part of an axis that a key selects; a number selects a part of size 1."""
     if isinstance(key, slice):
         if any(isinstance(bound, Tensor) for bound in (key.start, key.stop, key.step)):
             raise Refusal(
@@ -375,7 +378,7 @@ def _part(key: Any, length: int | None) -> Part:
 
 
 def take(x: Any, indices: Any, *, axis: int | None = None) -> Tensor:
-    """The slices along an axis that the indices name; negative ones count from the end."""
+    """Select the slices with the given indices along an axis; negative ones count from the end."""
     tensor = as_tensor(x)
     if axis is None:
         tensor, axis = flat(tensor), 0
@@ -384,7 +387,7 @@ def take(x: Any, indices: Any, *, axis: int | None = None) -> Tensor:
 
 
 def from_the_front(places: Tensor, length: Size) -> Tensor:
-    """Places counted from the front, also those that count from the end."""
+    """Convert indices that count from the end to indices that count from the front."""
     if isinstance(places, ops.Constant):
         numbers = places.read()
         if (numbers >= 0).all():
@@ -395,7 +398,7 @@ def from_the_front(places: Tensor, length: Size) -> Tensor:
 
 
 def take_along_axis(x: Any, indices: Any, *, axis: int | None = None) -> Tensor:
-    """For each place the number that its index names, along one axis."""
+    """Select, at each position, the element at its index along one axis."""
     tensor, places = as_tensor(x), ops.cast(as_tensor(indices), "int32")
     if axis is None:
         return take(flat(tensor), flat(places), axis=0)
@@ -420,7 +423,7 @@ def _joint(a: Tensor, b: Tensor, axis: int) -> Size:
 
 
 def unravel_index(indices: Any, *, shape: Sequence[int]) -> tuple[Tensor, ...]:
-    """Places in a flat tensor as places along its axes."""
+    """Convert indices into a flat tensor to indices along each axis of a shape."""
     places = from_the_front(ops.cast(as_tensor(indices), "int32"), prod(shape))
     made = []
     for length in reversed(shape):
@@ -431,14 +434,14 @@ def unravel_index(indices: Any, *, shape: Sequence[int]) -> tuple[Tensor, ...]:
 
 
 def is_in(x1: Any, x2: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
-    """Whether a number is one of others."""
+    """Whether each element of x1 is in x2: bool, in the shape of x1."""
     del assume_unique
     each, others = as_tensor(x1), flat(as_tensor(x2))
     found = ops.any_(ops.equal(ops.expand_dims(each, each.rank), others), -1)
     return ops.LogicalNot(found) if invert else found
 
 
-# ------------------------------------------------------------------------------------------------------- diagonals
+# ---------------------------------------------------------------------------------------- diagonals
 
 
 def diagonal(x: Tensor, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
@@ -453,18 +456,18 @@ def diagonal(x: Tensor, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> T
 
 
 def trace(x: Tensor, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The sum of the diagonal."""
+    """Sum the diagonal of the plane of two axes."""
     y = ops.cast(x, summed_dtype(x.dtype))
     return ops.sum_(diagonal(y, offset=offset, axis1=axis1, axis2=axis2), -1)
 
 
 def diag(x: Tensor, *, k: int = 0) -> Tensor:
-    """The diagonal of a matrix, or the matrix of a diagonal."""
+    """The diagonal of a matrix, or the matrix with a vector as its diagonal."""
     return diagonal(x, offset=k) if x.rank == 2 else diagflat(x, k=k)
 
 
 def diagflat(x: Tensor, *, k: int = 0) -> Tensor:
-    """The matrix with those numbers on its diagonal."""
+    """The matrix with the flattened elements as its diagonal."""
     line = flat(x)
     count = size(line, 0)
     side = count + abs(k)
@@ -476,7 +479,7 @@ def diagflat(x: Tensor, *, k: int = 0) -> Tensor:
 
 
 def triangle(*, lower: bool) -> Callable[..., Tensor]:
-    """A matrix with zeros on one side of a diagonal."""
+    """Return a lowering that sets a matrix to zero on one side of a diagonal."""
 
     def cut(x: Tensor, *, k: int = 0) -> Tensor:
         y = ops.broadcast_to(x, (ops.dim(x, 0), ops.dim(x, 0))) if x.rank == 1 else x
@@ -491,13 +494,13 @@ def triangle(*, lower: bool) -> Callable[..., Tensor]:
     return cut
 
 
-# ---------------------------------------------------------------------------------------------------------- padding
+# ------------------------------------------------------------------------------------------ padding
 
 
 def pad(
     x: Tensor, constant_values: Any = None, *, pad_width: Any, mode: str = "constant"
 ) -> Tensor:
-    """With more numbers around: one of them, or x itself mirrored, repeated or its edges."""
+    """Pad x with a constant, its edges, its mirror image or its other end, according to `mode`."""
     pairs = np.broadcast_to(np.asarray(pad_width), (x.rank, 2)).tolist()
     if mode == "constant":
         value = (
@@ -522,7 +525,7 @@ def pad(
 
 
 def _continued(x: Tensor, axis: int, before: int, after: int, *, edge: bool) -> Tensor:
-    """An axis continued at both ends, by its edges or by its other end."""
+    """Continue an axis at both ends, by its edges or by its other end."""
     if not before and not after:
         return x
     length = size(x, axis, "pad_width")
@@ -533,14 +536,16 @@ def _continued(x: Tensor, axis: int, before: int, after: int, *, edge: bool) -> 
 
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
-    "Reshape": reshape, "Transpose": transpose, "Squeeze": squeeze, "ExpandDims": expand_dims, "Swapaxes": swapaxes,
-    "Moveaxis": moveaxis, "Ravel": ravel, "BroadcastTo": broadcast_to, "Flip": flip,
-    "Fliplr": lambda x: flip(x, axis=1), "Flipud": lambda x: flip(x, axis=0), "Roll": roll, "Rot90": rot90,
-    "Tile": tile, "Repeat": repeat, "Concatenate": concatenate, "Stack": stack, "Hstack": hstack, "Vstack": vstack,
-    "ColumnStack": column_stack,
-    "Dstack": dstack, "Append": append, "Meshgrid": meshgrid, "Split": split, "ArraySplit": array_split,
-    "Vsplit": splitting(0), "Hsplit": splitting(1), "Dsplit": splitting(2), "Unstack": unstack, "Slice": slice_,
-    "SliceUpdate": slice_update, "GetItem": get_item, "Take": take, "TakeAlongAxis": take_along_axis,
-    "UnravelIndex": unravel_index, "IsIn": is_in, "Diagonal": diagonal, "Trace": trace, "Diag": diag,
-    "Diagflat": diagflat, "Tril": triangle(lower=True), "Triu": triangle(lower=False), "Pad": pad,
+    "Reshape": reshape, "Transpose": transpose, "Squeeze": squeeze, "ExpandDims": expand_dims,
+    "Swapaxes": swapaxes, "Moveaxis": moveaxis, "Ravel": ravel, "BroadcastTo": broadcast_to,
+    "Flip": flip, "Fliplr": lambda x: flip(x, axis=1), "Flipud": lambda x: flip(x, axis=0),
+    "Roll": roll, "Rot90": rot90, "Tile": tile, "Repeat": repeat, "Concatenate": concatenate,
+    "Stack": stack, "Hstack": hstack, "Vstack": vstack, "ColumnStack": column_stack,
+    "Dstack": dstack, "Append": append, "Meshgrid": meshgrid, "Split": split,
+    "ArraySplit": array_split, "Vsplit": splitting(0), "Hsplit": splitting(1),
+    "Dsplit": splitting(2), "Unstack": unstack, "Slice": slice_, "SliceUpdate": slice_update,
+    "GetItem": get_item, "Take": take, "TakeAlongAxis": take_along_axis,
+    "UnravelIndex": unravel_index, "IsIn": is_in, "Diagonal": diagonal, "Trace": trace,
+    "Diag": diag, "Diagflat": diagflat, "Tril": triangle(lower=True), "Triu": triangle(lower=False),
+    "Pad": pad,
 }  # fmt: skip

@@ -1,4 +1,7 @@
-"""Functions of neural networks: activations, convolutions, pooling, normalisation, attention, losses."""
+"""Functions of neural networks.
+
+Activations, convolutions, pooling, normalization, attention and losses.
+"""
 
 from __future__ import annotations
 
@@ -27,51 +30,51 @@ from kerasport.weights import axis_of
 
 EPSILON = 1e-7  # keras.config.epsilon(), which no file records
 
-# ----------------------------------------------------------------------------------------------------- activations
+# -------------------------------------------------------------------------------------- activations
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
-    """An activation without options."""
+    """Return the lowering of an activation that has no options."""
     return lambda x: ACTIVATIONS[name](ops.floats(x))
 
 
 def relu(x: Tensor) -> Tensor:
-    """x, and 0 below 0; of integers too."""
+    """max(x, 0), also for integers."""
     return ops.Relu(x) if x.dtype == "float32" else ops.maximum(x, 0)
 
 
 def leaky_relu(x: Tensor, *, negative_slope: float = 0.2) -> Tensor:
-    """x where x > 0, else negative_slope · x."""
+    """x if x > 0, else negative_slope · x."""
     return activations.leaky_relu(x, negative_slope)
 
 
 def elu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
-    """x where x > 0, else alpha · (exp(x) - 1)."""
+    """x if x > 0, else alpha · (exp(x) - 1)."""
     return activations.elu(ops.floats(x), alpha)
 
 
 def celu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
-    """x where x > 0, else alpha · (exp(x / alpha) - 1)."""
+    """x if x > 0, else alpha · (exp(x / alpha) - 1)."""
     return activations.celu(ops.floats(x), alpha)
 
 
 def gelu(x: Tensor, *, approximate: bool = True) -> Tensor:
-    """x · Φ(x), where nothing else is said by the approximation with tanh."""
+    """x · Φ(x); by default, Φ is approximated with tanh."""
     return activations.gelu(ops.floats(x), approximate=approximate)
 
 
 def glu(x: Tensor, *, axis: int = -1) -> Tensor:
-    """One half of the axis times the sigmoid of the other."""
+    """Multiply the first half of an axis by the sigmoid of the second half."""
     return activations.glu(ops.floats(x), axis)
 
 
 def hard_shrink(x: Tensor, *, threshold: float = 0.5) -> Tensor:
-    """x where |x| > threshold, else 0."""
+    """x if |x| > threshold, else 0."""
     return activations.hard_shrink(ops.floats(x), threshold)
 
 
 def soft_shrink(x: Tensor, *, threshold: float = 0.5) -> Tensor:
-    """x nearer to 0 by the threshold, and 0 within it."""
+    """Move x toward 0 by the threshold; the result is 0 if |x| ≤ threshold."""
     return activations.soft_shrink(ops.floats(x), threshold)
 
 
@@ -81,22 +84,22 @@ def squareplus(x: Tensor, *, b: float = 4) -> Tensor:
 
 
 def threshold_(x: Tensor, *, threshold: float, default_value: float) -> Tensor:
-    """x where x > threshold, else the default."""
+    """x if x > threshold, else `default_value`."""
     return activations.threshold(x, threshold, default_value)
 
 
 def sparsemax(x: Tensor, *, axis: int = -1) -> Tensor:
-    """x less what makes its positive numbers, along an axis, a distribution."""
+    """Project x onto probability distributions along an axis; many of them become 0."""
     return activations.sparsemax(ops.floats(x), axis_of(axis, x.rank))
 
 
 def softmax(x: Tensor, *, axis: int | Sequence[int] | None = -1) -> Tensor:
-    """exp(x) / Σ exp(x) over the axes together."""
+    """exp(x) / Σ exp(x), with the sum over all given axes together."""
     return softmax_over(ops.floats(x), several(axis, x.rank))
 
 
 def log_softmax(x: Tensor, *, axis: int | Sequence[int] | None = -1) -> Tensor:
-    """x - log Σ exp(x) over the axes together."""
+    """x - log Σ exp(x), with the sum over all given axes together."""
     axes = several(axis, x.rank)
     y = ops.floats(x)
     return (
@@ -107,7 +110,7 @@ def log_softmax(x: Tensor, *, axis: int | Sequence[int] | None = -1) -> Tensor:
 
 
 def hard_tanh(x: Tensor) -> Tensor:
-    """x between -1 and 1; of integers too."""
+    """Limit x to the range from -1 to 1, also for integers."""
     return (
         ACTIVATIONS["hard_tanh"](x) if x.dtype == "float32" else ops.maximum(ops.minimum(x, 1), -1)
     )
@@ -125,20 +128,20 @@ def relu_of(
     return apply(activations.ReLU, options, ops.floats(x))
 
 
-# --------------------------------------------------------------------------------------------- windows over images
+# ------------------------------------------------------------------------------ windows over images
 
 
 def apply(layer: type[Layer], options: Mapping[str, Any], x: Tensor, **weights: Any) -> Tensor:
-    """What a layer of those options and weights, tensors here, makes of x."""
+    """Apply a layer with these options and weights to x. The weights are tensors."""
     made: Tensor = layer(layer.__name__, options, weights).lower(x)
     return made
 
 
 def spatial(inputs: Tensor, kinds: Mapping[int, type[Layer]]) -> tuple[int, type[Layer]]:
-    """The number of spatial axes, and the layer for so many.
+    """Return the number of spatial axes and the layer class for it.
 
     Raises:
-        ShapeError: there is none.
+        ShapeError: there is no layer class for that number.
     """
     rank = inputs.rank - 2
     if rank not in kinds:
@@ -147,7 +150,7 @@ def spatial(inputs: Tensor, kinds: Mapping[int, type[Layer]]) -> tuple[int, type
 
 
 def layout(data_format: str | None) -> str:
-    """The data format, which is Keras's own where none is named."""
+    """The data format; `channels_last`, which is Keras's default, if it is None."""
     return data_format or "channels_last"
 
 
@@ -168,34 +171,41 @@ AVERAGE: Mapping[int, type[Layer]] = {
     1: pooling.AveragePooling1D, 2: pooling.AveragePooling2D, 3: pooling.AveragePooling3D
 }  # fmt: skip
 ADAPTIVE_MAXIMUM: Mapping[int, type[Layer]] = {
-    1: pooling.AdaptiveMaxPooling1D, 2: pooling.AdaptiveMaxPooling2D, 3: pooling.AdaptiveMaxPooling3D
+    1: pooling.AdaptiveMaxPooling1D, 2: pooling.AdaptiveMaxPooling2D,
+    3: pooling.AdaptiveMaxPooling3D
 }  # fmt: skip
 ADAPTIVE_AVERAGE: Mapping[int, type[Layer]] = {
-    1: pooling.AdaptiveAveragePooling1D, 2: pooling.AdaptiveAveragePooling2D, 3: pooling.AdaptiveAveragePooling3D
+    1: pooling.AdaptiveAveragePooling1D, 2: pooling.AdaptiveAveragePooling2D,
+    3: pooling.AdaptiveAveragePooling3D
 }  # fmt: skip
 
 
 def windowed(
     kind: str, rank: int, strides: Any, padding: str, data_format: str | None, dilations: Any
 ) -> dict[str, Any]:
-    """Options that all convolutions share.
+    """The options that all convolutions share.
 
     Raises:
-        Refusal: the padding is none of Keras's.
+        Refusal: the padding is neither `valid` nor `same`.
     """
     if not isinstance(padding, str) or padding.lower() not in ("valid", "same"):
         raise Refusal("padding", f"a {kind} supports only the paddings 'valid' and 'same'")
     return {
-        "strides": numbers(strides, rank), "padding": padding.lower(), "data_format": layout(data_format),
-        "dilation_rate": numbers(dilations, rank), "use_bias": False,
+        "strides": numbers(strides, rank), "padding": padding.lower(),
+        "data_format": layout(data_format), "dilation_rate": numbers(dilations, rank),
+        "use_bias": False,
     }  # fmt: skip
 
 
 def convolution(
-    inputs: Tensor, kernel: Any, *, strides: Any = 1, padding: str = "valid", data_format: str | None = None,
-    dilation_rate: Any = 1,
+    inputs: Tensor, kernel: Any, *, strides: Any = 1, padding: str = "valid",
+    data_format: str | None = None, dilation_rate: Any = 1,
 ) -> Tensor:  # fmt: skip
-    """The cross-correlation with a kernel, in groups where it is not as deep as the input."""
+    """Cross-correlate the inputs [batch, ..., channels] with a kernel [..., depth, filters].
+
+    If the depth of the kernel is smaller than the number of channels, the channels are split into
+    groups.
+    """
     rank, layer = spatial(inputs, CONV)
     weights = ops.floats(as_tensor(kernel))
     *window, depth, filters = ops.known(weights.shape)
@@ -208,10 +218,10 @@ def convolution(
 
 
 def depthwise(
-    inputs: Tensor, kernel: Any, *, strides: Any = 1, padding: str = "valid", data_format: str | None = None,
-    dilation_rate: Any = 1,
+    inputs: Tensor, kernel: Any, *, strides: Any = 1, padding: str = "valid",
+    data_format: str | None = None, dilation_rate: Any = 1,
 ) -> Tensor:  # fmt: skip
-    """Each channel with kernels of its own."""
+    """Convolve each channel with its own kernels: [..., channels, multiplier]."""
     rank, layer = spatial(inputs, DEPTHWISE)
     weights = ops.floats(as_tensor(kernel))
     *window, _, multiplier = ops.known(weights.shape)
@@ -221,10 +231,10 @@ def depthwise(
 
 
 def separable(
-    inputs: Tensor, depthwise_kernel: Any, pointwise_kernel: Any, *, strides: Any = 1, padding: str = "valid",
-    data_format: str | None = None, dilation_rate: Any = 1,
+    inputs: Tensor, depthwise_kernel: Any, pointwise_kernel: Any, *, strides: Any = 1,
+    padding: str = "valid", data_format: str | None = None, dilation_rate: Any = 1,
 ) -> Tensor:  # fmt: skip
-    """Each channel with kernels of its own, then all of them together at each place."""
+    """Convolve each channel with its own kernels, then combine all channels at each position."""
     rank, layer = spatial(inputs, SEPARABLE)
     deep, wide = ops.floats(as_tensor(depthwise_kernel)), ops.floats(as_tensor(pointwise_kernel))
     *window, _, multiplier = ops.known(deep.shape)
@@ -235,10 +245,10 @@ def separable(
 
 
 def transposed(
-    inputs: Tensor, kernel: Any, *, strides: Any = 1, padding: str = "valid", output_padding: Any = None,
-    data_format: str | None = None, dilation_rate: Any = 1,
+    inputs: Tensor, kernel: Any, *, strides: Any = 1, padding: str = "valid",
+    output_padding: Any = None, data_format: str | None = None, dilation_rate: Any = 1,
 ) -> Tensor:  # fmt: skip
-    """The transposed convolution with a kernel."""
+    """Apply the transposed convolution with a kernel [..., filters, channels]."""
     rank, layer = spatial(inputs, TRANSPOSED)
     weights = ops.floats(as_tensor(kernel))
     *window, filters, _ = ops.known(weights.shape)
@@ -249,7 +259,7 @@ def transposed(
 
 
 def pooled(kinds: Mapping[int, type[Layer]]) -> Callable[..., Tensor]:
-    """One number of each window."""
+    """Return the lowering of a pooling, which reduces each window to one number."""
 
     def lower(
         inputs: Tensor,
@@ -262,7 +272,8 @@ def pooled(kinds: Mapping[int, type[Layer]]) -> Callable[..., Tensor]:
         rank, layer = spatial(inputs, kinds)
         options = windowed("window", rank, 1, padding, data_format, 1)
         own = {
-            "pool_size": numbers(pool_size, rank), "strides": numbers(pool_size if strides is None else strides, rank)
+            "pool_size": numbers(pool_size, rank),
+            "strides": numbers(pool_size if strides is None else strides, rank)
         }  # fmt: skip
         return apply(layer, options | own, inputs)
 
@@ -270,7 +281,7 @@ def pooled(kinds: Mapping[int, type[Layer]]) -> Callable[..., Tensor]:
 
 
 def adaptive(kinds: Mapping[int, type[Layer]]) -> Callable[..., Tensor]:
-    """One number of each of so many windows."""
+    """Return the lowering of an adaptive pooling, which has a fixed number of windows."""
 
     def lower(inputs: Tensor, *, output_size: Any, data_format: str | None = None) -> Tensor:
         rank, layer = spatial(inputs, kinds)
@@ -283,7 +294,10 @@ def adaptive(kinds: Mapping[int, type[Layer]]) -> Callable[..., Tensor]:
 def depth_to_space(
     x: Tensor, *, block_size: int, data_format: str | None = "channels_last"
 ) -> Tensor:
-    """Channels as the pixels of blocks."""
+    """Move channels to blocks of pixels.
+
+    With channels last, [batch, h, w, c · b²] becomes [batch, h · b, w · b, c].
+    """
     b = block_size
     if layout(data_format) == "channels_last":
         n, h, w, _ = ops.dims(x)
@@ -301,7 +315,10 @@ def depth_to_space(
 def space_to_depth(
     x: Tensor, *, block_size: int, data_format: str | None = "channels_last"
 ) -> Tensor:
-    """The pixels of blocks as channels."""
+    """Move blocks of pixels to channels.
+
+    With channels last, [batch, h · b, w · b, c] becomes [batch, h, w, c · b²].
+    """
     b = block_size
     if layout(data_format) == "channels_last":
         n = ops.dim(x, 0)
@@ -315,14 +332,17 @@ def space_to_depth(
 
 
 def times(length: Size, factor: int) -> Size:
-    """A length so many times."""
+    """Multiply a length by a factor."""
     return length * factor if isinstance(length, int) else ops.mul(length, factor)
 
 
 def unfold(
     x: Tensor, *, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
-    """Every window of x [batch, channels, height, width] as a column."""
+    """Return every window of x [batch, channels, height, width] as a column.
+
+    The result has the shape [batch, channels · window, windows].
+    """
     batch, channels = ops.dim(x, 0), size(x, 1)
     y = ops.pad(ops.floats(x), ((0, 0), (0, 0), *((p, p) for p in numbers(padding, 2))))
     for at, (k, d, s) in enumerate(
@@ -338,7 +358,7 @@ def unfold(
 
 
 def places(length: int, window: int, dilation: int, stride: int) -> Any:
-    """Where each number of each window stands: [window, windows]."""
+    """The positions of all elements of all windows along one axis: int32 [window, windows]."""
     count = (length - dilation * (window - 1) - 1) // stride + 1
     reserve(max(count, 0), itemsize=8)
     each = np.arange(count) * stride
@@ -354,7 +374,10 @@ def fold(
     padding: Any = 0,
     stride: Any = 1,
 ) -> Tensor:
-    """Columns as windows of an image, which add up where they overlap; the inverse way of `unfold`."""
+    """Add columns [batch, channels · window, windows] up to images: the inverse of `unfold`.
+
+    The result has the shape [batch, channels, height, width]; windows that overlap are added.
+    """
     axes = [numbers(each, 2) for each in (output_size, kernel_size, dilation, padding, stride)]
     (oh, kh, *_), (ow, kw, *_) = zip(*axes, strict=True)
     spread = [_spread(*each) for each in zip(*axes, strict=True)]
@@ -367,12 +390,12 @@ def fold(
 
 
 def _spread(length: int, window: int, dilation: int, padding: int, stride: int) -> Any:
-    """The matrix that adds the numbers of windows up where they belong: [length, window · windows]."""
+    """The matrix that adds elements of windows to their positions: [length, window · windows]."""
     at = places(length + 2 * padding, window, dilation, stride).reshape(-1) - padding
     return matrix(length, len(at), lambda rows: rows == at)
 
 
-# --------------------------------------------------------------------------------------------------- normalisation
+# ------------------------------------------------------------------------------------ normalization
 
 
 def batch_norm(
@@ -395,10 +418,13 @@ def batch_norm(
 
 
 def layer_norm(
-    x: Tensor, gamma: Any = None, beta: Any = None, *, axis: int | Sequence[int] = -1, epsilon: float | None = None,
-    rms_scaling: bool = False,
+    x: Tensor, gamma: Any = None, beta: Any = None, *, axis: int | Sequence[int] = -1,
+    epsilon: float | None = None, rms_scaling: bool = False,
 ) -> Tensor:  # fmt: skip
-    """(x - mean) / √(variance + epsilon) · gamma + beta; with `rms_scaling` neither less the mean nor plus beta."""
+    """(x - mean) / √(variance + epsilon) · gamma + beta.
+
+    With `rms_scaling`, neither the mean is subtracted nor beta added.
+    """
     y, axes = ops.floats(x), tuple(sorted(several(axis, x.rank)))
     factor: Tensor = ops.Rsqrt(
         variance(y, axis=axes, keepdims=True) + (EPSILON if epsilon is None else epsilon)
@@ -428,7 +454,7 @@ def rms_norm(
 
 
 def normalize(x: Tensor, *, axis: Any = -1, order: int = 2, epsilon: float | None = None) -> Tensor:
-    """x / |x|, the length in the norm of that order and not below epsilon."""
+    """x / |x|, where |x| is the norm of the given order, at least epsilon."""
     y, least = ops.floats(x), EPSILON if epsilon is None else epsilon
     axes = several(axis, x.rank)
     if order == 2:
@@ -442,20 +468,21 @@ def normalize(x: Tensor, *, axis: Any = -1, order: int = 2, epsilon: float | Non
 def moments(
     x: Tensor, *, axes: Any, keepdims: bool = False, synchronized: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Mean and variance."""
+    """Return the mean and the variance over the axes."""
     if synchronized:
         raise Refusal("synchronized", "a converted model runs on a single device")
     return mean(x, axis=axes, keepdims=keepdims), variance(x, axis=axes, keepdims=keepdims)
 
 
-# ------------------------------------------------------------------------------------------------------- attention
+# ---------------------------------------------------------------------------------------- attention
 
 
 def attention(
-    query: Tensor, key: Tensor, value: Tensor, bias: Any = None, mask: Any = None, scale: float | None = None, *,
-    is_causal: bool = False, flash_attention: bool | None = None, attn_logits_soft_cap: float | None = None,
+    query: Tensor, key: Tensor, value: Tensor, bias: Any = None, mask: Any = None,
+    scale: float | None = None, *, is_causal: bool = False, flash_attention: bool | None = None,
+    attn_logits_soft_cap: float | None = None,
 ) -> Tensor:  # fmt: skip
-    """softmax(query · key · scale + bias) · value, of tensors [batch, time, heads, features]."""
+    """softmax(query · key · scale + bias) · value, for tensors [batch, time, heads, features]."""
     del flash_attention  # another way to the same numbers
     if attn_logits_soft_cap is not None:
         raise Refusal(
@@ -473,18 +500,18 @@ def attention(
         ahead = counted(ops.dim(logits, 3)) - ops.expand_dims(counted(ops.dim(logits, 2)), 1)
         past = ops.less_equal(ahead, 0)
         allowed = past if allowed is None else ops.logical_and(allowed, past)
-    # a row that is masked whole becomes uniform
+    # A fully masked row becomes uniform.
     logits = logits if allowed is None else where(allowed, logits, FAR_BELOW)
     return einsum("bnts,bsnh->btnh", ops.Softmax(logits), v)
 
 
-# ------------------------------------------------------------------------------------------------ classes and losses
+# ------------------------------------------------------------------------------- classes and losses
 
 
 def one_hot(
     x: Any, *, num_classes: int, axis: int = -1, dtype: str | None = None, sparse: bool = False
 ) -> Tensor:
-    """A new axis that is 1 at the index."""
+    """Add an axis that is 1 at the index and 0 elsewhere."""
     if sparse:
         raise Refusal("sparse", "converted models have dense tensors only")
     indices = ops.cast(as_tensor(x), "int32")
@@ -493,10 +520,10 @@ def one_hot(
 
 
 def multi_hot(
-    inputs: Any, *, num_classes: int | None = None, axis: int = -1, dtype: str | None = None, sparse: bool = False,
-    num_tokens: int | None = None,
+    inputs: Any, *, num_classes: int | None = None, axis: int = -1, dtype: str | None = None,
+    sparse: bool = False, num_tokens: int | None = None,
 ) -> Tensor:  # fmt: skip
-    """1 for every index of a sample."""
+    """Return a vector for each sample that is 1 at each of its indices and 0 elsewhere."""
     count = num_classes if num_tokens is None else num_tokens
     if count is None:
         raise Refusal("num_classes", "the number of classes must be given")
@@ -506,7 +533,7 @@ def multi_hot(
 
 
 def _logs(output: Tensor, axis: int, *, from_logits: bool) -> Tensor:
-    """Logarithms of probabilities."""
+    """Logarithms of the probabilities."""
     if from_logits:
         return activations.log_softmax(output, axis_of(axis, output.rank))
     share = output / ops.sum_(output, axis, keepdims=True)
@@ -524,7 +551,7 @@ def categorical_crossentropy(
 def sparse_categorical_crossentropy(
     target: Any, output: Any, *, from_logits: bool = False, axis: int = -1
 ) -> Tensor:
-    """-log(output) at the index of the target."""
+    """-log(output) at the index given by the target."""
     given, index = ops.floats(as_tensor(output)), ops.cast(as_tensor(target), "int32")
     if index.rank == given.rank and index.shape[-1] == 1:
         index = ops.squeeze(index, -1)
@@ -542,30 +569,32 @@ def binary_crossentropy(target: Any, output: Any, *, from_logits: bool = False) 
 
 
 def psnr(x1: Any, x2: Any, *, max_val: float) -> Tensor:
-    """How far the largest signal is above the noise, in decibels."""
+    """The peak signal-to-noise ratio of two images, in decibels."""
     a, b = ops.matched(x1, x2, least="float32")
     return 20 * math.log10(max_val) - 10.0 * log10(ops.mean(ops.Square(a - b)))
 
 
 PLAIN: Mapping[str, str] = {
-    "Relu6": "relu6", "Selu": "selu", "Sigmoid": "sigmoid", "HardSigmoid": "hard_sigmoid", "Silu": "silu",
-    "HardSilu": "hard_silu", "TanhShrink": "tanh_shrink", "Softplus": "softplus",
+    "Relu6": "relu6", "Selu": "selu", "Sigmoid": "sigmoid", "HardSigmoid": "hard_sigmoid",
+    "Silu": "silu", "HardSilu": "hard_silu", "TanhShrink": "tanh_shrink", "Softplus": "softplus",
     "Softsign": "softsign", "LogSigmoid": "log_sigmoid", "SparsePlus": "sparse_plus",
     "SparseSigmoid": "sparse_sigmoid", "Mish": "mish",
 }  # fmt: skip
-"""Activations without options: class → Keras's name of the function."""
+"""Activations without options: class name → name of the Keras function."""
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
     **{class_name: activation(name) for class_name, name in PLAIN.items()},
-    "HardTanh": hard_tanh, "Relu": relu, "ReLU": relu_of, "LeakyRelu": leaky_relu, "Elu": elu, "Celu": celu,
-    "Gelu": gelu, "Glu": glu, "HardShrink": hard_shrink, "SoftShrink": soft_shrink, "Squareplus": squareplus,
-    "Threshold": threshold_, "Sparsemax": sparsemax, "Softmax": softmax, "LogSoftmax": log_softmax,
-    "Conv": convolution, "DepthwiseConv": depthwise, "SeparableConv": separable, "ConvTranspose": transposed,
-    "MaxPool": pooled(MAXIMUM), "AveragePool": pooled(AVERAGE), "AdaptiveMaxPool": adaptive(ADAPTIVE_MAXIMUM),
-    "AdaptiveAveragePool": adaptive(ADAPTIVE_AVERAGE), "DepthToSpace": depth_to_space, "SpaceToDepth": space_to_depth,
-    "Unfold": unfold, "Fold": fold, "BatchNorm": batch_norm, "LayerNorm": layer_norm, "RMSNorm": rms_norm,
-    "Normalize": normalize, "Moments": moments, "DotProductAttention": attention, "OneHot": one_hot,
-    "MultiHot": multi_hot, "CategoricalCrossentropy": categorical_crossentropy,
-    "SparseCategoricalCrossentropy": sparse_categorical_crossentropy, "BinaryCrossentropy": binary_crossentropy,
-    "PSNR": psnr,
+    "HardTanh": hard_tanh, "Relu": relu, "ReLU": relu_of, "LeakyRelu": leaky_relu, "Elu": elu,
+    "Celu": celu, "Gelu": gelu, "Glu": glu, "HardShrink": hard_shrink, "SoftShrink": soft_shrink,
+    "Squareplus": squareplus, "Threshold": threshold_, "Sparsemax": sparsemax, "Softmax": softmax,
+    "LogSoftmax": log_softmax, "Conv": convolution, "DepthwiseConv": depthwise,
+    "SeparableConv": separable, "ConvTranspose": transposed, "MaxPool": pooled(MAXIMUM),
+    "AveragePool": pooled(AVERAGE), "AdaptiveMaxPool": adaptive(ADAPTIVE_MAXIMUM),
+    "AdaptiveAveragePool": adaptive(ADAPTIVE_AVERAGE), "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth, "Unfold": unfold, "Fold": fold, "BatchNorm": batch_norm,
+    "LayerNorm": layer_norm, "RMSNorm": rms_norm, "Normalize": normalize, "Moments": moments,
+    "DotProductAttention": attention, "OneHot": one_hot, "MultiHot": multi_hot,
+    "CategoricalCrossentropy": categorical_crossentropy,
+    "SparseCategoricalCrossentropy": sparse_categorical_crossentropy,
+    "BinaryCrossentropy": binary_crossentropy, "PSNR": psnr,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Products and sums of products: matrices, tensors, Einstein's sums."""
+"""Products and sums of products: matrices, tensors, Einstein sums."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from kerasport.ir.tensor import as_tensor, constant
 
 
 def matmul(x1: Any, x2: Any) -> Tensor:
-    """The product of matrices in the last two axes, in the promoted dtype; any of truth values."""
+    """Multiply matrices in the last two axes, in the promoted dtype, also bool.
+
+    [..., m, k] and [..., k, n] give [..., m, n].
+    """
     a, b = bytes_widened(*ops.matched(x1, x2))
     if not a.rank or not b.rank:
         raise ShapeError("a matrix product needs two tensors of rank 1 or more")
@@ -32,19 +35,19 @@ def matmul(x1: Any, x2: Any) -> Tensor:
 
 
 def bytes_widened(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Tensors of one dtype; those of int8 as int32, in which Keras multiplies their matrices."""
+    """Return two tensors of one dtype; int8 becomes int32, as Keras multiplies int8 matrices."""
     return (ops.cast(a, "int32"), ops.cast(b, "int32")) if a.dtype == "int8" else (a, b)
 
 
 def multiplied(product: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
-    """A product of two tensors of one dtype. Truth values are multiplied as float32."""
+    """Apply a product to two tensors of one dtype; bool is multiplied as float32."""
     if a.dtype != "bool":
         return product(a, b)
     return ops.cast(product(ops.floats(a), ops.floats(b)), "bool")
 
 
 def dot(x1: Any, x2: Any) -> Tensor:
-    """Sums of products over the last axis of the first and the last but one of the second."""
+    """Sum products over the last axis of x1 and the second to last axis of x2."""
     a, b = as_tensor(x1), as_tensor(x2)
     if not a.rank or not b.rank:
         return multiply(a, b)
@@ -52,7 +55,7 @@ def dot(x1: Any, x2: Any) -> Tensor:
 
 
 def inner(x1: Any, x2: Any) -> Tensor:
-    """Sums of products over the last axis of both."""
+    """Sum products over the last axis of both tensors."""
     a, b = as_tensor(x1), as_tensor(x2)
     return (
         tensordot(a, b, axes=((a.rank - 1,), (b.rank - 1,)))
@@ -62,17 +65,17 @@ def inner(x1: Any, x2: Any) -> Tensor:
 
 
 def vdot(x1: Any, x2: Any) -> Tensor:
-    """The sum of all products."""
+    """Sum the products of all elements of two flattened tensors."""
     return dot(flat(as_tensor(x1)), flat(as_tensor(x2)))
 
 
 def outer(x1: Any, x2: Any) -> Tensor:
-    """Every product of two numbers."""
+    """Multiply each element of x1 with each element of x2: [m] and [n] to [m, n]."""
     return multiply(ops.expand_dims(flat(as_tensor(x1)), 1), flat(as_tensor(x2)))
 
 
 def tensordot(x1: Any, x2: Any, *, axes: int | Sequence[Any] = 2) -> Tensor:
-    """Sums of products over pairs of axes."""
+    """Sum products over pairs of axes."""
     a, b = as_tensor(x1), as_tensor(x2)
     if isinstance(axes, int):
         pairs: Sequence[Any] = (range(a.rank - axes, a.rank), range(axes))
@@ -91,11 +94,11 @@ def tensordot(x1: Any, x2: Any, *, axes: int | Sequence[Any] = 2) -> Tensor:
     return einsum(f"{''.join(first)},{''.join(second)}->{''.join(out)}", a, b)
 
 
-# ---------------------------------------------------------------------------------------------------- Einstein's sum
+# ----------------------------------------------------------------------------------- Einstein's sum
 
 
 def einsum_(*operands: Any, subscripts: str) -> Tensor:
-    """The sum that the subscripts describe."""
+    """The Einstein sum that the subscripts describe."""
     tensors = [as_tensor(operand) for operand in operands]
     if {tensor.dtype for tensor in tensors} == {"int8"}:
         tensors = [ops.cast(tensor, "int32") for tensor in tensors]
@@ -103,7 +106,7 @@ def einsum_(*operands: Any, subscripts: str) -> Tensor:
 
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:
-    """The sum that the subscripts describe, of any number of tensors, two at a time."""
+    """The Einstein sum of any number of tensors, computed from two at a time."""
     tensors = [as_tensor(each) for each in operands]
     terms, out = spelled_out(subscripts.replace(" ", ""), tensors)
     pieces = [_distinct(x, term) for x, term in zip(tensors, terms, strict=True)]
@@ -125,7 +128,7 @@ def _kept(labels: str, later: str) -> str:
 
 
 def _pair(x: Tensor, first: str, y: Tensor, second: str, out: str) -> Tensor:
-    """The sum for two tensors; an axis of size 1 beside a longer one counts for each of its places."""
+    """The Einstein sum of two tensors; axes of size 1 are broadcast."""
     for label in set(first) & set(second):
         one, two = x.shape[first.index(label)], y.shape[second.index(label)]
         if one == 1 != two:
@@ -139,7 +142,10 @@ def _pair(x: Tensor, first: str, y: Tensor, second: str, out: str) -> Tensor:
 
 
 def _spread(x: Tensor, axis: int, size: int | None) -> Tensor:
-    """x with an axis of unknown size spread to a known one, which leaves it as it is where it is of that size."""
+    """Broadcast an axis of unknown size to a known size.
+
+    If the axis already has this size when the model runs, nothing changes.
+    """
     if size is None or x.shape[axis] is not None:
         return x
     return ops.broadcast_to(x, (*ops.dims(x)[:axis], size, *ops.dims(x)[axis + 1 :]))
@@ -154,7 +160,7 @@ def _summed(x: Tensor, labels: str, out: str) -> Tensor:
 
 
 def _distinct(x: Tensor, term: str) -> tuple[Tensor, str]:
-    """The tensor with a diagonal for every label that stands twice."""
+    """Replace the axes of each label that occurs twice by their diagonal."""
     while len(set(term)) < len(term):
         label = next(c for c in term if term.count(c) > 1)
         one = term.index(label)
@@ -165,7 +171,7 @@ def _distinct(x: Tensor, term: str) -> tuple[Tensor, str]:
 
 
 def spelled_out(subscripts: str, tensors: Sequence[Tensor]) -> tuple[list[str], str]:
-    """Labels of the operands and of the result, those that an ellipsis stands for among them.
+    """Return the labels of the operands and of the result, with labels instead of the ellipsis.
 
     Raises:
         ShapeError: they do not fit the tensors.
@@ -199,11 +205,11 @@ def spelled_out(subscripts: str, tensors: Sequence[Tensor]) -> tuple[list[str], 
     return full, spread + "".join(once)
 
 
-# ------------------------------------------------------------------------------------------------------ of vectors
+# --------------------------------------------------------------------------------------- of vectors
 
 
 def kron(x1: Any, x2: Any) -> Tensor:
-    """The second tensor once for each number of the first, multiplied by it."""
+    """The Kronecker product: each element of x1 multiplied by all of x2."""
     a, b = ops.matched(x1, x2, least="int32")
     rank = max(a.rank, b.rank)
     a, b = (ops.expand_dims(x, *range(rank - x.rank)) if x.rank < rank else x for x in (a, b))
@@ -217,7 +223,7 @@ def kron(x1: Any, x2: Any) -> Tensor:
 def cross(
     x1: Any, x2: Any, *, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Tensor:
-    """The vector that stands upright on two others."""
+    """The cross product of vectors, which is perpendicular to both."""
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = ops.matched(x1, x2, least="int32")
@@ -241,13 +247,13 @@ def _components(x: Tensor, axis: int) -> tuple[Tensor, ...]:
 
 
 def cdist(x: Tensor, y: Any) -> Tensor:
-    """The distance of every two vectors."""
+    """The distance of each pair of vectors: [..., m, k] and [..., n, k] to [..., m, n]."""
     a, b = ops.matched(x, y, least="float32")
     return ops.Sqrt(ops.sum_(ops.Square(ops.expand_dims(a, -2) - ops.expand_dims(b, -3)), -1))
 
 
 def corrcoef(x: Tensor) -> Tensor:
-    """How rows correlate with each other."""
+    """The correlation coefficients of the rows of a matrix."""
     y = ops.floats(x)
     if y.rank != 2:
         raise Refusal("", "it is supported for matrices only")
@@ -257,7 +263,7 @@ def corrcoef(x: Tensor) -> Tensor:
 
 
 def correlate(x1: Any, x2: Any, *, mode: str = "valid") -> Tensor:
-    """Sums of products of one sequence with another at every place."""
+    """The cross-correlation of two vectors."""
     a, b = ops.matched(x1, x2, least="int32")
     if a.rank != 1 or b.rank != 1:
         raise ShapeError("a correlation needs two tensors of rank 1")
@@ -284,7 +290,7 @@ def det(x: Tensor) -> Tensor:
 
 
 def matrix_power(x: Tensor, *, n: int) -> Tensor:
-    """Square matrices multiplied by themselves, by repeated squaring."""
+    """The n-th power of square matrices, by repeated squaring."""
     if n < 0:
         raise Refusal("n", f"it inverts matrices, and {LINEAR_ALGEBRA}")
     if not n:
@@ -301,7 +307,7 @@ def matrix_power(x: Tensor, *, n: int) -> Tensor:
 
 
 def vander(x: Tensor, *, N: int | None = None, increasing: bool = False) -> Tensor:  # noqa: N803  (Keras's name)
-    """Powers of each number."""
+    """Return a matrix with the powers of each element in a row."""
     count = size(x, 0, "N") if N is None else N
     reserve_nodes(count)
     steps: list[Tensor] = [ops.Fill(ops.dims(x), 1.0, x.dtype)]
@@ -311,7 +317,7 @@ def vander(x: Tensor, *, N: int | None = None, increasing: bool = False) -> Tens
 
 
 def norm(x: Tensor, *, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """The length of a vector, or of a matrix as of one."""
+    """The norm of vectors or matrices; by default, that of the flattened tensor."""
     y = ops.floats(x)
     if axis is None and ord is not None and x.rank != 1:
         axis = tuple(range(x.rank))
@@ -323,7 +329,7 @@ def norm(x: Tensor, *, ord: Any = None, axis: Any = None, keepdims: bool = False
 
 
 def vector_norm(y: Tensor, order: Any, axes: Sequence[int], *, keepdims: bool) -> Tensor:
-    """(Σ|x|^order)^(1 / order), and what it becomes at 0 and at infinity."""
+    """(Σ|x|^order)^(1 / order), and its limits for the orders 0 and infinity."""
     if isinstance(order, str) and order not in ("inf", "-inf"):
         raise Refusal("ord", "this norm is not supported")
     power, size_ = float(order), ops.Abs(y)
@@ -341,7 +347,7 @@ def vector_norm(y: Tensor, order: Any, axes: Sequence[int], *, keepdims: bool) -
 
 
 def _matrix_norm(y: Tensor, order: Any, axes: Sequence[int], *, keepdims: bool) -> Tensor:
-    """The largest or smallest sum along rows or columns."""
+    """The largest or smallest sum along the rows or columns of a matrix."""
     if order not in (1, -1, math.inf, -math.inf, "inf", "-inf"):
         raise Refusal("ord", "converted models cannot compute singular values")
     rows, columns = axes
@@ -352,7 +358,7 @@ def _matrix_norm(y: Tensor, order: Any, axes: Sequence[int], *, keepdims: bool) 
 
 
 def rearrange(tensor: Tensor, pattern: str, **axes_lengths: int) -> Tensor:
-    """Split, move and join axes as a pattern says: `b (h p) w -> b h (p w)`.
+    """Split, move and join axes according to a pattern: `b (h p) w -> b h (p w)`.
 
     Raises:
         ShapeError: the pattern is malformed, does not fit the tensor, or leaves sizes open.
@@ -371,11 +377,11 @@ def rearrange(tensor: Tensor, pattern: str, **axes_lengths: int) -> Tensor:
 
 
 Groups: TypeAlias = list[list[str]]
-"""For each axis of a pattern, the names that it is made of."""
+"""For each axis of a pattern, its names."""
 
 
 def _parsed(pattern: str) -> tuple[Groups, Groups]:
-    """Both sides of a pattern."""
+    """Return both sides of a pattern."""
     sides = [re.findall(r"\w+|\(.*?\)", side) for side in pattern.split("->")]
     if len(sides) != 2:
         raise ShapeError(f"{pattern!r} is not a valid pattern")
@@ -386,7 +392,7 @@ def _parsed(pattern: str) -> tuple[Groups, Groups]:
 def _open_size(
     tensor: Tensor, axis: int, group: Sequence[str], lengths: Mapping[str, int], pattern: str
 ) -> dict[str, Size]:
-    """The size of the one name of a group that has no length; -1 if the run decides it."""
+    """The size of the one name in a group that has no length; -1 if only the run decides it."""
     names = [name for name in group if name not in lengths]
     if len(names) > 1:
         raise ShapeError(f"the pattern {pattern!r} does not determine the sizes of {names}")
@@ -407,7 +413,8 @@ def _joined(parts: Sequence[Size]) -> Size:
 
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
-    "Matmul": matmul, "Dot": dot, "Inner": inner, "Vdot": vdot, "Outer": outer, "Tensordot": tensordot,
-    "Einsum": einsum_, "Kron": kron, "Cross": cross, "CDist": cdist, "Corrcoef": corrcoef, "Correlate": correlate,
-    "Vander": vander, "MatrixPower": matrix_power, "Det": det, "Norm": norm, "Rearrange": rearrange,
+    "Matmul": matmul, "Dot": dot, "Inner": inner, "Vdot": vdot, "Outer": outer,
+    "Tensordot": tensordot, "Einsum": einsum_, "Kron": kron, "Cross": cross, "CDist": cdist,
+    "Corrcoef": corrcoef, "Correlate": correlate, "Vander": vander, "MatrixPower": matrix_power,
+    "Det": det, "Norm": norm, "Rearrange": rearrange,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Functions that make one number of many, and running ones."""
+"""Reductions, cumulative functions, sorting and segments."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Axis: TypeAlias = int | Sequence[int] | None
 
 
 def counting(x: Tensor) -> Tensor:
-    """x as numbers: truth values are 0 and 1."""
+    """Return x as numbers: bool becomes int32."""
     return ops.cast(x, "int32") if x.dtype == "bool" else x
 
 
@@ -37,7 +37,7 @@ def sum_(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def mean(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The mean, a fraction of integers too."""
+    """The mean as a float, also for integers."""
     return ops.mean(ops.floats(x), axis, keepdims=keepdims)
 
 
@@ -50,7 +50,7 @@ def prod(
 
 
 def max_(x: Tensor, *, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Tensor:
-    """The largest number, and at least `initial`."""
+    """The largest element, at least `initial`."""
     if x.dtype == "bool":
         return ops.any_(x, axis, keepdims=keepdims)
     y = ops.max_(x, axis, keepdims=keepdims)
@@ -58,7 +58,7 @@ def max_(x: Tensor, *, axis: Axis = None, keepdims: bool = False, initial: Any =
 
 
 def min_(x: Tensor, *, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Tensor:
-    """The smallest number, and at most `initial`."""
+    """The smallest element, at most `initial`."""
     if x.dtype == "bool":
         return ops.all_(x, axis, keepdims=keepdims)
     y = ops.min_(x, axis, keepdims=keepdims)
@@ -66,46 +66,46 @@ def min_(x: Tensor, *, axis: Axis = None, keepdims: bool = False, initial: Any =
 
 
 def any_(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether one of them holds."""
+    """Whether any element is true: bool."""
     return ops.any_(ops.cast(x, "bool"), axis, keepdims=keepdims)
 
 
 def all_(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether all of them hold."""
+    """Whether all elements are true: bool."""
     return ops.all_(ops.cast(x, "bool"), axis, keepdims=keepdims)
 
 
 def variance(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The mean squared distance from the mean."""
+    """The mean of the squared distances from the mean."""
     y = ops.floats(x)
     return ops.mean(ops.Square(y - ops.mean(y, axis, keepdims=True)), axis, keepdims=keepdims)
 
 
 def deviation(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """√variance."""
+    """The standard deviation: √variance."""
     return ops.Sqrt(variance(x, axis=axis, keepdims=keepdims))
 
 
 def average(x: Tensor, weights: Any = None, *, axis: Axis = None) -> Tensor:
-    """Σ x · w / Σ w."""
+    """The weighted mean: Σ x · w / Σ w."""
     if weights is None:
         return mean(x, axis=axis)
     w = ops.floats(as_tensor(weights))
     if w.rank == 1 < x.rank and isinstance(axis, int):
         place = axis_of(axis, x.rank)
         w = ops.reshape(w, tuple(ops.dim(w, 0) if at == place else 1 for at in range(x.rank)))
-        # weights stand for every number beside the axis
+        # The weights apply to every position along the other axes.
         return ops.sum_(ops.floats(x) * w, axis) / ops.sum_(w)
     return ops.sum_(ops.floats(x) * w, axis) / ops.sum_(w, axis)
 
 
 def ptp(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """From the smallest number to the largest."""
+    """The largest element minus the smallest one."""
     return ops.max_(x, axis, keepdims=keepdims) - ops.min_(x, axis, keepdims=keepdims)
 
 
 def count_nonzero(x: Tensor, *, axis: Axis = None) -> Tensor:
-    """How many numbers are not 0."""
+    """The number of elements that are not 0."""
     return ops.sum_(ops.cast(ops.cast(x, "bool"), "int32"), axis)
 
 
@@ -119,12 +119,12 @@ def logsumexp(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor
 
 
 def without(x: Tensor, axes: Sequence[int]) -> Tensor:
-    """x without axes, which are of size 1."""
+    """Remove axes of size 1."""
     return ops.squeeze(x, *axes) if axes else x
 
 
 def place(op: type[ops.ArgMax | ops.ArgMin]) -> Callable[..., Tensor]:
-    """The place of a number along an axis, or among all."""
+    """Return the lowering of an index of an extreme along an axis, or in the flattened tensor."""
 
     def lower(x: Tensor, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
         y = counting(x)
@@ -140,26 +140,26 @@ def place(op: type[ops.ArgMax | ops.ArgMin]) -> Callable[..., Tensor]:
     return lower
 
 
-# ------------------------------------------------------------------------------------ leaving out what is no number
+# -------------------------------------------------------------------- without NaN
 
 
 def numbered(x: Tensor, other: float) -> Tensor:
-    """x, with another number where it is none."""
+    """Replace NaN in x by another number."""
     return where(ops.IsNan(x), other, x) if x.dtype == "float32" else x
 
 
 def nan_sum(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Σ x of what is a number."""
+    """Σ x over the elements that are not NaN."""
     return sum_(numbered(x, 0.0), axis=axis, keepdims=keepdims)
 
 
 def nan_prod(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Π x of what is a number."""
+    """Π x over the elements that are not NaN."""
     return prod(numbered(x, 1.0), axis=axis, keepdims=keepdims)
 
 
 def nan_extreme(function: Callable[..., Tensor], other: float) -> Callable[..., Tensor]:
-    """The largest or smallest of what is a number."""
+    """Return the lowering of the extreme of the elements that are not NaN."""
 
     def lower(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
         if x.dtype != "float32":
@@ -172,7 +172,7 @@ def nan_extreme(function: Callable[..., Tensor], other: float) -> Callable[..., 
 
 
 def nan_place(function: Callable[..., Tensor], other: float) -> Callable[..., Tensor]:
-    """The place of the largest or smallest of what is a number; -1 where there is none."""
+    """Return the lowering of the index of the extreme that is not NaN; -1 if all are NaN."""
 
     def lower(x: Tensor, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
         found = function(numbered(x, other), axis=axis, keepdims=keepdims)
@@ -184,14 +184,14 @@ def nan_place(function: Callable[..., Tensor], other: float) -> Callable[..., Te
 
 
 def nan_mean(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The mean of what is a number."""
+    """The mean of the elements that are not NaN."""
     y = ops.floats(x)
     count = ops.sum_(ops.floats(ops.equal(y, y)), axis, keepdims=keepdims)
     return nan_sum(y, axis=axis, keepdims=keepdims) / count
 
 
 def nan_variance(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The variance of what is a number."""
+    """The variance of the elements that are not NaN."""
     y = ops.floats(x)
     return nan_mean(
         ops.Square(y - nan_mean(y, axis=axis, keepdims=True)), axis=axis, keepdims=keepdims
@@ -199,17 +199,20 @@ def nan_variance(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Ten
 
 
 def nan_deviation(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """√variance of what is a number."""
+    """The standard deviation of the elements that are not NaN."""
     return ops.Sqrt(nan_variance(x, axis=axis, keepdims=keepdims))
 
 
-# -------------------------------------------------------------------------------------------------------- running
+# ------------------------------------------------------------------------------------------ cumulative
 
 
 def cumulative(
     op: type[ops.Cumsum | ops.Cumprod], other: float | None = None
 ) -> Callable[..., Tensor]:
-    """The results of all beginnings along an axis, or of all numbers; `other` stands where there is no number."""
+    """Return the lowering of a cumulative function along an axis, or of the flattened tensor.
+
+    If `other` is given, it replaces NaN.
+    """
 
     def lower(x: Tensor, *, axis: int | None = None, dtype: str | None = None) -> Tensor:
         y = counting(x) if dtype is None else ops.cast(x, named(dtype))
@@ -220,7 +223,7 @@ def cumulative(
 
 
 def diff(a: Tensor, *, n: int = 1, axis: int = -1) -> Tensor:
-    """Each number minus the one before, n times."""
+    """Subtract from each element the previous one, n times."""
     y = a
     for _ in range(n):
         length = size(y, axis, "axis")
@@ -230,7 +233,7 @@ def diff(a: Tensor, *, n: int = 1, axis: int = -1) -> Tensor:
 
 
 def trapezoid(y: Tensor, *, x: Any = None, dx: float = 1.0, axis: int = -1) -> Tensor:
-    """The integral by the trapezoid rule."""
+    """Integrate along an axis by the trapezoidal rule."""
     f = ops.move_axis(ops.floats(y), axis, -1)
     length = size(f, -1, "axis")
     pairs = ops.slice_axis(f, -1, 1) + ops.slice_axis(f, -1, 0, length - 1)
@@ -238,18 +241,18 @@ def trapezoid(y: Tensor, *, x: Any = None, dx: float = 1.0, axis: int = -1) -> T
     return ops.sum_(pairs * steps, -1) * 0.5
 
 
-# --------------------------------------------------------------------------------------------------------- sorted
+# ------------------------------------------------------------------------------------------- sorted
 
 
 def sort(x: Tensor, *, axis: int = -1) -> Tensor:
-    """The numbers along an axis, the smallest first."""
+    """Sort the elements along an axis, the smallest first."""
     last = ops.move_axis(counting(x), axis, -1)
     descending, _ = ops.items(ops.TopK(ops.Neg(last), size(last, -1, "axis")))
     return ops.cast(ops.move_axis(ops.Neg(descending), -1, axis), x.dtype)
 
 
 def argsort(x: Tensor, *, axis: int | None = -1) -> Tensor:
-    """The places of the numbers in their order, the smallest first."""
+    """Return the indices that sort the elements along an axis, the smallest first."""
     if axis is None or not x.rank:
         return argsort(flat(x))
     last = ops.move_axis(counting(x), axis, -1)
@@ -264,14 +267,14 @@ def top_k(
     sorted: bool = True,
     is_stable: bool = True,
 ) -> tuple[Tensor, ...]:
-    """The k largest along the last axis, and their places."""
+    """Return the k largest elements along the last axis, and their indices."""
     del sorted, is_stable  # any order will do where none is asked for
     values, places = ops.items(ops.TopK(counting(x), k))
     return ops.cast(values, x.dtype), places
 
 
 def in_top_k(targets: Tensor, predictions: Tensor, *, k: int) -> Tensor:
-    """Whether fewer than k predictions are larger than that of the target."""
+    """Whether fewer than k predictions are larger than the prediction of the target class."""
     depth = size(predictions, -1)
     hot = ops.OneHot(ops.cast(targets, "int32"), depth, "bool")
     own = ops.max_(where(hot, numbered(predictions, -math.inf), -math.inf), -1, keepdims=True)
@@ -282,7 +285,7 @@ def in_top_k(targets: Tensor, predictions: Tensor, *, k: int) -> Tensor:
 def quantile(
     x: Tensor, q: Any, *, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Tensor:
-    """The number below which a share of all stands."""
+    """The number below which the fraction q of all elements is."""
     if method != "linear":
         raise Refusal(
             "method", "Keras ignores this option when it runs the model, and computes 'linear'"
@@ -293,12 +296,12 @@ def quantile(
 def percentile(
     x: Tensor, q: Any, *, axis: Axis = None, method: str = "linear", keepdims: bool = False
 ) -> Tensor:
-    """The number below which so many of a hundred stand."""
+    """The number below which q percent of all elements are."""
     return quantiles(x, known_value(q, "q") / 100, axis, method, keepdims=keepdims)
 
 
 def median(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The middle number, or the mean of the two in the middle."""
+    """The middle element, or the mean of the two middle elements."""
     return quantiles(x, 0.5, axis, "midpoint", keepdims=keepdims)
 
 
@@ -309,11 +312,11 @@ BETWEEN: Mapping[str, Callable[[Any], Any]] = {
     "midpoint": lambda at: np.where(at == np.floor(at), 0.0, 0.5),
     "nearest": lambda at: np.round(at) - np.floor(at),
 }
-"""The share of the number above in a quantile that lies between two."""
+"""Method → the weight of the upper element if a quantile is between two elements."""
 
 
 def quantiles(x: Tensor, q: Any, axis: Axis, method: str, *, keepdims: bool) -> Tensor:
-    """Quantiles of sorted numbers, over several axes as over one."""
+    """Quantiles of sorted numbers; several axes are joined to one."""
     if method not in BETWEEN:
         raise Refusal("method", "this method is not supported")
     axes = sorted(several(axis, x.rank))
@@ -329,31 +332,34 @@ def quantiles(x: Tensor, q: Any, axis: Axis, method: str, *, keepdims: bool) -> 
     found = below + (above - below) * constant(share)
     none = ops.any_(ops.IsNan(ordered), -1)  # where something is no number, neither is the quantile
     found = where(ops.reshape(none, (*ops.dims(none), *(1,) * at.ndim)), math.nan, found)
-    # the axes of q come first
+    # The axes of q come first.
     found = ops.transpose(found, [*range(len(rest), found.rank), *range(len(rest))])
     return ops.expand_dims(found, *(a + at.ndim for a in axes)) if keepdims else found
 
 
 def digitize(x: Tensor, bins: Any) -> Tensor:
-    """How many boundaries are not above x."""
+    """Return the number of boundaries that are at most x."""
     return search_sorted(bins, x, side="right")
 
 
 def search_sorted(sorted_sequence: Any, values: Any, *, side: str = "left") -> Tensor:
-    """How many numbers of a sorted sequence stand before each value; all do before what is no number."""
+    """Return the number of elements of a sorted sequence that precede each value.
+
+    All elements precede NaN.
+    """
     sequence, x = ops.matched(sorted_sequence, values, least="int32")
     each = ops.expand_dims(x, x.rank)
     after = ops.GreaterEqual(sequence, each) if side == "left" else ops.Greater(sequence, each)
     return ops.sum_(ops.cast(ops.LogicalNot(after), "int32"), -1)
 
 
-# ------------------------------------------------------------------------------------------------------- segments
+# ----------------------------------------------------------------------------------------- segments
 
 
 def segment_sum(
     data: Tensor, segment_ids: Any, *, num_segments: int | None = None, sorted: bool = False
 ) -> Tensor:
-    """The sum of the rows of each segment."""
+    """Sum the rows of each segment: [rows, ...] to [segments, ...]."""
     del sorted
     hot = segments(segment_ids, num_segments)
     rows = counting(data)
@@ -367,7 +373,10 @@ def segment_sum(
 
 
 def segment_extreme(reduce: Callable[..., Tensor], other: float) -> Callable[..., Tensor]:
-    """The extreme of the rows of each segment; what an empty one is says `other`."""
+    """Return the lowering of the extreme of the rows of each segment.
+
+    An empty segment becomes `other`.
+    """
 
     def lower(
         data: Tensor, segment_ids: Any, *, num_segments: int | None = None, sorted: bool = False
@@ -377,7 +386,7 @@ def segment_extreme(reduce: Callable[..., Tensor], other: float) -> Callable[...
         hot = ops.reshape(hot, (ops.dim(hot, 0), num_segments, *(1,) * (data.rank - 1)))
         number = other
         if data.dtype in INTEGERS:
-            # int64 is int32 on JAX
+            # On JAX, int64 is int32.
             limits = np.iinfo(np.int32 if data.dtype == "int64" else NUMPY[data.dtype])
             number = int(min(max(other, limits.min), limits.max))
         return reduce(where(hot, ops.expand_dims(data, 1), constant(number, data.dtype)), 0)
@@ -386,7 +395,7 @@ def segment_extreme(reduce: Callable[..., Tensor], other: float) -> Callable[...
 
 
 def segments(segment_ids: Any, count: int | None) -> Tensor:
-    """For each row, which segment it is of."""
+    """Return a mask of which row belongs to which segment."""
     if count is None:
         raise Refusal(
             "num_segments",
@@ -396,16 +405,19 @@ def segments(segment_ids: Any, count: int | None) -> Tensor:
 
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
-    "Sum": sum_, "Mean": mean, "Prod": prod, "Max": max_, "Amax": max_, "Min": min_, "Amin": min_, "Any": any_,
-    "All": all_, "Var": variance, "Std": deviation, "Average": average, "Ptp": ptp, "CountNonzero": count_nonzero,
-    "Logsumexp": logsumexp, "Argmax": place(ops.ArgMax), "Argmin": place(ops.ArgMin), "Nansum": nan_sum,
-    "Nanprod": nan_prod, "Nanmax": nan_extreme(max_, -math.inf), "Nanmin": nan_extreme(min_, math.inf),
+    "Sum": sum_, "Mean": mean, "Prod": prod, "Max": max_, "Amax": max_, "Min": min_, "Amin": min_,
+    "Any": any_, "All": all_, "Var": variance, "Std": deviation, "Average": average, "Ptp": ptp,
+    "CountNonzero": count_nonzero, "Logsumexp": logsumexp, "Argmax": place(ops.ArgMax),
+    "Argmin": place(ops.ArgMin), "Nansum": nan_sum, "Nanprod": nan_prod,
+    "Nanmax": nan_extreme(max_, -math.inf), "Nanmin": nan_extreme(min_, math.inf),
     "Nanmean": nan_mean, "Nanvar": nan_variance, "Nanstd": nan_deviation,
-    "Nanargmax": nan_place(place(ops.ArgMax), -math.inf), "Nanargmin": nan_place(place(ops.ArgMin), math.inf),
-    "Cumsum": cumulative(ops.Cumsum), "Cumprod": cumulative(ops.Cumprod), "Nancumsum": cumulative(ops.Cumsum, 0.0),
-    "Nancumprod": cumulative(ops.Cumprod, 1.0), "Diff": diff, "Trapezoid": trapezoid, "Sort": sort, "Argsort": argsort,
-    "TopK": top_k, "InTopK": in_top_k, "Quantile": quantile, "Percentile": percentile, "Median": median,
-    "Digitize": digitize, "SearchSorted": search_sorted, "SegmentSum": segment_sum,
-    "SegmentMax": segment_extreme(ops.max_, -math.inf), "SegmentMin": segment_extreme(ops.min_, math.inf),
+    "Nanargmax": nan_place(place(ops.ArgMax), -math.inf),
+    "Nanargmin": nan_place(place(ops.ArgMin), math.inf), "Cumsum": cumulative(ops.Cumsum),
+    "Cumprod": cumulative(ops.Cumprod), "Nancumsum": cumulative(ops.Cumsum, 0.0),
+    "Nancumprod": cumulative(ops.Cumprod, 1.0), "Diff": diff, "Trapezoid": trapezoid, "Sort": sort,
+    "Argsort": argsort, "TopK": top_k, "InTopK": in_top_k, "Quantile": quantile,
+    "Percentile": percentile, "Median": median, "Digitize": digitize, "SearchSorted": search_sorted,
+    "SegmentSum": segment_sum, "SegmentMax": segment_extreme(ops.max_, -math.inf),
+    "SegmentMin": segment_extreme(ops.min_, math.inf),
     "SegmentProd": segment_extreme(ops.prod, 1.0),
 }  # fmt: skip

@@ -16,7 +16,7 @@ from kerasport.ir.tensor import Constant, as_tensor
 
 
 def scatter(indices: Any, values: Any, *, shape: Sequence[int]) -> Tensor:
-    """A tensor of that shape: zeros, with values added at the positions [..., k] of the indices."""
+    """Add values to zeros of the given shape, at the positions [..., k] of the indices."""
     updates = as_tensor(values)
     if updates.dtype == "bool":
         raise Refusal("", "the Keras backends add values of dtype bool differently")
@@ -28,10 +28,11 @@ def scatter(indices: Any, values: Any, *, shape: Sequence[int]) -> Tensor:
 def scatter_update(
     inputs: Tensor, indices: Any, updates: Any, *, reduction: str | None = None
 ) -> Tensor:
-    """`inputs` with updates [n, ...] written at, or combined with, the positions [n, k] of the indices.
+    """Write updates [n, ...] to the positions [n, k] of `inputs`, or combine them.
 
     Raises:
-        Refusal: the Keras backends differ, because the indices have more axes or name a position twice.
+        Refusal: the indices have more axes or repeat a position, for which the Keras backends
+            differ.
     """
     positions = _positions(indices)
     if positions.rank != 2:

@@ -20,10 +20,10 @@ Pair: TypeAlias = tuple[Tensor, Tensor]
 
 
 def joined(x: Any) -> Tensor:
-    """A pair (real, imaginary) of floats [...] as one tensor [..., 2].
+    """Join a pair (real, imaginary) of floats [...] to one tensor [..., 2].
 
     Raises:
-        ShapeError: x is no such pair.
+        ShapeError: x is not such a pair.
     """
     if not isinstance(x, tuple | list) or len(x) != 2:
         raise ShapeError("a complex tensor must be a pair: (real, imaginary)")
@@ -34,24 +34,24 @@ def joined(x: Any) -> Tensor:
 
 
 def parted(y: Tensor) -> Pair:
-    """A tensor [..., 2] as a pair (real, imaginary)."""
+    """Split a tensor [..., 2] into a pair (real, imaginary)."""
     real, imaginary = (ops.squeeze(ops.slice_axis(y, -1, part, 1), -1) for part in range(2))
     return real, imaginary
 
 
 def fft(x: Any) -> Pair:
-    """Transform along the last axis."""
+    """The Fourier transform along the last axis."""
     z = joined(x)
     return parted(ops.Dft(z, z.rank - 2))
 
 
 def fft2(x: Any) -> Pair:
-    """Transform along the last two axes."""
+    """The Fourier transform along the last two axes."""
     return _both_axes(x, inverse=False)
 
 
 def ifft2(x: Any) -> Pair:
-    """Inverse transform along the last two axes."""
+    """The inverse Fourier transform along the last two axes."""
     return _both_axes(x, inverse=True)
 
 
@@ -63,21 +63,21 @@ def _both_axes(x: Any, *, inverse: bool) -> Pair:
 
 
 def rfft(x: Tensor, *, fft_length: int | None = None) -> Pair:
-    """Transform of real numbers [..., n]: the first n // 2 + 1 values."""
+    """The Fourier transform of real numbers [..., n]: the first n // 2 + 1 values."""
     y = ops.floats(x)
     y = y if fft_length is None else resized(y, fft_length)
     return parted(ops.Dft(ops.expand_dims(y, -1), y.rank - 1, onesided=True))
 
 
 def irfft(x: Any, *, fft_length: int | None = None) -> Tensor:
-    """Inverse of `rfft`: [..., n // 2 + 1] to n real numbers."""
+    """The inverse of `rfft`: [..., n // 2 + 1] to real numbers [..., n]."""
     real, imaginary = parted(joined(x))
     n = 2 * (size(real, -1) - 1) if fft_length is None else fft_length
     if n < 1:
         raise ShapeError(f"there is no inverse transform of length {n}")
     bins = n // 2 + 1
     real, imaginary = resized(real, bins), resized(imaginary, bins)
-    # the other values are those before, mirrored and conjugated
+    # The remaining values are the previous ones, mirrored and conjugated.
     whole = (_mirrored(real, n - bins), _mirrored(imaginary, n - bins, sign=-1.0))
     return parted(ops.Dft(joined(whole), real.rank - 1, inverse=True))[0]
 
@@ -91,7 +91,7 @@ def _mirrored(x: Tensor, count: int, sign: float = 1.0) -> Tensor:
 
 
 def resized(x: Tensor, length: int) -> Tensor:
-    """x with its last axis cut, or filled up with zeros, to a length."""
+    """Cut the last axis of x to a length, or pad it with zeros."""
     n = size(x, -1, "fft_length")
     if n >= length:
         return ops.slice_axis(x, -1, 0, length)
@@ -102,7 +102,10 @@ def stft(
     x: Tensor, *, sequence_length: int, sequence_stride: int, fft_length: int,
     window: Any = "hann", center: bool = True,
 ) -> Pair:  # fmt: skip
-    """Transforms of windows of real numbers [..., n]: [..., windows, fft_length // 2 + 1]."""
+    """The Fourier transforms of windows of real numbers [..., n].
+
+    The result has the shape [..., windows, fft_length // 2 + 1].
+    """
     y = ops.floats(x)
     weights = window_values(window, sequence_length, fft_length)
     if center:
@@ -113,10 +116,13 @@ def stft(
 
 
 def istft(
-    x: Any, *, sequence_length: int, sequence_stride: int, fft_length: int, length: int | None = None,
-    window: Any = "hann", center: bool = True,
+    x: Any, *, sequence_length: int, sequence_stride: int, fft_length: int,
+    length: int | None = None, window: Any = "hann", center: bool = True,
 ) -> Tensor:  # fmt: skip
-    """Inverse of `stft`: windows are added where they overlap, and divided by the sum of squared weights."""
+    """The inverse of `stft`.
+
+    Windows are added where they overlap, then divided by the sum of the squared weights.
+    """
     if window is None:
         raise Refusal("window", "it is supported with a window only", 'use window="hann"')
     weights = window_values(window, sequence_length, fft_length)
@@ -137,7 +143,10 @@ def istft(
 
 
 def overlapped_sum(frames: Tensor, stride: int) -> Tensor:
-    """Frames [..., count, length] added up at distances of `stride`: [..., (count - 1) · stride + length]."""
+    """Add up frames at distances of `stride`.
+
+    [..., count, length] becomes [..., (count - 1) · stride + length].
+    """
     count, length = size(frames, -2), size(frames, -1)
     reserve(length, length)
     kernel = constant(np.eye(length, dtype=np.float32).reshape(1, length, 1, length))
@@ -148,7 +157,7 @@ def overlapped_sum(frames: Tensor, stride: int) -> Tensor:
 
 
 def _overlapped(frames: Array, stride: int) -> Array:
-    """`overlapped_sum` of numbers [count, length]."""
+    """`overlapped_sum` of an array [count, length]."""
     count, length = frames.shape
     total = np.zeros((count - 1) * stride + length)
     for index, frame in enumerate(frames):
@@ -161,7 +170,7 @@ WINDOWS: Mapping[str, tuple[float, float]] = {"hann": (0.5, 0.5), "hamming": (0.
 
 
 def window_values(window: Any, length: int, fft_length: int) -> Array:
-    """Weights of a window, with zeros around it up to the length of the transform: float32 [fft_length].
+    """The weights of a window, padded with zeros to the transform length: float32 [fft_length].
 
     Raises:
         Refusal: the window is a tensor.

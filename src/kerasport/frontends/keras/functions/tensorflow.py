@@ -1,6 +1,7 @@
-"""TensorFlow functions that Keras 2 recorded as nodes, onto the lowerings of keras.ops: one table by their names.
+"""Lowerings of the TensorFlow functions that Keras 2 recorded as nodes.
 
-Each lowering has the signature of the TensorFlow function, since a file names arguments as TensorFlow does.
+They use the lowerings of `keras.ops`. Each one has the signature of the TensorFlow function, since
+a file uses the argument names of TensorFlow.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Lower = Callable[..., Any]
 
 
 def one(function: Lower, name: str = "x") -> Lower:
-    """A function of one tensor, which TensorFlow calls by that name."""
+    """Return a lowering with one tensor argument, which TensorFlow calls `name`."""
 
     def lower(*args: Any, **kwargs: Any) -> Any:
         if name in kwargs:
@@ -39,12 +40,12 @@ def one(function: Lower, name: str = "x") -> Lower:
 
 
 def two(function: Lower) -> Lower:
-    """A function of x and y, either of them a number."""
+    """Return a lowering with the arguments x and y, each a tensor or a number."""
     return lambda x, y: function(*beside(x, y))
 
 
 def beside(x: Any, y: Any) -> tuple[Any, Any]:
-    """Two operands of which a number takes the element type of the other, as in TensorFlow."""
+    """Return two operands as tensors; a number takes the dtype of the other, as in TensorFlow."""
     if isinstance(x, Tensor) and not isinstance(y, Tensor):
         return x, constant(y, x.dtype)
     if isinstance(y, Tensor) and not isinstance(x, Tensor):
@@ -53,7 +54,7 @@ def beside(x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def reduced(function: Lower) -> Lower:
-    """A reduction; what it makes of integers is an integer, as in TensorFlow."""
+    """Return the lowering of a reduction; integers stay integers, as in TensorFlow."""
 
     def lower(input_tensor: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
         return ops.cast(function(input_tensor, axis=axis, keepdims=keepdims), input_tensor.dtype)
@@ -62,7 +63,7 @@ def reduced(function: Lower) -> Lower:
 
 
 def place(op: type[ops.ArgMax | ops.ArgMin]) -> Lower:
-    """The place of a number along an axis, the first one where none is named."""
+    """Return the lowering of an index of an extreme along an axis; the default axis is 0."""
 
     def lower(input: Tensor, axis: int | None = None, output_type: str = "int64") -> Tensor:
         named(output_type)
@@ -72,7 +73,7 @@ def place(op: type[ops.ArgMax | ops.ArgMin]) -> Lower:
 
 
 def cumulated(op: type[ops.Cumsum | ops.Cumprod]) -> Lower:
-    """The results of all beginnings along an axis, or of all ends."""
+    """Return the lowering of a cumulative function along an axis, optionally from the end."""
 
     def lower(x: Tensor, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Tensor:
         return op(reduction.counting(x), axis_of(axis, x.rank), exclusive, reverse)
@@ -81,7 +82,7 @@ def cumulated(op: type[ops.Cumsum | ops.Cumprod]) -> Lower:
 
 
 def get_item(x: Any, *, slice_spec: Any) -> Tensor:
-    """x[…], of a file that writes slices as begin, end and step."""
+    """x[...], where the file stores each slice as start, stop and step."""
     keys = slice_spec if isinstance(slice_spec, tuple | list) else (slice_spec,)
     return movement.get_item(x, tuple(_key(key) for key in keys))
 
@@ -93,14 +94,14 @@ def _key(key: Any) -> Any:
 
 
 def shape(input: Any, out_type: str = "int32") -> Tensor:
-    """The sizes of all axes, as a tensor."""
+    """Return the sizes of all axes as a tensor: [rank]."""
     named(out_type)
     sizes = [ops.reshape(as_tensor(size), (1,)) for size in ops.dims(as_tensor(input))]
     return ops.concat(sizes, 0)
 
 
 def sizes_of(given: Any) -> list[Size]:
-    """A shape, of numbers and of tensors that hold one; or a tensor that holds all of them."""
+    """Return the sizes of a shape given as one tensor, or as a list of numbers and tensors."""
     if isinstance(given, Tensor):
         count = given.shape[0] if given.rank == 1 else None
         if count is None:
@@ -119,51 +120,51 @@ def _size(given: Any) -> Size:
 
 
 def reshape(tensor: Any, shape: Any) -> Tensor:
-    """The same numbers in another shape."""
+    """Reshape a tensor."""
     return ops.reshape(as_tensor(tensor), sizes_of(shape))
 
 
 def broadcast_to(input: Any, shape: Any) -> Tensor:
-    """Spread over a larger shape."""
+    """Broadcast a tensor to a larger shape."""
     return ops.broadcast_to(as_tensor(input), sizes_of(shape))
 
 
 def transpose(a: Tensor, perm: Any = None, conjugate: bool = False) -> Tensor:
-    """The axes in another order."""
+    """Permute the axes."""
     del conjugate  # of real numbers
     return ops.transpose(a, perm)
 
 
 def expand_dims(input: Tensor, axis: int) -> Tensor:
-    """With a new axis of size 1."""
+    """Insert an axis of size 1."""
     return movement.expand_dims(input, axis=axis)
 
 
 def squeeze(input: Tensor, axis: Any = None, squeeze_dims: Any = None) -> Tensor:
-    """Without axes of size 1."""
+    """Remove axes of size 1."""
     wanted = squeeze_dims if axis is None else axis
     return movement.squeeze(input, axis=None if wanted in ((), []) else wanted)
 
 
 def listed(values: Any) -> Sequence[Any]:
-    """Tensors as a list, also where a file holds a list of one as that one."""
+    """Return tensors as a list. A file may store a list of one tensor as the tensor itself."""
     return values if isinstance(values, tuple | list) else (values,)
 
 
 def concat(values: Any, axis: int) -> Tensor:
-    """One after the other along an axis."""
+    """Concatenate tensors along an axis."""
     return movement.concatenate(listed(values), axis=axis)
 
 
 def stack(values: Any, axis: int = 0) -> Tensor:
-    """One after the other along a new axis."""
+    """Stack tensors along a new axis."""
     return movement.stack(listed(values), axis=axis)
 
 
 def split(
     value: Tensor, num_or_size_splits: Any, axis: int = 0, num: int | None = None
 ) -> tuple[Tensor, ...]:
-    """Cut into so many parts, or into parts of these sizes."""
+    """Split a tensor into a number of equal parts, or into parts of the given sizes."""
     del num
     if isinstance(num_or_size_splits, int):
         return movement.split(value, indices_or_sections=num_or_size_splits, axis=axis)
@@ -172,12 +173,12 @@ def split(
 
 
 def unstack(value: Tensor, num: int | None = None, axis: int = 0) -> tuple[Tensor, ...]:
-    """The slices along an axis."""
+    """Return the slices along an axis, without that axis."""
     return movement.unstack(value, num=num, axis=axis)
 
 
 def slice_(input_: Tensor, begin: Any, size: Any) -> Tensor:
-    """So many numbers of each axis from a place on; -1 is all that is left."""
+    """Return `size` elements of each axis from `begin`; -1 selects all remaining elements."""
     starts, lengths = (known_value(each, "begin").reshape(-1).tolist() for each in (begin, size))
     return ops.strided(
         input_, [(b, None if s == -1 else b + s, 1) for b, s in zip(starts, lengths, strict=True)]
@@ -185,12 +186,12 @@ def slice_(input_: Tensor, begin: Any, size: Any) -> Tensor:
 
 
 def tile(input: Tensor, multiples: Any) -> Tensor:
-    """Repeated along each axis."""
+    """Repeat the whole tensor along each axis."""
     return movement.tile(input, repeats=known_value(multiples, "multiples").reshape(-1).tolist())
 
 
 def repeat(input: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
-    """Each number so many times."""
+    """Repeat each element along an axis."""
     return movement.repeat(input, repeats=repeats, axis=axis)
 
 
@@ -201,7 +202,7 @@ def gather(
     axis: int | None = None,
     batch_dims: int = 0,
 ) -> Tensor:
-    """The slices along an axis that the indices name."""
+    """Select the slices with the given indices along an axis."""
     del validate_indices
     if batch_dims:
         raise Refusal("batch_dims", "batch_dims is not supported")
@@ -209,7 +210,7 @@ def gather(
 
 
 def pad(tensor: Tensor, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0) -> Tensor:
-    """With more numbers around."""
+    """Pad a tensor on both sides of each axis."""
     value = constant_values if mode.lower() == "constant" else None
     return movement.pad(
         tensor, value, pad_width=known_value(paddings, "paddings"), mode=mode.lower()
@@ -217,22 +218,22 @@ def pad(tensor: Tensor, paddings: Any, mode: str = "CONSTANT", constant_values: 
 
 
 def reverse(tensor: Tensor, axis: Any) -> Tensor:
-    """Turned around along axes."""
+    """Reverse the order along axes."""
     return movement.flip(tensor, axis=axis)
 
 
 def roll(input: Tensor, shift: Any, axis: Any) -> Tensor:
-    """Moved along axes, what leaves at one end coming in at the other."""
+    """Shift elements along axes; those that leave at one end enter at the other."""
     return movement.roll(input, shift=shift, axis=axis)
 
 
 def cast(x: Any, dtype: str) -> Tensor:
-    """x as another element type."""
+    """Convert x to another dtype."""
     return e.cast(x, dtype=dtype)
 
 
 def clip_by_value(t: Tensor, clip_value_min: Any, clip_value_max: Any) -> Tensor:
-    """t, but between two bounds."""
+    """Limit t to the range between two bounds."""
     low, high = (
         each if isinstance(each, Tensor) else constant(each, t.dtype)
         for each in (clip_value_min, clip_value_max)
@@ -246,7 +247,7 @@ def clip_by_value(t: Tensor, clip_value_min: Any, clip_value_max: Any) -> Tensor
 
 
 def where_(condition: Any, x: Any = None, y: Any = None) -> Tensor:
-    """x where the condition holds, else y."""
+    """Select x where the condition is true, and y elsewhere."""
     return (
         e.where_(condition, *beside(x, y))
         if x is not None and y is not None
@@ -262,7 +263,7 @@ def one_hot(
     axis: int | None = None,
     dtype: str | None = None,
 ) -> Tensor:
-    """A new axis that is 1 at the index."""
+    """Add an axis with `on_value` at the index and `off_value` elsewhere."""
     hot = nn.one_hot(indices, num_classes=depth, axis=-1 if axis is None else axis, dtype="bool")
     kind = named("float32" if dtype is None else dtype)
     on, off = (
@@ -273,7 +274,7 @@ def one_hot(
 
 
 def like(value: float) -> Lower:
-    """One number in the shape of a tensor."""
+    """Return a lowering that fills the shape of a tensor with one number."""
 
     def lower(
         input: Any, dtype: str | None = None, tensor: Any = None, layout: Any = None
@@ -288,7 +289,7 @@ def like(value: float) -> Lower:
 def matmul(
     a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, **sparse: Any
 ) -> Tensor:
-    """The product of matrices in the last two axes."""
+    """Multiply matrices in the last two axes: [..., m, k] and [..., k, n] to [..., m, n]."""
     if any(sparse.values()) or not set(sparse) <= {
         "a_is_sparse",
         "b_is_sparse",
@@ -304,12 +305,12 @@ def matmul(
 
 
 def tensordot(a: Any, b: Any, axes: Any) -> Tensor:
-    """Sums of products over pairs of axes."""
+    """Sum products over pairs of axes."""
     return products.tensordot(a, b, axes=axes)
 
 
 def l2_normalize(x: Tensor, axis: Any = None, epsilon: float = 1e-12, dim: Any = None) -> Tensor:
-    """x / √Σx², the sum at least epsilon."""
+    """x / √Σx², with the sum at least epsilon."""
     axes = dim if axis is None else axis
     return x * ops.Rsqrt(ops.maximum(ops.sum_(ops.Square(x), axes, keepdims=True), epsilon))
 
@@ -317,7 +318,7 @@ def l2_normalize(x: Tensor, axis: Any = None, epsilon: float = 1e-12, dim: Any =
 def norm(
     tensor: Tensor, ord: Any = "euclidean", axis: Any = None, keepdims: bool | None = None
 ) -> Tensor:
-    """The length of a vector."""
+    """The Euclidean norm over the axes."""
     if ord not in ("euclidean", 2):
         raise Refusal("ord", "only the Euclidean norm is supported")
     return ops.Sqrt(ops.sum_(ops.Square(tensor), axis, keepdims=bool(keepdims)))
@@ -334,7 +335,7 @@ def log_softmax(logits: Tensor, axis: int | None = -1) -> Tensor:
 
 
 def leaky_relu(features: Tensor, alpha: float = 0.2) -> Tensor:
-    """x where x > 0, else alpha · x."""
+    """x if x > 0, else alpha · x."""
     return activations.leaky_relu(features, alpha)
 
 
@@ -349,7 +350,7 @@ def silu(features: Tensor, beta: float = 1.0) -> Tensor:
 
 
 def bias_add(value: Tensor, bias: Any, data_format: str | None = None) -> Tensor:
-    """With a number for each channel added."""
+    """Add one number to each channel."""
     if data_format is not None and data_format.startswith("NC"):
         return value + ops.reshape(as_tensor(bias), (-1, *(1,) * (value.rank - 2)))
     return value + as_tensor(bias)
@@ -362,7 +363,10 @@ FORMATS: Mapping[str | None, str] = {
 
 
 def inner(values: Any, rank: int, data_format: str | None) -> Any:
-    """What an option says for the spatial axes, where it may speak of batch and channels too."""
+    """Return the values of an option for the spatial axes.
+
+    TensorFlow also accepts values for the batch and channel axes, which must be 1.
+    """
     if isinstance(values, Sequence) and len(values) == rank + 2:
         spatial = values[1:-1] if FORMATS[data_format] == "channels_last" else values[2:]
         if sorted(values) != sorted((1, 1, *spatial)):
@@ -372,16 +376,17 @@ def inner(values: Any, rank: int, data_format: str | None) -> Any:
 
 
 def convolution(lower: Lower) -> Lower:
-    """A convolution; the padding is SAME or VALID."""
+    """Return the lowering of a convolution with padding `SAME` or `VALID`."""
 
     def call(
-        input: Tensor, filters: Any = None, strides: Any = 1, padding: Any = "VALID", data_format: str | None = None,
-        dilations: Any = None, filter: Any = None,
+        input: Tensor, filters: Any = None, strides: Any = 1, padding: Any = "VALID",
+        data_format: str | None = None, dilations: Any = None, filter: Any = None,
     ) -> Tensor:  # fmt: skip
         given = filter if filters is None else filters
         rank = input.rank - 2
         return lower(  # type: ignore[no-any-return]
-            input, given, strides=inner(strides, rank, data_format), padding=padding, data_format=FORMATS[data_format],
+            input, given, strides=inner(strides, rank, data_format), padding=padding,
+            data_format=FORMATS[data_format],
             dilation_rate=1 if dilations is None else inner(dilations, rank, data_format),
         )  # fmt: skip
 
@@ -389,22 +394,23 @@ def convolution(lower: Lower) -> Lower:
 
 
 def pooled(kind: str) -> Lower:
-    """One number of each window."""
+    """Return the lowering of a pooling, which reduces each window to one number."""
 
     def lower(
         input: Tensor, ksize: Any, strides: Any, padding: str, data_format: str | None = None
     ) -> Tensor:
         rank = input.rank - 2
         return nn.OPERATIONS[kind](  # type: ignore[no-any-return]
-            input, pool_size=inner(ksize, rank, data_format), strides=inner(strides, rank, data_format),
-            padding=padding, data_format=FORMATS[data_format],
+            input, pool_size=inner(ksize, rank, data_format),
+            strides=inner(strides, rank, data_format), padding=padding,
+            data_format=FORMATS[data_format],
         )  # fmt: skip
 
     return lower
 
 
 def blocks(kind: str) -> Lower:
-    """Channels and the pixels of blocks for each other."""
+    """Return the lowering of `depth_to_space` or `space_to_depth`."""
 
     def lower(input: Tensor, block_size: int, data_format: str = "NHWC") -> Tensor:
         return nn.OPERATIONS[kind](input, block_size=block_size, data_format=FORMATS[data_format])  # type: ignore[no-any-return]
@@ -413,7 +419,7 @@ def blocks(kind: str) -> Lower:
 
 
 def moments(x: Tensor, axes: Any, shift: Any = None, keepdims: bool = False) -> tuple[Tensor, ...]:
-    """Mean and variance."""
+    """Return the mean and the variance over the axes."""
     del shift
     return nn.moments(x, axes=axes, keepdims=keepdims)
 
@@ -425,7 +431,7 @@ def resize(
     preserve_aspect_ratio: bool = False,
     antialias: bool = False,
 ) -> Tensor:
-    """Images in another size."""
+    """Resize images [batch, height, width, channels]."""
     if preserve_aspect_ratio:
         raise Refusal("preserve_aspect_ratio", "this option is not supported")
     height, width = known_value(size, "size").tolist()
@@ -440,7 +446,10 @@ def resize(
 
 
 def legacy_resize(method: str) -> Lower:
-    """Images in another size, as TensorFlow 1 had it, which Keras 2 asks for half pixels."""
+    """Return the lowering of a resize function of TensorFlow 1.
+
+    Keras 2 calls it with half pixel centers, the only supported mode.
+    """
 
     def lower(
         images: Tensor, size: Any, align_corners: bool = False, half_pixel_centers: bool = False
@@ -455,12 +464,12 @@ def legacy_resize(method: str) -> Lower:
 def relu_keras(
     x: Tensor, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0
 ) -> Tensor:
-    """Keras's relu with its options."""
+    """The function `relu` of Keras 2 with its options."""
     return nn.relu_of(x, negative_slope=alpha, max_value=max_value, threshold=threshold)
 
 
 def add_n(inputs: Any) -> Tensor:
-    """The sum of all."""
+    """Add all tensors."""
     first, *rest = listed(inputs)
     total = as_tensor(first)
     for each in rest:
@@ -469,12 +478,12 @@ def add_n(inputs: Any) -> Tensor:
 
 
 def top_k(input: Tensor, k: int = 1, sorted: bool = True) -> tuple[Tensor, ...]:
-    """The k largest along the last axis, and their places."""
+    """Return the k largest elements along the last axis, and their indices."""
     return reduction.top_k(input, k=k, sorted=sorted)
 
 
 def atan2(y: Any, x: Any) -> Tensor:
-    """The angle of the point (x, y)."""
+    """The angle of the point (x, y) in radians."""
     return e.arctan2(*beside(y, x))
 
 
@@ -490,43 +499,51 @@ UNARY: Mapping[str, Lower] = {
     "sin": e.OPERATIONS["Sin"], "cos": e.OPERATIONS["Cos"], "tan": e.OPERATIONS["Tan"],
     "asin": e.OPERATIONS["Arcsin"], "acos": e.OPERATIONS["Arccos"], "atan": e.OPERATIONS["Arctan"],
     "sinh": e.OPERATIONS["Sinh"], "cosh": e.OPERATIONS["Cosh"], "tanh": e.OPERATIONS["Tanh"],
-    "asinh": e.OPERATIONS["Arcsinh"], "acosh": e.OPERATIONS["Arccosh"], "atanh": e.OPERATIONS["Arctanh"],
-    "floor": e.OPERATIONS["Floor"], "ceil": e.OPERATIONS["Ceil"], "round": e.round_, "rint": e.round_,
-    "reciprocal": e.OPERATIONS["Reciprocal"], "erf": e.OPERATIONS["Erf"], "erfc": e.erfc, "erfinv": e.erfinv,
-    "sigmoid": nn.OPERATIONS["Sigmoid"], "is_nan": e.OPERATIONS["Isnan"], "is_inf": e.OPERATIONS["Isinf"],
-    "is_finite": e.OPERATIONS["Isfinite"], "logical_not": e.logical_not, "log_sigmoid": nn.OPERATIONS["LogSigmoid"],
+    "asinh": e.OPERATIONS["Arcsinh"], "acosh": e.OPERATIONS["Arccosh"],
+    "atanh": e.OPERATIONS["Arctanh"], "floor": e.OPERATIONS["Floor"], "ceil": e.OPERATIONS["Ceil"],
+    "round": e.round_, "rint": e.round_, "reciprocal": e.OPERATIONS["Reciprocal"],
+    "erf": e.OPERATIONS["Erf"], "erfc": e.erfc, "erfinv": e.erfinv,
+    "sigmoid": nn.OPERATIONS["Sigmoid"], "is_nan": e.OPERATIONS["Isnan"],
+    "is_inf": e.OPERATIONS["Isinf"], "is_finite": e.OPERATIONS["Isfinite"],
+    "logical_not": e.logical_not, "log_sigmoid": nn.OPERATIONS["LogSigmoid"],
 }  # fmt: skip
 FEATURES: Mapping[str, Lower] = {
     "relu": nn.relu, "relu6": nn.OPERATIONS["Relu6"], "elu": nn.elu, "selu": nn.OPERATIONS["Selu"],
     "softplus": nn.OPERATIONS["Softplus"], "softsign": nn.OPERATIONS["Softsign"],
 }  # fmt: skip
 BINARY: Mapping[str, Lower] = {
-    "add": ops.add, "subtract": ops.sub, "multiply": ops.mul, "divide": e.divide, "truediv": e.divide,
-    "floordiv": e.floor_divide, "floormod": e.mod, "mod": e.mod, "pow": e.power, "maximum": ops.maximum,
-    "minimum": ops.minimum, "equal": e.equal, "not_equal": e.not_equal, "less": e.less, "less_equal": e.less_equal,
-    "greater": e.greater, "greater_equal": e.greater_equal, "divide_no_nan": e.divide_no_nan,
+    "add": ops.add, "subtract": ops.sub, "multiply": ops.mul, "divide": e.divide,
+    "truediv": e.divide, "floordiv": e.floor_divide, "floormod": e.mod, "mod": e.mod,
+    "pow": e.power, "maximum": ops.maximum, "minimum": ops.minimum, "equal": e.equal,
+    "not_equal": e.not_equal, "less": e.less, "less_equal": e.less_equal, "greater": e.greater,
+    "greater_equal": e.greater_equal, "divide_no_nan": e.divide_no_nan,
     "logical_and": e.logical_and, "logical_or": e.logical_or, "logical_xor": e.logical_xor,
 }  # fmt: skip
 OPERATORS: Mapping[str, Lower] = {
-    "add": ops.add, "radd": lambda x, y: ops.add(y, x), "sub": ops.sub, "rsub": lambda x, y: ops.sub(y, x),
-    "mul": ops.mul, "rmul": ops.mul, "truediv": e.divide, "rtruediv": lambda x, y: e.divide(y, x), "pow": e.power,
-    "rpow": lambda x, y: e.power(y, x), "floordiv": e.floor_divide, "mod": e.mod, "eq": e.equal, "ne": e.not_equal,
-    "lt": e.less, "le": e.less_equal, "gt": e.greater, "ge": e.greater_equal, "and": e.logical_and, "or": e.logical_or,
-    "logical_and": e.logical_and, "logical_or": e.logical_or, "xor": e.logical_xor,
+    "add": ops.add, "radd": lambda x, y: ops.add(y, x), "sub": ops.sub, "rsub": lambda x,
+    y: ops.sub(y, x), "mul": ops.mul, "rmul": ops.mul, "truediv": e.divide, "rtruediv": lambda x,
+    y: e.divide(y, x), "pow": e.power, "rpow": lambda x, y: e.power(y, x),
+    "floordiv": e.floor_divide, "mod": e.mod, "eq": e.equal, "ne": e.not_equal, "lt": e.less,
+    "le": e.less_equal, "gt": e.greater, "ge": e.greater_equal, "and": e.logical_and,
+    "or": e.logical_or, "logical_and": e.logical_and, "logical_or": e.logical_or,
+    "xor": e.logical_xor,
 }  # fmt: skip
 REDUCTIONS: Mapping[str, Lower] = {
     "reduce_sum": reduction.sum_, "reduce_mean": reduction.mean, "reduce_max": reduction.max_,
     "reduce_min": reduction.min_, "reduce_prod": reduction.prod, "reduce_any": reduction.any_,
-    "reduce_all": reduction.all_, "reduce_std": reduction.deviation, "reduce_variance": reduction.variance,
-    "reduce_logsumexp": reduction.logsumexp,
+    "reduce_all": reduction.all_, "reduce_std": reduction.deviation,
+    "reduce_variance": reduction.variance, "reduce_logsumexp": reduction.logsumexp,
 }  # fmt: skip
 
 FUNCTIONS: Mapping[str, Lower] = {
-    **{f"{space}{name}": one(function) for name, function in UNARY.items() for space in ("math.", "nn.", "")},
+    **{f"{space}{name}": one(function)
+       for name, function in UNARY.items() for space in ("math.", "nn.", "")},
     **{f"nn.{name}": one(function, "features") for name, function in FEATURES.items()},
-    **{f"{space}{name}": two(function) for name, function in BINARY.items() for space in ("math.", "")},
+    **{f"{space}{name}": two(function)
+       for name, function in BINARY.items() for space in ("math.", "")},
     **{f"__operators__.{name}": two(function) for name, function in OPERATORS.items()},
-    **{f"{space}{name}": reduced(function) for name, function in REDUCTIONS.items() for space in ("math.", "")},
+    **{f"{space}{name}": reduced(function)
+       for name, function in REDUCTIONS.items() for space in ("math.", "")},
     **{f"{space}atan2": atan2 for space in ("math.", "")},
     **{f"{space}{name}": place(op) for space in ("math.", "") for name, op in (
         ("argmax", ops.ArgMax), ("argmin", ops.ArgMin))},
@@ -535,18 +552,20 @@ FUNCTIONS: Mapping[str, Lower] = {
     "__operators__.getitem": get_item, "__operators__.neg": one(e.negative),
     "__operators__.abs": one(e.OPERATIONS["Abs"]),
     "__operators__.invert": one(e.logical_not), "__operators__.matmul": products.matmul,
-    "math.squared_difference": squared_difference, "math.add_n": add_n, "math.top_k": top_k, "nn.top_k": top_k,
-    "math.l2_normalize": l2_normalize, "nn.l2_normalize": l2_normalize, "linalg.l2_normalize": l2_normalize,
-    "norm": norm, "linalg.norm": norm, "linalg.matmul": matmul, "matmul": matmul, "tensordot": tensordot,
-    "linalg.tensordot": tensordot, "shape": shape, "compat.v1.shape": shape, "reshape": reshape,
-    "broadcast_to": broadcast_to, "transpose": transpose, "compat.v1.transpose": transpose, "expand_dims": expand_dims,
-    "squeeze": squeeze, "concat": concat, "stack": stack, "split": split, "unstack": unstack, "slice": slice_,
-    "tile": tile, "repeat": repeat, "gather": gather, "compat.v1.gather": gather, "pad": pad, "reverse": reverse,
-    "roll": roll, "cast": cast, "clip_by_value": clip_by_value, "where": where_, "one_hot": one_hot,
-    "zeros_like": like(0), "ones_like": like(1), "identity": one(e.unchanged, "input"),
-    "stop_gradient": one(e.unchanged, "input"), "nn.softmax": softmax, "math.softmax": softmax,
-    "nn.log_softmax": log_softmax, "math.log_softmax": log_softmax, "nn.leaky_relu": leaky_relu, "nn.gelu": gelu,
-    "nn.silu": silu, "nn.swish": silu, "nn.bias_add": bias_add, "nn.moments": moments,
+    "math.squared_difference": squared_difference, "math.add_n": add_n, "math.top_k": top_k,
+    "nn.top_k": top_k, "math.l2_normalize": l2_normalize, "nn.l2_normalize": l2_normalize,
+    "linalg.l2_normalize": l2_normalize, "norm": norm, "linalg.norm": norm, "linalg.matmul": matmul,
+    "matmul": matmul, "tensordot": tensordot, "linalg.tensordot": tensordot, "shape": shape,
+    "compat.v1.shape": shape, "reshape": reshape, "broadcast_to": broadcast_to,
+    "transpose": transpose, "compat.v1.transpose": transpose, "expand_dims": expand_dims,
+    "squeeze": squeeze, "concat": concat, "stack": stack, "split": split, "unstack": unstack,
+    "slice": slice_, "tile": tile, "repeat": repeat, "gather": gather, "compat.v1.gather": gather,
+    "pad": pad, "reverse": reverse, "roll": roll, "cast": cast, "clip_by_value": clip_by_value,
+    "where": where_, "one_hot": one_hot, "zeros_like": like(0), "ones_like": like(1),
+    "identity": one(e.unchanged, "input"), "stop_gradient": one(e.unchanged, "input"),
+    "nn.softmax": softmax, "math.softmax": softmax, "nn.log_softmax": log_softmax,
+    "math.log_softmax": log_softmax, "nn.leaky_relu": leaky_relu, "nn.gelu": gelu, "nn.silu": silu,
+    "nn.swish": silu, "nn.bias_add": bias_add, "nn.moments": moments,
     "nn.conv1d": convolution(nn.convolution), "nn.conv2d": convolution(nn.convolution),
     "nn.conv3d": convolution(nn.convolution), "nn.convolution": convolution(nn.convolution),
     "nn.depthwise_conv2d": convolution(nn.depthwise),
@@ -558,7 +577,7 @@ FUNCTIONS: Mapping[str, Lower] = {
     "image.rgb_to_grayscale": one(image.rgb_to_grayscale, "images"),
     "keras.activations.relu": relu_keras, "keras.backend.relu": relu_keras,
 }  # fmt: skip
-"""Lowering of a TensorFlow function by the name that a config gives it."""
+"""Name of a TensorFlow function in a config → its lowering."""
 
 LAMBDAS = frozenset(("TFOpLambda", "SlicingOpLambda"))
-"""Classes of the nodes that call a TensorFlow function."""
+"""Classes of nodes that call a TensorFlow function."""

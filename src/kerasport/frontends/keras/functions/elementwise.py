@@ -357,7 +357,7 @@ def i0(x: Tensor) -> Tensor:
     return where(ops.less(y, 3.75), inner, outer * ops.Exp(large) * ops.Rsqrt(large))
 
 
-# ------------------------------------------------------------------------------------- predicates
+# --------------------------------------------------------------------------------------- predicates
 
 
 def equal(x1: Any, x2: Any) -> Tensor:

@@ -140,7 +140,7 @@ def place(op: type[ops.ArgMax | ops.ArgMin]) -> Callable[..., Tensor]:
     return lower
 
 
-# -------------------------------------------------------------------- without NaN
+# -------------------------------------------------------------------------------------- without NaN
 
 
 def numbered(x: Tensor, other: float) -> Tensor:
@@ -203,7 +203,7 @@ def nan_deviation(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Te
     return ops.Sqrt(nan_variance(x, axis=axis, keepdims=keepdims))
 
 
-# ------------------------------------------------------------------------------------------ cumulative
+# --------------------------------------------------------------------------------------- cumulative
 
 
 def cumulative(
@@ -316,7 +316,7 @@ BETWEEN: Mapping[str, Callable[[Any], Any]] = {
 
 
 def quantiles(x: Tensor, q: Any, axis: Axis, method: str, *, keepdims: bool) -> Tensor:
-    """Quantiles of sorted numbers; several axes are joined to one."""
+    """Quantiles along the axes, which are joined to one: [*q, ...]."""
     if method not in BETWEEN:
         raise Refusal("method", "this method is not supported")
     axes = sorted(several(axis, x.rank))
@@ -330,7 +330,7 @@ def quantiles(x: Tensor, q: Any, axis: Axis, method: str, *, keepdims: bool) -> 
     below = ops.gather(ordered, constant(low), -1)
     above = ops.gather(ordered, constant(np.minimum(low + 1, count - 1)), -1)
     found = below + (above - below) * constant(share)
-    none = ops.any_(ops.IsNan(ordered), -1)  # where something is no number, neither is the quantile
+    none = ops.any_(ops.IsNan(ordered), -1)  # if there is a NaN, so is the quantile
     found = where(ops.reshape(none, (*ops.dims(none), *(1,) * at.ndim)), math.nan, found)
     # The axes of q come first.
     found = ops.transpose(found, [*range(len(rest), found.rank), *range(len(rest))])
@@ -395,7 +395,7 @@ def segment_extreme(reduce: Callable[..., Tensor], other: float) -> Callable[...
 
 
 def segments(segment_ids: Any, count: int | None) -> Tensor:
-    """Return a mask of which row belongs to which segment."""
+    """Return a mask of which row belongs to which segment: bool [rows, segments]."""
     if count is None:
         raise Refusal(
             "num_segments",

@@ -35,6 +35,7 @@ PLAIN = (
     "diagnosis",
     "errors.py",
     "frontends/keras/dtypes.py",
+    "frontends/keras/functions",
     "frontends/keras/meaning.py",
     "frontends/keras/read",
     "releases.py",

@@ -1,7 +1,7 @@
 """Lowerings of the `keras.ops` functions that are nodes of a model.
 
 Each lowering has the signature of the Keras class: first the parameters of its `call`, then the
-options of its config as keywords. So an option that no lowering reads causes an error.
+options of its config as keywords. So an option without a parameter causes an error.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from kerasport.ir.tensor import Tensor, constant
 
 Operate: TypeAlias = Callable[
     ..., Any
-]  # (arguments of the call, options of the config) → a tensor or a tuple of them
+]  # (arguments of the call, options of the config) → a tensor or a tuple of tensors
 
 NO_OPERATION = "this operation is not supported yet"
 NO_FUNCTION = "this TensorFlow function is not supported yet"
@@ -81,7 +81,9 @@ def apply(
     """
     lower, options = lowering_of(operation)
     if operation.class_name in tensorflow.LAMBDAS:
-        kwargs = {name: value for name, value in kwargs.items() if name != "name"}  # of the node
+        kwargs = {
+            name: value for name, value in kwargs.items() if name != "name"
+        }  # that of the node
     args, kwargs = (
         _constants(tuple(args)),
         {name: _constants(value) for name, value in kwargs.items()},
@@ -121,7 +123,7 @@ def check_types(signature: inspect.Signature, arguments: Mapping[str, Any]) -> N
     for name, value in arguments.items():
         parameter = signature.parameters.get(name, UNNAMED)
         annotation = parameter.annotation
-        if annotation is parameter.empty:  # of the lambdas
+        if annotation is parameter.empty:  # a parameter of a lambda
             annotation = "Tensor | float"
         several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         each = flatten(value) if several else (value,)

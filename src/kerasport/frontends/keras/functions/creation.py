@@ -46,7 +46,10 @@ def linspace(
     start: Any, stop: Any, *, num: int = 50, endpoint: bool = True, retstep: bool = False,
     dtype: str | None = None, axis: int = 0,
 ) -> Any:  # fmt: skip
-    """Return numbers at equal distances between two numbers, or between those of two tensors."""
+    """Return numbers at equal distances between two numbers, or between those of two tensors.
+
+    With `retstep`, return the distance as well.
+    """
     first, last = ops.matched(start, stop, least="float32")
     steps = num - 1 if endpoint else num
     reserve(num, itemsize=8)
@@ -109,7 +112,11 @@ def count(x: Any) -> Tensor:
 
 
 def view(x: Tensor, *, dtype: str | None = None) -> Tensor:
-    """Return the same bits as another dtype."""
+    """Return x if `dtype` is its own dtype or None.
+
+    Raises:
+        Refusal: `dtype` is another one, or not supported.
+    """
     if dtype is None or (dtype in ("float32", "int32", "bool") and dtype == x.dtype):
         return x
     raise Refusal("dtype", "converted models cannot reinterpret the bits of a number")
@@ -124,7 +131,7 @@ def fake_quantized(
     narrow_range: bool = False,
     axis: int | None = None,
 ) -> Tensor:
-    """Round to one of 2^num_bits numbers between two bounds.
+    """Round to one of 2^num_bits numbers between two bounds; one less with `narrow_range`.
 
     The bounds are moved so that 0 is one of these numbers.
     """
@@ -145,7 +152,10 @@ def fake_quantized(
 
 
 def extract_sequences(x: Tensor, *, sequence_length: int, sequence_stride: int) -> Tensor:
-    """Return windows of the last axis, one every `sequence_stride` elements."""
+    """Return windows of the last axis, one every `sequence_stride` elements.
+
+    [..., n] becomes [..., windows, sequence_length].
+    """
     length = size(x, -1)
     count = len(range(0, length - sequence_length + 1, sequence_stride))
     reserve(sequence_length, itemsize=8)

@@ -15,7 +15,7 @@ from kerasport.ir.dtypes import FLOATS, INTEGERS, NUMPY, DType
 from kerasport.ir.ops import Tensor, Unary, where
 from kerasport.ir.tensor import as_tensor, constant
 
-LARGEST = 3.4028234663852886e38  # of float32
+LARGEST = 3.4028234663852886e38  # the largest float32
 
 
 def float_unary(op: type[Unary]) -> Callable[[Tensor], Tensor]:

@@ -19,7 +19,7 @@ from kerasport.ir import ops
 from kerasport.ir.ops import Tensor, where
 from kerasport.ir.tensor import as_tensor, constant
 
-TINY = 1.1920928955078125e-07  # the distance of 1 from the next float32
+TINY = 1.1920928955078125e-07  # the distance between 1 and the next float32
 
 
 def resize(

@@ -307,7 +307,7 @@ def slice_update(inputs: Tensor, start_indices: Any, updates: Any) -> Tensor:
         whole, length = ops.dim(inputs, at), ops.dim(new, at)
         if whole == length:
             continue
-        places = ops.sub(counted(whole), _begin(start, whole, length))  # of the axis, in the update
+        places = ops.sub(counted(whole), _begin(start, whole, length))  # relative to the update
         here = ops.logical_and(ops.greater_equal(places, 0), ops.less(places, length))
         here = ops.reshape(here, [-1 if a == at else 1 for a in range(inputs.rank)])
         inside = here if inside is None else ops.logical_and(inside, here)

@@ -28,7 +28,7 @@ from kerasport.ir.ops.movement import Size
 from kerasport.ir.tensor import as_tensor, constant
 from kerasport.weights import axis_of
 
-EPSILON = 1e-7  # keras.config.epsilon(), which no file records
+EPSILON = 1e-7  # keras.config.epsilon(), which files do not contain
 
 # -------------------------------------------------------------------------------------- activations
 
@@ -341,7 +341,8 @@ def unfold(
 ) -> Tensor:
     """Return every window of x [batch, channels, height, width] as a column.
 
-    The result has the shape [batch, channels · window, windows].
+    The result has the shape [batch, channels · window, windows], where `window` is the number of
+    elements in a window.
     """
     batch, channels = ops.dim(x, 0), size(x, 1)
     y = ops.pad(ops.floats(x), ((0, 0), (0, 0), *((p, p) for p in numbers(padding, 2))))
@@ -374,7 +375,7 @@ def fold(
     padding: Any = 0,
     stride: Any = 1,
 ) -> Tensor:
-    """Add columns [batch, channels · window, windows] up to images: the inverse of `unfold`.
+    """Add up columns [batch, channels · window, windows] in images: the transpose of `unfold`.
 
     The result has the shape [batch, channels, height, width]; windows that overlap are added.
     """
@@ -483,7 +484,7 @@ def attention(
     attn_logits_soft_cap: float | None = None,
 ) -> Tensor:  # fmt: skip
     """softmax(query · key · scale + bias) · value, for tensors [batch, time, heads, features]."""
-    del flash_attention  # another way to the same numbers
+    del flash_attention  # it does not change the result
     if attn_logits_soft_cap is not None:
         raise Refusal(
             "attn_logits_soft_cap", "the Keras backends compute different results with it"
@@ -523,7 +524,10 @@ def multi_hot(
     inputs: Any, *, num_classes: int | None = None, axis: int = -1, dtype: str | None = None,
     sparse: bool = False, num_tokens: int | None = None,
 ) -> Tensor:  # fmt: skip
-    """Return a vector for each sample that is 1 at each of its indices and 0 elsewhere."""
+    """Return, for each sample, 1 at each of its indices and 0 elsewhere.
+
+    With the default axis, [batch, indices] becomes [batch, classes].
+    """
     count = num_classes if num_tokens is None else num_tokens
     if count is None:
         raise Refusal("num_classes", "the number of classes must be given")

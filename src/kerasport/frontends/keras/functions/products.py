@@ -135,7 +135,7 @@ def _pair(x: Tensor, first: str, y: Tensor, second: str, out: str) -> Tensor:
             x, first = ops.squeeze(x, first.index(label)), first.replace(label, "")
         elif two == 1 != one:
             y, second = ops.squeeze(y, second.index(label)), second.replace(label, "")
-        else:  # an unknown size may be 1 at run time
+        else:  # an unknown size may be 1 when the model runs
             x, y = _spread(x, first.index(label), two), _spread(y, second.index(label), one)
     a, b = ops.matched(x, y)
     return multiplied(partial(ops.einsum, f"{first},{second}->{out}"), a, b)
@@ -153,7 +153,7 @@ def _spread(x: Tensor, axis: int, size: int | None) -> Tensor:
 
 def _summed(x: Tensor, labels: str, out: str) -> Tensor:
     lost = [at for at, label in enumerate(labels) if label not in out]
-    add = ops.any_ if x.dtype == "bool" else ops.sum_  # a sum of truth values is one
+    add = ops.any_ if x.dtype == "bool" else ops.sum_  # the sum of bools is a bool
     y = add(x, lost) if lost else x
     kept = [label for label in labels if label in out]
     return ops.transpose(y, [kept.index(label) for label in out])
@@ -253,7 +253,7 @@ def cdist(x: Tensor, y: Any) -> Tensor:
 
 
 def corrcoef(x: Tensor) -> Tensor:
-    """The correlation coefficients of the rows of a matrix."""
+    """The correlation coefficients of each pair of rows: [m, n] to [m, m]."""
     y = ops.floats(x)
     if y.rank != 2:
         raise Refusal("", "it is supported for matrices only")
@@ -263,7 +263,7 @@ def corrcoef(x: Tensor) -> Tensor:
 
 
 def correlate(x1: Any, x2: Any, *, mode: str = "valid") -> Tensor:
-    """The cross-correlation of two vectors."""
+    """The cross-correlation of two vectors, padded according to `mode`."""
     a, b = ops.matched(x1, x2, least="int32")
     if a.rank != 1 or b.rank != 1:
         raise ShapeError("a correlation needs two tensors of rank 1")
@@ -307,7 +307,7 @@ def matrix_power(x: Tensor, *, n: int) -> Tensor:
 
 
 def vander(x: Tensor, *, N: int | None = None, increasing: bool = False) -> Tensor:  # noqa: N803  (Keras's name)
-    """Return a matrix with the powers of each element in a row."""
+    """Return a matrix with the powers of each element in a row: [n] to [n, N]."""
     count = size(x, 0, "N") if N is None else N
     reserve_nodes(count)
     steps: list[Tensor] = [ops.Fill(ops.dims(x), 1.0, x.dtype)]

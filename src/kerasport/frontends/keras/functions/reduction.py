@@ -233,7 +233,7 @@ def diff(a: Tensor, *, n: int = 1, axis: int = -1) -> Tensor:
 
 
 def trapezoid(y: Tensor, *, x: Any = None, dx: float = 1.0, axis: int = -1) -> Tensor:
-    """Integrate along an axis by the trapezoidal rule."""
+    """Integrate along an axis by the trapezoidal rule, with steps between x or of length dx."""
     f = ops.move_axis(ops.floats(y), axis, -1)
     length = size(f, -1, "axis")
     pairs = ops.slice_axis(f, -1, 1) + ops.slice_axis(f, -1, 0, length - 1)
@@ -268,13 +268,16 @@ def top_k(
     is_stable: bool = True,
 ) -> tuple[Tensor, ...]:
     """Return the k largest elements along the last axis, and their indices."""
-    del sorted, is_stable  # any order will do where none is asked for
+    del sorted, is_stable  # the result is always sorted and stable
     values, places = ops.items(ops.TopK(counting(x), k))
     return ops.cast(values, x.dtype), places
 
 
 def in_top_k(targets: Tensor, predictions: Tensor, *, k: int) -> Tensor:
-    """Whether fewer than k predictions are larger than the prediction of the target class."""
+    """Whether fewer than k predictions are larger than the prediction of the target class.
+
+    Indices [batch] and predictions [batch, classes] give bool [batch].
+    """
     depth = size(predictions, -1)
     hot = ops.OneHot(ops.cast(targets, "int32"), depth, "bool")
     own = ops.max_(where(hot, numbered(predictions, -math.inf), -math.inf), -1, keepdims=True)

@@ -131,7 +131,7 @@ def broadcast_to(input: Any, shape: Any) -> Tensor:
 
 def transpose(a: Tensor, perm: Any = None, conjugate: bool = False) -> Tensor:
     """Permute the axes."""
-    del conjugate  # of real numbers
+    del conjugate  # real numbers do not change
     return ops.transpose(a, perm)
 
 

@@ -153,8 +153,14 @@ def node_is_missing() -> bool:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _checked_passes() -> Iterator[None]:
-    """Every graph that a test converts is checked before the passes, and after each of them."""
+def _checked_passes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every graph that a test converts is checked before the passes, and after each of them.
+
+    Runs of all rows leave that out, because it takes an eighth of the time of a conversion.
+    """
+    if request.config.option.exhaustive:
+        yield
+        return
     from tests.checked import CheckPasses
 
     from kerasport.passes.run import watching

@@ -663,6 +663,18 @@ def gathers() -> Iterator[Check]:
         )
 
 
+def scatters() -> Iterator[Check]:
+    for kind, unknown in product((floats, integers), ((), (0, 1))):
+        rng = np.random.default_rng(len(unknown))
+        indices = np.asarray(rng.integers(0, 3, (4, 5, 1)), np.int32)
+        yield Check(
+            f"ScatterNd that adds {kind.__name__}, {unknown}",
+            lambda x, i, updates: ops.ScatterNd(x, i, updates, "add"),
+            (kind(3, 2), indices, kind(4, 5, 2)),
+            unknown,
+        )
+
+
 def controls() -> Iterator[Check]:
     matrix = floats(5, 5)
     grown = lambda x: (ops.matmul(x, matrix), ops.concat([x, x], 0))  # noqa: E731
@@ -737,6 +749,7 @@ FAMILIES: Mapping[str, Callable[[], Iterator[Check]]] = {
         resizings,
         controls,
         gathers,
+        scatters,
     )
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from tests.cases.case import Array, Case
 
     from kerasport.ir.graph import Graph
+    from kerasport.ir.tensor import Extent
 
 MANY = 100  # more steps than any model here has
 
@@ -44,6 +47,12 @@ def agrees(case: Case, folder: Path) -> Graph:
     return graph
 
 
+def size_of(extent: Extent, named: Mapping[Extent, int]) -> int:
+    """The size of an axis: a number, a name, or a product of these such as `4*batch`."""
+    factors = str(extent).split("*")
+    return math.prod(int(part) if part.isdigit() else named[part] for part in factors)
+
+
 def same(
     graph: Graph, feeds: tuple[Array, ...], expected: tuple[Array, ...], case: Case, how: str
 ) -> None:
@@ -63,7 +72,7 @@ def same(
             np.isfinite(got.astype("float64")) == np.isfinite(wanted.astype("float64"))
         ).all(), where
         pairs = zip(tensor.extents, got.shape, strict=True)
-        assert all(said is None or named.get(said, said) == size for said, size in pairs), (
+        assert all(said is None or size_of(said, named) == size for said, size in pairs), (
             f"{where}: {tensor.type} is {got.shape}"
         )
         np.testing.assert_allclose(

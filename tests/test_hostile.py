@@ -443,7 +443,7 @@ WEIGHTLESS: dict[str, tuple[Json, str]] = {
             | {"inbound_nodes": [{"args": [tensor("x")], "kwargs": {}}]},
             outputs="u",
         ),
-        "cannot be converted exactly",
+        "",
     ),
     "no layers": (functional(outputs="x"), "'x', which the model does not have"),
     "no layers in a row": (sequential(), "has no layers, so it computes nothing"),

@@ -28,7 +28,13 @@ from kerasport.frontends.keras.read import read
 from kerasport.ir.dtypes import NUMPY
 
 DTYPES = ("uint8", "int32", "int64", "bool")
-ON_JAX = (("int32", "int64"), ("bfloat16", "float32"), ("float16", "float32"))
+ON_JAX = (
+    ("int32", "int64"),
+    ("bfloat16", "float32"),
+    ("float16", "float32"),
+    # JAX has no int64 here, so these are Python integers, such as the result of `ndim`
+    ("int64", "int32"),
+)
 """Dtypes of Keras on JAX, and of the graph for the same tensor."""
 
 

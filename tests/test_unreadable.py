@@ -661,6 +661,15 @@ def weights_of(*shapes: tuple[int, ...]) -> tuple[ComputedWeight, ...]:
     )
 
 
+def test_sizes_of_inputs_are_not_bools() -> None:
+    shape = [None, 9, True, 3]
+    x = Call(LayerSpec("x", "InputLayer", {"batch_shape": shape, "dtype": "float32"}))
+    y = Call(LayerSpec("y", "ReLU", {}), (KerasTensor(x),))
+    model = KerasModel("model", "functional", (x, y), (KerasTensor(x),), (KerasTensor(y),))
+    with pytest.raises(ReadError, match="expected a list of sizes"):
+        planned(model, "tfjs-layers")
+
+
 def test_pooling_needs_values_and_strides() -> None:
     layer = LAYERS["AdaptiveAveragePooling1D"].from_spec(
         LayerSpec("pool", "AdaptiveAveragePooling1D", {"output_size": [2]})

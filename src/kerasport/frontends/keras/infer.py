@@ -207,14 +207,17 @@ def input_shape(spec: LayerSpec) -> Shape:
     """
     shape = spec.config.get("batch_shape")
     sizes = shape if isinstance(shape, list) else [-1]
-    if not sizes or not all(
-        d is None or (isinstance(d, int) and 0 <= d <= LARGEST_SIZE) for d in sizes
-    ):
+    if not sizes or not all(size is None or _is_size(size) for size in sizes):
         raise ReadError(
             f"layer {quoted(spec.name)}: the input shape is {quoted(shape)}, "
             "expected a list of sizes"
         )
     return tuple(sizes)
+
+
+def _is_size(value: Any) -> bool:
+    """Whether a value of a file is the size of an axis; Python counts bools among the integers."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_SIZE
 
 
 def agree(a: Sequence[int | None], b: Sequence[int | None]) -> bool:

@@ -429,7 +429,8 @@ def unravel_index(indices: Any, *, shape: Sequence[int]) -> tuple[Tensor, ...]:
     for length in reversed(shape):
         made.append(ops.Mod(*ops.matched(places, length)))
         places = ops.FloorDiv(*ops.matched(places, length))
-    dtype = as_tensor(indices).dtype
+    given = as_tensor(indices).dtype
+    dtype = "int32" if given == "bool" else given
     return tuple(ops.cast(place, dtype) for place in reversed(made))
 
 

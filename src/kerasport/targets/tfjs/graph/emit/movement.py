@@ -101,5 +101,8 @@ def emit_scatter_nd(e: Emitter, node: ops.ScatterNd) -> str:
     """`ScatterNd`, which adds up updates, added to x."""
     if node.combine != "add":
         raise Refusal("", "TF.js only adds up scattered updates, it does not replace or compare")
-    added = e.add("ScatterNd", [node.indices, node.updates, e.sizes(ops.dims(node.x))])
+    known = [size for size in node.x.shape if size is not None]
+    is_static = len(known) == node.x.rank
+    shape = e.ints(known) if is_static else e.add("Shape", [node.x], out_type=dtype("int32"))
+    added = e.add("ScatterNd", [node.indices, node.updates, shape])
     return e.add("AddV2", [node.x, added])

@@ -26,7 +26,7 @@ def test_a_size_that_differs_between_branches_is_known_only_at_run_time() -> Non
 def test_numpy_stops_an_endless_loop() -> None:
     (y,) = ops.while_loop(lambda n: ops.greater(n, 0), lambda n: (n,), (N,))
     assert Graph((N,), (y,)).run(np.asarray(0, np.int32))[0] == 0
-    with pytest.raises(RuntimeError, match=f"has not ended after {MAX_STEPS} steps"):
+    with pytest.raises(RuntimeError, match=f"did not end after {MAX_STEPS} steps"):
         Graph((N,), (y,)).run(np.asarray(1, np.int32))
 
 

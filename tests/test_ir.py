@@ -346,16 +346,16 @@ MISFITS: tuple[tuple[Callable[[], Any], str], ...] = (
     ),
     (lambda: ops.Resize(x23, (1, 1), "nearest"), "Resize needs images, not float32[2, 3]"),
     (lambda: ops.known((3, None)), "the sizes (3, None) must be fixed"),
-    (lambda: ops.Exp(whole), "Exp supports float32, not int32[3]"),
+    (lambda: ops.Exp(whole), "Exp supports floats, not int32[3]"),
     (lambda: ops.Relu(truth), "Relu supports numbers, not bool[3]"),
     (lambda: ops.Add(whole, x23), "Add supports int32, not float32[2, 3]"),
     (lambda: ops.LogicalAnd(whole, truth), "LogicalAnd supports bool, not int32[3]"),
-    (lambda: ops.FloorDiv(x23, x23), "FloorDiv supports int32, not float32[2, 3]"),
+    (lambda: ops.FloorDiv(x23, x23), "FloorDiv supports integers, not float32[2, 3]"),
     (lambda: ops.Select(whole, x23, x23), "Select supports bool, not int32[3]"),
     (lambda: ops.Select(truth, x23, whole), "Select supports float32, not int32[3]"),
-    (lambda: ops.Mean(whole, (0,)), "Mean supports float32, not int32[3]"),
+    (lambda: ops.Mean(whole, (0,)), "Mean supports floats, not int32[3]"),
     (lambda: ops.Any_(whole, (0,)), "Any_ supports bool, not int32[3]"),
-    (lambda: ops.Clip(whole, 0, 1), "Clip supports float32, not int32[3]"),
+    (lambda: ops.Clip(whole, 0, 1), "Clip supports floats, not int32[3]"),
 )
 
 

@@ -98,7 +98,7 @@ class Loop(Several):
             if not self.condition.run(*states, *captured)[0]:
                 return states
             states = self.body.run(*states, *captured)
-        raise RuntimeError(f"a loop has not ended after {MAX_STEPS} steps")
+        raise RuntimeError(f"a loop did not end after {MAX_STEPS} steps")
 
 
 def expect_scalar(x: Tensor) -> None:

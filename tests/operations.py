@@ -343,7 +343,7 @@ ELEMENTWISE = [
     row("cast-int", f(4), lambda x: k.cast(x, "int32")),
     row("cast-float", i(4), lambda x: k.cast(x, "float32")),
     row("cast-bool", f(4, values=plain), lambda x: k.cast(x, "bool")),
-    row("cast-from-bool", b(4), lambda x: k.cast(x, "int64")),
+    row("cast-from-bool", b(4), lambda x: k.cast(x, "int32")),
     row(
         "saturate_cast",
         f(4, values=lambda r, s: r.uniform(-4e9, 4e9, s)),

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from kerasport.errors import SHORT, legible, quoted
-from kerasport.ir.program import Part, Program
+from kerasport.ir.program import Part
 from kerasport.weights import Array, Weight
 
 SHOWN = 5  # parts that one note names
 
 
-def float32_notes(program: Program) -> Iterator[str]:
+BUFFER = 2_000_000_000
+"""Bytes that browsers allocate as one ArrayBuffer: Chrome fails at 2^31 - 2^21."""
+
+
+def float32_notes(policies: Sequence[str]) -> Iterator[str]:
     """A note on 16-bit dtype policies, for a target that computes in float32."""
-    if program.half_policies:
-        yield policy_note(program.half_policies)
-
-
-def policy_note(policies: Iterable[str]) -> str:
-    """The note on 16-bit dtype policies."""
-    return (
-        f"the model uses the dtype policy {', '.join(policies)}; the converted model computes "
-        "in float32, so its outputs lack the 16-bit rounding of Keras"
-    )
+    if policies:
+        yield (
+            f"the model uses the dtype policy {', '.join(policies)}; the converted model computes "
+            "in float32, so its outputs lack the 16-bit rounding of Keras"
+        )
 
 
 def not_finite(parts: Iterable[Part], also: str = "") -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kerasport.report import Snippet
+from kerasport.targets.notes import BUFFER
 from kerasport.targets.onnx.options import OnnxOptions
 from kerasport.targets.plan import Output, Plan
 from kerasport.targets.target import Extra, Target
@@ -40,10 +41,6 @@ def _rounded(plan: OnnxPlan, options: OnnxOptions) -> Plan:
     return quantized(plan, options.quantize)
 
 
-BUFFER = 2_000_000_000
-"""Bytes that browsers allocate as one ArrayBuffer: Chrome fails at 2^31 - 2^21."""
-
-
 def _notes(plan: Plan, options: OnnxOptions) -> Iterator[str]:
     """A note on weights that no browser can hold in one ArrayBuffer."""
     del options
@@ -62,6 +59,8 @@ def _load(
     return snippets(plan, out, dtypes, files)
 
 
+EXTRA = Extra("onnx", {"onnx_ir": "onnx-ir"})
+
 ONNX = Target(
     name="onnx",
     title="ONNX model",
@@ -75,5 +74,5 @@ ONNX = Target(
     load=_load,
     guide="docs/onnx.md",
     runtime="onnxruntime",
-    extra=Extra("onnx", {"onnx_ir": "onnx-ir"}),
+    extra=EXTRA,
 )

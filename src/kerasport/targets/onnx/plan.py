@@ -12,7 +12,7 @@ from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import fold_constants
 from kerasport.passes.run import Pass, in_bodies, rewriting, run
 from kerasport.targets.notes import float32_notes
-from kerasport.targets.onnx import ONNX
+from kerasport.targets.onnx import EXTRA, ONNX
 from kerasport.targets.onnx.channels_first import LAYOUT
 from kerasport.targets.onnx.fused import fusion
 from kerasport.targets.onnx.legalize import LEGAL
@@ -71,7 +71,8 @@ def plan(program: Program, options: OnnxOptions = DEFAULTS) -> Plan:
     if program.graph is None:
         return refused(ONNX, program, program.problems)
     graph = optimized(program.graph, options.opset)
-    notes = (*program.notes, *_float32_notes(program, options))
+    widened = program.half_policies if not options.half_compute else ()
+    notes = (*program.notes, *float32_notes(widened))
     if not is_installed():
         return _draft(replace(program, graph=graph), notes)
     from kerasport.targets.onnx.emit import emitter_of  # noqa: PLC0415  (imports onnx-ir)
@@ -93,18 +94,17 @@ def plan(program: Program, options: OnnxOptions = DEFAULTS) -> Plan:
 
 def is_installed() -> bool:
     """Whether the packages are installed that write ONNX models."""
-    return ONNX.extra is not None and ONNX.extra.is_installed()
+    return EXTRA.is_installed()
 
 
 def _draft(program: Program, notes: tuple[str, ...]) -> Plan:
     """The plan without onnx-ir: it can be shown, but not written."""
     assert program.graph is not None
-    assert ONNX.extra is not None
     inputs = {node.name: node for node in program.graph.inputs}
     found = dict.fromkeys(_weights(program.graph))
     note = (
         "onnx-ir is not installed, so the file itself was not assembled; to convert the model: "
-        f"{ONNX.extra.install}"
+        f"{EXTRA.install}"
     )
     return Plan(
         target=ONNX,
@@ -112,10 +112,6 @@ def _draft(program: Program, notes: tuple[str, ...]) -> Plan:
         weights={f"weight_{number}": weight for number, weight in enumerate(found)},
         notes=(*notes, note),
     )
-
-
-def _float32_notes(program: Program, options: OnnxOptions) -> Iterator[str]:
-    return iter(()) if options.half_compute else float32_notes(program)
 
 
 def _weights(graph: Graph) -> Iterator[Weight]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from kerasport.errors import OptionError, quoted
 from kerasport.targets.encoding import Encoding, nbytes_of
+from kerasport.targets.notes import BUFFER
 from kerasport.targets.output import replacing
 from kerasport.targets.plan import Output, Plan
 from kerasport.targets.tfjs.channels import Channels
@@ -23,8 +24,6 @@ from kerasport.weights import Weight
 WEB = Path(__file__).parent.parent.parent / "web"
 
 MOST_SHARDS = 10_000  # files; a directory of more is slow to list, copy and upload
-BUFFER = 2_000_000_000
-"""Bytes that browsers allocate as one ArrayBuffer: Chrome fails at 2^31 - 2^21."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from kerasport.errors import VerifyError
 from kerasport.ir.dtypes import INTEGERS
+from kerasport.targets.onnx import EXTRA
 from kerasport.verification.runtime import Arrays, Run, RuntimeKind, TensorInfo
 from kerasport.verification.runtimes import node
 from kerasport.verification.runtimes.wire import decode_all, encode
@@ -20,7 +21,6 @@ from kerasport.verification.runtimes.worker import NodeRuntime
 from kerasport.weights import Array
 
 PYTHON, WEB = "onnxruntime", "onnxruntime-web"
-INSTALL = 'pip install "kerasport[onnx]"'
 TYPES: Mapping[str, Any] = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -127,7 +127,7 @@ def opened(model: Path) -> Any:
         raise VerifyError(f"{model}: no such ONNX file; make it with kerasport convert SRC {model}")
     if find_spec("onnxruntime") is None:
         raise VerifyError(
-            f"verify runs ONNX models in onnxruntime, which is not installed; {INSTALL}"
+            f"verify runs ONNX models in onnxruntime, which is not installed; {EXTRA.install}"
         )
     import onnxruntime  # noqa: PLC0415  (needed here alone)
 
@@ -169,5 +169,5 @@ KIND = RuntimeKind(
     default=(PYTHON,),
     open=Onnx,
     packages={"onnxruntime": "onnxruntime"},
-    install=INSTALL,
+    install=EXTRA.install,
 )

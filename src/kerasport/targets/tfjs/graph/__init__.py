@@ -85,7 +85,12 @@ def plan(program: Program, options: GraphOptions = GRAPH_DEFAULTS) -> Plan:
         **fields_of(replace(program, graph=graph), emitter.inputs, outputs),
         document=document(emitter, outputs),
         weights=emitter.weights,
-        notes=(*program.notes, *narrow.notes, *float32_notes(program), *_notes(emitter)),
+        notes=(
+            *program.notes,
+            *narrow.notes,
+            *float32_notes(program.half_policies),
+            *_notes(emitter),
+        ),
         # with these, predict() returns an object with the outputs by name, as Keras returns a dict
         metadata={"structuredOutputKeys": outputs} if program.named_outputs else {},
         channels=kernels(emitter.nodes, emitter.weights),

@@ -21,7 +21,7 @@ from kerasport.frontends.keras.program import (
     parts_of,
 )
 from kerasport.frontends.keras.training import training_counts
-from kerasport.targets.notes import policy_note
+from kerasport.targets.notes import float32_notes
 from kerasport.targets.plan import outcomes_of, values_of
 from kerasport.targets.tfjs import LAYERS
 from kerasport.targets.tfjs.document import WEB, TfjsPlan
@@ -70,7 +70,7 @@ def plan(model: KerasModel, options: LayersOptions = LAYERS_DEFAULTS) -> TfjsPla
     companions = {prepared.root_path(path): reason for path, reason in spelling.companions.items()}
     became = {path: prepared.became[spec] for path, spec in model.walk() if spec in prepared.became}
     outcomes = outcomes_of(parts, problems, "native", renamed, companions, became)
-    notes = [*notes_of(model), *map(policy_note, filter(None, [half_policies(model)]))]
+    notes = [*notes_of(model), *float32_notes(half_policies(model))]
     if problems:
         return TfjsPlan(
             target=LAYERS,

@@ -3,3 +3,54 @@
 A reader makes a `FrozenGraph` (`frozen.py`) from a file. The table of TensorFlow ops then makes
 the graph of a `Program` from it.
 """
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kerasport.errors import OptionError, ReadError, placed
+from kerasport.frontends.graphdef.frozen import FrozenGraph
+from kerasport.frontends.graphdef.saved_model import NAME, read_saved_model
+
+__all__ = ["is_tensorflow_graph", "read_graph"]
+
+
+def is_tensorflow_graph(source: Any) -> bool:
+    """Whether a source is a SavedModel or a frozen graph, by a quick look at it."""
+    if not isinstance(source, str | os.PathLike):
+        return False
+    path = Path(source)
+    return (path / NAME).is_file() or path.suffix in (".pb", ".pbtxt")
+
+
+def read_graph(
+    path: str | os.PathLike[str],
+    *,
+    signature: str | None = None,
+    tags: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+) -> FrozenGraph:
+    """Read a TensorFlow graph.
+
+    Args:
+        path: directory of a SavedModel or TF-Hub module.
+        signature: key of the signature, by default "serving_default" or the only one.
+        tags: tags of the meta graph, by default "serve".
+        outputs: names of the outputs of a frozen graph, by default the nodes that no other node
+            reads.
+
+    Raises:
+        ReadError: the file is malformed, or a part of it is missing.
+        OptionError: the file has no such signature, tags or outputs.
+        UnsupportedModel: the graph changes variables.
+    """
+    found = Path(path)
+    with placed(str(found)):
+        if (found / NAME).is_file():
+            if outputs is not None:
+                raise OptionError("a SavedModel has a signature, not outputs", "outputs")
+            return read_saved_model(found, signature, tags)
+        raise ReadError("this is not a TensorFlow graph that can be read")

@@ -1,0 +1,420 @@
+"""Replaces variables by their values, and removes nodes that only check or pass on tensors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from kerasport.errors import HostileFileError, Problem, ReadError, UnsupportedModel, placed, quoted
+from kerasport.frontends.graphdef.flatten import CHECKS, CONTROL_FLOW, FlatFunction, Flattener
+from kerasport.frontends.graphdef.frozen import (
+    Attribute,
+    ElementType,
+    FrozenFunction,
+    FunctionName,
+    GraphNode,
+    Result,
+)
+from kerasport.ir.dtypes import dtype_of
+from kerasport.weights import Array, Weight
+
+MAX_DEPTH = 50
+"""Loops and branches inside each other."""
+
+PASSES_ON = frozenset(
+    (
+        "Identity",
+        "IdentityN",
+        "Snapshot",
+        "StopGradient",
+        "PreventGradient",
+        "CheckNumerics",
+        "CheckNumericsV2",
+        "DebugGradientIdentity",
+        "DebugGradientRefIdentity",
+        "RefIdentity",
+        "DisableCopyOnRead",
+        "CopyHost",
+        "Copy",
+        "Print",
+        "PlaceholderWithDefault",
+        "GuaranteeConst",
+    )
+)
+"""Ops whose results are their first inputs."""
+
+REFERENCES = frozenset(("VariableV2", "Variable"))
+"""Variables of TensorFlow 1, which are read without an op."""
+
+VARIABLES = frozenset((*REFERENCES, "VarHandleOp"))
+TABLES = frozenset(
+    (
+        "HashTable",
+        "HashTableV2",
+        "AnonymousHashTable",
+        "MutableHashTable",
+        "MutableHashTableV2",
+        "AnonymousMutableHashTable",
+        "MutableHashTableOfTensors",
+        "MutableHashTableOfTensorsV2",
+        "MutableDenseHashTable",
+        "MutableDenseHashTableV2",
+    )
+)
+NEWER = {
+    "HashTable": "HashTableV2",
+    "MutableHashTable": "MutableHashTableV2",
+    "LookupTableFind": "LookupTableFindV2",
+    "LookupTableSize": "LookupTableSizeV2",
+}
+"""Ops of TensorFlow 1 that have a successor with the same arguments."""
+
+FUNCTIONS = ("cond", "body", "then_branch", "else_branch", "branches")
+"""Attributes of control flow that name functions."""
+
+ASSIGNS = (
+    "it changes a variable or table while the model runs, and a converted model has only constants"
+)
+
+Rewritten: TypeAlias = GraphNode | tuple[Result, ...]
+
+
+@dataclass(frozen=True)
+class Handle:
+    """What an argument of a function refers to, if it is not a tensor.
+
+    Attributes:
+        node: the node of a variable or table in the outer graph.
+        dtype: element type of the variable; empty for a table.
+    """
+
+    node: GraphNode
+    dtype: ElementType = ""
+
+
+@dataclass(eq=False)
+class Freezer:
+    """Freezes a graph and the functions of its control flow.
+
+    Attributes:
+        flattener: makes the functions without calls.
+        variable: finds the value of a variable.
+        functions: the frozen functions by their names.
+        removed: number of removed nodes by their ops.
+    """
+
+    flattener: Flattener
+    variable: Callable[[GraphNode], Weight | Array]
+    functions: dict[str, FrozenFunction] = field(default_factory=dict)
+    removed: Counter[str] = field(default_factory=Counter)
+    _constants: dict[GraphNode, GraphNode] = field(default_factory=dict)
+    _variants: dict[tuple[str, tuple[Handle | None, ...]], str] = field(default_factory=dict)
+    _active: list[str] = field(default_factory=list)
+
+    def graph(self, flat: FlatFunction) -> tuple[Result, ...]:
+        """The results of a graph without variables.
+
+        Raises:
+            UnsupportedModel: the graph changes variables.
+        """
+        self._judge(flat.effects)
+        return _Scope(self, {}).rewrite(flat.results)
+
+    def constant(self, variable: GraphNode) -> GraphNode:
+        """The constant with the value of a variable."""
+        if variable not in self._constants:
+            value = self.variable(variable)
+            self._constants[variable] = GraphNode(
+                variable.name, "Const", (), {"dtype": dtype_of(value.dtype), "value": value}
+            )
+        return self._constants[variable]
+
+    def function(self, name: str, handles: tuple[Handle | None, ...]) -> str:
+        """Freeze a function of control flow, and return the name that it has then.
+
+        Args:
+            name: its name in the library.
+            handles: what each argument refers to if it is not a tensor.
+
+        Raises:
+            HostileFileError: it runs itself.
+        """
+        key = (name, handles)
+        if key in self._variants:
+            return self._variants[key]
+        if name in self._active or len(self._active) >= MAX_DEPTH:
+            raise HostileFileError(
+                f"the function {quoted(name)} runs itself, or loops and branches are nested more "
+                f"than {MAX_DEPTH} levels deep"
+            )
+        flat = self.flattener.function(name)
+        if len(flat.arguments) != len(handles):
+            raise ReadError(
+                f"the function {quoted(name)} has {len(flat.arguments)} arguments, got "
+                f"{len(handles)} tensors"
+            )
+        self._active.append(name)
+        self._judge(flat.effects)
+        frozen = self._frozen(name, flat, handles)
+        self._active.pop()
+        self._variants[key] = frozen.name
+        self.functions[frozen.name] = frozen
+        return frozen.name
+
+    def _frozen(
+        self, name: str, flat: FlatFunction, handles: tuple[Handle | None, ...]
+    ) -> FrozenFunction:
+        arguments, known, bound = [], {}, {}
+        for old, handle in zip(flat.arguments, handles, strict=True):
+            dtype = old.attributes["T"] if handle is None or not handle.dtype else handle.dtype
+            new = GraphNode(old.name, "_Arg", (), {"T": dtype})
+            arguments.append(new)
+            known[old] = new if handle is None or handle.dtype else handle.node
+            if handle is not None and handle.dtype:
+                bound[new] = handle
+        results = _Scope(self, bound, dict(known)).rewrite(flat.results)
+        unique, count = name, 0
+        while unique in self.functions:
+            count += 1
+            unique = f"{name}_{count}"
+        return FrozenFunction(unique, tuple(arguments), results)
+
+    def _judge(self, effects: Iterable[GraphNode]) -> None:
+        """Refuse nodes that change variables, and count those that only check values."""
+        changes = []
+        for node in effects:
+            if node.op in CHECKS:
+                self.removed[node.op] += 1
+            else:
+                changes.append(Problem(node.name, node.op, ASSIGNS))
+        if changes:
+            raise UnsupportedModel(changes)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the removed nodes."""
+        if not self.removed:
+            return ()
+        ops = ", ".join(f"{count} {op}" for op, count in sorted(self.removed.items()))
+        return (f"operations that only check or print values are left out: {ops}",)
+
+
+@dataclass(eq=False)
+class _Scope:
+    """A graph or function that is being rewritten.
+
+    Attributes:
+        freezer: the freezer of the whole graph.
+        bound: arguments that stand for the value of a variable.
+        new: nodes of the flat graph → what has become of them.
+    """
+
+    freezer: Freezer
+    bound: Mapping[GraphNode, Handle]
+    new: dict[GraphNode, Rewritten] = field(default_factory=dict)
+
+    def rewrite(self, results: Sequence[Result]) -> tuple[Result, ...]:
+        """Rewrite all nodes that results depend on."""
+        for node in ordered(results, self.new):
+            with placed(f"node {quoted(node.name)}"):
+                self.new[node] = self._node(node)
+        return tuple(self._value(self._result(result)) for result in results)
+
+    def _result(self, result: Result) -> Result:
+        new = self.new[result.node]
+        if isinstance(new, GraphNode):
+            return Result(new, result.index)
+        if result.index >= len(new):
+            raise ReadError(f"the node {quoted(result.node.name)} has no result {result.index}")
+        return new[result.index]
+
+    def _value(self, result: Result) -> Result:
+        """A result as a tensor: a variable of TensorFlow 1 stands for its value."""
+        if result.node.op in REFERENCES:
+            return Result(self.freezer.constant(result.node))
+        return result
+
+    def _node(self, node: GraphNode) -> Rewritten:
+        inputs = tuple(map(self._result, node.inputs))
+        if node.op in PASSES_ON:
+            if not inputs:
+                raise ReadError(f"the op {quoted(node.op)} has no input")
+            return inputs
+        if node.op in CONTROL_FLOW:
+            return self._control_flow(node, inputs)
+        if node.op in READS:
+            return READS[node.op](self, node, inputs)
+        op = NEWER.get(node.op, node.op)
+        values = tuple(map(self._value, inputs))
+        if op == node.op and all(
+            new.node is old.node and new.index == old.index
+            for new, old in zip(values, node.inputs, strict=True)
+        ):
+            return node
+        return replace(node, op=op, inputs=values)
+
+    def read(self, handle: Result) -> Result | None:
+        """The value of the variable that a handle refers to, None if it refers to none."""
+        if handle.node.op in VARIABLES:
+            return Result(self.freezer.constant(handle.node))
+        return handle if handle.node in self.bound else None
+
+    # --------------------------------------------------------------------------------- control flow
+
+    def _control_flow(self, node: GraphNode, inputs: tuple[Result, ...]) -> Rewritten:
+        """A loop or branches: what their functions read of variables becomes arguments."""
+        loops = node.op.endswith("While")
+        first = 0 if loops else 1
+        handles = tuple(map(self._handle, inputs[first:]))
+        values = tuple(
+            value if (value := self.read(result)) is not None else result for result in inputs
+        )
+        attributes: dict[str, Attribute] = dict(node.attributes)
+        frozen = self._functions(node, handles)
+        if not frozen:
+            raise ReadError(f"the op {quoted(node.op)} does not name its functions")
+        attributes.update(frozen)
+        key = "T" if loops else "Tin"
+        attributes[key] = _types(attributes.get(key), handles)
+        new = replace(node, inputs=values, attributes=attributes)
+        return self._unchanged(node, new, inputs, handles) if loops and any(handles) else new
+
+    def _functions(
+        self, node: GraphNode, handles: tuple[Handle | None, ...]
+    ) -> Mapping[str, Attribute]:
+        """The attributes that name the frozen functions of a node."""
+        named: dict[str, Attribute] = {}
+        for key in FUNCTIONS:
+            value = node.attributes.get(key)
+            functions = value if isinstance(value, tuple) else (value,)
+            names = tuple(
+                FunctionName(self.freezer.function(function.name, handles))
+                for function in functions
+                if isinstance(function, FunctionName)
+            )
+            if names:
+                named[key] = names if isinstance(value, tuple) else names[0]
+        return named
+
+    def _handle(self, result: Result) -> Handle | None:
+        if result.node.op in VARIABLES:
+            constant = self.freezer.constant(result.node)
+            return Handle(result.node, str(constant.attributes["dtype"]))
+        if result.node.op in TABLES:
+            return Handle(result.node)
+        return self.bound.get(result.node)
+
+    def _unchanged(
+        self,
+        old: GraphNode,
+        new: GraphNode,
+        inputs: Sequence[Result],
+        handles: Sequence[Handle | None],
+    ) -> Rewritten:
+        """The results of a loop, in which variables and tables are the same as before it."""
+        body = new.attributes["body"]
+        assert isinstance(body, FunctionName)
+        function = self.freezer.functions[body.name]
+        results = []
+        for index, (result, handle) in enumerate(zip(inputs, handles, strict=True)):
+            if handle is None:
+                results.append(Result(new, index))
+                continue
+            same = function.arguments[index] if handle.dtype else handle.node
+            if function.results[index].node is not same:
+                raise ReadError(f"the loop {quoted(old.name)} passes on another variable or table")
+            results.append(result)
+        return tuple(results)
+
+
+def _types(value: Attribute | None, handles: Sequence[Handle | None]) -> Attribute:
+    """The element types of arguments. That of a variable is the one of its values."""
+    types = (
+        tuple(kind for kind in value if isinstance(kind, str)) if isinstance(value, tuple) else ()
+    )
+    if len(types) != len(handles):
+        raise ReadError(f"the node has {len(handles)} inputs and {len(types)} element types")
+    return tuple(
+        kind if handle is None or not handle.dtype else handle.dtype
+        for kind, handle in zip(types, handles, strict=True)
+    )
+
+
+# ---------------------------------------------------------------------------------------- variables
+
+
+def _read(scope: _Scope, node: GraphNode, inputs: tuple[Result, ...]) -> Rewritten:
+    value = scope.read(inputs[0])
+    return replace(node, inputs=inputs) if value is None else (value,)
+
+
+def _gather(scope: _Scope, node: GraphNode, inputs: tuple[Result, ...]) -> Rewritten:
+    """Rewrite `ResourceGather`, which reads rows of a variable, as `GatherV2`."""
+    value = scope.read(inputs[0])
+    if value is None:
+        return replace(node, inputs=inputs)
+    batch_dims = node.attributes.get("batch_dims", 0)
+    axis = GraphNode(
+        f"{node.name}/axis",
+        "Const",
+        (),
+        {"dtype": "int32", "value": np.array(batch_dims, np.int32)},
+    )
+    attributes: dict[str, Attribute] = {
+        "Tparams": node.attributes.get("dtype", "float32"),
+        "Tindices": node.attributes.get("Tindices", "int32"),
+        "Taxis": "int32",
+        "batch_dims": batch_dims,
+    }
+    return GraphNode(node.name, "GatherV2", (value, inputs[1], Result(axis)), attributes)
+
+
+def _renamed(op: str) -> Callable[[_Scope, GraphNode, tuple[Result, ...]], Rewritten]:
+    """An op that reads a variable as another op reads a tensor."""
+
+    def rewrite(scope: _Scope, node: GraphNode, inputs: tuple[Result, ...]) -> Rewritten:
+        value = scope.read(inputs[0])
+        if value is None:
+            return replace(node, inputs=inputs)
+        return replace(node, op=op, inputs=(value, *inputs[1:]))
+
+    return rewrite
+
+
+READS: Mapping[str, Callable[[_Scope, GraphNode, tuple[Result, ...]], Rewritten]] = {
+    "ReadVariableOp": _read,
+    "ResourceGather": _gather,
+    "ResourceGatherNd": _renamed("GatherNd"),
+    "VariableShape": _renamed("Shape"),
+}
+"""Op → how it reads the value of a variable."""
+
+
+# -------------------------------------------------------------------------------------------- order
+
+
+def ordered(
+    results: Iterable[Result], done: Mapping[GraphNode, object] | None = None
+) -> Sequence[GraphNode]:
+    """The nodes that results depend on, each once and after those that it reads.
+
+    Args:
+        results: the results.
+        done: nodes to leave out.
+    """
+    order: list[GraphNode] = []
+    visited: set[GraphNode] = set(done or ())
+    pending = [(result.node, False) for result in results]
+    pending.reverse()
+    while pending:
+        node, leaving = pending.pop()
+        if leaving:
+            order.append(node)
+        elif node not in visited:
+            visited.add(node)
+            pending.append((node, True))
+            pending.extend((result.node, False) for result in reversed(node.inputs))
+    return order

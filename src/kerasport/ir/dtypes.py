@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
-import ml_dtypes
 import numpy as np
 
 from kerasport.errors import ShapeError
@@ -28,12 +27,25 @@ FAMILIES: Mapping[tuple[DType, ...], str] = {
 }  # fmt: skip
 """Element types that an operation supports → their name in messages."""
 
-NUMPY: Mapping[str, Any] = {
+
+class _NumpyTypes(dict[str, Any]):
+    """A table that imports ml_dtypes only if bfloat16 is looked up, because few models use it."""
+
+    def __missing__(self, name: str) -> Any:
+        if name != "bfloat16":
+            raise KeyError(name)
+        import ml_dtypes  # noqa: PLC0415  (the import takes time)
+
+        self[name] = ml_dtypes.bfloat16
+        return self[name]
+
+
+NUMPY: Mapping[str, Any] = _NumpyTypes({
     "bool": np.bool_, "int8": np.int8, "int16": np.int16, "int32": np.int32, "int64": np.int64,
     "uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint64": np.uint64,
-    "float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32,
+    "float16": np.float16, "float32": np.float32,
     "float64": np.float64, "complex64": np.complex64, "string": np.object_,
-}  # fmt: skip
+})  # fmt: skip
 """Element type → the numpy type of its values."""
 
 
@@ -45,7 +57,7 @@ def dtype_of(dtype: np.dtype[Any]) -> DType:
     """
     if dtype.kind in "OUS":
         return "string"
-    if dtype.name not in NUMPY:
+    if dtype.name not in get_args(DType):
         raise ShapeError(f"the dtype {dtype.name} is not supported")
     name: DType = dtype.name
     return name

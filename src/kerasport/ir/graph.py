@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kerasport.ir.tensor import Constant, Input, Item, Node, Tensor, field_names
@@ -72,7 +72,7 @@ class Graph:
     def with_own_names(self) -> Graph:
         """The graph without the names of nodes that its outputs do not depend on."""
         own = {node: self.names[node] for node in self.nodes() if node in self.names}
-        return replace(self, names=own)
+        return Graph(self.inputs, self.outputs, own)
 
 
 def walk(ends: Iterable[Node], known: Mapping[Node, Any] | None = None) -> Iterator[Node]:
@@ -132,9 +132,9 @@ def show(graph: Graph) -> str:
         numbers[node] = f"%{len(lines)}"
         operands = [numbers[operand] for operand in node.operands]
         options = [
-            f"{f.name}={_shown(getattr(node, f.name))}"
-            for f in fields(node)
-            if f.init and _is_option(getattr(node, f.name))
+            f"{name}={_shown(getattr(node, name))}"
+            for name in field_names(type(node))
+            if _is_option(getattr(node, name))
         ]
         # the type describes the other options
         if isinstance(node, Input | Constant):

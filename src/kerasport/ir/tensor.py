@@ -16,6 +16,7 @@ import numpy as np
 
 from kerasport.errors import ShapeError, quoted
 from kerasport.ir.dtypes import FAMILIES, FLOATS, INTEGERS, NUMPY, DType, default_dtype, dtype_of
+from kerasport.record import Record
 from kerasport.weights import (
     LARGEST_SIZE,
     Array,
@@ -66,8 +67,7 @@ def without_names(extents: Extents) -> Shape:
     return tuple(None if isinstance(extent, str) else extent for extent in extents)
 
 
-@dataclass(frozen=True, eq=False)
-class Node:
+class Node(Record):
     """An operation applied to operands.
 
     The operands are the fields that are nodes, and the nodes in fields that are tuples. The class
@@ -107,7 +107,6 @@ def field_names(cls: type[Node]) -> tuple[str, ...]:
     return cls.__match_args__
 
 
-@dataclass(frozen=True, eq=False)
 class Tensor(Node):
     """A node with one result."""
 
@@ -175,7 +174,6 @@ class Tensor(Node):
         def __neg__(self) -> Tensor: ...
 
 
-@dataclass(frozen=True, eq=False)
 class Input(Tensor):
     """A tensor that the caller provides at run time."""
 
@@ -189,7 +187,6 @@ class Input(Tensor):
         raise LookupError(f"there is no value for the input {self.name!r}")
 
 
-@dataclass(frozen=True, eq=False)
 class Constant(Tensor):
     """A tensor whose value is known at conversion.
 
@@ -212,7 +209,6 @@ class Constant(Tensor):
         return self.read()
 
 
-@dataclass(frozen=True, eq=False)
 class Several(Node):
     """A node with several results. An `Item` selects one of them."""
 
@@ -221,7 +217,6 @@ class Several(Node):
         """The types of the results."""
 
 
-@dataclass(frozen=True, eq=False)
 class Item(Tensor):
     """One result of a node with several results."""
 

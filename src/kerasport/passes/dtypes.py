@@ -123,7 +123,7 @@ def _problems(graph: Graph, limit: str) -> Iterator[Problem]:
                 path.rpartition("/")[2], type(node).__name__, f"{reason}; {limit}", remedy=REMEDY
             )
         for body in bodies(node):
-            yield from _problems(replace(body, names=graph.names), limit)
+            yield from _problems(Graph(body.inputs, body.outputs, graph.names), limit)
 
 
 def _difference(node: Node) -> str:

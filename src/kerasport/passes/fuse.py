@@ -8,7 +8,7 @@ its operator supports only some options, the target limits the rule with `only`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeAlias
 
@@ -45,7 +45,6 @@ from kerasport.weights import Array
 # --------------------------------------------------------------------------------------- operations
 
 
-@dataclass(frozen=True, eq=False)
 class Prelu(Tensor):
     """`x` where x > 0, else `slope · x`. The result has the shape of `x`."""
 
@@ -61,7 +60,6 @@ class Prelu(Tensor):
         return result
 
 
-@dataclass(frozen=True, eq=False)
 class Gelu(Tensor):
     """`x · Φ(x)`, computed with erf, or approximately with tanh."""
 
@@ -85,7 +83,6 @@ GELU_ERF, GELU_TANH, GELU_CUBE = 0.5**0.5, (2 / np.pi) ** 0.5, 0.044715
 """Factors inside erf and tanh, and of the third power of x."""
 
 
-@dataclass(frozen=True, eq=False)
 class HardSigmoid(Tensor):
     """`alpha · x + beta`, clipped to 0 … 1."""
 
@@ -103,7 +100,6 @@ class HardSigmoid(Tensor):
         return result
 
 
-@dataclass(frozen=True, eq=False)
 class LayerNorm(Tensor):
     """`(x - mean) / sqrt(variance + epsilon) · gamma + beta` over the axes from `axis` on.
 
@@ -132,7 +128,6 @@ class LayerNorm(Tensor):
 Linear: TypeAlias = MatMul | Conv | DepthwiseConv
 
 
-@dataclass(frozen=True, eq=False)
 class Fused(Tensor):
     """`activation(linear(a, b) + bias)`, where `bias` has one element for each output channel."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -136,7 +135,11 @@ class Viewed:
 def command(*words: str | os.PathLike[str]) -> str:
     """A command line as the shell of this system reads it."""
     given = [os.fspath(word) for word in words]
-    return subprocess.list2cmdline(given) if os.name == "nt" else shlex.join(given)
+    if os.name == "nt":
+        import subprocess  # noqa: PLC0415  (its import takes time, and other systems need none)
+
+        return subprocess.list2cmdline(given)
+    return shlex.join(given)
 
 
 def present(*blocks: Block | None) -> View:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import shutil
@@ -199,7 +198,11 @@ def hidden(out: Path, role: Role = "new") -> Path:
 
 def _label(out: Path) -> str:
     name = os.fsencode(out.name)
-    return out.name if len(name) <= LONG else hashlib.sha256(name).hexdigest()
+    if len(name) <= LONG:
+        return out.name
+    import hashlib  # noqa: PLC0415  (few names are long, and the import takes time)
+
+    return hashlib.sha256(name).hexdigest()
 
 
 def tidy(out: Path) -> None:

@@ -8,7 +8,6 @@ container that shares the disk, or before the last start of this machine.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import platform
 import sys
@@ -23,11 +22,14 @@ PATTERN = r"[0-9a-f]{12}-\d+-\d+"
 def _place() -> str:
     """The scope in which process ids are unique: this boot of this machine, and this container."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        parts = [boot, str(Path("/proc/self/ns/pid").stat().st_ino)]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        container = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:  # not Linux
-        parts = [platform.node(), f"{uuid.getnode():x}"]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+        import hashlib  # noqa: PLC0415  (its import takes longer than the rest of this module)
+
+        machine = f"{platform.node()}\n{uuid.getnode():x}"
+        return hashlib.sha256(machine.encode()).hexdigest()[:12]
+    return f"{boot[:8]}{container & 0xFFFF:04x}"
 
 
 def this_process() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from kerasport.errors import ShapeError
@@ -15,7 +14,6 @@ MAX_STEPS = 10_000
 """Largest number of steps of a loop in numpy, where a loop could be infinite."""
 
 
-@dataclass(frozen=True, eq=False)
 class Branch(Several):
     """Runs one of two graphs.
 
@@ -49,7 +47,6 @@ class Branch(Several):
         return body.run(*operands[1:])
 
 
-@dataclass(frozen=True, eq=False)
 class Loop(Several):
     """Runs a body while a condition is true. The results are the last states.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -21,7 +20,6 @@ from kerasport.ir.tensor import (
 from kerasport.weights import Array
 
 
-@dataclass(frozen=True, eq=False)
 class Unary(Tensor):
     """An elementwise function of one tensor.
 
@@ -293,7 +291,6 @@ class LogicalNot(Unary):
     compute = staticmethod(np.logical_not)
 
 
-@dataclass(frozen=True, eq=False)
 class Cast(Tensor):
     """`x` converted to the element type `to`. Floats are truncated towards zero for integers."""
 
@@ -309,7 +306,6 @@ class Cast(Tensor):
         return result
 
 
-@dataclass(frozen=True, eq=False)
 class LeakyRelu(Tensor):
     """`x` where x > 0, else alpha · x."""
 
@@ -326,7 +322,6 @@ class LeakyRelu(Tensor):
         return result
 
 
-@dataclass(frozen=True, eq=False)
 class Clip(Tensor):
     """min(max(x, low), high), for floats."""
 
@@ -344,7 +339,6 @@ class Clip(Tensor):
         return result
 
 
-@dataclass(frozen=True, eq=False)
 class Binary(Tensor):
     """An elementwise function of two tensors of the same element type.
 
@@ -539,7 +533,6 @@ class LogicalOr(Binary):
     compute = staticmethod(np.logical_or)
 
 
-@dataclass(frozen=True, eq=False)
 class Select(Tensor):
     """`a` where the bool tensor `condition` is true, else `b`; the shapes broadcast."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from kerasport.errors import ShapeError
@@ -13,7 +12,6 @@ from kerasport.ir.tensor import Tensor, TensorType, as_tensor, expect
 from kerasport.weights import Array
 
 
-@dataclass(frozen=True, eq=False)
 class GatherNd(Tensor):
     """The slices of `x` at `indices` [..., k].
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from kerasport.ir.tensor import Tensor, TensorType, broadcast, expect
 from kerasport.weights import Array
 
 
-@dataclass(frozen=True, eq=False)
 class MatMul(Tensor):
     """Matrix product of a [..., m, k] and b [..., k, n]: [..., m, n]. The other axes broadcast.
 
@@ -53,7 +51,6 @@ class MatMul(Tensor):
         return result
 
 
-@dataclass(frozen=True, eq=False)
 class Det(Tensor):
     """Determinants of square matrices: x [..., n, n] to [...]."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +14,6 @@ Keys: TypeAlias = tuple[str, ...] | tuple[int, ...]
 """Keys or values of a table."""
 
 
-@dataclass(frozen=True, eq=False)
 class Lookup(Tensor):
     """The value of a table for each element of `x`, or `default` if it is not one of the keys.
 

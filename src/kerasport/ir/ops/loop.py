@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from kerasport.ir.tensor import Input, Several, Tensor, TensorType, items
 from kerasport.weights import Shape
 
 
-@dataclass(frozen=True, eq=False)
 class Scan(Several):
     """Runs a body for each time step of sequences [batch, time, …].
 

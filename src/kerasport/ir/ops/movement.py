@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -24,7 +23,6 @@ WHOLE: Part = (None, None, 1)
 """All elements of an axis."""
 
 
-@dataclass(frozen=True, eq=False)
 class Dim(Tensor):
     """The size of an axis at run time, an int32 scalar."""
 
@@ -76,7 +74,6 @@ def extent_of(size: Size) -> Extent:
     return size if isinstance(size, int) else None
 
 
-@dataclass(frozen=True, eq=False)
 class Reshape(Tensor):
     """`x` in the shape `to`, with its elements in the same order. At most one size is -1."""
 
@@ -193,7 +190,6 @@ def squeeze(x: Tensor, *axes: int) -> Tensor:
     return reshape(x, tuple(size for at, size in enumerate(dims(x)) if at not in places))
 
 
-@dataclass(frozen=True, eq=False)
 class Transpose(Tensor):
     """`x` with its axes in another order: axis i of the result is axis `order[i]` of `x`."""
 
@@ -228,7 +224,6 @@ def move_axis(x: Tensor, source: int, destination: int) -> Tensor:
     return transpose(x, order)
 
 
-@dataclass(frozen=True, eq=False)
 class Slice(Tensor):
     """`size` elements of each axis, starting at `begin`; a size of -1 means up to the end."""
 
@@ -259,7 +254,6 @@ class Slice(Tensor):
         return result
 
 
-@dataclass(frozen=True, eq=False)
 class StridedSlice(Tensor):
     """x[begin:end:step] for each axis, with the meaning of None and negative values in Python."""
 
@@ -325,7 +319,6 @@ def split(x: Tensor, parts: int, axis: int = -1) -> tuple[Tensor, ...]:
     return tuple(slice_axis(x, axis, at * size // parts, size // parts) for at in range(parts))
 
 
-@dataclass(frozen=True, eq=False)
 class Concat(Tensor):
     """The concatenation of tensors along an axis."""
 
@@ -364,7 +357,6 @@ def stack(parts: Sequence[Tensor], axis: int = 0) -> Tensor:
 PadMode: TypeAlias = Literal["constant", "reflect", "symmetric"]
 
 
-@dataclass(frozen=True, eq=False)
 class Pad(Tensor):
     """`x` with (before, after) more elements on each axis.
 
@@ -399,7 +391,6 @@ def pad(
     return Pad(x, pairs, mode, value) if any(map(any, pairs)) else x
 
 
-@dataclass(frozen=True, eq=False)
 class Tile(Tensor):
     """`x` repeated `times[i]` times along axis i: a, b, a, b."""
 
@@ -432,7 +423,6 @@ def repeat(x: Tensor, times: int, axis: int) -> Tensor:
     return reshape(tiled, (*kept[:at], -1 if size is None else size * times, *kept[at + 1 :]))
 
 
-@dataclass(frozen=True, eq=False)
 class BroadcastTo(Tensor):
     """`x` broadcast to the shape `to`."""
 
@@ -470,7 +460,6 @@ def _is_size(x: Tensor, axis: int, size: Size) -> bool:
     return isinstance(size, int) and size == x.shape[axis]
 
 
-@dataclass(frozen=True, eq=False)
 class Gather(Tensor):
     """The slices of `x` at the given indices of an axis.
 
@@ -496,7 +485,6 @@ def gather(x: Any, indices: Any, axis: int = 0) -> Tensor:
     return Gather(tensor, matched(indices, least="int32")[0], axis_of(axis, tensor.rank))
 
 
-@dataclass(frozen=True, eq=False)
 class Reverse(Tensor):
     """`x` with the order of elements reversed along axes."""
 
@@ -510,7 +498,6 @@ class Reverse(Tensor):
         return np.flip(operands[0], self.axes)
 
 
-@dataclass(frozen=True, eq=False)
 class OneHot(Tensor):
     """One-hot encoding of `indices` [...]: [..., depth].
 
@@ -531,7 +518,6 @@ class OneHot(Tensor):
         return result
 
 
-@dataclass(frozen=True, eq=False)
 class Range(Tensor):
     """The integers from 0 to `stop` - 1: int32 [stop]. `stop` is a scalar known at run time."""
 
@@ -544,7 +530,6 @@ class Range(Tensor):
         return np.arange(int(operands[0]), dtype=np.int32)
 
 
-@dataclass(frozen=True, eq=False)
 class Fill(Tensor):
     """A tensor of the shape `to`, in which every element is `value`."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +13,6 @@ from kerasport.ir.tensor import Several, Tensor, TensorType, expect
 from kerasport.weights import Array, axis_of
 
 
-@dataclass(frozen=True, eq=False)
 class Reduction(Tensor):
     """A reduction of `x` along axes, with `function` in numpy.
 
@@ -96,7 +94,6 @@ class All(Reduction):
     function = np.all
 
 
-@dataclass(frozen=True, eq=False)
 class ArgReduction(Tensor):
     """The int32 index of the largest or smallest element along an axis, the first one of equals."""
 
@@ -129,7 +126,6 @@ class ArgMin(ArgReduction):
     function = np.argmin
 
 
-@dataclass(frozen=True, eq=False)
 class Cumulative(Tensor):
     """A cumulative reduction along an axis: element i is the result for the elements 0 … i.
 
@@ -171,7 +167,6 @@ class Cumprod(Cumulative):
     start = 1
 
 
-@dataclass(frozen=True, eq=False)
 class Softmax(Tensor):
     """exp(x) / Σ exp(x) over the last axis."""
 
@@ -187,7 +182,6 @@ class Softmax(Tensor):
         return result
 
 
-@dataclass(frozen=True, eq=False)
 class LogSoftmax(Tensor):
     """x - log Σ exp(x) over the last axis."""
 
@@ -203,7 +197,6 @@ class LogSoftmax(Tensor):
         return result
 
 
-@dataclass(frozen=True, eq=False)
 class TopK(Several):
     """The k largest elements of x [..., n] in descending order, and their indices.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -23,7 +22,6 @@ COMBINE: Mapping[str, Callable[..., Any]] = {
 """Combination except "replace" → its in-place function in numpy."""
 
 
-@dataclass(frozen=True, eq=False)
 class ScatterNd(Tensor):
     """`x` with `updates` written at `indices` [..., k].
 

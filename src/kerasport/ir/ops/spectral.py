@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from kerasport.ir.tensor import Extent, Tensor, TensorType, expect
 from kerasport.weights import Array
 
 
-@dataclass(frozen=True, eq=False)
 class Dft(Tensor):
     """Discrete Fourier transform of x [..., 1 or 2] along an axis: [..., 2].
 

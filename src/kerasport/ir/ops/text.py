@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from kerasport.ir.tensor import Several, Tensor, TensorType, broadcast, expect
 from kerasport.weights import Array
 
 
-@dataclass(frozen=True, eq=False)
 class StringConcat(Tensor):
     """Elementwise concatenation of the strings of `a` and `b`; the shapes broadcast."""
 
@@ -29,7 +27,6 @@ class StringConcat(Tensor):
         return np.asarray(a + b, object)
 
 
-@dataclass(frozen=True, eq=False)
 class StringSplit(Several):
     """The parts of each string of x [...], and the number of parts.
 
@@ -58,7 +55,6 @@ class StringSplit(Several):
         return padded.reshape(*x.shape, longest), counts.reshape(x.shape)
 
 
-@dataclass(frozen=True, eq=False)
 class RegexFullMatch(Tensor):
     """Whether a pattern matches each whole string of x [...]: bool [...].
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -98,7 +97,6 @@ def windows(
     return result
 
 
-@dataclass(frozen=True, eq=False)
 class Conv(Tensor):
     """Convolution of x [batch, *spatial, input]: [batch, *out, output].
 
@@ -149,7 +147,6 @@ class Conv(Tensor):
         return result
 
 
-@dataclass(frozen=True, eq=False)
 class DepthwiseConv(Tensor):
     """Depthwise convolution of x [batch, height, width, input].
 
@@ -182,7 +179,6 @@ class DepthwiseConv(Tensor):
         return result
 
 
-@dataclass(frozen=True, eq=False)
 class ConvTranspose(Tensor):
     """Transposed convolution of x [batch, *spatial, input]: [batch, *sizes, output].
 
@@ -224,7 +220,6 @@ class ConvTranspose(Tensor):
         return padded[index]
 
 
-@dataclass(frozen=True, eq=False)
 class Pool(Tensor):
     """A reduction of each window of x [batch, *spatial, channels] to one element.
 
@@ -272,7 +267,6 @@ def nearest(old: int, new: int) -> Array:
     return places
 
 
-@dataclass(frozen=True, eq=False)
 class Resize(Tensor):
     """x [batch, height, width, channels] resized to `size`: [batch, *size, channels].
 

@@ -8,7 +8,7 @@ such operation, and they cancel.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import Any, TypeAlias
 
@@ -52,7 +52,6 @@ from kerasport.weights import Array
 Window: TypeAlias = Conv | DepthwiseConv | ConvTranspose | MaxPool | AvgPool | Resize
 
 
-@dataclass(frozen=True, eq=False)
 class First(Tensor):
     """An operation over spatial axes, with the channels of x and of the result on axis 1."""
 

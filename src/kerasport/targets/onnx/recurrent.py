@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -48,7 +48,6 @@ The attribute lists values only for activations that have one.
 """
 
 
-@dataclass(frozen=True, eq=False)
 class Recurrent(Several):
     """A recurrent layer over x [time, batch, input].
 
@@ -222,7 +221,6 @@ def masked(whole: Recurrent, loop: Scan, output: OfMasked) -> tuple[Tensor, ...]
     return (*ends, ops.where(at_end if output == "zero" else some, last[0], 0.0), every)
 
 
-@dataclass(frozen=True, eq=False)
 class CountingFirst(Tensor):
     """The positions of unmasked steps of a mask [batch, time], in order, then of masked steps."""
 
@@ -237,7 +235,6 @@ class CountingFirst(Tensor):
         return places
 
 
-@dataclass(frozen=True, eq=False)
 class TakeSteps(Tensor):
     """Steps of x [batch, time, features] at positions [batch, steps], for each sample its own."""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from math import lcm, pi, prod
+from math import gcd, lcm, pi, prod
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -356,12 +355,13 @@ def _rounds_alike(old: Sequence[int], new: Sequence[int], interpolation: str) ->
     The weights of a pixel are fractions. If the denominator is a power of two, they and halves are
     exact in float32. If it is odd, there are no halves. Otherwise halves are not exact.
     """
-    places = (
-        Fraction((2 * at + 1) * before, 2 * after) - Fraction(1, 2)
+    # the place of a pixel is (2 * at + 1) * before / (2 * after) - 1/2
+    denominators = (
+        2 * after // gcd((2 * at + 1) * before - after, 2 * after)
         for before, after in zip(old, new, strict=True)
         for at in range(after)
     )
-    below = lcm(*(place.denominator for place in places))
+    below = lcm(*denominators)
     exact = below & (below - 1) == 0
     return (
         exact

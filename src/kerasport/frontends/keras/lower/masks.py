@@ -24,7 +24,6 @@ from kerasport.ir import ops
 from kerasport.ir.tensor import Tensor, TensorType
 
 
-@dataclass(frozen=True, eq=False)
 class BackendDependentMask(Tensor):
     """The mask after a call that may return its input unchanged.
 

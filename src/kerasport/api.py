@@ -17,6 +17,7 @@ from kerasport.report import Check, Conversion, Repair, command
 from kerasport.source import Opened, Source, opened, parts
 from kerasport.targets import (
     AUTO,
+    REPAIRED,
     TARGETS,
     Plan,
     candidates,
@@ -31,7 +32,6 @@ from kerasport.targets.notes import not_finite
 from kerasport.targets.output import writing
 from kerasport.targets.plan import with_notes
 from kerasport.targets.rounding import parsed, report
-from kerasport.targets.tfjs.options import LayersOptions
 from kerasport.urls import check_local
 
 if TYPE_CHECKING:
@@ -262,13 +262,10 @@ def repair(
         InternalError: kerasport has a bug.
     """
     from kerasport.frontends.keras.read.layers_model import open_layers_model  # noqa: PLC0415  (rarely needed)
-    from kerasport.targets.tfjs.repaired import (  # noqa: PLC0415
-        changes_of,
-        copy_unchanged,
-        repair_plan,
-        write_repaired,
-    )
 
+    repairer = REPAIRED.repairer
+    assert repairer is not None
+    options = options_of([REPAIRED], companion=companion)[REPAIRED.name]
     opened = open_layers_model(Path(source))
     path = str(opened.path)
 
@@ -277,23 +274,21 @@ def repair(
         if out is None:
             return right
         with writing(out):
-            files = copy_unchanged(opened, Path(out), force=force)
-        return replace(right, out=str(Path(out) / "model.json"), files=files)
+            files = repairer.copy(opened, Path(out), force)
+        return replace(right, out=str(Path(out) / REPAIRED.entry), files=files)
 
     if opened.native:
         return unchanged(f"{opened.converter or opened.version} wrote this model for TF.js")
     with unexpected(), of_file(path):
-        plan = repair_plan(opened, LayersOptions(companion=companion))
+        plan = repairer.plan(opened, options)
         if plan.problems:
             raise UnsupportedModel(plan.problems, plan.target.title)
-        changes = changes_of(opened, plan)
+        changes = repairer.changes(opened, plan)
         if not changes:
             return unchanged("TF.js loads it, and computes every layer of it as Keras does")
         with writing(opened.path if out is None else out, plan.nbytes + TOPOLOGY):
-            files, backup = write_repaired(
-                opened, plan, None if out is None else Path(out), force=force
-            )
-        written = opened.path if out is None else Path(out) / "model.json"
+            files, backup = repairer.write(opened, plan, None if out is None else Path(out), force)
+        written = opened.path if out is None else Path(out) / REPAIRED.entry
         return Repair(
             source=path,
             out=str(written),

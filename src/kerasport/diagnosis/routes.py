@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
+
 from kerasport.diagnosis.advice import FIRST_WITH_KERAS_3, tf_keras_for
 from kerasport.diagnosis.probe import Environment
 from kerasport.errors import MissingPackageError, Problem
 from kerasport.frontends.keras.model import KerasModel
 from kerasport.frontends.keras.read import read
-from kerasport.frontends.keras.read.hdf5 import SIGNATURE
 from kerasport.frontends.keras.read.layers_model import is_layers_model, open_layers_model
 from kerasport.releases import major
-from kerasport.targets import TARGETS, Target, planned
-from kerasport.targets.tfjs.repaired import changes_of, repair_plan
+from kerasport.targets import REPAIRED, TARGETS, Target, options_of, planned
 from kerasport.verification.references.original import lacks_reader
 
 KERASPORT, LEGACY, ONNX = "kerasport", "legacy", "onnx"
@@ -94,8 +94,9 @@ def _of_layers_model(path: Path) -> tuple[str, tuple[Route, ...]]:
         return opened.version, (
             Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js loads it"),
         )
-    plan = repair_plan(opened)
-    right = not plan.problems and not changes_of(opened, plan)
+    assert REPAIRED.repairer is not None
+    plan = REPAIRED.repairer.plan(opened, options_of([REPAIRED])[REPAIRED.name])
+    right = not plan.problems and not REPAIRED.repairer.changes(opened, plan)
     if right:
         return opened.version, (
             Route("as it is", KERASPORT, open=True, command=as_it_is, reason="TF.js loads it"),
@@ -137,7 +138,7 @@ def _legacy(path: Path, writer: str, found: Environment, needs: str) -> Route:
     if needs:
         reason = f"neither tf_keras nor Keras 3 can read this file, only {needs} can"
         return Route(name, LEGACY, open=False, reason=reason)
-    is_hdf5 = path.is_file() and _begins_with(path, SIGNATURE)
+    is_hdf5 = path.is_file() and h5py.is_hdf5(path)
     convert = f"tensorflowjs_converter --input_format keras {{}} {OUT}"
     needed = ("tensorflowjs",) if is_hdf5 else ("tensorflowjs", "tf_keras")
     missing = [package for package in needed if not found.works(package)]
@@ -163,11 +164,6 @@ def _legacy(path: Path, writer: str, found: Environment, needs: str) -> Route:
         )
     reason = "it also writes options that TF.js ignores, so compare the numbers"
     return Route(name, LEGACY, open=True, command=command, reason=reason)
-
-
-def _begins_with(path: Path, signature: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(signature)) == signature
 
 
 def _onnx(path: Path, writer: str, found: Environment) -> Route:

@@ -18,12 +18,15 @@ from kerasport.targets.target import Options, Target
 from kerasport.targets.tfjs import GRAPH, LAYERS
 
 __all__ = [
-    "AUTO", "TARGETS", "Options", "Output", "Plan", "Source", "Target", "candidates", "check_free",
-    "options_of", "planned", "target_at", "written", "written_as",
+    "AUTO", "REPAIRED", "TARGETS", "Options", "Output", "Plan", "Source", "Target", "candidates",
+    "check_free", "options_of", "planned", "target_at", "written", "written_as",
 ]  # fmt: skip
 
 TARGETS: Mapping[str, Target] = {target.name: target for target in (LAYERS, GRAPH, ONNX)}
 """Name of a target → target, in the order in which "auto" tries those that write a directory."""
+
+REPAIRED = next(target for target in TARGETS.values() if target.repairer is not None)
+"""The target whose models `repair` corrects."""
 
 AUTO = "auto"
 
@@ -85,10 +88,10 @@ def _check_suffix(target: Target, out: Path) -> None:
             f"{out}: {with_article(target.title)} must be written to a file that ends in "
             f"{target.suffix}"
         )
-    if not target.suffix and out.suffix == ".json":
+    if target.entry and out.suffix == Path(target.entry).suffix:
         raise OptionError(
-            f"{out}: a TF.js model is a directory that contains a model.json; pass a directory, "
-            f"such as {target.example}"
+            f"{out}: {with_article(target.family)} model is a directory that contains "
+            f"{with_article(target.entry)}; pass a directory, such as {target.example}"
         )
 
 

@@ -66,6 +66,24 @@ class Loader(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Repairer:
+    """Corrects models in the format of a target that other programs wrote.
+
+    Attributes:
+        plan: plans the correct model, given what a front end opened and the options.
+        changes: what the plan changes in the model, one sentence each.
+        write: writes the correct model to a directory, or in place for None. Returns the names of
+            the files, and the name of the backup. The last argument is whether to replace files.
+        copy: copies a model that is correct to a directory. Returns the names of the files.
+    """
+
+    plan: Callable[[Any, Any], Plan]
+    changes: Callable[[Any, Any], tuple[str, ...]]
+    write: Callable[[Any, Any, Path | None, bool], tuple[tuple[str, ...], str]]
+    copy: Callable[[Any, Path, bool], tuple[str, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """An output format.
 
@@ -75,6 +93,7 @@ class Target:
         name: the name that users choose, such as "tfjs-graph".
         title: the name in sentences, such as "TF.js graph-model".
         suffix: suffix of the output file; empty if the output is a directory.
+        entry: name of the file in the output directory that a page loads.
         beside: suffixes of further files, which are appended to the name of the output file.
         options: class of the options.
         takes_layers: whether `plan` takes a `KerasModel`; other targets take a `Program`.
@@ -88,11 +107,13 @@ class Target:
         guide: page of the documentation about what can be done with a model.
         runtime: name of the runtime that verification uses, see `kerasport.verification.runtimes`.
         extra: packages that `write` needs; None if the base installation is enough.
+        repairer: corrects models of other programs; None if the target has no such function.
     """
 
     name: str
     title: str
     suffix: str = ""
+    entry: str = ""
     beside: tuple[str, ...] = ()
     options: type[Options] = Options
     takes_layers: bool = False
@@ -106,6 +127,7 @@ class Target:
     guide: str = "README.md"
     runtime: str = ""
     extra: Extra | None = None
+    repairer: Repairer | None = None
 
     @property
     def family(self) -> str:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from kerasport.report import Snippet
 from kerasport.targets.plan import Output, Plan
-from kerasport.targets.target import Target
+from kerasport.targets.target import Repairer, Target
 from kerasport.targets.tfjs.options import GraphOptions, LayersOptions, TfjsOptions
 
 if TYPE_CHECKING:
     from kerasport.frontends.keras.model import KerasModel
+    from kerasport.frontends.keras.read.layers_model import LayersModel
     from kerasport.ir.program import Program
     from kerasport.targets.tfjs.document import TfjsPlan
 
@@ -66,11 +67,39 @@ def _load(
     return snippets(plan, out, dtypes, files)
 
 
+def _repair_plan(model: LayersModel, options: LayersOptions) -> Plan:
+    from kerasport.targets.tfjs.repaired import repair_plan
+
+    return repair_plan(model, options)
+
+
+def _changes(model: LayersModel, plan: TfjsPlan) -> tuple[str, ...]:
+    from kerasport.targets.tfjs.repaired import changes_of
+
+    return changes_of(model, plan)
+
+
+def _write_repaired(
+    model: LayersModel, plan: TfjsPlan, out: Path | None, force: bool
+) -> tuple[tuple[str, ...], str]:
+    from kerasport.targets.tfjs.repaired import write_repaired
+
+    return write_repaired(model, plan, out, force=force)
+
+
+def _copy(model: LayersModel, out: Path, force: bool) -> tuple[str, ...]:
+    from kerasport.targets.tfjs.repaired import copy_unchanged
+
+    return copy_unchanged(model, out, force=force)
+
+
+ENTRY = "model.json"
 NOT_FINITE = "on wasm and webgl the relu of TF.js turns NaN into 0"
 
 LAYERS = Target(
     name="tfjs-layers",
     title="TF.js layers-model",
+    entry=ENTRY,
     options=LayersOptions,
     takes_layers=True,
     trains=True,
@@ -82,11 +111,13 @@ LAYERS = Target(
     not_finite=NOT_FINITE,
     guide="docs/training.md",
     runtime="tfjs",
+    repairer=Repairer(plan=_repair_plan, changes=_changes, write=_write_repaired, copy=_copy),
 )
 
 GRAPH = Target(
     name="tfjs-graph",
     title="TF.js graph-model",
+    entry=ENTRY,
     options=GraphOptions,
     plan=_plan_graph,
     write=_write,

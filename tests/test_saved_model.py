@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import numpy as np
 import pytest
 
-from kerasport.errors import ReadError
+from kerasport.errors import OptionError, ReadError, UnsupportedModel
+from kerasport.frontends.graphdef import is_tensorflow_graph, read_graph
 from kerasport.frontends.graphdef.bundle import slice_key
+from kerasport.frontends.graphdef.freeze import ordered
+from kerasport.frontends.graphdef.frozen import FrozenGraph, FunctionName, Result
 from kerasport.frontends.graphdef.messages import NodeDef
 from kerasport.frontends.graphdef.snappy import decompressed
 from kerasport.frontends.graphdef.tensors import varints
 from kerasport.frontends.graphdef.wire import decode
+from kerasport.weights import WeightRef
+
+RECORDED = Path(__file__).parent / "recorded" / "graphs"
 
 pytestmark = pytest.mark.every_row
 
@@ -71,3 +82,212 @@ def test_keys_of_partitioned_variables() -> None:
     # as saved_tensor_slice_util.cc of TensorFlow encodes them
     assert slice_key("w", ((0, 5), (0, None))) == b"\x00w\x00\x01\x01\x02\x80\x85\x80\x7f"
     assert slice_key("w", ((100, 8192),)) == b"\x00w\x00\x01\x01\x01\xc0\x64\xe0\x20\x00"
+
+
+# ---------------------------------------------------------------------------------- recorded graphs
+
+# model → the ops of its graph, and of each function of its control flow
+OPS = {
+    "checks": ["Abs Sqrt"],
+    "element_types": ["Cast LogicalNot Mul"],
+    "frozen.pb": ["AddV2 GatherV2 Mul Split TopKV2"],
+    "gru": [
+        ("Fill Pack Shape StridedSlice TensorListFromTensor TensorListReserve TensorListStack "
+        "Transpose While"),
+        "Less LogicalAnd",
+        ("AddV2 BiasAdd MatMul Mul Sigmoid Split Squeeze StridedSlice Sub Tanh TensorListGetItem "
+        "TensorListSetItem"),
+    ],
+    "hub_v1": ["MatMul Relu"],
+    "image_bytes": [
+        ("Cast Conv2D GatherV2 NonMaxSuppressionV3 RealDiv Reshape ResizeBilinear Sigmoid "
+        "StridedSlice")
+    ],
+    "keras_export": [
+        ("AddV2 BiasAdd Conv2D DepthwiseConv2dNative MatMul Mean Mul Relu Reshape Rsqrt Softmax "
+        "Squeeze Sub")
+    ],
+    "lookup": ["HashTableV2 LookupTableFindV2"],
+    "loops": [
+        "Case FloorMod While", "Less", "MatMul", "Sub", "AddV2 GatherV2 Greater If Sum Tanh", "",
+        "Mul", "Neg",
+    ],
+    "signatures": ["AddV2 ArgMax Cast MatMul Mul Transpose"],
+    "subclassed": ["BiasAdd ConcatV2 Cumsum MatMul Mul Tanh"],
+    "table_v1": ["AddV2 Cast HashTableV2 LookupTableFindV2"],
+    "tables": ["HashTableV2 LookupTableFindV2"],
+    "tf_keras_save": ["BiasAdd Conv2D DepthwiseConv2dNative FusedBatchNormV3 MatMul Mean Relu Softmax"],
+    "variables_v1": ["AddV2 ConcatV2 MatMul Mul Neg SelectV2"],
+}  # fmt: skip
+
+
+def ops(results: tuple[Result, ...]) -> str:
+    found = {node.op for node in ordered(results)} - {"Const", "Placeholder", "_Arg"}
+    return " ".join(sorted(found))
+
+
+def recorded(name: str, kind: str) -> dict[str, Any]:
+    with np.load(RECORDED / f"{name.removesuffix('.pb')}.npz") as arrays:
+        return {
+            key.removeprefix(kind): array for key, array in arrays.items() if key.startswith(kind)
+        }
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_a_recorded_graph_is_read(name: str) -> None:
+    graph = read_graph(RECORDED / name)
+    assert is_tensorflow_graph(RECORDED / name)
+    assert [ops(tuple(output.result for output in graph.outputs))] + [
+        ops(function.results) for function in graph.functions.values()
+    ] == OPS[name]
+    outputs = recorded(name, "output_")
+    assert sorted(output.name for output in graph.outputs) == sorted(outputs)
+    for port in (*graph.inputs, *graph.outputs) if graph.named_outputs else ():
+        array = {**recorded(name, "input_"), **outputs}.get(port.name)
+        # the npz has bytes, and float32 for bfloat16
+        if array is not None and port.dtype not in ("string", "bfloat16"):
+            assert port.dtype == array.dtype.name
+        if array is not None and isinstance(port.shape, tuple):
+            assert len(port.shape) == array.ndim
+    for function in graph.functions.values():
+        assert all(node.op == "_Arg" for node in function.arguments)
+    nodes = ordered([output.result for output in graph.outputs])
+    names = [value for node in nodes for value in node.attributes.values()]
+    assert {name.name for name in names if isinstance(name, FunctionName)} <= set(graph.functions)
+
+
+def constants(graph: FrozenGraph) -> dict[str, Any]:
+    nodes = ordered([output.result for output in graph.outputs])
+    return {node.name: node.attributes["value"] for node in nodes if node.op == "Const"}
+
+
+def test_variables_are_found_by_the_restore_node() -> None:
+    """Both variables have the same name, so that neither name nor shape tells which is which."""
+    graph = read_graph(RECORDED / "signatures")
+    found = constants(graph)
+    inputs, outputs = recorded("signatures", "input_"), recorded("signatures", "output_")
+    w, b = (found[name].read() for name in ("weights_1", "weights"))
+    if w.ndim == 1:
+        w, b = b, w
+    y = (inputs["x"] @ w + b) @ w.T @ w + b
+    np.testing.assert_allclose(y * inputs["times"], outputs["z_last"], rtol=1e-5)
+
+
+def test_weights_stay_in_their_files() -> None:
+    for name in ("keras_export", "variables_v1", "element_types"):
+        weights = [
+            weight
+            for weight in constants(read_graph(RECORDED / name)).values()
+            if isinstance(weight, WeightRef)
+        ]
+        assert len(weights) > 2
+        assert all(weight.path.name.startswith("variables.data") for weight in weights)
+    table = constants(read_graph(RECORDED / "frozen.pb"))["table"]
+    assert isinstance(table, WeightRef)
+    assert table.path == RECORDED / "frozen.pb"
+    assert table.read()[299].shape == (6,)
+
+
+def test_parts_of_a_variable_of_tensorflow_1() -> None:
+    found = constants(read_graph(RECORDED / "variables_v1"))
+    parts = np.concatenate([found[f"parts/part_{index}"].read() for index in range(3)])
+    inputs, outputs = recorded("variables_v1", "input_"), recorded("variables_v1", "output_")
+    y = inputs["x"] @ parts * found["reference"].read() + found["resource"].read()
+    np.testing.assert_allclose(y, outputs["y"], rtol=1e-5)
+
+
+def test_a_bool_that_nothing_feeds_has_its_default() -> None:
+    assert [port.name for port in read_graph(RECORDED / "variables_v1").inputs] == ["x"]
+
+
+def test_the_content_of_tables() -> None:
+    words = [b"tea", "käse".encode(), b"wine", b"water", b"bread"]
+    (table,) = read_graph(RECORDED / "table_v1").tables.values()
+    assert table.keys.tolist() == words
+    assert table.values.tolist() == [0, 7, 14, 21, 28]
+    tables = read_graph(RECORDED / "tables").tables
+    assert {tuple(table.keys.tolist()) for table in tables.values()} == {
+        tuple(words), (0, 1, 2, 3, 4),
+    }  # fmt: skip
+    (lookup,) = read_graph(RECORDED / "lookup").tables.values()
+    assert lookup.keys.tolist() == words
+    assert lookup.values.tolist() == [1, 2, 3, 4, 5]
+
+
+def test_ops_that_only_check_values_are_left_out_with_a_note() -> None:
+    (note,) = read_graph(RECORDED / "checks").notes
+    assert "1 Assert, 1 CheckNumerics, 1 PrintV2" in note
+
+
+def test_a_variable_that_changes_is_refused() -> None:
+    with pytest.raises(UnsupportedModel, match=r"AssignAddVariableOp.*changes a variable"):
+        read_graph(RECORDED / "counter")
+
+
+def test_default_attributes_are_restored() -> None:
+    nodes = ordered([output.result for output in read_graph(RECORDED / "keras_export").outputs])
+    (convolution,) = (node for node in nodes if node.op == "Conv2D")
+    assert convolution.attributes["dilations"] == (1, 1, 1, 1)
+    assert convolution.attributes["data_format"] == b"NHWC"
+    assert convolution.attributes["strides"] == (1, 2, 2, 1)
+
+
+# ------------------------------------------------------------------- signatures, tags and outputs
+
+
+def test_a_signature_is_selected() -> None:
+    graph = read_graph(RECORDED / "signatures", signature="scaled")
+    assert [output.name for output in graph.outputs] == ["output_0", "output_1", "output_2"]
+    assert [port.name for port in graph.inputs] == ["rows"]
+    with pytest.raises(
+        OptionError, match=r"no signature 'x'.*--signature.*scaled, serving_default"
+    ):
+        read_graph(RECORDED / "signatures", signature="x")
+
+
+def test_tags_select_a_meta_graph() -> None:
+    graph = read_graph(RECORDED / "meta_graphs", tags=["cpu", "serve"])
+    assert [output.name for output in graph.outputs] == ["y"]
+    assert ops((graph.outputs[0].result,)) == "MatMul"
+    with pytest.raises(OptionError, match=r"no graph with the tags serve.*train; cpu,serve"):
+        read_graph(RECORDED / "meta_graphs")
+
+
+def test_outputs_of_a_frozen_graph_are_selected() -> None:
+    graph = read_graph(RECORDED / "frozen.pb", outputs=["thirds:1"])
+    assert ops((graph.outputs[0].result,)) == "AddV2 GatherV2 Mul Split"
+    assert graph.outputs[0].result.index == 1
+    assert not graph.named_outputs
+    assert [(port.name, port.dtype, port.shape) for port in graph.inputs] == [
+        ("second", "float32", (None, 6)),
+        ("first", "int64", (None,)),
+    ]
+    with pytest.raises(OptionError, match="no node 'none'"):
+        read_graph(RECORDED / "frozen.pb", outputs=["none"])
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("signatures", "outputs"), ("frozen.pb", "signature"), ("frozen.pb", "tags")],
+)
+def test_an_option_of_another_kind_of_file_is_refused(name: str, option: str) -> None:
+    options: dict[str, Any] = {option: ["x"]}
+    with pytest.raises(OptionError, match=option):
+        read_graph(RECORDED / name, **options)
+
+
+def test_a_graph_as_text_is_refused_by_name(tmp_path: Path) -> None:
+    for name in ("graph.pbtxt", "graph.pb"):
+        (tmp_path / name).write_text('node {\n  name: "x"\n  op: "Placeholder"\n}\n')
+        with pytest.raises(ReadError, match="graph as text"):
+            read_graph(tmp_path / name)
+
+
+def test_a_saved_model_without_its_checkpoint(tmp_path: Path) -> None:
+    copytree(RECORDED / "subclassed", tmp_path / "model")
+    (tmp_path / "model" / "variables" / "variables.data-00000-of-00001").unlink()
+    with pytest.raises(ReadError, match=r"variable '.*variables.data-00000-of-00001.* is missing"):
+        read_graph(tmp_path / "model")
+    (tmp_path / "model" / "variables" / "variables.index").unlink()
+    with pytest.raises(ReadError, match="has no checkpoint"):
+        read_graph(tmp_path / "model" / "saved_model.pb")

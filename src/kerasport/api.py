@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasport.budget import allowed
-from kerasport.errors import SHORT, OptionError, UnsupportedModel, legible, unexpected
-from kerasport.frontends.keras.read import of_file
+from kerasport.errors import SHORT, OptionError, UnsupportedModel, legible, of_file, unexpected
 from kerasport.ir.program import weights_of
 from kerasport.releases import NEWEST, release_of
 from kerasport.report import Check, Conversion, Repair, command

@@ -80,11 +80,11 @@ class ReadError(KerasportError):
 
 
 @contextmanager
-def placed(step: str) -> Iterator[None]:
+def placed(step: str, writer: str = "Keras") -> Iterator[None]:
     """Convert errors of the block to `ReadError`s that name the part of the file that it reads.
 
     `step` leads to the part from the enclosing one: "config.layers[2]" or "layer 'dense'". If it is
-    empty, the block reads the whole file.
+    empty, the block reads the whole file. `writer` is the program that writes such files.
     """
     try:
         yield
@@ -102,10 +102,22 @@ def placed(step: str) -> Iterator[None]:
         raise ReadError(f"cannot be read ({error.strerror or error})", step) from error
     except Exception as error:
         what = f"{type(error).__name__}: {legible(str(error), 200)}"
-        raise ReadError(f"{MALFORMED} ({what})", step) from error
+        message = f"this does not have the structure that {writer} writes ({what})"
+        raise ReadError(message, step) from error
 
 
-MALFORMED = "this does not have the structure that Keras writes"
+@contextmanager
+def of_file(where: str) -> Iterator[None]:
+    """Prefix each `ReadError` of the block with the path of the file.
+
+    It also encloses the use of the model, since shapes are compared with the file after reading.
+    """
+    try:
+        yield
+    except ReadError as error:
+        if legible(where) in str(error):
+            raise
+        raise error.inside(where, ": ") from error.__cause__
 
 
 class HostileFileError(ReadError):

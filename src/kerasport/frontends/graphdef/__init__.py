@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasport.errors import OptionError, ReadError, placed
+from kerasport.errors import OptionError, of_file
 from kerasport.frontends.graphdef.frozen import FrozenGraph
+from kerasport.frontends.graphdef.graph_file import read_frozen_graph
+from kerasport.frontends.graphdef.places import located
 from kerasport.frontends.graphdef.saved_model import NAME, read_saved_model
 
 __all__ = ["is_tensorflow_graph", "read_graph"]
@@ -36,7 +38,7 @@ def read_graph(
     """Read a TensorFlow graph.
 
     Args:
-        path: directory of a SavedModel or TF-Hub module.
+        path: directory of a SavedModel or TF-Hub module, or file of a frozen graph.
         signature: key of the signature, by default "serving_default" or the only one.
         tags: tags of the meta graph, by default "serve".
         outputs: names of the outputs of a frozen graph, by default the nodes that no other node
@@ -48,9 +50,17 @@ def read_graph(
         UnsupportedModel: the graph changes variables.
     """
     found = Path(path)
-    with placed(str(found)):
+    found = found.parent if found.name == NAME else found
+    with of_file(str(found)), located(""):
         if (found / NAME).is_file():
-            if outputs is not None:
-                raise OptionError("a SavedModel has a signature, not outputs", "outputs")
+            _unused("a SavedModel", outputs=outputs)
             return read_saved_model(found, signature, tags)
-        raise ReadError("this is not a TensorFlow graph that can be read")
+        _unused("a frozen graph", signature=signature, tags=tags)
+        return read_frozen_graph(found, outputs)
+
+
+def _unused(kind: str, **options: object) -> None:
+    """Refuse options that a kind of file does not have."""
+    for option, value in options.items():
+        if value is not None:
+            raise OptionError(f"the option {option} does not apply to {kind}", option)

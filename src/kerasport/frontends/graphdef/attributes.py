@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,17 @@ class File:
             "tensor": lambda where: tensor(self.buffer, where, self.path),
             "func": lambda function: FunctionName(function.name),
         }
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[File]:
+    """A file of protobuf messages, mapped into memory.
+
+    Raises:
+        ReadError: the file cannot be read, or is empty.
+    """
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            raise ReadError("the file is empty")
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as buffer:
+            yield File(path, buffer)

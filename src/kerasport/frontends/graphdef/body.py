@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kerasport.errors import ReadError, placed, quoted
+from kerasport.errors import ReadError, quoted
 from kerasport.frontends.graphdef.attributes import File
 from kerasport.frontends.graphdef.frozen import Attribute, ElementType
 from kerasport.frontends.graphdef.messages import FunctionDef, FunctionHead, GraphDef, NodeDef
 from kerasport.frontends.graphdef.op_defs import OpDefs
+from kerasport.frontends.graphdef.places import located
 from kerasport.frontends.graphdef.tensors import element_type
 from kerasport.frontends.graphdef.wire import Span, peek
 
@@ -65,7 +66,7 @@ class Body:
         if found is None:
             if name not in self.stored:
                 raise ReadError(f"the graph has no node {quoted(name)}")
-            with placed(f"node {quoted(name)}"):
+            with located(f"node {quoted(name)}"):
                 found = self._nodes[name] = self.parse(self.stored[name])
         return found
 
@@ -98,7 +99,7 @@ class Library:
         if found is None:
             if name not in self._stored or self._parse is None:
                 raise ReadError(f"the graph has no function {quoted(name)}")
-            with placed(f"function {quoted(name)}"):
+            with located(f"function {quoted(name)}"):
                 found = self._bodies[name] = self._parse(self._stored[name])
         return found
 

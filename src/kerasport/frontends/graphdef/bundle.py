@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasport.errors import HostileFileError, ReadError, placed, quoted
+from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.frontends.graphdef.messages import BundleEntry, BundleHeader, TensorSliceProto
+from kerasport.frontends.graphdef.places import located
 from kerasport.frontends.graphdef.snappy import decompressed
 from kerasport.frontends.graphdef.tensors import fixed_shape, storage, varints
 from kerasport.frontends.graphdef.wire import decode, varint
@@ -64,7 +65,7 @@ class Bundle:
         Raises:
             ReadError: the bundle has no such tensor, or the shard does not contain it.
         """
-        with placed(f"variable {quoted(key)}"):
+        with located(f"variable {quoted(key)}"):
             entry = self._entry(key.encode())
             if entry.slices:
                 return self._sliced(key, entry, part)
@@ -260,7 +261,7 @@ def open_bundle(prefix: Path) -> Bundle:
         HostileFileError: it is far larger than that of any model.
     """
     path = prefix.with_name(f"{prefix.name}.index")
-    with placed(str(path)):
+    with located(path.name):
         if path.stat().st_size > MAX_INDEX:
             raise HostileFileError("the index is larger than that of any model")
         stored = dict(_table(path.read_bytes()))

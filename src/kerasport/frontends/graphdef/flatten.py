@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from kerasport.errors import HostileFileError, ReadError, placed, quoted
+from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.frontends.graphdef.body import Body, Library, StoredNode
 from kerasport.frontends.graphdef.frozen import Attribute, FunctionName, GraphNode, Result
+from kerasport.frontends.graphdef.places import located
 
 MAX_NODES = 250_000
 """Nodes of a graph after all calls are inlined. The largest models have less than a tenth of it."""
@@ -43,8 +44,8 @@ class FlatFunction:
     Attributes:
         arguments: nodes that are the arguments of the function.
         results: results of the function.
-        effects: nodes that assign values or check them, in the order in which they were found.
-            They run although no result may depend on them.
+        effects: nodes that assign values or check them, or run functions that may do so, in the
+            order in which they were found. They run although no result may depend on them.
     """
 
     arguments: tuple[GraphNode, ...]
@@ -126,7 +127,7 @@ class Flattener:
         """
         if name not in self._functions:
             body = self.library.function(name)
-            with placed(f"function {quoted(name)}"):
+            with located(f"function {quoted(name)}"):
                 self._functions[name] = self._flat(body)
         return self._functions[name]
 
@@ -209,7 +210,7 @@ class Flattener:
                 raise _too_large()
             name = self._called(node)
             if name is None:
-                with placed(f"node {quoted(node.name)}"):
+                with located(f"node {quoted(node.name)}"):
                     frame.values[node.name] = self._emit(frame, node)
             else:
                 stack.append(self._call(frame, node, name, stack))
@@ -258,7 +259,7 @@ class Flattener:
         if op is not None and op.defaults:
             attributes = {**op.defaults, **attributes}
         emitted = GraphNode(self._unique(frame.prefix + node.name), node.op, inputs, attributes)
-        if node.op in CHECKS or ASSIGNMENTS.match(node.op):
+        if node.op in CHECKS | CONTROL_FLOW or ASSIGNMENTS.match(node.op):
             self._effects.append(emitted)
         return emitted
 
@@ -309,7 +310,7 @@ class Flattener:
         if len(op.results) == 1:
             return index
         assert isinstance(results, GraphNode)
-        with placed(f"node {quoted(node.name)}"):
+        with located(f"node {quoted(node.name)}"):
             return op.position(rest[0], results.attributes) + index
 
 

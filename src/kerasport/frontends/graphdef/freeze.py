@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
 
-from kerasport.errors import HostileFileError, Problem, ReadError, UnsupportedModel, placed, quoted
+from kerasport.errors import HostileFileError, Problem, ReadError, UnsupportedModel, quoted
 from kerasport.frontends.graphdef.flatten import CHECKS, CONTROL_FLOW, FlatFunction, Flattener
 from kerasport.frontends.graphdef.frozen import (
     Attribute,
@@ -19,6 +19,7 @@ from kerasport.frontends.graphdef.frozen import (
     GraphNode,
     Result,
 )
+from kerasport.frontends.graphdef.places import located
 from kerasport.ir.dtypes import dtype_of
 from kerasport.weights import Array, Weight
 
@@ -121,7 +122,9 @@ class Freezer:
         Raises:
             UnsupportedModel: the graph changes variables.
         """
-        self._judge(flat.effects)
+        changes = tuple(self._changes(flat.effects))
+        if changes:
+            raise UnsupportedModel(changes)
         return _Scope(self, {}).rewrite(flat.results)
 
     def constant(self, variable: GraphNode) -> GraphNode:
@@ -158,7 +161,6 @@ class Freezer:
                 f"{len(handles)} tensors"
             )
         self._active.append(name)
-        self._judge(flat.effects)
         frozen = self._frozen(name, flat, handles)
         self._active.pop()
         self._variants[key] = frozen.name
@@ -183,16 +185,20 @@ class Freezer:
             unique = f"{name}_{count}"
         return FrozenFunction(unique, tuple(arguments), results)
 
-    def _judge(self, effects: Iterable[GraphNode]) -> None:
-        """Refuse nodes that change variables, and count those that only check values."""
-        changes = []
-        for node in effects:
+    def _changes(self, effects: Iterable[GraphNode]) -> Iterator[Problem]:
+        """Nodes that change variables. Those that only check values are counted as removed."""
+        pending, functions = deque(effects), set[str]()
+        while pending:
+            node = pending.popleft()
             if node.op in CHECKS:
                 self.removed[node.op] += 1
+            elif node.op in CONTROL_FLOW:
+                for name in _functions(node):
+                    if name not in functions:
+                        functions.add(name)
+                        pending.extend(self.flattener.function(name).effects)
             else:
-                changes.append(Problem(node.name, node.op, ASSIGNS))
-        if changes:
-            raise UnsupportedModel(changes)
+                yield Problem(node.name, node.op, ASSIGNS)
 
     def notes(self) -> tuple[str, ...]:
         """What a user should know of the removed nodes."""
@@ -219,7 +225,7 @@ class _Scope:
     def rewrite(self, results: Sequence[Result]) -> tuple[Result, ...]:
         """Rewrite all nodes that results depend on."""
         for node in ordered(results, self.new):
-            with placed(f"node {quoted(node.name)}"):
+            with located(f"node {quoted(node.name)}"):
                 self.new[node] = self._node(node)
         return tuple(self._value(self._result(result)) for result in results)
 
@@ -328,6 +334,15 @@ class _Scope:
                 raise ReadError(f"the loop {quoted(old.name)} passes on another variable or table")
             results.append(result)
         return tuple(results)
+
+
+def _functions(node: GraphNode) -> Iterator[str]:
+    """The functions that a node of control flow runs."""
+    for key in FUNCTIONS:
+        value = node.attributes.get(key)
+        for function in value if isinstance(value, tuple) else (value,):
+            if isinstance(function, FunctionName):
+                yield function.name
 
 
 def _types(value: Attribute | None, handles: Sequence[Handle | None]) -> Attribute:

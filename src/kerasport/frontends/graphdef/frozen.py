@@ -84,7 +84,7 @@ class NamedResult:
     Attributes:
         name: its name in the signature, or the name of its node if there is no signature.
         result: the tensor. The result of an input is that of a `Placeholder` or `_Arg`.
-        dtype: element type that the signature states.
+        dtype: element type that the signature states; empty if there is no signature.
         shape: shape that the signature states, None for each size that it leaves open.
     """
 

@@ -195,6 +195,14 @@ class FunctionDefLibrary:
     function: list[Span] = repeated(span(1))
 
 
+# versions.proto
+@dataclass(slots=True)
+class VersionDef:
+    """The version of the format of a graph."""
+
+    producer: int = number(1)
+
+
 # graph.proto
 @dataclass(slots=True)
 class GraphDef:
@@ -202,6 +210,7 @@ class GraphDef:
 
     node: list[Span] = repeated(span(1))
     library: FunctionDefLibrary | None = message(2, FunctionDefLibrary)
+    versions: VersionDef | None = message(4, VersionDef)
 
 
 # -------------------------------------------------------------------------------------- meta graphs
@@ -255,12 +264,29 @@ class NodeList:
     value: list[str] = repeated(text(1))
 
 
+# any.proto
+@dataclass(slots=True)
+class AnyMessage:
+    """A message of any type."""
+
+    value: Span | None = span(2)
+
+
+# meta_graph.proto
+@dataclass(slots=True)
+class AnyList:
+    """A collection of messages."""
+
+    value: list[AnyMessage] = repeated(message(1, AnyMessage))
+
+
 # meta_graph.proto
 @dataclass(slots=True)
 class CollectionDef:
-    """A collection of a graph, if it is a list of nodes."""
+    """A collection of a graph, if it is a list of nodes or of messages."""
 
     node_list: NodeList | None = message(1, NodeList)
+    any_list: AnyList | None = message(5, AnyList)
 
 
 # meta_graph.proto

@@ -15,6 +15,9 @@ from kerasport.frontends.graphdef.frozen import Attribute, UnknownRank
 from kerasport.frontends.graphdef.messages import OpDef
 from kerasport.frontends.graphdef.wire import Span, peek
 
+MAX_RESULTS = 10_000
+"""Tensors of one result."""
+
 
 @dataclass(frozen=True)
 class OpResults:
@@ -39,13 +42,26 @@ class OpResults:
         for result, counted in self.results:
             if result == name:
                 return position
-            count = attributes.get(counted) if counted else 1
-            if isinstance(count, tuple):
-                count = len(count)
-            if not isinstance(count, int) or not 0 <= count < 2**20:
-                raise ReadError(f"the attribute {quoted(counted)} has no valid value")
-            position += count
+            position += _count(counted, attributes)
         raise ReadError(f"the op has no result {quoted(name)}")
+
+    def count(self, attributes: Mapping[str, Attribute]) -> int:
+        """Number of tensors that a node with these attributes computes.
+
+        Raises:
+            ReadError: an attribute that has the number is missing.
+        """
+        return sum(_count(counted, attributes) for _, counted in self.results)
+
+
+def _count(counted: str, attributes: Mapping[str, Attribute]) -> int:
+    """Number of tensors of a result."""
+    count = attributes.get(counted) if counted else 1
+    if isinstance(count, tuple):
+        count = len(count)
+    if not isinstance(count, int) or not 0 <= count <= MAX_RESULTS:
+        raise ReadError(f"the attribute {quoted(counted)} has no valid value")
+    return count
 
 
 class OpDefs:

@@ -5,20 +5,20 @@ Format: https://www.tensorflow.org/guide/saved_model and saved_model.proto.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from mmap import ACCESS_READ, mmap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path, PurePosixPath
 
-from kerasport.errors import HostileFileError, OptionError, ReadError, placed, quoted
-from kerasport.frontends.graphdef.attributes import File
+from kerasport.errors import HostileFileError, OptionError, ReadError, quoted
+from kerasport.frontends.graphdef.assemble import Origin, Tensor, assemble
+from kerasport.frontends.graphdef.attributes import File, opened
 from kerasport.frontends.graphdef.body import library
 from kerasport.frontends.graphdef.bundle import Bundle, open_bundle
 from kerasport.frontends.graphdef.flatten import Flattener, node_of
-from kerasport.frontends.graphdef.freeze import Freezer
-from kerasport.frontends.graphdef.frozen import FrozenGraph, GraphNode, NamedResult, Result
+from kerasport.frontends.graphdef.frozen import FrozenGraph, GraphNode
 from kerasport.frontends.graphdef.messages import (
+    AssetFileDef,
     CollectionDef,
     MetaGraphDef,
     SavedModel,
@@ -34,24 +34,13 @@ NAME = "saved_model.pb"
 TAGS = ("serve",)
 SIGNATURE = "serving_default"
 INIT = "__saved_model_init_op"
+ASSETS = "saved_model_assets"
+"""Collection of the files in the directory of assets, in TensorFlow 1."""
+
 INITIALIZERS = ("saved_model_main_op", "legacy_init_op", "saved_model_legacy_init_op")
 """Collections that name the node that fills the tables."""
 
 MAX_META_GRAPHS = 100
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[File]:
-    """A file of protobuf messages, mapped into memory.
-
-    Raises:
-        ReadError: the file cannot be read, or is empty.
-    """
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            raise ReadError("the file is empty")
-        with mmap(file.fileno(), 0, access=ACCESS_READ) as buffer:
-            yield File(path, buffer)
 
 
 def read_saved_model(
@@ -68,7 +57,7 @@ def read_saved_model(
         ReadError: it is malformed, or a part of it is missing.
         OptionError: it has no such signature or tags.
     """
-    with placed(NAME), opened(path / NAME) as file:
+    with opened(path / NAME) as file:
         return _Reader(path, file, _meta_graph(file, tags)).read(signature)
 
 
@@ -98,39 +87,24 @@ def _meta_graph(file: File, tags: Sequence[str] | None) -> MetaGraphDef:
     )
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Reader:
     """Reads one meta graph."""
 
     path: Path
     file: File
     meta: MetaGraphDef
-    fed: dict[str, Result] = field(default_factory=dict)
 
     def read(self, key: str | None) -> FrozenGraph:
         signature = self._signature(key)
         ops = self.meta.meta_info_def.stripped_op_list if self.meta.meta_info_def else None
         defs = OpDefs(self.file, ops.op if ops else [])
-        inputs = tuple(self._input(name, info) for name, info in sorted(signature.inputs.items()))
-        flattener = Flattener(library(self.file, self.meta.graph_def, defs), self.fed)
-        infos = {name: _checked(name, info) for name, info in sorted(signature.outputs.items())}
-        flat = flattener.graph(info.name for info in infos.values())
-        values = self._values(flattener)
-        freezer = Freezer(flattener, values.variable)
-        results = freezer.graph(flat)
-        outputs = tuple(
-            NamedResult(name, result, element_type(info.dtype), shape_of(info.tensor_shape))
-            for (name, info), result in zip(infos.items(), results, strict=True)
-        )
-        reached = ordered_all(results, freezer)
-        return FrozenGraph(
-            name=self.path.resolve().name,
-            writer=self._writer(),
-            inputs=inputs,
-            outputs=outputs,
-            functions=freezer.functions,
-            tables=values.tables(reached),
-            notes=freezer.notes(),
+        return assemble(
+            Origin(self.path.resolve().name, self._writer()),
+            library(self.file, self.meta.graph_def, defs),
+            tuple(starmap(_tensor, sorted(signature.inputs.items()))),
+            tuple(starmap(_tensor, sorted(signature.outputs.items()))),
+            self._values,
         )
 
     def _writer(self) -> str:
@@ -152,23 +126,10 @@ class _Reader:
             raise ReadError(f"the signature {quoted(key)} has no outputs")
         return found
 
-    def _input(self, name: str, info: TensorInfo | None) -> NamedResult:
-        """A placeholder that takes the place of the tensor that a signature feeds."""
-        info = _checked(name, info)
-        node, _, index = info.name.partition(":")
-        if index not in ("", "0"):
-            raise ReadError(f"the input {quoted(name)} is result {quoted(index)} of a node")
-        if node in self.fed:
-            raise ReadError(f"two inputs of the signature are the same tensor {quoted(info.name)}")
-        dtype, shape = element_type(info.dtype), shape_of(info.tensor_shape)
-        placeholder = GraphNode(node, "Placeholder", (), {"dtype": dtype, "shape": shape})
-        self.fed[node] = Result(placeholder)
-        return NamedResult(name, self.fed[node], dtype, shape)
-
     # ------------------------------------------------------------------------- variables and tables
 
     def _values(self, flattener: Flattener) -> StoredValues:
-        values = StoredValues(self._bundle(), self._assets(flattener))
+        values = StoredValues(self._assets(flattener), self._bundle())
         saver = self.meta.saver_def
         if saver is not None and saver.restore_op_name and values.bundle is not None:
             restore = flattener.graph((), (node_of(saver.restore_op_name),))
@@ -201,12 +162,21 @@ class _Reader:
     def _assets(self, flattener: Flattener) -> Mapping[GraphNode, Path]:
         """The constants that name files, and these files."""
         assets = {}
-        for asset in self.meta.asset_file_def:
+        stored = [*self.meta.asset_file_def, *self._collected_assets()]
+        for asset in stored:
             if asset.tensor_info is not None:
                 node = flattener.node(node_of(asset.tensor_info.name))
                 if node is not None:
                     assets[node] = self._asset(asset.filename)
         return assets
+
+    def _collected_assets(self) -> Iterator[AssetFileDef]:
+        if ASSETS in self.meta.collection_def:
+            stored: CollectionDef = self.file.decode(
+                CollectionDef, self.meta.collection_def[ASSETS]
+            )
+            for item in stored.any_list.value if stored.any_list else ():
+                yield self.file.decode(AssetFileDef, item.value)
 
     def _asset(self, name: str) -> Path:
         """A file in the directory of assets.
@@ -224,15 +194,15 @@ class _Reader:
         return path
 
 
-def _checked(name: str, info: TensorInfo | None) -> TensorInfo:
-    """A tensor of a signature."""
+def _tensor(name: str, info: TensorInfo | None) -> Tensor:
+    """An input or output of a signature."""
     if info is None or info.coo_sparse or info.composite_tensor:
         raise ReadError(
             f"{quoted(name)} in the signature is a sparse or ragged tensor, which is not supported"
         )
     if not info.name:
         raise ReadError(f"{quoted(name)} in the signature does not name a tensor")
-    return info
+    return Tensor(name, info.name, element_type(info.dtype), shape_of(info.tensor_shape))
 
 
 def _no_signature(key: str | None, found: Mapping[str, Span]) -> OptionError:
@@ -249,12 +219,3 @@ def _no_signature(key: str | None, found: Mapping[str, Span]) -> OptionError:
         f"signature=): {names}",
         "signature",
     )
-
-
-def ordered_all(results: Iterable[Result], freezer: Freezer) -> Iterator[GraphNode]:
-    """All nodes of a graph and of its functions."""
-    from kerasport.frontends.graphdef.freeze import ordered  # noqa: PLC0415
-
-    yield from ordered(results)
-    for function in freezer.functions.values():
-        yield from ordered(function.results)

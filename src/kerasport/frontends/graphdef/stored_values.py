@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from kerasport.errors import HostileFileError, ReadError, placed, quoted
+from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.frontends.graphdef.bundle import Bundle, Slice, parse_slice
 from kerasport.frontends.graphdef.freeze import TABLES, VARIABLES
 from kerasport.frontends.graphdef.frozen import GraphNode, Result, Table
+from kerasport.frontends.graphdef.places import located
 from kerasport.frontends.graphdef.tensors import text_values
 from kerasport.ir.dtypes import NUMPY
-from kerasport.weights import Array, Weight
+from kerasport.weights import Array, Weight, WeightRef
 
 ASSIGN = frozenset(("Assign", "AssignVariableOp"))
 IMPORT = frozenset(
@@ -39,29 +40,31 @@ class StoredValues:
     """The values of the variables and tables of a graph.
 
     Attributes:
-        bundle: checkpoint of the variables.
         assets: files that constants name.
+        bundle: checkpoint of the variables.
+        missing: why there is no checkpoint.
     """
 
-    bundle: Bundle | None
-    assets: Mapping[GraphNode, Path]
-    _restored: dict[GraphNode, Result] = field(default_factory=dict)
+    assets: Mapping[GraphNode, Path] = field(default_factory=dict)
+    bundle: Bundle | None = None
+    missing: str = "the directory has no checkpoint (variables/variables.index)"
+    _assigned: dict[GraphNode, Result] = field(default_factory=dict)
     _tables: dict[GraphNode, GraphNode] = field(default_factory=dict)
 
     def restore(self, effects: Iterable[GraphNode]) -> None:
         """Note which tensor of the checkpoint each variable has."""
-        for node in effects:
-            if node.op in ASSIGN and len(node.inputs) > 1:
-                target = node.inputs[0].node
-                if target.op in VARIABLES:
-                    self._restored[target] = node.inputs[1]
         self.initialize(effects)
 
     def initialize(self, effects: Iterable[GraphNode]) -> None:
-        """Note which node fills each table."""
+        """Note which value each variable has, and which node fills each table."""
         for node in effects:
-            if node.op in IMPORT | FROM_FILE and node.inputs[0].node.op in TABLES:
-                self._tables[node.inputs[0].node] = node
+            if len(node.inputs) < 2:
+                continue
+            target = node.inputs[0].node
+            if node.op in ASSIGN and target.op in VARIABLES:
+                self._assigned.setdefault(target, node.inputs[1])
+            elif node.op in IMPORT | FROM_FILE and target.op in TABLES:
+                self._tables[target] = node
 
     def variable(self, node: GraphNode) -> Weight | Array:
         """The value of a variable.
@@ -69,12 +72,12 @@ class StoredValues:
         Raises:
             ReadError: the file does not contain it.
         """
-        with placed(f"variable {quoted(node.name)}"):
-            if self.bundle is None:
-                raise ReadError("the directory has no checkpoint (variables/variables.index)")
-            if node not in self._restored:
-                raise ReadError("the checkpoint has no value for it")
-            return self._value(self._restored[node])
+        with located(f"variable {quoted(node.name)}"):
+            if node not in self._assigned:
+                raise ReadError(
+                    self.missing if self.bundle is None else "the checkpoint has no value for it"
+                )
+            return self._value(self._assigned[node])
 
     def tables(self, nodes: Iterable[GraphNode]) -> dict[str, Table]:
         """The content of the tables among nodes, by their names.
@@ -85,7 +88,7 @@ class StoredValues:
         found = {}
         for node in nodes:
             if node.op in TABLES and node.name not in found:
-                with placed(f"table {quoted(node.name)}"):
+                with located(f"table {quoted(node.name)}"):
                     found[node.name] = self._table(node)
         return found
 
@@ -108,29 +111,35 @@ class StoredValues:
 
     def _value(self, result: Result) -> Weight | Array:
         """A tensor that only depends on the file."""
+        result = self._source(result)
+        node = result.node
+        if node.op == "RestoreV2":
+            return self._restored_tensor(node, result.index)
+        if node.op in CONVERSIONS:
+            return CONVERSIONS[node.op](self, node)
+        value = node.attributes.get("value")
+        if node.op != "Const" or not isinstance(value, np.ndarray | WeightRef):
+            raise ReadError(f"its value is computed by the op {quoted(node.op)}")
+        return value
+
+    def _source(self, result: Result) -> Result:
+        """The tensor that a tensor is the same as."""
         for _ in range(MAX_DEPTH):
             node = result.node
             if node.op in SAME and node.inputs:
                 result = node.inputs[0]
-            elif node.op == "RestoreV2":
-                return self._restored_tensor(node, result.index)
-            elif node.op == "Const":
-                value = node.attributes.get("value")
-                if isinstance(value, bool | int | float | bytes | str | tuple) or value is None:
-                    break
-                return value  # type: ignore[return-value]
-            elif node.op in CONVERSIONS:
-                return CONVERSIONS[node.op](self, node)
+            elif node.op == "ReadVariableOp" and node.inputs[0].node in self._assigned:
+                result = self._assigned[node.inputs[0].node]
             else:
-                break
-        raise ReadError(f"its value is computed by the op {quoted(result.node.op)}")
+                return result
+        raise HostileFileError("its value passes through too many operations")
 
     def _restored_tensor(self, node: GraphNode, index: int) -> Weight | Array:
         keys, parts = (list(text_values(_array(self._value(x)))) for x in node.inputs[1:3])
         if index >= len(keys) or len(parts) != len(keys):
             raise ReadError("the node that restores it has too few keys")
         if self.bundle is None:
-            raise ReadError("the directory has no checkpoint (variables/variables.index)")
+            raise ReadError(self.missing)
         part: Slice | None = None
         parsed = parse_slice(parts[index].decode(errors="replace"))
         if parsed is not None:
@@ -151,9 +160,7 @@ class StoredValues:
 
     def _from_file(self, filled: GraphNode, table: GraphNode) -> Table:
         """A table whose keys and values are columns of a text file."""
-        named = filled.inputs[1].node
-        while named.op in SAME:
-            named = named.inputs[0].node
+        named = self._source(filled.inputs[1]).node
         if named not in self.assets:
             raise ReadError("its content is in a file that does not belong to the model")
         path = self.assets[named]

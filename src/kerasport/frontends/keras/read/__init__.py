@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from kerasport.errors import SHORT, ReadError, legible, placed, quoted
+from kerasport.errors import SHORT, ReadError, legible, of_file, placed, quoted
 from kerasport.frontends.keras.model import KerasModel
 from kerasport.frontends.keras.read import by_name, keras1
 from kerasport.frontends.keras.read.archive import Contents, open_contents
@@ -69,20 +69,6 @@ def _opened(path: Path, weights: Path | None = None) -> Iterator[KerasModel]:
         model = model_of(contents)
         with of_file(str(path)):
             yield model
-
-
-@contextmanager
-def of_file(where: str) -> Iterator[None]:
-    """Prefix each `ReadError` of the block with the path of the file.
-
-    It also encloses the use of the model, since shapes are compared with the file after reading.
-    """
-    try:
-        yield
-    except ReadError as error:
-        if legible(where) in str(error):
-            raise
-        raise error.inside(where, ": ") from error.__cause__
 
 
 @contextmanager

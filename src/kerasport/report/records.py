@@ -67,7 +67,7 @@ class _Ports(Viewed):
             such as the batch.
         outputs: names of the outputs in the converted model.
         output_shapes: name of each output → its shape, if it is known.
-        dtypes: name of each input that is not float32 → its dtype: "int32", "bool" or "string".
+        dtypes: name of each input that is not float32 → its dtype, such as "int32" or "string".
         expects: name of each input → the dtype and the range of the values it expects.
         gives: name of each output → the dtype and the meaning of its values.
     """
@@ -120,7 +120,7 @@ class Check(_Ports):
             such as the batch.
         outputs: names of the outputs in the converted model.
         output_shapes: name of each output → its shape, if it is known.
-        dtypes: name of each input that is not float32 → its dtype: "int32", "bool" or "string".
+        dtypes: name of each input that is not float32 → its dtype, such as "int32" or "string".
         expects: name of each input → the dtype and the range of the values it expects.
         gives: name of each output → the dtype and the meaning of its values.
     """
@@ -210,7 +210,7 @@ class Conversion(_Ports):
             such as the batch.
         outputs: names of the outputs in the converted model.
         output_shapes: name of each output → its shape, if it is known.
-        dtypes: name of each input that is not float32 → its dtype: "int32", "bool" or "string".
+        dtypes: name of each input that is not float32 → its dtype, such as "int32" or "string".
         expects: name of each input → the dtype and the range of the values it expects.
         gives: name of each output → the dtype and the meaning of its values.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -143,11 +143,21 @@ def manifest_dtype(dtype: np.dtype[Any]) -> str:
     return {"u": "bool", "i": "int32", "f": "float32"}[stored_dtype(dtype).kind]
 
 
-def nbytes_of(weight: Weight, encoding: Encoding | Scaled | None = None) -> int:
-    """How many bytes a weight takes in the shards."""
+def nbytes_of(
+    weight: Weight,
+    encoding: Encoding | Scaled | None = None,
+    stored: Callable[[np.dtype[Any]], np.dtype[Any]] = stored_dtype,
+) -> int:
+    """Size in bytes of a weight as it is written.
+
+    Args:
+        weight: the weight.
+        encoding: how it is rounded; None if it is not.
+        stored: the dtype in which a target stores weights of a dtype.
+    """
     if weight.dtype.kind == "O":
         return len(_texts(weight.read()))
-    return weight.size * (encoding or stored_dtype(weight.dtype)).itemsize
+    return weight.size * (encoding or stored(weight.dtype)).itemsize
 
 
 def numbers_of(name: str, weight: Weight) -> Iterator[Array]:

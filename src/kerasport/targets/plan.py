@@ -78,7 +78,11 @@ class Plan:
     @property
     def nbytes(self) -> int:
         """Size in bytes of all weights as they are written."""
-        return sum(nbytes_of(w, self.encodings.get(name)) for name, w in self.weights.items())
+        return sum(map(self.nbytes_of, self.weights))
+
+    def nbytes_of(self, name: str) -> int:
+        """Size in bytes of a weight as it is written."""
+        return nbytes_of(self.weights[name], self.encodings.get(name), self.target.stored_dtype)
 
     @property
     def guide(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias, get_args
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasport.errors import OptionError
 from kerasport.report import Rounded
-from kerasport.targets.encoding import Encoding, manifest_dtype, nbytes_of, numbers_of
+from kerasport.targets.encoding import Encoding, manifest_dtype, numbers_of
 from kerasport.targets.plan import Plan
 from kerasport.weights import Weight
 
@@ -85,8 +85,8 @@ def _group(kind: str, plan: Plan, errors: Mapping[str, float]) -> Rounded:
     return Rounded(
         kind,
         weights=len(names),
-        nbytes=sum(nbytes_of(plan.weights[name], plan.encodings.get(name)) for name in names),
-        before=sum(nbytes_of(plan.weights[name]) for name in names),
+        nbytes=sum(map(plan.nbytes_of, names)),
+        before=sum(map(replace(plan, encodings={}).nbytes_of, names)),
         error=errors.get(worst, 0.0),
         worst=worst if worst in errors else "",
     )

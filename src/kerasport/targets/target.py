@@ -11,9 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from kerasport.budget import FLOOR
 from kerasport.errors import MissingPackageError
 from kerasport.report import Snippet
+from kerasport.targets.encoding import stored_dtype
 from kerasport.targets.plan import Output, Plan
 from kerasport.targets.rounding import RoundingRule
 
@@ -101,6 +104,7 @@ class Target:
         plan: plans the conversion; never raises for parts that are not supported.
         write: writes a plan to its place, complete or not at all.
         rounded: the plan with weights rounded by the rules of the options.
+        stored_dtype: the dtype in which weights of a dtype are stored if they are not rounded.
         notes: notes on a plan that is about to be written, such as sizes that browsers do not load.
         load: the code that loads a model.
         not_finite: what the target makes of NaN and infinity besides what Keras does; may be empty.
@@ -121,6 +125,7 @@ class Target:
     plan: Callable[[Any, Any], Plan]
     write: Callable[[Any, Path, Any, bool, Callable[[int], None]], Output]
     rounded: Callable[[Any, Any], Plan]
+    stored_dtype: Callable[[np.dtype[Any]], np.dtype[Any]] = stored_dtype
     notes: Callable[[Any, Any], Iterator[str]] = field(default=lambda *_: iter(()))
     load: Loader = field(default=lambda *_: ())
     not_finite: str = ""

@@ -395,7 +395,7 @@ class DivNoNan(Binary):
 
 
 class FloorDiv(Binary):
-    """⌊a / b⌋ for integers. Floats are not supported, because TF.js returns integers for them."""
+    """⌊a / b⌋ for integers. For floats, it is `Floor` of `Div`."""
 
     takes = INTEGERS
     compute = staticmethod(np.floor_divide)
@@ -556,7 +556,7 @@ class Select(Tensor):
 
 def cast(x: Tensor, to: DType) -> Tensor:
     """`x` as the element type `to`, or `x` itself if that is its element type."""
-    # a cast from integers to bool returns wrong values in the wasm backend of TF.js
+    # some runtimes keep only the lowest bits of a number that is cast to bool
     if to == "bool" and x.dtype in NUMBERS:
         return NotEqual(x, constant(0, x.dtype))
     return x if x.dtype == to else Cast(x, to)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kerasport.report import Snippet
+from kerasport.targets.encoding import stored_dtype
 from kerasport.targets.notes import BUFFER
 from kerasport.targets.onnx.options import OnnxOptions
 from kerasport.targets.plan import Output, Plan
@@ -59,6 +62,11 @@ def _load(
     return snippets(plan, out, dtypes, files)
 
 
+def _stored_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Integers keep their dtype, all floats become float32."""
+    return dtype if dtype.kind in "iu" else stored_dtype(dtype)
+
+
 EXTRA = Extra("onnx", {"onnx_ir": "onnx-ir"})
 
 ONNX = Target(
@@ -70,6 +78,7 @@ ONNX = Target(
     plan=_plan,
     write=_write,
     rounded=_rounded,
+    stored_dtype=_stored_dtype,
     notes=_notes,
     load=_load,
     guide="docs/onnx.md",

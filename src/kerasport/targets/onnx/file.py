@@ -125,14 +125,12 @@ class _Stored:
 
     @property
     def nbytes(self) -> int:
-        if self._is_kept:
-            return self.weight.size * self.weight.dtype.itemsize
-        return nbytes_of(self.weight, self.encoding)
+        return nbytes_of(self.weight, self.encoding, ONNX.stored_dtype)
 
     @property
     def _is_kept(self) -> bool:
-        """Whether the weight is stored in its own dtype; floats become float32 instead."""
-        return self.weight.dtype.kind in "iu"
+        """Whether the weight is stored in its own dtype."""
+        return ONNX.stored_dtype(self.weight.dtype) == self.weight.dtype
 
     def tensor(self) -> TensorProto:
         """The tensor without its data."""

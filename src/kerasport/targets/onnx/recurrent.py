@@ -12,7 +12,7 @@ from kerasport.frontends.keras.layers.activations import ACTIVATIONS
 from kerasport.frontends.keras.layers.recurrent import (
     GRUCell,
     LSTMCell,
-    OfMasked,
+    MaskedOutput,
     SimpleRNNCell,
     Steps,
 )
@@ -189,7 +189,7 @@ def plain(whole: Recurrent) -> tuple[Tensor, ...]:
     return (*last, ops.transpose(over, (1, 0, 2)))
 
 
-def masked(whole: Recurrent, loop: Scan, output: OfMasked) -> tuple[Tensor, ...]:
+def masked(whole: Recurrent, loop: Scan, output: MaskedOutput) -> tuple[Tensor, ...]:
     """The results of a loop with masked steps.
 
     These are the last states, the last output if it is not a state, and all outputs.

@@ -1,4 +1,4 @@
-"""Activation layers."""
+"""Activations, and activation layers. The result has the shape of x and is float32."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 def relu_up_to_1(x: Tensor) -> Tensor:
-    """x, but at least 0 and at most 1."""
+    """clip(x, 0, 1)."""
     return ops.clip(x, 0.0, 1.0)
 
 
 def hard_sigmoid(x: Tensor) -> Tensor:
-    """clip(x/6 + 1/2, 0, 1), as Keras 3 has it."""
+    """clip(x/6 + 1/2, 0, 1), the definition of Keras 3."""
     return relu_up_to_1(x * (1 / 6) + 0.5)
 
 
@@ -53,7 +53,7 @@ def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
 
 
 def gelu(x: Tensor, *, approximate: bool = False) -> Tensor:
-    """x · Φ(x), by erf; or its approximation by tanh."""
+    """x · Φ(x), computed with erf, or approximately with tanh."""
     if approximate:
         return 0.5 * x * (1.0 + ops.Tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
     return 0.5 * x * (1.0 + ops.Erf(x * 0.7071067811865476))
@@ -70,7 +70,7 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
 
 
 def soft_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
-    """x nearer to 0 by the threshold, and 0 within it."""
+    """x - threshold where x > threshold, x + threshold where x < -threshold, else 0."""
     return ops.Relu(x - threshold) - ops.Relu(-x - threshold)
 
 
@@ -80,13 +80,13 @@ def hard_shrink(x: Tensor, threshold: float = 0.5) -> Tensor:
 
 
 def glu(x: Tensor, axis: int = -1) -> Tensor:
-    """One half of the axis times the sigmoid of the other."""
+    """The first half of the axis times the sigmoid of the second half."""
     a, b = ops.split(x, 2, axis)
     return a * ops.Sigmoid(b)
 
 
 def sparse_plus(x: Tensor) -> Tensor:
-    """(x + 1)² / 4 between -1 and 1, 0 below, x above."""
+    """(x + 1)² / 4 where |x| < 1, 0 where x ≤ -1, and x where x ≥ 1."""
     return ops.Square(relu_up_to_1(0.5 * x + 0.5)) + ops.Relu(x - 1.0)
 
 
@@ -101,7 +101,7 @@ def threshold(x: Tensor, limit: float = 0.0, value: float = 0.0) -> Tensor:
 
 
 def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
-    """max(x - τ, 0), with the τ of Keras, which sums the cumulative sums of the support.
+    """max(x - τ, 0), with τ as in Keras, which adds up the cumulative sums of the support.
 
     Raises:
         Refusal: the size of the axis is not known.
@@ -152,26 +152,24 @@ ACTIVATIONS: Mapping[str, Callable[..., Tensor]] = {
     "sparse_sigmoid": lambda x: relu_up_to_1(0.5 * x + 0.5),
     "glu": glu,
 }
-"""Keras's activations by name; `hard_sigmoid_keras2` is what Keras 1 and 2 called hard_sigmoid."""
+"""Name of an activation in Keras → function. `hard_sigmoid_keras2` is the one of Keras 1 and 2."""
 
 
 ALONG_AN_AXIS = frozenset(("softmax", "log_softmax", "sparsemax", "glu", "Softmax"))
+"""Activations, and layers used as activations, that are not elementwise."""
 
 
 def works_along_an_axis(activation: Activation) -> bool:
-    """Whether an activation, by name or as an object, is none of single elements."""
+    """Whether an activation, given by name or as an object, is not elementwise."""
     name = activation.get("class_name") if isinstance(activation, Mapping) else activation
     return isinstance(name, str) and name in ALONG_AN_AXIS
 
 
-"""Activations, and layers that stand as one, that do not work element by element."""
-
-
 def activate(activation: Any, x: Tensor, *, channels_first: bool = False) -> Tensor:
-    """Apply the activation of a config to x, which has its channels last.
+    """Apply the activation of a config to x [..., channels].
 
-    Activations along an axis, such as softmax, work along the last axis of the layout of the layer.
-    With channels_first that is a spatial axis.
+    An activation along an axis, such as softmax, uses the last axis in the layout of the layer,
+    which is a spatial axis with channels_first.
 
     Raises:
         Refusal: it is not an activation of Keras.
@@ -193,14 +191,18 @@ def activate(activation: Any, x: Tensor, *, channels_first: bool = False) -> Ten
     return ACTIVATIONS[activation](x if activation in OF_INTEGERS else ops.floats(x))
 
 
-OF_INTEGERS = ("linear", "relu", "relu6")  # which leave whole numbers whole
+OF_INTEGERS = ("linear", "relu", "relu6")
+"""Activations that return integers for integers."""
 
 
 # ------------------------------------------------------------------------------------------ layers
 
 
 class ReLU(Layer):
-    """min(x, max_value) where x > threshold, else negative_slope · (x - threshold)."""
+    """min(x, max_value) where x > threshold, else negative_slope · (x - threshold).
+
+    float32, but the dtype of x with default options.
+    """
 
     traits = Traits(
         mask=MaskRule.PASSES,
@@ -227,7 +229,7 @@ class ReLU(Layer):
                 )
             x = ops.floats(x)
         if limit:
-            # strictly above the threshold, as Keras cuts it
+            # x > threshold, not ≥, as in Keras
             above = ops.where(ops.greater(x, limit), x, 0.0)
         else:
             above = ops.Relu6(x) if self.max_value == 6 else ops.Relu(x)
@@ -239,7 +241,7 @@ class ReLU(Layer):
 
 
 class LeakyReLU(Layer):
-    """x where x > 0, else negative_slope · x; float32 of the shape of x."""
+    """x where x > 0, else negative_slope · x."""
 
     traits = Traits(
         mask=MaskRule.PASSES,
@@ -273,13 +275,14 @@ class ELU(Layer):
 
 
 class PReLU(Layer):
-    """x where x > 0, else alpha · x, with a trained alpha."""
+    """x where x > 0, else alpha · x, with a trainable alpha."""
 
     traits = Traits(mask=MaskRule.PASSES, integers=WRAPS, identity=COMPUTES)
 
     shared_axes: tuple[int, ...] | None = None
 
-    alpha: Weight = weight()  # shape of the input without batch, 1 on the shared axes
+    # the shape of the input without the batch, with 1 for the shared axes
+    alpha: Weight = weight()
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
         shared = self.shared_axes or ()
@@ -292,7 +295,7 @@ class PReLU(Layer):
 
 
 class Softmax(Layer):
-    """exp(x) / Σ exp(x) over `axis`."""
+    """exp(x) / Σ exp(x), with the sum over `axis`."""
 
     traits = Traits(
         mask=MaskRule.PASSES,
@@ -316,9 +319,8 @@ class Softmax(Layer):
             m not in (1, n, None) and n
             for m, n in zip(mask.shape[::-1], x.shape[::-1], strict=False)
         )
-        samples = mask.rank < x.rank and mask.shape[:1] == (
-            None,
-        )  # beside another axis than that of the batch
+        # the batch of the mask would be aligned with another axis of x
+        samples = mask.rank < x.rank and mask.shape[:1] == (None,)
         if mask.rank > x.rank or differ or samples:
             raise ShapeError(
                 f"a mask of shape {mask.shape} does not fit an input of shape {x.shape}"
@@ -330,7 +332,7 @@ class Softmax(Layer):
 
 
 def softmax_over(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """exp(x) / Σ exp(x) over several axes together."""
+    """exp(x) / Σ exp(x), with the sum over all of the axes."""
     if len(axes) == 1:
         return softmax(x, axes[0])
     power = ops.Exp(x - ops.max_(x, axes, keepdims=True))

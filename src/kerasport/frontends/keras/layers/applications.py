@@ -1,4 +1,4 @@
-"""Layers that networks of keras.applications have for themselves."""
+"""Layers that only networks of keras.applications have."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 class LayerScale(Layer):
-    """x · gamma, of ConvNeXt."""
+    """x [..., projection_dim] · gamma, float32, in ConvNeXt."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
 
-    init_values: float  # with which training began
+    # the initial value of gamma
+    init_values: float
     projection_dim: Count
 
     gamma: Weight = weight()  # [projection_dim]
@@ -33,7 +34,7 @@ class LayerScale(Layer):
 
 
 class CustomScaleLayer(Layer):
-    """First input plus the second one times `scale`, of InceptionResNetV2."""
+    """a + b · scale, float32, in InceptionResNetV2."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
 

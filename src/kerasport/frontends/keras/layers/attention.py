@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from kerasport.ir.tensor import Tensor
 
 FAR_BELOW = -1e9
-"""A score whose softmax is 0.
+"""A score whose softmax is 0, for masked positions.
 
-Keras uses lower ones too. The webgl backend of TF.js finds no maximum below -1e20, so a fully
-masked row would be wrong.
+Keras sometimes uses lower scores. The webgl backend of TF.js finds no maximum below -1e20, so it
+would compute wrong weights for a fully masked row.
 """
 
 
 def positions(size: Size) -> Tensor:
-    """0, 1, … up to a size."""
+    """The integers 0 … size - 1: int32 [size]."""
     if not isinstance(size, int):
         return ops.Range(size)
     reserve(size)
@@ -44,49 +44,50 @@ def positions(size: Size) -> Tensor:
 
 
 def causal_mask(rows: Size, columns: Size) -> Tensor:
-    """True where a column is not after its row, bool [rows, columns]."""
+    """Causal mask, bool [rows, columns]: true where the column is not after the row."""
     return ops.greater_equal(
         ops.expand_dims(positions(rows), 1), ops.expand_dims(positions(columns), 0)
     )
 
 
 def window_mask(rows: Size, columns: Size, width: int) -> Tensor:
-    """True where row and column are less than `width` apart, bool [rows, columns]."""
+    """Sliding-window mask, bool [rows, columns]: true where |row - column| < width."""
     apart = ops.sub(ops.expand_dims(positions(rows), 1), ops.expand_dims(positions(columns), 0))
     return ops.less(ops.Abs(apart), width)
 
 
 def both(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    """Where both masks are true; None for a missing mask."""
+    """The conjunction of two masks, each of which may be missing."""
     if a is None or b is None:
         return b if a is None else a
     return ops.logical_and(a, b)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None, *, zeroed: bool) -> Tensor:
-    """Softmax over the unmasked scores, [..., rows, columns].
+    """Softmax over the unmasked scores: float32 [..., rows, columns].
 
-    A fully masked row has equal weights, or with `zeroed` weights of 0.
+    In a fully masked row all weights are equal, or 0 with `zeroed`.
     """
     if mask is None:
         return ops.Softmax(scores)
     if scores.rank <= 4:
         weights = ops.Softmax(ops.where(mask, scores, FAR_BELOW))
         return ops.where(mask, weights, 0.0) if zeroed else weights
-    # not all targets select among more axes
+    # not all targets support Select for rank 5 and more
     counts = ops.floats(mask)
     weights = ops.Softmax(scores * counts + (1.0 - counts) * FAR_BELOW)
     return weights * counts if zeroed else weights
 
 
-# ------------------------------------------------------------------------ of one head, unprojected
+# ------------------------------------------------------------------------------ without projections
 
 
 class Attention(Layer):
-    """softmax(scores) @ value, of [query, value] or [query, value, key].
+    """softmax(scores) @ value, for the inputs [query, value] or [query, value, key].
 
-    query is [..., rows, dim], value and key are [..., columns, dim]. The scores are query @ keyᵀ ·
-    scale, or concat_score_weight · Σ tanh(scale · (query + key)), [..., rows, columns].
+    The query [..., rows, dim], the key [..., columns, dim] and the value [..., columns, dim_v] give
+    float32 [..., rows, dim_v]. The scores [..., rows, columns] are query @ keyᵀ · scale, or
+    concat_score_weight · Σ tanh(scale · (query + key)) with score_mode="concat".
     """
 
     traits = Traits(
@@ -100,7 +101,8 @@ class Attention(Layer):
     use_scale: bool = False
     score_mode: Literal["dot", "concat"] = "dot"
     dropout: float = 0.0
-    causal: bool = False  # until Keras 2.10, when the call came to say it
+    # an option before Keras 2.10, and an argument of the call since then
+    causal: bool = False
     ignored = ("seed",)
     signature = ("inputs", "mask", "training", "return_attention_scores", "use_causal_mask")
     arity = (2, 3)
@@ -111,7 +113,7 @@ class Attention(Layer):
 
     @classmethod
     def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
-        """Without the weight of `concat`, where scores are products."""
+        """The weights without `concat_score_weight`, unless score_mode="concat"."""
         declared = super().declared_weights(config)
         concat = config.get("score_mode") == "concat"
         return {
@@ -132,7 +134,7 @@ class Attention(Layer):
         return (output, scores) if given.get("return_attention_scores") else output  # type: ignore[return-value]
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
-        """How much each query, [..., rows, dim], wants of each key, [..., columns, dim]."""
+        """The scores [..., rows, columns] of query [..., rows, dim], key [..., columns, dim]."""
         if self.score_mode == "dot":
             products: Tensor = ops.MatMul(query, key, transpose_b=True)
             return products if self.scale is None else products * self.scale
@@ -171,7 +173,7 @@ class Attention(Layer):
 
 
 def pairs(query: Tensor, key: Tensor) -> Tensor:
-    """query + key of every pair, [..., rows, columns, dim]."""
+    """query + key for each pair of a row and a column: [..., rows, columns, dim]."""
     return ops.expand_dims(query, -2) + ops.expand_dims(key, -3)
 
 
@@ -190,11 +192,15 @@ class AdditiveAttention(Attention):
         return ops.sum_(activated if self.scale is None else activated * self.scale, -1)
 
 
-# --------------------------------------------------------------------- of several heads, projected
+# -------------------------------------------------------------------------------- with projections
 
 
 class _Heads(Layer):
-    """Attention with several heads, projections before it and one after it."""
+    """Attention with several heads, with projections of the inputs and of the output.
+
+    The query [batch, ..., dim_q], the value [batch, ..., dim_v] and the key give float32
+    [batch, ..., output], and with `return_attention_scores` the weights of all heads too.
+    """
 
     use_bias: bool = True
     use_gate: bool = False
@@ -222,7 +228,7 @@ class _Heads(Layer):
 
     @classmethod
     def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
-        """No bias of the gate where there are no biases."""
+        """The weights, without `gate_bias` unless `use_bias` is true."""
         biased = config.get("use_bias", True)
         return {
             name: mark
@@ -231,11 +237,11 @@ class _Heads(Layer):
         }
 
     def sizes(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-        """Number and size of the heads of the queries, of the keys, and of the values."""
+        """(number of heads, size of a head) for the queries, for the keys, and for the values."""
         raise NotImplementedError
 
-    def made(self, query: Shape) -> Shape:
-        """Sizes of the last axes of the output."""
+    def output_sizes(self, query: Shape) -> Shape:
+        """Sizes of the axes of the output that replace the last axis of the query."""
         return query[-1:]
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
@@ -249,7 +255,7 @@ class _Heads(Layer):
             "key": (key[-1], *of_key),
             "value": (value[-1], *of_value),
             "gate": (query[-1], *heads),
-            "output": (*heads, *self.made(query)),
+            "output": (*heads, *self.output_sizes(query)),
         }
         kernels = {f"{part}_kernel": shape for part, shape in shapes.items()}
         return kernels | {
@@ -257,7 +263,7 @@ class _Heads(Layer):
         }
 
     def infer(self, *inputs: Shape) -> Outputs:
-        return (*inputs[0][:-1], *self.made(inputs[0]))
+        return (*inputs[0][:-1], *self.output_sizes(inputs[0]))
 
     def infer_call(self, given: Mapping[str, Any], *inputs: Shape) -> Outputs:
         output = self.infer(*inputs)
@@ -266,21 +272,21 @@ class _Heads(Layer):
         return output, self.scores_shape(inputs[0], inputs[1])  # type: ignore[return-value]
 
     def scores_shape(self, query: Shape, value: Shape) -> Shape:
-        """Shape of the scores."""
+        """Shape of the attention weights that the call returns."""
         raise NotImplementedError
 
     def axes(self, rank: int) -> tuple[int, ...]:
-        """The axes that are attended over."""
+        """The attention axes of a query of this rank."""
         del rank
         return (1,)
 
     def weights_of(
         self, scores: Tensor, mask: Tensor | None, *, returned: bool, uniform: bool
     ) -> Tensor:
-        """Softmax of the scores, [..., rows, columns].
+        """Softmax of the scores: float32 [..., rows, columns].
 
-        Keras has two implementations. A fully masked row has equal weights in one and 0 in the
-        other; with `uniform` it has equal weights in both.
+        Keras has two implementations. In a fully masked row, one returns equal weights and the
+        other returns 0. With `uniform` both return equal weights.
         """
         return masked_softmax(scores, mask, zeroed=not uniform and (self.dropout > 0 or returned))
 
@@ -290,10 +296,10 @@ class _Heads(Layer):
         """The output [batch, ..., heads, size] of each head, and its weights.
 
         Args:
-            q: queries, [batch, ..., heads, size].
-            k: keys, likewise.
-            v: values, likewise.
-            mask: which columns each row attends to, or None.
+            q: queries, float32 [batch, ..., heads, size].
+            k: keys, float32 [batch, ..., heads, size].
+            v: values, float32 [batch, ..., heads, size].
+            mask: bool, true where a row attends to a column; None without a mask.
             how: arguments of `weights_of`.
         """
         raise NotImplementedError
@@ -322,13 +328,13 @@ class _Heads(Layer):
             mask = both(
                 mask, None if part is None else ops.expand_dims(ops.cast(part, "bool"), axis)
             )
-        # Keras takes rows and columns from axis 1, whichever axes are attended over
+        # Keras takes rows and columns from axis 1, also for other attention axes
         rows, columns = ops.dim(query, 1), ops.dim(value, 1)
         if use_causal_mask:
             mask = both(mask, ops.expand_dims(causal_mask(rows, columns), 0))
         if self.sliding_window is not None:
             mask = both(mask, ops.expand_dims(window_mask(rows, columns, self.sliding_window), 0))
-        mask = both(mask, self._asked(attention_mask, mask))
+        mask = both(mask, self._attention_mask(attention_mask, mask))
         q = projected(query, self.query_kernel, self.query_bias) * self.sizes()[0][1] ** -0.5
         k = projected(key, self.key_kernel, self.key_bias)
         v = projected(value, self.value_kernel, self.value_bias)
@@ -346,11 +352,11 @@ class _Heads(Layer):
         return (y, scores) if return_attention_scores else (y,)
 
     @staticmethod
-    def _asked(given: Any, mask: Tensor | None) -> Tensor | None:
-        """The mask that the call gives."""
-        if given is None:
+    def _attention_mask(argument: Any, mask: Tensor | None) -> Tensor | None:
+        """The call argument `attention_mask` as a bool tensor; `mask` is that of the inputs."""
+        if argument is None:
             return None
-        attention_mask = ops.as_tensor(given)
+        attention_mask = ops.as_tensor(argument)
         if mask is not None and attention_mask.rank > mask.rank and mask.shape[0] != 1:
             reason = (
                 "Keras broadcasts a mask per head and the masks of the inputs along the wrong axes"
@@ -359,19 +365,19 @@ class _Heads(Layer):
         return ops.cast(attention_mask, "bool")
 
     def _joined(self, y: Tensor, query: Tensor) -> Tensor:
-        """The projection of all heads together, y @ output_kernel + output_bias."""
+        """y @ output_kernel + output_bias over heads and sizes: [batch, ..., output]."""
         kernel = ops.as_tensor(self.output_kernel)
-        heads, size, *made = ops.known(kernel.shape)
+        heads, size, *output = ops.known(kernel.shape)
         flat = ops.reshape(y, (*ops.dims(query)[:-1], heads * size)) @ ops.reshape(
-            kernel, (heads * size, prod(made))
+            kernel, (heads * size, prod(output))
         )
         if self.output_bias is not None:
-            flat = flat + ops.reshape(ops.as_tensor(self.output_bias), (prod(made),))
-        return ops.reshape(flat, (*ops.dims(query)[:-1], *made))
+            flat = flat + ops.reshape(ops.as_tensor(self.output_bias), (prod(output),))
+        return ops.reshape(flat, (*ops.dims(query)[:-1], *output))
 
 
 def projected(x: Tensor, kernel: Weight, bias: Weight | None) -> Tensor:
-    """x @ kernel + bias for each head, [..., heads, size]."""
+    """x @ kernel + bias for each head: x [..., input] to float32 [..., heads, size]."""
     matrix = ops.as_tensor(kernel)
     depth, heads, size = ops.known(matrix.shape)
     y = x @ ops.reshape(matrix, (depth, heads * size))
@@ -380,7 +386,11 @@ def projected(x: Tensor, kernel: Weight, bias: Weight | None) -> Tensor:
 
 
 class MultiHeadAttention(_Heads):
-    """softmax(query @ keyᵀ / √key_dim) @ value per head, over any axes, with projections."""
+    """softmax(query @ keyᵀ / √key_dim) @ value for each head, over any axes, with projections.
+
+    The query [batch, rows, dim_q] and the value [batch, columns, dim_v] give float32
+    [batch, rows, output], and the weights [batch, heads, rows, columns] if the call returns them.
+    """
 
     traits = Traits(
         mask=MaskRule.PASSES,
@@ -397,7 +407,8 @@ class MultiHeadAttention(_Heads):
     value_dim: Count | None = None
     output_shape: Count | tuple[Count, ...] | None = None
     attention_axes: int | tuple[int, ...] | None = None
-    ignored = (*_Heads.ignored, "query_shape", "key_shape", "value_shape")  # Keras 2 writes them
+    # Keras 2 writes the shapes
+    ignored = (*_Heads.ignored, "query_shape", "key_shape", "value_shape")
 
     def sizes(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
         keys, values = (
@@ -406,7 +417,7 @@ class MultiHeadAttention(_Heads):
         )
         return keys, keys, values
 
-    def made(self, query: Shape) -> Shape:
+    def output_sizes(self, query: Shape) -> Shape:
         if not self.output_shape:
             return query[-1:]
         return self.output_shape if isinstance(self.output_shape, tuple) else (self.output_shape,)
@@ -423,7 +434,7 @@ class MultiHeadAttention(_Heads):
 
     def scores_shape(self, query: Shape, value: Shape) -> Shape:
         axes = self.axes(len(query))
-        front = tuple(d for at, d in enumerate(query[:-1]) if at not in axes)
+        front = tuple(d for axis, d in enumerate(query[:-1]) if axis not in axes)
         return (
             *front,
             self.num_heads,
@@ -434,9 +445,12 @@ class MultiHeadAttention(_Heads):
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool
     ) -> tuple[Tensor, Tensor]:
-        """Computes in [*front, rows, size]: the attended axes become rows, heads are in front."""
+        """Attend in shape [*front, rows, size].
+
+        The attention axes become the rows. The other axes and the heads are in front.
+        """
         axes = self.axes(q.rank - 1)
-        front = [at for at in range(q.rank - 1) if at not in axes]
+        front = [axis for axis in range(q.rank - 1) if axis not in axes]
         order = (*front, *axes, q.rank - 1)
         sizes = [ops.dim(q, axis) for axis in front]
         rows = [ops.dim(q, axis) for axis in axes]
@@ -447,29 +461,34 @@ class MultiHeadAttention(_Heads):
             if len(axes) == 1:
                 return moved
             before = ops.dims(moved)[: len(front)]
-            return ops.reshape(moved, (*before, product([x.shape[at] for at in axes]), x.shape[-1]))
+            attended = product([x.shape[axis] for axis in axes])
+            return ops.reshape(moved, (*before, attended, x.shape[-1]))
 
         scores = ops.MatMul(flat(q), flat(k), transpose_b=True)
         spread = None if mask is None else self._spread(mask, len(front), rows, columns)
-        rank_3 = q.rank == 4  # of the input, where Keras has an operation of its own
+        # Keras has a separate implementation for queries of rank 3
+        rank_3 = q.rank == 4
         weights = self.weights_of(
             scores, spread, **{**how, "returned": how["returned"] or not rank_3}
         )
         y = ops.reshape(ops.MatMul(weights, flat(v)), (*sizes, *rows, v.shape[-1]))
-        y = ops.transpose(y, [order.index(at) for at in range(q.rank)])
+        y = ops.transpose(y, [order.index(axis) for axis in range(q.rank)])
         return y, ops.reshape(weights, (*sizes, *rows, *columns)) if how["returned"] else weights
 
     @staticmethod
     def _spread(mask: Tensor, front: int, rows: Sequence[Size], columns: Sequence[Size]) -> Tensor:
-        """A mask for scores [*front, rows, columns], with missing axes before the attended ones."""
+        """A mask that broadcasts to scores [*front, rows, columns].
+
+        Keras inserts the axes that the mask lacks before its attention axes.
+        """
         attended = (*rows, *columns)
         if mask.rank < len(attended):
             reason = f"a mask of rank {mask.rank} is ambiguous for {len(attended)} attention axes"
             raise Refusal("attention_axes", reason)
         wanted = front + len(attended)
         if mask.rank < wanted:
-            place = mask.rank - len(attended)
-            mask = ops.expand_dims(mask, *range(place, place + wanted - mask.rank))
+            first = mask.rank - len(attended)
+            mask = ops.expand_dims(mask, *range(first, first + wanted - mask.rank))
         if len(rows) == 1:
             return mask
         known = [
@@ -489,12 +508,16 @@ class MultiHeadAttention(_Heads):
 
 
 def product(sizes: Shape | list[int | None]) -> int:
-    """The product of sizes, -1 where one is unknown."""
+    """The product of sizes, -1 if one is unknown."""
     return -1 if None in sizes else prod(size for size in sizes if size is not None)
 
 
 class GroupQueryAttention(_Heads):
-    """softmax(query @ keyᵀ / √head_dim) @ value per head; groups of heads share keys and values."""
+    """softmax(query @ keyᵀ / √head_dim) @ value for each head; groups of heads share key and value.
+
+    The query [batch, rows, dim_q] and the value [batch, columns, dim_v] give float32
+    [batch, rows, dim_q], and the weights [batch, heads, rows, columns] if the call returns them.
+    """
 
     traits = Traits(
         mask=MaskRule.PASSES,
@@ -518,7 +541,7 @@ class GroupQueryAttention(_Heads):
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **how: bool
     ) -> tuple[Tensor, Tensor]:
-        """With the queries of the heads that share a key one behind the other."""
+        """Attend with the rows of all heads that share a key in one matrix."""
         batch, rows, heads, size = ops.dims(q)
         columns, groups = ops.dim(k, 1), self.num_key_value_heads
         together = (
@@ -535,4 +558,4 @@ class GroupQueryAttention(_Heads):
 
 
 class GroupedQueryAttention(GroupQueryAttention):
-    """GroupQueryAttention under its name in whole-model HDF5 files."""
+    """The name of `GroupQueryAttention` in whole-model HDF5 files."""

@@ -1,4 +1,8 @@
-"""Convolutions. Kernels have the spatial axes first whatever the data format says."""
+"""Convolution layers.
+
+Kernels start with the spatial axes, whatever the data format is. Inputs are
+[batch, *spatial, channels], or [batch, channels, *spatial] with data_format="channels_first".
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,11 @@ if TYPE_CHECKING:
 def window_output(
     size: int | None, window: int, stride: int, padding: str, dilation: int = 1
 ) -> int | None:
-    """Size of an axis after a sliding window, by TensorFlow's definition of the padding."""
+    """Size of an axis after a sliding window, with TensorFlow's definition of the padding.
+
+    Raises:
+        ShapeError: the window is larger than the axis.
+    """
     if size is None:
         return None
     if padding != "valid":  # same, and causal, which pads on one side
@@ -51,26 +59,26 @@ class _Spatial(Layer):
     data_format: DataFormat = "channels_last"
 
     def split(self, x: Shape) -> tuple[Shape, int | None]:
-        """Spatial axes and number of channels."""
+        """Sizes of the spatial axes, and the number of channels."""
         need_rank(x, self.rank + 2)
         return (x[1:-1], x[-1]) if self.data_format == "channels_last" else (x[2:], x[1])
 
     def channels_last(self, x: Tensor) -> Tensor:
-        """x with its channels as the last axis, whatever the data format of the layer."""
+        """x with its channels as the last axis: [batch, *spatial, channels]."""
         return x if self.data_format == "channels_last" else ops.move_axis(x, 1, -1)
 
     def as_declared(self, y: Tensor) -> Tensor:
-        """y with its channels where the data format wants them."""
+        """y [batch, *spatial, channels] in the data format of the layer."""
         return y if self.data_format == "channels_last" else ops.move_axis(y, -1, 1)
 
     def activated(self, y: Tensor, activation: Activation) -> Tensor:
-        """y, channels last, through the activation and as declared."""
+        """The activation of y [batch, *spatial, channels], in the data format of the layer."""
         return self.as_declared(
             activate(activation, y, channels_first=self.data_format == "channels_first")
         )
 
     def join(self, x: Shape, spatial: Shape, channels: int | None) -> Shape:
-        """The shape with those spatial axes and channels."""
+        """The shape with the batch of x and these spatial sizes, in the layer's data format."""
         last = self.data_format == "channels_last"
         return (x[0], *spatial, channels) if last else (x[0], channels, *spatial)
 
@@ -125,9 +133,10 @@ def convolve(
     dilations: Sequence[int],
     groups: Count = 1,
 ) -> Tensor:
-    """Cross-correlation of x, channels last, in groups of channels.
+    """Cross-correlation of x [batch, *spatial, channels] with a kernel, in groups of channels.
 
-    Of one spatial axis two are made, since targets convolve over two or three.
+    The kernel is [*window, channels / groups, filters], the result float32 [batch, *out, filters].
+    A single spatial axis becomes two, because targets convolve over two or three axes.
     """
     if padding == "causal":
         before = (kernel.shape[0] or 0) - 1
@@ -150,7 +159,11 @@ def convolve(
 def depthwise(
     x: Tensor, kernel: Tensor, strides: Sequence[int], padding: str, dilations: Sequence[int]
 ) -> Tensor:
-    """Each channel of x [batch, height, width, channels] convolved with kernels of its own."""
+    """Convolve each channel of x [batch, height, width, channels] with separate kernels.
+
+    The kernel is [rows, columns, channels, multiplier], the result float32
+    [batch, *out, channels · multiplier].
+    """
     (rows, columns), (down, right) = strides, dilations
     return ops.DepthwiseConv(
         ops.floats(x), kernel, (rows, columns), paddings(padding), (down, right)
@@ -158,12 +171,15 @@ def depthwise(
 
 
 def paddings(padding: str) -> Paddings:
-    """A padding by its name."""
+    """The padding of the IR for "same" or "valid"."""
     return "same" if padding == "same" else "valid"
 
 
 class Conv1D(_Conv):
-    """activation(conv(x, kernel) + bias), over time."""
+    """activation(conv(x, kernel) + bias), over time.
+
+    [batch, time, channels] to float32 [batch, out, filters].
+    """
 
     rank = 1
     strides: Counts = (1,)
@@ -172,7 +188,10 @@ class Conv1D(_Conv):
 
 
 class Conv2D(_Conv):
-    """activation(conv(x, kernel) + bias), over height and width."""
+    """activation(conv(x, kernel) + bias), over height and width.
+
+    [batch, height, width, channels] to float32 [batch, *out, filters].
+    """
 
     rank = 2
     strides: Counts = (1, 1)
@@ -180,7 +199,10 @@ class Conv2D(_Conv):
 
 
 class Conv3D(_Conv):
-    """activation(conv(x, kernel) + bias), over three spatial axes."""
+    """activation(conv(x, kernel) + bias), over three spatial axes.
+
+    [batch, depth, height, width, channels] to float32 [batch, *out, filters].
+    """
 
     rank = 3
     strides: Counts = (1, 1, 1)
@@ -192,7 +214,8 @@ class _ConvTranspose(_Spatial):
         mask=MaskRule.STOPS, integers=WEIGHS, identity=COMPUTES, workload="convolutional"
     )
 
-    ignored = ("groups",)  # Keras 2 writes it, and reads it nowhere
+    # Keras 2 writes it, and never reads it
+    ignored = ("groups",)
     filters: Count
     kernel_size: Counts
     strides: Counts
@@ -205,8 +228,8 @@ class _ConvTranspose(_Spatial):
     kernel: Weight = weight()  # [*kernel_size, filters, input]
     bias: Weight | None = weight(when="use_bias")  # [filters]
 
-    def each(self, option: int | tuple[int, ...]) -> tuple[int, ...]:
-        """The option for every spatial axis."""
+    def per_axis(self, option: int | tuple[int, ...]) -> tuple[int, ...]:
+        """The value of an option for each spatial axis."""
         return option if isinstance(option, tuple) else (option,) * self.rank
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
@@ -215,9 +238,11 @@ class _ConvTranspose(_Spatial):
 
     def infer(self, *inputs: Shape) -> Shape:
         spatial, _ = self.split(inputs[0])
-        dilations = self.each(self.dilation_rate)
+        dilations = self.per_axis(self.dilation_rate)
         paddings = (
-            (None,) * self.rank if self.output_padding is None else self.each(self.output_padding)
+            (None,) * self.rank
+            if self.output_padding is None
+            else self.per_axis(self.output_padding)
         )
         axes = zip(spatial, self.kernel_size, self.strides, dilations, paddings, strict=True)
         out = tuple(
@@ -226,8 +251,8 @@ class _ConvTranspose(_Spatial):
         return self.join(inputs[0], out, self.filters)
 
     def lower(self, x: Tensor) -> Tensor:
-        """Padding and cropping of a transposed convolution, as Keras computes them for JAX."""
-        kernel, dilations = ops.as_tensor(self.kernel), self.each(self.dilation_rate)
+        """The transposed convolution, padded and cropped as Keras does it on JAX."""
+        kernel, dilations = ops.as_tensor(self.kernel), self.per_axis(self.dilation_rate)
         y = transposed(
             self.channels_last(x), spread(kernel, dilations), self.strides, self.ends(), self.rank
         )
@@ -235,16 +260,22 @@ class _ConvTranspose(_Spatial):
         return self.activated(y, self.activation)
 
     def ends(self, *, by_default: bool = False) -> list[tuple[int, int]]:
-        """Of each axis what is cropped at the beginning, and the length beyond size · stride.
+        """(crop at the beginning, size of the result - size of x · stride) for each axis.
 
-        `by_default` says as if there were no `output_padding`.
+        `by_default` ignores `output_padding`.
         """
         none: tuple[int | None, ...] = (None,) * self.rank
-        asked = (
-            none if by_default or self.output_padding is None else self.each(self.output_padding)
+        output_padding = (
+            none
+            if by_default or self.output_padding is None
+            else self.per_axis(self.output_padding)
         )
         axes = zip(
-            self.kernel_size, self.strides, self.each(self.dilation_rate), asked, strict=True
+            self.kernel_size,
+            self.strides,
+            self.per_axis(self.dilation_rate),
+            output_padding,
+            strict=True,
         )
         return [self._end(*axis) for axis in axes]
 
@@ -267,13 +298,13 @@ class _ConvTranspose(_Spatial):
 
 
 def spread(kernel: Tensor, dilations: Sequence[int]) -> Tensor:
-    """A dilated kernel [*window, output, input], with zeros between its values."""
+    """The kernel [*window, output, input] with zeros inserted for the dilations."""
     for axis, dilation in enumerate(dilations):
         if dilation > 1:
             wide = ops.expand_dims(kernel, axis + 1)
-            wide = ops.pad(
-                wide, [(0, dilation - 1) if at == axis + 1 else (0, 0) for at in range(wide.rank)]
-            )
+            amounts = [(0, 0)] * wide.rank
+            amounts[axis + 1] = (0, dilation - 1)
+            wide = ops.pad(wide, amounts)
             size = ops.known(kernel.shape)[axis]
             long = ops.reshape(
                 wide, [*kernel.shape[:axis], size * dilation, *kernel.shape[axis + 1 :]]
@@ -285,7 +316,11 @@ def spread(kernel: Tensor, dilations: Sequence[int]) -> Tensor:
 def transposed(
     x: Tensor, kernel: Tensor, strides: Sequence[int], axes: Sequence[tuple[int, int]], count: int
 ) -> Tensor:
-    """A transposed convolution, cropped on each axis, of the length size · stride + extra."""
+    """Transposed convolution of x [batch, *spatial, input]: float32 [batch, *out, output].
+
+    The kernel is [*window, output, input]. `axes` has (crop, extra) for each of `count` axes.
+    `crop` elements are cut at the beginning, and the result has size · stride + extra elements.
+    """
     if count == 1:
         wide = transposed(
             ops.expand_dims(x, 1), ops.expand_dims(kernel, 0), (1, *strides), ((0, 0), *axes), 2
@@ -308,7 +343,7 @@ def transposed_output(
     *,
     padding: str,
 ) -> int | None:
-    """Length of one axis after a transposed convolution, by Keras's rule."""
+    """Size of an axis after a transposed convolution, by Keras's rule."""
     if size is None:
         return None
     extent = (window - 1) * dilation + 1
@@ -321,21 +356,30 @@ def transposed_output(
 
 
 class Conv1DTranspose(_ConvTranspose):
-    """activation(transposed convolution of x + bias), over time."""
+    """activation(conv_transpose(x, kernel) + bias), over time.
+
+    [batch, time, channels] to float32 [batch, out, filters].
+    """
 
     rank = 1
     strides: Counts = (1,)
 
 
 class Conv2DTranspose(_ConvTranspose):
-    """activation(transposed convolution of x + bias), over height and width."""
+    """activation(conv_transpose(x, kernel) + bias), over height and width.
+
+    [batch, height, width, channels] to float32 [batch, *out, filters].
+    """
 
     rank = 2
     strides: Counts = (1, 1)
 
 
 class Conv3DTranspose(_ConvTranspose):
-    """activation(transposed convolution of x + bias), over three spatial axes."""
+    """activation(conv_transpose(x, kernel) + bias), over three spatial axes.
+
+    [batch, depth, height, width, channels] to float32 [batch, *out, filters].
+    """
 
     rank = 3
     strides: Counts = (1, 1, 1)
@@ -353,25 +397,26 @@ class _Depthwise(_Spatial):
     dilation_rate: Counts
     activation: Activation = "linear"
     use_bias: bool = True
-    ignored = ("groups", "filters")  # Keras 2 inherits them from Conv and reads neither
+    # Keras 2 inherits them from Conv, and never reads them
+    ignored = ("groups", "filters")
 
     kernel: Weight = weight()  # [*kernel_size, input, depth_multiplier]
     bias: Weight | None = weight(when="use_bias")  # [input · depth_multiplier]
 
-    def made(self, channels: int | None) -> int | None:
-        """Number of channels that the kernel makes of so many."""
+    def output_channels(self, channels: int | None) -> int | None:
+        """Number of channels of the output, for this number of input channels."""
         return None if channels is None else channels * self.depth_multiplier
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
         _, channels = self.split(inputs[0])
         kernel = (*self.kernel_size, channels, self.depth_multiplier)
-        return {"kernel": kernel, "bias": (self.made(channels),)}
+        return {"kernel": kernel, "bias": (self.output_channels(channels),)}
 
     def infer(self, *inputs: Shape) -> Shape:
         spatial, channels = self.split(inputs[0])
         sizes = zip(spatial, self.kernel_size, self.strides, self.dilation_rate, strict=True)
         out = tuple(window_output(n, k, s, self.padding, d) for n, k, s, d in sizes)
-        return self.join(inputs[0], out, self.made(channels))
+        return self.join(inputs[0], out, self.output_channels(channels))
 
     def lower(self, x: Tensor) -> Tensor:
         y = depthwise_of(self, self.channels_last(x), ops.as_tensor(self.kernel))
@@ -380,7 +425,11 @@ class _Depthwise(_Spatial):
 
 
 def depthwise_of(layer: _Depthwise | _Separable, x: Tensor, kernel: Tensor) -> Tensor:
-    """The depthwise part of a layer, over one or two spatial axes."""
+    """The depthwise convolution of a layer, over one or two spatial axes.
+
+    x [batch, *spatial, channels] and kernel [*window, channels, multiplier] give float32
+    [batch, *out, channels · multiplier].
+    """
     strides, dilations, padding = layer.strides, layer.dilation_rate, str(layer.padding)
     if padding == "causal":
         x, padding = (
@@ -389,7 +438,7 @@ def depthwise_of(layer: _Depthwise | _Separable, x: Tensor, kernel: Tensor) -> T
         )
     if layer.rank == 2:
         return depthwise(x, kernel, strides, padding, dilations)
-    # an axis beside the other of the same stride, since some targets know one stride only
+    # both axes get the same stride, because some targets support only one stride
     wide = depthwise(
         ops.expand_dims(x, 1), ops.expand_dims(kernel, 0), strides * 2, padding, (1, *dilations)
     )
@@ -397,7 +446,10 @@ def depthwise_of(layer: _Depthwise | _Separable, x: Tensor, kernel: Tensor) -> T
 
 
 class DepthwiseConv1D(_Depthwise):
-    """activation(each channel convolved with kernels of its own + bias), over time."""
+    """activation(depthwise_conv(x, kernel) + bias), over time.
+
+    [batch, time, channels] to float32 [batch, out, channels · depth_multiplier].
+    """
 
     rank = 1
     strides: Counts = (1,)
@@ -405,7 +457,10 @@ class DepthwiseConv1D(_Depthwise):
 
 
 class DepthwiseConv2D(_Depthwise):
-    """activation(each channel convolved with kernels of its own + bias), over height and width."""
+    """activation(depthwise_conv(x, kernel) + bias), over height and width.
+
+    [batch, height, width, channels] to float32 [batch, *out, channels · depth_multiplier].
+    """
 
     rank = 2
     strides: Counts = (1, 1)
@@ -425,7 +480,8 @@ class _Separable(_Spatial):
     dilation_rate: Counts
     activation: Activation = "linear"
     use_bias: bool = True
-    ignored = ("groups",)  # Keras 2 inherits it from Conv and never reads it
+    # Keras 2 inherits it from Conv, and never reads it
+    ignored = ("groups",)
 
     depthwise_kernel: Weight = weight()  # [*kernel_size, input, depth_multiplier]
     pointwise_kernel: Weight = weight()  # [1, …, input · depth_multiplier, filters]
@@ -433,10 +489,10 @@ class _Separable(_Spatial):
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
         _, channels = self.split(inputs[0])
-        made = None if channels is None else channels * self.depth_multiplier
+        depth = None if channels is None else channels * self.depth_multiplier
         return {
             "depthwise_kernel": (*self.kernel_size, channels, self.depth_multiplier),
-            "pointwise_kernel": (*(1,) * self.rank, made, self.filters),
+            "pointwise_kernel": (*(1,) * self.rank, depth, self.filters),
             "bias": (self.filters,),
         }
 
@@ -455,7 +511,10 @@ class _Separable(_Spatial):
 
 
 class SeparableConv1D(_Separable):
-    """activation(pointwise(depthwise(x)) + bias), over time."""
+    """activation(pointwise(depthwise(x)) + bias), over time.
+
+    [batch, time, channels] to float32 [batch, out, filters].
+    """
 
     rank = 1
     strides: Counts = (1,)
@@ -464,7 +523,10 @@ class SeparableConv1D(_Separable):
 
 
 class SeparableConv2D(_Separable):
-    """activation(pointwise(depthwise(x)) + bias), over height and width."""
+    """activation(pointwise(depthwise(x)) + bias), over height and width.
+
+    [batch, height, width, channels] to float32 [batch, *out, filters].
+    """
 
     rank = 2
     strides: Counts = (1, 1)

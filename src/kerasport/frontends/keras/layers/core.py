@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class InputLayer(Layer):
-    """An input of the model."""
+    """An input of the model. It has no computation."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=INPUT, identity=COMPUTES, integer_dtype=True)
 
@@ -75,15 +75,17 @@ class Dense(Layer):
         return activate(self.activation, y if self.bias is None else y + self.bias)
 
 
-ROUNDING = 1e-5  # of a mean of float32 numbers, relative
+ROUNDING = 1e-5
+"""Relative rounding error of a mean of float32 numbers, at most."""
 
 
 class TernaryDense(Dense):
-    """activation(x @ kernel + bias) with a kernel of -beta, 0 and beta (BitNet b1.58).
+    """activation(x @ kernel + bias): [..., input] to float32 [..., units].
 
-    Keras computes the ternary kernel from a float kernel in every call: its signs, where its
-    magnitude exceeds the threshold. Without a threshold, that is half the mean magnitude, and beta
-    is the mean magnitude. Otherwise beta is 1.
+    The kernel contains only -beta, 0 and beta (BitNet b1.58). Keras computes it from a float kernel
+    in every call: the sign of each value whose magnitude exceeds the threshold, times beta. Without
+    the option `threshold`, it is half the mean magnitude, and beta is the mean magnitude. With the
+    option, beta is 1.
     """
 
     traits = Traits(mask=MaskRule.PASSES, integers=WRAPS, identity=COMPUTES, pointwise=True)
@@ -96,7 +98,7 @@ class TernaryDense(Dense):
         """The kernel with which the layer multiplies, float32 [input, units].
 
         Raises:
-            Refusal: a value equals the threshold, so rounding of the mean decides about it.
+            Refusal: a value equals the threshold, so the rounding of the mean decides the result.
         """
         if self.packed:
             return self.kernel
@@ -128,16 +130,15 @@ class TernaryDense(Dense):
 
 
 class Embedding(Layer):
-    """Row `x` of `embeddings` for each index: integers [...] to float32 [..., output_dim]."""
+    """Row `x` of `embeddings` for each index: int32 [...] to float32 [..., output_dim]."""
 
     traits = Traits(mask=MaskRule.INDICES, integers=WEIGHS, identity=COMPUTES, integer_dtype=True)
 
     input_dim: Count
     output_dim: Count
     mask_zero: bool = False
-    input_length: Any = (
-        None  # Keras 2: the length of the sequences, which the input's shape says too
-    )
+    # Keras 2: the length of the sequences, which the shape of the input contains, too
+    input_length: Any = None
 
     embeddings: Weight = weight()  # [input_dim, output_dim]
 
@@ -153,26 +154,27 @@ class Embedding(Layer):
 
 
 class ReversibleEmbedding(Embedding):
-    """Row `x` of `embeddings`, [..., output_dim]; with `reverse`, the logits [..., input_dim].
+    """Row `x` of `embeddings` for each index, or with `reverse` the logits of all indices.
 
-    The logits are x @ embeddingsᵀ, bounded to ±logit_soft_cap by tanh.
+    int32 [...] to float32 [..., output_dim]; with `reverse`, float32 [..., output_dim] to
+    [..., input_dim]. The logits are x @ embeddingsᵀ, bounded to ±logit_soft_cap by tanh.
     """
 
     traits = Traits(mask=MaskRule.INDICES, integers=WEIGHS, identity=COMPUTES)
 
     tie_weights: bool = True
     logit_soft_cap: float | None = None
-    ignored = ("reverse_dtype",)  # of what is computed; here that is always float32
+    # the dtype in which Keras computes the logits; here it is always float32
+    ignored = ("reverse_dtype",)
     signature = ("inputs", "reverse")
     takes = ("reverse",)
 
-    reverse_embeddings: Weight | None = (
-        weight()
-    )  # [output_dim, input_dim], where the table does not serve for both
+    # [output_dim, input_dim], unless tie_weights is true
+    reverse_embeddings: Weight | None = weight()
 
     @classmethod
     def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
-        """Without the second table where the weights are tied."""
+        """The weights, without `reverse_embeddings` if `tie_weights` is true."""
         declared = super().declared_weights(config)
         tied = config.get("tie_weights", True)
         return {
@@ -202,7 +204,7 @@ class ReversibleEmbedding(Embedding):
 
 
 class EinsumDense(Layer):
-    """activation(einsum(equation, x, kernel) + bias), float32 of shape `output_shape`."""
+    """activation(einsum(equation, x, kernel) + bias): float32 [batch, *output_shape]."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=WEIGHS, identity=COMPUTES)
 
@@ -211,10 +213,10 @@ class EinsumDense(Layer):
     activation: Activation = "linear"
     bias_axes: str | None = None
 
-    kernel: Weight = weight()  # sizes by label: that of the output, else that of the input
-    bias: Weight | None = weight(
-        when="bias_axes"
-    )  # labels of the output from the first in bias_axes on
+    # the size of each label in the output, or else in the input
+    kernel: Weight = weight()
+    # an axis for each label of the output from the first one in bias_axes on
+    bias: Weight | None = weight(when="bias_axes")
 
     def labels(self, rank: int) -> tuple[str, str, str]:
         """The labels of the input, kernel and output, with the ellipsis expanded.
@@ -228,31 +230,33 @@ class EinsumDense(Layer):
         if form is None:
             forms = "ab,bc->ac, ...ab,bc->...ac or ab...,bc->ac..."
             raise ShapeError(f"equation={self.equation!r} does not have the form {forms}")
-        left, given, right, kernel, left_out, made, right_out = form.groups()
+        left, operand, right, kernel, left_out, output, right_out = form.groups()
         free = (
             c
             for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-            if c not in given + kernel + made
+            if c not in operand + kernel + output
         )
-        more = "".join(islice(free, rank - len(given))) if left or right else ""
+        more = "".join(islice(free, rank - len(operand))) if left or right else ""
         if (
             (left, right) != (left_out, right_out)
             or (left and right)
-            or len(given) + len(more) != rank
+            or len(operand) + len(more) != rank
         ):
             raise ShapeError(f"equation={self.equation!r} does not fit an input of rank {rank}")
-        return (more + given, kernel, more + made) if left else (given + more, kernel, made + more)
+        if left:
+            return more + operand, kernel, more + output
+        return operand + more, kernel, output + more
 
     def _sizes(self, x: Shape) -> dict[str, int | None]:
-        """Label → size."""
-        given, _, made = self.labels(len(x))
+        """Label of the input or output → size."""
+        operand, _, output = self.labels(len(x))
         inside = self.output_shape if isinstance(self.output_shape, tuple) else (self.output_shape,)
         # `output_shape` has the sizes of all labels but the batch
-        elided = [label for label in made if label not in self.equation.partition("->")[2]]
-        listed = [label for label in made if label not in elided]
-        if not (elided and made.startswith(elided[0])):
+        elided = [label for label in output if label not in self.equation.partition("->")[2]]
+        listed = [label for label in output if label not in elided]
+        if not (elided and output.startswith(elided[0])):
             listed = listed[1:]
-        sizes: dict[str, int | None] = dict(zip(given, x, strict=True))
+        sizes: dict[str, int | None] = dict(zip(operand, x, strict=True))
         for label, size in zip(listed, inside, strict=False):
             if size is not None or label not in sizes:
                 sizes[label] = size
@@ -260,19 +264,19 @@ class EinsumDense(Layer):
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
         sizes = self._sizes(inputs[0])
-        _, kernel, made = self.labels(len(inputs[0]))
+        _, kernel, output = self.labels(len(inputs[0]))
         axes = self.bias_axes or ""
-        if not set(axes) <= set(made):
-            raise ShapeError(f"bias_axes={axes!r} are not all axes of the output {made!r}")
-        first = min((made.index(label) for label in axes), default=len(made))
+        if not set(axes) <= set(output):
+            raise ShapeError(f"bias_axes={axes!r} are not all axes of the output {output!r}")
+        first = min((output.index(label) for label in axes), default=len(output))
         wanted = tuple(sizes.get(label) for label in kernel)
-        # the bias has the sizes of the kernel where the options leave them open
+        # the bias has the sizes of the kernel if the options do not specify them
         for label, size in zip(kernel, self.kernel.shape, strict=False):
             if sizes.get(label) is None:
                 sizes[label] = size
         return {
             "kernel": wanted,
-            "bias": tuple(sizes.get(label) if label in axes else 1 for label in made[first:]),
+            "bias": tuple(sizes.get(label) if label in axes else 1 for label in output[first:]),
         }
 
     def infer(self, *inputs: Shape) -> Shape:
@@ -280,13 +284,13 @@ class EinsumDense(Layer):
         return tuple(sizes.get(label) for label in self.labels(len(inputs[0]))[2])
 
     def lower(self, x: Tensor) -> Tensor:
-        given, kernel, made = self.labels(x.rank)
-        y = ops.einsum(f"{given},{kernel}->{made}", ops.floats(x), self.kernel)
+        operand, kernel, output = self.labels(x.rank)
+        y = ops.einsum(f"{operand},{kernel}->{output}", ops.floats(x), self.kernel)
         return activate(self.activation, y if self.bias is None else y + self.bias)
 
 
 class Activation_(Layer):  # noqa: N801  (the name without underscore is the type of an option)
-    """activation(x), of the shape of x."""
+    """activation(x), with the shape of x; float32 unless the activation keeps integers."""
 
     traits = Traits(mask=MaskRule.PASSES, integers=ACTIVATES, identity=COMPUTES, pointwise=True)
 
@@ -297,7 +301,7 @@ class Activation_(Layer):  # noqa: N801  (the name without underscore is the typ
 
 
 class Masking(Layer):
-    """x [batch, time, features], 0 in the steps in which all features equal `mask_value`."""
+    """x [batch, time, features], with 0 in time steps where all features equal `mask_value`."""
 
     traits = Traits(mask=MaskRule.FEATURES, integers=KEEPS, identity=COMPUTES, keeps_values=True)
 
@@ -310,7 +314,7 @@ class Masking(Layer):
 
 
 class Identity(Layer):
-    """x unchanged."""
+    """Returns x unchanged."""
 
     traits = Traits(
         mask=MaskRule.PASSES,
@@ -323,7 +327,7 @@ class Identity(Layer):
 
 
 class ActivityRegularization(Unread):
-    """The input unchanged. During training the layer adds a loss."""
+    """Returns the input unchanged. During training the layer adds a loss."""
 
     traits = Traits(
         mask=MaskRule.PASSES,
@@ -361,13 +365,13 @@ class TorchModuleWrapper(_Code):
 
 
 class TFSMLayer(_Code):
-    """A SavedModel beside the file."""
+    """A SavedModel outside the file, which kerasport never loads."""
 
     reason = "it loads a SavedModel from outside the file"
 
 
 class _Noise(Layer):
-    """x unchanged at inference."""
+    """Returns x unchanged at inference."""
 
     traits = Traits(
         mask=MaskRule.PASSES,
@@ -385,7 +389,7 @@ class _Noise(Layer):
 
 
 class Dropout(_Noise):
-    """x unchanged at inference."""
+    """Returns x unchanged at inference."""
 
     traits = replace(_Noise.traits, integer_dtype=True)
 
@@ -395,7 +399,7 @@ class Dropout(_Noise):
 
 
 class AlphaDropout(_Noise):
-    """x unchanged at inference."""
+    """Returns x unchanged at inference."""
 
     rate: float
     noise_shape: Any = None
@@ -403,21 +407,21 @@ class AlphaDropout(_Noise):
 
 
 class GaussianDropout(_Noise):
-    """x unchanged at inference."""
+    """Returns x unchanged at inference."""
 
     rate: float
     ignored = ("seed",)
 
 
 class GaussianNoise(_Noise):
-    """x unchanged at inference."""
+    """Returns x unchanged at inference."""
 
     stddev: float
     ignored = ("seed",)
 
 
 class SpatialDropout1D(_Noise):
-    """x unchanged at inference."""
+    """Returns x unchanged at inference."""
 
     rate: float
     noise_shape: Any = None
@@ -429,7 +433,7 @@ class SpatialDropout1D(_Noise):
 
 
 class SpatialDropout2D(_Noise):
-    """x unchanged at inference."""
+    """Returns x unchanged at inference."""
 
     traits = replace(_Noise.traits, kept=False, per_step=False)
 
@@ -444,7 +448,7 @@ class SpatialDropout2D(_Noise):
 
 
 class SpatialDropout3D(SpatialDropout2D):
-    """x unchanged at inference."""
+    """Returns x unchanged at inference."""
 
     def infer(self, *inputs: Shape) -> Shape:
         need_rank(inputs[0], 5)

@@ -1,4 +1,7 @@
-"""Layers that merge several tensors into one."""
+"""Layers that merge several tensors into one.
+
+The inputs broadcast, after axes of size 1 are added after the batch to those of lower rank.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,11 @@ if TYPE_CHECKING:
 
 
 def broadcast(a: Shape, b: Shape) -> Shape:
-    """Shape of a merged pair. The shorter shape gets axes of size 1 after the batch."""
+    """Shape of two merged tensors. The shorter shape gets axes of size 1 after the batch.
+
+    Raises:
+        ShapeError: the shapes cannot be broadcast together.
+    """
     rank = max(len(a), len(b))
     a, b = ((*s[:1], *(1,) * (rank - len(s)), *s[1:]) for s in (a, b))
     if any(m != n and 1 not in (m, n) and None not in (m, n) for m, n in zip(a, b, strict=True)):
@@ -43,12 +50,12 @@ class _Merge(Layer):
         shape = inputs[0]
         for other in inputs[1:]:
             shape = broadcast(shape, other)
-        # a constant has a batch size of its own, and the others may be of any
-        batch = [given[0] for given in inputs if given[0] is not None]
-        return (max(batch) if len(batch) == len(inputs) else None, *shape[1:])
+        # only constants have a known batch size
+        batches = [x[0] for x in inputs if x[0] is not None]
+        return (max(batches) if len(batches) == len(inputs) else None, *shape[1:])
 
     def pair(self, a: Tensor, b: Tensor) -> Tensor:
-        """The merge of two."""
+        """The merge of two tensors that broadcast to each other."""
         raise NotImplementedError
 
     def lower(self, *inputs: Tensor) -> Tensor:
@@ -67,14 +74,14 @@ def same_rank(inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 class Add(_Merge):
-    """Sum of the inputs."""
+    """Sum of the inputs, in their promoted dtype."""
 
     def pair(self, a: Tensor, b: Tensor) -> Tensor:
         return ops.add(a, b)
 
 
 class Subtract(_Merge):
-    """First input minus the second."""
+    """First input minus the second, in their promoted dtype."""
 
     arity = (2, 2)
 
@@ -83,21 +90,21 @@ class Subtract(_Merge):
 
 
 class Average(Add):
-    """Mean of the inputs."""
+    """Mean of the inputs, float32."""
 
     def lower(self, *inputs: Tensor) -> Tensor:
         return super().lower(*inputs) / len(inputs)
 
 
 class _MaskedMerge(_Merge):
-    """A merge in which masked time steps of an input do not count."""
+    """A merge that ignores masked time steps of an input."""
 
     traits = Traits(
         mask=MaskRule.MERGES, integers=GROWS, identity=COMPUTES, mask_input=MaskInput.MERGED
     )
 
     def lower(self, *inputs: Tensor, masks: Sequence[Tensor | None] | None = None) -> Tensor:
-        # where it gives some inputs further axes first, Keras no longer finds their masks
+        # Keras loses the masks of inputs to which it adds axes
         rank = max(x.rank for x in inputs)
         spread = [
             None if mask is None or x.rank < rank else of_features(mask, x)
@@ -106,15 +113,15 @@ class _MaskedMerge(_Merge):
         return self.masked(same_rank(inputs), spread)
 
     def masked(self, inputs: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
-        """The merge of inputs with masks that broadcast to them."""
+        """The merge of inputs of equal rank, with masks that broadcast to them."""
         raise NotImplementedError
 
 
 def of_features(mask: Tensor, x: Tensor) -> Tensor:
-    """A mask of all axes of x but the last one, with an axis of 1 for that.
+    """A mask [batch, time] of x [batch, time, features] as bool [batch, time, 1].
 
     Raises:
-        ShapeError: the mask has other axes, which Keras does not take either.
+        ShapeError: the rank of the mask is not that of x minus 1. Keras fails then, too.
     """
     if mask.rank != x.rank - 1:
         raise ShapeError(
@@ -123,13 +130,13 @@ def of_features(mask: Tensor, x: Tensor) -> Tensor:
     return ops.expand_dims(ops.cast(mask, "bool"), mask.rank)
 
 
-def truths(made: Tensor, *inputs: Tensor) -> Tensor:
-    """The result as bool if all inputs are bool."""
-    return ops.cast(made, "bool") if all(x.dtype == "bool" for x in inputs) else made
+def truths(y: Tensor, *inputs: Tensor) -> Tensor:
+    """y as bool if all inputs are bool, else y itself."""
+    return ops.cast(y, "bool") if all(x.dtype == "bool" for x in inputs) else y
 
 
 class Multiply(_MaskedMerge):
-    """Product of the inputs; masked time steps of one do not count, and those of all are 0."""
+    """Product of the inputs, without masked time steps; 0 where all inputs are masked."""
 
     def masked(self, inputs: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
         pairs = zip(inputs, masks, strict=True)
@@ -144,7 +151,7 @@ class Multiply(_MaskedMerge):
 
 
 class _Extreme(_MaskedMerge):
-    """Merges pair by pair: the unmasked input, or the extreme of both."""
+    """Merges pairs: the input that is not masked, or the larger or smaller one of both."""
 
     traits = Traits(
         mask=MaskRule.MERGES,
@@ -165,26 +172,26 @@ class _Extreme(_MaskedMerge):
 
 
 class Maximum(_Extreme):
-    """Largest of the inputs, element by element."""
+    """Elementwise maximum of the inputs, in their promoted dtype."""
 
     def pair(self, a: Tensor, b: Tensor) -> Tensor:
         return truths(ops.maximum(a, b), a, b)
 
 
 class Minimum(_Extreme):
-    """Smallest of the inputs, element by element."""
+    """Elementwise minimum of the inputs, in their promoted dtype."""
 
     def pair(self, a: Tensor, b: Tensor) -> Tensor:
         return truths(ops.minimum(a, b), a, b)
 
 
 def _known_size(sizes: Sequence[int | None]) -> int | None:
-    """The first known one of equal sizes."""
+    """The first known size, of several that are equal if they are known."""
     return next((size for size in sizes if size is not None), None)
 
 
 class Concatenate(Layer):
-    """The inputs one after the other along `axis`."""
+    """Concatenation of the inputs along `axis`, in their promoted dtype."""
 
     traits = Traits(
         mask=MaskRule.CONCATENATES,
@@ -200,10 +207,8 @@ class Concatenate(Layer):
     def infer(self, *inputs: Shape) -> Shape:
         axis = axis_of(self.axis, len(inputs[0]))
         for other in inputs[1:]:
-            same = all(
-                m == n or m is None or n is None
-                for at, (m, n) in enumerate(zip(inputs[0], other, strict=False)) if at != axis
-            )  # fmt: skip
+            pairs = enumerate(zip(inputs[0], other, strict=False))
+            same = all(m == n or None in (m, n) for i, (m, n) in pairs if i != axis)
             if len(other) != len(inputs[0]) or not same:
                 raise ShapeError(
                     f"{inputs[0]} and {other} cannot be concatenated along axis {axis}"
@@ -219,7 +224,11 @@ class Concatenate(Layer):
 
 
 class Dot(Layer):
-    """Sum of products of two inputs along one axis of each, sample by sample."""
+    """Sums of products of two inputs along one axis of each, for each sample.
+
+    a [batch, *rest_a] and b [batch, *rest_b] give [batch, *rest], with all axes of both except the
+    summed ones.
+    """
 
     traits = Traits(mask=MaskRule.STOPS, integers=GROWS, identity=COMPUTES, counts_booleans=True)
 
@@ -228,7 +237,7 @@ class Dot(Layer):
     arity = (2, 2)
 
     def pair(self, ranks: tuple[int, int]) -> tuple[int, int]:
-        """The contracted axes, counted from the front."""
+        """The summed axes of both inputs, as non-negative numbers."""
         axes = self.axes if isinstance(self.axes, tuple) else (self.axes, self.axes)
         return axis_of(axes[0], ranks[0]), axis_of(axes[1], ranks[1])
 
@@ -237,8 +246,8 @@ class Dot(Layer):
         left, right = self.pair((len(a), len(b)))
         if a[left] != b[right] and None not in (a[left], b[right]):
             raise ShapeError(f"axis {left} of {a} and axis {right} of {b} have different sizes")
-        rest = [d for at, d in enumerate(a) if at not in (0, left)]
-        rest += [d for at, d in enumerate(b) if at not in (0, right)]
+        rest = [d for axis, d in enumerate(a) if axis not in (0, left)]
+        rest += [d for axis, d in enumerate(b) if axis not in (0, right)]
         return (a[0], *(rest or [1]))
 
     def lower(self, a: Tensor, b: Tensor) -> Tensor:
@@ -255,5 +264,5 @@ class Dot(Layer):
 
 
 def unit(x: Tensor, axis: int) -> Tensor:
-    """x / √(Σx²) along an axis, the sum at least 1e-12."""
+    """x / √max(Σx², 1e-12), with the sum along an axis."""
     return x * ops.Rsqrt(ops.maximum(ops.sum_(ops.Square(x), axis, keepdims=True), 1e-12))

@@ -1,4 +1,7 @@
-"""Normalization layers."""
+"""Normalization layers.
+
+The output has the shape of the input x. It is float32 unless the class says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +53,14 @@ class BatchNormalization(Layer):
     epsilon: float = 0.001
     center: bool = True
     scale: bool = True
-    renorm: bool = False  # the moving standard deviations that it adds serve training only
+    # adds moving standard deviations, which only training uses
+    renorm: bool = False
     ignored = ("synchronized", "virtual_batch_size", "fused", "renorm_clipping", "renorm_momentum",
                "adjustment")  # fmt: skip
     signature = ("inputs", "training", "mask")
 
-    gamma: Weight | None = weight(when="scale")  # [channels], as all of them
+    # all weights are [channels]
+    gamma: Weight | None = weight(when="scale")
     beta: Weight | None = weight(when="center")
     moving_mean: Weight = weight(trainable=False)
     moving_variance: Weight = weight(trainable=False)
@@ -70,7 +75,7 @@ class BatchNormalization(Layer):
              "renorm_stddev"), channels)  # fmt: skip
 
     def lower(self, x: Tensor) -> Tensor:
-        """x · s + b, with s and b worked out at conversion."""
+        """x · s + b, with s and b computed at conversion."""
         scale: Tensor = ops.Rsqrt(ops.as_tensor(self.moving_variance) + self.epsilon)
         scale = scale if self.gamma is None else scale * self.gamma
         offset = -(ops.as_tensor(self.moving_mean) * scale)
@@ -79,16 +84,15 @@ class BatchNormalization(Layer):
 
 
 def along(vector: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Reshape a tensor over some axes of x so that it broadcasts to x."""
-    places = sorted(axis_of(axis, x.rank) for axis in axes)
+    """Reshape a tensor with some axes of x so that it broadcasts to x."""
+    ordered = sorted(axis_of(axis, x.rank) for axis in axes)
     sizes = iter(ops.dims(vector))
-    return ops.reshape(
-        vector, tuple(next(sizes) if at in places else 1 for at in range(places[0], x.rank))
-    )
+    positions = range(ordered[0], x.rank)
+    return ops.reshape(vector, tuple(next(sizes) if i in ordered else 1 for i in positions))
 
 
 class LayerNormalization(Layer):
-    """(x - mean) / sqrt(variance + epsilon) · gamma + beta, mean and variance over `axis`."""
+    """(x - mean) / sqrt(variance + epsilon) · gamma + beta, with the moments over `axis`."""
 
     traits = Traits(mask=MaskRule.PASSES, integers=TRUNCATES, identity=COMPUTES)
 
@@ -98,18 +102,19 @@ class LayerNormalization(Layer):
     scale: bool = True
     rms_scaling: bool = False
 
-    gamma: Weight | None = weight(when="scale")  # sizes of the axes, in order
+    # both weights have the sizes of the normalized axes, in order
+    gamma: Weight | None = weight(when="scale")
     beta: Weight | None = weight(when="center")
 
     @classmethod
     def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
-        """With rms_scaling there is a gamma and no beta, whatever `scale` and `center` say."""
+        """Only gamma with `rms_scaling`, which overrules `scale` and `center`."""
         if config.get("rms_scaling"):
             return {"gamma": cls.weights["gamma"]}
         return super().declared_weights(config)
 
     def axes(self, rank: int) -> tuple[int, ...]:
-        """The normalized axes, counted from the front, in order."""
+        """The normalized axes as non-negative numbers, in order."""
         return axes_of(self.axis, rank)
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
@@ -118,36 +123,39 @@ class LayerNormalization(Layer):
 
     def lower(self, x: Tensor) -> Tensor:
         axes, dtype, x = self.axes(x.rank), x.dtype, ops.floats(x)
-        centred = x - ops.mean(x, axes, keepdims=True)
-        inverse = ops.Rsqrt(ops.mean(ops.Square(centred), axes, keepdims=True) + self.epsilon)
-        # with rms_scaling too it is the variance that counts
-        y = (x if self.rms_scaling else centred) * inverse
+        centered = x - ops.mean(x, axes, keepdims=True)
+        inverse = ops.Rsqrt(ops.mean(ops.Square(centered), axes, keepdims=True) + self.epsilon)
+        # Keras divides by the deviation with rms_scaling, too, and not by the root mean square
+        y = (x if self.rms_scaling else centered) * inverse
         y = y if self.gamma is None else y * spread(ops.as_tensor(self.gamma), x, axes)
         y = y if self.beta is None else y + spread(ops.as_tensor(self.beta), x, axes)
-        return ops.floats(ops.cast(y, dtype))  # Keras cuts off fractions of integers
+        # Keras casts the result to an integer dtype of x, which truncates it
+        return ops.floats(ops.cast(y, dtype))
 
 
 def axes_of(axis: int | tuple[int, ...], rank: int) -> tuple[int, ...]:
-    """The normalized axes, counted from the front, in order."""
+    """The axes of the option `axis` as non-negative numbers, in order."""
     axes = axis if isinstance(axis, tuple) else (axis,)
-    return tuple(sorted(axis_of(each, rank) for each in axes))
+    return tuple(sorted(axis_of(number, rank) for number in axes))
 
 
 def sizes_of(x: Shape, axis: int | tuple[int, ...]) -> Shape:
-    """The sizes of axes in the order of Keras weights: sorted by the axis as written."""
+    """The sizes of the axes in the order of Keras: sorted as written, before normalization."""
     axes = sorted(axis) if isinstance(axis, tuple) else (axis,)
-    return tuple(x[axis_of(each, len(x))] for each in axes)
+    return tuple(x[axis_of(number, len(x))] for number in axes)
 
 
 def spread(vector: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """A weight over some axes of x, its numbers in the order of those, so that it broadcasts."""
-    return ops.reshape(
-        vector, tuple(x.shape[at] if at in axes else 1 for at in range(axes[0], x.rank))
-    )
+    """Reshape a weight with the sizes of `axes` of x so that it broadcasts to x."""
+    positions = range(axes[0], x.rank)
+    return ops.reshape(vector, tuple(x.shape[i] if i in axes else 1 for i in positions))
 
 
 class GroupNormalization(Layer):
-    """Normalize the channels of a group together, per sample; the shape of x."""
+    """(x - mean) / sqrt(variance + epsilon) · gamma + beta, with the moments of each group.
+
+    A group consists of consecutive channels of one sample, at all positions.
+    """
 
     traits = Traits(mask=MaskRule.PASSES, integers=TRUNCATES, identity=COMPUTES)
 
@@ -165,7 +173,10 @@ class GroupNormalization(Layer):
         return {"gamma": channels, "beta": channels}
 
     def lower(self, x: Tensor) -> Tensor:
-        """Normalizes [batch, before, groups, channels per group, after], without empty axes."""
+        """Normalize in shape [batch, before, groups, channels / groups, after].
+
+        `before` and `after` are missing if there are no such axes.
+        """
         axis = axis_of(self.axis, x.rank)
         (channels,) = ops.known((x.shape[axis],))
         groups = channels if self.groups == -1 else self.groups
@@ -174,24 +185,22 @@ class GroupNormalization(Layer):
                 f"the {channels} channels of axis {self.axis} cannot be divided into {groups} "
                 "groups"
             )
-        before, behind = whole(x.shape[1:axis]), whole(x.shape[axis + 1 :])
-        inner = (groups, channels // groups, *behind)
-        y = ops.reshape(
-            ops.floats(x), (ops.dim(x, 0) if -1 in (*before, *behind) else -1, *before, *inner)
-        )
-        axes = [at for at in range(1, y.rank) if at != 1 + len(before)]
-        centred = y - ops.mean(y, axes, keepdims=True)
-        y = centred * ops.Rsqrt(ops.mean(ops.Square(centred), axes, keepdims=True) + self.epsilon)
-        ones = (groups, channels // groups, *(1,) * len(behind))
+        before, after = whole(x.shape[1:axis]), whole(x.shape[axis + 1 :])
+        inner = (groups, channels // groups, *after)
+        batch = ops.dim(x, 0) if -1 in (*before, *after) else -1
+        y = ops.reshape(ops.floats(x), (batch, *before, *inner))
+        axes = [i for i in range(1, y.rank) if i != 1 + len(before)]
+        centered = y - ops.mean(y, axes, keepdims=True)
+        y = centered * ops.Rsqrt(ops.mean(ops.Square(centered), axes, keepdims=True) + self.epsilon)
+        ones = (groups, channels // groups, *(1,) * len(after))
         y = y if self.gamma is None else y * ops.reshape(ops.as_tensor(self.gamma), ones)
         y = y if self.beta is None else y + ops.reshape(ops.as_tensor(self.beta), ones)
-        return ops.floats(
-            ops.cast(ops.reshape(y, ops.dims(x)), x.dtype)
-        )  # Keras cuts off fractions of integers
+        # Keras casts the result to an integer dtype of x, which truncates it
+        return ops.floats(ops.cast(ops.reshape(y, ops.dims(x)), x.dtype))
 
 
 def whole(sizes: Shape) -> Shape:
-    """The axes as one axis, -1 if its size is unknown; no axis if there are none."""
+    """The shape of these axes merged into one: -1 for an unknown size, () without axes."""
     if not sizes:
         return ()
     known = [size for size in sizes if size is not None]
@@ -199,7 +208,7 @@ def whole(sizes: Shape) -> Shape:
 
 
 class RMSNormalization(Layer):
-    """x / sqrt(mean(x²) + epsilon) · scale, over `axis`."""
+    """x / sqrt(mean(x²) + epsilon) · scale, with the mean over `axis`, in the dtype of x."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=TRUNCATES_AND_KEEPS, identity=COMPUTES)
 
@@ -208,7 +217,8 @@ class RMSNormalization(Layer):
     signature = ("x",)
     tensors = ("x",)
 
-    scale: Weight = weight()  # sizes of the axes; it meets the last axes of x, whichever those are
+    # the sizes of the axes; it is multiplied with the last axes of x, even if these are others
+    scale: Weight = weight()
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
         return {"scale": sizes_of(inputs[0], self.axis)}
@@ -220,7 +230,7 @@ class RMSNormalization(Layer):
 
 
 class UnitNormalization(Layer):
-    """x / sqrt(Σx²), over `axis`; 0 where x is."""
+    """x / sqrt(Σx²), with the sum over `axis`; 0 where all of x is 0."""
 
     traits = Traits(mask=MaskRule.PASSES, integers=WEIGHS, identity=COMPUTES)
 
@@ -233,7 +243,7 @@ class UnitNormalization(Layer):
 
 
 class SpectralNormalization(Wrapper):
-    """The layer inside. Its stored kernel is normalized already."""
+    """Applies the layer inside. The file stores its kernel normalized."""
 
     traits = Traits(
         mask=MaskRule.BACKEND,

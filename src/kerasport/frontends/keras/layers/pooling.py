@@ -59,7 +59,10 @@ def pool(
     strides: tuple[int, ...],
     padding: Padding,
 ) -> Tensor:
-    """Pool each window of x, [batch, *spatial, channels]."""
+    """Pool each window of x [batch, *spatial, channels]: [batch, *out, channels].
+
+    Means are float32, and maxima have the dtype of x.
+    """
     if len(window) == 1:
         return ops.squeeze(
             pool(kind, ops.expand_dims(x, 1), (1, *window), (1, *strides), padding), 1
@@ -82,37 +85,37 @@ class _MaxPooling(_Pooling):
 
 
 class AveragePooling1D(_AveragePooling):
-    """Mean of each window, padding not counted."""
+    """Mean of each window without padding, float32."""
 
     rank = 1
 
 
 class AveragePooling2D(_AveragePooling):
-    """Mean of each window, padding not counted."""
+    """Mean of each window without padding, float32."""
 
     rank = 2
 
 
 class AveragePooling3D(_AveragePooling):
-    """Mean of each window, padding not counted."""
+    """Mean of each window without padding, float32."""
 
     rank = 3
 
 
 class MaxPooling1D(_MaxPooling):
-    """Maximum of each window."""
+    """Maximum of each window, in the dtype of x."""
 
     rank = 1
 
 
 class MaxPooling2D(_MaxPooling):
-    """Maximum of each window."""
+    """Maximum of each window, in the dtype of x."""
 
     rank = 2
 
 
 class MaxPooling3D(_MaxPooling):
-    """Maximum of each window."""
+    """Maximum of each window, in the dtype of x."""
 
     rank = 3
 
@@ -127,7 +130,7 @@ class _GlobalPooling(_Spatial):
         return (inputs[0][0], channels)
 
     def axes(self, x: Tensor) -> tuple[int, ...]:
-        """The spatial axes."""
+        """The spatial axes of x."""
         return (
             tuple(range(1, x.rank - 1))
             if self.data_format == "channels_last"
@@ -150,7 +153,7 @@ class _GlobalMax(_GlobalPooling):
 
 
 class GlobalAveragePooling1D(_GlobalAverage):
-    """Mean over time, of the steps that are not masked."""
+    """Mean over the unmasked time steps: [batch, time, channels] to float32 [batch, channels]."""
 
     traits = replace(_GlobalAverage.traits, mask_input=MaskInput.FIRST)
 
@@ -167,37 +170,40 @@ class GlobalAveragePooling1D(_GlobalAverage):
 
 
 class GlobalAveragePooling2D(_GlobalAverage):
-    """Mean over height and width."""
+    """Mean over height and width: [batch, height, width, channels] to float32 [batch, channels]."""
 
     rank = 2
 
 
 class GlobalAveragePooling3D(_GlobalAverage):
-    """Mean over the three spatial axes."""
+    """Mean over three spatial axes: [batch, *spatial, channels] to float32 [batch, channels]."""
 
     rank = 3
 
 
 class GlobalMaxPooling1D(_GlobalMax):
-    """Maximum over time."""
+    """Maximum over time: [batch, time, channels] to [batch, channels]."""
 
     rank = 1
 
 
 class GlobalMaxPooling2D(_GlobalMax):
-    """Maximum over height and width."""
+    """Maximum over height and width: [batch, height, width, channels] to [batch, channels]."""
 
     rank = 2
 
 
 class GlobalMaxPooling3D(_GlobalMax):
-    """Maximum over the three spatial axes."""
+    """Maximum over three spatial axes: [batch, *spatial, channels] to [batch, channels]."""
 
     rank = 3
 
 
 class _AdaptivePooling(_Spatial):
-    """Adaptive pooling to `output_size` windows; window i covers ⌊i·n/o⌋ to ⌈(i+1)·n/o⌉."""
+    """Adaptive pooling: [batch, *spatial, channels] to [batch, *output_size, channels].
+
+    Window i of o covers the elements ⌊i·n/o⌋ … ⌈(i+1)·n/o⌉ - 1 of n.
+    """
 
     traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
 
@@ -206,7 +212,7 @@ class _AdaptivePooling(_Spatial):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many windows each spatial axis has."""
+        """The number of windows on each spatial axis."""
         return (
             self.output_size
             if isinstance(self.output_size, tuple)
@@ -241,65 +247,66 @@ class _AdaptivePooling(_Spatial):
 
 
 def windows(old: int, new: int) -> tuple[Array, Array]:
-    """First index and end of each adaptive window."""
+    """First index and end of each adaptive window, both int64 [new]."""
     reserve(new, 2, itemsize=8)
     reserve(old, itemsize=8)
     return np.arange(new) * old // new, -(-(np.arange(1, new + 1) * old) // new)
 
 
 def shares(old: int, new: int) -> Array:
-    """The weight of each value in the mean of each window, [new, old]."""
-    (begins, ends), each = windows(old, new), np.arange(old)
+    """The weight of each element in the mean of each window, float64 [new, old]."""
+    begins, ends = windows(old, new)
+    elements = np.arange(old)
 
-    def of(rows: Array) -> Array:
+    def weights(rows: Array) -> Array:
         first, last = begins[rows], ends[rows]
-        made: Array = ((each >= first) & (each < last)) / (last - first)
-        return made
+        means: Array = ((elements >= first) & (elements < last)) / (last - first)
+        return means
 
-    return matrix(new, old, of)
+    return matrix(new, old, weights)
 
 
 def places(old: int, new: int) -> Array:
-    """The indices of each window, [new, longest]. Shorter windows repeat their last index."""
+    """The indices of each window, int32 [new, longest]. Shorter windows repeat their last index."""
     begins, ends = windows(old, new)
     longest = int(max(ends - begins))
-    each = np.arange(longest)
+    steps = np.arange(longest)
     return matrix(
-        new, longest, lambda rows: np.minimum(begins[rows] + each, ends[rows] - 1), np.int32
+        new, longest, lambda rows: np.minimum(begins[rows] + steps, ends[rows] - 1), np.int32
     )
 
 
 class AdaptiveAveragePooling1D(_AdaptivePooling):
-    """Mean of each of so many windows."""
+    """Mean of each adaptive window, float32."""
 
     rank, kind = 1, "average"
 
 
 class AdaptiveAveragePooling2D(_AdaptivePooling):
-    """Mean of each of so many windows."""
+    """Mean of each adaptive window, float32."""
 
     rank, kind = 2, "average"
 
 
 class AdaptiveAveragePooling3D(_AdaptivePooling):
-    """Mean of each of so many windows."""
+    """Mean of each adaptive window, float32."""
 
     rank, kind = 3, "average"
 
 
 class AdaptiveMaxPooling1D(_AdaptivePooling):
-    """Maximum of each of so many windows."""
+    """Maximum of each adaptive window, in the dtype of x."""
 
     rank, kind = 1, "max"
 
 
 class AdaptiveMaxPooling2D(_AdaptivePooling):
-    """Maximum of each of so many windows."""
+    """Maximum of each adaptive window, in the dtype of x."""
 
     rank, kind = 2, "max"
 
 
 class AdaptiveMaxPooling3D(_AdaptivePooling):
-    """Maximum of each of so many windows."""
+    """Maximum of each adaptive window, in the dtype of x."""
 
     rank, kind = 3, "max"

@@ -29,7 +29,7 @@ from kerasport.frontends.keras.layers.base import (
 from kerasport.frontends.keras.layers.conv import convolve, window_output
 from kerasport.frontends.keras.layers.resampling import (
     Interpolation,
-    centre_regions,
+    center_regions,
     corner_regions,
     images,
     is_open,
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 
 class Rescaling(Layer):
-    """x · scale + offset."""
+    """x · scale + offset, float32; scale and offset broadcast to x."""
 
     traits = Traits(mask=MaskRule.PASSES, integers=WEIGHS, identity=COMPUTES)
 
@@ -74,7 +74,7 @@ class Rescaling(Layer):
 
 
 class Normalization(Layer):
-    """(x - mean) / √variance along `axis`, or its inverse; √variance is at least 1e-7."""
+    """(x - mean) / max(√variance, 1e-7) along `axis`, or its inverse; float32."""
 
     traits = Traits(mask=MaskRule.PASSES, integers=WEIGHS, identity=COMPUTES)
 
@@ -84,17 +84,19 @@ class Normalization(Layer):
     invert: bool = False
     ignored = ("input_mean", "input_variance")
 
-    adapted_mean: Weight | None = weight(trainable=False)  # sizes of the axes, in order
+    # mean and variance have the sizes of the axes, in order
+    adapted_mean: Weight | None = weight(trainable=False)
     adapted_variance: Weight | None = weight(trainable=False)
-    count: Weight | None = weight(trainable=False)  # of what it was adapted to
+    # the number of values that it was adapted to
+    count: Weight | None = weight(trainable=False)
 
     @classmethod
     def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
-        """None where the config gives mean and variance."""
+        """No weights if the config contains mean and variance."""
         return {} if config.get("mean") is not None else super().declared_weights(config)
 
     def axes(self, rank: int) -> tuple[int, ...]:
-        """The axes that have means of their own, counted from the front, in order."""
+        """The axes along which the mean varies, as non-negative numbers, in order."""
         if self.axis is None:
             return ()
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
@@ -121,11 +123,13 @@ class Normalization(Layer):
             return ops.floats(x) * deviation + mean
         return (ops.floats(x) - mean) / deviation
 
-    def _spread(self, x: Tensor, given: Any) -> Tensor:
-        """Numbers of the kept axes, from the last one on, with axes of 1 for the others."""
-        value = ops.floats(
-            ops.as_tensor(given if not isinstance(given, tuple) else np.asarray(given, np.float32))
-        )
+    def _spread(self, x: Tensor, moment: Any) -> Tensor:
+        """A mean or variance as float32 that broadcasts to x.
+
+        Its axes are the last of the kept axes of x. All others get size 1.
+        """
+        array = np.asarray(moment, np.float32) if isinstance(moment, tuple) else moment
+        value = ops.floats(ops.as_tensor(array))
         if not value.rank:
             return value
         kept, sizes = self.axes(x.rank), [1] * x.rank
@@ -142,10 +146,11 @@ class Normalization(Layer):
 
 
 def encode(indices: Tensor, mode: str, depth: int, weights: Tensor | None = None) -> Tensor:
-    """Encode indices int32 [..., n].
+    """Encode indices: int32 [..., n].
 
-    "int" returns them, "one_hot" returns [..., n, depth], "multi_hot" and "count" return one row
-    [..., depth] per sample, with `weights` for counts.
+    The mode "int" returns the indices, and "one_hot" returns float32 [..., n, depth]. "multi_hot"
+    and "count" return float32 [..., depth], one row for each sample. `weights` [..., n] are summed
+    instead of counts.
     """
     if mode == "int":
         return indices
@@ -165,7 +170,7 @@ def encode(indices: Tensor, mode: str, depth: int, weights: Tensor | None = None
 
 
 def encoded(shape: Shape, mode: str, depth: int) -> Shape:
-    """The shape of what `encode` makes."""
+    """The shape of the result of `encode`."""
     if mode == "int":
         return shape
     if mode == "one_hot":
@@ -174,21 +179,22 @@ def encoded(shape: Shape, mode: str, depth: int) -> Shape:
 
 
 class Discretization(Layer):
-    """The bucket of x: the number of boundaries that are not above x."""
+    """The index of the bucket of x: the number of boundaries ≤ x, encoded as by `encode`."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=INDEXES, identity=COMPUTES, integer_dtype=True)
 
     bin_boundaries: tuple[float, ...]
     output_mode: Literal["int", "one_hot", "multi_hot", "count"] = "int"
     sparse: Literal[False] = False
-    ignored = ("num_bins", "epsilon")  # they say how the boundaries are found
+    # options for computing the boundaries
+    ignored = ("num_bins", "epsilon")
 
     def infer(self, *inputs: Shape) -> Shape:
         return encoded(inputs[0], self.output_mode, len(self.bin_boundaries) + 1)
 
     def lower(self, x: Tensor) -> Tensor:
         bounds = ops.constant(np.asarray(self.bin_boundaries, np.float32))
-        # written so that what is no number falls behind all boundaries, as in Keras
+        # not(bound > x) instead of bound ≤ x: NaN is in the last bucket, as in Keras
         below = ops.LogicalNot(ops.greater(bounds, ops.expand_dims(ops.floats(x), x.rank)))
         return encode(
             ops.sum_(ops.cast(below, "int32"), -1), self.output_mode, len(self.bin_boundaries) + 1
@@ -196,7 +202,7 @@ class Discretization(Layer):
 
 
 class CategoryEncoding(Layer):
-    """One-hot, multi-hot or count encoding of indices; see `encode`."""
+    """One-hot, multi-hot or count encoding of integer indices, float32; see `encode`."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=WEIGHS, identity=COMPUTES, integer_dtype=True)
 
@@ -216,17 +222,19 @@ class CategoryEncoding(Layer):
         return encode(indices, self.output_mode, self.num_tokens, count_weights)
 
 
-EXACT = 2**24  # from here on TF.js's GPU backends confuse integers, which they hold as float32
-TABLE, COMPARED = (
-    2**20,
-    4096,
-)  # sizes up to which tokens are looked up in a table, or compared with each
+EXACT = 2**24
+"""First integer that TF.js's GPU backends, which store integers as float32, confuse with others."""
+TABLE = 2**20
+"""Largest range of integers for which a table contains an index for each of them."""
+COMPARED = 4096
+"""Largest number of tokens that are compared with each value if the range is larger."""
 
 
 class _Vocabulary(Layer):
-    """The index of x in a vocabulary, or with `invert` the token at an index.
+    """The index of each value of x in a vocabulary, or with `invert` the token at each index.
 
-    The first indices are those of the mask token and of unknown tokens.
+    The first indices belong to the mask token and to unknown tokens. Indices are int32, encoded as
+    by `encode`.
     """
 
     vocabulary: Any
@@ -245,8 +253,8 @@ class _Vocabulary(Layer):
     )
 
     @property
-    def mask_places(self) -> int:
-        """How many places stand before those of the unknown."""
+    def mask_indices(self) -> int:
+        """The number of indices for the mask token, which precede those of unknown tokens."""
         return int(self.mask_token is not None and self.output_mode == "int")
 
     @property
@@ -254,12 +262,12 @@ class _Vocabulary(Layer):
         """The vocabulary without the mask token and the tokens for unknown values.
 
         Raises:
-            Refusal: it is not in the file, or cannot be a vocabulary.
+            Refusal: the file does not contain it, or it contains a token twice.
         """
         if not self.vocabulary:
             remedy = "pass the vocabulary to the layer, or call adapt() and save a .keras file"
             raise Refusal("vocabulary", "the file does not contain the vocabulary", remedy)
-        special = (self.mask_token,) * self.mask_places + (self.oov_token,) * self.num_oov_indices
+        special = (self.mask_token,) * self.mask_indices + (self.oov_token,) * self.num_oov_indices
         found = self.vocabulary[: len(special)] == special
         tokens: tuple[Any, ...] = self.vocabulary[len(special) :] if found else self.vocabulary
         if len(set(tokens)) < len(tokens):
@@ -268,11 +276,11 @@ class _Vocabulary(Layer):
 
     @property
     def start(self) -> int:
-        """The place of the first token."""
-        return self.mask_places + self.num_oov_indices
+        """The index of the first token."""
+        return self.mask_indices + self.num_oov_indices
 
     def depth(self) -> int:
-        """How many places there are."""
+        """The number of indices."""
         whole = self.start + len(self.tokens)
         return max(self.max_tokens or 0, whole) if self.pad_to_max_tokens else whole
 
@@ -307,15 +315,16 @@ class IntegerLookup(_Vocabulary):
         ids = ops.cast(x, "int32")
         if self.invert:
             return self._token(ids)
-        place, known = self._place(ids)
-        unknown: Tensor = ops.constant(self.mask_places, "int32")
+        index, known = self._index(ids)
+        unknown: Tensor = ops.constant(self.mask_indices, "int32")
         if self.num_oov_indices > 1:
-            unknown = ops.Mod(*ops.matched(ids, self.num_oov_indices)) + self.mask_places
+            unknown = ops.Mod(*ops.matched(ids, self.num_oov_indices)) + self.mask_indices
         elif not self.num_oov_indices:
-            unknown = ops.constant(-1, "int32")  # Keras raises an error here
-        found = ops.where(known, place, unknown)
+            # Keras raises an error here
+            unknown = ops.constant(-1, "int32")
+        found = ops.where(known, index, unknown)
         if self.mask_token is not None:
-            # in the other modes a masked token counts nowhere
+            # the other modes ignore masked tokens
             found = ops.where(
                 ops.equal(ids, self.mask_token), 0 if self.output_mode == "int" else -1, found
             )
@@ -326,32 +335,33 @@ class IntegerLookup(_Vocabulary):
         inside = ops.logical_and(
             ops.greater_equal(ids, self.start), ops.less(ids, self.start + len(tokens))
         )
-        at = ops.maximum(ops.minimum(ids - self.start, len(tokens) - 1), 0)
-        found = ops.where(inside, ops.gather(ops.constant(tokens), at), self.oov_token)
+        places = ops.maximum(ops.minimum(ids - self.start, len(tokens) - 1), 0)
+        found = ops.where(inside, ops.gather(ops.constant(tokens), places), self.oov_token)
         return (
             found
             if self.mask_token is None
             else ops.where(ops.equal(ids, 0), self.mask_token, found)
         )
 
-    def _place(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """The place of each token, and whether it has one."""
+    def _index(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """The index of each integer, and whether the vocabulary contains it: int32 and bool."""
         tokens = np.asarray(self.tokens, np.int32)
         low, high = int(tokens.min()), int(tokens.max())
         if high - low < TABLE:
             table = np.full(high - low + 1, -1, np.int32)
             table[tokens - low] = np.arange(len(tokens)) + self.start
             inside = ops.logical_and(ops.greater_equal(ids, low), ops.less_equal(ids, high))
-            at = ops.gather(ops.constant(table), ops.maximum(ops.minimum(ids, high), low) - low)
-            return at, ops.logical_and(inside, ops.greater_equal(at, 0))
+            offsets = ops.maximum(ops.minimum(ids, high), low) - low
+            index = ops.gather(ops.constant(table), offsets)
+            return index, ops.logical_and(inside, ops.greater_equal(index, 0))
         if len(tokens) > COMPARED:
             raise Refusal(
                 "vocabulary",
                 f"more than {COMPARED} tokens are spread too widely for a lookup table",
             )
         same = ops.equal(ops.expand_dims(ids, ids.rank), ops.constant(tokens))
-        places = ops.constant(np.arange(len(tokens), dtype=np.int32) + self.start)
-        return ops.sum_(ops.mul(ops.cast(same, "int32"), places), -1), ops.any_(same, -1)
+        indices = ops.constant(np.arange(len(tokens), dtype=np.int32) + self.start)
+        return ops.sum_(ops.mul(ops.cast(same, "int32"), indices), -1), ops.any_(same, -1)
 
 
 class StringLookup(_Vocabulary):
@@ -363,14 +373,15 @@ class StringLookup(_Vocabulary):
     mask_token: str | None = None
     oov_token: str = "[UNK]"  # noqa: S105
     encoding: Literal["utf-8"] = "utf-8"
-    ignored = (*_Vocabulary.ignored, "oov_method")  # of integers only
+    # oov_method has an effect on integers only
+    ignored = (*_Vocabulary.ignored, "oov_method")
 
     def lower(self, x: Tensor) -> Tensor:
-        places = tuple(range(self.start, self.start + len(self.tokens)))
+        indices = tuple(range(self.start, self.start + len(self.tokens)))
         masked = () if self.mask_token is None else (self.mask_token,)
         if self.invert:
             return ops.Lookup(
-                x, (*places, *(0 for _ in masked)), (*self.tokens, *masked), self.oov_token
+                x, (*indices, *(0 for _ in masked)), (*self.tokens, *masked), self.oov_token
             )
         if self.num_oov_indices > 1:
             reason = (
@@ -378,16 +389,16 @@ class StringLookup(_Vocabulary):
                 "cannot do"
             )
             raise Refusal("num_oov_indices", reason, "set num_oov_indices=1")
-        # in the other modes a masked token counts nowhere
-        at_mask = tuple(0 if self.output_mode == "int" else -1 for _ in masked)
-        # without an index for the unknown Keras raises an error
-        unknown = self.mask_places if self.num_oov_indices else -1
-        found = ops.Lookup(x, (*self.tokens, *masked), (*places, *at_mask), unknown)
+        # the other modes ignore masked tokens
+        of_mask = tuple(0 if self.output_mode == "int" else -1 for _ in masked)
+        # Keras raises an error if there is no index for unknown tokens
+        unknown = self.mask_indices if self.num_oov_indices else -1
+        found = ops.Lookup(x, (*self.tokens, *masked), (*indices, *of_mask), unknown)
         return encode(found, self.output_mode, self.depth())
 
 
 class TextVectorization(Refused):
-    """The places of the words of a text in a vocabulary."""
+    """The index of each word of a text in a vocabulary."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=LOOKS_UP, identity=COMPUTES, integer_dtype=True)
 
@@ -409,11 +420,11 @@ class _Hash(Refused):
 
 
 class Hashing(_Hash):
-    """The remainder of the hash of a string or number."""
+    """The hash of a string or number, modulo the number of buckets."""
 
 
 class HashedCrossing(_Hash):
-    """The remainder of the hash of several inputs together."""
+    """The hash of the combination of several inputs, modulo the number of buckets."""
 
 
 # ------------------------------------------------------------------------------------------ images
@@ -421,14 +432,15 @@ class HashedCrossing(_Hash):
 
 class _Image(Layer):
     traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES, images=True)
-    signature = ("data", "training")  # BaseImagePreprocessingLayer.call
+    # BaseImagePreprocessingLayer.call
+    signature = ("data", "training")
     tensors = ("data",)
 
     data_format: DataFormat = "channels_last"
     ignored = ("bounding_box_format", "factor", "seed")
 
     def resized(self, shape: Shape, height: int, width: int) -> Shape:
-        """The shape of images, or of one, in another size."""
+        """The shape of resized images: `shape` with another height and width."""
         need_rank(shape, 3, 4)
         *front, channels = (
             shape if self.data_format == "channels_last" else (*shape[:-3], *shape[-2:], shape[-3])
@@ -442,7 +454,10 @@ class _Image(Layer):
 
 
 class Resizing(_Image):
-    """Resized images, [batch, height, width, channels], optionally cropped or padded."""
+    """Resize images [batch, height, width, channels], or a single one, in the dtype of x.
+
+    With `crop_to_aspect_ratio` or `pad_to_aspect_ratio` they are cropped or padded first.
+    """
 
     traits = replace(_Image.traits, integers=RESAMPLES)
 
@@ -476,7 +491,10 @@ class Resizing(_Image):
 
 
 class CenterCrop(_Image):
-    """The center of images; smaller images are cropped to the proportions and enlarged."""
+    """The center of images [batch, height, width, channels], or of a single one: float32.
+
+    Smaller images are cropped to the aspect ratio of the result, and enlarged.
+    """
 
     traits = replace(_Image.traits, integers=WEIGHS)
 
@@ -492,7 +510,7 @@ class CenterCrop(_Image):
     def _cropped(self, x: Tensor) -> Tensor:
         size = (self.height, self.width)
         if is_open(x):
-            return resize_open(x, size, "bilinear", regions=centre_regions(x, size))
+            return resize_open(x, size, "bilinear", regions=center_regions(x, size))
         height, width = known_sizes(x, "height")
         if height < self.height or width < self.width:
             return resize_to_aspect(x, size, "bilinear", crop=True)
@@ -503,8 +521,8 @@ class CenterCrop(_Image):
 class RandomCrop(_Image):
     """The crop of Keras before 3.8 at inference. Since 3.8 the layer returns images unchanged.
 
-    Until 3.5 it resizes the largest centered crop with the target proportions. In 3.6 and 3.7 it
-    crops the target size from the corner of that crop, and resizes if the image is too small.
+    Before 3.6 it resizes the largest centered crop with the aspect ratio of the result. In 3.6 and
+    3.7 it crops the target size from the corner of that crop. It resizes images that are too small.
     """
 
     traits = replace(_Image.traits, identity=AUGMENTS, acts_in_training=True)
@@ -535,7 +553,7 @@ class RandomCrop(_Image):
 
 
 class AutoContrast(_Image):
-    """Stretch each channel of each image to the value range."""
+    """Stretch each channel of each image to the value range: float32, in the shape of x."""
 
     value_range: tuple[float, float] = (0, 255)
 
@@ -554,7 +572,10 @@ BINS = 256
 
 
 class ContrastLimitedAdaptiveHistogramEqualization(_Image):
-    """Equalize each pixel by the histograms of the four nearest tiles (CLAHE)."""
+    """Equalize each pixel by the histograms of the four nearest tiles (CLAHE).
+
+    The result has the shape and dtype of x [batch, height, width, channels].
+    """
 
     value_range: tuple[float, float] = (0, 255)
     clip_limit: float = 4.0
@@ -578,11 +599,11 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
         padded = ops.pad(x, ((0, 0), (0, below), (0, beside), (0, 0)), "symmetric")
         pixels = ops.cast(ops.clip(padded, 0.0, 255.0), "int32")
         table = self._tables(pixels, tall, wide, channels)
-        made = self._between(pixels, table, tall, wide, channels)
-        return ops.slice_axis(ops.slice_axis(made, 1, 0, height), 2, 0, width)
+        y = self._between(pixels, table, tall, wide, channels)
+        return ops.slice_axis(ops.slice_axis(y, 1, 0, height), 2, 0, width)
 
     def _tables(self, pixels: Tensor, tall: int, wide: int, channels: int) -> Tensor:
-        """The lookup table of each tile, [batch, rows + 2, columns + 2, channels, 256]."""
+        """The lookup table of each tile: float32 [batch, rows + 2, columns + 2, channels, 256]."""
         (rows, columns), batch = self.tile_grid_size, ops.dim(pixels, 0)
         tiles = ops.transpose(
             ops.reshape(pixels, (batch, rows, tall, columns, wide, channels)), (0, 1, 3, 5, 2, 4)
@@ -590,8 +611,8 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
         count = tall * wide
         histogram = ops.sum_(ops.OneHot(ops.reshape(tiles, (-1, count)), BINS), 1)
         if self.clip_limit > 0:
-            held = ops.minimum(histogram, self.clip_limit * count / BINS)
-            histogram = held + ops.sum_(histogram - held, -1, keepdims=True) / BINS
+            clipped = ops.minimum(histogram, self.clip_limit * count / BINS)
+            histogram = clipped + ops.sum_(histogram - clipped, -1, keepdims=True) / BINS
         running = ops.Cumsum(histogram, 1)
         least = ops.min_(running, -1, keepdims=True)
         whole = count - least
@@ -609,11 +630,11 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
     def _between(
         self, pixels: Tensor, table: Tensor, tall: int, wide: int, channels: int
     ) -> Tensor:
-        """Each pixel by the tables of the four tiles around it, the nearer ones counting more."""
+        """Interpolate between the values of a pixel in the tables of the four tiles around it."""
         (rows, columns), batch = self.tile_grid_size, ops.dim(pixels, 0)
         (top, bottom, down), (left, right, across) = (
-            neighbours(rows, tall),
-            neighbours(columns, wide),
+            neighbors(rows, tall),
+            neighbors(columns, wide),
         )
         per_column = BINS * channels
         per_row = per_column * (columns + 2)
@@ -627,34 +648,36 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
         base = pixels + begins + ops.constant(np.arange(channels, dtype=np.int32) * BINS)
         flat = ops.reshape(table, (-1,))
 
-        def at(row: Array, column: Array) -> Tensor:
-            place = row[:, None, None] * per_row + column[None, :, None] * per_column
-            return ops.gather(flat, base + ops.constant(place.astype(np.int32)))
+        def looked_up(row: Array, column: Array) -> Tensor:
+            table_start = row[:, None, None] * per_row + column[None, :, None] * per_column
+            return ops.gather(flat, base + ops.constant(table_start.astype(np.int32)))
 
         share_down = ops.constant(down[:, None, None].astype(np.float32))
         share_across = ops.constant(across[None, :, None].astype(np.float32))
-        above = at(top, left) * (1.0 - share_across) + at(top, right) * share_across
-        under = at(bottom, left) * (1.0 - share_across) + at(bottom, right) * share_across
+        above = looked_up(top, left) * (1.0 - share_across) + looked_up(top, right) * share_across
+        under = (
+            looked_up(bottom, left) * (1.0 - share_across) + looked_up(bottom, right) * share_across
+        )
         return above * (1.0 - share_down) + under * share_down
 
 
-def neighbours(tiles: int, size: int) -> tuple[Array, Array, Array]:
-    """The tiles before and after each pixel of an axis, and the weight of the second.
+def neighbors(tiles: int, size: int) -> tuple[Array, Array, Array]:
+    """The tiles before and after each pixel of an axis, and the weight of the latter.
 
-    Tiles are counted with one more at each end.
+    All are [tiles · size]. The tile numbers include one more tile at each end.
     """
     reserve(tiles * size, 3, itemsize=8)
-    at = (np.arange(tiles * size) - size / 2.0) / size + 1.0
-    low = np.floor(at)
+    position = (np.arange(tiles * size) - size / 2.0) / size + 1.0
+    low = np.floor(position)
     return (
         np.clip(low, 0, tiles + 1).astype(int),
         np.clip(low + 1, 0, tiles + 1).astype(int),
-        at - low,
+        position - low,
     )
 
 
 def scaled(x: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Tensor:
-    """Numbers of one range moved into another."""
+    """Map the range `old` linearly to the range `new`."""
     if tuple(old) == tuple(new):
         return x
     factor = (new[1] - new[0]) / (old[1] - old[0])
@@ -662,7 +685,7 @@ def scaled(x: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Ten
 
 
 class Pipeline(Wrapper):
-    """Layers one after the other."""
+    """Applies several layers in order."""
 
     traits = Traits(
         mask=MaskRule.STOPS,
@@ -692,11 +715,15 @@ class Pipeline(Wrapper):
         return outputs
 
 
-# ------------------------------------------------------------------------------------------ sounds
+# ------------------------------------------------------------------------------------------- audio
 
 
 class STFTSpectrogram(Layer):
-    """Spectra of windows of a sequence, each channel by itself, by kernels that the file holds."""
+    """Spectra of windows of each channel, computed with the kernels in the file.
+
+    [batch, time, channels] to float32 [batch, frames, bins · channels], or with `expand_dims`
+    [batch, frames, bins, channels].
+    """
 
     traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
 
@@ -707,14 +734,17 @@ class STFTSpectrogram(Layer):
     padding: Padding = "valid"
     expand_dims: bool = False
     data_format: DataFormat = "channels_last"
-    ignored = ("window", "periodic", "scaling")  # they shaped the kernels
+    # the kernels in the file include them
+    ignored = ("window", "periodic", "scaling")
 
-    real_kernel: Weight | None = weight()  # [frame_length, 1, bins], unless the mode is imag
-    imag_kernel: Weight | None = weight()  # likewise, unless it is real
+    # [frame_length, 1, bins], unless the mode is "imag"
+    real_kernel: Weight | None = weight()
+    # [frame_length, 1, bins], unless the mode is "real"
+    imag_kernel: Weight | None = weight()
 
     @classmethod
     def declared_weights(cls, config: Mapping[str, Any]) -> Mapping[str, WeightMark]:
-        """Without the kernel that the mode has no use for."""
+        """The weights, without the kernel that the mode does not use."""
         unused = {"imag": "real_kernel", "real": "imag_kernel"}.get(str(config.get("mode")))
         return {
             name: mark for name, mark in super().declared_weights(config).items() if name != unused
@@ -722,7 +752,7 @@ class STFTSpectrogram(Layer):
 
     @property
     def bins(self) -> int:
-        """How many frequencies a spectrum has."""
+        """The number of frequencies of a spectrum."""
         whole = self.fft_length or 2 ** math.ceil(math.log2(self.frame_length))
         return whole // 2 + 1
 
@@ -745,19 +775,20 @@ class STFTSpectrogram(Layer):
         return (batch, frames, joined) if last else (batch, joined, frames)
 
     def lower(self, x: Tensor) -> Tensor:
-        rows = (
-            ops.move_axis(x, -1, 1) if self.data_format == "channels_last" else x
-        )  # [batch, channels, time]
+        # channels first: [batch, channels, time]
+        rows = ops.move_axis(x, -1, 1) if self.data_format == "channels_last" else x
         channels, time = ops.dims(rows)[1:]
         signals = ops.reshape(rows, (-1, time, 1))
-        made = self._spectrum(signals)  # [batch · channels, frames, bins]
-        frames, bins = ops.dims(made)[1:]
-        apart = ops.reshape(made, (-1, channels, frames, bins))
+        # for each channel: [batch · channels, frames, bins]
+        spectrum = self._spectrum(signals)
+        frames, bins = ops.dims(spectrum)[1:]
+        apart = ops.reshape(spectrum, (-1, channels, frames, bins))
         if self.expand_dims:
             return (
                 ops.transpose(apart, (0, 2, 3, 1)) if self.data_format == "channels_last" else apart
             )
-        joined = ops.transpose(apart, (0, 2, 1, 3))  # the bins of a channel stand together
+        # the bins of a channel are consecutive
+        joined = ops.transpose(apart, (0, 2, 1, 3))
         sizes = channels * bins if isinstance(channels, int) and isinstance(bins, int) else -1
         flat = ops.reshape(joined, (ops.dim(joined, 0), frames, sizes))
         return flat if self.data_format == "channels_last" else ops.transpose(flat, (0, 2, 1))
@@ -777,7 +808,7 @@ class STFTSpectrogram(Layer):
             return ops.concat([real, imag], -1)
         power = ops.Square(real) + ops.Square(imag)
         if self.mode == "psd":
-            # frequencies between the first and the last stand for their negative as well
+            # all frequencies except the first and the last also represent the negative ones
             reserve(self.bins)
             twice = np.full(self.bins, 2.0, np.float32)
             twice[[0, -1]] = 1.0
@@ -787,7 +818,10 @@ class STFTSpectrogram(Layer):
 
 
 class MelSpectrogram(Layer):
-    """Mel spectra of windows, [batch, mel, frames], in decibels relative to the batch."""
+    """Mel spectra of windows: [batch, time] to float32 [batch, num_mel_bins, frames].
+
+    With `power_to_db` they are in decibels, at least the largest value of the batch minus `top_db`.
+    """
 
     traits = Traits(
         mask=MaskRule.STOPS,
@@ -823,11 +857,12 @@ class MelSpectrogram(Layer):
         if x.rank == 1:
             return ops.squeeze(self.lower(ops.expand_dims(x, 0)), 0)
         half, mel = self.fft_length // 2, self._mel()
-        heard = np.flatnonzero(mel.any(1))  # frequencies that no band takes are not worked out
+        # frequencies that are in no band are not computed
+        used = np.flatnonzero(mel.any(1))
         signal = ops.pad(ops.floats(x), ((0, 0), (half, half)), "reflect")
         spectra = convolve(
             ops.expand_dims(signal, 2),
-            ops.constant(self._kernel(heard)),
+            ops.constant(self._kernel(used)),
             (self.sequence_stride,),
             "valid",
             (1,),
@@ -836,8 +871,8 @@ class MelSpectrogram(Layer):
         power = ops.Square(real) + ops.Square(imag)
         if self.mag_exp != 2:
             power = ops.power(power, self.mag_exp / 2)
-        made = ops.MatMul(power, ops.constant(mel[heard]))
-        return ops.transpose(self._decibels(made) if self.power_to_db else made, (0, 2, 1))
+        bands: Tensor = ops.MatMul(power, ops.constant(mel[used]))
+        return ops.transpose(self._decibels(bands) if self.power_to_db else bands, (0, 2, 1))
 
     def _decibels(self, x: Tensor) -> Tensor:
         reference = 10 * math.log10(max(abs(self.ref_power), self.min_power))
@@ -845,7 +880,7 @@ class MelSpectrogram(Layer):
         return ops.maximum(loud, ops.max_(loud) - self.top_db)
 
     def _kernel(self, bins: Array) -> Array:
-        """Windowed cosines, then sines, of the frequencies: [fft_length, 1, 2 · bins]."""
+        """Windowed cosines, then sines, of these frequencies: float64 [fft_length, 1, 2 · bins]."""
         length = self.sequence_length or self.fft_length
         reserve(max(length, self.fft_length), itemsize=8)
         phase = 2 * np.pi * np.arange(length) / length
@@ -854,19 +889,22 @@ class MelSpectrogram(Layer):
             "hamming": 0.54 - 0.46 * np.cos(phase),
             None: np.ones(length),
         }
-        seen = np.asarray(self.window) if isinstance(self.window, tuple) else window[self.window]
+        values = np.asarray(self.window) if isinstance(self.window, tuple) else window[self.window]
         before = (self.fft_length - length) // 2
-        wide = np.pad(seen, (before, self.fft_length - length - before))
+        padded = np.pad(values, (before, self.fft_length - length - before))
 
-        def of(rows: Array) -> Array:
-            turns = rows * bins % self.fft_length * (2 * np.pi / self.fft_length)
-            made: Array = np.concatenate([np.cos(turns), -np.sin(turns)], 1) * wide[rows]
-            return made
+        def waves(rows: Array) -> Array:
+            angles = rows * bins % self.fft_length * (2 * np.pi / self.fft_length)
+            columns: Array = np.concatenate([np.cos(angles), -np.sin(angles)], 1) * padded[rows]
+            return columns
 
-        return matrix(self.fft_length, 2 * len(bins), of)[:, None]
+        return matrix(self.fft_length, 2 * len(bins), waves)[:, None]
 
     def _mel(self) -> Array:
-        """The weight of each frequency in each band, [bins, num_mel_bins]: triangles in mel."""
+        """The weight of each frequency in each band: float64 [bins, num_mel_bins].
+
+        A band is a triangle on the mel scale.
+        """
 
         def mel(hertz: Any) -> Any:
             return 1127.0 * np.log(1.0 + np.asarray(hertz) / 700.0)
@@ -874,16 +912,17 @@ class MelSpectrogram(Layer):
         bins = self.fft_length // 2 + 1
         reserve(bins, itemsize=8)
         reserve(self.num_mel_bins, itemsize=8)
-        at = mel(np.linspace(0.0, self.sampling_rate / 2, bins))
+        frequencies = mel(np.linspace(0.0, self.sampling_rate / 2, bins))
         edges = np.linspace(
             mel(self.min_freq),
             mel(self.max_freq or int(self.sampling_rate / 2)),
             self.num_mel_bins + 2,
         )
-        low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+        low, center, high = edges[:-2], edges[1:-1], edges[2:]
 
-        def of(rows: Array) -> Array:
-            rising, falling = (at[rows] - low) / (centre - low), (high - at[rows]) / (high - centre)
+        def triangles(rows: Array) -> Array:
+            rising = (frequencies[rows] - low) / (center - low)
+            falling = (high - frequencies[rows]) / (high - center)
             return np.where(rows == 0, 0.0, np.maximum(0.0, np.minimum(rising, falling)))
 
-        return matrix(bins, self.num_mel_bins, of)
+        return matrix(bins, self.num_mel_bins, triangles)

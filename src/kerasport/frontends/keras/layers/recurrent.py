@@ -48,7 +48,10 @@ OVER_TIME = ("sequences", "initial_state", "mask", "training")
 
 
 class Cell(Protocol):
-    """One time step of a recurrent layer. `project` can run for all steps at once."""
+    """One time step of a recurrent layer. `project` can also process all steps at once.
+
+    States are float32 [batch, units], in convolutional cells [batch, *out, filters].
+    """
 
     states: ClassVar[int]
 
@@ -56,24 +59,24 @@ class Cell(Protocol):
         """The part of the gates that depends on the input, [..., gates · units]."""
 
     def step(self, z: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """The new states; the first is the output."""
+        """The new states, of which the first is the output. `z` is the result of `project`."""
 
     def zeros(self, z: Tensor) -> tuple[Tensor, ...]:
         """The states before the first step."""
 
 
-OfMasked: TypeAlias = Literal["state", "held", "zero"]
-"""The output of a masked step: the state, the output before it, or zeros."""
+MaskedOutput: TypeAlias = Literal["state", "held", "zero"]
+"""The output of a masked step: the state, the output of the step before, or zeros."""
 
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """The cell that a scan runs, for targets that have it as one operator."""
+    """The cell that a scan runs, for targets with one operator for the whole loop."""
 
     cell: Cell
     masked: bool
-    """Whether the last sequence is a mask, [batch, time, 1]."""
-    output: OfMasked
+    """Whether the last sequence is a mask, bool [batch, time, 1]."""
+    output: MaskedOutput
 
 
 class Loop(Protocol):
@@ -109,14 +112,15 @@ def over_time(
 
     Args:
         loop: the options of the layer.
-        cells: the cells, each works on the output of the one before.
+        cells: the cells. The input of each is the output of the cell before.
         x: the input, [batch, time, ...].
-        states: initial states of all cells, [batch, units] each; empty for zeros.
-        mask: the mask, [batch, time] or [batch, time, features].
+        states: initial states of all cells, float32 [batch, units] each; empty for zeros.
+        mask: the mask, bool [batch, time] or [batch, time, features].
         dialect: the rules of the Keras release.
 
     Returns:
-        The output sequence or the last output, and with `return_state` the final states.
+        The outputs [batch, time, units] or the last output [batch, units], and with `return_state`
+        the final states. All are float32.
 
     Raises:
         Refusal: the layer continues from the previous run, or the Keras backends disagree.
@@ -126,7 +130,7 @@ def over_time(
     z = cells[0].project(ops.floats(x))
     initial = _initial(cells, states, z)
     output = _masked_output(loop, masked=mask is not None, dialect=dialect)
-    of_last = cells[-1].states
+    last_count = cells[-1].states
     # the output of a step is a state only if no masked step changes it
     carries = output == "held" or (output == "zero" and not loop.return_sequences)
     carries = carries and mask is not None
@@ -135,11 +139,11 @@ def over_time(
         old: Sequence[Tensor], current: Sequence[Tensor], _: object
     ) -> tuple[list[Tensor], list[Tensor]]:
         new = _step(cells, current[0], old)
-        y = new[-of_last]
+        y = new[-last_count]
         if mask is not None:
             counts, before = current[1], old[-1]
             kept = [chosen(counts, now, then) for now, then in zip(new, old, strict=False)]
-            y = _output_of_step(output, counts, y, before, state=kept[-of_last])
+            y = _output_of_step(output, counts, y, before, state=kept[-last_count])
             new = kept
         return [*new, y] if carries else new, [y] if loop.return_sequences else []
 
@@ -148,7 +152,7 @@ def over_time(
     kind = Steps(cells[0], mask is not None, output) if len(cells) == 1 else None
     ends, collected = ops.scan(step, start, sequences, reverse=loop.go_backwards, kind=kind)
     final = ends[: len(initial)]
-    last = ends[-1] if carries else final[-of_last]
+    last = ends[-1] if carries else final[-last_count]
     y = collected[0] if loop.return_sequences else last
     return (y, *final) if loop.return_state else (y,)
 
@@ -177,10 +181,10 @@ def _check_loop(
 
 
 def _initial(cells: Sequence[Cell], states: Sequence[Tensor], z: Tensor) -> list[Tensor]:
-    """The initial states, [batch, units] each: the given ones, or zeros.
+    """The initial states, float32 [batch, units] each: `states`, or zeros if it is empty.
 
     Raises:
-        ShapeError: there are not as many as the cells have.
+        ShapeError: the number of states differs from that of the cells.
     """
     empty = [zero for cell in cells for zero in cell.zeros(z)]
     if len(states or empty) != len(empty):
@@ -190,8 +194,8 @@ def _initial(cells: Sequence[Cell], states: Sequence[Tensor], z: Tensor) -> list
     return [ops.broadcast_to(state, ops.dims(zero)) for state, zero in pairs]
 
 
-def _masked_output(loop: Loop, *, masked: bool, dialect: Dialect) -> OfMasked:
-    """What a masked step returns."""
+def _masked_output(loop: Loop, *, masked: bool, dialect: Dialect) -> MaskedOutput:
+    """How a masked step computes its output."""
     if loop.zero_output_for_mask:
         return "zero"
     zeros_first = dialect.zeros_before_first_step or loop.unroll
@@ -199,9 +203,9 @@ def _masked_output(loop: Loop, *, masked: bool, dialect: Dialect) -> OfMasked:
 
 
 def _output_of_step(
-    output: OfMasked, counts: Tensor, y: Tensor, before: Tensor, *, state: Tensor
+    output: MaskedOutput, counts: Tensor, y: Tensor, before: Tensor, *, state: Tensor
 ) -> Tensor:
-    """The output of a step, [batch, units]: y if the step counts, else what `output` says."""
+    """The output of a step, [batch, units]: y where it is not masked, else as `output` says."""
     if output == "state":
         return state
     return chosen(counts, y, 0.0 if output == "zero" else before)
@@ -223,7 +227,7 @@ def one_step(cells: Sequence[Cell], x: Tensor, states: Sequence[Tensor]) -> tupl
     """Run stacked cells for one step: the output and all new states.
 
     Raises:
-        ShapeError: there are not as many states as the cells have.
+        ShapeError: the number of states differs from that of the cells.
     """
     count = sum(cell.states for cell in cells)
     if len(states) != count:
@@ -233,13 +237,13 @@ def one_step(cells: Sequence[Cell], x: Tensor, states: Sequence[Tensor]) -> tupl
 
 
 def steps_of(mask: Tensor, batch: Size) -> Tensor:
-    """A mask as a sequence of columns, [batch, time, 1], for a batch of that size.
+    """A mask as bool [batch, time, 1], for a batch of this size.
 
     A mask of features, [batch, time, features], masks the steps of which it masks every feature. A
-    constant mask of one sample counts for every sample.
+    constant mask with one sample applies to every sample.
 
     Raises:
-        ShapeError: it masks more than time steps.
+        ShapeError: the mask has another rank.
     """
     need_rank(mask.shape, 2, 3)
     mask = ops.cast(mask, "bool")
@@ -250,9 +254,9 @@ def steps_of(mask: Tensor, batch: Size) -> Tensor:
 
 
 def chosen(mask: Tensor, a: Tensor, b: Tensor | float) -> Tensor:
-    """a where the mask [batch, 1] is true, else b, both [batch, ...].
+    """a where the mask [batch, 1] is true, else b; both are [batch, ...].
 
-    Axes after the batch are flattened, because not all targets select in tensors of high rank.
+    Axes after the batch are flattened, because not all targets support Select for high ranks.
     """
     if a.rank <= 2:
         return ops.where(mask, a, b)
@@ -263,24 +267,24 @@ def chosen(mask: Tensor, a: Tensor, b: Tensor | float) -> Tensor:
 
 
 def zeros(*sizes: Size) -> Tensor:
-    """Zeros of these sizes."""
+    """A float32 tensor of zeros with these sizes."""
     return ops.Fill(sizes, 0.0)
 
 
-def initial_states(states: Sequence[Tensor], given: Any) -> list[Tensor]:
-    """The initial states of a call, passed by position or by name, flat.
+def initial_states(states: Sequence[Tensor], initial_state: Any) -> list[Tensor]:
+    """The initial states of a call, passed by position or as `initial_state`, in a flat list.
 
     Raises:
         ShapeError: one of them is not a tensor.
     """
-    found = [state for state in (*states, *flatten(given)) if state is not None]
-    if not all(isinstance(state, ops.Tensor) for state in found):
+    initial = [state for state in (*states, *flatten(initial_state)) if state is not None]
+    if not all(isinstance(state, ops.Tensor) for state in initial):
         raise ShapeError("an initial state is not a tensor")
-    return found
+    return initial
 
 
 class _Cell(Layer):
-    """A cell: one time step of a recurrent layer."""
+    """One time step of a recurrent layer, for stacked states and gates of `units` elements."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES, workload="recurrent")
 
@@ -293,10 +297,8 @@ class _Cell(Layer):
 
     signature: ClassVar[tuple[str, ...]] = ("inputs", "states", "training")
     tensors: ClassVar[tuple[str, ...]] = ("inputs", "states")
-    arity: ClassVar[tuple[int, int | None]] = (
-        1,
-        None,
-    )  # the states are missing where a layer over time runs the cell
+    # a layer that runs the cell over time does not pass the states here
+    arity: ClassVar[tuple[int, int | None]] = (1, None)
 
     gates: ClassVar[int] = 1
     states: ClassVar[int] = 1
@@ -310,10 +312,10 @@ class _Cell(Layer):
         return (self.gates * self.units,)
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
-        made = self.gates * self.units
+        columns = self.gates * self.units
         return {
-            "kernel": (inputs[0][-1], made),
-            "recurrent_kernel": (self.units, made),
+            "kernel": (inputs[0][-1], columns),
+            "recurrent_kernel": (self.units, columns),
             "bias": self.bias_shape(),
         }
 
@@ -331,7 +333,7 @@ class _Cell(Layer):
         return z if self.bias is None else z + self.bias
 
     def step(self, z: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """The new states; the first is the output."""
+        """The new states, of which the first is the output. `z` is the result of `project`."""
         raise NotImplementedError
 
     def zeros(self, z: Tensor) -> tuple[Tensor, ...]:
@@ -340,7 +342,7 @@ class _Cell(Layer):
 
 
 class SimpleRNNCell(_Cell):
-    """h = activation(x @ kernel + h @ recurrent_kernel + bias)."""
+    """h' = activation(x @ kernel + h @ recurrent_kernel + bias): float32 [batch, units]."""
 
     signature = ("sequence", "states", "training")
     tensors = ("sequence", "states")
@@ -351,7 +353,10 @@ class SimpleRNNCell(_Cell):
 
 
 class LSTMCell(_Cell):
-    """Long short-term memory. The order of the gates is input, forget, cell, output."""
+    """Long short-term memory: float32 states h and c [batch, units].
+
+    The order of the gates is input, forget, cell, output.
+    """
 
     gates = 4
     states = 2
@@ -363,7 +368,7 @@ class LSTMCell(_Cell):
 
 
 def lstm(cell: LSTMCell | ConvLSTM2D, z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """h and c after a step, from the gates before activation."""
+    """The new states h and c; z is [batch, ..., 4 · units], the gates before their activations."""
     first = getattr(cell, "data_format", "channels_last") == "channels_first"
     gate = partial(activate, cell.recurrent_activation, channels_first=first)
     activated = partial(activate, cell.activation, channels_first=first)
@@ -373,15 +378,18 @@ def lstm(cell: LSTMCell | ConvLSTM2D, z: Tensor, c: Tensor) -> tuple[Tensor, Ten
 
 
 class GRUCell(_Cell):
-    """Gated recurrent unit. The order of the gates is update, reset, candidate."""
+    """Gated recurrent unit: float32 state h [batch, units].
+
+    The order of the gates is update, reset, candidate.
+    """
 
     gates = 3
     recurrent_activation: Activation = "sigmoid"
     reset_after: bool = True
 
     def bias_shape(self) -> Shape:
-        made = self.gates * self.units
-        return (2, made) if self.reset_after else (made,)
+        columns = self.gates * self.units
+        return (2, columns) if self.reset_after else (columns,)
 
     def _biases(self) -> tuple[Tensor | None, Tensor | None]:
         """The bias of the input part, and the bias of the recurrent part."""
@@ -412,10 +420,11 @@ class GRUCell(_Cell):
             update, reset = self._gates(z, h @ ops.slice_axis(kernel, 1, 0, both))
             inner = (reset * h) @ ops.slice_axis(kernel, 1, both, self.units)
             candidate = activate(self.activation, candidate + inner)
-        return (candidate + update * (h - candidate),)  # update · h + (1 - update) · candidate
+        # update · h + (1 - update) · candidate
+        return (candidate + update * (h - candidate),)
 
     def _gates(self, z: Tensor, inner: Tensor) -> list[Tensor]:
-        """Update and reset."""
+        """The update gate and the reset gate, [batch, units] each."""
         sums = ops.slice_axis(z, 1, 0, 2 * self.units) + inner
         return [activate(self.recurrent_activation, part) for part in ops.split(sums, 2)]
 
@@ -426,7 +435,7 @@ STATES: Mapping[str, int] = {cls.__name__: cls.states for cls in CELLS}
 
 
 class _Recurrent(_Cell):
-    """A cell over time: [batch, time, input] to [batch, units] or [batch, time, units]."""
+    """A cell over time: [batch, time, input] to float32 [batch, units] or [batch, time, units]."""
 
     traits = Traits(
         mask=MaskRule.RECURRENT,
@@ -449,13 +458,14 @@ class _Recurrent(_Cell):
     takes = ("initial_state",)
     arity = (1, 1)
 
-    of: ClassVar[type[_Cell]]
+    cell_class: ClassVar[type[_Cell]]
 
     @property
     def cell(self) -> _Cell:
         """The cell with the weights of the layer."""
-        options = {name: getattr(self, name) for name in self.of.defaults}
-        return self.of(self.name, options, {name: getattr(self, name) for name in self.weights})
+        options = {name: getattr(self, name) for name in self.cell_class.defaults}
+        weights = {name: getattr(self, name) for name in self.weights}
+        return self.cell_class(self.name, options, weights)
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
         return self.cell.weight_shapes(*inputs)
@@ -463,7 +473,7 @@ class _Recurrent(_Cell):
     def infer(self, *inputs: Shape) -> Outputs:
         need_rank(inputs[0], 3)
         batch, time, _ = inputs[0]
-        return with_states(self, batch, time, ((batch, self.units),) * self.of.states)
+        return with_states(self, batch, time, ((batch, self.units),) * self.cell_class.states)
 
     def lower(
         self,
@@ -473,8 +483,8 @@ class _Recurrent(_Cell):
         initial_state: Any = None,
         dialect: Dialect = ASSUMED_DIALECT,
     ) -> tuple[Tensor, ...]:
-        given = initial_states(states, initial_state)
-        return over_time(self, (self.cell,), x, given, mask, dialect)
+        initial = initial_states(states, initial_state)
+        return over_time(self, (self.cell,), x, initial, mask, dialect)
 
 
 def with_states(
@@ -487,29 +497,29 @@ def with_states(
 
 
 class SimpleRNN(_Recurrent):
-    """SimpleRNNCell over time."""
+    """`SimpleRNNCell` over time: [batch, time, input] to float32 [batch, units]."""
 
-    of = SimpleRNNCell
+    cell_class = SimpleRNNCell
 
 
 class LSTM(_Recurrent):
-    """LSTMCell over time."""
+    """`LSTMCell` over time: [batch, time, input] to float32 [batch, units]."""
 
-    of = LSTMCell
+    cell_class = LSTMCell
     recurrent_activation: Activation = "sigmoid"
 
 
 class GRU(_Recurrent):
-    """GRUCell over time."""
+    """`GRUCell` over time: [batch, time, input] to float32 [batch, units]."""
 
-    of = GRUCell
+    cell_class = GRUCell
     recurrent_activation: Activation = "sigmoid"
     reset_after: bool = False
-    """The meaning of a file without this option; Keras 3 always writes it."""
+    """The default is that of files without this option. Keras 3 always writes it."""
 
 
 class StackedRNNCells(Wrapper):
-    """Stacked cells, one time step: [batch, input] and states to [batch, units] and states."""
+    """One time step of stacked cells: [batch, input] and states to [batch, units] and states."""
 
     traits = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)
     cells: Any = ()
@@ -518,7 +528,7 @@ class StackedRNNCells(Wrapper):
     arity = (1, None)
 
     def infer_around(self, inside: InsideShapes, *inputs: Shape) -> None:
-        """Unknown, because the number of states depends on the cells."""
+        """None: the shapes are unknown, because the number of states depends on the cells."""
         del inside, inputs
 
     def lower_around(self, inside: Inside, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
@@ -526,7 +536,7 @@ class StackedRNNCells(Wrapper):
 
 
 class RNN(Wrapper):
-    """Any cell, or stacked cells, over time."""
+    """Any cell, or stacked cells, over time: [batch, time, input] to float32 [batch, units]."""
 
     traits = Traits(
         mask=MaskRule.RECURRENT,
@@ -553,7 +563,7 @@ class RNN(Wrapper):
         states = self._state_shapes(inside, (batch, *rest))
         if not states:
             return None
-        # the output of stacked cells is that of the last one
+        # stacked cells return the output of the last cell
         output, *returned = listed(with_states(self, batch, time, states))
         return ((*output[:-1], states[-1][-1]), *returned)
 
@@ -594,7 +604,10 @@ def _returns_sequences(layer: LayerSpec | KerasModel) -> bool:
 
 
 class Bidirectional(Wrapper):
-    """One recurrent layer forward and one backward in time, with merged outputs."""
+    """Two recurrent layers, one forward and one backward in time, with merged outputs.
+
+    [batch, time, input] to float32 [batch, 2 · units] with merge_mode="concat".
+    """
 
     traits = Traits(
         mask=MaskRule.RECURRENT,
@@ -606,9 +619,8 @@ class Bidirectional(Wrapper):
     merge_mode: Literal["concat", "sum", "mul", "ave"] | None = "concat"
     layer: Any = None
     backward_layer: Any = None
-    zero_output_for_mask: bool = (
-        True  # where it returns sequences; no file says it, the reader knows
-    )
+    # The reader sets it, because no file contains it. It applies to layers that return sequences.
+    zero_output_for_mask: bool = True
     signature = OVER_TIME
     tensors = OVER_TIME[:1]
     takes = ("initial_state",)
@@ -651,17 +663,17 @@ class Bidirectional(Wrapper):
         states: Sequence[Tensor],
         mask: Tensor | None,
     ) -> tuple[Tensor, ...]:
-        """The outputs of the layer of one direction."""
+        """The outputs of the layer for one direction."""
         layer = inside.parts[part]
         assert isinstance(layer, LayerSpec)
-        # Keras sets this option of both layers, whatever it is there; the last output is never zero
+        # Keras overwrites this option of both layers; it has no effect on the last output
         zero = _returns_sequences(layer) and self.zero_output_for_mask
         layer = replace(layer, config={**layer.config, "zero_output_for_mask": zero})
         arguments = {"initial_state": tuple(states)} | ({} if mask is None else {"mask": mask})
         return inside.call(layer, (x,), **arguments)
 
     def merge(self, forward: Tensor, backward: Tensor) -> tuple[Tensor, ...]:
-        """The outputs of both directions as one, or both."""
+        """The merged output of both directions, or both outputs if they are not merged."""
         if self.merge_mode is None:
             return forward, backward
         if self.merge_mode == "concat":
@@ -673,7 +685,7 @@ class Bidirectional(Wrapper):
 
 
 class TimeDistributed(Wrapper):
-    """The layer or model inside, applied to each step of [batch, time, ...]."""
+    """Applies the layer or model inside to each time step of [batch, time, ...]."""
 
     traits = Traits(
         mask=MaskRule.PER_STEP,
@@ -703,7 +715,7 @@ class TimeDistributed(Wrapper):
     def lower_around(
         self, inside: Inside, x: Tensor, *, mask: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Batch and time become one axis before the layer, and two axes after it."""
+        """Merge batch and time to one axis before the layer inside, and split it afterwards."""
         inner = inside.parts["layer"]
         if (name := inside.mixing_layer(inner)) is not None:
             reason = (
@@ -717,7 +729,7 @@ class TimeDistributed(Wrapper):
 
     @staticmethod
     def _mask_of_steps(inside: Inside, mask: Tensor | None) -> Tensor | None:
-        """The mask that the layer inside gets, with batch · time samples."""
+        """The mask for the layer inside: [batch · time, ...], or None."""
         if mask is None:
             return None
         if mask.rank > 2:
@@ -729,7 +741,10 @@ class TimeDistributed(Wrapper):
 
 
 class ConvLSTM2D(Layer):
-    """LSTM with convolutions of images, [batch, time, height, width, channels]."""
+    """LSTM with convolutions of images, over time.
+
+    [batch, time, height, width, channels] to float32 [batch, *out, filters].
+    """
 
     traits = Traits(
         mask=MaskRule.RECURRENT,
@@ -774,11 +789,11 @@ class ConvLSTM2D(Layer):
         return x[-1] if self.data_format == "channels_last" else x[2]
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
-        made = 4 * self.filters
+        columns = 4 * self.filters
         return {
-            "kernel": (*self.kernel_size, self.channels(inputs[0]), made),
-            "recurrent_kernel": (*self.kernel_size, self.filters, made),
-            "bias": (made,),
+            "kernel": (*self.kernel_size, self.channels(inputs[0]), columns),
+            "recurrent_kernel": (*self.kernel_size, self.filters, columns),
+            "bias": (columns,),
         }
 
     def infer(self, *inputs: Shape) -> Outputs:
@@ -792,7 +807,7 @@ class ConvLSTM2D(Layer):
         return with_states(self, batch, time, (state, state))
 
     def project(self, x: Tensor) -> Tensor:
-        """The convolution of all images at once, [batch, time, *out, 4 · filters]."""
+        """The convolution of all images at once: float32 [batch, time, *out, 4 · filters]."""
         images = ops.reshape(x, (-1, *ops.dims(x)[2:]))
         z = convolve(
             images, ops.as_tensor(self.kernel), self.strides, self.padding, self.dilation_rate
@@ -801,7 +816,7 @@ class ConvLSTM2D(Layer):
         return ops.reshape(z, (*ops.dims(x)[:2], *ops.dims(z)[1:]))
 
     def step(self, z: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """The new h and c. The convolution of the state keeps its size, with stride 1."""
+        """The new h and c. The convolution of h has stride 1 and keeps its size."""
         h, c = states
         ones = (1,) * len(self.kernel_size)
         return lstm(
@@ -821,11 +836,11 @@ class ConvLSTM2D(Layer):
         initial_state: Any = None,
         dialect: Dialect = ASSUMED_DIALECT,
     ) -> tuple[Tensor, ...]:
-        given = initial_states(states, initial_state)
+        initial = initial_states(states, initial_state)
         if self.data_format == "channels_last":
-            return over_time(self, (self,), x, given, mask, dialect)
-        given = [ops.move_axis(state, 1, -1) for state in given]
-        output, *ends = over_time(self, (self,), ops.move_axis(x, 2, -1), given, mask, dialect)
+            return over_time(self, (self,), x, initial, mask, dialect)
+        initial = [ops.move_axis(state, 1, -1) for state in initial]
+        output, *ends = over_time(self, (self,), ops.move_axis(x, 2, -1), initial, mask, dialect)
         return (
             ops.move_axis(output, -1, 2 if self.return_sequences else 1),
             *(ops.move_axis(s, -1, 1) for s in ends),
@@ -833,7 +848,7 @@ class ConvLSTM2D(Layer):
 
 
 class ConvLSTM1D(ConvLSTM2D):
-    """LSTM with convolutions of sequences, [batch, time, steps, channels]."""
+    """LSTM with convolutions of sequences [batch, time, steps, channels], over time."""
 
     rank = 1
     strides: Counts = (1,)
@@ -841,7 +856,10 @@ class ConvLSTM1D(ConvLSTM2D):
 
 
 class ConvLSTM3D(ConvLSTM2D):
-    """LSTM with convolutions of volumes, [batch, time, depth, height, width, channels]."""
+    """LSTM with convolutions of volumes, over time.
+
+    [batch, time, depth, height, width, channels] to float32 [batch, *out, filters].
+    """
 
     rank = 3
     strides: Counts = (1, 1, 1)

@@ -1,4 +1,4 @@
-"""Images in another size: a matrix of weights for each axis, worked out at conversion."""
+"""Resizing of images, by multiplying each spatial axis by a matrix of weights."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ Interpolation: TypeAlias = Literal["nearest", "bilinear", "bicubic", "lanczos3",
 
 
 def triangle(x: Array) -> Array:
-    """1 - |x|, and 0 from 1 on."""
+    """max(1 - x, 0), for x ≥ 0."""
     return np.maximum(0.0, 1.0 - x)
 
 
 def cubic(x: Array) -> Array:
-    """Keys's cubic convolution with a = -1/2."""
+    """The cubic convolution kernel of Keys with a = -1/2, for x ≥ 0."""
     near, far = (1.5 * x - 2.5) * x * x + 1.0, ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
     return np.where(x >= 2.0, 0.0, np.where(x >= 1.0, far, near))
 
 
 def lanczos(radius: float) -> Callable[[Array], Array]:
-    """sinc(x) · sinc(x / radius), and 0 beyond the radius."""
+    """The function sinc(x) · sinc(x / radius) for 0 ≤ x ≤ radius, else 0."""
     return lambda x: np.where(x > radius, 0.0, np.sinc(x) * np.sinc(x / radius))
 
 
 KERNELS: Mapping[str, Callable[[Array], Array]] = {
     "bilinear": triangle, "bicubic": cubic, "lanczos3": lanczos(3.0), "lanczos5": lanczos(5.0)
 }  # fmt: skip
-"""Weight of a pixel by its distance, by the name of the interpolation."""
+"""Interpolation → the weight of a pixel at a distance x ≥ 0."""
 
 
 def weights(
@@ -53,28 +53,28 @@ def weights(
     scale: float | None = None,
     translation: float = 0.0,
 ) -> Array:
-    """The weight of each old pixel in each new pixel, [new, old]; rows add up to 1.
+    """The weight of each old pixel in each new pixel: float64 [new, old]. Each row sums to 1.
 
-    Pixels are sampled at their centers. With `antialias`, shrinking widens the kernel.
+    Pixels are sampled at their centers. With `antialias`, the kernel is wider if images shrink.
     """
     step = old / new if scale is None else 1.0 / scale
     width = max(step, 1.0) if antialias else 1.0
     reserve(old)
     pixels = np.arange(old)
 
-    def of(rows: Array) -> Array:
-        centres = (rows + 0.5) * step - translation * step - 0.5
-        shares = KERNELS[interpolation](np.abs(centres - pixels) / width)
+    def normalized(rows: Array) -> Array:
+        centers = (rows + 0.5) * step - translation * step - 0.5
+        shares = KERNELS[interpolation](np.abs(centers - pixels) / width)
         total = shares.sum(1, keepdims=True)
         enough = np.abs(total) > 1000 * np.finfo(np.float32).eps
-        inside = (centres >= -0.5) & (centres <= old - 0.5)
+        inside = (centers >= -0.5) & (centers <= old - 0.5)
         return np.where(enough & inside, shares / np.where(total == 0, 1.0, total), 0.0)
 
-    return matrix(new, old, of)
+    return matrix(new, old, normalized)
 
 
 def corners(old: int, new: int) -> Array:
-    """`weights` for bilinear interpolation sampled at pixel corners, as in TensorFlow 1."""
+    """`weights` for bilinear interpolation at the corners of pixels, as in TensorFlow 1."""
     reserve(old)
     pixels = np.arange(old)
     return matrix(
@@ -83,29 +83,23 @@ def corners(old: int, new: int) -> Array:
 
 
 def weighted(x: Tensor, shares: Array | Tensor, axis: int) -> Tensor:
-    """Sums along an axis of x, each with the weights of a row of a matrix."""
-    at, sizes = axis_of(axis, x.rank), ops.dims(x)
-    behind = sizes[at + 1 :]
-    rest = (
-        prod(size for size in behind if isinstance(size, int))
-        if all(isinstance(s, int) for s in behind)
-        else -1
-    )
+    """Multiply an axis of x by a matrix [new, old]: Σₙ x[…n…] · shares[m, n], float32."""
+    axis, sizes = axis_of(axis, x.rank), ops.dims(x)
+    after = sizes[axis + 1 :]
+    known = [size for size in after if isinstance(size, int)]
+    rest = prod(known) if len(known) == len(after) else -1
     rows = shares if isinstance(shares, ops.Tensor) else ops.constant(shares, "float32")
-    flat = (
-        ops.floats(x)
-        if len(behind) == 1
-        else ops.reshape(ops.floats(x), (*sizes[:at], sizes[at], rest))
-    )
-    made = ops.MatMul(rows, flat)
-    return made if len(behind) == 1 else ops.reshape(made, (*sizes[:at], ops.dim(rows, 0), *behind))
+    if len(after) == 1:
+        return ops.MatMul(rows, ops.floats(x))
+    flat = ops.reshape(ops.floats(x), (*sizes[:axis], sizes[axis], rest))
+    return ops.reshape(ops.MatMul(rows, flat), (*sizes[:axis], ops.dim(rows, 0), *after))
 
 
 # ---------------------------------------------------------------- sizes that are known at run time
 
 
 def distance_kernel(x: Tensor, interpolation: str) -> Tensor:
-    """Weight of a pixel by its distance, as `KERNELS` has it."""
+    """The weight of a pixel at a distance x ≥ 0, float32 in the shape of x; see `KERNELS`."""
     if interpolation == "bilinear":
         return ops.maximum(0.0, 1.0 - x)
     if interpolation == "bicubic":
@@ -118,25 +112,26 @@ def distance_kernel(x: Tensor, interpolation: str) -> Tensor:
 
 
 def _sinc(x: Tensor) -> Tensor:
-    """sin(πx) / πx; 1 at 0."""
+    """sin(πx) / πx, and 1 where x is 0."""
     turn, zero = x * pi, ops.equal(x, 0.0)
     return ops.where(zero, 1.0, ops.Sin(turn) / ops.where(zero, 1.0, turn))
 
 
 @dataclass(frozen=True)
 class Region:
-    """The part of an axis that is brought to a new size: `length` pixels from `begin` on.
+    """The part of an axis that is resized: `length` pixels from `begin` on.
 
-    It may begin before the image and end behind it, where a value is filled in.
+    It may begin before the image, and end after it. A fill value is used for pixels outside.
     """
 
     begin: Size
     length: Size
-    wider: bool = False  # whether it reaches beyond the image
+    # whether it may contain pixels outside of the image
+    wider: bool = False
 
 
 def _counted(size: Size) -> Tensor:
-    """0, 1, … up to a size, as floats."""
+    """The numbers 0 … size - 1: float32 [size]."""
     return ops.floats(_places(size))
 
 
@@ -155,9 +150,9 @@ def resize_open(
     x: Tensor, size: Sequence[Size], interpolation: str, *, antialias: bool = False,
     regions: Sequence[Region] | None = None, fill: float = 0.0,
 ) -> Tensor:  # fmt: skip
-    """Resize images [batch, height, width, channels], or regions, of a size known at run time.
+    """Resize images [batch, height, width, channels], or regions of them, of any size: float32.
 
-    The graph computes the weights of `weights` and `corners`.
+    Sizes may be known only at run time. The graph computes the matrices `weights` and `corners`.
     """
     for axis, new in enumerate(size, start=1):
         region = regions[axis - 1] if regions else Region(0, ops.dim(x, axis))
@@ -177,7 +172,7 @@ def _resize_axis(
 ) -> Tensor:
     old, step = _counted(ops.dim(x, axis)), _float(region.length) / _float(new)
     if interpolation == "nearest":
-        # in integers, since the quotient may be whole
+        # computed in integers, because rounding errors matter if the quotient is an integer
         places = floor_divide((2 * _places(new) + 1) * region.length, ops.mul(new, 2))
         return _gathered(
             x, axis, ops.minimum(places, region.length - 1) + region.begin, region, fill
@@ -185,9 +180,9 @@ def _resize_axis(
     if interpolation == "bilinear_keras2":
         places = ops.minimum(_counted(new) * step, _float(region.length) - 1.0)
         return weighted(x, distance_kernel(_distances(places, old), "bilinear"), axis)
-    centres = (_counted(new) + 0.5) * step - 0.5 + _float(region.begin)
+    centers = (_counted(new) + 0.5) * step - 0.5 + _float(region.begin)
     width = ops.maximum(step, 1.0) if antialias else 1.0
-    shares = distance_kernel(_distances(centres, old) / width, interpolation)
+    shares = distance_kernel(_distances(centers, old) / width, interpolation)
     if not region.wider:
         end = _float(region.begin) + _float(region.length)
         inside = ops.logical_and(ops.greater_equal(old, _float(region.begin)), ops.less(old, end))
@@ -195,36 +190,36 @@ def _resize_axis(
         return weighted(x, shares / ops.sum_(shares, -1, keepdims=True), axis)
     all_pixels = _counted(region.length) + _float(region.begin)
     total = ops.sum_(
-        distance_kernel(_distances(centres, all_pixels) / width, interpolation), -1, keepdims=True
+        distance_kernel(_distances(centers, all_pixels) / width, interpolation), -1, keepdims=True
     )
     shares = shares / total
     outside = (1.0 - ops.sum_(shares, -1)) * fill
-    behind = ops.reshape(outside, (-1, *(1,) * (x.rank - 1 - axis)))
-    return weighted(x, shares, axis) + behind
+    filled = ops.reshape(outside, (-1, *(1,) * (x.rank - 1 - axis)))
+    return weighted(x, shares, axis) + filled
 
 
 def _distances(places: Tensor, pixels: Tensor) -> Tensor:
-    """How far each place is from each pixel: [places, pixels]."""
+    """The distance of each place from each pixel: float32 [places, pixels]."""
     return ops.Abs(ops.expand_dims(places, 1) - ops.expand_dims(pixels, 0))
 
 
 def _gathered(x: Tensor, axis: int, places: Tensor, region: Region, fill: float) -> Tensor:
-    """The pixels at places, or the value that is filled in beyond the image."""
+    """The pixels at these places of an axis, or `fill` outside of the image."""
     last = ops.sub(ops.dim(x, axis), 1)
-    made = ops.gather(x, ops.maximum(ops.minimum(places, last), 0), axis)
+    pixels = ops.gather(x, ops.maximum(ops.minimum(places, last), 0), axis)
     if not region.wider:
-        return made
+        return pixels
     inside = ops.logical_and(ops.greater_equal(places, 0), ops.less_equal(places, last))
-    return ops.where(ops.reshape(inside, (-1, *(1,) * (x.rank - 1 - axis))), made, float(fill))
+    return ops.where(ops.reshape(inside, (-1, *(1,) * (x.rank - 1 - axis))), pixels, float(fill))
 
 
 def floor_divide(a: Any, b: Any) -> Tensor:
-    """The quotient of integers that are not negative, rounded down."""
+    """⌊a / b⌋ for integers, promoted to at least int32."""
     return ops.FloorDiv(*ops.matched(a, b, least="int32"))
 
 
 def cropped_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, Region]:
-    """The largest centered region with the proportions of the size; see `proportioned`."""
+    """The largest centered region with the aspect ratio of `size`; see `proportioned`."""
     height, width = (ops.as_tensor(ops.dim(x, axis)) for axis in (1, 2))
     tall = ops.maximum(ops.minimum(height, floor_divide(width * size[0], size[1])), 1)
     wide = ops.maximum(ops.minimum(width, floor_divide(height * size[1], size[0])), 1)
@@ -232,7 +227,7 @@ def cropped_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, Region]:
 
 
 def padded_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, Region]:
-    """Regions that pad images to the proportions of the size; see `surround`."""
+    """Regions that pad images to the aspect ratio of `size`; see `surround`."""
     height, width = (ops.as_tensor(ops.dim(x, axis)) for axis in (1, 2))
     above = floor_divide(ops.maximum(height, floor_divide(width * size[0], size[1])) - height, 2)
     beside = floor_divide(ops.maximum(width, floor_divide(height * size[1], size[0])) - width, 2)
@@ -243,8 +238,8 @@ def padded_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, Region]:
     )
 
 
-def centre_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, ...]:
-    """The center of images in the size, or the largest region with its proportions."""
+def center_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, ...]:
+    """The center of images, or in small images the largest part with the aspect ratio of `size`."""
     sizes = [ops.as_tensor(ops.dim(x, axis)) for axis in (1, 2)]
     small = ops.logical_or(*(ops.less(old, new) for old, new in zip(sizes, size, strict=True)))
     return tuple(
@@ -258,7 +253,7 @@ def centre_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, ...]:
 
 
 def corner_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, ...]:
-    """A region of the size at the corner of the largest region with its proportions."""
+    """A region of this size at the corner of the largest region with its aspect ratio."""
     return tuple(
         Region(part.begin, ops.minimum(new, ops.as_tensor(ops.dim(x, axis)) - part.begin))
         for axis, (new, part) in enumerate(
@@ -268,7 +263,7 @@ def corner_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, ...]:
 
 
 def is_open(x: Tensor) -> bool:
-    """Whether height or width of [batch, height, width, channels] is known at run time only."""
+    """Whether height or width of [batch, height, width, channels] is known only at run time."""
     return None in x.shape[1:3]
 
 
@@ -279,7 +274,7 @@ def known_sizes(x: Tensor, option: str) -> tuple[int, int]:
     """Height and width of images [batch, height, width, channels].
 
     Raises:
-        Refusal: they are known at run time only.
+        Refusal: one of them is known only at run time.
     """
     height, width = x.shape[1:3]
     if height is None or width is None:
@@ -292,7 +287,7 @@ def known_sizes(x: Tensor, option: str) -> tuple[int, int]:
 def resize(
     x: Tensor, size: tuple[Size, Size], interpolation: str, *, antialias: bool = False
 ) -> Tensor:
-    """Images [batch, height, width, channels] in another size."""
+    """Resize images: [batch, height, width, channels] to float32 [batch, *size, channels]."""
     if x.shape[1:3] == tuple(size):
         return ops.floats(x)
     if interpolation == "nearest" or (interpolation == "bilinear" and not antialias):
@@ -319,14 +314,14 @@ def resize(
 def resized_as(
     x: Tensor, size: tuple[Size, Size], interpolation: str, dtype: DType, *, antialias: bool = False
 ) -> Tensor:
-    """Resize images and cast them to an element type. Keras rounds halves to even.
+    """Resize images and cast them to `dtype`. Halves are rounded to even, as in Keras.
 
     Raises:
         Refusal: the rounding of integers or bools depends on the runtime.
     """
-    made = resize(x, size, interpolation, antialias=antialias)
+    y = resize(x, size, interpolation, antialias=antialias)
     if dtype == "float32" or interpolation == "nearest":
-        return ops.cast(made, dtype)
+        return ops.cast(y, dtype)
     if dtype == "bool":
         raise Refusal(
             "interpolation", "the Keras backends compute different results for a bool input", FLOATS
@@ -339,7 +334,7 @@ def resized_as(
     )
     if antialias or not known:
         raise Refusal("interpolation", HALFWAY, FLOATS)
-    return ops.cast(ops.Round(made), dtype)
+    return ops.cast(ops.Round(y), dtype)
 
 
 HALFWAY = (
@@ -350,40 +345,42 @@ FLOATS = "cast the images to float32 first"
 
 
 def _rounds_alike(old: Sequence[int], new: Sequence[int], interpolation: str) -> bool:
-    """Whether interpolated integers are rounded alike on every runtime.
+    """Whether every runtime rounds interpolated integers in the same way.
 
-    The weights of a pixel are fractions. If the denominator is a power of two, they and halves are
-    exact in float32. If it is odd, there are no halves. Otherwise halves are not exact.
+    The weights of a pixel are fractions. If their common denominator is a power of two, they are
+    exact in float32, and so are sums halfway between two integers. If it is odd, no sum is halfway.
+    Otherwise such sums are not exact.
     """
-    # the place of a pixel is (2 * at + 1) * before / (2 * after) - 1/2
+    # pixel i of `after` is at the position (2 * i + 1) * before / (2 * after) - 1/2
     denominators = (
-        2 * after // gcd((2 * at + 1) * before - after, 2 * after)
+        2 * after // gcd((2 * i + 1) * before - after, 2 * after)
         for before, after in zip(old, new, strict=True)
-        for at in range(after)
+        for i in range(after)
     )
-    below = lcm(*denominators)
-    exact = below & (below - 1) == 0
-    return (
-        exact
-        if interpolation == "bicubic"
-        else interpolation == "bilinear" and (exact or below % 2 == 1)
-    )
+    denominator = lcm(*denominators)
+    exact = denominator & (denominator - 1) == 0
+    if interpolation == "bicubic":
+        return exact
+    return interpolation == "bilinear" and (exact or denominator % 2 == 1)
 
 
 def proportioned(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the largest part of images that has the proportions of the size."""
+    """Height and width of the largest part of images that has the aspect ratio of `size`."""
     tall = max(min(height, int(float(width * size[0]) / size[1])), 1)
     return tall, max(min(width, int(float(height * size[1]) / size[0])), 1)
 
 
 def surround(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Padding above and below, and at the sides, for the proportions of the size, rounded down."""
+    """(rows above and below, columns at both sides) that pad images to the aspect ratio of `size`.
+
+    Both are rounded down, as in Keras. At most one of them is not 0.
+    """
     above = (max(height, int(float(width * size[0]) / size[1])) - height) // 2
     return above, 0 if above else (max(width, int(float(height * size[1]) / size[0])) - width) // 2
 
 
 def crop_to_aspect(x: Tensor, size: tuple[int, int], option: str = "") -> Tensor:
-    """The largest part in the middle of images that has the proportions of the size."""
+    """Crop the largest centered part with the aspect ratio of `size`."""
     height, width = known_sizes(x, option)
     tall, wide = proportioned(height, width, size)
     y = ops.slice_axis(x, 1, (height - tall) // 2, tall)
@@ -391,7 +388,7 @@ def crop_to_aspect(x: Tensor, size: tuple[int, int], option: str = "") -> Tensor
 
 
 def pad_to_aspect(x: Tensor, size: tuple[int, int], fill: float) -> Tensor:
-    """Images padded to the proportions of the size, rounded down as in Keras."""
+    """Pad images to the aspect ratio of `size`; see `surround`."""
     above, beside = surround(*known_sizes(x, "pad_to_aspect_ratio"), size)
     return ops.pad(x, ((0, 0), (above, above), (beside, beside), (0, 0)), "constant", float(fill))
 
@@ -407,15 +404,18 @@ def resize_to_aspect(
     fill: float = 0.0,
     dtype: DType = "float32",
 ) -> Tensor:
-    """Resize images [batch, height, width, channels], optionally cropped or padded before."""
+    """Resize images [batch, height, width, channels] to [batch, *size, channels] of `dtype`.
+
+    With `crop` or `pad` they are cropped or padded to the aspect ratio of `size` first.
+    """
     if is_open(x) and (crop or pad):
         if dtype != "float32" and interpolation != "nearest":
             known_sizes(x, "interpolation")
         regions = cropped_regions(x, size) if crop else padded_regions(x, size)
-        made = resize_open(
+        y = resize_open(
             ops.floats(x), size, interpolation, antialias=antialias, regions=regions, fill=fill
         )
-        return ops.cast(made, dtype)
+        return ops.cast(y, dtype)
     if crop:
         x = crop_to_aspect(x, size, "crop_to_aspect_ratio")
     elif pad:
@@ -426,7 +426,10 @@ def resize_to_aspect(
 def images(
     function: Callable[..., Tensor], x: Tensor, *arguments: Any, data_format: str, **options: Any
 ) -> Tensor:
-    """Apply a function of [batch, height, width, channels] to images of any layout, or to one."""
+    """Apply a function of images [batch, height, width, channels].
+
+    x may also be a single image, and `data_format` may be "channels_first".
+    """
     if x.rank == 3:
         alone = images(
             function, ops.expand_dims(x, 0), *arguments, data_format=data_format, **options

@@ -1,4 +1,4 @@
-"""Layers that reshape, repeat, crop or pad their input."""
+"""Layers that reshape, repeat, crop or pad their input. The dtype stays the same."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Flatten(Layer):
-    """All axes but the batch in one."""
+    """All axes except the batch merged: [batch, ...] to [batch, size]."""
 
     traits = Traits(
         mask=MaskRule.STOPS,
@@ -54,7 +54,10 @@ class Flatten(Layer):
 
 
 class Reshape(Layer):
-    """The same numbers in another shape; one size may be -1."""
+    """The same values in another shape: [batch, ...] to [batch, *target_shape].
+
+    One size of `target_shape` may be -1.
+    """
 
     traits = Traits(
         mask=MaskRule.STOPS,
@@ -91,7 +94,7 @@ class Reshape(Layer):
 
 
 class Permute(Layer):
-    """The axes in another order; `dims` counts from 1, the batch is not among them."""
+    """The axes after the batch in another order; `dims` counts them from 1."""
 
     traits = Traits(
         mask=MaskRule.STOPS,
@@ -113,7 +116,7 @@ class Permute(Layer):
 
 
 class RepeatVector(Layer):
-    """The vector `n` times, along a new axis of time."""
+    """The vector repeated `n` times along a new time axis: [batch, size] to [batch, n, size]."""
 
     traits = Traits(
         mask=MaskRule.STOPS,
@@ -167,7 +170,7 @@ class _Cropping(_Resized):
     cropping: Amounts
 
     def amount(self, axis: int) -> tuple[int, int]:
-        """What is cut off before and after a spatial axis."""
+        """Number of elements to cut at both ends of a spatial axis."""
         return pair((self.cropping,) if self.rank == 1 else self.cropping, axis)
 
     def lower(self, x: Tensor) -> Tensor:
@@ -190,21 +193,21 @@ class _Cropping(_Resized):
 
 
 class Cropping1D(_Cropping):
-    """The sequence without its ends."""
+    """A sequence [batch, time, channels] without its ends."""
 
     rank = 1
     cropping: Amounts1D = (1, 1)
 
 
 class Cropping2D(_Cropping):
-    """The image without its borders."""
+    """An image [batch, height, width, channels] without its borders."""
 
     rank = 2
     cropping: Amounts = ((0, 0), (0, 0))
 
 
 class Cropping3D(_Cropping):
-    """The volume without its borders."""
+    """A volume [batch, depth, height, width, channels] without its borders."""
 
     rank = 3
     cropping: Amounts = ((1, 1), (1, 1), (1, 1))
@@ -216,7 +219,7 @@ class _ZeroPadding(_Resized):
     padding: Amounts
 
     def amount(self, axis: int) -> tuple[int, int]:
-        """What is put before and after a spatial axis."""
+        """Number of zeros to add at both ends of a spatial axis."""
         return pair((self.padding,) if self.rank == 1 else self.padding, axis)
 
     def lower(self, x: Tensor) -> Tensor:
@@ -234,21 +237,21 @@ class _ZeroPadding(_Resized):
 
 
 class ZeroPadding1D(_ZeroPadding):
-    """Zeros before and after the sequence."""
+    """A sequence [batch, time, channels] with zeros before and after it."""
 
     rank = 1
     padding: Amounts1D = 1
 
 
 class ZeroPadding2D(_ZeroPadding):
-    """Zeros around the image."""
+    """An image [batch, height, width, channels] with zeros around it."""
 
     rank = 2
     padding: Amounts = ((1, 1), (1, 1))
 
 
 class ZeroPadding3D(_ZeroPadding):
-    """Zeros around the volume."""
+    """A volume [batch, depth, height, width, channels] with zeros around it."""
 
     rank = 3
     padding: Amounts = ((1, 1), (1, 1), (1, 1))
@@ -263,7 +266,7 @@ class _UpSampling(_Resized):
         return size * self.factors()[axis]
 
     def factors(self) -> tuple[int, ...]:
-        """How many times each spatial axis grows."""
+        """The factor by which each spatial axis grows."""
         return tuple(self.size) if isinstance(self.size, tuple) else (int(self.size),) * self.rank
 
     def lower(self, x: Tensor) -> Tensor:
@@ -274,7 +277,7 @@ class _UpSampling(_Resized):
 
 
 class UpSampling1D(_UpSampling):
-    """Each time step `size` times."""
+    """Each time step repeated: [batch, time, channels] to [batch, time · size, channels]."""
 
     traits = replace(_UpSampling.traits, integer_dtype=True)
 
@@ -283,7 +286,7 @@ class UpSampling1D(_UpSampling):
 
 
 class UpSampling2D(_UpSampling):
-    """The image enlarged `size` times."""
+    """An image [batch, height, width, channels] enlarged by two factors."""
 
     traits = replace(_UpSampling.traits, integers=RESAMPLES)
 
@@ -302,7 +305,7 @@ class UpSampling2D(_UpSampling):
 
 
 class UpSampling3D(_UpSampling):
-    """Each cell of the volume `size` times."""
+    """A volume [batch, depth, height, width, channels] with each voxel repeated."""
 
     rank = 3
     size: Counts | Count = (2, 2, 2)

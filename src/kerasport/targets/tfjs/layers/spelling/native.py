@@ -278,7 +278,7 @@ def default_output_padding(
     """TF.js ignores `output_padding`, which is fine if it gives the default size."""
     if layer.output_padding is None:
         return
-    paddings = layer.each(layer.output_padding)
+    paddings = layer.per_axis(layer.output_padding)
     sizes = [
         transposed_output(9, k, s, 1, p, padding=layer.padding)
         for k, s, p in zip(*_axes(layer), paddings, strict=True)

@@ -318,6 +318,97 @@ def creations() -> Iterator[Check]:
         )
 
 
+def scalar(value: float, dtype: Any = np.int32) -> Array:
+    """A size, or another number, that is known only at run time."""
+    return np.asarray(value, dtype)
+
+
+def sizes() -> Iterator[Check]:
+    """Operations whose positions, sizes and shapes are known only at run time."""
+    for kind, unknown in product(KINDS, ((), range(3))):
+        x, where = kind(4, 5, 3), f"{kind.__name__}, {bool(unknown)}"
+        for begin, size in ((0, 2), (1, 3), (2, -1), (0, -1)):
+            yield Check(
+                f"Slice from {begin} of {size} at run time, {where}",
+                lambda x, b, s: ops.Slice(x, (b, 1, 0), (s, -1, 2)),
+                (x, scalar(begin), scalar(size)),
+                unknown,
+            )
+        yield Check(
+            f"Slice of a size of another tensor, {where}",
+            lambda x, y: ops.Slice(x, (0, 1, 0), (ops.dim(y, 0), ops.dim(y, 1), -1)),
+            (x, kind(2, 3)),
+            unknown,
+        )
+        for begin, end, step in (
+            (1, 3, 1), (-3, -1, 1), (-99, 99, 1), (1, 99, 2), (-1, -4, -1), (3, -99, -2), (99, 1, -1)
+        ):  # fmt: skip
+            yield Check(
+                f"StridedSlice {begin}:{end}:{step} at run time, {where}",
+                lambda x, b, e, s=step: ops.strided(x, [(b, e, s), (1, None, 2), ops.WHOLE]),
+                (x, scalar(begin), scalar(end)),
+                unknown,
+            )
+        for step in (1, 2, -1):
+            yield Check(
+                f"StridedSlice from 2 in steps of {step} at run time, {where}",
+                lambda x, b, s=step: ops.strided(x, [ops.WHOLE, (b, None, s), (None, b, 1)]),
+                (x, scalar(2)),
+                unknown,
+            )
+        yield Check(
+            f"Tile at run time, {where}",
+            lambda x, n: ops.Tile(x, (n, 1, 2)),
+            (x, scalar(3)),
+            unknown,
+        )
+        for to in ((3, 20), (-1, 20), (6, -1)):
+            yield Check(
+                f"Reshape to {to} at run time, {where}",
+                lambda x, to: ops.reshape(x, (*ops.sizes_of(to), 1)),
+                (x, np.asarray(to, np.int32)),
+                (),
+            )
+        yield Check(
+            f"BroadcastTo at run time, {where}",
+            lambda x, to: ops.broadcast_to(x, (2, *ops.sizes_of(to))),
+            (x, np.asarray(x.shape, np.int32)),
+            (),
+        )
+    yield from before_the_start()
+    yield from ranges()
+
+
+def before_the_start() -> Iterator[Check]:
+    """Slices that run backwards: from before the first element they are empty."""
+    for begin, end in product((-3, -4, -5, -9, 2), (None, -9)):
+        yield Check(
+            f"StridedSlice {begin}:{end}:-1, joined",
+            lambda x, b, e=end: ops.concat([ops.strided(x, [(b, e, -1)]), x], 0),
+            (floats(4), scalar(begin)),
+        )
+        yield Check(
+            f"StridedSlice {begin}:{end}:-1 of an open axis, joined",
+            lambda x, b=begin, e=end: ops.concat([ops.strided(x, [(b, e, -1)]), x], 0),
+            (floats(4),),
+            (0,),
+        )
+
+
+def ranges() -> Iterator[Check]:
+    for start, stop, step in ((0, 5, 1), (2, 9, 3), (-3, 4, 2), (5, -4, -3), (4, 0, -1), (1, 2, 7)):
+        arrays = tuple(scalar(x) for x in (start, stop, step))
+        yield Check(f"arange {start}:{stop}:{step} at run time", ops.arange, arrays)
+        yield Check(
+            f"arange {start}:{stop}:{step} of constants",
+            lambda x, a=(start, stop, step): ops.arange(*a) + x,
+            (scalar(3),),
+        )
+    for limits in ((0, 5, 1), (0.5, 2.25, 0.25), (1, -1, -0.3), (0, 1, 0.1), (-2, 7, 3)):
+        arrays = tuple(scalar(x, np.float32) for x in limits)
+        yield Check(f"arange of floats {limits} at run time", ops.arange, arrays)
+
+
 def products() -> Iterator[Check]:
     pairs = [
         ((3, 4), (4, 5)),
@@ -739,6 +830,7 @@ FAMILIES: Mapping[str, Callable[[], Iterator[Check]]] = {
         running,
         movements,
         creations,
+        sizes,
         products,
         fusions,
         convolutions,

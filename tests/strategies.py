@@ -307,6 +307,19 @@ def transpose(draw: DrawFn) -> Sample:
     return sample(lambda x: ops.Transpose(x, order), x)
 
 
+def placed(draw: Draw, build: Callable[..., Tensor], x: Array, *sizes: int) -> Sample:
+    """A sample of `build(x, *sizes)`; each size is a number or known only at run time."""
+    late = [draw(st.booleans()) for _ in sizes]
+    scalars = [np.asarray(s, np.int32) for s, is_late in zip(sizes, late, strict=True) if is_late]
+
+    def built(x: Tensor, *rest: Tensor) -> Tensor:
+        left = iter(rest)
+        pairs = zip(sizes, late, strict=True)
+        return build(x, *(next(left) if is_late else size for size, is_late in pairs))
+
+    return sample(built, x, *scalars)
+
+
 @st.composite
 def slice_(draw: DrawFn) -> Sample:
     x = any_tensor(draw, 1)
@@ -315,7 +328,8 @@ def slice_(draw: DrawFn) -> Sample:
         draw(st.sampled_from([-1, *range(1, d - b + 1)]))
         for d, b in zip(x.shape, begin, strict=True)
     )
-    return sample(lambda x: ops.Slice(x, begin, size), x)
+    build = lambda x, *n: ops.Slice(x, n[: len(begin)], n[len(begin) :])  # noqa: E731
+    return placed(draw, build, x, *begin, *size)
 
 
 @st.composite
@@ -324,7 +338,20 @@ def strided_slice(draw: DrawFn) -> Sample:
     ends = st.none() | st.integers(-5, 5)
     steps = st.sampled_from([-3, -2, -1, 1, 2, 3])
     parts = tuple((draw(ends), draw(ends), draw(steps)) for _ in x.shape)
-    return sample(lambda x: ops.StridedSlice(x, parts), x)
+    # of a size known only at run time nobody knows that there are no elements
+    if not x[tuple(slice(*part) for part in parts)].size or draw(st.booleans()):
+        return sample(lambda x: ops.StridedSlice(x, parts), x)
+    scalars = [np.asarray(end, np.int32) for part in parts for end in part[:2] if end is not None]
+
+    def build(x: Tensor, *rest: Tensor) -> Tensor:
+        left = iter(rest)
+
+        def late(end: int | None) -> Tensor | None:
+            return None if end is None else next(left)
+
+        return ops.StridedSlice(x, tuple((late(part[0]), late(part[1]), part[2]) for part in parts))
+
+    return sample(build, x, *scalars)
 
 
 @st.composite
@@ -349,7 +376,7 @@ def pad(draw: DrawFn) -> Sample:
 def tile(draw: DrawFn) -> Sample:
     x = any_tensor(draw, 1)
     times = tuple(draw(st.integers(1, 3)) for _ in x.shape)
-    return sample(lambda x: ops.Tile(x, times), x)
+    return placed(draw, lambda x, *n: ops.Tile(x, n), x, *times)
 
 
 @st.composite
@@ -390,7 +417,11 @@ def one_hot(draw: DrawFn) -> Sample:
 
 @st.composite
 def range_(draw: DrawFn) -> Sample:
-    return sample(lambda x: ops.Range(ops.as_tensor(ops.dim(x, 0))), any_tensor(draw, 1))
+    if draw(st.booleans()):
+        return sample(lambda x: ops.Range(ops.as_tensor(ops.dim(x, 0))), any_tensor(draw, 1))
+    start, step = draw(st.integers(-5, 5)), draw(st.sampled_from([-3, -1, 1, 2]))
+    stop = start + step * draw(st.integers(1, 5)) - (draw(st.booleans()) and abs(step) > 1)
+    return sample(ops.Range, *(np.asarray(n, np.int32) for n in (stop, start, step)))
 
 
 @st.composite

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from tests import graphs
 from kerasport.errors import ShapeError
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
+from kerasport.ir.tensor import Input, Tensor, TensorType
 
 
 @settings(max_examples=60, deadline=None)
@@ -44,3 +47,24 @@ def test_indices_are_not_negative_and_fit() -> None:
         ops.GatherNd(inputs[0], ops.constant([[0, 0, 0]]))
     with pytest.raises(ShapeError, match="2 batch dimensions"):
         ops.gather_nd(*inputs, 2)
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (lambda x: ops.Tile(x, (ops.constant(2.0), 1)), "supports integers, not float32"),
+        (lambda x: ops.Slice(x, (ops.constant([0]), 0), (1, 1)), "a size is a scalar, not int32"),
+        (lambda x: ops.sizes_of(x), "a vector of integers of a known length"),
+        (lambda x: ops.Range(x), "supports int32 or int64, not float32"),
+    ],
+)
+def test_sizes_are_integer_scalars(build: Callable[[Tensor], object], reason: str) -> None:
+    with pytest.raises(ShapeError, match=reason):
+        build(Input("x", TensorType("float32", (2, None))))
+
+
+def test_a_range_ends_on_the_side_to_which_it_steps() -> None:
+    arrays = [np.asarray(number, np.int32) for number in (5, 0, -1)]
+    inputs = tuple(graphs.given(f"x_{at}", array) for at, array in enumerate(arrays))
+    with pytest.raises(ValueError, match="no range from 0 to 5 in steps of -1"):
+        Graph(inputs, (ops.Range(*inputs),)).run(*arrays)

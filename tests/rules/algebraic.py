@@ -32,6 +32,16 @@ ALGEBRAIC = (
         """,
     ),
     Rewrite(
+        "sizes that are constants are numbers",
+        lambda x: ops.Slice(x, (ops.constant(1), 0), (-1, ops.constant(2))),
+        MATRIX,
+        """
+        %0 = Input('x') : float32[?, 3]
+        %1 = Slice(%0, begin=(1, 0), size=(-1, 2)) : float32[?, 2]
+        return %1
+        """,
+    ),
+    Rewrite(
         "constants come last",
         lambda x: 2.0 + (3.0 * x),
         MATRIX,

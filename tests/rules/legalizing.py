@@ -207,7 +207,7 @@ LEGALIZING = (
         """
         %0 = Input('x') : int32[?]
         %1 = Dim(%0, axis=0) : int32[]
-        %2 = Range(%1) : int32[?]
+        %2 = Range(%1, start=None, step=None) : int32[?]
         %3 = Cast(%2, to='float32') : float32[?]
         %4 = StridedSlice(%3, parts=((None, None, -1),)) : float32[?]
         %5 = Cast(%4, to='int32') : int32[?]

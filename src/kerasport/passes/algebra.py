@@ -30,6 +30,7 @@ from kerasport.ir.ops import (
     Transpose,
 )  # fmt: skip
 from kerasport.ir.tensor import Node
+from kerasport.passes.fold import number_sizes
 from kerasport.passes.rewrite import Uses
 from kerasport.weights import Shape
 
@@ -178,9 +179,8 @@ def cancel_moves(node: Node, uses: Uses) -> Node | None:
             return x
         case Transpose(x, order) if _moves_ones(x.shape, order):
             return ops.reshape(x, [ops.dim(x, axis) for axis in order])
-        case Slice(Slice(x, inner, taken), outer, size):
-            begin = tuple(a + b for a, b in zip(inner, outer, strict=True))
-            return Slice(x, begin, tuple(map(_part_of, taken, outer, size)))
+        case Slice(Slice() as inner):
+            return _joined_slices(inner, node)
         case Tile(x, times) if all(n == 1 for n in times):
             return x
         case Concat((x,), _):
@@ -201,6 +201,21 @@ def keep_axes(node: Node, uses: Uses) -> Node | None:
                 else None
             )
     return None
+
+
+def _joined_slices(inner: Slice, outer: Slice) -> Slice | None:
+    """One slice for a slice of a slice, None if a position is known only at run time."""
+    axes = zip(inner.begin, inner.size, outer.begin, outer.size, strict=True)
+    begins: list[int] = []
+    sizes: list[int] = []
+    for before, taken, begin, size in axes:
+        if not (isinstance(before, int) and isinstance(taken, int)):
+            return None
+        if not (isinstance(begin, int) and isinstance(size, int)):
+            return None
+        begins.append(before + begin)
+        sizes.append(_part_of(taken, begin, size))
+    return Slice(inner.x, tuple(begins), tuple(sizes))
 
 
 def _part_of(taken: int, begin: int, size: int) -> int:
@@ -256,4 +271,5 @@ ALGEBRA = (
     join_sums,
     join_products,
     pad_in_window,
+    number_sizes,
 )

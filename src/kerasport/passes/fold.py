@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from kerasport.budget import spare
+from kerasport.ir import ops
 from kerasport.ir.dtypes import NUMPY
 from kerasport.ir.tensor import Constant, Input, Item, Node, Tensor, constant
 from kerasport.passes.rewrite import Uses
@@ -45,3 +49,37 @@ def fold_constants(node: Node, uses: Uses) -> Node | None:
     return Constant(
         ComputedWeight(np.dtype(NUMPY[node.dtype]), tuple(d or 0 for d in node.shape), compute)
     )
+
+
+SIZES: Mapping[type[Node], tuple[str, ...]] = {
+    ops.BroadcastTo: ("to",),
+    ops.Fill: ("to",),
+    ops.Reshape: ("to",),
+    ops.Resize: ("size",),
+    ops.Slice: ("begin", "size"),
+    ops.StridedSlice: ("parts",),
+    ops.Tile: ("times",),
+}
+"""Operation → its fields with sizes, each of which is a number or a scalar tensor."""
+
+
+def number_sizes(node: Node, uses: Uses) -> Node | None:
+    """Sizes that are constants  →  numbers."""
+    del uses
+    changes = {}
+    for name in SIZES.get(type(node), ()):
+        value = getattr(node, name)
+        plain = _plain(value)
+        if plain is not value:
+            changes[name] = plain
+    return replace(node, **changes) if changes else None
+
+
+def _plain(value: Any) -> Any:
+    """A value with the numbers of the constants in it."""
+    if isinstance(value, Constant):
+        return int(value.read())
+    if isinstance(value, tuple):
+        plain = tuple(map(_plain, value))
+        return plain if any(a is not b for a, b in zip(plain, value, strict=True)) else value
+    return value

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
 from kerasport.errors import ShapeError
-from kerasport.ir.dtypes import NUMPY, DType
-from kerasport.ir.ops.elementwise import Mul, matched, mul
-from kerasport.ir.tensor import Constant, Extent, Tensor, TensorType, as_tensor, joined
+from kerasport.ir.dtypes import FLOATS, INTEGERS, NUMPY, DType
+from kerasport.ir.ops.elementwise import Abs, Cast, Ceil, Mul, add, cast, div, matched, mul, sub
+from kerasport.ir.tensor import (
+    Constant,
+    Extent,
+    Tensor,
+    TensorType,
+    as_tensor,
+    expect,
+    joined,
+)
 from kerasport.weights import Array, Shape, axis_of
 
 Size: TypeAlias = int | Tensor
 """Size of an axis: a number, -1 for the remaining elements, or a scalar known only at run time."""
-Part: TypeAlias = tuple[int | None, int | None, int]
-"""Begin, end and step along an axis, as in a Python slice."""
+Part: TypeAlias = tuple[Size | None, Size | None, int]
+"""Begin, end and step along an axis, as in a Python slice.
+
+Begin and end may be scalars known only at run time.
+"""
 WHOLE: Part = (None, None, 1)
 """All elements of an axis."""
 
@@ -74,6 +85,42 @@ def extent_of(size: Size) -> Extent:
     return size if isinstance(size, int) else None
 
 
+def expect_sizes(node: Tensor, *sizes: Size | None) -> None:
+    """Check that each size that is a tensor is an integer scalar.
+
+    Raises:
+        ShapeError: a size has another element type or shape.
+    """
+    for size in sizes:
+        if isinstance(size, Tensor):
+            expect(node, size, INTEGERS)
+            if size.rank:
+                raise ShapeError(f"a size is a scalar, not {size.type}")
+
+
+def _numbers(sizes: Sequence[Size], operands: Iterator[Any]) -> list[int]:
+    """Sizes as numbers; `operands` are the values of those that are tensors."""
+    return [size if isinstance(size, int) else int(next(operands)) for size in sizes]
+
+
+def sizes_of(vector: Tensor) -> tuple[Size, ...]:
+    """The elements of an integer vector [n] as sizes: numbers where they are known.
+
+    Raises:
+        ShapeError: the tensor is not a vector of integers, or n is known only at run time.
+    """
+    count = vector.shape[0] if vector.rank == 1 else None
+    if count is None or vector.dtype not in INTEGERS:
+        raise ShapeError(f"sizes are a vector of integers of a known length, not {vector.type}")
+    if isinstance(vector, Constant):
+        return tuple(int(number) for number in vector.read())
+    if isinstance(vector, Concat):
+        return tuple(size for part in vector.parts for size in sizes_of(part))
+    if isinstance(vector, Reshape) and vector.x.rank == 0:
+        return (vector.x,)
+    return tuple(reshape(Slice(vector, (at,), (1,)), ()) for at in range(count))
+
+
 class Reshape(Tensor):
     """`x` in the shape `to`, with its elements in the same order. At most one size is -1."""
 
@@ -81,6 +128,7 @@ class Reshape(Tensor):
     to: tuple[Size, ...]
 
     def infer(self) -> TensorType:
+        expect_sizes(self, *self.to)
         extents = tuple(map(extent_of, self.to))
         if -1 in extents:
             rest = left_over(self.x.extents, [extent for extent in extents if extent != -1])
@@ -91,10 +139,7 @@ class Reshape(Tensor):
         return TensorType(self.x.dtype, extents)
 
     def compute(self, *operands: Any) -> Array:
-        given = iter(operands[1:])
-        result: Array = np.reshape(
-            operands[0], [s if isinstance(s, int) else int(next(given)) for s in self.to]
-        )
+        result: Array = np.reshape(operands[0], _numbers(self.to, iter(operands[1:])))
         return result
 
 
@@ -225,68 +270,94 @@ def move_axis(x: Tensor, source: int, destination: int) -> Tensor:
 
 
 class Slice(Tensor):
-    """`size` elements of each axis, starting at `begin`; a size of -1 means up to the end."""
+    """`size` elements of each axis, starting at `begin`; a size of -1 means up to the end.
+
+    Both may be scalars known only at run time, also a size of -1. The slice must be inside of `x`.
+    Source: `tf.slice`.
+    """
 
     x: Tensor
-    begin: tuple[int, ...]
-    size: tuple[int, ...]
+    begin: tuple[Size, ...]
+    size: tuple[Size, ...]
 
     def infer(self) -> TensorType:
-        for d, begin, size in zip(self.x.shape, self.begin, self.size, strict=True):
-            if d is not None and (begin > d or (size != -1 and begin + size > d)):
+        expect_sizes(self, *self.begin, *self.size)
+        axes = list(zip(self.x.shape, self.begin, self.size, strict=True))
+        for whole, begin, size in axes:
+            if whole is None or not isinstance(begin, int) or not isinstance(size, int):
+                continue
+            if begin > whole or (size != -1 and begin + size > whole):
                 raise ShapeError(f"{self.x.type} has no slice of size {self.size} at {self.begin}")
         parts = zip(self.x.extents, self.begin, self.size, strict=True)
         return TensorType(self.x.dtype, tuple(self._extent(*part) for part in parts))
 
     @staticmethod
-    def _extent(whole: Extent, begin: int, size: int) -> Extent:
+    def _extent(whole: Extent, begin: Size, size: Size) -> Extent:
         if size != -1:
-            return size
-        if isinstance(whole, int):
+            extent = extent_of(size)
+            return None if extent == -1 else extent
+        if isinstance(whole, int) and isinstance(begin, int):
             return whole - begin
-        return None if begin else whole
+        return whole if begin == 0 else None
 
     def compute(self, *operands: Any) -> Array:
-        parts = (
-            slice(b, None if s == -1 else b + s) for b, s in zip(self.begin, self.size, strict=True)
-        )
+        rest = iter(operands[1:])
+        begins, sizes = _numbers(self.begin, rest), _numbers(self.size, rest)
+        parts = (slice(b, None if s == -1 else b + s) for b, s in zip(begins, sizes, strict=True))
         result: Array = operands[0][tuple(parts)]
         return result
 
 
 class StridedSlice(Tensor):
-    """x[begin:end:step] for each axis, with the meaning of None and negative values in Python."""
+    """x[begin:end:step] for each axis, with the meaning of None and negative values in Python.
+
+    Source: `tf.strided_slice`, in which None is a bit of `begin_mask` or `end_mask`.
+    """
 
     x: Tensor
-    parts: tuple[tuple[int | None, int | None, int], ...]
+    parts: tuple[Part, ...]
 
     def infer(self) -> TensorType:
+        for begin, end, _ in self.parts:
+            expect_sizes(self, begin, end)
         axes = zip(self.x.extents, self.parts, strict=True)
         return TensorType(self.x.dtype, tuple(self._extent(whole, part) for whole, part in axes))
 
     @staticmethod
     def _extent(whole: Extent, part: Part) -> Extent:
+        begin, end, step = part
+        if isinstance(begin, Tensor) or isinstance(end, Tensor):
+            return None
         if isinstance(whole, int):
-            return len(range(*slice(*part).indices(whole)))
+            return len(range(*slice(begin, end, step).indices(whole)))
         return whole if part in (WHOLE, (None, None, -1)) else None
 
     def compute(self, *operands: Any) -> Array:
-        result: Array = operands[0][tuple(slice(*part) for part in self.parts)]
+        rest = iter(operands[1:])
+
+        def position(value: Size | None) -> int | None:
+            return int(next(rest)) if isinstance(value, Tensor) else value
+
+        parts = [slice(position(begin), position(end), step) for begin, end, step in self.parts]
+        result: Array = operands[0][tuple(parts)]
         return result
 
 
-def slice_axis(x: Tensor, axis: int, begin: int, size: int = -1) -> Tensor:
+def slice_axis(x: Tensor, axis: int, begin: Size, size: Size = -1) -> Tensor:
     """`size` elements of one axis, starting at `begin`; a size of -1 means up to the end."""
     at = axis_of(axis, x.rank)
-    whole = begin == 0 and size in (-1, x.shape[at])
+    whole = begin == 0 and (size == -1 or _is_size(x, at, size))
     begins = tuple(begin if a == at else 0 for a in range(x.rank))
     return x if whole else Slice(x, begins, tuple(size if a == at else -1 for a in range(x.rank)))
 
 
 def strided(x: Tensor, parts: Sequence[Part]) -> Tensor:
     """x[begin:end:step] for each axis: a `Slice` if possible, else a `StridedSlice`."""
-    begins, sizes = [], []
+    begins: list[int] = []
+    sizes: list[int] = []
     for d, (begin, end, step) in zip(x.shape, parts, strict=True):
+        if isinstance(begin, Tensor) or isinstance(end, Tensor):
+            return StridedSlice(x, tuple(parts))
         if step != 1 or (d is None and ((begin or 0) < 0 or end is not None)):
             return StridedSlice(x, tuple(parts))
         first, last, _ = slice(begin, end, 1).indices(d) if d is not None else (begin or 0, -1, 1)
@@ -301,7 +372,7 @@ def strided(x: Tensor, parts: Sequence[Part]) -> Tensor:
     )
 
 
-def strided_axis(x: Tensor, axis: int, begin: int | None, end: int | None) -> Tensor:
+def strided_axis(x: Tensor, axis: int, begin: Size | None, end: Size | None) -> Tensor:
     """x[begin:end] along one axis."""
     at = axis_of(axis, x.rank)
     return strided(x, [(begin, end, 1) if a == at else WHOLE for a in range(x.rank)])
@@ -395,20 +466,23 @@ class Tile(Tensor):
     """`x` repeated `times[i]` times along axis i: a, b, a, b."""
 
     x: Tensor
-    times: tuple[int, ...]
+    times: tuple[Size, ...]
 
     def infer(self) -> TensorType:
+        expect_sizes(self, *self.times)
         axes = zip(self.x.extents, self.times, strict=True)
         return TensorType(self.x.dtype, tuple(self._extent(whole, times) for whole, times in axes))
 
     @staticmethod
-    def _extent(whole: Extent, times: int) -> Extent:
-        if isinstance(whole, int):
+    def _extent(whole: Extent, times: Size) -> Extent:
+        if isinstance(whole, int) and isinstance(times, int):
             return whole * times
+        if whole == 1:
+            return extent_of(times)
         return whole if times == 1 else None
 
     def compute(self, *operands: Any) -> Array:
-        return np.tile(operands[0], self.times)
+        return np.tile(operands[0], _numbers(self.times, iter(operands[1:])))
 
 
 def repeat(x: Tensor, times: int, axis: int) -> Tensor:
@@ -430,6 +504,7 @@ class BroadcastTo(Tensor):
     to: tuple[Size, ...]
 
     def infer(self) -> TensorType:
+        expect_sizes(self, *self.to)
         result = TensorType(self.x.dtype, tuple(map(extent_of, self.to)))
         sizes = zip(reversed(self.x.shape), reversed(result.shape), strict=False)
         fits = (d in (1, None, size) or size is None for d, size in sizes)
@@ -438,10 +513,7 @@ class BroadcastTo(Tensor):
         return result
 
     def compute(self, *operands: Any) -> Array:
-        given = iter(operands[1:])
-        return np.broadcast_to(
-            operands[0], [s if isinstance(s, int) else int(next(given)) for s in self.to]
-        )
+        return np.broadcast_to(operands[0], _numbers(self.to, iter(operands[1:])))
 
 
 def broadcast_to(x: Tensor, to: Sequence[Size]) -> Tensor:
@@ -519,15 +591,63 @@ class OneHot(Tensor):
 
 
 class Range(Tensor):
-    """The integers from 0 to `stop` - 1: int32 [stop]. `stop` is a scalar known at run time."""
+    """The integers from `start` to `stop`, without `stop`, in steps of `step`: [n].
+
+    The operands are scalars of int32 or int64. `start` is 0 and `step` 1 if they are None. `step`
+    is not 0, and `stop` is not on the other side of `start`. Source: `tf.range`.
+    """
 
     stop: Tensor
+    start: Tensor | None = None
+    step: Tensor | None = None
 
     def infer(self) -> TensorType:
-        return TensorType("int32", (extent_of(self.stop),))
+        expect(self, self.stop, ("int32", "int64"))
+        for operand in (self.stop, self.start, self.step):
+            if operand is not None:
+                expect(self, operand, (self.stop.dtype,))
+                expect_sizes(self, operand)
+        plain = self.start is None and self.step is None
+        return TensorType(self.stop.dtype, (extent_of(self.stop) if plain else self._count(),))
+
+    def _count(self) -> int | None:
+        """The number of integers, None if it is known only at run time."""
+        known = [extent_of(x) for x in (self.stop, self.start, self.step) if x is not None]
+        if not all(isinstance(extent, int) for extent in known):
+            return None
+        operands = (x for x in (self.stop, self.start, self.step) if isinstance(x, Constant))
+        return len(self.compute(*(operand.read() for operand in operands)))
 
     def compute(self, *operands: Any) -> Array:
-        return np.arange(int(operands[0]), dtype=np.int32)
+        """The integers.
+
+        Raises:
+            ValueError: `step` is 0, or `stop` is on the other side of `start`.
+        """
+        stop, *rest = (int(operand) for operand in operands)
+        start = rest.pop(0) if self.start is not None else 0
+        step = rest.pop(0) if self.step is not None else 1
+        if step == 0 or (stop - start) * step < 0:
+            raise ValueError(f"there is no range from {start} to {stop} in steps of {step}")
+        return np.arange(start, stop, step, dtype=NUMPY[self.stop.dtype])
+
+
+def arange(start: Any, stop: Any, step: Any = 1) -> Tensor:
+    """The numbers start + i · step before `stop`, for i from 0: [n], in one element type.
+
+    The arguments are scalars, possibly known only at run time. Their number is ⌈|stop - start| /
+    |step|⌉, computed in their element type as in `tf.range`.
+    """
+    first, last, between = matched(start, stop, step, least="int32")
+    if first.dtype not in FLOATS:
+        if first.dtype not in ("int32", "int64"):
+            return cast(arange(*(cast(x, "int32") for x in (first, last, between))), first.dtype)
+        is_plain = isinstance(first, Constant) and int(first.read()) == 0
+        if is_plain and isinstance(between, Constant) and int(between.read()) == 1:
+            return Range(last)
+        return Range(last, first, between)
+    count = Cast(Ceil(Abs(div(sub(last, first), between))), "int32")
+    return add(mul(Cast(Range(count), first.dtype), between), first)
 
 
 class Fill(Tensor):
@@ -538,12 +658,11 @@ class Fill(Tensor):
     dtype_: DType = "float32"
 
     def infer(self) -> TensorType:
+        expect_sizes(self, *self.to)
         return TensorType(self.dtype_, tuple(map(extent_of, self.to)))
 
     def compute(self, *operands: Any) -> Array:
-        given = iter(operands)
-        sizes = [s if isinstance(s, int) else int(next(given)) for s in self.to]
-        return np.full(sizes, self.value, NUMPY[self.dtype_])
+        return np.full(_numbers(self.to, iter(operands)), self.value, NUMPY[self.dtype_])
 
 
 def shape_of(x: Tensor) -> Shape:

@@ -17,6 +17,7 @@ from kerasport.frontends.keras.layers.conv import depthwise
 from kerasport.frontends.keras.layers.resampling import images
 from kerasport.ir import ops
 from kerasport.ir.ops import Tensor, where
+from kerasport.ir.ops.movement import Part
 from kerasport.ir.tensor import as_tensor, constant
 
 TINY = 1.1920928955078125e-07  # the distance between 1 and the next float32
@@ -163,7 +164,7 @@ def crop_images(
 ) -> Tensor:  # fmt: skip
     """Crop images by the given amounts, or to a target size."""
     rows, columns = axes(x, data_format)
-    parts: list[tuple[int | None, int | None, int]] = [ops.WHOLE] * x.rank
+    parts: list[Part] = [ops.WHOLE] * x.rank
     parts[rows] = kept(x, rows, top_cropping, bottom_cropping, target_height)
     parts[columns] = kept(x, columns, left_cropping, right_cropping, target_width)
     return ops.strided(x, parts)

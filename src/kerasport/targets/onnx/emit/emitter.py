@@ -186,12 +186,15 @@ class Emitter(emission.Emitter[onnx.Value]):
         """The size of an axis, int64 [1]."""
         return self.add("Shape", [x], start=axis, end=axis + 1)
 
-    def sizes(self, to: Sequence[Size]) -> onnx.Value:
-        """A shape, int64 [rank]: a constant, or parts that are joined at run time."""
+    def sizes(self, to: Sequence[Size | onnx.Value]) -> onnx.Value:
+        """A shape, int64 [rank]: a constant, or parts that are joined at run time.
+
+        A size is a number, an integer scalar, or a value int64 [1].
+        """
         parts: list[onnx.Value | list[int]] = []
         for size in to:
             if not isinstance(size, int):
-                parts.append(self._vector(size))
+                parts.append(size if isinstance(size, onnx.Value) else self.vector(size))
             elif parts and isinstance(parts[-1], list):
                 parts[-1].append(size)
             else:
@@ -201,8 +204,10 @@ class Emitter(emission.Emitter[onnx.Value]):
             return values[0]
         return self.add("Concat", values, axis=0) if values else self.ints([])
 
-    def _vector(self, size: Tensor) -> onnx.Value:
-        """A size that is known at run time, int64 [1]."""
+    def vector(self, size: Size) -> onnx.Value:
+        """A size as int64 [1]."""
+        if isinstance(size, int):
+            return self.ints([size])
         if isinstance(size, ops.Dim):
             return self.size(size.x, size.axis)
         return self.add("Reshape", [self.cast(size, onnx.DataType.INT64), self.ints([1])])

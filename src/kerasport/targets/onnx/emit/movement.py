@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as onnx
 
 from kerasport.ir import ops
 from kerasport.ir.dtypes import NUMPY
+from kerasport.ir.ops.movement import Part, Size
 from kerasport.ir.tensor import Tensor
 from kerasport.targets.onnx.channels_first import keeps_size
 from kerasport.targets.onnx.emit.emitter import TYPES, Emitter
@@ -18,6 +20,9 @@ FIRST, LAST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 WHOLE = (0, LAST, 1)
 """Begin, end and step of a slice that takes a whole axis."""
+
+Positions: TypeAlias = tuple[Size | onnx.Value, Size | onnx.Value, int]
+"""Begin, end and step of a slice along an axis; values are int64 [1]."""
 
 LISTED = 4096
 """Largest number of classes that a one-hot encoding stores as a constant."""
@@ -52,15 +57,27 @@ def emit_transpose(e: Emitter, node: ops.Transpose) -> onnx.Value:
 
 def emit_slice(e: Emitter, node: ops.Slice) -> onnx.Value:
     """`Slice`, whose ends are positions instead of sizes."""
-    pairs = zip(node.begin, node.size, strict=True)
-    return _sliced(
-        e, node.x, [(begin, LAST if size == -1 else begin + size, 1) for begin, size in pairs]
-    )
+    axes = zip(node.begin, node.size, strict=True)
+    return _sliced(e, node.x, [(begin, _end(e, begin, size), 1) for begin, size in axes])
+
+
+def _end(e: Emitter, begin: Size, size: Size) -> Size | onnx.Value:
+    """The end of a slice. A size that is -1 at run time also means up to the end."""
+    if size == -1:
+        return LAST
+    if isinstance(begin, int) and isinstance(size, int):
+        return begin + size
+    length = e.vector(size)
+    end = length if begin == 0 else e.add("Add", [e.vector(begin), length])
+    if isinstance(size, int | ops.Dim):
+        return end
+    return e.add("Where", [e.add("Less", [length, e.ints([0])]), e.ints([LAST]), end])
 
 
 def emit_strided_slice(e: Emitter, node: ops.StridedSlice) -> onnx.Value:
     """`Slice` with steps."""
-    return _sliced(e, node.x, [_positions(*part) for part in node.parts])
+    parts = [_positions(e, node.x, axis, part) for axis, part in enumerate(node.parts)]
+    return _sliced(e, node.x, parts)
 
 
 def emit_reverse(e: Emitter, node: ops.Reverse) -> onnx.Value:
@@ -69,19 +86,36 @@ def emit_reverse(e: Emitter, node: ops.Reverse) -> onnx.Value:
     return _sliced(e, node.x, parts)
 
 
-def _sliced(e: Emitter, x: Tensor, parts: Sequence[tuple[int, int, int]]) -> onnx.Value:
+def _sliced(e: Emitter, x: Tensor, parts: Sequence[Positions]) -> onnx.Value:
     """`Slice` along the axes that are not taken whole."""
     some = {axis: part for axis, part in enumerate(parts) if part != WHOLE}
     if not some:
         return e.add("Identity", [x])
-    begins, ends, steps = (e.ints(column) for column in zip(*some.values(), strict=True))
-    return e.add("Slice", [x, begins, ends, e.ints(list(some)), steps])
+    begins, ends, steps = zip(*some.values(), strict=True)
+    axes = e.ints(list(some))
+    return e.add("Slice", [x, e.sizes(begins), e.sizes(ends), axes, e.ints(steps)])
 
 
-def _positions(begin: int | None, end: int | None, step: int) -> tuple[int, int, int]:
-    """Begin and end of a Python slice as numbers."""
-    first, last = (0, LAST) if step > 0 else (LAST, FIRST)
-    return first if begin is None else begin, last if end is None else end, step
+def _positions(e: Emitter, x: Tensor, axis: int, part: Part) -> Positions:
+    """Begin and end of a Python slice along an axis, as ONNX takes them.
+
+    A slice that runs backwards from before the first element is empty in Python. ONNX lets it begin
+    with the first element, so its end becomes the first element.
+    """
+    begin, end, step = part
+    last: Size = (LAST if step > 0 else FIRST) if end is None else end
+    if begin is None:
+        return 0 if step > 0 else LAST, last, step
+    if step > 0 or (isinstance(begin, int) and begin >= 0):
+        return begin, last, step
+    if isinstance(begin, int) and x.shape[axis] is not None:
+        return (0, 0, step) if begin < -(x.shape[axis] or 0) else (begin, last, step)
+    zero, first = e.ints([0]), e.vector(begin)
+    counted = e.add("Add", [first, e.size(x, axis)])
+    first = e.add("Where", [e.add("Less", [first, zero]), counted, first])
+    is_before = e.add("Less", [first, zero])
+    last_or_first = e.add("Where", [is_before, zero, e.vector(last)])
+    return e.add("Max", [first, zero]), last_or_first, step
 
 
 def emit_concat(e: Emitter, node: ops.Concat) -> onnx.Value:
@@ -99,7 +133,7 @@ def emit_pad(e: Emitter, node: ops.Pad) -> onnx.Value:
 
 def emit_tile(e: Emitter, node: ops.Tile) -> onnx.Value:
     """`Tile`."""
-    return e.add("Tile", [node.x, e.ints(node.times)])
+    return e.add("Tile", [node.x, e.sizes(node.times)])
 
 
 def emit_gather_nd(e: Emitter, node: ops.GatherNd) -> onnx.Value:
@@ -124,8 +158,10 @@ def emit_one_hot(e: Emitter, node: ops.OneHot) -> onnx.Value:
 
 
 def emit_range(e: Emitter, node: ops.Range) -> onnx.Value:
-    """`Range` from 0 in steps of 1."""
-    return e.add("Range", [e.number(0), node.stop, e.number(1)])
+    """`Range`."""
+    start = e.number(0, node.dtype) if node.start is None else node.start
+    step = e.number(1, node.dtype) if node.step is None else node.step
+    return e.add("Range", [start, node.stop, step])
 
 
 def emit_fill(e: Emitter, node: ops.Fill) -> onnx.Value:

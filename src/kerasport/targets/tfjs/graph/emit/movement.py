@@ -38,15 +38,15 @@ def emit_transpose(e: Emitter, node: ops.Transpose) -> str:
 
 def emit_slice(e: Emitter, node: ops.Slice) -> str:
     """`Slice`."""
-    return e.add("Slice", [node.x, e.ints(list(node.begin)), e.ints(list(node.size))])
+    return e.add("Slice", [node.x, e.sizes(node.begin), e.sizes(node.size)])
 
 
 def emit_strided_slice(e: Emitter, node: ops.StridedSlice) -> str:
     """`StridedSlice`, with a bit for each axis whose begin or end is open."""
     open_begin = sum(1 << axis for axis, (begin, _, _) in enumerate(node.parts) if begin is None)
     open_end = sum(1 << axis for axis, (_, end, _) in enumerate(node.parts) if end is None)
-    begins = e.ints([begin or 0 for begin, _, _ in node.parts])
-    ends = e.ints([end or 0 for _, end, _ in node.parts])
+    begins = e.sizes([0 if begin is None else begin for begin, _, _ in node.parts])
+    ends = e.sizes([0 if end is None else end for _, end, _ in node.parts])
     steps = e.ints([step for _, _, step in node.parts])
     masks = {"begin_mask": integer(open_begin), "end_mask": integer(open_end)}
     return e.add("StridedSlice", [node.x, begins, ends, steps], **masks)
@@ -67,7 +67,7 @@ def emit_pad(e: Emitter, node: ops.Pad) -> str:
 
 def emit_tile(e: Emitter, node: ops.Tile) -> str:
     """`Tile`."""
-    return e.add("Tile", [node.x, e.ints(list(node.times))])
+    return e.add("Tile", [node.x, e.sizes(node.times)])
 
 
 def emit_gather(e: Emitter, node: ops.Gather) -> str:
@@ -88,8 +88,10 @@ def emit_one_hot(e: Emitter, node: ops.OneHot) -> str:
 
 
 def emit_range(e: Emitter, node: ops.Range) -> str:
-    """`Range` from 0 in steps of 1."""
-    return e.add("Range", [e.number(0), node.stop, e.number(1)], Tidx=dtype("int32"))
+    """`Range`."""
+    start = e.number(0) if node.start is None else node.start
+    step = e.number(1) if node.step is None else node.step
+    return e.add("Range", [start, node.stop, step], Tidx=dtype("int32"))
 
 
 def emit_fill(e: Emitter, node: ops.Fill) -> str:

@@ -61,6 +61,8 @@ OF_BITS = (
 )  # fmt: skip
 SCATTER = ("Scatter", "ScatterUpdate")
 
+AT_RUN_TIME = "it has sizes known only at run time, which no layer of TF.js has"
+
 DEFAULTS: Mapping[str, Any] = {"approximate": False, "alpha": 1.0, "name": None, "dtype": None}
 
 
@@ -321,8 +323,10 @@ def transpose(ctx: RewriteContext, node: ops.Transpose, xs: Sequence[KerasTensor
 
 def slice_(ctx: RewriteContext, node: ops.Slice, xs: Sequence[KerasTensor]) -> KerasTensor:
     """x[begin:begin+size] along each axis"""
-    (x,) = xs
+    x = xs[0]
     for axis, (begin, size) in enumerate(zip(node.begin, node.size, strict=True)):
+        if not isinstance(begin, int) or not isinstance(size, int):
+            raise Refusal("", AT_RUN_TIME, GRAPH)
         if not begin and size in (-1, node.x.shape[axis]):
             continue
         if axis == 0:
@@ -335,15 +339,17 @@ def strided_slice(
     ctx: RewriteContext, node: ops.StridedSlice, xs: Sequence[KerasTensor]
 ) -> KerasTensor:
     """x[begin:end:step] along each axis, with a one-hot matrix for a step"""
-    (x,) = xs
+    x = xs[0]
     for axis, (size, part) in enumerate(zip(node.x.shape, node.parts, strict=True)):
         begin, end, step = part
+        if isinstance(begin, ops.Tensor) or isinstance(end, ops.Tensor):
+            raise Refusal("", AT_RUN_TIME, GRAPH)
         if (begin or 0, end, step) == (0, None, 1):
             continue
         if axis == 0:
             raise Refusal("", "it slices the batch, which TF.js layers cannot do", GRAPH)
         if size is not None:
-            x = _selected(ctx, x, axis, range(*slice(*part).indices(size)), size)
+            x = _selected(ctx, x, axis, range(*slice(begin, end, step).indices(size)), size)
         elif step == 1 and (begin or 0) >= 0 and (end is None or end < 0):
             x = sliced(ctx, x, begin or 0, end, axis)
         else:
@@ -416,10 +422,13 @@ def pad(ctx: RewriteContext, node: ops.Pad, xs: Sequence[KerasTensor]) -> KerasT
 
 def tile(ctx: RewriteContext, node: ops.Tile, xs: Sequence[KerasTensor]) -> KerasTensor:
     """Repeat x along axes, as Concatenate of the same tensor."""
-    if node.times[0] != 1 or max(node.times) > 16:
+    counts = [times for times in node.times if isinstance(times, int)]
+    if len(counts) < len(node.times):
+        raise Refusal("", AT_RUN_TIME, GRAPH)
+    if counts[0] != 1 or max(counts) > 16:
         raise Refusal("", "it repeats the batch, or repeats an axis more than 16 times", GRAPH)
-    (x,) = xs
-    for axis, times in enumerate(node.times):
+    x = xs[0]
+    for axis, times in enumerate(counts):
         x = ctx.add("Concatenate", *(x,) * times, axis=axis) if times > 1 else x
     return x
 

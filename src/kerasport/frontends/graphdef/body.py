@@ -66,8 +66,11 @@ class Body:
         if found is None:
             if name not in self.stored:
                 raise ReadError(f"the graph has no node {quoted(name)}")
-            with located(f"node {quoted(name)}"):
+            try:
                 found = self._nodes[name] = self.parse(self.stored[name])
+            except Exception:
+                with located(f"node {quoted(name)}"):
+                    raise
         return found
 
 

@@ -20,11 +20,17 @@ from pathlib import Path
 import numpy as np
 
 from kerasport.errors import HostileFileError, ReadError, quoted
-from kerasport.frontends.graphdef.messages import BundleEntry, BundleHeader, TensorSliceProto
+from kerasport.frontends.graphdef.messages import (
+    MAX_STRINGS,
+    BundleEntry,
+    BundleHeader,
+    TensorSliceProto,
+)
 from kerasport.frontends.graphdef.places import located
 from kerasport.frontends.graphdef.snappy import decompressed
 from kerasport.frontends.graphdef.tensors import fixed_shape, storage, varints
 from kerasport.frontends.graphdef.wire import decode, varint
+from kerasport.frontends.paths import inside
 from kerasport.weights import Array, ComputedWeight, Weight, WeightRef
 
 MAGIC = 0xDB4775248B80FB57
@@ -35,7 +41,8 @@ BIG_ENDIAN = 1
 
 MAX_INDEX = 64 * 2**20  # bytes; 10,000 variables take 1 MB
 MAX_KEYS = 64 * 2**20  # bytes of all keys with their prefixes
-MAX_STRINGS = 64 * 2**20  # bytes of a string tensor
+MAX_ENTRIES = 500_000
+MAX_STRING_BYTES = 64 * 2**20  # of a string tensor
 MAX_SHARDS = 100_000
 
 Slice = tuple[tuple[int, int | None], ...]
@@ -81,7 +88,7 @@ class Bundle:
     def _stored(self, entry: BundleEntry) -> Weight | Array:
         """A tensor that is in one piece."""
         found, shape = storage(entry.dtype), fixed_shape(entry.shape)
-        path = self._shard(entry.shard_id)
+        path = inside(self.prefix.parent, self._shard(entry.shard_id))
         if entry.offset < 0 or entry.size < 0:
             raise ReadError("it has a negative offset or size")
         if not path.is_file():
@@ -227,7 +234,7 @@ def _signed(value: int) -> bytes:
 def _strings(path: Path, entry: BundleEntry, shape: tuple[int, ...]) -> Array:
     """A string tensor: the length of each string, a checksum of 4 bytes, and the strings."""
     count = prod(shape)
-    if entry.size > MAX_STRINGS or count > entry.size:
+    if entry.size > MAX_STRING_BYTES or count > min(entry.size, MAX_STRINGS):
         raise HostileFileError(f"it has {count} strings in {entry.size} bytes")
     with path.open("rb") as file:
         file.seek(entry.offset)
@@ -262,6 +269,7 @@ def open_bundle(prefix: Path) -> Bundle:
     """
     path = prefix.with_name(f"{prefix.name}.index")
     with located(path.name):
+        inside(prefix.parent, path)
         if path.stat().st_size > MAX_INDEX:
             raise HostileFileError("the index is larger than that of any model")
         stored = dict(_table(path.read_bytes()))
@@ -282,14 +290,14 @@ def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     position = 0
     for _ in range(2):
         _, position = varint(footer, position, len(footer))
-    last, total = None, 0
+    last, total, count = None, 0, 0
     for _, handle in _block(data, footer[position:]):
         for key, value in _block(data, handle):
             if last is not None and key <= last:
                 raise ReadError("the keys of the index are not in order")
-            last, total = key, total + len(key)
-            if total > MAX_KEYS:
-                raise HostileFileError("the keys of the index are larger than those of any model")
+            last, total, count = key, total + len(key), count + 1
+            if total > MAX_KEYS or count > MAX_ENTRIES:
+                raise HostileFileError("the index has far more keys than that of any model")
             yield key, value
 
 

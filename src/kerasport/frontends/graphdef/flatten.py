@@ -16,11 +16,17 @@ from kerasport.frontends.graphdef.body import Body, Library, StoredNode
 from kerasport.frontends.graphdef.frozen import Attribute, FunctionName, GraphNode, Result
 from kerasport.frontends.graphdef.places import located
 
-MAX_NODES = 250_000
-"""Nodes of a graph after all calls are inlined. The largest models have less than a tenth of it."""
+MAX_NODES = 100_000
+"""Nodes of a graph after all calls are inlined. The largest models have a third of it."""
+
+MAX_EDGES = 10 * MAX_NODES
+"""Inputs of all nodes, and results of all calls."""
 
 MAX_DEPTH = 1000
 """Calls inside each other."""
+
+MAX_PREFIX = 1000
+"""Characters of the names of calls in front of the name of a node."""
 
 CALLS = frozenset(("PartitionedCall", "StatefulPartitionedCall"))
 CONTROL_FLOW = frozenset(("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"))
@@ -83,10 +89,13 @@ class Flattener:
     fed: Mapping[str, Result] = field(default_factory=dict)
     _top: _Frame = field(init=False)
     _effects: list[GraphNode] = field(default_factory=list)
-    _names: set[str] = field(default_factory=set)
+    # name → how many nodes have it, before they get numbers
+    _names: dict[str, int] = field(default_factory=dict)
     _functions: dict[str, FlatFunction] = field(default_factory=dict)
     _orders: dict[str, Sequence[StoredNode]] = field(default_factory=dict)
+    _attributes: dict[StoredNode, Mapping[str, Attribute]] = field(default_factory=dict)
     _steps: int = 0
+    _edges: int = 0
 
     def __post_init__(self) -> None:
         self._top = _Frame(self.library.graph, (), {})
@@ -132,7 +141,7 @@ class Flattener:
         return self._functions[name]
 
     def _flat(self, body: Body) -> FlatFunction:
-        names, self._names = self._names, set()
+        names, self._names = self._names, {}
         effects, self._effects = self._effects, []
         arguments = tuple(
             GraphNode(self._unique(name), "_Arg", (), {"T": dtype})
@@ -205,15 +214,23 @@ class Flattener:
                 continue
             node = frame.order[frame.position]
             frame.position += 1
-            self._steps += 1
-            if self._steps > MAX_NODES:
-                raise _too_large()
+            self._count(1, len(node.inputs))
             name = self._called(node)
             if name is None:
-                with located(f"node {quoted(node.name)}"):
+                try:
                     frame.values[node.name] = self._emit(frame, node)
+                except Exception:
+                    with located(f"node {quoted(node.name)}"):
+                        raise
             else:
                 stack.append(self._call(frame, node, name, stack))
+
+    def _count(self, nodes: int, edges: int) -> None:
+        """Refuse graphs that calls make far larger than any model."""
+        self._steps += nodes
+        self._edges += edges
+        if self._steps > MAX_NODES or self._edges > MAX_EDGES:
+            raise _too_large()
 
     def _called(self, node: StoredNode) -> str | None:
         """The function that a node calls, None if it is not a call."""
@@ -243,7 +260,10 @@ class Flattener:
             argument: self._result(frame, reference)
             for (argument, _), reference in zip(body.arguments, node.inputs, strict=True)
         }
-        prefix = frame.prefix if _GENERATED.fullmatch(node.name) else f"{frame.prefix}{node.name}/"
+        self._count(0, len(body.results))
+        prefix = frame.prefix
+        if not _GENERATED.fullmatch(node.name) and len(prefix) < MAX_PREFIX:
+            prefix = f"{prefix}{node.name[:MAX_PREFIX]}/"
         return _Frame(body, self._order_of(body), arguments, prefix, caller=(frame, node))
 
     def _return(self, frame: _Frame) -> None:
@@ -254,21 +274,26 @@ class Flattener:
 
     def _emit(self, frame: _Frame, node: StoredNode) -> GraphNode:
         inputs = tuple(self._result(frame, reference) for reference in node.inputs)
-        op = self.library.op_defs.get(node.op)
-        attributes: Mapping[str, Attribute] = node.attributes
-        if op is not None and op.defaults:
-            attributes = {**op.defaults, **attributes}
-        emitted = GraphNode(self._unique(frame.prefix + node.name), node.op, inputs, attributes)
+        name = self._unique(frame.prefix + node.name)
+        emitted = GraphNode(name, node.op, inputs, self._completed(node))
         if node.op in CHECKS | CONTROL_FLOW or ASSIGNMENTS.match(node.op):
             self._effects.append(emitted)
         return emitted
 
+    def _completed(self, node: StoredNode) -> Mapping[str, Attribute]:
+        """The attributes of a node, with those that have their default value."""
+        if node not in self._attributes:
+            op = self.library.op_defs.get(node.op)
+            defaults = op.defaults if op is not None else {}
+            self._attributes[node] = {**defaults, **node.attributes}
+        return self._attributes[node]
+
     def _unique(self, name: str) -> str:
-        unique, count = name, 0
+        unique = name
         while unique in self._names:
-            count += 1
-            unique = f"{name}_{count}"
-        self._names.add(unique)
+            self._names[name] += 1
+            unique = f"{name}_{self._names[name]}"
+        self._names[unique] = 0
         return unique
 
     # ----------------------------------------------------------------------------------- references

@@ -23,6 +23,9 @@ from kerasport.frontends.graphdef.places import located
 from kerasport.ir.dtypes import dtype_of
 from kerasport.weights import Array, Weight
 
+MAX_STEPS = 1_000_000
+"""Nodes that are rewritten, and functions that they name."""
+
 MAX_DEPTH = 50
 """Loops and branches inside each other."""
 
@@ -115,6 +118,7 @@ class Freezer:
     _constants: dict[GraphNode, GraphNode] = field(default_factory=dict)
     _variants: dict[tuple[str, tuple[Handle | None, ...]], str] = field(default_factory=dict)
     _active: list[str] = field(default_factory=list)
+    _steps: int = 0
 
     def graph(self, flat: FlatFunction) -> tuple[Result, ...]:
         """The results of a graph without variables.
@@ -126,6 +130,16 @@ class Freezer:
         if changes:
             raise UnsupportedModel(changes)
         return _Scope(self, {}).rewrite(flat.results)
+
+    def count(self, steps: int) -> None:
+        """Refuse graphs in which many nodes run the same large functions.
+
+        Raises:
+            HostileFileError: they have taken far more steps than any model.
+        """
+        self._steps += steps
+        if self._steps > MAX_STEPS:
+            raise HostileFileError("loops and branches run far more operations than in any model")
 
     def constant(self, variable: GraphNode) -> GraphNode:
         """The constant with the value of a variable."""
@@ -194,6 +208,7 @@ class Freezer:
                 self.removed[node.op] += 1
             elif node.op in CONTROL_FLOW:
                 for name in _functions(node):
+                    self.count(1)
                     if name not in functions:
                         functions.add(name)
                         pending.extend(self.flattener.function(name).effects)
@@ -224,9 +239,10 @@ class _Scope:
 
     def rewrite(self, results: Sequence[Result]) -> tuple[Result, ...]:
         """Rewrite all nodes that results depend on."""
-        for node in ordered(results, self.new):
-            with located(f"node {quoted(node.name)}"):
-                self.new[node] = self._node(node)
+        order = ordered(results, self.new)
+        self.freezer.count(len(order))
+        for node in order:
+            self.new[node] = self._rewritten(node)
         return tuple(self._value(self._result(result)) for result in results)
 
     def _result(self, result: Result) -> Result:
@@ -242,6 +258,13 @@ class _Scope:
         if result.node.op in REFERENCES:
             return Result(self.freezer.constant(result.node))
         return result
+
+    def _rewritten(self, node: GraphNode) -> Rewritten:
+        try:
+            return self._node(node)
+        except Exception:
+            with located(f"node {quoted(node.name)}"):
+                raise
 
     def _node(self, node: GraphNode) -> Rewritten:
         inputs = tuple(map(self._result, node.inputs))
@@ -296,6 +319,7 @@ class _Scope:
         for key in FUNCTIONS:
             value = node.attributes.get(key)
             functions = value if isinstance(value, tuple) else (value,)
+            self.freezer.count(len(functions))
             names = tuple(
                 FunctionName(self.freezer.function(function.name, handles))
                 for function in functions

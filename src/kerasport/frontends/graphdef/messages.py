@@ -21,6 +21,9 @@ from kerasport.frontends.graphdef.wire import (
     text,
 )
 
+MAX_STRINGS = 2_000_000
+"""Strings of a tensor. Vocabularies rarely have a million."""
+
 # ------------------------------------------------------------------------------------------ tensors
 
 
@@ -52,7 +55,7 @@ class TensorProto:
     dtype: int = number(1)
     tensor_shape: TensorShapeProto | None = message(2, TensorShapeProto)
     tensor_content: Span | None = span(4)
-    string_val: list[bytes] = repeated(octets(8))
+    string_val: list[bytes] = repeated(octets(8), MAX_STRINGS)
 
 
 # --------------------------------------------------------------------------------------- attributes

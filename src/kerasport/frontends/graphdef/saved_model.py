@@ -29,6 +29,7 @@ from kerasport.frontends.graphdef.op_defs import OpDefs
 from kerasport.frontends.graphdef.stored_values import StoredValues
 from kerasport.frontends.graphdef.tensors import element_type, shape_of
 from kerasport.frontends.graphdef.wire import Span
+from kerasport.frontends.paths import inside
 
 NAME = "saved_model.pb"
 TAGS = ("serve",)
@@ -41,6 +42,8 @@ INITIALIZERS = ("saved_model_main_op", "legacy_init_op", "saved_model_legacy_ini
 """Collections that name the node that fills the tables."""
 
 MAX_META_GRAPHS = 100
+MAX_PORTS = 10_000  # inputs and outputs of a signature
+MAX_ASSETS = 10_000
 
 
 def read_saved_model(
@@ -57,7 +60,7 @@ def read_saved_model(
         ReadError: it is malformed, or a part of it is missing.
         OptionError: it has no such signature or tags.
     """
-    with opened(path / NAME) as file:
+    with opened(inside(path, path / NAME)) as file:
         return _Reader(path, file, _meta_graph(file, tags)).read(signature)
 
 
@@ -124,6 +127,8 @@ class _Reader:
         found: SignatureDef = self.file.decode(SignatureDef, spans[key])
         if not found.outputs:
             raise ReadError(f"the signature {quoted(key)} has no outputs")
+        if len(found.inputs) + len(found.outputs) > MAX_PORTS:
+            raise HostileFileError(f"the signature {quoted(key)} has more than {MAX_PORTS} tensors")
         return found
 
     # ------------------------------------------------------------------------- variables and tables
@@ -143,6 +148,7 @@ class _Reader:
         prefix = self.path / "variables" / "variables"
         if not prefix.with_name("variables.index").is_file():
             return None
+        inside(self.path, prefix.parent)
         return open_bundle(prefix)
 
     def _initializers(self) -> tuple[str, ...]:
@@ -163,6 +169,8 @@ class _Reader:
         """The constants that name files, and these files."""
         assets = {}
         stored = [*self.meta.asset_file_def, *self._collected_assets()]
+        if len(stored) > MAX_ASSETS:
+            raise HostileFileError(f"the SavedModel has more than {MAX_ASSETS:,} assets")
         for asset in stored:
             if asset.tensor_info is not None:
                 node = flattener.node(node_of(asset.tensor_info.name))
@@ -187,11 +195,7 @@ class _Reader:
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if not parts or ".." in parts or parts[0] == "/" or ":" in name:
             raise HostileFileError(f"the asset {quoted(name)} is not in the directory of assets")
-        directory = self.path / "assets"
-        path = directory.joinpath(*parts)
-        if not path.resolve().is_relative_to(self.path.resolve()):
-            raise HostileFileError(f"the asset {quoted(name)} is a link to another directory")
-        return path
+        return inside(self.path, self.path / "assets" / Path(*parts))
 
 
 def _tensor(name: str, info: TensorInfo | None) -> Tensor:

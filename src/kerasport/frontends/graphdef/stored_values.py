@@ -18,10 +18,11 @@ from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.frontends.graphdef.bundle import Bundle, Slice, parse_slice
 from kerasport.frontends.graphdef.freeze import TABLES, VARIABLES
 from kerasport.frontends.graphdef.frozen import GraphNode, Result, Table
+from kerasport.frontends.graphdef.messages import MAX_STRINGS
 from kerasport.frontends.graphdef.places import located
 from kerasport.frontends.graphdef.tensors import text_values
 from kerasport.ir.dtypes import NUMPY
-from kerasport.weights import Array, Weight, WeightRef
+from kerasport.weights import Array, ComputedWeight, Weight, WeightRef
 
 ASSIGN = frozenset(("Assign", "AssignVariableOp"))
 IMPORT = frozenset(
@@ -118,7 +119,7 @@ class StoredValues:
         if node.op in CONVERSIONS:
             return CONVERSIONS[node.op](self, node)
         value = node.attributes.get("value")
-        if node.op != "Const" or not isinstance(value, np.ndarray | WeightRef):
+        if node.op != "Const" or not isinstance(value, np.ndarray | WeightRef | ComputedWeight):
             raise ReadError(f"its value is computed by the op {quoted(node.op)}")
         return value
 
@@ -166,7 +167,10 @@ class StoredValues:
         path = self.assets[named]
         if path.stat().st_size > MAX_FILE:
             raise HostileFileError(f"the asset {path.name} is larger than any vocabulary")
-        lines = path.read_bytes().split(b"\n")
+        data = path.read_bytes()
+        if data.count(b"\n") > MAX_STRINGS:
+            raise HostileFileError(f"the asset {path.name} has more lines than any vocabulary")
+        lines = data.split(b"\n")
         if lines[-1] == b"":
             lines.pop()
         lines = lines[int(filled.attributes.get("offset", 0)) :]  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ from kerasport.frontends.graphdef.wire import (
     decode,
     stored_fields,
 )
-from kerasport.weights import Array, Shape, Weight, WeightRef
+from kerasport.weights import LARGEST_SIZE, Array, ComputedWeight, Shape, Weight, WeightRef
 
 MAX_RANK = 254  # of a shape in TensorFlow
 MAX_ELEMENTS = 2**60
@@ -117,6 +117,8 @@ def shape_of(proto: TensorShapeProto | None) -> Shape | UnknownRank:
     sizes = [dim.size for dim in proto.dim]
     if any(size < -1 for size in sizes):
         raise ReadError(f"a shape has the negative size {min(sizes)}")
+    if any(size > LARGEST_SIZE for size in sizes):
+        raise ReadError(f"a shape has the size {max(sizes)}, which is not supported")
     return tuple(None if size < 0 else size for size in sizes)
 
 
@@ -173,7 +175,7 @@ def _strings(values: list[bytes]) -> Array:
     return array
 
 
-def _filled(values: Array, shape: tuple[int, ...], name: ElementType) -> Array:
+def _filled(values: Array, shape: tuple[int, ...], name: ElementType) -> Array | Weight:
     """Values in a shape. If there are too few, the last one is repeated."""
     count = prod(shape)
     if values.size == count:
@@ -182,10 +184,16 @@ def _filled(values: Array, shape: tuple[int, ...], name: ElementType) -> Array:
         raise ReadError(f"a constant of shape {shape} has {values.size} elements")
     if not values.size:
         values = _strings([b""]) if name == "string" else np.zeros(1, values.dtype)
-    reserve(*shape, itemsize=values.dtype.itemsize)
-    array = np.full(count, values[-1], values.dtype)
-    array[: values.size] = values
-    return array.reshape(shape)
+
+    def filled() -> Array:
+        reserve(*shape, itemsize=values.dtype.itemsize)
+        array = np.full(count, values[-1], values.dtype)
+        array[: values.size] = values
+        return array.reshape(shape)
+
+    if count * values.dtype.itemsize >= BY_REFERENCE:
+        return ComputedWeight(values.dtype, shape, filled)
+    return filled()
 
 
 def _listed(buffer: Buffer, where: Span, found: Storage) -> Array:

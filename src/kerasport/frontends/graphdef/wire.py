@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from mmap import mmap
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -57,6 +57,7 @@ class _Field:
         value: makes the value of a varint or a fixed number, or of (buffer, start, stop).
         repeated: whether the attribute is a list of values.
         entries: whether the attribute is a dict, and values are pairs of a key and a value.
+        limit: largest number of elements of a list or dict.
     """
 
     number: int
@@ -64,6 +65,7 @@ class _Field:
     value: Callable[..., Any]
     repeated: bool = False
     entries: bool = False
+    limit: int = MAX_ELEMENTS
 
 
 def _signed(value: int) -> int:
@@ -125,13 +127,10 @@ def message(number: int, cls: type[Any]) -> Any:
     return field(default=None, metadata={"wire": _Field(number, DELIMITED, _decoder(cls))})
 
 
-def repeated(single: Any) -> Any:
-    """A repeated field."""
+def repeated(single: Any, limit: int = MAX_ELEMENTS) -> Any:
+    """A repeated field, and how many elements it may have."""
     one: _Field = single.metadata["wire"]
-    return field(
-        default_factory=list,
-        metadata={"wire": _Field(one.number, one.wire, one.value, repeated=True)},
-    )
+    return field(default_factory=list, metadata={"wire": replace(one, repeated=True, limit=limit)})
 
 
 def entries(number: int, cls: type[Any]) -> Any:
@@ -175,9 +174,9 @@ def decode(cls: type[M], buffer: Buffer, where: Span | None = None) -> M:
     schema = _schema(declared)
     result = cls()
     for number, wire, value, end in stored_fields(buffer, start, stop):
-        if number in schema:
-            name, described = schema[number]
-            _add(result, name, described, wire, (buffer, value, end))
+        known = schema.get(number)
+        if known is not None:
+            _add(result, *known, wire, (buffer, value, end))
     return result
 
 
@@ -213,9 +212,9 @@ def _add(
     else:
         setattr(result, name, decoded)
         return
-    if len(entry) > MAX_ELEMENTS:
+    if len(entry) > described.limit:
         raise HostileFileError(
-            f"a list ({name}) has more than {MAX_ELEMENTS:,} elements, more than in any model"
+            f"a list ({name}) has more than {described.limit:,} elements, more than in any model"
         )
 
 

@@ -7,7 +7,6 @@ are read in place. Only if the zip was compressed again, the weights go through 
 from __future__ import annotations
 
 import io
-import re
 import struct
 import zipfile
 import zlib
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.frontends.keras.read.hdf5 import SIGNATURE, Hdf5
 from kerasport.frontends.keras.read.json_limits import MAX_BYTES, parse_config, parse_json
+from kerasport.frontends.paths import inside
 from kerasport.urls import check_local
 
 if TYPE_CHECKING:
@@ -568,28 +568,3 @@ def shard_path(index: Path, name: str) -> Path:
             "index"
         )
     return inside(index.parent, shard)
-
-
-def inside(folder: Path, path: Path) -> Path:
-    """Check that a file of a model stays in the model's directory, and return its path.
-
-    No link on the way may leave the directory. In the cache of Hugging Face all files are links
-    into the directory `blobs` next to `snapshots`, named by their hashes. These links are allowed,
-    since they lead to files of the same download.
-
-    Raises:
-        HostileFileError: a link leads elsewhere.
-    """
-    root, real = folder.resolve(), path.resolve()
-    stored = BLOB.fullmatch(real.name) and real.parent in (
-        above.parent / "blobs" for above in root.parents if above.name == "snapshots"
-    )
-    if not stored and not real.is_relative_to(root):
-        raise HostileFileError(
-            f"{path}: this is a link to a file outside of {quoted(folder.name)}, and kerasport "
-            "does not follow it; if you trust the link, replace it with a copy of the file"
-        )
-    return path
-
-
-BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # the SHA-1 of git, or the SHA-256 of large files

@@ -15,10 +15,11 @@ from typing import Any
 from kerasport.errors import HostileFileError, ReadError, quoted
 from kerasport.frontends.keras.model import KerasModel
 from kerasport.frontends.keras.read import model_of, well_formed
-from kerasport.frontends.keras.read.archive import Contents, inside, read_text, shard_path
+from kerasport.frontends.keras.read.archive import Contents, read_text, shard_path
 from kerasport.frontends.keras.read.json_limits import parse_json
 from kerasport.frontends.keras.read.manifest import Manifest, read_group
 from kerasport.frontends.keras.read.tfjs_spelling import respelled
+from kerasport.frontends.paths import inside
 from kerasport.releases import major
 from kerasport.urls import check_local
 

@@ -208,6 +208,26 @@ def test_nothing_heavy_is_imported_by_a_conversion(tmp_path: Path) -> None:
     assert _printed(script) == ""
 
 
+def test_a_layers_model_needs_no_operations(tmp_path: Path) -> None:
+    """A small conversion takes about as long as its imports."""
+    unused = ("ml_dtypes", "kerasport.ir.ops.movement", "kerasport.targets.onnx.plan")
+    script = f"""if True:
+        import sys, kerasport.cli
+        kerasport.convert({str(ROOT / "examples" / "digits.keras")!r}, {str(tmp_path / "out")!r})
+        print(*[name for name in {unused!r} if name in sys.modules])
+    """
+    assert _printed(script) == ""
+
+
+def test_operators_of_tensors_import_the_operations() -> None:
+    script = """if True:
+        from kerasport.ir.tensor import Input, TensorType
+        x = Input("x", TensorType("float32", ("batch", 3)))
+        print(2 * x + 1 - x / 2, -(x**2))
+    """
+    assert "Neg" in _printed(script)
+
+
 def test_the_command_line_starts_without_numpy_and_rich() -> None:
     script = """if True:
         import sys, kerasport, kerasport.cli

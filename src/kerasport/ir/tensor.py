@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -158,20 +158,54 @@ class Tensor(Node):
         """Element type."""
         return self.type.dtype
 
-    if TYPE_CHECKING:
-        # the module ops defines these operators and sets them on this class
-        def __add__(self, other: Any) -> Tensor: ...
-        def __radd__(self, other: Any) -> Tensor: ...
-        def __sub__(self, other: Any) -> Tensor: ...
-        def __rsub__(self, other: Any) -> Tensor: ...
-        def __mul__(self, other: Any) -> Tensor: ...
-        def __rmul__(self, other: Any) -> Tensor: ...
-        def __truediv__(self, other: Any) -> Tensor: ...
-        def __rtruediv__(self, other: Any) -> Tensor: ...
-        def __pow__(self, other: Any) -> Tensor: ...
-        def __matmul__(self, other: Any) -> Tensor: ...
-        def __rmatmul__(self, other: Any) -> Tensor: ...
-        def __neg__(self) -> Tensor: ...
+    # These operators make formulas of a lowering readable.
+
+    def __add__(self, other: Any) -> Tensor:
+        return _operate("add", self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _operate("add", other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _operate("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _operate("sub", other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _operate("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _operate("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _operate("div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _operate("div", other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return _operate("power", self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return _operate("power", other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return _operate("matmul", self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return _operate("matmul", other, self)
+
+    def __neg__(self) -> Tensor:
+        return _operate("Neg", self)
+
+
+def _operate(name: str, *operands: Any) -> Tensor:
+    """The result of an operation. Their modules import this one, so they are imported here."""
+    from kerasport.ir import ops  # noqa: PLC0415
+
+    result: Tensor = getattr(ops, name)(*operands)
+    return result
 
 
 class Input(Tensor):

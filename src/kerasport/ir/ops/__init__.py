@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from kerasport.ir.ops import elementwise as _e
 from kerasport.ir.ops.control import Branch, Loop, branch, while_loop
 from kerasport.ir.ops.elementwise import (
     Abs,
@@ -127,6 +126,7 @@ from kerasport.ir.ops.movement import (
     gather,
     move_axis,
     pad,
+    product,
     repeat,
     reshape,
     sizes_of,
@@ -174,7 +174,9 @@ from kerasport.ir.ops.window import (
     MaxPool,
     Padding,
     Resize,
+    amounts,
     known,
+    nearest,
 )
 from kerasport.ir.tensor import (
     Constant,
@@ -186,22 +188,3 @@ from kerasport.ir.tensor import (
     constant,
     items,
 )
-
-
-def _negative(x: Tensor) -> Tensor:
-    return Neg(x)
-
-
-def _attach() -> None:
-    """Set the operators of `Tensor`, so that a lowering can be written as a formula."""
-    operators: dict[str, Any] = {
-        "add": _e.add, "sub": _e.sub, "mul": _e.mul, "truediv": _e.div, "pow": _e.power,
-        "matmul": matmul,
-    }  # fmt: skip
-    for name, function in operators.items():
-        setattr(Tensor, f"__{name}__", lambda a, b, f=function: f(a, b))
-        setattr(Tensor, f"__r{name}__", lambda a, b, f=function: f(b, a))
-    setattr(Tensor, "__neg__", _negative)  # noqa: B010  (declared for type checkers in the class)
-
-
-_attach()

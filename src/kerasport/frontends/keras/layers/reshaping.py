@@ -21,7 +21,6 @@ from kerasport.frontends.keras.layers.conv import _Spatial
 from kerasport.frontends.keras.layers.resampling import Interpolation, resized_as
 from kerasport.frontends.keras.layers.traits import COMPUTES, KEEPS, RESAMPLES, MaskRule, Traits
 from kerasport.ir import ops
-from kerasport.ir.ops.movement import product
 from kerasport.weights import Shape
 
 if TYPE_CHECKING:
@@ -299,7 +298,7 @@ class UpSampling2D(_UpSampling):
             return super().lower(x)
         y = self.channels_last(x)
         height, width = (
-            product((ops.dim(y, axis), n)) for axis, n in enumerate(self.factors(), start=1)
+            ops.product((ops.dim(y, axis), n)) for axis, n in enumerate(self.factors(), start=1)
         )
         return self.as_declared(resized_as(y, (height, width), self.interpolation, x.dtype))
 

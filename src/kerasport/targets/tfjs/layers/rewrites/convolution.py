@@ -10,7 +10,7 @@ import numpy as np
 
 from kerasport.errors import Refusal
 from kerasport.frontends.keras.model import KerasTensor
-from kerasport.ir.ops.window import amounts
+from kerasport.ir import ops
 from kerasport.targets.tfjs.layers.rewrites.blocks import (
     between_permutes,
     padded,
@@ -86,7 +86,7 @@ def _same(size: int | None, window: int, stride: int) -> tuple[int, int]:
             "give the input a fixed shape, or use --to tfjs-graph",
         )
     # the size does not matter for a window or a stride of 1
-    return amounts(size or 1, window, stride, 1, "same", 0)
+    return ops.amounts(size or 1, window, stride, 1, "same", 0)
 
 
 def grouped(ctx: RewriteContext) -> KerasTensor:

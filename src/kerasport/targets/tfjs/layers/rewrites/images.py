@@ -10,7 +10,7 @@ from kerasport.budget import reserve
 from kerasport.errors import Refusal
 from kerasport.frontends.keras.layers.resampling import proportioned, surround, weights
 from kerasport.frontends.keras.model import KerasTensor
-from kerasport.ir.ops.window import nearest
+from kerasport.ir import ops
 from kerasport.targets.tfjs.layers.rewrites.blocks import linear_map, selection, small
 from kerasport.targets.tfjs.layers.rewrites.context import RewriteContext
 from kerasport.weights import Array
@@ -57,7 +57,7 @@ def resized(
 def matrix(old: int, new: int, interpolation: str, *, antialias: bool) -> Array:
     """The weight of each old pixel in each new pixel, `[new, old]`."""
     if interpolation == "nearest":
-        return selection(old, nearest(old, new))
+        return selection(old, ops.nearest(old, new))
     return weights(old, new, interpolation, antialias=antialias)
 
 

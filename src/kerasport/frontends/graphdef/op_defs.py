@@ -132,4 +132,6 @@ def _value(stored: Any) -> Any:
     if "s" in stored:
         return stored["s"].encode()
     sizes = stored["shape"]
-    return UnknownRank() if sizes is None else tuple(None if size < 0 else size for size in sizes)
+    if sizes is None:
+        return UnknownRank()
+    return tuple(None if size < 0 else size for size in sizes)

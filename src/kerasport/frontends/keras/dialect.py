@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from kerasport.releases import ASSUMED, Release
 
 Merging: TypeAlias = Literal["all", "any", ""]
-"""Which masks of merged inputs must hold; with an empty string, merging drops the masks."""
+"""Where the merged mask is true: where all, or any, masks are true. "" means no mask."""
 
 CallMask: TypeAlias = Literal["always", "by name", "never"]
 
@@ -23,7 +23,7 @@ class Dialect:
     """The rules of the Keras release that wrote a file."""
 
     merging: Merging
-    """All masks of merged inputs must hold in Keras 2, any since 3.4. Between, they are dropped."""
+    """Masks of merged inputs: "all" in Keras 2, "any" since 3.4, and no mask between."""
 
     recurrent_masks_stop: bool
     """Since Keras 3.16 recurrent layers and their wrappers have `supports_masking = False`."""
@@ -32,7 +32,7 @@ class Dialect:
     """Keras 3 keeps a mask on the tensor object, so a call can change the mask for later calls."""
 
     call_mask_passes: CallMask
-    """Whether a mask argument also makes the mask of the output (`previous_mask` in
+    """Whether the mask of the output depends on a mask argument (`previous_mask` in
     `Layer.__call__`): always in Keras 2, and since 3.11 if it is passed by name."""
 
     none_keeps_mask: bool

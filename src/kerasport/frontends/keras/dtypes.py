@@ -288,7 +288,7 @@ def integer_problems(model: KerasModel, dtypes: Dtypes, dialect: Dialect) -> Ite
 
 
 def wrapping_problems(model: KerasModel, dtypes: Dtypes, limit: str) -> Iterator[Problem]:
-    """Calls that Keras computes in few bits, where results can wrap around in Keras only."""
+    """Yield the calls whose results can wrap around in the narrow integers of Keras only."""
     for call in model.calls:
         target = acting(call.target)
         if isinstance(target, KerasModel) or target.class_name == "InputLayer":
@@ -375,7 +375,7 @@ IN_PARTS = frozenset(("Average", "HardTanh", "Conv", "Fold"))
 
 
 def _narrow(target: LayerSpec | Operation) -> Narrow:
-    """What a layer or function computes from narrow integers."""
+    """How the result of a layer or function differs for narrow integers."""
     if isinstance(target, LayerSpec):
         rule = traits_of(target).integers.narrow
         if rule is Narrow.ACTIVATION:

@@ -1,4 +1,4 @@
-"""Layers that compute nothing at inference, and image layers that are called on a dict."""
+"""Layers without effect at inference, and image layers that are called on a dict."""
 
 from __future__ import annotations
 

@@ -44,14 +44,14 @@ class Inference:
     _outputs: dict[tuple[KerasModel, Shapes | None], Shapes | None] = field(default_factory=dict)
 
     def model(self, model: KerasModel, inputs: Shapes | None = None) -> Shapes | None:
-        """Shapes of the outputs of a model; of its own inputs where none are given."""
+        """Shapes of the outputs for these shapes of the inputs, by default the declared ones."""
         key = (model, inputs)
         if key not in self._outputs:
             self._outputs[key] = self._model(model, inputs)
         return self._outputs[key]
 
     def call(self, call: Call) -> None:
-        """Work out the shapes of the outputs of one call, whose inputs are known."""
+        """Infer the shapes of the outputs of one call. Those of its inputs must be known."""
         self.shapes |= {
             KerasTensor(call, index): shape
             for index, shape in self._call(call, {}, self.shapes).items()
@@ -61,7 +61,7 @@ class Inference:
         """Check that a layer supports the known shapes of its inputs.
 
         Raises:
-            ReadError: it does not.
+            ReadError: the layer does not support them.
         """
         self._call(call, {}, self.shapes)
 
@@ -77,7 +77,7 @@ class Inference:
     def _call(
         self, call: Call, fed: Mapping[KerasTensor, Shape], known: Mapping[KerasTensor, Shape]
     ) -> Mapping[int, Shape]:
-        """Output index → shape, of one call; `fed` are the shapes of the inputs of the model."""
+        """Index → shape, for the outputs of a call; `fed` has the shapes of the model's inputs."""
         if isinstance(call.target, LayerSpec) and is_input(call.target):
             return {0: fed.get(KerasTensor(call)) or input_shape(call.target)}
         declared = {} if fed else self._declared(call)
@@ -95,23 +95,24 @@ class Inference:
 
     @staticmethod
     def _declared(call: Call) -> Mapping[int, Shape]:
-        """The shapes that the file gives, where they can be trusted."""
+        """The shapes in the file, without those that Keras declares incorrectly."""
         if not call.kwargs.get("return_attention_scores"):
             return call.declared
-        # Keras declares scores of rank 4, with as many keys as queries
+        # Keras always declares scores of rank 4, with as many keys as queries
         return {index: shape for index, shape in call.declared.items() if index == 0}
 
     def _inferred(self, call: Call, inputs: Shapes) -> Shapes | None:
-        """The shapes of the outputs by the options of a layer; None if they are unknown."""
+        """The shapes that the options of a layer determine; None if they are unknown."""
         try:
             return self.target(call.target, inputs, call.kwargs)
         except ShapeError as error:
             raise ReadError(f"layer {quoted(call.target.name)}: {error}") from None
-        except Refusal:  # the target reports it
+        except Refusal:
+            # the target reports it
             return None
 
     def _miscounts(self, call: Call, count: int) -> bool:
-        """Whether the file declares wrong sizes: those of such a layer, and those after it."""
+        """Whether the file declares wrong sizes for a call. They affect all later calls, too."""
         wrong = traits_of(call.target).declares_wrong_shape
         if not wrong and not self.miscounted & {*call.tensors()}:
             return False
@@ -119,14 +120,14 @@ class Inference:
         return True
 
     def target(
-        self, target: Target, inputs: Shapes, given: Mapping[str, Any] | None = None
+        self, target: Target, inputs: Shapes, arguments: Mapping[str, Any] | None = None
     ) -> Shapes | None:
         """Shapes of the outputs of a layer or model; None if they are unknown.
 
         Args:
-            target: what is called.
+            target: the layer, function or model that is called.
             inputs: shapes of the inputs.
-            given: other arguments of the call.
+            arguments: the other arguments of the call.
         """
         if isinstance(target, Operation):
             return None
@@ -134,25 +135,26 @@ class Inference:
             self.model(target)
             return self.model(target, inputs)
         layer = known_layer(target)
-        if layer is None or not layer.works_on(len(inputs)) or not layer.tells_shape:
+        if layer is None or not layer.works_on(len(inputs)) or not layer.infers_shape:
             return None
         check_weights(target, layer, inputs)
         try:
-            return self._layer(target, layer, inputs, given or {})
+            return self._layer(target, layer, inputs, arguments or {})
         except Refusal:
-            return None  # a target that looks at the layer says why
+            # the target reports it
+            return None
 
     def _layer(
-        self, spec: LayerSpec, layer: Layer, inputs: Shapes, given: Mapping[str, Any]
+        self, spec: LayerSpec, layer: Layer, inputs: Shapes, arguments: Mapping[str, Any]
     ) -> Shapes | None:
         if isinstance(layer, Wrapper):
             return layer.infer_around(_Inside(spec.children, self), *inputs)
-        return listed(layer.infer_call(given, *inputs))
+        return listed(layer.infer_call(arguments, *inputs))
 
 
 @dataclass(frozen=True)
 class _Inside:
-    """The layers inside a wrapper: `InsideShapes`."""
+    """Implements `InsideShapes` for the layers inside a wrapper."""
 
     parts: Mapping[str, Child]
     inference: Inference
@@ -165,33 +167,33 @@ class _Inside:
 
 
 def _check_declared(call: Call, declared: Mapping[int, Shape], outputs: Shapes) -> None:
-    """Raise `ReadError` if the file declares other shapes than the options give."""
+    """Raise `ReadError` if the file declares other shapes than those from the options."""
     for index, shape in declared.items():
         if index < len(outputs) and agree(outputs[index], shape):
             continue
-        found = outputs[index] if index < len(outputs) else "none"
+        inferred = outputs[index] if index < len(outputs) else "none"
         raise ReadError(
             f"layer {quoted(call.target.name)}: output {index} has the shape {shape} in the file, "
-            f"but its options give {found}"
+            f"but its options give {inferred}"
         )
 
 
 def shape_of(leaf: Any, known: Mapping[KerasTensor, Shape]) -> Shape | None:
-    """Shape of an argument of a call, a tensor or an array; None where it is not known."""
+    """Shape of an argument, which is a tensor or an array; None if it is unknown."""
     if isinstance(leaf, np.ndarray):
         return tuple(leaf.shape)
     return known.get(leaf) if isinstance(leaf, KerasTensor) else None
 
 
 def arguments_of(call: Call) -> dict[str, Any]:
-    """The arguments of a call that hold the tensors it works on, in order, by name or place."""
+    """The arguments with the tensors that a call works on, in order, by name or position."""
     cls = LAYERS.get(call.target.class_name) if isinstance(call.target, LayerSpec) else None
     names = cls.tensors if cls is not None else map(str, range(len(call.args)))
     return dict(zip(names, call.args, strict=False))
 
 
 def known_layer(spec: LayerSpec) -> Layer | None:
-    """The layer with its options; None for an unknown layer, which targets refuse."""
+    """The layer with its options; None for an unknown layer, which the targets refuse."""
     cls = None if spec.custom else LAYERS.get(spec.class_name)
     try:
         return None if cls is None else cls.from_spec(spec)
@@ -203,7 +205,7 @@ def input_shape(spec: LayerSpec) -> Shape:
     """Shape of an InputLayer.
 
     Raises:
-        ReadError: the file gives none.
+        ReadError: the config does not contain a valid shape.
     """
     shape = spec.config.get("batch_shape")
     sizes = shape if isinstance(shape, list) else [-1]
@@ -216,22 +218,22 @@ def input_shape(spec: LayerSpec) -> Shape:
 
 
 def _is_size(value: Any) -> bool:
-    """Whether a value of a file is the size of an axis; Python counts bools among the integers."""
+    """Whether a value in a file is the size of an axis. In Python, bools are integers, too."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_SIZE
 
 
 def agree(a: Sequence[int | None], b: Sequence[int | None]) -> bool:
-    """Whether two shapes can be the same."""
+    """Whether two shapes can be equal; None matches every size."""
     return len(a) == len(b) and all(
         m == n or m is None or n is None for m, n in zip(a, b, strict=True)
     )
 
 
 def check_weights(spec: LayerSpec, layer: Layer, inputs: Shapes) -> None:
-    """Compare the shapes of the weights with those that options and inputs ask for.
+    """Compare the shapes of the weights with those that options and inputs determine.
 
     Raises:
-        ReadError: they differ, or the layer does not take such inputs.
+        ReadError: they differ, or the layer does not support the inputs.
     """
     try:
         wanted = layer.weight_shapes(*inputs)

@@ -1,4 +1,4 @@
-"""Masks of Keras 3 that calls change on their inputs, which other calls then find."""
+"""Masks that calls of Keras 3 change on their inputs, so that other calls read changed masks."""
 
 from __future__ import annotations
 
@@ -19,28 +19,31 @@ from kerasport.frontends.keras.model import (
 
 @dataclass(frozen=True)
 class Changes:
-    """Masks of Keras 3 that calls change on their inputs, which other calls and outputs then find.
+    """The masks of the inputs of one model that its calls change.
 
-    MultiHeadAttention removes the masks from its inputs. A nested model that is called with a mask
+    MultiHeadAttention removes the masks of its inputs. A nested model that is called with a mask
     sets it on its inputs (`Functional.call`). Keras keeps a mask on the tensor object itself, so
-    the order in which Keras makes the calls decides which mask the other calls find.
+    the order of the calls determines which mask another call, or an output, has.
     """
 
-    order: Sequence[Call] = ()  # in which Keras makes the calls; empty where nothing changes
+    order: Sequence[Call] = ()
+    """The calls in the order of Keras; empty if no mask changes."""
     objects: Mapping[KerasTensor, KerasTensor] = field(default_factory=dict)
-    """Tensor → the tensor that stands for the same object, where a layer returns its input."""
+    """Output of a layer that returns its input → the tensor that is the same object."""
     found: Mapping[KerasTensor, Mapping[Call | None, Any]] = field(default_factory=dict)
-    """Tensor object → call → the mask that it finds there: a value of the model, or None where it
-    was removed. The key None stands for the end of the run."""
+    """Tensor object → call → its changed mask at this call, or None if it was removed.
+
+    A mask is a tensor or array of the model. The key None stands for the end of the run.
+    """
     unknown: frozenset[KerasTensor] = frozenset()
-    """Tensor objects that got their mask inside a nested model, where its value is not known."""
+    """Tensor objects whose masks a nested model changes to an unknown value."""
 
     def object_of(self, tensor: KerasTensor) -> KerasTensor:
-        """The tensor that stands for the object that a tensor is."""
+        """The tensor that represents the object of a tensor."""
         return self.objects.get(tensor, tensor)
 
     def of(self, tensor: KerasTensor, call: Call | None) -> tuple[bool, Any]:
-        """Whether a call finds a changed mask on a tensor, and that mask."""
+        """Whether the mask of a tensor was changed before a call, and the changed mask."""
         masks = self.found.get(self.object_of(tensor), {})
         return call in masks, masks.get(call)
 
@@ -50,50 +53,56 @@ NO_CHANGES = Changes()
 
 @dataclass(frozen=True)
 class _Effects:
-    """What one call does to the masks of its inputs."""
+    """The effects of one call on the masks of its inputs.
+
+    Attributes:
+        removed: tensors whose masks it removes.
+        assigned: tensors to which it assigns a mask, with the mask.
+        unknown: tensors to which it assigns an unknown mask.
+    """
 
     removed: Sequence[KerasTensor] = ()
-    given: Sequence[tuple[KerasTensor, Any]] = ()  # with the value of the mask
+    assigned: Sequence[tuple[KerasTensor, Any]] = ()
     unknown: Sequence[KerasTensor] = ()
 
 
 @dataclass
 class MaskChanges:
-    """What the calls of models do to the masks of their inputs; each model is followed once."""
+    """The effects of calls on the masks of their inputs, for each model. They are cached."""
 
     known: dict[KerasModel, Changes] = field(default_factory=dict)
 
     def of(self, model: KerasModel) -> Changes:
-        """Of one model of Keras 3."""
+        """The changes in a model of Keras 3."""
         if model not in self.known:
-            may = any(self._may_change(call) for call in model.calls)
-            self.known[model] = self._followed(model) if may else NO_CHANGES
+            changes = any(self._may_change(call) for call in model.calls)
+            self.known[model] = self._followed(model) if changes else NO_CHANGES
         return self.known[model]
 
     def _may_change(self, call: Call) -> bool:
         target = call.target
         if isinstance(target, KerasModel):
-            given = flatten(call.kwargs.get("mask"))
-            return any(mask is not None for mask in given) or bool(self.of(target).order)
+            masks = flatten(call.kwargs.get("mask"))
+            return any(mask is not None for mask in masks) or bool(self.of(target).order)
         return _removes_masks(target)
 
     def _followed(self, model: KerasModel) -> Changes:
         order, objects = order_of_calls(model), dict[KerasTensor, KerasTensor]()
         found: dict[KerasTensor, dict[Call | None, Any]] = {}
-        now: dict[KerasTensor, Any] = {}
+        current: dict[KerasTensor, Any] = {}
         unknown: set[KerasTensor] = set()
         for call in order:
             inputs = [objects.get(tensor, tensor) for tensor in call.tensors()]
             if traits_of(call.target).same_object and inputs:
                 objects[KerasTensor(call)] = inputs[0]
             for tensor in inputs:
-                if tensor in now:
-                    found.setdefault(tensor, {})[call] = now[tensor]
+                if tensor in current:
+                    found.setdefault(tensor, {})[call] = current[tensor]
             effects = self._effects(call)
-            now |= {objects.get(tensor, tensor): mask for tensor, mask in effects.given}
-            now |= {objects.get(tensor, tensor): None for tensor in effects.removed}
+            current |= {objects.get(tensor, tensor): mask for tensor, mask in effects.assigned}
+            current |= {objects.get(tensor, tensor): None for tensor in effects.removed}
             unknown |= {objects.get(tensor, tensor) for tensor in effects.unknown}
-        for tensor, mask in now.items():
+        for tensor, mask in current.items():
             found.setdefault(tensor, {})[None] = mask
         return Changes(order, objects, found, frozenset(unknown))
 
@@ -102,7 +111,7 @@ class MaskChanges:
         if not isinstance(target, KerasModel):
             tensors = [leaf for leaf in leaves if isinstance(leaf, KerasTensor)]
             return _Effects(tensors if _removes_masks(target) else ())
-        marked = zip(leaves, flatten(call.kwargs.get("mask")), strict=False)
+        pairs = zip(leaves, flatten(call.kwargs.get("mask")), strict=False)
         inside, removed, unknown = self.of(target), list[KerasTensor](), list[KerasTensor]()
         for outer, inner in zip(leaves, target.input_tensors, strict=False):
             changed, mask = inside.of(inner, None)
@@ -110,8 +119,10 @@ class MaskChanges:
                 removed.append(outer)
             elif isinstance(outer, KerasTensor) and (changed or inner in inside.unknown):
                 unknown.append(outer)
-        given = [(x, mask) for x, mask in marked if isinstance(x, KerasTensor) and mask is not None]
-        return _Effects(removed, given, unknown)
+        assigned = [
+            (x, mask) for x, mask in pairs if isinstance(x, KerasTensor) and mask is not None
+        ]
+        return _Effects(removed, assigned, unknown)
 
 
 def _removes_masks(target: LayerSpec | Operation | KerasModel) -> bool:
@@ -122,8 +133,8 @@ def _removes_masks(target: LayerSpec | Operation | KerasModel) -> bool:
 def order_of_calls(model: KerasModel) -> Sequence[Call]:
     """The calls in the order in which Keras makes them.
 
-    It is sorted by depth, the longest path to an output, and for equal depth by the order in which
-    a walk from the outputs meets the calls. A shared layer has the depth of its deepest call.
+    They are sorted by depth, the longest path to an output. Calls of equal depth are in the order
+    of a walk from the outputs. All calls of a shared layer have the depth of its deepest call.
     """
     depth: dict[Call, int] = {}
     deepest: dict[Any, int] = {}
@@ -135,7 +146,7 @@ def order_of_calls(model: KerasModel) -> Sequence[Call]:
 
 
 def _met(model: KerasModel) -> Sequence[Call]:
-    """The calls as a walk from the outputs leaves them, each after those that it needs."""
+    """The calls in the order of a depth-first walk from the outputs, each after its inputs."""
     met: dict[Call, None] = {}
     stack = [(tensor.call, False) for tensor in reversed(model.output_tensors)]
     while stack:

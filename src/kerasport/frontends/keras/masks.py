@@ -1,4 +1,4 @@
-"""Which mask reaches which layer, by the rules of Keras.
+"""The masks of tensors, by the rules of Keras.
 
 A mask says which time steps count. An Embedding or a Masking creates it, it travels with the
 tensor, and each layer passes it on, stops it or merges it with others (`Traits.mask`). The file
@@ -46,16 +46,16 @@ X_contra = TypeVar("X_contra", contravariant=True)
 
 
 class MaskAlgebra(Protocol[X_contra, M]):
-    """The operations that masks of type M are made with, from tensors of type X."""
+    """The operations that compute masks of type M from tensors of type X."""
 
     def not_zero(self, x: X_contra) -> M | None:
-        """True where x, of any shape, is not 0."""
+        """Whether x ≠ 0, for each element."""
 
     def any_differs(self, x: X_contra, value: Any) -> M | None:
-        """True where any feature of x differs from the value, [batch, time] for a sequence."""
+        """Whether any feature of x differs from the value: [batch, time] for a sequence."""
 
     def merge(self, masks: Sequence[M], how: Literal["all", "any"]) -> M:
-        """Where all or any of several distinct masks are true."""
+        """Whether all, or any, of several distinct masks are true, for each element."""
 
     def is_last_axis(self, axis: Any, x: X_contra) -> bool:
         """Whether the axis of a Concatenate is known to be the last one."""
@@ -67,7 +67,10 @@ class MaskAlgebra(Protocol[X_contra, M]):
         axis: Any,
         how: Literal["all", "any"],
     ) -> M:
-        """Masks in the shapes of the inputs, ones for None, concatenated, the last axis reduced."""
+        """The concatenation of masks that are broadcast to the inputs, reduced over the last axis.
+
+        An input without a mask has a mask of ones.
+        """
 
 
 def passes_mask(layer: LayerSpec, dialect: Dialect) -> bool:
@@ -99,7 +102,7 @@ def output_mask(
         masks: the masks of the inputs.
         arguments: the other arguments of the call.
         dialect: the rules of the Keras release.
-        algebra: makes the masks.
+        algebra: computes the masks.
     """
     match traits_of(layer).mask:
         case MaskRule.INDICES:
@@ -117,7 +120,10 @@ def output_mask(
 
 
 def _merged(masks: Sequence[M | None], dialect: Dialect, algebra: MaskAlgebra[X, M]) -> M | None:
-    """The mask of a merge layer such as Add. Inputs without a mask drop it if any mask suffices."""
+    """The mask of a merge layer such as Add.
+
+    There is no mask if the rule is "any" and an input has no mask.
+    """
     distinct = tuple(dict.fromkeys(mask for mask in masks if mask is not None))
     all_masked = all(mask is not None for mask in masks)
     if not distinct or not dialect.merging or (dialect.merging == "any" and not all_masked):
@@ -134,8 +140,8 @@ def _concatenated(
 ) -> M | None:
     """The mask of a Concatenate: `Concatenate.compute_mask`.
 
-    Equal masks along the last axis give the same mask again. Along another axis the output has
-    more time steps than each of them.
+    For equal masks along the last axis, the result is the same mask. Along another axis, the output
+    has more time steps than each input.
     """
     if not merging or all(mask is None for mask in masks):
         return None
@@ -145,15 +151,15 @@ def _concatenated(
 
 
 def returns_sequences(layer: LayerSpec) -> bool:
-    """Whether a recurrent layer, or the one inside a Bidirectional, returns every time step."""
+    """Whether a recurrent layer, or the one inside a Bidirectional, returns all time steps."""
     inner = layer.children.get("forward_layer", layer)
     return isinstance(inner, LayerSpec) and bool(inner.config.get("return_sequences"))
 
 
 def sequence_count(layer: LayerSpec) -> int:
-    """How many of the first outputs of a layer have the mask of the first one.
+    """The number of outputs, from the first on, that have the mask of the first output.
 
-    A Bidirectional without merging returns the outputs of both directions.
+    A Bidirectional that does not merge returns the outputs of both directions.
     """
     recurrent = traits_of(layer).mask is MaskRule.RECURRENT
     return 2 if recurrent and layer.config.get("merge_mode", "concat") is None else 1
@@ -166,8 +172,8 @@ def sequence_count(layer: LayerSpec) -> int:
 class MaskNames:
     """A `MaskAlgebra` of names: equal descriptions of masks get the same number.
 
-    A description names the masks that it is made of by their numbers. So its size, and the time to
-    hash and compare it, do not grow with the length of the chain of layers before it.
+    A description contains numbers for other masks. So its size, and the time to hash and compare
+    it, do not grow with the number of layers before it.
     """
 
     _numbers: dict[tuple[Hashable, ...], int] = field(default_factory=dict)
@@ -184,7 +190,7 @@ class MaskNames:
         """See `MaskAlgebra`; None for `NEVER_MASKS`."""
         if value == NEVER_MASKS:
             return None
-        # other values are refused elsewhere
+        # the lowering refuses values that are not numbers
         known = value if isinstance(value, int | float) else repr(value)
         return self("any", self("not_equal", x, known))
 
@@ -193,7 +199,7 @@ class MaskNames:
         return self(how, frozenset(masks))
 
     def is_last_axis(self, axis: Any, x: KerasTensor | None) -> bool:
-        """See `MaskAlgebra`; the rank is not known here."""
+        """See `MaskAlgebra`. The rank is unknown here."""
         del x
         return bool(axis == -1)
 
@@ -204,7 +210,7 @@ class MaskNames:
         axis: Any,
         how: Literal["all", "any"],
     ) -> Mask:
-        """See `MaskAlgebra`; for equal masks `how` makes no difference."""
+        """See `MaskAlgebra`. `how` makes no difference for equal masks."""
         del inputs
         equal = len(set(masks)) == 1
         return self("concatenated", "" if equal else how, repr(axis), tuple(masks))
@@ -222,14 +228,14 @@ class Masks:
     foreign: list[Call] = field(default_factory=list)
     """Calls with a mask argument that differs from the mask of the input."""
     origins: Mapping[KerasTensor, Call] = field(default_factory=dict)
-    """Tensor of a rewritten model → the call that it stands for."""
+    """Tensor of a rewritten model → the original call that it replaces."""
     names: MaskNames = field(default_factory=MaskNames)
     computed: dict[KerasTensor, Mask] = field(default_factory=dict)
-    """Masks that operations of the model compute."""
+    """Result of an operation of the model → the mask that it is."""
     runs: dict[tuple[KerasModel, tuple[Mask, ...]], Masks] = field(default_factory=dict)
 
     def trace(self, model: KerasModel, inputs: tuple[Mask, ...] = ()) -> tuple[Mask, ...]:
-        """Trace the masks through a model from those of its inputs to those of its outputs."""
+        """Trace masks of the inputs of a model through it; return the masks of its outputs."""
         self.of |= dict(zip(model.input_tensors, inputs, strict=False))
         for call in model.calls:
             if is_input(call.target):
@@ -245,11 +251,11 @@ class Masks:
         return self.ends(model)
 
     def ends(self, model: KerasModel) -> tuple[Mask, ...]:
-        """The masks of the outputs of a model that was traced."""
+        """The masks of the outputs of a traced model."""
         return tuple(self.of.get(tensor) for tensor in model.output_tensors)
 
     def inside(self, model: KerasModel, inputs: tuple[Mask, ...] = ()) -> Masks:
-        """The masks in a model inside, which is traced once for the same masks of its inputs."""
+        """The masks in a nested model, whose inputs have these masks. They are cached."""
         if (model, inputs) not in self.runs:
             run = self.runs[model, inputs] = Masks(
                 self.dialect, origins=self.origins, names=self.names, runs=self.runs
@@ -258,12 +264,12 @@ class Masks:
         return self.runs[model, inputs]
 
     def incoming(self, call: Call) -> tuple[Mask, ...]:
-        """The masks of the tensors that a call takes by position."""
+        """The masks of the positional tensor arguments of a call."""
         tensors = [leaf for leaf in flatten(call.args) if isinstance(leaf, KerasTensor)]
         return tuple(self.of.get(tensor) for tensor in tensors)
 
     def outputs(self, call: Call) -> tuple[Mask, ...]:
-        """The masks of the first outputs of a call, or of the one that it stands for."""
+        """The masks of the first outputs of a call, or of the original call that it replaces."""
         call = self.origins.get(KerasTensor(call), call)
         target, incoming = call.target, self.incoming(call)
         if isinstance(target, Operation):
@@ -279,13 +285,13 @@ class Masks:
         return output_mask(layer, tensors or [None], masks, call.kwargs, dialect, self.names)
 
     def _agrees(self, recorded: Any, incoming: tuple[Mask, ...]) -> bool:
-        """Whether the masks that a call passes equal those of its inputs; None always agrees."""
+        """Whether the mask arguments of a call equal the masks of its inputs; None is ignored."""
         masks = flatten(recorded)
         pairs = zip(masks, (*incoming, *(None,) * len(masks)), strict=False)
-        return all(mask is None or self._name_of(mask) == travels for mask, travels in pairs)
+        return all(mask is None or self._name_of(mask) == own for mask, own in pairs)
 
     def _computed(self, call: Call, operation: Operation) -> Mask:
-        """The name of a mask that operations compute, if they are those that Keras records."""
+        """The name of the mask that an operation computes; a unique name if it is unknown."""
         name, operands = operation.class_name, flatten(call.args)
         first = operands[0] if operands else None
         if name == "NotEqual" and len(operands) == 2 and isinstance(operands[1], int | float):
@@ -293,12 +299,7 @@ class Masks:
         if name == "Any" and isinstance(first, KerasTensor) and _is(first, "NotEqual"):
             return self.names("any", self._name_of(first))
         if name == "Concatenate":
-            parts = tuple(
-                None
-                if isinstance(part, KerasTensor) and _is(part, "OnesLike")
-                else self._name_of(part)
-                for part in operands
-            )
+            parts = tuple(map(self._name_unless_ones, operands))
             axis = operation.config.get("axis", -1)
             if len(set(parts)) == 1 and axis == -1:
                 return parts[0]
@@ -312,14 +313,19 @@ class Masks:
             return inner.pop() if len(inner) == 1 else self.names.merge(tuple(inner), "any")
         return self.names("opaque", KerasTensor(call))
 
+    def _name_unless_ones(self, value: Any) -> Mask:
+        """The name of the mask that a tensor is; None for a mask of ones."""
+        ones = isinstance(value, KerasTensor) and _is(value, "OnesLike")
+        return None if ones else self._name_of(value)
+
     def _name_of(self, value: Any) -> Mask:
-        """The mask that a tensor or constant is."""
+        """The name of the mask that a tensor or constant is."""
         known = isinstance(value, KerasTensor) and value in self.computed
         return self.computed[value] if known else self.names("opaque", repr(value))
 
 
 def passes_what_3_16_stops(model: KerasModel) -> bool:
-    """Whether a mask passes a layer before Keras 3.16 that stops it since."""
+    """Whether the model has a layer that passes a mask on before Keras 3.16, and stops it since."""
     masks = Masks(Dialect.of(ASSUMED))
     masks.trace(model)
     runs = [(model, masks), *((part, run) for (part, _), run in masks.runs.items())]
@@ -350,7 +356,7 @@ def _is(tensor: KerasTensor, name: str) -> bool:
 
 
 def without_recorded(model: KerasModel) -> tuple[KerasModel, list[Problem]]:
-    """The model without mask arguments, and problems for those that differ from the masks."""
+    """The model without mask arguments, and problems for those that change a mask."""
 
     def step(call: Call) -> Call:
         return replace(

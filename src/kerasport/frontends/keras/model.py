@@ -15,23 +15,30 @@ from typing import Any, Literal, TypeAlias
 from kerasport.errors import ReadError, quoted
 from kerasport.frontends.keras.dialect import Dialect
 from kerasport.releases import Release, release_of
-from kerasport.weights import (
-    Shape,
-    Weight,
-)
+from kerasport.weights import Shape, Weight
 
 
 @dataclass(frozen=True, eq=False)
 class LayerSpec:
-    """A layer as its file describes it."""
+    """A layer as its file describes it.
+
+    Attributes:
+        name: its name.
+        class_name: its class in Keras.
+        config: its options, in the spelling of Keras 3.
+        weights: its weights, in the order in which Keras creates them.
+        children: the layers and models inside a wrapper.
+        custom: registered name or module of a class that is not one of Keras; else empty.
+        note: a change that the reader made and that a user should know; may be empty.
+    """
 
     name: str
     class_name: str
     config: Mapping[str, Any]
-    weights: tuple[Weight, ...] = ()  # in the order in which Keras creates them
-    children: Mapping[str, LayerSpec | KerasModel] = field(default_factory=dict)  # of wrappers
-    custom: str = ""  # registered name or module of a class that is not Keras's own
-    note: str = ""  # what reading changed and a user should know
+    weights: tuple[Weight, ...] = ()
+    children: Mapping[str, LayerSpec | KerasModel] = field(default_factory=dict)
+    custom: str = ""
+    note: str = ""
 
 
 TF_LAMBDAS = (
@@ -43,7 +50,7 @@ TF_LAMBDAS = (
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """A `keras.ops` function used as a node of the graph; it has no weights."""
+    """A call of a `keras.ops` function that a model records. It has no weights."""
 
     name: str
     class_name: str
@@ -54,22 +61,25 @@ class Operation:
 class Call:
     """One use of a layer, an operation or a model.
 
-    Of a layer or a model, `args` are the values of the parameters that hold the tensors it works on
-    (`Layer.tensors`), and `kwargs` are all others by their Keras name, however the file gives them.
-    Keras passes a `mask` on only where the call gives it by name, so `by_position` names those that
-    the file gives by position. Of an operation, both are as in the file.
+    Attributes:
+        target: the layer, operation or model that is called.
+        args: nested tuples and dicts of tensors and constants. For a layer or model, they are the
+            arguments with the tensors that it works on (`Layer.tensors`).
+        kwargs: the other arguments by their names in Keras. For an operation, `args` and `kwargs`
+            are as in the file.
+        by_position: names of the arguments in `kwargs` that the file passes by position. Keras
+            passes on a `mask` only if it is passed by name.
+        declared: index of an output → its shape in the file.
     """
 
     target: LayerSpec | Operation | KerasModel
-    args: tuple[Any, ...] = ()  # nested tuples and dicts of tensors and constants
+    args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     by_position: frozenset[str] = frozenset()
-    declared: Mapping[int, Shape] = field(
-        default_factory=dict
-    )  # output → shape that the file gives it
+    declared: Mapping[int, Shape] = field(default_factory=dict)
 
     def tensors(self) -> tuple[KerasTensor, ...]:
-        """Every tensor that the call takes, in order of its arguments."""
+        """All tensors among the arguments, in order."""
         return tuple(
             t for t in flatten((self.args, dict(self.kwargs))) if isinstance(t, KerasTensor)
         )
@@ -88,21 +98,33 @@ class KerasTensor:
 
 @dataclass(frozen=True, eq=False)
 class KerasModel:
-    """Inputs, outputs, and the calls between them, each after those that it needs."""
+    """A model: inputs, outputs, and the calls between them.
+
+    Attributes:
+        name: its name.
+        kind: how Keras builds it.
+        calls: all calls, each after those that compute its inputs.
+        inputs: a tensor, or nested tuples and dicts of tensors.
+        outputs: a tensor, or nested tuples and dicts of tensors.
+        trainable: whether it is trainable as a whole.
+        writer: version of the Keras that wrote the file, such as "3.15.1"; empty if unknown.
+        compile_config: the config of `compile`, as in the file.
+        optimizer: variables of the optimizer, in the order in which Keras creates them.
+        class_name: its class in Keras.
+        custom: registered name or class of a subclass that is not one of Keras; else empty.
+    """
 
     name: str
     kind: Literal["sequential", "functional"]
     calls: tuple[Call, ...]
-    inputs: Any  # a tensor, or nested tuples and dicts of them
+    inputs: Any
     outputs: Any
     trainable: bool = True
-    writer: str = ""  # which Keras wrote the file, where that is known: "3.15.1"
+    writer: str = ""
     compile_config: Mapping[str, Any] | None = None
-    optimizer: tuple[
-        Weight, ...
-    ] = ()  # variables of the optimizer, in the order in which Keras makes them
+    optimizer: tuple[Weight, ...] = ()
     class_name: str = "Functional"
-    custom: str = ""  # registered name or class of a subclass that is not Keras's own
+    custom: str = ""
 
     @property
     def release(self) -> Release:
@@ -111,26 +133,26 @@ class KerasModel:
 
     @property
     def dialect(self) -> Dialect:
-        """The rules of that Keras. Nested models have those of the whole model."""
+        """The rules of that release. For a nested model, use those of the whole model."""
         return Dialect.of(self.release)
 
     @property
     def input_tensors(self) -> tuple[KerasTensor, ...]:
-        """The inputs, flat."""
+        """The inputs as a flat tuple."""
         return tuple(flatten(self.inputs))
 
     @property
     def output_tensors(self) -> tuple[KerasTensor, ...]:
-        """The outputs, flat."""
+        """The outputs as a flat tuple."""
         return tuple(flatten(self.outputs))
 
     def targets(self) -> Iterator[LayerSpec | Operation | KerasModel]:
-        """What is called, each once, in order of its first call."""
+        """The layers, operations and models that are called, each once, in order of first call."""
         yield from self.calls_of
 
     @cached_property
     def calls_of(self) -> Mapping[LayerSpec | Operation | KerasModel, Sequence[Call]]:
-        """What is called, in order of its first call → all of its calls."""
+        """Layer, operation or model, in order of its first call → all of its calls."""
         calls: dict[LayerSpec | Operation | KerasModel, list[Call]] = {}
         for call in self.calls:
             calls.setdefault(call.target, []).append(call)
@@ -138,7 +160,7 @@ class KerasModel:
 
     @cached_property
     def outputs_used(self) -> Mapping[Call, Collection[int]]:
-        """Call → those of its outputs that another call takes, or that the model returns."""
+        """Call → indices of its outputs that another call takes or the model returns."""
         used: dict[Call, set[int]] = {}
         for tensor in (
             *(taken for call in self.calls for taken in call.tensors()),
@@ -148,7 +170,7 @@ class KerasModel:
         return used
 
     def walk(self, prefix: str = "") -> Iterator[tuple[str, LayerSpec | Operation]]:
-        """Every layer and operation with its path, each once, also inside models and wrappers."""
+        """Yield (path, layer or operation), each once, including those in models and wrappers."""
         yield from _walk(self.targets(), prefix, set())
 
 
@@ -169,7 +191,7 @@ def _walk(
 
 
 def flatten(structure: Any) -> list[Any]:
-    """Leaves of nested tuples, lists and dicts; dicts by sorted key, as Keras flattens them."""
+    """The leaves of nested tuples, lists and dicts. Dicts are sorted by key, as in Keras."""
     if isinstance(structure, tuple | list):
         return [leaf for item in structure for leaf in flatten(item)]
     if isinstance(structure, LEAVES):
@@ -179,13 +201,8 @@ def flatten(structure: Any) -> list[Any]:
     return [structure]
 
 
-LEAVES = (
-    KerasTensor,
-    str,
-    int,
-    float,
-    type(None),
-)  # most of them: to ask whether they are a Mapping takes much longer
+LEAVES = (KerasTensor, str, int, float, type(None))
+"""Types of most leaves. A test for these is much faster than one for `Mapping`."""
 
 
 def map_tensors(structure: Any, function: Callable[[KerasTensor], Any]) -> Any:
@@ -216,16 +233,16 @@ def rebuild(
 ) -> KerasModel:
     """Replace the calls of a model, and of the models inside it.
 
-    What is shared stays shared. Calls that no output needs are dropped, except inputs.
+    Shared layers stay shared. Calls that no output depends on are dropped, except inputs.
 
     Args:
-        model: the model, which stays as it is.
+        model: the model, which is not changed.
         step: maps a call, whose inputs and target are already replaced, to another call, or to the
             tensors that replace its outputs.
         layer: maps a layer, whose children are already replaced, and the original layer to the
-            layer to use instead. It sees each layer once, including those inside wrappers.
-        whole: maps each rebuilt model, the nested ones first.
-        inside: whether to rebuild nested models too.
+            layer to use instead. It is called once for each layer, also for those inside wrappers.
+        whole: maps each rebuilt model, nested ones first.
+        inside: whether to rebuild nested models, too.
     """
     return _Rebuilder(step, layer, whole, inside).model(model)
 
@@ -253,15 +270,18 @@ class _Rebuilder:
         return self.layer(spec if same else replace(spec, children=children), spec)
 
     def model(self, model: KerasModel) -> KerasModel:
-        tensors: dict[KerasTensor, KerasTensor] = {}  # of calls that are gone
-        whole: dict[Call, Call] = {}  # of those that are replaced
+        # outputs of removed calls → the tensors that replace them
+        tensors: dict[KerasTensor, KerasTensor] = {}
+        # call → the call that replaces it
+        whole: dict[Call, Call] = {}
         calls: list[Call] = []
         known: dict[Call, None] = {}
 
         def renew(tensor: KerasTensor) -> KerasTensor:
             if tensor in tensors:
                 return tensors[tensor]
-            if tensor.call not in whole:  # other tensors stand for all outputs that the call has
+            # a removed call has a replacement for each output that exists
+            if tensor.call not in whole:
                 name = quoted(tensor.call.target.name)
                 raise ReadError(
                     f"the graph refers to output {tensor.index} of layer {name}, "
@@ -292,7 +312,7 @@ class _Rebuilder:
 
 
 def _added(tensors: Iterable[KerasTensor], known: Mapping[Call, None]) -> list[Call]:
-    """The calls that make the tensors and are not known yet, each after those that it needs."""
+    """The calls that the tensors depend on and that are not in `known`, in order."""
     order: dict[Call, None] = {}
     for tensor in tensors:
         if tensor.call not in known:
@@ -301,14 +321,14 @@ def _added(tensors: Iterable[KerasTensor], known: Mapping[Call, None]) -> list[C
 
 
 def _entry(tensor: KerasTensor) -> KerasTensor:
-    """The input that is fed where a step put something behind it."""
+    """The input that a tensor depends on, if a step replaced an input by layers after it."""
     while tensor.call.tensors():
         tensor = tensor.call.tensors()[0]
     return tensor
 
 
 def needed(calls: Iterable[Call], inputs: Any, outputs: Any) -> tuple[Call, ...]:
-    """Those of the calls that make the outputs or are inputs, in the same order."""
+    """The calls that the outputs depend on, and the inputs, in the same order."""
     wanted = {tensor.call for tensor in flatten((inputs, outputs))}
     kept = []
     for call in reversed(tuple(calls)):

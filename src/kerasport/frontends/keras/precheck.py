@@ -41,7 +41,7 @@ def refusals(model: KerasModel) -> Iterator[Problem]:
 
 
 def _entry_problems(model: KerasModel) -> Iterator[Problem]:
-    """Image layers that are called on a dict and change more entries than the images."""
+    """Image layers that are called on a dict, and change other entries besides the images."""
     for call in filter(is_of_entries, model.calls):
         entry = changed_entry(call)
         reason = f"it is called on a dict, and its effect on the entry {entry!r} is not supported"
@@ -74,7 +74,7 @@ def _layer_problems(spec: LayerSpec, dialect: Dialect) -> Iterator[Problem]:
 
 
 def _wrapper_problems(spec: LayerSpec, dialect: Dialect) -> Iterator[Problem]:
-    """Wrappers that compute something else than converted models."""
+    """Wrappers that compute other results than converted models."""
     cls, inner = LAYERS.get(spec.class_name), spec.children.get("layer")
     if inner is None:
         return
@@ -94,7 +94,7 @@ def _wrapper_problems(spec: LayerSpec, dialect: Dialect) -> Iterator[Problem]:
 
 
 def _makes_mask(inner: LayerSpec | KerasModel, dialect: Dialect) -> bool:
-    """Whether a layer or model returns a mask when it is called without one."""
+    """Whether a layer or model returns a mask if it is called without one."""
     return any(Masks(dialect).outputs(Call(inner)))
 
 

@@ -1,4 +1,4 @@
-"""From a Keras model to a program: the graph, and what a report says of the model."""
+"""Convert a Keras model to a program: the graph, and the data for reports on the model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kerasport.weights import Shape
 
 
 def program_of(model: KerasModel) -> Program:
-    """Lower a model, and describe it.
+    """Lower a model, and describe it for reports.
 
-    The program has problems instead of a graph if parts of the model have no lowering.
+    If parts of the model have no lowering, the program has problems instead of a graph.
     """
     from kerasport.frontends.keras.lower import lower  # noqa: PLC0415  (a layers-model needs no graph)
 
@@ -32,7 +32,7 @@ def program_of(model: KerasModel) -> Program:
         name=model.name,
         writer=model.writer,
         graph=graph,
-        # what values mean is not looked up in a model with problems, whose calls may lead nowhere
+        # without a graph, because calls may refer to missing outputs
         inputs=() if graph is None else input_ports(model),
         outputs=() if graph is None else output_ports(model, shapes),
         named_outputs=isinstance(model.outputs, Mapping),
@@ -44,7 +44,7 @@ def program_of(model: KerasModel) -> Program:
 
 
 def parts_of(model: KerasModel) -> tuple[Part, ...]:
-    """The layers and operations of a model, and of the models inside it, each once."""
+    """All layers and operations of a model and its nested models, each once."""
     return tuple(_part(path, target) for path, target in model.walk())
 
 
@@ -56,19 +56,19 @@ def _part(path: str, target: LayerSpec | Operation) -> Part:
 
 
 def input_ports(model: KerasModel) -> tuple[Port, ...]:
-    """The inputs of a model, and the values that they expect."""
+    """The inputs of a model, with the values that they expect."""
     names = [tensor.call.target.name for tensor in model.input_tensors]
     return tuple(map(Port, names, expected_values(model)))
 
 
 def output_ports(model: KerasModel, shapes: Sequence[Shape]) -> tuple[Port, ...]:
-    """The outputs of a model, and the meaning of their values.
+    """The outputs of a model, with the meaning of their values.
 
-    They have the keys of a dict as names, or else the names of the layers that compute them.
+    Their names are the keys of the dict that the model returns, or else the names of their layers.
 
     Args:
         model: the model.
-        shapes: shape of each output; empty if they are not known.
+        shapes: shape of each output; empty if they are unknown.
     """
     if isinstance(model.outputs, Mapping) and len(model.outputs) == len(model.output_tensors):
         names = sorted(map(str, model.outputs))
@@ -79,7 +79,7 @@ def output_ports(model: KerasModel, shapes: Sequence[Shape]) -> tuple[Port, ...]
 
 
 def notes_of(model: KerasModel) -> tuple[str, ...]:
-    """What a user should know about a model, whatever it is converted to."""
+    """What a user should know about a model, for all targets."""
     return tuple(dict.fromkeys(_notes(model)))
 
 

@@ -19,10 +19,10 @@ INDENT = "  "
 
 
 def show(model: KerasModel) -> str:
-    """The model as text, one call a line: `%1 = Dense 'hidden'(%0, units=4, use_bias=False)`.
+    """The model as text, one call per line: `%1 = Dense 'hidden'(%0, units=4, use_bias=False)`.
 
-    Shows the options of a layer that differ from its defaults, and its children below it. Options
-    that affect only training are left out, and so are the values of weights.
+    It contains the options of a layer that differ from the defaults, and its children below it. It
+    omits options that affect only training, and the values of weights.
     """
     return "\n".join(_model(model, ""))
 
@@ -67,7 +67,7 @@ def _call(call: Call, numbers: Mapping[Call, int]) -> str:
 def _options(target: LayerSpec | Operation) -> Sequence[str]:
     config = {name: value for name, value in target.config.items() if name != "name"}
     if isinstance(target, LayerSpec) and target.class_name in LAYERS:
-        # inputs have a shape that is no option of their class, and a layer inside is a child
+        # the shape of an input is not an option of its class, and layers inside are children
         defaults = {"batch_shape": None, **LAYERS[target.class_name].defaults}
         read = [name for name in config if name in defaults and name not in target.children]
         config = {name: config[name] for name in read if config[name] != defaults[name]}

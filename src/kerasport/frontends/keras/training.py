@@ -19,7 +19,7 @@ DROPOUTS = ("dropout", "recurrent_dropout")
 
 
 def acts_in_training(target: LayerSpec | Operation | KerasModel) -> bool:
-    """Whether a layer, or one inside it, computes something else during training."""
+    """Whether a layer, or one inside it, computes other results during training."""
     if isinstance(target, KerasModel):
         return any(map(acts_in_training, target.targets()))
     if isinstance(target, Operation):

@@ -1,4 +1,4 @@
-"""One class per Keras layer: its options, weights, shapes and traits."""
+"""One class for each Keras layer: its options, weights, shapes, traits and formula."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LAYERS: Mapping[str, type[Layer]] = {
     name.rstrip("_"): cls
     for family in _FAMILIES
     for name, cls in vars(family).items()
-    # classes alone, since a look at `ops` would load it
+    # only classes, because reading an attribute of `ops` would load it
     if name[0].isupper()
     and isinstance(cls, type)
     and issubclass(cls, Layer)
@@ -42,7 +42,7 @@ LAYERS: Mapping[str, type[Layer]] = {
 
 
 def traits_of(target: LayerSpec | Operation | KerasModel) -> Traits:
-    """The traits of what a call applies; those of an unknown layer for functions and models."""
+    """The traits of a layer class; functions and models have those of an unknown layer."""
     cls = LAYERS.get(target.class_name) if isinstance(target, LayerSpec) else None
     return UNKNOWN if cls is None else cls.traits
 
@@ -53,10 +53,10 @@ def is_input(target: LayerSpec | Operation | KerasModel) -> bool:
 
 
 def declares_weights(class_name: str) -> bool:
-    """Whether a layer class declares its weights. Of other classes a file may have any weights."""
+    """Whether a layer class declares its weights. For other classes a file may have any weights."""
     return class_name in LAYERS and not issubclass(LAYERS[class_name], Unread)
 
 
 def class_names(*classes: type[Layer]) -> frozenset[str]:
-    """Names of layer classes in Keras configs, those of subclasses included."""
+    """Names of layer classes in Keras configs, with those of their subclasses."""
     return frozenset(name for name, cls in LAYERS.items() if issubclass(cls, classes))

@@ -128,10 +128,10 @@ class Attention(Layer):
         query, value = inputs[:2]
         return (*query[:-1], value[-1])
 
-    def infer_call(self, given: Mapping[str, Any], *inputs: Shape) -> Outputs:
+    def infer_call(self, arguments: Mapping[str, Any], *inputs: Shape) -> Outputs:
         output = self.infer(*inputs)
         scores = (*inputs[0][:-1], inputs[-1][-2])
-        return (output, scores) if given.get("return_attention_scores") else output  # type: ignore[return-value]
+        return (output, scores) if arguments.get("return_attention_scores") else output  # type: ignore[return-value]
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         """The scores [..., rows, columns] of query [..., rows, dim], key [..., columns, dim]."""
@@ -265,9 +265,9 @@ class _Heads(Layer):
     def infer(self, *inputs: Shape) -> Outputs:
         return (*inputs[0][:-1], *self.output_sizes(inputs[0]))
 
-    def infer_call(self, given: Mapping[str, Any], *inputs: Shape) -> Outputs:
+    def infer_call(self, arguments: Mapping[str, Any], *inputs: Shape) -> Outputs:
         output = self.infer(*inputs)
-        if not given.get("return_attention_scores") or len(inputs) < 2:
+        if not arguments.get("return_attention_scores") or len(inputs) < 2:
             return output
         return output, self.scores_shape(inputs[0], inputs[1])  # type: ignore[return-value]
 

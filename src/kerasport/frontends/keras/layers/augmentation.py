@@ -132,7 +132,7 @@ class RandomWidth(_Augmentation):
 
 
 class MaxNumBoundingBoxes(Unread):
-    """The images unchanged. The layer pads the bounding boxes beside them."""
+    """Returns images unchanged, and pads their bounding boxes."""
 
     traits = Traits(
         mask=MaskRule.STOPS,

@@ -109,13 +109,13 @@ class Layer:
 
     name: str
     traits: ClassVar[Traits]
-    """What kerasport knows of the layer besides its formula. Every class or family declares it."""
+    """The properties of the layer besides its formula. Every class or family declares them."""
     ignored: ClassVar[tuple[str, ...]] = ()
-    """Other options, which have no effect at inference."""
+    """Names of options that have no effect at inference."""
     defaults: ClassVar[Mapping[str, Any]] = {}
-    """Option → default, `REQUIRED` without one."""
+    """Option → default, or `REQUIRED`."""
     weights: ClassVar[Mapping[str, WeightMark]] = {}
-    """Weights in the order of Keras."""
+    """Weight → its declaration, in the order of Keras."""
 
     def __init_subclass__(cls) -> None:
         declared = [
@@ -134,43 +134,43 @@ class Layer:
         vars(self).update({"name": name, **self.defaults, **values, **absent, **weights})
 
     takes: ClassVar[tuple[str, ...]] = ()
-    """Arguments of a call that `lower` takes by name, besides masks (`Traits.mask_input`)."""
+    """Call arguments that `lower` takes by name, besides masks (`Traits.mask_input`)."""
     signature: ClassVar[tuple[str, ...]] = ("inputs", "training")
-    """Parameters of Keras's `call`, in order."""
+    """The parameters of `call` in Keras, in order."""
     tensors: ClassVar[tuple[str, ...]] = ("inputs",)
-    """Those parameters that hold the tensors the layer works on."""
-    tells_shape: ClassVar[bool] = True
-    """Whether options and input shapes determine the shape of the output."""
+    """The parameters that contain the input tensors."""
+    infers_shape: ClassVar[bool] = True
+    """Whether the options and the input shapes determine the shape of the output."""
     arity: ClassVar[tuple[int, int | None]] = (1, 1)
-    """The least and the largest number of tensors; None for any."""
+    """The smallest and the largest number of input tensors; None for no limit."""
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs at inference: a tensor, or a tuple of tensors.
 
         Raises:
-            Refusal: an option or the shape of an input has no lowering; it has the reason.
+            Refusal: an option, or the shape of an input, is not supported.
         """
         del args, kwargs
         raise Refusal("", "this layer is not supported yet")
 
     @classmethod
     def works_on(cls, count: int) -> bool:
-        """Whether the layer can be called on that many tensors."""
+        """Whether the layer can be called on this number of tensors."""
         fewest, most = cls.arity
         return fewest <= count and (most is None or count <= most)
 
     def weight_shapes(self, *inputs: Shape) -> Mapping[str, Shape]:
-        """Weight → shape, given the shapes of the inputs; None matches any size."""
+        """Weight → its shape for these shapes of the inputs; None matches any size."""
         del inputs
         return {}
 
     def infer(self, *inputs: Shape) -> Outputs:
-        """Shape of the output, or shapes of several outputs, given those of the inputs."""
+        """Shape of the output, or shapes of several outputs, for these shapes of the inputs."""
         return inputs[0]
 
-    def infer_call(self, given: Mapping[str, Any], *inputs: Shape) -> Outputs:
-        """`infer` for a call with other arguments, which may change the shapes."""
-        del given
+    def infer_call(self, arguments: Mapping[str, Any], *inputs: Shape) -> Outputs:
+        """`infer` for a call with these other arguments, which may change the shapes."""
+        del arguments
         return self.infer(*inputs)
 
     @classmethod
@@ -231,7 +231,7 @@ def listed(outputs: Outputs) -> tuple[Shape, ...]:
 
 
 def called_on(count: int, cls: type[Layer]) -> str:
-    """Why a call of a layer on that many tensors is refused."""
+    """Why a call of a layer on this number of tensors is refused."""
     fewest, most = cls.arity
     wanted = f"{fewest} or more" if most is None else f"{fewest} to {most}"
     if fewest == most:
@@ -240,7 +240,7 @@ def called_on(count: int, cls: type[Layer]) -> str:
 
 
 class Inside(Protocol):
-    """The layers inside a wrapper, for `Wrapper.lower_around`. The lowering implements it.
+    """Access to the layers inside a wrapper, for `Wrapper.lower_around`; see `LoweredInside`.
 
     Its methods raise `Reported` if a part is refused.
     """
@@ -252,7 +252,7 @@ class Inside(Protocol):
     def lower(
         self, child: Child, inputs: Sequence[Tensor], mask: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """The outputs of a layer or model inside; `mask` is that of the first input."""
+        """The outputs of a layer or model inside; `mask` is the mask of the first input."""
 
     def call(
         self, child: LayerSpec, inputs: Sequence[Tensor], **arguments: Any
@@ -260,7 +260,7 @@ class Inside(Protocol):
         """The outputs of a layer that is called with these arguments."""
 
     def cells(self, *children: Child) -> tuple[Any, ...]:
-        """The recurrent cells, in order; those of stacked cells one by one."""
+        """The recurrent cells in order; for stacked cells, each of them."""
 
     def mixing_layer(self, child: Child) -> str | None:
         """Name of a layer in which samples of a batch influence each other, if there is one."""
@@ -273,7 +273,7 @@ class Inside(Protocol):
 
 
 class InsideShapes(Protocol):
-    """The layers inside a wrapper, for `Wrapper.infer_around`. `Inference` implements it."""
+    """Access to the layers inside a wrapper, for `Wrapper.infer_around`; see `Inference`."""
 
     @property
     def parts(self) -> Mapping[str, Child]:
@@ -287,30 +287,30 @@ class InsideShapes(Protocol):
 
 
 class Reported(Exception):
-    """Ends the lowering of a layer of which a part is refused."""
+    """Ends the lowering of a layer if a layer inside it is refused."""
 
 
 class Wrapper(Layer):
-    """A layer that contains other layers, the `parts`."""
+    """A layer that contains other layers, its `parts`."""
 
     def lower_around(self, inside: Inside, *args: Any, **kwargs: Any) -> Any:
         """The outputs at inference: a tensor, or a tuple of tensors.
 
         Raises:
-            Refusal: an option or the shape of an input has no lowering; it has the reason.
-            Reported: a part is refused, and the problem is recorded.
+            Refusal: an option, or the shape of an input, is not supported.
+            Reported: a layer inside is refused, and the problem is recorded.
         """
         raise NotImplementedError
 
     def infer_around(self, inside: InsideShapes, *inputs: Shape) -> tuple[Shape, ...] | None:
-        """Shapes of the outputs, given those of the inputs; None if they are unknown."""
+        """Shapes of the outputs for these shapes of the inputs; None if they are unknown."""
         raise NotImplementedError
 
 
 class Unread(Layer):
-    """A layer that is an identity at inference, so neither its options nor its weights are read."""
+    """A layer that is an identity at inference. Its options and weights are not read."""
 
-    tells_shape = False
+    infers_shape = False
 
     @classmethod
     def from_spec(cls, spec: LayerSpec) -> Layer:
@@ -319,25 +319,25 @@ class Unread(Layer):
 
 
 class Refused(Layer):
-    """A layer that no target supports, whatever its options and weights are."""
+    """A layer that no target supports, with any options and weights."""
 
     reason: ClassVar[str]
     remedy: ClassVar[str] = ""
-    tells_shape = False
+    infers_shape = False
     arity: ClassVar[tuple[int, int | None]] = (0, None)
 
     @classmethod
     def from_spec(cls, spec: LayerSpec) -> Layer:
-        """The layer; neither its options nor its weights are read."""
+        """The layer without options and weights."""
         return cls(spec.name, {}, {})
 
     @classmethod
     def problem(cls, spec: LayerSpec) -> Problem:
-        """Why it is refused."""
+        """The problem that says why it is refused."""
         return Problem(spec.name, spec.class_name, cls.reason, remedy=cls.remedy)
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
-        """Raises the `Refusal` of the layer."""
+        """Raise the `Refusal` of the layer."""
         del args, kwargs
         raise Refusal("", self.reason, self.remedy)
 
@@ -395,7 +395,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _spell(hint: Any, rank: int = 0) -> str:
-    """A type as messages spell it."""
+    """A type as shown in messages."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         inner, bound = _spell(arguments[0], rank), arguments[1]
@@ -418,7 +418,7 @@ def _spell(hint: Any, rank: int = 0) -> str:
 
 
 def fits(value: Any, hint: Any, rank: int = 0) -> bool:
-    """Whether a value has the declared type, for a layer with `rank` spatial axes."""
+    """Whether a value from a file has the declared type, for a layer with `rank` spatial axes."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return True

@@ -187,8 +187,10 @@ class ReversibleEmbedding(Embedding):
         tables = {"reverse_embeddings": (self.output_dim, self.input_dim)}
         return {**super().weight_shapes(*inputs), **tables}
 
-    def infer_call(self, given: Mapping[str, Any], *inputs: Shape) -> Outputs:
-        return (*inputs[0][:-1], self.input_dim) if given.get("reverse") else self.infer(*inputs)
+    def infer_call(self, arguments: Mapping[str, Any], *inputs: Shape) -> Outputs:
+        if arguments.get("reverse"):
+            return (*inputs[0][:-1], self.input_dim)
+        return self.infer(*inputs)
 
     def lower(self, x: Tensor, *, reverse: bool = False) -> Tensor:
         if not reverse:

@@ -1,4 +1,4 @@
-"""What a Keras layer is, besides what it computes: masks, integers, training.
+"""The properties of Keras layers besides their formulas: masks, integers, training.
 
 Every layer class declares its `traits`. All tables of layer names are derived from them.
 """
@@ -40,7 +40,7 @@ class MaskInput(Enum):
 
 
 class Narrow(Enum):
-    """What a layer computes from integers of fewer than 32 bits, compared with int32."""
+    """How the result for integers of fewer than 32 bits differs from that for int32."""
 
     EXACT = "the same numbers"
     JOINS = "the same numbers, but constants are cast to the type of the input"
@@ -114,7 +114,7 @@ class Traits:
     images: bool = False
     """Whether it is an image layer. Keras 3 records training=True in all calls of them."""
     keeps_values: bool = False
-    """Whether the output holds values of the inputs, perhaps at other places."""
+    """Whether the output contains only values of the inputs, in any order."""
     per_step: bool = False
     """Whether each output time step depends on the same input time step only. See `pointwise`."""
     pointwise: bool = False
@@ -123,12 +123,12 @@ class Traits:
     """Whether samples of a batch influence each other."""
 
     counts_booleans: bool = False
-    """Whether Keras computes something else from bool inputs than from 0 and 1."""
+    """Whether Keras computes other results for bool inputs than for 0 and 1."""
     integer_dtype: bool = False
     """Whether the layer computes the same with an integer `dtype` option."""
 
     wraps: bool = False
-    """Whether the layer applies the layer inside as it is, so that its properties count."""
+    """Whether the layer applies the layer inside unchanged, so that it has its properties."""
     activation_object: bool = False
     """Whether a config may contain the layer as the activation of another layer."""
     dialect: bool = False
@@ -136,7 +136,7 @@ class Traits:
     declares_wrong_shape: bool = False
     """Whether Keras declares another output shape than it computes."""
     workload: Workload = "dense"
-    """What its run time is like, to predict the faster format."""
+    """The kind of its run time, to predict which format is faster."""
 
 
 UNKNOWN = Traits(mask=MaskRule.STOPS, integers=WRAPS, identity=COMPUTES)

@@ -1,4 +1,4 @@
-"""Lower a Keras model to a graph of tensor operations, as each layer computes at inference.
+"""Lower a Keras model to a graph of tensor operations: the computation of each layer at inference.
 
 Masks are tensors of their own, by the rules of Keras. Masks that nothing reads are not part of the
 graph. All parts without a lowering are reported at once.
@@ -33,7 +33,7 @@ from kerasport.frontends.keras.layers.base import Layer, Refused, Reported, Wrap
 from kerasport.frontends.keras.layers.recurrent import CELLS, Cell, StackedRNNCells
 from kerasport.frontends.keras.layers.traits import MaskInput, MaskRule
 from kerasport.frontends.keras.lower.inside import LoweredInside
-from kerasport.frontends.keras.lower.masks import BackendDependentMask, MaskTensors, Travelling
+from kerasport.frontends.keras.lower.masks import BackendDependentMask, MaskTensors, TensorMasks
 from kerasport.frontends.keras.mask_changes import NO_CHANGES, MaskChanges
 from kerasport.frontends.keras.masks import BY_BACKEND, output_mask, sequence_count
 from kerasport.frontends.keras.model import (
@@ -53,14 +53,15 @@ from kerasport.ir.graph import Graph, name_new
 from kerasport.ir.ops.reduction import ArgReduction, Reduction, TopK
 from kerasport.ir.tensor import BATCH, Extent, Input, Node, Tensor, TensorType
 
-Lowered: TypeAlias = tuple[Tensor, ...] | None  # None where a call was refused
+Lowered: TypeAlias = tuple[Tensor, ...] | None
+"""The outputs of a call, or None if it is refused."""
 
 NO_LAYER = "this layer is not supported yet"
 UNKNOWN_ARGUMENT = "this argument of the call is not supported"
 
 
 def lower(model: KerasModel) -> Graph:
-    """The graph of a model, one input and one output for each of the model's, flat.
+    """The graph of a model, with one input and one output for each tensor of the model's.
 
     Raises:
         UnsupportedModel: parts of the model have no lowering.
@@ -82,11 +83,11 @@ def lower(model: KerasModel) -> Graph:
 
 
 def _empty(graph: Graph) -> Iterator[Problem]:
-    """Operations on tensors of size 0 that not every runtime computes as Keras does.
+    """Problems with operations on tensors of size 0 that some runtimes compute differently.
 
     Measured in TF.js on cpu and wasm, and in ONNX Runtime: Reshape cannot infer a size. Mean, Prod,
-    All and Any of no values return uninitialized memory on wasm, and elsewhere other values than
-    Keras. TopK throws.
+    All and Any of no values return uninitialized memory on wasm, and on the others other values
+    than in Keras. TopK throws.
     """
     for node in graph.nodes():
         operand = next(iter(node.operands), None)
@@ -104,7 +105,7 @@ def _empty(graph: Graph) -> Iterator[Problem]:
 
 
 UNDEFINED = (Reduction, ArgReduction, TopK)
-"""Operations whose result for no values differs between runtimes, except Sum."""
+"""Operations whose results for tensors of size 0 differ between runtimes, except for Sum."""
 
 
 def _has_no_values(operand: Node | None) -> bool:
@@ -112,14 +113,14 @@ def _has_no_values(operand: Node | None) -> bool:
 
 
 def _backend_dependent(graph: Graph) -> Iterator[Problem]:
-    """Masks that something reads, although only some Keras backends keep them."""
+    """Problems with masks that the graph uses, but that only some Keras backends keep."""
     for node in graph.nodes():
         if isinstance(node, BackendDependentMask):
             yield Problem(node.target.name, node.target.class_name, BY_BACKEND)
 
 
 def declared_input(edge: KerasTensor) -> Input:
-    """The input of a graph for an InputLayer. An unknown first size is the batch."""
+    """The graph input for an InputLayer. An unknown first size is the batch."""
     spec = edge.call.target
     assert isinstance(spec, LayerSpec)
     extents = (_extent(spec, axis, size) for axis, size in enumerate(input_shape(spec)))
@@ -127,14 +128,14 @@ def declared_input(edge: KerasTensor) -> Input:
 
 
 def _extent(spec: LayerSpec, axis: int, size: int | None) -> Extent:
-    """The size of an axis, or a name for it. A name with `*` would be read as a product."""
+    """The size of an axis, or a name for it. Names must not contain `*`, as products do."""
     if size is None and not axis:
         return BATCH
     return f"{spec.name}_axis_{axis}" if size is None and "*" not in spec.name else size
 
 
 def input_dtype(spec: LayerSpec) -> DType:
-    """The element type of a graph input: that of the InputLayer, but float32 for all floats."""
+    """The element type of a graph input: that of the InputLayer, with float32 for all floats."""
     name = str(spec.config.get("dtype") or "float32")
     if name in ("string", "bool", *INTEGERS):
         return name
@@ -143,7 +144,15 @@ def input_dtype(spec: LayerSpec) -> DType:
 
 @dataclass
 class Lowering:
-    """The state of one lowering: names of the nodes so far, and what was refused."""
+    """The state of one lowering.
+
+    Attributes:
+        dialect: the rules of the Keras release.
+        names: node → path of the layer that it is made from.
+        problems: the parts that were refused.
+        changes: the effects of calls on masks.
+        inference: the shapes of all tensors.
+    """
 
     dialect: Dialect
     names: dict[Node, str] = field(default_factory=dict)
@@ -154,23 +163,23 @@ class Lowering:
     def model(
         self, model: KerasModel, inputs: Sequence[Tensor], masks: Sequence[Tensor | None], path: str
     ) -> tuple[Lowered, tuple[Tensor | None, ...]]:
-        """The outputs of a model and their masks; no outputs where a part of it was refused."""
+        """The outputs of a model, and their masks. The outputs are None if a part is refused."""
         values = dict(zip(model.input_tensors, inputs, strict=True))
         changes = self.changes.of(model) if self.dialect.masks_on_tensors else NO_CHANGES
-        travelling = Travelling(self.dialect, values, changes)
-        travelling.of |= {
+        tensor_masks = TensorMasks(self.dialect, values, changes)
+        tensor_masks.of |= {
             edge: mask
             for edge, mask in zip(model.input_tensors, masks, strict=True)
             if mask is not None
         }
-        run = _Run(self, path, values, travelling)
+        run = _Run(self, path, values, tensor_masks)
         for call in changes.order or model.calls:
             run.call(call)
         edges = model.output_tensors
         run.check_indices(edges)
         known = all(edge in run.values for edge in edges)
         outputs = tuple(run.values[edge] for edge in edges) if known else None
-        return outputs, tuple(travelling.found(edge, None) for edge in edges)
+        return outputs, tuple(tensor_masks.found(edge, None) for edge in edges)
 
     def refuse(
         self,
@@ -179,11 +188,13 @@ class Lowering:
         option: str = "",
         value: Any = None,
     ) -> None:
-        """Note that a part of the model has no lowering."""
+        """Record the problem that a part of the model has no lowering."""
         self.problems.append(Problem(target.name, target.class_name, reason, option, value))
 
-    def layer(self, spec: LayerSpec, inputs: Sequence[Tensor], path: str, **given: Any) -> Lowered:
-        """The outputs of a layer that is called with arguments; None if it is refused."""
+    def layer(
+        self, spec: LayerSpec, inputs: Sequence[Tensor], path: str, **arguments: Any
+    ) -> Lowered:
+        """The outputs of a layer for these inputs and arguments; None if it is refused."""
         layer = self._read(spec)
         if layer is None:
             return None
@@ -192,8 +203,8 @@ class Lowering:
             return None
         try:
             # checks the shapes of inputs and weights
-            self.inference.target(spec, tuple(x.shape for x in inputs), given)
-            outputs = self._lower(spec, layer, inputs, path, given)
+            self.inference.target(spec, tuple(x.shape for x in inputs), arguments)
+            outputs = self._lower(spec, layer, inputs, path, arguments)
         except Reported:
             return None
         except Refusal as refusal:
@@ -232,20 +243,18 @@ class Lowering:
         layer: Layer,
         inputs: Sequence[Tensor],
         path: str,
-        given: Mapping[str, Any],
+        arguments: Mapping[str, Any],
     ) -> Tensor | Lowered:
-        arguments = dict(given)
-        if type(layer).traits.dialect:
-            arguments["dialect"] = self.dialect
+        extra = {"dialect": self.dialect} if type(layer).traits.dialect else {}
         if isinstance(layer, Wrapper):
-            check_types(inspect.signature(layer.lower_around), given)
+            check_types(inspect.signature(layer.lower_around), arguments)
             inside = LoweredInside(spec.children, self, path)
-            return layer.lower_around(inside, *inputs, **arguments)  # type: ignore[no-any-return]
-        check_types(inspect.signature(layer.lower), given)
-        return layer.lower(*inputs, **arguments)  # type: ignore[no-any-return]
+            return layer.lower_around(inside, *inputs, **arguments, **extra)  # type: ignore[no-any-return]
+        check_types(inspect.signature(layer.lower), arguments)
+        return layer.lower(*inputs, **arguments, **extra)  # type: ignore[no-any-return]
 
     def cells(self, target: LayerSpec | KerasModel) -> tuple[Cell, ...] | None:
-        """The recurrent cells of a cell or of stacked cells, in order; None if one is refused."""
+        """The cells of a cell or of stacked cells, in order; None if one of them is refused."""
         assert isinstance(target, LayerSpec)
         if LAYERS.get(target.class_name) is StackedRNNCells and not target.custom:
             parts = [self.cells(child) for child in target.children.values()]
@@ -256,8 +265,8 @@ class Lowering:
             return None
         return None if layer is None else (layer,)
 
-    def look_at(self, target: LayerSpec | Operation | KerasModel) -> None:
-        """Record the problems of a part that do not depend on its inputs, to report all at once."""
+    def precheck(self, target: LayerSpec | Operation | KerasModel) -> None:
+        """Record the problems of a part whose inputs are unknown, so that all are reported."""
         if isinstance(target, Operation):
             try:
                 lowering_of(target)
@@ -267,7 +276,7 @@ class Lowering:
                 )
         elif isinstance(target, KerasModel):
             for inner in target.targets():
-                self.look_at(inner)
+                self.precheck(inner)
         elif target.class_name not in IDENTITY and not is_input(target):
             layer = self._read(target)
             if isinstance(layer, Refused):
@@ -277,7 +286,7 @@ class Lowering:
             elif layer is not None:
                 self._check_activations(target, layer)
             for child in target.children.values():
-                self.look_at(child)
+                self.precheck(child)
 
     def _check_activations(self, spec: LayerSpec, layer: Layer) -> None:
         for option in ("activation", "recurrent_activation"):
@@ -306,12 +315,12 @@ class Lowering:
 
 @dataclass
 class _Run:
-    """One run through a model: the values and masks of its tensors."""
+    """One run through a model, with the lowered values and the masks of its tensors."""
 
     lowering: Lowering
     path: str
     values: dict[KerasTensor, Tensor]
-    masks: Travelling
+    masks: TensorMasks
 
     def call(self, call: Call) -> None:
         target = call.target
@@ -319,7 +328,8 @@ class _Run:
             return
         if not all(edge in self.values for edge in call.tensors()):
             self.check_indices(call.tensors())
-            self.lowering.look_at(target)  # something before it was refused
+            # a part that computes an input was refused
+            self.lowering.precheck(target)
             return
         if isinstance(target, Operation):
             outputs = self._operation(call, target)
@@ -338,7 +348,7 @@ class _Run:
             name_new(output, f"{self.path}{target.name}", self.lowering.names)
 
     def lowered(self, argument: Any) -> Any:
-        """An argument of a call: its tensors as lowered before, its arrays as constants."""
+        """An argument of a call, with the lowered tensors, and with arrays as constants."""
         if isinstance(argument, KerasTensor):
             return self.values[argument]
         if isinstance(argument, np.ndarray):
@@ -350,7 +360,7 @@ class _Run:
         )
 
     def check_indices(self, edges: Iterable[KerasTensor]) -> None:
-        """Raise `ReadError` for a tensor that is an output which its call does not have."""
+        """Raise `ReadError` if a tensor is an output that its call does not have."""
         for edge in edges:
             if edge not in self.values and KerasTensor(edge.call) in self.values:
                 name = quoted(edge.call.target.name)
@@ -359,7 +369,7 @@ class _Run:
                 )
 
     def _inputs(self, call: Call) -> tuple[Tensor, ...] | None:
-        """The tensors that a call works on; None, and a problem, where one is something else."""
+        """The input tensors of a call. Records a problem and returns None if one is no tensor."""
         inputs = tuple(flatten(self.lowered(call.args)))
         strange = [leaf for leaf in inputs if not isinstance(leaf, Tensor)]
         if not strange and inputs:
@@ -376,15 +386,16 @@ class _Run:
         inputs = self._inputs(call)
         if inputs is None or not self._supports_call_of_model(call, model, len(inputs)):
             return None
-        given = self.masks.read_by_model(call)
-        outputs, masks = self.lowering.model(model, inputs, given, f"{self.path}{model.name}/")
+        of_inputs = self.masks.read_by_model(call)
+        path = f"{self.path}{model.name}/"
+        outputs, masks = self.lowering.model(model, inputs, of_inputs, path)
         self.masks.of |= {
             KerasTensor(call, i): mask for i, mask in enumerate(masks) if mask is not None
         }
         return outputs
 
     def _supports_call_of_model(self, call: Call, model: KerasModel, count: int) -> bool:
-        """Whether a nested model supports the arguments of a call. Records a problem if not."""
+        """Whether a nested model supports the arguments of a call; records a problem if not."""
         wanted, problems = len(model.input_tensors), len(self.lowering.problems)
         if count != wanted:
             self.lowering.refuse(model, f"it is called on {count} tensors but has {wanted} inputs")
@@ -436,25 +447,25 @@ class _Run:
             self.lowering.problems.append(cls.problem(spec))
             return None
         if is_of_entries(call):
-            return None  # `refusals` says why
+            # `refusals` reports it
+            return None
         inputs = self._inputs(call)
         if inputs is None:
             return None
         if returns_input(spec):
             outputs: Lowered = self._identity(call, spec, inputs)
         else:
-            given = self._given(call, spec)
-            outputs = (
-                None
-                if given is None
-                else self.lowering.layer(spec, inputs, f"{self.path}{spec.name}/", **given)
-            )
+            arguments = self._arguments(call, spec)
+            if arguments is None:
+                return None
+            path = f"{self.path}{spec.name}/"
+            outputs = self.lowering.layer(spec, inputs, path, **arguments)
         if outputs is not None:
             self._set_mask(call, spec, inputs)
         return outputs
 
     def _set_mask(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> None:
-        """Put the mask that Keras computes on the outputs of a layer."""
+        """Record the mask that Keras computes for the outputs of a layer."""
         masks, dialect = self.masks.passed_on(call), self.lowering.dialect
         mask = output_mask(spec, inputs, masks, call.kwargs, dialect, MaskTensors())
         if mask is not None:
@@ -464,7 +475,7 @@ class _Run:
     def _kept_mask(
         self, call: Call, target: LayerSpec | Operation, output: Tensor
     ) -> Tensor | None:
-        """The mask of an argument that the call may return unchanged, together with its mask."""
+        """The mask of an argument, if the call may return the argument itself with its mask."""
         rule = traits_of(target).mask
         for tensor in call.tensors():
             if rule is MaskRule.BACKEND or unchanged(output, self.values[tensor]):
@@ -476,14 +487,13 @@ class _Run:
     def _identity(self, call: Call, spec: LayerSpec, inputs: tuple[Tensor, ...]) -> Lowered:
         if training_counts(spec, call.kwargs.get("training"), self.lowering.dialect):
             self.lowering.refuse(spec, IN_TRAINING, "training", True)
-        structure = isinstance(
-            call.args[0], Mapping | tuple
-        )  # it is handed on as it is, with all that it holds
+        # the layer returns a whole structure of tensors unchanged
+        structure = isinstance(call.args[0], Mapping | tuple)
         return inputs if structure else inputs[:1]
 
-    def _given(self, call: Call, spec: LayerSpec) -> dict[str, Any] | None:
-        """Call arguments of a layer. Returns None and records a problem if one is unsupported."""
-        given: dict[str, Any] = {}
+    def _arguments(self, call: Call, spec: LayerSpec) -> dict[str, Any] | None:
+        """Call arguments of a layer. Records a problem and returns None if one is unsupported."""
+        arguments: dict[str, Any] = {}
         refused = False
         for name, value in call.kwargs.items():
             reason = "" if value is None else self._why_refused(name, value, spec)
@@ -491,8 +501,8 @@ class _Run:
                 self.lowering.refuse(spec, reason, name, shown(value))
                 refused = True
             elif value is not None and name in takes_of(spec):
-                given[name] = self.lowered(value)
-        return None if refused else given | self.masks.arguments(call, spec, given)
+                arguments[name] = self.lowered(value)
+        return None if refused else arguments | self.masks.arguments(call, spec, arguments)
 
     def _why_refused(self, name: str, value: Any, spec: LayerSpec) -> str:
         """Why an argument of a call is not supported; empty if it is."""
@@ -506,20 +516,20 @@ class _Run:
         return "" if name in takes_of(spec) else UNKNOWN_ARGUMENT
 
 
-def unchanged(made: Tensor, x: Tensor) -> bool:
-    """Whether a tensor is another one, or that in a shape that is the same."""
-    return made is x or (isinstance(made, ops.Reshape) and made.x is x and made.shape == x.shape)
+def unchanged(y: Tensor, x: Tensor) -> bool:
+    """Whether y is x, or a reshape of x to its own shape."""
+    return y is x or (isinstance(y, ops.Reshape) and y.x is x and y.shape == x.shape)
 
 
 def shown(value: Any) -> Any:
-    """A value as a message tells it: nothing that is long."""
+    """A value for a message, with … for long values."""
     if isinstance(value, tuple):
         return tuple(map(shown, value))
     return value if value is None or isinstance(value, bool | int | float | str) else "…"
 
 
 def takes_of(spec: LayerSpec) -> tuple[str, ...]:
-    """The call arguments that `lower` of a layer takes by name, besides those of every layer."""
+    """The call arguments that the `lower` method of a layer takes by name."""
     cls = LAYERS.get(spec.class_name)
     if cls is None:
         return ()

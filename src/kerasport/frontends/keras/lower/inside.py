@@ -1,4 +1,4 @@
-"""What the lowering offers to wrappers about the layers inside them."""
+"""The access of wrappers to the layers inside them, during lowering."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoweredInside:
-    """The layers inside a wrapper: `Inside`."""
+    """Implements `Inside` for the layers inside a wrapper."""
 
     parts: Mapping[str, Child]
     lowering: Lowering

@@ -1,4 +1,4 @@
-"""Masks as tensors of a graph: which masks a layer is called with, and the mask of its output."""
+"""Masks as tensors of a graph: the masks that a layer reads, and the mask of its output."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BackendDependentMask(Tensor):
 
     mask: Tensor
     target: LayerSpec | Operation
-    """What is called."""
+    """The layer or operation that is called."""
 
     def infer(self) -> TensorType:
         return self.mask.type
@@ -77,7 +77,7 @@ class MaskTensors:
 
 
 def _in_shape_of(x: Tensor, mask: Tensor | None) -> Tensor:
-    """A mask broadcast to the shape of x, with axes of size 1 added at the end; ones for None."""
+    """A mask broadcast to the shape of x, with axes added at the end; ones if it is None."""
     ones = ops.greater_equal(ops.Abs(ops.floats(x)), 0.0)
     wide = ones if mask is None else mask
     while wide.rank < x.rank:
@@ -86,18 +86,18 @@ def _in_shape_of(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 @dataclass
-class Travelling:
-    """The masks of the tensors of one model, and what a call finds of them."""
+class TensorMasks:
+    """The masks of the tensors of one model, at each of its calls."""
 
     dialect: Dialect
     values: Mapping[KerasTensor, Tensor]
-    """The tensors that are lowered so far."""
+    """Tensor of the model → its lowered value, for all calls so far."""
     changes: Changes = NO_CHANGES
     of: dict[KerasTensor, Tensor] = field(default_factory=dict)
-    """Tensor → the mask that Keras puts on it first."""
+    """Tensor → its mask, before another call changes it."""
 
     def found(self, leaf: Any, call: Call | None) -> Tensor | None:
-        """The mask that a call finds on an argument; without a call, that at the end of the run."""
+        """The mask of an argument at a call, or with None for `call` at the end of the run."""
         if not isinstance(leaf, KerasTensor):
             return None
         changed, mask = self.changes.of(leaf, call)
@@ -106,11 +106,11 @@ class Travelling:
         return None if mask is None else self._tensor(mask)
 
     def of_inputs(self, call: Call) -> tuple[Tensor | None, ...]:
-        """The masks on the tensors that a call works on."""
+        """The masks of the input tensors of a call."""
         return tuple(self.found(leaf, call) for leaf in flatten(call.args))
 
     def read_by(self, call: Call) -> tuple[Tensor | None, ...]:
-        """The masks that a call works with: those it passes, else those of its inputs."""
+        """The masks that a call uses: those it passes, else those of its inputs."""
         on_inputs, passed = self.of_inputs(call), call.kwargs.get("mask")
         if passed is None:
             return on_inputs
@@ -126,19 +126,19 @@ class Travelling:
         return tuple(on_input if own is None else own for own, on_input in pairs)
 
     def passed_on(self, call: Call) -> tuple[Tensor | None, ...]:
-        """The masks of which Keras makes the mask of the output."""
+        """The masks from which Keras computes the mask of the output."""
         rule, by_name = self.dialect.call_mask_passes, "mask" not in call.by_position
         counts = rule == "always" or (rule == "by name" and by_name)
         return self.read_by(call) if counts else self.of_inputs(call)
 
-    def arguments(self, call: Call, spec: LayerSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The masks that `lower` of a layer takes by name; `given` are its other arguments."""
+    def arguments(self, call: Call, spec: LayerSpec, others: Mapping[str, Any]) -> dict[str, Any]:
+        """The mask arguments of a layer's `lower`; `others` are its other arguments."""
         traits, masks = traits_of(spec), self.read_by(call)
         match traits.mask_input:
             case MaskInput.FIRST:
                 return _named("mask", masks[0] if masks else None)
             case MaskInput.RECURRENT:
-                started = given.get("initial_state") is not None
+                started = others.get("initial_state") is not None
                 hidden = started and self.dialect.initial_state_hides_mask
                 explicit = call.kwargs.get("mask") is not None
                 return _named("mask", masks[0] if explicit or not hidden else None)
@@ -147,18 +147,18 @@ class Travelling:
             case MaskInput.MERGED | MaskInput.ALL:
                 return {"masks": masks} if any(mask is not None for mask in masks) else {}
             case MaskInput.NAMED:
-                return self._per_argument(call, given, traits.overruled_masks)
+                return self._per_argument(call, others, traits.overruled_masks)
             case _:
                 return {}
 
     def _per_argument(
-        self, call: Call, given: Mapping[str, Any], overruled: Sequence[str]
+        self, call: Call, others: Mapping[str, Any], overruled: Sequence[str]
     ) -> dict[str, Any]:
-        """One mask per tensor argument, unless the call passes it."""
+        """One mask for each tensor argument, except masks that the call passes."""
         masks: dict[str, Any] = {}
         for name, tensor in arguments_of(call).items():
             argument = f"{name}_mask"
-            if argument in overruled or argument not in given:
+            if argument in overruled or argument not in others:
                 masks[argument] = self.found(tensor, call)
         return masks
 

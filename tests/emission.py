@@ -13,6 +13,7 @@ from tests.graphs import Check, random
 from kerasport.ir import ops
 from kerasport.ir.ops import Tensor
 from kerasport.ir.ops.elementwise import Binary, Unary
+from kerasport.ir.ops.movement import Size
 from kerasport.ir.ops.reduction import Reduction
 from kerasport.ir.tensor import constant
 from kerasport.targets.tfjs.graph.emit import UNSUPPORTED
@@ -742,6 +743,56 @@ def resizings() -> Iterator[Check]:
             )
 
 
+SAMPLED = {"corners": (True, False), "centers": (False, True), "edges": (False, False)}
+"""Where pixels are sampled → `align_corners` and `half_pixel_centers`."""
+
+
+def pair(sizes: Tensor) -> tuple[Size, Size]:
+    """Two sizes in a vector."""
+    height, width = ops.sizes_of(sizes)
+    return height, width
+
+
+def resizings_of_tensorflow() -> Iterator[Check]:
+    """Sizes known at conversion and at run time, also those at which float32 rounds positions."""
+    cases = (
+        ((5, 6), (3, 13)),
+        ((5, 6), (1, 9)),
+        ((2, 4), (41, 75)),
+        ((2, 3), (82, 7)),
+        ((9, 8), (4, 1)),
+    )
+    for (old, new), (where, (corners, centers)), unknown in product(
+        cases, SAMPLED.items(), ((), (0, 1, 2))
+    ):
+        x, size = floats(2, *old, 3), np.asarray(new, np.int32)
+        options = {"align_corners": corners, "half_pixel_centers": centers}
+        name = f"{old} to {new}, {where}, {unknown}"
+        yield Check(
+            f"Resize {name}",
+            lambda x, n=new, o=options: ops.Resize(x, n, "bilinear", **o),
+            (x,),
+            unknown,
+        )
+        yield Check(
+            f"Resize at run time {name}",
+            lambda x, n, o=options: ops.Resize(x, pair(n), "bilinear", **o),
+            (x, size),
+        )
+        for kind in (floats, integers):
+            yield Check(
+                f"resize_nearest {kind.__name__} {name}",
+                lambda x, n=new, o=options: ops.resize_nearest(x, n, **o),
+                (kind(2, *old, 3),),
+                unknown,
+            )
+        yield Check(
+            f"resize_nearest at run time {name}",
+            lambda x, n, o=options: ops.resize_nearest(x, pair(n), **o),
+            (x, size),
+        )
+
+
 def gathers() -> Iterator[Check]:
     for kind, unknown, batch in product(KINDS, ((), (0, 1)), (0, 1, 2)):
         rng = np.random.default_rng(batch)
@@ -839,6 +890,7 @@ FAMILIES: Mapping[str, Callable[[], Iterator[Check]]] = {
         poolings,
         poolings_of_volumes,
         resizings,
+        resizings_of_tensorflow,
         controls,
         gathers,
         scatters,

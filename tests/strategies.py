@@ -230,7 +230,11 @@ def resize(draw: DrawFn) -> Sample:
     size = draw(st.integers(1, 7)), draw(st.integers(1, 7))
     method = draw(st.sampled_from(["nearest", "bilinear"]))
     x = numbers(draw, (2, draw(st.integers(1, 5)), draw(st.integers(1, 5)), 2))
-    return sample(lambda x: ops.Resize(x, size, method), x)  # type: ignore[arg-type]
+    options = [(False, True)]
+    if method == "bilinear":
+        options += [(True, False), (False, False)]
+    sampled = draw(st.sampled_from(options))
+    return placed(draw, lambda x, *size: ops.Resize(x, size, method, *sampled), x, *size)  # type: ignore[arg-type]
 
 
 @st.composite

@@ -177,6 +177,7 @@ from kerasport.ir.ops.window import (
     amounts,
     known,
     nearest,
+    resize_nearest,
 )
 from kerasport.ir.tensor import (
     Constant,

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
 from kerasport.errors import ShapeError
 from kerasport.ir.dtypes import FLOATS
-from kerasport.ir.ops.movement import Size, extent_of
-from kerasport.ir.tensor import Extent, Extents, Tensor, TensorType, expect, without_names
+from kerasport.ir.graph import Graph
+from kerasport.ir.ops.elementwise import (
+    Floor,
+    Select,
+    add,
+    cast,
+    div,
+    greater,
+    greater_equal,
+    maximum,
+    minimum,
+    mul,
+    sub,
+)
+from kerasport.ir.ops.movement import Gather, Range, Size, dim, expect_sizes, extent_of
+from kerasport.ir.tensor import (
+    Extent,
+    Extents,
+    Tensor,
+    TensorType,
+    as_tensor,
+    expect,
+    without_names,
+)
 from kerasport.weights import Array
 
 Padding: TypeAlias = Literal["valid", "same"] | tuple[tuple[int, int], ...]
@@ -270,17 +293,27 @@ def nearest(old: int, new: int) -> Array:
 class Resize(Tensor):
     """x [batch, height, width, channels] resized to `size`: [batch, *size, channels].
 
-    The result is sampled at the centers of its pixels.
+    Pixel i of the result is sampled at (i + 0.5) · old / new - 0.5 if `half_pixel_centers`, at
+    i · (old - 1) / (new - 1) if `align_corners`, and otherwise at i · old / new. Source:
+    `ResizeBilinear` of TensorFlow. Nearest pixels are always those of centers of pixels; for other
+    pixels see `resize_nearest`.
     """
 
     x: Tensor
     size: tuple[Size, Size]
     method: Literal["nearest", "bilinear"]
+    align_corners: bool = False
+    half_pixel_centers: bool = True
 
     def infer(self) -> TensorType:
         expect(self, self.x, FLOATS)
+        expect_sizes(self, *self.size)
         if self.x.rank != 4:
             raise ShapeError(f"Resize needs images, not {self.x.type}")
+        if self.align_corners and self.half_pixel_centers:
+            raise ShapeError("Resize supports either align_corners or half_pixel_centers")
+        if self.method == "nearest" and not self.half_pixel_centers:
+            raise ShapeError("Resize samples the nearest pixels only with half_pixel_centers")
         sizes = map(extent_of, self.size)
         return TensorType(self.x.dtype, (self.x.extents[0], *sizes, self.x.extents[-1]))
 
@@ -295,7 +328,7 @@ class Resize(Tensor):
         old = x.shape[axis]
         if self.method == "nearest":
             return np.take(x, nearest(old, size), axis)
-        at = (np.arange(size) + 0.5) * (old / size) - 0.5
+        at = self._positions(old, size)
         low = np.floor(at).astype(int)
         share = (
             (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
@@ -304,6 +337,64 @@ class Resize(Tensor):
         above = np.take(x, np.clip(low + 1, 0, old - 1), axis)
         mixed: Array = below + (above - below) * share
         return mixed
+
+    def _positions(self, old: int, new: int) -> Array:
+        """Where the pixels of the result are sampled: float64 [new]."""
+        if self.half_pixel_centers:
+            return (np.arange(new) + 0.5) * (old / new) - 0.5
+        if self.align_corners and new > 1:
+            return np.arange(new) * ((old - 1) / (new - 1))
+        return np.arange(new) * (old / new)
+
+
+def resize_nearest(
+    x: Tensor, size: tuple[Size, Size], *, align_corners: bool, half_pixel_centers: bool
+) -> Tensor:
+    """x [batch, height, width, channels] in the nearest pixels: [batch, *size, channels].
+
+    It may have any element type. The pixels are those of `ResizeNearestNeighbor` of TensorFlow,
+    which computes their positions in float32, so that a position between two pixels may become
+    either. Source: tensorflow/core/kernels/image/resize_nearest_neighbor_op.cc.
+
+    Raises:
+        ShapeError: both options are true.
+    """
+    if align_corners and half_pixel_centers:
+        raise ShapeError("Resize supports either align_corners or half_pixel_centers")
+    if x.rank != 4:
+        raise ShapeError(f"Resize needs images, not {x.type}")
+    pixels = partial(_pixels, align_corners=align_corners, half_pixel_centers=half_pixel_centers)
+    axes = [(dim(x, axis), new) for axis, new in zip((1, 2), size, strict=True)]
+    if x.dtype == "float32" and all(_is_centered(*axis, pixels) for axis in axes):
+        return Resize(x, size, "nearest")
+    for axis, (old, new) in zip((1, 2), axes, strict=True):
+        x = Gather(x, pixels(old, new), axis)
+    return x
+
+
+def _is_centered(old: Size, new: Size, pixels: Callable[[Size, Size], Tensor]) -> bool:
+    """Whether the pixels are those that `Resize` takes."""
+    if not isinstance(old, int) or not isinstance(new, int):
+        return False
+    (index,) = Graph((), (pixels(old, new),)).run()
+    return bool(np.array_equal(index, nearest(old, new)))
+
+
+def _pixels(old: Size, new: Size, *, align_corners: bool, half_pixel_centers: bool) -> Tensor:
+    """The index of the old pixel that is nearest to each new one: int32 [new]."""
+    before, after = (cast(as_tensor(size), "float32") for size in (old, new))
+    scale = div(before, after)
+    if align_corners and new != 1:
+        # one pixel has no other corner
+        is_single = greater(after, 1.0)
+        between = maximum(sub(after, 1.0), 1.0)
+        scale = Select(is_single, div(sub(before, 1.0), between), scale)
+    counted = cast(Range(as_tensor(new)), "float32")
+    at = mul(add(counted, 0.5) if half_pixel_centers else counted, scale)
+    pixel: Tensor = Floor(at)
+    if align_corners:
+        pixel = add(pixel, cast(greater_equal(sub(at, pixel), 0.5), "float32"))
+    return cast(minimum(pixel, sub(before, 1.0)), "int32")
 
 
 def known(sizes: Sequence[int | None]) -> tuple[int, ...]:

@@ -75,8 +75,11 @@ def emit_resize(e: Emitter, node: First) -> onnx.Value:
     mode = {"mode": "linear"}
     if last.method == "nearest":
         mode = {"mode": "nearest", "nearest_mode": "round_prefer_ceil"}
+    positions = "half_pixel" if last.half_pixel_centers else "asymmetric"
+    if last.align_corners:
+        positions = "align_corners"
     return e.add(
-        "Resize", [node.x, None, None, sizes], coordinate_transformation_mode="half_pixel", **mode
+        "Resize", [node.x, None, None, sizes], coordinate_transformation_mode=positions, **mode
     )
 
 

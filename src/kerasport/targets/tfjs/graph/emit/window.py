@@ -78,8 +78,12 @@ def emit_pool(e: Emitter, node: ops.MaxPool | ops.AvgPool) -> str:
 def emit_resize(e: Emitter, node: ops.Resize) -> str:
     """`ResizeBilinear` or `ResizeNearestNeighbor`."""
     op = "ResizeBilinear" if node.method == "bilinear" else "ResizeNearestNeighbor"
-    centers = {"align_corners": boolean(False), "half_pixel_centers": boolean(True)}
-    return e.add(op, [node.x, e.sizes(node.size)], **centers)
+    return e.add(
+        op,
+        [node.x, e.sizes(node.size)],
+        align_corners=boolean(node.align_corners),
+        half_pixel_centers=boolean(node.half_pixel_centers),
+    )
 
 
 # ------------------------------------------------------------------------------------- convolutions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kerasport
+import kerasport.source
 from kerasport.errors import OptionError, ReadError, UnsupportedModel
 from kerasport.frontends.graphdef import is_tensorflow_graph, read_graph
 from kerasport.frontends.graphdef.bundle import slice_key
@@ -291,3 +294,160 @@ def test_a_saved_model_without_its_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "model" / "variables" / "variables.index").unlink()
     with pytest.raises(ReadError, match="has no checkpoint"):
         read_graph(tmp_path / "model" / "saved_model.pb")
+
+
+# ------------------------------------------------------------------------------ TF.js graph-models
+
+
+def written(folder: Path, document: dict[str, Any], weights: dict[str, Any]) -> Path:
+    """Write a graph-model with its weights in two shards."""
+    entries, data = [], b""
+    for name, value in weights.items():
+        array = np.asarray(value)
+        dtype = array.dtype.name
+        if array.dtype.kind == "S":
+            dtype = "string"
+            data += b"".join(
+                len(text).to_bytes(4, "little") + text for text in array.ravel().tolist()
+            )
+        else:
+            data += array.tobytes()
+        entries.append({"name": name, "shape": list(array.shape), "dtype": dtype})
+    (folder / "a.bin").write_bytes(data[:5])
+    (folder / "b.bin").write_bytes(data[5:])
+    manifest = [{"paths": ["a.bin", "b.bin"], "weights": entries}]
+    path = folder / "model.json"
+    path.write_text(json.dumps({"format": "graph-model", **document, "weightsManifest": manifest}))
+    return path
+
+
+def node(name: str, op: str, *inputs: str, **attr: Any) -> dict[str, Any]:
+    return {"name": name, "op": op, "input": inputs, "attr": attr}
+
+
+INT64 = {"type": "DT_INT64"}
+
+
+def with_table() -> tuple[dict[str, Any], dict[str, Any]]:
+    """A model that looks words up in a table, as the official converter writes it."""
+    table = {"key_dtype": {"type": "DT_STRING"}, "value_dtype": INT64}
+    inputs = {
+        "words": {
+            "name": "words:0",
+            "dtype": "DT_STRING",
+            "tensorShape": {"dim": [{"size": "-1"}]},
+        },
+        "unknown": {"name": "unknown:0", "dtype": "DT_RESOURCE", "resourceId": 7},
+    }
+    document = {
+        "modelTopology": {
+            "node": [
+                node("words", "Placeholder", dtype={"type": "DT_STRING"}),
+                node("unknown", "Placeholder", dtype={"type": "DT_RESOURCE"}),
+                node("default", "Const", dtype=INT64),
+                node("found", "LookupTableFindV2", "unknown", "words", "default", Tout=INT64),
+            ]
+        },
+        "signature": {
+            "inputs": inputs,
+            "outputs": {"id": {"name": "found:0", "dtype": "DT_INT64"}},
+        },
+        "modelInitializer": {
+            "node": [
+                node("keys", "Const"),
+                node("values", "Const", dtype=INT64),
+                node("table", "HashTableV2", **table),
+                node("import", "LookupTableImportV2", "table", "keys", "values"),
+            ]
+        },
+        "initializerSignature": {"outputs": {"table": {"name": "table:0", "resourceId": 7}}},
+    }
+    weights = {
+        "default": np.int32(-1),
+        "keys": np.array([b"tea", "käse".encode()]),
+        "values": np.array([3, 5], np.int32),
+    }
+    return document, weights
+
+
+def test_a_table_of_a_graph_model(tmp_path: Path) -> None:
+    graph = read_graph(written(tmp_path, *with_table()))
+    assert [(port.name, port.dtype) for port in graph.inputs] == [("words", "string")]
+    assert graph.outputs[0].dtype == "int32"
+    (table,) = graph.tables.values()
+    assert table.keys.tolist() == [b"tea", "käse".encode()]
+    assert table.values.tolist() == [3, 5]
+    lookup = graph.outputs[0].result.node
+    assert lookup.inputs[0].node.name in graph.tables
+    # TF.js has no int64
+    assert lookup.attributes["Tout"] == "int32"
+
+
+def test_a_loop_of_a_graph_model(tmp_path: Path) -> None:
+    def function(name: str, nodes: list[Any], result: str) -> dict[str, Any]:
+        signature = {
+            "name": name,
+            "inputArg": [{"name": "i", "type": "DT_INT32"}],
+            "outputArg": [{"name": "o"}],
+        }
+        return {"signature": signature, "nodeDef": nodes, "ret": {"o": result}}
+
+    functions = [
+        function(
+            "body", [node("two", "Const"), node("add", "AddV2", "i", "two:output:0")], "add:z:0"
+        ),
+        function(
+            "cond", [node("ten", "Const"), node("less", "Less", "i", "ten:output:0")], "less:z:0"
+        ),
+    ]
+    names = {key: {"func": {"name": key}} for key in ("body", "cond")}
+    loop = node("loop", "StatelessWhile", "x", T={"list": {"type": ["DT_INT32"]}}, **names)
+    x = node("x", "Placeholder", dtype={"type": "DT_INT32"}, shape={"shape": {}})
+    topology = {"node": [x, loop], "library": {"function": functions}}
+    path = written(tmp_path, {"modelTopology": topology}, {"two": np.int32(2), "ten": np.int32(10)})
+    graph = read_graph(path.parent)
+    assert not graph.named_outputs
+    assert [(port.name, port.shape) for port in graph.inputs] == [("x", ())]
+    assert {name: ops(f.results) for name, f in graph.functions.items()} == {
+        "body": "AddV2", "cond": "Less",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("quantize", ["", "uint8"])
+def test_a_graph_model_of_kerasport(tmp_path: Path, quantize: str) -> None:
+    source = RECORDED.parent / "keras-3.15.1" / "functional.keras"
+    kerasport.convert(source, tmp_path / "web", to="tfjs-graph", quantize=quantize or ())
+    graph = read_graph(tmp_path / "web")
+    assert is_tensorflow_graph(tmp_path / "web" / "model.json")
+    assert len(graph.inputs) == len(graph.outputs) == 2
+    values = [value.read() for value in constants(graph).values() if hasattr(value, "read")]
+    assert {array.dtype.name for array in values} <= {"float32", "int32"}
+    with kerasport.source.opened(source) as model:
+        kernels = [
+            w.read() for p in kerasport.source.parts(model) for w in p.weights if len(w.shape) == 2
+        ]
+    for kernel in kernels:
+        nearest = [abs(v - kernel).max() for v in values if v.shape == kernel.shape]
+        assert min(nearest) <= (np.ptp(kernel) / 250 if quantize else 0)
+
+
+def test_a_graph_model_without_a_weight(tmp_path: Path) -> None:
+    document, weights = with_table()
+    del weights["default"]
+    with pytest.raises(ReadError, match=r"node 'default': weightsManifest has no values"):
+        read_graph(written(tmp_path, document, weights))
+
+
+@pytest.mark.parametrize("damage", ["cut", "longer", "strings"])
+def test_shards_that_do_not_match(tmp_path: Path, damage: str) -> None:
+    path = written(tmp_path, *with_table())
+    shard = path.with_name("b.bin")
+    data = shard.read_bytes()
+    changed = {
+        "cut": data[:-1],
+        "longer": data + b"x",
+        "strings": data.replace(b"\5\0\0\0k", b"\5\7\0\0k"),
+    }
+    shard.write_bytes(changed[damage])
+    with pytest.raises(ReadError, match=r"model\.json"):
+        read_graph(path)

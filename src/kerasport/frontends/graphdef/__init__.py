@@ -7,6 +7,7 @@ the graph of a `Program` from it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,31 @@ from kerasport.frontends.graphdef.frozen import FrozenGraph
 from kerasport.frontends.graphdef.graph_file import read_frozen_graph
 from kerasport.frontends.graphdef.places import located
 from kerasport.frontends.graphdef.saved_model import NAME, read_saved_model
+from kerasport.frontends.graphdef.tfjs_model import read_tfjs_graph
+from kerasport.frontends.keras.read.json_limits import MAX_BYTES
+from kerasport.urls import check_local
 
 __all__ = ["is_tensorflow_graph", "read_graph"]
 
+MODEL_JSON = "model.json"
+NODES = re.compile(rb'"node"\s*:\s*\[')
+
 
 def is_tensorflow_graph(source: Any) -> bool:
-    """Whether a source is a SavedModel or a frozen graph, by a quick look at it."""
+    """Whether a source is a SavedModel, a frozen graph or a graph-model, by a quick look at it."""
     if not isinstance(source, str | os.PathLike):
         return False
     path = Path(source)
-    return (path / NAME).is_file() or path.suffix in (".pb", ".pbtxt")
+    return (path / NAME).is_file() or path.suffix in (".pb", ".pbtxt") or _is_tfjs_graph(path)
+
+
+def _is_tfjs_graph(path: Path) -> bool:
+    """Whether a path is, or contains, the model.json of a graph-model."""
+    path = path / MODEL_JSON if path.is_dir() else path
+    if path.suffix != ".json" or not path.is_file() or path.stat().st_size > MAX_BYTES:
+        return False
+    text = path.read_bytes()
+    return b'"modelTopology"' in text and NODES.search(text) is not None
 
 
 def read_graph(
@@ -38,11 +54,12 @@ def read_graph(
     """Read a TensorFlow graph.
 
     Args:
-        path: directory of a SavedModel or TF-Hub module, or file of a frozen graph.
+        path: directory of a SavedModel, TF-Hub module or TF.js graph-model, its model.json, or the
+            file of a frozen graph.
         signature: key of the signature, by default "serving_default" or the only one.
         tags: tags of the meta graph, by default "serve".
-        outputs: names of the outputs of a frozen graph, by default the nodes that no other node
-            reads.
+        outputs: names of the outputs of a frozen graph or graph-model, by default those of the
+            signature, or the nodes that no other node reads.
 
     Raises:
         ReadError: the file is malformed, or a part of it is missing.
@@ -50,11 +67,15 @@ def read_graph(
         UnsupportedModel: the graph changes variables.
     """
     found = Path(path)
+    check_local(found)
     found = found.parent if found.name == NAME else found
     with of_file(str(found)), located(""):
         if (found / NAME).is_file():
             _unused("a SavedModel", outputs=outputs)
             return read_saved_model(found, signature, tags)
+        if _is_tfjs_graph(found):
+            _unused("a graph-model", signature=signature, tags=tags)
+            return read_tfjs_graph(found, outputs)
         _unused("a frozen graph", signature=signature, tags=tags)
         return read_frozen_graph(found, outputs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kerasport.errors import OptionError, ReadError, quoted
@@ -75,6 +75,7 @@ def assemble(
     values: Callable[[Flattener], StoredValues],
     *,
     named: bool = True,
+    given: Mapping[str, Result] | None = None,
 ) -> FrozenGraph:
     """Make a frozen graph.
 
@@ -85,12 +86,13 @@ def assemble(
         outputs: tensors that are computed.
         values: finds the values of variables and tables.
         named: whether the file names the inputs and outputs.
+        given: results that take the place of nodes of the graph.
 
     Raises:
         ReadError: the graph is malformed.
         UnsupportedModel: it changes variables while it runs.
     """
-    fed: dict[str, Result] = {}
+    fed = dict(given or {})
     ports = tuple(_input(tensor, fed) for tensor in inputs)
     flattener = Flattener(library, fed)
     flat = flattener.graph(output.tensor for output in outputs)

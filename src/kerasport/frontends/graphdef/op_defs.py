@@ -64,16 +64,26 @@ def _count(counted: str, attributes: Mapping[str, Attribute]) -> int:
     return count
 
 
+ONE_RESULT = OpResults((("", ""),))
+
+
 class OpDefs:
     """Ops by their names: those that a file describes, and those of TensorFlow."""
 
-    def __init__(self, file: File | None = None, stored: list[Span] | None = None) -> None:
+    def __init__(
+        self,
+        file: File | None = None,
+        stored: list[Span] | None = None,
+        unknown: OpResults | None = None,
+    ) -> None:
         """Describe ops.
 
         Args:
             file: the file that describes ops.
             stored: spans of `OpDef`s in the file.
+            unknown: what is assumed of ops that are not known.
         """
+        self._unknown = unknown
         self._known: dict[str, OpResults] = {}
         self._stored: dict[str, Callable[[], OpResults]] = {}
         for where in stored or ():
@@ -89,7 +99,7 @@ class OpDefs:
         elif op in _recorded():
             found = _recorded()[op]
         else:
-            return None
+            return self._unknown
         self._known[op] = found
         return found
 
@@ -115,8 +125,7 @@ def _of_message(file: File, where: Span) -> OpResults:
 def _recorded() -> Mapping[str, OpResults]:
     """The ops of TensorFlow, recorded by tools/record_op_defs.py."""
     table = json.loads(files(__package__).joinpath("op_defs.json").read_text(encoding="utf-8"))
-    single = OpResults((("", ""),))
-    found = dict.fromkeys(table.pop("").split(), single)
+    found = dict.fromkeys(table.pop("").split(), ONE_RESULT)
     for name, (results, defaults) in table.items():
         values = {attribute: _value(value) for attribute, value in defaults.items()}
         found[name] = OpResults(tuple((result, count) for result, count in results), values)

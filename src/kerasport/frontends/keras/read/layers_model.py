@@ -17,7 +17,7 @@ from kerasport.frontends.keras.model import KerasModel
 from kerasport.frontends.keras.read import model_of, well_formed
 from kerasport.frontends.keras.read.archive import Contents, read_text, shard_path
 from kerasport.frontends.keras.read.json_limits import parse_json
-from kerasport.frontends.keras.read.manifest import Manifest, read_group
+from kerasport.frontends.keras.read.manifest import DTYPES, Manifest, read_group
 from kerasport.frontends.keras.read.tfjs_spelling import respelled
 from kerasport.frontends.paths import inside
 from kerasport.releases import major
@@ -119,7 +119,7 @@ def _layers_model(path: Path, document: dict[str, Any]) -> LayersModel:
         or document.get("trainingConfig")
     )
     version = str(topology.get("keras_version") or "")
-    return LayersModel(path, document, model, version, _manifest(path, document), compiled)
+    return LayersModel(path, document, model, version, manifest_of(path, document), compiled)
 
 
 def _is_json(value: Any) -> bool:
@@ -131,7 +131,19 @@ def _is_json(value: Any) -> bool:
     return True
 
 
-def _manifest(path: Path, document: Mapping[str, Any]) -> Manifest:
+def manifest_of(
+    path: Path, document: Mapping[str, Any], dtypes: Mapping[str, str] = DTYPES
+) -> Manifest:
+    """The weights of a model.json.
+
+    Args:
+        path: the file.
+        document: its content.
+        dtypes: the dtypes that weights may have, and their NumPy types.
+
+    Raises:
+        ReadError: a shard is missing, or its size does not match.
+    """
     groups = document.get("weightsManifest")
     if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
         raise ReadError(
@@ -146,7 +158,7 @@ def _manifest(path: Path, document: Mapping[str, Any]) -> Manifest:
     read = []
     for group in groups:
         shards = [files[name] for name in group.get("paths") or ()]
-        read.append(read_group(str(path), group.get("weights"), shards))
+        read.append(read_group(str(path), group.get("weights"), shards, dtypes))
     manifest = Manifest(path, tuple(read))
     names = [entry.name for entry in manifest.entries]
     if len(set(names)) < len(names):

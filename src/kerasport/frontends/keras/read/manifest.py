@@ -38,8 +38,11 @@ DTYPES = {
     "uint8": "|u1",
     "uint16": "<u2",
 }
+# Further dtypes of graph-models.
+GRAPH_DTYPES = {**DTYPES, "complex64": "<c8", "string": "|O"}
 OF_TFJS = frozenset(("float32", "int32", "bool"))
 MAX_RANK = 16
+MAX_STRINGS = 100_000  # of one weight
 MAX_DEPTH = 200  # parts of a name
 STORED_PATH = re.compile(r"(.*/)?vars/\d+")
 
@@ -263,18 +266,27 @@ def _of_unknown(layer: Described, left: Sequence[Entry]) -> list[by_name.Slot]:
 # ----------------------------------------------------------------------------------------- reading
 
 
-def read_group(where: str, entries: Any, files: Sequence[Path]) -> Group:
+def read_group(
+    where: str, entries: Any, files: Sequence[Path], dtypes: Mapping[str, str] = DTYPES
+) -> Group:
     """Read a group of the manifest whose shards are these files.
+
+    Args:
+        where: the file, for messages.
+        entries: the weights of the group, as the manifest describes them.
+        files: the shards.
+        dtypes: the dtypes that weights may have, and their NumPy types.
 
     Raises:
         ReadError: it does not have TF.js's structure, or the sizes of the files do not match.
     """
     if not isinstance(entries, list):
         raise ReadError(f"{where}: a group in weightsManifest has no list of weights")
-    layouts = [_layout(where, entry) for entry in entries]
+    layouts = [_layout(where, entry, dtypes) for entry in entries]
     sizes = [file.stat().st_size for file in files]
     wanted = sum(nbytes for _, _, nbytes in layouts)
-    if sum(sizes) != wanted:
+    strings = any(dtype.kind == "O" for dtype, _, _ in layouts)
+    if wanted > sum(sizes) or (wanted < sum(sizes) and not strings):
         raise ReadError(
             f"{where}: weightsManifest needs {wanted} bytes of weights, but the shards have "
             f"{sum(sizes)}; a shard is truncated or belongs to another model"
@@ -282,7 +294,10 @@ def read_group(where: str, entries: Any, files: Sequence[Path]) -> Group:
     reader = _ShardReader(files, sizes)
     read = []
     for entry, (dtype, shape, nbytes) in zip(entries, layouts, strict=True):
-        weight = _stored(reader.take(nbytes), dtype, shape)
+        if dtype.kind == "O":
+            weight = reader.strings(where, shape)
+        else:
+            weight = _stored(reader.take(nbytes), dtype, shape)
         quantization = entry.get("quantization")
         if quantization is not None:
             weight = _dequantized(where, entry["name"], weight, entry["dtype"], quantization)
@@ -292,11 +307,15 @@ def read_group(where: str, entries: Any, files: Sequence[Path]) -> Group:
             if entry.get(key) is not None
         }
         read.append(Entry(entry["name"], weight, kept))
+    if reader.left:
+        raise ReadError(f"{where}: {reader.left} bytes of the shards belong to no weight")
     return Group(tuple(files), tuple(read))
 
 
-def _layout(where: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...], int]:
-    """Dtype, shape and number of stored bytes of a weight."""
+def _layout(
+    where: str, entry: Any, dtypes: Mapping[str, str]
+) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Dtype, shape and number of stored bytes of a weight. Strings have at least 4 bytes each."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise ReadError(f"{where}: a weight in weightsManifest has no name")
     name, shape, quantization = entry["name"], entry.get("shape"), entry.get("quantization")
@@ -308,13 +327,14 @@ def _layout(where: str, entry: Any) -> tuple[np.dtype[Any], tuple[int, ...], int
     if quantization is not None and not isinstance(quantization, dict):
         raise ReadError(f"{where}: the quantization of the weight {quoted(name)} is not an object")
     stored = entry.get("dtype") if quantization is None else quantization.get("dtype")
-    if stored not in DTYPES or entry.get("dtype") not in DTYPES:
+    if not isinstance(stored, str) or stored not in dtypes or entry.get("dtype") not in dtypes:
         raise ReadError(
             f"{where}: the weight {quoted(name)} has the dtype {quoted(stored)}, which is not a "
             "numeric dtype"
         )
-    dtype = np.dtype(DTYPES[stored])
-    return dtype, tuple(shape), math.prod(shape) * dtype.itemsize
+    dtype = np.dtype(dtypes[stored])
+    itemsize = 4 if dtype.kind == "O" else dtype.itemsize
+    return dtype, tuple(shape), math.prod(shape) * itemsize
 
 
 def _is_size(size: Any) -> bool:
@@ -330,9 +350,16 @@ class _ShardReader:
     _file: int = 0
     _offset: int = 0
 
+    @property
+    def left(self) -> int:
+        """Number of bytes that belong to no weight yet."""
+        return sum(self.sizes[self._file :]) - self._offset
+
     def take(self, nbytes: int) -> list[Piece]:
         """The pieces of the next `nbytes` bytes."""
         pieces = []
+        if nbytes > self.left:
+            raise ReadError("the shards end inside a weight")
         while nbytes:
             count = min(nbytes, self.sizes[self._file] - self._offset)
             if count:
@@ -341,6 +368,26 @@ class _ShardReader:
             if nbytes:
                 self._file, self._offset = self._file + 1, 0
         return pieces
+
+    def strings(self, where: str, shape: tuple[int, ...]) -> Weight:
+        """The next strings, each after its length in 4 bytes (tfjs-core io_utils.ts)."""
+        count = math.prod(shape)
+        if count > MAX_STRINGS:
+            raise HostileFileError(f"{where}: a weight has {count} strings")
+        values = np.empty(count, object)
+        for index in range(count):
+            length = int.from_bytes(self._bytes(4), "little")
+            values[index] = self._bytes(length)
+        array = values.reshape(shape)
+        return ComputedWeight(array.dtype, shape, lambda: array)
+
+    def _bytes(self, nbytes: int) -> bytes:
+        data = b""
+        for path, offset, count in self.take(nbytes):
+            with path.open("rb") as file:
+                file.seek(offset)
+                data += file.read(count)
+        return data
 
 
 @dataclass(frozen=True, eq=False)

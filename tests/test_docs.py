@@ -217,7 +217,7 @@ def test_lines_are_short_enough_to_read(page: Path) -> None:
 
 def test_the_worked_example_is_what_the_sources_say() -> None:
     snippets = blocks(ROOT / "CONTRIBUTING.md", "python")
-    assert len(snippets) == 13
+    assert len(snippets) == 15
     for snippet in snippets:
         first, _, code = snippet.partition("\n")
         assert code.rstrip() in read(ROOT / first.removeprefix("# ")), first

@@ -88,11 +88,9 @@ def _check_suffix(target: Target, out: Path) -> None:
             f"{out}: {with_article(target.title)} must be written to a file that ends in "
             f"{target.suffix}"
         )
-    if target.entry and out.suffix == Path(target.entry).suffix:
-        raise OptionError(
-            f"{out}: {with_article(target.family)} model is a directory that contains "
-            f"{with_article(target.entry)}; pass a directory, such as {target.example}"
-        )
+    if out.suffix in target.not_suffixes:
+        reason = target.not_suffixes[out.suffix]
+        raise OptionError(f"{out}: {reason}; pass a directory, such as {target.example}")
 
 
 def check_free(

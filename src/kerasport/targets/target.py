@@ -97,6 +97,7 @@ class Target:
         title: the name in sentences, such as "TF.js graph-model".
         suffix: suffix of the output file; empty if the output is a directory.
         entry: name of the file in the output directory that a page loads.
+        not_suffixes: suffix that users give to the directory by mistake → why it is wrong.
         beside: suffixes of further files, which are appended to the name of the output file.
         options: class of the options.
         takes_layers: whether `plan` takes a `KerasModel`; other targets take a `Program`.
@@ -118,6 +119,7 @@ class Target:
     title: str
     suffix: str = ""
     entry: str = ""
+    not_suffixes: Mapping[str, str] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     options: type[Options] = Options
     takes_layers: bool = False

@@ -94,12 +94,14 @@ def _copy(model: LayersModel, out: Path, force: bool) -> tuple[str, ...]:
 
 
 ENTRY = "model.json"
+NOT_SUFFIXES = {".json": "a TF.js model is a directory that contains a model.json"}
 NOT_FINITE = "on wasm and webgl the relu of TF.js turns NaN into 0"
 
 LAYERS = Target(
     name="tfjs-layers",
     title="TF.js layers-model",
     entry=ENTRY,
+    not_suffixes=NOT_SUFFIXES,
     options=LayersOptions,
     takes_layers=True,
     trains=True,
@@ -118,6 +120,7 @@ GRAPH = Target(
     name="tfjs-graph",
     title="TF.js graph-model",
     entry=ENTRY,
+    not_suffixes=NOT_SUFFIXES,
     options=GraphOptions,
     plan=_plan_graph,
     write=_write,

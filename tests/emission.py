@@ -8,6 +8,7 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
+from tests.control_flow import branches, loops, scans
 from tests.graphs import Check, random
 
 from kerasport.ir import ops
@@ -892,6 +893,9 @@ FAMILIES: Mapping[str, Callable[[], Iterator[Check]]] = {
         resizings,
         resizings_of_tensorflow,
         controls,
+        scans,
+        loops,
+        branches,
         gathers,
         scatters,
     )

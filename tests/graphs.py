@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias, get_args
 
@@ -14,7 +14,7 @@ from kerasport.errors import VerifyError
 from kerasport.ir.dtypes import dtype_of
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Tensor
-from kerasport.ir.tensor import Input, TensorType
+from kerasport.ir.tensor import Extent, Input, TensorType
 from kerasport.targets.tfjs import GRAPH
 from kerasport.targets.tfjs.document import TfjsPlan, write
 from kerasport.targets.tfjs.graph import document, optimized
@@ -26,10 +26,16 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 Arrays: TypeAlias = tuple[Array, ...]
 
 
-def given(name: str, array: Array, unknown: Sequence[int] = ()) -> Input:
+def given(
+    name: str, array: Array, unknown: Sequence[int] = (), named: Mapping[int, str] | None = None
+) -> Input:
     """An input for arrays like that, with sizes that are known at run time only."""
-    shape = tuple(None if axis in unknown else size for axis, size in enumerate(array.shape))
-    return Input(name, TensorType(dtype_of(array.dtype), shape))
+    extents: list[Extent] = [
+        None if axis in unknown else size for axis, size in enumerate(array.shape)
+    ]
+    for axis, extent in (named or {}).items():
+        extents[axis] = extent
+    return Input(name, TensorType(dtype_of(array.dtype), tuple(extents)))
 
 
 def random(seed: int, *shape: int, low: float = -2, high: float = 2) -> Array:
@@ -61,7 +67,11 @@ def write_graph(graph: Graph, folder: Path, outputs: Sequence[str] = ()) -> Path
 
 @dataclass(frozen=True)
 class Check:
-    """A computation and its inputs; the sizes of the axes `unknown` are known only at run time."""
+    """A computation and its inputs.
+
+    The sizes of the axes `unknown` are known only at run time, and those in `named`, by input and
+    axis, have a name.
+    """
 
     name: str
     build: Callable[..., Tensor | tuple[Tensor, ...]]
@@ -69,11 +79,18 @@ class Check:
     unknown: Sequence[int] = ()
     rtol: float = 1e-4
     atol: float = 2e-5
+    named: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
     def graph(self, prefix: str = "x") -> Graph:
         """The computation on inputs of its own."""
         inputs = tuple(
-            given(f"{prefix}_{at}", array, self.unknown) for at, array in enumerate(self.arrays)
+            given(
+                f"{prefix}_{at}",
+                array,
+                self.unknown,
+                {axis: f"{prefix}_{name}" for (i, axis), name in self.named.items() if i == at},
+            )
+            for at, array in enumerate(self.arrays)
         )
         made = self.build(*inputs)
         return Graph(inputs, made if isinstance(made, tuple) else (made,))

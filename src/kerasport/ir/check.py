@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from kerasport.errors import ShapeError
 from kerasport.ir.graph import Graph, show
 from kerasport.ir.ops import Branch, Loop, Scan
 from kerasport.ir.ops.loop import same_shape
@@ -77,16 +78,26 @@ def _problems_of(node: Node, graph: Graph) -> Iterator[str]:
         return
     if node.operands != tuple(_operands(node)):
         yield "its operands are not those in its fields"
-    if isinstance(node, Item) and not 0 <= node.index < len(node.source.infer()):
-        yield f"{_described(node.source)} has no result {node.index}"
-    elif isinstance(node, Tensor) and (implied := node.infer()) != node.type:
-        yield f"its type is {node.type}, but its operands imply {implied}"
+    yield from _problems_of_type(node)
     if isinstance(node, Constant) and node.shape != node.value.shape:
         yield f"its shape is {node.shape}, but its value has {node.value.shape}"
     yield from _problems_of_control(node)
     for body in _bodies(node):
         for problem in _problems(body):
             yield f"in its body: {problem}"
+
+
+def _problems_of_type(node: Node) -> Iterator[str]:
+    """The ways in which the type of a node differs from what its operands and bodies imply."""
+    try:
+        if isinstance(node, Several):
+            node.infer()
+        elif isinstance(node, Item) and not 0 <= node.index < len(node.source.infer()):
+            yield f"{_described(node.source)} has no result {node.index}"
+        elif isinstance(node, Tensor) and (implied := node.infer()) != node.type:
+            yield f"its type is {node.type}, but its operands imply {implied}"
+    except ShapeError as error:
+        yield str(error)
 
 
 def _problems_of_control(node: Node) -> Iterator[str]:
@@ -97,21 +108,19 @@ def _problems_of_control(node: Node) -> Iterator[str]:
         for body in (node.then_body, node.else_body):
             yield from _problems_of_inputs(body, node.captured)
     elif isinstance(node, Loop):
-        for body in (node.condition, node.body):
+        for body in filter(None, (node.condition, node.body)):
             yield from _problems_of_inputs(body, (*node.states, *node.captured))
 
 
 def _problems_of_scan(node: Scan) -> Iterator[str]:
     """The ways in which the body of a loop does not fit it. `Scan.infer` compares the states."""
     steps = [
-        TensorType(sequence.dtype, (sequence.extents[0], *sequence.extents[2:]))
-        for sequence in node.sequences
+        TensorType(sequence.dtype, (*sequence.extents[:axis], *sequence.extents[axis + 1 :]))
+        for sequence, axis in zip(node.sequences, node.axes, strict=True)
     ]
     operands = [*(state.type for state in node.states), *steps]
     operands += [tensor.type for tensor in node.captured]
     yield from _problems_of_types(node.body, operands)
-    if len(node.body.outputs) < len(node.states):
-        yield "its body does not return all states"
 
 
 def _problems_of_inputs(body: Graph, operands: Sequence[Tensor]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Loops over time steps: unrolling them, and applying functions to their bodies."""
+"""Loops: unrolling them, counting their steps, and applying functions to their bodies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kerasport.budget import NODE, spare
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, with_operands
 from kerasport.ir.ops import Item, Scan, Tensor
-from kerasport.ir.tensor import Node, field_names
+from kerasport.ir.tensor import Node, constant, field_names
 
 
 def unroll(graph: Graph, limit: int) -> Graph:
@@ -43,12 +43,74 @@ def steps_of(loop: Scan) -> tuple[Tensor, ...]:
     states = loop.states
     over: list[tuple[Tensor, ...]] = []
     for t in range(loop.time):
-        at = loop.time - 1 - t if loop.reverse else t
-        given = (ops.squeeze(ops.slice_axis(sequence, 1, at, 1), 1) for sequence in loop.sequences)
-        made = once(loop.body, (*states, *given, *loop.captured))
+        taken = (
+            _taken(sequence, axis, loop.time - 1 - t if backwards else t)
+            for sequence, axis, backwards in zip(
+                loop.sequences, loop.axes, loop.backwards, strict=True
+            )
+        )
+        made = once(loop.body, (*states, *taken, *loop.captured))
         states, results = made[: len(states)], made[len(states) :]
         over.append(results)
-    return (*states, *(ops.stack(result, 1) for result in zip(*over, strict=True)))
+    stacked = (
+        ops.stack(steps[::-1] if backwards else steps, axis)
+        for steps, axis, backwards in zip(
+            zip(*over, strict=True), loop.result_axes, loop.result_backwards, strict=True
+        )
+    )
+    return (*states, *stacked)
+
+
+def _taken(sequence: Tensor, axis: int, step: int) -> Tensor:
+    """One step of a sequence."""
+    return ops.squeeze(ops.slice_axis(sequence, axis, step, 1), axis)
+
+
+def counted(graph: Graph) -> Graph:
+    """The graph with a `Loop` that counts steps for each `Scan` that may have no steps.
+
+    Runtimes have no operator for a scan without steps, or end with an error.
+    """
+    written: dict[Node, tuple[Tensor, ...]] = {}
+
+    def step(node: Node) -> Node:
+        if isinstance(node, Scan) and node.may_be_empty:
+            written[node] = counted_steps_of(node)
+        if isinstance(node, Item) and node.source in written:
+            return written[node.source][node.index]
+        return node
+
+    return graph.rebuild(step)
+
+
+def counted_steps_of(scan: Scan) -> tuple[Tensor, ...]:
+    """The results of a scan, as a `Loop` whose first state counts the steps."""
+    count, number = len(scan.states), len(scan.sequences)
+    total = ops.as_tensor(ops.dim(scan.sequences[0], scan.axes[0]))
+
+    def step(index: Tensor, *inside: Tensor) -> tuple[Tensor, ...]:
+        states, sequences = inside[:count], inside[count : count + number]
+        last, captured = inside[count + number] - 1, inside[count + number + 1 :]
+        steps = (
+            ops.gather(sequence, last - index if backwards else index, axis)
+            for sequence, axis, backwards in zip(sequences, scan.axes, scan.backwards, strict=True)
+        )
+        return (index + 1, *once(scan.body, (*states, *steps, *captured)))
+
+    _, *made = ops.while_loop(
+        None,
+        step,
+        (constant(0), *scan.states),
+        (*scan.sequences, total, *scan.captured),
+        total,
+    )
+    over = (
+        ops.move_axis(ops.Reverse(y, (0,)) if backwards else y, 0, axis)
+        for y, axis, backwards in zip(
+            made[count:], scan.result_axes, scan.result_backwards, strict=True
+        )
+    )
+    return (*made[:count], *over)
 
 
 def once(body: Graph, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

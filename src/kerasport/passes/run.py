@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from kerasport.ir.graph import Graph
-from kerasport.passes.loop import inside_loops
+from kerasport.passes.loop import counted, inside_loops
 from kerasport.passes.rewrite import Rule, rewrite
 
 
@@ -65,3 +65,10 @@ def in_bodies(passes: Sequence[Pass]) -> Pass:
         lambda graph: inside_loops(graph, lambda body: run(body, passes)),
         "what holds of the graph after these passes also holds of every body",
     )
+
+
+COUNTED = Pass(
+    "count",
+    lambda graph: counted(inside_loops(graph, counted)),
+    "every scan has at least one step in every run",
+)

@@ -1,14 +1,33 @@
-"""Control flow that depends on values: a branch, and a loop with a condition."""
+"""Control flow that depends on values: a branch, and a loop with a condition or trip count."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from kerasport.errors import ShapeError
+from kerasport.ir.dtypes import INTEGERS
 from kerasport.ir.graph import Graph
-from kerasport.ir.ops.loop import same_shape
-from kerasport.ir.tensor import Extent, Input, Several, Tensor, TensorType, items
+from kerasport.ir.ops.loop import (
+    check_states,
+    expect_states,
+    size_sources,
+    sizes_of,
+    stacked,
+    types_after,
+)
+from kerasport.ir.ops.movement import Dim
+from kerasport.ir.tensor import (
+    Constant,
+    Extent,
+    Input,
+    Several,
+    Tensor,
+    TensorType,
+    as_tensor,
+    expect,
+    items,
+)
 
 MAX_STEPS = 10_000
 """Largest number of steps of a loop in numpy, where a loop could be infinite."""
@@ -48,54 +67,98 @@ class Branch(Several):
 
 
 class Loop(Several):
-    """Runs a body while a condition is true. The results are the last states.
+    """Runs a body a number of times, or while a condition is true.
 
-    The inputs of condition and body are the states, and then the captured tensors. The condition
-    returns a bool scalar, and the body returns the new states. The element type and the shape of a
-    state do not change.
+    The inputs of condition and body are the states, and then the captured tensors. The body
+    returns the new states, and one step of each result. The results of the node are the last
+    states, and each result with the steps stacked along a new axis 0.
+
+    A known size of a state, or one with a name, is the same after each step. A size without a name
+    may change. Without steps, a result has no elements, and its sizes that have no name and are
+    known only at run time are 0.
 
     Attributes:
-        states: the states before the first step.
+        states: the states before the first step, of any element type and rank.
         captured: tensors from outside that condition and body use.
-        condition: returns whether to run another step.
+        condition: returns the bool scalar that says whether to run another step; None if only the
+            trip count limits the loop.
         body: one step.
+        trip_count: largest number of steps, an integer scalar; None if only the condition limits
+            the loop. A negative number means 0.
     """
 
     states: tuple[Tensor, ...]
     captured: tuple[Tensor, ...]
-    condition: Graph
+    condition: Graph | None
     body: Graph
+    trip_count: Tensor | None = None
+
+    @property
+    def results(self) -> tuple[Tensor, ...]:
+        """The outputs of the body that are one step of each result."""
+        return self.body.outputs[len(self.states) :]
+
+    @property
+    def steps(self) -> Extent:
+        """The number of steps: a size, or a name or None if it is known only at run time."""
+        match self.condition, self.trip_count:
+            case None, Constant() as count:
+                return max(0, int(count.read()))
+            case None, Dim(x, axis):
+                return x.extents[axis]
+        return None
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether a run can have no steps."""
+        return not isinstance(self.steps, int) or not self.steps
 
     def infer(self) -> tuple[TensorType, ...]:
-        if len(self.condition.outputs) != 1:
-            raise ShapeError(f"a condition returns 1 result, not {len(self.condition.outputs)}")
-        expect_scalar(self.condition.outputs[0])
-        if len(self.states) != len(self.body.outputs) or not self.states:
-            raise ShapeError(
-                f"a loop of {len(self.states)} states returns {len(self.body.outputs)} in each step"
-            )
-        pairs = list(zip(self.states, self.body.outputs, strict=True))
-        for before, after in pairs:
-            if before.dtype != after.dtype or not same_shape(before.shape, after.shape):
-                raise ShapeError(
-                    f"a loop starts with a state of {before.type}, but each step returns "
-                    f"{after.type}"
-                )
-        return tuple(_either(before.type, after.type) for before, after in pairs)
+        self._check_limits()
+        expect_states(self.states, self.body)
+        if not self.body.outputs:
+            raise ShapeError("a loop has no states and no results")
+        over = (TensorType(step.dtype, (self.steps, *step.extents)) for step in self.results)
+        return (*types_after(self.states, self.body), *over)
+
+    def _check_limits(self) -> None:
+        if self.condition is None and self.trip_count is None:
+            raise ShapeError("a loop has neither a condition nor a trip count, so it would not end")
+        if self.condition is not None:
+            if len(self.condition.outputs) != 1:
+                raise ShapeError(f"a condition returns 1 result, not {len(self.condition.outputs)}")
+            expect_scalar(self.condition.outputs[0])
+        if self.trip_count is not None:
+            expect(self, self.trip_count, INTEGERS)
+            if self.trip_count.rank:
+                raise ShapeError(f"a trip count is a scalar, not {self.trip_count.type}")
 
     def compute(self, *operands: Any) -> tuple[Any, ...]:
-        """The last states.
+        """The last states, and the results.
 
         Raises:
-            RuntimeError: the condition is still true after `MAX_STEPS` steps.
+            RuntimeError: the condition is still true after `MAX_STEPS` steps and there is no trip
+                count; or a state changed a size that stays.
         """
-        count = len(self.states)
-        states, captured = tuple(operands[:count]), operands[count:]
-        for _ in range(MAX_STEPS + 1):
-            if not self.condition.run(*states, *captured)[0]:
-                return states
-            states = self.body.run(*states, *captured)
-        raise RuntimeError(f"a loop did not end after {MAX_STEPS} steps")
+        count, number = len(self.states), len(self.captured)
+        states, captured = tuple(operands[:count]), operands[count : count + number]
+        most = MAX_STEPS + 1 if self.trip_count is None else int(operands[-1])
+        collected: list[tuple[Any, ...]] = []
+        for _ in range(most):
+            if self.condition and not self.condition.run(*states, *captured)[0]:
+                break
+            made = self.body.run(*states, *captured)
+            check_states(self.body.inputs, states, made)
+            states = made[:count]
+            collected.append(made[count:])
+        if self.trip_count is None and len(collected) == most:
+            raise RuntimeError(f"a loop did not end after {MAX_STEPS} steps")
+        sizes = sizes_of(self.body.inputs, (*states, *captured))
+        return (*states, *stacked(self.results, collected, sizes))
+
+    def size_sources(self) -> Mapping[str, tuple[Tensor, int]]:
+        """Name of each size in the body → an operand and its axis that have this size."""
+        return size_sources(self.body.inputs, (*self.states, *self.captured))
 
 
 def expect_scalar(x: Tensor) -> None:
@@ -126,23 +189,50 @@ def branch(
     """The results of `then(*captured)` if the predicate is true, else of `otherwise(*captured)`."""
     bodies = []
     for function in (then, otherwise):
-        inputs = _inputs("captured", captured)
+        inputs = _inputs("captured", [tensor.type for tensor in captured])
         bodies.append(Graph(inputs, tuple(function(*inputs))))
     return items(Branch(predicate, tuple(captured), *bodies))
 
 
 def while_loop(
-    condition: Callable[..., Tensor],
+    condition: Callable[..., Tensor] | None,
     step: Function,
     states: Sequence[Tensor],
     captured: Sequence[Tensor] = (),
+    trip_count: Tensor | int | None = None,
 ) -> tuple[Tensor, ...]:
-    """The last states after `step(*states, *captured)` runs while `condition` returns true."""
-    asked = (*_inputs("state", states), *_inputs("captured", captured))
-    taken = (*_inputs("state", states), *_inputs("captured", captured))
-    check, body = Graph(asked, (condition(*asked),)), Graph(taken, tuple(step(*taken)))
-    return items(Loop(tuple(states), tuple(captured), check, body))
+    """The last states and the results of a loop, as a `Loop`.
+
+    Args:
+        condition: function (states, captured) → whether to run another step; None for always.
+        step: function (states, captured) → the new states, then one step of each result.
+        states: the states before the first step.
+        captured: tensors from outside that condition and step use and that are not constants.
+        trip_count: largest number of steps; None for no limit.
+    """
+    types = [state.type for state in states]
+    while True:
+        asked, taken = _inputs("state", types), _inputs("state", types)
+        outside = [tensor.type for tensor in captured]
+        asked, taken = asked + _inputs("captured", outside), taken + _inputs("captured", outside)
+        body = Graph(taken, tuple(step(*taken)))
+        wider = [_widened(t, o.type) for t, o in zip(types, body.outputs, strict=False)]
+        if wider == types:
+            break
+        types = wider
+    check = None if condition is None else Graph(asked, (condition(*asked),))
+    count = as_tensor(trip_count) if isinstance(trip_count, int) else trip_count
+    return items(Loop(tuple(states), tuple(captured), check, body, count))
 
 
-def _inputs(name: str, tensors: Sequence[Tensor]) -> tuple[Input, ...]:
-    return tuple(Input(f"{name}_{i}", tensor.type) for i, tensor in enumerate(tensors))
+def _widened(inside: TensorType, after: TensorType) -> TensorType:
+    """The type of a state without the names of sizes that differ after a step."""
+    if inside.rank != after.rank:
+        return inside
+    pairs = zip(inside.extents, after.extents, strict=True)
+    extents = tuple(None if isinstance(a, str) and a != b else a for a, b in pairs)
+    return TensorType(inside.dtype, extents)
+
+
+def _inputs(name: str, types: Iterable[TensorType]) -> tuple[Input, ...]:
+    return tuple(Input(f"{name}_{index}", kind) for index, kind in enumerate(types))

@@ -1,32 +1,49 @@
-"""Loops over the time steps of sequences."""
+"""Loops over the steps of sequences, and what they have in common with other loops."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from kerasport.errors import ShapeError
 from kerasport.ir.dtypes import NUMPY
 from kerasport.ir.graph import Graph
-from kerasport.ir.tensor import Input, Several, Tensor, TensorType, items
-from kerasport.weights import Shape
+from kerasport.ir.tensor import (
+    Extent,
+    Extents,
+    Input,
+    Several,
+    Tensor,
+    TensorType,
+    items,
+    joined,
+)
+from kerasport.weights import Array, Shape
 
 
 class Scan(Several):
-    """Runs a body for each time step of sequences [batch, time, …].
+    """Runs a body for each step of sequences.
 
-    The inputs of the body are the states, one step [batch, …] of each sequence, and the captured
-    tensors. Its outputs are the new states, and one step [batch, …] of each result. The results of
-    the node are the last states, and each result [batch, time, …] in the order of processing.
+    The inputs of the body are the states, one step of each sequence, and the captured tensors. Its
+    outputs are the new states, and one step of each result. The results of the node are the last
+    states, and each result with the axis of the steps inserted. All sequences have the same number
+    of steps, which may be 0.
+
+    A known size of a state, or one with a name, is the same after each step. A size without a name
+    may change.
 
     Attributes:
-        states: the states before the first step.
-        sequences: the sequences, all with the same number of steps.
+        states: the states before the first step, of any element type and rank.
+        sequences: the sequences, at least one.
         captured: tensors from outside that the body uses.
         body: one step.
-        reverse: whether to process the steps from the last one to the first one.
+        axes: for each sequence, the axis of its steps.
+        backwards: for each sequence, whether it is read from its last step to its first one.
+        result_axes: for each result, the axis of its steps.
+        result_backwards: for each result, whether the first step that runs becomes the last one.
+        nonempty: whether every run has at least one step.
         kind: describes the step, for targets that have one operator for the whole loop.
     """
 
@@ -34,50 +51,109 @@ class Scan(Several):
     sequences: tuple[Tensor, ...]
     captured: tuple[Tensor, ...]
     body: Graph
-    reverse: bool = False
+    axes: tuple[int, ...]
+    backwards: tuple[bool, ...]
+    result_axes: tuple[int, ...]
+    result_backwards: tuple[bool, ...]
+    nonempty: bool = False
     kind: object = None
+
+    @property
+    def results(self) -> tuple[Tensor, ...]:
+        """The outputs of the body that are one step of each result."""
+        return self.body.outputs[len(self.states) :]
+
+    @property
+    def steps(self) -> Extent:
+        """The number of steps: a size, a name or None."""
+        pairs = zip(self.sequences, self.axes, strict=True)
+        return joined(*(sequence.extents[axis] for sequence, axis in pairs))
 
     @property
     def time(self) -> int | None:
         """The number of steps, None if it is known only at run time."""
-        return self.sequences[0].shape[1]
+        steps = self.steps
+        return steps if isinstance(steps, int) else None
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether a run can have no steps."""
+        return not self.time if self.time is not None else not self.nonempty
 
     def infer(self) -> tuple[TensorType, ...]:
-        count = len(self.states)
-        for before, after in zip(self.states, self.body.outputs[:count], strict=True):
-            if before.dtype != after.dtype or not same_shape(before.shape, after.shape):
-                raise ShapeError(
-                    f"a loop starts with a state of {before.type}, but each step returns "
-                    f"{after.type}"
-                )
-        last = tuple(output.type for output in self.body.outputs[:count])
-        time = self.sequences[0].extents[1]
-        over = tuple(
-            TensorType(o.dtype, (o.extents[0], time, *o.extents[1:]))
-            for o in self.body.outputs[count:]
-        )
+        self._check_axes()
+        expect_states(self.states, self.body)
+        last = [output.type for output in self.body.outputs[: len(self.states)]]
+        if not self.nonempty:
+            last = list(types_after(self.states, self.body))
+        over = [
+            TensorType(step.dtype, inserted(step.extents, axis, self.steps))
+            for step, axis in zip(self.results, self.result_axes, strict=True)
+        ]
         return (*last, *over)
 
+    def _check_axes(self) -> None:
+        if not self.sequences:
+            raise ShapeError("a scan has at least one sequence")
+        if len(self.axes) != len(self.sequences) or len(self.backwards) != len(self.sequences):
+            raise ShapeError(f"a scan of {len(self.sequences)} sequences has {len(self.axes)} axes")
+        if not len(self.results) == len(self.result_axes) == len(self.result_backwards):
+            raise ShapeError(
+                f"a scan of {len(self.results)} results has {len(self.result_axes)} axes for them"
+            )
+        ranks = [sequence.rank - 1 for sequence in self.sequences]
+        ranks += [step.rank for step in self.results]
+        for rank, axis in zip(ranks, (*self.axes, *self.result_axes), strict=True):
+            if not 0 <= axis <= rank:
+                raise ShapeError(f"a scan over axis {axis} of a tensor of {rank + 1} axes")
+        pairs = zip(self.sequences, self.axes, strict=True)
+        known = {size for s, axis in pairs if (size := s.shape[axis]) is not None}
+        if len(known) > 1:
+            raise ShapeError(f"the sequences have {' and '.join(map(str, sorted(known)))} steps")
+
     def compute(self, *operands: Any) -> tuple[Any, ...]:
+        """The last states, and the results.
+
+        Raises:
+            RuntimeError: the sequences differ in length, or a state changed a size that stays.
+        """
         count, number = len(self.states), len(self.sequences)
-        states = list(operands[:count])
-        sequences, captured = operands[count : count + number], operands[count + number :]
-        steps = range(sequences[0].shape[1])
-        results: list[list[Any]] = [[] for _ in self.body.outputs[count:]]
-        for t in reversed(steps) if self.reverse else steps:
-            made = self.body.run(*states, *(s[:, t] for s in sequences), *captured)
-            states = list(made[:count])
-            for result, step in zip(results, made[count:], strict=True):
-                result.append(step)
-        empty = [
-            np.zeros((o.shape[0] or 0, 0, *(d or 0 for d in o.shape[1:])), NUMPY[o.dtype])
-            for o in self.body.outputs[count:]
+        states = operands[:count]
+        sequences = [
+            np.flip(np.moveaxis(array, axis, 0), 0) if backwards else np.moveaxis(array, axis, 0)
+            for array, axis, backwards in zip(
+                operands[count : count + number], self.axes, self.backwards, strict=True
+            )
         ]
-        over = [
-            np.stack(result, 1) if result else none
-            for result, none in zip(results, empty, strict=True)
-        ]
-        return (*states, *over)
+        if len({len(sequence) for sequence in sequences}) > 1:
+            raise RuntimeError("the sequences of a scan have different numbers of steps")
+        collected: list[tuple[Any, ...]] = []
+        for steps in zip(*sequences, strict=True):
+            made = self.body.run(*states, *steps, *operands[count + number :])
+            check_states(self.body.inputs, states, made)
+            states = made[:count]
+            collected.append(made[count:])
+        sizes = sizes_of(self.body.inputs, (*states, *operands[count:]), skip=self._moved())
+        over = stacked(self.results, collected, sizes)
+        pairs = zip(over, self.result_axes, self.result_backwards, strict=True)
+        return (
+            *states,
+            *(np.moveaxis(np.flip(y, 0) if back else y, 0, axis) for y, axis, back in pairs),
+        )
+
+    def _moved(self) -> Mapping[int, int]:
+        """Index of each input of the body that is one step → the axis that the operand has more."""
+        return {len(self.states) + index: axis for index, axis in enumerate(self.axes)}
+
+    def size_sources(self) -> Mapping[str, tuple[Tensor, int]]:
+        """Name of each size in the body → an operand and its axis that have this size."""
+        operands = (*self.states, *self.sequences, *self.captured)
+        return size_sources(self.body.inputs, operands, self._moved())
+
+
+def inserted(extents: Extents, axis: int, extent: Extent) -> Extents:
+    """The extents with one more axis."""
+    return (*extents[:axis], extent, *extents[axis:])
 
 
 def same_shape(a: Shape, b: Shape) -> bool:
@@ -85,8 +161,123 @@ def same_shape(a: Shape, b: Shape) -> bool:
     return len(a) == len(b) and all(m == n or None in (m, n) for m, n in zip(a, b, strict=True))
 
 
+# ------------------------------------------------------------------------------------------- states
+
+
+def expect_states(states: Sequence[Tensor], body: Graph) -> None:
+    """Check that each step returns states of the types that it takes.
+
+    Raises:
+        ShapeError: a state has another element type, rank or size after a step.
+    """
+    if len(body.outputs) < len(states):
+        raise ShapeError(f"a loop of {len(states)} states returns {len(body.outputs)} in each step")
+    for index, (before, after) in enumerate(zip(states, body.outputs, strict=False)):
+        if before.dtype != after.dtype or not same_shape(before.shape, after.shape):
+            name = body.inputs[index].name if index < len(body.inputs) else str(index)
+            raise ShapeError(
+                f"a loop starts with the state {name!r} of {before.type}, but each step returns "
+                f"{after.type}; a state keeps its element type, its rank and its known sizes"
+            )
+
+
+def types_after(states: Sequence[Tensor], body: Graph) -> Iterator[TensorType]:
+    """The types of the states after any number of steps, which may be 0."""
+    for before, inside in zip(states, body.inputs, strict=False):
+        extents: list[Extent] = [
+            None if extent is None else first
+            # `check` reports an input of another rank
+            for first, extent in zip(before.extents, inside.extents, strict=False)
+        ]
+        yield TensorType(before.dtype, tuple(extents))
+
+
+def check_states(inputs: Sequence[Input], before: Sequence[Array], after: Sequence[Array]) -> None:
+    """Check at run time that the states keep the sizes that are known or have a name.
+
+    Raises:
+        RuntimeError: a size changed.
+    """
+    for tensor, old, new in zip(inputs, before, after, strict=False):
+        axes = [axis for axis, extent in enumerate(tensor.extents) if extent is not None]
+        if any(np.shape(old)[axis] != np.shape(new)[axis] for axis in axes):
+            raise RuntimeError(
+                f"a step changed the shape of the state {tensor.name!r} from {np.shape(old)} to "
+                f"{np.shape(new)}"
+            )
+
+
+# ------------------------------------------------------------------------------------------ results
+
+
+def sizes_of(
+    inputs: Sequence[Input], operands: Sequence[Array], skip: Mapping[int, int] | None = None
+) -> Mapping[str, int]:
+    """Name of each size in a body → its value, taken from the operands.
+
+    Args:
+        inputs: the inputs of the body.
+        operands: the value of the operand for each input.
+        skip: index of an input that is one step → the axis that its operand has more.
+    """
+    found: dict[str, int] = {}
+    for index, (tensor, array) in enumerate(zip(inputs, operands, strict=True)):
+        shape = list(np.shape(array))
+        if skip and index in skip:
+            del shape[skip[index]]
+        names = zip(tensor.extents, shape, strict=True)
+        found.update({name: size for name, size in names if isinstance(name, str)})
+    return found
+
+
+def size_sources(
+    inputs: Sequence[Input], operands: Sequence[Tensor], skip: Mapping[int, int] | None = None
+) -> Mapping[str, tuple[Tensor, int]]:
+    """Name of each size in a body → an operand and its axis that have this size.
+
+    The arguments are those of `sizes_of`.
+    """
+    found: dict[str, tuple[Tensor, int]] = {}
+    for index, (tensor, operand) in enumerate(zip(inputs, operands, strict=True)):
+        extra = (skip or {}).get(index, tensor.rank)
+        for axis, name in enumerate(tensor.extents):
+            if isinstance(name, str):
+                found.setdefault(name, (operand, axis + (axis >= extra)))
+    return found
+
+
+def stacked(
+    outputs: Sequence[Tensor], steps: Sequence[Sequence[Array]], sizes: Mapping[str, int]
+) -> list[Array]:
+    """The results of all steps, stacked along a new axis 0.
+
+    Without steps, a size that has no name and is known only at run time is 0.
+
+    Args:
+        outputs: the outputs of the body.
+        steps: the values of the outputs in each step.
+        sizes: name → value of sizes in the body.
+    """
+    if steps:
+        return [np.stack(column) for column in zip(*steps, strict=True)]
+    return [
+        np.zeros((0, *(_size(extent, sizes) for extent in output.extents)), NUMPY[output.dtype])
+        for output in outputs
+    ]
+
+
+def _size(extent: Extent, sizes: Mapping[str, int]) -> int:
+    return extent if isinstance(extent, int) else sizes.get(extent or "", 0)
+
+
+# ------------------------------------------------------------------------------------------- making
+
+
 Step = Callable[..., tuple[Sequence[Tensor], Sequence[Tensor]]]
 """Function (states, steps, captured) → (new states, one step of each result)."""
+
+PerTensor: TypeAlias = Any
+"""One value for all tensors, or a sequence with a value for each."""
 
 
 def scan(
@@ -95,29 +286,57 @@ def scan(
     sequences: Sequence[Tensor],
     captured: Sequence[Tensor] = (),
     *,
-    reverse: bool = False,
+    reverse: bool | Sequence[bool] = False,
+    axes: int | Sequence[int] = 1,
+    result_axes: int | Sequence[int] = 1,
+    result_reverse: bool | Sequence[bool] = False,
+    nonempty: bool = False,
     kind: object = None,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Run `step` for each time step of sequences [batch, time, …], as a `Scan`.
+    """Run `step` for each step of sequences, as a `Scan`.
 
     Args:
         step: computes one step.
         states: the states before the first step.
         sequences: the sequences.
         captured: tensors from outside that the step uses and that are not constants.
-        reverse: whether to process the steps from the last one to the first one.
+        reverse: whether to read the sequences from the last step to the first one.
+        axes: the axis of the steps in the sequences.
+        result_axes: the axis of the steps in the results.
+        result_reverse: whether the first step that runs becomes the last one of the results.
+        nonempty: whether every run has at least one step.
         kind: describes the step, for targets that have one operator for the whole loop.
 
+    `reverse`, `axes`, `result_axes` and `result_reverse` are one value for all, or one for each.
+
     Returns:
-        The last states, and the results [batch, time, …].
+        The last states, and the results.
     """
+    at = _each(axes, len(sequences))
     inside = [Input(f"state_{i}", s.type) for i, s in enumerate(states)]
     steps = [
-        Input(f"step_{i}", TensorType(s.dtype, (s.extents[0], *s.extents[2:])))
-        for i, s in enumerate(sequences)
+        Input(f"step_{i}", TensorType(s.dtype, (*s.extents[:axis], *s.extents[axis + 1 :])))
+        for i, (s, axis) in enumerate(zip(sequences, at, strict=True))
     ]
     outside = [Input(f"captured_{i}", c.type) for i, c in enumerate(captured)]
     new, results = step(inside, steps, outside)
-    body = Graph((*inside, *steps, *outside), (*new, *results))
-    made = items(Scan(tuple(states), tuple(sequences), tuple(captured), body, reverse, kind))
+    made = items(
+        Scan(
+            tuple(states),
+            tuple(sequences),
+            tuple(captured),
+            Graph((*inside, *steps, *outside), (*new, *results)),
+            at,
+            _each(reverse, len(sequences)),
+            _each(result_axes, len(results)),
+            _each(result_reverse, len(results)),
+            nonempty,
+            kind,
+        )
+    )
     return made[: len(states)], made[len(states) :]
+
+
+def _each(value: PerTensor, count: int) -> tuple[Any, ...]:
+    """One value for each of several tensors."""
+    return tuple(value) if isinstance(value, Iterable) else (value,) * count

@@ -29,6 +29,7 @@ from kerasport.ir.ops.loop import Step
 from kerasport.ir.ops.movement import product
 from kerasport.ir.ops.reduction import ArgReduction, Cumulative
 from kerasport.ir.tensor import Node, constant
+from kerasport.passes.loop import counted_steps_of
 from kerasport.passes.rewrite import Uses
 
 
@@ -57,10 +58,16 @@ def running_products(node: Node, uses: Uses) -> Node | None:
             before, behind = product(sizes[:axis]), product(sizes[axis + 1 :])
             z = ops.reshape(x, (before, sizes[axis], behind))
             (_, (made,)) = ops.scan(
-                _multiply(exclusive=exclusive), (_ones(z),), (z,), reverse=reverse
+                _multiply(exclusive=exclusive),
+                (_ones(z),),
+                (z,),
+                reverse=reverse,
+                result_reverse=reverse,
             )
-            # a loop returns its results in the order of processing
-            made = Reverse(made, (1,)) if reverse else made
+            assert isinstance(made, Item)
+            assert isinstance(made.source, ops.Scan)
+            if made.source.may_be_empty:
+                made = counted_steps_of(made.source)[1]
             return ops.reshape(made, sizes)
     return None
 

@@ -10,7 +10,7 @@ from kerasport.ir.program import Program
 from kerasport.ir.tensor import Constant, Input
 from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.fold import fold_constants
-from kerasport.passes.run import Pass, in_bodies, rewriting, run
+from kerasport.passes.run import COUNTED, Pass, in_bodies, rewriting, run
 from kerasport.targets.notes import float32_notes
 from kerasport.targets.onnx import EXTRA, ONNX
 from kerasport.targets.onnx.channels_first import LAYOUT
@@ -60,7 +60,7 @@ NATIVE = Pass("recurrent", native, "loops are LSTM, GRU or RNN where ONNX has su
 def optimized(graph: Graph, opset: int = OPSET) -> Graph:
     """The graph as ONNX Runtime computes it best, in operations that an opset has."""
     steps = passes(opset)
-    return run(graph, (NATIVE, in_bodies(steps), *steps))
+    return run(graph, (NATIVE, COUNTED, in_bodies(steps), *steps))
 
 
 def plan(program: Program, options: OnnxOptions = DEFAULTS) -> Plan:

@@ -175,12 +175,12 @@ def operator_of(loop: Scan) -> tuple[Tensor, ...] | None:
         _biases(operator, cell, bias),
         () if zeros else states,
         activations,
-        loop.reverse,
+        loop.backwards[0],
         isinstance(cell, GRUCell) and cell.reset_after,
     )
     *ends, over = masked(whole, loop, steps.output) if steps.masked else plain(whole)
     # a loop returns its results in the order of processing
-    return (*ends, ops.Reverse(over, (1,)) if loop.reverse else over)
+    return (*ends, ops.Reverse(over, (1,)) if loop.backwards[0] else over)
 
 
 def plain(whole: Recurrent) -> tuple[Tensor, ...]:
@@ -206,8 +206,8 @@ def masked(whole: Recurrent, loop: Scan, output: MaskedOutput) -> tuple[Tensor, 
     before = whole.states or (ops.as_tensor(0.0),) * whole.count
     ends = [ops.where(some, after, initial) for after, initial in zip(last, before, strict=True)]
     # behind it in time, where time runs backwards
-    place = counts - ones if loop.reverse else counts - 1
-    none = ops.equal(place, length) if loop.reverse else ops.less(place, 0)
+    place = counts - ones if loop.backwards[0] else counts - 1
+    none = ops.equal(place, length) if loop.backwards[0] else ops.less(place, 0)
     taken = TakeSteps(over, ops.maximum(ops.minimum(place, at_least_one - 1), 0))
     first = (
         ops.expand_dims(before[0], 1) if output == "state" and whole.states else ops.as_tensor(0.0)
@@ -217,7 +217,7 @@ def masked(whole: Recurrent, loop: Scan, output: MaskedOutput) -> tuple[Tensor, 
     )
     if len(loop.states) == whole.count:
         return (*ends, every)
-    at_end = ops.strided_axis(mask, 1, *((0, 1) if loop.reverse else (-1, None)))
+    at_end = ops.strided_axis(mask, 1, *((0, 1) if loop.backwards[0] else (-1, None)))
     return (*ends, ops.where(at_end if output == "zero" else some, last[0], 0.0), every)
 
 

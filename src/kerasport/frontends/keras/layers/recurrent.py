@@ -150,7 +150,9 @@ def over_time(
     sequences = [z] if mask is None else [z, steps_of(mask, ops.dim(z, 0))]
     start = [*initial, *cells[-1].zeros(z)[:1]] if carries else initial
     kind = Steps(cells[0], mask is not None, output) if len(cells) == 1 else None
-    ends, collected = ops.scan(step, start, sequences, reverse=loop.go_backwards, kind=kind)
+    ends, collected = ops.scan(
+        step, start, sequences, reverse=loop.go_backwards, nonempty=True, kind=kind
+    )
     final = ends[: len(initial)]
     last = ends[-1] if carries else final[-last_count]
     y = collected[0] if loop.return_sequences else last

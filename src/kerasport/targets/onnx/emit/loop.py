@@ -9,13 +9,13 @@ import onnx_ir as onnx
 
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
-from kerasport.ir.tensor import Item, TensorType
+from kerasport.ir.tensor import Item, Tensor, TensorType
 from kerasport.targets.onnx.emit.emitter import Emitter, typed
 from kerasport.targets.onnx.recurrent import NAMES, OPTIONS, CountingFirst, Recurrent, TakeSteps
 
 
 def emit_scan(e: Emitter, node: ops.Scan) -> onnx.Value:
-    """`Scan` over the second axis; its body refers to captured tensors by name."""
+    """`Scan`; its body refers to captured tensors by name."""
     inner, arguments = e.inside(node.body), []
     count = len(node.states) + len(node.sequences)
     for tensor in node.body.inputs[:count]:
@@ -26,19 +26,19 @@ def emit_scan(e: Emitter, node: ops.Scan) -> onnx.Value:
         inner.bind(tensor, e.ref(outside))
     outputs = inner.own(node.body.outputs, inner.emit_all(node.body.outputs))
     body = onnx.Graph(arguments, outputs, nodes=inner.nodes, name=e.shared.unique("step"))
-    results, sequences = len(outputs) - len(node.states), len(node.sequences)
     attributes: dict[str, Any] = {
-        "scan_input_axes": [1] * sequences,
-        "scan_input_directions": [int(node.reverse)] * sequences,
+        "scan_input_axes": list(node.axes),
+        "scan_input_directions": list(map(int, node.backwards)),
     }
-    if results:
-        attributes["scan_output_axes"] = [1] * results
+    if node.results:
+        attributes["scan_output_axes"] = list(node.result_axes)
+        attributes["scan_output_directions"] = list(map(int, node.result_backwards))
     values = e.add_several(
         "Scan",
         [*node.states, *node.sequences],
         len(outputs),
         body=body,
-        num_scan_inputs=sequences,
+        num_scan_inputs=len(node.sequences),
         **attributes,
     )
     return e.results(node, values)
@@ -57,35 +57,59 @@ def emit_branch(e: Emitter, node: ops.Branch) -> onnx.Value:
 
 
 def emit_loop(e: Emitter, node: ops.Loop) -> onnx.Value:
-    """`Loop` without a trip count.
+    """`Loop` with a trip count, a condition or both.
 
     ONNX takes the first condition as an operand, and each step computes the next one. So the
     condition is written twice: before the loop, and at the end of its body.
     """
     captured = [e.ref(tensor) for tensor in node.captured]
     first = _condition(e, node, [*map(e.ref, node.states), *captured])
+    count = None
+    if node.trip_count is not None:
+        count = e.cast(node.trip_count, onnx.DataType.INT64)
     inner = e.inside(node.body)
-    steps, more = (onnx.Value(name=e.shared.unique(name)) for name in ("step", "more"))
-    typed(steps, TensorType("int64", ()))
+    step, more = (onnx.Value(name=e.shared.unique(name)) for name in ("step", "more"))
+    typed(step, TensorType("int64", ()))
     typed(more, TensorType("bool", ()))
-    count = len(node.states)
     states = [
         typed(onnx.Value(name=e.shared.unique(tensor.name)), tensor.type)
-        for tensor in node.body.inputs[:count]
+        for tensor in node.body.inputs[: len(node.states)]
     ]
     after = _emitted(inner, node.body, [*states, *captured])
-    again = _condition(inner, node, [*after, *captured])
-    ends = [*node.condition.outputs, *node.body.outputs]
-    outputs = inner.own(ends, [again, *after])
+    again = _condition(inner, node, [*after[: len(node.states)], *captured])
+    if again is None:
+        again = typed(inner.add("Identity", [more]), TensorType("bool", ()))
+        outputs = [again, *inner.own(node.body.outputs, after)]
+    else:
+        assert node.condition is not None
+        outputs = inner.own([*node.condition.outputs, *node.body.outputs], [again, *after])
     body = onnx.Graph(
-        [steps, more, *states], outputs, nodes=inner.nodes, name=e.shared.unique("step")
+        [step, more, *states], outputs, nodes=inner.nodes, name=e.shared.unique("step")
     )
-    values = e.add_several("Loop", [None, first, *node.states], count, body=body)
-    return e.results(node, values)
+    values = e.add_several("Loop", [count, first, *node.states], len(after), body=body)
+    results = values[len(node.states) :]
+    over = [_sized(e, node, y, step) for y, step in zip(results, node.results, strict=True)]
+    return e.results(node, [*values[: len(node.states)], *over])
 
 
-def _condition(e: Emitter, node: ops.Loop, operands: Sequence[onnx.Value]) -> onnx.Value:
-    """The condition of a loop, written among the nodes of the emitter."""
+def _sized(e: Emitter, node: ops.Loop, value: onnx.Value, step: Tensor) -> onnx.Value:
+    """A result with the sizes that operands tell: without steps, ONNX Runtime sets them to 0."""
+    sources = node.size_sources()
+    if not node.may_be_empty or not any(extent in sources for extent in step.extents):
+        return value
+    sizes = [e.add("Shape", [value], start=0, end=1)]
+    for axis, extent in enumerate(step.extents, 1):
+        if isinstance(extent, str) and extent in sources:
+            sizes.append(e.size(*sources[extent]))
+        else:
+            sizes.append(e.add("Shape", [value], start=axis, end=axis + 1))
+    return e.add("Reshape", [value, e.add("Concat", sizes, axis=0)], allowzero=1)
+
+
+def _condition(e: Emitter, node: ops.Loop, operands: Sequence[onnx.Value]) -> onnx.Value | None:
+    """The condition of a loop, written among the nodes of the emitter; None if it has none."""
+    if node.condition is None:
+        return None
     inner = e.inside(node.condition)
     (value,) = _emitted(inner, node.condition, operands)
     e.nodes.extend(inner.nodes)

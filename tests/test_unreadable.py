@@ -45,7 +45,7 @@ from kerasport.errors import HostileFileError, KerasportError, ReadError, Refusa
 from kerasport.frontends.keras.dtypes import Dtypes
 from kerasport.frontends.keras.infer import check_weights
 from kerasport.frontends.keras.layers import LAYERS
-from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec, Operation
 from kerasport.ir import ops
 from kerasport.ir.tensor import Input, TensorType
 from kerasport.targets import planned
@@ -712,3 +712,26 @@ def test_a_layer_that_is_called_on_nothing_is_refused(to: str) -> None:
             assert planned(model, to).problems, name
         except ReadError:
             continue  # an option is missing too
+
+
+@pytest.mark.parametrize("to", ["tfjs-layers", "tfjs-graph"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Unstack", {"num": 0, "axis": 1}),
+        ("Unstack", {"num": 3, "axis": 1}),
+        ("Unstack", {"num": -1, "axis": 1}),
+        ("Split", {"indices_or_sections": 0, "axis": 1}),
+        ("Split", {"indices_or_sections": -1, "axis": 1}),
+        ("ArraySplit", {"indices_or_sections": 0, "axis": 1}),
+        ("Meshgrid", {"indexing": "xy"}),
+    ],
+)
+def test_a_function_that_returns_nothing_is_refused(
+    name: str, options: dict[str, Any], to: str
+) -> None:
+    x = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 4, 5], "dtype": "float32"}))
+    arguments = () if name == "Meshgrid" else (KerasTensor(x),)
+    y = Call(Operation("y", name, options), arguments)
+    model = KerasModel("model", "functional", (x, y), (KerasTensor(x),), (KerasTensor(y),))
+    assert planned(model, to).problems

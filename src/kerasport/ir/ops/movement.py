@@ -385,7 +385,7 @@ def split(x: Tensor, parts: int, axis: int = -1) -> tuple[Tensor, ...]:
         ShapeError: the size of the axis is unknown or not a multiple of `parts`.
     """
     size = x.shape[axis]
-    if size is None or size % parts:
+    if size is None or parts < 1 or size % parts:
         raise ShapeError(f"axis {axis} of {x.type} cannot be split into {parts} parts")
     return tuple(slice_axis(x, axis, at * size // parts, size // parts) for at in range(parts))
 

@@ -98,7 +98,10 @@ def apply(
         made = lower(*args, **options, **kwargs)
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise ShapeError(f"the arguments do not fit together: {error}") from error
-    return made if isinstance(made, tuple) else (made,)
+    results = made if isinstance(made, tuple) else (made,)
+    if not results:
+        raise ShapeError("the operation returns no tensors")
+    return results
 
 
 TYPES: Mapping[str, type | tuple[type, ...]] = {

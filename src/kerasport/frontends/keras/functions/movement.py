@@ -237,6 +237,8 @@ def array_split(
     if not isinstance(indices_or_sections, int):
         return split(x, indices_or_sections=indices_or_sections, axis=axis)
     length, count = size(x, axis, "axis"), indices_or_sections
+    if count < 1:
+        raise ShapeError(f"an axis cannot be split into {count} parts")
     sizes = [length // count + (at < length % count) for at in range(count)]
     return split(x, indices_or_sections=[sum(sizes[:at]) for at in range(1, count)], axis=axis)
 
@@ -253,6 +255,8 @@ def splitting(axis: int) -> Callable[..., tuple[Tensor, ...]]:
 def unstack(x: Tensor, *, num: int | None = None, axis: int = 0) -> tuple[Tensor, ...]:
     """Return the slices along an axis, without that axis."""
     count = size(x, axis, "num") if num is None else num
+    if x.shape[axis] not in (None, count):
+        raise ShapeError(f"num is {num}, but the axis has size {x.shape[axis]}")
     return tuple(ops.squeeze(ops.slice_axis(x, axis, at, 1), axis) for at in range(count))
 
 

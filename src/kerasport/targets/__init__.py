@@ -1,4 +1,4 @@
-"""From a model to files: the table of targets, and the choice among them."""
+"""The table of targets, the choice among them, and the conversion with the chosen one."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _check_suffix(target: Target, out: Path) -> None:
 def check_free(
     targets: Sequence[Target], out: Path, *, force: bool, sources: Iterable[Path] = ()
 ) -> None:
-    """Check before any work that the output may be written.
+    """Check, before anything is computed, that the output may be written.
 
     Raises:
         OptionError: the output is a URL, or a file of another format.
@@ -113,13 +113,13 @@ def check_free(
 
 
 def _example(target: Target) -> str:
-    """An output of a target in words, such as "an ONNX model to a file such as model.onnx"."""
+    """The output of a target in words, such as "an ONNX model to a file such as model.onnx"."""
     place = "file" if target.suffix else "directory"
     return f"{with_article(target.family)} model to a {place} such as {target.example}"
 
 
 def options_of(targets: Iterable[Target], **given: Any) -> dict[str, Options]:
-    """The options of each target, out of the options that a user gave.
+    """The options of each target, from the options that a user specified.
 
     Args:
         targets: the possible targets.
@@ -163,7 +163,7 @@ def _default(name: str) -> Any:
 def written(
     plan: Plan, out: Path, options: Options, *, force: bool = False, progress: Callable[[int], None]
 ) -> Output:
-    """Write a plan to its place, where it is complete or absent.
+    """Write a plan to the output, which is complete or absent afterwards.
 
     Raises:
         OutputExistsError: the output exists and is not replaced, or another process was faster.
@@ -202,7 +202,7 @@ def planned(source: Source, to: str | Sequence[Target] = AUTO, **options: Any) -
 
 
 def plan_with(source: Source, target: Target, options: Options) -> Plan:
-    """The plan of one target, with a problem if it would become too large."""
+    """The plan of one target, with a problem if the output would be too large."""
     with limited(options.max_size) as budget:
         plan = target.plan(_as_taken(source, target), options)
         if plan.problems:
@@ -217,7 +217,7 @@ def plan_with(source: Source, target: Target, options: Options) -> Plan:
 
 
 def _as_taken(source: Source, target: Target) -> Source:
-    """The source in the form that a target takes."""
+    """The source in the form that the target expects."""
     if target.takes_layers or isinstance(source, Program):
         return source
     from kerasport.frontends.keras.program import program_of  # noqa: PLC0415  (imports the lowering)
@@ -226,7 +226,7 @@ def _as_taken(source: Source, target: Target) -> Source:
 
 
 def _explained(plan: Plan, tried: Sequence[Plan]) -> Plan:
-    """The plan with a note on the target that was tried before, and does not support the model."""
+    """The plan with a note on the target that was tried before and does not support the model."""
     if not tried:
         return plan
     before = tried[0]
@@ -242,7 +242,7 @@ def _explained(plan: Plan, tried: Sequence[Plan]) -> Plan:
 
 
 def _best(plans: Sequence[Plan]) -> Plan:
-    """The plan with the fewest problems, and a note on the next one."""
+    """The plan with the fewest problems, and a note on the next best one."""
     best, *others = sorted(plans, key=lambda plan: len(plan.problems))
     if not others:
         return best

@@ -1,4 +1,4 @@
-"""Code that loads a converted model, as far as it is the same for all targets.
+"""Parts of the code that loads a converted model, which all targets share.
 
 The paths are those of a page in the current directory if the output is below it, and of a page next
 to the output if not.
@@ -14,7 +14,8 @@ from pathlib import Path
 from kerasport.weights import Shape
 
 CDN = "https://cdn.jsdelivr.net/npm"
-OPEN_IMAGE, OPEN = 224, 16  # sizes that an example feeds where the model leaves them open
+OPEN_IMAGE, OPEN = 224, 16
+"""Example sizes for unknown sizes of images, and of other tensors."""
 
 
 def page_of(out: Path) -> tuple[str, Path]:
@@ -37,23 +38,22 @@ def script(head: str, lines: list[str]) -> str:
 
 
 def strings(sizes: list[int]) -> str:
-    """An array of JavaScript with so many strings."""
+    """A JavaScript array with one string for each element of a tensor with these sizes."""
     return '["text"]' if prod(sizes) == 1 else f'Array({prod(sizes)}).fill("text")'
 
 
 def example_sizes(shape: Shape) -> list[int]:
-    """The sizes of an example: one sample, and something for other open sizes."""
-    guess = OPEN_IMAGE if len(shape) == 4 else OPEN
-    return [
-        size if size is not None else 1 if axis == 0 else guess for axis, size in enumerate(shape)
-    ]
+    """The sizes of an example: one sample, and an arbitrary size for other unknown sizes."""
+    default = OPEN_IMAGE if len(shape) == 4 else OPEN
+    defaults = (1, *(default,) * len(shape))
+    return [known if size is None else size for size, known in zip(shape, defaults, strict=False)]
 
 
 def relative_url(path: str) -> str:
-    """A relative URL as a JavaScript string. What would end the path or the script is escaped."""
+    """A relative URL as a JavaScript string, with special characters escaped."""
     for char in "%#?<\\":
         path = path.replace(char, f"%{ord(char):02X}")
-    # up to a colon in its first part, a path would be taken for a scheme
+    # the text before a colon in the first part would be read as a URL scheme
     return quoted_text(f"./{path}" if ":" in path.split("/", maxsplit=1)[0] else path)
 
 

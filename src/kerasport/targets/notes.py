@@ -1,4 +1,4 @@
-"""Notes that are the same for all targets: NaN and infinity, and 16-bit dtype policies."""
+"""Notes that all targets share: NaN and infinity, and 16-bit dtype policies."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from kerasport.errors import SHORT, legible, quoted
 from kerasport.ir.program import Part
 from kerasport.weights import Array, Weight
 
-SHOWN = 5  # parts that one note names
-
+SHOWN = 5
+"""Largest number of parts that a note lists."""
 
 BUFFER = 2_000_000_000
 """Bytes that browsers allocate as one ArrayBuffer: Chrome fails at 2^31 - 2^21."""
@@ -29,11 +29,11 @@ def float32_notes(policies: Sequence[str]) -> Iterator[str]:
 def not_finite(parts: Iterable[Part], also: str = "") -> Iterator[str]:
     """A note on weights that contain NaN or infinity.
 
-    Every weight of floats is read once, in pieces; numpy scans some 4 GB per second.
+    All float weights are read once, in pieces. numpy scans about 4 GB per second.
 
     Args:
         parts: the parts of the source with their weights.
-        also: what the target makes of such numbers, besides what Keras does.
+        also: how the target treats such numbers differently from Keras; may be empty.
 
     Raises:
         KerasportError: a weight cannot be read.
@@ -49,7 +49,7 @@ def not_finite(parts: Iterable[Part], also: str = "") -> Iterator[str]:
 
 
 def _found(part: Part) -> str:
-    """What the weights of a part contain; empty if all is finite."""
+    """How many values of a part's weights are not finite; empty if all are finite."""
     counts = [_count(weight) for weight in part.weights if _is_float(weight)]
     nan, infinite = (sum(count[kind] for count in counts) for kind in (0, 1))
     if not nan and not infinite:
@@ -60,24 +60,24 @@ def _found(part: Part) -> str:
 
 
 def _is_float(weight: Weight) -> bool:
-    # numpy does not count bfloat16 and float8 among the floats
+    # for numpy, bfloat16 and float8 are not floats
     return weight.dtype.kind == "f" or "float" in weight.dtype.name
 
 
 def _count(weight: Weight) -> tuple[int, int]:
-    """How many numbers of a weight are NaN, and how many infinite."""
+    """The number of values that are NaN, and of those that are infinite."""
     nan = infinite = 0
     for piece in weight.pieces():
         numbers = _as_float32(piece)
         if not np.isfinite(numbers).all():
-            here = int(np.isnan(numbers).sum())
-            nan += here
-            infinite += int(numbers.size - np.isfinite(numbers).sum()) - here
+            nan_here = int(np.isnan(numbers).sum())
+            nan += nan_here
+            infinite += int(numbers.size - np.isfinite(numbers).sum()) - nan_here
     return nan, infinite
 
 
 def _as_float32(piece: Array) -> Array:
-    """What is written of float64: numbers beyond float32 become infinite, as in Keras."""
+    """float64 values as float32. Values beyond float32 become infinite, as in Keras."""
     if piece.dtype.itemsize <= np.dtype(np.float32).itemsize:
         return piece
     with np.errstate(over="ignore"):

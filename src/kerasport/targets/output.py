@@ -84,7 +84,7 @@ FOREIGN = {
     ".hdf5": "Keras files", ".mlmodel": "Core ML models",
     ".mlpackage": "Core ML models", ".safetensors": "safetensors files", ".zip": "zip archives",
 }  # fmt: skip
-"""Suffix of a file that is mistaken for an output → the format it stands for."""
+"""Suffix of a file that is not an output → its format."""
 
 
 def check_kind(out: Path, examples: str) -> None:
@@ -111,9 +111,9 @@ def check_parents(out: Path) -> None:
 
 
 def check_files_free(files: Sequence[Path], *, force: bool, sources: Iterable[Path] = ()) -> None:
-    """Check before any work that an output of files may be written; the first names the output.
+    """Check, before anything is computed, that an output of files may be written.
 
-    Removes what dead processes left next to it.
+    The first file names the output. Files that dead processes left next to it are removed.
 
     Raises:
         OutputExistsError: a file exists and may not be replaced, is the source, or is being written
@@ -134,7 +134,9 @@ def check_files_free(files: Sequence[Path], *, force: bool, sources: Iterable[Pa
 
 
 def check_free(out: Path, *, force: bool, sources: Iterable[Path] = ()) -> None:
-    """Check before any work that the output may be written; remove what dead processes left there.
+    """Check, before anything is computed, that the output may be written.
+
+    Files that dead processes left next to it are removed.
 
     Raises:
         OutputExistsError: the output exists and may not be replaced, contains one of the sources,

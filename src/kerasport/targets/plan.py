@@ -1,4 +1,4 @@
-"""A model before it is written: what a target makes of it, and what a report says of it."""
+"""Plans: converted models before they are written, with the data for reports."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def refused(target: Target, program: Program, problems: Sequence[Problem]) -> Plan:
-    """The plan for a program of which parts are not supported."""
+    """The plan for a program with parts that are not supported."""
     unique = tuple(dict.fromkeys(problems))
     return Plan(
         target=target,
@@ -182,14 +182,14 @@ def fields_of(
 
 
 def values_of(names: Iterable[str], ports: Sequence[Port]) -> dict[str, Values]:
-    """Name of each port in the output → what its values mean."""
+    """Name of each port in the output → the meaning of its values."""
     return {name: port.values for name, port in zip(names, ports, strict=False)}
 
 
 def gives_of(
     names: Sequence[str], ports: Sequence[Port], dtypes: Sequence[str]
 ) -> dict[str, Values]:
-    """Name of each output → what its values mean, with the dtype that they have."""
+    """Name of each output → the meaning of its values, with their dtype."""
     values = values_of(names, ports)
     return {
         name: replace(values[name], dtype=dtype) for name, dtype in zip(names, dtypes, strict=True)

@@ -1,4 +1,4 @@
-"""Rounding of weights to fewer bits, as far as it is the same for all targets."""
+"""Rounding of weights to fewer bits: the rules and formulas that all targets share."""
 
 from __future__ import annotations
 
@@ -20,22 +20,29 @@ Kind: TypeAlias = Literal["float16", "int8", "uint8", "uint16"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 FLOAT32 = float(np.finfo(np.float32).max)
 FLOAT16 = float(np.finfo(np.float16).max)
-NORMAL16 = float(np.finfo(np.float16).tiny)  # the smallest with all bits
+NORMAL16 = float(np.finfo(np.float16).tiny)
+"""The smallest float16 number with full precision."""
 
 
 @dataclass(frozen=True)
 class RoundingRule:
-    """A kind of numbers for weights of some names."""
+    """Rounds weights to one kind of numbers.
+
+    Attributes:
+        kind: the kind of numbers.
+        patterns: names of weights, as for fnmatch. A rule without patterns applies to all weights
+            that no other rule names.
+    """
 
     kind: Kind
-    patterns: tuple[str, ...] = ()  # of fnmatch; none means all that no other rule names
+    patterns: tuple[str, ...] = ()
 
 
 def parsed(quantize: str | Iterable[str]) -> tuple[RoundingRule, ...]:
-    """The rules that are written as "uint8", or "float16=PATTERN,PATTERN".
+    """The rules of an option such as "uint8" or "float16=PATTERN,PATTERN".
 
     Raises:
-        OptionError: there is no such kind, or two rules are for all other weights.
+        OptionError: a rule is malformed, or two rules have no patterns.
     """
     rules = []
     for text in [quantize] if isinstance(quantize, str) else quantize:
@@ -62,7 +69,7 @@ def parsed(quantize: str | Iterable[str]) -> tuple[RoundingRule, ...]:
 
 
 def report(plan: Plan, errors: Mapping[str, float]) -> tuple[Rounded, ...]:
-    """The weights of each kind, their sizes, and the largest error."""
+    """For each kind of numbers, the number of its weights, their size, and the largest error."""
     return tuple(
         _group(kind, plan, errors)
         for kind in (*KINDS, "float32")
@@ -93,12 +100,12 @@ def _group(kind: str, plan: Plan, errors: Mapping[str, float]) -> Rounded:
 
 
 def weights_named(weights: Mapping[str, Weight], rules: Sequence[RoundingRule]) -> dict[str, Kind]:
-    """The kind of each weight that a pattern names.
+    """The kind of each weight that a pattern matches.
 
     Raises:
-        OptionError: two rules name the same weight, or a pattern none.
+        OptionError: rules of different kinds match the same weight, or a pattern matches none.
     """
-    found: dict[str, Kind] = {}
+    kinds: dict[str, Kind] = {}
     for rule in rules:
         for pattern in rule.patterns:
             matches = [name for name in weights if fnmatchcase(name, pattern)]
@@ -108,11 +115,11 @@ def weights_named(weights: Mapping[str, Weight], rules: Sequence[RoundingRule]) 
                     f"no weight matches {pattern!r}; the names of the weights are {known} …"
                 )
             for name in matches:
-                if found.setdefault(name, rule.kind) != rule.kind:
+                if kinds.setdefault(name, rule.kind) != rule.kind:
                     raise OptionError(
-                        f"two rules apply to weight {name!r}: {found[name]} and {rule.kind}"
+                        f"two rules apply to weight {name!r}: {kinds[name]} and {rule.kind}"
                     )
-    return found
+    return kinds
 
 
 # --------------------------------------------------------------------------------------- one weight
@@ -120,7 +127,7 @@ def weights_named(weights: Mapping[str, Weight], rules: Sequence[RoundingRule]) 
 
 @dataclass(frozen=True)
 class Range:
-    """Between which numbers those of a weight are."""
+    """The range of the values of a weight: from `low` to `high`, or not finite."""
 
     low: float
     high: float
@@ -128,16 +135,16 @@ class Range:
 
     @classmethod
     def of(cls, name: str, weight: Weight) -> Range | None:
-        """The range, read piece by piece; None of a weight that has no numbers."""
-        found = None
+        """The range of a weight, which is read in pieces; None if it is empty."""
+        whole = None
         for numbers in numbers_of(name, weight):
             low, high = float(numbers.min()), float(numbers.max())
-            here = cls(low, high, bool(np.isfinite(low) and np.isfinite(high)))
-            found = found.joined(here) if found else here
-        return found
+            piece = cls(low, high, bool(np.isfinite(low) and np.isfinite(high)))
+            whole = whole.joined(piece) if whole else piece
+        return whole
 
     def joined(self, other: Range) -> Range:
-        """The range of both."""
+        """The smallest range that contains both."""
         return Range(
             min(self.low, other.low), max(self.high, other.high), self.finite and other.finite
         )
@@ -148,27 +155,27 @@ class Range:
         return max(-self.low, self.high)
 
 
-def fitted(kind: Kind, found: Range | None) -> tuple[Encoding | None, str]:
-    """How numbers of a range are rounded, or why they are not."""
-    if found is None:
+def fitted(kind: Kind, values: Range | None) -> tuple[Encoding | None, str]:
+    """The encoding of values in a range, or None and why they are not rounded."""
+    if values is None:
         return None, "it is empty"
     if kind == "int8":
         return None, "int8 needs a scale per channel"
-    if not found.finite:
+    if not values.finite:
         return None, "it contains NaN or infinity"
     if kind == "float16":
-        if found.magnitude > FLOAT16:
+        if values.magnitude > FLOAT16:
             return None, "it has values beyond 65504, the largest float16"
-        # what is small beside larger numbers has no larger error than they
-        small = 0 < found.magnitude < NORMAL16
+        # smaller values lose precision, but their errors are not larger than those of large values
+        small = 0 < values.magnitude < NORMAL16
         return (None, "all its values are too small for float16") if small else (Encoding(kind), "")
-    return affine(kind, found.low, found.high)
+    return affine(kind, values.low, values.high)
 
 
 def affine(
     kind: Literal["uint8", "uint16"], low: float, high: float
 ) -> tuple[Encoding | None, str]:
-    """Integers over a range. If 0 is in it, the range moves by part of a step so that 0 stays 0."""
+    """Integers that cover a range. The range is moved by less than a step, so that 0 stays 0."""
     if low == high:
         return Encoding(kind, 1.0, low), ""
     most = int(np.iinfo(kind).max)

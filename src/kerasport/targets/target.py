@@ -26,8 +26,8 @@ class Options:
     """Options of every target. A target with more options has a subclass.
 
     Attributes:
-        max_size: largest size in bytes of the converted model, and of what memory holds to make it.
-        quantize: how weights are rounded; empty if none are.
+        max_size: largest size in bytes of the converted model, and of the memory to create it.
+        quantize: the rules for rounding weights; empty if none are rounded.
     """
 
     max_size: int = FLOOR
@@ -108,7 +108,7 @@ class Target:
         stored_dtype: the dtype in which weights of a dtype are stored if they are not rounded.
         notes: notes on a plan that is about to be written, such as sizes that browsers do not load.
         load: the code that loads a model.
-        not_finite: what the target makes of NaN and infinity besides what Keras does; may be empty.
+        not_finite: how the target treats NaN and infinity differently from Keras; may be empty.
         guide: page of the documentation about what can be done with a model.
         runtime: name of the runtime that verification uses, see `kerasport.verification.runtimes`.
         extra: packages that `write` needs; None if the base installation is enough.

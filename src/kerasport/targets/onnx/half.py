@@ -115,7 +115,7 @@ class _Float16Pass:
                 self.graph.remove(node, safe=True)
 
     def _returns_counts(self, node: Node) -> bool:
-        """Whether the result holds integers as floats."""
+        """Whether the result contains integers stored as floats."""
         if node.op_type == "Cast":
             x, (result,) = node.inputs[0], node.outputs
             return x is not None and x.dtype == DataType.INT32 and result.dtype == DataType.FLOAT

@@ -34,16 +34,16 @@ from kerasport.passes.rewrite import Uses
 
 
 def mirrored(node: Node, uses: Uses) -> Node | None:
-    """Padding that mirrors x with its edge  →  x between reversed slices of itself."""
+    """Padding with mode "symmetric"  →  x between reversed slices of itself."""
     del uses
     match node:
         case Pad(x, pads, "symmetric"):
-            for axis, (before, behind) in enumerate(pads):
+            for axis, (before, after) in enumerate(pads):
                 parts = [x]
                 if before:
                     parts.insert(0, Reverse(ops.strided_axis(x, axis, 0, before), (axis,)))
-                if behind:
-                    parts.append(Reverse(ops.strided_axis(x, axis, -behind, None), (axis,)))
+                if after:
+                    parts.append(Reverse(ops.strided_axis(x, axis, -after, None), (axis,)))
                 x = ops.concat(parts, axis)
             return x
     return None
@@ -87,7 +87,7 @@ def _multiply(*, exclusive: bool) -> Step:
 
 
 def truths(node: Node, uses: Uses) -> Node | None:
-    """Select between booleans  →  and, or: ONNX Runtime selects between numbers only."""
+    """Select between bools  →  logical and, or: ONNX Runtime supports Select for numbers only."""
     del uses
     match node:
         case Select(condition, a, b) if a.dtype == "bool":
@@ -99,14 +99,14 @@ WIDE: Mapping[DType, DType] = {
     **dict.fromkeys(("int8", "uint8", "int16", "uint16"), "int32"),
     "uint32": "int64",
 }  # fmt: skip
-"""Integer type → the type in which ONNX Runtime computes: it lacks many kernels for the former."""
+"""Integer type for which ONNX Runtime lacks kernels → the type in which it computes instead."""
 
 COMPUTING = (Unary, Binary, Reduction, ArgReduction, Cumulative, MatMul, Select, Pad)
 BITS = (ops.BitwiseAnd, ops.BitwiseOr, ops.BitwiseXor, ops.LeftShift, ops.RightShift)
 
 
 def widened(node: Node, uses: Uses) -> Node | None:
-    """f(x) of short integers  →  cast(f(cast(x))): results wrap around when they are cast back."""
+    """f(x) for narrow integers  →  cast(f(cast(x))). The last cast makes results wrap around."""
     del uses
     match node:
         case Relu(x) if x.dtype == "int64":

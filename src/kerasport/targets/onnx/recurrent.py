@@ -1,4 +1,4 @@
-"""Loops that are the ONNX operators LSTM, GRU or RNN."""
+"""Convert loops to the ONNX operators LSTM, GRU and RNN."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _meaning(name: str) -> Any:
     return function
 
 
-# -------------------------------------------------------------------------------------- recognising
+# -------------------------------------------------------------------------------------- recognition
 
 
 def native(graph: Graph) -> Graph:
@@ -236,7 +236,7 @@ class CountingFirst(Tensor):
 
 
 class TakeSteps(Tensor):
-    """Steps of x [batch, time, features] at positions [batch, steps], for each sample its own."""
+    """Steps of x [batch, time, features] at the positions [batch, steps] of each sample."""
 
     x: Tensor
     places: Tensor

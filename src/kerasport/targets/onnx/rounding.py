@@ -1,4 +1,4 @@
-"""Weights of an ONNX model in fewer bits: float16, or int8 with a scale for each channel.
+"""Rounding of the weights of an ONNX model to float16, or to int8 with a scale for each channel.
 
 The runtime converts them to float32, with a Cast or a DequantizeLinear before all other operators.
 If the model computes in float16, it uses float16 weights as they are.
@@ -30,7 +30,9 @@ KERNELS: Mapping[str, Mapping[int, int]] = {
 
 
 def quantized(plan: OnnxPlan, rules: Sequence[RoundingRule]) -> OnnxPlan:
-    """The plan with weights rounded by the rules. Vectors stay float32 unless a pattern names them.
+    """The plan with weights rounded by the rules.
+
+    With int8, vectors stay float32 unless a pattern matches them.
 
     Raises:
         OptionError: two rules name the same weight, a pattern matches none, or ONNX models do not
@@ -60,15 +62,15 @@ def quantized(plan: OnnxPlan, rules: Sequence[RoundingRule]) -> OnnxPlan:
             notes.append(f"weight {name!r} is not a float weight, so it is not rounded")
             continue
         weight = floats[name]
-        made: Encoding | Scaled | None
+        encoding: Encoding | Scaled | None
         if kind == "int8":
-            made, why_not = scaled(name, weight, axes.get(name, -1))
+            encoding, why_not = scaled(name, weight, axes.get(name, -1))
         else:
-            made, why_not = fitted("float16", Range.of(name, weight))
-        if made is None:
+            encoding, why_not = fitted("float16", Range.of(name, weight))
+        if encoding is None:
             notes.append(f"weight {name!r} stays in float32: {why_not}")
         else:
-            encodings[name] = made
+            encodings[name] = encoding
     plan = replace(plan, encodings=encodings, notes=(*plan.notes, *notes))
     return halved(plan) if plan.half else plan
 
@@ -78,33 +80,33 @@ def _is_matrix(weight: Weight) -> bool:
 
 
 def _axes(plan: OnnxPlan) -> Iterator[tuple[str, int]]:
-    """The names of weights that are kernels, with the axis of their channels."""
+    """Yield the name of each weight that is a kernel, and the axis of its channels."""
     assert plan.model is not None
     for node in plan.model.graph.all_nodes():
-        for place, axis in _kernels(node):
-            value = node.inputs[place] if place < len(node.inputs) else None
+        for index, axis in _kernels(node):
+            value = node.inputs[index] if index < len(node.inputs) else None
             if value is not None and value.name and value.name in plan.weights:
                 yield value.name, axis
 
 
 def _kernels(node: onnx_ir.Node) -> Iterator[tuple[int, int]]:
     if node.op_type == "Gemm":
-        turned: Any = node.attributes.get("transB")
-        yield 1, 0 if turned is not None and turned.value else -1
+        transposed: Any = node.attributes.get("transB")
+        yield 1, 0 if transposed is not None and transposed.value else -1
     yield from KERNELS.get(node.op_type, {}).items()
 
 
 def scaled(name: str, weight: Weight, axis: int) -> tuple[Scaled | None, str]:
-    """How a weight is rounded to int8, or why it is not."""
+    """The int8 encoding of a weight, or None and why it is not rounded."""
     if not weight.shape or not weight.size:
         return None, "it has no channels"
     axis %= len(weight.shape)
     inner = int(np.prod(weight.shape[axis + 1 :], dtype=np.int64))
     largest: Array = np.zeros(weight.shape[axis], np.float32)
-    at = 0
+    offset = 0
     for numbers in numbers_of(name, weight):
-        Scaled.largest(numbers, at, largest.size, inner, so_far=largest)
-        at += numbers.size
+        Scaled.largest(numbers, offset, largest.size, inner, so_far=largest)
+        offset += numbers.size
     if not np.isfinite(largest).all():
         return None, "it contains NaN or infinity"
     scale = largest / np.float32(127)

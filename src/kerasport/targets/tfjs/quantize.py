@@ -1,4 +1,4 @@
-"""Which weights of a TF.js model are rounded to fewer bits, and how.
+"""Rounding of the weights of a TF.js model to fewer bits.
 
 A rule with patterns is followed exactly. A rule without patterns applies to all other weights and
 aims at a small error: small or sensitive weights keep more bits, within a budget of a twentieth of
@@ -20,13 +20,16 @@ from kerasport.targets.tfjs.channels import Norm, divided, even
 from kerasport.targets.tfjs.document import TfjsPlan
 from kerasport.weights import Array
 
-BUDGET = 0.05  # of the size: what may be spent on weights that keep more bits
+BUDGET = 0.05
+"""Part of the size that may be spent on weights that keep more bits."""
 
 
-AT_LEAST = 4096  # bytes of it for vectors, since a small model is small anyway
+AT_LEAST = 4096
+"""Bytes that may be spent on vectors in any case: they matter little in a small model."""
 
 
-SCALARS = 16  # numbers: a weight of no more is a constant of the graph, and stays
+SCALARS = 16
+"""Largest number of values of a weight that stays float32, as it may be a constant of the graph."""
 
 
 Multiply: TypeAlias = Callable[[TfjsPlan, Mapping[str, Array]], TfjsPlan]
@@ -36,12 +39,13 @@ Multiply: TypeAlias = Callable[[TfjsPlan, Mapping[str, Array]], TfjsPlan]
 def quantized(
     plan: TfjsPlan, rules: Sequence[RoundingRule], multiply: Multiply | None = None
 ) -> TfjsPlan:
-    """The plan with weights to be rounded as the rules say.
+    """The plan with weights rounded by the rules.
 
     Args:
         plan: the plan of a model.
-        rules: which weights are rounded, and how.
-        multiply: how the format multiplies kernels that no normalization scales; None if it cannot.
+        rules: the rules for rounding.
+        multiply: adds the multiplication of kernels that no normalization scales; None if the
+            format cannot multiply them.
 
     Raises:
         OptionError: two rules name the same weight, a pattern matches none, or TF.js does not have
@@ -58,7 +62,7 @@ def quantized(
         for name, weight in plan.weights.items()
         if manifest_dtype(weight.dtype) == "float32"
     }
-    made: dict[str, Encoding] = {}
+    encodings: dict[str, Encoding] = {}
     notes = [
         f"weight {name!r} is not a float weight, so it is not rounded"
         for name in named
@@ -66,37 +70,38 @@ def quantized(
     ]
     for name in filter(floats.__contains__, named):
         encoding, why_not = fitted(named[name], Range.of(name, floats[name]))
-        made |= {name: encoding} if encoding else {}
+        encodings |= {name: encoding} if encoding else {}
         notes += [f"weight {name!r} stays in float32: {why_not}"] if why_not else []
-    plan = replace(plan, encodings=made, notes=(*plan.notes, *notes))
+    plan = replace(plan, encodings=encodings, notes=(*plan.notes, *notes))
     rest = [name for name in floats if name not in named]
-    return _Choice(plan, rest, others, multiply).made() if others else plan
+    return _BudgetedRounding(plan, rest, others, multiply).run() if others else plan
 
 
-class _Choice:
-    """What becomes of the weights that no pattern names."""
+class _BudgetedRounding:
+    """Rounds the weights that no pattern names, some of them to more bits, within a budget."""
 
     def __init__(
         self, plan: TfjsPlan, names: Sequence[str], kind: Kind, multiply: Multiply | None
     ) -> None:
         self.plan, self.kind, self.multiply = plan, kind, multiply
         self.ranges = {
-            name: found for name in names if (found := Range.of(name, plan.weights[name]))
+            name: values for name in names if (values := Range.of(name, plan.weights[name]))
         }
-        given = plan.encodings.items()
         self.encodings: dict[str, Encoding] = {
-            name: each for name, each in given if isinstance(each, Encoding)
+            name: encoding
+            for name, encoding in plan.encodings.items()
+            if isinstance(encoding, Encoding)
         }
         self.notes: list[str] = []
         size = sum(plan.weights[name].size for name in names) * np.dtype(kind).itemsize
         self.budget = int(BUDGET * size)
 
-    def made(self) -> TfjsPlan:
-        """The plan with all of them chosen.
+    def run(self) -> TfjsPlan:
+        """The plan with an encoding for each of these weights.
 
-        The budget goes to vectors first, which are small and affect every output; then to depthwise
-        kernels, which have few values; then to the scales of channels, and to kernels from the
-        smallest on.
+        The budget is spent in this order: on vectors, which are small and affect every output; on
+        depthwise kernels, which have few values; on the scales of channels; and on other kernels,
+        the smallest first.
         """
         names = sorted(self.ranges, key=lambda name: self.plan.weights[name].size)
         for name in names:
@@ -107,7 +112,7 @@ class _Choice:
         return self._scaled(plan, scales) if scales else plan
 
     def _spent(self, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Spend the budget; gives the scales of channels."""
+        """Spend the budget; return the scales of the channels of kernels."""
         if self.kind == "float16":
             return {}
         vectors, share = [*filter(self._is_vector, names)], self.budget
@@ -136,14 +141,14 @@ class _Choice:
         return name in self.plan.channels and self.plan.channels[name].axes > 1
 
     def _lift(self, names: Iterable[str]) -> set[str]:
-        """Give weights the next more bits while the budget lasts; gives those that got them."""
+        """Store weights with more bits while the budget lasts; return their names."""
         lifted = set()
         for name in names:
             before = self.encodings.get(name)
             if before is None:
                 continue
-            found, weight = self.ranges[name], self.plan.weights[name]
-            after = fitted("float16", found)[0] if before.dtype == "uint8" else None
+            values, weight = self.ranges[name], self.plan.weights[name]
+            after = fitted("float16", values)[0] if before.dtype == "uint8" else None
             if self._spend(nbytes_of(weight, after) - nbytes_of(weight, before)):
                 lifted.add(name)
                 if after:
@@ -159,7 +164,7 @@ class _Choice:
         return True
 
     def _scales(self, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """The kernels whose channels are brought to one size, and by what each is divided."""
+        """Kernel with channels to equalize → the divisors of its channels."""
         chosen = {}
         for name in names:
             channels = self.plan.channels.get(name)
@@ -175,17 +180,17 @@ class _Choice:
     def _precise(self, norm: Norm | None) -> bool:
         """Whether a normalization is stored precisely enough to undo the division of a kernel."""
         vectors = () if norm is None else (*norm.shifted, norm.variance)
-        held = (self.encodings.get(vector) for vector in vectors)
-        return all(encoding is None or encoding.dtype == "float16" for encoding in held)
+        encodings = (self.encodings.get(vector) for vector in vectors)
+        return all(encoding is None or encoding.dtype == "float16" for encoding in encodings)
 
     def _scaled(self, plan: TfjsPlan, scales: Mapping[str, np.ndarray]) -> TfjsPlan:
         weights, encodings = dict(plan.weights), dict(self.encodings)
         for name, by in scales.items():
-            for each, weight in divided(weights, name, plan.channels[name].norm, by).items():
-                weights[each] = weight
-                before = encodings.pop(each, None)
-                after = fitted(before.dtype, Range.of(each, weight))[0] if before else None
-                encodings |= {each: after} if after else {}
+            for changed, weight in divided(weights, name, plan.channels[name].norm, by).items():
+                weights[changed] = weight
+                before = encodings.pop(changed, None)
+                after = fitted(before.dtype, Range.of(changed, weight))[0] if before else None
+                encodings |= {changed: after} if after else {}
         lost = (
             ("the optimizer state is not included, since kernels were rescaled for quantization",)
             if plan.optimizer

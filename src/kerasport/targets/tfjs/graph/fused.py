@@ -1,4 +1,4 @@
-"""Operations that TF.js has as one kernel: which it takes, and how a graph is brought there."""
+"""Fusion for the fused kernels of TF.js: their limits, and rules that make more fusion possible."""
 
 from __future__ import annotations
 

@@ -138,11 +138,11 @@ def matrix(
         TooLargeError: it is larger than the rest of the budget.
     """
     reserve(rows, columns)
-    made = np.empty((rows, columns), dtype)
+    result = np.empty((rows, columns), dtype)
     step = max(1, PIECE // max(columns, 1))
     for start in range(0, rows, step):
-        made[start : start + step] = function(np.arange(start, min(start + step, rows))[:, None])
-    return made
+        result[start : start + step] = function(np.arange(start, min(start + step, rows))[:, None])
+    return result
 
 
 def _shown(nbytes: int) -> str:

@@ -48,7 +48,7 @@ def opened(source: Source, weights: Pathlike | None = None) -> Iterator[Opened]:
     Raises:
         ReadError: the source cannot be read.
     """
-    frontend = next(each for each in FRONTENDS if each.accepts(source))
+    frontend = next(candidate for candidate in FRONTENDS if candidate.accepts(source))
     with frontend.open(source, weights) as found:
         yield found
 

@@ -114,11 +114,11 @@ class DividedWeight:
 
     def pieces(self, nbytes: int = PIECE) -> Iterator[Array]:
         """The array, flat and in C order, in pieces of at most `nbytes` bytes."""
-        at = 0
+        start = 0
         for piece in self.whole.pieces(nbytes // 2 if self.whole.dtype.itemsize < 4 else nbytes):
-            divisors = np.resize(np.roll(self.by, -at % self.by.size), piece.size)
+            divisors = np.resize(np.roll(self.by, -start % self.by.size), piece.size)
             yield (piece / divisors).astype(self.dtype)
-            at = (at + piece.size) % self.by.size
+            start = (start + piece.size) % self.by.size
 
     def read(self) -> Array:
         """The whole array."""

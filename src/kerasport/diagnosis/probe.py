@@ -67,8 +67,8 @@ detail = ""
 if name == "keras" and hasattr(module, "backend"):
     detail = getattr(module.backend, "backend", str)()
 if name == "tensorflow":
-    behind = importlib.import_module(module.keras.Model.__module__.split(".")[0])
-    detail = behind.__name__ + " " + behind.__version__
+    package = importlib.import_module(module.keras.Model.__module__.split(".")[0])
+    detail = package.__name__ + " " + package.__version__
 print("kerasport-doctor:" + json.dumps([str(getattr(module, "__version__", "")), detail]))
 """
 

@@ -61,10 +61,10 @@ class Graph:
         new: dict[Node, Node] = {}
         names = dict(self.names)
         for node in self.nodes():
-            made = step(with_operands(node, new))
-            new[node] = made
+            replacement = step(with_operands(node, new))
+            new[node] = replacement
             if node in self.names:
-                name_new(made, self.names[node], names)
+                name_new(replacement, self.names[node], names)
         outputs = tuple(new[output] for output in self.outputs)
         assert all(isinstance(output, Tensor) for output in outputs)
         return Graph(self.inputs, outputs, names).with_own_names()  # type: ignore[arg-type]

@@ -115,16 +115,16 @@ class Tensor(Node):
     def __post_init__(self) -> None:
         super().__post_init__()
         try:
-            made = self.infer()
+            inferred = self.infer()
         # raised for operands of a rank that the operation does not support
         except (IndexError, ValueError) as error:
             operands = ", ".join(
-                str(each.type) for each in self.operands if isinstance(each, Tensor)
+                str(operand.type) for operand in self.operands if isinstance(operand, Tensor)
             )
             raise ShapeError(
                 f"{type(self).__name__} does not support {operands or 'nothing'}"
             ) from error
-        object.__setattr__(self, "type", made)
+        object.__setattr__(self, "type", inferred)
         if not all(
             d is None or (isinstance(d, int) and 0 <= d <= LARGEST_SIZE) for d in self.type.shape
         ):

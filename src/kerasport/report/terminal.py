@@ -96,9 +96,9 @@ def _console_of(stream: IO[str]) -> Console:
 
 def _width_of(console: Console) -> int:
     """Columns for text: those of the terminal within limits, or of `COLUMNS` without a terminal."""
-    given = os.environ.get("COLUMNS", "")
-    asked = int(given) if given.isdecimal() else PLAIN_WIDTH
-    return max(NARROWEST, min(WIDEST, console.width if console.is_terminal else asked))
+    columns = os.environ.get("COLUMNS", "")
+    wanted = int(columns) if columns.isdecimal() else PLAIN_WIDTH
+    return max(NARROWEST, min(WIDEST, console.width if console.is_terminal else wanted))
 
 
 def _printed(console: Console, view: View) -> str:

@@ -134,12 +134,12 @@ class Viewed:
 
 def command(*words: str | os.PathLike[str]) -> str:
     """A command line as the shell of this system reads it."""
-    given = [os.fspath(word) for word in words]
+    arguments = [os.fspath(word) for word in words]
     if os.name == "nt":
         import subprocess  # noqa: PLC0415  (its import takes time, and other systems need none)
 
-        return subprocess.list2cmdline(given)
-    return shlex.join(given)
+        return subprocess.list2cmdline(arguments)
+    return shlex.join(arguments)
 
 
 def present(*blocks: Block | None) -> View:

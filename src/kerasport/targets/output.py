@@ -313,23 +313,23 @@ def replacing(out: Path, *, force: bool = False) -> Iterator[Path]:
     out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     empty, before = _is_empty(out), identity(out / "model.json")
-    made = hidden(out / out.name if empty else out)
-    made.mkdir()
+    new = hidden(out / out.name if empty else out)
+    new.mkdir()
     try:
-        yield made
+        yield new
         if empty:
-            _fill(made, out)
+            _fill(new, out)
         else:
-            _swap(made, out, before)
+            _swap(new, out, before)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(new, ignore_errors=True)
 
 
-def _fill(made: Path, out: Path) -> None:
+def _fill(new: Path, out: Path) -> None:
     """Move the files into an empty directory, model.json last: without it, no others are read."""
     placed: list[Path] = []
     try:
-        for file in sorted(made.iterdir(), key=lambda file: file.name == "model.json"):
+        for file in sorted(new.iterdir(), key=lambda file: file.name == "model.json"):
             place(file, out / file.name)
             placed.append(out / file.name)
     except OSError as error:
@@ -340,16 +340,16 @@ def _fill(made: Path, out: Path) -> None:
         raise
 
 
-def _swap(made: Path, out: Path, before: Identity) -> None:
+def _swap(new: Path, out: Path, before: Identity) -> None:
     """Replace the old directory with the new one; restore the old one if that fails."""
     if before is None:
-        _move(made, out)
+        _move(new, out)
         return
     old = hidden(out, "old")
     try:
         take(out, old)
         check_identity(old / "model.json", before, out)
-        _move(made, out)
+        _move(new, out)
     except BaseException:
         with suppress(OSError):  # the old one was not moved, or there is another output by now
             old.replace(out)
@@ -359,10 +359,10 @@ def _swap(made: Path, out: Path, before: Identity) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _move(made: Path, out: Path) -> None:
+def _move(new: Path, out: Path) -> None:
     """Move a directory to an unused path, or over an empty directory."""
     try:
-        made.replace(out)
+        new.replace(out)
     except OSError as error:
         if out.exists():
             raise overtaken(out) from error

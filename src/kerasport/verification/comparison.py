@@ -144,7 +144,9 @@ def _compare_texts(actual: Array, expected: Array) -> Difference:
     else:
         wrong = [*zip(*np.nonzero(actual.astype(object) != expected.astype(object)), strict=True)]
         where = [tuple(map(int, place)) for place in wrong[:1]]
-        reason = "".join(f"is {actual[at]!r} at {[*at]}, expected {expected[at]!r}" for at in where)
+        reason = "".join(
+            f"is {actual[index]!r} at {[*index]}, expected {expected[index]!r}" for index in where
+        )
     far = math.inf if reason else 0.0
     return Difference(far, far, (), math.nan, math.nan, 0, ok=not reason, reason=reason)
 

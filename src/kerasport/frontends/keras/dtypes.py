@@ -128,11 +128,11 @@ class Dtypes:
 
     def of(self, tensor: KerasTensor) -> str:
         """The element type of a tensor; float32 for all fractions and unknown types."""
-        made = self._made.get(tensor.call, "float32")
-        if isinstance(made, tuple):
+        dtypes = self._made.get(tensor.call, "float32")
+        if isinstance(dtypes, tuple):
             # the lowering refuses an output that does not exist
-            return made[tensor.index] if tensor.index < len(made) else "float32"
-        return "int32" if tensor.index and tensor.call.target.class_name == "TopK" else made
+            return dtypes[tensor.index] if tensor.index < len(dtypes) else "float32"
+        return "int32" if tensor.index and tensor.call.target.class_name == "TopK" else dtypes
 
     def model(self, model: KerasModel) -> tuple[str, ...]:
         """The element types of a model's outputs. Afterwards those of all its tensors are known."""
@@ -145,9 +145,11 @@ class Dtypes:
     def call(self, call: Call) -> None:
         """Infer the element types of a call's outputs. Those of its inputs must be known."""
         target = acting(call.target)
-        made = self.model(target) if isinstance(target, KerasModel) else self._result(call, target)
-        if made != "float32":
-            self._made[call] = made
+        dtypes = (
+            self.model(target) if isinstance(target, KerasModel) else self._result(call, target)
+        )
+        if dtypes != "float32":
+            self._made[call] = dtypes
 
     def tensors(self, call: Call) -> list[str]:
         """The element types of the tensor arguments of a call."""
@@ -158,12 +160,12 @@ class Dtypes:
         # the condition of Where and Select is not an operand
         args = call.args[1:] if call.target.class_name in ("Where", "Select") else call.args
         config = {} if isinstance(call.target, KerasModel) else call.target.config
-        given = flatten(
+        leaves = flatten(
             (args, dict(call.kwargs), [config.get(bound) for bound in ("x_min", "x_max")])
         )
-        found = [dtype for leaf in given if (dtype := self._dtype(leaf))]
-        only_truths = set(found) == {"bool"} and any(type(leaf) is int for leaf in given)
-        return "int32" if only_truths else promoted(found)
+        dtypes = [dtype for leaf in leaves if (dtype := self._dtype(leaf))]
+        only_truths = set(dtypes) == {"bool"} and any(type(leaf) is int for leaf in leaves)
+        return "int32" if only_truths else promoted(dtypes)
 
     def _dtype(self, leaf: Any) -> str:
         """The element type of an operand; empty for a Python integer, which adopts another."""
@@ -178,21 +180,21 @@ class Dtypes:
         named = config.get("dtype") if isinstance(target, Operation) else None
         match _result_rule(target):
             case "input":
-                made = str(config.get("dtype"))
+                dtype = str(config.get("dtype"))
             case "first":
-                made = str(named or first)
+                dtype = str(named or first)
             case "joint":
-                made = str(named or self.joint(call))
+                dtype = str(named or self.joint(call))
             case "sum":
-                made = "uint32" if first in UNSIGNED else "int32"
-                made = first if first in ("float32", "int64") else made
+                dtype = "uint32" if first in UNSIGNED else "int32"
+                dtype = first if first in ("float32", "int64") else dtype
             case "option":
-                made = str(named)
+                dtype = str(named)
             case "indices":
-                made = "int64" if config.get("output_mode", "int") == "int" else "float32"
+                dtype = "int64" if config.get("output_mode", "int") == "int" else "float32"
             case rule:
-                made = rule
-        return made if made in INTEGERS else "float32"
+                dtype = rule
+        return dtype if dtype in INTEGERS else "float32"
 
 
 def acting(target: LayerSpec | Operation | KerasModel) -> LayerSpec | Operation | KerasModel:

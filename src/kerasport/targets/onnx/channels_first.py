@@ -69,8 +69,8 @@ class First(Tensor):
         return (self.x, self.kernel, self.bias, self.sizes)
 
     def infer(self) -> TensorType:
-        given = TensorType("float32", _moved(self.x.extents, channels_last(self.x.rank)))
-        result = replace(self.last, x=Input("x", given))
+        of_x = TensorType("float32", _moved(self.x.extents, channels_last(self.x.rank)))
+        result = replace(self.last, x=Input("x", of_x))
         return TensorType("float32", _moved(result.extents, channels_first(result.rank)))
 
     def compute(self, *operands: Any) -> Array:
@@ -252,7 +252,7 @@ def sink_reductions(node: Node, uses: Uses) -> Node | None:
             reduced = replace(node, x=x, axes=tuple(sorted(order[axis] for axis in axes)))
             if keepdims:
                 return to_last(reduced)
-            left = [axis for at, axis in enumerate(order) if at not in axes]
+            left = [axis for i, axis in enumerate(order) if i not in axes]
             return ops.transpose(reduced, [sorted(left).index(axis) for axis in left])
     return None
 

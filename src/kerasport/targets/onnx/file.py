@@ -98,7 +98,7 @@ def write(
     stored = [
         _Stored(name, weight, plan.encodings.get(name)) for name, weight in plan.weights.items()
     ]
-    is_external = sum(each.nbytes for each in stored) >= external
+    is_external = sum(weight.nbytes for weight in stored) >= external
     with replacing_files(ONNX.files(out), force=force) as directory:
         model_file, data_file = (directory / file.name for file in ONNX.files(out))
         if is_external:
@@ -110,7 +110,7 @@ def write(
                 _write_inside(proto, stored, file, progress)
         files = [file for file in (model_file, data_file) if file.exists()]
         nbytes = sum(file.stat().st_size for file in files)
-    errors = {each.name: each.error for each in stored if each.encoding}
+    errors = {weight.name: weight.error for weight in stored if weight.encoding}
     return Output(tuple(file.name for file in files), nbytes, errors)
 
 
@@ -139,19 +139,19 @@ class _Stored:
         return TensorProto(dims=self.weight.shape, data_type=KINDS[kind], name=name)
 
     def write(self, file: IO[bytes], progress: Callable[[int], None]) -> None:
-        at = 0
+        offset = 0
         pieces = self.weight.pieces() if self._is_kept else numbers_of(self.name, self.weight)
         for numbers in pieces:
-            data = self._encoded(numbers, at).data.cast("B")
-            at += numbers.size
+            data = self._encoded(numbers, offset).data.cast("B")
+            offset += numbers.size
             file.write(data)
             progress(len(data))
 
-    def _encoded(self, numbers: Array, at: int) -> Array:
+    def _encoded(self, numbers: Array, offset: int) -> Array:
         if self.encoding is None:
             return np.ascontiguousarray(numbers)
         if isinstance(self.encoding, Scaled):
-            stored, error = self.encoding.encode(numbers, at)
+            stored, error = self.encoding.encode(numbers, offset)
         else:
             stored = self.encoding.encode(numbers)
             error = float(np.abs(self.encoding.decode(stored).astype(np.float64) - numbers).max())
@@ -219,15 +219,17 @@ def _write_inside(
     """Write the model as protobuf would, with all weights."""
     graph = proto.graph.SerializeToString()
     proto.ClearField("graph")
-    heads = [each.tensor().SerializeToString() + _begin(RAW_DATA, each.nbytes) for each in weights]
-    sizes = [len(head) + each.nbytes for head, each in zip(heads, weights, strict=True)]
+    heads = [
+        weight.tensor().SerializeToString() + _begin(RAW_DATA, weight.nbytes) for weight in weights
+    ]
+    sizes = [len(head) + weight.nbytes for head, weight in zip(heads, weights, strict=True)]
     begins = [_begin(INITIALIZER, size) for size in sizes]
     file.write(proto.SerializeToString())
     file.write(_begin(GRAPH, len(graph) + sum(map(len, begins)) + sum(sizes)))
     file.write(graph)
-    for begin, head, each in zip(begins, heads, weights, strict=True):
+    for begin, head, weight in zip(begins, heads, weights, strict=True):
         file.write(begin + head)
-        each.write(file, progress)
+        weight.write(file, progress)
 
 
 def _begin(field: int, nbytes: int) -> bytes:
@@ -248,13 +250,13 @@ def _write_beside(
     proto: ModelProto, weights: Sequence[_Stored], data: IO[bytes], progress: Callable[[int], None]
 ) -> None:
     """Write the weights to a second file, and their locations to the model."""
-    for each in weights:
+    for weight in weights:
         data.seek(-(-data.tell() // ALIGNED) * ALIGNED)
-        tensor = each.tensor()
+        tensor = weight.tensor()
         tensor.data_location = TensorProto.EXTERNAL
-        place = {"location": Path(data.name).name, "offset": data.tell(), "length": each.nbytes}
+        place = {"location": Path(data.name).name, "offset": data.tell(), "length": weight.nbytes}
         tensor.external_data.extend(
             StringStringEntryProto(key=k, value=str(v)) for k, v in place.items()
         )
         proto.graph.initializer.append(tensor)
-        each.write(data, progress)
+        weight.write(data, progress)

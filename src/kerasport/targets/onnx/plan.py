@@ -124,6 +124,6 @@ def _weights(graph: Graph) -> Iterator[Weight]:
 
 
 def _notes(named: Mapping[str, Input]) -> Iterator[str]:
-    for name, given in named.items():
-        if given.name != name:
-            yield f"input {given.name!r} was renamed to {name!r}, since names must be unique"
+    for name, operand in named.items():
+        if operand.name != name:
+            yield f"input {operand.name!r} was renamed to {name!r}, since names must be unique"

@@ -99,10 +99,10 @@ class Recurrent(Several):
         over = np.zeros((*x.shape[:2], self.units), np.float32)
         for t in reversed(steps) if self.reverse else steps:
             z = x[t] @ kernel[0].T + of_input
-            made = self._step(np.split(z, len(GATES[self.operator]), 1), inner[0], of_state, states)
+            new = self._step(np.split(z, len(GATES[self.operator]), 1), inner[0], of_state, states)
             within = (t < lengths)[:, None]
             states = [
-                np.where(within, after, before) for after, before in zip(made, states, strict=True)
+                np.where(within, after, before) for after, before in zip(new, states, strict=True)
             ]
             over[t] = np.where(within, states[0], 0)
         return (*states, over)
@@ -131,8 +131,8 @@ def _meaning(name: str) -> Any:
     """An activation as a numpy function."""
 
     def function(x: Array) -> Array:
-        given = ops.Input("x", TensorType("float32", x.shape))
-        return Graph((given,), (ACTIVATIONS[name](given),)).run(x)[0]
+        operand = ops.Input("x", TensorType("float32", x.shape))
+        return Graph((operand,), (ACTIVATIONS[name](operand),)).run(x)[0]
 
     return function
 
@@ -145,8 +145,8 @@ def native(graph: Graph) -> Graph:
     written: dict[Node, tuple[Tensor, ...]] = {}
 
     def step(node: Node) -> Node:
-        if isinstance(node, Scan) and (made := operator_of(node)) is not None:
-            written[node] = made
+        if isinstance(node, Scan) and (results := operator_of(node)) is not None:
+            written[node] = results
         if isinstance(node, Item) and node.source in written:
             return written[node.source][node.index]
         return node
@@ -259,8 +259,8 @@ def activations_of(cell: Cell) -> tuple[Any, ...]:
     """Keras's names of the activations, in the order of ONNX."""
     if isinstance(cell, SimpleRNNCell):
         return (cell.activation,)
-    each = (cell.recurrent_activation, cell.activation)
-    return (*each, cell.activation) if isinstance(cell, LSTMCell) else each
+    pair = (cell.recurrent_activation, cell.activation)
+    return (*pair, cell.activation) if isinstance(cell, LSTMCell) else pair
 
 
 def projection(z: Tensor) -> tuple[Tensor, Constant, Tensor | None] | None:

@@ -91,7 +91,9 @@ def write(
         directory,
         optimizer=frozenset(plan.optimizer),
         shard_size=shard_size,
-        encodings={n: each for n, each in plan.encodings.items() if isinstance(each, Encoding)},
+        encodings={
+            n: encoding for n, encoding in plan.encodings.items() if isinstance(encoding, Encoding)
+        },
         progress=progress,
     )
     files, nbytes = write_around(plan, written, directory)

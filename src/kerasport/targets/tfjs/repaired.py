@@ -168,7 +168,7 @@ def _has_foreign_initializer(entry: Config, config: Config) -> bool:
 def _has_foreign_regularizer(entry: Config, config: Config) -> bool:
     del entry
     regularizers = _objects(config, "_regularizer")
-    complete = [each for each in regularizers if _is_complete(each)]
+    complete = [regularizer for regularizer in regularizers if _is_complete(regularizer)]
     named = any(name not in REGULARIZERS for name in _names(config, "_regularizer"))
     # TF.js throws on every activity regularizer
     return named or bool(config.get("activity_regularizer")) or len(complete) < len(regularizers)
@@ -321,10 +321,10 @@ def _pairs(before: Config, after: Config) -> Iterator[tuple[Config, Config]]:
         old, new = pending.pop()
         if "layers" not in new["config"]:
             yield old, new
-        parts = {each["config"].get("name"): each for each in old["config"].get("layers") or ()}
+        parts = {layer["config"].get("name"): layer for layer in old["config"].get("layers") or ()}
         inside = [
-            (parts.get(each["config"].get("name")), each)
-            for each in new["config"].get("layers") or ()
+            (parts.get(layer["config"].get("name")), layer)
+            for layer in new["config"].get("layers") or ()
         ]
         inside += [(old["config"].get(key), new["config"].get(key)) for key in ("layer", "cell")]
         inside += zip(

@@ -155,17 +155,17 @@ class _Shards:
         """Append the bytes of an array."""
         data = np.ascontiguousarray(numbers).data.cast("B")
         done = 0
-        for shard, at, nbytes in self._places(len(data)):
+        for shard, offset, nbytes in self._places(len(data)):
             file = self._file(self._paths[shard])
-            file.seek(at)
+            file.seek(offset)
             _write(file, data[done : done + nbytes])
             done += nbytes
         progress(len(data))
 
     def refer(self, path: Path, offset: int, nbytes: int) -> None:
         """Append bytes of a file, which `copy` copies later."""
-        for shard, at, count in self._places(nbytes):
-            self._pieces[shard].append(_Piece(path, offset, count, at))
+        for shard, position, count in self._places(nbytes):
+            self._pieces[shard].append(_Piece(path, offset, count, position))
             offset += count
 
     def copy(self, progress: Callable[[int], None]) -> None:
@@ -191,9 +191,9 @@ class _Shards:
     def _places(self, nbytes: int) -> Iterator[tuple[int, int, int]]:
         """Shard, offset in it and length of each part of the next `nbytes` bytes."""
         while nbytes:
-            shard, at = divmod(self._at, self._size)
-            count = min(nbytes, self._size - at)
-            yield shard, at, count
+            shard, offset = divmod(self._at, self._size)
+            count = min(nbytes, self._size - offset)
+            yield shard, offset, count
             self._at += count
             nbytes -= count
 

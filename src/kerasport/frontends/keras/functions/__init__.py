@@ -95,10 +95,10 @@ def apply(
         raise Refusal("", f"these arguments are not supported: {error}") from None
     check_types(signature, bound.arguments)
     try:
-        made = lower(*args, **options, **kwargs)
+        outputs = lower(*args, **options, **kwargs)
     except (TypeError, ValueError, IndexError, KeyError) as error:
         raise ShapeError(f"the arguments do not fit together: {error}") from error
-    results = made if isinstance(made, tuple) else (made,)
+    results = outputs if isinstance(outputs, tuple) else (outputs,)
     if not results:
         raise ShapeError("the operation returns no tensors")
     return results
@@ -129,9 +129,9 @@ def check_types(signature: inspect.Signature, arguments: Mapping[str, Any]) -> N
         if annotation is parameter.empty:  # a parameter of a lambda
             annotation = "Tensor | float"
         several = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        each = flatten(value) if several else (value,)
+        values = flatten(value) if several else (value,)
         wanted = TYPES.get(annotation, object)
-        if not all(isinstance(v, wanted) and not isinstance(v, Mapping) for v in each):
+        if not all(isinstance(v, wanted) and not isinstance(v, Mapping) for v in values):
             raise ShapeError(f"the argument {name!r} does not have the type {annotation}")
 
 

@@ -54,7 +54,7 @@ def several(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
         ShapeError: there is no such axis.
     """
     wanted = range(rank) if axis is None else (axis,) if isinstance(axis, int) else axis
-    return tuple(axis_of(each, rank) for each in wanted)
+    return tuple(axis_of(axis, rank) for axis in wanted)
 
 
 def size(x: Tensor, axis: int, what: str = "") -> int:

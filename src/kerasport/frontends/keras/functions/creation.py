@@ -56,14 +56,14 @@ def linspace(
     share = np.arange(num) / max(steps, 1)
     rank = max(first.rank, last.rank)
     along = constant(share.astype(np.float32).reshape(num, *(1,) * rank))
-    made = first * (1.0 - along) + last * along
-    made = (
-        made
+    points = first * (1.0 - along) + last * along
+    points = (
+        points
         if dtype is None
-        else ops.cast(ops.Floor(made) if named(dtype) == "int32" else made, named(dtype))
+        else ops.cast(ops.Floor(points) if named(dtype) == "int32" else points, named(dtype))
     )
-    made = ops.move_axis(made, 0, axis_of(axis, rank + 1))
-    return (made, (last - first) * (1 / steps if steps else math.nan)) if retstep else made
+    points = ops.move_axis(points, 0, axis_of(axis, rank + 1))
+    return (points, (last - first) * (1 / steps if steps else math.nan)) if retstep else points
 
 
 def logspace(
@@ -71,8 +71,8 @@ def logspace(
     dtype: str | None = None, axis: int = 0,
 ) -> Tensor:  # fmt: skip
     """Return powers of a base, with exponents at equal distances."""
-    made = ops.power(float(base), linspace(start, stop, num=num, endpoint=endpoint, axis=axis))
-    return made if dtype is None else ops.cast(made, named(dtype))
+    powers = ops.power(float(base), linspace(start, stop, num=num, endpoint=endpoint, axis=axis))
+    return powers if dtype is None else ops.cast(powers, named(dtype))
 
 
 def geomspace(
@@ -94,8 +94,8 @@ def geomspace(
         if first.rank
         else ops.Sign(first)
     )
-    made = below * ops.Exp(exponents)
-    return made if dtype is None else ops.cast(made, named(dtype))
+    points = below * ops.Exp(exponents)
+    return points if dtype is None else ops.cast(points, named(dtype))
 
 
 def ndim(x: Any) -> Tensor:
@@ -143,7 +143,7 @@ def fake_quantized(
     if axis is not None and bottom.rank:
         place = axis_of(axis, inputs.rank)
         bottom, top, step = (
-            ops.reshape(v, tuple(ops.dim(v, 0) if at == place else 1 for at in range(inputs.rank)))
+            ops.reshape(v, tuple(ops.dim(v, 0) if i == place else 1 for i in range(inputs.rank)))
             for v in (bottom, top, step)
         )
     held = ops.maximum(ops.minimum(inputs, top), bottom)
@@ -159,8 +159,8 @@ def extract_sequences(x: Tensor, *, sequence_length: int, sequence_stride: int) 
     length = size(x, -1)
     count = len(range(0, length - sequence_length + 1, sequence_stride))
     reserve(sequence_length, itemsize=8)
-    each = np.arange(sequence_length)
-    places = matrix(count, sequence_length, lambda rows: rows * sequence_stride + each, np.int32)
+    steps = np.arange(sequence_length)
+    places = matrix(count, sequence_length, lambda rows: rows * sequence_stride + steps, np.int32)
     return ops.gather(x, constant(places), -1)
 
 

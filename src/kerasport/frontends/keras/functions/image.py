@@ -206,7 +206,7 @@ def extract_patches(
     count = prod(window) * depth
     reserve(count, count)
     kernel = constant(np.eye(count, dtype=np.float32).reshape(*window, depth, count))
-    made = convolution(
+    patches = convolution(
         x,
         kernel,
         strides=strides or window,
@@ -214,7 +214,7 @@ def extract_patches(
         dilation_rate=dilation_rate,
         data_format=data_format,
     )
-    return ops.cast(made, x.dtype)
+    return ops.cast(patches, x.dtype)
 
 
 def reconstruct_patches(

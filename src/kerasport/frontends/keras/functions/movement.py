@@ -33,7 +33,7 @@ def reshape(x: Tensor, *, newshape: Any) -> Tensor:
     wanted = tuple(newshape) if isinstance(newshape, Sequence) else (newshape,)
     if None in wanted and (wanted.count(None) > 1 or -1 in wanted):
         # An unknown size, which Keras saved unchanged.
-        wanted = tuple(ops.dim(x, at) if n is None else n for at, n in enumerate(wanted))
+        wanted = tuple(ops.dim(x, axis) if n is None else n for axis, n in enumerate(wanted))
     return ops.reshape(x, wanted)
 
 
@@ -47,7 +47,7 @@ def squeeze(x: Tensor, *, axis: int | Sequence[int] | None = None) -> Tensor:
     if axis is None:
         return ops.squeeze(x) if 1 in x.shape else x
     axes = several(axis, x.rank)
-    if any(x.shape[at] not in (1, None) for at in axes):
+    if any(x.shape[axis] not in (1, None) for axis in axes):
         raise ShapeError(f"not all axes {axes} of {x.type} have size 1")
     return ops.squeeze(x, *axes) if axes else x
 
@@ -68,8 +68,10 @@ def swapaxes(x: Tensor, *, axis1: int, axis2: int) -> Tensor:
 def moveaxis(x: Tensor, *, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Move axes to other positions; the other axes keep their order."""
     places = dict(zip(several(destination, x.rank), several(source, x.rank), strict=True))
-    rest = iter(at for at in range(x.rank) if at not in places.values())
-    return ops.transpose(x, [places[at] if at in places else next(rest) for at in range(x.rank)])
+    rest = iter(axis for axis in range(x.rank) if axis not in places.values())
+    return ops.transpose(
+        x, [places[axis] if axis in places else next(rest) for axis in range(x.rank)]
+    )
 
 
 def ravel(x: Tensor) -> Tensor:
@@ -82,8 +84,8 @@ def broadcast_to(x: Any, *, shape: Sequence[int | None]) -> Tensor:
     tensor = as_tensor(x)
     missing = len(shape) - tensor.rank
     sizes = [
-        ops.dim(tensor, at - missing) if n in (None, -1) and at >= missing else n
-        for at, n in enumerate(shape)
+        ops.dim(tensor, i - missing) if n in (None, -1) and i >= missing else n
+        for i, n in enumerate(shape)
     ]
     return ops.broadcast_to(tensor, [1 if n is None else n for n in sizes])
 
@@ -101,14 +103,17 @@ def roll(
         return ops.reshape(roll(flat(x), shift=shift, axis=0), ops.dims(x))
     axes, shifts = several(axis, x.rank), tuple(shift) if isinstance(shift, Sequence) else (shift,)
     count = max(len(axes), len(shifts))
-    axes, shifts = (each * count if len(each) == 1 else each for each in (axes, shifts))
-    for at, by in zip(axes, shifts, strict=True):
-        length = size(x, at, "axis")
+    axes, shifts = (values * count if len(values) == 1 else values for values in (axes, shifts))
+    for along, by in zip(axes, shifts, strict=True):
+        length = size(x, along, "axis")
         ahead = by % length if length else 0
         if ahead:
             x = ops.concat(
-                [ops.slice_axis(x, at, length - ahead), ops.slice_axis(x, at, 0, length - ahead)],
-                at,
+                [
+                    ops.slice_axis(x, along, length - ahead),
+                    ops.slice_axis(x, along, 0, length - ahead),
+                ],
+                along,
             )
     return x
 
@@ -132,14 +137,14 @@ def tile(x: Tensor, *, repeats: int | Sequence[int]) -> Tensor:
 
 def repeat(x: Tensor, *, repeats: Any, axis: int | None = None) -> Tensor:
     """Repeat each element along an axis: a, a, b, b."""
-    y, at = (flat(x), 0) if axis is None else (x, axis_of(axis, x.rank))
+    y, along = (flat(x), 0) if axis is None else (x, axis_of(axis, x.rank))
     times = np.atleast_1d(known_value(repeats, "repeats"))
     if times.size == 1:
-        return ops.repeat(y, int(times[0]), at)
-    reserve(size(y, at, "axis"), itemsize=8)
+        return ops.repeat(y, int(times[0]), along)
+    reserve(size(y, along, "axis"), itemsize=8)
     reserve(int(times.sum()), itemsize=8)
     return ops.gather(
-        y, constant(np.repeat(np.arange(size(y, at, "axis")), times).astype(np.int32)), at
+        y, constant(np.repeat(np.arange(size(y, along, "axis")), times).astype(np.int32)), along
     )
 
 
@@ -202,17 +207,17 @@ def append(x1: Any, x2: Any, *, axis: int | None = None) -> Tensor:
 
 def meshgrid(*x: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
     """Return the coordinates of all points of a grid, one tensor for each axis."""
-    lines = [flat(as_tensor(each)) for each in x]
+    lines = [flat(as_tensor(points)) for points in x]
     swapped = indexing == "xy" and len(lines) > 1
     places = [1, 0, *range(2, len(lines))] if swapped else list(range(len(lines)))
     sizes: list[Size] = [0] * len(lines)
-    for line, at in zip(lines, places, strict=True):
-        sizes[at] = ops.dim(line, 0)
+    for line, axis in zip(lines, places, strict=True):
+        sizes[axis] = ops.dim(line, 0)
     return tuple(
         ops.broadcast_to(
-            ops.reshape(line, [-1 if a == at else 1 for a in range(len(lines))]), sizes
+            ops.reshape(line, [-1 if a == axis else 1 for a in range(len(lines))]), sizes
         )
-        for line, at in zip(lines, places, strict=True)
+        for line, axis in zip(lines, places, strict=True)
     )
 
 
@@ -223,11 +228,11 @@ def split(
     x: Tensor, *, indices_or_sections: int | Sequence[int], axis: int = 0
 ) -> tuple[Tensor, ...]:
     """Split x into a number of equal parts, or at the given positions."""
-    at = axis_of(axis, x.rank)
+    along = axis_of(axis, x.rank)
     if isinstance(indices_or_sections, int):
-        return ops.split(x, indices_or_sections, at)
+        return ops.split(x, indices_or_sections, along)
     edges: list[int | None] = [None, *indices_or_sections, None]
-    return tuple(ops.strided_axis(x, at, begin, end) for begin, end in pairwise(edges))
+    return tuple(ops.strided_axis(x, along, begin, end) for begin, end in pairwise(edges))
 
 
 def array_split(
@@ -239,8 +244,8 @@ def array_split(
     length, count = size(x, axis, "axis"), indices_or_sections
     if count < 1:
         raise ShapeError(f"an axis cannot be split into {count} parts")
-    sizes = [length // count + (at < length % count) for at in range(count)]
-    return split(x, indices_or_sections=[sum(sizes[:at]) for at in range(1, count)], axis=axis)
+    sizes = [length // count + (i < length % count) for i in range(count)]
+    return split(x, indices_or_sections=[sum(sizes[:i]) for i in range(1, count)], axis=axis)
 
 
 def splitting(axis: int) -> Callable[..., tuple[Tensor, ...]]:
@@ -257,21 +262,21 @@ def unstack(x: Tensor, *, num: int | None = None, axis: int = 0) -> tuple[Tensor
     count = size(x, axis, "num") if num is None else num
     if x.shape[axis] not in (None, count):
         raise ShapeError(f"num is {num}, but the axis has size {x.shape[axis]}")
-    return tuple(ops.squeeze(ops.slice_axis(x, axis, at, 1), axis) for at in range(count))
+    return tuple(ops.squeeze(ops.slice_axis(x, axis, i, 1), axis) for i in range(count))
 
 
 def slice_(inputs: Tensor, start_indices: Any, *, shape: Sequence[int | None]) -> Tensor:
     """Return the part with the given start and shape, moved so that it is inside of the inputs."""
     parts: list[Part] = []
-    for at, (start, length) in enumerate(zip(_starts(start_indices), shape, strict=True)):
+    for axis, (start, length) in enumerate(zip(_starts(start_indices), shape, strict=True)):
         if length is None or length == -1:
             parts.append((start or None, None, 1))
             continue
-        begin = _begin(start, ops.dim(inputs, at), length)
+        begin = _begin(start, ops.dim(inputs, axis), length)
         if isinstance(begin, int):
             parts.append((begin, begin + length, 1))
         else:
-            inputs = ops.gather(inputs, ops.add(counted(length), begin), at)
+            inputs = ops.gather(inputs, ops.add(counted(length), begin), axis)
             parts.append(WHOLE)
     return ops.strided(inputs, parts)
 
@@ -307,15 +312,15 @@ def slice_update(inputs: Tensor, start_indices: Any, updates: Any) -> Tensor:
     new, inside = ops.cast(as_tensor(updates), inputs.dtype), None
     if 0 in new.shape:
         return inputs
-    for at, start in enumerate(_starts(start_indices)):
-        whole, length = ops.dim(inputs, at), ops.dim(new, at)
+    for axis, start in enumerate(_starts(start_indices)):
+        whole, length = ops.dim(inputs, axis), ops.dim(new, axis)
         if whole == length:
             continue
         places = ops.sub(counted(whole), _begin(start, whole, length))  # relative to the update
         here = ops.logical_and(ops.greater_equal(places, 0), ops.less(places, length))
-        here = ops.reshape(here, [-1 if a == at else 1 for a in range(inputs.rank)])
+        here = ops.reshape(here, [-1 if a == axis else 1 for a in range(inputs.rank)])
         inside = here if inside is None else ops.logical_and(inside, here)
-        new = ops.gather(new, ops.maximum(ops.minimum(places, ops.sub(length, 1)), 0), at)
+        new = ops.gather(new, ops.maximum(ops.minimum(places, ops.sub(length, 1)), 0), axis)
     return new if inside is None else where(inside, new, inputs)
 
 
@@ -407,8 +412,10 @@ def take_along_axis(x: Any, indices: Any, *, axis: int | None = None) -> Tensor:
     if axis is None:
         return take(flat(tensor), flat(places), axis=0)
     last, wanted = ops.move_axis(tensor, axis, -1), ops.move_axis(places, axis, -1)
-    front = [_joint(last, wanted, at) for at in range(last.rank - 1)]
-    last, wanted = (ops.broadcast_to(each, (*front, ops.dim(each, -1))) for each in (last, wanted))
+    front = [_joint(last, wanted, axis) for axis in range(last.rank - 1)]
+    last, wanted = (
+        ops.broadcast_to(operand, (*front, ops.dim(operand, -1))) for operand in (last, wanted)
+    )
     length = ops.dim(last, -1)
     rows = ops.reshape(from_the_front(wanted, length), (-1, ops.dim(wanted, -1)))
     begins = ops.mul(counted(ops.dim(rows, 0)), length)
@@ -429,20 +436,20 @@ def _joint(a: Tensor, b: Tensor, axis: int) -> Size:
 def unravel_index(indices: Any, *, shape: Sequence[int]) -> tuple[Tensor, ...]:
     """Convert indices into a flat tensor to indices along each axis of a shape."""
     places = from_the_front(ops.cast(as_tensor(indices), "int32"), prod(shape))
-    made = []
+    indices_ = []
     for length in reversed(shape):
-        made.append(ops.Mod(*ops.matched(places, length)))
+        indices_.append(ops.Mod(*ops.matched(places, length)))
         places = ops.FloorDiv(*ops.matched(places, length))
-    given = as_tensor(indices).dtype
-    dtype = "int32" if given == "bool" else given
-    return tuple(ops.cast(place, dtype) for place in reversed(made))
+    old_dtype = as_tensor(indices).dtype
+    dtype = "int32" if old_dtype == "bool" else old_dtype
+    return tuple(ops.cast(place, dtype) for place in reversed(indices_))
 
 
 def is_in(x1: Any, x2: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Whether each element of x1 is in x2: bool, in the shape of x1."""
     del assume_unique
-    each, others = as_tensor(x1), flat(as_tensor(x2))
-    found = ops.any_(ops.equal(ops.expand_dims(each, each.rank), others), -1)
+    elements, others = as_tensor(x1), flat(as_tensor(x2))
+    found = ops.any_(ops.equal(ops.expand_dims(elements, elements.rank), others), -1)
     return ops.LogicalNot(found) if invert else found
 
 
@@ -517,15 +524,15 @@ def pad(
             )
         return ops.pad(x, pairs, "constant", float(value))
     if mode in ("edge", "wrap", "circular"):
-        for at, (before, after) in enumerate(pairs):
-            x = _continued(x, at, before, after, edge=mode == "edge")
+        for axis, (before, after) in enumerate(pairs):
+            x = _continued(x, axis, before, after, edge=mode == "edge")
         return x
     if mode not in ("reflect", "symmetric"):
         raise Refusal("mode", "this padding mode is not supported")
-    for at, pair in enumerate(pairs):
-        length = x.shape[at]
+    for axis, pair in enumerate(pairs):
+        length = x.shape[axis]
         if length is not None and max(pair) > length - (mode == "reflect"):
-            raise Refusal("pad_width", f"the padding is larger than axis {at}, which it mirrors")
+            raise Refusal("pad_width", f"the padding is larger than axis {axis}, which it mirrors")
     return ops.pad(x, pairs, mode)  # type: ignore[arg-type]
 
 

@@ -133,8 +133,8 @@ def relu_of(
 
 def apply(layer: type[Layer], options: Mapping[str, Any], x: Tensor, **weights: Any) -> Tensor:
     """Apply a layer with these options and weights to x. The weights are tensors."""
-    made: Tensor = layer(layer.__name__, options, weights).lower(x)
-    return made
+    y: Tensor = layer(layer.__name__, options, weights).lower(x)
+    return y
 
 
 def spatial(inputs: Tensor, kinds: Mapping[int, type[Layer]]) -> tuple[int, type[Layer]]:
@@ -322,11 +322,11 @@ def space_to_depth(
     b = block_size
     if layout(data_format) == "channels_last":
         n = ops.dim(x, 0)
-        h, w, c = (size(x, at) for at in (1, 2, 3))
+        h, w, c = (size(x, axis) for axis in (1, 2, 3))
         blocks = ops.reshape(x, (n, h // b, b, w // b, b, c))
         return ops.reshape(ops.transpose(blocks, (0, 1, 3, 2, 4, 5)), (n, h // b, w // b, c * b**2))
     n = ops.dim(x, 0)
-    c, h, w = (size(x, at) for at in (1, 2, 3))
+    c, h, w = (size(x, axis) for axis in (1, 2, 3))
     blocks = ops.reshape(x, (n, c, h // b, b, w // b, b))
     return ops.reshape(ops.transpose(blocks, (0, 1, 3, 5, 2, 4)), (n, c * b**2, h // b, w // b))
 
@@ -346,10 +346,10 @@ def unfold(
     """
     batch, channels = ops.dim(x, 0), size(x, 1)
     y = ops.pad(ops.floats(x), ((0, 0), (0, 0), *((p, p) for p in numbers(padding, 2))))
-    for at, (k, d, s) in enumerate(
+    for i, (k, d, s) in enumerate(
         zip(numbers(kernel_size, 2), numbers(dilation, 2), numbers(stride, 2), strict=True)
     ):
-        axis = 2 + 2 * at
+        axis = 2 + 2 * i
         y = ops.gather(y, constant(places(size(y, axis), k, d, s)), axis)
     _, _, kh, oh, kw, ow = ops.known((1, 1, *y.shape[2:]))
     columns = ops.reshape(
@@ -362,8 +362,8 @@ def places(length: int, window: int, dilation: int, stride: int) -> Any:
     """The positions of all elements of all windows along one axis: int32 [window, windows]."""
     count = (length - dilation * (window - 1) - 1) // stride + 1
     reserve(max(count, 0), itemsize=8)
-    each = np.arange(count) * stride
-    return matrix(window, max(count, 0), lambda rows: rows * dilation + each, np.int32)
+    starts = np.arange(count) * stride
+    return matrix(window, max(count, 0), lambda rows: rows * dilation + starts, np.int32)
 
 
 def fold(
@@ -379,9 +379,9 @@ def fold(
 
     The result has the shape [batch, channels, height, width]; windows that overlap are added.
     """
-    axes = [numbers(each, 2) for each in (output_size, kernel_size, dilation, padding, stride)]
+    axes = [numbers(option, 2) for option in (output_size, kernel_size, dilation, padding, stride)]
     (oh, kh, *_), (ow, kw, *_) = zip(*axes, strict=True)
-    spread = [_spread(*each) for each in zip(*axes, strict=True)]
+    spread = [_spread(*options) for options in zip(*axes, strict=True)]
     nh, nw = spread[0].shape[1] // kh, spread[1].shape[1] // kw
     batch, channels = ops.dim(x, 0), size(x, 1) // (kh * kw)
     y = ops.reshape(ops.floats(x), (batch, channels, kh, kw, nh, nw))
@@ -392,8 +392,8 @@ def fold(
 
 def _spread(length: int, window: int, dilation: int, padding: int, stride: int) -> Any:
     """The matrix that adds elements of windows to their positions: [length, window · windows]."""
-    at = places(length + 2 * padding, window, dilation, stride).reshape(-1) - padding
-    return matrix(length, len(at), lambda rows: rows == at)
+    positions = places(length + 2 * padding, window, dilation, stride).reshape(-1) - padding
+    return matrix(length, len(positions), lambda rows: rows == positions)
 
 
 # ------------------------------------------------------------------------------------ normalization
@@ -433,8 +433,8 @@ def layer_norm(
     factor = factor if gamma is None else factor * _over(gamma, y, axes)
     if rms_scaling:
         return ops.cast(y * factor, x.dtype)
-    made = (y - mean(y, axis=axes, keepdims=True)) * factor
-    return ops.cast(made if beta is None else made + _over(beta, y, axes), x.dtype)
+    normalized = (y - mean(y, axis=axes, keepdims=True)) * factor
+    return ops.cast(normalized if beta is None else normalized + _over(beta, y, axes), x.dtype)
 
 
 def _over(v: Any, x: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -448,10 +448,10 @@ def rms_norm(
     """x / √(mean(x²) + epsilon) · scale."""
     y = ops.floats(x)
     axes = several(axis, x.rank)
-    made = y * ops.Rsqrt(
+    normalized = y * ops.Rsqrt(
         ops.mean(ops.Square(y), axes, keepdims=True) + (EPSILON if epsilon is None else epsilon)
     )
-    return ops.cast(made if scale is None else made * as_tensor(scale), x.dtype)
+    return ops.cast(normalized if scale is None else normalized * as_tensor(scale), x.dtype)
 
 
 def normalize(x: Tensor, *, axis: Any = -1, order: int = 2, epsilon: float | None = None) -> Tensor:
@@ -492,7 +492,7 @@ def attention(
     q, k, v = ops.matched(query, key, value, least="float32")
     heads, groups = size(q, 2), size(k, 2)
     if groups != heads:
-        k, v = (ops.repeat(each, heads // groups, 2) for each in (k, v))
+        k, v = (ops.repeat(x, heads // groups, 2) for x in (k, v))
     factor = 1 / math.sqrt(size(k, 3)) if scale is None else scale
     logits = einsum("btnh,bsnh->bnts", q, k) * factor
     logits = logits if bias is None else logits + ops.floats(as_tensor(bias))
@@ -548,27 +548,27 @@ def categorical_crossentropy(
     target: Any, output: Any, *, from_logits: bool = False, axis: int = -1
 ) -> Tensor:
     """-Σ target · log(output)."""
-    wanted, given = ops.matched(target, output, least="float32")
-    return -ops.sum_(wanted * _logs(given, axis, from_logits=from_logits), axis)
+    wanted, probabilities = ops.matched(target, output, least="float32")
+    return -ops.sum_(wanted * _logs(probabilities, axis, from_logits=from_logits), axis)
 
 
 def sparse_categorical_crossentropy(
     target: Any, output: Any, *, from_logits: bool = False, axis: int = -1
 ) -> Tensor:
     """-log(output) at the index given by the target."""
-    given, index = ops.floats(as_tensor(output)), ops.cast(as_tensor(target), "int32")
-    if index.rank == given.rank and index.shape[-1] == 1:
+    probabilities, index = ops.floats(as_tensor(output)), ops.cast(as_tensor(target), "int32")
+    if index.rank == probabilities.rank and index.shape[-1] == 1:
         index = ops.squeeze(index, -1)
-    hot = one_hot(index, num_classes=size(given, axis), axis=axis)
-    return -ops.sum_(hot * _logs(given, axis, from_logits=from_logits), axis)
+    hot = one_hot(index, num_classes=size(probabilities, axis), axis=axis)
+    return -ops.sum_(hot * _logs(probabilities, axis, from_logits=from_logits), axis)
 
 
 def binary_crossentropy(target: Any, output: Any, *, from_logits: bool = False) -> Tensor:
     """-target · log(output) - (1 - target) · log(1 - output)."""
-    wanted, given = ops.matched(target, output, least="float32")
+    wanted, probabilities = ops.matched(target, output, least="float32")
     if from_logits:
-        return wanted * ops.Softplus(-given) + (1.0 - wanted) * ops.Softplus(given)
-    held = ops.clip(given, EPSILON, 1 - EPSILON)
+        return wanted * ops.Softplus(-probabilities) + (1.0 - wanted) * ops.Softplus(probabilities)
+    held = ops.clip(probabilities, EPSILON, 1 - EPSILON)
     return -(wanted * ops.Log(held) + (1.0 - wanted) * ops.Log(1.0 - held))
 
 

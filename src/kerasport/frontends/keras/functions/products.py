@@ -82,14 +82,14 @@ def tensordot(x1: Any, x2: Any, *, axes: int | Sequence[Any] = 2) -> Tensor:
     else:
         pairs = axes
     left, right = (
-        several(each if isinstance(each, int) else tuple(each), x.rank)
-        for each, x in zip(pairs, (a, b), strict=True)
+        several(pair if isinstance(pair, int) else tuple(pair), x.rank)
+        for pair, x in zip(pairs, (a, b), strict=True)
     )
     first, second = list(ascii_letters[: a.rank]), list(ascii_letters[a.rank : a.rank + b.rank])
     for one, two in zip(left, right, strict=True):
         second[two] = first[one]
-    out = [c for at, c in enumerate(first) if at not in left] + [
-        c for at, c in enumerate(second) if at not in right
+    out = [c for i, c in enumerate(first) if i not in left] + [
+        c for i, c in enumerate(second) if i not in right
     ]
     return einsum(f"{''.join(first)},{''.join(second)}->{''.join(out)}", a, b)
 
@@ -107,17 +107,17 @@ def einsum_(*operands: Any, subscripts: str) -> Tensor:
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:
     """The Einstein sum of any number of tensors, computed from two at a time."""
-    tensors = [as_tensor(each) for each in operands]
+    tensors = [as_tensor(operand) for operand in operands]
     terms, out = spelled_out(subscripts.replace(" ", ""), tensors)
     pieces = [_distinct(x, term) for x, term in zip(tensors, terms, strict=True)]
     x, labels = pieces[0]
     if len(pieces) == 1:
         return _summed(x, labels, out)
-    for at, (y, other) in enumerate(pieces[1:], start=2):
+    for count, (y, other) in enumerate(pieces[1:], start=2):
         wanted = (
             out
-            if at == len(pieces)
-            else _kept(labels + other, out + "".join(term for _, term in pieces[at:]))
+            if count == len(pieces)
+            else _kept(labels + other, out + "".join(term for _, term in pieces[count:]))
         )
         x, labels = _pair(x, labels, y, other, wanted), wanted
     return x
@@ -152,7 +152,7 @@ def _spread(x: Tensor, axis: int, size: int | None) -> Tensor:
 
 
 def _summed(x: Tensor, labels: str, out: str) -> Tensor:
-    lost = [at for at, label in enumerate(labels) if label not in out]
+    lost = [axis for axis, label in enumerate(labels) if label not in out]
     add = ops.any_ if x.dtype == "bool" else ops.sum_  # the sum of bools is a bool
     y = add(x, lost) if lost else x
     kept = [label for label in labels if label in out]
@@ -228,15 +228,15 @@ def cross(
         axisa = axisb = axisc = axis
     a, b = ops.matched(x1, x2, least="int32")
     parts = [_components(a, axisa), _components(b, axisb)]
-    flat_ = all(len(each) == 2 for each in parts)
+    flat_ = all(len(part) == 2 for part in parts)
     (ax, ay, *az), (bx, by, *bz) = parts
     z = ax * by - ay * bx
     if flat_:
         return z
     zero = constant(0, a.dtype)
     up, right = (az or [zero])[0], (bz or [zero])[0]
-    made = ops.stack([ay * right - up * by, up * bx - ax * right, z + 0 * up * right], -1)
-    return ops.move_axis(made, -1, axisc)
+    product = ops.stack([ay * right - up * by, up * bx - ax * right, z + 0 * up * right], -1)
+    return ops.move_axis(product, -1, axisc)
 
 
 def _components(x: Tensor, axis: int) -> tuple[Tensor, ...]:

@@ -93,7 +93,7 @@ def average(x: Tensor, weights: Any = None, *, axis: Axis = None) -> Tensor:
     w = ops.floats(as_tensor(weights))
     if w.rank == 1 < x.rank and isinstance(axis, int):
         place = axis_of(axis, x.rank)
-        w = ops.reshape(w, tuple(ops.dim(w, 0) if at == place else 1 for at in range(x.rank)))
+        w = ops.reshape(w, tuple(ops.dim(w, 0) if i == place else 1 for i in range(x.rank)))
         # The weights apply to every position along the other axes.
         return ops.sum_(ops.floats(x) * w, axis) / ops.sum_(w)
     return ops.sum_(ops.floats(x) * w, axis) / ops.sum_(w, axis)
@@ -309,11 +309,11 @@ def median(x: Tensor, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 BETWEEN: Mapping[str, Callable[[Any], Any]] = {
-    "linear": lambda at: at - np.floor(at),
+    "linear": lambda position: position - np.floor(position),
     "lower": np.zeros_like,
     "higher": np.ones_like,
-    "midpoint": lambda at: np.where(at == np.floor(at), 0.0, 0.5),
-    "nearest": lambda at: np.round(at) - np.floor(at),
+    "midpoint": lambda position: np.where(position == np.floor(position), 0.0, 0.5),
+    "nearest": lambda position: np.round(position) - np.floor(position),
 }
 """Method → the weight of the upper element if a quantile is between two elements."""
 
@@ -323,21 +323,21 @@ def quantiles(x: Tensor, q: Any, axis: Axis, method: str, *, keepdims: bool) -> 
     if method not in BETWEEN:
         raise Refusal("method", "this method is not supported")
     axes = sorted(several(axis, x.rank))
-    rest = [at for at in range(x.rank) if at not in axes]
+    rest = [number for number in range(x.rank) if number not in axes]
     y = ops.transpose(ops.floats(x), [*rest, *axes])
-    count = math.prod(size(x, at, "axis") for at in axes)
+    count = math.prod(size(x, number, "axis") for number in axes)
     ordered = sort(ops.reshape(y, (*ops.dims(y)[: len(rest)], count)))
-    at = np.asarray(q, np.float64) * (count - 1)
-    low = np.floor(at).astype(np.int32)
-    share = BETWEEN[method](at).astype(np.float32)
+    position = np.asarray(q, np.float64) * (count - 1)
+    low = np.floor(position).astype(np.int32)
+    share = BETWEEN[method](position).astype(np.float32)
     below = ops.gather(ordered, constant(low), -1)
     above = ops.gather(ordered, constant(np.minimum(low + 1, count - 1)), -1)
     found = below + (above - below) * constant(share)
     none = ops.any_(ops.IsNan(ordered), -1)  # if there is a NaN, so is the quantile
-    found = where(ops.reshape(none, (*ops.dims(none), *(1,) * at.ndim)), math.nan, found)
+    found = where(ops.reshape(none, (*ops.dims(none), *(1,) * position.ndim)), math.nan, found)
     # The axes of q come first.
     found = ops.transpose(found, [*range(len(rest), found.rank), *range(len(rest))])
-    return ops.expand_dims(found, *(a + at.ndim for a in axes)) if keepdims else found
+    return ops.expand_dims(found, *(a + position.ndim for a in axes)) if keepdims else found
 
 
 def digitize(x: Tensor, bins: Any) -> Tensor:
@@ -351,8 +351,10 @@ def search_sorted(sorted_sequence: Any, values: Any, *, side: str = "left") -> T
     All elements precede NaN.
     """
     sequence, x = ops.matched(sorted_sequence, values, least="int32")
-    each = ops.expand_dims(x, x.rank)
-    after = ops.GreaterEqual(sequence, each) if side == "left" else ops.Greater(sequence, each)
+    queries = ops.expand_dims(x, x.rank)
+    after = (
+        ops.GreaterEqual(sequence, queries) if side == "left" else ops.Greater(sequence, queries)
+    )
     return ops.sum_(ops.cast(ops.LogicalNot(after), "int32"), -1)
 
 
@@ -371,8 +373,8 @@ def segment_sum(
         if data.rank > 1
         else ops.expand_dims(ops.floats(rows), 1)
     )
-    made = ops.MatMul(ops.floats(hot), table, transpose_a=True)
-    return ops.cast(ops.reshape(made, (num_segments, *ops.dims(data)[1:])), rows.dtype)
+    sums = ops.MatMul(ops.floats(hot), table, transpose_a=True)
+    return ops.cast(ops.reshape(sums, (num_segments, *ops.dims(data)[1:])), rows.dtype)
 
 
 def segment_extreme(reduce: Callable[..., Tensor], other: float) -> Callable[..., Tensor]:

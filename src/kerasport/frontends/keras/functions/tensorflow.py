@@ -100,23 +100,23 @@ def shape(input: Any, out_type: str = "int32") -> Tensor:
     return ops.concat(sizes, 0)
 
 
-def sizes_of(given: Any) -> list[Size]:
+def sizes_of(shape: Any) -> list[Size]:
     """Return the sizes of a shape given as one tensor, or as a list of numbers and tensors."""
-    if isinstance(given, Tensor):
-        count = given.shape[0] if given.rank == 1 else None
+    if isinstance(shape, Tensor):
+        count = shape.shape[0] if shape.rank == 1 else None
         if count is None:
             raise Refusal("shape", "the rank must be known")
-        return [_size(ops.squeeze(part, 0)) for part in ops.split(given, count, 0)]
-    listed = given if isinstance(given, Sequence) else np.atleast_1d(given).tolist()
-    return [_size(each) for each in listed]
+        return [_size(ops.squeeze(part, 0)) for part in ops.split(shape, count, 0)]
+    listed = shape if isinstance(shape, Sequence) else np.atleast_1d(shape).tolist()
+    return [_size(size) for size in listed]
 
 
-def _size(given: Any) -> Size:
-    if not isinstance(given, Tensor):
-        return -1 if given is None else int(given)
-    if isinstance(given, ops.Constant):
-        return int(given.read())
-    return ops.cast(given, "int32")
+def _size(size: Any) -> Size:
+    if not isinstance(size, Tensor):
+        return -1 if size is None else int(size)
+    if isinstance(size, ops.Constant):
+        return int(size.read())
+    return ops.cast(size, "int32")
 
 
 def reshape(tensor: Any, shape: Any) -> Tensor:
@@ -179,7 +179,9 @@ def unstack(value: Tensor, num: int | None = None, axis: int = 0) -> tuple[Tenso
 
 def slice_(input_: Tensor, begin: Any, size: Any) -> Tensor:
     """Return `size` elements of each axis from `begin`; -1 selects all remaining elements."""
-    starts, lengths = (known_value(each, "begin").reshape(-1).tolist() for each in (begin, size))
+    starts, lengths = (
+        known_value(argument, "begin").reshape(-1).tolist() for argument in (begin, size)
+    )
     return ops.strided(
         input_, [(b, None if s == -1 else b + s, 1) for b, s in zip(starts, lengths, strict=True)]
     )
@@ -235,10 +237,10 @@ def cast(x: Any, dtype: str) -> Tensor:
 def clip_by_value(t: Tensor, clip_value_min: Any, clip_value_max: Any) -> Tensor:
     """Limit t to the range between two bounds."""
     low, high = (
-        each if isinstance(each, Tensor) else constant(each, t.dtype)
-        for each in (clip_value_min, clip_value_max)
+        limit if isinstance(limit, Tensor) else constant(limit, t.dtype)
+        for limit in (clip_value_min, clip_value_max)
     )
-    fixed = all(isinstance(each, int | float) for each in (clip_value_min, clip_value_max))
+    fixed = all(isinstance(limit, int | float) for limit in (clip_value_min, clip_value_max))
     return (
         ops.clip(t, clip_value_min, clip_value_max)
         if fixed and t.dtype == "float32"
@@ -267,8 +269,8 @@ def one_hot(
     hot = nn.one_hot(indices, num_classes=depth, axis=-1 if axis is None else axis, dtype="bool")
     kind = named("float32" if dtype is None else dtype)
     on, off = (
-        constant(other if given is None else given, kind)
-        for given, other in ((on_value, 1), (off_value, 0))
+        constant(default if argument is None else argument, kind)
+        for argument, default in ((on_value, 1), (off_value, 0))
     )
     return where(hot, on, off)
 
@@ -280,8 +282,8 @@ def like(value: float) -> Lower:
         input: Any, dtype: str | None = None, tensor: Any = None, layout: Any = None
     ) -> Tensor:
         del layout
-        given = as_tensor(input if tensor is None else tensor)
-        return filled(given, value, given.dtype if dtype is None else named(dtype))
+        x = as_tensor(input if tensor is None else tensor)
+        return filled(x, value, x.dtype if dtype is None else named(dtype))
 
     return lower
 
@@ -382,10 +384,10 @@ def convolution(lower: Lower) -> Lower:
         input: Tensor, filters: Any = None, strides: Any = 1, padding: Any = "VALID",
         data_format: str | None = None, dilations: Any = None, filter: Any = None,
     ) -> Tensor:  # fmt: skip
-        given = filter if filters is None else filters
+        kernel = filter if filters is None else filters
         rank = input.rank - 2
         return lower(  # type: ignore[no-any-return]
-            input, given, strides=inner(strides, rank, data_format), padding=padding,
+            input, kernel, strides=inner(strides, rank, data_format), padding=padding,
             data_format=FORMATS[data_format],
             dilation_rate=1 if dilations is None else inner(dilations, rank, data_format),
         )  # fmt: skip
@@ -435,14 +437,14 @@ def resize(
     if preserve_aspect_ratio:
         raise Refusal("preserve_aspect_ratio", "this option is not supported")
     height, width = known_value(size, "size").tolist()
-    made = image.resize(
+    resized = image.resize(
         images,
         size=(int(height), int(width)),
         interpolation=method,
         antialias=antialias,
         data_format="channels_last",
     )
-    return ops.cast(made, images.dtype) if method == "nearest" else made
+    return ops.cast(resized, images.dtype) if method == "nearest" else resized
 
 
 def legacy_resize(method: str) -> Lower:
@@ -472,8 +474,8 @@ def add_n(inputs: Any) -> Tensor:
     """Add all tensors."""
     first, *rest = listed(inputs)
     total = as_tensor(first)
-    for each in rest:
-        total = ops.add(total, each)
+    for tensor in rest:
+        total = ops.add(total, tensor)
     return total
 
 

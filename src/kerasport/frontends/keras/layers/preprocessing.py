@@ -545,11 +545,9 @@ class RandomCrop(_Image):
             return resize_open(x, size, "bilinear", regions=corner_regions(x, size))
         height, width = known_sizes(x, "height")
         tall, wide = proportioned(height, width, size)
-        above, beside = (height - tall) // 2, (width - wide) // 2
+        above, left = (height - tall) // 2, (width - wide) // 2
         y = ops.slice_axis(x, 1, above, min(self.height, height - above))
-        return resize(
-            ops.slice_axis(y, 2, beside, min(self.width, width - beside)), size, "bilinear"
-        )
+        return resize(ops.slice_axis(y, 2, left, min(self.width, width - left)), size, "bilinear")
 
 
 class AutoContrast(_Image):
@@ -593,10 +591,10 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Image):
         (height, width), channels = known_sizes(x, "tile_grid_size"), ops.known(x.shape[3:])[0]
         rows, columns = self.tile_grid_size
         tall, wide = -(-height // rows), -(-width // columns)
-        below, beside = tall * rows - height, wide * columns - width
-        if below > height or beside > width:
+        below, right = tall * rows - height, wide * columns - width
+        if below > height or right > width:
             raise Refusal("tile_grid_size", "the images are too small for this tile_grid_size")
-        padded = ops.pad(x, ((0, 0), (0, below), (0, beside), (0, 0)), "symmetric")
+        padded = ops.pad(x, ((0, 0), (0, below), (0, right), (0, 0)), "symmetric")
         pixels = ops.cast(ops.clip(padded, 0.0, 255.0), "int32")
         table = self._tables(pixels, tall, wide, channels)
         y = self._between(pixels, table, tall, wide, channels)

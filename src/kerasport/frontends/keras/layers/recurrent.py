@@ -651,11 +651,13 @@ class Bidirectional(Wrapper):
         """The merged outputs, [batch, time, units] or [batch, units], then the states."""
         initial = initial_states(states, initial_state)
         half = len(initial) // 2
-        forward, *ahead = self._one_way(inside, "forward_layer", x, initial[:half], mask)
-        backward, *behind = self._one_way(inside, "backward_layer", x, initial[half:], mask)
+        forward, *forward_states = self._one_way(inside, "forward_layer", x, initial[:half], mask)
+        backward, *backward_states = self._one_way(
+            inside, "backward_layer", x, initial[half:], mask
+        )
         if _returns_sequences(inside.parts["backward_layer"]):
             backward = ops.Reverse(backward, (1,))
-        return (*self.merge(forward, backward), *ahead, *behind)
+        return (*self.merge(forward, backward), *forward_states, *backward_states)
 
     def _one_way(
         self,

@@ -230,11 +230,11 @@ def padded_regions(x: Tensor, size: tuple[int, int]) -> tuple[Region, Region]:
     """Regions that pad images to the aspect ratio of `size`; see `surround`."""
     height, width = (ops.as_tensor(ops.dim(x, axis)) for axis in (1, 2))
     above = floor_divide(ops.maximum(height, floor_divide(width * size[0], size[1])) - height, 2)
-    beside = floor_divide(ops.maximum(width, floor_divide(height * size[1], size[0])) - width, 2)
-    beside = ops.where(ops.greater(above, 0), 0, beside)
+    sides = floor_divide(ops.maximum(width, floor_divide(height * size[1], size[0])) - width, 2)
+    sides = ops.where(ops.greater(above, 0), 0, sides)
     return (
         Region(ops.Neg(above), height + 2 * above, wider=True),
-        Region(ops.Neg(beside), width + 2 * beside, wider=True),
+        Region(ops.Neg(sides), width + 2 * sides, wider=True),
     )
 
 
@@ -389,8 +389,8 @@ def crop_to_aspect(x: Tensor, size: tuple[int, int], option: str = "") -> Tensor
 
 def pad_to_aspect(x: Tensor, size: tuple[int, int], fill: float) -> Tensor:
     """Pad images to the aspect ratio of `size`; see `surround`."""
-    above, beside = surround(*known_sizes(x, "pad_to_aspect_ratio"), size)
-    return ops.pad(x, ((0, 0), (above, above), (beside, beside), (0, 0)), "constant", float(fill))
+    above, sides = surround(*known_sizes(x, "pad_to_aspect_ratio"), size)
+    return ops.pad(x, ((0, 0), (above, above), (sides, sides), (0, 0)), "constant", float(fill))
 
 
 def resize_to_aspect(

@@ -114,13 +114,13 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _has_user_block(path: Path) -> bool:
     """Whether an HDF5 signature follows at 512 bytes or a doubling of it, as HDF5 allows."""
-    size, at = path.stat().st_size, 512
+    size, offset = path.stat().st_size, 512
     with path.open("rb") as file:
-        while at < size:
-            file.seek(at)
+        while offset < size:
+            file.seek(offset)
             if file.read(len(SIGNATURE)) == SIGNATURE:
                 return True
-            at *= 2
+            offset *= 2
     return False
 
 

@@ -73,27 +73,27 @@ def bind(
             f"layer {quoted(target.name)}: the call passes the argument {twice[0]!r} twice, by "
             "position and by name"
         )
-    given = {**positional, **named}
-    if isinstance(given.get("training"), np.ndarray):
+    arguments = {**positional, **named}
+    if isinstance(arguments.get("training"), np.ndarray):
         raise ReadError(
             f"layer {quoted(target.name)}: the call passes an array as the argument 'training', "
             "expected true or false"
         )
-    if isinstance(given.get("mask"), list | tuple):
-        given["mask"] = _masks(target, given["mask"])
-    tensors = [given.pop(name, None) for name in signature.tensors]
+    if isinstance(arguments.get("mask"), list | tuple):
+        arguments["mask"] = _masks(target, arguments["mask"])
+    tensors = [arguments.pop(name, None) for name in signature.tensors]
     while tensors and tensors[-1] is None:
         tensors.pop()
-    by_position = frozenset(name for name in positional if name in given)
-    return Arguments(tuple(tensors), given, by_position)
+    by_position = frozenset(name for name in positional if name in arguments)
+    return Arguments(tuple(tensors), arguments, by_position)
 
 
-def _masks(target: LayerSpec | Operation | KerasModel, given: Sequence[Any]) -> Any:
+def _masks(target: LayerSpec | Operation | KerasModel, masks: Sequence[Any]) -> Any:
     """The mask of a call, or the masks of a layer with several inputs, with lists as arrays."""
     cls = None if isinstance(target, KerasModel) else LAYERS.get(target.class_name)
     if cls is not None and cls.arity[1] == 1:
-        return _as_array(given)
-    return tuple(map(_as_array, given))
+        return _as_array(masks)
+    return tuple(map(_as_array, masks))
 
 
 def _as_array(value: Any) -> Any:

@@ -194,10 +194,10 @@ class ByPath:
 
         for layer in layers:
             name = self._spelled(layer.class_name, path)
-            at = self._join(path, numbered(name))
-            self._visit(layer, at)
+            folder = self._join(path, numbered(name))
+            self._visit(layer, folder)
             if self._list_name == DOUBLED and any(
-                True for tree in self.trees for _ in tree.under(at)
+                True for tree in self.trees for _ in tree.under(folder)
             ):
                 numbered(name)
 

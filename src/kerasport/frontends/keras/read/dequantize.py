@@ -228,11 +228,11 @@ def unpack(packed: Array, size: int, axis: int, bits: int = 4) -> Array:
     """
     if bits == 8:
         return packed
-    each, sign = 8 // bits, 1 << (bits - 1)
+    per_byte, sign = 8 // bits, 1 << (bits - 1)
     source = np.moveaxis(packed.view(np.uint8), axis, 0)
-    codes = np.empty((each * len(source), *source.shape[1:]), np.uint8)
-    for k in range(each):
-        codes[k::each] = (source >> (k * bits)) & (2 * sign - 1)
+    codes = np.empty((per_byte * len(source), *source.shape[1:]), np.uint8)
+    for k in range(per_byte):
+        codes[k::per_byte] = (source >> (k * bits)) & (2 * sign - 1)
     if packed.dtype == np.int8:
         codes ^= sign
         codes -= sign

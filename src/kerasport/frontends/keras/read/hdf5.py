@@ -199,20 +199,20 @@ class Hdf5:
         """Paths of all arrays below the group at the path."""
         pending, seen = [path], set[int]()
         while pending:
-            at = pending.pop()
-            group = self.group(at)
+            path = pending.pop()
+            group = self.group(path)
             if group is None:
                 continue
-            with self._reading(at):
+            with self._reading(path):
                 address = _address(group)
             if address in seen:
                 raise HostileFileError(
-                    f"{self.path}: the HDF5 data reaches the group {quoted(at)} twice, perhaps "
+                    f"{self.path}: the HDF5 data reaches the group {quoted(path)} twice, perhaps "
                     "through a cycle"
                 )
             seen.add(address)
-            for name in self.names(at):
-                inner = f"{at}/{name}" if at else name
+            for name in self.names(path):
+                inner = f"{path}/{name}" if path else name
                 if self.group(inner) is not None:
                     pending.append(inner)
                 else:

@@ -59,13 +59,13 @@ class Texts:
         signature, size = struct.unpack("<4s4xQ", self._read(heap, 16))
         if signature != b"GCOL" or size > MAX_TEXT:
             raise ValueError(f"a heap {signature!r} has {size} bytes")
-        data, at = self._read(heap, size), 16
-        while at + 16 <= len(data):
-            index, length = struct.unpack_from("<H6xQ", data, at)
+        data, offset = self._read(heap, size), 16
+        while offset + 16 <= len(data):
+            index, length = struct.unpack_from("<H6xQ", data, offset)
             if not index:  # free space is at the end
                 return
-            yield index, (heap + at + 16, length)
-            at += 16 + length + -length % 8
+            yield index, (heap + offset + 16, length)
+            offset += 16 + length + -length % 8
 
     def _messages(self, header: int) -> Iterator[tuple[int, bytes]]:
         """Type and body of each message in an object header of version 1 or 2."""
@@ -73,21 +73,23 @@ class Texts:
         second = head.startswith(b"OHDR")
         if second:
             flags = head[5]
-            at, width = (
+            offset, width = (
                 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0),
                 1 << (flags & 3),
             )
-            chunks = [(header + at + width, int.from_bytes(head[at : at + width], "little"))]
+            chunks = [
+                (header + offset + width, int.from_bytes(head[offset : offset + width], "little"))
+            ]
             prefix = struct.Struct("<BHxH" if flags & 4 else "<BHx")
         else:
             chunks = [(header + 16, int.from_bytes(head[8:12], "little"))]
             prefix = struct.Struct("<HH4x")
         for begin, size in chunks:
-            data, at = self._read(begin, min(size, MAX_TEXT)), 0
-            while at + prefix.size <= len(data):
-                kind, length = prefix.unpack_from(data, at)[:2]
-                body = data[at + prefix.size : at + prefix.size + length]
-                at += prefix.size + length
+            data, offset = self._read(begin, min(size, MAX_TEXT)), 0
+            while offset + prefix.size <= len(data):
+                kind, length = prefix.unpack_from(data, offset)[:2]
+                body = data[offset + prefix.size : offset + prefix.size + length]
+                offset += prefix.size + length
                 if kind == CONTINUATION and len(chunks) < MAX_CHUNKS:
                     address, extent = struct.unpack_from("<QQ", body)
                     # chunks of version 2 begin with a signature and end with a checksum
@@ -98,7 +100,7 @@ class Texts:
 def _data(message: bytes, name: bytes) -> bytes | None:
     """The data in an attribute message; None if it is another attribute."""
     version, *sizes = struct.unpack_from("<BxHHH", message)
-    at = 9 if version == 3 else 8
-    if message[at : at + sizes[0]].partition(b"\0")[0] != name:
+    offset = 9 if version == 3 else 8
+    if message[offset : offset + sizes[0]].partition(b"\0")[0] != name:
         return None
-    return message[at + sum(size + -size % 8 if version == 1 else size for size in sizes) :]
+    return message[offset + sum(size + -size % 8 if version == 1 else size for size in sizes) :]

@@ -151,23 +151,23 @@ class Manifest:
                     f"{self.path}: the name of a weight has {len(groups)} parts, too many for a "
                     "Keras model"
                 )
-            at = tree
+            group_tree = tree
             for group in groups:
-                at = at.setdefault(group, {})
-                if not isinstance(at, dict):
+                group_tree = group_tree.setdefault(group, {})
+                if not isinstance(group_tree, dict):
                     raise ReadError(
                         f"{self.path}: the name of the weight {quoted(entry.name)} begins with "
                         "the name of another weight"
                     )
-            at[name] = entry.weight
+            group_tree[name] = entry.weight
         return tree
 
     def group(self, path: str) -> dict[str, Any] | None:
         """The group at the path, or None if there is none."""
-        at: Any = self._tree
+        entry: Any = self._tree
         for name in path.split("/") if path else ():
-            at = at.get(name) if isinstance(at, dict) else None
-        return at if isinstance(at, dict) else None
+            entry = entry.get(name) if isinstance(entry, dict) else None
+        return entry if isinstance(entry, dict) else None
 
     def arrays(self, path: str) -> dict[str, Weight]:
         """The weights directly in a group."""
@@ -189,9 +189,9 @@ class Manifest:
         """Paths of all weights below a group."""
         pending = [path]
         while pending:
-            at = pending.pop()
-            for name, item in (self.group(at) or {}).items():
-                inner = f"{at}/{name}" if at else name
+            path = pending.pop()
+            for name, item in (self.group(path) or {}).items():
+                inner = f"{path}/{name}" if path else name
                 if isinstance(item, dict):
                     pending.append(inner)
                 else:

@@ -117,7 +117,7 @@ def document(emitter: Emitter, outputs: Sequence[str]) -> Json:
     ends = dict(zip(outputs, emitter.graph.outputs, strict=True))
     return {
         "signature": {
-            "inputs": {name: _tensor_info(name, given) for name, given in emitter.inputs.items()},
+            "inputs": {name: _tensor_info(name, node) for name, node in emitter.inputs.items()},
             "outputs": {name: _tensor_info(name, tensor) for name, tensor in ends.items()},
         },
         "modelTopology": {

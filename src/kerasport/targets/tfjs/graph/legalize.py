@@ -58,9 +58,9 @@ def along_axis(x: Tensor, axis: int, function: Callable[[Tensor], Tensor]) -> Te
     Its axes are all axes before, the axis itself, and all axes after.
     """
     sizes = ops.dims(x)
-    before, behind = sizes[:axis], sizes[axis + 1 :]
-    made = function(ops.reshape(x, (product(before), sizes[axis], product(behind))))
-    return ops.reshape(made, (*before, ops.dim(made, 1), *behind))
+    before, after = sizes[:axis], sizes[axis + 1 :]
+    y = function(ops.reshape(x, (product(before), sizes[axis], product(after))))
+    return ops.reshape(y, (*before, ops.dim(y, 1), *after))
 
 
 def low_rank_pads(node: Node, uses: Uses) -> Node | None:

@@ -37,18 +37,18 @@ def multiplied(plan: TfjsPlan, scales: Mapping[str, Array]) -> TfjsPlan:
     """The plan with a node for each divided kernel that multiplies it by its scales."""
     topology = plan.document["modelTopology"]
     taken = {node["name"] for node in topology["node"]}
-    weights, encodings, behind, added = dict(plan.weights), dict(plan.encodings), {}, []
+    weights, encodings, renamed, added = dict(plan.weights), dict(plan.encodings), {}, []
     for name, by in scales.items():
         axes = plan.channels[name].axes
         scale = _scale(by.astype(np.float32).reshape(weights[name].shape[-axes:]))
-        held, behind[name] = _free(f"{name}/scale", taken), _free(f"{name}/scaled", taken)
+        held, renamed[name] = _free(f"{name}/scale", taken), _free(f"{name}/scaled", taken)
         # exact: scales are numbers of float16
         weights[held], encodings[held] = scale, Encoding("float16")
         added += [
             const(held, "float32", scale),
-            {"name": behind[name], "op": "Mul", "input": [name, held], "attr": {}},
+            {"name": renamed[name], "op": "Mul", "input": [name, held], "attr": {}},
         ]
-    nodes = [_renewed(node, behind) for node in topology["node"]]
+    nodes = [_renewed(node, renamed) for node in topology["node"]]
     document = {**plan.document, "modelTopology": {**topology, "node": [*nodes, *added]}}
     return replace(plan, document=document, weights=weights, encodings=encodings)
 
@@ -57,10 +57,10 @@ def _scale(array: Array) -> ComputedWeight:
     return ComputedWeight(array.dtype, array.shape, lambda: array)
 
 
-def _renewed(node: Json, behind: Mapping[str, str]) -> Json:
-    if not any(name in behind for name in node.get("input", ())):
+def _renewed(node: Json, renamed: Mapping[str, str]) -> Json:
+    if not any(name in renamed for name in node.get("input", ())):
         return node
-    return {**node, "input": [behind.get(name, name) for name in node["input"]]}
+    return {**node, "input": [renamed.get(name, name) for name in node["input"]]}
 
 
 def _free(wanted: str, taken: set[str]) -> str:

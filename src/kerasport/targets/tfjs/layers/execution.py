@@ -110,5 +110,5 @@ def _state_counts(spec: LayerSpec) -> list[int]:
     cell = spec.children.get("cell", spec)
     cells = list(cell.children.values()) if isinstance(cell, LayerSpec) else []
     return [
-        2 if each.class_name.startswith(("LSTM", "ConvLSTM")) else 1 for each in cells or [cell]
+        2 if part.class_name.startswith(("LSTM", "ConvLSTM")) else 1 for part in cells or [cell]
     ]

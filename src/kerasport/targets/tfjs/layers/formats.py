@@ -54,5 +54,5 @@ def _has_graph(model: KerasModel) -> bool:
     ]
     classes = [LAYERS.get(spec.class_name) for spec in specs]
     return not any(spec.custom for spec in specs) and not any(
-        each is None or issubclass(each, Refused) for each in classes
+        cls is None or issubclass(cls, Refused) for cls in classes
     )

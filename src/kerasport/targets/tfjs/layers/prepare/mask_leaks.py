@@ -93,12 +93,12 @@ class _Run:
         if any(mask is not None for mask in masks):
             self.kwargs = self.kwargs or _Kwargs()
             self.kwargs.mask = masks[0]
-        given = self.kwargs.mask if self.kwargs else None
+        mask = self.kwargs.mask if self.kwargs else None
         wanted = (self.keras.incoming(call) or (None,))[0]
         if isinstance(call.target, KerasModel):
             self._nested(call, call.target)
         elif isinstance(call.target, LayerSpec):
-            self._layer(call, call.target, given, wanted)
+            self._layer(call, call.target, mask, wanted)
             # all outputs get the mask of the first one (tfjs-layers engine/executor.ts)
             self.masks[tensor] = self._output_mask(call, call.target, masks)
 
@@ -112,11 +112,11 @@ class _Run:
         run.go()
         self.problems += run.problems
 
-    def _layer(self, call: Call, spec: LayerSpec, given: Mask, wanted: Mask) -> None:
+    def _layer(self, call: Call, spec: LayerSpec, mask: Mask, wanted: Mask) -> None:
         """Record what TF.js computes differently in one call, and follow its effects."""
         recurrent = traits_of(spec).mask is MaskRule.RECURRENT
         self._check_rewritten(call)
-        self._check_given(spec, given, wanted, recurrent=recurrent)
+        self._check_mask(spec, mask, wanted, recurrent=recurrent)
         self._check_merging(call, spec)
         if spec.class_name == "GlobalAveragePooling1D" and wanted is not None:
             self._refuse(spec, AVERAGES)
@@ -136,11 +136,11 @@ class _Run:
         if reads and any(self.keras.incoming(origin)):
             self._refuse(origin.target, AVERAGES)
 
-    def _check_given(self, spec: LayerSpec, given: Mask, wanted: Mask, *, recurrent: bool) -> None:
+    def _check_mask(self, spec: LayerSpec, mask: Mask, wanted: Mask, *, recurrent: bool) -> None:
         """Compare the mask that TF.js passes to a layer with that of Keras."""
         reads = spec.class_name == "Softmax" or _reads_mask_inside(spec)
-        same = given == wanted or (given == ONES and wanted is None and recurrent)
-        if recurrent and convolves(spec) and given is not None:
+        same = mask == wanted or (mask == ONES and wanted is None and recurrent)
+        if recurrent and convolves(spec) and mask is not None:
             self._refuse(spec, CONVOLUTIONAL)
         elif (recurrent or reads) and not same:
             self._refuse(spec, OTHER_MASK)

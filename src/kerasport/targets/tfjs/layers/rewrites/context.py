@@ -306,7 +306,7 @@ class Rewriter:
             spec.name, "functional", (source, call), KerasTensor(source), KerasTensor(call)
         )
         rewritten = rebuild(alone, self.step, inside=False)
-        return None if any(each.target is spec for each in rewritten.calls) else rewritten
+        return None if any(call.target is spec for call in rewritten.calls) else rewritten
 
     def _rewritten(self, call: Call) -> KerasTensor | tuple[KerasTensor, ...] | None:
         rewrites = self._rewrites_of(call.target)
@@ -392,7 +392,8 @@ class Rewriter:
             end = replace(first.call, target=self._called(first.call.target, call.target.name))
         self._know(end)
         return tuple(
-            KerasTensor(end, each.index) if each.call is first.call else each for each in results
+            KerasTensor(end, result.index) if result.call is first.call else result
+            for result in results
         )
 
     def _called(self, spec: Any, name: str) -> LayerSpec:

@@ -157,11 +157,11 @@ def random_crop(ctx: RewriteContext) -> KerasTensor:
     if layer.at_inference == "smart_resize":
         return resized(ctx, proportionate(ctx, ctx.x, size), axes, size, "bilinear")
     tall, wide = proportioned(height, width, size)
-    above, beside = (height - tall) // 2, (width - wide) // 2
+    above, left = (height - tall) // 2, (width - wide) // 2
     cut = part(
         ctx,
         ctx.x,
-        (above, beside),
-        (min(layer.height, height - above), min(layer.width, width - beside)),
+        (above, left),
+        (min(layer.height, height - above), min(layer.width, width - left)),
     )
     return resized(ctx, cut, axes, size, "bilinear")

@@ -95,7 +95,7 @@ def adaptive_pooling(ctx: RewriteContext) -> KerasTensor:
             if old % new:
                 selected = selection(old, windows[axis].reshape(-1)).T
                 x = linear_map(ctx, x, selected, first + axis, "seen")
-        window = [each.shape[1] for each in windows]
+        window = [part.shape[1] for part in windows]
     return ctx.add(
         ctx.spec.class_name.removeprefix("Adaptive"),
         x,

@@ -82,7 +82,7 @@ def of_one_cell(spec: LayerSpec) -> tuple[LayerSpec, str]:
         for name, value in options.items()
         if name not in NOT_OF_CELL and value is not REQUIRED
     }
-    config["trainable"] = all(each.config.get("trainable") is not False for each in (spec, cell))
+    config["trainable"] = all(part.config.get("trainable") is not False for part in (spec, cell))
     return LayerSpec(spec.name, LAYER_OF[cell.class_name], config, cell.weights, note=spec.note), ""
 
 

@@ -118,37 +118,41 @@ def _example(target: Target) -> str:
     return f"{with_article(target.family)} model to a {place} such as {target.example}"
 
 
-def options_of(targets: Iterable[Target], **given: Any) -> dict[str, Options]:
+def options_of(targets: Iterable[Target], **options: Any) -> dict[str, Options]:
     """The options of each target, from the options that a user specified.
 
     Args:
         targets: the possible targets.
-        **given: options by name. None stands for the default.
+        **options: options by name. None stands for the default.
 
     Raises:
         OptionError: none of the targets has one of the options, or a value is not valid.
     """
     targets = tuple(targets)
-    names = {target.name: {field.name for field in fields(target.options)} for target in targets}
-    given = {name: value for name, value in given.items() if value is not None}
-    for name, value in given.items():
-        if not any(name in known for known in names.values()) and value != _default(name):
+    options = {name: value for name, value in options.items() if value is not None}
+    for name, value in options.items():
+        supported = any(name in _option_names(target) for target in targets)
+        if not supported and value != _default(name):
             owners = [
-                f"{target.title}s"
-                for target in TARGETS.values()
-                if name in {field.name for field in fields(target.options)}
+                f"{target.title}s" for target in TARGETS.values() if name in _option_names(target)
             ]
             raise OptionError(
                 f"{name} is an option of {' and '.join(owners)} only; "
                 "omit it, or choose another target",
                 name,
             )
-    return {
-        target.name: target.options(
-            **{name: value for name, value in given.items() if name in names[target.name]}
-        )
-        for target in targets
-    }
+    return {target.name: _options_for(target, options) for target in targets}
+
+
+def _option_names(target: Target) -> set[str]:
+    """The names of the options of a target."""
+    return {field.name for field in fields(target.options)}
+
+
+def _options_for(target: Target, options: Mapping[str, Any]) -> Options:
+    """The options of a target, with these values if it has them."""
+    names = _option_names(target)
+    return target.options(**{name: value for name, value in options.items() if name in names})
 
 
 def _default(name: str) -> Any:

@@ -51,7 +51,8 @@ def not_finite(parts: Iterable[Part], also: str = "") -> Iterator[str]:
 def _found(part: Part) -> str:
     """How many values of a part's weights are not finite; empty if all are finite."""
     counts = [_count(weight) for weight in part.weights if _is_float(weight)]
-    nan, infinite = (sum(count[kind] for count in counts) for kind in (0, 1))
+    nan = sum(count for count, _ in counts)
+    infinite = sum(count for _, count in counts)
     if not nan and not infinite:
         return ""
     size = sum(weight.size for weight in part.weights)

@@ -252,7 +252,9 @@ class TakeSteps(Tensor):
 
 
 def _operator(cell: Cell) -> Operator:
-    return "LSTM" if isinstance(cell, LSTMCell) else "GRU" if isinstance(cell, GRUCell) else "RNN"
+    if isinstance(cell, LSTMCell):
+        return "LSTM"
+    return "GRU" if isinstance(cell, GRUCell) else "RNN"
 
 
 def activations_of(cell: Cell) -> tuple[Any, ...]:

@@ -53,8 +53,10 @@ def several(axis: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:
     Raises:
         ShapeError: there is no such axis.
     """
-    wanted = range(rank) if axis is None else (axis,) if isinstance(axis, int) else axis
-    return tuple(axis_of(axis, rank) for axis in wanted)
+    if axis is None:
+        return tuple(range(rank))
+    axes = (axis,) if isinstance(axis, int) else axis
+    return tuple(axis_of(number, rank) for number in axes)
 
 
 def size(x: Tensor, axis: int, what: str = "") -> int:

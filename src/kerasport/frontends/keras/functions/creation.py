@@ -57,13 +57,13 @@ def linspace(
     rank = max(first.rank, last.rank)
     along = constant(share.astype(np.float32).reshape(num, *(1,) * rank))
     points = first * (1.0 - along) + last * along
-    points = (
-        points
-        if dtype is None
-        else ops.cast(ops.Floor(points) if named(dtype) == "int32" else points, named(dtype))
-    )
+    if dtype is not None:
+        points = ops.Floor(points) if named(dtype) == "int32" else points
+        points = ops.cast(points, named(dtype))
     points = ops.move_axis(points, 0, axis_of(axis, rank + 1))
-    return (points, (last - first) * (1 / steps if steps else math.nan)) if retstep else points
+    if not retstep:
+        return points
+    return points, (last - first) * (1 / steps if steps else math.nan)
 
 
 def logspace(
@@ -142,9 +142,9 @@ def fake_quantized(
     bottom, top = (first - zero) * step, (last - zero) * step
     if axis is not None and bottom.rank:
         place = axis_of(axis, inputs.rank)
+        before, after = (1,) * place, (1,) * (inputs.rank - place - 1)
         bottom, top, step = (
-            ops.reshape(v, tuple(ops.dim(v, 0) if i == place else 1 for i in range(inputs.rank)))
-            for v in (bottom, top, step)
+            ops.reshape(v, (*before, ops.dim(v, 0), *after)) for v in (bottom, top, step)
         )
     held = ops.maximum(ops.minimum(inputs, top), bottom)
     # As in Keras, the number that represents 0 is rounded separately.

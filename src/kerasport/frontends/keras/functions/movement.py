@@ -123,8 +123,10 @@ def rot90(array: Tensor, *, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
     one, two = several(axes, array.rank)
     if k % 4 == 2:
         return ops.Reverse(array, tuple(sorted((one, two))))
-    turned = swapaxes(array, axis1=one, axis2=two)
-    return array if k % 4 == 0 else ops.Reverse(turned, (one if k % 4 == 1 else two,))
+    if k % 4 == 0:
+        return array
+    swapped = swapaxes(array, axis1=one, axis2=two)
+    return ops.Reverse(swapped, (one if k % 4 == 1 else two,))
 
 
 def tile(x: Tensor, *, repeats: int | Sequence[int]) -> Tensor:
@@ -213,11 +215,10 @@ def meshgrid(*x: Any, indexing: str = "xy") -> tuple[Tensor, ...]:
     sizes: list[Size] = [0] * len(lines)
     for line, axis in zip(lines, places, strict=True):
         sizes[axis] = ops.dim(line, 0)
+    shapes = ((*(1,) * axis, -1, *(1,) * (len(lines) - axis - 1)) for axis in places)
     return tuple(
-        ops.broadcast_to(
-            ops.reshape(line, [-1 if a == axis else 1 for a in range(len(lines))]), sizes
-        )
-        for line, axis in zip(lines, places, strict=True)
+        ops.broadcast_to(ops.reshape(line, shape), sizes)
+        for line, shape in zip(lines, shapes, strict=True)
     )
 
 

@@ -373,7 +373,8 @@ def rearrange(tensor: Tensor, pattern: str, **axes_lengths: int) -> Tensor:
     split = ops.reshape(tensor, [sizes[name] for name in names])
     sizes |= dict(zip(names, ops.dims(split), strict=True))
     moved = ops.transpose(split, [names.index(name) for group in out for name in group])
-    return ops.reshape(moved, [_joined([sizes[name] for name in group]) for group in out])
+    grouped = ([sizes[name] for name in group] for group in out)
+    return ops.reshape(moved, list(map(_joined, grouped)))
 
 
 Groups: TypeAlias = list[list[str]]

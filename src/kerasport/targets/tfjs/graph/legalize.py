@@ -130,7 +130,9 @@ def joint_sizes(*tensors: Tensor, inner: int = 0) -> tuple[Size, ...]:
 def _joint_size(tensors: Sequence[Tensor], axis: int) -> Size:
     sizes = [ops.dim(x, axis) for x in tensors if x.rank + axis >= 0 and x.shape[axis] != 1]
     known = [size for size in sizes if isinstance(size, int)]
-    return known[0] if known else reduce(ops.maximum, sizes) if sizes else 1
+    if known:
+        return known[0]
+    return reduce(ops.maximum, sizes) if sizes else 1
 
 
 def spread(x: Tensor, sizes: Sequence[Size], inner: int = 0) -> Tensor:

@@ -806,7 +806,119 @@ def gathers() -> Iterator[Check]:
         )
 
 
+def batched_gathers() -> Iterator[Check]:
+    """`Gather` with batch dimensions, along the first axis after them and along later ones."""
+    cases = (
+        (1, 1, (2, 4)),
+        (1, 2, (2, 4)),
+        (1, 3, (2,)),
+        (1, 2, (2, 2, 3)),
+        (2, 2, (2, 3, 4)),
+        (2, 3, (2, 3, 2)),
+    )
+    for (batch, axis, shape), kind, unknown in product(cases, KINDS, ((), (0, 1))):
+        x, indices = kind(2, 3, 4, 5), integers(*shape, low=0, high=2)
+        yield Check(
+            f"Gather of {kind.__name__}, {batch} batch dimensions, axis {axis}, {shape}, {unknown}",
+            lambda x, i, a=axis, b=batch: ops.Gather(x, i, a, b),
+            (x, indices),
+            unknown[: len(shape)],
+        )
+
+
+def searches() -> Iterator[Check]:
+    for shape, unknown in product(((5,), (3, 4), (2, 3, 2, 2)), ((), (0, 1))):
+        where = f"{shape}, {unknown}"
+        yield Check(f"ArgWhere {where}", ops.ArgWhere, (truths(*shape),), unknown)
+        yield Check(f"ArgWhere of none {where}", ops.ArgWhere, (truths(*shape) & False,), unknown)
+    for kind, k in product((floats, integers), (1, 3)):
+        yield Check(
+            f"TopK of {kind.__name__} with {k} at run time",
+            lambda x, k: ops.items(ops.TopK(x, k)),
+            (kind(2, 5), scalar(k)),
+        )
+
+
+def boxes_of(seed: int, count: int) -> Array:
+    """Boxes around few centers, some with their corners in the other order."""
+    rng = np.random.default_rng(seed)
+    centers, sizes = rng.integers(0, 3, (count, 2)), rng.uniform(0.2, 1.2, (2, count, 2))
+    boxes = np.concatenate([centers - sizes[0], centers + sizes[1]], 1)
+    boxes[::3] = boxes[::3, [2, 1, 0, 3]]
+    return np.asarray(boxes, np.float32)
+
+
+HALVES = np.array(
+    [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 0.5], [2, 2, 3, 3], [2, 2, 2, 3], [3, 3, 2, 2]],
+    np.float32,
+)
+"""Boxes that overlap by exactly a half or wholly, and one without area."""
+
+
+def selections_of_boxes() -> Iterator[Check]:
+    cases = [(boxes_of(seed, n), seed) for seed, n in ((1, 12), (2, 30), (3, 1))] + [(HALVES, 4)]
+    limits = ((3, 0.5, -np.inf), (50, 0.3, 0.2), (50, 0.0, -1.0), (20, 0.5, 0.45), (2, 0.9, 0.3))
+    for (boxes, seed), (most, iou, least) in product(cases, limits):
+        scores = np.round(np.random.default_rng(seed).random(len(boxes)), 1).astype(np.float32)
+        where = f"{seed} {most} {iou} {least}"
+        least_score = constant(least, "float32")
+
+        def chosen(
+            boxes: Tensor, scores: Tensor, most: Any, iou: float = iou, least: Tensor = least_score
+        ) -> Any:
+            return ops.NonMaxSuppression(boxes, scores, most, constant(iou, "float32"), least)
+
+        for unknown in ((), (0,)):
+            yield Check(
+                f"NonMaxSuppression {where} {unknown}",
+                lambda b, s, f=chosen, n=most: f(b, s, n),
+                (boxes, scores),
+                unknown,
+            )
+        yield Check(
+            f"padded NonMaxSuppression {where}",
+            lambda b, s, n, f=chosen: ops.padded_selection(f(b, s, n)),
+            (boxes, scores, scalar(most)),
+        )
+
+
+def crops() -> Iterator[Check]:
+    edges = np.random.default_rng(0).random((6, 1)) * [[0.9, 0.8, 0, 0]] + [[0, 0, 1, 1]]
+    boxes = np.array(
+        [*edges, [0, 0, 1, 1], [0.1, 0.3, 0.7, 0.9], [0.8, 0.2, 0.1, 0.6], [-0.3, 0.2, 0.4, 1.5], [0.5, 0.5, 0.5, 0.5]],
+        np.float32,
+    )  # fmt: skip
+    indices, image = np.arange(11, dtype=np.int32) % 2, floats(2, 5, 7, 3)
+    sizes_ = ((3, 4), (1, 5), (6, 1), (11, 2))
+    for size, method, unknown in product(sizes_, ("bilinear", "nearest"), ((), (0, 1, 2))):
+        yield Check(
+            f"CropAndResize to {size} {method} {unknown}",
+            lambda x, b, i, a=(size, method, 0.5): ops.CropAndResize(x, b, i, *a),
+            (image, boxes, indices),
+            unknown[:1] if unknown else (),
+        )
+        yield Check(
+            f"CropAndResize to {size} at run time {method} {unknown}",
+            lambda x, b, i, n, m=method: ops.CropAndResize(x, b, i, pair(n), m),
+            (image, boxes, indices, np.asarray(size, np.int32)),
+        )
+
+
 def scatters() -> Iterator[Check]:
+    for kind, unknown in product(KINDS, ((), (0, 1))):
+        places = np.array([[[2, 0], [0, -1]], [[1, 1], [-3, -3]]], np.int32)
+        yield Check(
+            f"ScatterNd that replaces {kind.__name__}, {unknown}",
+            lambda x, i, updates: ops.ScatterNd(x, i, updates),
+            (kind(3, 3, 2), places, kind(2, 2, 2)),
+            unknown,
+        )
+        yield Check(
+            f"ScatterNd that replaces {kind.__name__} at constant places, {unknown}",
+            lambda x, updates: ops.ScatterNd(x, constant([[2], [0]]), updates),
+            (kind(3, 2), kind(2, 2)),
+            unknown[:1],
+        )
     for kind, unknown in product((floats, integers), ((), (0, 1))):
         rng = np.random.default_rng(len(unknown))
         indices = np.asarray(rng.integers(0, 3, (4, 5, 1)), np.int32)
@@ -897,6 +1009,10 @@ FAMILIES: Mapping[str, Callable[[], Iterator[Check]]] = {
         loops,
         branches,
         gathers,
+        batched_gathers,
+        searches,
+        selections_of_boxes,
+        crops,
         scatters,
     )
 }

@@ -19,7 +19,7 @@ from kerasport.ir.ops import Tensor
 from kerasport.ir.ops.elementwise import Binary, Unary
 from kerasport.ir.ops.reduction import ArgReduction, Cumulative, Reduction
 from kerasport.ir.ops.window import Padding, Pool
-from kerasport.ir.tensor import Input, Node, Several, TensorType
+from kerasport.ir.tensor import Input, Node, Several, TensorType, constant
 from kerasport.weights import Array
 
 Made: TypeAlias = Tensor | Several
@@ -281,7 +281,7 @@ def select(draw: DrawFn) -> Sample:
 def top_k(draw: DrawFn) -> Sample:
     x = numbers(draw, draw(shapes(1)), draw(kinds(*NUMBERS)))
     k = draw(st.integers(1, x.shape[-1]))
-    return sample(lambda x: ops.TopK(x, k), x)
+    return placed(draw, ops.TopK, x, k)
 
 
 @st.composite
@@ -311,12 +311,12 @@ def transpose(draw: DrawFn) -> Sample:
     return sample(lambda x: ops.Transpose(x, order), x)
 
 
-def placed(draw: Draw, build: Callable[..., Tensor], x: Array, *sizes: int) -> Sample:
+def placed(draw: Draw, build: Callable[..., Made], x: Array, *sizes: int) -> Sample:
     """A sample of `build(x, *sizes)`; each size is a number or known only at run time."""
     late = [draw(st.booleans()) for _ in sizes]
     scalars = [np.asarray(s, np.int32) for s, is_late in zip(sizes, late, strict=True) if is_late]
 
-    def built(x: Tensor, *rest: Tensor) -> Tensor:
+    def built(x: Tensor, *rest: Tensor) -> Made:
         left = iter(rest)
         pairs = zip(sizes, late, strict=True)
         return build(x, *(next(left) if is_late else size for size, is_late in pairs))
@@ -400,8 +400,10 @@ def broadcast_to(draw: DrawFn) -> Sample:
 def gather(draw: DrawFn) -> Sample:
     x = any_tensor(draw, 1, 4)
     axis = axis_of(draw, x)
-    indices = numbers(draw, draw(shapes(0, 2)), "int32", 0, x.shape[axis] - 1)
-    return sample(lambda x, i: ops.Gather(x, i, axis), x, indices)
+    batch = draw(st.integers(0, axis))
+    shape = (*x.shape[:batch], *draw(shapes(0, 2)))
+    indices = numbers(draw, shape, "int32", 0, x.shape[axis] - 1)
+    return sample(lambda x, i: ops.Gather(x, i, axis, batch), x, indices)
 
 
 @st.composite
@@ -538,6 +540,53 @@ def scatter(draw: DrawFn) -> Sample:
     )
 
 
+@st.composite
+def arg_where(draw: DrawFn) -> Sample:
+    x = numbers(draw, draw(shapes(1, 4)), "bool")
+    # of no positions the wasm backend makes no shape
+    x.flat[0] = True
+    return sample(ops.ArgWhere, x)
+
+
+def boxes(draw: Draw, count: int) -> tuple[Array, Array]:
+    """Boxes whose corners lie on a coarse grid, so that many overlap, and scores with ties."""
+    corners = numbers(draw, (count, 4), "int32", 0, 4).astype(np.float32) / np.float32(4)
+    return corners, numbers(draw, (count,), "int32", 0, 9).astype(np.float32) / np.float32(10)
+
+
+@st.composite
+def non_max_suppression(draw: DrawFn) -> Sample:
+    corners, scores = boxes(draw, draw(st.integers(1, 8)))
+    # an overlap in float64 may be above a threshold that it equals in float32
+    iou = constant(draw(st.sampled_from([0.0, 0.26, 0.51, 0.9])), "float32")
+    least = constant(float(scores.max()) - 0.35, "float32")
+
+    def build(scores: Tensor, corners: Tensor, most: Any) -> Tensor:
+        return ops.NonMaxSuppression(corners, scores, most, iou, least)
+
+    most = np.asarray(draw(st.integers(1, 9)), np.int32)
+    return sample(build, scores, corners, most, known={1: (1,)})
+
+
+@st.composite
+def soft_non_max_suppression(draw: DrawFn) -> Sample:
+    corners, scores = boxes(draw, draw(st.integers(1, 8)))
+    least = constant(0.2, "float32")
+    build = lambda boxes, scores: ops.SoftNonMaxSuppression(boxes, scores, 5, least, 0.5)  # noqa: E731
+    return sample(build, corners, scores, known={0: (1,)})
+
+
+@st.composite
+def crop_and_resize(draw: DrawFn) -> Sample:
+    height, width, count = (draw(st.integers(1, 5)) for _ in range(3))
+    size = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    method = draw(st.sampled_from(["nearest", "bilinear"]))
+    corners = numbers(draw, (count, 4), low=-0.3, high=1.3)
+    places = numbers(draw, (count,), "int32", 0, 1)
+    build = lambda x, boxes, i: ops.CropAndResize(x, boxes, i, size, method, 0.5)  # type: ignore[arg-type]  # noqa: E731
+    return sample(build, numbers(draw, (2, height, width, 2)), corners, places, known={1: (1,)})
+
+
 OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {
     **{op: unary(op) for op in Unary.__subclasses__()},
     **{op: binary(op) for op in Binary.__subclasses__()},
@@ -578,6 +627,10 @@ OPERATIONS: Mapping[type[Node], SearchStrategy[Sample]] = {
     ops.Det: determinant(),
     ops.Dft: transform(),
     ops.ScatterNd: scatter(),
+    ops.ArgWhere: arg_where(),
+    ops.NonMaxSuppression: non_max_suppression(),
+    ops.SoftNonMaxSuppression: soft_non_max_suppression(),
+    ops.CropAndResize: crop_and_resize(),
 }
 """Operation → random uses of it."""
 

@@ -99,7 +99,7 @@ DILATED = "ONNX Runtime pads dilated windows incorrectly"
 
 def test_every_operation_has_a_row() -> None:
     windows = {ops.Conv, ops.DepthwiseConv, ops.ConvTranspose, ops.MaxPool, ops.AvgPool, ops.Resize}
-    rewritten = {*windows, ops.Cumprod, Constant, Input}
+    rewritten = {*windows, ops.Cumprod, ops.CropAndResize, Constant, Input}
     rows: dict[Any, Any] = {**SAME, **DIFFERENT, **UNSUPPORTED}
     fused = operations("passes") & set(rows)
     assert set(rows) == (operations("ir", "targets.onnx") | fused | {ops.Transpose}) - rewritten

@@ -217,6 +217,34 @@ LEGALIZING = (
         dtype="int32",
     ),
     Rewrite(
+        "rows of all batches are gathered",
+        lambda x: ops.Gather(x, ops.constant([[2, 0], [1, 1]]), 2, 1),
+        (2, 4, 3),
+        """
+        %0 = Input('x') : float32[2, 4, 3]
+        %1 = Transpose(%0, order=(0, 2, 1)) : float32[2, 3, 4]
+        %2 = Reshape(%1, to=(-1, 4)) : float32[6, 4]
+        %3 = Constant() : int32[2, 2]
+        %4 = Gather(%2, %3, axis=0, batch_dims=0) : float32[2, 2, 4]
+        %5 = Transpose(%4, order=(0, 2, 1)) : float32[2, 4, 2]
+        return %5
+        """,
+    ),
+    Rewrite(
+        "pixels of boxes are gathered",
+        lambda x: ops.CropAndResize(x, num(1, 4), ops.constant([1]), (2, 3), "nearest"),
+        (2, 5, 6, 3),
+        """
+        %0 = Constant() : bool[1, 2, 3, 1]
+        %1 = Input('x') : float32[2, 5, 6, 3]
+        %2 = Constant() : int32[1, 2, 3, 3]
+        %3 = GatherNd(%1, %2) : float32[1, 2, 3, 3]
+        %4 = Constant() : float32[]
+        %5 = Select(%0, %3, %4) : float32[1, 2, 3, 3]
+        return %5
+        """,
+    ),
+    Rewrite(
         "every other fraction",
         lambda x: ops.strided(x, [(None, None, 2)]),
         (6,),

@@ -53,12 +53,15 @@ def fold_constants(node: Node, uses: Uses) -> Node | None:
 
 SIZES: Mapping[type[Node], tuple[str, ...]] = {
     ops.BroadcastTo: ("to",),
+    ops.CropAndResize: ("size",),
     ops.Fill: ("to",),
+    ops.NonMaxSuppression: ("max_output_size",),
     ops.Reshape: ("to",),
     ops.Resize: ("size",),
     ops.Slice: ("begin", "size"),
     ops.StridedSlice: ("parts",),
     ops.Tile: ("times",),
+    ops.TopK: ("k",),
 }
 """Operation → its fields with sizes, each of which is a number or a scalar tensor."""
 

@@ -18,7 +18,7 @@ import numpy as np
 from kerasport.errors import Problem, Refusal
 from kerasport.ir.dtypes import NUMPY, DType
 from kerasport.ir.graph import Graph, walk
-from kerasport.ir.tensor import Constant, Input, Node, Tensor, TensorType
+from kerasport.ir.tensor import Constant, Input, Node, Several, Tensor, TensorType
 from kerasport.weights import Array, ComputedWeight, Weight
 
 if TYPE_CHECKING:
@@ -194,6 +194,8 @@ class Emitter(ABC, Generic[Value]):
                 )
             )
             self._values[node] = self.write_refused()
+            if isinstance(node, Several):
+                self._several[node] = (self._values[node],) * len(node.infer())
 
     def _written(self, node: Node) -> Value:
         if isinstance(node, Constant):

@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from kerasport.ir.ops.control import Branch, Loop, branch, while_loop
+from kerasport.ir.ops.detection import (
+    CropAndResize,
+    NonMaxSuppression,
+    SoftNonMaxSuppression,
+    padded_selection,
+)
 from kerasport.ir.ops.elementwise import (
     Abs,
     Acos,
@@ -96,7 +102,7 @@ from kerasport.ir.ops.elementwise import (
     sub,
     where,
 )  # fmt: skip
-from kerasport.ir.ops.indexing import GatherNd, gather_nd
+from kerasport.ir.ops.indexing import ArgWhere, GatherNd, gather_nd
 from kerasport.ir.ops.linear import Det, MatMul, einsum, matmul
 from kerasport.ir.ops.lookup import Lookup
 from kerasport.ir.ops.loop import Scan, scan

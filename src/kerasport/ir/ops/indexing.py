@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from kerasport.errors import ShapeError
 from kerasport.ir.dtypes import INTEGERS
 from kerasport.ir.ops.elementwise import cast
@@ -40,6 +42,24 @@ class GatherNd(Tensor):
             raise IndexError("an index is negative")
         result: Array = x[tuple(indices[..., axis] for axis in range(indices.shape[-1]))]
         return result
+
+
+class ArgWhere(Tensor):
+    """The positions of the true elements of a bool tensor, in order: int32 [true, rank].
+
+    Source: `tf.where` with one argument.
+    """
+
+    condition: Tensor
+
+    def infer(self) -> TensorType:
+        expect(self, self.condition, ("bool",))
+        if not self.condition.rank:
+            raise ShapeError("a scalar has no positions")
+        return TensorType("int32", (None, self.condition.rank))
+
+    def compute(self, *operands: Any) -> Array:
+        return np.argwhere(operands[0]).astype(np.int32)
 
 
 def gather_nd(x: Tensor, indices: Tensor, batch_dims: int = 0) -> Tensor:

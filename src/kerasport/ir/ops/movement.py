@@ -15,6 +15,7 @@ from kerasport.ir.ops.elementwise import Abs, Cast, Ceil, Mul, add, cast, div, m
 from kerasport.ir.tensor import (
     Constant,
     Extent,
+    Node,
     Tensor,
     TensorType,
     as_tensor,
@@ -85,7 +86,7 @@ def extent_of(size: Size) -> Extent:
     return size if isinstance(size, int) else None
 
 
-def expect_sizes(node: Tensor, *sizes: Size | None) -> None:
+def expect_sizes(node: Node, *sizes: Size | None) -> None:
     """Check that each size that is a tensor is an integer scalar.
 
     Raises:
@@ -535,26 +536,48 @@ def _is_size(x: Tensor, axis: int, size: Size) -> bool:
 class Gather(Tensor):
     """The slices of `x` at the given indices of an axis.
 
-    The axes of `indices` replace this axis in the result.
+    The axes of `indices` replace this axis in the result. The first `batch_dims` axes of both are
+    the same: position p of these axes of `indices` selects slices of position p of `x`. Source:
+    `tf.gather`.
     """
 
     x: Tensor
     indices: Tensor
     axis: int = 0
+    batch_dims: int = 0
 
     def infer(self) -> TensorType:
-        before, after = self.x.extents[: self.axis], self.x.extents[self.axis + 1 :]
-        return TensorType(self.x.dtype, (*before, *self.indices.extents, *after))
+        batch = self.batch_dims
+        if not 0 <= batch <= min(self.axis, self.indices.rank):
+            raise ShapeError(
+                f"{batch} batch dimensions of {self.x.type} and {self.indices.type} along axis "
+                f"{self.axis}"
+            )
+        shared = zip(self.x.extents[:batch], self.indices.extents[:batch], strict=True)
+        front = tuple(joined(*pair) for pair in shared)
+        between, after = self.x.extents[batch : self.axis], self.x.extents[self.axis + 1 :]
+        return TensorType(self.x.dtype, (*front, *between, *self.indices.extents[batch:], *after))
 
     def compute(self, *operands: Any) -> Array:
-        result: Array = np.take(operands[0], operands[1], self.axis)
-        return result
+        x, indices = operands
+        front = x.shape[: self.batch_dims]
+        if not front or 0 in front:
+            empty = (*front, *x.shape[len(front) : self.axis], *indices.shape[len(front) :])
+            shape = (*empty, *x.shape[self.axis + 1 :])
+            result: Array = (
+                np.take(x, indices, self.axis) if not front else np.zeros(shape, x.dtype)
+            )
+            return result
+        axis = self.axis - len(front)
+        rows = [np.take(x[place], indices[place], axis) for place in np.ndindex(front)]
+        return np.reshape(np.stack(rows), (*front, *rows[0].shape))
 
 
-def gather(x: Any, indices: Any, axis: int = 0) -> Tensor:
+def gather(x: Any, indices: Any, axis: int = 0, batch_dims: int = 0) -> Tensor:
     """The slices of `x` at the given indices of an axis, as a `Gather`."""
     tensor = as_tensor(x)
-    return Gather(tensor, matched(indices, least="int32")[0], axis_of(axis, tensor.rank))
+    places = matched(indices, least="int32")[0]
+    return Gather(tensor, places, axis_of(axis, tensor.rank), batch_dims)
 
 
 class Reverse(Tensor):

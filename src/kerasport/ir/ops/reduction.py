@@ -9,6 +9,7 @@ import numpy as np
 
 from kerasport.errors import ShapeError
 from kerasport.ir.dtypes import FLOATS, NUMBERS, DType
+from kerasport.ir.ops.movement import Size, expect_sizes, extent_of
 from kerasport.ir.tensor import Several, Tensor, TensorType, expect
 from kerasport.weights import Array, axis_of
 
@@ -200,20 +201,22 @@ class LogSoftmax(Tensor):
 class TopK(Several):
     """The k largest elements of x [..., n] in descending order, and their indices.
 
-    Both results are [..., k]. The indices are int32.
+    Both results are [..., k]. The indices are int32. k may be a scalar known only at run time.
     """
 
     x: Tensor
-    k: int
+    k: Size
 
     def infer(self) -> tuple[TensorType, ...]:
-        shape = (*self.x.extents[:-1], self.k)
+        expect_sizes(self, self.k)
+        shape = (*self.x.extents[:-1], extent_of(self.k))
         return TensorType(self.x.dtype, shape), TensorType("int32", shape)
 
     def compute(self, *operands: Any) -> tuple[Array, Array]:
         x = operands[0]
+        k = self.k if isinstance(self.k, int) else int(operands[1])
         keys = np.iinfo(x.dtype).max - x if x.dtype.kind == "u" else -x
-        places = np.argsort(keys, axis=-1, kind="stable")[..., : self.k]
+        places = np.argsort(keys, axis=-1, kind="stable")[..., :k]
         return np.take_along_axis(operands[0], places, -1), places.astype(np.int32)
 
 

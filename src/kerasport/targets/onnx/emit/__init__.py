@@ -13,6 +13,7 @@ from kerasport.ir.tensor import Item, Node
 from kerasport.passes.fuse import Gelu, HardSigmoid, LayerNorm, Prelu
 from kerasport.targets.emission import OpTable
 from kerasport.targets.onnx.channels_first import First, ToLast
+from kerasport.targets.onnx.emit.detection import emit_non_max_suppression
 from kerasport.targets.onnx.emit.elementwise import (
     emit_atan2,
     emit_bits,
@@ -51,6 +52,7 @@ from kerasport.targets.onnx.emit.loop import (
     emit_take_steps,
 )
 from kerasport.targets.onnx.emit.movement import (
+    emit_arg_where,
     emit_broadcast,
     emit_concat,
     emit_dim,
@@ -198,9 +200,12 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     ops.Gather: emit_gather,
     ops.GatherNd: emit_gather_nd,
     ops.ScatterNd: emit_scatter_nd,
+    ops.ArgWhere: emit_arg_where,
     ops.OneHot: emit_one_hot,
     ops.Range: emit_range,
     ops.Fill: emit_fill,
+    # boxes
+    ops.NonMaxSuppression: emit_non_max_suppression,
     # loops and tables
     Item: emit_item,
     ops.Scan: emit_scan,
@@ -216,7 +221,9 @@ DIFFERENT: Mapping[type[Node], Emit] = {
 }
 """Operation → function that writes it."""
 
-UNSUPPORTED: Mapping[type[Node], str] = {}
+UNSUPPORTED: Mapping[type[Node], str] = {
+    ops.SoftNonMaxSuppression: "ONNX has no non-max suppression that lowers scores",
+}
 """Operation → why ONNX cannot express it."""
 
 TABLE = OpTable(SAME, DIFFERENT, UNSUPPORTED, "ONNX does not have this operator")

@@ -142,8 +142,34 @@ def emit_gather_nd(e: Emitter, node: ops.GatherNd) -> onnx.Value:
 
 
 def emit_gather(e: Emitter, node: ops.Gather) -> onnx.Value:
-    """`Gather`."""
-    return e.add("Gather", [node.x, node.indices], axis=node.axis)
+    """`Gather`, or `GatherND` if there are batch dimensions."""
+    if not node.batch_dims:
+        return e.add("Gather", [node.x, node.indices], axis=node.axis)
+    return _gathered_in_batches(e, node)
+
+
+def _gathered_in_batches(e: Emitter, node: ops.Gather) -> onnx.Value:
+    """`GatherND` along the first axis after the batch dimensions, between transposes."""
+    batch, axis, rank = node.batch_dims, node.axis, node.x.rank
+    x = e.ref(node.x)
+    if axis > batch:
+        others = [other for other in range(batch, rank) if other != axis]
+        x = e.add("Transpose", [x], perm=[*range(batch), axis, *others])
+    places = e.add("Unsqueeze", [e.cast(node.indices, onnx.DataType.INT64), e.ints([-1])])
+    found = e.add("GatherND", [x, places], batch_dims=batch)
+    if axis == batch:
+        return found
+    # batch, axes of the indices, axes between batch and axis, axes after it
+    counts = node.indices.rank - batch, axis - batch, rank - axis - 1
+    first, second = batch + counts[0], batch + counts[0] + counts[1]
+    order = [*range(batch), *range(first, second), *range(batch, first)]
+    return e.add("Transpose", [found], perm=[*order, *range(second, node.rank)])
+
+
+def emit_arg_where(e: Emitter, node: ops.ArgWhere) -> onnx.Value:
+    """`NonZero` [rank, true], transposed and cast from int64 to int32."""
+    found = e.add("Transpose", [e.add("NonZero", [node.condition])], perm=[1, 0])
+    return e.cast(found, onnx.DataType.INT32)
 
 
 def emit_one_hot(e: Emitter, node: ops.OneHot) -> onnx.Value:

@@ -78,5 +78,5 @@ def emit_softmax(op: str) -> Emit:
 
 def emit_top_k(e: Emitter, node: ops.TopK) -> onnx.Value:
     """`TopK`, with the places cast from int64 to int32."""
-    values, places = e.add_several("TopK", [node.x, e.ints([node.k])], 2)
+    values, places = e.add_several("TopK", [node.x, e.vector(node.k)], 2)
     return e.results(node, (values, e.cast(places, onnx.DataType.INT32)))

@@ -26,6 +26,7 @@ from kerasport.ir.ops import (
     Cumsum,
     DepthwiseConv,
     Dft,
+    Gather,
     LogicalAnd,
     LogicalNot,
     LogicalOr,
@@ -44,6 +45,7 @@ from kerasport.ir.ops import (
 from kerasport.ir.ops.movement import PadMode, Size, product
 from kerasport.ir.ops.window import amounts
 from kerasport.ir.tensor import Node, as_tensor, constant
+from kerasport.passes.crops import crops
 from kerasport.passes.rewrite import Uses
 from kerasport.targets.tfjs.graph.emit import skips
 from kerasport.weights import Shape
@@ -385,6 +387,28 @@ def single_scatter(node: Node, uses: Uses) -> Node | None:
     return None
 
 
+def batched_gathers(node: Node, uses: Uses) -> Node | None:
+    """Gather with batch dimensions  →  of the rows of all batches, counted across them.
+
+    The wasm backend reads wrong elements for batch dimensions.
+    """
+    del uses
+    match node:
+        case Gather(x, indices, axis, batch) if batch:
+            others = [other for other in range(batch, x.rank) if other != axis]
+            x = ops.transpose(x, [*range(batch), axis, *others])
+            sizes = ops.dims(x)
+            places = ops.mul(Range(as_tensor(product(sizes[:batch]))), sizes[batch])
+            inner = indices.rank - batch
+            places = ops.reshape(places, (*sizes[:batch], *(1 for _ in range(inner))))
+            found = Gather(ops.reshape(x, (-1, *sizes[batch + 1 :])), indices + places)
+            # batch, axes of the indices, axes between batch and axis, axes after it
+            first, second = batch + inner, inner + axis
+            order = [*range(batch), *range(first, second), *range(batch, first)]
+            return ops.transpose(found, [*order, *range(second, found.rank)])
+    return None
+
+
 LEGAL = (
     truths,
     taken,
@@ -402,4 +426,6 @@ LEGAL = (
     odd_function,
     transforms,
     single_scatter,
+    batched_gathers,
+    crops,
 )

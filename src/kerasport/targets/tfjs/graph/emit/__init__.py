@@ -15,12 +15,14 @@ from kerasport.ir.tensor import Item, Node
 from kerasport.passes.fuse import Fused, Prelu
 from kerasport.targets.emission import OpTable
 from kerasport.targets.tfjs.graph.emit.attributes import TYPES, Json, const, shape
+from kerasport.targets.tfjs.graph.emit.detection import emit_non_max_suppression
 from kerasport.targets.tfjs.graph.emit.elementwise import emit_cast, emit_clip, emit_leaky_relu
 from kerasport.targets.tfjs.graph.emit.emitter import STRINGS, Emit, Emitter, Shared, node_name
 from kerasport.targets.tfjs.graph.emit.linear import emit_matmul
 from kerasport.targets.tfjs.graph.emit.lookup import emit_lookup
 from kerasport.targets.tfjs.graph.emit.loop import emit_branch, emit_item, emit_loop, emit_scan
 from kerasport.targets.tfjs.graph.emit.movement import (
+    emit_arg_where,
     emit_broadcast,
     emit_concat,
     emit_dim,
@@ -171,9 +173,12 @@ DIFFERENT: Mapping[type[Node], Emit] = {
     ops.Tile: emit_tile,
     ops.Gather: emit_gather,
     ops.ScatterNd: emit_scatter_nd,
+    ops.ArgWhere: emit_arg_where,
     ops.OneHot: emit_one_hot,
     ops.Range: emit_range,
     ops.Fill: emit_fill,
+    # boxes
+    ops.NonMaxSuppression: emit_non_max_suppression,
     # loops and tables
     Item: emit_item,
     ops.Scan: emit_scan,
@@ -191,6 +196,10 @@ UNSUPPORTED: Mapping[type[Node], str] = {
     ops.LeftShift: BITS,
     ops.RightShift: BITS,
     ops.Det: "TF.js has no determinant",
+    ops.SoftNonMaxSuppression: (
+        "TF.js leaves out boxes whose overlap reaches the IoU threshold, where TensorFlow only "
+        "lowers their scores"
+    ),
     ops.StringConcat: STRINGS,
     ops.StringSplit: STRINGS,
     ops.RegexFullMatch: STRINGS,

@@ -149,11 +149,15 @@ class Emitter(emission.Emitter[str]):
         self.weights[name] = ComputedWeight(array.dtype, array.shape, lambda: array)
         return name
 
+    def size(self, size: Size) -> str:
+        """A size, an int32 scalar."""
+        return self.number(size) if isinstance(size, int) else self.ref(size)
+
     def sizes(self, to: Sequence[Size]) -> str:
         """A shape, int32 [rank]: a constant, or sizes that are packed at run time."""
         if all(isinstance(size, int) for size in to):
             return self.ints(list(to))
-        parts = [self.number(size) if isinstance(size, int) else self.ref(size) for size in to]
+        parts = [self.size(size) for size in to]
         return self.add("Pack", parts, N=integer(len(parts)), axis=integer(0), T=dtype("int32"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kerasport.errors import Refusal
 from kerasport.ir import ops
-from kerasport.ir.tensor import Tensor
+from kerasport.ir.tensor import Constant, Tensor
 from kerasport.targets.tfjs.graph.emit.attributes import dtype, integer, text
 from kerasport.targets.tfjs.graph.emit.emitter import Emitter
 
@@ -72,6 +72,7 @@ def emit_tile(e: Emitter, node: ops.Tile) -> str:
 
 def emit_gather(e: Emitter, node: ops.Gather) -> str:
     """`GatherV2`."""
+    assert not node.batch_dims, "the wasm backend reads wrong elements in batches"
     return e.add("GatherV2", [node.x, node.indices, e.number(node.axis)], batch_dims=integer(0))
 
 
@@ -99,12 +100,31 @@ def emit_fill(e: Emitter, node: ops.Fill) -> str:
     return e.add("Fill", [e.sizes(node.to), e.number(node.value, node.dtype)], T=dtype(node.dtype))
 
 
+def emit_arg_where(e: Emitter, node: ops.ArgWhere) -> str:
+    """`Where`."""
+    e.shared.waits = e.shared.waits or "finds the positions of elements"
+    return e.add("Where", [node.condition])
+
+
 def emit_scatter_nd(e: Emitter, node: ops.ScatterNd) -> str:
-    """`ScatterNd`, which adds up updates, added to x."""
-    if node.combine != "add":
-        raise Refusal("", "TF.js only adds up scattered updates, it does not replace or compare")
+    """`TensorScatterUpdate`, or `ScatterNd`, which adds up updates, added to x."""
+    if node.combine not in ("add", "replace"):
+        raise Refusal("", f"TF.js adds or replaces scattered updates, it has no {node.combine}")
     known = [size for size in node.x.shape if size is not None]
     is_static = len(known) == node.x.rank
     shape = e.ints(known) if is_static else e.add("Shape", [node.x], out_type=dtype("int32"))
-    added = e.add("ScatterNd", [node.indices, node.updates, shape])
+    places = _from_start(e, node, shape)
+    if node.combine == "replace":
+        return e.add("TensorScatterUpdate", [node.x, places, node.updates])
+    added = e.add("ScatterNd", [places, node.updates, shape])
     return e.add("AddV2", [node.x, added])
+
+
+def _from_start(e: Emitter, node: ops.ScatterNd, shape: str) -> str:
+    """The indices, of which negative ones count from the end in the IR, but not in TF.js."""
+    if isinstance(node.indices, Constant) and node.indices.read().min(initial=0) >= 0:
+        return e.ref(node.indices)
+    count = node.indices.shape[-1] or 0
+    if count < node.x.rank:
+        shape = e.add("Slice", [shape, e.ints([0]), e.ints([count])])
+    return e.add("FloorMod", [node.indices, shape])

@@ -41,5 +41,5 @@ def emit_cumulative(op: str) -> Emit:
 
 def emit_top_k(e: Emitter, node: ops.TopK) -> str:
     """`TopKV2`: values, then places."""
-    name = e.add("TopKV2", [node.x, e.number(node.k)], sorted=boolean(True))
+    name = e.add("TopKV2", [node.x, e.size(node.k)], sorted=boolean(True))
     return e.results(node, (name, f"{name}:1"))

@@ -385,6 +385,7 @@ def gather(ctx: RewriteContext, node: ops.Gather, xs: Sequence[KerasTensor]) -> 
         not isinstance(node.indices, Constant)
         or node.indices.rank > 1
         or node.axis == 0
+        or node.batch_dims
         or isinstance(node.x, Constant)
     ):
         raise Refusal("", "it gathers from computed indices, for which TF.js has no layer", GRAPH)

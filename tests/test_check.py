@@ -149,4 +149,10 @@ def test_a_watcher_sees_every_pass(tmp_path: Path) -> None:
     with watching(lambda done, before, after: seen.append(done.name)):
         kerasport.convert(model, tmp_path / "model", to="tfjs-graph")
     kerasport.convert(model, tmp_path / "model", to="tfjs-graph", force=True)
-    assert seen == ["unroll", "count", "bodies", *(step.name for step in graph_model.PASSES)]
+    assert seen == [
+        "unroll",
+        "control flow",
+        "count",
+        "bodies",
+        *(step.name for step in graph_model.PASSES),
+    ]

@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from kerasport.budget import NODE, spare
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph, with_operands
 from kerasport.ir.ops import Item, Scan, Tensor
-from kerasport.ir.tensor import Node, constant, field_names
+from kerasport.ir.tensor import Node, Several, constant, field_names
+
+Used: TypeAlias = frozenset[int]
+"""Indices of the results of a node that the graph uses."""
+Results: TypeAlias = Sequence[Tensor] | None
+"""A tensor for each result of a node, or None if the node stays as it is."""
 
 
-def unroll(graph: Graph, limit: int) -> Graph:
-    """The graph in which each loop with a known number of at most `limit` steps is unrolled."""
-    written: dict[Node, tuple[Tensor, ...]] = {}
+def with_results(graph: Graph, function: Callable[[Several, Used], Results]) -> Graph:
+    """The graph with other tensors as the results of nodes with several results.
+
+    Args:
+        graph: the graph.
+        function: function (node, results that the graph uses) → the other tensors.
+
+    Returns:
+        The graph, or the same graph if no node changed.
+    """
+    used: dict[Node, set[int]] = {}
+    for node in graph.nodes():
+        if isinstance(node, Item):
+            used.setdefault(node.source, set()).add(node.index)
+    written: dict[Node, Sequence[Tensor]] = {}
+    order = iter(tuple(graph.nodes()))
 
     def step(node: Node) -> Node:
-        if (
-            isinstance(node, Scan)
-            and node.time is not None
-            and 0 < node.time <= limit
-            and _room(node)
-        ):
-            written[node] = steps_of(node)
+        old = next(order)
+        if isinstance(node, Several):
+            made = function(node, frozenset(used.get(old, ())))
+            if made is not None:
+                written[node] = made
         if isinstance(node, Item) and node.source in written:
             return written[node.source][node.index]
         return node
 
-    return graph.rebuild(step)
+    rebuilt = graph.rebuild(step)
+    return rebuilt if written else graph
+
+
+def unroll(graph: Graph, limit: int) -> Graph:
+    """The graph in which each loop with a known number of at most `limit` steps is unrolled."""
+
+    def unrolled(node: Several, _: Used) -> Results:
+        if not isinstance(node, Scan) or not 0 < (node.time or 0) <= limit or not _room(node):
+            return None
+        return steps_of(node)
+
+    return with_results(graph, unrolled)
 
 
 def _room(loop: Scan) -> bool:
@@ -71,16 +99,13 @@ def counted(graph: Graph) -> Graph:
 
     Runtimes have no operator for a scan without steps, or end with an error.
     """
-    written: dict[Node, tuple[Tensor, ...]] = {}
 
-    def step(node: Node) -> Node:
+    def loop(node: Several, _: Used) -> Results:
         if isinstance(node, Scan) and node.may_be_empty:
-            written[node] = counted_steps_of(node)
-        if isinstance(node, Item) and node.source in written:
-            return written[node.source][node.index]
-        return node
+            return counted_steps_of(node)
+        return None
 
-    return graph.rebuild(step)
+    return with_results(graph, loop)
 
 
 def counted_steps_of(scan: Scan) -> tuple[Tensor, ...]:
@@ -126,10 +151,15 @@ def once(body: Graph, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def inside_loops(graph: Graph, function: Callable[[Graph], Graph]) -> Graph:
     """The graph with a function applied to the bodies of control flow nodes, inner ones first."""
+    return inside_bodies(graph, lambda body: function(inside_loops(body, function)))
+
+
+def inside_bodies(graph: Graph, function: Callable[[Graph], Graph]) -> Graph:
+    """The graph with a function applied to the bodies of its control flow nodes."""
 
     def step(node: Node) -> Node:
         bodies: dict[str, Any] = {
-            name: function(inside_loops(value, function))
+            name: function(value)
             for name in field_names(type(node))
             if isinstance(value := getattr(node, name), Graph)
         }

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from kerasport.ir.graph import Graph
+from kerasport.passes.control import simplified
 from kerasport.passes.loop import counted, inside_loops
 from kerasport.passes.rewrite import Rule, rewrite
 
@@ -66,6 +67,12 @@ def in_bodies(passes: Sequence[Pass]) -> Pass:
         "what holds of the graph after these passes also holds of every body",
     )
 
+
+CONTROL = Pass(
+    "control flow",
+    simplified,
+    "bodies contain their constants, and take, compute and return only what is used",
+)
 
 COUNTED = Pass(
     "count",

@@ -57,6 +57,8 @@ class Shared:
 
     weights: dict[str, Weight] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    weight_names: dict[Hashable, str] = field(default_factory=dict)
+    """Content → name of each weight, which is stored once for the graph and all its bodies."""
     _taken: dict[str, int] = field(default_factory=dict)
 
     def legal_name(self, name: str) -> str:
@@ -255,9 +257,11 @@ class Emitter(ABC, Generic[Value]):
             return self.small(node.read())
         key = (node.value, node.dtype)
         if key not in self.constants:
-            name = self.unique("weight")
-            self.weights[name] = stored(node)
-            self.constants[key] = self.write_weight(name, node)
+            names = self.shared.weight_names
+            if key not in names:
+                names[key] = self.unique("weight")
+                self.weights[names[key]] = stored(node)
+            self.constants[key] = self.write_weight(names[key], node)
         return self.constants[key]
 
     def small(self, array: Array) -> Value:

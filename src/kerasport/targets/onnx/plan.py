@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from kerasport.ir.graph import Graph, walk
+from kerasport.ir.graph import Graph
 from kerasport.ir.program import Program
 from kerasport.ir.tensor import Constant, Input
 from kerasport.passes.algebra import ALGEBRA
+from kerasport.passes.dtypes import bodies
 from kerasport.passes.fold import fold_constants
-from kerasport.passes.run import COUNTED, Pass, in_bodies, rewriting, run
+from kerasport.passes.run import CONTROL, COUNTED, Pass, in_bodies, rewriting, run
 from kerasport.targets.notes import float32_notes
 from kerasport.targets.onnx import EXTRA, ONNX
 from kerasport.targets.onnx.channels_first import LAYOUT
@@ -60,7 +61,7 @@ NATIVE = Pass("recurrent", native, "loops are LSTM, GRU or RNN where ONNX has su
 def optimized(graph: Graph, opset: int = OPSET) -> Graph:
     """The graph as ONNX Runtime computes it best, in operations that an opset has."""
     steps = passes(opset)
-    return run(graph, (NATIVE, COUNTED, in_bodies(steps), *steps))
+    return run(graph, (NATIVE, CONTROL, COUNTED, in_bodies(steps), *steps))
 
 
 def plan(program: Program, options: OnnxOptions = DEFAULTS) -> Plan:
@@ -115,11 +116,11 @@ def _draft(program: Program, notes: tuple[str, ...]) -> Plan:
 
 
 def _weights(graph: Graph) -> Iterator[Weight]:
-    """The weights in a graph, and in the bodies of its loops."""
-    for node in walk(graph.outputs):
+    """The weights in a graph, and in the bodies of its branches and loops."""
+    for node in graph.nodes():
         if isinstance(node, Constant):
             yield node.value
-        elif isinstance(body := getattr(node, "body", None), Graph):
+        for body in bodies(node):
             yield from _weights(body)
 
 

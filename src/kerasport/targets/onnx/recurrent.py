@@ -19,8 +19,9 @@ from kerasport.frontends.keras.layers.recurrent import (
 from kerasport.ir import ops
 from kerasport.ir.dtypes import FLOATS
 from kerasport.ir.graph import Graph
-from kerasport.ir.ops import Add, Constant, Item, MatMul, Scan, Tensor, TensorType
-from kerasport.ir.tensor import Node, Several, expect
+from kerasport.ir.ops import Add, Constant, MatMul, Scan, Tensor, TensorType
+from kerasport.ir.tensor import Several, expect
+from kerasport.passes.loop import with_results
 from kerasport.weights import Array
 
 Cell: TypeAlias = LSTMCell | GRUCell | SimpleRNNCell
@@ -142,16 +143,9 @@ def _meaning(name: str) -> Any:
 
 def native(graph: Graph) -> Graph:
     """The graph with one operator for each loop for which ONNX has one."""
-    written: dict[Node, tuple[Tensor, ...]] = {}
-
-    def step(node: Node) -> Node:
-        if isinstance(node, Scan) and (results := operator_of(node)) is not None:
-            written[node] = results
-        if isinstance(node, Item) and node.source in written:
-            return written[node.source][node.index]
-        return node
-
-    return graph.rebuild(step)
+    return with_results(
+        graph, lambda node, _: operator_of(node) if isinstance(node, Scan) else None
+    )
 
 
 def operator_of(loop: Scan) -> tuple[Tensor, ...] | None:

@@ -14,7 +14,7 @@ from kerasport.passes.algebra import ALGEBRA
 from kerasport.passes.dtypes import narrowed
 from kerasport.passes.fold import fold_constants
 from kerasport.passes.loop import unroll
-from kerasport.passes.run import COUNTED, Pass, in_bodies, rewriting, run
+from kerasport.passes.run import CONTROL, COUNTED, Pass, in_bodies, rewriting, run
 from kerasport.targets.notes import float32_notes
 from kerasport.targets.plan import Plan, fields_of, refused
 from kerasport.targets.tfjs import GRAPH
@@ -56,7 +56,7 @@ PASSES = (
 
 def optimized(graph: Graph, unroll_limit: int = 0) -> Graph:
     """The graph as TF.js computes it best; loops of at most `unroll_limit` steps are unrolled."""
-    return run(graph, (unrolling(unroll_limit), COUNTED, in_bodies(PASSES), *PASSES))
+    return run(graph, (unrolling(unroll_limit), CONTROL, COUNTED, in_bodies(PASSES), *PASSES))
 
 
 def unrolling(limit: int) -> Pass:
@@ -93,7 +93,7 @@ def plan(program: Program, options: GraphOptions = GRAPH_DEFAULTS) -> Plan:
         ),
         # with these, predict() returns an object with the outputs by name, as Keras returns a dict
         metadata={"structuredOutputKeys": outputs} if program.named_outputs else {},
-        channels=kernels(emitter.nodes, emitter.weights),
+        channels=kernels(emitter.nodes, emitter.weights, emitter.shared.functions),
         asynchronous=bool(emitter.shared.waits),
     )
 

@@ -21,9 +21,16 @@ KERNELS: Mapping[str, int] = {
 """Operation → how many of the last axes of its kernel are channels."""
 
 
-def kernels(nodes: Sequence[Json], weights: Mapping[str, Weight]) -> dict[str, Channels]:
-    """The weights that are kernels of a node."""
-    return {name: Channels(axes) for name, axes in _kernels(nodes) if name in weights}
+def kernels(
+    nodes: Sequence[Json], weights: Mapping[str, Weight], functions: Sequence[Json] = ()
+) -> dict[str, Channels]:
+    """The weights that are kernels of a node, and that no function uses, too."""
+    inside = {node["name"] for function in functions for node in function["nodeDef"]}
+    return {
+        name: Channels(axes)
+        for name, axes in _kernels(nodes)
+        if name in weights and name not in inside
+    }
 
 
 def _kernels(nodes: Sequence[Json]) -> Iterator[tuple[str, int]]:

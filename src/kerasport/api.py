@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasport.budget import allowed
-from kerasport.errors import SHORT, OptionError, UnsupportedModel, legible, of_file, unexpected
+from kerasport.errors import (
+    SHORT,
+    OptionError,
+    UnsupportedModel,
+    VerifyError,
+    legible,
+    of_file,
+    unexpected,
+)
+from kerasport.frontends.graphdef import is_tensorflow_graph
 from kerasport.ir.program import weights_of
 from kerasport.releases import NEWEST, release_of
 from kerasport.report import Check, Conversion, Repair, command
@@ -48,6 +57,9 @@ def convert(
     *,
     to: str = AUTO,
     weights: Pathlike | None = None,
+    signature: str | None = None,
+    tags: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
     shard_size: int | None = None,
     unroll_limit: int | None = None,
     companion: bool = True,
@@ -60,14 +72,15 @@ def convert(
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
-    """Convert a Keras model to a TF.js or ONNX model that computes the same numbers.
+    """Convert a Keras or TensorFlow model to a TF.js or ONNX model that computes the same numbers.
 
     Nothing is written if a part of the model cannot be converted exactly. The source is never
     changed.
 
     Args:
         source: path of a `.keras` file or folder, of a whole-model `.h5` file, or of an
-            architecture JSON (with `weights`); or a built `keras.Model` or `tf_keras.Model`.
+            architecture JSON (with `weights`); or a built `keras.Model` or `tf_keras.Model`. Or the
+            directory of a SavedModel or TF-Hub module, or a frozen graph `.pb`.
         out: folder for `model.json` and the weights (little-endian binary files, "shards"); or an
             ONNX file, whose name ends in `.onnx`. Weights of more than 1 GB go to a second file
             next to the ONNX file. By default `model.keras` becomes the folder `model_web` next to
@@ -77,6 +90,11 @@ def convert(
             graph-model, which can contain more kinds of layers and often runs faster. "onnx" is an
             ONNX model; so is "auto" if `out` ends in `.onnx`.
         weights: path of the weights file, if `source` is an architecture JSON.
+        signature: key of the signature of a SavedModel. The default is "serving_default", or the
+            only one.
+        tags: tags of the graph in a SavedModel. The default is "serve".
+        outputs: names of the outputs of a frozen graph, such as "logits" or "split:1". The default
+            is the nodes that no other node reads.
         shard_size: largest size of a weights file in bytes, at least 16 KiB. The default is 4 MiB,
             TF.js's own. A model has at most 10,000 of them.
         unroll_limit: largest number of time steps for which a graph-model computes recurrent
@@ -136,7 +154,8 @@ def convert(
     files_read = _files_of(source, weights)
     with writing(out):
         check_free(targets, Path(out), force=force, sources=files_read)
-    with opened(source, weights) as model, unexpected() as passing:
+    found = opened(source, weights, signature=signature, tags=tags, outputs=outputs)
+    with found as model, unexpected() as passing:
         tell = passing(progress or (lambda *_: None))
         options["max_size"] = _limit(max_size, files_read, model)
         plan = planned(model, targets, **options)
@@ -182,6 +201,9 @@ def check(
     *,
     to: str = AUTO,
     weights: Pathlike | None = None,
+    signature: str | None = None,
+    tags: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
     companion: bool = True,
     trainable: bool = False,
     max_size: int | None = None,
@@ -189,9 +211,12 @@ def check(
     """Report what would become of each layer and what cannot be converted. Writes nothing.
 
     Args:
-        source: the Keras model, as for `convert`.
+        source: the model, as for `convert`.
         to: format of the output, as for `convert`.
         weights: path of the weights file, if `source` is an architecture JSON.
+        signature: key of the signature of a SavedModel, as for `convert`.
+        tags: tags of the graph in a SavedModel, as for `convert`.
+        outputs: names of the outputs of a frozen graph, as for `convert`.
         companion: whether a layers-model may need `kerasport-layers.js`, as for `convert`.
         trainable: whether to refuse layers that would not train as they do in Keras, as for
             `convert`.
@@ -210,7 +235,8 @@ def check(
     targets = candidates(to, training=trainable)
     options = {"companion": companion, "trainable": trainable}
     files_read = _files_of(source, weights)
-    with opened(source, weights) as model, unexpected():
+    found = opened(source, weights, signature=signature, tags=tags, outputs=outputs)
+    with found as model, unexpected():
         limit = _limit(max_size, files_read, model)
         plan = planned(model, targets, **options, max_size=limit)
         target = plan.target
@@ -356,6 +382,11 @@ def verify(
     """
     from kerasport.verification import verify_conversion  # noqa: PLC0415  (convert does not need it)
 
+    if is_tensorflow_graph(source):
+        raise VerifyError(
+            "the verification of TensorFlow graphs is not supported yet; compare the outputs of "
+            "the converted model with those of TensorFlow yourself"
+        )
     return verify_conversion(
         source,
         Path(out),
@@ -439,7 +470,9 @@ def _newer(writer: str, source: Source, out: Pathlike, weights: Pathlike | None)
 
 
 def _verify_command(source: Source, out: Pathlike, weights: Pathlike | None) -> str:
-    """The command that compares a converted model with its source."""
+    """The command that compares a converted model with its source; empty if there is none."""
+    if is_tensorflow_graph(source):
+        return ""
     if not isinstance(source, str | os.PathLike):
         return f"kerasport.verify(model, {os.fspath(out)!r})"
     return command(

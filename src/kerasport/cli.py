@@ -25,6 +25,7 @@ from kerasport.commands import (
     ONNX,
     OUTPUT,
     QUANTIZATION,
+    TENSORFLOW,
     TFJS,
     TRAINING,
     Command,
@@ -67,7 +68,10 @@ app = typer.Typer(
 Source = Annotated[
     Path,
     typer.Argument(
-        metavar="SRC", help="Keras model: .keras, .h5, or an architecture JSON.", show_default=False
+        metavar="SRC",
+        help="Keras model: .keras, .h5, or an architecture JSON. Or a TensorFlow model: a "
+        "SavedModel, a frozen graph .pb, or a TF.js graph-model.",
+        show_default=False,
     ),
 ]
 Out = Annotated[
@@ -86,8 +90,37 @@ Weights = Annotated[
         rich_help_panel=INPUT,
     ),
 ]  # fmt: skip
-
-
+Signature = Annotated[
+    str | None,
+    typer.Option(
+        "--signature",
+        metavar="KEY",
+        help="Signature of a SavedModel. The default is serving_default, or the only one.",
+        show_default=False,
+        rich_help_panel=TENSORFLOW,
+    ),
+]
+Tags = Annotated[
+    str | None,
+    typer.Option(
+        "--tags",
+        metavar="TAG,...",
+        help="Tags of the graph in a SavedModel. The default is serve.",
+        show_default=False,
+        rich_help_panel=TENSORFLOW,
+    ),
+]
+Outputs = Annotated[
+    str | None,
+    typer.Option(
+        "--outputs",
+        metavar="NAME,...",
+        help="Outputs of a frozen graph, such as logits or split:1. The default is the nodes that "
+        "no other node reads.",
+        show_default=False,
+        rich_help_panel=TENSORFLOW,
+    ),
+]
 To = Annotated[
     str,
     typer.Option(
@@ -309,7 +342,9 @@ kerasport convert old.h5 web_model --verify
 kerasport convert model.json web_model --weights model.weights.h5
 kerasport convert model.keras web_model --quantize uint8
 kerasport convert model.keras model.onnx
-kerasport convert model.keras model.onnx --quantize float16 --half-compute""",
+kerasport convert model.keras model.onnx --quantize float16 --half-compute
+kerasport convert saved_model web_model
+kerasport convert saved_model model.onnx --signature serving_default""",
 )
 def convert(
     source: Source,
@@ -325,6 +360,9 @@ def convert(
     *,
     to: To = "auto",
     weights: Weights = None,
+    signature: Signature = None,
+    tags: Tags = None,
+    outputs: Outputs = None,
     shard_size: ShardSize = "4MiB",
     unroll_limit: UnrollLimit = 64,
     companion: Companion = True,
@@ -346,7 +384,7 @@ def convert(
     as_json: AsJson = False,
     traceback: Traceback = False,
 ) -> None:
-    """Convert a Keras model to a TF.js or ONNX model."""
+    """Convert a Keras or TensorFlow model to a TF.js or ONNX model."""
     from kerasport import api  # noqa: PLC0415
 
     size = _bytes(shard_size)
@@ -358,6 +396,9 @@ def convert(
             out,
             to=to,
             weights=weights,
+            signature=signature,
+            tags=_names(tags),
+            outputs=_names(outputs),
             shard_size=size,
             unroll_limit=unroll_limit,
             companion=companion,
@@ -405,6 +446,9 @@ def check(
     *,
     to: To = "auto",
     weights: Weights = None,
+    signature: Signature = None,
+    tags: Tags = None,
+    outputs: Outputs = None,
     companion: Companion = True,
     trainable: Trainable = False,
     max_size: MaxSize = None,
@@ -421,6 +465,7 @@ def check(
     from kerasport import api  # noqa: PLC0415
 
     options: dict[str, Any] = {"weights": weights, "companion": companion, "trainable": trainable}
+    options |= {"signature": signature, "tags": _names(tags), "outputs": _names(outputs)}
     options |= {"max_size": _bytes(max_size, "--max-size") if max_size else None}
     result = _run(lambda: api.check(source, to=to, **options), as_json=as_json, traceback=traceback)
     _tell(result, result.view(every=every), as_json=as_json)
@@ -582,6 +627,11 @@ def _bytes(text: str, option: str = "--shard-size") -> int:
             f"{text!r} is not a size; write 4MiB, 512KiB or a number of bytes", param_hint=option
         )
     return size
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Names that are separated by commas."""
+    return None if text is None else tuple(name for name in text.split(",") if name)
 
 
 def _tell(report: Any, view: View | None = None, *, as_json: bool = False) -> None:

@@ -22,7 +22,10 @@ USAGE = 2
 UsageError: Any = typer.BadParameter.__base__  # of the click that typer bundles, or of click itself
 ARGUMENTS, INPUT, OUTPUT, TFJS, ONNX = "Arguments", "Input", "Output", "TF.js", "ONNX"
 QUANTIZATION, TRAINING, COMPARISON, OTHER = "Quantization", "Training", "Comparison", "Report"
-GROUPS = (ARGUMENTS, INPUT, OUTPUT, COMPARISON, TFJS, ONNX, QUANTIZATION, TRAINING, OTHER)
+TENSORFLOW = "TensorFlow graphs"
+GROUPS = (
+    ARGUMENTS, INPUT, TENSORFLOW, OUTPUT, COMPARISON, TFJS, ONNX, QUANTIZATION, TRAINING, OTHER,
+)  # fmt: skip
 """Groups of options, in the order of the help. Options without a group are in the last one."""
 
 

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from kerasport.errors import OptionError
+from kerasport.frontends.graphdef import is_tensorflow_graph
 from kerasport.frontends.keras.model import KerasModel
 from kerasport.frontends.keras.program import parts_of
 from kerasport.frontends.keras.read import read
@@ -27,29 +29,61 @@ class Frontend:
         accepts: whether a source is of this kind, by a quick look at it.
         open: opens a source and the weights that belong to it, if they are in another file. The
             weights of the result can be read inside the `with` block.
+        options: names of the options that `open` takes besides.
+        title: the kind in sentences, such as "Keras model".
     """
 
     name: str
     accepts: Callable[[Source], bool]
-    open: Callable[[Source, Pathlike | None], AbstractContextManager[Opened]]
+    open: Callable[..., AbstractContextManager[Opened]]
+    options: tuple[str, ...] = ()
+    title: str = ""
 
 
-KERAS = Frontend("keras", lambda _: True, read)
+def _open_graph(
+    source: Source, weights: Pathlike | None = None, **options: Any
+) -> AbstractContextManager[Program]:
+    from kerasport.frontends.graphdef.program import open_graph  # noqa: PLC0415  (only for graphs)
+
+    return open_graph(source, weights, **options)
+
+
+GRAPHDEF = Frontend(
+    "graphdef",
+    is_tensorflow_graph,
+    _open_graph,
+    ("signature", "tags", "outputs"),
+    "TensorFlow graph",
+)
+"""SavedModels, TF-Hub directories and frozen graphs."""
+
+KERAS = Frontend("keras", lambda _: True, read, title="Keras model")
 """Keras files and live models. It also says what is wrong with a source of an unknown kind."""
 
-FRONTENDS: tuple[Frontend, ...] = (KERAS,)
+FRONTENDS: tuple[Frontend, ...] = (GRAPHDEF, KERAS)
 """The front ends, in the order in which they look at a source."""
 
 
 @contextmanager
-def opened(source: Source, weights: Pathlike | None = None) -> Iterator[Opened]:
+def opened(source: Source, weights: Pathlike | None = None, **options: Any) -> Iterator[Opened]:
     """Open a source with the first front end that accepts it.
+
+    Args:
+        source: path of a file or directory, or a live model.
+        weights: path of the weights, if they are in another file.
+        **options: options of a front end. None stands for the default.
 
     Raises:
         ReadError: the source cannot be read.
+        OptionError: the front end has no such option.
     """
     frontend = next(candidate for candidate in FRONTENDS if candidate.accepts(source))
-    with frontend.open(source, weights) as found:
+    chosen = {name: value for name, value in options.items() if value is not None}
+    for name in chosen:
+        if name not in frontend.options:
+            owners = [other.title for other in FRONTENDS if name in other.options]
+            raise OptionError(f"{name} is an option of a {' or '.join(owners)} only; omit it", name)
+    with frontend.open(source, weights, **chosen) as found:
         yield found
 
 

@@ -25,6 +25,11 @@ from kerasport.report.view import (
 Shape: TypeAlias = tuple[int | None, ...]
 
 
+def program_version(writer: str) -> str:
+    """The program that wrote a source. A version without a name is one of Keras."""
+    return f"Keras {writer}" if writer[:1].isdigit() else writer
+
+
 @dataclass(frozen=True)
 class Values:
     """The values that an input expects, or an output contains."""
@@ -153,7 +158,7 @@ class Check(_Ports):
 
     def view(self, *, every: bool = False) -> View:
         """The check as blocks; `every` adds a table of all layers, not only those that change."""
-        writer = f"Keras {self.writer}" if self.writer else "an unknown version of Keras"
+        writer = program_version(self.writer) or "an unknown version of Keras"
         has_size = self.nbytes and self.convertible
         size = [Fact("Size", f"{readable(self.nbytes)} of weights")] if has_size else []
         facts = (
@@ -313,9 +318,7 @@ class Repair(Viewed):
             nothing = Headline(f"Nothing to repair in {self.source}", "good")
             return present(nothing, copied, _notes(self.notes), *self.code, Steps(self.steps))
         place = Fact("Backup", self.backup) if self.backup else Fact("Written to", self.out)
-        made_by = " and ".join(
-            filter(None, (f"Keras {self.writer}" if self.writer else "", self.converter))
-        )
+        made_by = " and ".join(filter(None, (program_version(self.writer), self.converter)))
         return present(
             Headline(f"Repaired {self.source}", "good"),
             Facts((place, *([Fact("Made by", made_by)] if made_by else []))),

@@ -10,8 +10,9 @@ from kerasport.targets.plan import Plan
 
 
 def after_conversion(plan: Plan, verify: str, out: Path) -> tuple[Step, ...]:
-    """Compare the numbers, serve the page, read on."""
-    return Step("Verify", verify), _serve(out), Step("Read", plan.guide)
+    """Compare the numbers if there is a command for it, serve the page, read on."""
+    compare = (Step("Verify", verify),) if verify else ()
+    return *compare, _serve(out), Step("Read", plan.guide)
 
 
 def after_check(plan: Plan, convert: str) -> tuple[Step, ...]:

@@ -10,19 +10,18 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kerasport.errors import OptionError, of_file
-from kerasport.frontends.graphdef.frozen import FrozenGraph
-from kerasport.frontends.graphdef.graph_file import read_frozen_graph
-from kerasport.frontends.graphdef.places import located
-from kerasport.frontends.graphdef.saved_model import NAME, read_saved_model
-from kerasport.frontends.graphdef.tfjs_model import read_tfjs_graph
 from kerasport.frontends.keras.read.json_limits import MAX_BYTES
 from kerasport.urls import check_local
 
+if TYPE_CHECKING:
+    from kerasport.frontends.graphdef.frozen import FrozenGraph
+
 __all__ = ["is_tensorflow_graph", "read_graph"]
 
+NAME = "saved_model.pb"
 MODEL_JSON = "model.json"
 NODES = re.compile(rb'"node"\s*:\s*\[')
 
@@ -32,7 +31,9 @@ def is_tensorflow_graph(source: Any) -> bool:
     if not isinstance(source, str | os.PathLike):
         return False
     path = Path(source)
-    return (path / NAME).is_file() or path.suffix in (".pb", ".pbtxt") or _is_tfjs_graph(path)
+    if path.name == NAME or path.suffix in (".pb", ".pbtxt"):
+        return True
+    return (path / NAME).is_file() or _is_tfjs_graph(path)
 
 
 def _is_tfjs_graph(path: Path) -> bool:
@@ -66,6 +67,12 @@ def read_graph(
         OptionError: the file has no such signature, tags or outputs.
         UnsupportedModel: the graph changes variables.
     """
+    # the readers are imported only for graphs
+    from kerasport.frontends.graphdef.graph_file import read_frozen_graph  # noqa: PLC0415
+    from kerasport.frontends.graphdef.places import located  # noqa: PLC0415
+    from kerasport.frontends.graphdef.saved_model import read_saved_model  # noqa: PLC0415
+    from kerasport.frontends.graphdef.tfjs_model import read_tfjs_graph  # noqa: PLC0415
+
     found = Path(path)
     check_local(found)
     found = found.parent if found.name == NAME else found

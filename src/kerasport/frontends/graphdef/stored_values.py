@@ -108,7 +108,7 @@ class StoredValues:
             raise ReadError(f"it has keys of shape {keys.shape} and values of shape {values.shape}")
         return Table(keys, values)
 
-    # ----------------------------------------------------------------------------------- constants
+    # ------------------------------------------------------------------------------------ constants
 
     def _value(self, result: Result) -> Weight | Array:
         """A tensor that only depends on the file."""
@@ -157,7 +157,7 @@ class StoredValues:
         sizes: list[int] = shape.astype(np.int64).tolist()
         return values.reshape(sizes)
 
-    # --------------------------------------------------------------------------------------- files
+    # ---------------------------------------------------------------------------------------- files
 
     def _from_file(self, filled: GraphNode, table: GraphNode) -> Table:
         """A table whose keys and values are columns of a text file."""

@@ -207,7 +207,7 @@ def zeros(shape: tuple[int, ...]) -> ComputedWeight:
     return ComputedWeight(np.dtype(np.float32), shape, lambda: np.zeros(shape, np.float32))
 
 
-def test_there_are_all_networks() -> None:
+def test_every_network_of_keras_applications_has_a_row() -> None:
     assert {network.name for network in NETWORKS} <= set(EVERY)
     assert len(EVERY) >= 38
 

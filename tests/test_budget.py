@@ -1,4 +1,4 @@
-"""Options that need far more memory than the file has: refused, by name, before building."""
+"""Options that need far more memory than the file are refused by name before building."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ FEW = 64 * 2**20  # bytes in memory at once; what comes before the refusal is sm
 
 @pytest.mark.parametrize("to", TARGETS)
 @pytest.mark.parametrize("name", BOMBS)
-def test_what_is_too_large_is_refused_before_it_is_built(
+def test_too_large_models_are_refused_before_they_are_built(
     name: str, to: str, tmp_path: Path
 ) -> None:
     source = put(tmp_path / "m.keras", keras(BOMBS[name], hdf5(no_weights)))
@@ -148,7 +148,7 @@ def test_what_is_too_large_is_refused_before_it_is_built(
 
 
 @pytest.mark.parametrize("to", TARGETS)
-def test_one_hot_of_many_classes_holds_no_list_of_them(to: str, tmp_path: Path) -> None:
+def test_one_hot_of_many_classes_stores_no_list_of_classes(to: str, tmp_path: Path) -> None:
     config = operation(
         "OneHot", shape=(None, 3), dtype="int32", num_classes=10**8, axis=-1, sparse=False
     )
@@ -156,7 +156,7 @@ def test_one_hot_of_many_classes_holds_no_list_of_them(to: str, tmp_path: Path) 
     assert taken.peak < 200
 
 
-def test_many_small_constants_count_together(tmp_path: Path) -> None:
+def test_sizes_of_small_constants_add_up(tmp_path: Path) -> None:
     """Each takes 4 MB, and all of them a gigabyte."""
     each: Json = {"output_size": 1000, "data_format": "channels_last"}
     chain = [
@@ -177,7 +177,7 @@ def test_many_small_constants_count_together(tmp_path: Path) -> None:
     assert "already used" in result.problems[0].reason
 
 
-def test_loops_that_do_not_fit_stay_loops(tmp_path: Path) -> None:
+def test_loops_too_large_to_unroll_stay_loops(tmp_path: Path) -> None:
     """Thousands of layers with 64 steps each would be a million operations."""
 
     def fill(file: Any) -> None:
@@ -210,7 +210,7 @@ POOLED = of_layer(
 )
 
 
-def test_the_limit_is_that_of_the_user(tmp_path: Path) -> None:
+def test_the_user_can_set_the_limit(tmp_path: Path) -> None:
     """The matrix takes 36 MB, which is allowed where nothing is said."""
     source = put(tmp_path / "m.keras", keras(POOLED, hdf5(no_weights)))
     for size in (30_000_000, 35_999_999):
@@ -224,7 +224,7 @@ def test_the_limit_is_that_of_the_user(tmp_path: Path) -> None:
         kerasport.convert(source, tmp_path / "none", max_size=0)
 
 
-def test_the_size_of_the_output_is_limited_as_well(tmp_path: Path) -> None:
+def test_the_size_of_the_output_is_limited(tmp_path: Path) -> None:
     """A model of weights alone, which nothing is built for."""
 
     def fill(file: Any) -> None:
@@ -267,14 +267,16 @@ def test_constants_are_counted() -> None:
 @pytest.mark.parametrize(
     ("rows", "columns"), [(1, 3_000_000), (3_000_000, 1), (2000, 1500), (0, 5), (5, 0)]
 )
-def test_matrices_are_made_in_pieces(rows: int, columns: int) -> None:
+def test_matrices_are_computed_in_blocks(rows: int, columns: int) -> None:
     each = np.arange(columns)
     made = matrix(rows, columns, lambda numbers: numbers * 10 + each)
     assert made.dtype == np.float32
     np.testing.assert_array_equal(made, (np.arange(rows)[:, None] * 10 + each).astype("f4"))
 
 
-def test_pieces_of_the_matrices_that_resize_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_resizing_matrices_equal_the_whole_matrix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     whole = [weights(50, 31, kind, antialias=True) for kind in ("bilinear", "bicubic", "lanczos5")]
     whole += [
         weights(20, 31, "lanczos3", antialias=False, scale=1.3, translation=2.5),

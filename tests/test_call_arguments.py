@@ -464,7 +464,9 @@ def impossible(call: Call) -> str:
 
 @pytest.mark.rows(8)
 @pytest.mark.parametrize("call", list(calls()), ids=str)
-def test_arguments_count_as_in_keras_or_are_refused(call: Call, tfjs: Tfjs, tmp_path: Path) -> None:
+def test_call_arguments_have_the_effect_of_keras_or_are_refused(
+    call: Call, tfjs: Tfjs, tmp_path: Path
+) -> None:
     if call.class_name in NEEDS_TENSORFLOW:
         pytest.importorskip("tensorflow", reason="Keras makes this layer with TensorFlow only")
     if reason := impossible(call):

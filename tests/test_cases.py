@@ -1,4 +1,4 @@
-"""Every model of the table: read, converted, run in TF.js, and compared with Keras."""
+"""Every model of the table is read, converted, run in all runtimes, and compared with Keras."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_shapes_are_those_of_keras(trial: Trial) -> None:
         assert shape is None or agree(shape, tuple(of_keras.shape)), tensor
 
 
-def test_only_the_file_knows_the_shape_of_a_layer_that_no_target_computes() -> None:
+def test_shapes_of_unsupported_layers_come_from_the_file() -> None:
     entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 4], "dtype": "int32"}))
     hashing = LayerSpec("hashing", "Hashing", {"num_bins": 8, "output_mode": "one_hot"})
     hashed = Call(hashing, (KerasTensor(entry),), declared={0: (None, 4, 8)})
@@ -178,7 +178,9 @@ def test_only_the_file_knows_the_shape_of_a_layer_that_no_target_computes() -> N
     assert inferred.shapes[KerasTensor(hashed)] == (None, 4, 8)
 
 
-def test_hdf5_makes_the_same_layers_model(trial: Trial, tmp_path: Path) -> None:
+def test_hdf5_and_keras_files_convert_to_the_same_layers_model(
+    trial: Trial, tmp_path: Path
+) -> None:
     if LAYERS_MODEL in trial.case.refused:
         pytest.skip("there is none")
     with quiet():
@@ -214,7 +216,7 @@ def test_functions_across_the_batch_are_refused_in_a_layers_model(
         kerasport.convert(tmp_path / "model.keras", tmp_path / "out", to=LAYERS_MODEL)
 
 
-def test_more_axes_than_tfjs_computes_with_are_refused(tmp_path: Path) -> None:
+def test_ranks_above_the_limit_of_tfjs_are_refused(tmp_path: Path) -> None:
     x = keras.Input((1, 2, 1, 2, 1, 3))
     keras.Model(x, x * x).save(tmp_path / "model.keras")
     with pytest.raises(kerasport.UnsupportedModel, match="tensors of rank 7 or more"):
@@ -226,12 +228,12 @@ def test_more_axes_than_tfjs_computes_with_are_refused(tmp_path: Path) -> None:
     onnx_runtime.close([fed * fed], onnx_runtime.run(tmp_path / "model.onnx", [[fed]])[0], 1e-6, 0)
 
 
-def test_names_are_unique() -> None:
+def test_names_of_rows_are_unique() -> None:
     names = [case.name for case in CASES]
     assert sorted(names) == sorted(set(names))
 
 
-def test_bounds_that_are_not_the_usual_ones_have_a_reason() -> None:
+def test_unusual_tolerances_have_a_reason() -> None:
     assert [
         case.name for case in CASES if (case.rtol, case.atol) != (1e-4, 1e-5) and not case.because
     ] == []
@@ -256,7 +258,7 @@ def covering(class_name: str) -> list[Case]:
     ]
 
 
-def test_rows_hold_the_layers_that_they_cover(trial: Trial) -> None:
+def test_rows_contain_the_layers_that_they_cover(trial: Trial) -> None:
     assert classes(trial.model) | {"InputLayer"} >= set(trial.case.covers)
 
 
@@ -306,7 +308,7 @@ def of_keras_2(path: Path, *layers: tuple[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("to", [LAYERS_MODEL, GRAPH_MODEL])
-def test_masks_that_keras_2_makes_in_each_step_are_refused(to: Any, tmp_path: Path) -> None:
+def test_masks_that_keras_2_creates_in_each_time_step_are_refused(to: Any, tmp_path: Path) -> None:
     def each(name: str, class_name: str, **options: Any) -> tuple[str, Any]:
         return "TimeDistributed", {
             "name": name,

@@ -1,4 +1,4 @@
-"""Layouts of ONNX: transposes around windows, and axes that move with them, in ONNX Runtime."""
+"""Channels first in ONNX: transposes around windows, and operations that they pass."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def permuted() -> keras.Model:
     return keras.Model(series, [x, keras.ops.expand_dims(keras.ops.transpose(x, (2, 0, 3, 1)), 4)])
 
 
-def test_a_model_that_permutes_and_reshapes_open_sizes(tmp_path: Path) -> None:
+def test_permute_and_reshape_of_unknown_sizes(tmp_path: Path) -> None:
     trial = Trial(Case("permuted", permuted, mixes_batch=True), tmp_path)
     kerasport.convert(trial.path, tmp_path / "model.onnx")
     for wanted, got in zip(trial.expected, run(tmp_path / "model.onnx", trial.feeds), strict=True):

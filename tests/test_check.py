@@ -52,7 +52,7 @@ def scan(inputs: tuple[Input, ...]) -> Graph:
     return Graph((x, sequence), (Item(forced(source, body=body), 0),))  # type: ignore[arg-type]
 
 
-def test_sound_graphs_pass() -> None:
+def test_check_accepts_well_formed_graphs() -> None:
     y = ops.Relu(x) @ constant(np.ones((4, 3), np.float32))
     check(Graph((x,), (y, x), {y: "dense", x: "x"}))
     check(Graph((x, sequence), loop()))
@@ -105,7 +105,7 @@ BROKEN: dict[str, tuple[Callable[[], Graph], str]] = {
 
 @pytest.mark.every_row
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_is_not_well_formed_is_found(name: str) -> None:
+def test_check_finds_malformed_graphs(name: str) -> None:
     build, message = BROKEN[name]
     with pytest.raises(InvalidGraph, match=message):
         check(build())

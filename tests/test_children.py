@@ -80,7 +80,7 @@ def wait_for(done: Any, seconds: float = 60) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("kind", ["Keras", pytest.param("Node", marks=pytest.mark.needs("node"))])
-def test_a_killed_verification_ends_its_children(kind: str, tmp_path: Path) -> None:
+def test_a_killed_verification_kills_its_child_processes(kind: str, tmp_path: Path) -> None:
     (tmp_path / "parent.js").write_bytes((node.WEB / "parent.js").read_bytes())
     (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "busy.mjs").write_text(LOOP)
@@ -96,7 +96,7 @@ def test_a_killed_verification_ends_its_children(kind: str, tmp_path: Path) -> N
     wait_for(lambda: is_over(pid))
 
 
-def test_a_keras_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hung_keras_process_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(original, "START", BUSY)
     with pytest.raises(
         VerifyError, match=r"did not finish running m\.keras in 1 seconds; .* --timeout"
@@ -105,7 +105,7 @@ def test_a_keras_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.needs("node")
-def test_a_node_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hung_node_process_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "busy.cjs").write_text("for (;;);")
     monkeypatch.setattr(node, "worker", lambda *_: tmp_path / "busy.cjs")
     with (
@@ -116,7 +116,7 @@ def test_a_node_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.needs("node")
-def test_an_npm_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hung_npm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node, "INSTALLED", 1)
     monkeypatch.setattr(node, "npm_command", lambda _: [sys.executable, "-c", "while True: pass"])
     with pytest.raises(VerifyError, match="npm did not finish in 1 seconds"):

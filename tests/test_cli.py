@@ -103,7 +103,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ------------------------------------------------------------------------------------------ convert
 
 
-def test_convert_writes_the_model_and_tells_of_it(tmp_path: Path) -> None:
+def test_convert_writes_the_model_and_prints_a_report(tmp_path: Path) -> None:
     done = kerasport_command("convert", DIGITS, "web_model", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (DONE, "")
     assert f"Converted {DIGITS} to web_model Format TF.js layers-model " in flat(done.stdout)
@@ -145,9 +145,7 @@ def test_a_refused_model_exits_with_1_and_leaves_nothing(refused: Path, tmp_path
     [("16KiB", 16 * 1024), ("17kb", 17_000), ("20000", 20_000), ("20000B", 20_000), (" 1 MiB ", 1024**2), ("1g", None),
      ("1GB", 1000**3)],
 )  # fmt: skip
-def test_shards_have_the_size_that_is_asked_for(
-    size: str, nbytes: int | None, tmp_path: Path
-) -> None:
+def test_shards_have_the_requested_size(size: str, nbytes: int | None, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = kerasport_command("convert", DIGITS, out, "--shard-size", size)
     if nbytes is None:
@@ -165,7 +163,7 @@ def test_shards_have_the_size_that_is_asked_for(
 @pytest.mark.parametrize(
     "size", ["0", "0MiB", "-1", "1.5MiB", "lots", "4 parsecs", "", "MiB", "1e6"]
 )
-def test_a_size_that_is_none_is_wrong_usage(size: str, tmp_path: Path) -> None:
+def test_an_invalid_size_is_wrong_usage(size: str, tmp_path: Path) -> None:
     done = kerasport_command("convert", DIGITS, tmp_path / "out", "--shard-size", size)
     assert done.returncode == MISUSED
     assert "--shard-size" in done.stderr
@@ -174,7 +172,7 @@ def test_a_size_that_is_none_is_wrong_usage(size: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", ["1", "512", "4KiB", "16383"])
-def test_a_shard_has_a_least_size(size: str, tmp_path: Path) -> None:
+def test_shards_have_a_minimum_size(size: str, tmp_path: Path) -> None:
     done = kerasport_command("convert", DIGITS, tmp_path / "out", "--shard-size", size)
     assert done.returncode == MISUSED
     assert "--shard-size" in done.stderr
@@ -185,7 +183,7 @@ def test_a_shard_has_a_least_size(size: str, tmp_path: Path) -> None:
 # ------------------------------------------------------------------ complete or absent, and --force
 
 
-def test_what_is_there_is_kept_without_force(converted: Path) -> None:
+def test_existing_output_is_kept_without_force(converted: Path) -> None:
     before = digest(converted)
     done = kerasport_command("convert", DIGITS, converted)
     assert done.returncode == UNUSABLE
@@ -200,7 +198,7 @@ def test_force_replaces_a_model_as_a_whole(converted: Path) -> None:
     assert [path.name for path in converted.parent.iterdir()] == [converted.name]
 
 
-def test_force_replaces_nothing_but_a_model(tmp_path: Path) -> None:
+def test_force_replaces_only_models(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
     (tmp_path / "notes").write_text("more of it")
@@ -228,11 +226,11 @@ def test_an_empty_directory_is_written_into(tmp_path: Path) -> None:
     assert kerasport_command("convert", DIGITS, tmp_path / "out").returncode == DONE
 
 
-def test_directories_above_the_output_are_made(tmp_path: Path) -> None:
+def test_parent_directories_of_the_output_are_created(tmp_path: Path) -> None:
     assert kerasport_command("convert", DIGITS, tmp_path / "a" / "b" / "out").returncode == DONE
 
 
-def test_an_interrupt_while_writing_leaves_what_was_there(converted: Path) -> None:
+def test_an_interrupt_while_writing_keeps_the_old_output(converted: Path) -> None:
     before = digest(converted.parent)
 
     def interrupt(done: int, total: int) -> None:
@@ -268,9 +266,7 @@ SLOW = """if True:
 @posix
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("name", ["out", "out.onnx", "empty"])
-def test_a_signal_that_ends_the_program_is_told_in_one_line(
-    number: str, name: str, tmp_path: Path
-) -> None:
+def test_a_fatal_signal_is_reported_in_one_line(number: str, name: str, tmp_path: Path) -> None:
     if name == "empty":
         (tmp_path / "empty").mkdir()
     process = subprocess.Popen(
@@ -293,7 +289,7 @@ def test_a_signal_that_ends_the_program_is_told_in_one_line(
 @posix
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("name", ["out", "out.onnx"])
-def test_a_killed_conversion_is_tidied_up_by_the_next(
+def test_the_next_conversion_removes_files_of_a_killed_one(
     name: str, force: bool, tmp_path: Path
 ) -> None:
     out = tmp_path / name
@@ -365,7 +361,7 @@ def test_check_of_a_refused_model_exits_with_1(refused: Path) -> None:
     assert "\n  memory (GRU, reset_after=True)\n    " in done.stdout
 
 
-def test_what_a_layers_model_cannot_hold_becomes_a_graph_model(
+def test_models_that_a_layers_model_does_not_support_become_graph_models(
     refused: Path, tmp_path: Path
 ) -> None:
     done = kerasport_command("convert", refused, "out", cwd=tmp_path)
@@ -388,7 +384,7 @@ def test_what_a_layers_model_cannot_hold_becomes_a_graph_model(
         ("tfjs-graph", 'tf.loadGraphModel("web_model/model.json")'),
     ],
 )
-def test_a_conversion_tells_how_to_load_and_feed_the_model(
+def test_convert_prints_how_to_load_and_feed_the_model(
     target: str, loader: str, tmp_path: Path
 ) -> None:
     with warnings.catch_warnings():
@@ -403,7 +399,7 @@ def test_a_conversion_tells_how_to_load_and_feed_the_model(
     assert made.dtypes == ({"words": "int32"} if target == "tfjs-graph" else {})
 
 
-def test_an_error_is_json_where_json_is_wanted(refused: Path, tmp_path: Path) -> None:
+def test_errors_are_json_with_the_option_json(refused: Path, tmp_path: Path) -> None:
     done = kerasport_command(
         "convert", refused, tmp_path / "out", "--to", "tfjs-layers", "--no-companion", "--json"
     )
@@ -417,7 +413,7 @@ def test_an_error_is_json_where_json_is_wanted(refused: Path, tmp_path: Path) ->
     assert (done.returncode, told["error"], told["problems"]) == (UNUSABLE, "ReadError", [])
 
 
-def test_an_empty_directory_is_filled_whoever_is_in_it(tmp_path: Path) -> None:
+def test_an_empty_directory_is_filled_even_if_it_is_in_use(tmp_path: Path) -> None:
     place = tmp_path / "web_model"
     place.mkdir()
     before = place.stat().st_ino
@@ -432,7 +428,7 @@ def test_an_empty_directory_is_filled_whoever_is_in_it(tmp_path: Path) -> None:
 
 
 @posix
-def test_what_cannot_be_filled_stays_empty(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_filled_stays_empty(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     script = "ulimit -f 20; exec " + shlex.join(
         [sys.executable, "-m", "kerasport", "convert", str(DIGITS), "out"]
@@ -450,7 +446,7 @@ def test_what_cannot_be_filled_stays_empty(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no file that is always full")
-def test_a_full_disk_behind_the_output_is_told() -> None:
+def test_a_full_disk_under_the_output_is_reported() -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(
             [sys.executable, "-m", "kerasport", "check", str(DIGITS)],
@@ -461,7 +457,7 @@ def test_a_full_disk_behind_the_output_is_told() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_what_no_target_can_hold_is_told_as_the_one_that_lacks_least(tmp_path: Path) -> None:
+def test_unsupported_models_report_the_target_with_the_fewest_problems(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Keras, about numpy
         made = [layers.UnitNormalization(), layers.Lambda(abs, output_shape=(7, 3), name="python")]
@@ -491,7 +487,7 @@ REGISTER = """
 """
 
 
-def test_a_conversion_tells_how_to_load_the_companion(memory: Path, tmp_path: Path) -> None:
+def test_convert_prints_how_to_load_the_companion(memory: Path, tmp_path: Path) -> None:
     done = kerasport_command("convert", memory, tmp_path / "web model")
     assert done.returncode == DONE
     assert "memory (GRU) the GRU of TF.js applies the reset gate" in flat(done.stdout)
@@ -520,7 +516,7 @@ def test_a_layers_model_with_the_companion_is_preferred_to_a_graph_model(
         assert told["nbytes"] == sum(map(len, digest(tmp_path / target).values()))
 
 
-def test_check_tells_which_layers_need_the_companion(memory: Path) -> None:
+def test_check_lists_layers_that_need_the_companion(memory: Path) -> None:
     told = json.loads(kerasport_command("check", memory, "--json").stdout)
     assert told["convertible"] is True
     assert [(layer["path"], layer["outcome"]) for layer in told["layers"]][-1] == (
@@ -557,7 +553,7 @@ class Verified:
 
 
 @pytest.mark.parametrize("ok", [True, False])
-def test_verify_exits_with_1_where_numbers_differ(
+def test_verify_exits_with_1_if_numbers_differ(
     ok: bool, converted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "verify", lambda *_, **__: Verified(ok=ok))
@@ -573,7 +569,7 @@ def test_verify_exits_with_1_where_numbers_differ(
     assert json.loads(told.output)["verification"] == {"ok": ok}
 
 
-def test_verify_hands_on_what_it_is_given(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_passes_on_its_options(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
     monkeypatch.setattr(
         api, "verify", lambda *_, **options: given.update(options) or Verified(ok=True)
@@ -606,7 +602,7 @@ def test_verify_hands_on_what_it_is_given(converted: Path, monkeypatch: pytest.M
     }
 
 
-def test_a_terminal_shows_what_verify_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_shows_its_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -637,7 +633,7 @@ def test_verify_of_a_backend_that_does_not_exist_is_wrong_usage(converted: Path)
 UNREPAIRED = ROOT / "tests" / "unrepaired"
 
 
-def test_repair_rewrites_in_place_and_tells_of_it(tmp_path: Path) -> None:
+def test_repair_rewrites_in_place_and_prints_a_report(tmp_path: Path) -> None:
     shutil.copytree(UNREPAIRED / "residual.h5", tmp_path / "web_model")
     done = kerasport_command("repair", "web_model/model.json", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (DONE, "")
@@ -672,7 +668,7 @@ def test_repair_writes_elsewhere_and_prints_json(tmp_path: Path) -> None:
     )
 
 
-def test_repair_of_what_has_no_translation_exits_with_1(tmp_path: Path) -> None:
+def test_repair_of_an_unsupported_model_exits_with_1(tmp_path: Path) -> None:
     shutil.copytree(UNREPAIRED / "gru.h5", tmp_path / "model")
     path = tmp_path / "model" / "model.json"
     path.write_text(
@@ -708,7 +704,7 @@ def _not_models() -> dict[str, tuple[bytes, str]]:
 
 @pytest.mark.parametrize("name", _not_models())
 @pytest.mark.parametrize("command", ["convert", "check"])
-def test_what_is_no_model_exits_with_3_and_says_why(
+def test_files_without_a_model_exit_with_3_and_a_reason(
     command: str, name: str, tmp_path: Path
 ) -> None:
     content, said = _not_models()[name]
@@ -721,7 +717,7 @@ def test_what_is_no_model_exits_with_3_and_says_why(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_files_that_are_not_there_exit_with_3(tmp_path: Path) -> None:
+def test_missing_files_exit_with_3(tmp_path: Path) -> None:
     for arguments in (
         ("convert", "gone.keras", "out"),
         ("check", "gone.keras"),
@@ -740,7 +736,7 @@ def test_files_that_are_not_there_exit_with_3(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_an_output_that_cannot_be_made_exits_with_3(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_created_exits_with_3(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = kerasport_command("convert", DIGITS, tmp_path / "file" / "out")
     assert done.returncode == UNUSABLE
@@ -782,7 +778,7 @@ def test_wrong_usage_exits_with_2(arguments: Sequence[str], tmp_path: Path) -> N
         assert done.stdout == ""
 
 
-def test_without_an_output_the_model_is_written_next_to_its_file(tmp_path: Path) -> None:
+def test_the_default_output_is_next_to_the_source(tmp_path: Path) -> None:
     shutil.copyfile(DIGITS, tmp_path / "model.keras")
     done = kerasport_command("convert", "model.keras", cwd=tmp_path)
     assert done.returncode == DONE
@@ -799,7 +795,7 @@ def test_without_an_output_the_model_is_written_next_to_its_file(tmp_path: Path)
         kerasport.convert(keras.Sequential([layers.Input((3,)), layers.Dense(2)]))
 
 
-def test_the_version_is_that_of_the_package() -> None:
+def test_version_prints_the_version_of_the_package() -> None:
     for option in ("--version", "-V"):
         done = kerasport_command(option)
         assert (done.returncode, done.stdout) == (DONE, f"kerasport {kerasport.__version__}\n")
@@ -808,7 +804,7 @@ def test_the_version_is_that_of_the_package() -> None:
     )
 
 
-def test_the_script_that_is_installed_is_the_command() -> None:
+def test_the_installed_script_runs_the_command() -> None:
     declared = re.search(
         r'^kerasport = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
     )
@@ -836,7 +832,7 @@ def test_help_gives_examples(command: str, option: str) -> None:
     )
 
 
-def test_the_top_level_help_tells_the_exit_codes() -> None:
+def test_the_top_level_help_lists_the_exit_codes() -> None:
     assert "Exit codes: 0 done; 1 not supported" in kerasport_command("--help").stdout
 
 
@@ -846,7 +842,9 @@ def _examples() -> list[str]:
 
 
 @pytest.mark.parametrize("example", _examples())
-def test_the_examples_of_the_help_are_right(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_in_the_help_are_valid_commands(
+    example: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     conversion = Conversion("", "", "", "", (), {}, (), (), 0, 0)
     monkeypatch.setattr(api, "convert", lambda *_, **__: conversion)
     monkeypatch.setattr(api, "check", lambda *_, **__: Check("", "", "", (), (), ()))

@@ -50,7 +50,7 @@ def test_a_model_is_known_by_its_seed_and_index(tmp_path: Path) -> None:
                     np.testing.assert_array_equal(a, b)
 
 
-def test_other_numbers_are_seen(recorded: Recorded, tfjs: Tfjs, tmp_path: Path) -> None:
+def test_compare_reports_different_numbers(recorded: Recorded, tfjs: Tfjs, tmp_path: Path) -> None:
     wrong = tuple(tuple(array * 1.001 + 0.001 for array in feed) for feed in recorded.outputs)
     comparison = compare.Comparison(tmp_path, tfjs)
     kinds = {outcome.target: outcome.kind for outcome in comparison.outcomes(recorded)}
@@ -62,7 +62,9 @@ def test_other_numbers_are_seen(recorded: Recorded, tfjs: Tfjs, tmp_path: Path) 
     assert kinds == dict.fromkeys(kinds, "different")
 
 
-def test_what_does_not_run_is_seen(recorded: Recorded, tfjs: Tfjs, tmp_path: Path) -> None:
+def test_compare_reports_models_that_do_not_run(
+    recorded: Recorded, tfjs: Tfjs, tmp_path: Path
+) -> None:
     fed = tuple(tuple(array[..., :1] for array in feed) for feed in recorded.feeds)
     comparison = compare.Comparison(tmp_path, tfjs)
     outcomes = {
@@ -71,7 +73,7 @@ def test_what_does_not_run_is_seen(recorded: Recorded, tfjs: Tfjs, tmp_path: Pat
     assert {outcomes[target].kind for target in compare.TARGETS} == {"does not run"}
 
 
-def test_errors_are_seen(
+def test_compare_reports_errors(
     recorded: Recorded, tfjs: Tfjs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:

@@ -144,13 +144,13 @@ FAULTS: Mapping[str, tuple[Callable[[], object], str]] = {
 
 @pytest.mark.every_row
 @pytest.mark.parametrize("name", FAULTS)
-def test_what_no_loop_can_be_is_refused(name: str) -> None:
+def test_invalid_loops_are_refused(name: str) -> None:
     build, message = FAULTS[name]
     with pytest.raises(ShapeError, match=message):
         build()
 
 
-def test_numpy_raises_where_a_state_changes_a_size_that_stays() -> None:
+def test_numpy_raises_if_a_state_changes_a_fixed_size() -> None:
     """The size after a step is known only at run time, and the size before is 3."""
     (y,) = ops.items(loop_that_grows())
     with pytest.raises(RuntimeError, match=r"the state 'state' from \(3, 2\) to \(4, 2\)"):

@@ -98,7 +98,7 @@ def test_ci_stops_at_the_first_failure() -> None:
     "command",
     [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()],
 )
-def test_commands_name_what_is_there(command: str) -> None:
+def test_commands_refer_to_existing_files(command: str) -> None:
     for word in shlex.split(command, comments=True):
         if re.match(r"(examples|tools|bench|tests)/", word) and not word.endswith("_web"):
             assert (ROOT / word).exists(), word
@@ -190,7 +190,7 @@ def test_the_benchmark_runs() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_existing_targets(page: Path) -> None:
     prose = re.sub(r"^```.*?^```$", "", read(page), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)]+)\)", prose):
         if re.match(r"https?:", target):
@@ -215,7 +215,7 @@ def test_lines_are_short_enough_to_read(page: Path) -> None:
     assert [line for line in prose.splitlines() if len(line) > 120] == []
 
 
-def test_the_worked_example_is_what_the_sources_say() -> None:
+def test_the_worked_example_matches_the_sources() -> None:
     snippets = blocks(ROOT / "CONTRIBUTING.md", "python")
     assert len(snippets) == 15
     for snippet in snippets:
@@ -232,7 +232,7 @@ def test_the_diagram_is_drawn_from_its_source() -> None:
     assert {"KerasModel", "Program", "targets/onnx"} <= set(re.findall(r">([^<]+)</text>", drawn))
 
 
-def test_the_changelog_tells_of_this_version() -> None:
+def test_the_changelog_has_this_version() -> None:
     log = read(ROOT / "CHANGELOG.md")
     assert "## [Unreleased]" in log
     assert kerasport.__version__ in log
@@ -356,7 +356,7 @@ def tfjs_sources() -> str:
 
 @pytest.mark.every_row
 @pytest.mark.parametrize("message", FROM_TFJS)
-def test_messages_of_tfjs_are_its_own(message: str) -> None:
+def test_messages_of_tfjs_in_the_docs_are_real(message: str) -> None:
     if message in NOT_LITERAL:
         return
     said = re.sub(r"^Unknown \w+: ([Kk]erasport\w*)?", "Unknown …", message)
@@ -382,7 +382,7 @@ def strings_of(package: Path) -> list[str]:
 
 @pytest.mark.every_row
 @pytest.mark.parametrize("message", FROM_US)
-def test_messages_of_kerasport_are_its_own(message: str) -> None:
+def test_messages_of_kerasport_in_the_docs_are_real(message: str) -> None:
     wanted = fragments(message)
     strings = strings_of(ROOT / "src" / "kerasport")
     assert any(all(fragment in text for fragment in wanted) for text in strings), message
@@ -393,7 +393,7 @@ def test_messages_of_kerasport_are_its_own(message: str) -> None:
 )
 @pytest.mark.every_row
 @pytest.mark.parametrize("message", FROM_KERAS)
-def test_messages_of_keras_are_its_own(message: str) -> None:
+def test_messages_of_keras_in_the_docs_are_real(message: str) -> None:
     if message in NOT_LITERAL:
         return
     # up to the first name or value that is put in
@@ -413,7 +413,7 @@ def model_json(folder: Path, topology: dict[str, Any]) -> Path:
     return folder
 
 
-def test_tfjs_still_says_what_people_search_for(tfjs: Tfjs, tmp_path: Path) -> None:
+def test_tfjs_still_raises_the_documented_errors(tfjs: Tfjs, tmp_path: Path) -> None:
     searched = blocks(README, "")[0].splitlines()
     model = keras.Sequential([layers.Input((4,), name="a"), layers.Dense(2)])
     first = json.loads(model.to_json())

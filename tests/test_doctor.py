@@ -92,7 +92,7 @@ def states(diagnosis: Diagnosis) -> dict[str, str]:
 # ------------------------------------------------------------------------------------- environments
 
 
-def test_nothing_is_installed(site: Site) -> None:
+def test_doctor_reports_missing_packages(site: Site) -> None:
     found = site.doctor()
     assert set(states(found).values()) == {"absent"}
     assert found.ok
@@ -100,7 +100,7 @@ def test_nothing_is_installed(site: Site) -> None:
     assert "TF_USE_LEGACY_KERAS" not in str(found)
 
 
-def test_everything_works(site: Site) -> None:
+def test_doctor_reports_working_packages(site: Site) -> None:
     site.sound()
     found = site.doctor()
     assert {name: states(found)[name] for name in TRIED} == dict.fromkeys(TRIED, "works")
@@ -109,7 +109,7 @@ def test_everything_works(site: Site) -> None:
     assert re.search(r"\n  tensorflow +2\.19\.1 +works +keras 3\.15\.1\n", str(found))
 
 
-def test_it_is_the_python_of_kerasport_unless_another_is_named(
+def test_doctor_examines_its_own_python_by_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("kerasport.diagnosis.probe.TRIED", ())
@@ -202,7 +202,7 @@ def test_keras_works_with_the_only_backend(
     assert not site.doctor().advice
 
 
-def test_a_backend_that_was_chosen_and_is_not_there_is_a_failure(
+def test_a_selected_keras_backend_that_is_missing_is_a_failure(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.add("keras", "3.15.1", ANY_BACKEND)
@@ -217,7 +217,7 @@ def ability(found: Diagnosis, name: str) -> Ability:
     return next(each for each in found.abilities if each.name == name)
 
 
-def test_it_lists_what_kerasport_needs_for_onnx_and_verify(
+def test_doctor_lists_packages_for_onnx_and_verify(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = {package.name: package for package in site.doctor().own}
@@ -241,7 +241,7 @@ def test_it_lists_what_kerasport_needs_for_onnx_and_verify(
 
 
 @pytest.mark.needs("node")
-def test_what_verify_needs_depends_on_the_file(site: Site) -> None:
+def test_requirements_of_verify_depend_on_the_file(site: Site) -> None:
     site.sound()
     assert ability(site.doctor(KERAS2 / "functional.h5"), "verify TF.js models").reason.startswith(
         "with tf_keras 2.19"
@@ -260,7 +260,7 @@ def test_what_verify_needs_depends_on_the_file(site: Site) -> None:
         assert legacy.reason == f"neither tf_keras nor Keras 3 can read this file, only {needs} can"
 
 
-def test_an_import_that_hangs_is_given_up(site: Site) -> None:
+def test_a_hung_import_is_stopped(site: Site) -> None:
     site.add("keras", "3.15.1", "import time; time.sleep(600)")
     site.add("tf_keras", "2.19.0")
     began = time.monotonic()
@@ -272,14 +272,14 @@ def test_an_import_that_hangs_is_given_up(site: Site) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
-def test_an_import_that_crashes_is_told_of(site: Site) -> None:
+def test_a_crashing_import_is_reported(site: Site) -> None:
     site.add("tensorflow", "2.19.1", "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
     told = " ".join(str(site.doctor()).split())
     assert "crashed with signal 4" in told
     assert "AVX" in told
 
 
-def test_nothing_is_imported_here_and_noise_is_no_answer(site: Site) -> None:
+def test_packages_are_imported_in_other_processes_whose_noise_is_ignored(site: Site) -> None:
     site.add(
         "keras",
         "3.15.1",
@@ -293,7 +293,7 @@ def test_nothing_is_imported_here_and_noise_is_no_answer(site: Site) -> None:
     }
 
 
-def test_files_of_the_working_directory_are_not_taken_for_packages(
+def test_files_in_the_working_directory_do_not_shadow_packages(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.add("keras", "3.15.1", KERAS_3)
@@ -320,7 +320,7 @@ MISMATCHES = {
 
 
 @pytest.mark.parametrize("name", MISMATCHES)
-def test_versions_that_do_not_go_together_are_told_of(name: str, site: Site) -> None:
+def test_incompatible_versions_are_reported(name: str, site: Site) -> None:
     others, said = MISMATCHES[name]
     site.sound(**others)
     found = site.doctor()
@@ -334,7 +334,7 @@ def test_versions_that_do_not_go_together_are_told_of(name: str, site: Site) -> 
      ("0", "'0', which TensorFlow ignores: tf.keras is Keras 3", True),
      ("yes", "'yes', which TensorFlow ignores: tf.keras is Keras 3", False)],
 )  # fmt: skip
-def test_what_the_variable_for_legacy_keras_changes(
+def test_tf_use_legacy_keras_is_respected(
     value: str, told: str, healthy: bool, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.sound()
@@ -347,9 +347,7 @@ def test_what_the_variable_for_legacy_keras_changes(
     assert tensorflow.detail == ("tf_keras 2.19.0" if value in ("1", "True") else "keras 3.15.1")
 
 
-def test_legacy_keras_that_is_not_there_is_told_of(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_legacy_keras_is_reported(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("keras", "tensorflow"):
         site.add(name, *SOUND[name])
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
@@ -360,7 +358,9 @@ def test_legacy_keras_that_is_not_there_is_told_of(
     )
 
 
-def test_without_node_only_verify_is_lost(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_node_only_verify_is_unavailable(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KERASPORT_NODE", "no-such-node")
     found = site.doctor()
     assert (found.node, found.ok) == ("", True)
@@ -369,12 +369,12 @@ def test_without_node_only_verify_is_lost(site: Site, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("python", ["no-such-python", "echo"])
-def test_what_is_no_python_is_told_of(python: str) -> None:
+def test_an_invalid_python_is_reported(python: str) -> None:
     with pytest.raises(KerasportError, match="is not a Python that runs"):
         kerasport.doctor(python=python)
 
 
-def test_all_known_failures_have_an_answer_of_one_line() -> None:
+def test_all_known_failures_have_one_line_of_advice() -> None:
     assert all(why and "\n" not in why for why in KNOWN.values())
 
 
@@ -423,7 +423,7 @@ def test_the_route_of_keras_2_through_the_official_converter(site: Site, tmp_pat
     )
 
 
-def test_a_converter_that_does_not_work_is_no_route(site: Site) -> None:
+def test_a_broken_converter_is_not_a_route(site: Site) -> None:
     site.sound(tensorflowjs=("4.22.0", "import tensorflow_decision_forests"))
     found = site.doctor(KERAS2 / "functional.h5")
     legacy = {route.by: route for route in found.routes}["legacy"]
@@ -467,7 +467,7 @@ def test_weights_are_part_of_the_commands(site: Site) -> None:
     )
 
 
-def test_a_file_that_no_route_takes(site: Site) -> None:
+def test_a_file_without_a_route(site: Site) -> None:
     found = site.doctor(KERAS2 / "masks.h5")
     assert not opened(found)["kerasport, tfjs-layers"]
     closed = {route.name: route for route in found.routes}["kerasport, tfjs-layers"]
@@ -475,7 +475,7 @@ def test_a_file_that_no_route_takes(site: Site) -> None:
     assert re.search(r"parts? (is|are) not supported: layer ", closed.reason)
 
 
-def test_what_is_no_model_is_an_error(site: Site, tmp_path: Path) -> None:
+def test_doctor_rejects_files_without_a_model(site: Site, tmp_path: Path) -> None:
     (tmp_path / "page.keras").write_text("<!doctype html>", encoding="utf-8")
     with pytest.raises(ReadError, match="a web page"):
         site.doctor(tmp_path / "page.keras")
@@ -489,7 +489,7 @@ def invoke(*arguments: str | Path) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_the_command_prints_what_was_found(site: Site) -> None:
+def test_the_doctor_command_prints_its_findings(site: Site) -> None:
     site.sound()
     code, printed = invoke("--python", site.python)
     assert code == DONE
@@ -503,7 +503,7 @@ def test_the_command_prints_what_was_found(site: Site) -> None:
     }
 
 
-def test_the_exit_codes(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_codes_of_doctor(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site.add("tensorflowjs", "4.22.0", "import tensorflow_decision_forests")
     python = ("--python", site.python)
     assert invoke(*python)[0] == REFUSED  # something that is installed does not work
@@ -514,7 +514,7 @@ def test_the_exit_codes(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert invoke("--python", "no-such-python")[0] == UNUSABLE
 
 
-def test_a_notebook_gets_no_html_of_a_file(site: Site, tmp_path: Path) -> None:
+def test_reports_in_notebooks_contain_no_html_from_a_file(site: Site, tmp_path: Path) -> None:
     path = tmp_path / "<script>.h5"
     path.write_bytes((KERAS2 / "functional.h5").read_bytes())
     assert "<script>" not in site.doctor(path)._repr_html_()

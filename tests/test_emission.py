@@ -1,4 +1,4 @@
-"""The graph-model in TF.js: every operation of the IR, run on each backend, against its meaning in numpy."""
+"""Graph-models in TF.js: every operation of the IR on each backend, compared with numpy."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ def test_tfjs_computes_what_numpy_computes(runner: Runner, family: str) -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @drawn(st.lists(st.sampled_from(SUPPORTED).flatmap(lambda each: each), min_size=15, max_size=30))
-def test_tfjs_computes_what_numpy_computes_of_random_operations(
-    runner: Runner, samples: list[Sample]
-) -> None:
+def test_tfjs_computes_random_operations_as_numpy(runner: Runner, samples: list[Sample]) -> None:
     checks = [Check(str(at), results_of(each), each.arrays) for at, each in enumerate(samples)]
     # of no numbers at all wasm makes no shape
     runner.check(
@@ -65,7 +63,7 @@ def test_tfjs_computes_what_numpy_computes_of_random_operations(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @drawn(computations())
-def test_tfjs_computes_what_numpy_computes_of_random_graphs(runner: Runner, graph: Graph) -> None:
+def test_tfjs_computes_random_graphs_as_numpy(runner: Runner, graph: Graph) -> None:
     feed = [
         random(at, *(3 if d is None else d for d in given_.shape))
         for at, given_ in enumerate(graph.inputs)
@@ -141,7 +139,7 @@ def test_strings_are_looked_up(
 
 @pytest.mark.exhaustive
 @pytest.mark.needs("node")
-def test_every_operation_is_run_and_every_emitted_one_known_to_tfjs() -> None:
+def test_every_operation_is_run_and_tfjs_knows_every_emitted_one() -> None:
     kinds: set[Any] = set()
     names: set[str] = set()
     families = [together([check.graph() for check in checks_of(family)]) for family in FAMILIES]
@@ -179,7 +177,7 @@ REFUSED: tuple[tuple[Tensor, str], ...] = (
 
 
 @pytest.mark.parametrize(("tensor", "reason"), REFUSED, ids=map(str, range(len(REFUSED))))
-def test_what_tfjs_would_compute_otherwise_is_refused(tensor: Tensor, reason: str) -> None:
+def test_operations_that_tfjs_computes_differently_are_refused(tensor: Tensor, reason: str) -> None:
     inputs = tuple(node for node in Graph((), (tensor,)).nodes() if isinstance(node, Input))
     emitter = emitter_of(optimized(Graph(inputs, (tensor,), {tensor: "model/odd"})))
     emitter.run(["y"])
@@ -229,7 +227,7 @@ def test_delicate_operations_have_at_most_four_axes(rank: int, unknown: Sequence
         np.testing.assert_array_equal(before, after)
 
 
-def test_nothing_is_left_of_what_wasm_gets_wrong() -> None:
+def test_legalized_graphs_have_no_operation_that_wasm_computes_incorrectly() -> None:
     truth, x, whole = (
         Input(f"given_{kind}", TensorType(kind, (3, 2))) for kind in ("bool", "float32", "int32")
     )
@@ -263,7 +261,7 @@ def test_nothing_is_left_of_what_wasm_gets_wrong() -> None:
 # ----------------------------------------------------------------------------------------- the ends
 
 
-def test_outputs_may_be_inputs_constants_and_the_same_tensor(runner: Runner) -> None:
+def test_outputs_may_be_inputs_constants_or_repeated_tensors(runner: Runner) -> None:
     array = floats(2, 3)
     x = given("x", array, (0,))
     y = x + 1.0
@@ -317,11 +315,11 @@ def test_odd_names_keep_their_order(tfjs: Tfjs, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_node_name_is_one_for_tensorflow(name: str) -> None:
+def test_node_names_are_valid_in_tensorflow(name: str) -> None:
     assert re.fullmatch(r"[A-Za-z.][A-Za-z0-9_./-]*", node_name(name))
 
 
-def test_the_signature_tells_names_types_and_shapes(tmp_path: Path) -> None:
+def test_the_signature_has_names_types_and_shapes(tmp_path: Path) -> None:
     x, n = Input("x", TensorType("float32", (None, 3))), Input("n", TensorType("int32", ()))
     flags = ops.greater(x, ops.floats(n))
     model = write_graph(Graph((x, n), (flags, x)), tmp_path / "model", ["flags", "x"])
@@ -355,7 +353,7 @@ def test_a_model_without_weights_has_a_manifest(tfjs: Tfjs, tmp_path: Path) -> N
     )
 
 
-def test_a_name_from_keras_is_that_of_its_nodes() -> None:
+def test_nodes_have_the_names_of_keras_layers() -> None:
     x = given("x", floats(2, 3))
     y = ops.Tanh(x)
     emitter, _ = emitted(Graph((x,), (y, ops.Tanh(y)), {y: "model/dense 1"}))
@@ -435,7 +433,7 @@ def test_loops_over_time_run_in_tfjs(runner: Runner, time: int | None, reverse: 
     assert len(set(names)) == len(names)
 
 
-def test_names_of_nodes_are_told_apart_where_one_is_taken_that_would_be_made() -> None:
+def test_generated_node_names_do_not_collide() -> None:
     emitter = emitter_of(Graph((), ()))
     assert [emitter.shared.unique(name) for name in ("x", "x_1", "x", "x")] == [
         "x",

@@ -38,7 +38,7 @@ def model_of(operation: Callable[[Any, Any], Any]) -> keras.Model:
 
 @pytest.mark.rows(1)
 @pytest.mark.parametrize("out", ["web_model", "model.onnx"])
-def test_operations_on_no_values_compute_what_keras_computes(out: str, tmp_path: Path) -> None:
+def test_operations_on_empty_tensors_match_keras(out: str, tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((2, 4, 3)).astype("float32")
     empty = np.zeros((2, 0, 3), "float32")
     for name, operation in COMPUTED.items():
@@ -52,7 +52,7 @@ def test_operations_on_no_values_compute_what_keras_computes(out: str, tmp_path:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_other_operations_on_no_values_are_refused(name: str, tmp_path: Path) -> None:
+def test_other_operations_on_empty_tensors_are_refused(name: str, tmp_path: Path) -> None:
     model_of(REFUSED[name]).save(tmp_path / "m.keras")
     for target in ("tfjs-layers", "tfjs-graph", "onnx"):
         assert not kerasport.check(tmp_path / "m.keras", to=target).convertible

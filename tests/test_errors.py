@@ -1,4 +1,4 @@
-"""Whose fault an error is: that of the file, of the disk, or of kerasport itself."""
+"""Errors blame the file, the disk, or kerasport itself, whichever is the cause."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]) 
 
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("call", CALLS)
-def test_what_nobody_expected_is_a_bug(
+def test_unexpected_errors_are_internal_errors(
     call: str, error: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken(monkeypatch, ERRORS[error])
@@ -117,7 +117,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("traceback", [False, True])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_command_line_tells_of_a_bug(
+def test_the_command_line_reports_internal_errors(
     command: str, traceback: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken(monkeypatch, ERRORS["KeyError"])
@@ -137,7 +137,7 @@ def test_the_help_names_the_exit_code() -> None:
     assert "4 a bug in kerasport" in " ".join(runner.invoke(cli.app, ["--help"]).stdout.split())
 
 
-def test_what_no_command_handles_is_a_bug_too(source: Path) -> None:
+def test_errors_outside_of_commands_are_internal_errors(source: Path) -> None:
     script = "from kerasport import cli; cli._bytes = None; cli.main()"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     for extra in ([], ["--traceback"]):
@@ -151,7 +151,7 @@ def test_what_no_command_handles_is_a_bug_too(source: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
-def test_names_are_printed_whatever_the_terminal_can_show(encoding: str, tmp_path: Path) -> None:
+def test_names_are_printable_on_every_terminal(encoding: str, tmp_path: Path) -> None:
     source = put(tmp_path / "m.keras", keras(sequential(given(), dense("層\ud800"))))
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": encoding}
     done = subprocess.run(
@@ -176,7 +176,7 @@ UNPRINTABLE = {
 
 
 @pytest.mark.parametrize("name", UNPRINTABLE)
-def test_paths_are_printed_whatever_the_terminal_can_show(name: str, source: Path) -> None:
+def test_paths_are_printable_on_every_terminal(name: str, source: Path) -> None:
     arguments, code = UNPRINTABLE[name]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": "cp1252"}
     done = subprocess.run(
@@ -190,7 +190,7 @@ def test_paths_are_printed_whatever_the_terminal_can_show(name: str, source: Pat
     assert b"bug in kerasport" not in printed
 
 
-def test_errors_of_the_callers_own_function_pass(source: Path, tmp_path: Path) -> None:
+def test_errors_of_callbacks_pass_unchanged(source: Path, tmp_path: Path) -> None:
     class StopError(Exception):
         pass
 
@@ -206,7 +206,7 @@ def test_errors_of_the_callers_own_function_pass(source: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("to", ["web_model", "model.onnx"])
-def test_a_full_disk_is_named(
+def test_a_full_disk_is_reported(
     to: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> Any:
@@ -225,7 +225,7 @@ def test_a_full_disk_is_named(
     assert json.loads(result.stdout)["error"] == "WriteError"
 
 
-def test_a_full_disk_is_named_by_repair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repair_reports_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = official(tmp_path)
 
     def full(*_: Any, **__: Any) -> Any:
@@ -240,7 +240,7 @@ def test_a_full_disk_is_named_by_repair(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("to", ["web_model", "model.onnx"])
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
-def test_a_read_only_directory_is_named(
+def test_a_read_only_directory_is_reported(
     to: str, code: int, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, *_: Any, **__: Any) -> Any:
@@ -257,14 +257,14 @@ def test_a_read_only_directory_is_named(
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_without_permission_is_named(source: Path, tmp_path: Path) -> None:
+def test_a_directory_without_permission_is_reported(source: Path, tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     with pytest.raises(WriteError, match=r"locked is read-only; choose another output"):
         kerasport.convert(source, tmp_path / "locked" / "web_model")
 
 
 @pytest.mark.parametrize("to", ["web_model", "model.onnx", "deeper/web_model"])
-def test_a_path_below_a_file_is_named(
+def test_a_path_below_a_file_is_reported(
     to: str, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(source.parent)
@@ -297,7 +297,7 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("out", OUTPUTS)
-def test_what_is_no_output_is_an_error_before_any_work(
+def test_invalid_outputs_are_errors_before_any_work(
     out: str, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(source.parent)
@@ -318,7 +318,7 @@ SOURCES = {
 
 @pytest.mark.rows(2)
 @pytest.mark.parametrize("given", SOURCES)
-def test_a_url_is_no_source(given: str, tmp_path: Path) -> None:
+def test_a_url_is_not_a_source(given: str, tmp_path: Path) -> None:
     for call in (
         kerasport.check,
         kerasport.doctor,
@@ -386,7 +386,7 @@ def test_errors_of_a_file_name_the_place(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "match"), [(MemoryError, "not enough memory"), (RecursionError, "nested too deeply")]
 )
-def test_what_happens_while_reading_is_told_of_the_file(
+def test_errors_while_reading_name_the_file(
     error: type[Exception], match: str, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: Any) -> Any:
@@ -397,7 +397,7 @@ def test_what_happens_while_reading_is_told_of_the_file(
         kerasport.check(source)
 
 
-def test_weights_are_named(tmp_path: Path) -> None:
+def test_errors_name_the_weight(tmp_path: Path) -> None:
     def fill(file: Any) -> None:
         file["layers/dense/vars/0"] = file["layers/dense/vars/1"] = [[1.0]]
 

@@ -1,4 +1,4 @@
-"""What reports say of the choice between a layers-model and a graph-model."""
+"""Reports describe the choice between a layers-model and a graph-model."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ MODELS: dict[str, tuple[tuple[int, ...], Callable[[Any], Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_a_layers_model_names_the_other_format_where_it_is_faster(
-    kind: str, tmp_path: Path
-) -> None:
+def test_a_layers_model_notes_that_a_graph_model_is_faster(kind: str, tmp_path: Path) -> None:
     shape, build, wanted = MODELS[kind]
     given = layers.Input(shape)
     with warnings.catch_warnings():

@@ -30,7 +30,7 @@ def corpus() -> Corpus:
 
 
 @pytest.mark.exhaustive
-def test_a_short_run_finds_nothing() -> None:
+def test_a_short_fuzz_run_finds_no_fault() -> None:
     command = [sys.executable, "-m", "tools.fuzz", "--seed", "9", "--count", str(COUNT)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
     done = subprocess.run(
@@ -41,7 +41,7 @@ def test_a_short_run_finds_nothing() -> None:
     assert "written: " in done.stdout
 
 
-def test_the_same_numbers_give_the_same_files(corpus: Corpus) -> None:
+def test_the_same_seed_gives_the_same_files(corpus: Corpus) -> None:
     first = [sample(corpus, 5, index) for index in range(60)]
     assert [made.files for made in first] == [sample(corpus, 5, index).files for index in range(60)]
     assert first[0].files != sample(corpus, 6, 0).files
@@ -87,12 +87,12 @@ def raising(error: BaseException) -> Callable[[], Any]:
         (InternalError("a bug"), "InternalError"),
     ],
 )
-def test_what_is_a_fault(error: BaseException, place: str) -> None:
+def test_outcomes_that_are_faults(error: BaseException, place: str) -> None:
     _, fault = fuzz.judged(raising(error))
     assert fault[0].startswith(place) if fault else not place
 
 
-def test_memory_that_runs_out_is_a_fault_whatever_the_error_says() -> None:
+def test_running_out_of_memory_is_always_a_fault() -> None:
     error = ReadError("too large")
     error.__cause__ = MemoryError()
     outcome, fault = fuzz.judged(raising(error))

@@ -142,7 +142,7 @@ LOOPS = {"Scan", "LSTM", "RNN"}
 """What the evaluator has not, or in part; it is float32 anyway."""
 
 
-def test_every_row_is_there() -> None:
+def test_every_row_has_a_model() -> None:
     assert sorted({case.name for case in CASES} & set(ROWS)) == sorted(ROWS)
 
 
@@ -211,7 +211,7 @@ def test_tables_name_an_operator_once() -> None:
         ([7e-5], True), ([np.nan, np.inf, -np.inf], True), ([1, 1e-12], False), ([], True),
     ],
 )  # fmt: skip
-def test_a_constant_fits_where_float16_has_it_with_all_its_digits(
+def test_constants_fit_if_float16_represents_them_with_full_precision(
     numbers: list[float], fit: bool
 ) -> None:
     assert fits(np.array(numbers, np.float32)) is fit
@@ -252,7 +252,7 @@ def feed() -> list[Array]:
 
 
 @pytest.mark.parametrize("opset", [17, 20, 22])
-def test_borders_stay_and_what_is_sensitive_is_float32(
+def test_ports_and_sensitive_operators_stay_float32(
     several: Path, opset: int, tmp_path: Path
 ) -> None:
     out, whole = tmp_path / "model.onnx", tmp_path / "whole.onnx"
@@ -274,7 +274,7 @@ def test_borders_stay_and_what_is_sensitive_is_float32(
     assert any("operators compute in float16" in note for note in done.notes)
 
 
-def test_inside_of_loops_all_is_float32(several: Path, tmp_path: Path) -> None:
+def test_bodies_of_loops_stay_float32(several: Path, tmp_path: Path) -> None:
     halved(several, tmp_path / "model.onnx")
     types = typed(tmp_path / "model.onnx")
     graph = onnx.load(tmp_path / "model.onnx").graph
@@ -320,7 +320,7 @@ def test_weights_that_do_not_fit_keep_float32_and_are_noted(tmp_path: Path) -> N
     near(x @ kernels[0] @ kernels[1], got)
 
 
-def test_weights_that_no_pattern_names_keep_float32(tmp_path: Path) -> None:
+def test_weights_without_a_pattern_keep_float32(tmp_path: Path) -> None:
     model = keras.Sequential(
         [layers.Input((20,)), layers.Dense(30, name="one"), layers.Dense(40, name="two")]
     )
@@ -337,7 +337,7 @@ def test_weights_that_no_pattern_names_keep_float32(tmp_path: Path) -> None:
     assert operators(tmp_path / "model.onnx")["DequantizeLinear"] == 1
 
 
-def test_one_weight_serves_both(tmp_path: Path) -> None:
+def test_one_weight_serves_float16_and_float32_operators(tmp_path: Path) -> None:
     given, shared = keras.Input((20,)), layers.PReLU(alpha_initializer="uniform")
     model = keras.Model(given, [shared(layers.Dense(20, use_bias=False)(given)), shared(given)])
     halved(saved(model, tmp_path), tmp_path / "model.onnx")
@@ -370,7 +370,7 @@ def test_the_table_of_an_embedding_is_never_float32(tmp_path: Path) -> None:
     ]
 
 
-def test_squares_do_not_leave_the_range(tmp_path: Path) -> None:
+def test_squares_that_would_overflow_float16_stay_float32(tmp_path: Path) -> None:
     given = keras.Input((4,))
     x = layers.Dense(4, use_bias=False)(given)
     model = keras.Model(given, keras.ops.sqrt(keras.ops.sum(keras.ops.square(x), axis=-1)))
@@ -402,7 +402,7 @@ def test_integers_may_be_large(tmp_path: Path) -> None:
 
 
 @pytest.mark.exhaustive
-def test_spectra_are_float32_and_what_comes_behind_is_not(tmp_path: Path) -> None:
+def test_spectra_are_float32_and_later_layers_are_float16(tmp_path: Path) -> None:
     sound_of = keras.Input((800,))
     inner = keras.Sequential(
         [
@@ -418,7 +418,7 @@ def test_spectra_are_float32_and_what_comes_behind_is_not(tmp_path: Path) -> Non
     near(np.asarray(model(x)), by_definition(tmp_path / "model.onnx", [x])[0])
 
 
-def test_of_mixed_precision_nothing_else_is_told(tmp_path: Path) -> None:
+def test_mixed_precision_adds_no_other_note(tmp_path: Path) -> None:
     with quiet():
         model = keras.Sequential([layers.Input((5,)), layers.Dense(4, dtype="mixed_float16")])
     path = saved(model, tmp_path)
@@ -435,7 +435,7 @@ def test_of_mixed_precision_nothing_else_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.exhaustive
-def test_verification_tells_how_far_it_is(several: Path, tmp_path: Path) -> None:
+def test_verification_reports_its_progress(several: Path, tmp_path: Path) -> None:
     halved(several, tmp_path / "model.onnx")
     checked = kerasport.verify(several, tmp_path / "model.onnx")
     assert checked.ok
@@ -445,7 +445,7 @@ def test_verification_tells_how_far_it_is(several: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.exhaustive
-def test_without_weights_it_is_told_as_well(tmp_path: Path) -> None:
+def test_models_without_weights_get_the_note_too(tmp_path: Path) -> None:
     a, b = keras.Input((3, 4)), keras.Input((4, 5))
     path = saved(keras.Model([a, b], keras.ops.matmul(a, b)), tmp_path)
     halved(path, tmp_path / "model.onnx")
@@ -462,7 +462,7 @@ WRONG = (
 
 
 @pytest.mark.parametrize(("out", "quantize", "reason"), WRONG)
-def test_elsewhere_it_is_refused(
+def test_half_compute_is_refused_for_other_targets(
     out: str, quantize: tuple[str, ...], reason: str, tmp_path: Path
 ) -> None:
     path = saved(keras.Sequential([layers.Input((5,)), layers.Dense(4)]), tmp_path)
@@ -477,7 +477,7 @@ def test_elsewhere_it_is_refused(
     assert not (tmp_path / out).exists()
 
 
-def test_the_command_writes_it(several: Path, tmp_path: Path) -> None:
+def test_the_command_writes_float16_models(several: Path, tmp_path: Path) -> None:
     arguments = [
         "convert",
         str(several),

@@ -232,7 +232,7 @@ IN_TRAINING = {
 
 @pytest.mark.parametrize("to", [*TARGETS, "onnx"])
 @pytest.mark.parametrize("name", IN_TRAINING)
-def test_code_for_training_is_left_out(name: str, to: str, folder: Path, tmp_path: Path) -> None:
+def test_code_for_training_is_omitted(name: str, to: str, folder: Path, tmp_path: Path) -> None:
     """The model computes the same without it, no byte of it is written, and the loss is reported."""
     out = tmp_path / ("m.onnx" if to == "onnx" else "out")
     source = put(folder / "m.keras", keras(IN_TRAINING[name]))
@@ -729,7 +729,7 @@ def _config_cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("config", "weights", "match", "to"), _config_cases())
-def test_configs_that_make_no_sense(
+def test_malformed_configs_are_refused(
     config: Any, weights: Any, match: str, to: str, folder: Path
 ) -> None:
     """Most are refused; some work, where what is odd does not matter."""
@@ -763,7 +763,7 @@ LAYER_NAMES: dict[str, Any] = {
 @pytest.mark.parametrize("to", TARGETS)
 @pytest.mark.parametrize("where", ["layer", "input", "model"])
 @pytest.mark.parametrize("name", LAYER_NAMES)
-def test_names_that_are_no_names(name: str, where: str, to: str, folder: Path) -> None:
+def test_invalid_names_are_refused(name: str, where: str, to: str, folder: Path) -> None:
     odd = LAYER_NAMES[name]
     names = {"layer": "dense", "input": "x", "model": "model", where: odd}
     config = sequential(given(names["input"]), dense(names["layer"]), name=names["model"])
@@ -794,7 +794,7 @@ def test_reports_can_be_printed(name: str, folder: Path) -> None:
     assert max(map(len, lines)) < 1000
 
 
-def test_a_message_tells_of_the_first_of_many(folder: Path) -> None:
+def test_a_message_lists_the_first_of_many_problems(folder: Path) -> None:
     config = between(*(layer("Unknown", f"u{number}") for number in range(60)))
     error = refused(
         put(folder / "m.keras", keras(config, hdf5(no_weights))),
@@ -813,7 +813,7 @@ def test_a_message_tells_of_the_first_of_many(folder: Path) -> None:
         ("<" + "x" * 300 + ">", "<" + "x" * 49 + "…" + "x" * 49 + ">"),
     ],
 )
-def test_texts_are_made_legible(text: str, shown: str) -> None:
+def test_texts_are_made_printable(text: str, shown: str) -> None:
     assert legible(text, 100) == shown
 
 
@@ -876,7 +876,7 @@ def _recorded(name: str) -> tuple[Any, bytes]:
         for value in VALUES
     ],
 )
-def test_every_value_of_a_config_may_be_another(
+def test_changed_config_values_are_refused_or_read(
     writer: str, name: str, value: str, tmp_path: Path
 ) -> None:
     config, weights = _recorded(f"keras-{writer}/{name}.keras")
@@ -902,7 +902,7 @@ WHOLE = ("keras-3.15.1/lora.keras", "keras-3.15.1/lora.h5", "keras-2.15.0/functi
 
 
 @pytest.mark.parametrize("name", [*WHOLE, "deflated"])
-def test_truncated_files(name: str, folder: Path) -> None:
+def test_truncated_files_are_refused(name: str, folder: Path) -> None:
     data = keras(compression=DEFLATED) if name == "deflated" else (RECORDED / name).read_bytes()
     failed = []
     for length in range(0, len(data) - 1, max(1, len(data) // 150)):
@@ -973,7 +973,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
 @pytest.mark.exhaustive
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each file is read in a process of its own")
 @pytest.mark.parametrize("name", WHOLE)
-def test_damaged_files_end_no_process(name: str, folder: Path) -> None:
+def test_damaged_files_do_not_crash_the_process(name: str, folder: Path) -> None:
     """libhdf5 reads contradictory structures, in processes with little memory and time."""
     data = (RECORDED / name).read_bytes()
     for seed in range(150):

@@ -266,7 +266,7 @@ def _patched(data: bytes, old: bytes, new: bytes, count: int = 1) -> bytes:
 
 
 @pytest.mark.parametrize("attack", ZIPS, ids=attrgetter("name"))
-def test_zips_that_lie(attack: Attack, folder: Path) -> None:
+def test_zips_with_false_sizes_are_refused(attack: Attack, folder: Path) -> None:
     _attacked(attack, folder / "m.keras")
 
 
@@ -278,7 +278,7 @@ def _attacked(attack: Attack, path: Path) -> None:
         assert outcome(source) is None
 
 
-def test_a_zip_of_a_million_members_takes_little(folder: Path) -> None:
+def test_a_zip_of_a_million_members_takes_little_time_and_memory(folder: Path) -> None:
     count, empty = (
         400_000,
         struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0x21, 0, 0, 0, 1, *[0] * 6) + b"a",
@@ -468,14 +468,14 @@ def _sized(nbytes: int) -> bytes:
 
 
 @pytest.mark.parametrize("attack", TREES, ids=attrgetter("name"))
-def test_trees_that_lead_elsewhere(attack: Attack, folder: Path) -> None:
+def test_hdf5_links_out_of_the_file_are_refused(attack: Attack, folder: Path) -> None:
     _attacked(replace(attack, data=lambda: keras(weights=attack.data())), folder / "m.keras")
 
 
 @pytest.mark.parametrize(
     "attack", [each for each in TREES if each.match in (LINK, NOT_PLAIN)], ids=attrgetter("name")
 )
-def test_trees_that_lead_elsewhere_in_a_shard(attack: Attack, folder: Path) -> None:
+def test_hdf5_links_out_of_a_shard_are_refused(attack: Attack, folder: Path) -> None:
     put(folder / "m.h5", attack.data())
     index = put(
         folder / "m.weights.json", text_of({"weight_map": {"/layers/dense/vars": ["m.h5"]}})
@@ -488,7 +488,7 @@ def test_trees_that_lead_elsewhere_in_a_shard(attack: Attack, folder: Path) -> N
     [h5py.ExternalLink("/etc/passwd", "/x"), h5py.SoftLink("/dense/kernel")],
     ids=["external", "soft"],
 )
-def test_links_in_a_whole_model_file(link: Any, folder: Path) -> None:
+def test_links_in_a_whole_model_file_are_refused(link: Any, folder: Path) -> None:
     def fill(weights: Any) -> None:
         weights.attrs["layer_names"] = [b"dense"]
         group = weights.create_group("dense")
@@ -513,7 +513,9 @@ NAMES = {
 
 @pytest.mark.parametrize("which", ["layer_names", "weight_names"])
 @pytest.mark.parametrize("names", NAMES)
-def test_names_in_whole_model_files_that_are_none(which: str, names: str, folder: Path) -> None:
+def test_invalid_names_in_whole_model_files_are_refused(
+    which: str, names: str, folder: Path
+) -> None:
     def fill(weights: Any) -> None:
         weights.attrs["layer_names"] = [b"dense"]
         group = weights.create_group("dense")
@@ -523,7 +525,7 @@ def test_names_in_whole_model_files_that_are_none(which: str, names: str, folder
     assert outcome(put(folder / "m.h5", hdf5(legacy(fill=fill), libver="latest"))) is not None
 
 
-def test_a_layer_name_of_thousands_of_slashes(folder: Path) -> None:
+def test_a_layer_name_of_thousands_of_slashes_takes_little_time(folder: Path) -> None:
     name = "a/" * 20_000
 
     def fill(weights: Any) -> None:
@@ -546,7 +548,7 @@ def _references(data: bytes, *, length: int) -> list[int]:
     return [found.start() for each in wanted for found in re.finditer(re.escape(each), data)]
 
 
-def test_a_text_that_claims_gigabytes(folder: Path) -> None:
+def test_a_string_with_a_false_size_of_gigabytes_is_refused(folder: Path) -> None:
     data = bytearray(hdf5(legacy(version="3.15.1")))
     for at in _references(bytes(data), length=len("3.15.1")):
         data[at : at + 4] = struct.pack("<I", 2**32 - 1)
@@ -556,7 +558,7 @@ def test_a_text_that_claims_gigabytes(folder: Path) -> None:
     assert taken.peak < 150
 
 
-def test_a_list_whose_texts_are_all_one(folder: Path) -> None:
+def test_a_list_that_repeats_one_long_string_is_refused(folder: Path) -> None:
     count, text = 3000, json.dumps({**DENSE, "note": "x" * 200_000})
 
     def fill(weights: Any) -> None:
@@ -577,7 +579,7 @@ def test_a_list_whose_texts_are_all_one(folder: Path) -> None:
 @pytest.mark.parametrize(
     "head", [struct.pack("<HHIQ", 0, 0, 0, 0), struct.pack("<HHIQ", 1, 1, 0, 2**64 - 16)]
 )
-def test_a_heap_that_never_ends(head: bytes, folder: Path) -> None:
+def test_an_endless_heap_is_refused(head: bytes, folder: Path) -> None:
     """libhdf5 2.0 and older loop for ever on the first."""
     data = bytearray(hdf5(legacy()))
     at = data.index(b"GCOL") + 16
@@ -589,7 +591,7 @@ def test_a_heap_that_never_ends(head: bytes, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["keras-3.15.1/lora.h5", "keras-3.15.1/lora.keras"])
-def test_trees_whose_nodes_form_a_circle(name: str, folder: Path) -> None:
+def test_cyclic_trees_are_refused(name: str, folder: Path) -> None:
     """libhdf5 2.0 and older follow them for ever when asked about a group."""
     data = bytearray((RECORDED / name).read_bytes())
     begin = data.index(b"\x89HDF")
@@ -598,7 +600,7 @@ def test_trees_whose_nodes_form_a_circle(name: str, folder: Path) -> None:
     assert cost(put(folder / "m.keras", bytes(data))).seconds < 10
 
 
-def test_arrays_that_lie_over_each_other(folder: Path) -> None:
+def test_overlapping_arrays_are_refused(folder: Path) -> None:
     """200 layers that share the bytes of one kernel of 1 MB, so the output would have 200 MB."""
     side = 512
 
@@ -649,7 +651,7 @@ TEXTS = (
 
 
 @pytest.mark.parametrize("attack", TEXTS, ids=attrgetter("name"))
-def test_texts_that_are_no_config(attack: Attack, folder: Path) -> None:
+def test_strings_other_than_a_config_are_refused(attack: Attack, folder: Path) -> None:
     _attacked(replace(attack, data=lambda: keras(attack.data())), folder / "m.keras")
 
 
@@ -657,7 +659,9 @@ def test_texts_that_are_no_config(attack: Attack, folder: Path) -> None:
 @pytest.mark.parametrize(
     "where", ["metadata.json", "directory", "attribute", "architecture", "index"]
 )
-def test_such_texts_elsewhere(where: str, attack: Attack, folder: Path) -> None:
+def test_malformed_strings_in_other_places_are_refused_or_read(
+    where: str, attack: Attack, folder: Path
+) -> None:
     text = attack.data()
     if where == "metadata.json":
         members = [Member("metadata.json", text), *of_members()[1:]]
@@ -685,7 +689,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_texts_that_take_memory(bomb: str, folder: Path) -> None:
+def test_strings_that_need_too_much_memory_are_refused(bomb: str, folder: Path) -> None:
     members = of_members(config_json={"data": BOMBS[bomb], "method": DEFLATED})
     taken = cost(put(folder / "m.keras", zipped(members)))
     assert taken.error is not None
@@ -718,7 +722,7 @@ SHARDS = {
 
 @pytest.mark.parametrize("name", SHARDS)
 @pytest.mark.parametrize("listed", [False, True], ids=["one", "several"])
-def test_shards_lie_beside_their_index(name: str, listed: bool, folder: Path) -> None:
+def test_shards_must_be_next_to_their_index(name: str, listed: bool, folder: Path) -> None:
     (folder / "sub").mkdir()
     put(folder / "sub" / "m.h5", hdf5())
     put(folder.parent / "m.h5", hdf5())

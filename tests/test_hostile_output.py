@@ -301,7 +301,7 @@ def test_links_of_a_model_to_repair_are_not_followed(
 @pytest.mark.parametrize(
     "entries", [None, [], "m.h5", {"a": None}, {"a": [[]]}, {"a": {"b": 1}}, {}, 7]
 )
-def test_indices_that_are_none(entries: Any, folder: Path) -> None:
+def test_invalid_indices_are_refused(entries: Any, folder: Path) -> None:
     index = put(folder / "m.weights.json", text_of({"weight_map": entries}))
     assert outcome(put(folder / "m.json", CONFIG), weights=index) is not None
 
@@ -328,7 +328,7 @@ def old_model(out: Path) -> dict[str, str]:
     return forged.fingerprint(out)
 
 
-def test_an_output_is_replaced_only_by_force(source: Path, tmp_path: Path) -> None:
+def test_an_output_is_replaced_only_with_force(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     before = old_model(out)
     with pytest.raises(OutputExistsError, match="already exists; use --force"):
@@ -349,7 +349,7 @@ def test_an_empty_directory_is_filled(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("what", ["a file", "a directory of other things", "the model", "the directory of the model",
                                   "a directory above it", "the root"])  # fmt: skip
-def test_what_is_no_output_is_never_replaced(
+def test_directories_without_a_model_are_never_replaced(
     what: str, force: bool, source: Path, tmp_path: Path
 ) -> None:
     put(source.parent / "model.json", b"{}")
@@ -394,7 +394,7 @@ def test_the_directory_of_the_weights_is_not_replaced(
     assert weights.is_file()
 
 
-def test_a_source_behind_a_link_is_not_replaced(source: Path, tmp_path: Path) -> None:
+def test_a_linked_source_is_not_replaced(source: Path, tmp_path: Path) -> None:
     put(source.parent / "model.json", b"{}")
     link = tmp_path / "link.keras"
     link.symlink_to(source)
@@ -404,7 +404,7 @@ def test_a_source_behind_a_link_is_not_replaced(source: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["dangling", "to a model"])
-def test_an_output_behind_a_link_is_written_where_it_leads(
+def test_a_linked_output_is_written_to_its_target(
     there: bool, source: Path, tmp_path: Path
 ) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
@@ -440,7 +440,7 @@ class _Full(OSError):
 
 @pytest.mark.parametrize("old", [False, True], ids=["first", "again"])
 @pytest.mark.parametrize("fails", ["in the weights", "in model.json", "on renaming"])
-def test_what_fails_halfway_leaves_nothing(
+def test_a_failed_conversion_leaves_no_files(
     fails: str, old: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"

@@ -23,7 +23,9 @@ from kerasport.ir.tensor import Input, Tensor, TensorType
     rows=st.integers(0, 3),
     seed=st.integers(0, 99),
 )
-def test_slices_are_those_of_a_loop(batch: int, count: int, rows: int, seed: int) -> None:
+def test_gather_nd_selects_the_slices_of_a_loop(
+    batch: int, count: int, rows: int, seed: int
+) -> None:
     x = graphs.random(seed, 2, 3, 4, 5)
     front = (2, 3)[:batch]
     highs = x.shape[batch : batch + count]
@@ -38,7 +40,7 @@ def test_slices_are_those_of_a_loop(batch: int, count: int, rows: int, seed: int
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_indices_are_not_negative_and_fit() -> None:
+def test_gather_nd_rejects_negative_and_too_large_indices() -> None:
     x, indices = graphs.random(0, 3, 2), np.array([[-1]], np.int32)
     inputs = graphs.given("x", x), graphs.given("i", indices)
     with pytest.raises(IndexError, match="negative"):
@@ -63,7 +65,7 @@ def test_sizes_are_integer_scalars(build: Callable[[Tensor], object], reason: st
         build(Input("x", TensorType("float32", (2, None))))
 
 
-def test_a_range_ends_on_the_side_to_which_it_steps() -> None:
+def test_a_range_ends_in_the_direction_of_its_step() -> None:
     arrays = [np.asarray(number, np.int32) for number in (5, 0, -1)]
     inputs = tuple(graphs.given(f"x_{at}", array) for at, array in enumerate(arrays))
     with pytest.raises(ValueError, match="no range from 0 to 5 in steps of -1"):

@@ -1,4 +1,4 @@
-"""Every layer and operation on integers and truth values: what Keras computes, with its element type, or refused.
+"""Every layer and operation on integers and bools: the values and dtypes of Keras, or a refusal.
 
 The models are those of other tests, with inputs of another element type. Keras runs on JAX here; where TensorFlow
 computes something else, a model is refused as well.
@@ -297,7 +297,7 @@ OUTCOMES: Sequence[tuple[str, Build, Mapping[str, str]]] = (
     ("build", "expected"), [row[1:] for row in OUTCOMES], ids=[row[0] for row in OUTCOMES]
 )
 @pytest.mark.filterwarnings("ignore")
-def test_integers_convert_where_all_backends_agree(
+def test_integers_convert_if_all_backends_agree(
     build: Build, expected: Mapping[str, str], tmp_path: Path
 ) -> None:
     assert tried(build, tmp_path) == expected

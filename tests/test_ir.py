@@ -50,7 +50,7 @@ def test_every_operation_has_a_strategy() -> None:
 @pytest.mark.parametrize("op", OPERATIONS, ids=attrgetter("__name__"))
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
-def test_the_type_of_an_operation_is_that_of_its_numbers(op: type[Node], data: DataObject) -> None:
+def test_inferred_types_match_computed_values(op: type[Node], data: DataObject) -> None:
     drawn = data.draw(OPERATIONS[op])
     inputs = [graphs.given(f"x{at}", array) for at, array in enumerate(drawn.arrays)]
     open_axes = [
@@ -96,7 +96,7 @@ def equations(draw: st.DrawFn) -> tuple[str, dict[str, int]]:
 
 @settings(max_examples=300, deadline=None)
 @given(drawn=equations(), data=st.data())
-def test_einsum_is_that_of_numpy(drawn: tuple[str, dict[str, int]], data: DataObject) -> None:
+def test_einsum_matches_numpy(drawn: tuple[str, dict[str, int]], data: DataObject) -> None:
     equation, sizes = drawn
     terms = equation.split("->")[0].split(",")
     arrays = [numbers(data.draw, tuple(sizes[label] for label in term)) for term in terms]
@@ -110,7 +110,7 @@ def test_einsum_is_that_of_numpy(drawn: tuple[str, dict[str, int]], data: DataOb
 
 
 @pytest.mark.parametrize("equation", ["ab->ba", "ab->b", "ab->", "abc->ca", "ab -> ab"])
-def test_einsum_of_one_operand_is_that_of_numpy(equation: str) -> None:
+def test_einsum_of_one_operand_matches_numpy(equation: str) -> None:
     x = graphs.random(0, *range(2, 2 + len(equation.partition("->")[0].strip())))
     given_ = graphs.given("x", x)
     np.testing.assert_allclose(
@@ -120,7 +120,7 @@ def test_einsum_of_one_operand_is_that_of_numpy(equation: str) -> None:
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_matmul_is_that_of_numpy(data: DataObject) -> None:
+def test_matmul_matches_numpy(data: DataObject) -> None:
     a, b = data.draw(shapes(1, 3)), data.draw(shapes(1, 3))
     inner = a[-1]
     b = (inner,) if len(b) == 1 else (*(1 for _ in b[:-2]), inner, b[-1])
@@ -135,7 +135,7 @@ def test_matmul_is_that_of_numpy(data: DataObject) -> None:
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_helpers_are_what_numpy_calls_so(data: DataObject) -> None:
+def test_functions_match_numpy_functions_of_the_same_name(data: DataObject) -> None:
     x = numbers(data.draw, data.draw(shapes(1, 4)))
     axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
     begin = data.draw(st.integers(0, x.shape[axis] - 1))
@@ -178,7 +178,7 @@ def test_helpers_are_what_numpy_calls_so(data: DataObject) -> None:
             assert fits(made.shape, wanted.shape)
 
 
-def test_arithmetic_takes_the_widest_element_type() -> None:
+def test_arithmetic_uses_the_widest_element_type() -> None:
     whole, part, truth = (
         Input(name, TensorType(name, ())) for name in ("int32", "float32", "bool")
     )
@@ -225,7 +225,7 @@ def test_a_transposed_convolution_scatters(data: DataObject) -> None:
     np.testing.assert_allclose(node.compute(x, kernel), whole[kept], 1e-4, 1e-4)
 
 
-def test_groups_of_a_convolution_see_their_own_channels() -> None:
+def test_groups_of_a_convolution_use_only_their_channels() -> None:
     """What group g makes is the convolution of channels 2g and 2g + 1 with filters 3g to 3g + 2."""
     x, kernel = graphs.random(0, 2, 6, 7, 8), graphs.random(1, 3, 2, 2, 12)
     whole, thin = graphs.given("x", x), graphs.given("kernel", kernel)
@@ -244,7 +244,7 @@ def test_groups_of_a_convolution_see_their_own_channels() -> None:
 
 @pytest.mark.parametrize("new", [1, 2, 3, 5, 7, 10])
 @pytest.mark.parametrize("old", [1, 2, 5])
-def test_images_are_sampled_at_the_centres_of_their_pixels(old: int, new: int) -> None:
+def test_images_are_sampled_at_the_centers_of_pixels(old: int, new: int) -> None:
     x = graphs.random(0, 1, old, 3, 1)
     image = graphs.given("x", x)
     centers = (np.arange(new) + 0.5) * old / new
@@ -360,7 +360,7 @@ MISFITS: tuple[tuple[Callable[[], Any], str], ...] = (
 
 
 @pytest.mark.parametrize(("build", "message"), MISFITS, ids=[message for _, message in MISFITS])
-def test_what_does_not_fit_is_told(build: Callable[[], Any], message: str) -> None:
+def test_mismatched_operands_raise_shape_errors(build: Callable[[], Any], message: str) -> None:
     with pytest.raises(ShapeError) as told:
         build()
     assert str(told.value) == message
@@ -409,7 +409,7 @@ def test_deep_graphs_are_walked_run_and_rebuilt_in_seconds() -> None:
         assert show(rebuilt).count("\n") == MANY + 1
 
 
-def test_a_run_feeds_inputs_in_order_and_gives_outputs_in_order() -> None:
+def test_run_takes_inputs_and_returns_outputs_in_order() -> None:
     a, b = (Input(name, TensorType("float32", ())) for name in "ab")
     graph = Graph((a, b), (a - b, b, a, a, constant(4.0)))
     results = graph.run(np.asarray(3, np.float32), np.asarray(1, np.float32))
@@ -421,7 +421,7 @@ def test_a_run_feeds_inputs_in_order_and_gives_outputs_in_order() -> None:
         Graph((a,), (a - b,)).run(np.zeros(()))
 
 
-def test_a_walk_gives_operands_first_and_each_node_once() -> None:
+def test_walk_visits_operands_first_and_each_node_once() -> None:
     a = Input("a", TensorType("float32", ()))
     b = ops.Neg(a)
     c = ops.Add(b, b)
@@ -429,7 +429,7 @@ def test_a_walk_gives_operands_first_and_each_node_once() -> None:
     assert list(walk([c], {b: 0})) == [c]
 
 
-def test_a_rebuilt_node_keeps_its_name_and_gives_it_to_what_was_made_for_it() -> None:
+def test_rebuilt_nodes_keep_names_and_pass_them_to_new_operands() -> None:
     x = Input("x", TensorType("float32", (3,)))
     y = ops.Neg(x)
     graph = Graph((x,), (ops.Exp(y),), {y: "model/layer"})
@@ -493,7 +493,7 @@ def test_a_loop_runs_over_time_forwards_and_backwards() -> None:
         )
 
 
-def test_a_product_of_sizes_is_a_number_where_it_is_known() -> None:
+def test_the_product_of_known_sizes_is_a_number() -> None:
     x = Input("x", TensorType("float32", (None, 2, 3, None)))
     assert ops.movement.product(ops.dims(x)[1:3]) == prod((2, 3))
     total = ops.movement.product(ops.dims(x))
@@ -606,16 +606,16 @@ def computed_dtype(cls: type[Any], dtype: DType) -> np.dtype[Any]:
         (("string",), "string"),
     ],
 )
-def test_promotion_is_that_of_keras(dtypes: tuple[DType, ...], expected: DType) -> None:
+def test_promotion_matches_keras(dtypes: tuple[DType, ...], expected: DType) -> None:
     assert promoted(dtypes) == promoted(reversed(dtypes)) == expected
 
 
-def test_strings_meet_nothing_else() -> None:
+def test_strings_are_not_promoted() -> None:
     with pytest.raises(ShapeError, match="computes with numbers"):
         promoted(("string", "int32"))
 
 
-def test_python_numbers_take_the_type_of_the_tensor_beside() -> None:
+def test_python_numbers_adopt_the_type_of_the_other_operand() -> None:
     small, half = (Input("x", TensorType(dtype, (2,))) for dtype in ("uint8", "float16"))
     assert (small + 1).dtype == "uint8"
     assert (small + 1.5).dtype == "float32"

@@ -30,7 +30,7 @@ def test_the_tables_know_the_installed_keras(found: list[Drift]) -> None:
     assert found == []
 
 
-def test_every_layer_of_the_tables_is_made() -> None:
+def test_every_layer_of_the_tables_can_be_created() -> None:
     of_tables = set(layers.LAYERS) & set(keras_drift.exported()) - keras_drift.NEEDS_TENSORFLOW
     unmade = {
         name for name in of_tables if keras_drift.sampled(keras_drift.exported()[name]) is None
@@ -42,7 +42,9 @@ def test_every_layer_of_the_tables_is_made() -> None:
     assert len(keras_drift.operations()) > 300
 
 
-def test_what_a_table_lacks_is_found(monkeypatch: pytest.MonkeyPatch, found: list[Drift]) -> None:
+def test_missing_entries_of_tables_are_found(
+    monkeypatch: pytest.MonkeyPatch, found: list[Drift]
+) -> None:
     monkeypatch.setattr(layers.LAYERS["Dense"], "defaults", {"units": 2, "activation": "relu"})
     changed = {name: cls for name, cls in layers.LAYERS.items() if name != "Flatten"}
     monkeypatch.setattr(keras_drift, "LAYERS", changed)
@@ -73,7 +75,7 @@ def elu(x: Any, *, alpha: float = 2.0) -> Any:
     del x, alpha
 
 
-def test_a_model_that_keras_computes_otherwise_is_found() -> None:
+def test_changed_results_of_keras_are_found() -> None:
     from tests.cases import CASES  # noqa: PLC0415  (a table that takes a second)
 
     case = next(case for case in CASES if case.name == "mask_dense")

@@ -164,7 +164,7 @@ def test_pages_are_plain_english(path: Path) -> None:
         "the weights are quantised",
     ],
 )
-def test_the_check_finds_what_is_to_be_avoided(text: str) -> None:
+def test_the_check_finds_words_to_avoid(text: str) -> None:
     assert found(iter([(1, text)]))
 
 

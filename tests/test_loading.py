@@ -161,14 +161,14 @@ def test_the_code_of_an_onnx_model_runs_in_python(
     assert found.shape == (1, 4)
 
 
-def test_weights_beside_an_onnx_model_are_named() -> None:
+def test_the_loading_code_names_external_weights() -> None:
     plan = Plan(target=ONNX, inputs={"text": (None, 2)}, outputs=("y",))
     page, _ = ONNX.load(plan, Path("models/m.onnx"), {"text": "string"}, ("m.onnx", "m.onnx.data"))
     assert '{ externalData: [{ path: "m.onnx.data", data: "models/m.onnx.data" }] }' in page.code
     assert 'new ort.Tensor("string", Array(2).fill("text"), [1, 2])' in page.code
 
 
-def test_versions_and_pages_are_there() -> None:
+def test_versions_and_pages_exist() -> None:
     package = json.loads(
         (ROOT / "src" / "kerasport" / "web" / "package.json").read_text(encoding="utf-8")
     )

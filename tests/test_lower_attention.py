@@ -1,4 +1,4 @@
-"""The lowering of attention layers computes what Keras computes."""
+"""The lowering of attention layers computes as Keras does."""
 
 from __future__ import annotations
 
@@ -308,7 +308,7 @@ def test_whole_model_hdf5_gives_each_projection_its_weights(
             np.testing.assert_array_equal(got, wanted)
 
 
-def test_a_mask_for_each_head_beside_masked_inputs_is_refused(tmp_path: Path) -> None:
+def test_a_mask_per_head_with_masked_inputs_is_refused(tmp_path: Path) -> None:
     def build() -> keras.Model:
         q, v, mask = (
             layers.Input((4, 6)),

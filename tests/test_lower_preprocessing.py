@@ -1,4 +1,4 @@
-"""Layers of preprocessing, of adaptive pooling and of enlarging: lowered, run by numpy, compared with Keras."""
+"""The lowering of preprocessing, adaptive pooling and upsampling layers computes as Keras does."""
 
 from __future__ import annotations
 
@@ -323,7 +323,7 @@ ROWS = [
 
 @pytest.mark.parametrize("case", ROWS, ids=lambda case: case.name)
 @pytest.mark.filterwarnings("ignore")
-def test_layer_is_what_keras_computes(case: Row, tmp_path: Path) -> None:
+def test_graph_computes_a_layer_as_keras(case: Row, tmp_path: Path) -> None:
     rng = np.random.default_rng(zlib.crc32(case.name.encode()))
     x = keras.Input(case.shape, dtype=case.dtype)
     model = keras.Model(x, case.build()(x))
@@ -467,7 +467,7 @@ def test_random_crop_of_old_keras_crops_at_inference() -> None:
         ("Resizing", {"height": 2, "width": 2, "interpolation": "area"}, "area"),
     ],
 )
-def test_what_has_no_lowering_is_refused_with_its_reason(
+def test_unsupported_parts_are_refused_with_a_reason(
     class_name: str, config: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(kerasport.UnsupportedModel, match=reason):

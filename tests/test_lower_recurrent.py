@@ -1,4 +1,4 @@
-"""The lowering of recurrent layers and of the wrappers around them computes what Keras computes."""
+"""The lowering of recurrent layers and their wrappers computes as Keras does."""
 
 from __future__ import annotations
 
@@ -285,7 +285,7 @@ def states() -> Iterator[Case]:
     for kind, make in KINDS.items():
         yield Case(f"{kind}_initial_state", partial(with_states, make, kind))
         yield Case(
-            f"{kind}_initial_state_masked", partial(with_states, make, kind, mask="travelling")
+            f"{kind}_initial_state_masked", partial(with_states, make, kind, mask="propagated")
         )
         yield Case(f"{kind}_initial_state_own_mask", partial(with_states, make, kind, mask="given"))
     yield Case(
@@ -435,7 +435,7 @@ MASKS = np.array(
 @pytest.mark.parametrize("given", [False, True], ids=["from_zeros", "from_states"])
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_onnx_runtime_has_masked_layers_as_one_operator_whatever_the_mask(
+def test_masked_recurrent_layers_are_one_onnx_operator(
     kind: str, option: str, given: bool, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
@@ -466,7 +466,7 @@ def test_onnx_runtime_has_masked_layers_as_one_operator_whatever_the_mask(
     onnx_runtime.close(expected, by_numpy, 1e-4, 1e-5)
 
 
-def test_only_loops_of_few_known_steps_are_written_out(tmp_path: Path) -> None:
+def test_only_loops_of_few_known_steps_are_unrolled(tmp_path: Path) -> None:
     def loops(shape: tuple[int | None, ...], limit: int) -> int:
         trial = Trial(one("lstm", shape, layers.LSTM, 2, return_sequences=True), tmp_path)
         with read(trial.path) as model:
@@ -477,7 +477,7 @@ def test_only_loops_of_few_known_steps_are_written_out(tmp_path: Path) -> None:
     assert loops((None, 3), 100) == 1
 
 
-def test_nodes_of_a_loop_written_out_keep_the_name_of_their_layer(tmp_path: Path) -> None:
+def test_nodes_of_an_unrolled_loop_keep_the_name_of_their_layer(tmp_path: Path) -> None:
     trial = Trial(
         one("lstm", SERIES, layers.LSTM, 2, return_sequences=True, name="memory"), tmp_path
     )
@@ -488,7 +488,7 @@ def test_nodes_of_a_loop_written_out_keep_the_name_of_their_layer(tmp_path: Path
     }
 
 
-def test_what_no_step_changes_is_computed_once(tmp_path: Path) -> None:
+def test_loop_invariants_are_computed_once(tmp_path: Path) -> None:
     trial = Trial(one("gru", SERIES, layers.GRU, 2, reset_after=False), tmp_path)
     with read(trial.path) as model:
         nodes = list(unroll(lower(model), 10).nodes())
@@ -528,15 +528,15 @@ def across_samples() -> keras.Model:
         (across_samples, "works across the batch"),
     ],
 )
-def test_what_a_graph_cannot_do_is_refused(
+def test_options_that_a_graph_does_not_support_are_refused(
     build: Callable[[], keras.Model], reason: str, tmp_path: Path
 ) -> None:
     assert reason in refused(build, tmp_path)
 
 
-def test_keras_2_masks_a_layer_with_initial_states_and_begins_with_zeros(tmp_path: Path) -> None:
+def test_keras_2_masks_layers_with_initial_states_and_starts_with_zeros(tmp_path: Path) -> None:
     trial = Trial(
-        Case("states", partial(with_states, layers.LSTM, "lstm", mask="travelling")), tmp_path
+        Case("states", partial(with_states, layers.LSTM, "lstm", mask="propagated")), tmp_path
     )
     x: Array = np.ones((1, 5, 3), np.float32)
     x[:, [0, 3]] = 0

@@ -84,7 +84,7 @@ CHAINS = {
 
 @pytest.mark.parametrize("name", CHAINS)
 @pytest.mark.parametrize("release", [ASSUMED, (2, 15)], ids=["any", "all"])
-def test_long_chains_take_no_time(name: str, release: Release) -> None:
+def test_masks_of_long_chains_are_traced_in_linear_time(name: str, release: Release) -> None:
     x = called("InputLayer")
     made = CHAINS[name](x)
     calls = {tensor.call: None for tensor in (x, *made)}
@@ -135,7 +135,7 @@ def test_equal_masks_have_equal_numbers() -> None:
     assert len({*joined, *added}) == 5
 
 
-def test_masks_that_a_model_computes_are_compared_with_those_that_travel() -> None:
+def test_computed_masks_are_compared_with_propagated_masks() -> None:
     x = called("InputLayer")
     mask = computed("Any", computed("NotEqual", x, 0.0))
     other = computed("Any", computed("NotEqual", x, 1.0))
@@ -146,7 +146,7 @@ def test_masks_that_a_model_computes_are_compared_with_those_that_travel() -> No
     assert masks.foreign == [wrong.call]
 
 
-def test_a_model_inside_is_followed_once_for_each_mask() -> None:
+def test_nested_models_are_traced_once_for_each_mask() -> None:
     """Models that hold the one before twice would be followed 2 ** 60 times."""
     inner = called("InputLayer")
     model = KerasModel(

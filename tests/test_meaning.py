@@ -1,4 +1,4 @@
-"""What reports say of inputs and outputs, and the code that they print."""
+"""Reports describe the values of inputs and outputs, and print code that uses them."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ INPUTS: dict[str, tuple[tuple[int, ...], str, Callable[[Any], Any], str]] = {
 del INPUTS["a number minus it"]
 
 
-def test_vocabularies_are_told_by_their_size() -> None:
+def test_vocabularies_are_described_by_their_size() -> None:
     # Keras makes these layers with TensorFlow only
     for name, dtype, vocabulary, wanted in (
         (
@@ -239,7 +239,7 @@ def test_reports_say_what_an_input_expects(name: str, tmp_path: Path) -> None:
     assert (check.expects["given"].dtype == "int32") == (dtype in ("int32", "uint8"))
 
 
-def test_a_number_minus_the_input_turns_it_round(tmp_path: Path) -> None:
+def test_a_number_minus_the_input_inverts_the_range(tmp_path: Path) -> None:
     given = layers.Input(IMAGE, name="given")
     check = checked(keras.Model(given, 1.0 - given / 255.0), tmp_path, to="tfjs-graph")
     assert check.expects["given"] == Values(
@@ -285,7 +285,7 @@ OUTPUTS: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_reports_say_what_an_output_holds(name: str, tmp_path: Path) -> None:
+def test_reports_say_what_an_output_contains(name: str, tmp_path: Path) -> None:
     make, wanted = OUTPUTS[name]
     given = layers.Input(VECTOR)
     check = checked(keras.Model(given, make(given)), tmp_path, to="tfjs-graph")

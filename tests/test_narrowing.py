@@ -28,14 +28,14 @@ def of(x: Input, *outputs: Tensor) -> Narrowed:
     return result
 
 
-def test_a_graph_of_the_types_of_the_target_stays_as_it_is() -> None:
+def test_narrowing_keeps_graphs_in_supported_types() -> None:
     x = given("int32")
     graph = Graph((x,), (x + 1,))
     assert narrowed(graph, NARROW, LIMIT).graph is graph
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "uint32"])
-def test_values_that_fit_are_the_same(dtype: DType) -> None:
+def test_narrowing_keeps_values_that_fit(dtype: DType) -> None:
     x = given(dtype)
     outputs = (
         ops.maximum(x, 3), ops.Reverse(x, (1,)), ops.cast(x, "float32") / 2, ops.less(x, 5),
@@ -69,7 +69,7 @@ def test_results_that_would_differ_are_problems(dtype: DType, function: object) 
 @pytest.mark.parametrize(
     ("dtype", "count"), [("uint8", 0), ("int16", 0), ("uint32", 1), ("int64", 1)]
 )
-def test_notes_name_inputs_of_types_that_int32_does_not_hold(dtype: DType, count: int) -> None:
+def test_notes_name_inputs_with_types_beyond_int32(dtype: DType, count: int) -> None:
     x = given(dtype)
     assert len(of(x, ops.Reverse(x, (1,))).notes) == count
 

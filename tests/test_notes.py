@@ -86,7 +86,7 @@ def test_finite_weights_have_no_note(to: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.exhaustive
-def test_what_is_computed_of_nan_is_that_of_keras(tmp_path: Path) -> None:
+def test_results_for_nan_match_keras(tmp_path: Path) -> None:
     source = spoiled(tmp_path / "m.keras", answer=np.nan)
     for out in ("layers", "m.onnx"):
         kerasport.convert(source, tmp_path / out)
@@ -131,7 +131,7 @@ def test_numbers_that_are_not_finite(array: Any, told: str) -> None:
 SIZES = (2**14, 2**40)
 
 
-def test_sizes_beyond_what_browsers_allocate_are_named(tmp_path: Path) -> None:
+def test_sizes_that_browsers_cannot_allocate_are_noted(tmp_path: Path) -> None:
     large = ComputedWeight(np.dtype(np.float32), (500_000_001,), lambda: np.zeros(1, np.float32))
     keras.Sequential([layers.Input((3,)), layers.Dense(2)]).save(tmp_path / "m.keras")
     with read(tmp_path / "m.keras") as model:
@@ -148,7 +148,7 @@ def test_sizes_beyond_what_browsers_allocate_are_named(tmp_path: Path) -> None:
             assert len(list(plan.target.notes(plan, small))) == (to == "onnx")
 
 
-def test_a_model_has_not_too_many_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_shards_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kerasport.targets.tfjs.document.MOST_SHARDS", 2)
     keras.Sequential([layers.Input((300,)), layers.Dense(100)]).save(tmp_path / "m.keras")
     with pytest.raises(OptionError, match="more than 2 files; make them at least 60,200 bytes"):

@@ -1,4 +1,4 @@
-"""ONNX models: every operation in ONNX Runtime, against numpy, and what the files are like."""
+"""ONNX models: every operation in ONNX Runtime, compared with numpy, and the content of files."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_onnx_runtime_computes_what_numpy_computes(family: str, opset: int, tmp_
             )
 
 
-def test_what_onnx_runtime_cannot_pad_is_refused() -> None:
+def test_paddings_that_onnx_runtime_rejects_are_refused() -> None:
     """Keras's layers have strides or dilations, its functions both."""
     for shape, reasons in (((2, 9, 8, 3), []), ((2, None, 8, 3), [DILATED])):
         x = Input("x", TensorType("float32", shape))
@@ -116,7 +116,7 @@ def saved(model: keras.Model, folder: Path) -> Path:
     return folder / "model.keras"
 
 
-def test_what_is_flattened_behind_convolutions_needs_no_transpose(tmp_path: Path) -> None:
+def test_flatten_after_convolutions_needs_no_transpose(tmp_path: Path) -> None:
     model = keras.Sequential(
         [
             layers.Input((9, 8, 3)),
@@ -130,7 +130,7 @@ def test_what_is_flattened_behind_convolutions_needs_no_transpose(tmp_path: Path
     assert operators(tmp_path / "model.onnx")["Transpose"] == 1
 
 
-def test_groups_are_convolved_by_one_operator_with_what_follows(tmp_path: Path) -> None:
+def test_grouped_convolutions_are_one_operator_with_bias_and_activation(tmp_path: Path) -> None:
     x = given = keras.Input((9, 8, 6))
     for groups in (2, 3, 6):
         x = layers.Conv2D(12, 3, groups=groups, use_bias=False)(layers.ZeroPadding2D(1)(x))
@@ -160,7 +160,7 @@ def test_sequences_are_convolved_without_transposes_between(tmp_path: Path) -> N
 # ---------------------------------------------------------------------------------------- operators
 
 
-def test_recurrent_layers_are_operators_where_they_can_be(tmp_path: Path) -> None:
+def test_recurrent_layers_become_onnx_operators(tmp_path: Path) -> None:
     x = given = keras.Input((None, 4))
     x = layers.Bidirectional(layers.LSTM(5, return_sequences=True))(x)
     x = layers.GRU(
@@ -179,7 +179,7 @@ def test_recurrent_layers_are_operators_where_they_can_be(tmp_path: Path) -> Non
     )
 
 
-def test_several_steps_are_one_operator_where_there_is_one(tmp_path: Path) -> None:
+def test_fusable_nodes_become_one_operator(tmp_path: Path) -> None:
     x = given = keras.Input((7, 8))
     x = layers.LayerNormalization()(x)
     x = layers.Dense(8, activation="gelu")(x)
@@ -204,7 +204,7 @@ def two_inputs(tmp_path: Path) -> Path:
     return saved(model, tmp_path)
 
 
-def test_names_are_those_of_keras(two_inputs: Path, tmp_path: Path) -> None:
+def test_onnx_names_are_those_of_keras(two_inputs: Path, tmp_path: Path) -> None:
     done = kerasport.convert(two_inputs, tmp_path / "model.onnx")
     graph = onnx.load(tmp_path / "model.onnx").graph
     shapes = {
@@ -223,7 +223,7 @@ def test_names_are_those_of_keras(two_inputs: Path, tmp_path: Path) -> None:
     assert len(names) == len(set(names))
 
 
-def test_sizes_of_outputs_have_the_name_of_the_batch_only_where_they_are_the_batch(
+def test_only_batch_axes_of_outputs_are_named_batch(
     tmp_path: Path,
 ) -> None:
     given = keras.Input((4, 3))
@@ -239,9 +239,7 @@ def test_sizes_of_outputs_have_the_name_of_the_batch_only_where_they_are_the_bat
     assert sizes[1:] == ["batch", "batch"]
 
 
-def test_an_output_stays_as_it_is_unless_it_may_be_replaced(
-    two_inputs: Path, tmp_path: Path
-) -> None:
+def test_an_existing_output_stays_without_force(two_inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "there" / "model.onnx"
     kerasport.convert(two_inputs, out)
     before = out.read_bytes()
@@ -257,7 +255,7 @@ def test_an_output_stays_as_it_is_unless_it_may_be_replaced(
     assert not (tmp_path / "model.onnx").exists()
 
 
-def test_what_fails_leaves_nothing_behind(
+def test_a_failed_write_leaves_no_files(
     two_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -271,7 +269,7 @@ def test_what_fails_leaves_nothing_behind(
     assert list(kerasport_out.parent.iterdir()) == []
 
 
-def test_large_weights_stand_beside_the_model(
+def test_large_weights_are_in_a_second_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = keras.Sequential(
@@ -298,7 +296,7 @@ def test_large_weights_stand_beside_the_model(
     assert [file.name for file in out.parent.iterdir()] == ["model.onnx"]
 
 
-def test_the_file_is_what_protobuf_would_write(two_inputs: Path, tmp_path: Path) -> None:
+def test_the_file_equals_the_output_of_protobuf(two_inputs: Path, tmp_path: Path) -> None:
     kerasport.convert(two_inputs, tmp_path / "model.onnx")
     text = (tmp_path / "model.onnx").read_bytes()
     assert len(onnx.ModelProto.FromString(text).SerializeToString()) == len(text)
@@ -391,7 +389,7 @@ def test_onnx_runtime_web_computes_what_keras_computes(
         close(expected, computed, case.rtol, case.atol)
 
 
-def test_every_representative_row_is_there() -> None:
+def test_every_representative_row_exists() -> None:
     assert len({case.name for case in CASES} & set(REPRESENTATIVE)) == len(REPRESENTATIVE) == 14
 
 
@@ -415,7 +413,7 @@ def test_verification_runs_onnx_models(two_inputs: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.exhaustive
-def test_numbers_that_differ_are_told(two_inputs: Path, tmp_path: Path) -> None:
+def test_different_numbers_are_reported(two_inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.onnx"
     kerasport.convert(two_inputs, out)
     model = onnx.load(out)
@@ -427,7 +425,7 @@ def test_numbers_that_differ_are_told(two_inputs: Path, tmp_path: Path) -> None:
     assert re.search(r"onnxruntime +first", str(checked)), "no word is broken"
 
 
-def test_what_is_no_model_cannot_be_verified(two_inputs: Path, tmp_path: Path) -> None:
+def test_invalid_onnx_files_cannot_be_verified(two_inputs: Path, tmp_path: Path) -> None:
     with pytest.raises(errors.VerifyError, match="kerasport convert"):
         kerasport.verify(two_inputs, tmp_path / "model.onnx")
     (tmp_path / "model.onnx").write_bytes(b"no model")
@@ -500,7 +498,7 @@ def test_int8_is_exact_within_half_a_step_of_each_channel(tmp_path: Path) -> Non
     assert (np.abs(got - kernel) <= np.abs(kernel).max(0) / 127 * 0.501).all()
 
 
-def test_kinds_are_those_of_the_target(two_inputs: Path, tmp_path: Path) -> None:
+def test_unsupported_kinds_of_rounding_are_refused(two_inputs: Path, tmp_path: Path) -> None:
     with pytest.raises(errors.KerasportError, match="float16 or int8, not to uint8"):
         kerasport.convert(two_inputs, tmp_path / "model.onnx", quantize="uint8")
     with pytest.raises(errors.KerasportError, match="uint16 or uint8, not to int8"):

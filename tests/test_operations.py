@@ -1,4 +1,4 @@
-"""Every operation of keras.ops: a model of it, saved, read, lowered, run by numpy and compared with Keras."""
+"""Every operation of keras.ops: a saved model is read, lowered, and compared with Keras."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def lowered(model: keras.Model, folder: Path) -> Any:
 @pytest.mark.representative(of=lambda case: case.name.partition("-")[0])
 @pytest.mark.parametrize("case", ROWS, ids=lambda case: case.name)
 @pytest.mark.filterwarnings("ignore")
-def test_operation_is_what_keras_computes(case: Row, tmp_path: Path) -> None:
+def test_graph_computes_an_operation_as_keras(case: Row, tmp_path: Path) -> None:
     rng = np.random.default_rng(zlib.crc32(case.name.encode()))
     model = model_of(case.build, case.given)
     feeds = [each.numbers(rng) for each in case.given]
@@ -75,7 +75,7 @@ def test_every_operation_of_keras_is_lowered_or_refused_with_a_reason(name: str)
     assert (name in OPERATIONS) != (name in REFUSED)
 
 
-def test_a_lowering_takes_what_the_class_of_keras_takes() -> None:
+def test_lowerings_have_the_parameters_of_keras() -> None:
     """The arguments of `call` and the options of the config, by Keras's names."""
     for family in ("core", "einops", "image", "linalg", "math", "nn", "numpy"):
         module = importlib.import_module(f"keras.src.ops.{family}")
@@ -146,7 +146,7 @@ def of(
         ("Pad", {"pad_width": [[0, 0], [9, 9]], "mode": "reflect"}, (...,), "mirrors"),
     ],
 )
-def test_what_has_no_lowering_is_refused_with_its_reason(
+def test_unsupported_parts_are_refused_with_a_reason(
     class_name: str, config: dict[str, Any], args: tuple[Any, ...], reason: str
 ) -> None:
     with pytest.raises(kerasport.UnsupportedModel, match=reason):
@@ -159,7 +159,7 @@ RECORDED = sorted((Path(__file__).parent / "recorded").glob("*/*ops.*"))
 @pytest.mark.parametrize(
     "path", [p for p in RECORDED if p.suffix != ".npz"], ids=lambda p: f"{p.parent.name}/{p.name}"
 )
-def test_operations_of_other_writers_are_what_they_recorded(path: Path) -> None:
+def test_operations_of_other_writers_match_recorded_results(path: Path) -> None:
     recorded = np.load(path.with_suffix(".npz"))
     feeds = [
         recorded[f"input_{at}"] for at in range(sum(name.startswith("input") for name in recorded))
@@ -331,7 +331,7 @@ def test_tensorflow_functions(case: Tf) -> None:
     np.testing.assert_allclose(got, expected, 1e-4, 1e-5)
 
 
-def test_shapes_that_a_model_asks_for_are_worked_out() -> None:
+def test_shapes_computed_by_the_model_are_folded() -> None:
     """tf.reshape(x, [tf.shape(x)[0], 2, -1]), as Keras 2 records it."""
     entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 4], "dtype": "float32"}))
     x = KerasTensor(entry)

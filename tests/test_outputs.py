@@ -1,4 +1,4 @@
-"""Outputs stay complete or absent, whoever writes to the same place, and whoever died there."""
+"""Outputs stay complete or absent, even if processes write to the same path, or die there."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def overtaking(out: Path, **options: Any) -> Callable[[int, int], None]:
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("before", ["nothing", "an empty directory", "a model"])
 @pytest.mark.parametrize("name", [FOLDER, FILE])
-def test_of_two_conversions_one_wins_and_the_other_tells(
+def test_of_two_concurrent_conversions_one_fails_with_an_error(
     name: str, before: str, tmp_path: Path
 ) -> None:
     out, force = tmp_path / name, before == "a model"
@@ -72,7 +72,7 @@ def test_of_two_conversions_one_wins_and_the_other_tells(
 
 
 @pytest.mark.usefixtures("alone")
-def test_an_onnx_model_with_data_beside_it_stays_whole(
+def test_an_onnx_model_and_its_data_file_stay_consistent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write, "__kwdefaults__", {**(write.__kwdefaults__ or {}), "external": 1000})
@@ -104,7 +104,7 @@ RACE = """if True:
 
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("name", [FOLDER, FILE])
-def test_processes_that_race_leave_one_whole_model(name: str, force: bool, tmp_path: Path) -> None:
+def test_racing_processes_leave_one_complete_model(name: str, force: bool, tmp_path: Path) -> None:
     out, kinds = tmp_path / "race" / name, ["float16", "uint8" if name == FOLDER else "int8"]
     if force:
         kerasport.convert(DIGITS, out)
@@ -153,7 +153,7 @@ def left_behind(out: Path, by: str, role: str = "new") -> Path:
     return made
 
 
-def test_only_what_dead_processes_left_is_removed(dead: str, tmp_path: Path) -> None:
+def test_only_files_of_dead_processes_are_removed(dead: str, tmp_path: Path) -> None:
     out = tmp_path / FOLDER
     here, pid, start = owner.this_process().split("-")
     assert owner.is_dead(dead)
@@ -181,7 +181,7 @@ def test_only_what_dead_processes_left_is_removed(dead: str, tmp_path: Path) -> 
     assert (tmp_path / f".{FOLDER}.kerasport-notes").exists()
 
 
-def test_a_model_that_a_dead_process_had_moved_aside_comes_back(dead: str, tmp_path: Path) -> None:
+def test_a_model_moved_by_a_dead_process_is_restored(dead: str, tmp_path: Path) -> None:
     out = tmp_path / FOLDER
     kerasport.convert(DIGITS, out)
     before = contents(out)
@@ -200,7 +200,7 @@ def test_a_model_that_a_dead_process_had_moved_aside_comes_back(dead: str, tmp_p
     assert contents(out) == before
 
 
-def test_an_onnx_model_comes_back_with_its_own_data(dead: str, tmp_path: Path) -> None:
+def test_an_onnx_model_is_restored_with_its_data_file(dead: str, tmp_path: Path) -> None:
     out = tmp_path / FILE
     old = left_behind(out, dead, "old")
     (old / "model.json").unlink()
@@ -211,7 +211,7 @@ def test_an_onnx_model_comes_back_with_its_own_data(dead: str, tmp_path: Path) -
     assert contents(tmp_path) == {FILE: b"old", f"{FILE}.data": b"old data"}
 
 
-def test_a_name_of_any_length_has_a_hidden_one_beside_it(tmp_path: Path) -> None:
+def test_names_of_any_length_have_a_hidden_name(tmp_path: Path) -> None:
     for name in ("ä" * 127, "a" * 255, "a.b-c", "new\nline"):
         made = hidden(tmp_path / name)
         made.mkdir()
@@ -220,7 +220,9 @@ def test_a_name_of_any_length_has_a_hidden_one_beside_it(tmp_path: Path) -> None
         assert found["owner"] == owner.this_process()
 
 
-def test_files_are_placed_where_nothing_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_placed_only_at_unused_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none(*_: object) -> None:
         raise PermissionError
 
@@ -237,7 +239,7 @@ def test_files_are_placed_where_nothing_is(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs processes that are over and not waited for")
-def test_a_process_that_nobody_waited_for_is_dead() -> None:
+def test_zombie_processes_count_as_dead() -> None:
     code = (
         "import sys; from kerasport.targets import owner; print(owner.this_process(), flush=True)"
     )

@@ -271,7 +271,7 @@ DATA = """
 """
 
 
-def test_tensors_of_the_readme_have_the_shapes_that_it_shows(
+def test_tensors_of_the_readme_have_the_documented_shapes(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     tensors = re.findall(r"^\| .* \| `(tf\..+)` \|$", README, re.MULTILINE)
@@ -286,7 +286,7 @@ def test_tensors_of_the_readme_have_the_shapes_that_it_shows(
     ]
 
 
-def test_the_page_of_the_readme_works_as_it_is(
+def test_the_page_of_the_readme_works_unchanged(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     (page,) = re.findall(r"^```html\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""Rules on graphs: what each makes, what it leaves alone, and that graphs keep what they compute."""
+"""Rewrite rules: their results, the graphs that they do not change, and unchanged values."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ ALL = tuple(
 
 
 @pytest.mark.parametrize(("row", "rules"), ALL, ids=[row.name for row, _ in ALL])
-def test_a_rule_makes_of_a_graph_what_the_table_says(row: Rewrite, rules: tuple[Rule, ...]) -> None:
+def test_rules_rewrite_graphs_as_the_table_says(row: Rewrite, rules: tuple[Rule, ...]) -> None:
     before = row.graph()
     after = rewrite(before, *rules)
     assert show(after) == (dedent(row.after).strip() or show(before))
@@ -92,7 +92,7 @@ def test_every_rule_has_a_row() -> None:
 
 @settings(max_examples=250, deadline=None)
 @given(computations())
-def test_random_graphs_keep_what_they_compute(graph: Graph) -> None:
+def test_rewritten_random_graphs_compute_the_same(graph: Graph) -> None:
     simple = rewrite(graph, fold_constants, *ALGEBRA)
     assert_same(graph, simple, 3)
     assert_same(graph, optimized(graph), 3)
@@ -105,7 +105,7 @@ def test_random_graphs_keep_what_they_compute(graph: Graph) -> None:
 # ---------------------------------------------------------------------------------------- the whole
 
 
-def test_of_conv_normalisation_and_activation_one_kernel_is_left() -> None:
+def test_conv_normalization_and_activation_fuse_into_one_kernel() -> None:
     """Gamma, beta, mean and variance, as the layer has them."""
     gamma, beta, mean, variance = (num(1, 4), num(2, 4), num(3, 4), num(4, 4))
     x = Input("x", TensorType("float32", IMAGE))
@@ -125,7 +125,7 @@ def test_of_conv_normalisation_and_activation_one_kernel_is_left() -> None:
     assert_same(Graph((x,), (z,)), after)
 
 
-def test_options_that_are_equal_and_not_the_same_make_two_nodes() -> None:
+def test_equal_options_of_different_types_stay_two_nodes() -> None:
     x = Input("x", TensorType("float32", (2, 2)))
     once = rewrite(Graph((x,), (ops.Softmax(x), ops.Softmax(x))))
     assert once.outputs[0] is once.outputs[1]
@@ -135,7 +135,7 @@ def test_options_that_are_equal_and_not_the_same_make_two_nodes() -> None:
     assert len(set(two.outputs)) == 3
 
 
-def test_a_large_constant_is_worked_out_when_it_is_read() -> None:
+def test_large_constants_are_computed_when_they_are_read() -> None:
     x = Input("x", TensorType("float32", (SMALL + 1,)))
     numbers, reads = graphs.random(0, SMALL + 1), []
 
@@ -155,13 +155,13 @@ def test_a_large_constant_is_worked_out_when_it_is_read() -> None:
     assert reads
 
 
-def test_a_constant_that_would_grow_is_left_to_the_browser() -> None:
+def test_constants_that_would_grow_are_not_folded() -> None:
     spread = ops.broadcast_to(num(9), (SMALL, 9))
     assert GROWTH * 9 < SMALL
     assert rewrite(Graph((), (spread,)), fold_constants).outputs == (spread,)
 
 
-def test_what_is_no_number_is_worked_out_without_a_warning() -> None:
+def test_nan_constants_are_folded_without_warnings() -> None:
     (made,) = rewrite(Graph((), (ops.Log(constant([0.0, -1.0])) / 0.0,)), fold_constants).outputs
     assert isinstance(made, ops.Constant)
     assert str(made.read()) == "[-inf  nan]"
@@ -195,7 +195,7 @@ def loop(time: int | None, *, reverse: bool) -> Graph:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_short_loops_of_known_length_are_written_out(reverse: bool) -> None:
+def test_short_loops_of_known_length_are_unrolled(reverse: bool) -> None:
     graph = loop(3, reverse=reverse)
     written = unroll(graph, 3)
     assert not any(isinstance(node, ops.Scan) for node in written.nodes())

@@ -1,4 +1,4 @@
-"""Passes that prepare a layers-model: what each promises, and the model as text between them."""
+"""Passes that prepare a layers-model: what holds after each, and the model as text between them."""
 
 from __future__ import annotations
 
@@ -199,19 +199,19 @@ def snapshots(source: Path) -> list[KerasModel]:
     return after
 
 
-def test_every_promise_is_checked() -> None:
+def test_every_pass_states_what_holds_after_it() -> None:
     assert [step.name for step in PREPARE] == list(BROKEN)
     assert len({step.holds for step in PREPARE}) == len(PREPARE)
 
 
 @pytest.mark.parametrize("name", [build.__name__ for build in MODELS])
 @pytest.mark.every_row
-def test_passes_keep_their_promises(name: str, sources: Mapping[str, Path]) -> None:
+def test_statements_of_passes_hold(name: str, sources: Mapping[str, Path]) -> None:
     for step, after in zip(PREPARE, snapshots(sources[name])[1:], strict=True):
         assert not list(BROKEN[step.name](after)), f"{step.name}: {step.holds}\n{show(after)}"
 
 
-def test_no_promise_holds_without_its_pass(sources: Mapping[str, Path]) -> None:
+def test_statements_do_not_hold_without_the_pass(sources: Mapping[str, Path]) -> None:
     kept = set(BROKEN)
     for source in sources.values():
         for step, before in zip(PREPARE, snapshots(source), strict=False):
@@ -220,7 +220,7 @@ def test_no_promise_holds_without_its_pass(sources: Mapping[str, Path]) -> None:
     assert not kept
 
 
-def test_promises_of_tensors_hold_at_the_end(sources: Mapping[str, Path]) -> None:
+def test_statements_about_tensors_hold_at_the_end(sources: Mapping[str, Path]) -> None:
     """Later passes do not break what TF.js requires of tensors."""
     lasting = ("drop recorded masks", "make inputs feedable", "separate states", "separate outputs")
     for name, source in sources.items():

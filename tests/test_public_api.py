@@ -1,4 +1,4 @@
-"""The names that users import, the way in which imports run, and what reports look like."""
+"""The names that users import, the direction of imports, and the appearance of reports."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_all_is_what_is_exported() -> None:
 
 
 @pytest.mark.needs("onnx_ir")
-def test_the_functions_stay_functions_whatever_is_imported() -> None:
+def test_imports_do_not_replace_public_functions_by_modules() -> None:
     script = """if True:
         import importlib, pkgutil, kerasport
         for module in pkgutil.walk_packages(kerasport.__path__, "kerasport."):

@@ -1,4 +1,4 @@
-"""dequantized weights against what Keras computes with the quantized ones.
+"""Dequantized weights, compared with what Keras computes with the quantized ones.
 
 `tests/quantized` has what several versions of Keras store and compute, recorded by
 `tools/record_quantized.py`; the same is seen afresh with the Keras that is installed.
@@ -149,7 +149,7 @@ def test_recorded_layers_compute_what_keras_computed(key: str) -> None:
 
 
 @recorded
-def test_no_layer_is_read_otherwise_where_less_is_known(key: str) -> None:
+def test_less_information_never_changes_how_a_layer_is_read(key: str) -> None:
     seen, shape = RECORDINGS[key], known_shape(RECORDINGS[key])
     expected = dequantize(seen.class_name, seen.config, seen.stored, shape)
     unsaid = {**seen.config, "dtype": "float32"}
@@ -173,7 +173,7 @@ def needs_shape(key: str, seen: Seen) -> bool:
     return False
 
 
-def test_the_shape_of_the_kernel_is_needed_where_the_documentation_says_so() -> None:
+def test_documented_cases_need_the_shape_of_the_kernel() -> None:
     kernels = {k: s for k, s in RECORDINGS.items() if s.class_name in KERNELS}
     for key, seen in kernels.items():
         version, way, name = key.split(":")
@@ -260,7 +260,7 @@ def test_unpacking_undoes_packing(drawn: tuple[Array, int, int]) -> None:
 
 
 @given(st.data())
-def test_the_scale_of_an_einsum_is_put_on_the_axes_it_is_of(data: st.DataObject) -> None:
+def test_scales_of_einsum_dense_apply_to_their_axes(data: st.DataObject) -> None:
     """A scale lies as the output does; so `x @ q / scale` is `x @ w` for every order of axes."""
     labels = data.draw(st.permutations("abcd")).copy()
     kept = sorted(data.draw(st.sets(st.sampled_from("abcd"), min_size=1)))
@@ -288,7 +288,7 @@ def test_the_scale_of_an_einsum_is_put_on_the_axes_it_is_of(data: st.DataObject)
     )
 
 
-def test_a_scale_of_zero_makes_what_it_makes_in_keras() -> None:
+def test_a_scale_of_zero_gives_the_result_of_keras() -> None:
     assert divide(np.array([1, 0], np.int8), np.zeros(1, np.float32)).tolist()[0] == np.inf
 
 
@@ -299,7 +299,7 @@ def test_a_group_without_a_scale_is_refused(groups: list[float]) -> None:
         spread(np.ones((2, 2), np.int8), ones, ones, np.array(groups, np.float32), 0)
 
 
-def test_the_fraction_of_a_group_is_cut_off() -> None:
+def test_incomplete_groups_are_truncated() -> None:
     q, groups = np.ones((1, 4), np.uint8), np.array([0, 1 / 3, 2 / 3, 1], np.float32)
     scale, zero = np.array([[10, 20]], np.float32), np.zeros((1, 2), np.uint8)
     assert spread(q, scale, zero, groups, 1).tolist() == [[10, 10, 10, 20]]
@@ -354,14 +354,14 @@ FLOAT = policy("DTypePolicy", name="float32")
         ({}, (5, 4)),
     ],
 )
-def test_the_policy_or_the_shape_of_the_kernel_tells_int8_from_int4(
+def test_the_policy_or_the_kernel_shape_distinguishes_int8_and_int4(
     config: dict[str, Any], shape: tuple[int, int]
 ) -> None:
     variables = [np.int8, np.float32], [(5, 4), (4,)]
     assert plain_shapes("Dense", {"name": "d", **config}, *variables, shape) == (shape,)
 
 
-def test_the_scale_tells_the_layout_of_a_square_kernel() -> None:
+def test_the_scale_determines_the_layout_of_a_square_kernel() -> None:
     """One that broadcasts against the output has an axis for the batch as well."""
     config = {"equation": "abc,dc->abd", "output_shape": [None, 4]}
     for scale, shape in (((4,), None), ((1, 1, 4), (4, 4)), ((1, 1, 4), (4, 3))):
@@ -429,7 +429,7 @@ def weights(letters: str, *shapes: tuple[int, ...]) -> tuple[list[Any], Sequence
         ("Dense", {}, ([], [])),
     ],
 )
-def test_plain_layers_are_left_alone(
+def test_layers_without_quantization_are_unchanged(
     class_name: str, config: dict[str, Any], variables: tuple[list[Any], Sequence[Any]]
 ) -> None:
     assert not is_quantized(class_name, config, *variables)
@@ -691,7 +691,7 @@ REFUSALS = (
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.reason)
-def test_what_cannot_be_read_is_refused_with_its_reason(refusal: Refusal) -> None:
+def test_unreadable_quantized_layers_are_refused_with_a_reason(refusal: Refusal) -> None:
     dtypes, shapes = weights(refusal.letters, *refusal.shapes)
     config = {"name": "d", **refusal.config}
     assert is_quantized(refusal.class_name, config, dtypes, shapes)
@@ -729,7 +729,7 @@ def test_the_shape_of_a_plain_kernel(
     assert kernel_shape_of(class_name, json.loads(json.dumps(config)), shape) == expected
 
 
-def test_a_report_tells_where_keras_computes_otherwise() -> None:
+def test_reports_say_where_keras_computes_differently() -> None:
     def note(class_name: str, config: dict[str, Any], letters: str, *shapes: Any) -> str:
         found = plan(class_name, config, *weights(letters, *shapes))
         assert found is not None

@@ -1,4 +1,4 @@
-"""Quantisation: what is rounded and how, what is not, and what TF.js makes of it."""
+"""Rounding of weights: which weights are rounded, and how TF.js decodes them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def plan_of(
         ([-3, -1.5, -1], [0, 191, 255], 0.00784313725490196, -3.0),
     ],
 )
-def test_integers_are_those_of_the_official_converter(
+def test_integers_equal_those_of_the_official_converter(
     numbers: list[float], stored: list[int], scale: float, minimum: float
 ) -> None:
     encoding, _ = affine("uint8", min(numbers), max(numbers))
@@ -91,7 +91,7 @@ def test_integers_are_those_of_the_official_converter(
 @pytest.mark.parametrize(
     ("low", "high"), [(-1.7, 0.3), (-1e-30, 3e-30), (-2e30, 1e30), (0.0, 0.7), (-0.7, 0.0)]
 )
-def test_zero_stays_zero_and_nothing_moves_by_more_than_a_step(
+def test_zero_stays_zero_and_errors_are_at_most_one_step(
     kind: Literal["uint8", "uint16"], low: float, high: float
 ) -> None:
     encoding, _ = affine(kind, low, high)
@@ -147,7 +147,7 @@ def test_tfjs_decodes_what_was_written(kind: Kind, target: str, tmp_path: Path, 
         ("uint16", [], "it is empty"),
     ],
 )
-def test_what_would_go_wrong_stays_in_float32_and_is_told(
+def test_weights_that_cannot_be_rounded_stay_float32_with_a_note(
     kind: str, numbers: list[float], reason: str
 ) -> None:
     for rules in (kind, f"{kind}=w"):
@@ -192,7 +192,7 @@ def test_the_budget_goes_to_vectors_then_to_depthwise_kernels_then_to_small_ones
     assert spent <= 1.05 * size + 16
 
 
-def test_rules_with_patterns_are_done_to_the_letter() -> None:
+def test_rules_with_patterns_are_followed_exactly() -> None:
     weights = {name: floats(*range(40)) for name in ("a/kernel", "a/bias", "b/kernel", "b/bias")}
     plan = plan_of(weights, rules="uint8=*/kernel float16=a/bias")
     kinds = {name: encoding.dtype for name, encoding in plan.encodings.items()}
@@ -220,7 +220,7 @@ def test_patterns_that_contradict_or_match_nothing_are_errors() -> None:
         (["uint8="], "'uint8=' names no weights"),
     ],
 )
-def test_rules_that_are_none(rules: list[str], message: str) -> None:
+def test_invalid_rules_are_refused(rules: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parsed(rules)
     options = [part for rule in rules for part in ("--quantize", rule)]
@@ -231,7 +231,7 @@ def test_rules_that_are_none(rules: list[str], message: str) -> None:
 # ----------------------------------------------------------------------------------------- channels
 
 
-def test_a_kernel_is_divided_and_its_normalisation_makes_up_for_it_exactly() -> None:
+def test_normalization_compensates_exactly_for_a_divided_kernel() -> None:
     rng, epsilon = np.random.default_rng(1), 0.01
     kernel = (rng.normal(size=(3, 2, 5, 6)) * rng.lognormal(0, 1.5, 6)).astype("float32")
     kernel[..., 4] = 0
@@ -261,7 +261,7 @@ def test_a_kernel_is_divided_and_its_normalisation_makes_up_for_it_exactly() -> 
     )
 
 
-def test_even_channels_and_odd_numbers_are_left_alone() -> None:
+def test_even_channels_and_unusual_numbers_are_not_divided() -> None:
     rng = np.random.default_rng(1)
     assert even("w", held(rng.uniform(-1, 1, (50, 8)).astype("float32")), Channels(1)) is None
     assert even("w", held(np.zeros((50, 8), "float32")), Channels(1)) is None
@@ -269,7 +269,7 @@ def test_even_channels_and_odd_numbers_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("nbytes", [4, 12, 28, 10**6])
-def test_channels_are_found_whatever_the_pieces(
+def test_channel_sizes_do_not_depend_on_the_pieces(
     nbytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     array = np.random.default_rng(0).normal(size=(11, 5)).astype("float32")
@@ -358,7 +358,7 @@ def test_uint8_errs_less_than_one_scale_for_all(target: str, tmp_path: Path, tfj
         assert errors["uint8"] < errors["uint8=*"] / 2
 
 
-def test_a_divided_layers_model_keeps_what_it_was_but_for_the_rounding(tmp_path: Path) -> None:
+def test_a_divided_layers_model_is_unchanged_except_for_rounding(tmp_path: Path) -> None:
     made = convert(network(tmp_path / "model.keras"), tmp_path / "out", quantize="uint8")
     plain = convert(tmp_path / "model.keras", tmp_path / "plain")
     written = [json.loads((tmp_path / out / "model.json").read_text()) for out in ("out", "plain")]
@@ -373,7 +373,7 @@ def channels_of(plan: Plan) -> Mapping[str, Channels]:
     return plan.channels
 
 
-def test_kernels_that_nothing_makes_up_for_are_not_divided(tmp_path: Path) -> None:
+def test_kernels_without_compensation_are_not_divided(tmp_path: Path) -> None:
     """Convolutions whose output has an activation, or another use, before the normalization."""
     image = layers.Input((8, 8, 3))
     shared = layers.Conv2D(32, 3, name="shared")(image)
@@ -402,7 +402,7 @@ def test_kernels_that_nothing_makes_up_for_are_not_divided(tmp_path: Path) -> No
 
 
 @pytest.mark.exhaustive
-def test_a_quantised_model_is_held_to_what_is_asked_for_only(tmp_path: Path) -> None:
+def test_quantized_models_are_verified_only_with_a_given_tolerance(tmp_path: Path) -> None:
     path = network(tmp_path / "model.keras")
     convert(path, tmp_path / "out", quantize="uint8")
     told = verify(path, tmp_path / "out", backends=("wasm",))
@@ -440,7 +440,7 @@ def test_the_command_rounds_verifies_and_reports(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", [1, 7, 50, 64 * 1024])
-def test_scales_belong_to_their_channels_wherever_a_piece_begins(
+def test_scales_match_their_channels_for_all_offsets_of_pieces(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kerasport.targets.encoding.BLOCK", block)

@@ -151,7 +151,7 @@ def counted(text: str) -> Counter[str]:
     return Counter({word[-1]: int(word[0]) if len(word) == 2 else 1 for word in words})
 
 
-def test_every_writer_is_there() -> None:
+def test_every_recorded_writer_has_a_file() -> None:
     assert len(FILES) > 40
     assert {file.path.parent for file in FILES} == {
         path for path in RECORDED.iterdir() if path.is_dir()
@@ -197,14 +197,14 @@ def compare(file: Recorded, target: str, tfjs: Tfjs, folder: Path) -> None:
 
 @one_of_each_dialect
 @pytest.mark.parametrize("file", [file for file in READABLE if not _is_refused(file)], ids=str)
-def test_layers_model_computes_what_its_keras_computed(
+def test_layers_model_computes_the_recorded_results(
     file: Recorded, tfjs: Tfjs, tmp_path: Path
 ) -> None:
     compare(file, LAYERS_MODEL, tfjs, tmp_path)
 
 
 @pytest.mark.parametrize("file", [file for file in READABLE if _is_refused(file)], ids=str)
-def test_layers_model_is_refused_for_all_that_it_cannot_hold(
+def test_recorded_models_that_a_layers_model_does_not_support_are_refused(
     file: Recorded, tmp_path: Path
 ) -> None:
     with pytest.raises(kerasport.UnsupportedModel) as refusal:
@@ -216,12 +216,12 @@ def test_layers_model_is_refused_for_all_that_it_cannot_hold(
 
 @one_of_each_dialect
 @pytest.mark.parametrize("file", READABLE, ids=str)
-def test_graph_model_computes_what_its_keras_computed(
+def test_graph_model_computes_the_recorded_results(
     file: Recorded, tfjs: Tfjs, tmp_path: Path
 ) -> None:
     compare(file, GRAPH_MODEL, tfjs, tmp_path)
 
 
-def test_a_file_that_lost_its_calls_is_not_guessed_at(tmp_path: Path) -> None:
+def test_files_without_call_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(kerasport.ReadError, match="which call uses which input"):
         kerasport.convert(RECORDED / LOST, tmp_path / "web_model")

@@ -1,4 +1,4 @@
-"""What depends on the release of Keras that wrote a file."""
+"""Rules that depend on the release of Keras that wrote a file."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def test_columns_are_stacked(shapes: list[tuple[int, ...]]) -> None:
         ((2, 2, 3), (1, 2, 4, 4, 3), "valid", "channels_first"),
     ],
 )
-def test_patches_make_the_image_that_they_were_cut_from(
+def test_patches_reconstruct_their_image(
     size: Any, shape: tuple[int, ...], padding: str, data_format: str | None
 ) -> None:
     x = np.random.default_rng(0).normal(size=shape).astype("float32")
@@ -277,7 +277,7 @@ def test_patches_that_do_not_fit_are_refused() -> None:
             apply(Operation("patches", "ReconstructPatches", config), (patches,), {})
 
 
-def test_a_ternary_kernel_that_rounding_decides_is_refused() -> None:
+def test_ternary_kernels_that_depend_on_rounding_are_refused() -> None:
     kernel = constant(np.array([[2.0], [0.5], [0.5]], np.float32)).value
     spec = LayerSpec("ternary", "TernaryDense", {"units": 1, "use_bias": False}, (kernel,))
     with pytest.raises(Refusal, match="equals the threshold"):

@@ -1,4 +1,4 @@
-"""Layers-models of the official converter for Keras 3, which load only after a repair."""
+"""Layers-models of the official converter for Keras 3, which TF.js loads only after a repair."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def manifest_of(document: Json) -> list[Json]:
 # -------------------------------------------------------------------------------- what was recorded
 
 
-def test_every_way_of_converting_is_recorded() -> None:
+def test_every_converter_option_is_recorded() -> None:
     assert {name.partition(".")[2] for name in FOLDERS} == {
         "h5",
         "keras",
@@ -116,15 +116,13 @@ def test_every_way_of_converting_is_recorded() -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_what_the_converter_wrote_does_not_load(folder: str, tfjs: Tfjs) -> None:
+def test_models_of_the_official_converter_do_not_load(folder: str, tfjs: Tfjs) -> None:
     with pytest.raises(VerifyError, match=r"batchInputShape|has no target variable"):
         tfjs.run(UNREPAIRED / folder, [arrays(folder, "input")], backend="cpu")
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_repaired_in_place_it_computes_what_keras_computed(
-    folder: str, tfjs: Tfjs, tmp_path: Path
-) -> None:
+def test_models_repaired_in_place_match_keras(folder: str, tfjs: Tfjs, tmp_path: Path) -> None:
     model = copied(folder, tmp_path)
     before = contents(model)
     repair = kerasport.repair(model / "model.json")
@@ -140,7 +138,7 @@ def test_repaired_in_place_it_computes_what_keras_computed(
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_repaired_elsewhere_it_computes_what_keras_computed(
+def test_models_repaired_into_another_directory_match_keras(
     folder: str, tfjs: Tfjs, tmp_path: Path
 ) -> None:
     model = copied(folder, tmp_path)
@@ -153,7 +151,7 @@ def test_repaired_elsewhere_it_computes_what_keras_computed(
 
 
 @pytest.mark.parametrize("model", COMPANION)
-def test_the_companion_may_be_declined(model: str, tmp_path: Path) -> None:
+def test_repair_works_without_the_companion(model: str, tmp_path: Path) -> None:
     folder = copied(f"{model}.h5", tmp_path)
     before = contents(folder)
     with pytest.raises(UnsupportedModel, match=COMPANION[model]):
@@ -177,7 +175,7 @@ def test_a_compiled_model_can_be_trained_further(tfjs: Tfjs, tmp_path: Path) -> 
 GAMMA = "batch_normalization/gamma"
 
 
-def test_it_tells_what_it_changed(tmp_path: Path) -> None:
+def test_repair_reports_its_changes(tmp_path: Path) -> None:
     model = copied("convolutions.h5", tmp_path)
     repair = kerasport.repair(model / "model.json")
     assert repair.changes == (
@@ -197,20 +195,20 @@ def test_it_tells_what_it_changed(tmp_path: Path) -> None:
     assert "<li><p>renamed negative_slope to alpha" in repair._repr_html_()
 
 
-def test_weights_that_no_layer_has_are_told_of(tmp_path: Path) -> None:
+def test_weights_without_a_layer_are_reported(tmp_path: Path) -> None:
     repair = kerasport.repair(copied("compiled.keras", tmp_path), tmp_path / "right")
     assert (
         "removed 10 weight(s) that belong to no layer, such as 'optimizer/vars/0'" in repair.changes
     )
 
 
-def test_names_that_collide_are_changed_and_told_of(tmp_path: Path) -> None:
+def test_colliding_names_are_changed_and_reported(tmp_path: Path) -> None:
     repair = kerasport.repair(copied("nested.h5", tmp_path))
     assert repair.renamed == {"outer/inner/first": "first_1", "outer/inner/norm": "norm_1"}
     assert "layer 'outer/inner/norm' is now 'norm_1'" in str(repair)
 
 
-def test_the_metadata_of_the_user_stay(tmp_path: Path) -> None:
+def test_metadata_of_the_user_is_kept(tmp_path: Path) -> None:
     model = edited(
         copied("compiled.h5", tmp_path),
         lambda it: it.update(userDefinedMetadata={"labels": ["a", "b"]}),
@@ -231,9 +229,7 @@ def of_a_page(document: Json) -> None:
 @pytest.mark.parametrize(
     "writer", [kerasport.repair, of_a_page], ids=lambda writer: writer.__name__
 )
-def test_a_model_that_is_right_is_left_alone(
-    writer: Callable[[Any], object], tmp_path: Path
-) -> None:
+def test_correct_models_are_not_changed(writer: Callable[[Any], object], tmp_path: Path) -> None:
     model = copied("residual.h5", tmp_path)
     if writer is kerasport.repair:
         kerasport.repair(model)
@@ -256,7 +252,7 @@ def test_a_model_that_is_right_is_left_alone(
         kerasport.repair(model, copied_to)
 
 
-def test_a_model_of_keras_2_that_is_right_is_left_alone(tfjs: Tfjs, tmp_path: Path) -> None:
+def test_correct_models_of_keras_2_are_not_changed(tfjs: Tfjs, tmp_path: Path) -> None:
     model = copied("functional_2.h5", tmp_path)
     computes_the_same(tfjs, "functional_2.h5", model)
     before = contents(model)
@@ -266,7 +262,7 @@ def test_a_model_of_keras_2_that_is_right_is_left_alone(tfjs: Tfjs, tmp_path: Pa
     assert contents(model) == contents(tmp_path / "right") == before
 
 
-def test_a_model_of_keras_2_that_loads_and_is_wrong_is_repaired(tfjs: Tfjs, tmp_path: Path) -> None:
+def test_incorrect_models_of_keras_2_that_load_are_repaired(tfjs: Tfjs, tmp_path: Path) -> None:
     """TF.js hands one of its layers a mask that Keras does not."""
     model = copied("recurrent_2.h5", tmp_path)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
@@ -308,7 +304,7 @@ STOPPING: dict[str, Callable[[Json], object]] = {
 
 
 @pytest.mark.parametrize("name", STOPPING)
-def test_what_stops_tfjs_is_repaired_in_a_model_of_keras_2_as_well(
+def test_models_of_keras_2_that_do_not_load_are_repaired(
     name: str, tfjs: Tfjs, tmp_path: Path
 ) -> None:
     model = edited(copied("functional_2.h5", tmp_path), STOPPING[name])
@@ -357,7 +353,7 @@ def half_edited(document: Json) -> None:
             ]
 
 
-def test_what_was_edited_by_hand_is_repaired_further(tfjs: Tfjs, tmp_path: Path) -> None:
+def test_manually_edited_models_are_repaired(tfjs: Tfjs, tmp_path: Path) -> None:
     model = edited(copied("residual.keras", tmp_path), half_edited)
     with pytest.raises(VerifyError):
         computes_the_same(tfjs, "residual.keras", model)
@@ -437,7 +433,7 @@ def refused(model: Path, error: type[Exception], reason: str) -> None:
         assert not (model.parent / "right").exists()
 
 
-def test_all_that_has_no_translation_is_told_at_once(tmp_path: Path) -> None:
+def test_all_unsupported_parts_are_reported_at_once(tmp_path: Path) -> None:
     def edit(document: Json) -> None:
         layers = layers_of(document)
         layers[1]["class_name"] = "Mystery"
@@ -462,7 +458,7 @@ def test_all_that_has_no_translation_is_told_at_once(tmp_path: Path) -> None:
         "",
     ],
 )
-def test_a_shard_is_a_file_beside_model_json(name: str, tmp_path: Path) -> None:
+def test_shards_must_be_next_to_model_json(name: str, tmp_path: Path) -> None:
     (tmp_path / "other.bin").write_bytes(bytes(124))
     edit: Callable[[Json], object] = lambda it: it["weightsManifest"][0].update(paths=[name])  # noqa: E731
     refused(
@@ -524,12 +520,12 @@ BAD: dict[str, tuple[Callable[[Json], object], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_not_formed_as_the_converter_forms_it_is_refused(name: str, tmp_path: Path) -> None:
+def test_malformed_models_are_refused(name: str, tmp_path: Path) -> None:
     edit, reason = BAD[name]
     refused(edited(copied("compiled.h5", tmp_path), edit), ReadError, reason)
 
 
-def test_weights_in_another_order_are_not_taken_for_each_other(tmp_path: Path) -> None:
+def test_weights_in_another_order_are_not_confused(tmp_path: Path) -> None:
     def edit(document: Json) -> None:
         weights = manifest_of(document)
         weights.sort(key=lambda entry: entry["name"], reverse=True)
@@ -540,7 +536,7 @@ def test_weights_in_another_order_are_not_taken_for_each_other(tmp_path: Path) -
     )
 
 
-def test_whole_layers_in_another_order_are_not_taken_for_each_other(tmp_path: Path) -> None:
+def test_layers_in_another_order_are_not_confused(tmp_path: Path) -> None:
     def edit(document: Json) -> None:
         weights = manifest_of(document)
         first, start = weights[:2], weights[-2:]
@@ -573,7 +569,7 @@ def test_a_name_of_many_parts_is_refused(tmp_path: Path) -> None:
     refused(model, HostileFileError, "5001 parts")
 
 
-def test_what_is_no_model_json_says_so(tmp_path: Path) -> None:
+def test_files_other_than_model_json_are_refused(tmp_path: Path) -> None:
     (tmp_path / "architecture.json").write_text(
         '{"class_name": "Sequential", "config": {}}', encoding="utf-8"
     )
@@ -601,7 +597,7 @@ def test_a_backup_is_not_overwritten(tmp_path: Path) -> None:
     assert (model / "model.json.bak").read_bytes() == before["model.json"]
 
 
-def test_the_output_is_not_where_the_model_is(tmp_path: Path) -> None:
+def test_the_output_must_not_be_the_directory_of_the_model(tmp_path: Path) -> None:
     model = copied("residual.h5", tmp_path)
     before = contents(tmp_path)
     for out in (model, tmp_path):
@@ -633,7 +629,7 @@ def test_an_interrupt_leaves_everything_as_it_was(
         assert not [path for path in model.iterdir() if path.is_dir()]
 
 
-def test_shards_are_gone_again_where_model_json_cannot_be_replaced(
+def test_shards_are_removed_if_model_json_cannot_be_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = copied("compiled.keras", tmp_path)

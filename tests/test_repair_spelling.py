@@ -414,9 +414,7 @@ def close(got: Array, wanted: Array) -> bool:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_tfjs_loads_and_computes_right_is_left_alone_and_the_rest_repaired(
-    name: str, tfjs: Tfjs, tmp_path: Path
-) -> None:
+def test_only_what_tfjs_misinterprets_is_repaired(name: str, tfjs: Tfjs, tmp_path: Path) -> None:
     model = MODELS[name]
     folder = model.write(tmp_path / "model")
     repair = kerasport.repair(folder, tmp_path / "right")
@@ -431,7 +429,7 @@ def test_what_tfjs_loads_and_computes_right_is_left_alone_and_the_rest_repaired(
 @pytest.mark.parametrize(
     "name", [name for name, model in MODELS.items() if model.change and name not in ENDLESS]
 )
-def test_what_is_repaired_was_wrong(name: str, tfjs: Tfjs, tmp_path: Path) -> None:
+def test_repaired_models_were_incorrect(name: str, tfjs: Tfjs, tmp_path: Path) -> None:
     model = MODELS[name]
     folder = model.write(tmp_path / "model")
     try:
@@ -488,7 +486,7 @@ REFUSED: dict[str, tuple[Json, type[Exception], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_may_mean_something_else_is_refused(name: str, tmp_path: Path) -> None:
+def test_ambiguous_configs_are_refused(name: str, tmp_path: Path) -> None:
     topology, error, reason = REFUSED[name]
     weights = TWO if "meanings" in name else DENSE
     folder = Model(topology, weights=weights).write(tmp_path / "model")
@@ -498,7 +496,9 @@ def test_what_may_mean_something_else_is_refused(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("document", [{"format": "graph-model"}, {"format": None}, {}], ids=str)
-def test_a_graph_model_is_told_of_by_its_nodes(document: dict[str, Json], tmp_path: Path) -> None:
+def test_graph_models_are_recognized_by_their_nodes(
+    document: dict[str, Json], tmp_path: Path
+) -> None:
     nodes = {"node": [{"name": "x", "op": "Placeholder", "attr": {}}], "versions": {}}
     written = {"modelTopology": nodes, "weightsManifest": [], **document}
     (tmp_path / "model.json").write_text(json.dumps(written), encoding="utf-8")
@@ -521,7 +521,7 @@ def test_a_topology_nested_without_end_is_refused() -> None:
 # ----------------------------------------------------------------------- where nothing is to repair
 
 
-def test_out_is_a_copy_where_nothing_is_to_repair(tmp_path: Path) -> None:
+def test_correct_models_are_copied_to_the_output(tmp_path: Path) -> None:
     folder = Model(sequential(shaped())).write(tmp_path / "model")
     out = tmp_path / "right"
     done = CliRunner().invoke(cli.app, ["repair", str(folder), str(out)])
@@ -543,7 +543,7 @@ def test_out_is_a_copy_where_nothing_is_to_repair(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("linked", [False, True])
 @pytest.mark.parametrize("name", ["kerasport-layers.js", "kerasport-layers.d.ts"])
-def test_the_companion_is_copied_and_no_link_is_followed(
+def test_the_companion_is_copied_without_following_links(
     name: str, linked: bool, tmp_path: Path
 ) -> None:
     folder = Model(sequential(shaped()), document={"convertedBy": "kerasport 0.1.0"}).write(

@@ -95,14 +95,14 @@ def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return put(tmp_path / "model.keras", forged.keras())
 
 
-def test_verification_runs_it(model: Path) -> None:
+def test_verification_runs_the_toy_target(model: Path) -> None:
     kerasport.convert(model, model.parent / "model.onnx")
     verification = kerasport.verify(model, model.parent / "model.onnx")
     assert verification.backends == ("reference",)
     assert max(output.absolute for output in verification.outputs) < 1e-5
 
 
-def test_its_backends_can_be_chosen(model: Path) -> None:
+def test_backends_of_a_runtime_can_be_selected(model: Path) -> None:
     kerasport.convert(model, model.parent / "model.onnx")
     with pytest.raises(kerasport.OptionError, match="reference"):
         kerasport.verify(model, model.parent / "model.onnx", backends="wasm")

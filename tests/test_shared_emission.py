@@ -125,7 +125,7 @@ def test_constants_are_written_once() -> None:
     assert emitter.weights == {"weight": big.value}
 
 
-def test_what_the_table_lacks_is_a_problem_of_its_layer() -> None:
+def test_operations_without_a_row_are_problems_of_their_layer() -> None:
     erf, tanh, clip = ops.Erf(x), ops.Tanh(x), ops.Clip(x, 0.0, np.inf)
     emitter, outputs = emitted([erf, tanh, clip], {erf: "a/one", tanh: "a/two", clip: "a/three"})
     assert emitter.problems == [

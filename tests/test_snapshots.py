@@ -239,7 +239,7 @@ def place(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 @pytest.mark.every_row
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_prints_what_its_snapshot_holds(name: str, place: Path) -> None:
+def test_commands_print_their_snapshots(name: str, place: Path) -> None:
     if name == "convert-onnx":
         pytest.importorskip("onnx_ir")
     arguments = shlex.split(COMMANDS[name])
@@ -257,7 +257,7 @@ def test_a_command_prints_what_its_snapshot_holds(name: str, place: Path) -> Non
     )
 
 
-def test_there_is_no_other_snapshot() -> None:
+def test_every_snapshot_has_a_command() -> None:
     assert {file.stem for file in SNAPSHOTS.iterdir()} == {*COMMANDS}
 
 
@@ -266,7 +266,7 @@ CODE = re.compile(r"<script|ort\.Tensor|^kerasport: ")  # is not broken, and err
 
 @pytest.mark.every_row
 @pytest.mark.parametrize("name", [name for name in COMMANDS if not name.endswith("json")])
-def test_lines_fit_into_80_columns_but_for_code(name: str) -> None:
+def test_lines_except_code_fit_into_80_columns(name: str) -> None:
     text = (SNAPSHOTS / f"{name}.txt").read_text(encoding="utf-8")
     text.encode("cp1252")
     lines = text.splitlines()
@@ -289,7 +289,7 @@ def test_help_breaks_no_word(columns: int, monkeypatch: pytest.MonkeyPatch) -> N
         assert "…" not in shown
 
 
-def test_json_holds_what_the_text_says(place: Path) -> None:
+def test_json_contains_the_data_of_the_text(place: Path) -> None:
     runner = CliRunner()
     told = json.loads(
         runner.invoke(cli.app, ["convert", "gru.keras", "web_model", "--json"]).stdout
@@ -303,7 +303,7 @@ def test_json_holds_what_the_text_says(place: Path) -> None:
     assert (failed.exit_code, json.loads(failed.stdout)["error"]) == (2, "UsageError")
 
 
-def test_colours_need_a_terminal_and_no_NO_COLOR(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
+def test_colors_need_a_terminal_and_no_NO_COLOR(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
     class Terminal:
         encoding = "utf-8"
 

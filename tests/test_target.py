@@ -83,7 +83,7 @@ def test_a_target_is_a_value_and_a_row(model: Path, tmp_path: Path) -> None:
     assert "converts to a text file" in str(check)
 
 
-def test_the_command_line_knows_it(model: Path, tmp_path: Path) -> None:
+def test_the_command_line_offers_the_toy_target(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.txt"
     done = CliRunner().invoke(app, ["convert", str(model), str(out)])
     assert done.exit_code == 0, done.output
@@ -103,7 +103,7 @@ def test_the_command_line_knows_it(model: Path, tmp_path: Path) -> None:
         ("model.txt", {"trainable": True}, "a text file cannot be trained; use tfjs-layers"),
     ],
 )
-def test_what_it_is_not_is_refused(
+def test_options_of_other_targets_are_refused(
     model: Path, out: str, options: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(OptionError, match=reason):

@@ -144,7 +144,9 @@ EXACT = (
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("array", EXACT, ids=lambda array: f"{array.dtype}{array.shape}")
-def test_no_bit_is_lost(tfjs: Tfjs, tmp_path: Path, backend: Backend, array: Array) -> None:
+def test_wire_format_keeps_every_bit(
+    tfjs: Tfjs, tmp_path: Path, backend: Backend, array: Array
+) -> None:
     model = graph_model(tmp_path, array.dtype.name, array.shape, "Identity")
     ((y,),) = tfjs.run(model, [[array]], backend=backend).results
     assert (y.dtype, y.shape, y.tobytes()) == (array.dtype, array.shape, array.tobytes())
@@ -161,12 +163,12 @@ def test_no_bit_is_lost(tfjs: Tfjs, tmp_path: Path, backend: Backend, array: Arr
         (np.bool_, "bool"),
     ],
 )
-def test_other_dtypes_become_those_of_tfjs(dtype: Any, expected: str) -> None:
+def test_other_dtypes_are_converted_to_those_of_tfjs(dtype: Any, expected: str) -> None:
     assert encode(np.ones(2, dtype))["dtype"] == expected
 
 
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1, 2**32, 2**63 - 1])
-def test_an_integer_that_tfjs_cannot_hold_is_refused(value: int) -> None:
+def test_integers_beyond_int32_are_refused(value: int) -> None:
     with pytest.raises(VerifyError, match=f"range from 0 to {value}|range from {value} to 0"):
         encode(np.array([0, value], np.int64))
 
@@ -191,7 +193,7 @@ def test_a_model_is_described(tfjs: Tfjs, tmp_path: Path) -> None:
     assert description["loss"] == "meanSquaredError"
 
 
-def test_after_an_error_the_same_node_goes_on(tfjs: Tfjs, tmp_path: Path) -> None:
+def test_node_keeps_running_after_an_error(tfjs: Tfjs, tmp_path: Path) -> None:
     model = layers_model(tmp_path)
     tfjs.describe(model)
     worker = tfjs._worker
@@ -224,7 +226,7 @@ def test_a_dead_node_is_replaced(tfjs: Tfjs, tmp_path: Path) -> None:
     assert tfjs.describe(tmp_path)
 
 
-def test_the_last_words_of_node_are_told(tmp_path: Path) -> None:
+def test_the_last_output_of_a_crashed_node_is_reported(tmp_path: Path) -> None:
     (tmp_path / "script.cjs").write_text("throw new Error('out of luck')")
     worker = Worker(node.find(), tmp_path / "script.cjs")
     with pytest.raises(VerifyError, match="Error: out of luck"):
@@ -232,7 +234,7 @@ def test_the_last_words_of_node_are_told(tmp_path: Path) -> None:
     worker.close()
 
 
-def test_a_node_that_does_not_listen_blocks_nobody(tmp_path: Path) -> None:
+def test_a_node_that_does_not_read_does_not_block(tmp_path: Path) -> None:
     (tmp_path / "script.cjs").write_text("for (;;);")
     worker = Worker(node.find(), tmp_path / "script.cjs")
     with pytest.raises(VerifyError, match="not answer in 2 seconds"):
@@ -284,16 +286,14 @@ def test_the_first_install_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path
     ]
 
 
-def test_a_cache_that_cannot_be_written_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_read_only_cache_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("KERASPORT_CACHE", str(tmp_path / "file"))
     with pytest.raises(VerifyError, match="set KERASPORT_CACHE to another directory"):
         node.packages(lambda _: None)
 
 
-def test_processes_that_install_at_once_do_not_meet(tmp_path: Path) -> None:
+def test_concurrent_installations_do_not_interfere(tmp_path: Path) -> None:
     all_filled = Barrier(3)
 
     def fill(folder: Path) -> None:
@@ -338,7 +338,7 @@ def test_a_node_that_does_not_run_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         node.find()
 
 
-def test_an_old_node_gives_way_to_that_of_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wheel_replaces_an_old_node(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"/bin/node": "16.20.2", "/wheel/node": "20.1.0"}
     monkeypatch.setattr(node, "candidates", lambda: iter(versions))
     monkeypatch.setattr(node, "identify", lambda path: (Path(path), versions[path]))
@@ -350,7 +350,9 @@ def test_an_old_node_gives_way_to_that_of_the_wheel(monkeypatch: pytest.MonkeyPa
         node.find()
 
 
-def test_the_wheel_is_asked_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_wheel_is_the_last_choice_for_node(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delenv("KERASPORT_NODE", raising=False)
     monkeypatch.setattr(node, "wheel_root", lambda: tmp_path)
     monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
@@ -361,7 +363,7 @@ def test_the_wheel_is_asked_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 @pytest.mark.parametrize("root", ["bin", "lib", "wheel", "wheel/lib"])
-def test_npm_is_found_where_node_or_the_wheel_have_it(
+def test_npm_is_found_next_to_node_or_in_the_wheel(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, root: str
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name: "/elsewhere/npm.cmd")
@@ -381,7 +383,7 @@ def test_a_node_without_npm_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path
         node.npm_command(tmp_path / "node")
 
 
-def test_the_lock_names_hashes_and_no_registry() -> None:
+def test_the_lock_file_has_hashes_and_no_registry() -> None:
     packages = json.loads((node.WEB / "package-lock.json").read_bytes())["packages"]
     del packages[""]
     assert all("integrity" in package for package in packages.values())

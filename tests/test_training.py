@@ -109,7 +109,7 @@ def trained(
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
 @pytest.mark.parametrize("build", [branched, chain])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_goes_on_with_the_losses_of_keras(
+def test_training_continues_with_the_losses_of_keras(
     name: str, build: Any, suffix: str, tmp_path: Path
 ) -> None:
     model, x, y = trained(build, OPTIMIZERS[name]())
@@ -162,7 +162,7 @@ def rewritten() -> keras.Model:
     return keras.Model(x, layers.Dense(3, activation="softmax")(y))
 
 
-def test_what_is_rewritten_trains_as_in_keras(tmp_path: Path) -> None:
+def test_rewritten_layers_train_as_in_keras(tmp_path: Path) -> None:
     model, x, y = trained(rewritten, optimizers.SGD(0.05))
     model.save(tmp_path / "model.keras")
     made = convert(tmp_path / "model.keras", tmp_path / "out", trainable=True)
@@ -184,7 +184,7 @@ def test_what_is_rewritten_trains_as_in_keras(tmp_path: Path) -> None:
     ],
     ids=["compares", "augments"],
 )
-def test_what_would_not_train_as_in_keras_is_told_or_refused(
+def test_layers_that_train_differently_are_noted_or_refused(
     layer: Any, reason: str, tmp_path: Path
 ) -> None:
     model = keras.Sequential([layers.Input((4, 4, 1)), layer(), layers.Flatten(), layers.Dense(2)])
@@ -200,7 +200,7 @@ def test_what_would_not_train_as_in_keras_is_told_or_refused(
     assert not (tmp_path / "refused").exists()
 
 
-def test_a_graph_model_is_not_trained_on(tmp_path: Path) -> None:
+def test_graph_models_have_no_training_config(tmp_path: Path) -> None:
     branched().save(tmp_path / "model.keras")
     with pytest.raises(ValueError, match="cannot be trained"):
         convert(tmp_path / "model.keras", tmp_path / "out", to="tfjs-graph", trainable=True)
@@ -294,7 +294,9 @@ ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.1}}
         ),
     ],
 )
-def test_what_tfjs_computes_otherwise_is_left_out(compiled: dict[str, Any], reason: str) -> None:
+def test_losses_that_tfjs_computes_differently_are_omitted(
+    compiled: dict[str, Any], reason: str
+) -> None:
     made, (lost,) = training_config({"optimizer": ADAM, **compiled}, {})
     assert made is None
     assert reason in lost
@@ -305,7 +307,7 @@ def test_masked_outputs_are_not_compiled() -> None:
     assert "an output has a mask" in lost
 
 
-def test_metrics_that_would_be_others_are_left_out() -> None:
+def test_metrics_with_another_meaning_are_omitted() -> None:
     metrics = [
         "accuracy",
         "mae",
@@ -383,7 +385,7 @@ def test_a_list_of_keras_2_is_for_every_output() -> None:
         ({"a_b": ["mae"]}, "underscores"),
     ],
 )
-def test_metrics_that_tfjs_lacks_are_left_out(metrics: Any, reason: str) -> None:
+def test_metrics_that_tfjs_lacks_are_omitted(metrics: Any, reason: str) -> None:
     made, (lost,) = training_config(
         {"optimizer": ADAM, "loss": "mse", "metrics": metrics}, {}, ["a_b"]
     )
@@ -431,7 +433,7 @@ def test_metrics_of_each_output_are_computed(tmp_path: Path) -> None:
         np.testing.assert_allclose(told[name], wanted[name], rtol=1e-3)
 
 
-def test_the_state_stays_behind_where_its_order_is_not_known(tmp_path: Path) -> None:
+def test_the_optimizer_state_is_omitted_if_its_order_is_unknown(tmp_path: Path) -> None:
     def nested() -> keras.Model:
         return keras.Sequential([layers.Input((6,)), chain(), layers.Dense(3, "softmax")])
 
@@ -443,7 +445,7 @@ def test_the_state_stays_behind_where_its_order_is_not_known(tmp_path: Path) -> 
     ]
 
 
-def test_without_being_asked_the_state_stays_behind(tmp_path: Path) -> None:
+def test_the_optimizer_state_is_omitted_by_default(tmp_path: Path) -> None:
     model, _, _ = trained(chain, optimizers.Adam())
     model.save(tmp_path / "model.keras")
     convert(tmp_path / "model.keras", tmp_path / "out")

@@ -229,7 +229,7 @@ FILES: dict[str, tuple[bytes | Callable[[], bytes], str]] = {
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
-def test_a_file_that_is_no_model_says_what_it_is(name: str, suffix: str, folder: Path) -> None:
+def test_errors_say_what_a_file_is_if_not_a_model(name: str, suffix: str, folder: Path) -> None:
     """Whatever it is called."""
     data, match = FILES[name]
     path = put(folder / f"m.{suffix}", data if isinstance(data, bytes) else data())
@@ -276,7 +276,7 @@ DIRECTORIES: dict[str, tuple[dict[str, bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", DIRECTORIES)
-def test_a_directory_that_is_no_model_says_what_it_is(name: str, folder: Path) -> None:
+def test_errors_say_what_a_directory_is_if_not_a_model(name: str, folder: Path) -> None:
     files, match = DIRECTORIES[name]
     source = folder / "m"
     source.mkdir()
@@ -286,7 +286,7 @@ def test_a_directory_that_is_no_model_says_what_it_is(name: str, folder: Path) -
 
 
 @pytest.mark.parametrize("name", ["gone.keras", "gone/m.keras", "m.keras/x", "x" * 300])
-def test_a_path_that_leads_nowhere(name: str, folder: Path) -> None:
+def test_a_missing_path_is_an_error(name: str, folder: Path) -> None:
     put(folder / "m.keras", keras())
     assert name in str(refused(folder / name, "no such file|cannot be read"))
 
@@ -295,7 +295,7 @@ def test_a_path_that_leads_nowhere(name: str, folder: Path) -> None:
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read anything"
 )
 @pytest.mark.parametrize("which", ["model", "weights"])
-def test_a_file_that_may_not_be_read(which: str, folder: Path) -> None:
+def test_a_file_without_read_permission_is_an_error(which: str, folder: Path) -> None:
     path = put(folder / "closed", keras())
     path.chmod(0)
     if which == "model":
@@ -318,17 +318,17 @@ WEIGHTS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
-def test_weights_that_are_none_say_what_they_are(name: str, folder: Path) -> None:
+def test_errors_say_what_a_weights_file_is_if_invalid(name: str, folder: Path) -> None:
     data, match = WEIGHTS[name]
     refused(put(folder / "m.json", text_of(DENSE)), match, weights=put(folder / "w", data))
 
 
-def test_weights_that_are_not_there(folder: Path) -> None:
+def test_missing_weights_are_an_error(folder: Path) -> None:
     refused(put(folder / "m.json", text_of(DENSE)), "w.h5: no such file", weights=folder / "w.h5")
 
 
 @pytest.mark.parametrize("data", [keras(), hdf5(legacy())], ids=["keras", "h5"])
-def test_a_model_with_weights_of_its_own_takes_no_others(data: bytes, folder: Path) -> None:
+def test_a_model_with_weights_rejects_a_weights_file(data: bytes, folder: Path) -> None:
     weights = put(folder / "w.h5", hdf5())
     refused(
         put(folder / "m.keras", data),
@@ -476,7 +476,7 @@ EXPECTED = KERNEL.tobytes() + BIAS.tobytes()
 
 @pytest.mark.parametrize("suffix", ["keras", "h5", "json", "bin"])
 @pytest.mark.parametrize("name", PACKED)
-def test_a_model_is_read_however_it_is_packed_and_called(
+def test_models_are_read_with_any_packing_and_file_name(
     name: str, suffix: str, folder: Path
 ) -> None:
     assert converted(put(folder / f"m.{suffix}", PACKED[name]()), folder / "out") == EXPECTED
@@ -520,7 +520,7 @@ def test_an_architecture_is_read_with_its_weights(name: str, weights: str, folde
     assert converted(source, folder / "out", put(folder / "w", data)) == EXPECTED
 
 
-def test_weights_of_nothing_are_read(folder: Path) -> None:
+def test_models_without_weights_are_read(folder: Path) -> None:
     """A model may have none; its HDF5 is then almost empty."""
     config = sequential(given(), layer("ReLU", "r"))
     kerasport.convert(
@@ -560,7 +560,7 @@ def test_the_directions_of_a_bidirectional_must_agree(folder: Path) -> None:
     )
 
 
-def test_a_mask_that_is_no_tensor_is_refused(folder: Path) -> None:
+def test_a_mask_that_is_not_a_tensor_is_refused(folder: Path) -> None:
     softmax = layer("Softmax", "softmax", "x", axis=-1)
     softmax["inbound_nodes"][0]["kwargs"]["mask"] = {"no": "tensor"}
     refused(
@@ -594,7 +594,7 @@ def test_a_model_inside_time_distributed_has_one_input(to: str, folder: Path) ->
     refused(source, "must have one input, not 2", to=to)
 
 
-def test_options_that_no_layer_has_are_refused_inside_a_wrapper(folder: Path) -> None:
+def test_unknown_options_inside_a_wrapper_are_refused(folder: Path) -> None:
     ahead = layer("GRU", "f", units=2, initial_state=1)
     back = layer("LSTM", "b", units=2, go_backwards=True)
     both = layer(
@@ -700,7 +700,7 @@ WRAPPED = {
 
 
 @pytest.mark.parametrize("to", ["tfjs-layers", "tfjs-graph"])
-def test_a_layer_that_is_called_on_nothing_is_refused(to: str) -> None:
+def test_a_layer_called_without_inputs_is_refused(to: str) -> None:
     """A call of any layer without a tensor is a fault of the file."""
     x = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 4, 5], "dtype": "float32"}))
     for name in set(LAYERS) - {"InputLayer"}:

@@ -107,16 +107,14 @@ def test_weights_of_conv_lstms_of_tf_keras_are_found(rank: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     "model", [lambda: small(layers.Dense(3), layers.Dense(2)), nested], ids=["flat", "nested"]
 )
-def test_names_of_groups_may_hold_the_separator_of_windows(
-    model: Callable[[], Any], tmp_path: Path
-) -> None:
+def test_group_names_may_contain_a_backslash(model: Callable[[], Any], tmp_path: Path) -> None:
     with quiet():
         model().save(tmp_path / "new.keras")
     old = rewritten(tmp_path / "new.keras", tmp_path / "old.keras", "2.15.0", on_windows)
     assert shards(old, tmp_path / "old") == shards(tmp_path / "new.keras", tmp_path / "new")
 
 
-def test_an_array_too_many_is_found_on_windows_as_well(tmp_path: Path) -> None:
+def test_surplus_arrays_are_found_on_windows(tmp_path: Path) -> None:
     def more(weights: bytes) -> bytes:
         buffer = io.BytesIO(on_windows(weights))
         with h5py.File(buffer, "r+") as file:
@@ -275,7 +273,7 @@ def test_an_architecture_may_be_json_in_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ['"no JSON"', '"[1]"', '"\\"{}\\""', "3"])
-def test_other_texts_in_json_are_no_architecture(text: str, tmp_path: Path) -> None:
+def test_other_json_strings_are_not_architectures(text: str, tmp_path: Path) -> None:
     with pytest.raises(
         ReadError, match=r"m\.json: .*(not valid JSON|not a Keras architecture|not a Keras model)"
     ):
@@ -288,7 +286,7 @@ def test_other_texts_in_json_are_no_architecture(text: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("to", TARGETS)
-def test_every_problem_is_named_and_none_is_a_shape(to: str, tmp_path: Path) -> None:
+def test_problems_name_their_cause_and_no_shape(to: str, tmp_path: Path) -> None:
     x = layers.Input((6, 4))
     y = layers.Lambda(lambda z: z[:, -1], output_shape=(4,), name="last")(x)
     y = layers.Dense(3, activation=lambda z: z * z, name="squared")(y)
@@ -386,7 +384,7 @@ def test_text_vectorization_is_named_with_a_remedy(
 
 
 @pytest.mark.parametrize("name", ["bitwise_and", "bitwise_or", "bitwise_xor"])
-def test_onnx_works_on_the_bits_of_integers(name: str, tmp_path: Path) -> None:
+def test_onnx_supports_bitwise_functions(name: str, tmp_path: Path) -> None:
     x, y = layers.Input((5,), dtype="int32"), layers.Input((5,), dtype="int32")
     model = keras.Model([x, y], getattr(keras.ops, name)(x, y))
     with quiet():

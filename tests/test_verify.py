@@ -204,7 +204,7 @@ def test_probabilities_of_rare_events_agree(tmp_path: Path) -> None:
         assert max(abs(output.expected) for output in result.outputs) < 1e-3
 
 
-def test_a_model_made_of_another_one_is_refused(tmp_path: Path) -> None:
+def test_a_converted_model_of_another_source_is_refused(tmp_path: Path) -> None:
     source = saved(words(), tmp_path / "words.keras")
     _, out = converted(dicts, tmp_path)
     with pytest.raises(
@@ -217,7 +217,7 @@ def test_a_model_made_of_another_one_is_refused(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------- refusals
 
 
-def test_what_cannot_be_verified_is_told(tmp_path: Path) -> None:
+def test_models_that_cannot_be_verified_are_errors(tmp_path: Path) -> None:
     source = saved(dicts(), tmp_path / "model.keras")
     with pytest.raises(
         VerifyError, match="no such converted model; make it with kerasport convert"
@@ -234,7 +234,7 @@ def test_what_cannot_be_verified_is_told(tmp_path: Path) -> None:
         verify(3, tmp_path)
 
 
-def test_without_keras_a_user_is_told_what_to_do(
+def test_without_keras_the_error_has_a_remedy(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pair = converted(words, tmp_path)
@@ -246,7 +246,7 @@ def test_without_keras_a_user_is_told_what_to_do(
 
 
 @pytest.mark.exhaustive
-def test_what_keras_says_is_told_in_short(tmp_path: Path) -> None:
+def test_errors_of_keras_are_summarized(tmp_path: Path) -> None:
     convert(OLD, tmp_path / "out")
     with pytest.raises(
         VerifyError,
@@ -256,9 +256,7 @@ def test_what_keras_says_is_told_in_short(tmp_path: Path) -> None:
     assert "\n" not in str(refusal.value)
 
 
-def test_a_backend_that_is_not_there_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_missing_backend_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pair = converted(words, tmp_path)
     monkeypatch.setenv("KERAS_BACKEND", "mxnet")
     with pytest.raises(
@@ -268,7 +266,9 @@ def test_a_backend_that_is_not_there_is_told(
         verify(*pair)
 
 
-def test_a_child_that_dies_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_crashed_child_process_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     pair = converted(words, tmp_path)
     monkeypatch.setattr(original, "START", "import sys; sys.exit('out of memory')")
     with pytest.raises(
@@ -335,7 +335,7 @@ def test_random_strings_are_drawn_from_the_vocabulary_and_others(strings: Path) 
 
 
 @pytest.mark.parametrize("target", ["web_model", "model.onnx"])
-def test_given_strings_are_verified(target: str, strings: Path, tmp_path: Path) -> None:
+def test_user_strings_are_verified(target: str, strings: Path, tmp_path: Path) -> None:
     convert(strings, tmp_path / target)
     np.savez(tmp_path / "in.npz", text=np.array([["grün", "", "x"], ["blue", "red", "blue"]]))
     np.savez(tmp_path / "out.npz", places=np.array([[3, 0, 1], [4, 2, 4]]))
@@ -361,7 +361,7 @@ def test_strings_that_differ_are_shown() -> None:
     assert shape.reason == "has the shape [1, 2], expected [2, 2]"
 
 
-def test_strings_come_back_as_they_were(tmp_path: Path) -> None:
+def test_strings_survive_the_wire_format(tmp_path: Path) -> None:
     texts = np.array([["", "é"], ["a b", "未知"]], object)
     raw = np.array([text.encode() for text in texts.ravel()], object).reshape(texts.shape)
     save_arrays(tmp_path / "it.npz", [(texts, raw)])

@@ -35,9 +35,7 @@ from kerasport.weights import Array
 
 @pytest.mark.rows(1)
 @pytest.mark.parametrize("harm", ["gone", "changed"])
-def test_a_model_is_verified_with_the_companion_that_a_page_finds(
-    harm: str, tmp_path: Path
-) -> None:
+def test_models_are_verified_with_the_written_companion(harm: str, tmp_path: Path) -> None:
     def memory() -> keras.Model:
         x = keras.Input((5, 3))
         return keras.Model(x, keras.layers.GRU(4)(x))
@@ -76,7 +74,7 @@ def test_recorded_outputs_need_no_keras(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.mark.exhaustive
-def test_given_inputs_are_run_by_keras(tmp_path: Path) -> None:
+def test_keras_runs_user_inputs(tmp_path: Path) -> None:
     source, out = converted(dicts, tmp_path)
     rng = np.random.default_rng(0)
     # float64 and int64, as numpy makes them
@@ -166,7 +164,7 @@ def test_inputs_are_found_in_a_file(
         ),
     ],
 )
-def test_inputs_that_do_not_fit_are_told(
+def test_mismatched_inputs_are_errors(
     given: Mapping[str, Any], message: str, dicts_path: Path, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "in.npz", **given)
@@ -191,7 +189,7 @@ def test_inputs_that_do_not_fit_are_told(
         ),
     ],
 )
-def test_outputs_that_do_not_fit_are_told(
+def test_mismatched_outputs_are_errors(
     given: Mapping[str, Any], message: str, dicts_path: Path, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "out.npz", **given)
@@ -199,7 +197,7 @@ def test_outputs_that_do_not_fit_are_told(
         read_expected(tmp_path / "out.npz", model, OUTS, batch=2)
 
 
-def test_files_that_are_no_npz_are_told(dicts_path: Path, tmp_path: Path) -> None:
+def test_files_other_than_npz_are_errors(dicts_path: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", NUMBERS)
     (tmp_path / "text").write_text("?")
     with read(dicts_path) as model:
@@ -251,7 +249,7 @@ def places_of_padding(padding: Array) -> list[str]:
     ("dtype", "values"),
     [("bool", {0, 1}), ("uint8", {*range(256)}), ("int64", {*range(10)})],
 )
-def test_integers_are_of_the_input_s_dtype(dtype: str, values: set[int], tmp_path: Path) -> None:
+def test_integers_have_the_dtype_of_the_input(dtype: str, values: set[int], tmp_path: Path) -> None:
     x = layers.Input((900,), dtype=dtype)
     (array,) = inputs_of(keras.Model(x, layers.Flatten()(x)), tmp_path)
     assert (array.dtype.name, {*array.flat} == values) == (dtype, True)
@@ -277,7 +275,7 @@ def test_some_steps_are_masked(tmp_path: Path) -> None:
     assert set(padded) == {"front middle end", "all", "front", "end"}
 
 
-def test_given_masks_are_padding_too(tmp_path: Path) -> None:
+def test_mask_arguments_are_padding_too(tmp_path: Path) -> None:
     x, mask = layers.Input((9, 2)), layers.Input((9,), dtype="bool")
     _, given = inputs_of(keras.Model([x, mask], layers.LSTM(2)(x, mask=mask)), tmp_path, batch=4)
     assert not given[0, [0, 4, -1]].any()
@@ -312,14 +310,14 @@ def fixed() -> keras.Model:
     ],
     ids=lambda of: getattr(of, "__name__", ""),
 )
-def test_open_sizes_are_filled_with_what_works(
+def test_unknown_sizes_are_replaced_by_sizes_that_work(
     build: Callable[[], keras.Model], expected: tuple[tuple[int, ...], ...], tmp_path: Path
 ) -> None:
     with read(saved(build(), tmp_path / "model.keras")) as model:
         assert concrete_shapes(model, 3) == expected
 
 
-def test_a_model_for_which_no_size_works_is_told(tmp_path: Path) -> None:
+def test_a_model_without_a_working_size_is_an_error(tmp_path: Path) -> None:
     a, b = layers.Input((None, 2), name="a"), layers.Input((None, 2), name="b")
     impossible = keras.Model([a, b], layers.Add()([a, layers.ZeroPadding1D(1)(b)]))
     with (
@@ -364,7 +362,7 @@ NAN, INF = math.nan, math.inf
         (3, 3, True, 0, ()),
     ],
 )
-def test_differences(
+def test_compare_finds_differences(
     actual: Any, expected: Any, ok: bool, absolute: float, where: tuple[int, ...]
 ) -> None:
     found = TOLERANCE.compare(np.array(actual, "float64"), np.array(expected, "float64"))
@@ -400,7 +398,7 @@ SMALL = np.array([1e-7, -3e-8, 0], "float32")
         ([0.0], [1e-40], True),  # below the normal numbers of float32
     ],
 )
-def test_small_outputs_are_held_to_their_size(actual: Any, expected: Any, ok: bool) -> None:
+def test_tolerances_scale_with_small_outputs(actual: Any, expected: Any, ok: bool) -> None:
     actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")
     assert Tolerance(1e-4, 1e-5, scaled=True).compare(actual, expected).ok is ok
     assert Tolerance(1e-4, 1e-5).compare(actual, expected).ok is bool(
@@ -408,7 +406,7 @@ def test_small_outputs_are_held_to_their_size(actual: Any, expected: Any, ok: bo
     )
 
 
-def test_the_tolerance_of_an_output_is_settled_over_all_batches() -> None:
+def test_the_tolerance_of_an_output_is_the_same_for_all_batches() -> None:
     default = Tolerance(1e-4, 1e-5, scaled=True)
     assert default.settled([np.array([0.25]), np.array([-0.5, 0.1])]) == Tolerance(1e-4, 5e-6)
     assert default.settled([np.array([40.0])]) == Tolerance(1e-4, 1e-5)
@@ -427,7 +425,7 @@ def test_bools_and_integers_are_compared_as_numbers() -> None:
     assert not TOLERANCE.compare(np.array([0, 0]), np.array([False, True])).ok
 
 
-def test_layers_are_compared_by_their_scale() -> None:
+def test_layers_are_compared_relative_to_their_scale() -> None:
     actual, expected = np.array([0.5, 10]), np.array([0.0, 10])
     assert not TOLERANCE.compare(actual, expected).ok
     assert TOLERANCE.compare_to_scale(actual, expected).ok
@@ -447,7 +445,7 @@ def test_a_divergence_is_looked_for_in_one_sample() -> None:
     assert discriminating_feeds(feeds, 1, (2, 0), fixed=True) == feeds
 
 
-def test_arrays_come_back_as_they_were(tmp_path: Path) -> None:
+def test_arrays_survive_the_wire_format(tmp_path: Path) -> None:
     groups = [
         (np.zeros((0, 2)), np.array(True)),
         (np.arange(3, dtype="bfloat16"),),
@@ -520,7 +518,7 @@ Notes
   - so & so"""
 
 
-def test_a_verification_prints_well() -> None:
+def test_verification_reports_are_readable() -> None:
     assert str(verification()) == TEXT
     page = verification()._repr_html_()
     assert "&lt;probs&gt;" in page
@@ -538,6 +536,6 @@ def test_a_verification_prints_well() -> None:
     assert str(verification().outputs[1]) == "output 'y' on wasm: has the shape [2], expected [3]"
 
 
-def test_keras_is_never_imported_beside_a_user_s_program() -> None:
+def test_keras_is_never_imported_into_the_process_of_the_user() -> None:
     code = "import sys; sys.path[:] = sys.argv[1:]; import kerasport.verification; sys.exit('keras' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, *sys.path], check=True)

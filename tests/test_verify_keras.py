@@ -1,4 +1,4 @@
-"""Which Keras, in which Python, runs the original of a verification."""
+"""The choice of the Keras, and of the Python, that runs the original model."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ from kerasport.verification.runtimes import node
         ),
     ],
 )
-def test_the_keras_that_means_the_same_is_chosen(
+def test_the_keras_with_the_same_rules_is_selected(
     monkeypatch: pytest.MonkeyPatch, versions: Mapping[str, str], writer: str, expected: Keras | str
 ) -> None:
     there = Installed(versions, ("jax",))
@@ -104,7 +104,7 @@ def test_the_backend_is_the_chosen_one_or_the_first(
     [("keras-1.2.2/keras_1.h5", "Keras 1.2.2"), ("keras-2.12.0/functional.keras", "TensorFlow 2.12"),
      ("keras-2.12.0/functional.hdf5.keras", ""), ("keras-2.15.0/functional.keras", "")],
 )  # fmt: skip
-def test_what_tf_keras_cannot_read_is_not_a_reason_to_install_it(name: str, needs: str) -> None:
+def test_tf_keras_is_not_suggested_for_files_that_it_cannot_read(name: str, needs: str) -> None:
     with read(RECORDED / name) as model:
         assert lacks_reader(model.writer, RECORDED / name, model) == needs
     for versions in ({}, {"keras": "3.15.1", "tf_keras": "2.21.0"}):
@@ -172,7 +172,7 @@ def test_a_python_that_does_not_run_is_an_error(python: str, error: str, tmp_pat
         installed(python)
 
 
-def test_keras_is_looked_for_before_anything_is_installed(
+def test_keras_is_searched_before_anything_is_installed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pair = converted(words, tmp_path)

@@ -292,7 +292,7 @@ class LogicalNot(Unary):
 
 
 class Cast(Tensor):
-    """`x` converted to the element type `to`. Floats are truncated towards zero for integers."""
+    """`x` converted to the element type `to`. Floats are truncated toward zero for integers."""
 
     x: Tensor
     to: DType

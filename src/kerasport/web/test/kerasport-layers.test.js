@@ -47,7 +47,7 @@ const GRU = layer('KerasportGRU', { units: 2, activation: 'tanh', recurrent_acti
 /**
  * @param {layers.LayersModel} model
  */
-function randomise(model) {
+function randomize(model) {
   model.setWeights(model.getWeights().map(({ shape }, seed) => tf.randomNormal(shape, 0, 0.7, 'float32', seed + 1)))
 }
 
@@ -156,7 +156,7 @@ const TRAINED = {
 for (const [name, made] of Object.entries(TRAINED)) {
   test(`fit trains every weight of ${name}`, async () => {
     const model = await load(sequential([...made, layer('Dense', { units: 1, activation: 'kerasport_squareplus' })]))
-    randomise(model)
+    randomize(model)
     model.compile({ optimizer: 'sgd', loss: 'meanSquaredError' })
     const before = model.getWeights().map(weight => weight.clone())
     const x = tf.randomNormal([8, 4, 3], 0, 1, 'float32', 7)
@@ -181,7 +181,7 @@ for (const [name, made] of Object.entries(TRAINED)) {
 
   test(`${name} is the same after save and load`, async () => {
     const model = await load(sequential(made))
-    randomise(model)
+    randomize(model)
     /** @type {core.io.ModelArtifacts[]} */
     const saved = []
     await model.save(tf.io.withSaveHandler(async artifacts => {
@@ -203,7 +203,7 @@ for (const [name, made] of Object.entries(TRAINED)) {
 
 test('a stateful GRU goes on where it was, until it is reset', async () => {
   const model = await load(sequential([layer('KerasportGRU', { units: 2, stateful: true })], [2, 4, 3]))
-  randomise(model)
+  randomize(model)
   const x = tf.randomNormal([2, 4, 3], 0, 1, 'float32', 3)
   const [first, second] = [model.predict(x), model.predict(x)].flat()
   assert.throws(() => assertClose(first, second))

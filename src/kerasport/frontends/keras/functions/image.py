@@ -98,12 +98,12 @@ def rgb_to_hsv(x: Tensor, *, data_format: str | None = None) -> Tensor:
     (r, g, b), axis = channels(clean, data_format)
     value = ops.Maximum(ops.Maximum(r, g), b)
     spread = value - ops.Minimum(ops.Minimum(r, g), b)
-    lit, coloured = ops.greater(value, 0.0), ops.greater(spread, 0.0)
+    lit, colored = ops.greater(value, 0.0), ops.greater(spread, 0.0)
     saturation = where(lit, spread / where(lit, value, 1.0), 0.0)
-    sixth = 1.0 / (6.0 * where(coloured, spread, 1.0))
+    sixth = 1.0 / (6.0 * where(colored, spread, 1.0))
     hue = where(ops.Equal(value, g), sixth * (b - r) + 2 / 6, sixth * (r - g) + 4 / 6)
     hue = where(ops.Equal(value, r), sixth * (g - b), hue)
-    hue = where(coloured, hue, 0.0) + ops.floats(ops.less(hue, 0.0))
+    hue = where(colored, hue, 0.0) + ops.floats(ops.less(hue, 0.0))
     return ops.concat([hue, saturation, value], axis)
 
 

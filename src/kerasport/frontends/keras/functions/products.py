@@ -257,8 +257,8 @@ def corrcoef(x: Tensor) -> Tensor:
     y = ops.floats(x)
     if y.rank != 2:
         raise Refusal("", "it is supported for matrices only")
-    centred = y - ops.mean(y, 1, keepdims=True)
-    unit = centred * ops.Rsqrt(ops.sum_(ops.Square(centred), 1, keepdims=True))
+    centered = y - ops.mean(y, 1, keepdims=True)
+    unit = centered * ops.Rsqrt(ops.sum_(ops.Square(centered), 1, keepdims=True))
     return ops.clip(ops.MatMul(unit, unit, transpose_b=True), -1.0, 1.0)
 
 

@@ -52,7 +52,7 @@ class RandomBrightness(_Augmentation):
 
 
 class RandomColorDegeneration(_Augmentation):
-    """Moves colors towards gray during training."""
+    """Moves colors toward gray during training."""
 
 
 class RandomColorJitter(_Augmentation):

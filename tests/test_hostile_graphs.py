@@ -176,6 +176,43 @@ def control_cycle() -> bytes:
     return graph(X, node("y", "Relu", "x", "^z"), node("z", "NoOp", "^y"))
 
 
+def enter(name: str, value: str, frame: str = "f") -> bytes:
+    attributes = {"frame_name": message((2, frame)), "T": message((6, FLOAT))}
+    return node(name, "Enter", value, **attributes)
+
+
+def loop_of_tensorflow_1(start: str = "x", step: str = "b", condition: str = "l") -> bytes:
+    """while less(m): m = relu(m)"""
+    kind = message((6, FLOAT))
+    return graph(
+        X,
+        enter("e", start),
+        node("m", "Merge", "e", "n", T=kind),
+        node("less", "Less", "m", "m", T=kind),
+        node("l", "LoopCond", "less"),
+        node("s", "Switch", "m", condition, T=kind),
+        node("b", "Relu", "s:1", T=kind),
+        node("n", "NextIteration", step, T=kind),
+        node("q", "Exit", "s", T=kind),
+        node("y", "Relu", "q", T=kind),
+    )
+
+
+def branches_in_each_other(levels: int = 400) -> bytes:
+    """Each branch reads the result of the one before it inside of its own."""
+    kind = message((6, FLOAT))
+    nodes = [node("p", "Less", "x", "x", T=kind)]
+    for level in range(levels):
+        before = f"m{level - 1}" if level else "x"
+        nodes += [
+            node(f"s{level}", "Switch", before, "p", T=kind),
+            node(f"a{level}", "Relu", f"s{level}:1", T=kind),
+            node(f"b{level}", "Relu", f"s{level}", T=kind),
+            node(f"m{level}", "Merge", f"a{level}", f"b{level}", T=kind),
+        ]
+    return graph(X, *nodes, node("y", "Relu", f"m{levels - 1}", T=kind))
+
+
 GRAPHS: dict[str, tuple[Callable[[], bytes], type[KerasportError], str]] = {
     "recursive functions": (recursive, HostileFileError, "the function 'f' calls itself"),
     "functions that double": (doubling, HostileFileError, "more than 100,000 operations"),
@@ -188,7 +225,6 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], type[KerasportError], str]] = {
         "the graph has a cycle at the node",
     ),
     "a cycle of control inputs": (control_cycle, OptionError, "no node of the graph is an output"),
-    "110,000 nodes": (lambda: chain(110_000), HostileFileError, "more than 100,000 operations"),
     "1,000,000 nodes": (
         lambda: message((1, X)) + message((1, node("n", "NoOp"))) * 1_000_000,
         HostileFileError,
@@ -240,6 +276,31 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], type[KerasportError], str]] = {
         ReadError,
         "'y' has no result 7",
     ),
+    "a loop that contains its exit": (
+        lambda: loop_of_tensorflow_1(step="q"),
+        HostileFileError,
+        "contains itself",
+    ),
+    "a loop that starts with its exit": (
+        lambda: loop_of_tensorflow_1(start="q"),
+        HostileFileError,
+        "the graph has a cycle",
+    ),
+    "a loop without condition": (
+        lambda: loop_of_tensorflow_1(condition="less"),
+        ReadError,
+        r"\(Exit\) does not belong to a loop",
+    ),
+    "a loop without entry": (
+        lambda: graph(X, node("m", "Merge", "x", "n"), node("n", "NextIteration", "m"), node("y", "Relu", "m")),
+        ReadError,
+        r"'m' \(Merge\) does not begin a loop",
+    ),
+    "a branch without switch": (
+        lambda: graph(X, node("m", "Merge", "x", "x"), node("y", "Relu", "m")),
+        ReadError,
+        r"'m' \(Merge\) joins do not have the structure",
+    ),
     "two nodes of one name": (
         lambda: graph(X, X),
         ReadError,
@@ -286,14 +347,32 @@ def test_a_constant_of_terabytes_is_not_built(tmp_path: Path, dtype: int, field:
         weight.read()
 
 
+def test_a_graph_of_too_many_nodes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kerasport.frontends.graphdef.flatten.MAX_NODES", 1000)
+    (tmp_path / "graph.pb").write_bytes(chain(1001))
+    with pytest.raises(HostileFileError, match="more than 1,000 operations"):
+        read_graph(tmp_path / "graph.pb")
+
+
 def test_functions_that_nothing_calls_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "graph.pb"
-    unused = [
-        function(f"f{i}", [node("b", "Relu", "b")], "b:activations:0") for i in range(100_000)
-    ]
+    one = function("f000000", [node("b", "Relu", "b")], "b:activations:0")
+    unused = [one.replace(b"000000", b"%06d" % number) for number in range(100_000)]
     path.write_bytes(graph(X, node("y", "Relu", "x"), functions=unused))
     start = time.process_time()
     assert [output.name for output in read_graph(path).outputs] == ["y"]
+    assert time.process_time() - start < SECONDS
+
+
+def test_loops_and_branches_of_tensorflow_1(tmp_path: Path) -> None:
+    path = tmp_path / "graph.pb"
+    path.write_bytes(loop_of_tensorflow_1())
+    assert read_graph(path).outputs[0].result.node.inputs[0].node.op == "While"
+    path.write_bytes(branches_in_each_other())
+    start = time.process_time()
+    assert len(read_graph(path).functions) == 800
     assert time.process_time() - start < SECONDS
 
 

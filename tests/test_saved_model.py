@@ -91,6 +91,19 @@ def test_keys_of_partitioned_variables() -> None:
 
 # model → the ops of its graph, and of each function of its control flow
 OPS = {
+    "branches_v1.pb": [
+        "Greater If Less Sum", "Mul", "AddV2", "Greater If", "", "", "Shape StridedSlice", "Mul",
+        "Sub", "", "If",
+    ],
+    "control_flow_v1.pb": [
+        "Greater If While", "Less", "Less", "AddV2 Mul StridedSlice", "MatMul Tanh", "Sub",
+        "AddV2 Greater If Sum While", "Mul", "ZerosLike",
+    ],
+    "map_v1": [
+        "Range Shape StridedSlice TensorArrayGatherV3 TensorArrayScatterV3 TensorArrayV3 While",
+        "Less LogicalAnd",
+        "AddV2 ExpandDims MatMul Squeeze TensorArrayReadV3 TensorArrayWriteV3",
+    ],
     "checks": ["Abs Sqrt"],
     "element_types": ["Cast LogicalNot Mul"],
     "frozen.pb": ["AddV2 GatherV2 Mul Split TopKV2"],

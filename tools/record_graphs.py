@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import keras
 import numpy as np
@@ -441,6 +441,44 @@ def control_flow_v1(path: Path) -> Any:
     path.with_suffix(".pb").write_bytes(built.as_graph_def().SerializeToString())
     v1.enable_control_flow_v2()
     return feeds, found
+
+
+@graph
+def branches_v1(path: Path) -> Any:
+    """Branches of TensorFlow 1 with several results, constants, and branches in them."""
+    v1.disable_control_flow_v2()
+    with tf.Graph().as_default() as built:
+        x = v1.placeholder(tf.float32, (None, 3), "x")
+        total = tf.reduce_sum(x)
+
+        def inner() -> Any:
+            return v1.cond(total > 5.0, lambda: x * 10.0, lambda: x + total)
+
+        a, b = v1.cond(total > 1.0, lambda: (inner(), tf.constant(7)), lambda: (x, tf.shape(x)[0]))
+        c = v1.case([(total < -1.0, lambda: a * 2.0), (total < 3.0, lambda: a - 1.0)], lambda: a)
+        tensors = {"a": a, "b": b, "c": c}
+        for name, tensor in tensors.items():
+            tf.identity(tensor, name)
+        feeds = {"x": np.array([[1, 2, -1], [0.5, 0, 0]], np.float32)}
+        with v1.Session() as session:
+            found = session.run({name: f"{name}:0" for name in tensors}, {x: feeds["x"]})
+    path.with_suffix(".pb").write_bytes(built.as_graph_def().SerializeToString())
+    v1.enable_control_flow_v2()
+    return feeds, found
+
+
+@graph
+def map_v1(path: Path) -> Any:
+    """A loop of TensorFlow 1 over rows, with tensor arrays, in a SavedModel with variables."""
+    v1.disable_control_flow_v2()
+    with tf.Graph().as_default():
+        x = v1.placeholder(tf.float32, (None, 3), "x")
+        w = v1.get_variable("w", initializer=floats(3, 3), use_resource=True)
+        b = v1.get_variable("b", initializer=floats(3), use_resource=False)
+        y = tf.map_fn(lambda row: tf.linalg.matvec(w, row) + b, x)
+        found = save_v1(path, {"x": x}, {"y": y}, {"x": floats(4, 3)})
+    v1.enable_control_flow_v2()
+    return found
 
 
 @graph

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kerasport.errors import OptionError, ReadError, quoted
@@ -18,6 +18,7 @@ from kerasport.frontends.graphdef.frozen import (
     UnknownRank,
 )
 from kerasport.frontends.graphdef.stored_values import StoredValues
+from kerasport.frontends.graphdef.v1_control_flow import CONTROL_FLOW, raised
 from kerasport.weights import Shape
 
 PLACEHOLDERS = frozenset(("Placeholder", "PlaceholderV2"))
@@ -33,6 +34,9 @@ NO_OUTPUTS = frozenset(
     )
 )
 """Ops that are no outputs although no other node reads them."""
+
+PIVOTS = ("switch_t", "switch_f", "pred_id")
+"""Ends of the names of nodes that only control the branches of TensorFlow 1."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def assemble(
     """
     fed = dict(given or {})
     ports = tuple(_input(tensor, fed) for tensor in inputs)
-    flattener = Flattener(library, fed)
+    flattener = Flattener(raised(library), fed)
     flat = flattener.graph(output.tensor for output in outputs)
     stored = values(flattener)
     freezer = Freezer(flattener, stored.variable)
@@ -182,11 +186,12 @@ def outputs_of(library: Library, names: Sequence[str] | None) -> tuple[Tensor, .
         return tuple(Tensor(name, name) for name in names)
     nodes = [library.graph.node(name) for name in library.graph.stored]
     read = {node_of(name) for node in nodes for name in (*node.inputs, *node.controls)}
+    unread = [node for node in nodes if node.name not in read and node.op not in NO_OUTPUTS]
+    # loops and branches of TensorFlow 1 have results that nothing reads
+    switches = {node.name for node in nodes if node.op in CONTROL_FLOW}
+    proper = [node for node in unread if not _leaves_control_flow(node, switches)]
     found = [
-        Tensor(tensor, tensor)
-        for node in nodes
-        if node.name not in read and node.op not in NO_OUTPUTS
-        for tensor in _results(library, node)
+        Tensor(tensor, tensor) for node in proper or unread for tensor in _results(library, node)
     ]
     if not found:
         raise OptionError(
@@ -194,6 +199,13 @@ def outputs_of(library: Library, names: Sequence[str] | None) -> tuple[Tensor, .
             "outputs",
         )
     return tuple(found)
+
+
+def _leaves_control_flow(node: StoredNode, switches: Container[str]) -> bool:
+    """Whether a node only passes on a result of the control flow of TensorFlow 1."""
+    return node.name in switches or (
+        node.op == "Identity" and node.name.endswith(PIVOTS) and node_of(node.inputs[0]) in switches
+    )
 
 
 def _results(library: Library, node: StoredNode) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kerasport.errors import ReadError, quoted
@@ -46,6 +46,7 @@ class Body:
         arguments: name and element type of each argument of the function.
         results: name of each result of the function, and the tensor that it is.
         controls: nodes of the function that run although no result depends on them.
+        peek: finds the op of a node without decoding the rest.
     """
 
     name: str
@@ -54,7 +55,12 @@ class Body:
     arguments: tuple[tuple[str, ElementType], ...] = ()
     results: tuple[tuple[str, str], ...] = ()
     controls: tuple[str, ...] = ()
+    peek: Callable[[Any], str] | None = None
     _nodes: dict[str, StoredNode] = field(default_factory=dict, repr=False)
+
+    def op(self, name: str) -> str:
+        """The op of the node of a name."""
+        return self.peek(self.stored[name]) if self.peek is not None else self.node(name).op
 
     def node(self, name: str) -> StoredNode:
         """The node of a name.
@@ -90,7 +96,11 @@ class Library:
     _bodies: dict[str, Body] = field(default_factory=dict, repr=False)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._stored
+        return name in self._stored or name in self._bodies
+
+    def extended(self, graph: Body, functions: Mapping[str, Body]) -> Library:
+        """The library with another graph and further functions."""
+        return replace(self, graph=graph, _bodies={**self._bodies, **functions})
 
     def function(self, name: str) -> Body:
         """The function of a name.
@@ -126,7 +136,12 @@ def _function_name(file: File, where: Span) -> str:
 
 def _body(file: File, name: str, nodes: Sequence[Span]) -> Body:
     stored = by_name("node", nodes, lambda span: peek(file.buffer, span, 1))
-    return Body(name, stored, lambda span: _node(file, span))
+    return Body(
+        name,
+        stored,
+        lambda span: _node(file, span),
+        peek=lambda span: peek(file.buffer, span, 2),
+    )
 
 
 def by_name(kind: str, stored: Iterable[Any], name_of: Callable[[Any], str]) -> Mapping[str, Any]:

@@ -30,7 +30,6 @@ MAX_PREFIX = 1000
 
 CALLS = frozenset(("PartitionedCall", "StatefulPartitionedCall"))
 CONTROL_FLOW = frozenset(("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"))
-V1_CONTROL_FLOW = frozenset(("Enter", "Exit", "Switch", "Merge", "NextIteration", "LoopCond"))
 ASSIGNMENTS = re.compile(
     r"(Assign|Scatter|ResourceScatter|LookupTable(Import|Insert|Remove)|InitializeTable|Stack(Push|"
     r"Pop)|CountUpTo|RestoreV?2?$|Save)|.*(StridedSliceAssign|CountUpTo|Apply\w+)$"
@@ -352,9 +351,4 @@ def _too_large() -> HostileFileError:
 
 
 def _cycle(node: StoredNode) -> ReadError:
-    if node.op in V1_CONTROL_FLOW:
-        return ReadError(
-            f"the graph has a loop of TensorFlow 1 at the node {quoted(node.name)} ({node.op}), "
-            "which is not supported; save the model with TensorFlow 2"
-        )
     return HostileFileError(f"the graph has a cycle at the node {quoted(node.name)}")

@@ -262,3 +262,16 @@ def test_onnx_runtime_computes_wide_types_in_bodies(tmp_path: Path) -> None:
         wanted = wide().run(*feed)
         assert [array.dtype for array in got] == [array.dtype for array in wanted]
         compared(wanted, got, 1e-12)
+
+
+@pytest.mark.needs("onnx_ir")
+def test_rounding_keeps_the_model_of_a_plan() -> None:
+    """A plan is a value: what computes in float16 is another model, also in its bodies."""
+    options: Any = RUNS["onnx-half"][1]
+    plan: Any = ONNX.plan(program(graph()), options)
+    before = str(plan.model)
+    rounded: Any = ONNX.rounded(plan, options)
+    assert str(plan.model) == before
+    assert "FLOAT16" in str(rounded.model)
+    again: Any = ONNX.rounded(plan, options)
+    assert str(again.model) == str(rounded.model)

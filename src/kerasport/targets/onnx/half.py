@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as onnx
 from onnx_ir import DataType, Node, Value
 
+from kerasport.targets.onnx.copy import copied
 from kerasport.targets.onnx.file import OnnxPlan, stored_name
 from kerasport.targets.rounding import FLOAT16, NORMAL16
 from kerasport.weights import Array
@@ -52,8 +53,7 @@ PRECISE = ("STFTSpectrogram", "MelSpectrogram")
 def halved(plan: OnnxPlan) -> OnnxPlan:
     """The plan with float16 in its graph, where weights are rounded to float16.
 
-    Operators that take a weight that is not rounded stay float32. The model of the plan is changed
-    in place, since onnx-ir copies graphs only in its newest versions.
+    Operators that take a weight that is not rounded stay float32.
     """
     assert plan.model is not None
     weights = {
@@ -61,18 +61,19 @@ def halved(plan: OnnxPlan) -> OnnxPlan:
         for name, encoding in plan.encodings.items()
         if encoding.dtype == "float16"
     }
-    graph = plan.model.graph
+    model = copied(plan.model)
+    graph = model.graph
     total = len(graph)
     prefixes = tuple(f"{layer.path}/" for layer in plan.layers if layer.class_name in PRECISE)
     step = _Float16Pass(graph, weights, prefixes)
     step.run()
     note = f"{step.done} of {total} operators compute in float16; inputs and outputs stay float32"
-    return replace(plan, notes=(*plan.notes, note))
+    return replace(plan, model=model, notes=(*plan.notes, note))
 
 
 @dataclass
 class _Float16Pass:
-    """Changes a graph in place, one node after the other."""
+    """Changes a graph that nothing else uses, one node after the other."""
 
     graph: onnx.Graph
     # weight that is stored as float16 → name of what is stored

@@ -512,7 +512,8 @@ ELSEWHERE = re.compile(
     # notes on what browsers can load are about browsers
     r"(targets/(tfjs|onnx/__init__|loading|next_steps|notes|plan|rounding|output|owner|target|__init__)"
     r"|verification|diagnosis|report|web|cli|commands|api|releases|urls|errors"
-    r"|frontends/keras/(read|meaning))"
+    # a graph-model is also a source
+    r"|frontends/keras/(read|meaning)|frontends/graphdef/(?!ops))"
 )
 """Modules whose texts are not reasons of a refusal to convert to ONNX."""
 OTHERS = re.compile(

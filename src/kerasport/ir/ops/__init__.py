@@ -105,7 +105,7 @@ from kerasport.ir.ops.elementwise import (
 from kerasport.ir.ops.indexing import ArgWhere, GatherNd, gather_nd
 from kerasport.ir.ops.linear import Det, MatMul, einsum, matmul
 from kerasport.ir.ops.lookup import Lookup
-from kerasport.ir.ops.loop import Scan, scan
+from kerasport.ir.ops.loop import RecurrentStep, Scan, scan
 from kerasport.ir.ops.movement import (
     WHOLE,
     BroadcastTo,

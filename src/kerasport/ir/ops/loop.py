@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,12 @@ from kerasport.ir.tensor import (
     items,
     joined,
 )
+from kerasport.record import Record
 from kerasport.weights import Array, Shape
+
+RecurrentOperator: TypeAlias = Literal["LSTM", "GRU", "RNN"]
+MaskedOutput: TypeAlias = Literal["state", "held", "zero"]
+"""The output of a masked step: the state, the output of the step before, or zeros."""
 
 
 class Scan(Several):
@@ -44,7 +49,8 @@ class Scan(Several):
         result_axes: for each result, the axis of its steps.
         result_backwards: for each result, whether the first step that runs becomes the last one.
         nonempty: whether every run has at least one step.
-        kind: describes the step, for targets that have one operator for the whole loop.
+        kind: describes the step, for targets that have one operator for the whole loop; None if
+            the step is none that targets know.
     """
 
     states: tuple[Tensor, ...]
@@ -56,7 +62,7 @@ class Scan(Several):
     result_axes: tuple[int, ...]
     result_backwards: tuple[bool, ...]
     nonempty: bool = False
-    kind: object = None
+    kind: RecurrentStep | None = None
 
     @property
     def results(self) -> tuple[Tensor, ...]:
@@ -149,6 +155,38 @@ class Scan(Several):
         """Name of each size in the body → an operand and its axis that have this size."""
         operands = (*self.states, *self.sequences, *self.captured)
         return size_sources(self.body.inputs, operands, self._moved())
+
+
+class RecurrentStep(Record):
+    """The step of an LSTM, a GRU or a simple RNN, as the `kind` of a scan.
+
+    The first sequence is the input times the kernel, plus the bias: [batch, time, gates · units].
+    The order of the gates is input, forget, cell, output in an LSTM, and update, reset, candidate
+    in a GRU. The states are [batch, units].
+
+    Attributes:
+        operator: the name of the operator in ONNX.
+        recurrent_kernel: the kernel of the state, [units, gates · units].
+        recurrent_bias: the bias of the state, [gates · units]; None if it is zero.
+        activations: the names in Keras, of the gates and then of the cell or candidate; a simple
+            RNN has only the last one. A name is empty if Keras has no name for the function.
+        reset_after: whether a GRU applies its reset gate after the product with the kernel.
+        masked: whether the last sequence is a mask, bool [batch, time, 1].
+        masked_output: the output of a masked step.
+    """
+
+    operator: RecurrentOperator
+    recurrent_kernel: Tensor
+    recurrent_bias: Tensor | None
+    activations: tuple[str, ...]
+    reset_after: bool
+    masked: bool
+    masked_output: MaskedOutput
+
+    @property
+    def states(self) -> int:
+        """The number of states."""
+        return 2 if self.operator == "LSTM" else 1
 
 
 def inserted(extents: Extents, axis: int, extent: Extent) -> Extents:
@@ -291,7 +329,7 @@ def scan(
     result_axes: int | Sequence[int] = 1,
     result_reverse: bool | Sequence[bool] = False,
     nonempty: bool = False,
-    kind: object = None,
+    kind: RecurrentStep | None = None,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Run `step` for each step of sequences, as a `Scan`.
 
@@ -305,7 +343,8 @@ def scan(
         result_axes: the axis of the steps in the results.
         result_reverse: whether the first step that runs becomes the last one of the results.
         nonempty: whether every run has at least one step.
-        kind: describes the step, for targets that have one operator for the whole loop.
+        kind: describes the step, for targets that have one operator for the whole loop; None if
+            the step is none that targets know.
 
     `reverse`, `axes`, `result_axes` and `result_reverse` are one value for all, or one for each.
 

@@ -2,51 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from kerasport.frontends.keras.layers.activations import ACTIVATIONS
-from kerasport.frontends.keras.layers.recurrent import (
-    GRUCell,
-    LSTMCell,
-    MaskedOutput,
-    SimpleRNNCell,
-    Steps,
-)
 from kerasport.ir import ops
 from kerasport.ir.dtypes import FLOATS
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Add, Constant, MatMul, Scan, Tensor, TensorType
+from kerasport.ir.ops.loop import MaskedOutput, RecurrentOperator, RecurrentStep
 from kerasport.ir.tensor import Several, expect
 from kerasport.passes.loop import with_results
+from kerasport.record import Record
 from kerasport.weights import Array
 
-Cell: TypeAlias = LSTMCell | GRUCell | SimpleRNNCell
-Operator: TypeAlias = Literal["LSTM", "GRU", "RNN"]
-
-GATES: Mapping[Operator, tuple[int, ...]] = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}
+GATES: Mapping[RecurrentOperator, tuple[int, ...]] = {
+    "LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,),
+}  # fmt: skip
 """Operator → position in Keras of each gate of ONNX.
 
 The gates are input, output, forget and cell; or update, reset and candidate.
 """
 
-NAMES: Mapping[str, str] = {
-    "tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu", "elu": "Elu", "softsign": "Softsign",
-    "softplus": "Softplus", "hard_sigmoid": "HardSigmoid", "hard_sigmoid_keras2": "HardSigmoid",
-}  # fmt: skip
-"""Activation of Keras → activation of ONNX."""
 
-OPTIONS: Mapping[str, Mapping[str, float]] = {
-    "activation_alpha": {"elu": 1.0, "hard_sigmoid": 1 / 6, "hard_sigmoid_keras2": 0.2},
-    "activation_beta": {"hard_sigmoid": 0.5, "hard_sigmoid_keras2": 0.5},
+class Activation(Record):
+    """An activation of the recurrent operators of ONNX.
+
+    Attributes:
+        name: its name in ONNX.
+        function: its meaning in numpy.
+        alpha: its first parameter; None if it has none.
+        beta: its second parameter; None if it has none.
+    """
+
+    name: str
+    function: Callable[[Array], Array]
+    alpha: float | None = None
+    beta: float | None = None
+
+
+def _hard_sigmoid(slope: float) -> Activation:
+    return Activation("HardSigmoid", lambda x: np.clip(slope * x + 0.5, 0, 1), slope, 0.5)
+
+
+ACTIVATIONS: Mapping[str, Activation] = {
+    "tanh": Activation("Tanh", np.tanh),
+    "sigmoid": Activation("Sigmoid", lambda x: 0.5 + 0.5 * np.tanh(0.5 * x)),
+    "relu": Activation("Relu", lambda x: np.maximum(x, 0)),
+    "elu": Activation("Elu", lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))), 1.0),
+    "softsign": Activation("Softsign", lambda x: x / (1 + np.abs(x))),
+    "softplus": Activation("Softplus", lambda x: np.logaddexp(x, 0)),
+    "hard_sigmoid": _hard_sigmoid(1 / 6),
+    "hard_sigmoid_keras2": _hard_sigmoid(0.2),
 }
-"""Attribute of ONNX → activation of Keras → its value.
-
-The attribute lists values only for activations that have one.
-"""
+"""Name of an activation in Keras → activation of ONNX."""
 
 
 class Recurrent(Several):
@@ -58,7 +69,7 @@ class Recurrent(Several):
     states.
     """
 
-    operator: Operator
+    operator: RecurrentOperator
     x: Tensor
     kernel: Tensor
     recurrent_kernel: Tensor
@@ -112,7 +123,7 @@ class Recurrent(Several):
         self, z: list[Array], kernel: Array, bias: Array, states: Sequence[Array]
     ) -> list[Array]:
         """One step, by the equations in onnx/docs/Operators.md."""
-        f, *others = (_meaning(name) for name in self.activations)
+        f, *others = (ACTIVATIONS[name].function for name in self.activations)
         h = states[0]
         parts = list(zip(z, np.split(kernel, len(z)), np.split(bias, len(z)), strict=True))
         sums = [zs + h @ w.T + b for zs, w, b in parts]
@@ -128,16 +139,6 @@ class Recurrent(Several):
         return [(1 - update) * others[0](zs + inner) + update * h]
 
 
-def _meaning(name: str) -> Any:
-    """An activation as a numpy function."""
-
-    def function(x: Array) -> Array:
-        operand = ops.Input("x", TensorType("float32", x.shape))
-        return Graph((operand,), (ACTIVATIONS[name](operand),)).run(x)[0]
-
-    return function
-
-
 # -------------------------------------------------------------------------------------- recognition
 
 
@@ -150,29 +151,24 @@ def native(graph: Graph) -> Graph:
 
 def operator_of(loop: Scan) -> tuple[Tensor, ...] | None:
     """The results of a loop, computed by one operator; None if ONNX has none."""
-    steps = loop.kind
-    if not isinstance(steps, Steps) or not isinstance(
-        steps.cell, LSTMCell | GRUCell | SimpleRNNCell
-    ):
-        return None
-    cell, activations, parts = steps.cell, activations_of(steps.cell), projection(loop.sequences[0])
-    if parts is None or not all(isinstance(name, str) and name in NAMES for name in activations):
+    step, parts = loop.kind, projection(loop.sequences[0])
+    if step is None or parts is None or not set(step.activations) <= set(ACTIVATIONS):
         return None
     x, kernel, bias = parts
-    operator, states = _operator(cell), loop.states[: cell.states]
+    states = loop.states[: step.states]
     zeros = all(isinstance(state, ops.Fill) and state.value == 0 for state in states)
     whole = Recurrent(
-        operator,
+        step.operator,
         ops.transpose(x, (1, 0, 2)),
-        _gates(operator, kernel),
-        _gates(operator, ops.as_tensor(cell.recurrent_kernel)),
-        _biases(operator, cell, bias),
+        _gates(step.operator, kernel),
+        _gates(step.operator, step.recurrent_kernel),
+        _biases(step, bias),
         () if zeros else states,
-        activations,
+        activations_of(step),
         loop.backwards[0],
-        isinstance(cell, GRUCell) and cell.reset_after,
+        step.reset_after,
     )
-    *ends, over = masked(whole, loop, steps.output) if steps.masked else plain(whole)
+    *ends, over = masked(whole, loop, step.masked_output) if step.masked else plain(whole)
     # a loop returns its results in the order of processing
     return (*ends, ops.Reverse(over, (1,)) if loop.backwards[0] else over)
 
@@ -245,18 +241,10 @@ class TakeSteps(Tensor):
         return taken
 
 
-def _operator(cell: Cell) -> Operator:
-    if isinstance(cell, LSTMCell):
-        return "LSTM"
-    return "GRU" if isinstance(cell, GRUCell) else "RNN"
-
-
-def activations_of(cell: Cell) -> tuple[Any, ...]:
-    """Keras's names of the activations, in the order of ONNX."""
-    if isinstance(cell, SimpleRNNCell):
-        return (cell.activation,)
-    pair = (cell.recurrent_activation, cell.activation)
-    return (*pair, cell.activation) if isinstance(cell, LSTMCell) else pair
+def activations_of(step: RecurrentStep) -> tuple[str, ...]:
+    """The names in Keras of the activations of ONNX. An LSTM has one more, of its output."""
+    names = step.activations
+    return (*names, names[-1]) if step.operator == "LSTM" else names
 
 
 def projection(z: Tensor) -> tuple[Tensor, Constant, Tensor | None] | None:
@@ -269,25 +257,22 @@ def projection(z: Tensor) -> tuple[Tensor, Constant, Tensor | None] | None:
     return None
 
 
-def _gates(operator: Operator, kernel: Tensor) -> Tensor:
+def _gates(operator: RecurrentOperator, kernel: Tensor) -> Tensor:
     """A kernel [rows, gates · units]  →  [1, gates · units, rows], with the gates of ONNX."""
     return ops.expand_dims(ops.transpose(_ordered(operator, kernel)), 0)
 
 
-def _ordered(operator: Operator, kernel: Tensor) -> Tensor:
+def _ordered(operator: RecurrentOperator, kernel: Tensor) -> Tensor:
     parts = ops.split(kernel, len(GATES[operator]))
     return ops.concat([parts[place] for place in GATES[operator]])
 
 
-def _biases(operator: Operator, cell: Cell, bias: Tensor | None) -> Tensor | None:
-    """The biases of input and states. The latter are 0, except in a GRU with reset_after."""
+def _biases(step: RecurrentStep, bias: Tensor | None) -> Tensor | None:
+    """The biases of input and state, [1, 2 · gates · units]."""
     if bias is None:
         return None
-    if isinstance(cell, GRUCell) and cell.reset_after:
-        assert cell.bias is not None
-        whole = ops.as_tensor(cell.bias)
-        inner: Tensor = ops.reshape(ops.slice_axis(whole, 0, 1, 1), bias.shape)
-    else:
+    inner = step.recurrent_bias
+    if inner is None:
         inner = ops.constant(np.zeros(ops.known(bias.shape), np.float32))
-    both = ops.concat([_ordered(operator, bias), _ordered(operator, inner)])
+    both = ops.concat([_ordered(step.operator, bias), _ordered(step.operator, inner)])
     return ops.expand_dims(both, 0)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from kerasport.errors import Refusal, ShapeError
 from kerasport.frontends.keras.dialect import ASSUMED_DIALECT, Dialect
@@ -39,6 +39,7 @@ from kerasport.ir import ops
 from kerasport.weights import Shape, Weight
 
 if TYPE_CHECKING:
+    from kerasport.ir.ops.loop import MaskedOutput, RecurrentStep
     from kerasport.ir.ops.movement import Size
     from kerasport.ir.tensor import Tensor
 
@@ -63,20 +64,6 @@ class Cell(Protocol):
 
     def zeros(self, z: Tensor) -> tuple[Tensor, ...]:
         """The states before the first step."""
-
-
-MaskedOutput: TypeAlias = Literal["state", "held", "zero"]
-"""The output of a masked step: the state, the output of the step before, or zeros."""
-
-
-@dataclass(frozen=True, eq=False)
-class Steps:
-    """The cell that a scan runs, for targets with one operator for the whole loop."""
-
-    cell: Cell
-    masked: bool
-    """Whether the last sequence is a mask, bool [batch, time, 1]."""
-    output: MaskedOutput
 
 
 class Loop(Protocol):
@@ -149,7 +136,9 @@ def over_time(
 
     sequences = [z] if mask is None else [z, steps_of(mask, ops.dim(z, 0))]
     start = [*initial, *cells[-1].zeros(z)[:1]] if carries else initial
-    kind = Steps(cells[0], mask is not None, output) if len(cells) == 1 else None
+    kind = None
+    if len(cells) == 1 and isinstance(cells[0], _Cell):
+        kind = cells[0].kind(masked=mask is not None, output=output)
     ends, collected = ops.scan(
         step, start, sequences, reverse=loop.go_backwards, nonempty=True, kind=kind
     )
@@ -302,6 +291,7 @@ class _Cell(Layer):
     # a layer that runs the cell over time does not pass the states here
     arity: ClassVar[tuple[int, int | None]] = (1, None)
 
+    operator: ClassVar[Literal["LSTM", "GRU", "RNN"]] = "RNN"
     gates: ClassVar[int] = 1
     states: ClassVar[int] = 1
 
@@ -342,6 +332,24 @@ class _Cell(Layer):
         """The states before the first step."""
         return (zeros(ops.dim(z, 0), self.units),) * self.states
 
+    def kind(self, *, masked: bool, output: MaskedOutput) -> RecurrentStep:
+        """The description of the step for targets with one operator for the whole loop."""
+        given = (getattr(self, "recurrent_activation", None), self.activation)
+        names = [name if isinstance(name, str) else "" for name in given if name is not None]
+        return ops.RecurrentStep(
+            self.operator,
+            ops.as_tensor(self.recurrent_kernel),
+            self.recurrent_bias(),
+            tuple(names),
+            getattr(self, "reset_after", False),
+            masked,
+            output,
+        )
+
+    def recurrent_bias(self) -> Tensor | None:
+        """The bias of the recurrent part, [gates · units]; None if it is zero."""
+        return None
+
 
 class SimpleRNNCell(_Cell):
     """h' = activation(x @ kernel + h @ recurrent_kernel + bias): float32 [batch, units]."""
@@ -360,6 +368,7 @@ class LSTMCell(_Cell):
     The order of the gates is input, forget, cell, output.
     """
 
+    operator = "LSTM"
     gates = 4
     states = 2
     recurrent_activation: Activation = "sigmoid"
@@ -385,6 +394,7 @@ class GRUCell(_Cell):
     The order of the gates is update, reset, candidate.
     """
 
+    operator = "GRU"
     gates = 3
     recurrent_activation: Activation = "sigmoid"
     reset_after: bool = True
@@ -392,6 +402,9 @@ class GRUCell(_Cell):
     def bias_shape(self) -> Shape:
         columns = self.gates * self.units
         return (2, columns) if self.reset_after else (columns,)
+
+    def recurrent_bias(self) -> Tensor | None:
+        return self._biases()[1]
 
     def _biases(self) -> tuple[Tensor | None, Tensor | None]:
         """The bias of the input part, and the bias of the recurrent part."""

@@ -11,7 +11,7 @@ from kerasport.ir import ops
 from kerasport.ir.graph import Graph
 from kerasport.ir.tensor import Item, Tensor, TensorType
 from kerasport.targets.onnx.emit.emitter import Emitter, typed
-from kerasport.targets.onnx.recurrent import NAMES, OPTIONS, CountingFirst, Recurrent, TakeSteps
+from kerasport.targets.onnx.recurrent import ACTIVATIONS, CountingFirst, Recurrent, TakeSteps
 
 
 def emit_scan(e: Emitter, node: ops.Scan) -> onnx.Value:
@@ -140,13 +140,16 @@ def emit_recurrent(e: Emitter, node: Recurrent) -> onnx.Value:
     inputs = [node.x, node.kernel, node.recurrent_kernel, node.bias, node.lengths, *states]
     while inputs[-1] is None:
         inputs.pop()
+    activations = [ACTIVATIONS[name] for name in node.activations]
     attributes: dict[str, Any] = {
         "hidden_size": node.units,
-        "activations": [NAMES[name] for name in node.activations],
+        "activations": [activation.name for activation in activations],
     }
-    for attribute, values in OPTIONS.items():
-        if listed := [values[name] for name in node.activations if name in values]:
-            attributes[attribute] = listed
+    # each list has values only for the activations that have the parameter
+    if alphas := [each.alpha for each in activations if each.alpha is not None]:
+        attributes["activation_alpha"] = alphas
+    if betas := [each.beta for each in activations if each.beta is not None]:
+        attributes["activation_beta"] = betas
     if node.reverse:
         attributes["direction"] = "reverse"
     if node.reset_after:

@@ -36,6 +36,7 @@ from tests.forged import (
     put,
     refused,
     sequential,
+    tensor,
     text_of,
     unzipped,
 )
@@ -735,3 +736,18 @@ def test_a_function_that_returns_nothing_is_refused(
     y = Call(Operation("y", name, options), arguments)
     model = KerasModel("model", "functional", (x, y), (KerasTensor(x),), (KerasTensor(y),))
     assert planned(model, to).problems
+
+
+@pytest.mark.parametrize("to", ["tfjs-layers", "tfjs-graph"])
+@pytest.mark.parametrize("place", ["a call", "an output of the model"])
+def test_a_nested_model_has_only_its_own_outputs(folder: Path, place: str, to: str) -> None:
+    """A file may refer to any output, in a call and as an output of the model."""
+    inner = sequential(given("y"), layer("ReLU", "r"), name="inner")
+    inner |= {"name": "inner", "inbound_nodes": [{"args": [tensor("x")], "kwargs": {}}]}
+    if place == "a call":
+        members = (inner, layer("ReLU", "after", tensor("inner", 0, 1)))
+        config = functional(given(), *members, outputs="after")
+    else:
+        config = functional(given(), inner, outputs=["inner", 0, 1])
+    source = put(folder / "m.keras", keras(config, hdf5(lambda file: file.create_group("layers"))))
+    refused(source, r"'inner'.*output 1, but the model has 1 output", to=to)

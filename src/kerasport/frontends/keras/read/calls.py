@@ -95,7 +95,7 @@ class Builder:
 
         def resolve(value: Any) -> Any:
             if isinstance(value, History):
-                return KerasTensor(calls[value.layer, value.node], value.index)
+                return _output(calls[value.layer, value.node], value.index)
             if isinstance(value, Mapping):
                 return {key: resolve(item) for key, item in value.items()}
             return tuple(map(resolve, value)) if isinstance(value, tuple) else value
@@ -178,6 +178,17 @@ def _check_inputs(model: str, calls: Iterable[Call], inputs: Any) -> None:
         raise ReadError(
             f"model {quoted(model)}: an input is not the first output of its InputLayer"
         )
+
+
+def _output(call: Call, index: int) -> KerasTensor:
+    """One output of a call; raise `ReadError` if a nested model has fewer outputs."""
+    if isinstance(call.target, KerasModel) and index >= len(call.target.output_tensors):
+        count = len(call.target.output_tensors)
+        raise ReadError(
+            f"model {quoted(call.target.name)}: the file refers to output {index}, but the model "
+            f"has {count} output(s), numbered from 0"
+        )
+    return KerasTensor(call, index)
 
 
 def _is_input(call: Call) -> bool:

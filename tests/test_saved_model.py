@@ -12,6 +12,7 @@ import pytest
 
 import kerasport
 import kerasport.source
+from kerasport.api import _nbytes
 from kerasport.errors import OptionError, ReadError, UnsupportedModel
 from kerasport.frontends.graphdef import is_tensorflow_graph, read_graph
 from kerasport.frontends.graphdef.bundle import slice_key
@@ -246,6 +247,14 @@ def test_default_attributes_are_restored() -> None:
     assert convolution.attributes["dilations"] == (1, 1, 1, 1)
     assert convolution.attributes["data_format"] == b"NHWC"
     assert convolution.attributes["strides"] == (1, 2, 2, 1)
+
+
+def test_the_limit_of_the_output_counts_the_checkpoint(tmp_path: Path) -> None:
+    """A SavedModel of many gigabytes may become a model of as many."""
+    path = Path(copytree(RECORDED / "subclassed", tmp_path / "model"))
+    with (path / "variables" / "variables.data-00000-of-00001").open("r+b") as file:
+        file.truncate(10**9)
+    assert _nbytes(path) > 10**9
 
 
 # ------------------------------------------------------------------- signatures, tags and outputs

@@ -510,8 +510,12 @@ def _limit(max_size: int | None, files: Sequence[Path], model: Opened) -> int:
 
 
 def _nbytes(path: Path) -> int:
-    """Size in bytes of a file, or of the files in a directory."""
-    files = path.iterdir() if path.is_dir() else [path]
+    """Size in bytes of a file, or of the files in a directory and in the directories in it.
+
+    The weights of a model.json are next to it, and those of a SavedModel are one level down.
+    """
+    path = path.parent if path.name == "model.json" else path
+    files = [*path.glob("*"), *path.glob("*/*")] if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 

@@ -877,7 +877,7 @@ def selections_of_boxes() -> Iterator[Check]:
             )
         yield Check(
             f"padded NonMaxSuppression {where}",
-            lambda b, s, n, f=chosen: ops.padded_selection(f(b, s, n)),
+            lambda b, s, n, f=chosen: ops.padded_to(f(b, s, n), n),
             (boxes, scores, scalar(most)),
         )
 

@@ -500,6 +500,50 @@ def frozen(path: Path) -> Any:
     return feeds, found
 
 
+@graph
+def detection(path: Path) -> Any:
+    """Boxes, crops, and other ops whose sizes depend on values; a slice at a computed position."""
+
+    class Module(tf.Module):
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, 4]), tf.TensorSpec([None]), tf.TensorSpec([None, None, None, 3]),
+                tf.TensorSpec([], tf.int32),
+            ]
+        )  # fmt: skip
+        def __call__(self, boxes: Any, scores: Any, images: Any, most: Any) -> Any:
+            padded, valid = tf.raw_ops.NonMaxSuppressionV4(
+                boxes=boxes, scores=scores, max_output_size=most, iou_threshold=0.3,
+                score_threshold=0.2, pad_to_max_output_size=True,
+            )  # fmt: skip
+            chosen, left = tf.image.non_max_suppression_with_scores(boxes, scores, most, 0.5, 0.1)
+            which = tf.range(tf.shape(boxes)[0]) % 2
+            brightest = tf.math.top_k(images[..., 0], 2).indices
+            nearest = tf.compat.v1.image.resize_nearest_neighbor
+            return {
+                "padded": padded, "valid": valid, "chosen": chosen, "left": left,
+                "kept": tf.boolean_mask(boxes, scores > 0.5),
+                "crops": tf.image.crop_and_resize(
+                    images, boxes, which, (3, 4), extrapolation_value=2.0
+                ),
+                "single": tf.image.crop_and_resize(images, boxes, which, (4, 1), "nearest"),
+                "brightest": tf.gather(images, brightest, batch_dims=2),
+                "part": tf.slice(images, [0, most - 7, 0, 0], [-1, 2, -1, 2]),
+                "wide": nearest(images, tf.shape(images)[1:3] * 2 + 1, align_corners=True),
+            }  # fmt: skip
+
+    own = np.random.default_rng(11)
+    feeds = {
+        "boxes": (own.integers(0, 9, (12, 4)) / 8).astype(np.float32),
+        "scores": own.random(12).astype(np.float32),
+        "images": own.normal(size=(2, 5, 7, 3)).astype(np.float32),
+        "most": np.int32(9),
+    }
+    module = Module()
+    tf.saved_model.save(module, path, signatures=module.__call__)
+    return feeds, module(**feeds)
+
+
 # ---------------------------------------------------------------------------------------- writing
 
 

@@ -9,7 +9,7 @@ from kerasport.ir.ops.detection import (
     CropAndResize,
     NonMaxSuppression,
     SoftNonMaxSuppression,
-    padded_selection,
+    padded_to,
 )
 from kerasport.ir.ops.elementwise import (
     Abs,

@@ -165,15 +165,10 @@ def overlap(a: Array, b: Array) -> float:
     return float(shared / (area + other - shared))
 
 
-def padded_selection(node: NonMaxSuppression) -> tuple[Tensor, Tensor]:
-    """The indices with zeros up to `max_output_size`, and how many are valid, an int32 scalar.
-
-    This is `NonMaxSuppressionV4` of TensorFlow with `pad_to_max_output_size`.
-    """
-    count = as_tensor(dim(node, 0))
-    limit = cast(as_tensor(node.max_output_size), "int32")
-    zeros = Fill((maximum(sub(limit, count), 0),), 0, "int32")
-    return concat([node, zeros], 0), count
+def padded_to(x: Tensor, size: Size) -> Tensor:
+    """A vector [n] with zeros up to `size` elements, as `NonMaxSuppressionV4` of TensorFlow."""
+    missing = sub(cast(as_tensor(size), "int32"), as_tensor(dim(x, 0)))
+    return concat([x, Fill((maximum(missing, 0),), 0, x.dtype)], 0)
 
 
 class CropAndResize(Tensor):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kerasport.frontends.graphdef.ops import (
     arrays,
     control,
+    detection,
     image,
     lookup,
     math,
@@ -24,6 +25,7 @@ ROWS: Rows = {
     **shapes.ROWS,
     **nn.ROWS,
     **image.ROWS,
+    **detection.ROWS,
     **lookup.ROWS,
     **control.ROWS,
 }

@@ -540,7 +540,7 @@ def _first(start: str, dtype: str) -> float:
 def top_k(call: Call) -> tuple[Tensor, ...]:
     """The k largest elements of the last axis, and their indices."""
     x = call.x()
-    count = call.whole(1, "number of elements") if call.node.op == "TopKV2" else call.integer("k")
+    count = call.size(1) if call.node.op == "TopKV2" else call.integer("k")
     # without it, the order of the elements is not defined; sorted is one of the possible orders
     call.flag("sorted", default=True)
     values, places = items(ops.TopK(x, count))

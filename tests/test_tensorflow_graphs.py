@@ -22,7 +22,8 @@ RECORDED = Path(__file__).parent / "recorded" / "graphs"
 pytestmark = pytest.mark.every_row
 
 CONVERTED = (
-    "checks", "detection", "frozen.pb", "hub_v1", "image_bytes", "keras_export", "lookup", "signatures", "subclassed",
+    "checks", "control_flow_v1.pb", "detection", "frozen.pb", "gru", "hub_v1", "image_bytes", "keras_export", "lookup",
+    "loops", "signatures", "subclassed",
     "table_v1", "tables", "tf_keras_save", "variables_v1",
 )  # fmt: skip
 """Recorded models that TF.js and ONNX Runtime can run."""

@@ -31,7 +31,7 @@ MAX_PREFIX = 1000
 CALLS = frozenset(("PartitionedCall", "StatefulPartitionedCall"))
 CONTROL_FLOW = frozenset(("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"))
 ASSIGNMENTS = re.compile(
-    r"(Assign|Scatter|ResourceScatter|LookupTable(Import|Insert|Remove)|InitializeTable|Stack(Push|"
+    r"(Assign|Scatter(?!Nd$)|ResourceScatter|LookupTable(Import|Insert|Remove)|InitializeTable|Stack(Push|"
     r"Pop)|CountUpTo|RestoreV?2?$|Save)|.*(StridedSliceAssign|CountUpTo|Apply\w+)$"
 )
 CHECKS = frozenset(("Assert", "Abort", "CheckNumerics", "CheckNumericsV2", "Print", "PrintV2"))

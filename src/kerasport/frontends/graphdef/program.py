@@ -11,7 +11,9 @@ from kerasport.errors import OptionError, Problem, UnsupportedModel
 from kerasport.frontends.graphdef import read_graph
 from kerasport.frontends.graphdef.freeze import ordered
 from kerasport.frontends.graphdef.frozen import FrozenGraph, GraphNode
+from kerasport.ir.graph import Graph
 from kerasport.ir.program import Part, Port, Program
+from kerasport.ir.tensor import Tensor
 from kerasport.weights import Weight
 
 HIDDEN = ("Const", "Placeholder", "_Arg")
@@ -70,8 +72,19 @@ def program_of(graph: FrozenGraph) -> Program:
         named_outputs=graph.named_outputs and len(graph.outputs) > 1,
         parts=tuple(_parts(graph)),
         problems=problems,
-        notes=graph.notes,
+        notes=(*graph.notes, *precision_notes(lowered)),
     )
+
+
+def precision_notes(graph: Graph | None) -> Iterator[str]:
+    """A note on floats that some targets replace by float32."""
+    dtypes = {node.dtype for node in graph.nodes() if isinstance(node, Tensor)} if graph else set()
+    found = sorted(dtypes & {"float16", "bfloat16", "float64"})
+    if found:
+        yield (
+            f"the model computes in {' and '.join(found)}; a target without this element type "
+            "computes in float32, so its outputs are rounded differently"
+        )
 
 
 def _parts(graph: FrozenGraph) -> Iterator[Part]:

@@ -540,7 +540,7 @@ def _first(start: str, dtype: str) -> float:
 def top_k(call: Call) -> tuple[Tensor, ...]:
     """The k largest elements of the last axis, and their indices."""
     x = call.x()
-    count = call.size(1) if call.node.op == "TopKV2" else call.integer("k")
+    count = call.size(1)
     # without it, the order of the elements is not defined; sorted is one of the possible orders
     call.flag("sorted", default=True)
     values, places = items(ops.TopK(x, count))
@@ -563,8 +563,7 @@ def list_diff(call: Call) -> tuple[Tensor, ...]:
 
 
 ROWS: Rows = {
-    "Identity": lambda call: call.x(), "Snapshot": lambda call: call.x(),
-    "StopGradient": lambda call: call.x(), "Concat": concat, "ConcatV2": concat_v2, "Pack": pack,
+    "Concat": concat, "ConcatV2": concat_v2, "Pack": pack,
     "Unpack": unpack, "Split": split, "SplitV": split_v, "Slice": slice_,
     "StridedSlice": strided_slice, "Gather": gather, "GatherV2": gather_v2, "GatherNd": gather_nd,
     "OneHot": one_hot, "Pad": pad, "PadV2": pad, "MirrorPad": mirror_pad, "Tile": tile,
@@ -580,6 +579,6 @@ ROWS: Rows = {
     "UnsortedSegmentSum": unsorted_segment("add", "0"),
     "UnsortedSegmentProd": unsorted_segment("mul", "1"),
     "UnsortedSegmentMax": unsorted_segment("max", "least"),
-    "UnsortedSegmentMin": unsorted_segment("min", "largest"), "TopK": top_k, "TopKV2": top_k,
+    "UnsortedSegmentMin": unsorted_segment("min", "largest"), "TopKV2": top_k,
     "InvertPermutation": invert_permutation, "ListDiff": list_diff,
 }  # fmt: skip

@@ -32,7 +32,7 @@ HARMLESS: frozenset[str] = frozenset((
     "Tpaddings", "Tmultiples", "Tperm", "Tlen", "Tsegids", "Tnumsegments", "Tblock_shape",
     "Tpaddings", "Tcrops", "Tin", "Tout", "Tcond", "U", "SrcT", "Index", "Ta", "Tb", "Targmax",
     "Tk", "Tkeys", "Tvalues", "key_dtype", "value_dtype", "element_dtype", "shape_type",
-    "index_type", "Treal", "Tcomplex", "S", "TBlockShape", "TPaddings", "TArgs", "Tindex",
+    "index_type", "Treal", "Tcomplex", "S", "TBlockShape", "TPaddings", "TArgs", "Tindex", "Tshift",
     # the number of operands
     "N", "num_args", "num_host_args", "num_elements_hint",
     # they select an implementation, and do not change results

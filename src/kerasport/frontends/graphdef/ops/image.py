@@ -55,12 +55,23 @@ def resize_bicubic(call: Call) -> Tensor:
     return x
 
 
+TABLE = 1024
+"""Number of fractions of a pixel for which TensorFlow has bicubic weights."""
+
+
 def _cubic(old: int, new: int) -> Callable[[Array], Array]:
-    """The weights of old pixels with Keys's kernel, a = -1/2; those outside have none."""
-    step = old / new
+    """The weights of old pixels with Keys's kernel, a = -1/2; those outside have none.
+
+    TensorFlow rounds the distance of a pixel to a fraction of `TABLE`. Source:
+    resize_bicubic_op.cc.
+    """
+    step = np.float32(old / np.float32(new))
 
     def of(rows: Array) -> Array:
-        distance = np.abs((rows + 0.5) * step - 0.5 - np.arange(old))
+        places = (rows.astype(np.float32) + np.float32(0.5)) * step - np.float32(0.5)
+        first = np.floor(places)
+        fraction = np.rint((places - first) * TABLE) / TABLE
+        distance = np.abs(first + fraction - np.arange(old))
         near = (1.5 * distance - 2.5) * distance * distance + 1.0
         far = ((-0.5 * distance + 2.5) * distance - 4.0) * distance + 2.0
         shares = np.where(distance >= 2, 0.0, np.where(distance >= 1, far, near))

@@ -88,6 +88,8 @@ def mul_no_nan(call: Call) -> Tensor:
 
 def add_n(call: Call) -> Tensor:
     """The sum of all operands, which have the same shape."""
+    # AccumulateNV2 states the shape of the sum
+    call.attribute("shape")
     return reduce(ops.Add, call.tensors)
 
 
@@ -153,11 +155,6 @@ def invert(call: Call) -> Tensor:
     x = call.x()
     ones = np.array(-1).astype(NUMPY[x.dtype])
     return ops.BitwiseXor(x, constant(ones, x.dtype))
-
-
-def logical_xor(call: Call) -> Tensor:
-    """Whether exactly one of two values is true."""
-    return ops.NotEqual(call.x(0), call.x(1))
 
 
 def approximate_equal(call: Call) -> Tensor:
@@ -246,7 +243,7 @@ ROWS: Rows = {
     "MulNoNan": mul_no_nan, "AddN": add_n, "AccumulateNV2": add_n, "Cast": cast, "Erfc": erfc,
     "Softsign": softsign, "LeakyRelu": leaky_relu, "Prelu": prelu, "Select": select,
     "SelectV2": select_v2, "ClipByValue": clip_by_value, "Invert": invert,
-    "LogicalXor": logical_xor, "ApproximateEqual": approximate_equal, "Bucketize": bucketize,
+    "ApproximateEqual": approximate_equal, "Bucketize": bucketize,
     "FakeQuantWithMinMaxVars": fake_quant, "FakeQuantWithMinMaxArgs": fake_quant,
     "ZerosLike": like(0), "OnesLike": like(1),
 }  # fmt: skip

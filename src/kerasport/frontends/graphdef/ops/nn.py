@@ -192,7 +192,7 @@ def _shifted(
     """The elements of all windows that are at one place of the window."""
     parts: list[Any] = [ops.WHOLE] * 4
     for axis in (0, 1):
-        size = ops.known(x.shape)[axis + 1]
+        size = ops.known(x.shape[1:3])[axis]
         first = place[axis] * rates[axis]
         count = (size - (window[axis] - 1) * rates[axis] - 1) // strides[axis] + 1
         parts[axis + 1] = (first, first + (count - 1) * strides[axis] + 1, strides[axis])

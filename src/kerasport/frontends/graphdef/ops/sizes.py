@@ -48,12 +48,14 @@ def sizes_of(x: Tensor) -> tuple[Size, ...]:
 
 
 def known_sizes(x: Tensor) -> Tensor:
-    """`x` itself, or a constant if all its elements are known."""
+    """`x` itself, or a constant if all its elements are known, or a scalar that it is made of."""
     if isinstance(x, Constant) or x.dtype not in INTEGERS or not _is_small(x):
         return x
     if not isinstance(x, (Dim, ops.Cast, *FOLLOWED)):
         return x
     found = elements(x)
+    if not x.rank and isinstance(found[()], Tensor):
+        return ops.cast(found[()], x.dtype)
     if not all(isinstance(each, int) for each in np.ravel(found).tolist()):
         return x
     return constant(found.astype(np.int64), x.dtype)

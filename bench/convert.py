@@ -179,7 +179,7 @@ def aims(size: str, found: list[dict[str, Run]]) -> Iterator[tuple[str, float, f
 def forge(path: Path, megabytes: float) -> None:
     """Write a `.keras` file of about that size, half convolutions and half dense layers."""
     import h5py  # noqa: PLC0415  (only in a process of its own: see the top)
-    import numpy as np  # noqa: PLC0415
+    import numpy as np  # noqa: PLC0415  (likewise)
 
     rng = np.random.default_rng(0)
     width, channels = 2048, 512

@@ -76,6 +76,7 @@ def official(name: str, out: Path, python: str | None, module: str) -> Path | No
 
 def make(name: str, module: str, out: str) -> None:
     """Convert with the official converter, in its own environment."""
+    # tensorflowjs is optional
     from tensorflowjs.converters import tf_saved_model_conversion_v2 as converter  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as saved:

@@ -185,7 +185,7 @@ def test_small_outputs_are_verified_by_their_size(tmp_path: Path) -> None:
     result = verify(source, out)
     assert not result.ok
     assert all(error.absolute < 1e-5 for error in result.outputs)
-    assert "rounding explains that: use --atol 1e-05" in flat(result)
+    assert "rounding explains the errors: use --atol 1e-05" in flat(result)
     assert "rtol 0.0001, atol 1e-05 " not in flat(result)  # what applied is smaller
     assert result.atol == result.outputs[0].atol < 1e-6
     assert "rtol 0.0001, atol 1e-05" in str(passed := verify(source, out, atol=1e-5))
@@ -220,7 +220,7 @@ def test_a_converted_model_of_another_source_is_refused(tmp_path: Path) -> None:
 def test_models_that_cannot_be_verified_are_errors(tmp_path: Path) -> None:
     source = saved(dicts(), tmp_path / "model.keras")
     with pytest.raises(
-        VerifyError, match="no such converted model; make it with kerasport convert"
+        VerifyError, match="no such converted model; create it with kerasport convert"
     ):
         verify(source, tmp_path / "nothing")
     with pytest.raises(VerifyError, match=r"not the model\.json of a TF\.js model"):

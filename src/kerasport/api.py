@@ -464,7 +464,7 @@ def _newer(writer: str, source: Source, out: Pathlike, weights: Pathlike | None)
     note = (
         f"Keras {legible(writer, SHORT)} wrote the source, and this kerasport knows Keras up to "
         f"{newest}; unknown layers, options and arguments are refused, but known ones may compute "
-        f"something else now: run {verify}"
+        f"other results: run {verify}"
     )
     return (note,)
 

@@ -207,8 +207,8 @@ MaxSize = Annotated[
         "--max-size",
         metavar="SIZE",
         help="Largest converted model to write, such as 2GiB. The default is 16 times the size of "
-        "SRC, and at least 256MiB. Raise it only for files you trust: a small file can ask "
-        "for terabytes.",
+        "SRC, and at least 256MiB. Raise it only for files you trust: a small file can need "
+        "terabytes.",
         show_default=False,
         rich_help_panel=OUTPUT,
     ),

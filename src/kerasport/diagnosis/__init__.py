@@ -162,7 +162,7 @@ def _first(routes: tuple[Route, ...]) -> Iterator[str]:
     if best is not None:
         yield f"use {best.name}: {best.command}"
     elif routes:
-        yield "no route is open; the closed ones say what they need"
+        yield "no route is available; each route lists what it needs"
 
 
 __all__ = ["Ability", "Diagnosis", "Environment", "Package", "Route", "diagnose"]

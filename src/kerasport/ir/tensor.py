@@ -201,8 +201,8 @@ class Tensor(Node):
 
 
 def _operate(name: str, *operands: Any) -> Tensor:
-    """The result of an operation. Their modules import this one, so they are imported here."""
-    from kerasport.ir import ops  # noqa: PLC0415
+    """The result of an operation."""
+    from kerasport.ir import ops  # noqa: PLC0415  (it imports this module)
 
     result: Tensor = getattr(ops, name)(*operands)
     return result

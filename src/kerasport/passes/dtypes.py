@@ -78,7 +78,8 @@ def _narrow(kind: TensorType, into: Mapping[DType, DType]) -> TensorType:
 
 def _retyped(graph: Graph, inputs: Mapping[Input, Input], into: Mapping[DType, DType]) -> Graph:
     """The graph with these inputs, in which constants and results have the new element types."""
-    new: dict[Node, Node] = {old: given for old, given in inputs.items()}  # noqa: C416
+    # dict(inputs) would have another type
+    new: dict[Node, Node] = {old: new_input for old, new_input in inputs.items()}  # noqa: C416
     for node in graph.nodes():
         if node not in new:
             new[node] = _retyped_node(with_operands(node, new), into)

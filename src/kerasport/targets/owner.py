@@ -56,8 +56,8 @@ if sys.platform == "win32":
 
     def _start(pid: int) -> int | None:
         """When a process started; None if there is no such process, 0 if the time is unknown."""
-        import ctypes  # noqa: PLC0415  (needed here alone)
-        from ctypes import wintypes  # noqa: PLC0415
+        import ctypes  # noqa: PLC0415  (only Windows needs it)
+        from ctypes import wintypes  # noqa: PLC0415  (only Windows has it)
 
         kernel = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel.OpenProcess.restype = wintypes.HANDLE

@@ -116,9 +116,8 @@ def _small(errors: Sequence[OutputError], tolerance: Tolerance) -> Iterator[str]
     wrong = [error for error in errors if not error.ok]
     if wrong and tolerance.scaled and all(error.absolute <= tolerance.atol for error in wrong):
         yield (
-            "the outputs that differ are small throughout; if they are differences of larger "
-            "numbers, rounding "
-            f"explains that: use --atol {tolerance.atol:g}"
+            "all outputs that differ are small; if the model computes them as differences of "
+            f"larger numbers, rounding explains the errors: use --atol {tolerance.atol:g}"
         )
 
 

@@ -35,7 +35,7 @@ class Tolerance:
     """Allowed difference: atol + rtol · |expected|.
 
     If `scaled`, atol is multiplied by the largest expected number when that is below 1. A fixed
-    atol would accept zeros for outputs that are small throughout, such as densities in many
+    atol would accept zeros for outputs that are all small, such as densities in many
     dimensions. The scaled atol is at least `ROUNDING`, but at most a `SHARE` of the largest number:
     a sigmoid of 1e-5 is computed from numbers near 1, so its error in float32 is 1e-7.
     """

@@ -42,7 +42,7 @@ def check_there(out: Path) -> None:
     """Raise `VerifyError` if there is no converted model at the path."""
     if not out.exists():
         raise VerifyError(
-            f"{out}: no such converted model; make it with kerasport convert SRC {out}"
+            f"{out}: no such converted model; create it with kerasport convert SRC {out}"
         )
 
 
@@ -109,7 +109,7 @@ def _metadata(out: Path) -> tuple[Mapping[str, str], Sequence[str], bool]:
         return dict(metadata.get("renamed", {})), list(metadata.get("scripts", ())), quantized
     except FileNotFoundError:
         raise VerifyError(
-            f"{out}: contains no model.json; make it with kerasport convert SRC {out}"
+            f"{out}: contains no model.json; create it with kerasport convert SRC {out}"
         ) from None
     except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise VerifyError(f"{path}: is not the model.json of a TF.js model ({error})") from None

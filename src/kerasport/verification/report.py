@@ -143,7 +143,7 @@ class Verification(Viewed):
     def _tolerance(self) -> str:
         """The tolerance, and the range of the absolute one if outputs have different ones."""
         if self.reported_only:
-            return "none, since the model is quantized; give --rtol or --atol for one"
+            return "none, because the model is quantized; set one with --rtol or --atol"
         applied = sorted({f"{output.atol:.2g}" for output in self.outputs}, key=float)
         atol = (
             " to ".join(dict.fromkeys((applied[0], applied[-1]))) if applied else f"{self.atol:g}"

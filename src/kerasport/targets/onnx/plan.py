@@ -35,7 +35,7 @@ def passes(opset: int) -> tuple[Pass, ...]:
         ),
         rewriting(
             "fuse",
-            "operations are joined where ONNX has one operator for them",
+            "operations are fused if ONNX has one operator for them",
             *fusion(opset),
             fold_constants,
             *ALGEBRA,
@@ -77,7 +77,7 @@ def plan(program: Program, options: OnnxOptions = DEFAULTS) -> Plan:
     if not is_installed():
         return _draft(replace(program, graph=graph), notes)
     from kerasport.targets.onnx.emit import emitter_of  # noqa: PLC0415  (imports onnx-ir)
-    from kerasport.targets.onnx.file import OnnxPlan, assembled  # noqa: PLC0415
+    from kerasport.targets.onnx.file import OnnxPlan, assembled  # noqa: PLC0415  (likewise)
 
     emitter = emitter_of(graph, options.opset)
     outputs = emitter.run([port.name for port in program.outputs])

@@ -395,7 +395,7 @@ def _changed_layers(entries: Sequence[Config], plan: TfjsPlan) -> Iterator[str]:
         yield f"renamed {len(renamed & new)} layer(s)"
     if added := sorted(new - old - renamed):
         names = ", ".join(added)
-        yield f"added {len(added)} layer(s) for what TF.js does not have or confuses: {names}"
+        yield f"added {len(added)} layer(s) that TF.js needs for the same results: {names}"
     before, after = _references(entries), _references(written)
     if any(before[name] != after[name] for name in before if name in after):
         yield "numbered the calls as TF.js does"
@@ -432,7 +432,7 @@ def _changed_weights(manifest: Manifest, plan: TfjsPlan) -> Iterator[str]:
     unused = [entry.name for entry in entries if entry.weight not in names]
     computed = sum(weight not in stored for weight in names)
     if computed:
-        yield f"computed {computed} weight(s) anew"
+        yield f"recomputed {computed} weight(s)"
     elif unused:
         example = quoted(unused[0])
         yield f"removed {len(unused)} weight(s) that belong to no layer, such as {example}"

@@ -177,6 +177,7 @@ class _Shards:
             for part in parts:
                 progress(_copied(part))
             return
+        # most models have few shards, and the import takes time
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
         with ThreadPoolExecutor(THREADS) as pool:

@@ -264,6 +264,7 @@ def compute_in_float32(keras: Any, model: Any) -> None:
 def set_policy(layer: Any, policy: str) -> None:
     """Set the dtype policy of a layer."""
     if hasattr(layer, "_set_dtype_policy"):  # Keras 2
+        # Keras 2 has no public setter
         layer._set_dtype_policy(policy)  # noqa: SLF001
     else:
         layer.dtype_policy = policy

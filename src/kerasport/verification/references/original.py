@@ -129,7 +129,7 @@ class Original:
         # the child exits when this process closes the other end of its stdin, even by dying
         watched, held = os.pipe()
         try:
-            child = subprocess.run(  # noqa: S603
+            child = subprocess.run(  # noqa: S603  (a Python that the user named, and our script)
                 command,
                 env={**os.environ, **ON_CPU, "KERAS_BACKEND": self.keras.backend},
                 stdin=watched,

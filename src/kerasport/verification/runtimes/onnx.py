@@ -124,7 +124,9 @@ def opened(model: Path) -> Any:
         VerifyError: ONNX Runtime is not installed, or cannot load it.
     """
     if not Path(model).is_file():
-        raise VerifyError(f"{model}: no such ONNX file; make it with kerasport convert SRC {model}")
+        raise VerifyError(
+            f"{model}: no such ONNX file; create it with kerasport convert SRC {model}"
+        )
     if find_spec("onnxruntime") is None:
         raise VerifyError(
             f"verify runs ONNX models in onnxruntime, which is not installed; {EXTRA.install}"

@@ -65,8 +65,8 @@ class Worker:
 
     def __init__(self, executable: Path, script: Path) -> None:
         # a file, not a pipe: it is read only at the end, and a full pipe would block Node
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(  # noqa: S603
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (`close` closes it)
+        self._process = subprocess.Popen(  # noqa: S603  (Node, with our script)
             [executable, script],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -371,7 +371,7 @@ class StringLookup(_Vocabulary):
 
     vocabulary: tuple[str, ...] | None = None
     mask_token: str | None = None
-    oov_token: str = "[UNK]"  # noqa: S105
+    oov_token: str = "[UNK]"  # noqa: S105  (not a password)
     encoding: Literal["utf-8"] = "utf-8"
     # oov_method has an effect on integers only
     ignored = (*_Vocabulary.ignored, "oov_method")

@@ -77,8 +77,7 @@ def _plain(
     has_integers = any(ref.dtype.name in QUANTIZED for ref in refs)
     if not (has_integers or "_from_" in policy or len(refs) >= FLOAT8):
         return refs, ""
-    # quantization is rare, and nothing else needs this import
-    from kerasport.frontends.keras.read import dequantize  # noqa: PLC0415
+    from kerasport.frontends.keras.read import dequantize  # noqa: PLC0415  (rarely needed)
 
     kernel = dequantize.kernel_shape_of(class_name, config, built_for) if built_for else None
     plan = dequantize.plan(

@@ -146,7 +146,8 @@ class Emitter(emission.Emitter[onnx.Value]):
         for value, output in zip(values, outputs, strict=True):
             fresh = id(value.producer()) in produced
             if not fresh or any(value is other for other in found):
-                value = typed(self.add("Identity", [value]), output.type)  # noqa: PLW2901
+                copy = self.add("Identity", [value])
+                value = typed(copy, output.type)  # noqa: PLW2901  (the next line uses either)
             found.append(value)
         return found
 

@@ -12,7 +12,9 @@ from kerasport.targets.onnx.emit.emitter import Emitter
 def emit_scatter_nd(e: Emitter, node: ops.ScatterNd) -> onnx.Value:
     """`ScatterND` with indices of int64; `max` and `min` exist since opset 18."""
     if node.combine in ("max", "min") and e.opset < 18:
-        raise Refusal("", f"ONNX scatters with {node.combine} from opset 18 on; use --opset 18")
+        raise Refusal(
+            "", f"ONNX supports scatter with {node.combine} from opset 18; use --opset 18"
+        )
     indices = e.cast(node.indices, onnx.DataType.INT64)
     how = {} if node.combine == "replace" else {"reduction": node.combine}
     return e.add("ScatterND", [node.x, indices, node.updates], **how)

@@ -45,7 +45,7 @@ PASSES = (
     ),
     rewriting(
         "fuse",
-        "operations are joined where TF.js has one kernel for them",
+        "operations are fused if TF.js has one kernel for them",
         *FUSION,
         fold_constants,
         *ALGEBRA,

@@ -140,7 +140,8 @@ RESPELLINGS: Mapping[str, Respelling] = {
 
 
 def operation(ctx: RewriteContext) -> KerasTensor | tuple[KerasTensor, ...] | None:
-    """Rewrite a function as layers; most models never load this module."""
+    """Rewrite a function as layers."""
+    # most models do not need this module, which imports the operations of the IR
     from kerasport.targets.tfjs.layers.rewrites import operations  # noqa: PLC0415
 
     return operations.operation(ctx)

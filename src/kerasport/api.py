@@ -354,7 +354,7 @@ def verify(
         inputs: path of an `.npz` file with an array for each input, named like the inputs of the
             model or in their order. By default random inputs are drawn.
         expected: path of an `.npz` file with the outputs that Keras computes for `inputs`. By
-            default Keras runs in a process of its own.
+            default Keras runs in a separate process.
         backends: "cpu" and "wasm" of TF.js; "onnxruntime" and "onnxruntime-web" for an ONNX model.
             The default is cpu and wasm, or onnxruntime.
         batch_sizes: batch sizes of the random inputs.
@@ -413,7 +413,7 @@ def doctor(
 ) -> Diagnosis:
     """Report which packages are installed and work, and how to get a file into a browser.
 
-    Packages are imported in processes of their own, never in this one. The file is only read.
+    Packages are imported in separate processes, never in this one. The file is only read.
 
     Args:
         source: path of a Keras file or of a TF.js model.json; None to examine the packages only.

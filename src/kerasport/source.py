@@ -71,7 +71,7 @@ def opened(source: Source, weights: Pathlike | None = None, **options: Any) -> I
     Args:
         source: path of a file or directory, or a live model.
         weights: path of the weights, if they are in another file.
-        **options: options of a front end. None stands for the default.
+        **options: options of a front end. None means the default.
 
     Raises:
         ReadError: the source cannot be read.

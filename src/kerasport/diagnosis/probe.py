@@ -1,4 +1,4 @@
-"""List the packages of a Python environment, and import each of them in a process of its own.
+"""List the packages of a Python environment, and import each of them in a separate process.
 
 An import can fail, crash or hang, and that of TensorFlow takes seconds. So no import happens in
 this process.

@@ -123,7 +123,7 @@ def options_of(targets: Iterable[Target], **options: Any) -> dict[str, Options]:
 
     Args:
         targets: the possible targets.
-        **options: options by name. None stands for the default.
+        **options: options by name. None means the default.
 
     Raises:
         OptionError: none of the targets has one of the options, or a value is not valid.

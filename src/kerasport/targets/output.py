@@ -267,7 +267,7 @@ def take(path: Path, target: Path) -> None:
     """Move an output away.
 
     Raises:
-        OutputExistsError: it is gone, because another process is replacing it.
+        OutputExistsError: it does not exist any more, because another process is replacing it.
     """
     try:
         path.replace(target)

@@ -229,8 +229,8 @@ class _Scope:
 
     Attributes:
         freezer: the freezer of the whole graph.
-        bound: arguments that stand for the value of a variable.
-        new: nodes of the flat graph → what has become of them.
+        bound: arguments that represent the value of a variable.
+        new: node of the flat graph → its replacement.
     """
 
     freezer: Freezer
@@ -254,7 +254,7 @@ class _Scope:
         return new[result.index]
 
     def _value(self, result: Result) -> Result:
-        """A result as a tensor: a variable of TensorFlow 1 stands for its value."""
+        """A result as a tensor: a variable of TensorFlow 1 means its value."""
         if result.node.op in REFERENCES:
             return Result(self.freezer.constant(result.node))
         return result
@@ -442,7 +442,7 @@ def ordered(
 
     Args:
         results: the results.
-        done: nodes to leave out.
+        done: nodes to omit.
     """
     order: list[GraphNode] = []
     visited: set[GraphNode] = set(done or ())

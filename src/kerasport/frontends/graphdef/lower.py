@@ -137,7 +137,7 @@ class Lowering:
             return self._constant(node)
         operands = tuple(_selected(values, result) for result in node.inputs)
         if any(operand is FAILED for operand in operands):
-            # an op without a row is a problem of its own
+            # an op without a row is a separate problem
             if node.op not in ROWS:
                 self.refuse(node, Refusal("", *reason_of(node.op)))
             return FAILED

@@ -268,7 +268,7 @@ CONVERSIONS: Mapping[str, Callable[[Any], Scalar]] = {
 
 @dataclass(eq=False)
 class _Tables:
-    """The hash tables, which a graph of its own makes and fills."""
+    """The hash tables, which a separate graph creates and fills."""
 
     reader: _Reader
     document: Mapping[str, Any]

@@ -33,7 +33,7 @@ class Changes:
     found: Mapping[KerasTensor, Mapping[Call | None, Any]] = field(default_factory=dict)
     """Tensor object → call → its changed mask at this call, or None if it was removed.
 
-    A mask is a tensor or array of the model. The key None stands for the end of the run.
+    A mask is a tensor or array of the model. The key None means the end of the run.
     """
     unknown: frozenset[KerasTensor] = frozenset()
     """Tensor objects whose masks a nested model changes to an unknown value."""

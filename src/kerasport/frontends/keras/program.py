@@ -17,7 +17,7 @@ from kerasport.weights import Shape
 def program_of(model: KerasModel) -> Program:
     """Lower a model, and describe it for reports.
 
-    If parts of the model have no lowering, the program has problems instead of a graph.
+    If parts of the model are not supported, the program has problems instead of a graph.
     """
     from kerasport.frontends.keras.lower import lower  # noqa: PLC0415  (a layers-model needs no graph)
 

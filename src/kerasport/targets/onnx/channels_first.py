@@ -273,7 +273,7 @@ def sink_reshapes(node: Node, uses: Uses) -> Node | None:
 
 
 def _keeps(node: Reshape, axes: Sequence[int | None]) -> bool:
-    """Whether the axes of the result are these axes of x; None stands for a new axis of size 1.
+    """Whether the axes of the result are these axes of x; None means a new axis of size 1.
 
     All but one must be known to be: the number of elements determines the last one.
     """

@@ -73,7 +73,7 @@ def halved(plan: OnnxPlan) -> OnnxPlan:
 
 @dataclass
 class _Float16Pass:
-    """Changes a graph that nothing else uses, one node after the other."""
+    """Changes a graph that nothing else uses, node by node."""
 
     graph: onnx.Graph
     # weight that is stored as float16 → name of what is stored

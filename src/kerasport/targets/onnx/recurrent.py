@@ -195,7 +195,7 @@ def masked(whole: Recurrent, loop: Scan, output: MaskedOutput) -> tuple[Tensor, 
     *last, over = plain(replace(whole, x=x, lengths=ops.squeeze(at_least_one, 1)))
     before = whole.states or (ops.as_tensor(0.0),) * whole.count
     ends = [ops.where(some, after, initial) for after, initial in zip(last, before, strict=True)]
-    # behind it in time, where time runs backwards
+    # the number of unmasked steps before it; with reverse time, after it
     place = counts - ones if loop.backwards[0] else counts - 1
     none = ops.equal(place, length) if loop.backwards[0] else ops.less(place, 0)
     taken = TakeSteps(over, ops.maximum(ops.minimum(place, at_least_one - 1), 0))

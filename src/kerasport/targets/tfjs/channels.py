@@ -2,7 +2,7 @@
 
 A rounded weight has one scale in TF.js. The largest channel determines it, so it is too coarse for
 the others. So each channel of a kernel is divided by its relative size, and its result is
-multiplied: by the batch normalization after it, at no cost, or by a node of its own. Both are
+multiplied: by the batch normalization after it, at no cost, or by a separate node. Both are
 exact.
 """
 

@@ -101,7 +101,7 @@ def write(
 
 
 def write_around(plan: TfjsPlan, written: Written, directory: Path) -> tuple[tuple[str, ...], int]:
-    """Write everything besides the weights, which are there already.
+    """Write all files except the weights, which are already in the directory.
 
     Returns:
         The names of all files, and their size in bytes.

@@ -9,7 +9,7 @@ from kerasport.targets.target import Options
 
 SHARD = 4 * 1024 * 1024  # bytes; browsers fetch shards in parallel and cache each by itself
 SMALLEST_SHARD = 16 * 1024  # bytes; the request for a smaller one takes longer than its transfer
-UNROLL_LIMIT = 64  # time steps; each adds some dozen nodes to a graph-model
+UNROLL_LIMIT = 64  # time steps; each adds dozens of nodes to a graph-model
 
 
 @dataclass(frozen=True)

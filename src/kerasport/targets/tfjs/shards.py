@@ -136,7 +136,7 @@ class _Piece:
 
 
 class _Shards:
-    """Files of equal size that hold a sequence of bytes, which are written or referred to."""
+    """Files of equal size for a sequence of bytes, which are written or copied later."""
 
     def __init__(self, paths: list[Path], size: int) -> None:
         self._paths, self._size, self._at = paths, size, 0

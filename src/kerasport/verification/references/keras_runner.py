@@ -1,4 +1,4 @@
-"""Run the original model in Keras, in a process of its own: the only code here that imports Keras.
+"""Run the original model in Keras, in a separate process: the only code here that imports Keras.
 
 The process runs this file as a script. The argument is a folder with a request and the
 inputs; the script writes the answer and the outputs to the same folder. The Python may belong to

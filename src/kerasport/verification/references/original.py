@@ -1,4 +1,4 @@
-"""Run the original model in an installed Keras, in a process of its own."""
+"""Run the original model in an installed Keras, in a separate process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Lower a Keras model to a graph of tensor operations: the computation of each layer at inference.
 
-Masks are tensors of their own, by the rules of Keras. Masks that nothing reads are not part of the
+Masks are separate tensors, by the rules of Keras. Masks that nothing reads are not part of the
 graph. All parts without a lowering are reported at once.
 """
 
@@ -64,7 +64,7 @@ def lower(model: KerasModel) -> Graph:
     """The graph of a model, with one input and one output for each tensor of the model's.
 
     Raises:
-        UnsupportedModel: parts of the model have no lowering.
+        UnsupportedModel: parts of the model are not supported.
     """
     lowering = Lowering(model.dialect)
     inputs = tuple(declared_input(edge) for edge in model.input_tensors)
@@ -188,7 +188,7 @@ class Lowering:
         option: str = "",
         value: Any = None,
     ) -> None:
-        """Record the problem that a part of the model has no lowering."""
+        """Record that a part of the model is not supported."""
         self.problems.append(Problem(target.name, target.class_name, reason, option, value))
 
     def layer(

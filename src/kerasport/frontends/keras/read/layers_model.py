@@ -223,7 +223,7 @@ def _renumber_references(references: list[Any], models: set[str]) -> None:
 
 
 def entries_of(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield everything in a config that has a class and a config of its own, outermost first."""
+    """Yield everything in a config that has a class and a config, outermost first."""
     pending = [value]
     while pending:
         item = pending.pop()

@@ -66,7 +66,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Group:
-    """Weights whose bytes are contiguous in files of their own."""
+    """Weights whose bytes are contiguous in separate files."""
 
     files: tuple[Path, ...]
     entries: tuple[Entry, ...]

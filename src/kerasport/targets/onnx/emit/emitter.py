@@ -100,7 +100,7 @@ class Emitter(emission.Emitter[onnx.Value]):
     def add(
         self, op: str, inputs: Sequence[Node | onnx.Value | None], **attributes: Any
     ) -> onnx.Value:
-        """Add a node with one result; return the result. None stands for an optional input."""
+        """Add a node with one result; return the result. None means an omitted optional input."""
         return self.add_several(op, inputs, 1, **attributes)[0]
 
     def add_several(

@@ -35,7 +35,7 @@ def emit_dim(e: Emitter, node: ops.Dim) -> onnx.Value:
 
 
 def emit_reshape(e: Emitter, node: ops.Reshape) -> onnx.Value:
-    """`Reshape`. In its shape, 0 stands for the size of the same axis of x, which saves a `Shape`.
+    """`Reshape`. In its shape, 0 means the size of the same axis of x, which saves a `Shape`.
 
     With `allowzero`, 0 is a size of 0.
     """

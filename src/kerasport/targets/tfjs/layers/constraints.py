@@ -83,7 +83,7 @@ DEEPEST = 2_000
 TF.js recurses once per layer between inputs and outputs (engine/container.ts, buildMapOfGraph).
 With the stack of 984 kB of V8 in Node and Chrome, 4,000 layers load and 5,000 throw "Maximum call
 stack size exceeded"; with 500 kB, 2,000 layers load. Measured with ReLU layers in TF.js 4.22 and
-Node 20. Other browsers have other stacks, and a page has calls of its own on them.
+Node 20. Other browsers have other stacks, and a page adds its own calls.
 """
 
 
@@ -136,7 +136,7 @@ def _check_references(config: Mapping[str, Any], where: str) -> None:
     used = [*config["input_layers"], *config["output_layers"]]
     for layer in config["layers"]:
         name, nodes = layer["name"], layer["inbound_nodes"]
-        # a nested model has a call 0 of its own
+        # a nested model has its own call 0
         first[name] = 1 if "layers" in layer["config"] else 0
         end[name] = len(nodes) + first[name] or 1
         for node in nodes:

@@ -30,7 +30,7 @@ def choice(model: KerasModel, *, training: bool) -> str:
 
     Args:
         model: a model that a layers-model supports.
-        training: whether the user asked for a model to train, so there is no choice.
+        training: whether the user requested a model to train, so there is no choice.
     """
     if training:
         return ""

@@ -63,7 +63,7 @@ def dtype(value: str) -> Json:
 
 
 def shape(value: Sequence[int | None]) -> Json:
-    """A shape; -1 stands for a size known only at run time."""
+    """A shape; -1 represents a size known only at run time."""
     return {"shape": sizes(value)}
 
 

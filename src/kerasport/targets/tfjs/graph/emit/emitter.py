@@ -125,7 +125,7 @@ class Emitter(emission.Emitter[str]):
         Args:
             wanted: name of the function.
             arguments: name and element type of each argument.
-            ends: node and element type of each result. Each must be a node of its own, since TF.js
+            ends: node and element type of each result. Each must be a separate node, since TF.js
                 confuses two results of one node.
         """
         name = self.shared.unique(wanted)

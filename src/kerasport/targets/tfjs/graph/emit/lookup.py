@@ -11,7 +11,7 @@ from kerasport.targets.tfjs.graph.emit.emitter import Emitter
 def emit_lookup(e: Emitter, node: ops.Lookup) -> str:
     """`HashTableV2` and `LookupTableFindV2`; the result is reshaped, since TF.js returns it flat.
 
-    TF.js identifies a table by the name of its node. The model's initializer, a graph of its own,
+    TF.js identifies a table by the name of its node. The model's initializer, a separate graph,
     fills it.
     """
     if e.is_body:

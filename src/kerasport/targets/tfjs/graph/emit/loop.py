@@ -256,7 +256,7 @@ def _first_put(e: Emitter, node: ops.Loop, result: Tensor) -> str:
 
 
 def _size(e: Emitter, extent: Extent, sources: Mapping[str, tuple[Tensor, int]]) -> str:
-    """An extent as an int32 scalar; 0 if nothing tells what it is."""
+    """An extent as an int32 scalar; 0 if it is unknown."""
     if isinstance(extent, str) and extent in sources:
         return size_of(e, *sources[extent])
     return e.number(extent if isinstance(extent, int) else 0)
@@ -277,7 +277,7 @@ def _put(
 
 
 def _nothing(e: Emitter, results: Sequence[Tensor]) -> list[str]:
-    """What stands for the last element of each list before the first step."""
+    """A placeholder for the last element of each list, before the first step."""
     return [e.add("Identity", [e.number(0, result.dtype)]) for result in results]
 
 

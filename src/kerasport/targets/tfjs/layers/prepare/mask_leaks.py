@@ -107,7 +107,7 @@ class _Run:
             if tensor in self.differs:
                 self.problems.append(self.differs[tensor])
         keras = self.keras.inside(model, self.keras.incoming(call))
-        # a nested model gets the kwargs of the outer run, or an empty object of its own
+        # a nested model gets the kwargs of the outer run, or a new empty object
         run = _Run(model, keras, self.kwargs or _Kwargs(), self.shapes)
         run.go()
         self.problems += run.problems
@@ -221,7 +221,7 @@ class _Run:
         return len(masks) > 2 and None in masks[:-1] and any(mask is not None for mask in masks)
 
     def _same_parts(self, call: Call, masks: list[Mask]) -> bool:
-        """Whether TF.js joins the same masks of time steps as Keras, where ones stand for none."""
+        """Whether TF.js joins the same masks of time steps as Keras, where ones mean no mask."""
         same = (
             mask is not None and (mask == wanted or (mask == ONES and wanted is None))
             for mask, wanted in zip(masks, self.keras.incoming(call), strict=True)

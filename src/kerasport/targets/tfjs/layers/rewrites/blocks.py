@@ -161,8 +161,8 @@ def channel_affine(
     Args:
         ctx: the context of the rewrite.
         x: shape `[batch, ..., channels]`.
-        kernel: shape `[channels]`; None stands for ones.
-        bias: shape `[channels]`; None stands for zeros.
+        kernel: shape `[channels]`; None means ones.
+        bias: shape `[channels]`; None means zeros.
         part: suffix of the name of the layer.
         options: further options of the DepthwiseConv2D.
     """

@@ -282,7 +282,7 @@ class Rewriter:
         return tuple(known) or tuple(KerasTensor(call, index) for index in range(of_refused))
 
     def layer(self, spec: LayerSpec, original: LayerSpec) -> LayerSpec:
-        """A layer of the model, respelled; remembers that the new layer stands for the original."""
+        """A layer of the model, respelled. Records which layer the new one replaces."""
         respelled = self.respelled(spec)
         if respelled is not original:
             self.parents[respelled] = original

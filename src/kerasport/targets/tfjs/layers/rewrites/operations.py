@@ -128,7 +128,7 @@ def _folded(end: Value) -> Value:
 def _built(
     ctx: RewriteContext, ends: Sequence[Value], known: Mapping[Node, KerasTensor]
 ) -> tuple[KerasTensor, ...]:
-    """The layers of all nodes up to `ends`; `known` holds the tensors of the inputs."""
+    """The layers of all nodes up to `ends`; `known` contains the tensors of the inputs."""
     tensors = dict(known)
     for node in walk(ends, known):
         if isinstance(node, Constant | ops.Dim):

@@ -93,7 +93,7 @@ class Topology:
         created = creation_order([call.target for call, _ in entries], model.calls)
         number: dict[Call, int] = {}
         for target, calls in created.items():
-            # a nested model has a call 0 of its own
+            # a nested model has its own call 0
             first = 1 if isinstance(target, KerasModel) else 0
             number |= {call: index for index, call in enumerate(calls, start=first)}
 
@@ -210,8 +210,8 @@ class Topology:
         """Initializer and regularizer of each weight.
 
         Weights are loaded, whatever initializes them. So all initializers are Zeros, which is fast:
-        TF.js would abort on some of them and take minutes for others. Constraints are left out,
-        since TF.js would apply them to the loaded weights.
+        TF.js would abort on some of them and take minutes for others. Constraints are omitted,
+        because TF.js would apply them to the loaded weights.
         """
         options: dict[str, Json] = {}
         for declared in type(layer).declared_weights(spec.config):

@@ -267,7 +267,7 @@ def _is_wrapper(metric: Any) -> bool:
 def _by_output(
     value: Any, renamed: Mapping[str, str], outputs: Sequence[str], *, old: bool
 ) -> dict[str, list[Any]]:
-    """Name of an output in TF.js → its metrics; "" stands for all outputs.
+    """Name of an output in TF.js → its metrics; "" means all outputs.
 
     A list of lists has one entry per output. In Keras 3 so has every list of several outputs.
     """

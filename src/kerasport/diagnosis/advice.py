@@ -73,7 +73,7 @@ def _why(package: Package, found: Environment) -> str:
             "it has no backend: pip install jax, and export KERAS_BACKEND=jax; or pip install "
             "tensorflow"
         )
-    return next((why for said, why in KNOWN.items() if said in package.error), package.error)
+    return next((why for text, why in KNOWN.items() if text in package.error), package.error)
 
 
 def _on_backend(found: Environment, variables: Mapping[str, str]) -> Iterator[tuple[str, bool]]:

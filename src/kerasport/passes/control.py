@@ -54,8 +54,7 @@ def _lean_branch(node: Branch, used: Used) -> Results:
     fewer = node
     if len(kept) < len(node.then_body.outputs):
         bodies: dict[str, Any] = {
-            name: _with_ends(body, body.inputs, [body.outputs[index] for index in kept])
-            for name, body in _bodies(node).items()
+            name: _with_outputs(body, kept) for name, body in _bodies(node).items()
         }
         fewer = replace(node, **bodies)
     leaner = _with_less_captured(fewer)
@@ -76,8 +75,10 @@ def _lean_loop(node: Loop | Scan, used: Used) -> Results:
     leaner = _with_less_captured(fewer)
     if leaner is node:
         return None
-    made = _spread(items(leaner), [*moving, *(count + index for index in results)])
-    return [node.states[i] if i in fixed else made[min(i, len(made) - 1)] for i in _all(node)]
+    returned = _spread(items(leaner), [*moving, *(count + index for index in results)])
+    return [
+        node.states[i] if i in fixed else returned[min(i, len(returned) - 1)] for i in _all(node)
+    ]
 
 
 def _all(node: Loop | Scan) -> range:
@@ -99,8 +100,10 @@ def _live_states(node: Loop | Scan, used: Used) -> list[int]:
     live = {index for index in used if index < count}
     results = [node.body.outputs[index] for index in used if index >= count]
     condition = node.condition if isinstance(node, Loop) else None
-    asked = set(walk(condition.outputs)) if condition else set()
-    live |= {index for index in range(count) if condition and condition.inputs[index] in asked}
+    in_condition = set(walk(condition.outputs)) if condition else set()
+    live |= {
+        index for index in range(count) if condition and condition.inputs[index] in in_condition
+    }
     while True:
         reached = set(walk([*(node.body.outputs[index] for index in live), *results]))
         more = {index for index in range(count) if node.body.inputs[index] in reached}
@@ -137,8 +140,8 @@ def _regrouped(
         changes["result_axes"] = tuple(node.result_axes[index] for index in results)
         changes["result_backwards"] = tuple(node.result_backwards[index] for index in results)
     elif node.condition is not None:
-        asked = node.condition
-        changes["condition"] = _with_ends(asked, inputs(asked), asked.outputs)
+        condition = node.condition
+        changes["condition"] = _with_ends(condition, inputs(condition), condition.outputs)
     return replace(node, **changes)
 
 
@@ -147,12 +150,13 @@ def _with_less_captured(node: Any) -> Any:
     bodies, count = _bodies(node), len(node.captured)
     tails = {name: body.inputs[len(body.inputs) - count :] for name, body in bodies.items()}
     reached = {name: set(walk(body.outputs)) for name, body in bodies.items()}
-    kept = [
+    used = {
         index
-        for index, tensor in enumerate(node.captured)
-        if not isinstance(tensor, Constant)
-        and any(tails[name][index] in reached[name] for name in bodies)
-    ]
+        for name, tail in tails.items()
+        for index, tensor in enumerate(tail)
+        if tensor in reached[name]
+    }
+    kept = [i for i in sorted(used) if not isinstance(node.captured[i], Constant)]
     if len(kept) == count:
         return node
     changes: dict[str, Any] = {"captured": tuple(node.captured[index] for index in kept)}
@@ -170,6 +174,11 @@ def _with_less_captured(node: Any) -> Any:
 def _bodies(node: Node) -> dict[str, Graph]:
     """Name of each field that is a body → the body."""
     return {name: value for name, value in vars(node).items() if isinstance(value, Graph)}
+
+
+def _with_outputs(body: Graph, kept: Sequence[int]) -> Graph:
+    """A body with only these outputs."""
+    return _with_ends(body, body.inputs, [body.outputs[index] for index in kept])
 
 
 def _with_ends(body: Graph, inputs: Sequence[Input], outputs: Sequence[Tensor]) -> Graph:

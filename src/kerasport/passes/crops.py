@@ -63,9 +63,9 @@ def _places(boxes: Tensor, corners: tuple[int, int], old: Size, new: Size) -> _P
     counted = ops.cast(Range(as_tensor(new)), "float32")
     between = begin * last + counted * step
     center = 0.5 * (begin + end) * last
-    at = Select(ops.greater(count, 1.0), between, center)
-    inside = ops.logical_and(ops.greater_equal(at, 0.0), ops.less_equal(at, last))
-    return _Places(Select(inside, at, ops.constant(0.0)), inside, last)
+    position = Select(ops.greater(count, 1.0), between, center)
+    inside = ops.logical_and(ops.greater_equal(position, 0.0), ops.less_equal(position, last))
+    return _Places(Select(inside, position, ops.constant(0.0)), inside, last)
 
 
 def _pixels(node: CropAndResize, rows: Tensor, columns: Tensor) -> Tensor:
@@ -82,10 +82,10 @@ def _nearest(node: CropAndResize, rows: _Places, columns: _Places) -> Tensor:
     return _pixels(node, *(_rounded(places.at) for places in (rows, columns)))
 
 
-def _rounded(at: Tensor) -> Tensor:
+def _rounded(position: Tensor) -> Tensor:
     """The nearest integer, the larger one of two."""
-    low = Floor(at)
-    return low + ops.cast(ops.greater_equal(at - low, 0.5), "float32")
+    low = Floor(position)
+    return low + ops.cast(ops.greater_equal(position - low, 0.5), "float32")
 
 
 def _mixed(node: CropAndResize, rows: _Places, columns: _Places) -> Tensor:

@@ -52,7 +52,7 @@ def narrowed(graph: Graph, into: Mapping[DType, DType], limit: str) -> Narrowed:
     if not any(dtype in into for dtype in _dtypes(graph)):
         return Narrowed(graph)
     problems = tuple(dict.fromkeys(_problems(graph, limit)))
-    inputs = {given: Input(given.name, _narrow(given.type, into)) for given in graph.inputs}
+    inputs = {port: Input(port.name, _narrow(port.type, into)) for port in graph.inputs}
     notes = tuple(_notes(graph, into, limit))
     return Narrowed(_retyped(graph, inputs, into), problems, notes)
 
@@ -64,7 +64,7 @@ def _dtypes(graph: Graph) -> Iterator[DType]:
             yield node.dtype
         for body in bodies(node):
             yield from _dtypes(body)
-    yield from (given.dtype for given in graph.inputs)
+    yield from (port.dtype for port in graph.inputs)
 
 
 def bodies(node: Node) -> tuple[Graph, ...]:
@@ -85,7 +85,7 @@ def _retyped(graph: Graph, inputs: Mapping[Input, Input], into: Mapping[DType, D
             new[node] = _retyped_node(with_operands(node, new), into)
     names = {new[node]: name for node, name in graph.names.items() if node in new}
     outputs = tuple(new[output] for output in graph.outputs)
-    return Graph(tuple(inputs[given] for given in graph.inputs), outputs, names)  # type: ignore[arg-type]
+    return Graph(tuple(inputs[port] for port in graph.inputs), outputs, names)  # type: ignore[arg-type]
 
 
 def _retyped_node(node: Node, into: Mapping[DType, DType]) -> Node:
@@ -99,7 +99,7 @@ def _retyped_node(node: Node, into: Mapping[DType, DType]) -> Node:
             changes[option] = into[value]  # type: ignore[index]
     for name, value in vars(node).items():
         if isinstance(value, Graph):
-            own = {given: Input(given.name, _narrow(given.type, into)) for given in value.inputs}
+            own = {port: Input(port.name, _narrow(port.type, into)) for port in value.inputs}
             changes[name] = _retyped(value, own, into)
     node = replace(node, **changes) if changes else node
     return node.x if isinstance(node, ops.Cast) and node.x.dtype == node.to else node
@@ -161,10 +161,10 @@ def _outside(node: Constant) -> str:
 
 
 def _notes(graph: Graph, into: Mapping[DType, DType], limit: str) -> Iterator[str]:
-    for given in graph.inputs:
-        if given.dtype in ("int64", "uint32", "uint64") and given.dtype in into:
+    for port in graph.inputs:
+        if port.dtype in ("int64", "uint32", "uint64") and port.dtype in into:
             yield (
-                f"input {given.name!r} has the dtype {given.dtype} in Keras and "
-                f"{into[given.dtype]} in the "
-                f"converted model, since {limit}; values beyond its range are not supported"
+                f"input {port.name!r} has the dtype {port.dtype} in Keras and "
+                f"{into[port.dtype]} in the converted model, since {limit}; values beyond its "
+                "range are not supported"
             )

@@ -34,17 +34,18 @@ def fold_constants(node: Node, uses: Uses) -> Node | None:
     operands = node.operands
     if not all(isinstance(operand, Constant) for operand in operands) or None in node.shape:
         return None
-    made, size = [o for o in operands if isinstance(o, Constant)], prod(d or 0 for d in node.shape)
-    if size > SMALL and size > GROWTH * sum(operand.value.size for operand in made):
+    constants = [operand for operand in operands if isinstance(operand, Constant)]
+    size = prod(d or 0 for d in node.shape)
+    if size > SMALL and size > GROWTH * sum(operand.value.size for operand in constants):
         return None
 
     def compute() -> Array:
         # the target would compute the same NaN and infinity
         with np.errstate(all="ignore"):
-            result: Array = node.compute(*(operand.read() for operand in made))
+            result: Array = node.compute(*(operand.read() for operand in constants))
         return result
 
-    if size <= SMALL and sum(operand.value.size for operand in made) <= SMALL and spare(size):
+    if size <= SMALL and sum(operand.value.size for operand in constants) <= SMALL and spare(size):
         return constant(compute(), node.dtype)
     return Constant(
         ComputedWeight(np.dtype(NUMPY[node.dtype]), tuple(d or 0 for d in node.shape), compute)

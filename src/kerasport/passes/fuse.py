@@ -172,8 +172,8 @@ def only(rule: Rule, accepts: Callable[[Any], bool]) -> Rule:
 
     @wraps(rule)
     def limited(node: Node, uses: Uses) -> Node | None:
-        made = rule(node, uses)
-        return made if made is not None and accepts(made) else None
+        fused = rule(node, uses)
+        return fused if fused is not None and accepts(fused) else None
 
     return limited
 
@@ -224,7 +224,7 @@ def _is_tanh(inner: Tensor, x: Tensor) -> bool:
     """Whether `inner` is tanh(√(2 / π) · (x + 0.044715 · x³))."""
     match inner:
         case Tanh(Mul(Add(y, Mul(Mul(Mul(a, factor), b), c)), root)):
-            same = all(each is x for each in (y, a, b, c))
+            same = all(operand is x for operand in (y, a, b, c))
             return same and is_number(factor, GELU_CUBE) and is_number(root, GELU_TANH)
     return False
 

@@ -38,9 +38,9 @@ def with_results(graph: Graph, function: Callable[[Several, Used], Results]) -> 
     def step(node: Node) -> Node:
         old = next(order)
         if isinstance(node, Several):
-            made = function(node, frozenset(used.get(old, ())))
-            if made is not None:
-                written[node] = made
+            results = function(node, frozenset(used.get(old, ())))
+            if results is not None:
+                written[node] = results
         if isinstance(node, Item) and node.source in written:
             return written[node.source][node.index]
         return node
@@ -77,8 +77,8 @@ def steps_of(loop: Scan) -> tuple[Tensor, ...]:
                 loop.sequences, loop.axes, loop.backwards, strict=True
             )
         )
-        made = once(loop.body, (*states, *taken, *loop.captured))
-        states, results = made[: len(states)], made[len(states) :]
+        outputs = once(loop.body, (*states, *taken, *loop.captured))
+        states, results = outputs[: len(states)], outputs[len(states) :]
         over.append(results)
     stacked = (
         ops.stack(steps[::-1] if backwards else steps, axis)
@@ -122,7 +122,7 @@ def counted_steps_of(scan: Scan) -> tuple[Tensor, ...]:
         )
         return (index + 1, *once(scan.body, (*states, *steps, *captured)))
 
-    _, *made = ops.while_loop(
+    _, *collected = ops.while_loop(
         None,
         step,
         (constant(0), *scan.states),
@@ -132,10 +132,10 @@ def counted_steps_of(scan: Scan) -> tuple[Tensor, ...]:
     over = (
         ops.move_axis(ops.Reverse(y, (0,)) if backwards else y, 0, axis)
         for y, axis, backwards in zip(
-            made[count:], scan.result_axes, scan.result_backwards, strict=True
+            collected[count:], scan.result_axes, scan.result_backwards, strict=True
         )
     )
-    return (*made[:count], *over)
+    return (*collected[:count], *over)
 
 
 def once(body: Graph, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -144,9 +144,9 @@ def once(body: Graph, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     for node in body.nodes():
         if node not in new:
             new[node] = with_operands(node, new)
-    made = tuple(new[output] for output in body.outputs)
-    assert all(isinstance(output, Tensor) for output in made)
-    return made  # type: ignore[return-value]
+    outputs = tuple(new[output] for output in body.outputs)
+    assert all(isinstance(output, Tensor) for output in outputs)
+    return outputs  # type: ignore[return-value]
 
 
 def inside_loops(graph: Graph, function: Callable[[Graph], Graph]) -> Graph:

@@ -32,7 +32,9 @@ def rewrite(graph: Graph, *rules: Rule) -> Graph:
         def step(node: Node, uses: Uses = uses, known: dict[Hashable, Node] = known) -> Node:
             nonlocal changed
             for _ in range(LIMIT):
-                new = next((made for rule in rules if (made := rule(node, uses)) is not None), None)
+                new = next(
+                    (replaced for rule in rules if (replaced := rule(node, uses)) is not None), None
+                )
                 if new is None:
                     break
                 node, changed = new, True
@@ -55,9 +57,9 @@ def _rebuilt(
 
     def noting(node: Node) -> Node:
         old = next(order)
-        made = step(node)
-        shared[made] = shared.get(made, 0) + counts[old]
-        return made
+        replacement = step(node)
+        shared[replacement] = shared.get(replacement, 0) + counts[old]
+        return replacement
 
     return graph.rebuild(noting)
 
@@ -75,8 +77,6 @@ def _key(value: Any) -> Hashable:
     if isinstance(value, tuple):
         return tuple(map(_key, value))
     # 1, 1.0 and True compare equal but are different options
-    return (
-        value
-        if isinstance(value, Node)
-        else (type(value), value if isinstance(value, Hashable) else id(value))
-    )
+    if isinstance(value, Node):
+        return value
+    return type(value), value if isinstance(value, Hashable) else id(value)

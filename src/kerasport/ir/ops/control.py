@@ -147,10 +147,10 @@ class Loop(Several):
         for _ in range(most):
             if self.condition and not self.condition.run(*states, *captured)[0]:
                 break
-            made = self.body.run(*states, *captured)
-            check_states(self.body.inputs, states, made)
-            states = made[:count]
-            collected.append(made[count:])
+            new = self.body.run(*states, *captured)
+            check_states(self.body.inputs, states, new)
+            states = new[:count]
+            collected.append(new[count:])
         if self.trip_count is None and len(collected) == most:
             raise RuntimeError(f"a loop did not end after {MAX_STEPS} steps")
         sizes = sizes_of(self.body.inputs, (*states, *captured))
@@ -212,15 +212,18 @@ def while_loop(
     """
     types = [state.type for state in states]
     while True:
-        asked, taken = _inputs("state", types), _inputs("state", types)
+        condition_inputs, step_inputs = _inputs("state", types), _inputs("state", types)
         outside = [tensor.type for tensor in captured]
-        asked, taken = asked + _inputs("captured", outside), taken + _inputs("captured", outside)
-        body = Graph(taken, tuple(step(*taken)))
+        condition_inputs, step_inputs = (
+            condition_inputs + _inputs("captured", outside),
+            step_inputs + _inputs("captured", outside),
+        )
+        body = Graph(step_inputs, tuple(step(*step_inputs)))
         wider = [_widened(t, o.type) for t, o in zip(types, body.outputs, strict=False)]
         if wider == types:
             break
         types = wider
-    check = None if condition is None else Graph(asked, (condition(*asked),))
+    check = None if condition is None else Graph(condition_inputs, (condition(*condition_inputs),))
     count = as_tensor(trip_count) if isinstance(trip_count, int) else trip_count
     return items(Loop(tuple(states), tuple(captured), check, body, count))
 

@@ -207,10 +207,13 @@ class CropAndResize(Tensor):
         y = _positions(boxes[:, 0], boxes[:, 2], x.shape[1], height)[:, :, None]
         z = _positions(boxes[:, 1], boxes[:, 3], x.shape[2], width)[:, None, :]
         inside = (y >= 0) & (y <= x.shape[1] - 1) & (z >= 0) & (z <= x.shape[2] - 1)
-        y, z = (np.where(inside, at, np.float32(0)) for at in (y, z))
+        y, z = (np.where(inside, position, np.float32(0)) for position in (y, z))
         image = np.broadcast_to(indices[:, None, None], inside.shape)
         if self.method == "nearest":
-            rows, columns = (np.floor(at).astype(int) + (at - np.floor(at) >= 0.5) for at in (y, z))
+            rows, columns = (
+                np.floor(position).astype(int) + (position - np.floor(position) >= 0.5)
+                for position in (y, z)
+            )
             found = x[image, rows, columns]
         else:
             found = _mixed(x, image, y, z)

@@ -77,7 +77,7 @@ def gather_nd(x: Tensor, indices: Tensor, batch_dims: int = 0) -> Tensor:
     places = []
     for axis in range(batch_dims):
         own = Range(as_tensor(dim(x, axis)))
-        column = reshape(own, [-1 if at == axis else 1 for at in range(rows + 1)])
+        column = reshape(own, [-1 if i == axis else 1 for i in range(rows + 1)])
         column = cast(column, indices.dtype)
         places.append(broadcast_to(column, (*dims(indices)[:-1], 1)))
     return GatherNd(x, concat([*places, indices], -1))

@@ -162,8 +162,9 @@ def _grouped(
     """`x` with its axes in the order of the groups, and with one axis for each of the last two."""
     batch, rows, columns = groups
     ordered = transpose(x, [labels.index(c) for group in groups for c in group])
-    joined = (product([sizes[c] for c in group]) for group in (rows, columns))
-    return reshape(ordered, (*(sizes[c] for c in batch), *joined))
+    row_count = product([sizes[c] for c in rows])
+    column_count = product([sizes[c] for c in columns])
+    return reshape(ordered, (*(sizes[c] for c in batch), row_count, column_count))
 
 
 def _permuted(x: Tensor, labels: list[str], out: str) -> Tensor:

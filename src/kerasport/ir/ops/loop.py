@@ -135,10 +135,10 @@ class Scan(Several):
             raise RuntimeError("the sequences of a scan have different numbers of steps")
         collected: list[tuple[Any, ...]] = []
         for steps in zip(*sequences, strict=True):
-            made = self.body.run(*states, *steps, *operands[count + number :])
-            check_states(self.body.inputs, states, made)
-            states = made[:count]
-            collected.append(made[count:])
+            outputs = self.body.run(*states, *steps, *operands[count + number :])
+            check_states(self.body.inputs, states, outputs)
+            states = outputs[:count]
+            collected.append(outputs[count:])
         sizes = sizes_of(self.body.inputs, (*states, *operands[count:]), skip=self._moved())
         over = stacked(self.results, collected, sizes)
         pairs = zip(over, self.result_axes, self.result_backwards, strict=True)
@@ -298,10 +298,13 @@ def stacked(
     """
     if steps:
         return [np.stack(column) for column in zip(*steps, strict=True)]
-    return [
-        np.zeros((0, *(_size(extent, sizes) for extent in output.extents)), NUMPY[output.dtype])
-        for output in outputs
-    ]
+    return [_no_steps(output, sizes) for output in outputs]
+
+
+def _no_steps(output: Tensor, sizes: Mapping[str, int]) -> Array:
+    """The collected values of an output of a body in no step: [0, …]."""
+    shape = (0, *(_size(extent, sizes) for extent in output.extents))
+    return np.zeros(shape, NUMPY[output.dtype])
 
 
 def _size(extent: Extent, sizes: Mapping[str, int]) -> int:
@@ -351,21 +354,21 @@ def scan(
     Returns:
         The last states, and the results.
     """
-    at = _each(axes, len(sequences))
+    all_axes = _each(axes, len(sequences))
     inside = [Input(f"state_{i}", s.type) for i, s in enumerate(states)]
     steps = [
         Input(f"step_{i}", TensorType(s.dtype, (*s.extents[:axis], *s.extents[axis + 1 :])))
-        for i, (s, axis) in enumerate(zip(sequences, at, strict=True))
+        for i, (s, axis) in enumerate(zip(sequences, all_axes, strict=True))
     ]
     outside = [Input(f"captured_{i}", c.type) for i, c in enumerate(captured)]
     new, results = step(inside, steps, outside)
-    made = items(
+    returned = items(
         Scan(
             tuple(states),
             tuple(sequences),
             tuple(captured),
             Graph((*inside, *steps, *outside), (*new, *results)),
-            at,
+            all_axes,
             _each(reverse, len(sequences)),
             _each(result_axes, len(results)),
             _each(result_reverse, len(results)),
@@ -373,7 +376,7 @@ def scan(
             kind,
         )
     )
-    return made[: len(states)], made[len(states) :]
+    return returned[: len(states)], returned[len(states) :]
 
 
 def _each(value: PerTensor, count: int) -> tuple[Any, ...]:

@@ -119,7 +119,7 @@ def sizes_of(vector: Tensor) -> tuple[Size, ...]:
         return tuple(size for part in vector.parts for size in sizes_of(part))
     if isinstance(vector, Reshape) and vector.x.rank == 0:
         return (vector.x,)
-    return tuple(reshape(Slice(vector, (at,), (1,)), ()) for at in range(count))
+    return tuple(reshape(Slice(vector, (i,), (1,)), ()) for i in range(count))
 
 
 class Reshape(Tensor):
@@ -205,7 +205,7 @@ def reshape(x: Tensor, to: Sequence[Size | None]) -> Tensor:
     """
     sizes: list[Size] = [-1 if size is None else size for size in to]
     sizes = [static if (static := _static(size)) is not None else size for size in sizes]
-    unknown = [at for at, size in enumerate(sizes) if not isinstance(size, int)]
+    unknown = [axis for axis, size in enumerate(sizes) if not isinstance(size, int)]
     if len(unknown) == 1 and not {0, -1} & set(sizes):
         sizes[unknown[0]] = -1
     if sizes.count(-1) > 1:
@@ -225,15 +225,15 @@ def expand_dims(x: Tensor, *axes: int) -> Tensor:
     rank = x.rank + len(axes)
     places = {axis_of(axis, rank) for axis in axes}
     old = iter(dims(x))
-    return reshape(x, tuple(1 if at in places else next(old) for at in range(rank)))
+    return reshape(x, tuple(1 if axis in places else next(old) for axis in range(rank)))
 
 
 def squeeze(x: Tensor, *axes: int) -> Tensor:
     """`x` without these axes of size 1; without arguments, without every axis of size 1."""
     places = {axis_of(axis, x.rank) for axis in axes} or {
-        at for at, d in enumerate(x.shape) if d == 1
+        axis for axis, d in enumerate(x.shape) if d == 1
     }
-    return reshape(x, tuple(size for at, size in enumerate(dims(x)) if at not in places))
+    return reshape(x, tuple(size for axis, size in enumerate(dims(x)) if axis not in places))
 
 
 class Transpose(Tensor):
@@ -265,7 +265,7 @@ def transpose(x: Tensor, order: Sequence[int] | None = None) -> Tensor:
 def move_axis(x: Tensor, source: int, destination: int) -> Tensor:
     """`x` with the axis `source` moved to `destination`; the other axes keep their order."""
     moved = axis_of(source, x.rank)
-    order = [at for at in range(x.rank) if at != moved]
+    order = [axis for axis in range(x.rank) if axis != moved]
     order.insert(axis_of(destination, x.rank), moved)
     return transpose(x, order)
 
@@ -346,10 +346,11 @@ class StridedSlice(Tensor):
 
 def slice_axis(x: Tensor, axis: int, begin: Size, size: Size = -1) -> Tensor:
     """`size` elements of one axis, starting at `begin`; a size of -1 means up to the end."""
-    at = axis_of(axis, x.rank)
-    whole = begin == 0 and (size == -1 or _is_size(x, at, size))
-    begins = tuple(begin if a == at else 0 for a in range(x.rank))
-    return x if whole else Slice(x, begins, tuple(size if a == at else -1 for a in range(x.rank)))
+    number = axis_of(axis, x.rank)
+    if begin == 0 and (size == -1 or _is_size(x, number, size)):
+        return x
+    begins = tuple(begin if i == number else 0 for i in range(x.rank))
+    return Slice(x, begins, tuple(size if i == number else -1 for i in range(x.rank)))
 
 
 def strided(x: Tensor, parts: Sequence[Part]) -> Tensor:
@@ -375,8 +376,8 @@ def strided(x: Tensor, parts: Sequence[Part]) -> Tensor:
 
 def strided_axis(x: Tensor, axis: int, begin: Size | None, end: Size | None) -> Tensor:
     """x[begin:end] along one axis."""
-    at = axis_of(axis, x.rank)
-    return strided(x, [(begin, end, 1) if a == at else WHOLE for a in range(x.rank)])
+    along = axis_of(axis, x.rank)
+    return strided(x, [(begin, end, 1) if a == along else WHOLE for a in range(x.rank)])
 
 
 def split(x: Tensor, parts: int, axis: int = -1) -> tuple[Tensor, ...]:
@@ -388,7 +389,7 @@ def split(x: Tensor, parts: int, axis: int = -1) -> tuple[Tensor, ...]:
     size = x.shape[axis]
     if size is None or parts < 1 or size % parts:
         raise ShapeError(f"axis {axis} of {x.type} cannot be split into {parts} parts")
-    return tuple(slice_axis(x, axis, at * size // parts, size // parts) for at in range(parts))
+    return tuple(slice_axis(x, axis, i * size // parts, size // parts) for i in range(parts))
 
 
 class Concat(Tensor):
@@ -401,14 +402,14 @@ class Concat(Tensor):
         sizes = [part.shape[self.axis] for part in self.parts]
         total = None if None in sizes else sum(size for size in sizes if size is not None)
         extents: list[Extent] = []
-        for at, column in enumerate(zip(*(part.extents for part in self.parts), strict=True)):
+        for axis, column in enumerate(zip(*(part.extents for part in self.parts), strict=True)):
             known = {extent for extent in column if isinstance(extent, int)}
-            if at != self.axis and len(known) > 1:
+            if axis != self.axis and len(known) > 1:
                 raise ShapeError(
                     f"{', '.join(str(p.type) for p in self.parts)} cannot be concatenated along "
                     f"axis {self.axis}"
                 )
-            extents.append(total if at == self.axis else joined(*column))
+            extents.append(total if axis == self.axis else joined(*column))
         return TensorType(self.parts[0].dtype, tuple(extents))
 
     def compute(self, *operands: Any) -> Array:
@@ -488,14 +489,14 @@ class Tile(Tensor):
 
 def repeat(x: Tensor, times: int, axis: int) -> Tensor:
     """`x` with each element repeated `times` times along an axis: a, a, b, b."""
-    at = axis_of(axis, x.rank)
+    along = axis_of(axis, x.rank)
     if times == 1:
         return x
-    wide = expand_dims(x, at + 1)
-    tiled = Tile(wide, tuple(times if a == at + 1 else 1 for a in range(wide.rank)))
-    size = x.shape[at]
+    wide = expand_dims(x, along + 1)
+    tiled = Tile(wide, tuple(times if a == along + 1 else 1 for a in range(wide.rank)))
+    size = x.shape[along]
     kept = dims(x)
-    return reshape(tiled, (*kept[:at], -1 if size is None else size * times, *kept[at + 1 :]))
+    return reshape(tiled, (*kept[:along], -1 if size is None else size * times, *kept[along + 1 :]))
 
 
 class BroadcastTo(Tensor):
@@ -522,7 +523,7 @@ def broadcast_to(x: Tensor, to: Sequence[Size]) -> Tensor:
     sizes = tuple(static if (static := _static(size)) is not None else size for size in to)
     return (
         x
-        if len(sizes) == x.rank and all(_is_size(x, *each) for each in enumerate(sizes))
+        if len(sizes) == x.rank and all(_is_size(x, *extent) for extent in enumerate(sizes))
         else BroadcastTo(x, sizes)
     )
 

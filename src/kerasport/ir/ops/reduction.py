@@ -35,9 +35,9 @@ class Reduction(Tensor):
         if not all(0 <= axis < self.x.rank for axis in self.axes):
             raise ShapeError(f"axes {self.axes} do not exist in {self.x.type}")
         kept = [
-            1 if at in self.axes else d
-            for at, d in enumerate(self.x.extents)
-            if self.keepdims or at not in self.axes
+            1 if axis in self.axes else d
+            for axis, d in enumerate(self.x.extents)
+            if self.keepdims or axis not in self.axes
         ]
         return TensorType(self.result or self.x.dtype, tuple(kept))
 
@@ -105,7 +105,7 @@ class ArgReduction(Tensor):
     def infer(self) -> TensorType:
         expect(self, self.x, NUMBERS)
         return TensorType(
-            "int32", tuple(d for at, d in enumerate(self.x.extents) if at != self.axis)
+            "int32", tuple(d for axis, d in enumerate(self.x.extents) if axis != self.axis)
         )
 
     def compute(self, *operands: Any) -> Array:
@@ -226,8 +226,10 @@ def axes_of(x: Tensor, axis: int | Sequence[int] | None) -> tuple[int, ...]:
     Raises:
         ShapeError: `x` does not have one of the axes.
     """
-    wanted = range(x.rank) if axis is None else (axis,) if isinstance(axis, int) else axis
-    return tuple(sorted({axis_of(each, x.rank) for each in wanted}))
+    if axis is None:
+        return tuple(range(x.rank))
+    axes = (axis,) if isinstance(axis, int) else axis
+    return tuple(sorted({axis_of(number, x.rank) for number in axes}))
 
 
 def reduction(op: type[Reduction]) -> Callable[..., Tensor]:

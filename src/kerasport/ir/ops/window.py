@@ -191,14 +191,14 @@ class DepthwiseConv(Tensor):
         out = window_shape(
             self.x.extents[1:-1], known(window), self.strides, self.dilations, self.padding
         )
-        made = None if depth is None or multiplier is None else depth * multiplier
-        return TensorType(self.x.dtype, (self.x.extents[0], *out, made))
+        output_channels = None if depth is None or multiplier is None else depth * multiplier
+        return TensorType(self.x.dtype, (self.x.extents[0], *out, output_channels))
 
     def compute(self, *operands: Any) -> Array:
         x, kernel = operands
         view = windows(x, kernel.shape[:2], self.strides, self.dilations, self.padding, 0)
-        made = np.einsum("bhwcij,ijcm->bhwcm", view, kernel)
-        result: Array = made.reshape(*made.shape[:3], -1).astype(x.dtype, copy=False)
+        y = np.einsum("bhwcij,ijcm->bhwcm", view, kernel)
+        result: Array = y.reshape(*y.shape[:3], -1).astype(x.dtype, copy=False)
         return result
 
 
@@ -231,9 +231,9 @@ class ConvTranspose(Tensor):
         window, spatial = kernel.shape[:-2], x.shape[1:-1]
         whole = [(n - 1) * s + k for n, s, k in zip(spatial, self.strides, window, strict=True)]
         out = np.zeros((x.shape[0], *whole, kernel.shape[-2]), x.dtype)
-        for at in np.ndindex(*window):
-            part = np.tensordot(x, kernel[at], ([-1], [-1]))
-            steps = zip(at, spatial, self.strides, strict=True)
+        for offset in np.ndindex(*window):
+            part = np.tensordot(x, kernel[offset], ([-1], [-1]))
+            steps = zip(offset, spatial, self.strides, strict=True)
             places = (slice(None), *(slice(t, t + (n - 1) * s + 1, s) for t, n, s in steps))
             out[places] += part
         kept = [n * s + e for n, s, e in zip(spatial, self.strides, self.extra, strict=True)]
@@ -319,19 +319,21 @@ class Resize(Tensor):
 
     def compute(self, *operands: Any) -> Array:
         x: Array = operands[0]
-        given = iter(operands[1:])
+        run_time_sizes = iter(operands[1:])
         for axis, size in zip((1, 2), self.size, strict=True):
-            x = self._along(x, axis, size if isinstance(size, int) else int(next(given)))
+            x = self._along(x, axis, size if isinstance(size, int) else int(next(run_time_sizes)))
         return x.astype(operands[0].dtype)
 
     def _along(self, x: Array, axis: int, size: int) -> Array:
         old = x.shape[axis]
         if self.method == "nearest":
             return np.take(x, nearest(old, size), axis)
-        at = self._positions(old, size)
-        low = np.floor(at).astype(int)
+        positions = self._positions(old, size)
+        low = np.floor(positions).astype(int)
         share = (
-            (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+            (positions - low)
+            .astype(np.float32)
+            .reshape([-1 if a == axis else 1 for a in range(x.ndim)])
         )
         below = np.take(x, np.clip(low, 0, old - 1), axis)
         above = np.take(x, np.clip(low + 1, 0, old - 1), axis)
@@ -390,10 +392,10 @@ def _pixels(old: Size, new: Size, *, align_corners: bool, half_pixel_centers: bo
         between = maximum(sub(after, 1.0), 1.0)
         scale = Select(is_single, div(sub(before, 1.0), between), scale)
     counted = cast(Range(as_tensor(new)), "float32")
-    at = mul(add(counted, 0.5) if half_pixel_centers else counted, scale)
-    pixel: Tensor = Floor(at)
+    positions = mul(add(counted, 0.5) if half_pixel_centers else counted, scale)
+    pixel: Tensor = Floor(positions)
     if align_corners:
-        pixel = add(pixel, cast(greater_equal(sub(at, pixel), 0.5), "float32"))
+        pixel = add(pixel, cast(greater_equal(sub(positions, pixel), 0.5), "float32"))
     return cast(minimum(pixel, sub(before, 1.0)), "int32")
 
 

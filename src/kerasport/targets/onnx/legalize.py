@@ -58,18 +58,18 @@ def running_products(node: Node, uses: Uses) -> Node | None:
             sizes = ops.dims(x)
             before, behind = product(sizes[:axis]), product(sizes[axis + 1 :])
             z = ops.reshape(x, (before, sizes[axis], behind))
-            (_, (made,)) = ops.scan(
+            (_, (products,)) = ops.scan(
                 _multiply(exclusive=exclusive),
                 (_ones(z),),
                 (z,),
                 reverse=reverse,
                 result_reverse=reverse,
             )
-            assert isinstance(made, Item)
-            assert isinstance(made.source, ops.Scan)
-            if made.source.may_be_empty:
-                made = counted_steps_of(made.source)[1]
-            return ops.reshape(made, sizes)
+            assert isinstance(products, Item)
+            assert isinstance(products.source, ops.Scan)
+            if products.source.may_be_empty:
+                products = counted_steps_of(products.source)[1]
+            return ops.reshape(products, sizes)
     return None
 
 

@@ -373,8 +373,7 @@ def rearrange(tensor: Tensor, pattern: str, **axes_lengths: int) -> Tensor:
     split = ops.reshape(tensor, [sizes[name] for name in names])
     sizes |= dict(zip(names, ops.dims(split), strict=True))
     moved = ops.transpose(split, [names.index(name) for group in out for name in group])
-    grouped = ([sizes[name] for name in group] for group in out)
-    return ops.reshape(moved, list(map(_joined, grouped)))
+    return ops.reshape(moved, [_joined(group, sizes) for group in out])
 
 
 Groups: TypeAlias = list[list[str]]
@@ -406,7 +405,9 @@ def _open_size(
     return {names[0]: -1 if whole is None else whole // known}
 
 
-def _joined(parts: Sequence[Size]) -> Size:
+def _joined(group: Sequence[str], sizes: Mapping[str, Size]) -> Size:
+    """The size of an axis that joins a group of axes; -1 if it is unknown."""
+    parts = [sizes[name] for name in group]
     if len(parts) == 1:
         return parts[0]
     numbers = [part for part in parts if isinstance(part, int)]

@@ -160,7 +160,11 @@ class ByPath:
 
     def _sublayers(self, layer: Described, path: str) -> Iterator[tuple[Weight, ...]]:
         for spellings in SUBLAYERS.get(layer.class_name, ()):
-            found = [at for spelling in spellings if self._has(at := self._join(path, spelling))]
+            found = [
+                candidate
+                for spelling in spellings
+                if self._has(candidate := self._join(path, spelling))
+            ]
             yield self._arrays(_vars(found[0])) if found else ()
         if layer.custom:
             # the arrays of a custom layer only count as used, so that none is reported as left over

@@ -515,8 +515,8 @@ def _by_group_transposed(stored: _Stored, needs: tuple[int, ...]) -> Dequantizat
 
 def _bits(stored: _Stored, mode: str, packed: int, columns: int) -> int:
     """Bits per packed value: Keras packs 4, since 3.16 also 2, and never 3."""
-    said = "4" if mode == "awq" else "".join(stored.policy.split("/")[1:2])
-    possible = {"": (8, 4, 2), "4": (4,), "2": (8, 2)}.get(said, (8,))
+    digits = "4" if mode == "awq" else "".join(stored.policy.split("/")[1:2])
+    possible = {"": (8, 4, 2), "4": (4,), "2": (8, 2)}.get(digits, (8,))
     fits = [bits for bits in possible if packed == -(-columns * bits // 8)]
     if not fits:
         raise stored.refuse("the shapes of the variables do not fit together")
@@ -763,8 +763,8 @@ def _settle(stored: _Stored, kernel: _Kernel, sizes: Sizes | None) -> Shape:
     """Return the sizes as a complete shape, or refuse with the reason why it is not known."""
     if sizes is None:
         expected = " x ".join("?" if size is None else str(size) for size in kernel.sizes)
-        given = "" if stored.kernel_shape is None else f" with kernel_shape={stored.kernel_shape}"
-        raise stored.refuse(f"the variables do not form a kernel of shape {expected}{given}")
+        hint = "" if stored.kernel_shape is None else f" with kernel_shape={stored.kernel_shape}"
+        raise stored.refuse(f"the variables do not form a kernel of shape {expected}{hint}")
     shape = _complete(sizes)
     if shape is None:
         raise stored.refuse(

@@ -163,12 +163,12 @@ def completed(config: Any) -> Any:
     layers. A Sequential can begin with a `Merge` of models, each with its own input; Keras 2 calls
     that a functional model.
     """
-    said = {
+    spelled = {
         layer["dim_ordering"]
         for layer in _configs(config)
         if isinstance(layer.get("dim_ordering"), str)
     }
-    return _completed(config, said.pop() if len(said) == 1 else None)
+    return _completed(config, spelled.pop() if len(spelled) == 1 else None)
 
 
 def _configs(config: Any) -> Iterator[Config]:
@@ -213,8 +213,11 @@ def _branched(model: Config) -> Config:
         if shape is None:  # a branch that has branches itself
             return model
         start = f"{first['config']['name']}_input"
-        asked = {"batch_input_shape": shape, "input_dtype": first["config"].get("input_dtype")}
-        layers.append(_node("InputLayer", start, asked))
+        input_options = {
+            "batch_input_shape": shape,
+            "input_dtype": first["config"].get("input_dtype"),
+        }
+        layers.append(_node("InputLayer", start, input_options))
         options = branch["config"]
         options = {"layers": options} if isinstance(options, list) else options
         layers.append(_node(branch["class_name"], name, options, start))

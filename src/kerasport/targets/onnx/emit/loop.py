@@ -146,9 +146,9 @@ def emit_recurrent(e: Emitter, node: Recurrent) -> onnx.Value:
         "activations": [activation.name for activation in activations],
     }
     # each list has values only for the activations that have the parameter
-    if alphas := [each.alpha for each in activations if each.alpha is not None]:
+    if alphas := [activation.alpha for activation in activations if activation.alpha is not None]:
         attributes["activation_alpha"] = alphas
-    if betas := [each.beta for each in activations if each.beta is not None]:
+    if betas := [activation.beta for activation in activations if activation.beta is not None]:
         attributes["activation_beta"] = betas
     if node.reverse:
         attributes["direction"] = "reverse"

@@ -103,7 +103,9 @@ def _positions(e: Emitter, x: Tensor, axis: int, part: Part) -> Positions:
     with the first element, so its end becomes the first element.
     """
     begin, end, step = part
-    last: Size = (LAST if step > 0 else FIRST) if end is None else end
+    last: Size = end if end is not None else LAST
+    if end is None and step < 0:
+        last = FIRST
     if begin is None:
         return 0 if step > 0 else LAST, last, step
     if step > 0 or (isinstance(begin, int) and begin >= 0):

@@ -198,7 +198,7 @@ def grouped(node: Node, uses: Uses) -> Node | None:
                 return DepthwiseConv(
                     x, own, (strides[0], strides[1]), padding, (dilations[0], dilations[1])
                 )
-            channels = (ops.slice_axis(x, -1, at * depth, depth) for at in range(groups))
+            channels = (ops.slice_axis(x, -1, i * depth, depth) for i in range(groups))
             parts = zip(channels, ops.split(kernel, groups), strict=True)
             return ops.concat([Conv(part, own, strides, padding, dilations) for part, own in parts])
     return None

@@ -180,5 +180,5 @@ def node_name(name: str) -> str:
 
     JavaScript objects inherit some names, and sort numbers before all other names.
     """
-    made = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
-    return made if re.match(r"[A-Za-z.]", made) and made not in INHERITED else f"n{made}"
+    legal = re.sub(r"[^A-Za-z0-9_./-]", "_", name)
+    return legal if re.match(r"[A-Za-z.]", legal) and legal not in INHERITED else f"n{legal}"

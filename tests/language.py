@@ -21,6 +21,9 @@ AVOID: Mapping[str, str] = {
     r"\bword for word\b": "unchanged",
     r"\bfor ever\b": "forever",
     r"\bper cent\b": "percent",
+    r"\banew\b": "again",
+    r"\bso many\b": "this number of",
+    r"\bof (its|their) own\b": "separate, its own …",
     # things that do not speak
     r"\btold\b": "given, specified, reported",
     r"\btells? (of|it|them|alike|so)\b": "report, say",
@@ -36,6 +39,7 @@ AVOID: Mapping[str, str] = {
     r"\bof before\b": "previous",
     r"\bin (an)?other ways? than\b": "differently from",
     r"\bas (ever|of old)\b": "as before, unchanged",
+    r"\b(behind|after) the other\b": "in order, consecutive",
     # verbs
     r"\b(is|are) to be\b": "must be",
     r"\b(takes?|taken|took) down\b": "record",
@@ -44,7 +48,10 @@ AVOID: Mapping[str, str] = {
     r"\b(is|are) (left|taken) out\b": "is not included, is removed",
     r"\b(leave|leaving|left) (it |them |this |that )?out\b": "omit",
     r"\b(left|leave) to the graph-model\b": "use --to tfjs-graph",
-    r"\bwork(s|ed)? out anew\b": "compute again",
+    r"\bwork(s|ed|ing)? out\b": "compute, infer",
+    r"\bwhat (\w+ |TF\.js )?(makes?|made) of\b": "how … converts, reads",
+    r"\bbrought to\b": "converted to, moved to",
+    r"\btaken for\b": "confused with, read as",
     r"\bholds? (NaN|no|its|config|the|a|an|all)\b": "contain, have",
     r"\bcannot hold\b": "does not support, cannot store",
     r"\bmakes? (other|different|another) (numbers?|results?|values?)\b": "compute different results",
@@ -62,9 +69,23 @@ AVOID: Mapping[str, str] = {
     # one spelling everywhere
     r"\b(quanti|normali|equali|initiali|optimi|organi|recogni|seriali|summari|minimi|maximi|generali|speciali|"
     r"standardi|customi|reali|randomi|vectori|tokeni|utili|regulari)s(e|es|ed|er|ers|ing|ation|ations)\b": "-ize, -ization",
-    r"\b(analys(e|es|ed)|colours?|behaviours?|centres?|grey|licence|neighbours?|neighbouring|favour|artefacts?)\b": "American spelling",
+    r"\b(analys(e|es|ed)|colour(s|ed|ing)?|behaviours?|centre[sd]?|grey|licences?|neighbour(s|ing|hood)?|"
+    r"favour(s|ed|ite)?|artefacts?|travell(ed|ing)|towards|labelled|modelling|honour(s|ed)?)\b": "American spelling",
 }
 """Pattern → what to write instead."""
+
+NAMES: Mapping[str, str] = {
+    "made": "the noun: y, plan, kernel",
+    "at": "axis, index, path, offset",
+    "each": "the noun: layer, tensor, operand",
+    "given": "arguments, options, inputs",
+    "said": "the noun",
+    "asked": "the noun",
+    "told": "the noun",
+    "beside": "after, right, companion",
+    "behind": "after",
+}
+"""Names of variables that say only that something was computed → names that say what it is."""
 
 CODE = r"`[^`]*`|\{[^{}]*\}|https?://\S+|--[\w-]+|<[^>]*>"
 """What is not prose: code, placeholders, addresses, options, tags."""

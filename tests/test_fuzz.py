@@ -100,7 +100,7 @@ def test_running_out_of_memory_is_always_a_fault() -> None:
     assert fault is not None
 
 
-def test_files_left_behind_are_a_fault(
+def test_leftover_files_are_a_fault(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def convert(source: Path, out: Path, **_: Any) -> None:

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tests.language import AVOID, CODE
+from tests.language import AVOID, CODE, NAMES
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "kerasport"
@@ -25,29 +25,6 @@ PAGES = [
     ),
     *sorted(ROOT.glob("docs/*.md")),
 ]
-PLAIN = (
-    "__init__.py",
-    "__main__.py",
-    "api.py",
-    "budget.py",
-    "cli.py",
-    "commands.py",
-    "diagnosis",
-    "errors.py",
-    "frontends/keras/dtypes.py",
-    "frontends/keras/functions",
-    "frontends/keras/meaning.py",
-    "frontends/keras/read",
-    "releases.py",
-    "report",
-    "urls.py",
-    "verification",
-    "weights.py",
-)
-"""Files and folders in src/kerasport whose docstrings and comments are checked as well.
-
-Add a folder here once its docstrings and comments are rewritten.
-"""
 HELP = ("cli.py", "cli/")
 """Where docstrings are shown to the user: those of commands are their help."""
 
@@ -121,12 +98,6 @@ def test_messages_are_plain_english(path: Path) -> None:
     assert found((line, text) for line, text in messages(path) if " " in text.strip()) == []
 
 
-def is_plain(path: Path) -> bool:
-    """Whether `PLAIN` contains a module."""
-    name = path.relative_to(SOURCE).as_posix()
-    return any(name == entry or name.startswith(f"{entry}/") for entry in PLAIN)
-
-
 def notes(path: Path) -> Iterator[tuple[int, str]]:
     """The line and text of every docstring and comment in a module, without doctests."""
     source = path.read_text(encoding="utf-8")
@@ -141,11 +112,43 @@ def notes(path: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.mark.parametrize(
     "path",
-    sorted(filter(is_plain, SOURCE.rglob("*.py"))),
+    sorted(SOURCE.rglob("*.py")),
     ids=lambda path: path.relative_to(SOURCE).as_posix(),
 )
 def test_docstrings_and_comments_are_plain_english(path: Path) -> None:
     assert found(notes(path)) == []
+
+
+def variables(path: Path) -> Iterator[tuple[int, str]]:
+    """The line and name of every variable and parameter in a module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+
+
+def test_variables_say_what_they_contain() -> None:
+    assert [
+        f"{path.relative_to(SOURCE)}:{line}: {name!r}, better: {NAMES[name]}"
+        for path in sorted(SOURCE.rglob("*.py"))
+        for line, name in variables(path)
+        if name in NAMES and "graphdef" not in path.parts
+    ] == []
+
+
+TESTS = re.compile(r"_(told|otherwise|whatever|beside|behind|anew|heeds?)(_|$)")
+"""Words to avoid in names of tests: say what is checked."""
+
+
+def test_names_of_tests_are_plain_english() -> None:
+    names = [
+        node.name
+        for path in sorted((ROOT / "tests").glob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
+    assert [name for name in names if TESTS.search(name)] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -162,6 +165,12 @@ def test_pages_are_plain_english(path: Path) -> None:
         "the model is given a mask of before",
         "an option that TF.js cannot be told",
         "the weights are quantised",
+        "Run Keras in a process of its own",
+        "An array of so many strings",
+        "Layers one behind the other",
+        "The shapes are worked out at conversion",
+        "What TF.js makes of the numbers",
+        "images brought to one size",
     ],
 )
 def test_the_check_finds_words_to_avoid(text: str) -> None:

@@ -362,7 +362,7 @@ def test_reports_are_json(report: Any) -> None:
     assert told["layers"][0]["class_name"] == "Dense"
 
 
-def test_values_of_options_are_json_whatever_they_are() -> None:
+def test_values_of_options_are_always_json() -> None:
     strange = dataclasses.replace(PROBLEM, value=(1, {2}))
     assert (
         dataclasses.replace(CHECK, problems=(strange,)).to_dict()["problems"][0]["value"]

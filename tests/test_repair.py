@@ -374,7 +374,7 @@ def test_calls_that_could_be_numbered_in_two_ways_are_refused(tmp_path: Path) ->
 # -------------------------------------------------------------------------------------- the weights
 
 
-def test_weights_are_read_in_pieces_whatever_the_shards(tmp_path: Path) -> None:
+def test_weights_are_read_in_pieces_for_any_shards(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     values = {
         "a": random.normal(size=(7, 5)),

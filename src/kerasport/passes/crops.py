@@ -38,19 +38,19 @@ class _Places:
     """Positions of new pixels along an axis.
 
     Attributes:
-        at: the positions, inside of the image: float32 [boxes, new].
+        positions: the positions, inside of the image: float32 [boxes, new].
         inside: whether they were inside before: bool [boxes, new].
         last: the position of the last pixel: float32 [].
     """
 
-    at: Tensor
+    positions: Tensor
     inside: Tensor
     last: Tensor
 
     def turned(self, axis: int) -> _Places:
         """The same with an axis of size 1 for the other direction."""
         return _Places(
-            ops.expand_dims(self.at, axis), ops.expand_dims(self.inside, axis), self.last
+            ops.expand_dims(self.positions, axis), ops.expand_dims(self.inside, axis), self.last
         )
 
 
@@ -79,7 +79,7 @@ def _pixels(node: CropAndResize, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _nearest(node: CropAndResize, rows: _Places, columns: _Places) -> Tensor:
-    return _pixels(node, *(_rounded(places.at) for places in (rows, columns)))
+    return _pixels(node, *(_rounded(places.positions) for places in (rows, columns)))
 
 
 def _rounded(position: Tensor) -> Tensor:
@@ -89,9 +89,12 @@ def _rounded(position: Tensor) -> Tensor:
 
 
 def _mixed(node: CropAndResize, rows: _Places, columns: _Places) -> Tensor:
-    top, left = Floor(rows.at), Floor(columns.at)
-    bottom, right = ops.Ceil(rows.at), ops.Ceil(columns.at)
-    down, across = ops.expand_dims(rows.at - top, 3), ops.expand_dims(columns.at - left, 3)
+    top, left = Floor(rows.positions), Floor(columns.positions)
+    bottom, right = ops.Ceil(rows.positions), ops.Ceil(columns.positions)
+    down, across = (
+        ops.expand_dims(rows.positions - top, 3),
+        ops.expand_dims(columns.positions - left, 3),
+    )
 
     def mixed(row: Tensor) -> Tensor:
         start, end = _pixels(node, row, left), _pixels(node, row, right)

@@ -98,7 +98,7 @@ class Target:
         suffix: suffix of the output file; empty if the output is a directory.
         entry: name of the file in the output directory that a page loads.
         not_suffixes: suffix that users give to the directory by mistake → why it is wrong.
-        beside: suffixes of further files, which are appended to the name of the output file.
+        more_suffixes: suffixes of further files, which are appended to the name of the output file.
         options: class of the options.
         takes_layers: whether `plan` takes a `KerasModel`; other targets take a `Program`.
         trains: whether a model can be trained further.
@@ -120,7 +120,7 @@ class Target:
     suffix: str = ""
     entry: str = ""
     not_suffixes: Mapping[str, str] = field(default_factory=dict)
-    beside: tuple[str, ...] = ()
+    more_suffixes: tuple[str, ...] = ()
     options: type[Options] = Options
     takes_layers: bool = False
     trains: bool = False
@@ -150,7 +150,7 @@ class Target:
         """The files that the output consists of; empty if it is a directory."""
         if not self.suffix:
             return ()
-        return (out, *(out.with_name(f"{out.name}{suffix}") for suffix in self.beside))
+        return (out, *(out.with_name(f"{out.name}{suffix}") for suffix in self.more_suffixes))
 
     def check_installed(self) -> None:
         """Check that the packages are installed that writing needs.

@@ -220,7 +220,7 @@ class Freezer:
         if not self.removed:
             return ()
         ops = ", ".join(f"{count} {op}" for op, count in sorted(self.removed.items()))
-        return (f"operations that only check or print values are left out: {ops}",)
+        return (f"operations that only check or print values are omitted: {ops}",)
 
 
 @dataclass(eq=False)

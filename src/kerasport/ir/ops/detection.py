@@ -49,7 +49,7 @@ class NonMaxSuppression(Tensor):
     """The int32 indices of the boxes that remain, in descending order of their scores: [selected].
 
     Boxes are taken in the order of their scores, the first one of equals first, as long as the
-    score is above `score_threshold`. A box is left out if its intersection over union with a box
+    score is above `score_threshold`. A box is skipped if its intersection over union with a box
     taken before is above `iou_threshold`. At most `max_output_size` boxes remain.
 
     boxes are float32 [n, 4], scores float32 [n], and the thresholds float32 scalars. Source:
@@ -80,7 +80,7 @@ class SoftNonMaxSuppression(Several):
     """Indices int32 [selected] and new scores float32 [selected] of the boxes that remain.
 
     As `NonMaxSuppression`, but a box taken before multiplies the score of another one by
-    exp(-0.5 · iou² / sigma) instead of leaving it out. It is left out if its score is then not
+    exp(-0.5 · iou² / sigma) instead of skipping it. It is skipped if its score is then not
     above `score_threshold`. Source: `NonMaxSuppressionV5` of TensorFlow, with sigma > 0.
     """
 

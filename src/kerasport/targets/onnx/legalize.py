@@ -56,8 +56,8 @@ def running_products(node: Node, uses: Uses) -> Node | None:
     match node:
         case Cumprod(x, axis, exclusive, reverse):
             sizes = ops.dims(x)
-            before, behind = product(sizes[:axis]), product(sizes[axis + 1 :])
-            z = ops.reshape(x, (before, sizes[axis], behind))
+            before, after = product(sizes[:axis]), product(sizes[axis + 1 :])
+            z = ops.reshape(x, (before, sizes[axis], after))
             (_, (products,)) = ops.scan(
                 _multiply(exclusive=exclusive),
                 (_ones(z),),

@@ -131,7 +131,7 @@ class _Piece:
     path: Path
     offset: int
     nbytes: int
-    at: int
+    position: int
     """Offset in the shard."""
 
 
@@ -222,7 +222,7 @@ def _copied(part: tuple[Path, list[_Piece]]) -> int:
         for piece in pieces:
             source, left = sources[piece.path], piece.nbytes
             source.seek(piece.offset)
-            shard.seek(piece.at)
+            shard.seek(piece.position)
             while left:
                 count = source.readinto(buffer[: min(left, COPIED)]) or 0
                 if not count:

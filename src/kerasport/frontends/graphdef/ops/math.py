@@ -30,12 +30,12 @@ def number(value: float, like: Tensor) -> Constant:
 
 
 def truncated_division(a: Tensor, b: Tensor) -> Tensor:
-    """The quotient of integers, rounded towards zero."""
+    """The quotient of integers, rounded toward zero."""
     return ops.Sign(a) * ops.Sign(b) * ops.FloorDiv(ops.Abs(a), ops.Abs(b))
 
 
 def div(call: Call) -> Tensor:
-    """`Div` rounds quotients of integers towards zero."""
+    """`Div` rounds quotients of integers toward zero."""
     a, b = call.x(0), call.x(1)
     return ops.Div(a, b) if a.dtype in FLOATS else truncated_division(a, b)
 
@@ -94,7 +94,7 @@ def add_n(call: Call) -> Tensor:
 
 
 def cast(call: Call) -> Tensor:
-    """Convert the element type. Floats are truncated towards zero for integers."""
+    """Convert the element type. Floats are truncated toward zero for integers."""
     to = call.dtype("DstT")
     if call.flag("Truncate") and to in FLOATS:
         raise Refusal("Truncate", "converted models round floats, they do not truncate them")

@@ -41,10 +41,10 @@ def one(function: Lower, name: str = "x") -> Lower:
 
 def two(function: Lower) -> Lower:
     """Return a lowering with the arguments x and y, each a tensor or a number."""
-    return lambda x, y: function(*beside(x, y))
+    return lambda x, y: function(*operands_of(x, y))
 
 
-def beside(x: Any, y: Any) -> tuple[Any, Any]:
+def operands_of(x: Any, y: Any) -> tuple[Any, Any]:
     """Return two operands as tensors; a number takes the dtype of the other, as in TensorFlow."""
     if isinstance(x, Tensor) and not isinstance(y, Tensor):
         return x, constant(y, x.dtype)
@@ -251,7 +251,7 @@ def clip_by_value(t: Tensor, clip_value_min: Any, clip_value_max: Any) -> Tensor
 def where_(condition: Any, x: Any = None, y: Any = None) -> Tensor:
     """Select x where the condition is true, and y elsewhere."""
     return (
-        e.where_(condition, *beside(x, y))
+        e.where_(condition, *operands_of(x, y))
         if x is not None and y is not None
         else e.where_(condition)
     )
@@ -486,12 +486,12 @@ def top_k(input: Tensor, k: int = 1, sorted: bool = True) -> tuple[Tensor, ...]:
 
 def atan2(y: Any, x: Any) -> Tensor:
     """The angle of the point (x, y) in radians."""
-    return e.arctan2(*beside(y, x))
+    return e.arctan2(*operands_of(y, x))
 
 
 def squared_difference(x: Any, y: Any) -> Tensor:
     """(x - y)²."""
-    return ops.SquaredDifference(*ops.matched(*beside(x, y), least="int32"))
+    return ops.SquaredDifference(*ops.matched(*operands_of(x, y), least="int32"))
 
 
 UNARY: Mapping[str, Lower] = {

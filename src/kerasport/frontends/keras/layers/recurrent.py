@@ -334,8 +334,8 @@ class _Cell(Layer):
 
     def kind(self, *, masked: bool, output: MaskedOutput) -> RecurrentStep:
         """The description of the step for targets with one operator for the whole loop."""
-        given = (getattr(self, "recurrent_activation", None), self.activation)
-        names = [name if isinstance(name, str) else "" for name in given if name is not None]
+        activations = (getattr(self, "recurrent_activation", None), self.activation)
+        names = [name if isinstance(name, str) else "" for name in activations if name is not None]
         return ops.RecurrentStep(
             self.operator,
             ops.as_tensor(self.recurrent_kernel),

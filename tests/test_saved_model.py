@@ -264,6 +264,10 @@ def test_a_signature_is_selected() -> None:
     graph = read_graph(RECORDED / "signatures", signature="scaled")
     assert [output.name for output in graph.outputs] == ["output_0", "output_1", "output_2"]
     assert [port.name for port in graph.inputs] == ["rows"]
+    (note,) = graph.notes
+    assert note.startswith(
+        "the SavedModel has other signatures besides 'scaled': 'serving_default'"
+    )
     with pytest.raises(
         OptionError, match=r"no signature 'x'.*--signature.*scaled, serving_default"
     ):
@@ -306,6 +310,13 @@ def test_a_graph_as_text_is_refused_by_name(tmp_path: Path) -> None:
         (tmp_path / name).write_text('node {\n  name: "x"\n  op: "Placeholder"\n}\n')
         with pytest.raises(ReadError, match="graph as text"):
             read_graph(tmp_path / name)
+
+
+def test_a_saved_model_as_text_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "saved_model.pbtxt").write_text("saved_model_schema_version: 1")
+    assert is_tensorflow_graph(tmp_path)
+    with pytest.raises(ReadError, match=r"saved_model.pbtxt is a SavedModel as text"):
+        read_graph(tmp_path)
 
 
 def test_a_saved_model_without_its_checkpoint(tmp_path: Path) -> None:

@@ -33,7 +33,12 @@ def is_tensorflow_graph(source: Any) -> bool:
     path = Path(source)
     if path.name == NAME or path.suffix in (".pb", ".pbtxt"):
         return True
-    return (path / NAME).is_file() or _is_tfjs_graph(path)
+    return _is_saved_model(path) or _is_tfjs_graph(path)
+
+
+def _is_saved_model(path: Path) -> bool:
+    """Whether a path is the directory of a SavedModel, also of one as text."""
+    return (path / NAME).is_file() or (path / f"{NAME}txt").is_file()
 
 
 def _is_tfjs_graph(path: Path) -> bool:
@@ -77,7 +82,7 @@ def read_graph(
     check_local(found)
     found = found.parent if found.name == NAME else found
     with of_file(str(found)), located(""):
-        if (found / NAME).is_file():
+        if _is_saved_model(found):
             _unused("a SavedModel", outputs=outputs)
             return read_saved_model(found, signature, tags)
         if _is_tfjs_graph(found):

@@ -28,7 +28,7 @@ MAX_STRINGS = 2_000_000
 
 
 # tensor_shape.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Dim:
     """A size; -1 if it is not known."""
 
@@ -36,7 +36,7 @@ class Dim:
 
 
 # tensor_shape.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TensorShapeProto:
     """A shape."""
 
@@ -45,7 +45,7 @@ class TensorShapeProto:
 
 
 # tensor.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TensorProto:
     """An array. Its elements are in `tensor_content` or in the list of its type.
 
@@ -62,7 +62,7 @@ class TensorProto:
 
 
 # attr_value.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class NameAttrList:
     """The name of a function."""
 
@@ -70,7 +70,7 @@ class NameAttrList:
 
 
 # attr_value.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ListValue:
     """A list as the value of an attribute."""
 
@@ -85,7 +85,7 @@ class ListValue:
 
 
 # attr_value.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AttrValue:
     """The value of an attribute. One field is set."""
 
@@ -101,7 +101,7 @@ class AttrValue:
     func: NameAttrList | None = message(10, NameAttrList)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SpanEntry:
     """An entry of a map from strings to messages that are decoded later."""
 
@@ -109,7 +109,7 @@ class SpanEntry:
     value: Span | None = span(2)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TextEntry:
     """An entry of a map from strings to strings."""
 
@@ -121,7 +121,7 @@ class TextEntry:
 
 
 # node_def.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class NodeDef:
     """A node. The values of `attr` are spans of `AttrValue`s."""
 
@@ -132,7 +132,7 @@ class NodeDef:
 
 
 # op_def.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ArgDef:
     """An argument or result of an op or function."""
 
@@ -143,7 +143,7 @@ class ArgDef:
 
 
 # op_def.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AttrDef:
     """An attribute of an op. `default_value` is the span of an `AttrValue`."""
 
@@ -153,7 +153,7 @@ class AttrDef:
 
 
 # op_def.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class OpDef:
     """The signature of an op or function."""
 
@@ -164,7 +164,7 @@ class OpDef:
 
 
 # op_def.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class OpList:
     """Signatures of ops."""
 
@@ -172,7 +172,7 @@ class OpList:
 
 
 # function.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class FunctionDef:
     """A function of the library. The elements of `node_def` are spans of `NodeDef`s."""
 
@@ -183,7 +183,7 @@ class FunctionDef:
 
 
 # function.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class FunctionHead:
     """A function of which only the signature is of interest."""
 
@@ -191,7 +191,7 @@ class FunctionHead:
 
 
 # function.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class FunctionDefLibrary:
     """The functions of a graph. The elements are spans of `FunctionDef`s."""
 
@@ -199,7 +199,7 @@ class FunctionDefLibrary:
 
 
 # versions.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class VersionDef:
     """The version of the format of a graph."""
 
@@ -207,7 +207,7 @@ class VersionDef:
 
 
 # graph.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class GraphDef:
     """A graph. The elements of `node` are spans of `NodeDef`s."""
 
@@ -220,7 +220,7 @@ class GraphDef:
 
 
 # meta_graph.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class MetaInfoDef:
     """What wrote a meta graph, and the ops that it uses."""
 
@@ -230,7 +230,7 @@ class MetaInfoDef:
 
 
 # meta_graph.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TensorInfo:
     """A tensor of a signature."""
 
@@ -241,7 +241,7 @@ class TensorInfo:
     composite_tensor: Span | None = span(5)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TensorInfoEntry:
     """An entry of the inputs or outputs of a signature."""
 
@@ -250,7 +250,7 @@ class TensorInfoEntry:
 
 
 # meta_graph.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SignatureDef:
     """A signature: named inputs and outputs."""
 
@@ -260,7 +260,7 @@ class SignatureDef:
 
 
 # meta_graph.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class NodeList:
     """A collection of names of nodes."""
 
@@ -268,7 +268,7 @@ class NodeList:
 
 
 # any.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AnyMessage:
     """A message of any type."""
 
@@ -276,7 +276,7 @@ class AnyMessage:
 
 
 # meta_graph.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AnyList:
     """A collection of messages."""
 
@@ -284,7 +284,7 @@ class AnyList:
 
 
 # meta_graph.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CollectionDef:
     """A collection of a graph, if it is a list of nodes or of messages."""
 
@@ -293,7 +293,7 @@ class CollectionDef:
 
 
 # meta_graph.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AssetFileDef:
     """A file in the directory `assets`, and the constant that names it."""
 
@@ -302,7 +302,7 @@ class AssetFileDef:
 
 
 # saver.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SaverDef:
     """The nodes that save and restore variables."""
 
@@ -311,7 +311,7 @@ class SaverDef:
 
 
 # meta_graph.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class MetaGraphDef:
     """A graph with its signatures.
 
@@ -328,7 +328,7 @@ class MetaGraphDef:
 
 
 # saved_model.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SavedModel:
     """The file `saved_model.pb`. The elements are spans of `MetaGraphDef`s."""
 
@@ -339,7 +339,7 @@ class SavedModel:
 
 
 # tensor_slice.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Extent:
     """A part of an axis. The length is None if the part is the whole axis."""
 
@@ -348,7 +348,7 @@ class Extent:
 
 
 # tensor_slice.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class TensorSliceProto:
     """A part of a tensor."""
 
@@ -356,7 +356,7 @@ class TensorSliceProto:
 
 
 # tensor_bundle.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class BundleHeader:
     """What is stored under the empty key of an index."""
 
@@ -365,7 +365,7 @@ class BundleHeader:
 
 
 # tensor_bundle.proto
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class BundleEntry:
     """Where a tensor is."""
 

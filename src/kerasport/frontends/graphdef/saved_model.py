@@ -28,7 +28,6 @@ from kerasport.frontends.graphdef.messages import (
 from kerasport.frontends.graphdef.op_defs import OpDefs
 from kerasport.frontends.graphdef.stored_values import StoredValues
 from kerasport.frontends.graphdef.tensors import element_type, shape_of
-from kerasport.frontends.graphdef.wire import Span
 from kerasport.frontends.paths import inside
 
 NAME = "saved_model.pb"
@@ -41,6 +40,7 @@ ASSETS = "saved_model_assets"
 INITIALIZERS = ("saved_model_main_op", "legacy_init_op", "saved_model_legacy_init_op")
 """Collections that name the node that fills the tables."""
 
+SHOWN = 20  # signatures that a note names
 MAX_META_GRAPHS = 100
 MAX_PORTS = 10_000  # inputs and outputs of a signature
 MAX_ASSETS = 10_000
@@ -60,6 +60,11 @@ def read_saved_model(
         ReadError: it is malformed, or a part of it is missing.
         OptionError: it has no such signature or tags.
     """
+    if not (path / NAME).is_file():
+        raise ReadError(
+            f"{NAME}txt is a SavedModel as text, which is not supported; load it with "
+            "tf.saved_model.load and save it again"
+        )
     with opened(inside(path, path / NAME)) as file:
         return _Reader(path, file, _meta_graph(file, tags)).read(signature)
 
@@ -99,11 +104,12 @@ class _Reader:
     meta: MetaGraphDef
 
     def read(self, key: str | None) -> FrozenGraph:
+        key = self._key(key)
         signature = self._signature(key)
         ops = self.meta.meta_info_def.stripped_op_list if self.meta.meta_info_def else None
         defs = OpDefs(self.file, ops.op if ops else [])
         return assemble(
-            Origin(self.path.resolve().name, self._writer()),
+            Origin(self.path.resolve().name, self._writer(), tuple(self._notes(key))),
             library(self.file, self.meta.graph_def, defs),
             tuple(starmap(_tensor, sorted(signature.inputs.items()))),
             tuple(starmap(_tensor, sorted(signature.outputs.items()))),
@@ -114,17 +120,33 @@ class _Reader:
         info = self.meta.meta_info_def
         return f"TensorFlow {info.tensorflow_version}" if info and info.tensorflow_version else ""
 
-    def _signature(self, key: str | None) -> SignatureDef:
-        """The signature of a key, or the default one."""
-        spans = {name: span for name, span in self.meta.signature_def.items() if name != INIT}
+    def _keys(self) -> Sequence[str]:
+        """The keys of all signatures."""
+        return [name for name in self.meta.signature_def if name != INIT]
+
+    def _key(self, key: str | None) -> str:
+        """The key of the wanted signature, or of the default one."""
+        keys = self._keys()
         if key is None:
             # TF-Hub modules of TensorFlow 1 call it "default"
-            defaults = [name for name in (SIGNATURE, "default") if name in spans]
-            defaults += spans if len(spans) == 1 else []
+            defaults = [name for name in (SIGNATURE, "default") if name in keys]
+            defaults += keys if len(keys) == 1 else []
             key = defaults[0] if defaults else None
-        if key not in spans:
-            raise _no_signature(key, spans)
-        found: SignatureDef = self.file.decode(SignatureDef, spans[key])
+        if key is None or key not in keys:
+            raise _no_signature(key, keys)
+        return key
+
+    def _notes(self, key: str) -> Iterator[str]:
+        others = [quoted(name) for name in sorted(self._keys()) if name != key]
+        if others:
+            names = ", ".join(others[:SHOWN])
+            yield (
+                f"the SavedModel has other signatures besides {quoted(key)}: {names}; select one "
+                "with --signature"
+            )
+
+    def _signature(self, key: str) -> SignatureDef:
+        found: SignatureDef = self.file.decode(SignatureDef, self.meta.signature_def[key])
         if not found.outputs:
             raise ReadError(f"the signature {quoted(key)} has no outputs")
         if len(found.inputs) + len(found.outputs) > MAX_PORTS:
@@ -209,7 +231,7 @@ def _tensor(name: str, info: TensorInfo | None) -> Tensor:
     return Tensor(name, info.name, element_type(info.dtype), shape_of(info.tensor_shape))
 
 
-def _no_signature(key: str | None, found: Mapping[str, Span]) -> OptionError:
+def _no_signature(key: str | None, found: Sequence[str]) -> OptionError:
     names = ", ".join(sorted(found)) or "none"
     if not found:
         return OptionError(

@@ -101,9 +101,9 @@ OPS = {
         "AddV2 Greater If Sum While", "Mul", "ZerosLike",
     ],
     "map_v1": [
-        "Range Shape StridedSlice TensorArrayGatherV3 TensorArrayScatterV3 TensorArrayV3 While",
+        "Shape StridedSlice TensorListFromTensor TensorListReserve TensorListStack While",
         "Less LogicalAnd",
-        "AddV2 ExpandDims MatMul Squeeze TensorArrayReadV3 TensorArrayWriteV3",
+        "AddV2 ExpandDims MatMul Squeeze TensorListGetItem TensorListSetItem",
     ],
     "checks": ["Abs Sqrt"],
     "element_types": ["Cast LogicalNot Mul"],
@@ -171,6 +171,18 @@ def test_a_recorded_graph_is_read(name: str) -> None:
     nodes = ordered([output.result for output in graph.outputs])
     names = [value for node in nodes for value in node.attributes.values()]
     assert {name.name for name in names if isinstance(name, FunctionName)} <= set(graph.functions)
+
+
+def test_a_tensor_array_of_tensorflow_1_is_a_list() -> None:
+    graph = read_graph(RECORDED / "map_v1")
+    (loop,) = [n for n in ordered([graph.outputs[0].result]) if n.op == "While"]
+    types = loop.attributes["T"]
+    body = graph.functions["map/while/while_context/While/body"]
+    assert isinstance(types, tuple)
+    assert [argument.attributes["T"] for argument in body.arguments] == list(types)
+    # the handle and the flow of two arrays
+    assert types.count("variant") == 4
+    assert "resource" not in types
 
 
 def constants(graph: FrozenGraph) -> dict[str, Any]:

@@ -20,8 +20,11 @@ from kerasport.frontends.graphdef.frozen import (
     Result,
 )
 from kerasport.frontends.graphdef.places import located
+from kerasport.frontends.graphdef.tensor_arrays import LIST, LISTS, rewritten
 from kerasport.ir.dtypes import dtype_of
 from kerasport.weights import Array, Weight
+
+LOOPS = frozenset(("While", "StatelessWhile"))
 
 MAX_STEPS = 1_000_000
 """Nodes that are rewritten, and functions that they name."""
@@ -92,12 +95,16 @@ class Handle:
     """What an argument of a function refers to, if it is not a tensor.
 
     Attributes:
-        node: the node of a variable or table in the outer graph.
-        dtype: element type of the variable; empty for a table.
+        node: the node of a variable or table in the outer graph, or `LIST`.
+        dtype: element type of the variable, "variant" for a list; empty for a table.
     """
 
     node: GraphNode
     dtype: ElementType = ""
+
+
+LIST_HANDLE = Handle(LIST, "variant")
+"""A tensor array of TensorFlow 1, which has become a list."""
 
 
 @dataclass(eq=False)
@@ -115,6 +122,9 @@ class Freezer:
     variable: Callable[[GraphNode], Weight | Array]
     functions: dict[str, FrozenFunction] = field(default_factory=dict)
     removed: Counter[str] = field(default_factory=Counter)
+    # results that are lists, beside those of `LISTS`
+    lists: set[tuple[GraphNode, int]] = field(default_factory=set)
+    _returns_lists: dict[str, tuple[bool, ...]] = field(default_factory=dict)
     _constants: dict[GraphNode, GraphNode] = field(default_factory=dict)
     _variants: dict[tuple[str, tuple[Handle | None, ...]], str] = field(default_factory=dict)
     _active: list[str] = field(default_factory=list)
@@ -192,12 +202,27 @@ class Freezer:
             known[old] = new if handle is None or handle.dtype else handle.node
             if handle is not None and handle.dtype:
                 bound[new] = handle
-        results = _Scope(self, bound, dict(known)).rewrite(flat.results)
+        scope = _Scope(self, bound, dict(known))
+        results = scope.rewrite(flat.results)
         unique, count = name, 0
         while unique in self.functions:
             count += 1
             unique = f"{name}_{count}"
+        self._returns_lists[unique] = tuple(map(scope.is_list, results))
         return FrozenFunction(unique, tuple(arguments), results)
+
+    def lists_of(self, attributes: Mapping[str, Attribute]) -> tuple[bool, ...]:
+        """Whether each result of a node of control flow is a list.
+
+        Args:
+            attributes: those of the node, with the names of frozen functions.
+        """
+        names = [
+            value.name
+            for key in ("body", "then_branch")
+            if isinstance(value := attributes.get(key), FunctionName)
+        ]
+        return self._returns_lists[names[0]] if names else ()
 
     def _changes(self, effects: Iterable[GraphNode]) -> Iterator[Problem]:
         """Nodes that change variables. Those that only check values are counted as removed."""
@@ -276,6 +301,10 @@ class _Scope:
             return self._control_flow(node, inputs)
         if node.op in READS:
             return READS[node.op](self, node, inputs)
+        if node.op.startswith("TensorArray"):
+            results = rewritten(node, inputs, self.is_list, self.origin)
+            if results is not None:
+                return results
         op = NEWER.get(node.op, node.op)
         values = tuple(map(self._value, inputs))
         if op == node.op and all(
@@ -284,6 +313,36 @@ class _Scope:
         ):
             return node
         return replace(node, op=op, inputs=values)
+
+    def is_list(self, result: Result) -> bool:
+        """Whether a result is a list that was a tensor array of TensorFlow 1."""
+        return (
+            result.node.op in LISTS
+            or (result.node, result.index) in self.freezer.lists
+            or self.bound.get(result.node) == LIST_HANDLE
+        )
+
+    def origin(self, result: Result) -> Result:
+        """The list that a list has become of by setting elements, which keeps its length."""
+        for _ in range(MAX_STEPS):
+            node = result.node
+            if node.op == "TensorListSetItem":
+                result = node.inputs[0]
+            elif node.op in LOOPS and self._keeps(node, result.index):
+                result = node.inputs[result.index]
+            else:
+                break
+        return result
+
+    def _keeps(self, loop: GraphNode, index: int) -> bool:
+        """Whether a loop only sets elements of a list."""
+        body = loop.attributes["body"]
+        assert isinstance(body, FunctionName)
+        function = self.freezer.functions[body.name]
+        result = function.results[index]
+        while result.node.op == "TensorListSetItem":
+            result = result.node.inputs[0]
+        return result.node is function.arguments[index]
 
     def read(self, handle: Result) -> Result | None:
         """The value of the variable that a handle refers to, None if it refers to none."""
@@ -295,7 +354,7 @@ class _Scope:
 
     def _control_flow(self, node: GraphNode, inputs: tuple[Result, ...]) -> Rewritten:
         """A loop or branches: what their functions read of variables becomes arguments."""
-        loops = node.op.endswith("While")
+        loops = node.op in LOOPS
         first = 0 if loops else 1
         handles = tuple(map(self._handle, inputs[first:]))
         values = tuple(
@@ -308,7 +367,13 @@ class _Scope:
         attributes.update(frozen)
         key = "T" if loops else "Tin"
         attributes[key] = _types(attributes.get(key), handles)
+        lists = self.freezer.lists_of(attributes)
+        if any(lists) and "Tout" in attributes:
+            attributes["Tout"] = _types(
+                attributes["Tout"], [LIST_HANDLE if is_list else None for is_list in lists]
+            )
         new = replace(node, inputs=values, attributes=attributes)
+        self.freezer.lists.update((new, index) for index, is_list in enumerate(lists) if is_list)
         return self._unchanged(node, new, inputs, handles) if loops and any(handles) else new
 
     def _functions(
@@ -335,6 +400,8 @@ class _Scope:
             return Handle(result.node, str(constant.attributes["dtype"]))
         if result.node.op in TABLES:
             return Handle(result.node)
+        if self.is_list(result):
+            return LIST_HANDLE
         return self.bound.get(result.node)
 
     def _unchanged(
@@ -350,7 +417,7 @@ class _Scope:
         function = self.freezer.functions[body.name]
         results = []
         for index, (result, handle) in enumerate(zip(inputs, handles, strict=True)):
-            if handle is None:
+            if handle is None or handle == LIST_HANDLE:
                 results.append(Result(new, index))
                 continue
             same = function.arguments[index] if handle.dtype else handle.node

@@ -744,6 +744,25 @@ def resizings() -> Iterator[Check]:
             )
 
 
+def resizings_between_pixels() -> Iterator[Check]:
+    """Nearest pixels at sizes for which fractions and floats round positions differently."""
+    for (old, new), unknown in product(
+        (((30, 26), (9, 23)), ((2, 18), (49, 33)), ((6, 12), (1, 5))), ((), (1, 2))
+    ):
+        yield Check(
+            f"Resize {old} to {new} between pixels {unknown}",
+            lambda x, n=new: ops.Resize(x, n, "nearest"),
+            (floats(1, *old, 2),),
+            unknown,
+        )
+        if not unknown:
+            yield Check(
+                f"Resize {old} to {new} between pixels at run time",
+                lambda x, n: ops.Resize(x, pair(n), "nearest"),
+                (floats(1, *old, 2), np.asarray(new, np.int32)),
+            )
+
+
 SAMPLED = {"corners": (True, False), "centers": (False, True), "edges": (False, False)}
 """Where pixels are sampled → `align_corners` and `half_pixel_centers`."""
 
@@ -1003,6 +1022,7 @@ FAMILIES: Mapping[str, Callable[[], Iterator[Check]]] = {
         poolings,
         poolings_of_volumes,
         resizings,
+        resizings_between_pixels,
         resizings_of_tensorflow,
         controls,
         scans,

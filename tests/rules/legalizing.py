@@ -195,7 +195,7 @@ LEGALIZING = (
         """
         %0 = Input('x') : int32[6]
         %1 = Constant() : int32[3]
-        %2 = Gather(%0, %1, axis=0) : int32[3]
+        %2 = Gather(%0, %1, axis=0, batch_dims=0) : int32[3]
         return %2
         """,
         dtype="int32",
@@ -211,7 +211,7 @@ LEGALIZING = (
         %3 = Cast(%2, to='float32') : float32[?]
         %4 = StridedSlice(%3, parts=((None, None, -1),)) : float32[?]
         %5 = Cast(%4, to='int32') : int32[?]
-        %6 = Gather(%0, %5, axis=0) : int32[?]
+        %6 = Gather(%0, %5, axis=0, batch_dims=0) : int32[?]
         return %6
         """,
         dtype="int32",
@@ -242,6 +242,33 @@ LEGALIZING = (
         %4 = Constant() : float32[]
         %5 = Select(%0, %3, %4) : float32[1, 2, 3, 3]
         return %5
+        """,
+    ),
+    Rewrite(
+        "pixels between two others are gathered",
+        lambda x: ops.Resize(x, (3, 9), "nearest"),
+        (2, 10, 30, 1),
+        """
+        %0 = Input('x') : float32[2, 10, 30, 1]
+        %1 = Constant() : int32[3]
+        %2 = Gather(%0, %1, axis=1, batch_dims=0) : float32[2, 3, 30, 1]
+        %3 = Constant() : int32[9]
+        %4 = Gather(%2, %3, axis=2, batch_dims=0) : float32[2, 3, 9, 1]
+        return %4
+        """,
+    ),
+    Rewrite(
+        "pixels that are never between two others",
+        lambda x: (
+            ops.Resize(x, (5, 12), "nearest"),
+            ops.Resize(x, (20, ops.mul(ops.as_tensor(ops.dim(x, 2)), 2)), "nearest"),
+        ),
+        (2, 10, 4, 1),
+        """
+        %0 = Input('x') : float32[2, 10, 4, 1]
+        %1 = Resize(%0, size=(5, 12), method='nearest', align_corners=False, half_pixel_centers=True) : float32[2, 5, 12, 1]
+        %2 = Resize(%0, size=(20, 8), method='nearest', align_corners=False, half_pixel_centers=True) : float32[2, 20, 8, 1]
+        return %1, %2
         """,
     ),
     Rewrite(

@@ -31,6 +31,7 @@ from kerasport.ir.ops.reduction import ArgReduction, Cumulative
 from kerasport.ir.tensor import Node, constant
 from kerasport.passes.crops import crops
 from kerasport.passes.loop import counted_steps_of
+from kerasport.passes.nearest import exact_pixels
 from kerasport.passes.rewrite import Uses
 
 
@@ -129,4 +130,4 @@ def widened(node: Node, uses: Uses) -> Node | None:
     return Cast(wide, node.dtype) if node.dtype in WIDE else wide
 
 
-LEGAL = (widened, mirrored, running_products, truths, crops)
+LEGAL = (widened, mirrored, running_products, truths, crops, exact_pixels)

@@ -46,6 +46,7 @@ from kerasport.ir.ops.movement import PadMode, Size, product
 from kerasport.ir.ops.window import amounts
 from kerasport.ir.tensor import Node, as_tensor, constant
 from kerasport.passes.crops import crops
+from kerasport.passes.nearest import exact_pixels
 from kerasport.passes.rewrite import Uses
 from kerasport.targets.tfjs.graph.emit import skips
 from kerasport.weights import Shape
@@ -428,4 +429,5 @@ LEGAL = (
     single_scatter,
     batched_gathers,
     crops,
+    exact_pixels,
 )

@@ -83,7 +83,7 @@ def rendered(body: str, width: float, height: float) -> Image.Image:
 
 
 def is_filled(image: Image.Image) -> bool:
-    """Whether the icon is a silhouette: a large area is left when 8 pixels are taken off every edge."""
+    """Whether the icon is a silhouette: a large area remains after every edge is eroded by 8 pixels."""
     return bool((np.asarray(image.filter(ImageFilter.MinFilter(17))) > 128).mean() > 0.005)
 
 
@@ -142,7 +142,7 @@ def network() -> keras.Model:
 
 
 def distorted(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """The drawings mirrored, turned, stretched, moved and bent at random, as those of a hand are."""
+    """Mirror, rotate, stretch, move and bend drawings at random, as if they were drawn by hand."""
     n, center = len(images), (SIZE - 1) / 2
     turn, slant = random.normal(0, 0.15, (2, n))
     grow = random.uniform(0.95, 1.25, (2, n)) * random.choice([-1, 1], n) ** np.array([[0], [1]])

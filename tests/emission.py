@@ -502,7 +502,7 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 def following(x: Tensor, act: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
-    """What is fused behind four channels that are fused themselves: windows that leave numbers out, and groups."""
+    """Fused layers after four fused channels: windows with gaps, and groups."""
     kernel, own, grouped = (constant(floats(3, 3, *ends)) for ends in ((4, 3), (4, 1), (2, 6)))
     b3, b4, b6 = (constant(floats(size)) for size in (3, 4, 6))
     return (

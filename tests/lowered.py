@@ -29,7 +29,7 @@ MANY = 100  # more steps than any model here has
 
 
 def agrees(case: Case, folder: Path) -> Graph:
-    """The graph of a case, which has been run, as a loop and written out, and compared with Keras."""
+    """The graph of a case, after its results as a loop and unrolled were compared with Keras."""
     trial = Trial(case, folder)
     with read(trial.path) as model:
         graph = lower(model)

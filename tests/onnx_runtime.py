@@ -36,7 +36,7 @@ def run(path: Path, feeds: Sequence[Sequence[Array]]) -> list[list[Array]]:
 
 
 def fed(array: Array, kind: str = "") -> Array:
-    """An array in the dtype of an input of a converted model; floats as float32 and integers as they are."""
+    """An array in the dtype of an input of a converted model; all floats become float32."""
     wanted = np.float32 if array.dtype.kind == "f" else array.dtype
     return np.asarray(array, TYPES.get(kind, wanted))
 

@@ -1,4 +1,4 @@
-"""Make Keras on JAX fast for small models: compile with little optimization, and draw weights with numpy.
+"""Make Keras on JAX fast for small models: optimize little, and draw weights with numpy.
 
 JAX compiles every operation for every shape that it meets, and XLA spends most of that time on
 optimizing code that the tests run once. Random initializers compile several functions for each

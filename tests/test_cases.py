@@ -275,7 +275,7 @@ def test_every_rewritten_layer_is_in_a_model_that_converts(class_name: str, tmp_
 
 
 def is_rewritten(case: Case, class_name: str, folder: Path) -> bool:
-    """Whether a layer of that class is rewritten in the layers-model of a row, whose numbers are compared."""
+    """Whether the layers-model of a row, which is compared with Keras, rewrites a layer of a class."""
     folder.mkdir()
     checked = kerasport.check(Trial(case, folder).path, to=LAYERS_MODEL)
     return any(

@@ -375,7 +375,7 @@ WEIGHT, RECURRENT = floats(4, 3), floats(3, 3)
 
 
 def loops(reverse: bool, time: Size | None = None) -> Graph:
-    """A recurrent layer; a counter with results of each element type, and a tensor from outside; a loop in a loop."""
+    """A recurrent layer, a counter with results of all element types, and a nested loop."""
     x, h = (
         Input("x", TensorType("float32", (None, time, 4))),  # type: ignore[arg-type]
         Input("h", TensorType("float32", (None, 3))),

@@ -45,7 +45,7 @@ class KerasError(Exception):
 def values(
     rng: np.random.Generator, dtype: str, shape: tuple[int, ...], below: int | None = None
 ) -> Array:
-    """Numbers of an integer type, the largest of uint8 among them; indices where there are so many."""
+    """Numbers of an integer type, with the largest one of uint8, or indices below a limit."""
     if dtype == "bool":
         return rng.random(shape) < 0.5
     lowest, end = (0, below) if below else (0, 256) if dtype == "uint8" else (-9, 10)
@@ -123,7 +123,7 @@ def one_of_each() -> Iterator[Row]:
 
 
 def with_integers(row: Row) -> Build:
-    """The model of a row on inputs of an element type; truth values and indices stay what they are."""
+    """The model of a row with inputs of an element type; bools and indices stay the same."""
 
     def build(dtype: str) -> tuple[keras.Model, Sequence[Array]]:
         rng = np.random.default_rng(zlib.crc32(row.name.encode()))

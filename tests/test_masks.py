@@ -55,7 +55,7 @@ def doubled(x: KerasTensor) -> list[KerasTensor]:
 
 
 def recorded(*, twice: bool) -> Callable[[KerasTensor], list[KerasTensor]]:
-    """Masks that operations compute and a layer is called with; each is made of the one before, once or twice."""
+    """A chain of computed masks, each from the previous one, of which a layer gets the last."""
 
     def chain(x: KerasTensor) -> list[KerasTensor]:
         mask = computed("Any", computed("NotEqual", x, 0.0))
@@ -116,7 +116,7 @@ def model_of(*ends: KerasTensor, inputs: Any) -> KerasModel:
 
 
 def test_equal_masks_have_equal_numbers() -> None:
-    """Masks made in one way are the same; those of other tensors, values, orders and ways are others."""
+    """Equal computations give equal masks. Other tensors, values, orders or operations do not."""
     x, y = called("InputLayer"), called("InputLayer")
     one, same, other, far = masked(x), masked(x), called("Masking", x, mask_value=1.0), masked(y)
     pairs = [

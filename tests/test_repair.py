@@ -318,7 +318,7 @@ def test_models_of_keras_2_that_do_not_load_are_repaired(
 
 
 def test_calls_may_be_numbered_in_any_order(tfjs: Tfjs, tmp_path: Path) -> None:
-    """TF.js numbers calls of a shared layer in creation order, and here both orders are possible."""
+    """TF.js numbers calls of a shared layer in creation order. Both orders are possible here."""
 
     def edit(document: Json) -> None:
         (shared,) = [each for each in layers_of(document) if len(each["inbound_nodes"]) == 2]

@@ -47,7 +47,7 @@ TARGETS = ("tfjs-layers", "tfjs-graph", "onnx")
 TOOLS = Path(__file__).parent
 RTOL, ATOL = 1e-4, 1e-5
 MOVES = 30
-"""A difference is no fault where Keras's own output moves by a part of it: rounding, then a step or a pole."""
+"""Factor of the change of Keras's output for slightly changed inputs that a difference may have."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Comparison:
         return ""
 
     def judged(self, model: Recorded, results: Sequence[Sequence[Any]]) -> str:
-        """Where results differ; told apart whether they are those of the Keras of this process, on its own backend."""
+        """Where results differ, and whether they are those of the Keras backend of this process."""
         found = difference(model, results)
         if not found or not self.again:
             return found

@@ -405,7 +405,7 @@ def keep(made: Sample, fault: Fault, folder: Path) -> None:
 
 
 def fuzz(task: Task, workers: int, tell: Callable[[Tally], None]) -> Tally:
-    """Share the task among processes; one that dies is a fault of the input it was at, and is replaced."""
+    """Share the task among processes. A process that dies is replaced, and its input has a fault."""
     context = multiprocessing.get_context("spawn")
     total = Tally()
     running: list[tuple[Any, Any, Any, Task]] = []

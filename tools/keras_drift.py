@@ -107,7 +107,7 @@ def exported() -> Mapping[str, type[Any]]:
 
 
 def sampled(cls: type[Any]) -> tuple[Any, frozenset[str]] | None:
-    """A layer of a class, and the parameters that were chosen for it; None where no sample is known."""
+    """A layer of a class, and the parameters that were chosen for it; None if no sample is known."""
     needed = [
         name
         for name, parameter in inspect.signature(cls).parameters.items()
@@ -207,11 +207,11 @@ OTHER_DEFAULTS: Mapping[tuple[str, str], str] = {
         "sequence_length",
     ): "Keras writes the length of the FFT, which None stands for",
 }
-"""(Class, option) → why the table has another default than Keras; files of Keras 3 give every option."""
+"""(Class, option) → why the default in the table differs; files of Keras 3 have every option."""
 
 
 def plain(value: Any) -> Any:
-    """A value of an option as it is compared: tuples for lists, a number for each axis as one number."""
+    """An option's value for comparison: lists as tuples, and the same number for all axes as one."""
     if isinstance(value, list | tuple):
         items = tuple(map(plain, value))
         return items[0] if items and len(set(map(repr, items))) == 1 else items
@@ -281,7 +281,7 @@ def operation_drift() -> Iterator[Drift]:
 
 
 def parameter_drift(cls: type[Any], lowering: Callable[..., Any]) -> Iterator[str]:
-    """Options and arguments of an operation that its lowering does not take, or takes with another default."""
+    """Options and arguments of an operation that its lowering lacks, or has with another default."""
     taken = inspect.signature(lowering).parameters
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values())
     for name, parameter in inspect.signature(cls).parameters.items():
@@ -328,7 +328,7 @@ def case_drift(names: Callable[[str], bool] = lambda _: True) -> Iterator[Drift]
 
 
 def outcome(case: Any, refused: str | None) -> Iterator[str]:
-    """What is unexpected about one model; `refused` is part of the reason for which graphs refuse it."""
+    """Unexpected results of one model; `refused` is part of the reason why graphs refuse it."""
     from tests.cases.trial import Trial  # noqa: PLC0415
     from tests.lowered import same  # noqa: PLC0415
 
@@ -356,7 +356,7 @@ def outcome(case: Any, refused: str | None) -> Iterator[str]:
 
 
 def table_drift() -> list[Drift]:
-    """Everything that differs between the installed Keras and the tables, without running models."""
+    """All differences between the installed Keras and the tables, without running models."""
     return sorted({*layer_drift(), *operation_drift()})
 
 

@@ -51,7 +51,7 @@ class Seed:
 
 @dataclass(frozen=True)
 class Sample:
-    """The files of one input: the content by path, the path to convert, and the path of the weights."""
+    """The files of one input: path → content, the path to convert, and the path of the weights."""
 
     seed: Seed
     files: Mapping[str, bytes]
@@ -347,7 +347,7 @@ def some_value(rng: Random) -> Json:
 
 @dataclass
 class Mutator:
-    """Changes a parsed config in place; every method makes one change, if the config has the place for it."""
+    """Changes a parsed config in place. Every method makes one change, if it is possible."""
 
     rng: Random
     corpus: Corpus
@@ -618,7 +618,7 @@ class Mutator:
         )()
 
     def _references(self) -> list[tuple[Any, Any]]:
-        """Places of tensors: objects of Keras 3, and triples of Keras 2 and of inputs and outputs."""
+        """Paths of tensors: objects of Keras 3, triples of Keras 2, and triples of inputs and outputs."""
         return [(at, key) for at, key in self.places() if is_tensor(at[key]) or is_triple(at[key])]
 
     def _layer_names(self) -> list[Any]:

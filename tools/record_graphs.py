@@ -1,4 +1,4 @@
-"""Records small SavedModels and frozen graphs, with inputs and the outputs that TensorFlow computes.
+"""Records small SavedModels and frozen graphs, with inputs and the outputs of TensorFlow.
 
 Run this with a Python that has TensorFlow 2, Keras 3 and tf_keras:
 

@@ -1,4 +1,4 @@
-"""Records what the official converter, tensorflowjs, makes of models of Keras 3, and what Keras computes with them.
+"""Records models of Keras 3, their outputs, and the results of the official converter tensorflowjs.
 
 The converter gets a virtual environment of its own, in which this very file builds the models and converts them. It
 imports TensorFlow Decision Forests and JAX whatever it converts; empty modules stand for them, since neither is used.
@@ -100,7 +100,7 @@ def recurrent(keras: Any) -> Any:
 
 @model
 def nested(keras: Any) -> Any:
-    """Models in models, one of them called twice, with layers of the same names inside and outside."""
+    """Nested models, one of them called twice, with layers of the same names inside and outside."""
     layers = keras.layers
     inner = keras.Sequential(
         [

@@ -264,7 +264,7 @@ def masks(keras: Any) -> Any:
 
 @model
 def stops(keras: Any) -> Any:
-    """Layers that have stopped masks since Keras 3.16, each before one that computes otherwise with a mask."""
+    """Layers that stop masks since Keras 3.16, each before a layer whose result depends on a mask."""
     layers = keras.layers
     tokens = layers.Input((STEPS,), dtype="int32", name="tokens")
     x = layers.Embedding(TOKENS, 4, mask_zero=True)(tokens)
@@ -433,7 +433,7 @@ def tf_ops(keras: Any) -> Any:
 
 @model
 def crops(keras: Any) -> Any:
-    """Layers that some versions leave out at inference, and that crop in others, each in its way."""
+    """Layers that do nothing at inference in some versions, and crop differently in others."""
     layers = keras.layers
     image = layers.Input((9, 12, 3))
     smaller = layers.RandomCrop(6, 4)(image)
@@ -563,7 +563,7 @@ def keras_1_recurrent(keras: Any) -> Any:
 
 @model
 def keras_1_merged(keras: Any) -> Any:
-    """A Sequential of Keras 1 that begins with two others, one of images with their channels first."""
+    """A Sequential of Keras 1 that starts with two others, one of them for channels_first images."""
     layers, models = keras.layers, keras.models
     images = models.Sequential(
         [
@@ -716,7 +716,7 @@ def fill(net: Any, random: np.random.RandomState) -> None:
 
 
 def inputs_of(net: Any, random: np.random.RandomState) -> Iterator[np.ndarray]:
-    """Random numbers, or sentences of different lengths, others in each input, for each input in order."""
+    """Random numbers, or sentences of different lengths, for each input in order."""
     np = importlib.import_module("numpy")
     for index, tensor in enumerate(net.inputs):
         shape = (BATCH, *(int(size) for size in tensor.shape[1:]))

@@ -1,4 +1,4 @@
-"""Writes docs/support.md: what becomes of every layer and activation, from the very tables that decide it.
+"""Writes docs/support.md: the result for every layer and activation, from the tables of kerasport.
 
     PYTHONPATH=src python tools/support_matrix.py
 
@@ -87,7 +87,7 @@ class Catalog:
 
 
 def catalog(page: str) -> Catalog:
-    """Every layer of kerasport's tables, and of Keras where it is installed, else of the page as it is."""
+    """Every layer of kerasport's tables, and of the installed Keras or else of the current page."""
     return completed(of_keras() if importlib.util.find_spec("keras") else of_page(page))
 
 

@@ -326,7 +326,7 @@ def version(
 ) -> None:
     """Convert Keras models for the browser, with exactly the same numbers."""
     if show:
-        from kerasport import __version__  # noqa: PLC0415
+        from kerasport import __version__  # noqa: PLC0415  (rarely needed)
 
         typer.echo(f"kerasport {__version__}")
         raise typer.Exit
@@ -385,7 +385,7 @@ def convert(
     traceback: Traceback = False,
 ) -> None:
     """Convert a Keras or TensorFlow model to a TF.js or ONNX model."""
-    from kerasport import api  # noqa: PLC0415
+    from kerasport import api  # noqa: PLC0415  (loads numpy and h5py)
 
     size = _bytes(shard_size)
     most = _bytes(max_size, "--max-size") if max_size else None
@@ -462,7 +462,7 @@ def check(
 
     The exit code is 1 if a part of the model is not supported.
     """
-    from kerasport import api  # noqa: PLC0415
+    from kerasport import api  # noqa: PLC0415  (loads numpy and h5py)
 
     options: dict[str, Any] = {"weights": weights, "companion": companion, "trainable": trainable}
     options |= {"signature": signature, "tags": _names(tags), "outputs": _names(outputs)}
@@ -508,7 +508,7 @@ def repair(
     traceback: Traceback = False,
 ) -> None:
     """Repair a model.json that tensorflowjs_converter wrote for Keras 3 and TF.js does not load."""
-    from kerasport import api  # noqa: PLC0415
+    from kerasport import api  # noqa: PLC0415  (loads numpy and h5py)
 
     result = _run(
         lambda: api.repair(source, out, companion=companion, force=force),
@@ -545,7 +545,7 @@ def verify(
 
     The exit code is 1 if they differ.
     """
-    from kerasport import api  # noqa: PLC0415
+    from kerasport import api  # noqa: PLC0415  (loads numpy and h5py)
 
     def work(status: Status) -> Any:
         return api.verify(
@@ -607,7 +607,7 @@ def doctor(
     The exit code is 1 if kerasport cannot convert SRC or, without SRC, if an installed package does
     not work.
     """
-    from kerasport import api  # noqa: PLC0415
+    from kerasport import api  # noqa: PLC0415  (loads numpy and h5py)
 
     result = _run(
         lambda: api.doctor(source, weights=weights, python=python, timeout=timeout),
@@ -730,6 +730,8 @@ def _with_progress(work: Callable[[Callable[[int, int], None]], Any]) -> Any:
     if not sys.stderr.isatty():
         return work(lambda _, __: None)
     from rich.console import Console  # noqa: PLC0415  (takes time to import, and most models are small)
+
+    # takes time to import, and most models are small
     from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn  # noqa: PLC0415
 
     with Progress(
@@ -750,7 +752,7 @@ def _with_spinner(work: Callable[[Status], Any]) -> Any:
     if not sys.stderr.isatty():
         return work(None)
     from rich.console import Console  # noqa: PLC0415  (takes time to import)
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415  (likewise)
 
     with Console(stderr=True).status("verifying") as spinner:
         # as text: a path may look like markup

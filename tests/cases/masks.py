@@ -211,7 +211,7 @@ CHAINS = (
 
 @row()
 def mask_and_a_branch_without() -> keras.Model:
-    """TF.js runs the last input of a layer first, and so the series before it has the mask of the words to leak."""
+    """TF.js runs the last input of a layer first, so the mask of the words can leak to the series."""
     x, y = tokens(), series()
     return keras.Model(
         [x, y], layers.Concatenate()([layers.LSTM(4)(embedded(x)), layers.LSTM(4)(y)])

@@ -1,4 +1,4 @@
-"""Layers over sequences, images and volumes that are rewritten for a layers-model, with each of their options.
+"""Layers over sequences, images and volumes that are rewritten for a layers-model: all options.
 
 Sizes are odd and differ from axis to axis, so that no two of them can be mistaken for each other.
 """
@@ -475,7 +475,7 @@ def narrow() -> Iterator[Case]:
 
 
 def transposed() -> Iterator[Case]:
-    """Windows smaller than, equal to and larger than the stride, with every output size of Keras."""
+    """Windows smaller than, equal to and larger than the stride, with all output sizes of Keras."""
     for padding, window, stride in itertools.product(("valid", "same"), (1, 2, 3, 4), (1, 2, 3)):
         for output_padding in (None, *range(stride)):
             options = {"strides": stride, "padding": padding, "output_padding": output_padding}

@@ -65,7 +65,7 @@ class Role:
 
 
 def pad(rng: np.random.Generator, values: Array, padding: float) -> None:
-    """Pad time steps at the front, the end or in the middle of each sample; now and then a whole sample."""
+    """Mask time steps at the start, end or middle of each sample, and sometimes a whole sample."""
     steps = values.shape[1]
     kinds = ["front", "end", "middle", "both", "random", "all", "none"]
     order = [kinds[at] for at in rng.permutation(len(kinds))]
@@ -279,7 +279,7 @@ class Draft:
     # ---------------------------------------------------------------------------------------- calls
 
     def call(self, layer: Any, x: Any, **named: Any) -> Any:
-        """Call a layer with optional arguments, some by position and some by name, and put the result into the pool."""
+        """Call a layer, some arguments by position and some by name; put the result into the pool."""
         names = list(inspect.signature(layer.call).parameters.values())
         args = [x]
         if self.chance(0.3):
@@ -295,7 +295,7 @@ class Draft:
         return self.put(layer(*args, **named))
 
     def apply(self, layer: Any, x: Any, **named: Any) -> Any:
-        """The same; now and then the layer is shared: called again on its output, or on another tensor."""
+        """As `call`, but sometimes the layer is also called on its output, or on another tensor."""
         made = self.call(layer, x, **named)
         if self.chance(0.12):
             others = [

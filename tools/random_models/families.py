@@ -1,4 +1,4 @@
-"""Steps that add layers to a draft, in families: each picks tensors, makes a layer with random options and calls it."""
+"""Steps that add layers to a draft, in families: each calls a random layer on random tensors."""
 
 from __future__ import annotations
 

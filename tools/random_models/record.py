@@ -21,7 +21,7 @@ from random_models.functions import FUNCTIONS
 
 ALL = {**FAMILIES, **FUNCTIONS}
 NOISE = 1e-6
-"""How far, as a part of each, inputs and weights are moved to see how far outputs move with them."""
+"""Relative change of inputs and weights that shows how sensitive the outputs are."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _recorded(draft: Draft, rng: np.random.Generator, stem: Path) -> Recorded:
 
 
 def outputs_of(draft: Draft) -> list[Any]:
-    """The tensors that nothing else reads, and now and then one more; the inputs only where there is nothing else."""
+    """The unused tensors, and sometimes one more; inputs only if there is no other tensor."""
     made = [x for x in draft.pool if all(x is not y for y in draft.inputs)]
     if not made:
         return [draft.choice(draft.pool)]
@@ -291,7 +291,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def undrawn_weights(keras: Any) -> Iterator[None]:
-    """Layers are made with weights of zero: drawing random ones takes Keras most of the time, and others follow."""
+    """Create layers with weights of zero, because Keras draws random ones slowly; they change later."""
     layer = keras.layers.Layer
     add_weight = layer.add_weight
 

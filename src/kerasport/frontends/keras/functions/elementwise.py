@@ -1,4 +1,8 @@
-"""Elementwise functions."""
+"""Elementwise functions.
+
+Operands [...] broadcast to the shape of the result. Arithmetic has the promoted dtype of the
+operands, functions of floats return float32, and predicates return bool, unless noted otherwise.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Functions of images."""
+"""Functions of images: [batch, height, width, channels], or a single one without the batch.
+
+With data_format="channels_first" the channels are before the height.
+"""
 
 from __future__ import annotations
 

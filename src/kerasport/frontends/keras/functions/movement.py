@@ -1,4 +1,7 @@
-"""Functions that move elements: reshape, join, split, index."""
+"""Functions that move elements: reshape, join, split, index.
+
+The result has the dtype of x, or the promoted dtype of several tensors.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Functions of neural networks.
 
-Activations, convolutions, pooling, normalization, attention and losses.
+Activations, convolutions, pooling, normalization, attention and losses. Images and sequences are
+[batch, *spatial, channels], or [batch, channels, *spatial] with data_format="channels_first".
+Results are float32, except those of functions that also support integers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Products and sums of products: matrices, tensors, Einstein sums."""
+"""Products and sums of products: matrices, tensors, Einstein sums.
+
+The result has the promoted dtype of the operands. Norms and distances are float32.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Reductions, cumulative functions, sorting and segments."""
+"""Reductions, cumulative functions, sorting and segments.
+
+A reduction of x [...] removes the axes `axis`, or all axes without it; with `keepdims` they get
+size 1. Means and deviations are float32, predicates bool, and indices int32. Sums and products
+have at least 32 bits. All other results have the dtype of x.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Fourier transforms. Keras passes complex tensors as pairs (real, imaginary)."""
+"""Fourier transforms of float32 tensors.
+
+Keras passes complex tensors [...] as pairs (real, imaginary) of float32 tensors [...].
+"""
 
 from __future__ import annotations
 

@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 
 DataFormat: TypeAlias = Literal["channels_last", "channels_first"]
 Padding: TypeAlias = Literal["valid", "same"]
-Activation: TypeAlias = (
-    str | Mapping[str, Any] | None
-)  # a name, or the serialized object of a function or layer
+Activation: TypeAlias = str | Mapping[str, Any] | None
+"""A name, or the serialized object of a function or layer."""
 Outputs: TypeAlias = Shape | tuple[Shape, ...]
 Child: TypeAlias = LayerSpec | KerasModel
 """A layer or model inside a wrapper."""

@@ -109,3 +109,8 @@ def test_a_report_names_the_version_of_tensorflow() -> None:
     assert "Written by  TensorFlow 2." in str(kerasport.check(RECORDED / "keras_export"))
     with pytest.raises(VerifyError, match="not supported yet"):
         kerasport.verify(RECORDED / "keras_export", "web_model")
+
+
+def test_a_report_lists_the_signatures() -> None:
+    notes = kerasport.check(RECORDED / "signatures").notes
+    assert any("signatures" in note and "--signature" in note for note in notes)

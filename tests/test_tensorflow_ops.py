@@ -24,6 +24,7 @@ from kerasport.frontends.graphdef.lower import lower
 from kerasport.frontends.graphdef.ops import ROWS
 from kerasport.frontends.graphdef.ops.refused import REFUSED
 from kerasport.frontends.graphdef.program import program_of
+from kerasport.ir import ops
 from kerasport.ir.program import Program
 from kerasport.source import opened
 
@@ -305,3 +306,23 @@ def test_names_of_open_sizes_differ_between_inputs() -> None:
 def test_computation_in_float16_is_noted() -> None:
     half = node("Cast", X, SrcT="float32", DstT="float16", Truncate=False)
     assert any("float16" in note for note in program_of(graph_of(half, (None, 3))).notes)
+
+
+def test_blocks_around_a_convolution_become_dilations(tmp_path: Path) -> None:
+    path = tmp_path / "graph.pb"
+    path.write_bytes(STORED["Conv2D/blocks/graph"].tobytes())
+    graph = lower(read_graph(path, outputs=cases()["Conv2D/blocks"][1]))
+    (found,) = (each for each in graph.nodes() if isinstance(each, ops.Conv))
+    assert (found.dilations, found.padding) == ((2, 2), ((2, 2), (2, 2)))
+    assert graph.outputs[0] is found
+
+
+def test_sizes_of_one_name_are_read_once() -> None:
+    """Each Dense of a transformer asks its own input for the batch and the time."""
+    y = node("Reshape", X, node("ConcatV2", node("Shape", X), constant("more", [1]),
+                                constant("axis", 0)))  # fmt: skip
+    z = node("Reshape", node("Relu", y), node("Shape", node("Tanh", X)))
+    graph = lower(graph_of(z, (None, None, 3)))
+    sizes = [each for each in graph.nodes() if isinstance(each, ops.Dim)]
+    assert len(sizes) == 2
+    assert all(each.x is graph.inputs[0] for each in sizes)

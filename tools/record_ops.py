@@ -446,12 +446,14 @@ def shapes() -> None:
     )
     case("Tensordot", lambda x: tf.tensordot(x, tf.constant(f(4, 5)), 1), f(3, 2, 4), open_=(0, 1))
     case(
-        "Concat/sizes",
+        "ConcatV2/sizes",
         lambda x: tf.reshape(x, tf.concat([tf.shape(x)[:-1], [2, 2]], 0)),
         f(3, 2, 4),
         open_=(0, 1),
     )
-    case("Gather/sizes", lambda x: tf.zeros(tf.gather(tf.shape(x), [1, 0])), f(3, 4), open_=(0, 1))
+    case(
+        "GatherV2/sizes", lambda x: tf.zeros(tf.gather(tf.shape(x), [1, 0])), f(3, 4), open_=(0, 1)
+    )
 
 
 def networks() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import get_args
 
 import numpy as np
@@ -32,6 +33,7 @@ from kerasport.frontends.graphdef.ops import ROWS, Call, Lowered, Value, reason_
 from kerasport.frontends.graphdef.ops.sizes import known_sizes
 from kerasport.ir.dtypes import DType, dtype_of
 from kerasport.ir.graph import Graph, name_new
+from kerasport.ir.ops.movement import Dim
 from kerasport.ir.tensor import (
     BATCH,
     Constant,
@@ -76,7 +78,24 @@ def lower(graph: FrozenGraph) -> Graph:
             lowering.refuse(named.result.node, Refusal("", "this output is not a tensor"))
     if lowering.problems:
         raise UnsupportedModel(tuple(dict.fromkeys(lowering.problems)))
-    return Graph(tuple(inputs.values()), tuple(outputs), lowering.names).with_own_names()
+    return with_shared_sizes(Graph(tuple(inputs.values()), tuple(outputs), lowering.names))
+
+
+def with_shared_sizes(graph: Graph) -> Graph:
+    """The graph in which sizes with the name of a size of an input are taken from that input.
+
+    TensorFlow graphs ask each tensor for its own batch size.
+    """
+    sizes: dict[Extent, Dim] = {}
+    for given in graph.inputs:
+        for axis, extent in enumerate(given.extents):
+            if isinstance(extent, str):
+                sizes.setdefault(extent, Dim(given, axis))
+
+    def shared(node: Node) -> Node:
+        return sizes.get(node.x.extents[node.axis], node) if isinstance(node, Dim) else node
+
+    return graph.rebuild(shared)
 
 
 def extents(name: str, shape: Sequence[int | None], *, alone: bool) -> tuple[Extent, ...]:
@@ -143,7 +162,7 @@ class Lowering:
             return FAILED
         if node.op not in ROWS:
             return self.refuse(node, Refusal("", *reason_of(node.op)))
-        call = Call(node, operands, self)
+        call = Call(node, operands, self, partial(_selected, values))
         try:
             lowered = ROWS[node.op](call)
         except Refusal as refusal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
@@ -417,9 +418,35 @@ def space_to_batch(call: Call) -> Tensor:
     return ops.reshape(y, (_times(batch, prod(blocks)), *rows, *rest))
 
 
+def dilated_convolution(
+    call: Call, blocks: tuple[int, ...], crops: Sequence[Sequence[int]]
+) -> Tensor | None:
+    """A convolution with dilations, if the node undoes the blocks that the convolution reads.
+
+    This is how Keras 2 and TensorFlow 1 write dilations. None if the node does something else.
+    """
+    y, blocked = call.x(), [result.node for result in call.node.inputs[0].node.inputs[:1]]
+    if not isinstance(y, ops.Conv | ops.DepthwiseConv) or len(blocks) != 2 or y.x.rank != 4:
+        return None
+    if not blocked or blocked[0].op != "SpaceToBatchND":
+        return None
+    x, shape, pads = (call.value_of(result) for result in blocked[0].inputs)
+    if not isinstance(shape, Constant) or not isinstance(pads, Constant):
+        return None
+    amounts = pads.read() - np.array(crops)
+    plain = y.padding == "valid" and {*y.strides, *y.dilations} == {1}
+    if not plain or tuple(shape.read().tolist()) != blocks or (amounts < 0).any():
+        return None
+    padding = tuple((int(before), int(after)) for before, after in amounts)
+    return replace(y, x=x, padding=padding, dilations=blocks)
+
+
 def batch_to_space(call: Call) -> Tensor:
     """Batch entries as blocks of positions, of which some are cut off."""
     x, blocks, crops = call.x(), call.ints(1, "block shape"), call.value(2, "crops")
+    dilated = dilated_convolution(call, blocks, crops.tolist())
+    if dilated is not None:
+        return dilated
     count = len(blocks)
     batch, *spatial = ops.dims(x)
     inner, rest = spatial[:count], spatial[count:]

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, get_args
 import numpy as np
 
 from kerasport.errors import ReadError, Refusal, quoted
-from kerasport.frontends.graphdef.frozen import FrozenFunction, GraphNode, Table
+from kerasport.frontends.graphdef.frozen import FrozenFunction, GraphNode, Result, Table
 from kerasport.frontends.graphdef.ops.sizes import sizes_of
 from kerasport.ir.dtypes import DType
 from kerasport.ir.ops.movement import Size
@@ -71,12 +71,14 @@ class Call:
         node: the node.
         operands: the values of its inputs.
         scope: the conversion that it belongs to.
+        value_of: finds the value of another result, which is computed before the node.
         read: names of the attributes that have been read.
     """
 
     node: GraphNode
     operands: tuple[Value, ...]
     scope: Scope
+    value_of: Callable[[Result], Value]
     read: set[str] = field(default_factory=set)
 
     # ------------------------------------------------------------------------------------- operands

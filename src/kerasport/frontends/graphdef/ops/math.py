@@ -105,8 +105,13 @@ def cast(call: Call) -> Tensor:
 
 
 def erfc(call: Call) -> Tensor:
-    """1 - erf(x)."""
+    """1 - erf(x). For -x · c it is 1 + erf(x · c), which is how gelu is written."""
     x = call.x()
+    match x:
+        case ops.Neg(y):
+            return ops.Add(ops.Erf(y), number(1, x))
+        case ops.Mul(ops.Neg(y), Constant() as c):
+            return ops.Add(ops.Erf(ops.Mul(y, c)), number(1, x))
     return ops.Sub(number(1, x), ops.Erf(x))
 
 

@@ -112,7 +112,10 @@ def _elements(x: Tensor, values: dict[Node, Array]) -> Array:
         return values[x.x]
     if _is_followed(x):
         try:
-            found = _objects(x.compute(*(values[operand] for operand in x.operands)))
+            operands = [values[operand] for operand in x.operands]
+            if isinstance(x, ops.Gather):
+                operands[1] = operands[1].astype(np.int64)
+            found = _objects(x.compute(*operands))
         # an operation on indices that are not numbers, for example
         except (TypeError, ValueError):
             return _leaves(x)

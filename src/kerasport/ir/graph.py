@@ -69,6 +69,16 @@ class Graph:
         assert all(isinstance(output, Tensor) for output in outputs)
         return Graph(self.inputs, outputs, names).with_own_names()  # type: ignore[arg-type]
 
+    def applied(self, operands: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The outputs for these inputs, as nodes. Nodes that depend on no input stay the same."""
+        new: dict[Node, Node] = dict(zip(self.inputs, operands, strict=True))
+        for node in self.nodes():
+            if node not in new:
+                new[node] = with_operands(node, new)
+        outputs = tuple(new[output] for output in self.outputs)
+        assert all(isinstance(output, Tensor) for output in outputs)
+        return outputs  # type: ignore[return-value]
+
     def with_own_names(self) -> Graph:
         """The graph without the names of nodes that its outputs do not depend on."""
         own = {node: self.names[node] for node in self.nodes() if node in self.names}

@@ -14,7 +14,7 @@ from kerasport.ir.graph import Graph, walk, with_operands
 from kerasport.ir.ops import Branch, Constant, Input, Loop, Scan, Tensor
 from kerasport.ir.tensor import Node, Several, items
 from kerasport.passes.fold import fold_constants
-from kerasport.passes.loop import Results, Used, inside_bodies, once, with_results
+from kerasport.passes.loop import Results, Used, inside_bodies, with_results
 from kerasport.passes.rewrite import rewrite
 
 
@@ -36,7 +36,7 @@ def _chosen(node: Several, used: Used) -> Results:
     if not isinstance(node, Branch) or not isinstance(node.predicate, Constant):
         return None
     body = node.then_body if node.predicate.read() else node.else_body
-    return once(body, node.captured)
+    return body.applied(node.captured)
 
 
 def _lean(node: Several, used: Used) -> Results:

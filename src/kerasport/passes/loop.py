@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from kerasport.budget import NODE, spare
 from kerasport.ir import ops
-from kerasport.ir.graph import Graph, with_operands
+from kerasport.ir.graph import Graph
 from kerasport.ir.ops import Item, Scan, Tensor
 from kerasport.ir.tensor import Node, Several, constant, field_names
 
@@ -77,7 +77,7 @@ def steps_of(loop: Scan) -> tuple[Tensor, ...]:
                 loop.sequences, loop.axes, loop.backwards, strict=True
             )
         )
-        outputs = once(loop.body, (*states, *taken, *loop.captured))
+        outputs = loop.body.applied((*states, *taken, *loop.captured))
         states, results = outputs[: len(states)], outputs[len(states) :]
         over.append(results)
     stacked = (
@@ -120,7 +120,7 @@ def counted_steps_of(scan: Scan) -> tuple[Tensor, ...]:
             ops.gather(sequence, last - index if backwards else index, axis)
             for sequence, axis, backwards in zip(sequences, scan.axes, scan.backwards, strict=True)
         )
-        return (index + 1, *once(scan.body, (*states, *steps, *captured)))
+        return (index + 1, *scan.body.applied((*states, *steps, *captured)))
 
     _, *collected = ops.while_loop(
         None,
@@ -136,17 +136,6 @@ def counted_steps_of(scan: Scan) -> tuple[Tensor, ...]:
         )
     )
     return (*collected[:count], *over)
-
-
-def once(body: Graph, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The outputs of a body for these inputs. Nodes that depend on no input stay the same."""
-    new: dict[Node, Node] = dict(zip(body.inputs, operands, strict=True))
-    for node in body.nodes():
-        if node not in new:
-            new[node] = with_operands(node, new)
-    outputs = tuple(new[output] for output in body.outputs)
-    assert all(isinstance(output, Tensor) for output in outputs)
-    return outputs  # type: ignore[return-value]
 
 
 def inside_loops(graph: Graph, function: Callable[[Graph], Graph]) -> Graph:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from kerasport.errors import ShapeError
 from kerasport.ir.dtypes import INTEGERS
@@ -11,8 +13,7 @@ from kerasport.ir.graph import Graph
 from kerasport.ir.ops.loop import (
     check_states,
     expect_states,
-    size_sources,
-    sizes_of,
+    result_sizes,
     stacked,
     types_after,
 )
@@ -74,8 +75,8 @@ class Loop(Several):
     states, and each result with the steps stacked along a new axis 0.
 
     A known size of a state, or one with a name, is the same after each step. A size without a name
-    may change. Without steps, a result has no elements, and its sizes that have no name and are
-    known only at run time are 0.
+    may change. Without steps, a result has no elements, and its sizes that do not follow from those
+    of the operands are 0.
 
     Attributes:
         states: the states before the first step, of any element type and rank.
@@ -153,12 +154,20 @@ class Loop(Several):
             collected.append(new[count:])
         if self.trip_count is None and len(collected) == most:
             raise RuntimeError(f"a loop did not end after {MAX_STEPS} steps")
-        sizes = sizes_of(self.body.inputs, (*states, *captured))
-        return (*states, *stacked(self.results, collected, sizes))
+        shapes = list(map(np.shape, (*states, *captured)))
+        return (*states, *stacked(self.body, count, collected, shapes))
 
-    def size_sources(self) -> Mapping[str, tuple[Tensor, int]]:
-        """Name of each size in the body → an operand and its axis that have this size."""
-        return size_sources(self.body.inputs, (*self.states, *self.captured))
+    def result_sizes(self) -> list[tuple[int | tuple[Tensor, int] | None, ...]]:
+        """The sizes of each result without steps, except axis 0.
+
+        A size is a number, or an operand and its axis that have it, or None if it does not follow
+        from the operands.
+        """
+        operands = (*self.states, *self.captured)
+        return [
+            tuple((operands[s[0]], s[1]) if isinstance(s, tuple) else s for s in sizes)
+            for sizes in result_sizes(self.body, len(self.states))
+        ]
 
 
 def expect_scalar(x: Tensor) -> None:

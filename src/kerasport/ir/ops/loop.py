@@ -139,22 +139,18 @@ class Scan(Several):
             check_states(self.body.inputs, states, outputs)
             states = outputs[:count]
             collected.append(outputs[count:])
-        sizes = sizes_of(self.body.inputs, (*states, *operands[count:]), skip=self._moved())
-        over = stacked(self.results, collected, sizes)
+        shapes = [*map(np.shape, states), *(sequence.shape[1:] for sequence in sequences)]
+        shapes += map(np.shape, operands[count + number :])
+        over = stacked(self.body, count, collected, shapes)
         pairs = zip(over, self.result_axes, self.result_backwards, strict=True)
         return (
             *states,
             *(np.moveaxis(np.flip(y, 0) if back else y, 0, axis) for y, axis, back in pairs),
         )
 
-    def _moved(self) -> Mapping[int, int]:
-        """Index of each input of the body that is one step → the axis that the operand has more."""
-        return {len(self.states) + index: axis for index, axis in enumerate(self.axes)}
 
-    def size_sources(self) -> Mapping[str, tuple[Tensor, int]]:
-        """Name of each size in the body → an operand and its axis that have this size."""
-        operands = (*self.states, *self.sequences, *self.captured)
-        return size_sources(self.body.inputs, operands, self._moved())
+InputSize: TypeAlias = int | tuple[int, int] | None
+"""A size: a number, or index and axis of an input of a body that has it, or None."""
 
 
 class RecurrentStep(Record):
@@ -248,67 +244,62 @@ def check_states(inputs: Sequence[Input], before: Sequence[Array], after: Sequen
 # ------------------------------------------------------------------------------------------ results
 
 
-def sizes_of(
-    inputs: Sequence[Input], operands: Sequence[Array], skip: Mapping[int, int] | None = None
-) -> Mapping[str, int]:
-    """Name of each size in a body → its value, taken from the operands.
+def result_sizes(body: Graph, states: int) -> list[tuple[InputSize, ...]]:
+    """The sizes of one step of each result, as far as they follow from the inputs of a body.
+
+    A size is a number, or index and axis of an input that has this size before the first step, or
+    None. They are those of a result without steps.
 
     Args:
-        inputs: the inputs of the body.
-        operands: the value of the operand for each input.
-        skip: index of an input that is one step → the axis that its operand has more.
+        body: one step.
+        states: the number of states, which are the first outputs.
     """
-    found: dict[str, int] = {}
-    for index, (tensor, array) in enumerate(zip(inputs, operands, strict=True)):
-        shape = list(np.shape(array))
-        if skip and index in skip:
-            del shape[skip[index]]
-        names = zip(tensor.extents, shape, strict=True)
-        found.update({name: size for name, size in names if isinstance(name, str)})
-    return found
+    places: dict[str, tuple[int, int]] = {}
+    named: list[Input] = []
+    for index, tensor in enumerate(body.inputs):
+        extents = tuple(
+            f"{index}:{axis}" if extent is None else extent
+            for axis, extent in enumerate(tensor.extents)
+        )
+        for axis, extent in enumerate(extents):
+            if isinstance(extent, str):
+                places.setdefault(extent, (index, axis))
+        named.append(Input(tensor.name, TensorType(tensor.dtype, extents)))
+    outputs = body.applied(tuple(named))[states:]
+    return [tuple(_place(extent, places) for extent in output.extents) for output in outputs]
 
 
-def size_sources(
-    inputs: Sequence[Input], operands: Sequence[Tensor], skip: Mapping[int, int] | None = None
-) -> Mapping[str, tuple[Tensor, int]]:
-    """Name of each size in a body → an operand and its axis that have this size.
-
-    The arguments are those of `sizes_of`.
-    """
-    found: dict[str, tuple[Tensor, int]] = {}
-    for index, (tensor, operand) in enumerate(zip(inputs, operands, strict=True)):
-        extra = (skip or {}).get(index, tensor.rank)
-        for axis, name in enumerate(tensor.extents):
-            if isinstance(name, str):
-                found.setdefault(name, (operand, axis + (axis >= extra)))
-    return found
+def _place(extent: Extent, places: Mapping[str, tuple[int, int]]) -> InputSize:
+    return places.get(extent) if isinstance(extent, str) else extent
 
 
 def stacked(
-    outputs: Sequence[Tensor], steps: Sequence[Sequence[Array]], sizes: Mapping[str, int]
+    body: Graph, states: int, steps: Sequence[Sequence[Array]], shapes: Sequence[Sequence[int]]
 ) -> list[Array]:
     """The results of all steps, stacked along a new axis 0.
 
-    Without steps, a size that has no name and is known only at run time is 0.
+    Without steps, a size that does not follow from the inputs is 0.
 
     Args:
-        outputs: the outputs of the body.
-        steps: the values of the outputs in each step.
-        sizes: name → value of sizes in the body.
+        body: one step.
+        states: the number of states, which are the first outputs.
+        steps: the values of the results in each step.
+        shapes: the shape of each input of the body before the first step.
     """
     if steps:
         return [np.stack(column) for column in zip(*steps, strict=True)]
-    return [_no_steps(output, sizes) for output in outputs]
+    if len(body.outputs) == states:
+        return []
+    return [
+        np.zeros((0, *(_size(size, shapes) for size in sizes)), NUMPY[output.dtype])
+        for sizes, output in zip(result_sizes(body, states), body.outputs[states:], strict=True)
+    ]
 
 
-def _no_steps(output: Tensor, sizes: Mapping[str, int]) -> Array:
-    """The collected values of an output of a body in no step: [0, …]."""
-    shape = (0, *(_size(extent, sizes) for extent in output.extents))
-    return np.zeros(shape, NUMPY[output.dtype])
-
-
-def _size(extent: Extent, sizes: Mapping[str, int]) -> int:
-    return extent if isinstance(extent, int) else sizes.get(extent or "", 0)
+def _size(size: InputSize, shapes: Sequence[Sequence[int]]) -> int:
+    if isinstance(size, tuple):
+        return shapes[size[0]][size[1]]
+    return size or 0
 
 
 # ------------------------------------------------------------------------------------------- making

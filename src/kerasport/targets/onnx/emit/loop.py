@@ -87,23 +87,29 @@ def emit_loop(e: Emitter, node: ops.Loop) -> onnx.Value:
         [step, more, *states], outputs, nodes=inner.nodes, name=e.shared.unique("step")
     )
     values = e.add_several("Loop", [count, first, *node.states], len(after), body=body)
-    results = values[len(node.states) :]
-    over = [_sized(e, node, y, step) for y, step in zip(results, node.results, strict=True)]
+    over = values[len(node.states) :]
+    if over and node.may_be_empty:
+        over = [_sized(e, *pair) for pair in zip(over, node.result_sizes(), strict=True)]
     return e.results(node, [*values[: len(node.states)], *over])
 
 
-def _sized(e: Emitter, node: ops.Loop, value: onnx.Value, step: Tensor) -> onnx.Value:
-    """A result with the sizes that operands tell: without steps, ONNX Runtime sets them to 0."""
-    sources = node.size_sources()
-    if not node.may_be_empty or not any(extent in sources for extent in step.extents):
+def _sized(
+    e: Emitter, value: onnx.Value, sizes: Sequence[int | tuple[Tensor, int] | None]
+) -> onnx.Value:
+    """A result with the sizes of operands, which all steps have.
+
+    Without steps, ONNX Runtime sets sizes to 0 that are known only at run time.
+    """
+    if not any(isinstance(size, tuple) for size in sizes):
         return value
-    sizes = [e.add("Shape", [value], start=0, end=1)]
-    for axis, extent in enumerate(step.extents, 1):
-        if isinstance(extent, str) and extent in sources:
-            sizes.append(e.size(*sources[extent]))
-        else:
-            sizes.append(e.add("Shape", [value], start=axis, end=axis + 1))
-    return e.add("Reshape", [value, e.add("Concat", sizes, axis=0)], allowzero=1)
+    parts = [e.add("Shape", [value], start=0, end=1)]
+    for axis, size in enumerate(sizes, 1):
+        parts.append(
+            e.size(*size)
+            if isinstance(size, tuple)
+            else e.add("Shape", [value], start=axis, end=axis + 1)
+        )
+    return e.add("Reshape", [value, e.add("Concat", parts, axis=0)], allowzero=1)
 
 
 def _condition(e: Emitter, node: ops.Loop, operands: Sequence[onnx.Value]) -> onnx.Value | None:

@@ -8,12 +8,12 @@ converter, operations/executors/control_executor.ts and executor/tensor_list.ts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kerasport.ir import ops
 from kerasport.ir.graph import Graph
-from kerasport.ir.tensor import Extent, Item, Tensor
+from kerasport.ir.tensor import Item, Tensor
 from kerasport.targets.tfjs.graph.emit.attributes import dtype, integer
 from kerasport.targets.tfjs.graph.emit.emitter import Emitter
 from kerasport.targets.tfjs.graph.emit.movement import size_of
@@ -162,7 +162,7 @@ def emit_loop(e: Emitter, node: ops.Loop) -> str:
     them the lists and their last elements, as a scan has.
     """
     e.shared.waits = e.shared.waits or "contains a loop"
-    lists = [_first_put(e, node, result) for result in node.results]
+    lists = _lists(e, node)
     counters = [e.number(0)] if node.trip_count or node.results else []
     counters += [e.ref(node.trip_count)] if node.trip_count else []
     operands = [*node.states, *node.captured]
@@ -239,27 +239,29 @@ def _reserved(e: Emitter, result: Tensor, steps: str) -> str:
     return e.add("TensorListReserve", [_shape(e, result), steps], element_dtype=dtype(result.dtype))
 
 
-def _first_put(e: Emitter, node: ops.Loop, result: Tensor) -> str:
-    """A list for one result.
+def _lists(e: Emitter, node: ops.Loop) -> list[str]:
+    """A list for each result of a loop.
 
-    TF.js cannot stack an empty list. So if there may be no steps, the list has an element with the
+    TF.js cannot stack an empty list. So if there may be no steps, a list has an element with the
     sizes of the result, as far as they are known. The first step replaces it.
     """
-    tensors = _reserved(e, result, e.number(0))
-    if not node.may_be_empty:
-        return tensors
-    sources = node.size_sources()
-    sizes = [_size(e, extent, sources) for extent in result.extents]
-    shape = e.add("Pack", sizes, N=integer(len(sizes)), axis=integer(0)) if sizes else e.ints([])
-    empty = e.add("Fill", [shape, e.number(0, result.dtype)], T=dtype(result.dtype))
-    return _put(e, [tensors], [e.number(0)], [empty], [result])[0]
+    lists = [_reserved(e, result, e.number(0)) for result in node.results]
+    if not node.may_be_empty or not lists:
+        return lists
+    empty = [
+        _filled(e, sizes, result)
+        for sizes, result in zip(node.result_sizes(), node.results, strict=True)
+    ]
+    return _put(e, lists, [e.number(0)] * len(lists), empty, node.results)
 
 
-def _size(e: Emitter, extent: Extent, sources: Mapping[str, tuple[Tensor, int]]) -> str:
-    """An extent as an int32 scalar; 0 if it is unknown."""
-    if isinstance(extent, str) and extent in sources:
-        return size_of(e, *sources[extent])
-    return e.number(extent if isinstance(extent, int) else 0)
+def _filled(e: Emitter, sizes: Sequence[int | tuple[Tensor, int] | None], like: Tensor) -> str:
+    """A tensor of zeros; sizes that are not known are 0."""
+    parts = [
+        size_of(e, *size) if isinstance(size, tuple) else e.number(size or 0) for size in sizes
+    ]
+    shape = e.add("Pack", parts, N=integer(len(parts)), axis=integer(0)) if parts else e.ints([])
+    return e.add("Fill", [shape, e.number(0, like.dtype)], T=dtype(like.dtype))
 
 
 def _put(

@@ -316,6 +316,7 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], type[KerasportError], str]] = {
         ReadError,
         "is not UTF-8",
     ),
+    "comments without end": (lambda: b"# " * 5000, ReadError, "protobuf"),
     "nothing": (lambda: b"", ReadError, "the file is empty"),
     "another file": (lambda: b"PK\x03\x04" + bytes(100), ReadError, "protobuf"),
 }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.test_hostile_graphs import attr, message
 
 import kerasport
 import kerasport.source
@@ -17,7 +18,7 @@ from kerasport.errors import OptionError, ReadError, UnsupportedModel
 from kerasport.frontends.graphdef import is_tensorflow_graph, read_graph
 from kerasport.frontends.graphdef.bundle import slice_key
 from kerasport.frontends.graphdef.freeze import ordered
-from kerasport.frontends.graphdef.frozen import FrozenGraph, FunctionName, Result
+from kerasport.frontends.graphdef.frozen import FrozenGraph, FunctionName, Result, UnknownRank
 from kerasport.frontends.graphdef.messages import NodeDef
 from kerasport.frontends.graphdef.snappy import decompressed
 from kerasport.frontends.graphdef.tensors import varints
@@ -133,6 +134,15 @@ OPS = {
     "subclassed": ["BiasAdd ConcatV2 Cumsum MatMul Mul Tanh"],
     "table_v1": ["AddV2 Cast HashTableV2 LookupTableFindV2"],
     "tables": ["HashTableV2 LookupTableFindV2"],
+    "tables_in_loops": [
+        "Greater HashTableV2 If StridedSlice While",
+        "Less",
+        "AddV2 HashTableV2 LookupTableFindV2",
+        "Less",
+        "AddV2 HashTableV2 LookupTableFindV2",
+        "AddV2 FloorMod HashTableV2 LookupTableFindV2",
+        "AddV2 FloorMod HashTableV2 LookupTableFindV2 Sub",
+    ],
     "tf_keras_save": ["BiasAdd Conv2D DepthwiseConv2dNative FusedBatchNormV3 MatMul Mean Relu Softmax"],
     "variables_v1": ["AddV2 ConcatV2 MatMul Mul Neg SelectV2"],
 }  # fmt: skip
@@ -243,6 +253,20 @@ def test_the_content_of_tables() -> None:
     assert lookup.values.tolist() == [1, 2, 3, 4, 5]
 
 
+def test_a_function_reads_a_table_of_the_outer_graph() -> None:
+    graph = read_graph(RECORDED / "tables_in_loops")
+    assert {name: table.values[1] for name, table in graph.tables.items()} == {
+        "hash_table_1": 2, "hash_table": 3,
+    }  # fmt: skip
+    found = [
+        node.inputs[0].node.name
+        for function in graph.functions.values()
+        for node in ordered(function.results)
+        if node.op == "LookupTableFindV2"
+    ]
+    assert found == ["hash_table_1", "hash_table", "hash_table_1", "hash_table"]
+
+
 def test_ops_that_only_check_values_are_left_out_with_a_note() -> None:
     (note,) = read_graph(RECORDED / "checks").notes
     assert "1 Assert, 1 CheckNumerics, 1 PrintV2" in note
@@ -322,6 +346,21 @@ def test_a_graph_as_text_is_refused_by_name(tmp_path: Path) -> None:
         (tmp_path / name).write_text('node {\n  name: "x"\n  op: "Placeholder"\n}\n')
         with pytest.raises(ReadError, match="graph as text"):
             read_graph(tmp_path / name)
+
+
+@pytest.mark.parametrize(("version", "shape"), [(23, UnknownRank()), (24, ())])
+def test_a_shape_without_sizes_in_an_old_graph(tmp_path: Path, version: int, shape: object) -> None:
+    x = message(
+        (1, "x"),
+        (2, "Placeholder"),
+        attr("dtype", message((6, 1))),
+        attr("shape", message((7, b""))),
+    )
+    y = message((1, "y"), (2, "Relu"), (3, "x"))
+    path = tmp_path / "graph.pb"
+    path.write_bytes(message((1, x), (1, y), (4, message((1, version)))))
+    (port,) = read_graph(path).inputs
+    assert port.shape == shape
 
 
 def test_a_saved_model_as_text_is_refused_by_name(tmp_path: Path) -> None:

@@ -229,6 +229,39 @@ def tables(path: Path) -> Any:
 
 
 @graph
+def tables_in_loops(path: Path) -> Any:
+    """Two tables that the same functions read, in loops and branches."""
+
+    def table(factor: int) -> Any:
+        keys = tf.range(5, dtype=tf.int64)
+        return tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(keys, keys * factor), -1
+        )
+
+    class Module(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = table(2), table(3)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+        def __call__(self, x: Any) -> Any:
+            for used in (self.a, self.b):
+                start = [tf.constant(0, tf.int64), x]
+                _, x = tf.while_loop(
+                    lambda i, _: i < 3,
+                    lambda i, y, used=used: (i + 1, y + used.lookup(i)),
+                    start,
+                )
+            return tf.cond(
+                x[0] > 3, lambda: self.a.lookup(x % 5) + x, lambda: self.b.lookup((x + 1) % 5) - x
+            )
+
+    module, x = Module(), np.array([-30, 1, 2])
+    tf.saved_model.save(module, path, signatures=module.__call__)
+    return {"x": x}, {"output_0": module(x)}
+
+
+@graph
 def image_bytes(path: Path) -> Any:
     """An image of bytes and of any size, a resize and boxes."""
 

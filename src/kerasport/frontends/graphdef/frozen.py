@@ -99,7 +99,8 @@ class FrozenFunction:
     """A function that a node of control flow runs: a branch, or the condition or body of a loop.
 
     Calls inside it are inlined. A variable that it reads is an argument, and the node that runs the
-    function passes the value of the variable.
+    function passes the value of the variable. A hash table that it reads is the node of the outer
+    graph that makes the table; the argument for it remains, and is not used.
     """
 
     name: str

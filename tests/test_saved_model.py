@@ -236,7 +236,9 @@ def test_parts_of_a_variable_of_tensorflow_1() -> None:
 
 
 def test_a_bool_that_nothing_feeds_has_its_default() -> None:
-    assert [port.name for port in read_graph(RECORDED / "variables_v1").inputs] == ["x"]
+    graph = read_graph(RECORDED / "variables_v1")
+    assert [port.name for port in graph.inputs] == ["x"]
+    assert any("default value keep it: 'PlaceholderWithDefault'" in note for note in graph.notes)
 
 
 def test_the_content_of_tables() -> None:

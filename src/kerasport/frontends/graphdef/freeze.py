@@ -29,6 +29,9 @@ LOOPS = frozenset(("While", "StatelessWhile"))
 MAX_STEPS = 1_000_000
 """Nodes that are rewritten, and functions that they name."""
 
+SHOWN = 20
+"""Names of nodes in a note."""
+
 MAX_DEPTH = 50
 """Loops and branches inside each other."""
 
@@ -122,6 +125,8 @@ class Freezer:
     variable: Callable[[GraphNode], Weight | Array]
     functions: dict[str, FrozenFunction] = field(default_factory=dict)
     removed: Counter[str] = field(default_factory=Counter)
+    # placeholders that keep their default values
+    defaults: list[str] = field(default_factory=list)
     # results that are lists, beside those of `LISTS`
     lists: set[tuple[GraphNode, int]] = field(default_factory=set)
     _returns_lists: dict[str, tuple[bool, ...]] = field(default_factory=dict)
@@ -241,11 +246,15 @@ class Freezer:
                 yield Problem(node.name, node.op, ASSIGNS)
 
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of the removed nodes."""
-        if not self.removed:
-            return ()
-        ops = ", ".join(f"{count} {op}" for op, count in sorted(self.removed.items()))
-        return (f"operations that only check or print values are omitted: {ops}",)
+        """What a user should know of nodes that were removed."""
+        notes = []
+        if self.removed:
+            ops = ", ".join(f"{count} {op}" for op, count in sorted(self.removed.items()))
+            notes.append(f"operations that only check or print values are left out: {ops}")
+        if self.defaults:
+            names = ", ".join(map(quoted, sorted(self.defaults)[:SHOWN]))
+            notes.append(f"placeholders that have a default value keep it: {names}")
+        return tuple(notes)
 
 
 @dataclass(eq=False)
@@ -296,6 +305,8 @@ class _Scope:
         if node.op in PASSES_ON:
             if not inputs:
                 raise ReadError(f"the op {quoted(node.op)} has no input")
+            if node.op == "PlaceholderWithDefault":
+                self.freezer.defaults.append(node.name)
             return inputs
         if node.op in CONTROL_FLOW:
             return self._control_flow(node, inputs)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
+from shutil import copyfile, copytree
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from tests import onnx_runtime
+from typer.testing import CliRunner
 
 import kerasport
+from kerasport.cli import app
 from kerasport.errors import OptionError, UnsupportedModel, VerifyError
+from kerasport.frontends.graphdef.ops import ROWS
+from kerasport.frontends.graphdef.ops.refused import REFUSED
 from kerasport.ir.program import Program
 from kerasport.source import opened
 
@@ -114,3 +121,27 @@ def test_a_report_names_the_version_of_tensorflow() -> None:
 def test_a_report_lists_the_signatures() -> None:
     notes = kerasport.check(RECORDED / "signatures").notes
     assert any("signatures" in note and "--signature" in note for note in notes)
+
+
+GUIDE = (Path(__file__).parent.parent / "docs" / "saved-model.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copytree(RECORDED / "keras_export", tmp_path / "saved_model")
+    copyfile(RECORDED / "frozen.pb", tmp_path / "frozen.pb")
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    for command in block.splitlines():
+        name, *arguments = shlex.split(command)
+        assert name == "kerasport"
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 0, done.output
+
+
+def test_the_guide_lists_every_op() -> None:
+    table = [line for line in GUIDE.splitlines() if line.startswith("| ")]
+    listed = re.findall(r"`(\w+)`", "\n".join(table[table.index("| family | ops |") :]))
+    assert set(ROWS) <= set(listed)
+    assert {op for op in listed if op in REFUSED} <= {
+        "RandomUniform", "StringLower", "StringSplitV2", "FFT", "Complex"
+    }  # fmt: skip

@@ -32,8 +32,8 @@ def exact_pixels(node: Node, uses: Uses) -> Node | None:
 def _is_unambiguous(x: Tensor, axis: int, new: Size) -> bool:
     """Whether no position is between two pixels, or all positions are exact fractions.
 
-    A position (2i + 1) · old / (2 · new) is an integer only if old is even and new odd, once the
-    common factors are gone. It is exact if old is a power of 2 and new is 1.
+    A position (2i + 1) · old / (2 · new) is an integer only if old is even and new odd, without
+    common factors. It is exact if old is a power of 2 and new is 1.
     """
     old, size = ops.dim(x, axis), extent_of(new)
     if not isinstance(old, int) or not isinstance(size, int):

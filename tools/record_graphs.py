@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 RECORDED = Path(__file__).parent.parent / "tests" / "recorded" / "graphs"
+SAVED = RECORDED.parent / "saved_models"
 WORDS = ("tea", "käse", "wine", "water", "bread")
 v1 = tf.compat.v1
 
@@ -580,10 +581,102 @@ def detection(path: Path) -> Any:
 # ---------------------------------------------------------------------------------------- writing
 
 
+# --------------------------------------------------------- Keras 2, whose SavedModels have a config
+
+
+def keras_2(build: Callable[[], Any]) -> Callable[[], Any]:
+    """Enter a function that returns a model of tf_keras and its inputs."""
+    MODELS[build.__name__] = build
+    return build
+
+
+MODELS: dict[str, Callable[[], Any]] = {}
+
+
+@keras_2
+def convolutions() -> Any:
+    """Layers with many kinds of weights, and a nested model; compiled."""
+    k = tf_keras.layers
+    inner = tf_keras.Sequential(
+        [tf_keras.Input((4,)), k.Dense(5, "relu"), k.BatchNormalization()], name="inner"
+    )
+    inputs = tf_keras.Input((7, 6, 3), name="image")
+    x = k.Conv2D(4, 3, activation="relu")(inputs)
+    x = k.DepthwiseConv2D(2)(k.SeparableConv2D(4, 2)(x))
+    x = k.LayerNormalization()(k.PReLU(shared_axes=[1, 2])(x))
+    x = inner(k.GlobalAveragePooling2D()(x))
+    model = tf_keras.Model(inputs, k.Dense(3, activation="softmax")(x))
+    model.compile("adam", "categorical_crossentropy")
+    return model, [floats(2, 7, 6, 3)]
+
+
+@keras_2
+def recurrent() -> Any:
+    """Cells, wrappers and stacked cells behind a mask."""
+    k = tf_keras.layers
+    inputs = tf_keras.Input((None,), dtype="int32")
+    x = k.Embedding(11, 6, mask_zero=True)(inputs)
+    x = k.Bidirectional(k.LSTM(4, return_sequences=True))(x)
+    x = k.TimeDistributed(k.Dense(4))(k.GRU(5, return_sequences=True)(x))
+    y = k.RNN(k.StackedRNNCells([k.LSTMCell(3), k.GRUCell(4)]))(x)
+    return tf_keras.Model(inputs, y), [rng.integers(0, 11, (3, 5)).astype(np.int32)]
+
+
+@keras_2
+def attention() -> Any:
+    """Layers whose weights are in layers of their own, or have other names."""
+    k = tf_keras.layers
+    x = tf_keras.Input((5, 8))
+    y = k.Normalization()(k.Add()([x, k.MultiHeadAttention(2, 4)(x, x)]))
+    return tf_keras.Model(x, y), [floats(2, 5, 8)]
+
+
+@keras_2
+def sequential() -> Any:
+    """A Sequential model, which does not list its input among its layers."""
+    k = tf_keras.layers
+    stack = [k.Conv1D(4, 3, input_shape=(9, 2)), k.Flatten(), k.Dense(2)]
+    return tf_keras.Sequential(stack), [floats(2, 9, 2)]
+
+
+@keras_2
+def custom() -> Any:
+    """A layer that is Python code, so that only the graph is complete."""
+
+    class Scale(tf_keras.layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.scale = self.add_weight(name="scale", shape=(shape[-1],))
+
+        def call(self, x: Any) -> Any:
+            return tf.tanh(x) * self.scale
+
+    x = tf_keras.Input((4,))
+    return tf_keras.Model(x, Scale()(tf_keras.layers.Dense(3)(x))), [floats(2, 4)]
+
+
+def record_model(name: str) -> None:
+    """Save a model of tf_keras. Only the graph of `custom` is kept, since graphs are large."""
+    model, feeds = MODELS[name]()
+    randomize(model)
+    for layer in model.layers:
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()  # Normalization computes with a copy of its weights
+    directory = SAVED / name
+    shutil.rmtree(directory, ignore_errors=True)
+    model.save(directory, save_format="tf")
+    for unneeded in ("fingerprint.pb", *(() if name == "custom" else ("saved_model.pb",))):
+        (directory / unneeded).unlink(missing_ok=True)
+    expected = model(feeds[0], training=False)
+    np.savez_compressed(SAVED / f"{name}.npz", x=feeds[0], y=expected)
+
+
 def main() -> None:
     """Record the models that the command line names, by default all."""
     RECORDED.mkdir(parents=True, exist_ok=True)
-    for name in sys.argv[1:] or GRAPHS:
+    for name in sys.argv[1:] or (*GRAPHS, *MODELS):
+        if name in MODELS:
+            record_model(name)
+            continue
         directory = RECORDED / name
         shutil.rmtree(directory, ignore_errors=True)
         keras.utils.clear_session()

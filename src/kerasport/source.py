@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
-from kerasport.errors import OptionError
+from kerasport.errors import OptionError, of_file
 from kerasport.frontends.graphdef import is_tensorflow_graph
 from kerasport.frontends.keras.model import KerasModel
 from kerasport.frontends.keras.program import parts_of
@@ -48,6 +49,46 @@ def _open_graph(
     return open_graph(source, weights, **options)
 
 
+@contextmanager
+def _open_saved_model(
+    source: Source, weights: Pathlike | None = None, **options: Any
+) -> Iterator[Opened]:
+    """Open the Keras model in a SavedModel, or its graph if the model is not complete."""
+    from kerasport.frontends.keras.read.saved_model import (  # noqa: PLC0415  (only for SavedModels)
+        NoKerasModel,
+        keras_model_in,
+    )
+
+    if options or weights is not None:  # they select a graph, or are refused
+        with _open_graph(source, weights, **options) as program:
+            yield program
+        return
+    try:
+        found: Opened = keras_model_in(Path(source))
+    except NoKerasModel as reason:
+        note = f"the graph of the SavedModel is converted, because {reason}"
+        with _open_graph(source) as program:
+            yield replace(program, notes=(note, *program.notes))
+        return
+    with of_file(str(source)):
+        yield found
+
+
+def _is_keras_2_saved_model(source: Source) -> bool:
+    return is_tensorflow_graph(source) and Path(source, KERAS_METADATA).is_file()
+
+
+KERAS_METADATA = "keras_metadata.pb"
+
+SAVED_MODEL = Frontend(
+    "saved_model",
+    _is_keras_2_saved_model,
+    _open_saved_model,
+    ("signature", "tags"),
+    "SavedModel of Keras 2",
+)
+"""SavedModels of Keras 2 with the config of their model."""
+
 GRAPHDEF = Frontend(
     "graphdef",
     is_tensorflow_graph,
@@ -60,7 +101,7 @@ GRAPHDEF = Frontend(
 KERAS = Frontend("keras", lambda _: True, read, title="Keras model")
 """Keras files and live models. It also says what is wrong with a source of an unknown kind."""
 
-FRONTENDS: tuple[Frontend, ...] = (GRAPHDEF, KERAS)
+FRONTENDS: tuple[Frontend, ...] = (SAVED_MODEL, GRAPHDEF, KERAS)
 """The front ends, in the order in which they look at a source."""
 
 

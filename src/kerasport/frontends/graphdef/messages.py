@@ -375,3 +375,55 @@ class BundleEntry:
     offset: int = number(4)
     size: int = number(5)
     slices: list[TensorSliceProto] = repeated(message(7, TensorSliceProto))
+
+
+# saved_metadata.proto
+@dataclass(slots=True)
+class SavedObject:
+    """The class and config of an object, as JSON, and its path from the root."""
+
+    node_path: str = text(3)
+    metadata: str = text(5)
+
+
+# saved_metadata.proto
+@dataclass(slots=True)
+class SavedMetadata:
+    """The file `keras_metadata.pb`."""
+
+    nodes: list[SavedObject] = repeated(message(1, SavedObject))
+
+
+# trackable_object_graph.proto
+@dataclass(slots=True)
+class ObjectReference:
+    """An attribute of an object: the index of another object, and the name of the attribute."""
+
+    node_id: int = number(1)
+    local_name: str = text(2)
+
+
+# trackable_object_graph.proto
+@dataclass(slots=True)
+class SerializedTensor:
+    """A variable of an object, and the key of its value in the checkpoint."""
+
+    name: str = text(1)
+    checkpoint_key: str = text(3)
+
+
+# trackable_object_graph.proto
+@dataclass(slots=True)
+class TrackableObject:
+    """An object of the checkpoint."""
+
+    children: list[ObjectReference] = repeated(message(1, ObjectReference))
+    attributes: list[SerializedTensor] = repeated(message(2, SerializedTensor))
+
+
+# trackable_object_graph.proto
+@dataclass(slots=True)
+class TrackableObjectGraph:
+    """All objects of a checkpoint. The first one is the model."""
+
+    nodes: list[TrackableObject] = repeated(message(1, TrackableObject))

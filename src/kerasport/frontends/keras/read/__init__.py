@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -94,22 +94,52 @@ def model_of(contents: Contents) -> KerasModel:
 
 
 def _described(contents: Contents) -> KerasModel:
-    config = _rooted(contents.config)
-    config = keras1.completed(config) if major(contents.version) < 2 else config
-    root = Describer(contents.version).describe(config)
+    return built(
+        contents.config,
+        contents.version,
+        lambda root: _find_arrays(contents, root),
+        contents.compile_config,
+        contents.optimizer,
+    )
+
+
+Arrays: TypeAlias = Mapping[Described, Any]
+Vocabularies: TypeAlias = Mapping[Described, list[Any]]
+
+
+def built(
+    config: Any,
+    version: str,
+    find: Callable[[Described], tuple[Arrays, Vocabularies]],
+    compile_config: Any = None,
+    optimizer: Any = (),
+) -> KerasModel:
+    """Build a model from its config and arrays.
+
+    Args:
+        config: the architecture of the model, as JSON.
+        version: the version of Keras that wrote it.
+        find: returns the arrays of every layer, by sublayer, and the vocabularies.
+        compile_config: the arguments of `compile`.
+        optimizer: the variables of the optimizer.
+
+    Raises:
+        ReadError: the config and the arrays do not match.
+    """
+    config = _rooted(config)
+    config = keras1.completed(config) if major(version) < 2 else config
+    root = Describer(version).describe(config)
     _refuse_layer(root)
     stored: dict[Described, Stored] = {}
-    arrays, vocabularies = _find_arrays(contents, root)
+    arrays, vocabularies = find(root)
     for layer, groups in arrays.items():
         with placed(f"layer {quoted(layer.name)}"):
-            stored[layer] = weights_of(layer, groups, contents.version)
+            stored[layer] = weights_of(layer, groups, version)
     for layer, vocabulary in vocabularies.items():
         stored[layer] = replace(stored[layer], options={"vocabulary": vocabulary})
-    model = images_apart(Builder(stored, contents.version).model(root))
-    compiled = contents.compile_config if isinstance(contents.compile_config, Mapping) else None
-    return replace(
-        model, writer=contents.version, compile_config=compiled, optimizer=contents.optimizer
-    )
+    model = images_apart(Builder(stored, version).model(root))
+    compiled = compile_config if isinstance(compile_config, Mapping) else None
+    return replace(model, writer=version, compile_config=compiled, optimizer=optimizer)
 
 
 def _rooted(config: Any) -> Any:
@@ -131,9 +161,7 @@ def _refuse_layer(root: Described) -> None:
         )
 
 
-def _find_arrays(
-    contents: Contents, root: Described
-) -> tuple[Mapping[Described, Any], Mapping[Described, list[Any]]]:
+def _find_arrays(contents: Contents, root: Described) -> tuple[Arrays, Vocabularies]:
     """The arrays of every layer, by sublayer, and the vocabularies stored next to them."""
     if contents.manifest is not None:
         return contents.manifest.find(root, contents.version), {}

@@ -117,7 +117,7 @@ def _strings(tree: Hdf5, path: str, attribute: str) -> tuple[str, ...]:
     return tuple(map(str, chain.from_iterable(listed)))
 
 
-def _own(layer: Described, version: str) -> list[tuple[Slot, bool]]:
+def own_slots(layer: Described, version: str) -> list[tuple[Slot, bool]]:
     """The weights of a layer without its children, each with whether it is trainable."""
     cls = LAYERS.get(layer.class_name)
     if layer.kind != "layer" or cls is None:
@@ -125,7 +125,9 @@ def _own(layer: Described, version: str) -> list[tuple[Slot, bool]]:
     if layer.class_name == "SpectralNormalization":
         # it also lists the kernel of the wrapped layer
         inner = layer.children["layer"]
-        shared = [(slot, trained and inner.trainable) for slot, trained in _own(inner, version)[:1]]
+        shared = [
+            (slot, trained and inner.trainable) for slot, trained in own_slots(inner, version)[:1]
+        ]
         return [*shared, (Slot(layer, 0, "vector_u"), False)]
     if (
         major(version) < 2
@@ -170,13 +172,13 @@ def slots_of(layer: Described, version: str) -> list[Slot]:
 
 def _trainable(layer: Described, version: str) -> Iterator[Slot]:
     if layer.trainable:
-        yield from (slot for slot, trained in _own(layer, version) if trained)
+        yield from (slot for slot, trained in own_slots(layer, version) if trained)
         for part in _parts(layer):
             yield from _trainable(part, version)
 
 
 def _fixed(layer: Described, version: str) -> Iterator[Slot]:
-    own = _own(layer, version)
+    own = own_slots(layer, version)
     if not layer.trainable:
         yield from (slot for slot, trained in own if trained)
     yield from (slot for slot, trained in own if not trained)

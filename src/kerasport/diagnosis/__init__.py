@@ -16,6 +16,7 @@ from kerasport.diagnosis.probe import Environment, Package, ProbeError, environm
 from kerasport.diagnosis.routes import KERASPORT, Route, routes_of
 from kerasport.errors import KerasportError
 from kerasport.report import Viewed
+from kerasport.report.records import program_version
 from kerasport.report.view import Fact, Facts, Headline, Item, Listing, Prose, Table, View, present
 
 STATES = {"works": "works", "fails": "FAILS", "absent": "not installed", "untried": "installed"}
@@ -74,7 +75,7 @@ class Diagnosis(Viewed):
         can = tuple(Fact(ability.name, _answer(ability)) for ability in self.abilities)
         legacy = Prose(self.legacy_keras) if self.legacy_keras else None
         written = (
-            f"written by Keras {self.writer}"
+            f"written by {program_version(self.writer)}"
             if self.writer
             else "written by an unknown version of Keras"
         )

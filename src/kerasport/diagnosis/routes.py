@@ -13,10 +13,10 @@ import h5py
 from kerasport.diagnosis.advice import FIRST_WITH_KERAS_3, tf_keras_for
 from kerasport.diagnosis.probe import Environment
 from kerasport.errors import MissingPackageError, Problem
-from kerasport.frontends.keras.model import KerasModel
-from kerasport.frontends.keras.read import read
 from kerasport.frontends.keras.read.layers_model import is_layers_model, open_layers_model
+from kerasport.ir.program import Program
 from kerasport.releases import major
+from kerasport.source import Opened, opened
 from kerasport.targets import REPAIRED, TARGETS, Target, options_of, planned
 from kerasport.verification.references.original import lacks_reader
 
@@ -50,15 +50,21 @@ def routes_of(
     if is_layers_model(path):
         writer, routes = _of_layers_model(path)
         return writer, "", routes
-    with read(path, weights) as model:
+    with opened(path, weights) as model:
         options = f" --weights {_quoted(weights)}" if weights else ""
-        own = [_planned(model, target, _quoted(path), options) for target in TARGETS.values()]
+        targets = list(TARGETS.values())
+        if isinstance(model, Program):
+            targets = [target for target in targets if not target.takes_layers]
+        own = [_planned(model, target, _quoted(path), options) for target in targets]
         writer = model.writer
+        # the other routes convert Keras models
+        if isinstance(model, Program) or (path.is_dir() and (path / "saved_model.pb").is_file()):
+            return writer, "", tuple(own)
         needs = lacks_reader(writer, path, model)
     return writer, needs, (*own, _legacy(path, writer, found, needs), _onnx(path, writer, found))
 
 
-def _planned(model: KerasModel, target: Target, source: str, options: str) -> Route:
+def _planned(model: Opened, target: Target, source: str, options: str) -> Route:
     try:
         target.check_installed()
         return _own(target, source, options, planned(model, [target]).problems)

@@ -96,6 +96,6 @@ def opened(path: Path) -> Iterator[File]:
     """
     with path.open("rb") as file:
         if not path.stat().st_size:
-            raise ReadError("the file is empty")
+            raise ReadError(f"the file {path.name} is empty")
         with mmap(file.fileno(), 0, access=ACCESS_READ) as buffer:
             yield File(path, buffer)

@@ -125,16 +125,6 @@ def _has_user_block(path: Path) -> bool:
 
 
 def _why_not_directory(path: Path) -> str:
-    if (path / "keras_metadata.pb").is_file():
-        return (
-            "this is a SavedModel of Keras 2, which is not supported yet; load it with tf_keras "
-            "and save it in another format: tf_keras.models.load_model(DIR).save('model.keras')"
-        )
-    if (path / "saved_model.pb").is_file():
-        return (
-            "this is an exported SavedModel, as model.export() writes it; it no longer contains "
-            "the Keras layers. Save the model itself with model.save('model.keras')"
-        )
     if (path / "model.json").is_file():
         return TFJS_MODEL
     return (
@@ -178,10 +168,7 @@ _FOREIGN: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     (
         # schema version 1, then the first graph; ONNX models have a higher version there
         lambda head: head.startswith(b"\x08\x01\x12"),
-        (
-            "this is a file of a SavedModel, which is not supported; load the SavedModel in Keras, "
-            f"then {SAVE}"
-        ),
+        "this is the file of a SavedModel; name it saved_model.pb, and pass its directory",
     ),
     (_is_onnx, f"this is an ONNX model, which contains no Keras layers; {SOURCE}"),
     (
@@ -290,7 +277,7 @@ def _why_not_zip(names: list[str]) -> str:
     if any(name.endswith("data.pkl") for name in names):
         return "this is a PyTorch file, not a Keras model"
     if any(name.endswith("saved_model.pb") for name in names):
-        return "this is a zipped SavedModel; save the model itself with model.save('model.keras')"
+        return "this is a zipped SavedModel; unzip it, and pass the directory"
     if any(name.endswith("/config.json") for name in names):
         return (
             "config.json is in a subdirectory of this zip archive; zip the files without their "

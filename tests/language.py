@@ -22,7 +22,7 @@ AVOID: Mapping[str, str] = {
     r"\bfor ever\b": "forever",
     r"\bper cent\b": "percent",
     r"\banew\b": "again",
-    r"\bso many\b": "this number of",
+    r"\bof so many\b": "this number of",
     r"\bof (its|their) own\b": "separate, its own …",
     # things that do not speak
     r"\btold\b": "given, specified, reported",

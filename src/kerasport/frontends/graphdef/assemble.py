@@ -79,7 +79,7 @@ def assemble(
     values: Callable[[Flattener], StoredValues],
     *,
     named: bool = True,
-    given: Mapping[str, Result] | None = None,
+    replaced: Mapping[str, Result] | None = None,
 ) -> FrozenGraph:
     """Make a frozen graph.
 
@@ -90,13 +90,13 @@ def assemble(
         outputs: tensors that are computed.
         values: finds the values of variables and tables.
         named: whether the file names the inputs and outputs.
-        given: results that take the place of nodes of the graph.
+        replaced: name of a node of the graph → the result that replaces it.
 
     Raises:
         ReadError: the graph is malformed.
         UnsupportedModel: it changes variables while it runs.
     """
-    fed = dict(given or {})
+    fed = dict(replaced or {})
     ports = tuple(_input(tensor, fed) for tensor in inputs)
     flattener = Flattener(raised(library), fed)
     flat = flattener.graph(output.tensor for output in outputs)

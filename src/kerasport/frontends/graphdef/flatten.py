@@ -191,7 +191,7 @@ class Flattener:
             if len(visited) > MAX_NODES:
                 raise _too_large()
             pending.append((name, True))
-            pending.extend((each, False) for each in self._unvisited(node, visited))
+            pending.extend((inner, False) for inner in self._unvisited(node, visited))
         return order
 
     @staticmethod

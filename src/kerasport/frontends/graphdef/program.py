@@ -67,7 +67,7 @@ def program_of(graph: FrozenGraph) -> Program:
         name=graph.name,
         writer=graph.writer or UNKNOWN,
         graph=lowered,
-        inputs=tuple(Port(given.name) for given in graph.inputs),
+        inputs=tuple(Port(argument.name) for argument in graph.inputs),
         outputs=tuple(Port(named.name) for named in graph.outputs),
         named_outputs=graph.named_outputs and len(graph.outputs) > 1,
         parts=tuple(_parts(graph)),

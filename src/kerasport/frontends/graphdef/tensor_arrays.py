@@ -47,9 +47,9 @@ def rewritten(
             "element_dtype": node.attributes.get("dtype", "float32"),
             "shape_type": "int32",
         }
-        made = GraphNode(node.name, "TensorListReserve", (_shape(node), inputs[0]), attributes)
+        creation = GraphNode(node.name, "TensorListReserve", (_shape(node), inputs[0]), attributes)
         # the handle and the flow
-        return Result(made), Result(made)
+        return Result(creation), Result(creation)
     if node.op == "TensorArrayGatherV3" and len(inputs) == 3 and is_list(inputs[-1]):
         return (Result(_gather(node, inputs, origin)),)
     if node.op in OPS and inputs and is_list(inputs[-1]):
@@ -138,10 +138,10 @@ def _is_constant(result: Result, number: int) -> bool:
 
 def _is_length(result: Result, flow: Result, origin: Callable[[Result], Result]) -> bool:
     """Whether a tensor is the length of a list, or the size that it was made with."""
-    made = origin(flow).node
+    creation = origin(flow).node
     if result.node.op == "TensorListLength":
-        return origin(result.node.inputs[0]).node is made
-    if made.op != "TensorListReserve":
+        return origin(result.node.inputs[0]).node is creation
+    if creation.op != "TensorListReserve":
         return False
-    size = made.inputs[1]
+    size = creation.inputs[1]
     return result.node is size.node and result.index == size.index

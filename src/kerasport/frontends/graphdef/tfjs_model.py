@@ -96,9 +96,9 @@ def _read(
         wanted = outputs_of(library, outputs)
         inputs = inputs_of(library.graph, wanted)
     tables = _Tables(reader, document)
-    given = {name: Result(table) for name, table in tables.of(signature.get("inputs") or {})}
+    replaced = {name: Result(table) for name, table in tables.of(signature.get("inputs") or {})}
     inputs = tuple(tensor for tensor in inputs if tensor.dtype != "resource")
-    return assemble(origin, library, inputs, wanted, tables.values, named=named, given=given)
+    return assemble(origin, library, inputs, wanted, tables.values, named=named, replaced=replaced)
 
 
 def _signature(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -290,8 +290,8 @@ class _Tables:
             )
         flattener = Flattener(self.reader.library(topology))
         self._stored.initialize(flattener.graph((), flattener.library.graph.stored).effects)
-        made = (self.document.get("initializerSignature") or {}).get("outputs") or {}
-        for name, info in made.items():
+        outputs = (self.document.get("initializerSignature") or {}).get("outputs") or {}
+        for name, info in outputs.items():
             node = flattener.node(node_of(info.get("name") or name))
             if node is not None and info.get("resourceId") in resources:
                 yield resources[info["resourceId"]], node

@@ -230,8 +230,8 @@ def _packed(described: _Field, buffer: Buffer, start: int, stop: int) -> Iterato
     size = 4 if described.wire == FIXED32 else 8
     if (stop - start) % size:
         raise ReadError(f"{MALFORMED}: a list of numbers ends inside a number at byte {stop}")
-    for at in range(start, stop, size):
-        yield described.value(buffer[at : at + size])
+    for offset in range(start, stop, size):
+        yield described.value(buffer[offset : offset + size])
 
 
 def stored_fields(buffer: Buffer, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
@@ -242,41 +242,41 @@ def stored_fields(buffer: Buffer, start: int, stop: int) -> Iterator[tuple[int, 
     Raises:
         ReadError: the bytes are not a message.
     """
-    at = start
-    while at < stop:
-        key = buffer[at]
-        at += 1
+    position = start
+    while position < stop:
+        key = buffer[position]
+        position += 1
         if key > 127:
-            key, at = varint(buffer, at - 1, stop)
+            key, position = varint(buffer, position - 1, stop)
         number, wire = key >> 3, key & 7
         if wire == DELIMITED:
-            size, at = varint(buffer, at, stop)
-            value, at = at, at + size
+            size, position = varint(buffer, position, stop)
+            value, position = position, position + size
         elif wire == VARINT:
-            value, at = varint(buffer, at, stop)
+            value, position = varint(buffer, position, stop)
         elif wire in (FIXED32, FIXED64):
-            value, at = at, at + (4 if wire == FIXED32 else 8)
+            value, position = position, position + (4 if wire == FIXED32 else 8)
         else:
-            raise ReadError(f"{MALFORMED}: byte {at - 1} has the unknown wire type {wire}")
-        if at > stop:
+            raise ReadError(f"{MALFORMED}: byte {position - 1} has the unknown wire type {wire}")
+        if position > stop:
             raise ReadError(
                 f"{MALFORMED}: field {number} at byte {value} is longer than its message"
             )
-        yield number, wire, value, at
+        yield number, wire, value, position
 
 
-def varint(buffer: Buffer, at: int, stop: int) -> tuple[int, int]:
+def varint(buffer: Buffer, position: int, stop: int) -> tuple[int, int]:
     """The unsigned number that is stored at a position, 7 bits per byte, and where it ends.
 
     Raises:
         ReadError: the number does not end before `stop`, or has more than 64 bits.
     """
     value = shift = 0
-    while at < stop and shift < 70:
-        byte = buffer[at]
-        at += 1
+    while position < stop and shift < 70:
+        byte = buffer[position]
+        position += 1
         value |= (byte & 127) << shift
         if byte < 128:
-            return value & (1 << 64) - 1, at
+            return value & (1 << 64) - 1, position
         shift += 7
-    raise ReadError(f"{MALFORMED}: a number at byte {at} is truncated or too long")
+    raise ReadError(f"{MALFORMED}: a number at byte {position} is truncated or too long")

@@ -44,7 +44,7 @@ class Reserved:
 
 @dataclass(frozen=True, eq=False)
 class Counter:
-    """The number of the step inside a loop, where nothing but lists needs it."""
+    """The number of the step inside a loop, if only lists need it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class StepOf:
 
     Attributes:
         element: the element of the step.
-        counter: what stands for the number of the step.
+        counter: the value that represents the number of the step.
     """
 
     element: Tensor
@@ -66,7 +66,7 @@ class Target:
 
     Attributes:
         size: its size.
-        counter: what stands for the number of the step.
+        counter: the value that represents the number of the step.
     """
 
     size: Size
@@ -215,7 +215,7 @@ def _either(
 def case(call: Call) -> tuple[Tensor, ...]:
     """The results of the function that a number selects; of the last one for other numbers."""
     named = call.attribute("branches", ())
-    functions = [call.scope.function(each.name) for each in named]
+    functions = [call.scope.function(function.name) for function in named]
     if not functions:
         raise ReadError("the attribute 'branches' does not name functions")
     return _selected(call, call.x(0), functions, 0, call.operands[1:])
@@ -371,7 +371,7 @@ def is_count(start: Value, argument: GraphNode, result: Result) -> bool:
     node = result.node
     if int(start.read()) or node.op not in ("Add", "AddV2") or len(node.inputs) != 2:
         return False
-    a, b = (each.node for each in node.inputs)
+    a, b = (operand.node for operand in node.inputs)
     return (a is argument and is_one(b)) or (b is argument and is_one(a))
 
 
@@ -511,10 +511,10 @@ class _Counted:
             body = FrozenFunction(loop.body.name, loop.body.arguments, wanted)
             results = loop.call.scope.results(body, arguments)
             written = results[len(self.states) :]
-            if not all(isinstance(each, Written) for each in written):
+            if not all(isinstance(tensor, Written) for tensor in written):
                 raise Refusal("", LISTS)
-            only[:] = [each.only for each in written]
-            return tensors_of(results[: len(self.states)]), [each.element for each in written]
+            only[:] = [tensor.only for tensor in written]
+            return tensors_of(results[: len(self.states)]), [tensor.element for tensor in written]
 
         if self.sequences:
             items = [loop.values[i].stacked for i in self.sequences]
@@ -526,10 +526,10 @@ class _Counted:
 
             def plain(*inputs: Tensor) -> tuple[Tensor, ...]:
                 own, outside = inputs[: len(states)], inputs[len(states) :]
-                return tuple(each for group in step(own, (), outside) for each in group)
+                return tuple(tensor for group in step(own, (), outside) for tensor in group)
 
-            made = ops.while_loop(None, plain, states, captured, as_tensor(count))
-            ends, collected = made[: len(states)], made[len(states) :]
+            results = ops.while_loop(None, plain, states, captured, as_tensor(count))
+            ends, collected = results[: len(states)], results[len(states) :]
         return self._values(ends, collected, only)
 
     def _arguments(

@@ -45,7 +45,7 @@ class Layout:
             values = [1] * self.rank
         where = range(2, self.rank) if self.first else range(1, self.rank - 1)
         if len(values) != self.rank or any(
-            each != 1 for axis, each in enumerate(values) if axis not in where
+            value != 1 for axis, value in enumerate(values) if axis not in where
         ):
             raise Refusal(option, "it must be 1 for batch and channels")
         return tuple(values[axis] for axis in where)

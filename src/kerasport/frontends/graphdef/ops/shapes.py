@@ -75,10 +75,10 @@ def ensure_shape(call: Call) -> Tensor:
     if all(new is None or old == new for old, new in pairs):
         return x
     known = [old if old is not None else new for old, new in zip(x.shape, wanted, strict=True)]
-    places = [axis for axis, each in enumerate(known) if each is None]
+    places = [axis for axis, size in enumerate(known) if size is None]
     if len(places) > 1:
         return x
-    return ops.reshape(x, [-1 if each is None else each for each in known])
+    return ops.reshape(x, [-1 if size is None else size for size in known])
 
 
 def fill(call: Call) -> Tensor:
@@ -112,11 +112,11 @@ def broadcast_args(call: Call) -> Tensor:
     """The shape to which tensors of two shapes are broadcast."""
     first, second = call.sizes(0), call.sizes(1)
     count = max(len(first), len(second))
-    padded = [(*[1] * (count - len(each)), *each) for each in (first, second)]
+    padded = [(*[1] * (count - len(shape)), *shape) for shape in (first, second)]
     found = [_broadcast(a, b) for a, b in zip(*padded, strict=True)]
     if not found:
         return constant(np.zeros(0, np.int32), call.x(0).dtype)
-    return ops.cast(ops.stack([as_tensor(each) for each in found]), call.x(0).dtype)
+    return ops.cast(ops.stack([as_tensor(size) for size in found]), call.x(0).dtype)
 
 
 def _broadcast(a: Size, b: Size) -> Size:
@@ -133,9 +133,11 @@ def _broadcast(a: Size, b: Size) -> Size:
 def range_(call: Call) -> Tensor:
     """start, start + delta, … before a limit."""
     start, limit, delta = call.tensors
-    if all(isinstance(each, Constant) for each in (start, limit, delta)):
+    if all(isinstance(operand, Constant) for operand in (start, limit, delta)):
         numbers = [
-            each.read().item() for each in (start, limit, delta) if isinstance(each, Constant)
+            operand.read().item()
+            for operand in (start, limit, delta)
+            if isinstance(operand, Constant)
         ]
         if numbers[2] == 0:
             raise Refusal("", "its step is 0")

@@ -66,8 +66,8 @@ def lower(graph: FrozenGraph) -> Graph:
     """
     lowering = Lowering(graph)
     inputs = {
-        given.result.node: lowering.input(given, alone=len(graph.inputs) == 1)
-        for given in graph.inputs
+        argument.result.node: lowering.input(argument, alone=len(graph.inputs) == 1)
+        for argument in graph.inputs
     }
     if lowering.problems:
         raise UnsupportedModel(lowering.problems)
@@ -87,10 +87,10 @@ def with_shared_sizes(graph: Graph) -> Graph:
     TensorFlow graphs ask each tensor for its own batch size.
     """
     sizes: dict[Extent, Dim] = {}
-    for given in graph.inputs:
-        for axis, extent in enumerate(given.extents):
+    for argument in graph.inputs:
+        for axis, extent in enumerate(argument.extents):
             if isinstance(extent, str):
-                sizes.setdefault(extent, Dim(given, axis))
+                sizes.setdefault(extent, Dim(argument, axis))
 
     def shared(node: Node) -> Node:
         return sizes.get(node.x.extents[node.axis], node) if isinstance(node, Dim) else node
@@ -125,19 +125,21 @@ class Lowering:
     problems: list[Problem] = field(default_factory=list)
     _constants: dict[GraphNode, Value] = field(default_factory=dict)
 
-    def input(self, given: NamedResult, *, alone: bool) -> Input:
+    def input(self, argument: NamedResult, *, alone: bool) -> Input:
         """The input of the IR for an input of the graph."""
-        kind, shape = given.dtype, given.shape
+        kind, shape = argument.dtype, argument.shape
         if isinstance(shape, UnknownRank):
             self.refuse(
-                given.result.node,
+                argument.result.node,
                 Refusal("shape", "its number of axes is not known", "export it with a shape"),
             )
             shape = ()
         if kind not in get_args(DType):
-            self.refuse(given.result.node, Refusal("dtype", f"inputs of {kind} are not supported"))
+            self.refuse(
+                argument.result.node, Refusal("dtype", f"inputs of {kind} are not supported")
+            )
             kind = "float32"
-        return Input(given.name, TensorType(kind, extents(given.name, shape, alone=alone)))  # type: ignore[arg-type]
+        return Input(argument.name, TensorType(kind, extents(argument.name, shape, alone=alone)))  # type: ignore[arg-type]
 
     def run(self, results: Sequence[Result], known: Mapping[GraphNode, Value]) -> tuple[Value, ...]:
         """The values of results.
@@ -277,9 +279,11 @@ def tensor_of(node: GraphNode) -> Constant:
 def _texts(array: Array) -> Array:
     """Strings as text."""
     texts = np.empty(array.shape, object)
-    for at in np.ndindex(*array.shape):
-        value = array[at]
-        texts[at] = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+    for place in np.ndindex(*array.shape):
+        value = array[place]
+        texts[place] = (
+            value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+        )
     return texts
 
 

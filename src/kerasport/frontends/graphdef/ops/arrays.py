@@ -82,8 +82,8 @@ def split_v(call: Call) -> tuple[Tensor, ...]:
 
 def _split_open(x: Tensor, sizes: Sequence[int], axis: int) -> tuple[Tensor, ...]:
     """Parts of an axis whose size is known only at run time."""
-    at = sizes.index(-1)
-    before, after = list(sizes[:at]), list(sizes[at + 1 :])
+    unknown = sizes.index(-1)
+    before, after = list(sizes[:unknown]), list(sizes[unknown + 1 :])
     parts = []
     begin = 0
     for size in before:
@@ -204,10 +204,10 @@ def _one(index: Size) -> Part:
 
 def _wrapped(place: Size, whole: Size) -> Tensor:
     """A place that may count from the end, as one that counts from the front."""
-    at = as_tensor(place)
+    position = as_tensor(place)
     if isinstance(place, ops.Dim):
-        return at
-    return ops.Select(ops.less(at, 0), ops.add(at, whole), at)
+        return position
+    return ops.Select(ops.less(position, 0), ops.add(position, whole), position)
 
 
 # ---------------------------------------------------------------------------------------- gathering
@@ -228,7 +228,7 @@ def gather_v2(call: Call) -> Tensor:
 def batch_gather(x: Tensor, indices: Tensor, axis: int, batch_dims: int) -> Tensor:
     """A gather for each position of the first `batch_dims` axes."""
     front = list(range(batch_dims))
-    rest = [each for each in range(batch_dims, x.rank) if each != axis]
+    rest = [i for i in range(batch_dims, x.rank) if i != axis]
     lifted = ops.transpose(x, [*front, axis, *rest])
     found = ops.gather_nd(lifted, ops.expand_dims(indices, -1), batch_dims)
     # [*batch, *indices, *rest] with the axes of the indices where `axis` was
@@ -295,7 +295,7 @@ def padded(call: Call, x: Tensor, mode: PadMode, value: float = 0.0) -> Tensor:
     fill = constant(value, x.dtype)
     for axis, pair in enumerate(sizes.tolist()):
         parts = [_block(x, axis, size, fill) for size in pair]
-        kept = [each for each in (parts[0], x, parts[1]) if each is not None]
+        kept = [tensor for tensor in (parts[0], x, parts[1]) if tensor is not None]
         x = ops.concat(kept, axis)
     return x
 
@@ -304,14 +304,14 @@ def _block(x: Tensor, axis: int, size: Size, fill: Tensor) -> Tensor | None:
     """A block of new elements along an axis."""
     if isinstance(size, int) and size == 0:
         return None
-    sizes = [size if each == axis else ops.dim(x, each) for each in range(x.rank)]
+    sizes = [size if i == axis else ops.dim(x, i) for i in range(x.rank)]
     return ops.BroadcastTo(fill, tuple(sizes))
 
 
 def tile(call: Call) -> Tensor:
     """x repeated along each axis."""
     x, times = call.x(), call.sizes(1)
-    return x if all(each == 1 for each in times) else ops.Tile(x, times)
+    return x if all(number == 1 for number in times) else ops.Tile(x, times)
 
 
 def transpose(call: Call) -> Tensor:
@@ -333,14 +333,14 @@ def roll(call: Call) -> Tensor:
     """x with its elements moved along axes, from the end back to the front."""
     x = call.x()
     for amount, axis in zip(call.ints(1, "shift"), call.ints(2, "axes"), strict=True):
-        at = axis_of(axis, x.rank)
-        size = x.shape[at]
+        along = axis_of(axis, x.rank)
+        size = x.shape[along]
         if size is None:
-            raise Refusal("", f"the size of axis {at} of {x.type} must be fixed")
+            raise Refusal("", f"the size of axis {along} of {x.type} must be fixed")
         shift = amount % size if size else 0
         if shift:
-            ends = ops.slice_axis(x, at, size - shift), ops.slice_axis(x, at, 0, size - shift)
-            x = ops.concat(ends, at)
+            ends = ops.slice_axis(x, along, size - shift), ops.slice_axis(x, along, 0, size - shift)
+            x = ops.concat(ends, along)
     return x
 
 
@@ -409,7 +409,7 @@ def space_to_batch(call: Call) -> Tensor:
     batch, *spatial = ops.dims(x)
     inner, rest = spatial[:count], spatial[count:]
     rows = [_divided(size, block) for size, block in zip(inner, blocks, strict=True)]
-    pairs = [each for pair in zip(rows, blocks, strict=True) for each in pair]
+    pairs = [size for pair in zip(rows, blocks, strict=True) for size in pair]
     y = ops.reshape(x, (batch, *pairs, *rest))
     within = [2 + 2 * i for i in range(count)]
     kept = [1 + 2 * i for i in range(count)]
@@ -452,7 +452,7 @@ def batch_to_space(call: Call) -> Tensor:
     inner, rest = spatial[:count], spatial[count:]
     entries = _divided(batch, prod(blocks))
     y = ops.reshape(x, (*blocks, entries, *inner, *rest))
-    mixed = [each for i in range(count) for each in (count + 1 + i, i)]
+    mixed = [axis for i in range(count) for axis in (count + 1 + i, i)]
     y = ops.transpose(y, (count, *mixed, *range(2 * count + 1, y.rank)))
     whole = [_times(size, block) for size, block in zip(inner, blocks, strict=True)]
     y = ops.reshape(y, (entries, *whole, *rest))

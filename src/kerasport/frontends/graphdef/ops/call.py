@@ -132,7 +132,7 @@ class Call:
 
     def ints(self, index: int, what: str) -> tuple[int, ...]:
         """The elements of an integer operand that must be a constant."""
-        return tuple(int(each) for each in np.ravel(self.value(index, what)))
+        return tuple(int(number) for number in np.ravel(self.value(index, what)))
 
     def whole(self, index: int, what: str) -> int:
         """An integer operand with one element that must be a constant."""
@@ -164,7 +164,7 @@ class Call:
 
     def integers(self, name: str, default: Sequence[int] = ()) -> tuple[int, ...]:
         """An attribute that is a list of integers."""
-        return tuple(int(each) for each in self.attribute(name, default))
+        return tuple(int(number) for number in self.attribute(name, default))
 
     def text(self, name: str, default: str = "") -> str:
         """A string attribute."""

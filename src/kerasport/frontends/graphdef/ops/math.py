@@ -149,9 +149,9 @@ def select_v2(call: Call) -> Tensor:
 def clip_by_value(call: Call) -> Tensor:
     """min(max(x, low), high)."""
     x, low, high = call.tensors
-    numbers = [each for each in (low, high) if isinstance(each, Constant) and not each.rank]
+    numbers = [limit for limit in (low, high) if isinstance(limit, Constant) and not limit.rank]
     if x.dtype == "float32" and len(numbers) == 2:
-        return ops.Clip(x, *(float(each.read()) for each in numbers))
+        return ops.Clip(x, *(float(limit.read()) for limit in numbers))
     return ops.Minimum(ops.Maximum(x, low), high)
 
 

@@ -56,7 +56,7 @@ def known_sizes(x: Tensor) -> Tensor:
     found = elements(x)
     if not x.rank and isinstance(found[()], Tensor):
         return ops.cast(found[()], x.dtype)
-    if not all(isinstance(each, int) for each in np.ravel(found).tolist()):
+    if not all(isinstance(number, int) for number in np.ravel(found).tolist()):
         return x
     return constant(found.astype(np.int64), x.dtype)
 
@@ -82,7 +82,9 @@ def _followed(x: Tensor) -> Iterator[Tensor]:
             seen.add(node)
             pending.append((node, True))
             if _is_followed(node):
-                pending += [(each, False) for each in node.operands if isinstance(each, Tensor)]
+                pending += [
+                    (operand, False) for operand in node.operands if isinstance(operand, Tensor)
+                ]
     return iter(order)
 
 
@@ -90,18 +92,18 @@ def _is_followed(x: Tensor) -> bool:
     """Whether the elements of a tensor are computed from those of its operands."""
     if not _is_small(x):
         return False
-    operands = [each for each in x.operands if isinstance(each, Tensor)]
+    operands = [operand for operand in x.operands if isinstance(operand, Tensor)]
     if isinstance(x, ops.Cast):
         return x.x.dtype in INTEGERS
     return isinstance(x, FOLLOWED) and all(
-        each.dtype in INTEGERS and _is_small(each) for each in operands
+        operand.dtype in INTEGERS and _is_small(operand) for operand in operands
     )
 
 
 def _is_small(x: Tensor) -> bool:
     size = 1
-    for each in x.shape:
-        size *= MOST + 1 if each is None else each
+    for extent in x.shape:
+        size *= MOST + 1 if extent is None else extent
     return size <= MOST
 
 
@@ -127,26 +129,28 @@ def _objects(array: Any) -> Array:
     """An array of Python numbers and scalars."""
     found = np.asarray(array)
     objects = np.empty(found.shape, object)
-    for at in np.ndindex(*found.shape):
-        value = found[at]
+    for place in np.ndindex(*found.shape):
+        value = found[place]
         if isinstance(value, Tensor):
             static = extent_of(value)
-            objects[at] = static if isinstance(static, int) else value
+            objects[place] = static if isinstance(static, int) else value
         else:
-            objects[at] = int(value)
+            objects[place] = int(value)
     return objects
 
 
 def _fit(array: Array) -> bool:
-    return all(abs(each) <= LARGEST_SIZE for each in array.ravel().tolist() if type(each) is int)
+    return all(
+        abs(number) <= LARGEST_SIZE for number in array.ravel().tolist() if type(number) is int
+    )
 
 
 def _leaves(x: Tensor) -> Array:
     """The elements of a tensor as slices of it."""
     found = np.empty(ops.known(x.shape), object)
-    for at in np.ndindex(*found.shape):
+    for place in np.ndindex(*found.shape):
         scalar = x
-        for axis, index in enumerate(at):
+        for axis, index in enumerate(place):
             scalar = ops.slice_axis(scalar, axis, index, 1)
-        found[at] = ops.cast(ops.reshape(scalar, ()) if x.rank else scalar, "int32")
+        found[place] = ops.cast(ops.reshape(scalar, ()) if x.rank else scalar, "int32")
     return found

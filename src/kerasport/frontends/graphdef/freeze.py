@@ -127,7 +127,7 @@ class Freezer:
     removed: Counter[str] = field(default_factory=Counter)
     # placeholders that keep their default values
     defaults: list[str] = field(default_factory=list)
-    # results that are lists, beside those of `LISTS`
+    # results that are lists, in addition to those of `LISTS`
     lists: set[tuple[GraphNode, int]] = field(default_factory=set)
     _returns_lists: dict[str, tuple[bool, ...]] = field(default_factory=dict)
     _constants: dict[GraphNode, GraphNode] = field(default_factory=dict)

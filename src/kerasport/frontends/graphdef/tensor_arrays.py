@@ -21,7 +21,7 @@ LISTS = frozenset(
 """Ops whose results are lists."""
 
 LIST = GraphNode("", "TensorList")
-"""Stands for any list."""
+"""Represents any list."""
 
 
 def rewritten(

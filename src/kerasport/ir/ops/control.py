@@ -11,6 +11,7 @@ from kerasport.errors import ShapeError
 from kerasport.ir.dtypes import INTEGERS
 from kerasport.ir.graph import Graph
 from kerasport.ir.ops.loop import (
+    InputSize,
     check_states,
     expect_states,
     result_sizes,
@@ -164,10 +165,12 @@ class Loop(Several):
         from the operands.
         """
         operands = (*self.states, *self.captured)
-        return [
-            tuple((operands[s[0]], s[1]) if isinstance(s, tuple) else s for s in sizes)
-            for sizes in result_sizes(self.body, len(self.states))
-        ]
+
+        def with_operand(size: InputSize) -> int | tuple[Tensor, int] | None:
+            return (operands[size[0]], size[1]) if isinstance(size, tuple) else size
+
+        results = result_sizes(self.body, len(self.states))
+        return [tuple(map(with_operand, sizes)) for sizes in results]
 
 
 def expect_scalar(x: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -266,11 +266,11 @@ def result_sizes(body: Graph, states: int) -> list[tuple[InputSize, ...]]:
                 places.setdefault(extent, (index, axis))
         named.append(Input(tensor.name, TensorType(tensor.dtype, extents)))
     outputs = body.applied(tuple(named))[states:]
-    return [tuple(_place(extent, places) for extent in output.extents) for output in outputs]
 
+    def size_of(extent: Extent) -> InputSize:
+        return places.get(extent) if isinstance(extent, str) else extent
 
-def _place(extent: Extent, places: Mapping[str, tuple[int, int]]) -> InputSize:
-    return places.get(extent) if isinstance(extent, str) else extent
+    return [tuple(map(size_of, output.extents)) for output in outputs]
 
 
 def stacked(
@@ -291,9 +291,14 @@ def stacked(
     if len(body.outputs) == states:
         return []
     return [
-        np.zeros((0, *(_size(size, shapes) for size in sizes)), NUMPY[output.dtype])
+        _no_steps(sizes, output, shapes)
         for sizes, output in zip(result_sizes(body, states), body.outputs[states:], strict=True)
     ]
+
+
+def _no_steps(sizes: Sequence[InputSize], output: Tensor, shapes: Sequence[Sequence[int]]) -> Array:
+    """The collected values of an output of a body in no step: [0, …]."""
+    return np.zeros((0, *(_size(size, shapes) for size in sizes)), NUMPY[output.dtype])
 
 
 def _size(size: InputSize, shapes: Sequence[Sequence[int]]) -> int:

@@ -16,7 +16,8 @@ import pytest
 from tests import onnx_runtime
 
 import kerasport
-from kerasport.errors import UnsupportedModel
+from kerasport.budget import limited
+from kerasport.errors import ReadError, UnsupportedModel
 from kerasport.frontends.graphdef import read_graph
 from kerasport.frontends.graphdef.freeze import ordered
 from kerasport.frontends.graphdef.frozen import FrozenGraph, GraphNode, NamedResult, Result, Table
@@ -326,3 +327,28 @@ def test_sizes_of_one_name_are_read_once() -> None:
     sizes = [each for each in graph.nodes() if isinstance(each, ops.Dim)]
     assert len(sizes) == 2
     assert all(each.x is graph.inputs[0] for each in sizes)
+
+
+MALFORMED = {
+    "results": node("Unpack", X, num=10**9, axis=0),
+    "parts": node("Split", constant("axis", 1), X, num_split=2**30),
+    "depth": node("Conv2D", node("Reshape", X, constant("to", [1, 1, 1, 3])),
+                  constant("kernel", np.zeros((1, 1, 0, 1), "float32")), **WINDOW),
+    "branches": node("StatelessCase", constant("index", 0), branches=(3,)),
+    "operands": node("MatMul", X, transpose_a=False, transpose_b=False),
+    "type": node("Conv2D", X, KERNEL, strides=7, padding=b"SAME"),
+}  # fmt: skip
+
+
+@pytest.mark.every_row
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_node_is_not_read(name: str) -> None:
+    with pytest.raises(ReadError):
+        lower(graph_of(MALFORMED[name], (None, 3)))
+
+
+def test_a_matrix_that_would_fill_the_memory_is_refused() -> None:
+    large = node("LRN", X, depth_radius=1, bias=1.0, alpha=1.0, beta=1.0)
+    with limited(2**28):
+        (problem,) = program_of(graph_of(large, (None, 1, 1, 10**6))).problems
+    assert "would need" in problem.reason

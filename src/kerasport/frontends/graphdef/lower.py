@@ -50,6 +50,10 @@ FOLDED = 256
 """Largest number of elements of constants that are computed from others while lowering."""
 
 
+MALFORMED = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
+"""What a row raises for a node whose attributes or operands are not those of its op."""
+
+
 class _Failed:
     """The results of a node that has a problem."""
 
@@ -173,7 +177,7 @@ class Lowering:
             return self.refuse(node, Refusal("", str(error)))
         except TooLargeError as error:
             return self.refuse(node, Refusal("", error.reason, error.remedy))
-        except (TypeError, ValueError, IndexError, KeyError, OverflowError) as error:
+        except MALFORMED as error:
             raise ReadError(f"the node {quoted(node.name)} ({node.op}): {error}") from error
         for name in call.unread():
             self.refuse(node, Refusal(name, "this attribute is not supported"))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from kerasport.errors import OptionError, Problem, UnsupportedModel
+from kerasport.errors import OptionError, Problem, UnsupportedModel, of_file
 from kerasport.frontends.graphdef import read_graph
 from kerasport.frontends.graphdef.freeze import ordered
 from kerasport.frontends.graphdef.frozen import FrozenGraph, GraphNode
@@ -47,7 +47,9 @@ def open_graph(
     if problems:
         yield Program(name=Path(source).name, writer=UNKNOWN, graph=None, problems=problems)
     else:
-        yield program_of(graph)
+        with of_file(str(source)):
+            program = program_of(graph)
+        yield program
 
 
 def program_of(graph: FrozenGraph) -> Program:

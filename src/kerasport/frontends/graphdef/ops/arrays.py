@@ -49,14 +49,14 @@ def pack(call: Call) -> Tensor:
 def unpack(call: Call) -> tuple[Tensor, ...]:
     """The slices of x along an axis, without that axis."""
     x = call.x()
-    axis, count = axis_of(call.integer("axis"), x.rank), call.integer("num")
+    axis, count = axis_of(call.integer("axis"), x.rank), call.count("num")
     return tuple(ops.squeeze(ops.slice_axis(x, axis, i, 1), axis) for i in range(count))
 
 
 def split(call: Call) -> tuple[Tensor, ...]:
     """Parts of the same size along an axis."""
     x = call.x(1)
-    axis, count = call.axis(0, x.rank), call.integer("num_split", 1)
+    axis, count = call.axis(0, x.rank), call.count("num_split")
     if x.shape[axis] is not None:
         return ops.split(x, count, axis)
     if count == 1:

@@ -50,6 +50,10 @@ HARMLESS: frozenset[str] = frozenset((
 """Attributes that no row needs to read."""
 
 
+MAX_RESULTS = 10_000
+"""Largest number of results of a node."""
+
+
 class Scope(Protocol):
     """What a row may ask of the conversion of the whole graph."""
 
@@ -161,6 +165,17 @@ class Call:
     def integer(self, name: str, default: int = 0) -> int:
         """An integer attribute."""
         return int(self.attribute(name, default))
+
+    def count(self, name: str) -> int:
+        """An attribute that is a number of results.
+
+        Raises:
+            ReadError: it is larger than in any model.
+        """
+        count = self.integer(name)
+        if not 0 <= count <= MAX_RESULTS:
+            raise ReadError(f"the attribute {quoted(name)} is {count}, which is not possible")
+        return count
 
     def integers(self, name: str, default: Sequence[int] = ()) -> tuple[int, ...]:
         """An attribute that is a list of integers."""

@@ -25,6 +25,9 @@ from kerasport.ir.tensor import Constant, Tensor, as_tensor, constant
 
 LISTS = "lists of tensors are supported only where a loop reads or writes one element per step"
 
+MAX_BRANCHES = 100
+"""Largest number of branches of a node. They are nested inside each other."""
+
 # --------------------------------------------------------------------------------- lists of tensors
 
 
@@ -216,8 +219,8 @@ def case(call: Call) -> tuple[Tensor, ...]:
     """The results of the function that a number selects; of the last one for other numbers."""
     named = call.attribute("branches", ())
     functions = [call.scope.function(function.name) for function in named]
-    if not functions:
-        raise ReadError("the attribute 'branches' does not name functions")
+    if not 0 < len(functions) <= MAX_BRANCHES:
+        raise ReadError(f"the attribute 'branches' names {len(functions)} functions")
     return _selected(call, call.x(0), functions, 0, call.operands[1:])
 
 

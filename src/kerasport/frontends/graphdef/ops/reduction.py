@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from kerasport.budget import reserve
 from kerasport.frontends.graphdef.ops.call import Call, Lower, Rows
 from kerasport.ir import ops
 from kerasport.ir.tensor import Tensor, constant
@@ -79,6 +80,7 @@ def local_response(call: Call) -> Tensor:
     x, radius = call.x(), call.integer("depth_radius", 5)
     bias, alpha = call.number("bias", 1.0), call.number("alpha", 1.0)
     (channels,) = ops.known(x.shape[-1:])
+    reserve(channels, channels)
     places = np.arange(channels)
     near = np.abs(places[:, None] - places[None]) <= radius
     squares = ops.matmul(ops.Square(x), constant(near.astype(np.float32) * np.float32(alpha)))

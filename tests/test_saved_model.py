@@ -135,7 +135,7 @@ OPS = {
     "table_v1": ["AddV2 Cast HashTableV2 LookupTableFindV2"],
     "tables": ["HashTableV2 LookupTableFindV2"],
     "tables_in_loops": [
-        "Greater HashTableV2 If StridedSlice While",
+        "Greater If StridedSlice While",
         "Less",
         "AddV2 HashTableV2 LookupTableFindV2",
         "Less",

@@ -105,6 +105,11 @@ class Handle:
     node: GraphNode
     dtype: ElementType = ""
 
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a table, which a function reads from the outer graph."""
+        return not self.dtype
+
 
 LIST_HANDLE = Handle(LIST, "variant")
 """A tensor array of TensorFlow 1, which has become a list."""
@@ -129,6 +134,8 @@ class Freezer:
     defaults: list[str] = field(default_factory=list)
     # results that are lists, in addition to those of `LISTS`
     lists: set[tuple[GraphNode, int]] = field(default_factory=set)
+    # results of each function, with the tables that a loop passes on
+    results: dict[str, tuple[Result, ...]] = field(default_factory=dict)
     _returns_lists: dict[str, tuple[bool, ...]] = field(default_factory=dict)
     _constants: dict[GraphNode, GraphNode] = field(default_factory=dict)
     _variants: dict[tuple[str, tuple[Handle | None, ...]], str] = field(default_factory=dict)
@@ -201,11 +208,13 @@ class Freezer:
     ) -> FrozenFunction:
         arguments, known, bound = [], {}, {}
         for old, handle in zip(flat.arguments, handles, strict=True):
-            dtype = old.attributes["T"] if handle is None or not handle.dtype else handle.dtype
-            new = GraphNode(old.name, "_Arg", (), {"T": dtype})
+            if handle is not None and handle.is_table:
+                known[old] = handle.node
+                continue
+            dtype = old.attributes["T"] if handle is None else handle.dtype
+            new = known[old] = GraphNode(old.name, "_Arg", (), {"T": dtype})
             arguments.append(new)
-            known[old] = new if handle is None or handle.dtype else handle.node
-            if handle is not None and handle.dtype:
+            if handle is not None:
                 bound[new] = handle
         scope = _Scope(self, bound, dict(known))
         results = scope.rewrite(flat.results)
@@ -213,8 +222,14 @@ class Freezer:
         while unique in self.functions:
             count += 1
             unique = f"{name}_{count}"
+        self.results[unique] = results
+        results = tuple(result for result in results if result.node.op not in TABLES)
         self._returns_lists[unique] = tuple(map(scope.is_list, results))
         return FrozenFunction(unique, tuple(arguments), results)
+
+    def returns_table(self, name: str) -> bool:
+        """Whether a frozen function returns a table."""
+        return any(result.node.op in TABLES for result in self.results[name])
 
     def lists_of(self, attributes: Mapping[str, Attribute]) -> tuple[bool, ...]:
         """Whether each result of a node of control flow is a list.
@@ -237,7 +252,7 @@ class Freezer:
             if node.op in CHECKS:
                 self.removed[node.op] += 1
             elif node.op in CONTROL_FLOW:
-                for name in _functions(node):
+                for name in _functions(node.attributes):
                     self.count(1)
                     if name not in functions:
                         functions.add(name)
@@ -368,16 +383,21 @@ class _Scope:
         loops = node.op in LOOPS
         first = 0 if loops else 1
         handles = tuple(map(self._handle, inputs[first:]))
-        values = tuple(
-            value if (value := self.read(result)) is not None else result for result in inputs
-        )
+        # a function reads a table from the outer graph
+        kept = [item for item in inputs if item.node.op not in TABLES]
+        values = tuple(value if (value := self.read(item)) is not None else item for item in kept)
         attributes: dict[str, Attribute] = dict(node.attributes)
         frozen = self._functions(node, handles)
         if not frozen:
             raise ReadError(f"the op {quoted(node.op)} does not name its functions")
         attributes.update(frozen)
+        if not loops and any(map(self.freezer.returns_table, _functions(attributes))):
+            raise ReadError(f"the branches of {quoted(node.name)} choose a table")
         key = "T" if loops else "Tin"
         attributes[key] = _types(attributes.get(key), handles)
+        if loops and len(kept) < len(inputs):
+            # it may be omitted, and counts the tables
+            attributes["output_shapes"] = ()
         lists = self.freezer.lists_of(attributes)
         if any(lists) and "Tout" in attributes:
             attributes["Tout"] = _types(
@@ -385,7 +405,7 @@ class _Scope:
             )
         new = replace(node, inputs=values, attributes=attributes)
         self.freezer.lists.update((new, index) for index, is_list in enumerate(lists) if is_list)
-        return self._unchanged(node, new, inputs, handles) if loops and any(handles) else new
+        return self._unchanged(new, inputs, handles) if loops and any(handles) else new
 
     def _functions(
         self, node: GraphNode, handles: tuple[Handle | None, ...]
@@ -416,32 +436,32 @@ class _Scope:
         return self.bound.get(result.node)
 
     def _unchanged(
-        self,
-        old: GraphNode,
-        new: GraphNode,
-        inputs: Sequence[Result],
-        handles: Sequence[Handle | None],
+        self, new: GraphNode, inputs: Sequence[Result], handles: Sequence[Handle | None]
     ) -> Rewritten:
         """The results of a loop, in which variables and tables are the same as before it."""
         body = new.attributes["body"]
         assert isinstance(body, FunctionName)
-        function = self.freezer.functions[body.name]
-        results = []
-        for index, (result, handle) in enumerate(zip(inputs, handles, strict=True)):
+        arguments = iter(self.freezer.functions[body.name].arguments)
+        returned = self.freezer.results[body.name]
+        results: list[Result] = []
+        index = 0
+        for old, result, handle in zip(inputs, returned, handles, strict=True):
+            table = handle is not None and handle.is_table
+            same = old.node if table else next(arguments)
             if handle is None or handle == LIST_HANDLE:
                 results.append(Result(new, index))
-                continue
-            same = function.arguments[index] if handle.dtype else handle.node
-            if function.results[index].node is not same:
-                raise ReadError(f"the loop {quoted(old.name)} passes on another variable or table")
-            results.append(result)
+            elif result.node is same:
+                results.append(old)
+            else:
+                raise ReadError(f"the loop {quoted(new.name)} passes on another variable or table")
+            index += not table
         return tuple(results)
 
 
-def _functions(node: GraphNode) -> Iterator[str]:
-    """The functions that a node of control flow runs."""
+def _functions(attributes: Mapping[str, Attribute]) -> Iterator[str]:
+    """The functions that a node of control flow with these attributes runs."""
     for key in FUNCTIONS:
-        value = node.attributes.get(key)
+        value = attributes.get(key)
         for function in value if isinstance(value, tuple) else (value,):
             if isinstance(function, FunctionName):
                 yield function.name
@@ -455,8 +475,9 @@ def _types(value: Attribute | None, handles: Sequence[Handle | None]) -> Attribu
     if len(types) != len(handles):
         raise ReadError(f"the node has {len(handles)} inputs and {len(types)} element types")
     return tuple(
-        kind if handle is None or not handle.dtype else handle.dtype
+        kind if handle is None else handle.dtype
         for kind, handle in zip(types, handles, strict=True)
+        if handle is None or not handle.is_table
     )
 
 

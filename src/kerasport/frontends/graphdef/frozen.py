@@ -100,7 +100,7 @@ class FrozenFunction:
 
     Calls inside it are inlined. A variable that it reads is an argument, and the node that runs the
     function passes the value of the variable. A hash table that it reads is the node of the outer
-    graph that makes the table; the argument for it remains, and is not used.
+    graph that makes the table, and there is no argument for it.
     """
 
     name: str

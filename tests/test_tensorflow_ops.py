@@ -304,6 +304,14 @@ def test_names_of_open_sizes_differ_between_inputs() -> None:
     assert graph.run(random(1, 3), random(4, 3))[0].shape == (4, 3)
 
 
+def test_names_of_open_sizes_differ_between_inputs_of_similar_names() -> None:
+    y = Result(GraphNode("y", "Placeholder", (), {}))
+    shape = (None, 3)
+    inputs = NamedResult("a b", X, "float32", shape), NamedResult("a_b", y, "float32", shape)
+    total = NamedResult("z", node("AddV2", X, y))
+    assert lower(FrozenGraph("built", "", inputs, (total,))).outputs[0].extents == (None, 3)
+
+
 def test_computation_in_float16_is_noted() -> None:
     half = node("Cast", X, SrcT="float32", DstT="float16", Truncate=False)
     assert any("float16" in note for note in program_of(graph_of(half, (None, 3))).notes)

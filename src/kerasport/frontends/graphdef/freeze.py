@@ -265,7 +265,7 @@ class Freezer:
         notes = []
         if self.removed:
             ops = ", ".join(f"{count} {op}" for op, count in sorted(self.removed.items()))
-            notes.append(f"operations that only check or print values are left out: {ops}")
+            notes.append(f"operations that only check or print values are removed: {ops}")
         if self.defaults:
             names = ", ".join(map(quoted, sorted(self.defaults)[:SHOWN]))
             notes.append(f"placeholders that have a default value keep it: {names}")

@@ -70,8 +70,8 @@ def lower(graph: FrozenGraph) -> Graph:
     """
     lowering = Lowering(graph)
     inputs = {
-        argument.result.node: lowering.input(argument, alone=len(graph.inputs) == 1)
-        for argument in graph.inputs
+        argument.result.node: lowering.input(argument, label, alone=len(graph.inputs) == 1)
+        for argument, label in zip(graph.inputs, labels(graph.inputs), strict=True)
     }
     if lowering.problems:
         raise UnsupportedModel(lowering.problems)
@@ -102,15 +102,23 @@ def with_shared_sizes(graph: Graph) -> Graph:
     return graph.rebuild(shared)
 
 
-def extents(name: str, shape: Sequence[int | None], *, alone: bool) -> tuple[Extent, ...]:
+def labels(inputs: Sequence[NamedResult]) -> list[str]:
+    """A different label for each input, of letters, digits and "_" only."""
+    plain = [re.sub(r"\W", "_", given.name) for given in inputs]
+    return [
+        label if plain.count(label) == 1 else f"{label}_input{position}"
+        for position, label in enumerate(plain)
+    ]
+
+
+def extents(label: str, shape: Sequence[int | None], *, alone: bool) -> tuple[Extent, ...]:
     """The extents of an input. Sizes of different inputs may differ, so they have own names."""
-    plain = re.sub(r"\W", "_", name)
     found: list[Extent] = []
     for axis, size in enumerate(shape):
         if size is not None:
             found.append(size)
         else:
-            found.append(BATCH if alone and not axis else f"size_{plain}_{axis}")
+            found.append(BATCH if alone and not axis else f"size_{label}_{axis}")
     return tuple(found)
 
 
@@ -129,8 +137,8 @@ class Lowering:
     problems: list[Problem] = field(default_factory=list)
     _constants: dict[GraphNode, Value] = field(default_factory=dict)
 
-    def input(self, argument: NamedResult, *, alone: bool) -> Input:
-        """The input of the IR for an input of the graph."""
+    def input(self, argument: NamedResult, label: str, *, alone: bool) -> Input:
+        """The input of the IR for an input of the graph, whose open sizes have the label."""
         kind, shape = argument.dtype, argument.shape
         if isinstance(shape, UnknownRank):
             self.refuse(
@@ -143,7 +151,7 @@ class Lowering:
                 argument.result.node, Refusal("dtype", f"inputs of {kind} are not supported")
             )
             kind = "float32"
-        return Input(argument.name, TensorType(kind, extents(argument.name, shape, alone=alone)))  # type: ignore[arg-type]
+        return Input(argument.name, TensorType(kind, extents(label, shape, alone=alone)))  # type: ignore[arg-type]
 
     def run(self, results: Sequence[Result], known: Mapping[GraphNode, Value]) -> tuple[Value, ...]:
         """The values of results.

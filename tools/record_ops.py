@@ -166,9 +166,9 @@ def elementwise() -> None:
         f(3, 4),
         open_=(),
     )
-    case("ClipByValue", lambda x: tf.clip_by_value(x, -0.5, 1.0), f(3, 4))
+    case("Minimum/clip", lambda x: tf.clip_by_value(x, -0.5, 1.0), f(3, 4))
     case(
-        "ClipByValue/op",
+        "ClipByValue",
         lambda x: raw.ClipByValue(
             t=x, clip_value_min=tf.constant(-0.5), clip_value_max=tf.constant(1.0)
         ),
@@ -395,6 +395,13 @@ def arrays() -> None:
         lambda x: tf.reduce_sum(x, tf.cast(raw.ListDiff(x=[0, 1, 2], y=[1]).out, tf.int32)),
         f(3, 2, 4),
     )
+    for name in ("LowerBound", "UpperBound"):
+        case(
+            name,
+            lambda x, y, op=getattr(raw, name): op(sorted_inputs=x, values=y),
+            np.sort(i(2, 6)),
+            i(2, 4),
+        )
     case("StopGradient", lambda x: tf.stop_gradient(x) + 1.0, f(3, 2))
 
 

@@ -574,6 +574,18 @@ def top_k(call: Call) -> tuple[Tensor, ...]:
     return values, ops.cast(places, call.dtype("index_type", "int32"))
 
 
+def bound(op: type[ops.Less | ops.LessEqual]) -> Lower:
+    """The row of an op that finds the place of each value in a sorted row: [batch, values]."""
+
+    def lower(call: Call) -> Tensor:
+        rows, values = call.x(0), call.x(1)
+        before = op(ops.expand_dims(rows, 1), ops.expand_dims(values, 2))
+        count = ops.sum_(ops.cast(before, "int32"), -1)
+        return ops.cast(count, call.dtype("out_type", "int32"))
+
+    return lower
+
+
 def invert_permutation(call: Call) -> Tensor:
     """The permutation that undoes another."""
     return constant(np.argsort(call.value(0, "permutation")), call.x().dtype)
@@ -607,5 +619,6 @@ ROWS: Rows = {
     "UnsortedSegmentProd": unsorted_segment("mul", "1"),
     "UnsortedSegmentMax": unsorted_segment("max", "least"),
     "UnsortedSegmentMin": unsorted_segment("min", "largest"), "TopKV2": top_k,
+    "LowerBound": bound(ops.Less), "UpperBound": bound(ops.LessEqual),
     "InvertPermutation": invert_permutation, "ListDiff": list_diff,
 }  # fmt: skip

@@ -161,7 +161,35 @@ MATRIX, BIAS = constant("matrix", random(3, 4)), constant("bias", random(4))
 BIAS_6 = constant("bias", random(6))
 SLOPE = constant("slope", random(3))
 
+FIRST, LAST = constant("first", [0, 3, 1, 2]), constant("last", [0, 2, 3, 1])
+PLANES = node("Transpose", X, FIRST)
+NCHW = {
+    "strides": (1, 1, 2, 1), "padding": b"EXPLICIT", "dilations": (1, 1, 1, 1),
+    "explicit_paddings": (0, 0, 0, 0, 1, 0, 2, 1), "data_format": b"NCHW",
+}  # fmt: skip
+NHWC = {
+    "strides": (1, 2, 1, 1), "padding": b"EXPLICIT", "dilations": (1, 1, 1, 1),
+    "explicit_paddings": (0, 0, 1, 0, 2, 1, 0, 0), "data_format": b"NHWC",
+}  # fmt: skip
+MOMENTS = [constant("moment", np.abs(random(3)) + np.float32(i)) for i in range(4)]
+NORM = {"epsilon": 0.01, "is_training": False}
+
 SAME = {
+    "Conv2D/NCHW": (
+        node("Transpose", node("Conv2D", PLANES, KERNEL, **NCHW), LAST),
+        node("Conv2D", X, KERNEL, **NHWC),
+    ),
+    "MaxPool/NCHW": (
+        node("Transpose", node("MaxPool", PLANES, ksize=(1, 1, 3, 2), strides=(1, 1, 2, 1),
+                               padding=b"SAME", data_format=b"NCHW"), LAST),
+        node("MaxPool", X, ksize=(1, 3, 2, 1), strides=(1, 2, 1, 1), padding=b"SAME",
+             data_format=b"NHWC"),
+    ),
+    "FusedBatchNormV3/NCHW": (
+        node("Transpose", node("FusedBatchNormV3", PLANES, *MOMENTS, data_format=b"NCHW", **NORM),
+             LAST),
+        node("FusedBatchNormV3", X, *MOMENTS, data_format=b"NHWC", **NORM),
+    ),
     "_FusedConv2D": (
         node("_FusedConv2D", X, KERNEL, BIAS, **WINDOW, **FUSED),
         biased("Conv2D", KERNEL, BIAS, **WINDOW),

@@ -104,7 +104,7 @@ def with_shared_sizes(graph: Graph) -> Graph:
 
 def labels(inputs: Sequence[NamedResult]) -> list[str]:
     """A different label for each input, of letters, digits and "_" only."""
-    plain = [re.sub(r"\W", "_", given.name) for given in inputs]
+    plain = [re.sub(r"\W", "_", port.name) for port in inputs]
     return [
         label if plain.count(label) == 1 else f"{label}_input{position}"
         for position, label in enumerate(plain)

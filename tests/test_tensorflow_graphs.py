@@ -108,7 +108,7 @@ def test_outputs_of_a_frozen_graph_are_selected() -> None:
 
 def test_options_of_graphs_are_refused_for_keras_models() -> None:
     digits = Path(__file__).parent.parent / "examples" / "digits.keras"
-    with pytest.raises(OptionError, match=r"signature is an option of a .*TensorFlow graph only"):
+    with pytest.raises(OptionError, match=r"signature is an option of a .*TensorFlow graph"):
         kerasport.check(digits, signature="serving_default")
 
 

@@ -15,10 +15,10 @@ from keras import layers
 
 import kerasport
 from kerasport.errors import OptionError
-from kerasport.frontends.keras.model import KerasModel, LayerSpec
+from kerasport.frontends.keras.model import Call, KerasModel, KerasTensor, LayerSpec
 from kerasport.frontends.keras.program import parts_of
 from kerasport.frontends.keras.read import read
-from kerasport.targets import TARGETS, options_of, planned
+from kerasport.targets import TARGETS, Plan, options_of, planned
 from kerasport.targets.notes import not_finite
 from kerasport.weights import ComputedWeight, Weight
 
@@ -163,3 +163,22 @@ def test_too_many_shards_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         kerasport.convert(tmp_path / "m.keras", tmp_path / "new", shard_size=16_000)
     assert caught.value.option == "shard_size"
     assert json.loads((tmp_path / "out" / "model.json").read_text())["weightsManifest"][0]["paths"]
+
+
+@pytest.mark.parametrize("to", ["tfjs-layers", "tfjs-graph", "onnx"])
+def test_a_float64_model_is_noted(to: str) -> None:
+    """Every target computes in float32. A dtype of integers is no such policy."""
+
+    def model(**options: str) -> KerasModel:
+        config = {"units": 1, "use_bias": False, **options}
+        kernel = np.ones((3, 1), "float32")
+        x = Call(LayerSpec("x", "InputLayer", {"batch_shape": [None, 3], "dtype": "float32"}))
+        weight = ComputedWeight(kernel.dtype, kernel.shape, lambda: kernel)
+        y = Call(LayerSpec("y", "Dense", config, (weight,)), (KerasTensor(x),))
+        return KerasModel("m", "functional", (x, y), (KerasTensor(x),), (KerasTensor(y),))
+
+    def noted(plan: Plan) -> bool:
+        return any("uses the dtype float64" in note for note in plan.notes)
+
+    assert noted(planned(model(dtype="float64"), to))
+    assert not noted(planned(model(dtype="float32"), to))

@@ -89,6 +89,11 @@ def _notes(model: KerasModel) -> Iterator[str]:
             "the file does not name the Keras version that wrote it; recurrent layers and "
             "TimeDistributed pass masks on as in Keras up to 3.15, but since 3.16 they do not"
         )
+    if any("float64" in policy for policy in _policies(model)):
+        yield (
+            "the model uses the dtype float64; the converted model computes in float32, so its "
+            "outputs have about 7 correct digits"
+        )
     for path, spec in model.walk():
         if isinstance(spec, LayerSpec) and spec.note:
             yield f"layer {quoted(path)}: {spec.note}"
@@ -96,7 +101,11 @@ def _notes(model: KerasModel) -> Iterator[str]:
 
 def half_policies(model: KerasModel) -> tuple[str, ...]:
     """The dtype policies of 16 bits in a model, such as "mixed_float16"."""
-    policies = {
-        str(spec.config.get("dtype")) for _, spec in model.walk() if isinstance(spec, LayerSpec)
-    }
-    return tuple(sorted(policy for policy in policies if "16" in policy))
+    # "float16" and "mixed_bfloat16", but not "int16"
+    return tuple(sorted(policy for policy in _policies(model) if "float16" in policy))
+
+
+def _policies(model: KerasModel) -> set[str]:
+    """The dtype policies of all layers."""
+    specs = (spec for _, spec in model.walk() if isinstance(spec, LayerSpec))
+    return {str(spec.config.get("dtype")) for spec in specs}

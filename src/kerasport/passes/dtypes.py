@@ -134,7 +134,9 @@ def _difference(node: Node) -> str:
     if isinstance(node, Constant):
         return _outside(node)
     if node.dtype in SHORT and _wraps(node):
-        return f"Keras computes in {node.dtype}, the dtype of its input, where results wrap around"
+        return (
+            f"the model computes in {node.dtype}, the dtype of its input, where results wrap around"
+        )
     return ""
 
 

@@ -166,7 +166,7 @@ class Check(_Ports):
             *([Fact("Format", self.choice)] if self.choice else []),
             *size,
             *self._ports(),
-            *([] if every else [Fact("Layers", summary(self.layers))]),
+            *([] if every or not self.layers else [Fact("Layers", summary(self.layers))]),
         )
         return present(
             self._headline(),

@@ -317,7 +317,7 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], type[KerasportError], str]] = {
         "is not UTF-8",
     ),
     "comments without end": (lambda: b"# " * 5000, ReadError, "protobuf"),
-    "nothing": (lambda: b"", ReadError, "the file is empty"),
+    "nothing": (lambda: b"", ReadError, "the file graph.pb is empty"),
     "another file": (lambda: b"PK\x03\x04" + bytes(100), ReadError, "protobuf"),
 }  # fmt: skip
 

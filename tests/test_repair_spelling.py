@@ -281,7 +281,7 @@ WEIGHTS = {
         "rnn", "2.15.0", "sequential/", NAMES
     ),
     "of both directions of Keras 3": bidirectional(
-        "forward_rnn", "3.8.0", "", "layer(s) for what TF.js"
+        "forward_rnn", "3.8.0", "", "layer(s) that TF.js needs"
     ),
     "of a normalization": normalized([1]),
     "of a normalization of TensorFlow 1": normalized(

@@ -41,7 +41,7 @@ from unittest.mock import patch
 from tools.mutations import Corpus, Sample, corpus_of, recorded_seeds, sample, seeds_in
 
 import kerasport
-import kerasport.frontends.keras.read
+import kerasport.source
 from kerasport import api, errors, targets
 from kerasport.errors import KerasportError
 
@@ -156,11 +156,9 @@ def shared() -> Iterator[None]:
     with ExitStack() as opened:
 
         @contextmanager
-        def read(source: Any, weights: Any = None) -> Iterator[Any]:
+        def read(source: Any, weights: Any = None, **options: Any) -> Iterator[Any]:
             if source not in models:
-                models[source] = opened.enter_context(
-                    kerasport.frontends.keras.read.read(source, weights)
-                )
+                models[source] = opened.enter_context(open_source(source, weights, **options))
             yield models[source]
 
         def plan(model: Any, target: Any, options: Any) -> Any:
@@ -168,7 +166,7 @@ def shared() -> Iterator[None]:
                 plans[target.name, options] = original(model, target, options)
             return plans[target.name, options]
 
-        original = targets.plan_with
+        open_source, original = kerasport.source.opened, targets.plan_with
         for module, name, stand_in in (
             (api, "opened", read),
             (targets, "plan_with", plan),

@@ -359,6 +359,6 @@ CASES = (
     *ONNX_ONLY,
     *SPECTRA,
     *SCATTER,
-    Case("ops_scatter_update", scatter_updates, refused=only_onnx("only adds up")),
+    Case("ops_scatter_update", scatter_updates, refused=only_onnx("TF.js adds or replaces")),
     Case("ops_nested", shared_and_nested),
 )

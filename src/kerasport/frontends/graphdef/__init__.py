@@ -33,7 +33,10 @@ def is_tensorflow_graph(source: Any) -> bool:
     path = Path(source)
     if path.name == NAME or path.suffix in (".pb", ".pbtxt"):
         return True
-    return _is_saved_model(path) or _is_tfjs_graph(path)
+    try:
+        return _is_saved_model(path) or _is_tfjs_graph(path)
+    except OSError:  # the reader of Keras files says why a path cannot be read
+        return False
 
 
 def _is_saved_model(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """What the tests share: TF.js and Netron in Node, the models of the table, and which rows are run.
 
-`pytest` runs the quick suite: every test, with representative rows. `pytest --exhaustive` runs all rows,
-and with `--skip-quick` those that the quick suite leaves out.
+`pytest` runs the quick suite: every test, with representative rows. `pytest --exhaustive` runs all
+rows, and with `--skip-quick` those that the quick suite leaves out.
 Test modules that import a package that is not installed are left out, and tests that need Node are
 skipped where there is none.
 """
@@ -65,7 +65,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "every_row: the quick suite runs all rows, which are cheap")
     config.addinivalue_line(
         "markers",
-        "representative(of): the quick suite runs the first row of each kind; `of` maps a row to its kind",
+        "representative(of): the quick suite runs the first row of each kind; `of` maps a row to "
+        "its kind",
     )
 
 

@@ -343,7 +343,8 @@ def sizes() -> Iterator[Check]:
             unknown,
         )
         for begin, end, step in (
-            (1, 3, 1), (-3, -1, 1), (-99, 99, 1), (1, 99, 2), (-1, -4, -1), (3, -99, -2), (99, 1, -1)
+            (1, 3, 1), (-3, -1, 1), (-99, 99, 1), (1, 99, 2), (-1, -4, -1), (3, -99, -2),
+            (99, 1, -1)
         ):  # fmt: skip
             yield Check(
                 f"StridedSlice {begin}:{end}:{step} at run time, {where}",
@@ -904,7 +905,8 @@ def selections_of_boxes() -> Iterator[Check]:
 def crops() -> Iterator[Check]:
     edges = np.random.default_rng(0).random((6, 1)) * [[0.9, 0.8, 0, 0]] + [[0, 0, 1, 1]]
     boxes = np.array(
-        [*edges, [0, 0, 1, 1], [0.1, 0.3, 0.7, 0.9], [0.8, 0.2, 0.1, 0.6], [-0.3, 0.2, 0.4, 1.5], [0.5, 0.5, 0.5, 0.5]],
+        [*edges, [0, 0, 1, 1], [0.1, 0.3, 0.7, 0.9], [0.8, 0.2, 0.1, 0.6], [-0.3, 0.2, 0.4, 1.5],
+              [0.5, 0.5, 0.5, 0.5]],
         np.float32,
     )  # fmt: skip
     indices, image = np.arange(11, dtype=np.int32) % 2, floats(2, 5, 7, 3)

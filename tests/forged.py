@@ -369,8 +369,8 @@ def outcome(
 ) -> KerasportError | None:
     """How the conversion of a file ends: None where it works.
 
-    Whatever is in the file, it runs no code, opens nothing but what lies beside it, changes nothing, and leaves
-    nothing behind but a whole output.
+    Whatever is in the file, the conversion runs no code, opens only files next to it, changes
+    nothing, and leaves only a complete output.
     """
     beside = source.parent
     out, temporary = beside.parent / f"{beside.name}-out", beside.parent / f"{beside.name}-tmp"
@@ -458,7 +458,8 @@ def cost(source: Path, *, weights: Path | None = None, to: str = "tfjs-layers") 
             encoding="utf-8",
             env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "TMPDIR": folder},
             check=False,
-            timeout=120,  # seconds that pass; those of the processor are limited and measured inside
+            # seconds that pass; those of the processor are limited and measured inside
+            timeout=120,
         )
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-2000:]}"
     said = json.loads(done.stdout)

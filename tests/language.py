@@ -1,7 +1,8 @@
 """Words and patterns to avoid in what a user reads, each with a better one.
 
-`test_language.py` checks the messages in src/kerasport, the help, the README and the docs. A pattern is
-a regular expression that ignores case. Keep each so specific that it does not match plain English.
+`test_language.py` checks the messages in src/kerasport, the help, the README and the docs. A
+pattern is a regular expression that ignores case. Make each one so specific that it does not match
+plain English.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ AVOID: Mapping[str, str] = {
     r"\b(nothing|which|that|shapes?|files?|sizes?) (would )?tells?\b": "determine, say",
     # ellipses and inversions
     r"\b(has|have|had) not\b(?! (yet|been|changed|started|finished))": "does not have",
-    r"\b(knows?|takes?|reads?|makes?|gives?|holds?|needs?|wants?) not\b(?= *[.;:,)]|$)": "does not …",
+    r"\b(knows?|takes?|reads?|makes?|gives?|holds?|needs?|wants?) not\b"
+    r"(?= *[.;:,)]|$)": "does not …",
     r"\b(takes?|reads?|makes?|knows?|gives?|holds?) (none|no others?)\b": "does not …",
-    r"\b(is|are) no (objects?|lists?|numbers?|matrix|arrays?|multiple|pattern|order|directory|names?|files?|cell)\b": "is not a …",
+    r"\b(is|are) no (objects?|lists?|numbers?|matrix|arrays?|multiple|"
+    r"pattern|order|directory|names?|files?|cell)\b": "is not a …",
     # prepositions
     r"\bbeside\b": "next to, in addition to, besides",
     r"(?<!left )(?<!leave )\bbehind\b": "after",
@@ -54,7 +57,8 @@ AVOID: Mapping[str, str] = {
     r"\btaken for\b": "confused with, read as",
     r"\bholds? (NaN|no|its|config|the|a|an|all)\b": "contain, have",
     r"\bcannot hold\b": "does not support, cannot store",
-    r"\bmakes? (other|different|another) (numbers?|results?|values?)\b": "compute different results",
+    r"\bmakes? (other|different|another) "
+    r"(numbers?|results?|values?)\b": "compute different results",
     r"\b(is|are) gone\b": "was removed",
     r"\b(is|are) there already\b": "already exists",
     r"\b(is|are) formed as\b": "has the structure of",
@@ -68,9 +72,11 @@ AVOID: Mapping[str, str] = {
     r"\b(has|have) to be known at conversion\b": "must be fixed",
     # one spelling everywhere
     r"\b(quanti|normali|equali|initiali|optimi|organi|recogni|seriali|summari|minimi|maximi|generali|speciali|"
-    r"standardi|customi|reali|randomi|vectori|tokeni|utili|regulari)s(e|es|ed|er|ers|ing|ation|ations)\b": "-ize, -ization",
+    r"standardi|customi|reali|randomi|vectori|tokeni|utili|regulari)"
+    r"s(e|es|ed|er|ers|ing|ation|ations)\b": "-ize, -ization",
     r"\b(analys(e|es|ed)|colour(s|ed|ing)?|behaviours?|centre[sd]?|grey|licences?|neighbour(s|ing|hood)?|"
-    r"favour(s|ed|ite)?|artefacts?|travell(ed|ing)|towards|labelled|modelling|honour(s|ed)?)\b": "American spelling",
+    r"favour(s|ed|ite)?|artefacts?|travell(ed|ing)|towards|labelled|"
+    r"modelling|honour(s|ed)?)\b": "American spelling",
 }
 """Pattern → what to write instead."""
 

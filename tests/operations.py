@@ -92,7 +92,8 @@ class Row:
     build: Callable[..., Any]
     rtol: float = 1e-4
     atol: float = 1e-5
-    eager: bool = False  # Keras cannot run the node that it makes itself, so the function is called on numbers
+    # Keras cannot run the node that it makes itself, so the function is called on numbers
+    eager: bool = False
 
 
 def row(name: str, *parts: Any, **options: Any) -> Row:

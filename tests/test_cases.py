@@ -138,8 +138,8 @@ def test_numpy_computes_what_keras_computes(trial: Trial) -> None:
             same(graph, feeds, expected, trial.case, "by numpy")
 
 
-# Keras takes the backward half for as large as the forward one, the batch for that of the constant, the indices of a
-# sample for its rows, and a spectrogram for a frame longer than it is.
+# Keras takes the backward half for as large as the forward one, the batch for that of the
+# constant, the indices of a sample for its rows, and a spectrogram for a frame longer than it is.
 MISTAKEN_SHAPES = frozenset(
     (
         "category_encoding_multi_hot_rank_3",
@@ -241,7 +241,8 @@ def test_unusual_tolerances_have_a_reason() -> None:
 
 # Keras 3 has no such layer, so no row of the table can hold it.
 ONLY_IN_KERAS_2 = frozenset(("ThresholdedReLU",))
-# Those of test_applications.py, and those that only files of other versions have, in test_recorded.py.
+# Those of test_applications.py, and those that only files of other versions have, in
+# test_recorded.py.
 IN_OTHER_PLACES = frozenset(("LayerScale", "CustomScaleLayer", "RandomCrop", "TernaryDense"))
 CELLS = frozenset(("StackedRNNCells",))  # in rows that are named after the layer around it
 
@@ -275,7 +276,7 @@ def test_every_rewritten_layer_is_in_a_model_that_converts(class_name: str, tmp_
 
 
 def is_rewritten(case: Case, class_name: str, folder: Path) -> bool:
-    """Whether the layers-model of a row, which is compared with Keras, rewrites a layer of a class."""
+    """Whether the layers-model of a row, compared with Keras, rewrites a layer of a class."""
     folder.mkdir()
     checked = kerasport.check(Trial(case, folder).path, to=LAYERS_MODEL)
     return any(

@@ -142,7 +142,8 @@ def test_a_refused_model_exits_with_1_and_leaves_nothing(refused: Path, tmp_path
 
 @pytest.mark.parametrize(
     ("size", "nbytes"),
-    [("16KiB", 16 * 1024), ("17kb", 17_000), ("20000", 20_000), ("20000B", 20_000), (" 1 MiB ", 1024**2), ("1g", None),
+    [("16KiB", 16 * 1024), ("17kb", 17_000), ("20000", 20_000), ("20000B", 20_000),
+          (" 1 MiB ", 1024**2), ("1g", None),
      ("1GB", 1000**3)],
 )  # fmt: skip
 def test_shards_have_the_requested_size(size: str, nbytes: int | None, tmp_path: Path) -> None:
@@ -368,8 +369,8 @@ def test_models_that_a_layers_model_does_not_support_become_graph_models(
     assert done.returncode == DONE
     assert f"Converted {refused} to out Format TF.js graph-model " in flat(done.stdout)
     assert (
-        "- written as a graph-model, because a layers-model does not support all of it (layer 'units': "
-        in flat(done.stdout)
+        "- written as a graph-model, because a layers-model does not support all of it (layer "
+        "'units': " in flat(done.stdout)
     )
     told = json.loads(kerasport_command("check", refused, "--json").stdout)
     assert (told["convertible"], told["target"]) == (True, "tfjs-graph")
@@ -423,7 +424,10 @@ def test_an_empty_directory_is_filled_even_if_it_is_in_use(tmp_path: Path) -> No
     done = kerasport_command("convert", DIGITS, ".", "--force", cwd=place)
     assert (done.returncode, done.stderr) == (
         UNUSABLE,
-        "kerasport: .: is the current directory or contains it, so it cannot be replaced; run kerasport elsewhere\n",
+        (
+            "kerasport: .: is the current directory or contains it, so it cannot be replaced; run "
+            "kerasport elsewhere\n"
+        ),
     )
 
 
@@ -758,11 +762,15 @@ def test_verify_without_node_exits_with_3_and_says_what_to_do(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("convert",), ("convert", "a.keras", "b", "c"), ("check",), ("verify", "a.keras"), ("convert", "--json"),
-     ("transmogrify",), ("convert", "a.keras", "b", "--no-such-option"), ("verify", "a", "b", "--rtol", "little"),
-     ("convert", "a.keras", "b", "--optimizer", "--to", "tfjs-graph"), ("convert", "a.keras", "b.onnx", "--trainable"),
+    [("convert",), ("convert", "a.keras", "b", "c"), ("check",), ("verify", "a.keras"),
+          ("convert", "--json"),
+     ("transmogrify",), ("convert", "a.keras", "b", "--no-such-option"),
+     ("verify", "a", "b", "--rtol", "little"),
+     ("convert", "a.keras", "b", "--optimizer", "--to", "tfjs-graph"),
+     ("convert", "a.keras", "b.onnx", "--trainable"),
      ("check", "a.keras", "--trainable", "--to", "onnx"), ("convert", "a.keras", "b/model.json"),
-     ("convert", "a.keras", "b", "--to", "onnx"), ("convert", "a.keras", "b", "-q", "uint8=*kernel,float16=*bias")],
+     ("convert", "a.keras", "b", "--to", "onnx"),
+     ("convert", "a.keras", "b", "-q", "uint8=*kernel,float16=*bias")],
 )  # fmt: skip
 def test_wrong_usage_exits_with_2(arguments: Sequence[str], tmp_path: Path) -> None:
     done = kerasport_command(*arguments, cwd=tmp_path)

@@ -283,7 +283,8 @@ def test_packages_are_imported_in_other_processes_whose_noise_is_ignored(site: S
     site.add(
         "keras",
         "3.15.1",
-        f"import os\nprint('{{}}', flush=True)\nopen({str(site.folder / 'pid')!r}, 'w').write(str(os.getpid()))",
+        f"import os\nprint('{{}}', flush=True)\nopen({str(site.folder / 'pid')!r}, "
+        f"'w').write(str(os.getpid()))",
     )
     before = set(sys.modules)
     assert states(site.doctor())["keras"] == "works"

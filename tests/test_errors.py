@@ -252,7 +252,8 @@ def test_a_read_only_directory_is_reported(
     with pytest.raises(WriteError) as raised:
         kerasport.convert(source, f"there/{to}")
     assert str(raised.value) == (
-        f"{Path('there', to)}: cannot be written, because the directory there is read-only; choose another output"
+        f"{Path('there', to)}: cannot be written, because the directory there is read-only; "
+        f"choose another output"
     )
 
 
@@ -272,7 +273,8 @@ def test_a_path_below_a_file_is_reported(
     with pytest.raises(WriteError) as raised:
         kerasport.convert("m.keras", f"m.keras/{to}")
     assert str(raised.value) == (
-        f"{Path('m.keras', to)}: cannot be created, because m.keras is a file, not a directory; choose another output"
+        f"{Path('m.keras', to)}: cannot be created, because m.keras is a file, not a directory; "
+        f"choose another output"
     )
     assert sorted(source.parent.rglob("*")) == before
 
@@ -289,7 +291,8 @@ OUTPUTS = {
     "model.tflite": "does not write TensorFlow Lite models. Write a TF.js model to a directory",
     "saved_model.pb": "does not write SavedModels. Write",
     "out.h5": "does not write Keras files. Write",
-    "hf://someone/model": "hf://someone/model: kerasport writes to local disks, .*run: hf upload USER/NAME web_model",
+    "hf://someone/model": "hf://someone/model: kerasport writes to local disks, .*run: hf upload "
+    "USER/NAME web_model",
     "gs://bucket/model": "run: gcloud storage cp -r web_model gs://bucket/model",
     "https://example.com/model": "https://example.com/model: .* copy it to the server",
     "HTTP://example.com/model.onnx": "http://example.com/model.onnx: .* copy it to the server",
@@ -308,11 +311,13 @@ def test_invalid_outputs_are_errors_before_any_work(
 
 
 SOURCES = {
-    "hf://someone/model/model.keras": "download the model first: hf download USER/NAME FILE --local-dir",
+    "hf://someone/model/model.keras": "download the model first: hf download USER/NAME FILE "
+    "--local-dir",
     "gs://bucket/m.keras": r"download the model first: gcloud storage cp gs://bucket/m\.keras \.",
     "s3://bucket/m.h5": r"download the model first: aws s3 cp s3://bucket/m\.h5 \.",
     "https://example.com/m.keras": "download the model first: curl -LO https://example.com/m.keras",
-    "kaggle://keras/bert": "kaggle://keras/bert: kerasport reads local files, not URLs; download the model first",
+    "kaggle://keras/bert": "kaggle://keras/bert: kerasport reads local files, not URLs; download "
+    "the model first",
 }
 
 

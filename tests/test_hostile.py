@@ -233,7 +233,7 @@ IN_TRAINING = {
 @pytest.mark.parametrize("to", [*TARGETS, "onnx"])
 @pytest.mark.parametrize("name", IN_TRAINING)
 def test_code_for_training_is_omitted(name: str, to: str, folder: Path, tmp_path: Path) -> None:
-    """The model computes the same without the code, which is not written, and a note reports that."""
+    """The model computes the same without the code, and a note reports the omission."""
     out = tmp_path / ("m.onnx" if to == "onnx" else "out")
     source = put(folder / "m.keras", keras(IN_TRAINING[name]))
     with (

@@ -220,7 +220,8 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], type[KerasportError], str]] = {
     "nested loops": (nested_loops, HostileFileError, "nested more than 50 levels"),
     "a loop of itself": (loop_of_itself, HostileFileError, "the function 'f' runs itself"),
     "a cycle": (
-        lambda: graph(X, node("y", "Add", "x", "z"), node("z", "Relu", "y"), node("o", "Relu", "z")),
+        lambda: graph(X, node("y", "Add", "x", "z"), node("z", "Relu", "y"),
+              node("o", "Relu", "z")),
         HostileFileError,
         "the graph has a cycle at the node",
     ),
@@ -252,7 +253,8 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], type[KerasportError], str]] = {
         r"node 'c'.*has 8 bytes",
     ),
     "a constant with too many elements": (
-        lambda: graph(X, constant("c", 1, int_val=b"\x01\x02", dtype=INT32), node("y", "Add", "x", "c")),
+        lambda: graph(X, constant("c", 1, int_val=b"\x01\x02", dtype=INT32),
+              node("y", "Add", "x", "c")),
         ReadError,
         r"node 'c'.*has 2 elements",
     ),
@@ -272,7 +274,8 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], type[KerasportError], str]] = {
         r"passes 0 tensors to the function 'f', which has 1",
     ),
     "a result that is missing": (
-        lambda: graph(X, node("y", "f", "x"), node("z", "Relu", "y:7"), functions=[function("f", [], "a")]),
+        lambda: graph(X, node("y", "f", "x"), node("z", "Relu", "y:7"),
+              functions=[function("f", [], "a")]),
         ReadError,
         "'y' has no result 7",
     ),
@@ -292,7 +295,8 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], type[KerasportError], str]] = {
         r"\(Exit\) does not belong to a loop",
     ),
     "a loop without entry": (
-        lambda: graph(X, node("m", "Merge", "x", "n"), node("n", "NextIteration", "m"), node("y", "Relu", "m")),
+        lambda: graph(X, node("m", "Merge", "x", "n"), node("n", "NextIteration", "m"),
+              node("y", "Relu", "m")),
         ReadError,
         r"'m' \(Merge\) does not begin a loop",
     ),

@@ -256,7 +256,8 @@ def test_links_within_a_directory_are_followed(looked_up: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("blob", "works"),
-    [("blobs/" + "0a" * 20, True), ("blobs/" + "0a" * 32, True), ("blobs/passwd", False), ("other/" + "0a" * 20, False),
+    [("blobs/" + "0a" * 20, True), ("blobs/" + "0a" * 32, True), ("blobs/passwd", False),
+          ("other/" + "0a" * 20, False),
      ("../blobs/" + "0a" * 20, False)],
 )  # fmt: skip
 def test_links_of_the_cache_of_hugging_face(blob: str, works: bool, tmp_path: Path) -> None:
@@ -347,7 +348,8 @@ def test_an_empty_directory_is_filled(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("what", ["a file", "a directory of other things", "the model", "the directory of the model",
+@pytest.mark.parametrize("what", ["a file", "a directory of other things", "the model",
+"the directory of the model",
                                   "a directory above it", "the root"])  # fmt: skip
 def test_directories_without_a_model_are_never_replaced(
     what: str, force: bool, source: Path, tmp_path: Path

@@ -1,7 +1,7 @@
 """Every layer and operation on integers and bools: the values and dtypes of Keras, or a refusal.
 
-The models are those of other tests, with inputs of another element type. Keras runs on JAX here; where TensorFlow
-computes something else, a model is refused as well.
+The models are those of other tests, with inputs of another element type. Keras runs on JAX here. If
+TensorFlow computes something else, a model is refused as well.
 """
 
 from __future__ import annotations
@@ -263,15 +263,18 @@ OUTCOMES: Sequence[tuple[str, Build, Mapping[str, str]]] = (
     ("rms_normalization", of_one(layers.RMSNormalization(), 5), CUTS),
     ("group_normalization", of_one(layers.GroupNormalization(2), 6), CUTS),
     ("layer_normalization", of_one(layers.LayerNormalization(), 5), CUTS),
-    ("up_sampling_bilinear", of_one(layers.UpSampling2D(2, interpolation="bilinear"), *IMAGE), SAME | {"bool": "refused"}),
-    ("up_sampling_thrice", of_one(layers.UpSampling2D(3, interpolation="bilinear"), *IMAGE), SAME | {"bool": "refused"}),
+    ("up_sampling_bilinear", of_one(layers.UpSampling2D(2, interpolation="bilinear"), *IMAGE),
+    SAME | {"bool": "refused"}),
+    ("up_sampling_thrice", of_one(layers.UpSampling2D(3, interpolation="bilinear"), *IMAGE),
+    SAME | {"bool": "refused"}),
     ("up_sampling_bicubic", of_one(layers.UpSampling2D(2, interpolation="bicubic"), *IMAGE),
      TRUTHS_TOO | {"uint8": "refused"}),
     ("resizing_to_halves", of_one(layers.Resizing(3, 6), *IMAGE), ALL_REFUSED),
     ("resizing_to_a_half", of_one(layers.Resizing(2, 3), *IMAGE), SAME | {"bool": "refused"}),
     ("resize", of_one(lambda x: k.image.resize(x, (8, 12)), *IMAGE), SAME | {"bool": "refused"}),
     ("resize_nearest", of_one(lambda x: k.image.resize(x, (3, 5), "nearest"), *IMAGE), SAME),
-    ("resize_with_antialiasing", of_one(lambda x: k.image.resize(x, (2, 3), antialias=True), *IMAGE), ALL_REFUSED),
+    ("resize_with_antialiasing", of_one(lambda x: k.image.resize(x, (2, 3), antialias=True),
+    *IMAGE), ALL_REFUSED),
     ("matmul", of_one(k.matmul, 4, 4, count=2), WRAPS),
     ("matmul_by_floats", of_one(lambda x: k.matmul(x, np.ones((4, 2), "float32")), 4, 4), SAME),
     ("add", of_one(k.add, 4, count=2), WRAPS),
@@ -288,7 +291,8 @@ OUTCOMES: Sequence[tuple[str, Build, Mapping[str, str]]] = (
     ("rescaling", of_one(layers.Rescaling(1 / 127.5, -1), *IMAGE), SAME),
     ("dense", of_one(layers.Dense(3), 5), SAME),
     ("average_pooling", of_one(layers.AveragePooling2D(2), *IMAGE), CUTS | {"bool": "none"}),
-    ("through_layers", of_one(lambda x: layers.Add()([layers.Flatten()(x), layers.Reshape((72,))(x)]), *IMAGE), TRUTHS),
+    ("through_layers", of_one(lambda x: layers.Add()([layers.Flatten()(x),
+    layers.Reshape((72,))(x)]), *IMAGE), TRUTHS),
     ("in_each_step", of_one(layers.TimeDistributed(layers.LayerNormalization()), 4, 5), CUTS),
 )  # fmt: skip
 

@@ -461,7 +461,8 @@ def test_a_graph_is_shown_with_operands_options_and_types() -> None:
         "%1 = Constant() : float32[3, 3]\n"
         "%2 = MatMul(%0, %1, transpose_a=False, transpose_b=False) : float32[?, 2, 3]\n"
         "%3 = TopK(%2, k=2)\n"
-        "%4 = StridedSlice(%3.0, parts=((None, None, 1), (None, None, -1), (None, None, 1))) : float32[?, 2, 2]\n"
+        "%4 = StridedSlice(%3.0, parts=((None, None, 1), (None, None, -1), (None, None, 1))) : "
+        "float32[?, 2, 2]\n"
         "return %4, %3.1, %4"
     )
 

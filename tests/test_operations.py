@@ -110,7 +110,7 @@ def of(
     sizes: tuple[int | None, ...] = (None, 4),
     **kwargs: Any,
 ) -> KerasModel:
-    """A model of one operation, as the reader describes it; `...` among the arguments is the input."""
+    """A model of one operation, as the reader describes it; the argument `...` is the input."""
     entry = Call(LayerSpec("x", "InputLayer", {"batch_shape": list(sizes), "dtype": "float32"}))
     x = KerasTensor(entry)
     given = {name: x if value is ... else value for name, value in kwargs.items()}
@@ -176,7 +176,7 @@ IMAGE_ = np.random.default_rng(12).normal(0, 1.5, (3, 6, 5, 2)).astype("float32"
 
 @dataclass(frozen=True)
 class Tf:
-    """A call of a TensorFlow function on X or an image, and its result; `...` represents the tensor."""
+    """A call of a TensorFlow function on X or an image, and its result; `...` is the tensor."""
 
     function: str
     args: tuple[Any, ...]

@@ -372,7 +372,8 @@ def test_values_of_options_are_always_json() -> None:
 
 @pytest.mark.parametrize(
     ("nbytes", "text"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (49_380, "49.4 kB"), (2_500_000, "2.5 MB"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (49_380, "49.4 kB"),
+          (2_500_000, "2.5 MB"),
      (3_000_000_000, "3.0 GB"), (5_000_000_000_000, "5000.0 GB")],
 )  # fmt: skip
 def test_sizes_read_well(nbytes: int, text: str) -> None:

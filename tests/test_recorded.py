@@ -23,17 +23,20 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 STRUCTURES: Mapping[str, str] = {
     "functional": (
-        "4 InputLayer, Conv2D, BatchNormalization, LeakyReLU, Add, GlobalAveragePooling2D, 3 Dense, "
-        "LayerNormalization, Concatenate"
+        "4 InputLayer, Conv2D, BatchNormalization, LeakyReLU, Add, GlobalAveragePooling2D, "
+        "3 Dense, LayerNormalization, Concatenate"
     ),
-    "unshared": "3 InputLayer, Conv2D, BatchNormalization, LeakyReLU, GlobalAveragePooling2D, Concatenate, Dense",
+    "unshared": "3 InputLayer, Conv2D, BatchNormalization, LeakyReLU, GlobalAveragePooling2D, "
+    "Concatenate, Dense",
     "shared": "2 InputLayer, Dense, Subtract",
     "sequential": (
-        "InputLayer, Conv2D, BatchNormalization, DepthwiseConv2D, PReLU, MaxPooling2D, LeakyReLU, Flatten, 2 Dense"
+        "InputLayer, Conv2D, BatchNormalization, DepthwiseConv2D, PReLU, MaxPooling2D, "
+        "LeakyReLU, Flatten, 2 Dense"
     ),
     "recurrent": "2 InputLayer, Embedding, Bidirectional, 4 LSTM, GRU, TimeDistributed, Dense",
     "masks": (
-        "2 InputLayer, 2 Embedding, Add, 3 LSTM, 2 Concatenate, Multiply, Maximum, 2 Dense, MultiHeadAttention"
+        "2 InputLayer, 2 Embedding, Add, 3 LSTM, 2 Concatenate, Multiply, Maximum, 2 Dense, "
+        "MultiHeadAttention"
     ),
     "stops": (
         "InputLayer, Embedding, 9 LSTM, GRU, 2 SimpleRNN, RNN, LSTMCell, TimeDistributed, 2 Dense, "
@@ -41,13 +44,14 @@ STRUCTURES: Mapping[str, str] = {
     ),
     "both_ways": "InputLayer, Embedding, 2 Bidirectional, 6 LSTM, 2 GRU, Softmax",
     "newer_ops": (
-        "2 InputLayer, TopK, MatrixPower, 2 GetItem, ColumnStack, ExtractPatches, Multiply, ReconstructPatches, Roll, "
-        "Average"
+        "2 InputLayer, TopK, MatrixPower, 2 GetItem, ColumnStack, ExtractPatches, Multiply, "
+        "ReconstructPatches, Roll, Average"
     ),
     "ternary": "InputLayer, 2 Dense, 2 TernaryDense",
     "ternary_dense": "InputLayer, 3 TernaryDense",
     "categories": "InputLayer, 2 CategoryEncoding, Dense",
-    "augmented": "InputLayer, RandomFlip, Pipeline, RandomBrightness, Rescaling, Resizing, Dropout, Conv2D",
+    "augmented": "InputLayer, RandomFlip, Pipeline, RandomBrightness, Rescaling, Resizing, "
+    "Dropout, Conv2D",
     "lookups": "2 InputLayer, 5 StringLookup, 3 IntegerLookup, Embedding, Flatten, Dense",
     "frozen": "3 InputLayer, 3 Dense, 2 BatchNormalization",
     "ops": "InputLayer, Multiply, Add, Dense, Mean, GetItem, Relu",
@@ -64,16 +68,20 @@ STRUCTURES: Mapping[str, str] = {
         "InputLayer, Embedding, EinsumDense, GlobalAveragePooling1D, Dense",
     ),
     "keras_1": (
-        "InputLayer, Conv2D, BatchNormalization, Activation, LeakyReLU, Concatenate, MaxPooling2D, Flatten, Dense"
+        "InputLayer, Conv2D, BatchNormalization, Activation, LeakyReLU, Concatenate, "
+        "MaxPooling2D, Flatten, Dense"
     ),
     "keras_1_merged": (
-        "4 InputLayer, Conv2D, ZeroPadding2D, UpSampling2D, AveragePooling2D, 2 Flatten, 4 Dense, Conv1D, LSTM, Multiply"
+        "4 InputLayer, Conv2D, ZeroPadding2D, UpSampling2D, AveragePooling2D, 2 Flatten, "
+        "4 Dense, Conv1D, LSTM, Multiply"
     ),
     "alone": (
-        "2 InputLayer, Embedding, UpSampling2D, Bidirectional, 2 GRU, Reshape, RNN, StackedRNNCells, LSTMCell, GRUCell"
+        "2 InputLayer, Embedding, UpSampling2D, Bidirectional, 2 GRU, Reshape, RNN, "
+        "StackedRNNCells, LSTMCell, GRUCell"
     ),
     "gpu": "InputLayer, LSTM, Bidirectional, 2 GRU, Dense",
-    "keras_1_recurrent": "InputLayer, Conv1D, LSTM, TimeDistributed, 2 Dense, Bidirectional, 2 GRU, SimpleRNN",
+    "keras_1_recurrent": "InputLayer, Conv1D, LSTM, TimeDistributed, 2 Dense, Bidirectional, "
+    "2 GRU, SimpleRNN",
 }
 """Layers of each model, those inside others included."""
 

@@ -43,7 +43,7 @@ def numbers(tensor: Any) -> Any:
 
 
 def of_release(path: Path, version: str, change: tuple[bytes, bytes] = (b"", b"")) -> Path:
-    """A copy of a `.keras` file with another version of Keras, and with a config changed by `change`."""
+    """A copy of a `.keras` file with another version of Keras and a config changed by `change`."""
     copy = path.with_stem(f"of_{version}")
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
         for name in source.namelist():

@@ -612,7 +612,8 @@ def interrupt(*_: Any, **__: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("folder", "step"),
-    [("residual.h5", "write_around"), ("residual.h5", "shutil.copyfile"), ("compiled.keras", "write_around"),
+    [("residual.h5", "write_around"), ("residual.h5", "shutil.copyfile"),
+          ("compiled.keras", "write_around"),
      ("compiled.keras", "write_weights")],
 )  # fmt: skip
 def test_an_interrupt_leaves_everything_as_it_was(

@@ -143,7 +143,8 @@ OPS = {
         "AddV2 FloorMod HashTableV2 LookupTableFindV2",
         "AddV2 FloorMod HashTableV2 LookupTableFindV2 Sub",
     ],
-    "tf_keras_save": ["BiasAdd Conv2D DepthwiseConv2dNative FusedBatchNormV3 MatMul Mean Relu Softmax"],
+    "tf_keras_save": [("BiasAdd Conv2D DepthwiseConv2dNative FusedBatchNormV3 MatMul Mean Relu "
+                      "Softmax")],
     "variables_v1": ["AddV2 ConcatV2 MatMul Mul Neg SelectV2"],
 }  # fmt: skip
 

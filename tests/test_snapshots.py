@@ -1,6 +1,7 @@
 """What every command prints at 80 columns, compared with the files in tests/snapshots.
 
-To accept new output, run `UPDATE_SNAPSHOTS=1 python -m pytest tests/test_snapshots.py`, and read the diff.
+To accept new output, run `UPDATE_SNAPSHOTS=1 python -m pytest tests/test_snapshots.py`, and read
+the diff.
 """
 
 from __future__ import annotations
@@ -218,7 +219,10 @@ def diagnosis(source: str) -> Diagnosis:
         writer="3.15.1" if source else "",
         routes=routes if source else (),
         advice=(
-            "tensorflow 2.19.1 cannot be imported: it is too old for this numpy: pip install 'numpy<2'",
+            (
+                "tensorflow 2.19.1 cannot be imported: it is too old for this numpy: pip install "
+                "'numpy<2'"
+            ),
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Models of TensorFlow, converted from end to end: recorded SavedModels, graphs and their numbers."""
+"""Models of TensorFlow, converted end to end: recorded SavedModels, graphs and numbers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ RECORDED = Path(__file__).parent / "recorded" / "graphs"
 pytestmark = pytest.mark.every_row
 
 CONVERTED = (
-    "checks", "control_flow_v1.pb", "detection", "frozen.pb", "gru", "hub_v1", "image_bytes", "keras_export", "lookup",
+    "checks", "control_flow_v1.pb", "detection", "frozen.pb", "gru", "hub_v1", "image_bytes",
+    "keras_export", "lookup",
     "loops", "signatures", "subclassed",
     "table_v1", "tables", "tf_keras_save", "variables_v1",
 )  # fmt: skip

@@ -119,7 +119,7 @@ def test_an_op_computes_what_tensorflow_does_in_onnx(name: str, tmp_path: Path) 
     compare(case.expected, computed, "ONNX Runtime")
 
 
-# ---------------------------------------------------------------- ops that only TF.js models contain
+# --------------------------------------------------------------- ops that only TF.js models contain
 
 
 def constant(name: str, value: Any) -> Result:
@@ -255,7 +255,7 @@ def test_a_table_from_numbers_is_looked_up(name: str) -> None:
     assert n == 3
 
 
-# ------------------------------------------------------------------------------------------ the table
+# ---------------------------------------------------------------------------------------- the table
 
 
 def test_every_row_has_a_case() -> None:
@@ -291,7 +291,7 @@ def test_no_op_is_supported_and_refused() -> None:
     assert not {*ROWS} & {*REFUSED}
 
 
-# ------------------------------------------------------------------------------------------- problems
+# ----------------------------------------------------------------------------------------- problems
 
 
 def test_an_attribute_that_no_row_reads_is_refused() -> None:

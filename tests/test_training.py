@@ -131,7 +131,8 @@ def test_training_continues_with_the_losses_of_keras(
 
 @pytest.mark.parametrize(
     "loss",
-    ["mse", "mae", "msle", "mape", "kl_divergence", "poisson", "log_cosh", "categorical_hinge", "binary_crossentropy",
+    ["mse", "mae", "msle", "mape", "kl_divergence", "poisson", "log_cosh", "categorical_hinge",
+          "binary_crossentropy",
      "categorical_crossentropy", "cosine_similarity"],
 )  # fmt: skip
 def test_losses_and_metrics_mean_the_same(loss: str, tmp_path: Path) -> None:
@@ -340,14 +341,19 @@ FUNCTION = {
 @pytest.mark.parametrize(
     ("loss", "metrics", "made"),
     [
-        ("mse", [[wrapper("categorical_accuracy", "accuracy"), wrapper("mean_squared_error", "mse")]],
+        ("mse", [[wrapper("categorical_accuracy", "accuracy"),
+        wrapper("mean_squared_error", "mse")]],
          ["categorical_accuracy", "mse"]),
         ("mse", [wrapper(FUNCTION, "mine")], ["mae"]),
         ("binary_crossentropy", [[wrapper("binary_accuracy", "accuracy")]], ["binary_accuracy"]),
-        ("sparse_categorical_crossentropy", [[wrapper("categorical_accuracy", "acc")]], ["accuracy"]),
-        ("sparse_categorical_crossentropy", [[wrapper("sparse_categorical_accuracy")]], ["accuracy"]),
-        ("mse", [["mae"], [wrapper("mean_squared_error"), "mae"]], {"left": ["mae"], "right": ["mse", "mae"]}),
-        ("mse", {"first": [wrapper("mean_squared_error")], "right": "mae"}, {"left": ["mse"], "right": ["mae"]}),
+        ("sparse_categorical_crossentropy", [[wrapper("categorical_accuracy", "acc")]],
+        ["accuracy"]),
+        ("sparse_categorical_crossentropy", [[wrapper("sparse_categorical_accuracy")]],
+        ["accuracy"]),
+        ("mse", [["mae"], [wrapper("mean_squared_error"), "mae"]],
+        {"left": ["mae"], "right": ["mse", "mae"]}),
+        ("mse", {"first": [wrapper("mean_squared_error")], "right": "mae"},
+        {"left": ["mse"], "right": ["mae"]}),
         (["mse", "sparse_categorical_crossentropy"], [["mae"], ["sparse_categorical_accuracy"]],
          {"left": ["mae"], "right": ["accuracy"]}),
         ("mse", ["mae", "mse"], {"left": ["mae"], "right": ["mse"]}),

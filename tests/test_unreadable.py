@@ -251,7 +251,10 @@ DIRECTORIES: dict[str, tuple[dict[str, bytes], str]] = {
     ),
     "nothing": (
         {},
-        "this directory has no config.json, so it is not a Keras model; pass the .keras or .h5 file",
+        (
+            "this directory has no config.json, so it is not a Keras model; pass the .keras or .h5 "
+            "file"
+        ),
     ),
     "a model beside others": ({"m.keras": b""}, "pass the .keras or .h5 file"),
     "a config without weights": (
@@ -361,7 +364,10 @@ OTHERS: dict[str, tuple[Callable[[Any], None], str]] = {
     ),
     "of more layers": (
         more,
-        r"1 array\(s\) do not belong to any layer of the config, .*dense_1/vars/0.*from different models",
+        (
+            r"1 array\(s\) do not belong to any layer of the config, .*dense_1/vars/0.*from "
+            r"different models"
+        ),
     ),
     "of fewer": (less, "expected the weights kernel, bias; the file has 1"),
     "of another shape": (
@@ -549,7 +555,8 @@ def test_the_directions_of_a_bidirectional_must_agree(folder: Path) -> None:
     )
     refused(
         put(folder / "m.keras", functional_of(both)),
-        "Bidirectional needs the same return_sequences in both of its layers, got True in the forward layer "
+        "Bidirectional needs the same return_sequences in both of its layers, got True in the "
+        "forward layer "
         "and False in the backward layer",
     )
 

@@ -1,4 +1,4 @@
-"""Valid files that were once refused as damaged, and refusals that name every problem of a model."""
+"""Valid files once refused as damaged, and refusals that name every problem of a model."""
 
 from __future__ import annotations
 

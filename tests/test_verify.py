@@ -250,7 +250,8 @@ def test_errors_of_keras_are_summarized(tmp_path: Path) -> None:
     convert(OLD, tmp_path / "out")
     with pytest.raises(
         VerifyError,
-        match=r"^Keras 3.* cannot run .*functional\.h5: ValueError: Invalid .* …; tf_keras may be able to: pip install tf_keras",
+        match=r"^Keras 3.* cannot run .*functional\.h5: ValueError: Invalid .* …; tf_keras may "
+        r"be able to: pip install tf_keras",
     ) as refusal:
         verify(OLD, tmp_path / "out")
     assert "\n" not in str(refusal.value)

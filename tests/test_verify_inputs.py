@@ -67,8 +67,10 @@ def test_recorded_outputs_need_no_keras(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert not result.ok
     (note,) = result.notes
     assert note == (
-        "the first layer that differs could not be found: verify runs the original model in Keras, but Keras is not "
-        "installed, and Keras 2.15.0 wrote this file; pip install tf_keras, or name the Python of another environment "
+        "the first layer that differs could not be found: verify runs the original model in "
+        "Keras, but Keras is not "
+        "installed, and Keras 2.15.0 wrote this file; pip install tf_keras, or name the Python "
+        "of another environment "
         "with --python"
     )
 
@@ -131,7 +133,10 @@ def test_inputs_are_found_in_a_file(
     [
         (
             {"numbers": NUMBERS},
-            r"contains numbers, but the inputs of the model are a b/a_b/ids, numbers/z; use these names, or",
+            (
+                r"contains numbers, but the inputs of the model are a b/a_b/ids, numbers/z; use "
+                r"these names, or"
+            ),
         ),
         (
             {"arr_0": IDS, "arr_1": NUMBERS, "arr_2": IDS},
@@ -202,7 +207,8 @@ def test_files_other_than_npz_are_errors(dicts_path: Path, tmp_path: Path) -> No
     (tmp_path / "text").write_text("?")
     with read(dicts_path) as model:
         for name, message in (
-            ("one.npy", "a single array, not an .npz"), ("text", "not an .npz of numbers"), ("none", "no such file")
+            ("one.npy", "a single array, not an .npz"), ("text", "not an .npz of numbers"),
+            ("none", "no such file")
         ):  # fmt: skip
             with pytest.raises(VerifyError, match=message):
                 read_inputs(tmp_path / name, model, INFOS)
@@ -471,7 +477,8 @@ def verification(**changes: Any) -> Verification:
     wrong = OutputError(
         **worst, ok=False, backend="cpu", name="<probs>", batch=1, batch_size=3, atol=1e-5
     )
-    shape = OutputError(INF, INF, (), NAN, NAN, 0, ok=False, reason="has the shape [2], expected [3]", backend="wasm",
+    shape = OutputError(INF, INF, (), NAN, NAN, 0, ok=False,
+    reason="has the shape [2], expected [3]", backend="wasm",
                         name="y", batch_size=3, atol=1e-5)  # fmt: skip
     layer = LayerDivergence(
         **worst, ok=False, backend="cpu", name="conv", tfjs_name="conv", class_name="Conv2D"
@@ -537,5 +544,8 @@ def test_verification_reports_are_readable() -> None:
 
 
 def test_keras_is_never_imported_into_the_process_of_the_user() -> None:
-    code = "import sys; sys.path[:] = sys.argv[1:]; import kerasport.verification; sys.exit('keras' in sys.modules)"
+    code = (
+        "import sys; sys.path[:] = sys.argv[1:]; import kerasport.verification; "
+        "sys.exit('keras' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code, *sys.path], check=True)

@@ -101,7 +101,8 @@ def test_the_backend_is_the_chosen_one_or_the_first(
 
 @pytest.mark.parametrize(
     ("name", "needs"),
-    [("keras-1.2.2/keras_1.h5", "Keras 1.2.2"), ("keras-2.12.0/functional.keras", "TensorFlow 2.12"),
+    [("keras-1.2.2/keras_1.h5", "Keras 1.2.2"),
+          ("keras-2.12.0/functional.keras", "TensorFlow 2.12"),
      ("keras-2.12.0/functional.hdf5.keras", ""), ("keras-2.15.0/functional.keras", "")],
 )  # fmt: skip
 def test_tf_keras_is_not_suggested_for_files_that_it_cannot_read(name: str, needs: str) -> None:

@@ -38,8 +38,8 @@ SAMPLED = 120  # rows of which the quick suite runs one, besides those that stan
 def _representatives() -> Iterator[str]:
     """Names of the rows that the quick suite runs.
 
-    These are the first row of every layer, one that becomes a layers-model if there is one, and every
-    120th row of every module.
+    These are the first row of every layer, one that becomes a layers-model if there is one, and
+    every 120th row of every module.
     """
     converting = [case for case in CASES if LAYERS_MODEL not in case.refused]
     first: dict[str, str] = {}

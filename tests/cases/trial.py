@@ -25,8 +25,8 @@ UNKNOWN = (7, 6, 5)
 class Trial:
     """A saved model with random weights, feeds for it, and what Keras computes of them.
 
-    The second feed is the first sample of the first one alone, but for a model of a fixed batch size, which is
-    given two feeds of that size; the second then finds the states that the first left.
+    The second feed is the first sample of the first feed. A model of a fixed batch size gets two
+    feeds of that size instead; the second one then finds the states that the first one left.
     """
 
     def __init__(self, case: Case, folder: Path) -> None:

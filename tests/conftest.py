@@ -18,10 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from tests import quick_keras
 from tests.imports import missing
 
 from kerasport.errors import MissingPackageError
+
+# every run tests the same samples; `--hypothesis-profile=random` draws others
+settings.register_profile("random", derandomize=False)
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 HERE = Path(__file__).parent
 HAS_KERAS = find_spec("keras") is not None

@@ -751,3 +751,21 @@ def test_a_nested_model_has_only_its_own_outputs(folder: Path, place: str, to: s
         config = functional(given(), inner, outputs=["inner", 0, 1])
     source = put(folder / "m.keras", keras(config, hdf5(lambda file: file.create_group("layers"))))
     refused(source, r"'inner'.*output 1, but the model has 1 output", to=to)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"sequence_length": 32}, "fft_length=16 is below sequence_length=32"),
+        ({"window": [0.5, 1.0, 0.5]}, "the window has 3 values, not 16"),
+    ],
+)
+def test_a_spectrogram_needs_lengths_that_fit(
+    folder: Path, options: dict[str, Any], reason: str
+) -> None:
+    defaults: dict[str, Any] = {"fft_length": 16, "sequence_stride": 8, "num_mel_bins": 4}
+    config = sequential(
+        given(shape=(None, 64)), layer("MelSpectrogram", "mel", **defaults, **options)
+    )
+    source = put(folder / "m.keras", keras(config, hdf5(lambda file: file.create_group("layers"))))
+    refused(source, reason, to="tfjs-graph")

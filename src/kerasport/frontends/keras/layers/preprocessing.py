@@ -880,7 +880,11 @@ class MelSpectrogram(Layer):
     def _kernel(self, bins: Array) -> Array:
         """Windowed cosines, then sines, of these frequencies: float64 [fft_length, 1, 2 · bins]."""
         length = self.sequence_length or self.fft_length
-        reserve(max(length, self.fft_length), itemsize=8)
+        if length > self.fft_length:
+            raise ShapeError(f"fft_length={self.fft_length} is below sequence_length={length}")
+        if isinstance(self.window, tuple) and len(self.window) != length:
+            raise ShapeError(f"the window has {len(self.window)} values, not {length}")
+        reserve(self.fft_length, itemsize=8)
         phase = 2 * np.pi * np.arange(length) / length
         window = {
             "hann": 0.5 - 0.5 * np.cos(phase),
